@@ -1,0 +1,96 @@
+"""Spellings under which a class name may stand in WordNet: case, accents, hyphens, British forms, brackets.
+
+A name is split into its base and the qualifier in brackets (`Bun (Food)`); `spellings` lists the forms of the base to
+look up, closest first. Inflection is WordNet's own business (`WordNet.base_forms`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+_QUALIFIED = re.compile(r"^(?P<base>.*\S)\s*\((?P<qualifier>[^()]*)\)?$")
+_PUNCTUATION = str.maketrans({"‘": "'", "’": "'", "ʼ": "'", "“": '"', "”": '"', "‐": "-", "‑": "-", "–": "-", "_": " "})
+_AMERICAN = tuple(
+    (re.compile(british), american)
+    for british, american in (
+        (r"\bgrey", "gray"),
+        (r"\b(tyre)(s?)\b", r"tire\2"),
+        (r"\bmoustache", "mustache"),
+        (r"\bjewellery\b", "jewelry"),
+        (r"\baluminium\b", "aluminum"),
+        (r"\bpyjama", "pajama"),
+        (r"\byoghurt", "yogurt"),
+        (r"\baero(?=plane)", "air"),
+        (r"\bplough", "plow"),
+        (r"\bmould", "mold"),
+        (r"\bdonut", "doughnut"),
+        (r"\bchilli\b", "chili"),
+        (r"\bwhisky\b", "whiskey"),
+        (r"(?<=[a-z]{2})our(?=s|ed|ing|ful|s?$|s? )", "or"),
+        (r"(?<=[a-z]{2}[bct])re(?=s?$|s? )", "er"),
+        (r"(?<=[a-z]{2})is(?=ation|er\b|ing\b|ed\b)", "iz"),
+        (r"(?<=[a-z]{2})ogue\b", "og"),
+        (r"(?<=[aeiou])ll(?=ing|ed|er)", "l"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassName:
+    """A class name taken apart.
+
+    Attributes:
+        base: the name proper, in lower case, with plain quotes, hyphens and single spaces.
+        qualifier: what stood in brackets behind it, in the same form; empty if nothing did.
+    """
+
+    base: str
+    qualifier: str
+
+
+def parse_name(name: str) -> ClassName:
+    """Return the base and the qualifier of a class name; an unclosed bracket, as in a cut name, counts as closed."""
+    plain = " ".join(unicodedata.normalize("NFKC", name).translate(_PUNCTUATION).lower().split())
+    qualified = _QUALIFIED.match(plain)
+    if qualified is None:
+        return ClassName(plain, "")
+    return ClassName(qualified["base"], qualified["qualifier"].strip())
+
+
+def spellings(base: str) -> tuple[str, ...]:
+    """Return the forms under which the parsed name `base` may be listed, closest first, itself included."""
+    forms = dict.fromkeys([base, without_accents(base)])
+    for rewrite in (_and_for_ampersand, _without_article, _spaces_for_hyphens, american):
+        forms |= dict.fromkeys(rewrite(form) for form in tuple(forms))
+    return tuple(form for form in forms if form)
+
+
+def squashed(form: str) -> str:
+    """Return the form without what writers of compounds disagree on: spaces, hyphens, full stops, apostrophes."""
+    return re.sub(r"[ \-.'/]", "", form)
+
+
+def without_accents(form: str) -> str:
+    """Return the form with each accented letter replaced by the plain one."""
+    return "".join(c for c in unicodedata.normalize("NFD", form) if not unicodedata.combining(c))
+
+
+def american(form: str) -> str:
+    """Return the American spelling of the form, which WordNet prefers."""
+    for british, replacement in _AMERICAN:
+        form = british.sub(replacement, form)
+    return form
+
+
+def _and_for_ampersand(form: str) -> str:
+    return re.sub(r"\s*&\s*", " and ", form).strip()
+
+
+def _without_article(form: str) -> str:
+    return re.sub(r"^(the|an|a) ", "", form)
+
+
+def _spaces_for_hyphens(form: str) -> str:
+    return form.replace("-", " ")

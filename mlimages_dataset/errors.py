@@ -1,0 +1,46 @@
+"""Exceptions that say what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+
+class MLImagesError(Exception):
+    """A condition the caller can act on.
+
+    The message is one sentence in three parts: where it happened (a file, optionally with a line), what is wrong
+    there, and what to do about it.
+    """
+
+    def __init__(self, what: str, *, where: object = None, line: int | None = None, remedy: str = "") -> None:
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.line = line
+        self.remedy = remedy
+        super().__init__(what, where, line, remedy)
+
+    def __str__(self) -> str:
+        place = "" if self.where is None else self.where + ("" if self.line is None else f", line {self.line}") + ": "
+        return place + self.what + (f"; {self.remedy}" if self.remedy else "")
+
+
+class DataError(MLImagesError):
+    """A file or table does not hold what its format promises."""
+
+
+class SchemaError(DataError):
+    """A table has another schema, or another version of it, than the reader understands."""
+
+
+class UsageError(MLImagesError):
+    """A request that cannot be carried out as put: a missing file, clashing options, an occupied folder."""
+
+
+class ConfigError(UsageError):
+    """A recipe or another configuration file is not valid."""
+
+
+class VocabularyError(MLImagesError):
+    """A vocabulary or its hierarchy violates a rule that everything downstream relies on."""
+
+
+class DownloadError(MLImagesError):
+    """A published file could not be obtained, or is not the file that was recorded."""

@@ -1,0 +1,279 @@
+"""An output folder's manifest: what each stage was given, what it wrote, and whether that still stands.
+
+A stage whose parameters and inputs are those of the manifest, and whose files are there, is not run again. The
+manifest is written, whole, after a stage's last file, so a cut run leaves no stage that looks done.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import pyarrow.parquet as pq
+
+from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.storage import PARTIAL_PREFIX, Receipt, file_digest, write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
+
+MANIFEST_NAME = "manifest.json"
+FORMAT = "mlimages.manifest/1"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """One written file as the manifest knows it; `rows` is -1 for a file that is no table."""
+
+    rows: int
+    bytes: int
+    sha256: str
+    schema: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """One finished stage.
+
+    Attributes:
+        parameters: everything but the inputs that decides the output.
+        inputs: SHA-256 by name.
+        outputs: paths relative to the output folder.
+        seconds: wall-clock time.
+        summary: the stage's own counts, for people and the report.
+    """
+
+    parameters: Mapping[str, Json]
+    inputs: Mapping[str, str]
+    outputs: tuple[str, ...]
+    seconds: float
+    summary: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The finished stages of an output folder and their files."""
+
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
+    stages: Mapping[str, StageRecord] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """Return the manifest as it is stored."""
+        content = {
+            "format": FORMAT,
+            "files": {path: _fields(record) for path, record in sorted(self.files.items())},
+            "stages": {name: _fields(record) for name, record in self.stages.items()},
+        }
+        return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a stage's work returns: the receipts of its files and its own counts."""
+
+    receipts: tuple[Receipt, ...]
+    summary: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StageOutcome:
+    """A stage's record and whether the work was done now or stood already."""
+
+    record: StageRecord
+    fresh: bool
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of an output folder.
+
+    Raises:
+        UsageError: there is none.
+        DataError: it is not a manifest of this format.
+    """
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        raise UsageError(
+            f"there is no {MANIFEST_NAME} in it", where=folder, remedy="name a folder that mlimages-build wrote"
+        )
+    try:
+        content = json.loads(path.read_bytes())
+        if content["format"] != FORMAT:
+            raise DataError(f"its format is {content['format']}, not {FORMAT}", where=path, remedy="build it again")
+        return Manifest(
+            files={name: FileRecord(**record) for name, record in content["files"].items()},
+            stages={
+                name: StageRecord(**{**record, "outputs": tuple(record["outputs"])})
+                for name, record in content["stages"].items()
+            },
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"is not a whole manifest ({error})", where=path, remedy="build the folder again") from error
+
+
+class OutputFolder:
+    """An output folder opened for building: it runs stages and keeps the manifest true.
+
+    Args:
+        folder: a new or empty folder, or one with a manifest.
+        overwrite: let a stage with other parameters or inputs replace the one on record.
+
+    Raises:
+        UsageError: the folder holds files but no manifest: they are not ours to mix with.
+    """
+
+    def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
+        self.path = folder
+        self._overwrite = overwrite
+        if (folder / MANIFEST_NAME).is_file():
+            self.manifest = read_manifest(folder)
+            return
+        if folder.exists() and not folder.is_dir():
+            raise UsageError("is a file", where=folder, remedy="name a folder for the output")
+        if folder.exists() and any(not path.name.startswith(PARTIAL_PREFIX) for path in folder.iterdir()):
+            raise UsageError(
+                f"the folder holds files but no {MANIFEST_NAME}", where=folder, remedy="name a new or an empty folder"
+            )
+        self.manifest = Manifest()
+        self._save()  # from now on a cut run is known to be ours
+
+    def run(
+        self,
+        stage: str,
+        *,
+        parameters: Mapping[str, Json],
+        inputs: Mapping[str, str],
+        work: Callable[[Path], StageResult],
+        into: str = "",
+    ) -> StageOutcome:
+        """Return the stage's record after doing its work, unless it stands already with these inputs and parameters.
+
+        Args:
+            stage: the stage's name in the manifest.
+            parameters: everything but the inputs that decides the output.
+            inputs: SHA-256 by name.
+            work: is called with the folder to write into.
+            into: that folder, relative to the output folder; the stage owns it where it is not the folder itself.
+
+        Raises:
+            UsageError: the folder holds another build of this stage, and `overwrite` was not asked for.
+        """
+        wanted = cast("Mapping[str, Json]", json.loads(json.dumps(parameters)))
+        standing = self.manifest.stages.get(stage)
+        if standing is not None:
+            differences = list(_differences(standing, wanted, inputs))
+            if not differences and all(self._stands(path) for path in standing.outputs):
+                return StageOutcome(standing, fresh=False)
+            if differences and not self._overwrite:
+                raise UsageError(
+                    f"the folder holds another build: in stage {stage}, {'; '.join(differences[:3])}",
+                    where=self.path,
+                    remedy="name another folder, or pass --overwrite to replace it",
+                )
+            self._forget(stage)
+        target = self.path / into
+        _clear(target, keep={self.path / path for path in self.manifest.files})
+        start = time.monotonic()
+        result = work(target)
+        record = StageRecord(
+            parameters=wanted,
+            inputs=dict(inputs),
+            outputs=tuple(self._relative(receipt.path) for receipt in result.receipts),
+            seconds=round(time.monotonic() - start, 3),
+            summary=cast("Mapping[str, Json]", json.loads(json.dumps(result.summary))),
+        )
+        files = {self._relative(r.path): FileRecord(r.rows, r.bytes, r.sha256, r.schema) for r in result.receipts}
+        self.manifest = Manifest({**self.manifest.files, **files}, {**self.manifest.stages, stage: record})
+        self._save()
+        return StageOutcome(record, fresh=True)
+
+    def digests_of(self, stage: str) -> dict[str, str]:
+        """Return the digests of the files that a finished stage wrote, by path relative to the folder."""
+        return {path: self.manifest.files[path].sha256 for path in self.manifest.stages[stage].outputs}
+
+    def _stands(self, path: str) -> bool:
+        file = self.path / path
+        return file.is_file() and file.stat().st_size == self.manifest.files[path].bytes
+
+    def _forget(self, stage: str) -> None:
+        outputs = set(self.manifest.stages[stage].outputs)
+        self.manifest = Manifest(
+            {path: record for path, record in self.manifest.files.items() if path not in outputs},
+            {name: record for name, record in self.manifest.stages.items() if name != stage},
+        )
+        self._save()
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.path).as_posix()
+
+    def _save(self) -> None:
+        write_bytes(self.path / MANIFEST_NAME, self.manifest.to_json())
+
+
+def verify_folder(folder: Path) -> list[str]:
+    """Return a sentence for each difference between a folder and its manifest, none where all is well.
+
+    Raises:
+        UsageError, DataError: as `read_manifest`.
+    """
+    manifest = read_manifest(folder)
+    problems = [problem for path, record in manifest.files.items() for problem in _check_file(folder, path, record)]
+    strangers = [path for path in sorted(_files_of(folder)) if path not in manifest.files]
+    return problems + [f"{path}: is not in the manifest; remove it, or build the folder again" for path in strangers]
+
+
+def _check_file(folder: Path, path: str, record: FileRecord) -> Iterator[str]:
+    file = folder / path
+    if not file.is_file():
+        yield f"{path}: is missing; run the build again to restore it"
+        return
+    if file_digest(file) == record.sha256:
+        return
+    size = file.stat().st_size
+    what = f"{size:,} bytes where the manifest has {record.bytes:,}" if size != record.bytes else "its bytes changed"
+    if record.rows >= 0:
+        try:
+            rows = pq.read_metadata(file).num_rows
+            if rows != record.rows:
+                more = "more" if rows > record.rows else "fewer"
+                what += f", {abs(rows - record.rows):,} rows {more} than the manifest's {record.rows:,}"
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a damaged file is the finding itself
+            what += f", not a readable Parquet file ({str(error).splitlines()[0]})"
+    yield f"{path}: {what}; remove it and run the build again"
+
+
+def _files_of(folder: Path) -> Iterator[str]:
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != MANIFEST_NAME and not path.name.startswith(PARTIAL_PREFIX):
+            yield path.relative_to(folder).as_posix()
+
+
+def _differences(record: StageRecord, parameters: Mapping[str, Json], inputs: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted(set(record.parameters) | set(parameters)):
+        before, now = record.parameters.get(name), parameters.get(name)
+        if before != now:
+            yield f"{name} was {json.dumps(before)} and is now {json.dumps(now)}"
+    for name in sorted(set(record.inputs) | set(inputs)):
+        if name not in inputs:
+            yield f"input {name} is no longer given"
+        elif name not in record.inputs:
+            yield f"input {name} is new"
+        elif record.inputs[name] != inputs[name]:
+            yield f"input {name} changed"
+
+
+def _clear(folder: Path, *, keep: set[Path]) -> None:
+    """Remove what a cut run left in a stage's folder."""
+    if not folder.is_dir():
+        return
+    for path in list(folder.rglob("*")):
+        if path.is_file() and path not in keep and path.name != MANIFEST_NAME:
+            path.unlink()
+
+
+def _fields(record: FileRecord | StageRecord) -> dict[str, Json]:
+    return {name: getattr(record, name) for name in record.__slots__}

@@ -1,0 +1,126 @@
+"""The Arrow schemas of the tables that travel between stages, each named and versioned.
+
+Every file carries ``mlimages.schema = name/version`` in its metadata. No column holds nulls. A label's confidence is
+1 for verified present, 0 for verified absent, between them a machine's confidence; a class that is not listed is
+unknown unless the source's declared default says absent.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+
+class Origin(enum.IntEnum):
+    """How a label came to an image, from most to least direct; a label with several origins keeps the lowest.
+
+    `CO_OCCURRENCE` and `MODEL_PREDICTION` also mark the ancestors that an image has through such labels only.
+    """
+
+    ORIGINAL = 0
+    ANCESTOR = 1
+    CO_OCCURRENCE = 2
+    MODEL_PREDICTION = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TableSchema:
+    """A named, versioned Arrow schema without nulls."""
+
+    name: str
+    version: int
+    arrow: pa.Schema
+
+    @property
+    def label(self) -> str:
+        """Return `name/version`, as files carry it."""
+        return f"{self.name}/{self.version}"
+
+
+def _schema(table: str, /, **columns: pa.DataType) -> TableSchema:
+    fields = [pa.field(column, kind, nullable=False) for column, kind in columns.items()]
+    return TableSchema(table, 1, pa.schema(fields))
+
+
+def _list_of(kind: pa.DataType) -> pa.ListType:
+    return pa.list_(pa.field("element", kind, nullable=False))
+
+
+LABEL = pa.struct(
+    [
+        pa.field("class_index", pa.int32(), nullable=False),
+        pa.field("confidence", pa.float32(), nullable=False),
+        pa.field("origin", pa.uint8(), nullable=False),
+    ]
+)
+"""One label of one image; a row's labels ascend by `class_index` and never repeat one."""
+
+_IMAGE_LABELS = {
+    "image_id": pa.string(),
+    "source": pa.string(),
+    "location": pa.string(),
+    "labels": _list_of(LABEL),
+}
+
+CATEGORIES = _schema(
+    "categories",
+    class_index=pa.int32(),
+    wnid=pa.string(),
+    name=pa.string(),
+    root=pa.int32(),
+    parent=pa.int32(),
+    parents=_list_of(pa.int32()),
+    depth=pa.int32(),
+    sources=_list_of(pa.string()),
+    mids=_list_of(pa.string()),
+    images=pa.int64(),
+)
+MAPPING = _schema(
+    "mapping",
+    source=pa.string(),
+    source_id=pa.string(),
+    source_name=pa.string(),
+    class_index=pa.int32(),
+    wnid=pa.string(),
+    rule=pa.string(),
+    evidence=pa.string(),
+    alternatives=_list_of(pa.string()),
+)
+ANNOTATIONS = _schema("annotations", **_IMAGE_LABELS)
+PREDICTIONS = _schema("predictions", **_IMAGE_LABELS)
+LABELS = _schema("labels", **_IMAGE_LABELS)
+PAIR_COUNTS = _schema("pair_counts", left=pa.int32(), right=pa.int32(), n_left=pa.int64(), n_both=pa.int64())
+IMPLICATIONS = _schema(
+    "implications", antecedent=pa.int32(), consequent=pa.int32(), probability=pa.float32(), support=pa.int64()
+)
+IMAGES = _schema(
+    "images",
+    image_id=pa.string(),
+    status=pa.string(),
+    detail=pa.string(),
+    shard=pa.string(),
+    offset=pa.int64(),
+    bytes=pa.int64(),
+    width=pa.int32(),
+    height=pa.int32(),
+    digest=pa.string(),
+)
+CLASS_COUNTS = _schema("class_counts", source=pa.string(), source_id=pa.string(), images=pa.int64())
+"""Images per raw class of a source, as `mlimages-build tally` writes them."""
+
+ALL = {
+    schema.name: schema
+    for schema in (
+        CATEGORIES,
+        MAPPING,
+        ANNOTATIONS,
+        PREDICTIONS,
+        LABELS,
+        PAIR_COUNTS,
+        IMPLICATIONS,
+        IMAGES,
+        CLASS_COUNTS,
+    )
+}

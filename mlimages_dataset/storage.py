@@ -1,0 +1,304 @@
+"""Files that appear whole, and tables that say what they are.
+
+A file is written under a temporary name, flushed to the disk and renamed, so a reader never meets half of one. A
+table carries its schema's name and version and the digests of what it was made from in its metadata; a reader refuses
+another version. This is the only module that opens table files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, TypeAlias, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlimages_dataset.errors import DataError, SchemaError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from mlimages_dataset.schemas import TableSchema
+
+SCHEMA_KEY = b"mlimages.schema"
+INPUTS_KEY = b"mlimages.inputs"
+PARTIAL_PREFIX = ".partial-"
+COMPRESSION = "zstd"
+BATCH_ROWS = 1 << 16
+
+Inputs: TypeAlias = "Mapping[str, str]"
+"""SHA-256 of each thing a table was made from, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was written: a file's path, its rows (-1 where it has none), bytes, SHA-256 and schema label."""
+
+    path: Path
+    rows: int
+    bytes: int
+    sha256: str
+    schema: str
+
+
+class _HashingFile(io.RawIOBase):
+    """A file that is hashed as it is written, so that no digest costs a second read."""
+
+    def __init__(self, stream: IO[bytes], path: Path) -> None:
+        super().__init__()
+        self._stream = stream
+        self._path = path
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        view = memoryview(cast("bytes", data))
+        with _write_errors(self._path):
+            self._stream.write(view)
+        self.digest.update(view)
+        self.size += view.nbytes
+        return view.nbytes
+
+    def tell(self) -> int:
+        return self.size
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[_HashingFile]:
+    """Yield a binary file that takes the name `path` only when it is complete and on the disk.
+
+    Raises:
+        UsageError: the folder cannot be written, or the disk is full.
+    """
+    partial = path.with_name(f"{PARTIAL_PREFIX}{os.getpid()}-{path.name}")
+    with _write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = partial.open("wb")
+    try:
+        with stream:
+            sink = _HashingFile(stream, path)
+            yield sink
+            with _write_errors(path):
+                stream.flush()
+                os.fsync(stream.fileno())
+        with _write_errors(path):
+            partial.replace(path)
+            _sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"cannot be written ({error.strerror or error})", where=path, remedy="make room or name another folder"
+        ) from error
+
+
+def write_bytes(path: Path, content: bytes, *, schema: str = "") -> Receipt:
+    """Write a whole file and return its receipt."""
+    with whole_file(path) as sink:
+        sink.write(content)
+    return Receipt(path, -1, sink.size, sink.digest.hexdigest(), schema)
+
+
+class TableWriter:
+    """Writes record batches of one schema; `receipt` is there once `table_writer` has closed it."""
+
+    def __init__(self, writer: pq.ParquetWriter, schema: TableSchema) -> None:
+        self._writer = writer
+        self._schema = schema
+        self.rows = 0
+        self.receipt: Receipt | None = None
+
+    def write(self, rows: pa.RecordBatch | pa.Table) -> None:
+        """Append rows, which must have the columns and types of the schema and no nulls.
+
+        Raises:
+            SchemaError: they have not.
+        """
+        if rows.num_rows == 0:
+            return
+        table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
+        check_rows(table, self._schema, where="rows to be written")
+        # Nested fields keep the names they came with unless cast: a file must have exactly the declared schema.
+        self._writer.write_table(table.cast(self._schema.arrow).replace_schema_metadata(None))
+        self.rows += rows.num_rows
+
+
+@contextlib.contextmanager
+def table_writer(path: Path, schema: TableSchema, inputs: Inputs) -> Iterator[TableWriter]:
+    """Yield a writer of a table file that appears whole, with its receipt, when the block ends without an error."""
+    metadata = {SCHEMA_KEY: schema.label.encode(), INPUTS_KEY: json.dumps(dict(inputs), sort_keys=True).encode()}
+    with (
+        whole_file(path) as sink,
+        pq.ParquetWriter(
+            pa.PythonFile(sink, mode="w"), schema.arrow.with_metadata(metadata), compression=COMPRESSION
+        ) as parquet,
+    ):
+        writer = TableWriter(parquet, schema)
+        yield writer
+    writer.receipt = Receipt(path, writer.rows, sink.size, sink.digest.hexdigest(), schema.label)
+
+
+def write_table(path: Path, rows: pa.Table, schema: TableSchema, inputs: Inputs) -> Receipt:
+    """Write a whole table and return its receipt."""
+    with table_writer(path, schema, inputs) as writer:
+        writer.write(rows)
+    assert writer.receipt is not None
+    return writer.receipt
+
+
+def read_table(path: Path, schema: TableSchema) -> pa.Table:
+    """Return a table of exactly `schema`.
+
+    Raises:
+        UsageError: there is no such file.
+        SchemaError: it holds another schema or version.
+        DataError: it is not a whole Parquet file, or a column holds nulls.
+    """
+    with open_table(path, schema) as parquet, _parquet_errors(path):
+        table = parquet.read()
+    check_rows(table, schema, where=path)
+    return table.replace_schema_metadata(None)
+
+
+def scan_table(path: Path, schema: TableSchema, *, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+    """Yield a table's rows in batches of at most `batch_rows`; errors as for `read_table`."""
+    with open_table(path, schema) as parquet, _parquet_errors(path):
+        for batch in parquet.iter_batches(batch_size=batch_rows):
+            check_rows(pa.Table.from_batches([batch]), schema, where=path)
+            yield batch
+
+
+@contextlib.contextmanager
+def open_table(path: Path, schema: TableSchema) -> Iterator[pq.ParquetFile]:
+    """Yield the open Parquet file at `path`, checked to be of `schema`; errors as for `read_table`."""
+    if not path.is_file():
+        raise UsageError("there is no such file", where=path, remedy=f"name a {schema.name} table of an earlier stage")
+    with _parquet_errors(path):
+        parquet = pq.ParquetFile(path)
+    with parquet:
+        found = (parquet.schema_arrow.metadata or {}).get(SCHEMA_KEY, b"none").decode(errors="replace")
+        if found != schema.label:
+            raise SchemaError(
+                f"the table's schema is {found}, but {schema.label} is wanted",
+                where=path,
+                remedy=_remedy(found, schema),
+            )
+        yield parquet
+
+
+def table_inputs(path: Path) -> dict[str, str]:
+    """Return the digests that a table file says it was made from."""
+    with _parquet_errors(path):
+        metadata = pq.read_schema(path).metadata or {}
+    return cast("dict[str, str]", json.loads(metadata.get(INPUTS_KEY, b"{}")))
+
+
+def table_parts(folder: Path) -> list[Path]:
+    """Return the part files of a table folder in name order, those of its sub-folders included.
+
+    Raises:
+        UsageError: there is no part.
+    """
+    parts = sorted(path for path in folder.rglob("part-*.parquet"))
+    if not parts:
+        raise UsageError(
+            "there is no part-*.parquet in it", where=folder, remedy="name the folder that an earlier stage wrote"
+        )
+    return parts
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(
+            f"cannot be read ({error.strerror})", where=path, remedy="check the path and its permissions"
+        ) from error
+
+
+def digests(paths: Iterable[Path]) -> dict[str, str]:
+    """Return the SHA-256 of each file by its name, or by its whole path where two files share a name."""
+    ordered = sorted(set(paths))
+    names = [path.name for path in ordered]
+    return {path.name if names.count(path.name) == 1 else path.as_posix(): file_digest(path) for path in ordered}
+
+
+def check_rows(table: pa.Table, schema: TableSchema, *, where: object) -> None:
+    """Raise `SchemaError` unless the table has the columns and types of `schema`, `DataError` if any value is null."""
+    missing = [name for name in schema.arrow.names if name not in table.column_names]
+    if missing:
+        raise SchemaError(f"no column {', '.join(missing)} ({schema.label})", where=where, remedy="rebuild the table")
+    for field in schema.arrow:
+        column = table.column(field.name)
+        if not _same_kind(column.type, field.type):
+            raise SchemaError(
+                f"column {field.name} is {column.type}, not {field.type} ({schema.label})",
+                where=where,
+                remedy="rebuild the table",
+            )
+        # Arrow's own validate() accepts nulls in a column declared without them.
+        if any(_has_nulls(chunk) for chunk in column.chunks):
+            raise DataError(f"column {field.name} holds nulls", where=where, remedy="rebuild the table")
+
+
+def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
+    if isinstance(found, pa.ListType) and isinstance(wanted, pa.ListType):
+        return _same_kind(found.value_type, wanted.value_type)
+    if isinstance(found, pa.StructType) and isinstance(wanted, pa.StructType):
+        return [(f.name, f.type) for f in found] == [(f.name, f.type) for f in wanted]
+    return bool(found == wanted)
+
+
+def _has_nulls(array: pa.Array) -> bool:
+    if array.null_count:
+        return True
+    if isinstance(array, pa.ListArray):
+        return _has_nulls(array.values)
+    if isinstance(array, pa.StructArray):
+        return any(_has_nulls(array.field(i)) for i in range(array.type.num_fields))
+    return False
+
+
+def _remedy(found: str, schema: TableSchema) -> str:
+    if found.partition("/")[0] == schema.name:
+        return "build it again with this version of mlimages-dataset"
+    return f"name a {schema.name} table written by mlimages-dataset"
+
+
+@contextlib.contextmanager
+def _parquet_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"cannot be read as a Parquet file ({str(error).splitlines()[0]})",
+            where=path,
+            remedy="it is truncated or of another format: build or obtain it again",
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut (POSIX: the folder's own entry must be flushed too)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

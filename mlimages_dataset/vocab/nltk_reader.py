@@ -1,0 +1,76 @@
+"""NLTK's WordNet reader on any folder, and its morphology over a lemma index in memory.
+
+Apart from `wordnet`, which imports it when first needed: importing NLTK takes about a second.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from typing import TYPE_CHECKING
+
+import nltk
+from nltk.corpus.reader.wordnet import Synset, WordNetCorpusReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+    from typing import TextIO
+
+_HYPERNYM = re.compile(r" (@i?) (\d{8}) n ")
+
+
+class Morphology(WordNetCorpusReader):  # type: ignore[misc]  # NLTK has no annotations
+    """NLTK's noun morphology without the corpus files that its own constructor wants."""
+
+    def __init__(self, lemmas: Iterable[str], exceptions: Mapping[str, tuple[str, ...]]) -> None:
+        self._lemma_pos_offset_map = {lemma.replace(" ", "_"): ("n",) for lemma in lemmas}
+        self._exception_map = {"n": {form: list(bases) for form, bases in exceptions.items()}}
+
+    def base_forms(self, phrase: str) -> tuple[str, ...]:
+        """Return the lemmas that the lower-case `phrase` may be an inflection of, itself first if it is one."""
+        return tuple(form.replace("_", " ") for form in self._morphy(phrase.replace(" ", "_"), "n"))
+
+
+class NounFolder(WordNetCorpusReader):  # type: ignore[misc]  # NLTK has no annotations
+    """NLTK's reader on a folder of WordNet's database files, wherever it lies.
+
+    NLTK refuses folders outside `nltk.data.path`, wants a `lexnames` file that Debian's package lacks, and keeps a
+    synset's pointers as a set: `hypernym_order` has them as they stand in the file.
+    """
+
+    def __init__(self, folder: Path, lexicographer_files: Iterable[str]) -> None:
+        self._folder = folder
+        self._lexicographer_lines = "".join(f"{i}\t{name}\t0\n" for i, name in enumerate(lexicographer_files))
+        self.hypernym_order: dict[int, list[tuple[str, int]]] = {}
+        nltk.data.path.append(str(folder))
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "The multilingual functions")
+                super().__init__(str(folder), None)
+        finally:
+            nltk.data.path.remove(str(folder))
+
+    def map_wn(self, version: str = "wordnet") -> None:
+        """Return None: NLTK would compare the folder with a WordNet that it expects to be installed."""
+
+    def open(self, file: str) -> TextIO:
+        """Return an open file of the folder."""
+        if file == "lexnames":
+            return io.StringIO(self._lexicographer_lines)
+        return (self._folder / file).open(encoding="utf-8", newline="\n")
+
+    def sense_offsets(self, lemma: str) -> list[int]:
+        """Return the offsets of the noun senses of a lemma as `index.noun` orders them."""
+        return list(self._lemma_pos_offset_map[lemma.lower()]["n"])
+
+    def noun_exceptions(self) -> dict[str, tuple[str, ...]]:
+        """Return irregular plural to base forms."""
+        return {form: tuple(bases) for form, bases in self._exception_map["n"].items()}
+
+    def _synset_from_pos_and_line(self, pos: str, data_file_line: str) -> Synset:
+        synset = super()._synset_from_pos_and_line(pos, data_file_line)
+        pointers = data_file_line.partition("|")[0]
+        self.hypernym_order[synset.offset()] = [(kind, int(at)) for kind, at in _HYPERNYM.findall(pointers)]
+        return synset

@@ -94,12 +94,13 @@ def write_lines(path: Path, lines: list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in sorted(lines)), encoding="utf-8", newline="\n")
 
 
-@click.command(help=__doc__)
+@click.command()
 @click.argument("timm_wheel", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("tfds_wheel", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("boxable_names", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", default=DATA, show_default=True, type=click.Path(file_okay=False, path_type=Path))
 def main(timm_wheel: Path, tfds_wheel: Path, boxable_names: Path, out: Path) -> None:
+    """Write the packaged class lists from timm, tensorflow-datasets and darknet."""
     wnid, mid = r"n\d{8}", r"/[mg]/[0-9a-z_]+"
     imagenet_11k = distinct(lines_in_wheel(timm_wheel, IMAGENET_11K), wnid, N_IMAGENET_11K)
     fall_2011 = distinct(lines_in_wheel(timm_wheel, IMAGENET_FALL_2011), wnid, N_IMAGENET_FALL_2011)

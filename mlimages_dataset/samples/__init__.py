@@ -1,0 +1,48 @@
+"""Packaged photographs under free licences, labelled by hand with ImageNet wnids and Open Images mids.
+
+`scripts/build_photographs.py` made the files; `attribution.csv` credits each photographer.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.errors import UsageError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+__all__ = ["attribution_csv", "labels_csv", "photographs"]
+
+
+def photographs() -> Path:
+    """Return the folder of JPEG files, each called after its image_id, the long side at most 320 pixels."""
+    return on_disk(resources.files(__name__) / "photographs")
+
+
+def labels_csv() -> Path:
+    """Return the label file: image_id, source (imagenet or open-images), source_id, name, confidence; one row a label.
+
+    Confidence 1 says that a person saw the class, 0 that a person saw it to be absent; any other class is unknown.
+    """
+    return on_disk(resources.files(__name__) / "photographs.csv")
+
+
+def attribution_csv() -> Path:
+    """Return the credits: image_id, file, title, author, licence, origin, size in pixels, SHA-256; one row a file."""
+    return on_disk(resources.files(__name__) / "attribution.csv")
+
+
+def on_disk(resource: Traversable) -> Path:
+    """Return the resource as a path.
+
+    Raises:
+        UsageError: The package is imported from a zip archive, where images have no path to be read from.
+    """
+    if not isinstance(resource, Path):
+        raise UsageError(
+            "lies in an archive", where=resource, remedy="install mlimages-dataset as files to use its photographs"
+        )
+    return resource

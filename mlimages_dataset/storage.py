@@ -62,7 +62,7 @@ class _HashingFile(io.RawIOBase):
 
     def write(self, data: object) -> int:
         view = memoryview(cast("bytes", data))
-        with _write_errors(self._path):
+        with write_errors(self._path):
             self._stream.write(view)
         self.digest.update(view)
         self.size += view.nbytes
@@ -80,25 +80,35 @@ def whole_file(path: Path) -> Iterator[_HashingFile]:
         UsageError: the folder cannot be written, or the disk is full.
     """
     partial = path.with_name(f"{PARTIAL_PREFIX}{os.getpid()}-{path.name}")
-    with _write_errors(path):
+    with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = partial.open("wb")
     try:
         with stream:
             sink = _HashingFile(stream, path)
             yield sink
-            with _write_errors(path):
+            with write_errors(path):
                 stream.flush()
                 os.fsync(stream.fileno())
-        with _write_errors(path):
-            partial.replace(path)
-            _sync_folder(path.parent)
+        give_name(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
+def give_name(partial: Path, path: Path) -> None:
+    """Rename a complete file that is on the disk to the name it is read by; the rename survives a power cut.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    with write_errors(path):
+        partial.replace(path)
+        _sync_folder(path.parent)
+
+
 @contextlib.contextmanager
-def _write_errors(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn an operating system's error on writing `path` into a `UsageError` that says what to do."""
     try:
         yield
     except OSError as error:

@@ -312,3 +312,29 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return a text file's lines without their ends: UTF-8 with or without a byte-order mark, else Latin-1.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+        DataError: it is empty, or no text.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"cannot be read ({error.strerror})", where=path, remedy="check the path and its permissions"
+        ) from error
+    if b"\0" in content:
+        raise DataError("is not a text file", where=path, remedy="unpack it first, or name another file")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    # Not splitlines(): it would also break at U+2028 and at the form feeds that some names hold.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if not any(line.strip() for line in lines):
+        raise DataError("is empty", where=path, remedy="obtain the file again")
+    return lines if lines[-1] else lines[:-1]

@@ -1,0 +1,130 @@
+"""Reviewed decisions: matches that override the matcher, categories dropped or added, hierarchy edges changed.
+
+The packaged file is ``data/reviewed.toml``; a user can pass their own instead. Each row carries its reason, which
+goes into the `mapping` table as evidence.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewedMatch:
+    """What one class of a source means: a synset, or none (`wnid` empty) so that it is dropped."""
+
+    source: str
+    source_id: str
+    wnid: str
+    reason: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewedCategory:
+    """A synset that the vocabulary must have (`add`) or must not have."""
+
+    wnid: str
+    add: bool
+    reason: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """A hypernym edge to add to WordNet, or to remove from it."""
+
+    child: str
+    parent: str
+    add: bool
+    reason: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """All reviewed decisions."""
+
+    matches: tuple[ReviewedMatch, ...] = ()
+    categories: tuple[ReviewedCategory, ...] = ()
+    edges: tuple[Edge, ...] = ()
+
+
+_KEYS = {
+    "match": ("source", "source_id", "wnid", "reason"),
+    "add_category": ("wnid", "reason"),
+    "drop_category": ("wnid", "reason"),
+    "add_edge": ("child", "parent", "reason"),
+    "remove_edge": ("child", "parent", "reason"),
+}
+
+
+def packaged_reviewed() -> str:
+    """Return the text of the packaged reviewed decisions."""
+    return (files("mlimages_dataset.vocab") / "data" / "reviewed.toml").read_text("utf-8")
+
+
+def parse_reviewed(text: str, where: str) -> Reviewed:
+    """Return the decisions in a TOML text; `where` names it in messages.
+
+    Raises:
+        ConfigError: it is not TOML, a table or key is unknown or missing, or two rows decide the same thing.
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"is not valid TOML ({error})", where=where, remedy="correct it there") from error
+    unknown = sorted(set(content) - set(_KEYS))
+    if unknown:
+        raise ConfigError(f"unknown table {unknown[0]!r}", where=where, remedy=f"use {', '.join(_KEYS)}")
+    rows = {kind: list(_rows(content, kind, where)) for kind in _KEYS}
+    _refuse_repeats([(f"match of {r['source']} {r['source_id']}", r["where"]) for r in rows["match"]])
+    _refuse_repeats([(f"decision on {r['wnid']}", r["where"]) for r in rows["add_category"] + rows["drop_category"]])
+    _refuse_repeats(
+        [(f"edge {r['child']} -> {r['parent']}", r["where"]) for r in rows["add_edge"] + rows["remove_edge"]]
+    )
+    return Reviewed(
+        matches=tuple(ReviewedMatch(**row) for row in rows["match"]),
+        categories=tuple(
+            ReviewedCategory(**row, add=add)
+            for kind, add in (("add_category", True), ("drop_category", False))
+            for row in rows[kind]
+        ),
+        edges=tuple(
+            Edge(**row, add=add) for kind, add in (("add_edge", True), ("remove_edge", False)) for row in rows[kind]
+        ),
+    )
+
+
+def _rows(content: Mapping[str, object], kind: str, where: str) -> Iterator[dict[str, str]]:
+    tables = content.get(kind, [])
+    if not isinstance(tables, list):
+        raise ConfigError(f"{kind} is not a list of tables", where=where, remedy=f"write [[{kind}]]")
+    for number, table in enumerate(tables, 1):
+        place = f"{where}, {kind} {number}"
+        if not isinstance(table, Mapping):
+            raise ConfigError("is not a table", where=place, remedy=f"write [[{kind}]]")
+        for key in table:
+            if key not in _KEYS[kind]:
+                raise ConfigError(f"unknown key {key!r}", where=place, remedy=f"use {', '.join(_KEYS[kind])}")
+        for key in _KEYS[kind]:
+            if not isinstance(table.get(key), str) or (not table[key] and not (kind == "match" and key == "wnid")):
+                raise ConfigError(f"no {key}", where=place, remedy="every row gives each key, the reason too")
+        yield {**{key: str(table[key]) for key in _KEYS[kind]}, "where": place}
+
+
+def _refuse_repeats(decisions: list[tuple[str, str]]) -> None:
+    first: dict[str, str] = {}
+    for subject, place in decisions:
+        if subject in first:
+            raise ConfigError(f"a second {subject}", where=place, remedy=f"keep one of it and {first[subject]}")
+        first[subject] = place

@@ -1,0 +1,240 @@
+"""The vocabulary stage: it alone of this package names paths, reads, calls, writes and returns receipts."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.errors import DataError, VocabularyError
+from mlimages_dataset.manifest import StageResult
+from mlimages_dataset.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
+from mlimages_dataset.storage import digests, read_lines, read_table, write_table
+from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
+from mlimages_dataset.vocab.sources import (
+    parse_box_hierarchy,
+    parse_class_table,
+    parse_imagenet_synsets,
+    parse_open_images_classes,
+    parse_release_status,
+    parse_tencent_dictionary,
+)
+from mlimages_dataset.vocab.tables import categories_table, mapping_table, vocabulary_of_tables
+from mlimages_dataset.vocab.validation import validate
+from mlimages_dataset.vocab.vocabulary import (
+    IMAGENET,
+    OPEN_IMAGES,
+    OPEN_IMAGES_MINIMUM,
+    ClassList,
+    Vocabulary,
+    build_vocabulary,
+    funnel,
+    repeated_ids,
+    vocabulary_from_tencent,
+)
+from mlimages_dataset.vocab.wordnet import load_wordnet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.resources.abc import Traversable
+
+    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.storage import Inputs, Receipt
+
+CATEGORIES_FILE = "categories.parquet"
+MAPPING_FILE = "mapping.parquet"
+_SHOWN_REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocabularyFiles:
+    """The files a vocabulary is built from.
+
+    Attributes:
+        imagenet: ImageNet synset list.
+        open_images: Open Images class list.
+        finer: synset list from which refinements of kept categories are taken.
+        classes: a user's own class lists by source name.
+        image_counts: images per class: `class_counts` tables, CSV files of source,source_id,images, or ImageNet's
+            ``ReleaseStatus.xml``.
+        box_hierarchy: Open Images' hierarchy of box classes.
+        reviewed: reviewed decisions; None for the packaged ones.
+        wordnet: WordNet 3.0 folder; None for the packaged nouns.
+        minimum_images: images that a class needs, by source, where counts are known.
+    """
+
+    imagenet: Path | None = None
+    open_images: Path | None = None
+    finer: Path | None = None
+    classes: tuple[tuple[str, Path], ...] = ()
+    image_counts: tuple[Path, ...] = ()
+    box_hierarchy: Path | None = None
+    reviewed: Path | None = None
+    wordnet: Path | None = None
+    minimum_images: tuple[tuple[str, int], ...] = ((OPEN_IMAGES, OPEN_IMAGES_MINIMUM),)
+
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each file, WordNet's own included."""
+        singles = (self.imagenet, self.open_images, self.finer, self.box_hierarchy, self.reviewed)
+        paths = [path for path in (*singles, *(path for _, path in self.classes), *self.image_counts) if path]
+        if self.wordnet is not None:
+            paths += [self.wordnet / name for name in ("data.noun", "index.noun", "noun.exc", "cntlist.rev")]
+        return digests(paths)
+
+
+def write_vocabulary(given: VocabularyFiles, out: Path, inputs: Inputs) -> StageResult:
+    """Build the vocabulary from files and write `categories` and `mapping` into the folder `out`.
+
+    Raises:
+        UsageError, DataError: a file is missing or malformed.
+        VocabularyError: reviewed decisions do not fit, or the result fails a check.
+    """
+    network = load_wordnet(given.wordnet)
+    lists = read_class_lists(given)
+    reviewed_text = packaged_reviewed() if given.reviewed is None else "\n".join(read_lines(given.reviewed))
+    vocabulary = build_vocabulary(
+        lists,
+        network,
+        parse_reviewed(reviewed_text, "reviewed.toml" if given.reviewed is None else str(given.reviewed)),
+        image_counts=read_image_counts(given.image_counts),
+        imagenet_all=packaged_imagenet(),
+        box_parents=_box_parents(given.box_hierarchy),
+    )
+    findings = validate(vocabulary, network)
+    if findings:
+        raise VocabularyError(
+            f"the vocabulary fails {len(findings)} checks, first: {findings[0]}",
+            remedy="correct the reviewed decisions, or report a defect",
+        )
+    result = _write(vocabulary, out, inputs)
+    summary: dict[str, Json] = {
+        "funnel": [[step.source, step.step, step.classes] for step in funnel(vocabulary, lists)],
+        "repeated_ids": {one.title: repeats[:_SHOWN_REPEATS] for one in lists if (repeats := repeated_ids(one))},
+    }
+    return StageResult(result, summary)
+
+
+def write_tencent_vocabulary(dictionary: Path, out: Path, inputs: Inputs) -> StageResult:
+    """Write the published vocabulary and tree as `categories` and `mapping` into the folder `out`."""
+    vocabulary = read_tencent_dictionary(dictionary)
+    return StageResult(
+        _write(vocabulary, out, inputs),
+        {"funnel": [["tencent", "entered", len(vocabulary)], ["vocabulary", "categories", len(vocabulary)]]},
+    )
+
+
+def read_tencent_dictionary(path: str | Path) -> Vocabulary:
+    """Return the published Tencent ML-Images vocabulary and tree exactly as the file has them.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is not the published dictionary.
+        VocabularyError: its parents form a cycle.
+    """
+    where = str(path)
+    return vocabulary_from_tencent(parse_tencent_dictionary(read_lines(Path(path)), where), where)
+
+
+def read_vocabulary(folder: str | Path) -> Vocabulary:
+    """Return the vocabulary in a folder that the vocabulary stage wrote.
+
+    Raises:
+        UsageError: its tables are not there.
+        SchemaError, DataError: they are of another version, or damaged.
+    """
+    categories = read_table(Path(folder) / CATEGORIES_FILE, CATEGORIES)
+    return vocabulary_of_tables(categories, read_table(Path(folder) / MAPPING_FILE, MAPPING))
+
+
+def read_class_lists(given: VocabularyFiles) -> list[ClassList]:
+    """Return the class lists of the files, refinements after what they refine."""
+    minimum = dict(given.minimum_images)
+    lists = []
+    if given.imagenet is not None:
+        classes = parse_imagenet_synsets(read_lines(given.imagenet), str(given.imagenet))
+        lists.append(ClassList(source=IMAGENET, classes=tuple(classes), minimum_images=minimum.get(IMAGENET, 0)))
+    if given.finer is not None:
+        classes = parse_imagenet_synsets(read_lines(given.finer), str(given.finer))
+        listed = {c.source_id for one in lists for c in one.classes}
+        finer = tuple(c for c in classes if c.source_id not in listed)
+        lists.append(ClassList(source=IMAGENET, classes=finer, minimum_images=minimum.get(IMAGENET, 0), finer=True))
+    if given.open_images is not None:
+        classes = parse_open_images_classes(read_lines(given.open_images), str(given.open_images))
+        lists.append(ClassList(source=OPEN_IMAGES, classes=tuple(classes), minimum_images=minimum.get(OPEN_IMAGES, 0)))
+    for source, path in given.classes:
+        classes = parse_class_table(read_lines(path), str(path))
+        lists.append(ClassList(source=source, classes=tuple(classes), minimum_images=minimum.get(source, 0)))
+    return lists
+
+
+def read_image_counts(paths: Sequence[Path]) -> dict[tuple[str, str], int]:
+    """Return the images of each (source, source_id) of several files, added up.
+
+    Raises:
+        UsageError, DataError: a file is missing or malformed.
+    """
+    total: dict[tuple[str, str], int] = {}
+    for path in paths:
+        for key, images in _image_counts(path):
+            total[key] = total.get(key, 0) + images
+    return total
+
+
+@functools.cache
+def packaged_imagenet() -> frozenset[str]:
+    """Return the wnids of all synsets that ImageNet (Fall 2011) has images of."""
+    return frozenset((_data() / "imagenet_fall2011.txt").read_text("ascii").split())
+
+
+def packaged_class_list(name: str) -> Path:
+    """Return the path of a packaged class list: imagenet11k.txt or open_images_boxable.csv."""
+    with as_file(_data() / name) as path:
+        return path
+
+
+def _data() -> Traversable:
+    return files("mlimages_dataset.vocab") / "data"
+
+
+def _write(vocabulary: Vocabulary, out: Path, inputs: Inputs) -> tuple[Receipt, Receipt]:
+    return (
+        write_table(out / CATEGORIES_FILE, categories_table(vocabulary), CATEGORIES, inputs),
+        write_table(out / MAPPING_FILE, mapping_table(vocabulary), MAPPING, inputs),
+    )
+
+
+def _box_parents(path: Path | None) -> dict[str, tuple[str, ...]]:
+    return {} if path is None else parse_box_hierarchy("\n".join(read_lines(path)), str(path))
+
+
+def _image_counts(path: Path) -> list[tuple[tuple[str, str], int]]:
+    if path.suffix == ".xml":
+        counts = parse_release_status("\n".join(read_lines(path)), str(path))
+        return [((IMAGENET, wnid), images) for wnid, images in counts.items()]
+    if path.suffix == ".parquet":
+        rows = read_table(path, CLASS_COUNTS).to_pylist()
+        return [((row["source"], row["source_id"]), row["images"]) for row in rows]
+    return _parse_image_counts(read_lines(path), str(path))
+
+
+def _parse_image_counts(lines: Sequence[str], where: str) -> list[tuple[tuple[str, str], int]]:
+    reader = csv.DictReader(lines)
+    if not {"source", "source_id", "images"} <= set(reader.fieldnames or ()):
+        raise DataError(
+            f"no columns source, source_id and images in its header ({lines[0][:60]!r})",
+            where=where,
+            line=1,
+            remedy="write it with mlimages-build tally",
+        )
+    counts = []
+    for row in reader:
+        images = (row["images"] or "").strip()
+        if not images.isdecimal():
+            raise DataError(
+                f"{images!r} is no number of images", where=where, line=reader.line_num, remedy="correct it"
+            )
+        counts.append(((row["source"], row["source_id"]), int(images)))
+    return counts

@@ -1,0 +1,43 @@
+"""A vocabulary as the tables `categories` and `mapping`, and back."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from mlimages_dataset.schemas import CATEGORIES, MAPPING
+from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Vocabulary
+
+_CATEGORY_FIELDS = ("wnid", "name", "root", "parent", "parents", "depth", "sources", "mids", "images")
+
+
+def categories_table(vocabulary: Vocabulary) -> pa.Table:
+    """Return the `categories` table, one row a category."""
+    columns = {name: [getattr(category, name) for category in vocabulary.categories] for name in _CATEGORY_FIELDS}
+    return pa.table({"class_index": range(len(vocabulary)), **columns}, schema=CATEGORIES.arrow)
+
+
+def mapping_table(vocabulary: Vocabulary) -> pa.Table:
+    """Return the `mapping` table, one row a class of a source."""
+    columns = {name: [getattr(row, name) for row in vocabulary.mapping] for name in MAPPING.arrow.names}
+    return pa.table(columns, schema=MAPPING.arrow)
+
+
+def vocabulary_of_tables(categories: pa.Table, mapping: pa.Table) -> Vocabulary:
+    """Return the vocabulary that the two tables hold."""
+    return Vocabulary(
+        categories=tuple(
+            Category(
+                wnid=row["wnid"],
+                name=row["name"],
+                root=row["root"],
+                parent=row["parent"],
+                parents=tuple(row["parents"]),
+                depth=row["depth"],
+                sources=tuple(row["sources"]),
+                mids=tuple(row["mids"]),
+                images=row["images"],
+            )
+            for row in categories.sort_by("class_index").to_pylist()
+        ),
+        mapping=tuple(MappingRow(**{**row, "alternatives": tuple(row["alternatives"])}) for row in mapping.to_pylist()),
+    )

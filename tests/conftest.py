@@ -1,0 +1,48 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mlimages_dataset.vocab.reviewed import Reviewed
+from mlimages_dataset.vocab.vocabulary import Vocabulary, build_vocabulary
+from mlimages_dataset.vocab.wordnet import WordNet, load_wordnet
+from tests import mini
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of published files, which are not part of the project."""
+    beside_the_repository = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("MLIMAGES_SHARED_DATA", beside_the_repository))
+    if not folder.is_dir():
+        pytest.skip(f"the published files are not in {folder}; name their folder in MLIMAGES_SHARED_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wordnet() -> WordNet:
+    """Return the packaged WordNet."""
+    return load_wordnet()
+
+
+@pytest.fixture(scope="session")
+def mini_wordnet() -> WordNet:
+    """Return the WordNet of 33 synsets that `tests.mini` describes."""
+    return mini.mini_wordnet()
+
+
+@pytest.fixture(scope="session")
+def mini_vocabulary(mini_wordnet: WordNet) -> Vocabulary:
+    """Return the vocabulary of `tests.mini`'s two class lists on the mini WordNet."""
+    return build_vocabulary(
+        [mini.IMAGENET_LIST, mini.OPEN_IMAGES_LIST],
+        mini_wordnet,
+        Reviewed(),
+        image_counts={},
+        imagenet_all=frozenset(),
+        box_parents={},
+    )

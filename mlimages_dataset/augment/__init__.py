@@ -1,0 +1,1 @@
+"""Augmented label tables: annotations, ancestors, co-occurrence, splits, statistics, audits."""

@@ -1,0 +1,269 @@
+"""Labels that follow from labels: ancestors, strongly co-occurring categories, and absences below absent categories.
+
+Tencent ML-Images, section 3.2, with confidences. Per image, in this order:
+
+1. Every ancestor of a present label is present. Its confidence is the maximum over the labels below it and its own.
+2. Every descendant of a verified-absent category is absent, unless it is present. An absent category with a present
+   descendant is present by rule 1: such a conflict is counted.
+3. Every present original label i gives each strong implication i -> j with confidence(i) * P(j | i), and j's ancestors
+   (rule 1), unless j is verified absent by rule 2: such a blocked implication is counted.
+
+A label's origin is the lowest of its ways to the image (`schemas.Origin`). The emitted present labels are closed under
+ancestors, and confidence never falls on the way up.
+
+Legend: N images, L labels in, M labels out, C categories.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+from mlimages_dataset.augment.labels import LabelColumns
+from mlimages_dataset.schemas import Origin
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+    from numpy.typing import NDArray
+
+_ORIGINAL, _ANCESTOR, _CO_OCCURRENCE = int(Origin.ORIGINAL), int(Origin.ANCESTOR), int(Origin.CO_OCCURRENCE)
+_SHORT = 48  # labels of an image up to which an insertion sort beats numpy's
+
+
+class Absences(enum.Enum):
+    """What becomes of verified-absent labels."""
+
+    EXPAND = "expand"
+    """Every descendant of an absent category is listed as absent (rule 2)."""
+    KEEP = "keep"
+    """Only the annotated absences are listed; a reader can expand them by the hierarchy."""
+    DROP = "drop"
+    """No absence is listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentationRules:
+    """What augmentation knows, as compressed sparse rows over C categories.
+
+    Attributes:
+        ancestors: `indptr`, `indices` of the reflexive closure: row c lists c's ancestors and c.
+        descendants: the same of its transpose: row c lists c's descendants and c.
+        implications: `indptr`, `indices`, `data` of the strong implications: row i lists each j with P(j | i).
+        absences: what becomes of verified-absent labels.
+    """
+
+    ancestors: tuple[NDArray[np.int32], NDArray[np.int32]]
+    descendants: tuple[NDArray[np.int32], NDArray[np.int32]]
+    implications: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
+    absences: Absences = Absences.EXPAND
+
+    @property
+    def n_classes(self) -> int:
+        """Number of categories."""
+        return len(self.ancestors[0]) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentationCounts:
+    """What happened while labels were augmented; counts of parts add up.
+
+    Attributes:
+        images: images seen.
+        conflicts: verified absences that a present descendant contradicts; the category is kept as present.
+        blocked: implications not applied because their category is verified absent.
+    """
+
+    images: int = 0
+    conflicts: int = 0
+    blocked: int = 0
+
+    def __add__(self, other: AugmentationCounts) -> AugmentationCounts:
+        return AugmentationCounts(
+            self.images + other.images, self.conflicts + other.conflicts, self.blocked + other.blocked
+        )
+
+
+def augmentation_rules(
+    closure: sp.csr_array, implications: sp.csr_array | None = None, absences: Absences = Absences.EXPAND
+) -> AugmentationRules:
+    """Return the rules for a closure, shape (C, C), true at (category, ancestor), and implications, shape (C, C).
+
+    Args:
+        closure: reflexive ancestor matrix.
+        implications: P(consequent | antecedent) at (antecedent, consequent), None for no implications.
+        absences: what becomes of verified-absent labels.
+    """
+    below = closure.T.tocsr()
+    below.sort_indices()
+    indptr = np.zeros(closure.shape[0] + 1, np.int32) if implications is None else implications.indptr
+    indices, data = ([], []) if implications is None else (implications.indices, implications.data)
+    return AugmentationRules(
+        ancestors=(closure.indptr.astype(np.int32), closure.indices.astype(np.int32)),
+        descendants=(below.indptr.astype(np.int32), below.indices.astype(np.int32)),
+        implications=(indptr.astype(np.int32), np.asarray(indices, np.int32), np.asarray(data, np.float32)),
+        absences=absences,
+    )
+
+
+def augment(labels: LabelColumns, rules: AugmentationRules) -> tuple[LabelColumns, AugmentationCounts]:
+    """Return the augmented labels of N images, in their order, and the counts of what happened.
+
+    Raises:
+        IndexError: a class index is not below C.
+    """
+    if len(labels.class_index) and not 0 <= labels.class_index.min() <= labels.class_index.max() < rules.n_classes:
+        raise IndexError(f"a class index is not in 0..{rules.n_classes - 1}")
+    room = _room(labels, rules)
+    out_offsets = np.empty(len(labels) + 1, np.int32)
+    out_class, out_confidence = np.empty(room, np.int32), np.empty(room, np.float32)
+    out_origin = np.empty(room, np.uint8)
+    conflicts, blocked = _augment(
+        labels.offsets,
+        labels.class_index,
+        labels.confidence,
+        labels.origin,
+        rules.ancestors[0],
+        rules.ancestors[1],
+        rules.descendants[0],
+        rules.descendants[1],
+        rules.implications[0],
+        rules.implications[1],
+        rules.implications[2],
+        rules.absences is Absences.EXPAND,
+        rules.absences is not Absences.DROP,
+        out_offsets,
+        out_class,
+        out_confidence,
+        out_origin,
+    )
+    end = out_offsets[-1]
+    columns = LabelColumns(out_offsets, out_class[:end], out_confidence[:end], out_origin[:end])
+    return columns, AugmentationCounts(len(labels), conflicts, blocked)
+
+
+def _room(labels: LabelColumns, rules: AugmentationRules) -> int:
+    """Return a number of labels that the output cannot exceed."""
+    n_ancestors = np.diff(rules.ancestors[0]).astype(np.int64)
+    implied_ptr, implied, _ = rules.implications
+    sums = np.concatenate(([0], np.cumsum(n_ancestors[implied])))
+    n_implied = n_ancestors + sums[implied_ptr[1:]] - sums[implied_ptr[:-1]]
+    n_below = np.diff(rules.descendants[0]) if rules.absences is Absences.EXPAND else np.ones_like(n_ancestors)
+    present = labels.confidence > 0
+    of_present = np.bincount(labels.class_index[present], minlength=rules.n_classes) @ n_implied
+    of_absent = np.bincount(labels.class_index[~present], minlength=rules.n_classes) @ n_below
+    return int(of_present + of_absent)
+
+
+@numba.njit(nogil=True, cache=True)
+def _augment(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop over images; the comments number the rules
+    offsets: NDArray[np.int32],
+    class_index: NDArray[np.int32],
+    confidence: NDArray[np.float32],
+    origin: NDArray[np.uint8],
+    up_ptr: NDArray[np.int32],
+    up: NDArray[np.int32],
+    down_ptr: NDArray[np.int32],
+    down: NDArray[np.int32],
+    implied_ptr: NDArray[np.int32],
+    implied: NDArray[np.int32],
+    probability: NDArray[np.float32],
+    expand_absences: bool,  # noqa: FBT001 - compiled code takes no keywords
+    keep_absences: bool,  # noqa: FBT001 - as above
+    out_offsets: NDArray[np.int32],
+    out_class: NDArray[np.int32],
+    out_confidence: NDArray[np.float32],
+    out_origin: NDArray[np.uint8],
+) -> tuple[int, int]:
+    n_classes = len(up_ptr) - 1
+    # The last image that marked a category so: nothing is cleared between images.
+    present_in = np.full(n_classes, -1, np.int64)
+    absent_in = np.full(n_classes, -1, np.int64)
+    listed_in = np.full(n_classes, -1, np.int64)
+    best = np.empty(n_classes, np.float32)
+    lowest = np.empty(n_classes, np.uint8)
+    conflicts = 0
+    blocked = 0
+    out_offsets[0] = 0
+    end = 0
+    for image in range(len(offsets) - 1):
+        start = end
+        first, last = offsets[image], offsets[image + 1]
+        n_absent = 0
+        for k in range(first, last):  # rule 1
+            if confidence[k] <= 0:
+                n_absent += 1
+                continue
+            c = class_index[k]
+            for a in up[up_ptr[c] : up_ptr[c + 1]]:
+                way = origin[k] if a == c else max(origin[k], _ANCESTOR)
+                if present_in[a] != image:
+                    present_in[a] = image
+                    best[a] = confidence[k]
+                    lowest[a] = way
+                    out_class[end] = a
+                    end += 1
+                else:
+                    best[a] = max(best[a], confidence[k])
+                    lowest[a] = min(lowest[a], way)
+        if n_absent:
+            for k in range(first, last):  # rule 2
+                if confidence[k] > 0:
+                    continue
+                c = class_index[k]
+                if present_in[c] == image:
+                    conflicts += 1
+                for d in down[down_ptr[c] : down_ptr[c + 1]]:
+                    if present_in[d] == image:
+                        continue
+                    absent_in[d] = image
+                    if not keep_absences or (d != c and not expand_absences):
+                        continue
+                    way = origin[k] if d == c else max(origin[k], _ANCESTOR)
+                    if listed_in[d] != image:
+                        listed_in[d] = image
+                        best[d] = 0
+                        lowest[d] = way
+                        out_class[end] = d
+                        end += 1
+                    else:
+                        lowest[d] = min(lowest[d], way)
+        for k in range(first, last):  # rule 3
+            if confidence[k] <= 0 or origin[k] != _ORIGINAL:
+                continue
+            i = class_index[k]
+            for at in range(implied_ptr[i], implied_ptr[i + 1]):
+                j = implied[at]
+                if absent_in[j] == image:
+                    blocked += 1
+                    continue
+                value = np.float32(confidence[k] * probability[at])
+                for a in up[up_ptr[j] : up_ptr[j + 1]]:
+                    if present_in[a] != image:
+                        present_in[a] = image
+                        best[a] = value
+                        lowest[a] = _CO_OCCURRENCE
+                        out_class[end] = a
+                        end += 1
+                    else:
+                        best[a] = max(best[a], value)
+                        lowest[a] = min(lowest[a], _CO_OCCURRENCE)
+        found = out_class[start:end]
+        if len(found) > _SHORT:
+            found.sort()
+        else:
+            for x in range(1, len(found)):
+                moving = found[x]
+                y = x - 1
+                while y >= 0 and found[y] > moving:
+                    found[y + 1] = found[y]
+                    y -= 1
+                found[y + 1] = moving
+        for x in range(start, end):
+            out_confidence[x] = best[out_class[x]]
+            out_origin[x] = lowest[out_class[x]]
+        out_offsets[image + 1] = end
+    return conflicts, blocked

@@ -1,0 +1,132 @@
+"""Splitting images into training and validation by hash, under quotas (Tencent ML-Images, section 3.1).
+
+An image's draw is a 64-bit hash of its id and a salt: a fixed random number that no other image changes. An image is
+eligible for validation if it is among the K lowest draws of each category it is originally annotated with, so no
+category has more than K; the N eligible images of the lowest draws are the validation set. Both are thresholds on the
+draw, so parts of the images can be judged apart, and adding images moves an old one only where a quota forces it.
+
+Legend: N images, C categories, K images per category.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+from mlimages_dataset.schemas import Origin
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.augment.labels import LabelColumns
+
+_NEVER = np.uint64(2**64 - 1)
+_FNV_OFFSET, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+
+
+@dataclass(frozen=True, slots=True)
+class LowestDraws:
+    """The K lowest draws of each category, ascending, uint64, shape (C, K); draws of parts merge with `+`."""
+
+    draws: NDArray[np.uint64]
+
+    @classmethod
+    def empty(cls, n_classes: int, per_category: int) -> LowestDraws:
+        """Return the lowest draws of no image."""
+        return cls(np.full((n_classes, per_category), _NEVER))
+
+    def __add__(self, other: LowestDraws) -> LowestDraws:
+        merged = np.sort(np.concatenate([self.draws, other.draws], axis=1), axis=1)
+        return LowestDraws(merged[:, : self.draws.shape[1]])
+
+    @property
+    def limits(self) -> NDArray[np.uint64]:
+        """The highest draw that each category admits, shape (C,)."""
+        return self.draws[:, -1]
+
+
+def draws_of(image_ids: pa.StringArray, salt: str) -> NDArray[np.uint64]:
+    """Return the draw of each image, uint64, shape (N,): FNV-1a over the salt and the id, then MurmurHash3's finalizer.
+
+    http://www.isthe.com/chongo/tech/comp/fnv (FNV-1a alone leaves the high bits of similar ids alike),
+    https://github.com/aappleby/smhasher (fmix64).
+    """
+    _, offsets, content = image_ids.buffers()
+    starts = np.frombuffer(offsets, np.int32)[image_ids.offset : image_ids.offset + len(image_ids) + 1]
+    letters = np.frombuffer(content, np.uint8) if content is not None else np.empty(0, np.uint8)
+    return np.asarray(_hashes(np.frombuffer(salt.encode() + b"\0", np.uint8), starts, letters))
+
+
+def lowest_draws(draws: NDArray[np.uint64], labels: LabelColumns, n_classes: int, per_category: int) -> LowestDraws:
+    """Return the K lowest draws of each category among N images."""
+    lowest = LowestDraws.empty(n_classes, per_category).draws
+    _lower(draws, labels.offsets, labels.class_index, _original(labels), lowest)
+    return LowestDraws(lowest)
+
+
+def eligible(draws: NDArray[np.uint64], labels: LabelColumns, limits: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return whether each image is within the limit of each of its categories, and has one, bool, shape (N,)."""
+    return np.asarray(_eligible(draws, labels.offsets, labels.class_index, _original(labels), limits))
+
+
+def _original(labels: LabelColumns) -> NDArray[np.bool_]:
+    return np.asarray((labels.confidence > 0) & (labels.origin == Origin.ORIGINAL))
+
+
+@numba.njit(nogil=True, cache=True)
+def _lower(
+    draws: NDArray[np.uint64],
+    offsets: NDArray[np.int32],
+    class_index: NDArray[np.int32],
+    chosen: NDArray[np.bool_],
+    lowest: NDArray[np.uint64],
+) -> None:
+    for image in range(len(draws)):
+        draw = draws[image]
+        for k in range(offsets[image], offsets[image + 1]):
+            row = lowest[class_index[k]]
+            if not chosen[k] or draw >= row[-1]:
+                continue
+            at = len(row) - 1
+            while at > 0 and row[at - 1] > draw:
+                row[at] = row[at - 1]
+                at -= 1
+            row[at] = draw
+
+
+@numba.njit(nogil=True, cache=True)
+def _eligible(
+    draws: NDArray[np.uint64],
+    offsets: NDArray[np.int32],
+    class_index: NDArray[np.int32],
+    chosen: NDArray[np.bool_],
+    limits: NDArray[np.uint64],
+) -> NDArray[np.bool_]:
+    result = np.zeros(len(draws), np.bool_)
+    for image in range(len(draws)):
+        for k in range(offsets[image], offsets[image + 1]):
+            if chosen[k]:
+                result[image] = draws[image] <= limits[class_index[k]]
+                if not result[image]:
+                    break
+    return result
+
+
+@numba.njit(nogil=True, cache=True)
+def _hashes(salt: NDArray[np.uint8], starts: NDArray[np.int32], letters: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    seed = _FNV_OFFSET
+    for byte in salt:
+        seed = (seed ^ np.uint64(byte)) * _FNV_PRIME
+    result = np.empty(len(starts) - 1, np.uint64)
+    for i in range(len(result)):
+        h = seed
+        for at in range(starts[i], starts[i + 1]):
+            h = (h ^ np.uint64(letters[at])) * _FNV_PRIME
+        h = (h ^ (h >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+        h = (h ^ (h >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
+        result[i] = h ^ (h >> np.uint64(33))
+    return result

@@ -144,7 +144,8 @@ class TableWriter:
         table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
         check_rows(table, self._schema, where="rows to be written")
         # Nested fields keep the names they came with unless cast: a file must have exactly the declared schema.
-        self._writer.write_table(table.cast(self._schema.arrow).replace_schema_metadata(None))
+        declared = table.select(self._schema.arrow.names).cast(self._schema.arrow)
+        self._writer.write_table(declared.replace_schema_metadata(None))
         self.rows += rows.num_rows
 
 
@@ -182,7 +183,7 @@ def read_table(path: Path, schema: TableSchema) -> pa.Table:
     with open_table(path, schema) as parquet, _parquet_errors(path):
         table = parquet.read()
     check_rows(table, schema, where=path)
-    return table.replace_schema_metadata(None)
+    return table.select(schema.arrow.names).replace_schema_metadata(None)
 
 
 def scan_table(path: Path, schema: TableSchema, *, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
@@ -190,7 +191,7 @@ def scan_table(path: Path, schema: TableSchema, *, batch_rows: int = BATCH_ROWS)
     with open_table(path, schema) as parquet, _parquet_errors(path):
         for batch in parquet.iter_batches(batch_size=batch_rows):
             check_rows(pa.Table.from_batches([batch]), schema, where=path)
-            yield batch
+            yield batch.select(schema.arrow.names)
 
 
 @contextlib.contextmanager
@@ -212,10 +213,21 @@ def open_table(path: Path, schema: TableSchema) -> Iterator[pq.ParquetFile]:
 
 
 def table_inputs(path: Path) -> dict[str, str]:
-    """Return the digests that a table file says it was made from."""
+    """Return the digests that a table file says it was made from.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is not a whole Parquet file, or what it says of its inputs is not of this form.
+    """
+    if not path.is_file():
+        raise UsageError("there is no such file", where=path, remedy="name a table of an earlier stage")
     with _parquet_errors(path):
         metadata = pq.read_schema(path).metadata or {}
-    return cast("dict[str, str]", json.loads(metadata.get(INPUTS_KEY, b"{}")))
+    try:
+        inputs = json.loads(metadata.get(INPUTS_KEY, b"{}"))
+    except ValueError as error:
+        raise DataError(f"its inputs cannot be read ({error})", where=path, remedy="build the table again") from error
+    return cast("dict[str, str]", inputs)
 
 
 def table_parts(folder: Path) -> list[Path]:
@@ -255,6 +267,9 @@ def check_rows(table: pa.Table, schema: TableSchema, *, where: object) -> None:
     missing = [name for name in schema.arrow.names if name not in table.column_names]
     if missing:
         raise SchemaError(f"no column {', '.join(missing)} ({schema.label})", where=where, remedy="rebuild the table")
+    unknown = [name for name in table.column_names if name not in schema.arrow.names]
+    if unknown:
+        raise SchemaError(f"{schema.label} has no {', '.join(unknown)}", where=where, remedy="leave such columns out")
     for field in schema.arrow:
         column = table.column(field.name)
         if not _same_kind(column.type, field.type):
@@ -280,7 +295,7 @@ def _has_nulls(array: pa.Array) -> bool:
     if array.null_count:
         return True
     if isinstance(array, pa.ListArray):
-        return _has_nulls(array.values)
+        return _has_nulls(array.flatten())  # not .values, which knows nothing of slices
     if isinstance(array, pa.StructArray):
         return any(_has_nulls(array.field(i)) for i in range(array.type.num_fields))
     return False

@@ -176,7 +176,8 @@ class OutputFolder:
                 )
             self._forget(stage)
         target = self.path / into
-        _clear(target, keep={self.path / path for path in self.manifest.files})
+        if into:
+            _clear(target, keep={self.path / path for path in self.manifest.files})
         start = time.monotonic()
         result = work(target)
         record = StageRecord(
@@ -200,12 +201,15 @@ class OutputFolder:
         return file.is_file() and file.stat().st_size == self.manifest.files[path].bytes
 
     def _forget(self, stage: str) -> None:
+        """Take a stage and its files out of the manifest, and only then out of the folder."""
         outputs = set(self.manifest.stages[stage].outputs)
         self.manifest = Manifest(
             {path: record for path, record in self.manifest.files.items() if path not in outputs},
             {name: record for name, record in self.manifest.stages.items() if name != stage},
         )
         self._save()
+        for path in outputs:
+            (self.path / path).unlink(missing_ok=True)
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()

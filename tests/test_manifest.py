@@ -1,0 +1,375 @@
+"""The laws of output folders: nothing is redone, nothing is mixed, nothing half-written counts as done."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlimages_dataset import schemas
+from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.manifest import (
+    FORMAT,
+    MANIFEST_NAME,
+    FileRecord,
+    Manifest,
+    OutputFolder,
+    StageOutcome,
+    StageRecord,
+    StageResult,
+    read_manifest,
+    verify_folder,
+)
+from mlimages_dataset.storage import PARTIAL_PREFIX, file_digest, write_bytes, write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from mlimages_dataset.manifest import Json
+
+INPUTS = {"list.txt": "11" * 32, "words.txt": "22" * 32}
+PARAMETERS: Mapping[str, Json] = {"threshold": 0.5, "names": ["a", "b"], "nested": {"deep": None}}
+
+
+class Work:
+    """Writes the same files each time it is called, and counts the calls."""
+
+    def __init__(self, *names: str, content: bytes = b"content") -> None:
+        self.names = names
+        self.content = content
+        self.calls = 0
+
+    def __call__(self, folder: Path) -> StageResult:
+        """Write the files into the folder that a stage was given."""
+        self.calls += 1
+        receipts = tuple(write_bytes(folder / name, self.content + name.encode()) for name in self.names)
+        return StageResult(receipts, {"files": len(receipts)})
+
+
+def run(
+    folder: Path,
+    work: Callable[[Path], StageResult],
+    *,
+    stage: str = "vocabulary",
+    parameters: Mapping[str, Json] = PARAMETERS,
+    inputs: Mapping[str, str] = INPUTS,
+    overwrite: bool = False,
+) -> StageOutcome:
+    """Open the folder as a new process would, and run one stage."""
+    opened = OutputFolder(folder, overwrite=overwrite)
+    return opened.run(stage, parameters=parameters, inputs=inputs, work=work, into=stage)
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_stage_is_recorded_with_its_files(tmp_path: Path) -> None:
+    outcome = run(tmp_path / "out", Work("a", "deep/b"))
+    assert outcome.fresh
+    assert outcome.record.outputs == ("vocabulary/a", "vocabulary/deep/b")
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest.stages == {"vocabulary": outcome.record}
+    assert outcome.record.parameters == PARAMETERS
+    assert outcome.record.inputs == INPUTS
+    assert outcome.record.summary == {"files": 2}
+    for path, record in manifest.files.items():
+        file = tmp_path / "out" / path
+        assert record == FileRecord(-1, file.stat().st_size, file_digest(file), "")
+    opened = OutputFolder(tmp_path / "out")
+    assert opened.digests_of("vocabulary") == {path: record.sha256 for path, record in manifest.files.items()}
+    assert verify_folder(tmp_path / "out") == []
+
+
+def test_running_again_redoes_nothing(tmp_path: Path) -> None:
+    work = Work("a", "b")
+    first = run(tmp_path, work)
+    before = snapshot(tmp_path)
+    reordered = {name: PARAMETERS[name] for name in sorted(PARAMETERS)}
+    again = run(tmp_path, work, parameters=reordered, inputs=dict(reversed(INPUTS.items())))
+    assert work.calls == 1
+    assert (again.fresh, again.record) == (False, first.record)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("parameters", "inputs", "told"),
+    [
+        ({**PARAMETERS, "threshold": 0.6}, INPUTS, "threshold was 0.5 and is now 0.6"),
+        ({**PARAMETERS, "names": ["b", "a"]}, INPUTS, r'names was \["a", "b"\] and is now \["b", "a"\]'),
+        ({**PARAMETERS, "more": 1}, INPUTS, "more was null and is now 1"),
+        (PARAMETERS, {**INPUTS, "list.txt": "33" * 32}, "input list.txt changed"),
+        (PARAMETERS, {**INPUTS, "new.txt": "33" * 32}, "input new.txt is new"),
+        (PARAMETERS, {"list.txt": INPUTS["list.txt"]}, "input words.txt is no longer given"),
+    ],
+)
+def test_another_build_is_refused_and_explained_unless_asked_for(
+    tmp_path: Path, parameters: Mapping[str, Json], inputs: Mapping[str, str], told: str
+) -> None:
+    run(tmp_path, Work("a", "old"))
+    before = snapshot(tmp_path)
+    work = Work("a", content=b"new")
+    with pytest.raises(UsageError, match=rf"in stage vocabulary, {told}.*--overwrite"):
+        run(tmp_path, work, parameters=parameters, inputs=inputs)
+    assert work.calls == 0
+    assert snapshot(tmp_path) == before
+    assert run(tmp_path, work, parameters=parameters, inputs=inputs, overwrite=True).fresh
+    assert sorted(snapshot(tmp_path)) == [MANIFEST_NAME, "vocabulary/a"], "the other build's files are gone"
+    assert verify_folder(tmp_path) == []
+
+
+def test_overwriting_redoes_nothing_that_stands(tmp_path: Path) -> None:
+    work = Work("a")
+    run(tmp_path, work)
+    assert not run(tmp_path, work, overwrite=True).fresh
+    assert work.calls == 1
+
+
+def test_a_missing_output_is_made_again_to_the_same_bytes(tmp_path: Path) -> None:
+    work = Work("a", "b")
+    run(tmp_path, work)
+    before = read_manifest(tmp_path).files
+    (tmp_path / "vocabulary" / "a").unlink()
+    assert run(tmp_path, work).fresh
+    assert read_manifest(tmp_path).files == before
+    assert verify_folder(tmp_path) == []
+
+
+def test_stages_keep_their_hands_off_each_other(tmp_path: Path) -> None:
+    run(tmp_path, Work("a"), stage="vocabulary")
+    run(tmp_path, Work("a"), stage="labels")
+    run(tmp_path, Work("b"), stage="labels", parameters={}, overwrite=True)
+    assert sorted(read_manifest(tmp_path).files) == ["labels/b", "vocabulary/a"]
+    assert verify_folder(tmp_path) == []
+
+
+def test_a_stage_in_the_folder_itself_spares_the_others(tmp_path: Path) -> None:
+    run(tmp_path, Work("a"))
+    write_bytes(tmp_path / "notes.txt", b"somebody's")
+    opened = OutputFolder(tmp_path)
+    assert opened.run("report", parameters={}, inputs={}, work=Work("report.html")).fresh
+    assert sorted(read_manifest(tmp_path).files) == ["report.html", "vocabulary/a"]
+    assert (tmp_path / "notes.txt").read_bytes() == b"somebody's"
+    (problem,) = verify_folder(tmp_path)
+    assert problem.startswith("notes.txt: is not in the manifest")
+    opened = OutputFolder(tmp_path, overwrite=True)
+    assert opened.run("report", parameters={"other": 1}, inputs={}, work=Work("other.html")).fresh
+    assert not (tmp_path / "report.html").exists(), "the other build's file is gone"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "vocabulary/categories.parquet", "deep/er/notes.txt"])
+def test_a_folder_of_somebody_else_is_refused_and_untouched(tmp_path: Path, name: str) -> None:
+    write_bytes(tmp_path / name, b"mine")
+    before = snapshot(tmp_path)
+    with pytest.raises(UsageError, match=rf"{tmp_path}.*holds files but no {MANIFEST_NAME}"):
+        OutputFolder(tmp_path, overwrite=True)
+    assert snapshot(tmp_path) == before
+
+
+def test_a_file_is_no_output_folder(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "file", b"")
+    with pytest.raises(UsageError, match="is a file"):
+        OutputFolder(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"format": "mlimages.manifest/9"}',
+        json.dumps({"format": FORMAT}),
+        json.dumps({"format": FORMAT, "files": {"a": {}}, "stages": {}}),
+        json.dumps({"format": FORMAT, "files": {}, "stages": {"s": {"outputs": []}}}),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / MANIFEST_NAME).write_text(content)
+    for call in (read_manifest, verify_folder, OutputFolder):
+        with pytest.raises(DataError, match=MANIFEST_NAME):
+            call(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["", "absent"])
+def test_a_folder_without_a_manifest_is_told(tmp_path: Path, missing: str) -> None:
+    with pytest.raises(UsageError, match=f"there is no {MANIFEST_NAME}"):
+        verify_folder(tmp_path / missing)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=6,
+)
+file_records = st.builds(FileRecord, st.integers(-1), st.integers(0), st.text(), st.text())
+stage_records = st.builds(
+    StageRecord,
+    parameters=st.dictionaries(st.text(), json_values, max_size=3),
+    inputs=st.dictionaries(st.text(), st.text(), max_size=3),
+    outputs=st.lists(st.text(), max_size=3).map(tuple),
+    seconds=st.floats(0, 1e6),
+    summary=st.dictionaries(st.text(), json_values, max_size=3),
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    files=st.dictionaries(st.text(), file_records, max_size=3),
+    stages=st.dictionaries(st.text(), stage_records, max_size=3),
+)
+def test_a_manifest_is_read_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, files: dict[str, FileRecord], stages: dict[str, StageRecord]
+) -> None:
+    folder = tmp_path_factory.mktemp("manifest")
+    manifest = Manifest(files, stages)
+    write_bytes(folder / MANIFEST_NAME, manifest.to_json())
+    assert read_manifest(folder) == manifest
+
+
+def pair_table(rows: int) -> pa.Table:
+    columns = {column.name: pa.array(range(rows), column.type) for column in schemas.PAIR_COUNTS.arrow}
+    return pa.table(columns, schema=schemas.PAIR_COUNTS.arrow)
+
+
+@pytest.fixture(name="built")
+def _built(tmp_path: Path) -> Path:
+    """Return a folder with a table of 40 rows and a text."""
+
+    def work(folder: Path) -> StageResult:
+        table = write_table(folder / "pairs.parquet", pair_table(40), schemas.PAIR_COUNTS, INPUTS)
+        return StageResult((table, write_bytes(folder / "notes.txt", b"notes")))
+
+    run(tmp_path, work, stage="pairs")
+    assert verify_folder(tmp_path) == []
+    return tmp_path
+
+
+def test_a_missing_file_is_found(built: Path) -> None:
+    (built / "pairs" / "notes.txt").unlink()
+    assert verify_folder(built) == ["pairs/notes.txt: is missing; run the build again to restore it"]
+
+
+def test_an_edit_of_the_same_length_is_found(built: Path) -> None:
+    (built / "pairs" / "notes.txt").write_bytes(b"Notes")
+    assert verify_folder(built) == ["pairs/notes.txt: its bytes changed; remove it and run the build again"]
+
+
+def test_an_edit_of_another_length_is_found(built: Path) -> None:
+    (built / "pairs" / "notes.txt").write_bytes(b"more notes")
+    (problem,) = verify_folder(built)
+    assert problem.startswith("pairs/notes.txt: 10 bytes where the manifest has 5")
+
+
+@pytest.mark.parametrize(("rows", "told"), [(39, "1 rows fewer"), (1040, "1,000 rows more")])
+def test_rows_that_came_or_went_are_counted(built: Path, rows: int, told: str) -> None:
+    write_table(built / "pairs" / "pairs.parquet", pair_table(rows), schemas.PAIR_COUNTS, INPUTS)
+    (problem,) = verify_folder(built)
+    assert told in problem
+
+
+@settings(deadline=None, max_examples=30)
+@given(data=st.data())
+def test_a_damaged_table_is_found_wherever_it_is_damaged(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    run(
+        folder,
+        lambda into: StageResult((write_table(into / "p.parquet", pair_table(40), schemas.PAIR_COUNTS, {}),)),
+        stage="pairs",
+    )
+    path = folder / "pairs" / "p.parquet"
+    content = bytearray(path.read_bytes())
+    at = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans(), label="cut it off there"):
+        del content[at:]
+    else:
+        content[at] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    (problem,) = verify_folder(folder)
+    assert problem.startswith("pairs/p.parquet: ")
+    assert problem.endswith("; remove it and run the build again")
+
+
+def test_a_stranger_is_found(built: Path) -> None:
+    write_bytes(built / "pairs" / "pairs-copy.parquet", b"")
+    write_bytes(built / f"{PARTIAL_PREFIX}1-x", b"left by a cut run")
+    assert verify_folder(built) == [
+        "pairs/pairs-copy.parquet: is not in the manifest; remove it, or build the folder again"
+    ]
+
+
+class CutError(Exception):
+    """Stands for the death of the process."""
+
+
+def cut_after(count: int) -> Callable[[Path], StageResult]:
+    """Return work that dies once it has written so many of its files."""
+
+    def work(folder: Path) -> StageResult:
+        for i in range(count):
+            write_bytes(folder / f"part-{i}", b"of the cut run")
+        raise CutError
+
+    return work
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_cut_run_is_finished_by_the_next(tmp_path: Path, count: int) -> None:
+    with pytest.raises(CutError):
+        run(tmp_path, cut_after(count))
+    assert "vocabulary" not in read_manifest(tmp_path).stages
+    assert len(verify_folder(tmp_path)) == count
+    assert run(tmp_path, Work("part-0")).fresh
+    assert sorted(snapshot(tmp_path)) == [MANIFEST_NAME, "vocabulary/part-0"], "nothing of the cut run remains"
+    assert verify_folder(tmp_path) == []
+
+
+def test_an_overwriting_run_that_is_cut_leaves_no_stage_that_looks_done(tmp_path: Path) -> None:
+    work = Work("part-0", "part-1")
+    run(tmp_path, work)
+    with pytest.raises(CutError):
+        run(tmp_path, cut_after(1), parameters={}, overwrite=True)
+    assert "vocabulary" not in read_manifest(tmp_path).stages
+    assert run(tmp_path, work).fresh
+    assert verify_folder(tmp_path) == []
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from mlimages_dataset.manifest import OutputFolder
+from mlimages_dataset.storage import write_bytes, whole_file
+def work(folder):
+    write_bytes(folder / "part-0", b"of the killed run")
+    with whole_file(folder / "part-1") as sink:
+        sink.write(b"half of")
+        print("writing", flush=True)
+        time.sleep(60)
+OutputFolder(Path(sys.argv[1])).run("vocabulary", parameters={}, inputs={}, work=work, into="vocabulary")
+"""
+
+
+def test_a_killed_run_is_finished_by_the_next(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as builder:
+        assert builder.stdout is not None
+        assert builder.stdout.readline() == "writing\n"
+        builder.send_signal(signal.SIGKILL)
+    assert (tmp_path / "vocabulary" / "part-0").exists()
+    assert not (tmp_path / "vocabulary" / "part-1").exists()
+    assert read_manifest(tmp_path).stages == {}
+    assert run(tmp_path, Work("part-0"), parameters={}, inputs={}).fresh
+    assert sorted(snapshot(tmp_path)) == [MANIFEST_NAME, "vocabulary/part-0"], "nothing of the killed run remains"
+    assert verify_folder(tmp_path) == []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from mlimages_dataset.schemas import LABELS
+from mlimages_dataset.schemas import LABELS, Origin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,9 +41,25 @@ class LabelColumns:
         """Row number of the image of each label, shape (L,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
+    def check(self, n_classes: int) -> None:
+        """Refuse values outside their range: compiled code would read and write beyond its arrays.
+
+        Raises:
+            IndexError: a class index is not in 0..C-1.
+            ValueError: a confidence is not in 0..1, or an origin is not a `schemas.Origin`.
+        """
+        if not len(self.class_index):
+            return
+        if not 0 <= self.class_index.min() <= self.class_index.max() < n_classes:
+            raise IndexError(f"a class index is not in 0..{n_classes - 1}")
+        if not 0 <= self.confidence.min() <= self.confidence.max() <= 1:  # NaN fails every comparison
+            raise ValueError("a confidence is not in 0..1")
+        if self.origin.max() >= len(Origin):
+            raise ValueError(f"an origin is not in 0..{len(Origin) - 1}")
+
 
 def columns_of(labels: pa.ListArray) -> LabelColumns:
-    """Return the columns of a `labels` array of a table, without a copy."""
+    """Return the columns of a `labels` array of a table; labels are not copied."""
     start, stop = labels.offsets[0].as_py(), labels.offsets[-1].as_py()
     values = labels.values
     class_index, confidence, origin = (
@@ -54,7 +70,7 @@ def columns_of(labels: pa.ListArray) -> LabelColumns:
 
 
 def array_of(columns: LabelColumns) -> pa.ListArray:
-    """Return the `labels` array of a table that holds the columns, without a copy."""
+    """Return the `labels` array of a table that holds the columns; nothing is copied."""
     fields = list(LABELS.arrow.field("labels").type.value_type)
     values = pa.StructArray.from_arrays(
         [pa.array(columns.class_index), pa.array(columns.confidence), pa.array(columns.origin)], fields=fields

@@ -84,7 +84,13 @@ class LabelStatistics:
 
 
 def label_statistics(labels: LabelColumns, n_classes: int) -> LabelStatistics:
-    """Return the statistics of N images."""
+    """Return the statistics of N images.
+
+    Raises:
+        IndexError: a class index is not in 0..C-1.
+        ValueError: a confidence or an origin is outside its range.
+    """
+    labels.check(n_classes)
     images_of_class = np.zeros(n_classes, np.int64)
     images_of_size = np.zeros(int(np.diff(labels.offsets).max(initial=0)) + 1, np.int64)
     labels_of_origin = np.zeros(len(Origin), np.int64)
@@ -101,7 +107,7 @@ def label_statistics(labels: LabelColumns, n_classes: int) -> LabelStatistics:
 
 
 @numba.njit(nogil=True, cache=True)
-def _count(
+def _count(  # noqa: PLR0917 - compiled code takes no keywords
     offsets: NDArray[np.int32],
     class_index: NDArray[np.int32],
     confidence: NDArray[np.float32],

@@ -1,0 +1,1 @@
+"""Tests of annotations, their augmentation, splits and statistics."""

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, TypeAlias, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlimages_dataset.errors import DataError, SchemaError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mlimages_dataset.schemas import TableSchema
@@ -353,3 +354,35 @@ def read_lines(path: Path) -> list[str]:
     if not any(line.strip() for line in lines):
         raise DataError("is empty", where=path, remedy="obtain the file again")
     return lines if lines[-1] else lines[:-1]
+
+
+def read_range(paths: Sequence[Path], schema: TableSchema, column: str, lowest: str, highest: str) -> pa.Table:
+    """Return the rows of several tables whose `column` is within two bounds; row groups outside are not read.
+
+    Raises:
+        UsageError, SchemaError, DataError: as `read_table`.
+    """
+    tables = [schema.arrow.empty_table()]
+    for path in paths:
+        with open_table(path, schema) as parquet:
+            at = parquet.schema_arrow.names.index(column)
+            groups = [
+                group
+                for group in range(parquet.num_row_groups)
+                if _overlaps(parquet.metadata.row_group(group).column(at).statistics, lowest, highest)
+            ]
+            if not groups:
+                continue
+            with _parquet_errors(path):
+                found = parquet.read_row_groups(groups)
+        values = found[column]
+        found = found.filter(pc.and_(pc.greater_equal(values, lowest), pc.less_equal(values, highest)))
+        check_rows(found, schema, where=path)
+        tables.append(found.replace_schema_metadata(None))
+    return pa.concat_tables(tables)
+
+
+def _overlaps(statistics: pq.Statistics | None, lowest: str, highest: str) -> bool:
+    if statistics is None or not statistics.has_min_max:
+        return True
+    return bool(statistics.min <= highest and statistics.max >= lowest)

@@ -1,0 +1,221 @@
+"""Statements about images, mapped onto a vocabulary: one row an image, one label a category.
+
+Legend: N images, L statements in all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+import pyarrow as pa
+
+from mlimages_dataset.augment.labels import LabelColumns, array_of
+from mlimages_dataset.augment.observations import Format
+from mlimages_dataset.schemas import ANNOTATIONS, Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.augment.observations import Observations
+    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+DROPPED = -1
+UNKNOWN = -2
+BATCH_IMAGES = 1 << 16
+_ORIGINAL = int(Origin.ORIGINAL)
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationCounts:
+    """What became of statements; counts of parts add up. Every statement is in exactly one of the first seven.
+
+    Attributes:
+        labels: became a label.
+        merged: said a category once more of the same image (a repetition, or a synonym).
+        below_confidence: a machine's, below the least confidence asked for.
+        dropped: its class was left out of the vocabulary, for the reason in the mapping.
+        unknown: its class is not in the mapping.
+        malformed: no image id, or a confidence that is no number from 0 to 1.
+        contradicted: said absent where another statement of the same category and image verified presence.
+        images: images with a label.
+        images_without_labels: images that lost every statement.
+    """
+
+    labels: int = 0
+    merged: int = 0
+    below_confidence: int = 0
+    dropped: int = 0
+    unknown: int = 0
+    malformed: int = 0
+    contradicted: int = 0
+    images: int = 0
+    images_without_labels: int = 0
+
+    def __add__(self, other: AnnotationCounts) -> AnnotationCounts:
+        return AnnotationCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def summary(self) -> dict[str, Json]:
+        """Return the counts by name."""
+        return asdict(self)
+
+
+_FATES = ("labels", "merged", "below_confidence", "dropped", "unknown", "malformed", "contradicted")
+"""What may become of a statement, in the order in which the compiled loop counts them."""
+
+
+def class_lookup(vocabulary: Vocabulary, form: Format, source: str | None = None) -> dict[str, int]:
+    """Return the class index of each id that statements of a format may use, `DROPPED` for a dropped class.
+
+    Args:
+        vocabulary: the vocabulary.
+        form: `tencent` statements use class indices; the others use a source's ids, `csv` and `parquet` also wnids.
+        source: the source whose ids are meant; None for the format's own, or any source for `csv` and `parquet`.
+    """
+    if form is Format.TENCENT:
+        return {str(index): index for index in range(len(vocabulary))}
+    any_source = source is None and form in {Format.CSV, Format.PARQUET}
+    wanted = source or form.value
+    lookup = {} if form is Format.OPEN_IMAGES else dict(vocabulary.index_of_wnid)
+    for row in vocabulary.mapping:
+        if any_source or row.source == wanted:
+            # Where two sources share an id, a category is better than none.
+            lookup[row.source_id] = max(lookup.get(row.source_id, DROPPED), row.class_index)
+    return lookup
+
+
+def annotation_batches(
+    observations: Observations, lookup: Mapping[str, int], source: str, min_confidence: float
+) -> Iterator[tuple[pa.Table, AnnotationCounts]]:
+    """Yield rows of the `annotations` table, ascending by image id, with the counts of what became of statements.
+
+    Several statements of one category and image become one label: verified presence wins over verified absence, which
+    wins over a machine's confidence, of which the highest counts.
+
+    Args:
+        observations: statements of files.
+        lookup: class index of each id, `DROPPED` for a dropped class.
+        source: name for the table's source column.
+        min_confidence: machines' confidences below this are left out; verified absence stays.
+    """
+    connection = observations.connection
+    codes = pa.table({"class_id": list(lookup), "code": pa.array(lookup.values(), pa.int32())})
+    connection.register("lookup", codes)
+    locations = "LEFT JOIN image_locations AS l USING (image_id)" if observations.has_image_table else ""
+    location = "coalesce(any_value(l.location), '')" if locations else "coalesce(max(o.location), '')"
+    query = f"""
+        SELECT coalesce(o.image_id, '') AS image_id, {location} AS location,
+               list(coalesce(c.code, {UNKNOWN})) AS codes, list(coalesce(o.confidence, -1)) AS confidences
+        FROM observations AS o LEFT JOIN lookup AS c USING (class_id) {locations}
+        GROUP BY ALL ORDER BY image_id
+    """
+    for batch in connection.sql(query).to_arrow_reader(BATCH_IMAGES):
+        yield _finished(batch, source, np.float32(min_confidence))
+
+
+def unknown_classes(observations: Observations, lookup: Mapping[str, int], limit: int = 10) -> list[tuple[str, int]]:
+    """Return the ids outside the lookup with the most statements, and how many; reads the statements again."""
+    connection = observations.connection
+    connection.register("lookup", pa.table({"class_id": list(lookup)}))
+    return connection.sql(
+        "SELECT class_id, count(*) AS n FROM observations ANTI JOIN lookup USING (class_id) "
+        f"GROUP BY class_id ORDER BY n DESC, class_id LIMIT {limit}"
+    ).fetchall()
+
+
+def images_per_class(observations: Observations) -> list[tuple[str, int]]:
+    """Return each raw class id and the images that it is said to be present in, ascending by id."""
+    return observations.connection.sql(
+        "SELECT class_id, count(DISTINCT image_id) FROM observations WHERE confidence > 0 AND class_id IS NOT NULL "
+        "GROUP BY class_id ORDER BY class_id"
+    ).fetchall()
+
+
+def _finished(batch: pa.RecordBatch, source: str, min_confidence: np.float32) -> tuple[pa.Table, AnnotationCounts]:
+    lists = batch.column("codes")
+    start, stop = lists.offsets[0].as_py(), lists.offsets[-1].as_py()
+    codes = lists.values.slice(start, stop - start).to_numpy()
+    confidence = batch.column("confidences").values.slice(batch.column("confidences").offsets[0].as_py(), stop - start)
+    named = np.asarray(batch.column("image_id").to_numpy(zero_copy_only=False) != "", bool)
+    offsets, class_index, kept, counts = _merged(
+        lists.offsets.to_numpy() - np.int32(start), codes, confidence.to_numpy(), named, min_confidence
+    )
+    with_labels = np.diff(offsets) > 0
+    columns = LabelColumns(
+        np.concatenate((offsets[:1], offsets[1:][with_labels])),
+        class_index,
+        kept,
+        np.full(len(class_index), _ORIGINAL, np.uint8),
+    )
+    images = batch.filter(pa.array(with_labels))
+    table = pa.Table.from_arrays(
+        [
+            images.column("image_id"),
+            pa.array([source] * images.num_rows, pa.string()),
+            images.column("location"),
+            array_of(columns),
+        ],
+        schema=ANNOTATIONS.arrow,
+    )
+    n_images = int(with_labels.sum())
+    n_without = int(named.sum()) - n_images
+    return table, AnnotationCounts(
+        **dict(zip(_FATES, counts.tolist(), strict=True)), images=n_images, images_without_labels=n_without
+    )
+
+
+@numba.njit(nogil=True, cache=True)
+def _merged(
+    offsets: NDArray[np.int32],
+    codes: NDArray[np.int32],
+    confidence: NDArray[np.float32],
+    named: NDArray[np.bool_],
+    min_confidence: np.float32,
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]]:
+    """Return offsets, classes and confidences of merged labels, and how many statements met each of `_FATES`."""
+    counts = np.zeros(7, np.int64)
+    out_offsets = np.zeros(len(offsets), np.int32)
+    out_class = np.empty(len(codes), np.int32)
+    out_confidence = np.empty(len(codes), np.float32)
+    end = 0
+    for image in range(len(offsets) - 1):
+        first, last = offsets[image], offsets[image + 1]
+        order = first + np.argsort(codes[first:last])
+        at = 0
+        while at < len(order):
+            code = codes[order[at]]
+            n_present = n_absent = n_machine = 0
+            highest = np.float32(0)
+            while at < len(order) and codes[order[at]] == code:
+                value = confidence[order[at]]
+                at += 1
+                if not named[image] or value < 0:
+                    counts[5] += 1
+                elif code == UNKNOWN:
+                    counts[4] += 1
+                elif code == DROPPED:
+                    counts[3] += 1
+                elif 0 < value < min_confidence:
+                    counts[2] += 1
+                else:
+                    n_present += value == 1
+                    n_absent += value == 0
+                    n_machine += 0 < value < 1
+                    highest = max(highest, value)
+            n_statements = n_present + n_absent + n_machine
+            if n_statements == 0:
+                continue
+            out_class[end] = code
+            out_confidence[end] = 0 if n_absent and not n_present else highest
+            end += 1
+            contradicted = n_absent if n_present else 0
+            counts[0] += 1
+            counts[1] += n_statements - 1 - contradicted
+            counts[6] += contradicted
+        out_offsets[image + 1] = end
+    return out_offsets, out_class[:end], out_confidence[:end], counts

@@ -1,0 +1,380 @@
+"""What files say about images: one row (image, raw class, confidence, location) a statement, in five formats.
+
+DuckDB reads tables; Arrow reads line formats in blocks. Neither holds a file in memory. A row that its format does not
+allow is a reject: it is counted, and the first ones are listed with file and line.
+
+Formats:
+    imagenet: paths or URLs, one a line, each with a wnid in its name (`n01440764/n01440764_10026.JPEG`), or
+        `n01440764_10026 URL`, or `path n01440764`; or a folder whose images lie in folders named by wnid.
+    open-images: image-level labels V1-V7 (ImageID, LabelName, Confidence) and image tables (ImageID, OriginalURL).
+        https://storage.googleapis.com/openimages/web/download_v7.html
+    tencent: a URL, then `class_index:confidence`, tab-separated, as Tencent ML-Images publishes label lists.
+    csv, parquet: the columns image_id and label, and where there are, confidence (default 1) and location.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import enum
+import functools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mlimages_dataset.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+BLOCK_BYTES = 1 << 23
+LISTED_REJECTS = 10
+_IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+_SCHEMA = pa.schema(
+    [("image_id", pa.string()), ("class_id", pa.string()), ("confidence", pa.float32()), ("location", pa.string())]
+)
+
+
+class Format(enum.Enum):
+    """How files state which image has which class."""
+
+    IMAGENET = "imagenet"
+    OPEN_IMAGES = "open-images"
+    TENCENT = "tencent"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One row that its format does not allow."""
+
+    path: str
+    line: int
+    what: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.line}: {self.what}: {self.text!r}"
+
+
+@dataclass(slots=True)
+class RejectLog:
+    """How many rows were rejected, and the first of them."""
+
+    count: int = 0
+    first: list[Reject] = field(default_factory=list)
+
+    def add(self, rejects: Sequence[Reject], count: int) -> None:
+        """Count rejects, of which some are given."""
+        self.count += count
+        self.first += rejects[: LISTED_REJECTS - len(self.first)]
+
+
+class Observations:
+    """The statements of some files as the relation `observations` of a DuckDB connection.
+
+    The relation has the columns image_id, class_id, confidence (null where it is no number from 0 to 1) and location.
+    Where an image table is among the files, the relation `image_locations` has image_id and location. They can be read
+    once; `rejects` is complete when it was read to its end.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, form: Format, inputs: Sequence[Path]) -> None:
+        """Open the files.
+
+        Raises:
+            UsageError: a file is missing.
+            DataError: a file is empty or its header is not of the format.
+        """
+        for path in inputs:
+            if not path.exists():
+                raise UsageError("there is no such file", where=path, remedy="check the path")
+        self.connection = connection
+        self.has_image_table = False
+        self._log = RejectLog()
+        if form is Format.OPEN_IMAGES:
+            self._open_images(inputs)
+        elif form in {Format.CSV, Format.PARQUET}:
+            self._tables(form, inputs)
+        else:
+            blocks = _imagenet_blocks if form is Format.IMAGENET else _tencent_blocks
+            batches = (batch for path in inputs for batch in blocks(path, self._log))
+            connection.register("observations", pa.RecordBatchReader.from_batches(_SCHEMA, batches))
+
+    @property
+    def rejects(self) -> RejectLog:
+        """The rows that were rejected so far."""
+        log = RejectLog(self._log.count, list(self._log.first))
+        with contextlib.suppress(duckdb.CatalogException):  # there is no such table unless DuckDB read CSV files
+            errors = """FROM reject_errors e JOIN reject_scans s USING (scan_id, file_id)"""
+            count = self.connection.sql(f"SELECT count(DISTINCT (scan_id, file_id, line)) {errors}").fetchall()[0][0]
+            rows = self.connection.sql(
+                f"SELECT DISTINCT ON (s.file_path, e.line) s.file_path, e.line, e.error_type, e.csv_line {errors} "
+                f"ORDER BY s.file_path, e.line LIMIT {LISTED_REJECTS}"
+            ).fetchall()
+            log.add([Reject(path, line, str(kind).lower(), text.strip()) for path, line, kind, text in rows], count)
+        return log
+
+    def _open_images(self, inputs: Sequence[Path]) -> None:
+        labels, images = [], []
+        for path in inputs:
+            header = read_header(path)
+            if {"ImageID", "LabelName", "Confidence"} <= set(header):
+                labels.append(
+                    f"SELECT ImageID AS image_id, LabelName AS class_id, {_probability('Confidence')} AS confidence, "
+                    f"'' AS location FROM {_csv_scan(path, header)}"
+                )
+            elif {"ImageID", "OriginalURL"} <= set(header):
+                images.append(f"SELECT ImageID AS image_id, OriginalURL AS location FROM {_csv_scan(path, header)}")
+            else:
+                raise DataError(
+                    f"its header ({', '.join(header)[:80]}) has neither LabelName and Confidence nor OriginalURL",
+                    where=path,
+                    line=1,
+                    remedy="name Open Images' image-level label files and image tables",
+                )
+        if not labels:
+            raise UsageError("no label file among the inputs", remedy="name at least one with the column LabelName")
+        self.connection.execute("CREATE VIEW observations AS " + " UNION ALL ".join(labels))
+        if images:
+            self.connection.execute("CREATE VIEW image_locations AS " + " UNION ALL ".join(images))
+            self.has_image_table = True
+
+    def _tables(self, form: Format, inputs: Sequence[Path]) -> None:
+        selects = []
+        for path in inputs:
+            header = read_header(path) if form is Format.CSV else _parquet_columns(path)
+            missing = [name for name in ("image_id", "label") if name not in header]
+            if missing:
+                raise DataError(
+                    f"no column {' and '.join(missing)} among {', '.join(header)[:80]}",
+                    where=path,
+                    line=1 if form is Format.CSV else None,
+                    remedy="give the columns image_id and label, and confidence and location where there are",
+                )
+            scan = _csv_scan(path, header) if form is Format.CSV else f"read_parquet({_quoted(str(path))})"
+            confidence = _probability("confidence") if "confidence" in header else "1::FLOAT"
+            location = "coalesce(location, '')" if "location" in header else "''"
+            selects.append(
+                f"SELECT image_id::VARCHAR AS image_id, label::VARCHAR AS class_id, {confidence} AS confidence, "
+                f"{location} AS location FROM {scan}"
+            )
+        self.connection.execute("CREATE VIEW observations AS " + " UNION ALL ".join(selects))
+
+
+@contextlib.contextmanager
+def duckdb_errors() -> Iterator[None]:
+    """Turn DuckDB's errors into sentences.
+
+    Raises:
+        DataError: an input cannot be read to its end.
+        UsageError: there is no room for intermediate results.
+    """
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise UsageError(
+            f"there is no room for intermediate results ({_first_line(error)})", remedy="free memory or disk space"
+        ) from error
+    except duckdb.Error as error:
+        raise DataError(
+            f"an input cannot be read to its end ({_first_line(error)})", remedy="obtain that file again"
+        ) from error
+
+
+def read_header(path: Path) -> list[str]:
+    """Return the column names in the first line of a CSV file, compressed or not.
+
+    Raises:
+        DataError: the file is empty, or no text.
+    """
+    try:
+        with pa.input_stream(str(path), compression="detect") as stream:
+            first = stream.read(1 << 16).split(b"\n", 1)[0]
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"cannot be read ({_first_line(error)})", where=path, remedy="obtain it again") from error
+    if not first.strip():
+        raise DataError("is empty, or begins with an empty line", where=path, remedy="obtain the file again")
+    return [name.strip() for name in next(csv.reader([_decode(first).strip().lstrip("\ufeff")]))]
+
+
+def _csv_scan(path: Path, header: Sequence[str]) -> str:
+    columns = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in header)
+    return (
+        f"read_csv({_quoted(str(path))}, auto_detect=false, header=true, delim=',', quote='\"', escape='\"', "
+        f"columns={{{columns}}}, store_rejects=true, rejects_limit=0, null_padding=false)"
+    )
+
+
+def _probability(column: str) -> str:
+    """Return SQL that reads a column as a number from 0 to 1, null where it is none."""
+    number = f"TRY_CAST({column} AS FLOAT)"
+    return f"CASE WHEN {number} BETWEEN 0 AND 1 THEN {number} END"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    try:
+        return list(pq.read_schema(path).names)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"cannot be read as a Parquet file ({_first_line(error)})", where=path, remedy="obtain it again"
+        ) from error
+
+
+def _imagenet_blocks(path: Path, log: RejectLog) -> Iterator[pa.RecordBatch]:
+    if path.is_dir():
+        yield from _imagenet_folder(path, log)
+        return
+    for first_line, lines in _line_blocks(path):
+        # The first wnid of a line is the class; the first word, less folders and suffix, is the image.
+        found = pc.extract_regex(lines, r"(?:^|[^a-z0-9])(?P<wnid>n\d{8})(?:\D|$)")
+        words = pc.extract_regex(lines, r"^\s*(?P<word>\S+)(?:\s+(?P<rest>\S.*?))?\s*$")
+        wnid, word, rest = found.field("wnid"), words.field("word"), words.field("rest")
+        good = pc.and_(pc.is_valid(found), pc.is_valid(words))
+        _log_rejects(log, path, first_line, lines, good=good, what="no wnid such as n01440764")
+        stem = pc.replace_substring_regex(word, r"^.*/", "")
+        image = pc.replace_substring_regex(stem, r"\.[A-Za-z]{3,4}$", "")
+        # `n01440764_10026 URL` has its place in the second word, `path n01440764` in the first.
+        second_is_place = pc.match_substring(rest, "/")
+        place = pc.if_else(pc.and_(pc.is_valid(rest), second_is_place), rest, word)
+        yield _batch(image, wnid, None, place).filter(good)
+
+
+def _imagenet_folder(folder: Path, log: RejectLog) -> Iterator[pa.RecordBatch]:
+    for class_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
+        images = sorted(p for p in class_folder.rglob("*") if p.suffix.lower() in _IMAGE_SUFFIXES)
+        if not images:
+            log.add([Reject(str(class_folder), 0, "no image in this folder", class_folder.name)], 1)
+            continue
+        yield _batch(
+            pa.array([path.stem for path in images]),
+            pa.array([class_folder.name] * len(images)),
+            None,
+            pa.array([path.relative_to(folder).as_posix() for path in images]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TencentLines:
+    """Well-formed lines of a published label list.
+
+    Attributes:
+        urls: the image of each line.
+        offsets: where each line's labels begin, and the end.
+        class_ids: class index of each label, as text.
+        confidence: confidence of each label, null where it is no number from 0 to 1.
+    """
+
+    urls: pa.StringArray
+    offsets: NDArray[np.int64]
+    class_ids: pa.StringArray
+    confidence: pa.FloatArray
+
+
+def tencent_lines(path: Path, log: RejectLog) -> Iterator[TencentLines]:
+    """Yield a published label list in blocks of lines, malformed ones logged.
+
+    Raises:
+        UsageError: the path is a folder.
+        DataError: the file is empty, or cannot be read to its end.
+    """
+    if path.is_dir():
+        raise UsageError("is a folder", where=path, remedy="name label lists")
+    for first_line, lines in _line_blocks(path):
+        # Tabs are published; spaces are what copying through a terminal leaves.
+        good = pc.match_substring_regex(lines, r"^\S+([\t ]+\d+:[0-9.]+([eE]-?\d+)?)+\s*$")
+        _log_rejects(log, path, first_line, lines, good=good, what="not a URL and class:confidence pairs")
+        words = pc.split_pattern_regex(pc.utf8_trim_whitespace(lines.filter(good)), r"[\t ]+")
+        ends = np.cumsum(pc.list_value_length(words).to_numpy().astype(np.int64))
+        starts = np.concatenate((np.zeros(1, np.int64), ends[:-1])) if len(ends) else ends
+        flat = words.flatten()
+        is_label = np.ones(len(flat), bool)
+        is_label[starts] = False
+        pairs = pc.extract_regex(flat.filter(pa.array(is_label)), r"^(?P<index>\d+):(?P<confidence>.*)$")
+        yield TencentLines(
+            urls=flat.take(pa.array(starts)),
+            offsets=np.concatenate((np.zeros(1, np.int64), ends - np.arange(1, len(ends) + 1))),
+            class_ids=pairs.field("index"),
+            confidence=_confidences(pairs.field("confidence")),
+        )
+
+
+def _tencent_blocks(path: Path, log: RejectLog) -> Iterator[pa.RecordBatch]:
+    for lines in tencent_lines(path, log):
+        url = lines.urls.take(pa.array(np.repeat(np.arange(len(lines.urls)), np.diff(lines.offsets))))
+        yield _batch(url, lines.class_ids, lines.confidence, url)
+
+
+def _confidences(text: pa.Array) -> pa.Array:
+    """Return numbers from 0 to 1, null where a text is none."""
+    number = pc.if_else(pc.match_substring_regex(text, r"^(\d+\.?\d*|\.\d+)([eE]-?\d+)?$"), text, None)
+    value = pc.cast(number, pa.float32())
+    return pc.if_else(pc.and_(pc.greater_equal(value, 0), pc.less_equal(value, 1)), value, None)
+
+
+def _batch(image: pa.Array, class_id: pa.Array, confidence: pa.Array | None, location: pa.Array) -> pa.RecordBatch:
+    certain = pa.array(np.ones(len(image), np.float32)) if confidence is None else confidence
+    return pa.RecordBatch.from_arrays([image, class_id, certain, location], schema=_SCHEMA)
+
+
+def _line_blocks(path: Path) -> Iterator[tuple[int, pa.StringArray]]:
+    """Yield the number of a block's first line, from 1, and its lines without those that are blank at the end."""
+    number = 1
+    rest = b""
+    try:
+        with pa.input_stream(str(path), compression="detect") as stream:
+            for block in iter(functools.partial(stream.read, BLOCK_BYTES), b""):
+                whole, newline, rest_of_block = (rest + block).rpartition(b"\n")
+                if not newline:
+                    rest = rest_of_block
+                    continue
+                rest = rest_of_block
+                lines = _lines(whole, strip_mark=number == 1)
+                yield number, lines
+                number += len(lines)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"cannot be read to its end ({_first_line(error)})", where=path, remedy="obtain it again"
+        ) from error
+    if rest.strip():
+        yield number, _lines(rest, strip_mark=number == 1)
+    elif number == 1:
+        raise DataError("is empty", where=path, remedy="obtain the file again")
+
+
+def _lines(block: bytes, *, strip_mark: bool) -> pa.StringArray:
+    text = _decode(block)
+    return pa.array((text.removeprefix("\ufeff") if strip_mark else text).replace("\r", "").split("\n"), pa.string())
+
+
+def _decode(block: bytes) -> str:
+    try:
+        return block.decode("utf-8")
+    except UnicodeDecodeError:
+        return block.decode("latin-1")
+
+
+def _log_rejects(
+    log: RejectLog, path: Path, first_line: int, lines: pa.StringArray, *, good: pa.BooleanArray, what: str
+) -> None:
+    """Log the lines that are neither good nor blank."""
+    bad = pc.and_(pc.invert(good), pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(lines)), 0))
+    at = np.flatnonzero(bad.to_numpy(zero_copy_only=False))
+    rejects = [Reject(str(path), first_line + int(i), what, lines[int(i)].as_py()[:80]) for i in at[:LISTED_REJECTS]]
+    log.add(rejects, len(at))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,459 @@
+"""The stages of this package: they alone name paths, read, call, write and return receipts."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset.augment.ancestors import (
+    Absences,
+    AugmentationCounts,
+    AugmentationRules,
+    augment,
+    augmentation_rules,
+)
+from mlimages_dataset.augment.annotations import (
+    AnnotationCounts,
+    annotation_batches,
+    class_lookup,
+    images_per_class,
+    unknown_classes,
+)
+from mlimages_dataset.augment.cooccurrence import (
+    PROBABILITY,
+    STRENGTH,
+    PairCounts,
+    count_pairs,
+    implications_of,
+    implications_table,
+    pair_counts_table,
+    strong_implications,
+)
+from mlimages_dataset.augment.labels import array_of, columns_of
+from mlimages_dataset.augment.observations import Format, Observations, duckdb_errors
+from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, lowest_draws
+from mlimages_dataset.augment.statistics import LabelStatistics, label_statistics
+from mlimages_dataset.errors import DataError
+from mlimages_dataset.manifest import StageResult
+from mlimages_dataset.schemas import (
+    ANNOTATIONS,
+    CLASS_COUNTS,
+    IMPLICATIONS,
+    LABELS,
+    PAIR_COUNTS,
+    PREDICTIONS,
+)
+from mlimages_dataset.storage import (
+    Receipt,
+    read_range,
+    read_table,
+    scan_table,
+    table_parts,
+    table_writer,
+    write_bytes,
+    write_table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.engine import Mapper
+    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.storage import Inputs
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+PART_IMAGES = 1 << 19
+DUCKDB_MEMORY = "2GB"
+PAIR_COUNTS_FILE = "pair_counts.parquet"
+IMPLICATIONS_FILE = "implications.parquet"
+
+
+def _ignore(images: int) -> None:
+    """Report progress to nobody."""
+
+
+def tally(form: Format, inputs: Sequence[Path], source: str, out: Path) -> Receipt:
+    """Write the images of each raw class of a source, as CSV or Parquet by the suffix of `out`.
+
+    Raises:
+        UsageError, DataError: as `Observations`.
+    """
+    with _observations(form, inputs, out.parent) as observations:
+        rows = images_per_class(observations)
+    table = pa.table(
+        {
+            "source": [source] * len(rows),
+            "source_id": [class_id for class_id, _ in rows],
+            "images": [images for _, images in rows],
+        },
+        schema=CLASS_COUNTS.arrow,
+    )
+    if out.suffix == ".parquet":
+        return write_table(out, table, CLASS_COUNTS, {})
+    sink = pa.BufferOutputStream()
+    from pyarrow import csv  # noqa: PLC0415 - only here
+
+    csv.write_csv(table, sink)
+    return write_bytes(out, sink.getvalue().to_pybytes(), schema=CLASS_COUNTS.label)
+
+
+def annotate(
+    vocabulary: Vocabulary,
+    form: Format,
+    files: Sequence[Path],
+    out: Path,
+    *,
+    source: str,
+    ids_of: str | None = None,
+    min_confidence: float = 0.0,
+    inputs: Inputs,
+    progress: Callable[[int], None] = _ignore,
+) -> StageResult:
+    """Write what files say about images as parts of the `annotations` table, ascending by image id.
+
+    Args:
+        vocabulary: the vocabulary that the files' classes are mapped onto.
+        form: the files' format.
+        files: the files, or folders for `Format.IMAGENET`.
+        out: the folder to write into.
+        source: name for the table's source column.
+        ids_of: the mapping's source whose ids the files use, see `class_lookup`.
+        min_confidence: machines' confidences below this are left out.
+        inputs: SHA-256 of the inputs by name.
+        progress: is called with the number of images done.
+
+    Raises:
+        UsageError, DataError: a file is missing or not of the format.
+    """
+    lookup = class_lookup(vocabulary, form, ids_of)
+    counts = AnnotationCounts()
+    receipts: list[Receipt] = []
+    with _observations(form, files, out) as observations:
+        counted = []
+
+        def tables() -> Iterator[pa.Table]:
+            for table, batch_counts in annotation_batches(observations, lookup, source, min_confidence):
+                counted.append(batch_counts)
+                progress(table.num_rows)
+                yield table
+
+        for number, part in enumerate(_parts(tables(), PART_IMAGES)):
+            with table_writer(_part(out, number), ANNOTATIONS, inputs) as writer:
+                for table in part:
+                    writer.write(table)
+            assert writer.receipt is not None
+            receipts.append(writer.receipt)
+        counts = functools.reduce(operator.add, counted, counts)
+        rejects = observations.rejects
+    unknown: list[tuple[str, int]] = []
+    if counts.unknown:
+        with _observations(form, files, out) as observations:
+            unknown = unknown_classes(observations, lookup)
+    if not counts.images:
+        raise DataError(
+            f"no image keeps a label: {rejects.count:,} malformed rows, {counts.unknown:,} labels of unknown classes "
+            f"({', '.join(class_id for class_id, _ in unknown[:3])}), {counts.dropped:,} of dropped classes",
+            where=files[0],
+            remedy=f"check that the files are in the format {form.value} and of the vocabulary's sources",
+        )
+    summary: dict[str, Json] = {
+        **counts.summary(),
+        "rejected_rows": rejects.count,
+        "first_rejected_rows": [str(reject) for reject in rejects.first],
+        "most_frequent_unknown_classes": [[class_id, n] for class_id, n in unknown],
+    }
+    return StageResult(tuple(receipts), summary)
+
+
+def cooccurrence(
+    vocabulary: Vocabulary,
+    annotations: Path,
+    predictions: Path,
+    out: Path,
+    *,
+    probability: float = PROBABILITY,
+    strength: float = STRENGTH,
+    inputs: Inputs,
+    mapper: Mapper = map,
+    progress: Callable[[int], None] = _ignore,
+) -> StageResult:
+    """Count co-occurrences of annotated and predicted categories and write `pair_counts` and `implications`.
+
+    Raises:
+        UsageError, DataError: a table is missing or damaged, an image is predicted twice, or none is predicted at all.
+    """
+    jobs = [
+        _PairJob(part, tuple(table_parts(predictions)), len(vocabulary), probability)
+        for part in table_parts(annotations)
+    ]
+    counts = PairCounts.empty(len(vocabulary))
+    images = predicted = 0
+    for partial, n_images, n_predicted in mapper(_count_pairs_of, jobs):
+        counts += partial
+        images += n_images
+        predicted += n_predicted
+        progress(n_images)
+    if not predicted:
+        raise DataError(
+            "no annotated image is predicted", where=predictions, remedy=f"predict the images of {annotations}"
+        )
+    strong = strong_implications(counts, vocabulary.closure, strength)
+    receipts = (
+        write_table(out / PAIR_COUNTS_FILE, pair_counts_table(counts), PAIR_COUNTS, inputs),
+        write_table(out / IMPLICATIONS_FILE, implications_table(strong, counts), IMPLICATIONS, inputs),
+    )
+    summary: dict[str, Json] = {
+        "images": images,
+        "predicted_images": predicted,
+        "pairs": int(counts.n_both.nnz),
+        "implications": int(strong.nnz),
+    }
+    return StageResult(receipts, summary)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """How many images are drawn for validation, and at most how many of one category."""
+
+    images: int = 0
+    per_category: int = 5
+    salt: str = "mlimages"
+
+
+def label(
+    vocabulary: Vocabulary,
+    annotations: Sequence[Path],
+    out: Path,
+    *,
+    implications: Path | None = None,
+    split: Split = Split(),
+    absences: Absences = Absences.EXPAND,
+    inputs: Inputs,
+    mapper: Mapper = map,
+    progress: Callable[[int], None] = _ignore,
+) -> StageResult:
+    """Augment annotation tables and write the `labels` tables `train/` and `val/`, one part for each input part.
+
+    Args:
+        vocabulary: the vocabulary of the annotations.
+        annotations: folders of `annotations` tables.
+        out: the folder to write into.
+        implications: `implications` table; None for none.
+        split: the validation images.
+        absences: what becomes of verified-absent labels.
+        inputs: SHA-256 of the inputs by name.
+        mapper: runs the parts.
+        progress: is called with the number of images done.
+
+    Raises:
+        UsageError, DataError: a table is missing or damaged, or of another vocabulary.
+    """
+    parts = [part for folder in annotations for part in table_parts(folder)]
+    n_classes = len(vocabulary)
+    implied = None if implications is None else implications_of(read_table(implications, IMPLICATIONS), n_classes)
+    rules = augmentation_rules(vocabulary.closure, implied, absences)
+    draw = _drawn(parts, split, n_classes, mapper) if split.images else None
+    jobs = [_LabelJob(part, out, number, rules, draw, dict(inputs)) for number, part in enumerate(parts)]
+    statistics = {name: LabelStatistics.empty(n_classes) for name in ("train", "val")}
+    counts = AugmentationCounts()
+    receipts: list[Receipt] = []
+    for result in mapper(_label_part, jobs):
+        receipts += result.receipts
+        counts += result.counts
+        for name, of_part in result.statistics.items():
+            statistics[name] += of_part
+        progress(result.counts.images)
+    summary: dict[str, Json] = {
+        "conflicts": counts.conflicts,
+        "blocked_implications": counts.blocked,
+        "validation_images_asked": split.images,
+        **{name: one.summary() for name, one in statistics.items()},
+    }
+    return StageResult(tuple(sorted(receipts, key=lambda receipt: receipt.path)), summary)
+
+
+@dataclass(frozen=True, slots=True)
+class _PairJob:
+    annotations: Path
+    predictions: tuple[Path, ...]
+    n_classes: int
+    probability: float
+
+
+def _count_pairs_of(job: _PairJob) -> tuple[PairCounts, int, int]:
+    """Return the pair counts of one part of annotations, its images, and those of them that are predicted."""
+    counts = PairCounts.empty(job.n_classes)
+    images = predicted = 0
+    for batch in scan_table(job.annotations, ANNOTATIONS):
+        ids = batch.column("image_id")
+        bounds = pc.min_max(ids).as_py()
+        found = read_range(job.predictions, PREDICTIONS, "image_id", bounds["min"], bounds["max"])
+        predicted_ids = found["image_id"].combine_chunks()
+        if pc.count_distinct(predicted_ids).as_py() < len(predicted_ids):
+            raise DataError(
+                f"{_first_repeat(predicted_ids)} is predicted twice",
+                where=job.predictions[0].parent,
+                remedy="keep one row an image",
+            )
+        at = pc.index_in(ids, value_set=predicted_ids)
+        labels = found["labels"].combine_chunks().take(at)
+        annotated = columns_of(batch.column("labels"))
+        counts += count_pairs(annotated, columns_of(labels), job.n_classes, job.probability)
+        images += len(ids)
+        predicted += len(ids) - at.null_count
+    return counts, images, predicted
+
+
+def _first_repeat(ids: pa.StringArray) -> str:
+    counts = pc.value_counts(ids)
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    return str(repeated[0]["values"].as_py())
+
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """Which images are drawn: those eligible under `limits` with a draw of at most `highest`."""
+
+    salt: str
+    limits: NDArray[np.uint64]
+    highest: np.uint64
+
+
+@dataclass(frozen=True, slots=True)
+class _LabelJob:
+    annotations: Path
+    out: Path
+    number: int
+    rules: AugmentationRules
+    draw: _Draw | None
+    inputs: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _LabelResult:
+    receipts: tuple[Receipt, ...]
+    counts: AugmentationCounts
+    statistics: dict[str, LabelStatistics]
+
+
+def _label_part(job: _LabelJob) -> _LabelResult:
+    """Augment one part of annotations and write its training and validation images."""
+    n_classes = job.rules.n_classes
+    statistics = {name: LabelStatistics.empty(n_classes) for name in ("train", "val")}
+    counts = AugmentationCounts()
+    writers = {}
+    with contextlib.ExitStack() as stack:
+        for batch in scan_table(job.annotations, ANNOTATIONS):
+            for name, rows in _split(batch, job.draw):
+                columns = columns_of(rows.column("labels"))
+                _check_indices(columns.class_index, n_classes, job.annotations)
+                augmented, of_batch = augment(columns, job.rules)
+                if name not in writers:
+                    path = _part(job.out / name, job.number)
+                    writers[name] = stack.enter_context(table_writer(path, LABELS, job.inputs))
+                writers[name].write(_with_labels(rows, array_of(augmented)))
+                statistics[name] += label_statistics(augmented, n_classes)
+                counts += of_batch
+    receipts = tuple(writer.receipt for writer in writers.values() if writer.receipt is not None)
+    return _LabelResult(receipts, counts, statistics)
+
+
+def _split(batch: pa.RecordBatch, draw: _Draw | None) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Yield the rows of each split that has any."""
+    if draw is None:
+        yield "train", batch
+        return
+    draws = draws_of(batch.column("image_id"), draw.salt)
+    chosen = eligible(draws, columns_of(batch.column("labels")), draw.limits) & (draws <= draw.highest)
+    for name, mask in (("train", ~chosen), ("val", chosen)):
+        if mask.all():
+            yield name, batch
+        elif mask.any():
+            yield name, batch.filter(pa.array(mask))
+
+
+def _drawn(parts: Sequence[Path], split: Split, n_classes: int, mapper: Mapper) -> _Draw:
+    """Return the draw of the validation images: the quota's limits first, then the highest draw among the eligible."""
+    salt, per_category = split.salt, split.per_category
+    lowest = LowestDraws.empty(n_classes, per_category)
+    for of_part in mapper(functools.partial(_lowest_of, salt=salt, size=(n_classes, per_category)), parts):
+        lowest += of_part
+    candidates = mapper(functools.partial(_eligible_of, salt=salt, limits=lowest.limits), parts)
+    draws = np.sort(np.concatenate(list(candidates)))
+    highest = draws[min(split.images, len(draws)) - 1] if len(draws) else np.uint64(0)
+    return _Draw(salt, lowest.limits, highest)
+
+
+def _lowest_of(part: Path, *, salt: str, size: tuple[int, int]) -> LowestDraws:
+    lowest = LowestDraws.empty(*size)
+    for batch in scan_table(part, ANNOTATIONS):
+        columns = columns_of(batch.column("labels"))
+        _check_indices(columns.class_index, size[0], part)
+        lowest += lowest_draws(draws_of(batch.column("image_id"), salt), columns, *size)
+    return lowest
+
+
+def _eligible_of(part: Path, *, salt: str, limits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    found = [np.empty(0, np.uint64)]
+    for batch in scan_table(part, ANNOTATIONS):
+        draws = draws_of(batch.column("image_id"), salt)
+        found.append(draws[eligible(draws, columns_of(batch.column("labels")), limits)])
+    return np.concatenate(found)
+
+
+def _check_indices(class_index: NDArray[np.int32], n_classes: int, where: Path) -> None:
+    if class_index.max(initial=-1) >= n_classes or class_index.min(initial=0) < 0:
+        raise DataError(
+            f"holds class indices outside 0..{n_classes - 1}",
+            where=where,
+            remedy="annotate again with the vocabulary that you pass now",
+        )
+
+
+@contextlib.contextmanager
+def _observations(form: Format, files: Sequence[Path], scratch: Path) -> Iterator[Observations]:
+    with duckdb_errors(), duckdb.connect() as connection:
+        connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
+        scratch_text = str(scratch / ".partial-duckdb").replace("'", "''")
+        connection.execute(f"SET temp_directory = '{scratch_text}'")
+        connection.execute("SET enable_progress_bar = false")
+        yield Observations(connection, form, files)
+
+
+def _parts(tables: Iterator[pa.Table], rows: int) -> Iterator[Iterator[pa.Table]]:
+    """Yield groups of tables with `rows` rows each, the last with what is left; each group must be used up in turn."""
+    pending = (table for table in tables if table.num_rows)
+    carried: list[pa.Table] = []
+
+    def group(first: pa.Table) -> Iterator[pa.Table]:
+        left = rows
+        table: pa.Table | None = first
+        while table is not None:
+            yield table.slice(0, left)
+            if table.num_rows > left:
+                carried.append(table.slice(left))
+                return
+            left -= table.num_rows
+            table = next(pending, None) if left else None
+
+    while (first := carried.pop() if carried else next(pending, None)) is not None:
+        yield group(first)
+
+
+def _part(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:05d}.parquet"
+
+
+def _with_labels(rows: pa.RecordBatch, labels: pa.ListArray) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([*rows.columns[:-1], labels], schema=LABELS.arrow)

@@ -1,0 +1,36 @@
+"""Engines: whatever is shaped like the built-in `map` runs a stage's independent jobs.
+
+Results come back in the order of the jobs, so an engine changes no output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
+
+
+class Mapper(Protocol):
+    """Anything shaped like `map` over one iterable."""
+
+    def __call__(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
+        """Return the results of the jobs, in their order."""
+
+
+@contextlib.contextmanager
+def local(workers: int) -> Iterator[Mapper]:
+    """Yield a mapper over `workers` processes of this machine; for one, the built-in `map` in this process."""
+    if workers == 1:
+        yield map
+        return
+    # Not fork: Arrow's and DuckDB's threads do not survive it.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        yield pool.map

@@ -1,0 +1,204 @@
+"""A build's recipe: one TOML file, one frozen configuration. Unknown keys are errors that name the nearest known key.
+
+Paths in a recipe are relative to its folder; ``packaged:NAME`` names a class list or file that comes with the package.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from mlimages_dataset import samples
+from mlimages_dataset.augment.ancestors import Absences
+from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH
+from mlimages_dataset.augment.observations import Format
+from mlimages_dataset.augment.simulation import Simulation
+from mlimages_dataset.augment.stage import Split
+from mlimages_dataset.errors import ConfigError
+from mlimages_dataset.vocab.stage import VocabularyFiles, packaged_class_list
+
+PACKAGED = "packaged:"
+_Config = TypeVar("_Config")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotationSource:
+    """One annotated collection.
+
+    Attributes:
+        name: the table's folder and source column.
+        format: the files' format.
+        files: the files, or folders of images by wnid.
+        ids_of: the mapping's source whose ids the files use; None for the format's own.
+        min_confidence: machines' confidences below this are left out.
+    """
+
+    name: str
+    format: Format
+    files: tuple[Path, ...]
+    ids_of: str | None = None
+    min_confidence: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CooccurrenceSource:
+    """Where strong pairs come from: the name of an annotated collection, and a folder of its predictions."""
+
+    annotations: str
+    predictions: Path
+    probability: float = PROBABILITY
+    strength: float = STRENGTH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelOptions:
+    """How labels are augmented and split."""
+
+    validation_images: int = 0
+    validation_images_per_category: int = 5
+    salt: str = "mlimages"
+    absences: Absences = Absences.EXPAND
+
+    @property
+    def split(self) -> Split:
+        """Return the validation split."""
+        return Split(
+            images=self.validation_images, per_category=self.validation_images_per_category, salt=self.salt
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A whole build."""
+
+    vocabulary: VocabularyFiles
+    annotations: tuple[AnnotationSource, ...]
+    cooccurrence: CooccurrenceSource | None = None
+    labels: LabelOptions = LabelOptions()
+    simulation: Simulation | None = None
+
+
+def default_recipe() -> Recipe:
+    """Return the packaged recipe, made of packaged facts, photographs and a simulated sample."""
+    with as_file(files("mlimages_dataset") / "default.toml") as path:
+        return read_recipe(path)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Return the recipe in a TOML file.
+
+    Raises:
+        ConfigError: there is no such file, it is not TOML, or a key or value is not one of a recipe.
+    """
+    try:
+        content = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"is not valid TOML ({error})", where=path, remedy="correct it there") from error
+    reader = _Reader(path)
+    recipe = reader.table(Recipe, content, "")
+    names = [source.name for source in recipe.annotations]
+    if len(set(names)) < len(names):
+        raise ConfigError("two annotation sources share a name", where=path, remedy="name each differently")
+    known = set(names) | ({"imagenet-simulated", "open-images-simulated"} if recipe.simulation else set())
+    if not known:
+        raise ConfigError("no annotations", where=path, remedy="add a table [[annotations]]")
+    if recipe.cooccurrence is not None and recipe.cooccurrence.annotations not in known:
+        raise ConfigError(
+            f"cooccurrence.annotations is {recipe.cooccurrence.annotations!r}, which is no annotation source",
+            where=path,
+            remedy=f"use one of {', '.join(sorted(known))}",
+        )
+    return recipe
+
+
+class _Reader:
+    """Reads typed configurations out of a TOML document."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def table(self, kind: type[_Config], content: object, key: str) -> _Config:
+        """Return a configuration of dataclass `kind`, which the document holds under `key`."""
+        if not isinstance(content, Mapping):
+            raise self._error(f"{key} is not a table", f"write [{key}]")
+        hints = get_type_hints(kind)
+        fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # checked by callers
+        for name in content:
+            if name not in fields:
+                nearest = difflib.get_close_matches(name, fields, 1) or sorted(fields)
+                raise self._error(f"unknown key {_dotted(key, name)}", f"did you mean {nearest[0]}?")
+        for name, field in fields.items():
+            if name not in content and field.default is dataclasses.MISSING:
+                raise self._error(f"no {_dotted(key, name)}", "every recipe needs it")
+        return kind(**{name: self._value(hints[name], value, _dotted(key, name)) for name, value in content.items()})
+
+    def _value(self, kind: Any, value: object, key: str) -> object:  # noqa: PLR0911 - one return a kind of value
+        arguments = [a for a in getattr(kind, "__args__", ()) if a not in {type(None), Ellipsis}]
+        origin = getattr(kind, "__origin__", None)
+        if origin is None and arguments:  # X | None
+            return self._value(arguments[0], value, key)
+        if origin is tuple:
+            return self._sequence(arguments, value, key)
+        if dataclasses.is_dataclass(kind):
+            return self.table(kind, value, key)  # type: ignore[arg-type]  # a class, not an instance
+        if kind is Path:
+            return self._file(self._plain(str, value, key))
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            text = self._plain(str, value, key)
+            choices = [member.value for member in kind]
+            if text not in choices:
+                raise self._error(f"{key} is {text!r}", f"use one of {', '.join(choices)}")
+            return kind(text)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        return self._plain(kind, value, key)
+
+    def _sequence(self, arguments: list[Any], value: object, key: str) -> tuple[object, ...]:
+        inner = arguments[0]
+        if getattr(inner, "__origin__", None) is tuple:  # pairs: a TOML table of name = value
+            if not isinstance(value, Mapping):
+                raise self._error(f"{key} is not a table", f"write {key} = {{ name = value }}")
+            return tuple((name, self._value(inner.__args__[1], v, _dotted(key, name))) for name, v in value.items())
+        if not isinstance(value, list):
+            raise self._error(f"{key} is not a list", "write [...], or [[...]] for tables")
+        return tuple(self._value(inner, v, f"{key}[{i}]") for i, v in enumerate(value))
+
+    def _plain(self, kind: Any, value: object, key: str) -> Any:
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise self._error(f"{key} is {value!r}", f"give a {kind.__name__}")
+        return value
+
+    def _file(self, text: str) -> Path:
+        if text.startswith(PACKAGED):
+            return packaged_file(text.removeprefix(PACKAGED))
+        return self._path.parent / text
+
+    def _error(self, what: str, remedy: str) -> ConfigError:
+        return ConfigError(what, where=self._path, remedy=remedy)
+
+
+def packaged_file(name: str) -> Path:
+    """Return the path of a packaged file that recipes may name.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name == "photographs.csv":
+        return samples.labels_csv()
+    path = packaged_class_list(name)
+    if not path.is_file():
+        raise ConfigError(f"no packaged file {name!r}", remedy="use imagenet11k.txt, open_images_boxable.csv, ...")
+    return path
+
+
+def _dotted(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name

@@ -1,27 +1,57 @@
-"""Which WordNet synset a named class means, with the rule and the evidence."""
+"""Which WordNet synset a named class means, with the rule and the evidence.
+
+A name's candidates are the noun senses of the lemmas that it spells (`normalisation`) or inflects.
+Words in brackets behind the name choose among them; the rest is ranked by a log-linear model over the features of
+`sense_features`, with the weights in ``data/matching.csv`` that ``scripts/fit_matching.py`` fitted. Why it is a model,
+and how well it does on names that it was not fitted to: ``docs/decisions/0002-matching.md``.
+"""
 
 from __future__ import annotations
 
+import csv
+import functools
+from collections import defaultdict
 from dataclasses import dataclass
 from enum import Enum
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.vocab.normalisation import parse_name, spellings, squashed
+import numpy as np
+
+from mlimages_dataset.vocab.normalisation import ClassName, parse_name, spellings, squashed
+from mlimages_dataset.vocab.sense_features import (
+    FEATURES,
+    Candidate,
+    Neighbourhoods,
+    Surroundings,
+    ancestors,
+    feature_matrix,
+    is_individual,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from mlimages_dataset.vocab.classes import SourceClass
     from mlimages_dataset.vocab.wordnet import WordNet
 
+_MIN_SQUASHED = 5
+"""Letters that a lemma must have to be found without its spaces and hyphens; shorter ones meet by accident."""
+
 
 class Rule(Enum):
-    """What decided a match; the values stand in the `mapping` table."""
+    """What decided a match, or why there is none; the values stand in the `mapping` table."""
 
     ONLY_SENSE = "only sense"
+    QUALIFIER = "words in brackets"
+    BOX_HIERARCHY = "box hierarchy"
+    IN_IMAGENET = "only sense in ImageNet"
     ONLY_CONCRETE_SENSE = "only concrete sense"
-    BEST_SENSE = "best of several senses"
+    LIKELIEST_SENSE = "likeliest sense"
     NO_CONCRETE_SENSE = "no concrete sense"
+    NAMED_PERSON = "surname of a named person"
     NOT_IN_WORDNET = "not in WordNet"
     EMPTY_NAME = "empty name"
 
@@ -32,9 +62,9 @@ class Match:
 
     Attributes:
         source_class: the class.
-        wnid: the synset; None where no synset is known to be meant.
-        rule: what decided.
-        evidence: one readable phrase: which lemma, which of how many senses, what decided.
+        wnid: the synset; None where none is known to be meant.
+        rule: what decided, or why there is no synset.
+        evidence: one readable phrase: which lemma, which of how many senses, what decided, by what margin.
         alternatives: the other candidate wnids, best first.
     """
 
@@ -47,12 +77,12 @@ class Match:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchContext:
-    """What the matcher may look at besides the name.
+    """What the matcher may look at besides the names.
 
     Attributes:
         wordnet: the noun synsets.
         imagenet: wnids in the user's ImageNet list.
-        imagenet_all: wnids of all synsets that ImageNet has images of.
+        imagenet_all: wnids of all synsets that ImageNet holds images of.
         roots: wnids below which a sense is concrete.
         box_parents: for each source_id its parents' source_ids in Open Images' box hierarchy; may be empty.
     """
@@ -64,66 +94,214 @@ class MatchContext:
     box_parents: Mapping[str, tuple[str, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class NamedSenses:
+    """A class with the senses its name may have.
+
+    Attributes:
+        source_class: the class.
+        name: its name taken apart.
+        candidates: the senses, in WordNet's order; without those that only people's surnames have.
+        surnames: the senses left out: named persons found by one word of their name.
+        allowed: the candidates that the words in brackets leave; all of them if those say nothing.
+    """
+
+    source_class: SourceClass
+    name: ClassName
+    candidates: tuple[Candidate, ...]
+    surnames: tuple[int, ...]
+    allowed: tuple[Candidate, ...]
+
+
 def match_classes(classes: Sequence[SourceClass], context: MatchContext) -> list[Match]:
-    """Return the match of each class, in the order of the classes."""
-    compounds = _squashed_lemmas(context.wordnet)
-    concrete = _below(context.wordnet, context.roots)
-    return [_match(source_class, context, compounds, concrete) for source_class in classes]
+    """Return the match of each class, in the order of the classes.
+
+    Classes in the box hierarchy are ranked twice: first for themselves, then beside what their parents and children
+    were matched to.
+    """
+    senses = named_senses(classes, context.wordnet)
+    around = surroundings(senses, context)
+    matches = [_match(named, around, (), ()) for named in senses]
+    if not context.box_parents:
+        return matches
+    synset_of_id = {m.source_class.source_id: context.wordnet.index_of_wnid[m.wnid] for m in matches if m.wnid}
+    parents, children = box_neighbours(context.box_parents, synset_of_id)
+    for i, named in enumerate(senses):
+        source_id = named.source_class.source_id
+        if len(named.allowed) > 1 and (source_id in parents or source_id in children):
+            matches[i] = _match(named, around, parents.get(source_id, ()), children.get(source_id, ()))
+    return matches
+
+
+def named_senses(classes: Sequence[SourceClass], wordnet: WordNet) -> list[NamedSenses]:
+    """Return the candidate senses of each class, in the order of the classes."""
+    compounds = _lemmas_of_squashed(wordnet)
+    named = []
+    for source_class in classes:
+        name = parse_name(source_class.name)
+        found = _candidates(name.base, wordnet, compounds)
+        surnames = tuple(c.synset for c in found if _is_surname(c, wordnet))
+        candidates = tuple(c for c in found if c.synset not in surnames)
+        qualifiers = {c.synset for c in _candidates(name.qualifier, wordnet, compounds)}
+        below = tuple(c for c in candidates if not qualifiers.isdisjoint(ancestors(wordnet, c.synset) - {c.synset}))
+        named.append(NamedSenses(source_class, name, candidates, surnames, below or candidates))
+    return named
+
+
+def surroundings(senses: Sequence[NamedSenses], context: MatchContext) -> Surroundings:
+    """Return what all senses of one source are seen against."""
+    wordnet = context.wordnet
+    number = wordnet.index_of_wnid
+    everything = Neighbourhoods(wordnet, range(len(wordnet)))
+    unambiguous = {named.candidates[0].synset for named in senses if len(named.candidates) == 1}
+    return Surroundings(
+        wordnet=wordnet,
+        concrete=_below(wordnet, context.roots),
+        imagenet=Neighbourhoods(wordnet, {number[w] for w in context.imagenet if w in number}, everything),
+        imagenet_all=frozenset(number[w] for w in context.imagenet_all if w in number),
+        source=Neighbourhoods(wordnet, unambiguous, everything),
+    )
+
+
+def box_neighbours(
+    box_parents: Mapping[str, tuple[str, ...]], synset_of_id: Mapping[str, int]
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """Return the matched synsets of each class's parents and those of its children in the box hierarchy."""
+    parents: defaultdict[str, tuple[int, ...]] = defaultdict(tuple)
+    children: defaultdict[str, tuple[int, ...]] = defaultdict(tuple)
+    for child, its_parents in box_parents.items():
+        for parent in its_parents:
+            if parent in synset_of_id:
+                parents[child] += (synset_of_id[parent],)
+            if child in synset_of_id:
+                children[parent] += (synset_of_id[child],)
+    return dict(parents), dict(children)
 
 
 def _match(
-    source_class: SourceClass, context: MatchContext, compounds: Mapping[str, str], concrete: frozenset[int]
+    named: NamedSenses, around: Surroundings, box_parents: Collection[int], box_children: Collection[int]
 ) -> Match:
-    wordnet = context.wordnet
-    name = parse_name(source_class.name)
-    if not name.base:
-        return Match(source_class, None, Rule.EMPTY_NAME, "the class has no name", ())
-    lemmas = _lemmas(name.base, wordnet, compounds)
-    candidates = tuple(dict.fromkeys(synset for lemma in lemmas for synset in wordnet.senses[lemma]))
-    if not candidates:
-        return Match(source_class, None, Rule.NOT_IN_WORDNET, f"'{name.base}' is no noun of WordNet", ())
-    ranked = sorted(candidates, key=lambda s: (wordnet.wnids[s] in context.imagenet, s in concrete), reverse=True)
-    best = ranked[0]
-    n_concrete = sum(s in concrete for s in candidates)
-    rule = (
-        Rule.NO_CONCRETE_SENSE
-        if n_concrete == 0
-        else Rule.ONLY_SENSE
-        if len(candidates) == 1
-        else Rule.ONLY_CONCRETE_SENSE
-        if n_concrete == 1 and best in concrete
-        else Rule.BEST_SENSE
-    )
-    evidence = f"sense {candidates.index(best) + 1} of {len(candidates)} of '{lemmas[0]}'"
-    return Match(source_class, wordnet.wnids[best], rule, evidence, tuple(wordnet.wnids[s] for s in ranked[1:]))
+    if not named.candidates:
+        return _unmatched(named, around.wordnet)
+    features = feature_matrix(named.allowed, around, box_parents, box_children)
+    scores = features @ _weights()
+    order = np.argsort(-scores, kind="stable")
+    best = named.allowed[order[0]]
+    ranked = [named.allowed[i].synset for i in order]
+    ranked += [c.synset for c in named.candidates if c.synset not in ranked]
+    rule = _rule(named, around, best.synset, features, order)
+    wnids = [around.wordnet.wnids[synset] for synset in ranked]
+    evidence = _lemma_evidence(named, best, around.wordnet)
+    if len(order) > 1:
+        evidence += _ranking_evidence(features[order[0]] - features[order[1]], wnids[1])
+    if rule is Rule.NO_CONCRETE_SENSE:
+        evidence += "; no sense reaches a root"
+    return Match(named.source_class, wnids[0], rule, evidence, tuple(wnids[1:]))
 
 
-def _lemmas(base: str, wordnet: WordNet, compounds: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the lemmas that the first listed spelling of the name may be a form of; none if it is not in WordNet."""
-    for form in spellings(base):
-        if found := wordnet.base_forms(form):
-            return found
-    for form in spellings(base):
-        for plural in (squashed(form), squashed(form).removesuffix("s")):
-            if plural in compounds:
-                return (compounds[plural],)
-    return ()
+def _unmatched(named: NamedSenses, wordnet: WordNet) -> Match:
+    base = named.name.base
+    if not base:
+        return Match(named.source_class, None, Rule.EMPTY_NAME, "the class has no name", ())
+    if named.surnames:
+        people = tuple(wordnet.wnids[synset] for synset in named.surnames)
+        evidence = f"'{base}' names only people in WordNet, such as {wordnet.lemmas[named.surnames[0]][-1]}"
+        return Match(named.source_class, None, Rule.NAMED_PERSON, evidence, people)
+    head = base.rpartition(" ")[2]
+    known_head = head != base and wordnet.base_forms(head)
+    evidence = f"'{base}' is no noun of WordNet" + (f", only its head '{head}' is" if known_head else "")
+    return Match(named.source_class, None, Rule.NOT_IN_WORDNET, evidence, ())
 
 
-def _squashed_lemmas(wordnet: WordNet) -> dict[str, str]:
-    """Return the lemma behind each spelling without spaces and hyphens."""
-    return {squashed(lemma): lemma for lemma in wordnet.senses if len(lemma) > 4}
+def _rule(
+    named: NamedSenses, around: Surroundings, best: int, features: NDArray[np.float64], order: NDArray[np.intp]
+) -> Rule:
+    """Return the simplest rule that explains why `best` came first among the candidates."""
+    concrete = [c.synset for c in named.candidates if c.synset in around.concrete]
+    if not concrete:
+        return Rule.NO_CONCRETE_SENSE
+    if len(named.candidates) == 1:
+        return Rule.ONLY_SENSE
+    if len(named.allowed) < len(named.candidates):
+        return Rule.QUALIFIER
+    below_parent = features[:, FEATURES.index("below the box parent")]
+    if below_parent[order[0]] and not below_parent.all():
+        return Rule.BOX_HIERARCHY
+    if [c.synset for c in named.candidates if c.synset in around.imagenet.members] == [best]:
+        return Rule.IN_IMAGENET
+    return Rule.ONLY_CONCRETE_SENSE if concrete == [best] else Rule.LIKELIEST_SENSE
+
+
+def _lemma_evidence(named: NamedSenses, best: Candidate, wordnet: WordNet) -> str:
+    senses = wordnet.senses[best.lemma]
+    read_as = "" if best.lemma == named.name.base else f" for '{named.name.base}'"
+    place = f"sense {senses.index(best.synset) + 1} of {len(senses)} of" if len(senses) > 1 else "the only sense of"
+    return f"{place} '{best.lemma}'{read_as} ({wordnet.lexicographer_files[best.synset]})"
+
+
+def _ranking_evidence(difference: NDArray[np.float64], runner_up: str) -> str:
+    """Return the phrase for a lead over `runner_up` whose features differ by `difference`, shape (F,)."""
+    shares = difference * _weights()
+    reasons = [FEATURES[i] for i in np.argsort(-shares, kind="stable")[:2] if shares[i] > 0]
+    because = f" because of: {', '.join(reasons)}" if reasons else ""
+    return f"; {shares.sum():.1f} ahead of {runner_up}{because}"
+
+
+def _candidates(base: str, wordnet: WordNet, compounds: Mapping[str, tuple[str, ...]]) -> tuple[Candidate, ...]:
+    """Return the senses of the lemmas that a parsed name may be, those of the name as spelled first."""
+    lemmas, spelled = _lemmas(base, wordnet, compounds)
+    found: dict[int, Candidate] = {}
+    for lemma in lemmas:
+        for synset in wordnet.senses[lemma]:
+            found.setdefault(synset, Candidate(synset, lemma, is_base_form=lemma != spelled))
+    return tuple(found.values())
+
+
+def _lemmas(base: str, wordnet: WordNet, compounds: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, ...], str]:
+    """Return the lemmas that the closest listed spelling may be a form of, and that spelling."""
+    forms = spellings(base)
+    for form in forms:
+        if lemmas := wordnet.base_forms(form):
+            return lemmas, form
+    for form in forms:
+        for solid in (squashed(form), squashed(form).removesuffix("s")):
+            if lemmas := compounds.get(solid, ()):
+                return lemmas, lemmas[0]
+    return (), base
+
+
+@functools.lru_cache(maxsize=1)
+def _weights() -> NDArray[np.float64]:
+    """Return the fitted weight of each feature, shape (F,)."""
+    lines = (files("mlimages_dataset.vocab") / "data" / "matching.csv").read_text("utf-8").splitlines()
+    weights = {row["feature"]: float(row["weight"]) for row in csv.DictReader(lines)}
+    return np.array([weights[feature] for feature in FEATURES])
+
+
+def _is_surname(candidate: Candidate, wordnet: WordNet) -> bool:
+    """Return whether the sense is a named person found by one word: of classes such names are brands or places."""
+    person = wordnet.lexicographer_files[candidate.synset] == "noun.person"
+    return person and is_individual(wordnet, candidate.synset) and " " not in candidate.lemma
+
+
+def _lemmas_of_squashed(wordnet: WordNet) -> dict[str, tuple[str, ...]]:
+    """Return the lemmas behind each way to write one without spaces and hyphens."""
+    lemmas: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    for lemma in wordnet.senses:
+        if len(solid := squashed(lemma)) >= _MIN_SQUASHED:
+            lemmas[solid] += (lemma,)
+    return dict(lemmas)
 
 
 def _below(wordnet: WordNet, roots: Sequence[str]) -> frozenset[int]:
-    """Return the numbers of the synsets that have one of the roots among their ancestors or are one."""
-    children: dict[int, list[int]] = {}
+    """Return the numbers of the roots and of all synsets below them; a root that WordNet lacks has none."""
+    children: defaultdict[int, list[int]] = defaultdict(list)
     for synset in range(len(wordnet)):
         for parent in wordnet.parents(synset):
-            children.setdefault(parent, []).append(synset)
-    reached = {wordnet.index_of_wnid[root] for root in roots}
+            children[parent].append(synset)
+    reached = {wordnet.index_of_wnid[root] for root in roots if root in wordnet.index_of_wnid}
     frontier = list(reached)
     while frontier:
-        frontier = [child for synset in frontier for child in children.get(synset, ()) if child not in reached]
+        frontier = [child for synset in frontier for child in children[synset] if child not in reached]
         reached.update(frontier)
     return frozenset(reached)

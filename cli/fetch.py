@@ -47,7 +47,7 @@ def fetch(
     as_json: bool,
     publishers_file: Path | None,
 ) -> None:
-    r"""Get the publishers' full files of COLLECTION: open-images, tencent, wordnet or imagenet.
+    """Get the publishers' full files of COLLECTION: open-images, tencent, wordnet or imagenet.
 
     A download that was cut is continued. OUT/mlimages.lock records the size and SHA-256 of each file at its first
     arrival; a later run checks the files against it and fetches only what is missing. A file that cannot be fetched
@@ -61,15 +61,15 @@ def fetch(
       mlimages-build fetch open-images --only 'v1/*' --out raw
       mlimages-build fetch open-images --only '*descriptions*' --only '*hierarchy.json' --out raw
       mlimages-build fetch tencent --out raw/tencent --json
-    """
+    """  # noqa: D301 - click wants the backspace itself
     # Here and not above: requests would cost --help, and every other command, a tenth of a second.
     from mlimages_dataset.fetch import fetch_collection, read_publishers  # noqa: PLC0415
 
     collections = read_publishers(publishers_file)
     chosen = None if collection is None else _named(collection, collections)
     if list_files:
-        shown = [chosen] if chosen is not None else list(collections.values())
-        click.echo(_list_json(shown, only) if as_json else _list_text(shown, only))
+        shown = _narrowed([chosen] if chosen is not None else list(collections.values()), only)
+        click.echo(_list_json(shown) if as_json else _list_text(shown))
         return
     if chosen is None:
         raise UsageError("no collection is named", remedy=f"name one of {', '.join(collections)}, or pass --list")
@@ -97,28 +97,36 @@ def _named(name: str, collections: Mapping[str, Collection]) -> Collection:
     return collections[name]
 
 
-def _matching(collection: Collection, patterns: Sequence[str]) -> list[PublishedFile]:
-    return [file for file in collection.files if any(fnmatch.fnmatchcase(file.name, pattern) for pattern in patterns)]
+def _matching(collection: Collection, patterns: Sequence[str]) -> tuple[PublishedFile, ...]:
+    return tuple(f for f in collection.files if any(fnmatch.fnmatchcase(f.name, pattern) for pattern in patterns))
 
 
-def _list_text(collections: Sequence[Collection], only: Sequence[str]) -> str:
+def _narrowed(collections: Sequence[Collection], only: Sequence[str]) -> list[Collection]:
+    """Return the collections with their matching files only, those without any left out."""
+    narrowed = [dataclasses.replace(each, files=_matching(each, only or ["*"])) for each in collections]
+    found = [each for each in narrowed if each.files]
+    if not found:
+        raise UsageError(f"no file matches {' or '.join(only)}", remedy="--list without --only shows them all")
+    return found
+
+
+def _list_text(collections: Sequence[Collection]) -> str:
     """Return the files as a table: a star where fetched by default, name, size, what it is and who reads it."""
     blocks = []
     for collection in collections:
-        files = _matching(collection, only or ["*"])
-        width = max((len(file.name) for file in files), default=0)
+        width = max(len(file.name) for file in collection.files)
         by_default = _matching(collection, collection.default)
-        lines = [
+        rows = [
             f"{collection.name}: {collection.title}",
             f"  licence: {collection.licence}",
             f"  page: {collection.page}",
         ]
-        for file in files:
+        for file in collection.files:
             star = "*" if file in by_default else " "
             licence = "" if file.licence == collection.licence else f" ({file.licence})"
             by_hand = "" if file.url else " (by hand)"
-            lines.append(f"{star} {file.name:{width}}  {_size(file):>8}  {file.what}{licence}{by_hand}: {file.reader}")
-        blocks.append("\n".join(lines))
+            rows.append(f"{star} {file.name:{width}}  {_size(file):>8}  {file.what}{licence}{by_hand}: {file.reader}")
+        blocks.append("\n".join(rows))
     return "\n\n".join(blocks)
 
 
@@ -129,9 +137,8 @@ def _size(file: PublishedFile) -> str:
     return f"{megabytes:.1f} MB" if megabytes < 1000 else f"{megabytes / 1000:.2f} GB"  # noqa: PLR2004
 
 
-def _list_json(collections: Sequence[Collection], only: Sequence[str]) -> str:
-    shown = [dataclasses.replace(each, files=tuple(_matching(each, only or ["*"]))) for each in collections]
-    return json.dumps([dataclasses.asdict(each) for each in shown], indent=2, ensure_ascii=False)
+def _list_json(collections: Sequence[Collection]) -> str:
+    return json.dumps([dataclasses.asdict(each) for each in collections], indent=2, ensure_ascii=False)
 
 
 def _outcome_fields(outcome: Outcome) -> dict[str, str | int]:

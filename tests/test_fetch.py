@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import re
 import signal
@@ -35,7 +36,7 @@ from mlimages_dataset.fetch import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 BODY = bytes(range(256)) * 40
@@ -620,3 +621,95 @@ def test_a_table_of_another_form_is_refused(tmp_path: Path, table: str, told: st
     with pytest.raises(ConfigError, match=told) as caught:
         read_publishers(path)
     assert "mirror.toml" in str(caught.value)
+
+
+@pytest.fixture(name="command")
+def _command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Return a caller of the installed `mlimages-build fetch`, which returns the exit code."""
+    found = importlib.metadata.entry_points(group="console_scripts", name="mlimages-build")
+    if not found:
+        pytest.skip("mlimages-build is not installed: pip install -e .")
+    main = next(iter(found)).load()
+
+    def call(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["mlimages-build", "fetch", *arguments])
+        try:
+            return int(main() or 0)
+        except SystemExit as end:
+            return int(end.code or 0)
+
+    return call
+
+
+@pytest.fixture(name="table")
+def _table(server: str, tmp_path: Path) -> Path:
+    """Return a table of addresses of two files that the server holds and one that it does not."""
+    entries = [
+        {"name": name, "what": f"the {name}", "url": f"{server}/{name}"} for name in ("a.bin", "b.bin", "no.bin")
+    ]
+    for name in ("a.bin", "b.bin"):
+        Handler.resources[f"/{name}"] = Resource(body=name.encode())
+    path = tmp_path / "publishers.toml"
+    head = '[things]\ntitle = "Things"\nlicence = "CC0"\npage = "https://example.org"\ndefault = ["[ab]*"]\n'
+    keys = ["".join(f"{key} = {json.dumps(value)}\n" for key, value in entry.items()) for entry in entries]
+    path.write_text(head + "".join(f"[[things.files]]\n{block}" for block in keys))
+    return path
+
+
+def test_the_command_fetches_and_says_so(
+    command: Callable[..., int], table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert command("things", "--publishers", str(table), "--out", str(out)) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"fetched: {name} (5 bytes, SHA-256 {sha256(name.encode())})" for name in ("a.bin", "b.bin")
+    ]
+    assert command("things", "--publishers", str(table), "--out", str(out), "--only", "a*", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [(file["name"], file["status"]) for file in report["files"]] == [("a.bin", "stands")]
+
+
+def test_the_command_ends_with_1_when_a_file_is_missing(
+    command: Callable[..., int], table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert command("things", "--publishers", str(table), "--out", str(out), "--only", "*") == 1
+    told = capsys.readouterr()
+    assert told.out.count("fetched: ") == 2
+    assert f"obtain it from https://example.org, put it at {out / 'no.bin'}" in told.err
+    assert "1 of 3 files could not be obtained" in told.err
+    (out / "no.bin").write_bytes(b"by hand")
+    assert command("things", "--publishers", str(table), "--out", str(out), "--only", "*") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["thing", "--out", "o"], "did you mean things"),
+        (["--out", "o"], "no collection is named"),
+        (["things"], "no folder is named"),
+        (["things", "--out", "o", "--only", "z*"], "no file of things matches z"),
+        (["--list", "--only", "z*"], "no file matches z"),
+    ],
+)
+def test_the_command_ends_with_2_when_used_wrongly(
+    command: Callable[..., int], table: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    assert command(*arguments, "--publishers", str(table)) == 2
+    assert told in capsys.readouterr().err
+    assert not Handler.requests
+
+
+def test_the_list_shows_every_file(
+    command: Callable[..., int], table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("--list", "--publishers", str(table)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "things: Things"
+    assert [line[:7] for line in lines[3:]] == ["* a.bin", "* b.bin", "  no.bi"]
+    assert command("--list", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {each["name"]: len(each["files"]) for each in listed} == {
+        name: len(collection.files) for name, collection in read_publishers().items()
+    }
+    assert not Handler.requests

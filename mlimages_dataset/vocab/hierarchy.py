@@ -60,8 +60,9 @@ def closure_matrix(parents: Sequence[Sequence[int]]) -> sp.csr_array:
     n = len(parents)
     edges = _parent_matrix(parents)
     n_components, component = connected_components(edges, directed=True, connection="strong")
-    if n_components < n or edges.diagonal().any():
-        members = np.flatnonzero(np.bincount(component)[component] > 1)
+    own_parent = edges.diagonal()
+    if n_components < n or own_parent.any():
+        members = np.flatnonzero((np.bincount(component)[component] > 1) | own_parent)
         raise VocabularyError(f"the parents form a cycle through {members[:5].tolist()}")
     closure = sp.csr_array((edges + sp.eye_array(n, dtype=bool, format="csr")).astype(bool))
     while True:  # doubles the length of the paths covered

@@ -103,7 +103,10 @@ def parse_class_table(lines: Iterable[str], where: str) -> list[SourceClass]:
             raise DataError(
                 f"{len(row)} fields where the header has {len(header)}", where=where, line=number, remedy="correct it"
             )
-        return SourceClass(row[header.index("id")].strip(), row[header.index("name")].strip())
+        source_id = row[header.index("id")].strip()
+        if not source_id:
+            raise DataError("the id is empty", where=where, line=number, remedy="give every class an id")
+        return SourceClass(source_id, row[header.index("name")].strip())
 
     return _at_least_one((parse(row, n) for n, row in rows[1:]), where)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from mlimages_dataset.errors import DataError
 from mlimages_dataset.schemas import CATEGORIES, MAPPING
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Vocabulary
 
@@ -23,7 +24,14 @@ def mapping_table(vocabulary: Vocabulary) -> pa.Table:
 
 
 def vocabulary_of_tables(categories: pa.Table, mapping: pa.Table) -> Vocabulary:
-    """Return the vocabulary that the two tables hold."""
+    """Return the vocabulary that the two tables hold.
+
+    Raises:
+        DataError: the class indices are not 0..C-1.
+    """
+    ordered = categories.sort_by("class_index")
+    if ordered["class_index"].to_pylist() != list(range(len(ordered))):
+        raise DataError("the class indices do not count up from 0", where="categories", remedy="build it again")
     return Vocabulary(
         categories=tuple(
             Category(
@@ -37,7 +45,7 @@ def vocabulary_of_tables(categories: pa.Table, mapping: pa.Table) -> Vocabulary:
                 mids=tuple(row["mids"]),
                 images=row["images"],
             )
-            for row in categories.sort_by("class_index").to_pylist()
+            for row in ordered.to_pylist()
         ),
         mapping=tuple(MappingRow(**{**row, "alternatives": tuple(row["alternatives"])}) for row in mapping.to_pylist()),
     )

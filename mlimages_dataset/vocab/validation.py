@@ -79,7 +79,7 @@ def v108(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
 def h201(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
     """A parent is no category."""
     n = len(vocabulary)
-    return (c.wnid for c in vocabulary.categories if any(not 0 <= p < n for p in (*c.parents, max(c.parent, 0))))
+    return (c.wnid for c in vocabulary.categories if any(not 0 <= p < n for p in c.parents) or not -1 <= c.parent < n)
 
 
 def h202(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
@@ -96,8 +96,8 @@ def h203(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
 
 
 def h204(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
-    """The primary parent is none of the parents."""
-    return (c.wnid for c in vocabulary.categories if c.parents and c.parent not in c.parents)
+    """The primary parent is none of the parents, or is there without any."""
+    return (c.wnid for c in vocabulary.categories if c.parent not in (c.parents or (-1,)))
 
 
 def h205(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
@@ -131,6 +131,6 @@ def validate(vocabulary: Vocabulary, network: WordNet) -> list[Finding]:
         for check in group:
             message = (check.__doc__ or "").splitlines()[0].rstrip(".") + ":"
             findings += [Finding(check.__name__.upper(), message, found) for found in check(vocabulary, network)]
-        if any(finding.code in {"H201", "H202"} for finding in findings):
+        if any(finding.code in {"H201", "H202", "H204"} for finding in findings):
             break
     return findings

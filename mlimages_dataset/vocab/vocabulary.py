@@ -152,13 +152,9 @@ class _Grounds:
         self.parents = edited_parents(network, reviewed.edges)
         self.closure = closure_matrix(self.parents)
         self.rooted = reachable_roots(self.closure, [network.index_of_wnid[wnid] for wnid in ROOTS])
+        self._refuse_misfits(reviewed)
         self.reviewed_drops = {row.wnid: row.reason for row in reviewed.categories if not row.add}
         self.reviewed_additions = {row.wnid: row.reason for row in reviewed.categories if row.add}
-        for row in reviewed.categories:
-            if row.wnid not in network.index_of_wnid:
-                raise VocabularyError(
-                    f"{row.wnid} is no noun synset of WordNet 3.0", where=row.where, remedy="correct the id"
-                )
 
     def ancestors(self, synset: int) -> NDArray[np.int32]:
         """Return the synset's ancestors, itself included."""
@@ -177,6 +173,23 @@ class _Grounds:
         abstract = index_of_wnid[ABSTRACTION] in self.ancestors(synset)
         rule = Rule.DROPPED_ABSTRACT if abstract else Rule.DROPPED_NO_ROOT
         return _dropped(row, rule, "in WordNet it is " + self._path(synset))
+
+    def _refuse_misfits(self, reviewed: Reviewed) -> None:
+        index_of_wnid = self.network.index_of_wnid
+        named = [(row.wnid, row.where) for row in reviewed.categories]
+        named += [(row.wnid, row.where) for row in reviewed.matches if row.wnid]
+        for wnid, where in named:
+            if wnid not in index_of_wnid:
+                raise VocabularyError(f"{wnid} is no noun synset of WordNet 3.0", where=where, remedy="correct the id")
+        for row in reviewed.categories:
+            if row.add and not self.rooted[index_of_wnid[row.wnid]]:
+                raise VocabularyError(
+                    f"{row.wnid} reaches none of the four roots", where=row.where, remedy="add an edge to a parent too"
+                )
+            if not row.add and row.wnid in ROOTS:
+                raise VocabularyError(
+                    f"{row.wnid} is one of the four roots", where=row.where, remedy="delete the row: roots stay"
+                )
 
     def _path(self, synset: int) -> str:
         path = [self.network.lemmas[synset][0]]

@@ -24,7 +24,7 @@ from mlimages_dataset.errors import DataError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mlimages_dataset.vocab.nltk_reader import Morphology
+    from mlimages_dataset.vocab.nltk_reader import Morphology, NounFolder
 
 LEXICOGRAPHER_FILES = (
     "adj.all",
@@ -241,13 +241,17 @@ def _read_with_nltk(folder: Path) -> WordNet:
     try:
         reader = NounFolder(folder, LEXICOGRAPHER_FILES)
         version = reader.get_version()
-        synsets = sorted(reader.all_eng_synsets("n"), key=lambda synset: synset.offset())
-        with reader.open("cntlist.rev") as lines:
-            counts = parse_sense_counts(lines)
+        if version != "3.0":
+            raise DataError(f"these files are of WordNet {version}, not 3.0", where=folder, remedy=_OBTAIN)
+        return _nouns(reader)
     except (OSError, ValueError, AssertionError, LookupError, AttributeError, WordNetError) as error:
         raise DataError(f"NLTK cannot read these WordNet files ({error})", where=folder, remedy=_OBTAIN) from error
-    if version != "3.0":
-        raise DataError(f"these files are of WordNet {version}, not 3.0", where=folder, remedy=_OBTAIN)
+
+
+def _nouns(reader: NounFolder) -> WordNet:
+    synsets = sorted(reader.all_eng_synsets("n"), key=lambda synset: synset.offset())
+    with reader.open("cntlist.rev") as lines:
+        counts = parse_sense_counts(lines)
     number = {synset.offset(): i for i, synset in enumerate(synsets)}
 
     def related(kind: str) -> tuple[tuple[int, ...], ...]:

@@ -198,9 +198,10 @@ class _BarPerFile:
         self._tasks: dict[str, TaskID] = {}
 
     def received(self, file: PublishedFile, done: int, total: int) -> None:
+        size = total if total >= 0 else None
         if file.name not in self._tasks:
-            self._tasks[file.name] = self._bars.add_task(file.name, completed=done)
-        self._bars.update(self._tasks[file.name], completed=done, total=total if total >= 0 else None)
+            self._tasks[file.name] = self._bars.add_task(file.name, completed=done, total=size)
+        self._bars.update(self._tasks[file.name], completed=done, total=size)
 
     def finished(self, outcome: Outcome) -> None:
         if (task := self._tasks.pop(outcome.file.name, None)) is not None:

@@ -193,7 +193,7 @@ def _collection(name: str, table: object, source: object) -> Collection:
         _check_published(file, where)
         if names.count(file.name) > 1:
             raise ConfigError(f"{file.name} stands twice", where=where, remedy="give each file a name of its own")
-    fields = {**inherited, **table, "name": name, "default": tuple(default), "files": files}
+    fields = {"title": name, **inherited, **table, "name": name, "default": tuple(default), "files": files}
     return _from_table(Collection, fields, where)
 
 

@@ -599,6 +599,13 @@ def test_the_packaged_table_is_complete() -> None:
             assert not file.url or re.match(r"https?://[\w.-]+/\S+$", file.url)
 
 
+def test_a_table_of_ones_own_needs_no_more_than_names_addresses_and_pages(tmp_path: Path) -> None:
+    path = tmp_path / "mirror.toml"
+    path.write_text("[a]\npage='p'\n[[a.files]]\nname='x'\nwhat='y'\nurl='http://z/x'")
+    file = PublishedFile("x", "y", url="http://z/x", page="p")
+    assert read_publishers(path) == {"a": Collection("a", "a", "", "p", ("*",), (file,))}
+
+
 @pytest.mark.parametrize(
     ("table", "told"),
     [

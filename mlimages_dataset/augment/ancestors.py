@@ -6,7 +6,8 @@ Tencent ML-Images, section 3.2, with confidences. Per image, in this order:
 2. Every descendant of a verified-absent category is absent, unless it is present. An absent category with a present
    descendant is present by rule 1: such a conflict is counted.
 3. Every present original label i gives each strong implication i -> j with confidence(i) * P(j | i), and j's ancestors
-   (rule 1), unless j is verified absent by rule 2: such a blocked implication is counted.
+   (rule 1), unless j is verified absent by rule 2: such a blocked implication is counted. Confidence(i) is the
+   annotation's own, before rule 1, so the order of the implications means nothing.
 
 A label's origin is the lowest of its ways to the image (`schemas.Origin`). The emitted present labels are closed under
 ancestors, and confidence never falls on the way up.
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _ORIGINAL, _ANCESTOR, _CO_OCCURRENCE = int(Origin.ORIGINAL), int(Origin.ANCESTOR), int(Origin.CO_OCCURRENCE)
 _SHORT = 48  # labels of an image up to which an insertion sort beats numpy's
+_MOST_LABELS = int(np.iinfo(np.int32).max)  # that the offsets of a list array can count
 
 
 class Absences(enum.Enum):
@@ -40,7 +42,7 @@ class Absences(enum.Enum):
     EXPAND = "expand"
     """Every descendant of an absent category is listed as absent (rule 2)."""
     KEEP = "keep"
-    """Only the annotated absences are listed; a reader can expand them by the hierarchy."""
+    """Only the annotated absences that no present descendant contradicts are listed; a reader can expand those."""
     DROP = "drop"
     """No absence is listed."""
 
@@ -96,7 +98,12 @@ def augmentation_rules(
         closure: reflexive ancestor matrix.
         implications: P(consequent | antecedent) at (antecedent, consequent), None for no implications.
         absences: what becomes of verified-absent labels.
+
+    Raises:
+        ValueError: the implications are not of the closure's shape.
     """
+    if implications is not None and implications.shape != closure.shape:
+        raise ValueError(f"implications of shape {implications.shape} are not over the closure's {closure.shape}")
     below = closure.T.tocsr()
     below.sort_indices()
     indptr = np.zeros(closure.shape[0] + 1, np.int32) if implications is None else implications.indptr
@@ -113,11 +120,14 @@ def augment(labels: LabelColumns, rules: AugmentationRules) -> tuple[LabelColumn
     """Return the augmented labels of N images, in their order, and the counts of what happened.
 
     Raises:
-        IndexError: a class index is not below C.
+        IndexError: a class index is not in 0..C-1.
+        ValueError: a confidence or an origin is outside its range.
+        OverflowError: the images could have more labels than the offsets of one array count.
     """
-    if len(labels.class_index) and not 0 <= labels.class_index.min() <= labels.class_index.max() < rules.n_classes:
-        raise IndexError(f"a class index is not in 0..{rules.n_classes - 1}")
+    labels.check(rules.n_classes)
     room = _room(labels, rules)
+    if room > _MOST_LABELS:
+        raise OverflowError(f"{len(labels)} images could have {room} labels, more than {_MOST_LABELS}; augment fewer")
     out_offsets = np.empty(len(labels) + 1, np.int32)
     out_class, out_confidence = np.empty(room, np.int32), np.empty(room, np.float32)
     out_origin = np.empty(room, np.uint8)
@@ -155,7 +165,7 @@ def _room(labels: LabelColumns, rules: AugmentationRules) -> int:
     present = labels.confidence > 0
     of_present = np.bincount(labels.class_index[present], minlength=rules.n_classes) @ n_implied
     of_absent = np.bincount(labels.class_index[~present], minlength=rules.n_classes) @ n_below
-    return int(of_present + of_absent)
+    return min(int(of_present + of_absent), len(labels) * rules.n_classes)
 
 
 @numba.njit(nogil=True, cache=True)

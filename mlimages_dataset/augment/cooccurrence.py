@@ -10,12 +10,13 @@ Counts of parts of the images add up. Legend: N images, C categories.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
+from mlimages_dataset.errors import DataError
 from mlimages_dataset.schemas import IMPLICATIONS, PAIR_COUNTS, Origin
 
 if TYPE_CHECKING:
@@ -53,8 +54,15 @@ def count_pairs(
 ) -> PairCounts:
     """Return the counts over N images, whose annotations and predictions stand in the same order.
 
-    Only original, present labels count as annotated. An image without predictions counts towards n_i.
+    Only original, present labels count as annotated. An image without predictions counts towards n_i. Probabilities
+    are compared as the float32 that tables hold, so a prediction of 0.95 is not more than 0.95.
+
+    Raises:
+        IndexError: a class index is not in 0..C-1.
+        ValueError: a confidence or an origin is outside its range, or the numbers of images differ.
     """
+    annotations.check(n_classes)
+    predictions.check(n_classes)
     annotated = _incidence(
         annotations, n_classes, (annotations.confidence > 0) & (annotations.origin == Origin.ORIGINAL)
     )
@@ -72,8 +80,7 @@ def strong_implications(counts: PairCounts, closure: sp.csr_array, strength: flo
     """
     pairs = counts.n_both.tocoo()
     ratio = pairs.data / counts.n_left[pairs.row]
-    related = (closure + closure.T).tocsr()
-    strong = (ratio > strength) & ~np.asarray(related[pairs.row, pairs.col]).ravel().astype(bool)
+    strong = (ratio > strength) & ~_values_at(closure + closure.T, pairs.row, pairs.col)
     found = sp.csr_array((ratio[strong], (pairs.row[strong], pairs.col[strong])), shape=counts.n_both.shape)
     found.sort_indices()
     return found
@@ -81,9 +88,7 @@ def strong_implications(counts: PairCounts, closure: sp.csr_array, strength: flo
 
 def pair_counts_table(counts: PairCounts) -> pa.Table:
     """Return the `pair_counts` table of the pairs that occur, ascending by left and right."""
-    ordered = sp.csr_array(counts.n_both)
-    ordered.sort_indices()
-    pairs = ordered.tocoo()
+    pairs = counts.n_both.sorted_indices().tocoo()
     return pa.table(
         {"left": pairs.row, "right": pairs.col, "n_left": counts.n_left[pairs.row], "n_both": pairs.data},
         schema=PAIR_COUNTS.arrow,
@@ -98,16 +103,40 @@ def implications_table(implications: sp.csr_array, counts: PairCounts) -> pa.Tab
             "antecedent": pairs.row,
             "consequent": pairs.col,
             "probability": pairs.data.astype(np.float32),
-            "support": np.asarray(counts.n_both[pairs.row, pairs.col]).ravel(),
+            "support": _values_at(counts.n_both, pairs.row, pairs.col),
         },
         schema=IMPLICATIONS.arrow,
     )
 
 
-def implications_of(table: pa.Table, n_classes: int) -> sp.csr_array:
-    """Return P(consequent | antecedent) of an `implications` table, float32 sparse, shape (C, C)."""
+def implications_of(table: pa.Table, n_classes: int, *, where: object = None) -> sp.csr_array:
+    """Return P(consequent | antecedent) of an `implications` table, float32 sparse, shape (C, C).
+
+    Args:
+        table: an `implications` table.
+        n_classes: C.
+        where: the table's file, for messages.
+
+    Raises:
+        DataError: a category is not in 0..C-1, a pair is repeated, or a probability is not over 0 and up to 1.
+    """
     row, column, value = (table[name].to_numpy() for name in ("antecedent", "consequent", "probability"))
-    return sp.csr_array((value, (row, column)), shape=(n_classes, n_classes))
+    if len(table) and not 0 <= min(row.min(), column.min()) <= max(row.max(), column.max()) < n_classes:
+        problem = f"names a category that is not in 0..{n_classes - 1}"
+    elif not np.all((value > 0) & (value <= 1)):
+        problem = "holds a probability that is not over 0 and up to 1"
+    else:
+        implications = sp.csr_array((value, (row, column)), shape=(n_classes, n_classes))
+        if implications.nnz == len(table):
+            return implications
+        problem = "names a pair twice"
+    raise DataError(problem, where=where, remedy="build the implications again with this vocabulary")
+
+
+def _values_at(matrix: sp.csr_array, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> NDArray[Any]:
+    """Return the matrix's value, of its own type, at each (row, column)."""
+    # Indexing with no rows gives a sparse array, not a dense one.
+    return np.asarray(matrix[rows, columns]) if len(rows) else np.empty(0, matrix.dtype)
 
 
 def _incidence(labels: LabelColumns, n_classes: int, chosen: NDArray[np.bool_]) -> sp.csr_array:

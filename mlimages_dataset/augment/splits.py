@@ -1,9 +1,10 @@
 """Splitting images into training and validation by hash, under quotas (Tencent ML-Images, section 3.1).
 
 An image's draw is a 64-bit hash of its id and a salt: a fixed random number that no other image changes. An image is
-eligible for validation if it is among the K lowest draws of each category it is originally annotated with, so no
-category has more than K; the N eligible images of the lowest draws are the validation set. Both are thresholds on the
-draw, so parts of the images can be judged apart, and adding images moves an old one only where a quota forces it.
+eligible for validation if its draw is below the (K + 1)th lowest of each category it is originally annotated with, so
+no category has more than K, even where an image is repeated; the N eligible images of the lowest draws are the
+validation set. Both are thresholds on the draw, so parts of the images can be judged apart, and adding images moves an
+old one only where a quota forces it.
 
 Legend: N images, C categories, K images per category.
 """
@@ -30,14 +31,14 @@ _FNV_OFFSET, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3
 
 @dataclass(frozen=True, slots=True)
 class LowestDraws:
-    """The K lowest draws of each category, ascending, uint64, shape (C, K); draws of parts merge with `+`."""
+    """The K + 1 lowest draws of each category, ascending, uint64, shape (C, K + 1); draws of parts merge with `+`."""
 
     draws: NDArray[np.uint64]
 
     @classmethod
     def empty(cls, n_classes: int, per_category: int) -> LowestDraws:
         """Return the lowest draws of no image."""
-        return cls(np.full((n_classes, per_category), _NEVER))
+        return cls(np.full((n_classes, per_category + 1), _NEVER))
 
     def __add__(self, other: LowestDraws) -> LowestDraws:
         merged = np.sort(np.concatenate([self.draws, other.draws], axis=1), axis=1)
@@ -45,7 +46,7 @@ class LowestDraws:
 
     @property
     def limits(self) -> NDArray[np.uint64]:
-        """The highest draw that each category admits, shape (C,)."""
+        """The draw that an image must stay below in each category, shape (C,)."""
         return self.draws[:, -1]
 
 
@@ -62,14 +63,26 @@ def draws_of(image_ids: pa.StringArray, salt: str) -> NDArray[np.uint64]:
 
 
 def lowest_draws(draws: NDArray[np.uint64], labels: LabelColumns, n_classes: int, per_category: int) -> LowestDraws:
-    """Return the K lowest draws of each category among N images."""
+    """Return the K + 1 lowest draws of each category among N images.
+
+    Raises:
+        IndexError: a class index is not in 0..C-1.
+        ValueError: a confidence or an origin is outside its range.
+    """
+    labels.check(n_classes)
     lowest = LowestDraws.empty(n_classes, per_category).draws
     _lower(draws, labels.offsets, labels.class_index, _original(labels), lowest)
     return LowestDraws(lowest)
 
 
 def eligible(draws: NDArray[np.uint64], labels: LabelColumns, limits: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Return whether each image is within the limit of each of its categories, and has one, bool, shape (N,)."""
+    """Return whether each image is below the limit of each of its categories, and has one, bool, shape (N,).
+
+    Raises:
+        IndexError: a class index is not in 0..C-1.
+        ValueError: a confidence or an origin is outside its range.
+    """
+    labels.check(len(limits))
     return np.asarray(_eligible(draws, labels.offsets, labels.class_index, _original(labels), limits))
 
 
@@ -110,7 +123,7 @@ def _eligible(
     for image in range(len(draws)):
         for k in range(offsets[image], offsets[image + 1]):
             if chosen[k]:
-                result[image] = draws[image] <= limits[class_index[k]]
+                result[image] = draws[image] < limits[class_index[k]]
                 if not result[image]:
                     break
     return result

@@ -56,10 +56,10 @@ class NounFolder(WordNetCorpusReader):  # type: ignore[misc]  # NLTK has no anno
         """Return None: NLTK would compare the folder with a WordNet that it expects to be installed."""
 
     def open(self, file: str) -> TextIO:
-        """Return an open file of the folder."""
+        """Return a file of the folder, read whole: NLTK never closes what it opens, and WordNet's files are ASCII."""
         if file == "lexnames":
             return io.StringIO(self._lexicographer_lines)
-        return (self._folder / file).open(encoding="utf-8", newline="\n")
+        return io.StringIO((self._folder / file).read_bytes().decode("ascii"))
 
     def sense_offsets(self, lemma: str) -> list[int]:
         """Return the offsets of the noun senses of a lemma as `index.noun` orders them."""

@@ -216,14 +216,14 @@ def _numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 def _csv_rows(lines: Iterable[str], where: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    start = 1  # where the row begins: an open quote swallows every line to the end
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
-                yield reader.line_num, row
+                yield start, row
+            start = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(
-            f"is not CSV there ({error})", where=where, line=reader.line_num, remedy="correct the quotes"
-        ) from error
+        raise DataError(f"is not CSV there ({error})", where=where, line=start, remedy="correct the quotes") from error
 
 
 def _at_least_one(classes: Iterable[SourceClass], where: str) -> list[SourceClass]:

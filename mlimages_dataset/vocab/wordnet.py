@@ -95,7 +95,7 @@ TABLE_SCHEMA = pa.schema(
 """Columns of the packaged noun table; one row a synset, ascending by wnid."""
 
 
-@dataclass(frozen=True)  # no slots: the inverse maps below are computed when first asked for
+@dataclass(frozen=True, repr=False)  # no slots: the inverse maps below are computed when first asked for
 class WordNet:
     """The noun synsets of one WordNet, numbered 0..S-1 in ascending order of wnid.
 

@@ -176,8 +176,7 @@ class OutputFolder:
                 )
             self._forget(stage)
         target = self.path / into
-        if into:
-            _clear(target, keep={self.path / path for path in self.manifest.files})
+        _clear(target, keep={self.path / path for path in self.manifest.files})
         start = time.monotonic()
         result = work(target)
         record = StageRecord(
@@ -271,11 +270,10 @@ def _differences(record: StageRecord, parameters: Mapping[str, Json], inputs: Ma
 
 
 def _clear(folder: Path, *, keep: set[Path]) -> None:
-    """Remove what a cut run left in a stage's folder."""
-    if not folder.is_dir():
-        return
+    """Remove the parts and partial files that a cut run left in a stage's folder; nobody else's files."""
     for path in list(folder.rglob("*")):
-        if path.is_file() and path not in keep and path.name != MANIFEST_NAME:
+        ours = path.match("part-*.parquet") or path.name.startswith(PARTIAL_PREFIX)
+        if ours and path.is_file() and path not in keep:
             path.unlink()
 
 

@@ -25,6 +25,8 @@ from mlimages_dataset.errors import ConfigError
 from mlimages_dataset.vocab.stage import VocabularyFiles, packaged_class_list
 
 PACKAGED = "packaged:"
+SIMULATED_SOURCES = ("imagenet-simulated", "open-images-simulated")
+"""Names of the annotated collections that a simulation adds."""
 _Config = TypeVar("_Config")
 
 
@@ -49,10 +51,17 @@ class AnnotationSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CooccurrenceSource:
-    """Where strong pairs come from: the name of an annotated collection, and a folder of its predictions."""
+    """Where strong pairs come from.
+
+    Attributes:
+        annotations: name of the annotated collection.
+        predictions: folder of its `predictions` tables; None for the simulated ones.
+        probability: what a prediction's probability must exceed.
+        strength: what the conditional probability of a pair must exceed.
+    """
 
     annotations: str
-    predictions: Path
+    predictions: Path | None = None
     probability: float = PROBABILITY
     strength: float = STRENGTH
 
@@ -69,9 +78,7 @@ class LabelOptions:
     @property
     def split(self) -> Split:
         """Return the validation split."""
-        return Split(
-            images=self.validation_images, per_category=self.validation_images_per_category, salt=self.salt
-        )
+        return Split(images=self.validation_images, per_category=self.validation_images_per_category, salt=self.salt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +115,7 @@ def read_recipe(path: Path) -> Recipe:
     names = [source.name for source in recipe.annotations]
     if len(set(names)) < len(names):
         raise ConfigError("two annotation sources share a name", where=path, remedy="name each differently")
-    known = set(names) | ({"imagenet-simulated", "open-images-simulated"} if recipe.simulation else set())
+    known = set(names) | (set(SIMULATED_SOURCES) if recipe.simulation else set())
     if not known:
         raise ConfigError("no annotations", where=path, remedy="add a table [[annotations]]")
     if recipe.cooccurrence is not None and recipe.cooccurrence.annotations not in known:
@@ -117,6 +124,8 @@ def read_recipe(path: Path) -> Recipe:
             where=path,
             remedy=f"use one of {', '.join(sorted(known))}",
         )
+    if recipe.cooccurrence is not None and recipe.cooccurrence.predictions is None and recipe.simulation is None:
+        raise ConfigError("no cooccurrence.predictions", where=path, remedy="name a folder of predictions tables")
     return recipe
 
 

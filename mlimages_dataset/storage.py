@@ -213,6 +213,13 @@ def open_table(path: Path, schema: TableSchema) -> Iterator[pq.ParquetFile]:
         yield parquet
 
 
+def schema_of(path: Path, accepted: Sequence[TableSchema]) -> TableSchema:
+    """Return which of the accepted schemas a table file says it has, the first where it has none of them."""
+    with _parquet_errors(path):
+        found = (pq.read_schema(path).metadata or {}).get(SCHEMA_KEY, b"").decode(errors="replace")
+    return next((schema for schema in accepted if schema.label == found), accepted[0])
+
+
 def table_inputs(path: Path) -> dict[str, str]:
     """Return the digests that a table file says it was made from.
 
@@ -256,11 +263,33 @@ def file_digest(path: Path) -> str:
         ) from error
 
 
+def listing_digest(folder: Path) -> str:
+    """Return the SHA-256 of a folder's listing: the relative path and the size of each file."""
+    lines = sorted(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in _files(folder))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
 def digests(paths: Iterable[Path]) -> dict[str, str]:
-    """Return the SHA-256 of each file by its name, or by its whole path where two files share a name."""
-    ordered = sorted(set(paths))
-    names = [path.name for path in ordered]
-    return {path.name if names.count(path.name) == 1 else path.as_posix(): file_digest(path) for path in ordered}
+    """Return the SHA-256 of each file, or of a folder's listing, by its name; a repeated name is numbered.
+
+    Names, not paths: what is made from the same files has the same bytes wherever they lie.
+    """
+    found: dict[str, str] = {}
+    for path in paths:
+        name, number = path.name, 2
+        while name in found:
+            name, number = f"{path.name} ({number})", number + 1
+        found[name] = listing_digest(path) if path.is_dir() else file_digest(path)
+    return found
+
+
+def table_digests(name: str, folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each part of a table folder, as `name/part`."""
+    return {f"{name}/{path.relative_to(folder).as_posix()}": file_digest(path) for path in table_parts(folder)}
 
 
 def check_rows(table: pa.Table, schema: TableSchema, *, where: object) -> None:

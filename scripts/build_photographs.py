@@ -31,7 +31,7 @@ SAMPLES = ROOT / "mlimages_dataset" / "samples"
 LONG_SIDE = 320  # pixels
 JPEG_QUALITY = 85
 
-LABEL_COLUMNS = ("image_id", "source", "source_id", "name", "confidence")
+LABEL_COLUMNS = ("image_id", "location", "source", "label", "name", "confidence")
 CREDIT_COLUMNS = ("image_id", "file", "title", "author", "licence", "licence_url", "origin", "source_url")
 FILE_COLUMNS = ("width", "height", "sha256")
 
@@ -85,7 +85,7 @@ def label_rows(photograph: Photograph) -> Iterator[tuple[str, str, str, str, int
         for label in labels:
             source_id, name = label.split(" ", maxsplit=1)
             source = "open-images" if source_id.startswith("/") else "imagenet"
-            yield photograph.image_id, source, source_id, name, confidence
+            yield photograph.image_id, f"{photograph.image_id}.jpg", source, source_id, name, confidence
 
 
 def write_photograph(photograph: Photograph, originals: Path, folder: Path) -> tuple[str | int, ...]:

@@ -294,7 +294,7 @@ def tencent_lines(path: Path, log: RejectLog) -> Iterator[TencentLines]:
         raise UsageError("is a folder", where=path, remedy="name label lists")
     for first_line, lines in _line_blocks(path):
         # Tabs are published; spaces are what copying through a terminal leaves.
-        good = pc.match_substring_regex(lines, r"^\S+([\t ]+\d+:[0-9.]+([eE]-?\d+)?)+\s*$")
+        good = pc.match_substring_regex(lines, r"^\S+([\t ]+\d{1,9}:[0-9.]+([eE]-?\d+)?)+\s*$")
         _log_rejects(log, path, first_line, lines, good=good, what="not a URL and class:confidence pairs")
         words = pc.split_pattern_regex(pc.utf8_trim_whitespace(lines.filter(good)), r"[\t ]+")
         ends = np.cumsum(pc.list_value_length(words).to_numpy().astype(np.int64))

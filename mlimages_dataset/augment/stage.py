@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import csv
 
 from mlimages_dataset.augment.ancestors import (
     Absences,
@@ -27,6 +28,7 @@ from mlimages_dataset.augment.annotations import (
     images_per_class,
     unknown_classes,
 )
+from mlimages_dataset.augment.audit import AuditCounts, audit_rows
 from mlimages_dataset.augment.cooccurrence import (
     PROBABILITY,
     STRENGTH,
@@ -37,11 +39,11 @@ from mlimages_dataset.augment.cooccurrence import (
     pair_counts_table,
     strong_implications,
 )
-from mlimages_dataset.augment.labels import array_of, columns_of
-from mlimages_dataset.augment.observations import Format, Observations, duckdb_errors
+from mlimages_dataset.augment.labels import LabelColumns, array_of, columns_of
+from mlimages_dataset.augment.observations import Format, Observations, RejectLog, duckdb_errors, tencent_lines
 from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, lowest_draws
 from mlimages_dataset.augment.statistics import LabelStatistics, label_statistics
-from mlimages_dataset.errors import DataError
+from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.manifest import StageResult
 from mlimages_dataset.schemas import (
     ANNOTATIONS,
@@ -56,6 +58,7 @@ from mlimages_dataset.storage import (
     read_range,
     read_table,
     scan_table,
+    schema_of,
     table_parts,
     table_writer,
     write_bytes,
@@ -83,14 +86,28 @@ def _ignore(images: int) -> None:
     """Report progress to nobody."""
 
 
-def tally(form: Format, inputs: Sequence[Path], source: str, out: Path) -> Receipt:
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A written table of images per class: its receipt, its classes, and the rows that were rejected."""
+
+    receipt: Receipt
+    classes: int
+    rejects: RejectLog
+
+
+def tally(form: Format, files: Sequence[Path], source: str, out: Path) -> Tally:
     """Write the images of each raw class of a source, as CSV or Parquet by the suffix of `out`.
 
     Raises:
-        UsageError, DataError: as `Observations`.
+        UsageError, DataError: as `Observations`; or there is no class at all.
     """
-    with _observations(form, inputs, out.parent) as observations:
+    with _observations(form, files, out.parent) as observations:
         rows = images_per_class(observations)
+        rejects = observations.rejects
+    if not rows:
+        raise DataError(
+            f"no image of any class ({rejects.count:,} malformed rows)", where=files[0], remedy="check the format"
+        )
     table = pa.table(
         {
             "source": [source] * len(rows),
@@ -100,12 +117,12 @@ def tally(form: Format, inputs: Sequence[Path], source: str, out: Path) -> Recei
         schema=CLASS_COUNTS.arrow,
     )
     if out.suffix == ".parquet":
-        return write_table(out, table, CLASS_COUNTS, {})
-    sink = pa.BufferOutputStream()
-    from pyarrow import csv  # noqa: PLC0415 - only here
-
-    csv.write_csv(table, sink)
-    return write_bytes(out, sink.getvalue().to_pybytes(), schema=CLASS_COUNTS.label)
+        receipt = write_table(out, table, CLASS_COUNTS, {})
+    else:
+        sink = pa.BufferOutputStream()
+        csv.write_csv(table, sink)
+        receipt = write_bytes(out, sink.getvalue().to_pybytes(), schema=CLASS_COUNTS.label)
+    return Tally(receipt, len(rows), rejects)
 
 
 def annotate(
@@ -457,3 +474,59 @@ def _part(folder: Path, number: int) -> Path:
 
 def _with_labels(rows: pa.RecordBatch, labels: pa.ListArray) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([*rows.columns[:-1], labels], schema=LABELS.arrow)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit of label lists found.
+
+    Attributes:
+        counts: counts over all rows.
+        repeated_images: rows whose image an earlier row has.
+        rejects: malformed rows, which are in no other count.
+    """
+
+    counts: AuditCounts
+    repeated_images: int
+    rejects: RejectLog
+
+
+def audit(vocabulary: Vocabulary, files: Sequence[Path]) -> Audit:
+    """Return what an audit of label lists finds: the published text format, or `labels` and `annotations` tables.
+
+    Raises:
+        UsageError, DataError: a file is missing or damaged.
+    """
+    rejects = RejectLog()
+    counts = AuditCounts.empty(vocabulary.closure)
+    draws = [np.empty(0, np.uint64)]
+    for path in files:
+        for image_ids, columns in _label_rows(path, rejects):
+            counts += audit_rows(columns, vocabulary.closure)
+            draws.append(draws_of(image_ids, ""))
+    every = np.concatenate(draws)
+    return Audit(counts, len(every) - len(np.unique(every)), rejects)
+
+
+def _label_rows(path: Path, rejects: RejectLog) -> Iterator[tuple[pa.StringArray, LabelColumns]]:
+    if not path.exists():
+        raise UsageError("there is no such file", where=path, remedy="check the path")
+    if path.is_dir() or path.suffix == ".parquet":
+        for part in table_parts(path) if path.is_dir() else [path]:
+            for batch in scan_table(part, schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS))):
+                yield batch.column("image_id"), columns_of(batch.column("labels"))
+        return
+    for lines in tencent_lines(path, rejects):
+        confidence = pc.fill_null(lines.confidence, 0).to_numpy(zero_copy_only=False)
+        yield (
+            lines.urls,
+            LabelColumns(
+                lines.offsets.astype(np.int32),
+                pc.cast(lines.class_ids, pa.int64())
+                .to_numpy(zero_copy_only=False)
+                .clip(-1, 2**31 - 1)
+                .astype(np.int32),
+                confidence,
+                np.zeros(len(confidence), np.uint8),
+            ),
+        )

@@ -23,7 +23,7 @@ def photographs() -> Path:
 
 
 def labels_csv() -> Path:
-    """Return the label file: image_id, source (imagenet or open-images), source_id, name, confidence; one row a label.
+    """Return the label file: image_id, location, source, label (a wnid or mid), name, confidence; one row a label.
 
     Confidence 1 says that a person saw the class, 0 that a person saw it to be absent; any other class is unknown.
     """

@@ -81,15 +81,15 @@ def test_every_photograph_has_a_present_label() -> None:
 @pytest.mark.parametrize("source", ["imagenet", "open-images"])
 def test_every_label_is_a_packaged_class(source: str) -> None:
     ids = packaged_ids(source)
-    assert [label for label in LABELS if label["source"] == source and label["source_id"] not in ids] == []
+    assert [label for label in LABELS if label["source"] == source and label["label"] not in ids] == []
 
 
 def test_labels_are_verified_and_said_once() -> None:
     assert {label["source"] for label in LABELS} == {"imagenet", "open-images"}
     assert {label["confidence"] for label in LABELS} == {"0", "1"}
-    keys = [(label["image_id"], label["source_id"]) for label in LABELS]
+    keys = [(label["image_id"], label["label"]) for label in LABELS]
     assert len(set(keys)) == len(keys)
 
 
 def test_a_label_has_one_name_throughout() -> None:
-    assert len({label["source_id"] for label in LABELS}) == len({(row["source_id"], row["name"]) for row in LABELS})
+    assert len({label["label"] for label in LABELS}) == len({(row["label"], row["name"]) for row in LABELS})

@@ -1,0 +1,1 @@
+"""The command `mlimages-build` (imported as `mlimages_dataset.cli`)."""

@@ -1,0 +1,78 @@
+"""`mlimages-build annotate`: files of annotations to the `annotations` table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import (
+    FILE,
+    annotation_lines,
+    format_option,
+    image_progress,
+    json_option,
+    out_option,
+    overwrite_option,
+    show,
+    vocab_option,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@vocab_option
+@format_option
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Leave out machines' labels with less; verified absence stays. ML-Images kept 0.8 and more.",
+)
+@click.option("--source", help="Name of the collection in the table.  [default: the format]")
+@click.option("--ids-of", help="The mapping's source whose ids the files use.  [default: the format's own]")
+@click.argument("inputs", nargs=-1, required=True, type=FILE)
+@out_option
+@overwrite_option
+@json_option
+def annotate(
+    *,
+    vocabulary: Path,
+    form: str,
+    min_confidence: float,
+    source: str | None,
+    ids_of: str | None,
+    inputs: tuple[Path, ...],
+    out: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Map files of annotations onto a vocabulary: one row an image, one label a category.
+
+    INPUTS are files, plain or compressed. imagenet: paths or URLs with a wnid in the name, one a line, or a folder of
+    folders named by wnid. open-images: image-level labels V1-V7, and image tables for the addresses. tencent: a URL
+    and class:confidence pairs, tab-separated, of this very vocabulary. csv, parquet: the columns image_id and label,
+    and confidence and location where there are.
+
+    \b
+    Examples:
+      mlimages-build annotate --vocab vocabulary --format imagenet fall11_urls.txt --out annotations/imagenet
+      mlimages-build annotate --vocab vocabulary --format open-images --min-confidence 0.8 \\
+          labels.csv images.csv --out annotations/open-images
+      mlimages-build annotate --vocab vocabulary --format csv --source mine my_labels.csv --out annotations/mine
+    """  # noqa: D301 - click wants the backspace itself
+    # Here and not above: pyarrow and scipy would cost --help half a second.
+    from mlimages_dataset.augment.observations import Format  # noqa: PLC0415
+    from mlimages_dataset.build import build_annotations  # noqa: PLC0415
+    from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.recipe import AnnotationSource  # noqa: PLC0415
+
+    given = AnnotationSource(
+        name=source or form, format=Format(form), files=inputs, ids_of=ids_of, min_confidence=min_confidence
+    )
+    with image_progress("annotate", quiet=as_json) as progress:
+        outcome = build_annotations(OutputFolder(out, overwrite=overwrite), vocabulary, given, progress=progress)
+    show(outcome, out, as_json=as_json, lines=annotation_lines)

@@ -1,0 +1,106 @@
+"""`mlimages-build audit`: how consistent label lists made elsewhere are."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import FILE, json_option, vocab_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlimages_dataset.augment.stage import Audit
+    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+_SHOWN_PAIRS = 10
+
+
+@click.command()
+@vocab_option
+@click.argument("files", nargs=-1, required=True, type=FILE)
+@json_option
+@click.pass_context
+def audit(ctx: click.Context, *, vocabulary: Path, files: tuple[Path, ...], as_json: bool) -> None:
+    """Say how many rows of label lists are closed under ancestors, and what is wrong with the others.
+
+    FILES are label lists as Tencent ML-Images publishes them (a URL, then class:confidence, tab-separated), or
+    labels and annotations tables. Exit code 1 where a row is not closed, not monotone, malformed or has an unknown
+    class.
+
+    \b
+    Example:
+      mlimages-build vocab --tencent-dictionary dictionary_and_semantic_hierarchy.txt --out published
+      mlimages-build audit --vocab published train_urls.txt
+    """  # noqa: D301 - click wants the backspace itself
+    # Here and not above: pyarrow and scipy would cost --help half a second.
+    from mlimages_dataset.augment import stage  # noqa: PLC0415
+    from mlimages_dataset.vocab.stage import read_vocabulary  # noqa: PLC0415
+
+    known = read_vocabulary(vocabulary)
+    found = stage.audit(known, files)
+    summary = _summary(known, found)
+    click.echo(json.dumps(summary, indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(summary)))
+    counts = found.counts
+    fine = counts.closed == counts.monotone == counts.rows and not (counts.unknown or found.rejects.count)
+    ctx.exit(0 if fine else 1)
+
+
+def _summary(vocabulary: Vocabulary, found: Audit) -> dict[str, Json]:
+    from mlimages_dataset.augment.audit import most_frequent  # noqa: PLC0415 - as above
+
+    def pairs(which: str) -> list[Json]:
+        entries = most_frequent(getattr(found.counts, which), vocabulary.closure, _SHOWN_PAIRS)
+        names = [category.name for category in vocabulary.categories]
+        return [
+            {"class_index": c, "name": names[c], "ancestor": a, "ancestor_name": names[a], "rows": rows}
+            for c, a, rows in entries
+        ]
+
+    counts = found.counts
+    return {
+        "rows": counts.rows,
+        "closed_rows": counts.closed,
+        "monotone_rows": counts.monotone,
+        "missing_ancestors": int(counts.missing.sum()),
+        "lower_ancestors": int(counts.lower.sum()),
+        "unknown_labels": counts.unknown,
+        "repeated_labels": counts.repeated_labels,
+        "repeated_images": found.repeated_images,
+        "malformed_rows": found.rejects.count,
+        "first_malformed_rows": [str(reject) for reject in found.rejects.first],
+        "most_missing": pairs("missing"),
+        "most_lower": pairs("lower"),
+    }
+
+
+def _lines(summary: dict[str, Json]) -> list[str]:
+    texts = (
+        ("rows", "rows"),
+        ("closed_rows", "rows closed under ancestors"),
+        ("monotone_rows", "rows in which no present ancestor has a lower confidence than its descendant"),
+        ("missing_ancestors", "ancestors missing"),
+        ("lower_ancestors", "ancestors with a lower confidence than their descendant"),
+        ("unknown_labels", "labels of unknown class indices"),
+        ("repeated_labels", "labels said twice in a row"),
+        ("repeated_images", "rows of an image that an earlier row has"),
+        ("malformed_rows", "malformed rows"),
+    )
+    lines = [f"{summary[name]:>12,}  {text}" for name, text in texts]
+    for key, title in (("most_missing", "Most often missing"), ("most_lower", "Most often lower")):
+        pairs = summary[key]
+        assert isinstance(pairs, list)
+        if pairs:
+            lines.append(f"{title}:")
+            lines += [
+                f"{pair['rows']:>12,}  {pair['ancestor_name']} ({pair['ancestor']}), "
+                f"above {pair['name']} ({pair['class_index']})"
+                for pair in pairs
+                if isinstance(pair, dict)
+            ]
+    malformed = summary["first_malformed_rows"]
+    assert isinstance(malformed, list)
+    return lines + [f"malformed: {row}" for row in malformed]

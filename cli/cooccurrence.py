@@ -1,0 +1,84 @@
+"""`mlimages-build cooccurrence`: annotations and predictions to strong pairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import (
+    FOLDER,
+    cooccurrence_lines,
+    image_progress,
+    json_option,
+    out_option,
+    overwrite_option,
+    show,
+    vocab_option,
+    workers_option,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@vocab_option
+@click.option("--annotations", type=FOLDER, required=True, help="Folder of an annotations table.")
+@click.option("--predictions", type=FOLDER, required=True, help="Folder of a teacher's predictions for its images.")
+@click.option(
+    "--probability",
+    type=click.FloatRange(0, 1),
+    default=0.95,
+    show_default=True,
+    help="A category is predicted above this probability.",
+)
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="A pair is strong above this share of the annotated images.",
+)
+@out_option
+@overwrite_option
+@workers_option
+@json_option
+def cooccurrence(
+    *,
+    vocabulary: Path,
+    annotations: Path,
+    predictions: Path,
+    probability: float,
+    strength: float,
+    out: Path,
+    overwrite: bool,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Find categories that come with others: CO(i, j) = n_ij / n_i over annotated i and predicted j.
+
+    Writes pair_counts.parquet and implications.parquet (the strong pairs, neither an ancestor of the other).
+
+    \b
+    Example:
+      mlimages-build cooccurrence --vocab vocabulary --annotations annotations/imagenet \\
+          --predictions predictions --out cooccurrence
+    """  # noqa: D301 - click wants the backspace itself
+    # Here and not above: pyarrow and scipy would cost --help half a second.
+    from mlimages_dataset.build import build_cooccurrence  # noqa: PLC0415
+    from mlimages_dataset.engine import local  # noqa: PLC0415
+    from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
+
+    with local(workers) as mapper, image_progress("cooccurrence", quiet=as_json) as progress:
+        outcome = build_cooccurrence(
+            OutputFolder(out, overwrite=overwrite),
+            vocabulary,
+            annotations,
+            predictions,
+            probability=probability,
+            strength=strength,
+            mapper=mapper,
+            progress=progress,
+        )
+    show(outcome, out, as_json=as_json, lines=cooccurrence_lines)

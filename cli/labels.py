@@ -1,0 +1,100 @@
+"""`mlimages-build labels`: annotations to augmented labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import (
+    FILE,
+    FOLDER,
+    image_progress,
+    json_option,
+    label_lines,
+    out_option,
+    overwrite_option,
+    show,
+    vocab_option,
+    workers_option,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@vocab_option
+@click.option(
+    "--annotations", type=FOLDER, multiple=True, required=True, help="Folder of an annotations table; repeatable."
+)
+@click.option("--implications", type=FILE, help="implications.parquet of mlimages-build cooccurrence.")
+@click.option("--val", type=click.IntRange(min=0), default=0, show_default=True, help="Validation images to draw.")
+@click.option(
+    "--val-per-category",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="At most so many validation images of a category.",
+)
+@click.option("--salt", default="mlimages", show_default=True, help="Another salt draws other images.")
+@click.option(
+    "--absences",
+    type=click.Choice(["expand", "keep", "drop"]),
+    default="expand",
+    show_default=True,
+    help="List the descendants of a verified-absent category as absent, only itself, or none.",
+)
+@out_option
+@overwrite_option
+@workers_option
+@json_option
+def labels(
+    *,
+    vocabulary: Path,
+    annotations: tuple[Path, ...],
+    implications: Path | None,
+    val: int,
+    val_per_category: int,
+    salt: str,
+    absences: str,
+    out: Path,
+    overwrite: bool,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Augment annotations with ancestors and strong co-occurrences, and split them.
+
+    Writes the tables train/ and val/. Every row is closed under ancestors, and confidence never falls on the way up.
+
+    \b
+    Examples:
+      mlimages-build labels --vocab vocabulary --annotations annotations/imagenet --out labels
+      mlimages-build labels --vocab vocabulary --annotations annotations/imagenet \\
+          --annotations annotations/open-images --implications cooccurrence/implications.parquet \\
+          --val 50000 --val-per-category 5 --out labels
+    """  # noqa: D301 - click wants the backspace itself
+    # Here and not above: pyarrow and scipy would cost --help half a second.
+    from mlimages_dataset.augment.ancestors import Absences  # noqa: PLC0415
+    from mlimages_dataset.build import build_labels  # noqa: PLC0415
+    from mlimages_dataset.engine import local  # noqa: PLC0415
+    from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.recipe import LabelOptions  # noqa: PLC0415
+
+    options = LabelOptions(
+        validation_images=val,
+        validation_images_per_category=val_per_category,
+        salt=salt,
+        absences=Absences(absences),
+    )
+    with local(workers) as mapper, image_progress("labels", quiet=as_json) as progress:
+        outcome = build_labels(
+            OutputFolder(out, overwrite=overwrite),
+            vocabulary,
+            annotations,
+            implications=implications,
+            options=options,
+            mapper=mapper,
+            progress=progress,
+        )
+    show(outcome, out, as_json=as_json, lines=label_lines)

@@ -1,0 +1,83 @@
+"""`mlimages-build run`: a whole build."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import (
+    FILE,
+    annotation_lines,
+    cooccurrence_lines,
+    funnel_lines,
+    json_option,
+    label_lines,
+    out_option,
+    overwrite_option,
+    workers_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from mlimages_dataset.manifest import Json, StageOutcome
+
+
+@click.command()
+@click.argument("recipe", required=False, type=FILE)
+@out_option
+@overwrite_option
+@workers_option
+@json_option
+def run(*, recipe: Path | None, out: Path, overwrite: bool, workers: int, as_json: bool) -> None:
+    """Build everything that RECIPE (TOML) names: vocabulary, annotations, co-occurrence, labels, report.
+
+    Without RECIPE the embedded default is built: ImageNet-11k's synsets, Open Images' box classes, a few dozen
+    photographs, and a simulated sample. Running it again redoes nothing; a cut run is finished.
+
+    \b
+    Examples:
+      mlimages-build run --out build
+      mlimages-build run recipe.toml --out build --workers 8
+    """  # noqa: D301 - click wants the backspace itself
+    # Here and not above: pyarrow and scipy would cost --help half a second.
+    from mlimages_dataset import build  # noqa: PLC0415
+    from mlimages_dataset.engine import local  # noqa: PLC0415
+    from mlimages_dataset.recipe import default_recipe, read_recipe  # noqa: PLC0415
+
+    chosen = default_recipe() if recipe is None else read_recipe(recipe)
+    outcomes: dict[str, StageOutcome] = {}
+
+    def ended(stage: str, outcome: StageOutcome) -> None:
+        outcomes[stage] = outcome
+        if not as_json:
+            click.echo("\n".join(_lines(stage, outcome)))
+
+    with local(workers) as mapper:
+        build.run(chosen, out, overwrite=overwrite, mapper=mapper, ended=ended)
+    if as_json:
+        content = {
+            stage: {"fresh": outcome.fresh, "seconds": outcome.record.seconds, "summary": outcome.record.summary}
+            for stage, outcome in outcomes.items()
+        }
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    else:
+        click.echo(f"\nDone: open {out / 'report.html'}, or check the files with: mlimages-build verify {out}")
+
+
+def _lines(stage: str, outcome: StageOutcome) -> list[str]:
+    done = f"{outcome.record.seconds:.1f} s" if outcome.fresh else "up to date"
+    return [f"{stage} ({done})", *(f"  {line}" for line in _summary(stage, outcome.record.summary))]
+
+
+def _summary(stage: str, summary: Mapping[str, Json]) -> list[str]:
+    if stage == "vocabulary":
+        return funnel_lines(summary)
+    if stage == "cooccurrence":
+        return cooccurrence_lines(summary)
+    if stage == "labels":
+        return label_lines(summary)
+    return annotation_lines(summary) if stage.startswith("annotations/") else []

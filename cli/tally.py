@@ -1,0 +1,47 @@
+"""`mlimages-build tally`: images per raw class of a source."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import FILE, format_option, json_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@format_option
+@click.option("--source", help="Name of the collection.  [default: the format]")
+@click.argument("inputs", nargs=-1, required=True, type=FILE)
+@click.option("--out", type=FILE, required=True, help="The table to write: .csv or .parquet.")
+@json_option
+def tally(*, form: str, source: str | None, inputs: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Count the images of each raw class of a source, before any mapping, for `vocab --image-counts`.
+
+    \b
+    Examples:
+      mlimages-build tally --format open-images labels.csv --out counts.csv
+      mlimages-build tally --format imagenet fall11_urls.txt --out counts.parquet
+    """  # noqa: D301 - click wants the backspace itself
+    # Here and not above: pyarrow and DuckDB would cost --help half a second.
+    from mlimages_dataset.augment import stage  # noqa: PLC0415
+    from mlimages_dataset.augment.observations import Format  # noqa: PLC0415
+
+    counted = stage.tally(Format(form), inputs, source or form, out)
+    if as_json:
+        content = {
+            "classes": counted.classes,
+            "rejected_rows": counted.rejects.count,
+            "first_rejected_rows": [str(reject) for reject in counted.rejects.first],
+        }
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"{counted.classes:,} classes written to {out}")
+    if counted.rejects.count:
+        click.echo(f"{counted.rejects.count:,} malformed rows left out, first ones:")
+    for reject in counted.rejects.first:
+        click.echo(f"  {reject}")

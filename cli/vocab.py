@@ -1,0 +1,109 @@
+"""`mlimages-build vocab`: class lists to a vocabulary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mlimages_dataset.errors import UsageError
+
+from .options import FILE, FOLDER, funnel_lines, json_option, out_option, overwrite_option, show
+
+
+@click.command()
+@click.option("--imagenet", type=FILE, help="ImageNet synset list, one wnid a line.")
+@click.option("--open-images", type=FILE, help="Open Images class list, V1 or V2-V7.")
+@click.option("--finer", type=FILE, help="Synset list from which refinements of kept categories are added.")
+@click.option(
+    "--classes", multiple=True, metavar="NAME=FILE", help="A class list of your own: columns id and name; repeatable."
+)
+@click.option(
+    "--image-counts",
+    type=FILE,
+    multiple=True,
+    help="Images per class (mlimages-build tally, or ReleaseStatus.xml); repeatable.",
+)
+@click.option(
+    "--min-images",
+    multiple=True,
+    metavar="NAME=N",
+    help="Drop a source's classes with fewer images, where counts are given.  [default: open-images=650]",
+)
+@click.option("--box-hierarchy", type=FILE, help="Open Images' bbox_labels_600_hierarchy.json.")
+@click.option("--reviewed", type=FILE, help="Reviewed decisions (TOML) instead of the packaged ones.")
+@click.option("--wordnet", type=FOLDER, help="A WordNet 3.0 folder instead of the packaged nouns.")
+@click.option("--tencent-dictionary", type=FILE, help="Take the published vocabulary and tree as they are.")
+@out_option
+@overwrite_option
+@json_option
+def vocab(
+    *,
+    imagenet: Path | None,
+    open_images: Path | None,
+    finer: Path | None,
+    classes: tuple[str, ...],
+    image_counts: tuple[Path, ...],
+    min_images: tuple[str, ...],
+    box_hierarchy: Path | None,
+    reviewed: Path | None,
+    wordnet: Path | None,
+    tencent_dictionary: Path | None,
+    out: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Merge class lists into one vocabulary of WordNet synsets under the four roots.
+
+    Writes categories.parquet (the vocabulary and its hierarchy) and mapping.parquet (what became of each class, and
+    why), and prints the funnel.
+
+    \b
+    Examples:
+      mlimages-build vocab --imagenet synsets.txt --open-images dict.csv --out vocabulary
+      mlimages-build vocab --imagenet synsets.txt --open-images dict.csv \\
+          --image-counts counts.csv --image-counts ReleaseStatus.xml --out vocabulary
+      mlimages-build vocab --classes birds=my_classes.csv --out vocabulary
+      mlimages-build vocab --tencent-dictionary dictionary_and_semantic_hierarchy.txt --out vocabulary
+    """  # noqa: D301 - click wants the backspace itself
+    # Here and not above: pyarrow and scipy would cost --help half a second.
+    from mlimages_dataset.build import build_published_vocabulary, build_vocabulary  # noqa: PLC0415
+    from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.vocab.stage import VocabularyFiles  # noqa: PLC0415
+
+    lists = (imagenet, open_images, finer, *classes)
+    if tencent_dictionary is not None and any(lists):
+        raise UsageError("--tencent-dictionary goes with no class list", remedy="drop one of them")
+    if tencent_dictionary is None and not (imagenet or open_images or classes):
+        raise UsageError("no class list is given", remedy="pass --imagenet, --open-images or --classes")
+    minimum = dict(VocabularyFiles().minimum_images) | {name: _number(text) for name, text in map(_pair, min_images)}
+    given = VocabularyFiles(
+        imagenet=imagenet,
+        open_images=open_images,
+        finer=finer,
+        classes=tuple((name, Path(text)) for name, text in map(_pair, classes)),
+        image_counts=image_counts,
+        box_hierarchy=box_hierarchy,
+        reviewed=reviewed,
+        wordnet=wordnet,
+        minimum_images=tuple(minimum.items()),
+    )
+    output = OutputFolder(out, overwrite=overwrite)
+    if tencent_dictionary is not None:
+        outcome = build_published_vocabulary(output, tencent_dictionary)
+    else:
+        outcome = build_vocabulary(output, given)
+    show(outcome, out, as_json=as_json, lines=funnel_lines)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not (name and sign and value):
+        raise UsageError(f"{text!r} is not NAME=VALUE", remedy="write for instance open-images=650")
+    return name, value
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(f"{text!r} is no number of images", remedy="write for instance open-images=650")
+    return int(text)

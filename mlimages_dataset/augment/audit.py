@@ -1,0 +1,123 @@
+"""How consistent label lists made elsewhere are with a vocabulary's hierarchy.
+
+Legend: N images, L labels in all of them, C categories, A entries of the closure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.augment.labels import LabelColumns
+
+
+@dataclass(frozen=True, slots=True)
+class AuditCounts:
+    """What was found in rows; counts of parts add up.
+
+    Attributes:
+        rows: rows seen.
+        closed: rows in which every ancestor of every present label is present.
+        monotone: rows in which no ancestor that is present has a lower confidence than a label below it.
+        unknown: labels whose index is not in the vocabulary.
+        repeated_labels: labels that their row says twice.
+        missing: for each entry (c, a) of the closure, rows with c and without a, int64, shape (A,).
+        lower: for each entry (c, a), rows in which a's confidence is below c's, int64, shape (A,).
+    """
+
+    rows: int
+    closed: int
+    monotone: int
+    unknown: int
+    repeated_labels: int
+    missing: NDArray[np.int64]
+    lower: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, closure: sp.csr_array) -> AuditCounts:
+        """Return the counts of no row."""
+        return cls(0, 0, 0, 0, 0, np.zeros(closure.nnz, np.int64), np.zeros(closure.nnz, np.int64))
+
+    def __add__(self, other: AuditCounts) -> AuditCounts:
+        return AuditCounts(
+            self.rows + other.rows,
+            self.closed + other.closed,
+            self.monotone + other.monotone,
+            self.unknown + other.unknown,
+            self.repeated_labels + other.repeated_labels,
+            self.missing + other.missing,
+            self.lower + other.lower,
+        )
+
+
+def audit_rows(labels: LabelColumns, closure: sp.csr_array) -> AuditCounts:
+    """Return what is found in N rows, whose labels may stand in any order, repeat, or be unknown.
+
+    Args:
+        labels: the rows' labels.
+        closure: reflexive ancestor matrix, shape (C, C), true at (category, ancestor).
+    """
+    missing, lower = np.zeros(closure.nnz, np.int64), np.zeros(closure.nnz, np.int64)
+    closed, monotone, unknown, repeated = _audit(
+        labels.offsets, labels.class_index, labels.confidence, closure.indptr, closure.indices, missing, lower
+    )
+    return AuditCounts(len(labels), closed, monotone, unknown, repeated, missing, lower)
+
+
+def most_frequent(counts: NDArray[np.int64], closure: sp.csr_array, limit: int) -> list[tuple[int, int, int]]:
+    """Return (category, ancestor, rows) of the closure's entries with the most rows, most first."""
+    order = np.argsort(-counts, kind="stable")[:limit]
+    category = np.searchsorted(closure.indptr, order, side="right") - 1
+    found = zip(category.tolist(), closure.indices[order].tolist(), counts[order].tolist(), strict=True)
+    return [entry for entry in found if entry[2]]
+
+
+@numba.njit(nogil=True, cache=True)
+def _audit(  # noqa: PLR0917 - compiled code takes no keywords
+    offsets: NDArray[np.int32],
+    class_index: NDArray[np.int32],
+    confidence: NDArray[np.float32],
+    up_ptr: NDArray[np.int32],
+    up: NDArray[np.int32],
+    missing: NDArray[np.int64],
+    lower: NDArray[np.int64],
+) -> tuple[int, int, int, int]:
+    n_classes = len(up_ptr) - 1
+    row_of = np.full(n_classes, -1, np.int64)
+    value_of = np.zeros(n_classes, np.float32)
+    closed = monotone = unknown = repeated = 0
+    for row in range(len(offsets) - 1):
+        for k in range(offsets[row], offsets[row + 1]):
+            c = class_index[k]
+            if not 0 <= c < n_classes:
+                unknown += 1
+            elif row_of[c] == row:
+                repeated += 1
+                value_of[c] = max(value_of[c], confidence[k])
+            else:
+                row_of[c] = row
+                value_of[c] = confidence[k]
+        row_closed = row_monotone = True
+        for k in range(offsets[row], offsets[row + 1]):
+            c = class_index[k]
+            # A category stands for itself once: at the label that says the confidence that counts.
+            if not 0 <= c < n_classes or row_of[c] != row or value_of[c] <= 0:
+                continue
+            for at in range(up_ptr[c], up_ptr[c + 1]):
+                a = up[at]
+                if row_of[a] != row or value_of[a] <= 0:
+                    missing[at] += 1
+                    row_closed = False
+                elif value_of[a] < value_of[c]:
+                    lower[at] += 1
+                    row_monotone = False
+        closed += row_closed
+        monotone += row_monotone
+    return closed, monotone, unknown, repeated

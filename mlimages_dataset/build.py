@@ -1,0 +1,335 @@
+"""Whole builds: every stage of a recipe in order, in one output folder with one manifest.
+
+A stage whose parameters and inputs are on record, and whose files are there, is not run again. The commands that run
+one stage call the same functions with a folder of their own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from mlimages_dataset import __version__
+from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH
+from mlimages_dataset.augment.labels import array_of
+from mlimages_dataset.augment.observations import Format
+from mlimages_dataset.augment.report import write_report
+from mlimages_dataset.augment.simulation import simulate
+from mlimages_dataset.augment.stage import IMPLICATIONS_FILE, annotate, cooccurrence, label
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.manifest import OutputFolder, StageOutcome, StageResult, read_manifest, verify_folder
+from mlimages_dataset.recipe import SIMULATED_SOURCES, AnnotationSource
+from mlimages_dataset.schemas import IMPLICATIONS, PREDICTIONS
+from mlimages_dataset.storage import digests, read_table, table_digests, write_bytes, write_table
+from mlimages_dataset.vocab.stage import (
+    CATEGORIES_FILE,
+    MAPPING_FILE,
+    read_vocabulary,
+    write_tencent_vocabulary,
+    write_vocabulary,
+)
+from mlimages_dataset.vocab.validation import validate
+from mlimages_dataset.vocab.wordnet import load_wordnet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from mlimages_dataset.augment.simulation import Simulation
+    from mlimages_dataset.engine import Mapper
+    from mlimages_dataset.recipe import LabelOptions, Recipe
+    from mlimages_dataset.vocab.stage import VocabularyFiles
+
+VOCABULARY, SIMULATION, COOCCURRENCE, LABELS, REPORT = "vocabulary", "simulation", "cooccurrence", "labels", "report"
+ANNOTATIONS = "annotations"
+PREDICTIONS_FOLDER = "predictions"
+_OPEN_IMAGES_HEADER = ("ImageID", "Source", "LabelName", "Confidence")
+
+
+def _ignore(images: int) -> None:
+    """Report progress to nobody."""
+
+
+def run(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    mapper: Mapper = map,
+    ended: Callable[[str, StageOutcome], None],
+) -> None:
+    """Build a recipe into a folder.
+
+    Args:
+        recipe: what to build.
+        folder: a new or empty folder, or one that holds this build, whole or cut.
+        overwrite: replace stages that were built with other parameters or inputs.
+        mapper: runs the parts of a stage.
+        ended: is called with each stage's name and outcome.
+
+    Raises:
+        MLImagesError: an input, the recipe or the folder cannot be used; what is finished stays.
+    """
+    output = OutputFolder(folder, overwrite=overwrite)
+    vocabulary = folder / VOCABULARY
+    ended(VOCABULARY, build_vocabulary(output, recipe.vocabulary, into=VOCABULARY))
+    sources = list(recipe.annotations)
+    if recipe.simulation is not None:
+        ended(SIMULATION, build_simulation(output, vocabulary, recipe.simulation))
+        sources += simulated_sources(folder / SIMULATION)
+    for source in sources:
+        stage = f"{ANNOTATIONS}/{source.name}"
+        ended(stage, build_annotations(output, vocabulary, source, into=stage))
+    annotations = {source.name: folder / ANNOTATIONS / source.name for source in sources}
+    implications = None
+    if recipe.cooccurrence is not None:
+        pairs = recipe.cooccurrence
+        predictions = pairs.predictions or folder / SIMULATION / PREDICTIONS_FOLDER
+        outcome = build_cooccurrence(
+            output,
+            vocabulary,
+            annotations[pairs.annotations],
+            predictions,
+            probability=pairs.probability,
+            strength=pairs.strength,
+            mapper=mapper,
+            into=COOCCURRENCE,
+        )
+        ended(COOCCURRENCE, outcome)
+        implications = folder / COOCCURRENCE / IMPLICATIONS_FILE
+    outcome = build_labels(
+        output,
+        vocabulary,
+        list(annotations.values()),
+        implications=implications,
+        options=recipe.labels,
+        mapper=mapper,
+        into=LABELS,
+    )
+    ended(LABELS, outcome)
+    ended(REPORT, build_report(output))
+
+
+def build_vocabulary(output: OutputFolder, given: VocabularyFiles, *, into: str = "") -> StageOutcome:
+    """Build a vocabulary from class lists; errors as `write_vocabulary`."""
+    inputs = given.digests()
+    return output.run(
+        VOCABULARY,
+        parameters={"minimum_images": dict(given.minimum_images), "version": __version__},
+        inputs=inputs,
+        work=lambda out: write_vocabulary(given, out, inputs),
+        into=into,
+    )
+
+
+def build_published_vocabulary(output: OutputFolder, dictionary: Path) -> StageOutcome:
+    """Build the published vocabulary from its dictionary; errors as `write_tencent_vocabulary`."""
+    inputs = digests([dictionary])
+    return output.run(
+        VOCABULARY,
+        parameters={"published": True, "version": __version__},
+        inputs=inputs,
+        work=lambda out: write_tencent_vocabulary(dictionary, out, inputs),
+    )
+
+
+def build_simulation(output: OutputFolder, vocabulary: Path, how: Simulation) -> StageOutcome:
+    """Write a simulated sample as raw files and a `predictions` table; errors as `simulate`."""
+    inputs = vocabulary_digests(vocabulary)
+
+    def work(out: Path) -> StageResult:
+        sample = simulate(read_vocabulary(vocabulary), how)
+        n_images = len(sample.predicted_ids)
+        rows = pa.table(
+            {
+                "image_id": sample.predicted_ids,
+                "source": ["simulated"] * n_images,
+                "location": [""] * n_images,
+                "labels": array_of(sample.predictions),
+            },
+            schema=PREDICTIONS.arrow,
+        ).sort_by("image_id")
+        return StageResult(
+            (
+                write_bytes(out / "imagenet.txt", _lines(sample.imagenet_lines)),
+                write_bytes(out / "open-images.csv", _csv(_OPEN_IMAGES_HEADER, sample.open_images_rows)),
+                write_table(out / PREDICTIONS_FOLDER / "part-00000.parquet", rows, PREDICTIONS, inputs),
+            )
+        )
+
+    return output.run(SIMULATION, parameters=asdict(how), inputs=inputs, work=work, into=SIMULATION)
+
+
+def simulated_sources(folder: Path) -> list[AnnotationSource]:
+    """Return the annotated collections that a simulation wrote."""
+    imagenet, open_images = SIMULATED_SOURCES
+    return [
+        AnnotationSource(name=imagenet, format=Format.IMAGENET, files=(folder / "imagenet.txt",)),
+        AnnotationSource(name=open_images, format=Format.OPEN_IMAGES, files=(folder / "open-images.csv",)),
+    ]
+
+
+def build_annotations(
+    output: OutputFolder,
+    vocabulary: Path,
+    source: AnnotationSource,
+    *,
+    progress: Callable[[int], None] = _ignore,
+    into: str = "",
+) -> StageOutcome:
+    """Map an annotated collection onto a vocabulary; errors as `annotate`."""
+    missing = [path for path in source.files if not path.exists()]
+    if missing:
+        raise UsageError("there is no such file", where=missing[0], remedy="check the path")
+    inputs = {**vocabulary_digests(vocabulary), **digests(source.files)}
+    return output.run(
+        f"{ANNOTATIONS}/{source.name}",
+        parameters={"format": source.format.value, "ids_of": source.ids_of, "min_confidence": source.min_confidence},
+        inputs=inputs,
+        work=lambda out: annotate(
+            read_vocabulary(vocabulary),
+            source.format,
+            source.files,
+            out,
+            source=source.name,
+            ids_of=source.ids_of,
+            min_confidence=source.min_confidence,
+            inputs=inputs,
+            progress=progress,
+        ),
+        into=into,
+    )
+
+
+def build_cooccurrence(
+    output: OutputFolder,
+    vocabulary: Path,
+    annotations: Path,
+    predictions: Path,
+    *,
+    probability: float = PROBABILITY,
+    strength: float = STRENGTH,
+    mapper: Mapper = map,
+    progress: Callable[[int], None] = _ignore,
+    into: str = "",
+) -> StageOutcome:
+    """Find the strong pairs of annotated and predicted categories; errors as `cooccurrence`."""
+    inputs = {
+        **vocabulary_digests(vocabulary),
+        **table_digests(ANNOTATIONS, annotations),
+        **table_digests(PREDICTIONS_FOLDER, predictions),
+    }
+    return output.run(
+        COOCCURRENCE,
+        parameters={"probability": probability, "strength": strength},
+        inputs=inputs,
+        work=lambda out: cooccurrence(
+            read_vocabulary(vocabulary),
+            annotations,
+            predictions,
+            out,
+            probability=probability,
+            strength=strength,
+            inputs=inputs,
+            mapper=mapper,
+            progress=progress,
+        ),
+        into=into,
+    )
+
+
+def build_labels(
+    output: OutputFolder,
+    vocabulary: Path,
+    annotations: Sequence[Path],
+    *,
+    implications: Path | None = None,
+    options: LabelOptions,
+    mapper: Mapper = map,
+    progress: Callable[[int], None] = _ignore,
+    into: str = "",
+) -> StageOutcome:
+    """Augment annotations and split them; errors as `label`."""
+    inputs = vocabulary_digests(vocabulary)
+    for number, folder in enumerate(annotations, 1):
+        inputs |= table_digests(f"{ANNOTATIONS} {number}", folder)
+    if implications is not None:
+        inputs |= digests([implications])
+    return output.run(
+        LABELS,
+        parameters={**asdict(options), "absences": options.absences.value},
+        inputs=inputs,
+        work=lambda out: label(
+            read_vocabulary(vocabulary),
+            annotations,
+            out,
+            implications=implications,
+            split=options.split,
+            absences=options.absences,
+            inputs=inputs,
+            mapper=mapper,
+            progress=progress,
+        ),
+        into=into,
+    )
+
+
+def build_report(output: OutputFolder) -> StageOutcome:
+    """Write the report of a folder whose other stages are done.
+
+    Raises:
+        UsageError: the folder lacks a stage that the report is about.
+    """
+    folder, stages = output.path, [stage for stage in output.manifest.stages if stage != REPORT]
+    for needed in (VOCABULARY, LABELS):
+        if needed not in stages:
+            raise UsageError(f"has no stage {needed}", where=folder, remedy="finish mlimages-build run first")
+    inputs = {path: digest for stage in stages for path, digest in output.digests_of(stage).items()}
+
+    def work(out: Path) -> StageResult:
+        implications = folder / COOCCURRENCE / IMPLICATIONS_FILE
+        return write_report(
+            read_vocabulary(folder / VOCABULARY),
+            read_table(implications, IMPLICATIONS) if implications.is_file() else None,
+            output.manifest,
+            out,
+        )
+
+    return output.run(REPORT, parameters={"version": __version__}, inputs=inputs, work=work)
+
+
+def verify(folder: Path) -> list[str]:
+    """Return a sentence for each difference between a folder and its manifest, and each check its vocabulary fails.
+
+    Raises:
+        UsageError, DataError: the folder has no manifest, or none that can be read.
+    """
+    problems = verify_folder(folder)
+    if problems:
+        return problems
+    for path in read_manifest(folder).files:
+        if path.endswith(CATEGORIES_FILE):
+            vocabulary = read_vocabulary((folder / path).parent)
+            problems += [f"{path}: {finding}" for finding in validate(vocabulary, load_wordnet())]
+    return problems
+
+
+def vocabulary_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of a vocabulary's tables by name."""
+    return digests([folder / CATEGORIES_FILE, folder / MAPPING_FILE])
+
+
+def _lines(lines: Sequence[str]) -> bytes:
+    return "".join(line + "\n" for line in lines).encode()
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -10,6 +10,7 @@ import networkx as nx
 import numpy as np
 import pyarrow as pa
 import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +27,6 @@ from mlimages_dataset.schemas import IMPLICATIONS, PAIR_COUNTS, Origin
 from tests.augment.strategies import Row, closure_of, columns_from, hierarchies, rows
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
     from numpy.typing import NDArray
 
 AT_THRESHOLD = float(np.float32(0.95))
@@ -191,6 +191,14 @@ def test_implications_survive_their_table(case: Case) -> None:
     back = implications_of(table, len(case.hierarchy))
     assert back.dtype == np.float32
     np.testing.assert_array_equal(back.toarray(), strong.toarray().astype(np.float32))
+
+
+def test_pairs_ascend_however_the_counts_store_them() -> None:
+    n_both = sp.csr_array((np.array([1, 2]), np.array([2, 1]), np.array([0, 2, 2, 2])), shape=(3, 3))
+    counts = PairCounts(np.array([2, 0, 0]), n_both)
+    assert pair_counts_table(counts)["right"].to_pylist() == [1, 2]
+    assert list(entries(strong_implications(counts, closure_of(flat(3)), 0.25))) == [(0, 1), (0, 2)]
+    assert n_both.indices.tolist() == [2, 1]
 
 
 def test_no_pair_gives_empty_tables() -> None:

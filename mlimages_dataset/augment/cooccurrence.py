@@ -81,9 +81,7 @@ def strong_implications(counts: PairCounts, closure: sp.csr_array, strength: flo
     pairs = counts.n_both.tocoo()
     ratio = pairs.data / counts.n_left[pairs.row]
     strong = (ratio > strength) & ~_values_at(closure + closure.T, pairs.row, pairs.col)
-    found = sp.csr_array((ratio[strong], (pairs.row[strong], pairs.col[strong])), shape=counts.n_both.shape)
-    found.sort_indices()
-    return found
+    return sp.csr_array((ratio[strong], (pairs.row[strong], pairs.col[strong])), shape=counts.n_both.shape)
 
 
 def pair_counts_table(counts: PairCounts) -> pa.Table:

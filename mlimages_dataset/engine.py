@@ -8,7 +8,10 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from mlimages_dataset.errors import MLImagesError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,11 +29,24 @@ class Mapper(Protocol):
 
 @contextlib.contextmanager
 def local(workers: int) -> Iterator[Mapper]:
-    """Yield a mapper over `workers` processes of this machine; for one, the built-in `map` in this process."""
+    """Yield a mapper over `workers` processes of this machine; one worker, or one job, stays in this process.
+
+    Raises:
+        MLImagesError: a worker process died.
+    """
     if workers == 1:
         yield map
         return
     # Not fork: Arrow's and DuckDB's threads do not survive it.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield pool.map
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+
+        def mapper(function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
+            every = list(jobs)
+            return map(function, every) if len(every) <= 1 else pool.map(function, every)
+
+        try:
+            yield mapper
+        except BrokenProcessPool as error:
+            raise MLImagesError(
+                "a worker process died, most often for lack of memory", remedy="run it again with fewer --workers"
+            ) from error

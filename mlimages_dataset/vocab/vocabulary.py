@@ -306,7 +306,10 @@ def repeated_ids(one: ClassList) -> list[str]:
 
 def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed) -> list[MappingRow]:
     """Return what each class of a list means, whether or not the vocabulary may hold it; 0 stands for kept."""
-    classes = list({c.source_id: c for c in reversed(one.classes)}.values())[::-1]
+    first: dict[str, SourceClass] = {}
+    for source_class in one.classes:
+        first.setdefault(source_class.source_id, source_class)
+    classes = list(first.values())
     overrides = {row.source_id: row for row in reviewed.matches if row.source == one.source}
     named = [c for c in classes if not _WNID.fullmatch(c.source_id) and c.source_id not in overrides]
     matches = {match.source_class.source_id: match for match in match_classes(named, context)} if named else {}

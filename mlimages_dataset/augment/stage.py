@@ -278,7 +278,11 @@ def label(
     """
     parts = [part for folder in annotations for part in table_parts(folder)]
     n_classes = len(vocabulary)
-    implied = None if implications is None else implications_of(read_table(implications, IMPLICATIONS), n_classes)
+    implied = (
+        None
+        if implications is None
+        else implications_of(read_table(implications, IMPLICATIONS), n_classes, where=implications)
+    )
     rules = augmentation_rules(vocabulary.closure, implied, absences)
     draw = _drawn(parts, split, n_classes, mapper) if split.images else None
     jobs = [_LabelJob(part, out, number, rules, draw, dict(inputs)) for number, part in enumerate(parts)]
@@ -325,7 +329,7 @@ def _count_pairs_of(job: _PairJob) -> tuple[PairCounts, int, int]:
             )
         at = pc.index_in(ids, value_set=predicted_ids)
         labels = found["labels"].combine_chunks().take(at)
-        annotated = columns_of(batch.column("labels"))
+        annotated = _checked(batch, job.n_classes, job.annotations)
         counts += count_pairs(annotated, columns_of(labels), job.n_classes, job.probability)
         images += len(ids)
         predicted += len(ids) - at.null_count
@@ -340,11 +344,11 @@ def _first_repeat(ids: pa.StringArray) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Draw:
-    """Which images are drawn: those eligible under `limits` with a draw of at most `highest`."""
+    """Which images are drawn: those eligible under `limits` with a draw below `limit`."""
 
     salt: str
     limits: NDArray[np.uint64]
-    highest: np.uint64
+    limit: np.uint64
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,10 +376,9 @@ def _label_part(job: _LabelJob) -> _LabelResult:
     writers = {}
     with contextlib.ExitStack() as stack:
         for batch in scan_table(job.annotations, ANNOTATIONS):
+            _checked(batch, n_classes, job.annotations)
             for name, rows in _split(batch, job.draw):
-                columns = columns_of(rows.column("labels"))
-                _check_indices(columns.class_index, n_classes, job.annotations)
-                augmented, of_batch = augment(columns, job.rules)
+                augmented, of_batch = augment(columns_of(rows.column("labels")), job.rules)
                 if name not in writers:
                     path = _part(job.out / name, job.number)
                     writers[name] = stack.enter_context(table_writer(path, LABELS, job.inputs))
@@ -392,7 +395,7 @@ def _split(batch: pa.RecordBatch, draw: _Draw | None) -> Iterator[tuple[str, pa.
         yield "train", batch
         return
     draws = draws_of(batch.column("image_id"), draw.salt)
-    chosen = eligible(draws, columns_of(batch.column("labels")), draw.limits) & (draws <= draw.highest)
+    chosen = eligible(draws, columns_of(batch.column("labels")), draw.limits) & (draws < draw.limit)
     for name, mask in (("train", ~chosen), ("val", chosen)):
         if mask.all():
             yield name, batch
@@ -401,22 +404,21 @@ def _split(batch: pa.RecordBatch, draw: _Draw | None) -> Iterator[tuple[str, pa.
 
 
 def _drawn(parts: Sequence[Path], split: Split, n_classes: int, mapper: Mapper) -> _Draw:
-    """Return the draw of the validation images: the quota's limits first, then the highest draw among the eligible."""
+    """Return the draw of the validation images: the quota's limits first, then that of the eligible."""
     salt, per_category = split.salt, split.per_category
     lowest = LowestDraws.empty(n_classes, per_category)
     for of_part in mapper(functools.partial(_lowest_of, salt=salt, size=(n_classes, per_category)), parts):
         lowest += of_part
     candidates = mapper(functools.partial(_eligible_of, salt=salt, limits=lowest.limits), parts)
     draws = np.sort(np.concatenate(list(candidates)))
-    highest = draws[min(split.images, len(draws)) - 1] if len(draws) else np.uint64(0)
-    return _Draw(salt, lowest.limits, highest)
+    limit = draws[split.images] if len(draws) > split.images else np.iinfo(np.uint64).max
+    return _Draw(salt, lowest.limits, np.uint64(limit))
 
 
 def _lowest_of(part: Path, *, salt: str, size: tuple[int, int]) -> LowestDraws:
     lowest = LowestDraws.empty(*size)
     for batch in scan_table(part, ANNOTATIONS):
-        columns = columns_of(batch.column("labels"))
-        _check_indices(columns.class_index, size[0], part)
+        columns = _checked(batch, size[0], part)
         lowest += lowest_draws(draws_of(batch.column("image_id"), salt), columns, *size)
     return lowest
 
@@ -429,13 +431,16 @@ def _eligible_of(part: Path, *, salt: str, limits: NDArray[np.uint64]) -> NDArra
     return np.concatenate(found)
 
 
-def _check_indices(class_index: NDArray[np.int32], n_classes: int, where: Path) -> None:
-    if class_index.max(initial=-1) >= n_classes or class_index.min(initial=0) < 0:
+def _checked(batch: pa.RecordBatch, n_classes: int, where: Path) -> LabelColumns:
+    """Return the labels of a table's rows, checked to be of a vocabulary of `n_classes`."""
+    columns = columns_of(batch.column("labels"))
+    try:
+        columns.check(n_classes)
+    except (IndexError, ValueError) as error:
         raise DataError(
-            f"holds class indices outside 0..{n_classes - 1}",
-            where=where,
-            remedy="annotate again with the vocabulary that you pass now",
-        )
+            str(error), where=where, remedy="annotate again with the vocabulary that you pass now"
+        ) from error
+    return columns
 
 
 @contextlib.contextmanager

@@ -19,9 +19,12 @@ from mlimages_dataset.vocab.classes import SourceClass
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    import pyarrow as pa
+
 _SYNSET_LINE = re.compile(r"(n\d{8})(?:[\s,]+(.*))?")
 _MID = re.compile(r"/[mgt]/\w+")
 _OPEN_IMAGES_HEADER = ("LabelName", "DisplayName")
+_CLASS_COLUMNS = ("id", "name")
 _TENCENT_HEADER = ("category_index", "category_id", "index_of_parent_category", "category name")
 
 
@@ -89,14 +92,9 @@ def parse_class_table(lines: Iterable[str], where: str) -> list[SourceClass]:
     delimiter = "\t" if content and "\t" in content[0] else ","
     rows = list(_csv_rows(content, where, delimiter))
     header = [cell.strip().lower() for cell in rows[0][1]] if rows else []
-    missing = [column for column in ("id", "name") if column not in header]
+    missing = [column for column in _CLASS_COLUMNS if column not in header]
     if missing:
-        raise DataError(
-            f"no column {' and '.join(missing)} in its header ({_shown(','.join(header))})",
-            where=where,
-            line=1,
-            remedy="give the columns id and name",
-        )
+        raise _no_columns(missing, header, where, line=1)
 
     def parse(row: Sequence[str], number: int) -> SourceClass:
         if len(row) != len(header):
@@ -109,6 +107,28 @@ def parse_class_table(lines: Iterable[str], where: str) -> list[SourceClass]:
         return SourceClass(source_id, row[header.index("name")].strip())
 
     return _at_least_one((parse(row, n) for n, row in rows[1:]), where)
+
+
+def classes_of_table(table: pa.Table, where: str) -> list[SourceClass]:
+    """Return the classes of a table with the columns `id` and `name`, others ignored.
+
+    Raises:
+        DataError: a column is missing, a row holds a null or an empty id, or there is no row.
+    """
+    missing = [column for column in _CLASS_COLUMNS if column not in table.column_names]
+    if missing:
+        raise _no_columns(missing, table.column_names, where)
+    rows = zip(table["id"].to_pylist(), table["name"].to_pylist(), strict=True)
+
+    def parse(row: tuple[object, object], number: int) -> SourceClass:
+        if None in row:
+            raise DataError(f"row {number} holds a null", where=where, remedy="give every class an id and a name")
+        source_id, name = (str(cell).strip() for cell in row)
+        if not source_id:
+            raise DataError(f"the id of row {number} is empty", where=where, remedy="give every class an id")
+        return SourceClass(source_id, name)
+
+    return _at_least_one((parse(row, number) for number, row in enumerate(rows, 1)), where)
 
 
 def parse_release_status(text: str, where: str) -> dict[str, int]:
@@ -224,6 +244,15 @@ def _csv_rows(lines: Iterable[str], where: str, delimiter: str = ",") -> Iterato
             start = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"is not CSV there ({error})", where=where, line=start, remedy="correct the quotes") from error
+
+
+def _no_columns(missing: Sequence[str], found: Sequence[str], where: str, line: int | None = None) -> DataError:
+    return DataError(
+        f"no column {' and '.join(missing)} in its header ({_shown(','.join(found))})",
+        where=where,
+        line=line,
+        remedy="give the columns id and name",
+    )
 
 
 def _at_least_one(classes: Iterable[SourceClass], where: str) -> list[SourceClass]:

@@ -9,12 +9,16 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from mlimages_dataset.errors import DataError, VocabularyError
 from mlimages_dataset.manifest import StageResult
 from mlimages_dataset.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
 from mlimages_dataset.storage import digests, read_lines, read_table, write_table
 from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.sources import (
+    classes_of_table,
     parse_box_hierarchy,
     parse_class_table,
     parse_imagenet_synsets,
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.manifest import Json
     from mlimages_dataset.storage import Inputs, Receipt
+    from mlimages_dataset.vocab.classes import SourceClass
 
 CATEGORIES_FILE = "categories.parquet"
 MAPPING_FILE = "mapping.parquet"
@@ -57,7 +62,7 @@ class VocabularyFiles:
         imagenet: ImageNet synset list.
         open_images: Open Images class list.
         finer: synset list from which refinements of kept categories are taken.
-        classes: a user's own class lists by source name.
+        classes: a user's own class lists by source name: CSV, tab-separated or Parquet, with the columns id and name.
         image_counts: images per class: `class_counts` tables, CSV files of source,source_id,images, or ImageNet's
             ``ReleaseStatus.xml``.
         box_hierarchy: Open Images' hierarchy of box classes.
@@ -165,7 +170,7 @@ def read_class_lists(given: VocabularyFiles) -> list[ClassList]:
         classes = parse_open_images_classes(read_lines(given.open_images), str(given.open_images))
         lists.append(ClassList(source=OPEN_IMAGES, classes=tuple(classes), minimum_images=minimum.get(OPEN_IMAGES, 0)))
     for source, path in given.classes:
-        classes = parse_class_table(read_lines(path), str(path))
+        classes = _user_classes(path)
         lists.append(ClassList(source=source, classes=tuple(classes), minimum_images=minimum.get(source, 0)))
     return lists
 
@@ -208,6 +213,18 @@ def _write(vocabulary: Vocabulary, out: Path, inputs: Inputs) -> tuple[Receipt, 
 
 def _box_parents(path: Path | None) -> dict[str, tuple[str, ...]]:
     return {} if path is None else parse_box_hierarchy("\n".join(read_lines(path)), str(path))
+
+
+def _user_classes(path: Path) -> list[SourceClass]:
+    if path.suffix != ".parquet":
+        return parse_class_table(read_lines(path), str(path))
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"cannot be read as a Parquet file ({str(error).splitlines()[0]})", where=path, remedy="obtain it again"
+        ) from error
+    return classes_of_table(table, str(path))
 
 
 def _image_counts(path: Path) -> list[tuple[tuple[str, str], int]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 
 class MLImagesError(Exception):
     """A condition the caller can act on.
@@ -16,6 +18,10 @@ class MLImagesError(Exception):
         self.line = line
         self.remedy = remedy
         super().__init__(what, where, line, remedy)
+
+    def __reduce__(self) -> tuple[functools.partial[MLImagesError], tuple[()]]:
+        # Exceptions are pickled as their positional arguments: one raised in a worker process would not come back.
+        return functools.partial(type(self), self.what, where=self.where, line=self.line, remedy=self.remedy), ()
 
     def __str__(self) -> str:
         place = "" if self.where is None else self.where + ("" if self.line is None else f", line {self.line}") + ": "

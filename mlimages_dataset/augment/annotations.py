@@ -41,7 +41,7 @@ class AnnotationCounts:
         below_confidence: a machine's, below the least confidence asked for.
         dropped: its class was left out of the vocabulary, for the reason in the mapping.
         unknown: its class is not in the mapping.
-        malformed: no image id, or a confidence that is no number from 0 to 1.
+        malformed: no image id, no class, or a confidence that is no number from 0 to 1.
         contradicted: said absent where another statement of the same category and image verified presence.
         images: images with a label.
         images_without_labels: images that lost every statement.
@@ -110,7 +110,7 @@ def annotation_batches(
     location = "coalesce(any_value(l.location), '')" if locations else "coalesce(max(o.location), '')"
     query = f"""
         SELECT coalesce(o.image_id, '') AS image_id, {location} AS location,
-               list(coalesce(c.code, {UNKNOWN})) AS codes, list(coalesce(o.confidence, -1)) AS confidences
+               list(coalesce(c.code, {UNKNOWN})) AS codes, list(CASE WHEN o.class_id <> '' THEN coalesce(o.confidence, -1) ELSE -1 END) AS confidences
         FROM observations AS o LEFT JOIN lookup AS c USING (class_id) {locations}
         GROUP BY ALL ORDER BY image_id
     """
@@ -124,14 +124,14 @@ def unknown_classes(observations: Observations, lookup: Mapping[str, int], limit
     connection.register("lookup", pa.table({"class_id": list(lookup)}))
     return connection.sql(
         "SELECT class_id, count(*) AS n FROM observations ANTI JOIN lookup USING (class_id) "
-        f"GROUP BY class_id ORDER BY n DESC, class_id LIMIT {limit}"
+        f"WHERE class_id <> '' GROUP BY class_id ORDER BY n DESC, class_id LIMIT {limit}"
     ).fetchall()
 
 
 def images_per_class(observations: Observations) -> list[tuple[str, int]]:
     """Return each raw class id and the images that it is said to be present in, ascending by id."""
     return observations.connection.sql(
-        "SELECT class_id, count(DISTINCT image_id) FROM observations WHERE confidence > 0 AND class_id IS NOT NULL "
+        "SELECT class_id, count(DISTINCT image_id) FROM observations WHERE confidence > 0 AND class_id <> '' "
         "GROUP BY class_id ORDER BY class_id"
     ).fetchall()
 

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.errors import DataError, MLImagesError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,6 +100,7 @@ class Observations:
         self.connection = connection
         self.has_image_table = False
         self._log = RejectLog()
+        self._failure: MLImagesError | None = None
         if form is Format.OPEN_IMAGES:
             self._open_images(inputs)
         elif form in {Format.CSV, Format.PARQUET}:
@@ -107,7 +108,25 @@ class Observations:
         else:
             blocks = _imagenet_blocks if form is Format.IMAGENET else _tencent_blocks
             batches = (batch for path in inputs for batch in blocks(path, self._log))
-            connection.register("observations", pa.RecordBatchReader.from_batches(_SCHEMA, batches))
+            reader = pa.RecordBatchReader.from_batches(_SCHEMA, self._remembering_failure(batches))
+            connection.register("observations", reader)
+
+    @contextlib.contextmanager
+    def own_errors(self) -> Iterator[None]:
+        """Raise what went wrong in a file where DuckDB's error is only that a stream of ours ended early."""
+        try:
+            yield
+        except duckdb.Error:
+            if self._failure is not None:
+                raise self._failure from None
+            raise
+
+    def _remembering_failure(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except MLImagesError as error:
+            self._failure = error
+            raise
 
     @property
     def rejects(self) -> RejectLog:
@@ -145,7 +164,11 @@ class Observations:
             raise UsageError("no label file among the inputs", remedy="name at least one with the column LabelName")
         self.connection.execute("CREATE VIEW observations AS " + " UNION ALL ".join(labels))
         if images:
-            self.connection.execute("CREATE VIEW image_locations AS " + " UNION ALL ".join(images))
+            # An image that tables repeat must not repeat its statements.
+            self.connection.execute(
+                "CREATE VIEW image_locations AS SELECT image_id, min(location) AS location "
+                f"FROM ({' UNION ALL '.join(images)}) GROUP BY image_id"
+            )
             self.has_image_table = True
 
     def _tables(self, form: Format, inputs: Sequence[Path]) -> None:
@@ -203,7 +226,13 @@ def read_header(path: Path) -> list[str]:
         raise DataError(f"cannot be read ({_first_line(error)})", where=path, remedy="obtain it again") from error
     if not first.strip():
         raise DataError("is empty, or begins with an empty line", where=path, remedy="obtain the file again")
-    return [name.strip() for name in next(csv.reader([_decode(first).strip().lstrip("\ufeff")]))]
+    if b"\0" in first:
+        raise DataError("is not a text file", where=path, remedy="unpack it first, or name another file")
+    names = [name.strip() for name in next(csv.reader([_decode(first).strip().lstrip("\ufeff")]))]
+    repeated = [name for number, name in enumerate(names) if name and name in names[:number]]
+    if repeated:
+        raise DataError(f"has two columns {repeated[0]}", where=path, line=1, remedy="name each differently")
+    return [name or f"column {number}" for number, name in enumerate(names, 1)]
 
 
 def _csv_scan(path: Path, header: Sequence[str]) -> str:

@@ -179,7 +179,7 @@ def annotate(
             unknown = unknown_classes(observations, lookup)
     if not counts.images:
         raise DataError(
-            f"no image keeps a label: {rejects.count:,} malformed rows, {counts.unknown:,} labels of unknown classes "
+            f"no image keeps a label: {rejects.count + counts.malformed:,} malformed rows, {counts.unknown:,} labels of unknown classes "
             f"({', '.join(class_id for class_id, _ in unknown[:3])}), {counts.dropped:,} of dropped classes",
             where=files[0],
             remedy=f"check that the files are in the format {form.value} and of the vocabulary's sources",
@@ -450,7 +450,9 @@ def _observations(form: Format, files: Sequence[Path], scratch: Path) -> Iterato
         scratch_text = str(scratch / ".partial-duckdb").replace("'", "''")
         connection.execute(f"SET temp_directory = '{scratch_text}'")
         connection.execute("SET enable_progress_bar = false")
-        yield Observations(connection, form, files)
+        observations = Observations(connection, form, files)
+        with observations.own_errors():
+            yield observations
 
 
 def _parts(tables: Iterator[pa.Table], rows: int) -> Iterator[Iterator[pa.Table]]:

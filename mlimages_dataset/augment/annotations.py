@@ -110,7 +110,8 @@ def annotation_batches(
     location = "coalesce(any_value(l.location), '')" if locations else "coalesce(max(o.location), '')"
     query = f"""
         SELECT coalesce(o.image_id, '') AS image_id, {location} AS location,
-               list(coalesce(c.code, {UNKNOWN})) AS codes, list(CASE WHEN o.class_id <> '' THEN coalesce(o.confidence, -1) ELSE -1 END) AS confidences
+               list(coalesce(c.code, {UNKNOWN})) AS codes,
+               list(CASE WHEN o.class_id <> '' THEN coalesce(o.confidence, -1) ELSE -1 END) AS confidences
         FROM observations AS o LEFT JOIN lookup AS c USING (class_id) {locations}
         GROUP BY ALL ORDER BY image_id
     """

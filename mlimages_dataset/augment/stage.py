@@ -179,8 +179,9 @@ def annotate(
             unknown = unknown_classes(observations, lookup)
     if not counts.images:
         raise DataError(
-            f"no image keeps a label: {rejects.count + counts.malformed:,} malformed rows, {counts.unknown:,} labels of unknown classes "
-            f"({', '.join(class_id for class_id, _ in unknown[:3])}), {counts.dropped:,} of dropped classes",
+            f"no image keeps a label: {rejects.count + counts.malformed:,} malformed rows, "
+            f"{counts.unknown:,} labels of unknown classes ({', '.join(class_id for class_id, _ in unknown[:3])}), "
+            f"{counts.dropped:,} of dropped classes",
             where=files[0],
             remedy=f"check that the files are in the format {form.value} and of the vocabulary's sources",
         )

@@ -1,0 +1,33 @@
+"""`mlimages-build report`: a build's report page and figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import FOLDER, json_option, show
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@json_option
+def report(*, folder: Path, as_json: bool) -> None:
+    """Write FOLDER/report.html, one page that needs no network, and FOLDER/figures for papers, from the manifest.
+
+    FOLDER is what `mlimages-build run` wrote. A report that still fits the folder's other files is left as it is.
+
+    \b
+    Example:
+      mlimages-build report build
+    """  # noqa: D301 - click wants the backspace itself
+    # Here and not above: pyarrow and scipy would cost --help half a second.
+    from mlimages_dataset import build  # noqa: PLC0415
+    from mlimages_dataset.manifest import OutputFolder, read_manifest  # noqa: PLC0415
+
+    read_manifest(folder)  # an output folder that is not there would be made
+    outcome = build.build_report(OutputFolder(folder, overwrite=True))
+    show(outcome, folder, as_json=as_json, lines=lambda _: [])

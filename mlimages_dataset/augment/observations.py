@@ -300,16 +300,42 @@ class TencentLines:
     """Well-formed lines of a published label list.
 
     Attributes:
+        numbers: where in the file each line stands, from 1.
         urls: the image of each line.
         offsets: where each line's labels begin, and the end.
         class_ids: class index of each label, as text.
         confidence: confidence of each label, null where it is no number from 0 to 1.
     """
 
+    numbers: NDArray[np.int64]
     urls: pa.StringArray
     offsets: NDArray[np.int64]
     class_ids: pa.StringArray
     confidence: pa.FloatArray
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Which line, counted from 0, each label stands in."""
+        return np.repeat(np.arange(len(self.urls)), np.diff(self.offsets))
+
+    def without_malformed(self, path: Path, log: RejectLog) -> TencentLines:
+        """Return the lines in which every confidence is a number from 0 to 1; log the others."""
+        rows = self.rows
+        good = np.ones(len(self.urls), bool)
+        good[rows[self.confidence.is_null().to_numpy(zero_copy_only=False)]] = False
+        if good.all():
+            return self
+        what, bad = "a confidence is no number from 0 to 1", np.flatnonzero(~good)
+        first = bad[:LISTED_REJECTS].tolist()
+        log.add([Reject(str(path), int(self.numbers[i]), what, self.urls[i].as_py()[:80]) for i in first], len(bad))
+        kept = pa.array(good[rows])
+        return TencentLines(
+            numbers=self.numbers[good],
+            urls=self.urls.filter(pa.array(good)),
+            offsets=np.concatenate((np.zeros(1, np.int64), np.cumsum(np.diff(self.offsets)[good]))),
+            class_ids=self.class_ids.filter(kept),
+            confidence=self.confidence.filter(kept),
+        )
 
 
 def tencent_lines(path: Path, log: RejectLog) -> Iterator[TencentLines]:
@@ -333,6 +359,7 @@ def tencent_lines(path: Path, log: RejectLog) -> Iterator[TencentLines]:
         is_label[starts] = False
         pairs = pc.extract_regex(flat.filter(pa.array(is_label)), r"^(?P<index>\d+):(?P<confidence>.*)$")
         yield TencentLines(
+            numbers=first_line + np.flatnonzero(good.to_numpy(zero_copy_only=False)),
             urls=flat.take(pa.array(starts)),
             offsets=np.concatenate((np.zeros(1, np.int64), ends - np.arange(1, len(ends) + 1))),
             class_ids=pairs.field("index"),
@@ -342,7 +369,7 @@ def tencent_lines(path: Path, log: RejectLog) -> Iterator[TencentLines]:
 
 def _tencent_blocks(path: Path, log: RejectLog) -> Iterator[pa.RecordBatch]:
     for lines in tencent_lines(path, log):
-        url = lines.urls.take(pa.array(np.repeat(np.arange(len(lines.urls)), np.diff(lines.offsets))))
+        url = lines.urls.take(pa.array(lines.rows))
         yield _batch(url, lines.class_ids, lines.confidence, url)
 
 

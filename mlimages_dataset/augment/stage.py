@@ -524,8 +524,9 @@ def _label_rows(path: Path, rejects: RejectLog) -> Iterator[tuple[pa.StringArray
             for batch in scan_table(part, schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS))):
                 yield batch.column("image_id"), columns_of(batch.column("labels"))
         return
-    for lines in tencent_lines(path, rejects):
-        confidence = pc.fill_null(lines.confidence, 0).to_numpy(zero_copy_only=False)
+    for every_line in tencent_lines(path, rejects):
+        lines = every_line.without_malformed(path, rejects)
+        confidence = lines.confidence.to_numpy(zero_copy_only=False)
         yield (
             lines.urls,
             LabelColumns(

@@ -18,8 +18,8 @@ from typing import Any, TypeVar, get_type_hints
 from mlimages_dataset import samples
 from mlimages_dataset.augment.ancestors import Absences
 from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH
-from mlimages_dataset.augment.observations import Format
-from mlimages_dataset.augment.simulation import Simulation
+from mlimages_dataset.augment.observations import Format  # noqa: TC001 - get_type_hints reads it
+from mlimages_dataset.augment.simulation import Simulation  # noqa: TC001 - as above
 from mlimages_dataset.augment.stage import Split
 from mlimages_dataset.errors import ConfigError
 from mlimages_dataset.vocab.stage import VocabularyFiles, packaged_class_list
@@ -48,6 +48,13 @@ class AnnotationSource:
     ids_of: str | None = None
     min_confidence: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not self.name or self.name in {".", ".."} or "/" in self.name or "\\" in self.name:
+            raise ValueError(f"name is {self.name!r}, which names no folder")
+        if not self.files:
+            raise ValueError("files is empty")
+        _check_share("min_confidence", self.min_confidence)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CooccurrenceSource:
@@ -65,6 +72,10 @@ class CooccurrenceSource:
     probability: float = PROBABILITY
     strength: float = STRENGTH
 
+    def __post_init__(self) -> None:
+        _check_share("probability", self.probability)
+        _check_share("strength", self.strength)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelOptions:
@@ -74,6 +85,14 @@ class LabelOptions:
     validation_images_per_category: int = 5
     salt: str = "mlimages"
     absences: Absences = Absences.EXPAND
+
+    def __post_init__(self) -> None:
+        if self.validation_images < 0:
+            raise ValueError(f"validation_images is {self.validation_images}, which is less than 0")
+        if self.validation_images_per_category < 1:
+            raise ValueError(
+                f"validation_images_per_category is {self.validation_images_per_category}, which is less than 1"
+            )
 
     @property
     def split(self) -> Split:
@@ -112,10 +131,13 @@ def read_recipe(path: Path) -> Recipe:
         raise ConfigError(f"is not valid TOML ({error})", where=path, remedy="correct it there") from error
     reader = _Reader(path)
     recipe = reader.table(Recipe, content, "")
-    names = [source.name for source in recipe.annotations]
-    if len(set(names)) < len(names):
+    lists = recipe.vocabulary
+    if not (lists.imagenet or lists.open_images or lists.classes):
+        raise ConfigError("no class list in [vocabulary]", where=path, remedy="add imagenet, open_images or classes")
+    names = [source.name for source in recipe.annotations] + list(SIMULATED_SOURCES if recipe.simulation else ())
+    known = set(names)
+    if len(known) < len(names):
         raise ConfigError("two annotation sources share a name", where=path, remedy="name each differently")
-    known = set(names) | (set(SIMULATED_SOURCES) if recipe.simulation else set())
     if not known:
         raise ConfigError("no annotations", where=path, remedy="add a table [[annotations]]")
     if recipe.cooccurrence is not None and recipe.cooccurrence.annotations not in known:
@@ -143,12 +165,17 @@ class _Reader:
         fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # checked by callers
         for name in content:
             if name not in fields:
-                nearest = difflib.get_close_matches(name, fields, 1) or sorted(fields)
-                raise self._error(f"unknown key {_dotted(key, name)}", f"did you mean {nearest[0]}?")
+                nearest = difflib.get_close_matches(name, fields, 1)
+                remedy = f"did you mean {nearest[0]}?" if nearest else f"use one of {', '.join(fields)}"
+                raise self._error(f"unknown key {_dotted(key, name)}", remedy)
         for name, field in fields.items():
             if name not in content and field.default is dataclasses.MISSING:
                 raise self._error(f"no {_dotted(key, name)}", "every recipe needs it")
-        return kind(**{name: self._value(hints[name], value, _dotted(key, name)) for name, value in content.items()})
+        values = {name: self._value(hints[name], value, _dotted(key, name)) for name, value in content.items()}
+        try:
+            return kind(**values)
+        except ValueError as error:
+            raise self._error(_dotted(key, str(error)), "correct it") from error
 
     def _value(self, kind: Any, value: object, key: str) -> object:  # noqa: PLR0911 - one return a kind of value
         arguments = [a for a in getattr(kind, "__args__", ()) if a not in {type(None), Ellipsis}]
@@ -188,15 +215,19 @@ class _Reader:
 
     def _file(self, text: str) -> Path:
         if text.startswith(PACKAGED):
-            return packaged_file(text.removeprefix(PACKAGED))
+            return packaged_file(text.removeprefix(PACKAGED), where=self._path)
         return self._path.parent / text
 
     def _error(self, what: str, remedy: str) -> ConfigError:
         return ConfigError(what, where=self._path, remedy=remedy)
 
 
-def packaged_file(name: str) -> Path:
+def packaged_file(name: str, *, where: Path | None = None) -> Path:
     """Return the path of a packaged file that recipes may name.
+
+    Args:
+        name: its name.
+        where: the recipe, for messages.
 
     Raises:
         ConfigError: there is none of that name.
@@ -205,8 +236,14 @@ def packaged_file(name: str) -> Path:
         return samples.labels_csv()
     path = packaged_class_list(name)
     if not path.is_file():
-        raise ConfigError(f"no packaged file {name!r}", remedy="use imagenet11k.txt, open_images_boxable.csv, ...")
+        remedy = "use imagenet11k.txt, open_images_boxable.csv or photographs.csv"
+        raise ConfigError(f"there is no packaged file {name!r}", where=where, remedy=remedy)
     return path
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value}, which is not in 0..1")
 
 
 def _dotted(key: str, name: str) -> str:

@@ -43,6 +43,13 @@ class Simulation:
     open_images: int = 3000
     seed: int = 2019
 
+    def __post_init__(self) -> None:
+        for name in ("imagenet_images", "open_images"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, which is less than 1")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, which is less than 0")
+
 
 @dataclass(frozen=True, slots=True)
 class SimulatedSample:

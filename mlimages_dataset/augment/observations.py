@@ -55,7 +55,7 @@ class Format(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """One row that its format does not allow."""
+    """One row, or one file of a folder with `line` 0, that its format does not allow."""
 
     path: str
     line: int
@@ -63,7 +63,8 @@ class Reject:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.path}, line {self.line}: {self.what}: {self.text!r}"
+        place = f"{self.path}, line {self.line}" if self.line else self.path
+        return f"{place}: {self.what}: {self.text!r}"
 
 
 @dataclass(slots=True)
@@ -83,8 +84,8 @@ class Observations:
     """The statements of some files as the relation `observations` of a DuckDB connection.
 
     The relation has the columns image_id, class_id, confidence (null where it is no number from 0 to 1) and location.
-    Where an image table is among the files, the relation `image_locations` has image_id and location. They can be read
-    once; `rejects` is complete when it was read to its end.
+    `has_locations` says whether any location is given so. Where an image table is among the files, `has_image_table` is
+    true and the relation `image_locations` has image_id and location. They can be read once; `rejects` is complete when it was read to its end.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, form: Format, inputs: Sequence[Path]) -> None:
@@ -99,6 +100,7 @@ class Observations:
                 raise UsageError("there is no such file", where=path, remedy="check the path")
         self.connection = connection
         self.has_image_table = False
+        self.has_locations = form in {Format.IMAGENET, Format.TENCENT}
         self._log = RejectLog()
         self._failure: MLImagesError | None = None
         if form is Format.OPEN_IMAGES:
@@ -186,6 +188,7 @@ class Observations:
             scan = _csv_scan(path, header) if form is Format.CSV else f"read_parquet({_quoted(str(path))})"
             confidence = _probability("confidence") if "confidence" in header else "1::FLOAT"
             location = "coalesce(location, '')" if "location" in header else "''"
+            self.has_locations |= "location" in header
             selects.append(
                 f"SELECT image_id::VARCHAR AS image_id, label::VARCHAR AS class_id, {confidence} AS confidence, "
                 f"{location} AS location FROM {scan}"
@@ -282,8 +285,11 @@ def _imagenet_blocks(path: Path, log: RejectLog) -> Iterator[pa.RecordBatch]:
 
 
 def _imagenet_folder(folder: Path, log: RejectLog) -> Iterator[pa.RecordBatch]:
+    strays = sorted(path for path in folder.iterdir() if _is_image(path))
+    rejects = [Reject(str(path), 0, "not in a folder named by wnid", path.name) for path in strays[:LISTED_REJECTS]]
+    log.add(rejects, len(strays))
     for class_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
-        images = sorted(p for p in class_folder.rglob("*") if p.suffix.lower() in _IMAGE_SUFFIXES)
+        images = sorted(path for path in class_folder.rglob("*") if _is_image(path))
         if not images:
             log.add([Reject(str(class_folder), 0, "no image in this folder", class_folder.name)], 1)
             continue
@@ -293,6 +299,10 @@ def _imagenet_folder(folder: Path, log: RejectLog) -> Iterator[pa.RecordBatch]:
             None,
             pa.array([path.relative_to(folder).as_posix() for path in images]),
         )
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in _IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)

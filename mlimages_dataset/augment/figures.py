@@ -94,7 +94,7 @@ def draw_labels_per_image(axes: Axes, images_of_size: NDArray[np.int64]) -> None
     )
     first = int(np.flatnonzero(images_of_size)[0])
     axes.set_xlim(first - 1, len(images_of_size))
-    axes.set_ylim(0, float(images_of_size.max()) * 1.08)
+    axes.set_ylim(0, float(images_of_size.max()) * 1.14)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.locator_params(axis="x", integer=True)
 

@@ -39,7 +39,7 @@ REPORT_FILE = "report.html"
 FIGURES_FOLDER = "figures"
 _VOCABULARY, _COOCCURRENCE, _LABELS, _REPORT = "vocabulary", "cooccurrence", "labels", "report"
 _ANNOTATIONS = "annotations/"
-_SHOWN_PAIRS = 40
+_SHOWN_PAIRS = 25
 _SHOWN_TEXTS = 5
 _Z_95 = 1.959963984540054
 """Two-sided 95 % quantile of the standard normal distribution."""
@@ -55,6 +55,23 @@ _PUBLISHED_CLASSES = {
 """Classes at steps of the funnel (Tencent ML-Images, section 3.1)."""
 
 
+_STATEMENT_FATES = (
+    ("labels", "labels", "became a label"),
+    ("merged", "merged", "said a category once more of the same image"),
+    ("contradicted", "contradicted", "said absent what another one verified as present"),
+    ("below_confidence", "below confidence", "a machine’s, below the least confidence asked for"),
+    ("dropped", "dropped class", "of a class that the vocabulary left out"),
+    ("unknown", "unknown class", "of a class that no class list has"),
+    ("malformed", "malformed", "without image id or valid confidence"),
+)
+"""Field of `SourceRow`, name and explanation of what becomes of statements: each is in exactly one."""
+_IMAGE_FATES = (
+    ("images", "images", "with a label"),
+    ("images_without_labels", "images lost", "every statement about them was"),
+    ("rejected_rows", "rejected rows", "could not be read"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One number of ours beside the published one; None where nothing was published."""
@@ -66,7 +83,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class FunnelRow:
-    """How many classes of a source met one fate, and which share of those that entered."""
+    """How many classes of a source met one fate, and which share of those that entered; 0 where none did."""
 
     step: str
     classes: int
@@ -380,6 +397,8 @@ def render(content: ReportContent, image_figure: str, label_figure: str) -> str:
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         image_figure=Markup(image_figure),  # noqa: S704 - matplotlib's drawing of numbers
         label_figure=Markup(label_figure),  # noqa: S704 - as above
+        statement_fates=_STATEMENT_FATES,
+        image_fates=_IMAGE_FATES,
         image_words=_image_words(content),
         label_words=_label_words(content),
     )
@@ -490,7 +509,7 @@ def _funnels(summary: _Summary | None) -> tuple[Funnel, ...]:
 
 
 def _funnel_rows(source: str, rows: Sequence[tuple[str, int]]) -> Iterator[FunnelRow]:
-    entered = max(classes for _, classes in rows)
+    entered = dict(rows).get("entered", 0)
     for step, classes in rows:
         share = classes / entered if entered else 0.0
         yield FunnelRow(step, classes, share, _PUBLISHED_CLASSES.get((source, step)))

@@ -106,14 +106,18 @@ def annotation_batches(
     connection = observations.connection
     codes = pa.table({"class_id": list(lookup), "code": pa.array(lookup.values(), pa.int32())})
     connection.register("lookup", codes)
-    locations = "LEFT JOIN image_locations AS l USING (image_id)" if observations.has_image_table else ""
-    location = "coalesce(any_value(l.location), '')" if locations else "coalesce(max(o.location), '')"
+    # A string aggregate costs as much as all the rest, so it is taken only where the statements bring locations.
+    said = ", max(o.location) AS location" if observations.has_locations else ""
+    location, table = "g.location" if said else "''", ""
+    if observations.has_image_table:
+        location, table = "coalesce(l.location, '')", "LEFT JOIN image_locations AS l USING (image_id)"
     query = f"""
-        SELECT coalesce(o.image_id, '') AS image_id, {location} AS location,
-               list(coalesce(c.code, {UNKNOWN})) AS codes,
-               list(CASE WHEN o.class_id <> '' THEN coalesce(o.confidence, -1) ELSE -1 END) AS confidences
-        FROM observations AS o LEFT JOIN lookup AS c USING (class_id) {locations}
-        GROUP BY ALL ORDER BY image_id
+        SELECT coalesce(g.image_id, '') AS image_id, g.codes, g.confidences, {location} AS location
+        FROM (
+            SELECT o.image_id, list(coalesce(c.code, {UNKNOWN})) AS codes,
+                   list(CASE WHEN o.class_id <> '' THEN coalesce(o.confidence, -1) ELSE -1 END) AS confidences {said}
+            FROM observations AS o LEFT JOIN lookup AS c USING (class_id) GROUP BY o.image_id
+        ) AS g {table} ORDER BY image_id
     """
     for batch in connection.sql(query).to_arrow_reader(BATCH_IMAGES):
         yield _finished(batch, source, np.float32(min_confidence))

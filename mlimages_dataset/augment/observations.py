@@ -83,9 +83,10 @@ class RejectLog:
 class Observations:
     """The statements of some files as the relation `observations` of a DuckDB connection.
 
-    The relation has the columns image_id, class_id, confidence (null where it is no number from 0 to 1) and location.
+    The relation has the columns image_id, class_id, confidence (null where it is no number from 0 to 1) and location;
     `has_locations` says whether any location is given so. Where an image table is among the files, `has_image_table` is
-    true and the relation `image_locations` has image_id and location. They can be read once; `rejects` is complete when it was read to its end.
+    true and the relation `image_locations` has image_id and location. They can be read once; `rejects` is complete when
+    they were read to the end.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, form: Format, inputs: Sequence[Path]) -> None:

@@ -1,9 +1,9 @@
 """Which WordNet synset a named class means, with the rule and the evidence.
 
-A name's candidates are the noun senses of the lemmas that it spells (`normalisation`) or inflects.
-Words in brackets behind the name choose among them; the rest is ranked by a log-linear model over the features of
-`sense_features`, with the weights in ``data/matching.csv`` that ``scripts/fit_matching.py`` fitted. Why it is a model,
-and how well it does on names that it was not fitted to: ``docs/decisions/0002-matching.md``.
+A name's candidates are the noun senses of the lemmas that it spells (`normalisation`) or inflects. Words in brackets
+behind the name and Open Images' box hierarchy narrow them down; what is left is ranked by a log-linear model over the
+features of `sense_features`, with the weights in ``data/matching.csv`` that ``scripts/fit_matching.py`` fitted. Why it
+is a model, and how well it does on names that it was not fitted to: ``docs/decisions/0002-matching.md``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import csv
 import functools
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import softmax
 
 from mlimages_dataset.vocab.normalisation import ClassName, parse_name, spellings, squashed
 from mlimages_dataset.vocab.sense_features import (
@@ -50,7 +51,7 @@ class Rule(Enum):
     IN_IMAGENET = "only sense in ImageNet"
     ONLY_CONCRETE_SENSE = "only concrete sense"
     LIKELIEST_SENSE = "likeliest sense"
-    NO_CONCRETE_SENSE = "no concrete sense"
+    ABSTRACT_SENSE = "abstract sense"
     NAMED_PERSON = "surname of a named person"
     NOT_IN_WORDNET = "not in WordNet"
     EMPTY_NAME = "empty name"
@@ -82,7 +83,7 @@ class MatchContext:
     Attributes:
         wordnet: the noun synsets.
         imagenet: wnids in the user's ImageNet list.
-        imagenet_all: wnids of all synsets that ImageNet holds images of.
+        imagenet_all: wnids of all synsets that ImageNet has images of; they stand in for an empty `imagenet`.
         roots: wnids below which a sense is concrete.
         box_parents: for each source_id its parents' source_ids in Open Images' box hierarchy; may be empty.
     """
@@ -103,7 +104,8 @@ class NamedSenses:
         name: its name taken apart.
         candidates: the senses, in WordNet's order; without those that only people's surnames have.
         surnames: the senses left out: named persons found by one word of their name.
-        allowed: the candidates that the words in brackets leave; all of them if those say nothing.
+        allowed: the candidates that `narrowed_by` leaves; all of them if nothing narrows them.
+        narrowed_by: the rule that ruled out the others, if any.
     """
 
     source_class: SourceClass
@@ -111,25 +113,27 @@ class NamedSenses:
     candidates: tuple[Candidate, ...]
     surnames: tuple[int, ...]
     allowed: tuple[Candidate, ...]
+    narrowed_by: Rule | None = None
 
 
 def match_classes(classes: Sequence[SourceClass], context: MatchContext) -> list[Match]:
     """Return the match of each class, in the order of the classes.
 
-    Classes in the box hierarchy are ranked twice: first for themselves, then beside what their parents and children
-    were matched to.
+    The box hierarchy has the last word: where a parent's match has some of a class's senses below it, only those stay.
     """
     senses = named_senses(classes, context.wordnet)
-    around = surroundings(senses, context)
-    matches = [_match(named, around, (), ()) for named in senses]
-    if not context.box_parents:
-        return matches
+    around = surroundings(senses, context, _weights())
+    matches = [_match(named, around) for named in senses]
     synset_of_id = {m.source_class.source_id: context.wordnet.index_of_wnid[m.wnid] for m in matches if m.wnid}
-    parents, children = box_neighbours(context.box_parents, synset_of_id)
     for i, named in enumerate(senses):
-        source_id = named.source_class.source_id
-        if len(named.allowed) > 1 and (source_id in parents or source_id in children):
-            matches[i] = _match(named, around, parents.get(source_id, ()), children.get(source_id, ()))
+        parents = {
+            synset_of_id[parent]
+            for parent in context.box_parents.get(named.source_class.source_id, ())
+            if parent in synset_of_id
+        }
+        narrower = _narrowed(named, parents, Rule.BOX_HIERARCHY, context.wordnet)
+        if narrower is not named:
+            matches[i] = _match(narrower, around)
     return matches
 
 
@@ -143,59 +147,70 @@ def named_senses(classes: Sequence[SourceClass], wordnet: WordNet) -> list[Named
         surnames = tuple(c.synset for c in found if _is_surname(c, wordnet))
         candidates = tuple(c for c in found if c.synset not in surnames)
         qualifiers = {c.synset for c in _candidates(name.qualifier, wordnet, compounds)}
-        below = tuple(c for c in candidates if not qualifiers.isdisjoint(ancestors(wordnet, c.synset) - {c.synset}))
-        named.append(NamedSenses(source_class, name, candidates, surnames, below or candidates))
+        whole = NamedSenses(source_class, name, candidates, surnames, candidates)
+        named.append(_narrowed(whole, qualifiers, Rule.QUALIFIER, wordnet))
     return named
 
 
-def surroundings(senses: Sequence[NamedSenses], context: MatchContext) -> Surroundings:
-    """Return what all senses of one source are seen against."""
-    wordnet = context.wordnet
-    number = wordnet.index_of_wnid
-    everything = Neighbourhoods(wordnet, range(len(wordnet)))
-    unambiguous = {named.candidates[0].synset for named in senses if len(named.candidates) == 1}
-    return Surroundings(
+def surroundings(senses: Sequence[NamedSenses], context: MatchContext, weights: NDArray[np.float64]) -> Surroundings:
+    """Return what all senses of one source are seen against.
+
+    A source's names explain each other: most names are unambiguous or nearly so, and show which parts of WordNet the
+    source is about. The ambiguous ones are first ranked beside the unambiguous ones alone; then each sense counts with
+    its probability.
+
+    Args:
+        senses: the candidates of all names of the source.
+        context: what the matcher may look at besides the names.
+        weights: weights of the features, shape (F,).
+    """
+    wordnet, number = context.wordnet, context.wordnet.index_of_wnid
+    everything = Neighbourhoods(wordnet, dict.fromkeys(range(len(wordnet)), 1.0))
+    imagenet = {number[wnid]: 1.0 for wnid in context.imagenet or context.imagenet_all if wnid in number}
+    unambiguous = {named.allowed[0].synset: 1.0 for named in senses if len(named.allowed) == 1}
+    around = Surroundings(
         wordnet=wordnet,
         concrete=_below(wordnet, context.roots),
-        imagenet=Neighbourhoods(wordnet, {number[w] for w in context.imagenet if w in number}, everything),
-        imagenet_all=frozenset(number[w] for w in context.imagenet_all if w in number),
+        imagenet=Neighbourhoods(wordnet, imagenet, everything),
         source=Neighbourhoods(wordnet, unambiguous, everything),
     )
+    shares = dict(unambiguous)
+    for named in senses:
+        if len(named.allowed) > 1:
+            probabilities = softmax(feature_matrix(named.allowed, around) @ weights)
+            for candidate, probability in zip(named.allowed, probabilities, strict=True):
+                shares[candidate.synset] = max(shares.get(candidate.synset, 0.0), float(probability))
+    return replace(around, source=Neighbourhoods(wordnet, shares, everything))
 
 
-def box_neighbours(
-    box_parents: Mapping[str, tuple[str, ...]], synset_of_id: Mapping[str, int]
-) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
-    """Return the matched synsets of each class's parents and those of its children in the box hierarchy."""
-    parents: defaultdict[str, tuple[int, ...]] = defaultdict(tuple)
-    children: defaultdict[str, tuple[int, ...]] = defaultdict(tuple)
-    for child, its_parents in box_parents.items():
-        for parent in its_parents:
-            if parent in synset_of_id:
-                parents[child] += (synset_of_id[parent],)
-            if child in synset_of_id:
-                children[parent] += (synset_of_id[child],)
-    return dict(parents), dict(children)
+def _narrowed(named: NamedSenses, above: Collection[int], rule: Rule, wordnet: WordNet) -> NamedSenses:
+    """Return the class with only those allowed senses that lie below one of `above`; the same if all or none do."""
+    if not above:
+        return named
+    below = tuple(c for c in named.allowed if not (ancestors(wordnet, c.synset) - {c.synset}).isdisjoint(above))
+    if not below or len(below) == len(named.allowed):
+        return named
+    return replace(named, allowed=below, narrowed_by=rule)
 
 
-def _match(
-    named: NamedSenses, around: Surroundings, box_parents: Collection[int], box_children: Collection[int]
-) -> Match:
+def _match(named: NamedSenses, around: Surroundings) -> Match:
     if not named.candidates:
         return _unmatched(named, around.wordnet)
-    features = feature_matrix(named.allowed, around, box_parents, box_children)
+    features = feature_matrix(named.allowed, around)
     scores = features @ _weights()
     order = np.argsort(-scores, kind="stable")
     best = named.allowed[order[0]]
     ranked = [named.allowed[i].synset for i in order]
     ranked += [c.synset for c in named.candidates if c.synset not in ranked]
-    rule = _rule(named, around, best.synset, features, order)
+    rule = _rule(named, around, best.synset)
     wnids = [around.wordnet.wnids[synset] for synset in ranked]
     evidence = _lemma_evidence(named, best, around.wordnet)
+    if named.narrowed_by:
+        evidence += f"; {len(named.allowed)} of {len(named.candidates)} senses agree with the {named.narrowed_by.value}"
     if len(order) > 1:
         evidence += _ranking_evidence(features[order[0]] - features[order[1]], wnids[1])
-    if rule is Rule.NO_CONCRETE_SENSE:
-        evidence += "; no sense reaches a root"
+    if rule is Rule.ABSTRACT_SENSE:
+        evidence += "; it reaches no root"
     return Match(named.source_class, wnids[0], rule, evidence, tuple(wnids[1:]))
 
 
@@ -213,21 +228,16 @@ def _unmatched(named: NamedSenses, wordnet: WordNet) -> Match:
     return Match(named.source_class, None, Rule.NOT_IN_WORDNET, evidence, ())
 
 
-def _rule(
-    named: NamedSenses, around: Surroundings, best: int, features: NDArray[np.float64], order: NDArray[np.intp]
-) -> Rule:
+def _rule(named: NamedSenses, around: Surroundings, best: int) -> Rule:
     """Return the simplest rule that explains why `best` came first among the candidates."""
     concrete = [c.synset for c in named.candidates if c.synset in around.concrete]
-    if not concrete:
-        return Rule.NO_CONCRETE_SENSE
+    if best not in around.concrete:
+        return Rule.ABSTRACT_SENSE
     if len(named.candidates) == 1:
         return Rule.ONLY_SENSE
-    if len(named.allowed) < len(named.candidates):
-        return Rule.QUALIFIER
-    below_parent = features[:, FEATURES.index("below the box parent")]
-    if below_parent[order[0]] and not below_parent.all():
-        return Rule.BOX_HIERARCHY
-    if [c.synset for c in named.candidates if c.synset in around.imagenet.members] == [best]:
+    if named.narrowed_by:
+        return named.narrowed_by
+    if [c.synset for c in named.candidates if c.synset in around.imagenet.shares] == [best]:
         return Rule.IN_IMAGENET
     return Rule.ONLY_CONCRETE_SENSE if concrete == [best] else Rule.LIKELIEST_SENSE
 

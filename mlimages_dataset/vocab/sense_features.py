@@ -6,45 +6,37 @@ Legend: F features (`FEATURES`). A synset's *path* is the chain of first hyperny
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlimages_dataset.vocab.wordnet import LEXICOGRAPHER_FILES
-
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from mlimages_dataset.vocab.wordnet import WordNet
 
 SMOOTHING = 10.0
-"""Synsets that a subtree must hold before its own density counts for more than that of the subtree above."""
+"""Members that a subtree must be expected to hold before what it holds counts for more than that expectation."""
 
 MANY_HYPONYMS = 20
 """Hyponyms beyond which more of them say nothing new about a sense."""
 
-NOUN_FILES = tuple(name for name in LEXICOGRAPHER_FILES if name.startswith("noun."))
-
 FEATURES = (
-    "in the vocabulary's ImageNet",
-    "in the whole of ImageNet",
-    "has hyponyms in the vocabulary's ImageNet",
-    "log hyponyms in the vocabulary's ImageNet",
+    "in ImageNet",
+    "has hyponyms in ImageNet",
+    "log hyponyms in ImageNet",
     "below a root",
-    "first sense below a root",
     "log tagged occurrences",
     "first lemma of its synset",
     "proper name",
-    "named individual",
     "sense of a base form where the name itself is a lemma",
+    "log hyponyms in the source",
     "log density of the source",
-    "below the box parent",
-    "above a box child",
-    *NOUN_FILES,
+    "food of which another sense is the plant",
 )
 """Names of the features, shape (F,). Every one of them is readable behind 'because of' in a match's evidence."""
 
@@ -68,35 +60,39 @@ class Neighbourhoods:
     """How dense a set of synsets lies around any synset, compared with its density in all of WordNet.
 
     Attributes:
-        members: the synsets of the set.
-        n_below: for each synset the number of members whose path leads through it, itself counted.
+        shares: for each synset of the set how much of a member it is, in (0, 1].
+        below: for each synset the shares of all members whose path leads through it, its own included.
     """
 
-    def __init__(self, wordnet: WordNet, members: Collection[int], everything: Neighbourhoods | None = None) -> None:
-        self.members = frozenset(members)
+    def __init__(self, wordnet: WordNet, shares: Mapping[int, float], everything: Neighbourhoods | None = None) -> None:
+        self.shares = shares
+        self.below: defaultdict[int, float] = defaultdict(float)
+        for synset, share in shares.items():
+            for node in path(wordnet, synset):
+                self.below[node] += share
         self._wordnet = wordnet
-        self.n_below: Counter[int] = Counter()
-        for synset in self.members:
-            self.n_below.update(path(wordnet, synset))
         self._everything = everything or self
-        self._overall = (len(self.members) + 1) / (len(wordnet) + 1)
+        self._overall = sum(shares.values()) / len(wordnet)
 
-    def n_hyponyms(self, synset: int) -> int:
-        """Return the number of members below the synset."""
-        return self.n_below[synset] - (synset in self.members)
+    def n_hyponyms(self, synset: int) -> float:
+        """Return the shares of the members below the synset, added up."""
+        return max(self.below.get(synset, 0.0) - self.shares.get(synset, 0.0), 0.0)
 
     def log_density(self, synset: int) -> float:
         """Return the log of the members' density around the synset over their density in WordNet; 0 is average.
 
-        The density of each subtree on the path is smoothed towards that of the subtree above it (`SMOOTHING`). The
-        synset itself is left out of both counts: this is what its neighbours say.
+        From the top down, each subtree is expected to be as dense as the one above it, and the ratio of members found
+        to members expected is smoothed towards 1 (a Poisson rate under a gamma prior of `SMOOTHING`): a set of few
+        members says little. The synset itself is left out: this is what its neighbours say.
         """
-        own = synset in self.members
-        density = self._overall
+        own = self.shares.get(synset, 0.0)
+        below, below_in_all = self.below, self._everything.below
+        log_ratio = 0.0
         for node in reversed(path(self._wordnet, synset)):
-            n_members, n_synsets = self.n_below[node] - own, self._everything.n_below[node] - 1
-            density = (n_members + SMOOTHING * density) / (n_synsets + SMOOTHING)
-        return math.log(density / self._overall)
+            expected = self._overall * math.exp(log_ratio) * (below_in_all[node] - 1)
+            found = max(below.get(node, 0.0) - own, 0.0)
+            log_ratio += math.log((found + SMOOTHING) / (expected + SMOOTHING))
+        return log_ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,61 +102,48 @@ class Surroundings:
     Attributes:
         wordnet: the noun synsets.
         concrete: numbers of the synsets below the roots.
-        imagenet: the synsets in the vocabulary's ImageNet list.
-        imagenet_all: the synsets in the whole of ImageNet.
-        source: the senses of the source's unambiguous names.
+        imagenet: the synsets in ImageNet.
+        source: the senses of the source's names, each with the probability that a name means it.
     """
 
     wordnet: WordNet
     concrete: frozenset[int]
     imagenet: Neighbourhoods
-    imagenet_all: frozenset[int]
     source: Neighbourhoods
 
 
-def feature_matrix(
-    candidates: Sequence[Candidate],
-    around: Surroundings,
-    box_parents: Collection[int] = (),
-    box_children: Collection[int] = (),
-) -> NDArray[np.float64]:
+def feature_matrix(candidates: Sequence[Candidate], around: Surroundings) -> NDArray[np.float64]:
     """Return the features of all senses that one name may have, shape (len(candidates), F).
 
-    WordNet lists the senses of a lemma by their tagged occurrences and those without any by descending file offset,
-    which means nothing: of the order only the occurrences are used, and which concrete sense comes first.
+    WordNet lists the senses of a lemma by their tagged occurrences, and those without any by descending file offset,
+    which means nothing: the occurrences are used, and not the order.
 
     Args:
-        candidates: the senses, in WordNet's order.
+        candidates: the senses.
         around: what they are seen against.
-        box_parents: synsets of the class's parents in Open Images' box hierarchy.
-        box_children: synsets of its children there.
     """
     wordnet = around.wordnet
-    above_children = {node for child in box_children for node in ancestors(wordnet, child)}
-    first_concrete = next((c.synset for c in candidates if c.synset in around.concrete), None)
     name_is_lemma = any(not candidate.is_base_form for candidate in candidates)
+    files = [wordnet.lexicographer_files[candidate.synset] for candidate in candidates]
     rows = []
-    for candidate in candidates:
+    for candidate, file in zip(candidates, files, strict=True):
         synset = candidate.synset
         place, n_tagged = _place_and_occurrences(wordnet, candidate)
-        n_hyponyms = min(around.imagenet.n_hyponyms(synset), MANY_HYPONYMS)
+        in_imagenet = min(around.imagenet.n_hyponyms(synset), MANY_HYPONYMS)
+        in_source = min(around.source.n_hyponyms(synset), MANY_HYPONYMS)
         rows.append(
             [
-                synset in around.imagenet.members,
-                synset in around.imagenet_all,
-                n_hyponyms > 0,
-                math.log1p(n_hyponyms),
+                synset in around.imagenet.shares,
+                in_imagenet > 0,
+                math.log1p(in_imagenet),
                 synset in around.concrete,
-                synset == first_concrete,
                 math.log1p(n_tagged),
                 place == 0,
                 wordnet.lemmas[synset][place][:1].isupper(),
-                is_individual(wordnet, synset),
                 candidate.is_base_form and name_is_lemma,
+                math.log1p(in_source),
                 around.source.log_density(synset),
-                not ancestors(wordnet, synset).isdisjoint(box_parents),
-                synset in above_children,
-                *(wordnet.lexicographer_files[synset] == file for file in NOUN_FILES),
+                file == "noun.food" and "noun.plant" in files,
             ]
         )
     return np.array(rows, dtype=np.float64).reshape(len(candidates), len(FEATURES))

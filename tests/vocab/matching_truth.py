@@ -45,13 +45,11 @@ class Known:
         position: its place in the class list.
         wnids: the synsets that are right.
         truth: one of `TRUTHS`.
-        held_out: whether nothing may be fitted to it.
     """
 
     position: int
     wnids: frozenset[str]
     truth: str
-    held_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class KnownSource:
 
 
 def known_sources(shared_data: Path, wordnet: WordNet) -> list[KnownSource]:
-    """Return Open Images V1 and V6 and COCO's classes with what is known of them; no class is known twice."""
+    """Return Open Images V1 and V6 and COCO's classes with what is known of them."""
     open_images, coco = shared_data / "open_images", shared_data / "coco" / "classes_80_wn30.tsv"
     v1 = parse_open_images_classes(_lines(open_images / "dict_v1.csv"), "dict_v1.csv")
     v6 = parse_open_images_classes(_lines(open_images / "class_descriptions_v6.csv"), "class_descriptions_v6.csv")
@@ -123,7 +121,7 @@ def _by_publication(
 ) -> Iterator[Known]:
     """Yield the names with several senses of which exactly one is a published category."""
     judged, imagenet = set(among), packaged_imagenet_11k()
-    by_hand = {name for name, _, _ in _hand_matched()}
+    by_hand = {name for name, _ in _hand_matched()}
     for position, one in enumerate(classes):
         senses = [wordnet.wnids[sense] for sense in noun_senses(one.name, wordnet)]
         known = [wnid for wnid in senses if wnid in published]
@@ -141,16 +139,16 @@ def _by_agreement(classes: Sequence[SourceClass], agreed: Mapping[str, str]) -> 
 def _by_hand(classes: Sequence[SourceClass], published: frozenset[str], wordnet: WordNet) -> Iterator[Known]:
     position_of_name = {one.name: position for position, one in enumerate(classes)}
     roots = {wordnet.index_of_wnid[root] for root in ROOTS}
-    for name, wnids, part in _hand_matched():
+    for name, wnids in _hand_matched():
         is_concrete = any(roots & ancestors(wordnet, wordnet.index_of_wnid[wnid]) for wnid in wnids)
         is_new = not any(wordnet.wnids[sense] in published for sense in noun_senses(name, wordnet))
         truth = (BY_HAND_NEW if is_new else BY_HAND_SEVERAL) if is_concrete else BY_HAND_ABSTRACT
-        yield Known(position_of_name[name], wnids, truth, held_out=part == "held-out")
+        yield Known(position_of_name[name], wnids, truth)
 
 
-def _hand_matched() -> list[tuple[str, frozenset[str], str]]:
+def _hand_matched() -> list[tuple[str, frozenset[str]]]:
     rows = csv.DictReader(_lines(HAND_MATCHED))
-    return [(row["name"], frozenset(row["wnids"].split()), row["part"]) for row in rows]
+    return [(row["name"], frozenset(row["wnids"].split())) for row in rows]
 
 
 def _context(wordnet: WordNet, box_parents: Mapping[str, tuple[str, ...]]) -> MatchContext:

@@ -1,0 +1,1 @@
+"""Measurements: they print figures beside a named peer and gate nothing."""

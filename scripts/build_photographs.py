@@ -79,7 +79,7 @@ def in_srgb(picture: Image.Image) -> Image.Image:
     return converted
 
 
-def label_rows(photograph: Photograph) -> Iterator[tuple[str, str, str, str, int]]:
+def label_rows(photograph: Photograph) -> Iterator[tuple[str, str, str, str, str, int]]:
     """Yield one row of `LABEL_COLUMNS` a label."""
     for labels, confidence in ((photograph.present, 1), (photograph.absent, 0)):
         for label in labels:

@@ -102,7 +102,7 @@ def main(rows: int, folder: Path, workers: int, repeat: int) -> None:
     given = folder / f"annotations-{rows}"
     n_in = write_annotations(given, rows, len(vocabulary))
     ratios = []
-    for repetition in range(repeat):
+    for _ in range(repeat):
         out = folder / "labels"
         with local(workers) as mapper:
             start = time.perf_counter()

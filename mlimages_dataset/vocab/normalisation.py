@@ -45,7 +45,7 @@ _AMERICAN = tuple(
         (r"(?<=[aeiou])ll(?=ing|ed|er)", "l"),
     )
 )
-"""British spellings and WordNet's American ones. A rewritten form only counts if it is listed: false friends do no harm."""
+"""British spellings and WordNet's American ones. A form only counts if it is listed: false friends do no harm."""
 
 
 @dataclass(frozen=True, slots=True)

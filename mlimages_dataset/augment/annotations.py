@@ -136,7 +136,8 @@ def unknown_classes(observations: Observations, lookup: Mapping[str, int], limit
 def images_per_class(observations: Observations) -> list[tuple[str, int]]:
     """Return each raw class id and the images that it is said to be present in, ascending by id."""
     return observations.connection.sql(
-        "SELECT class_id, count(DISTINCT image_id) FROM observations WHERE confidence > 0 AND class_id <> '' "
+        "SELECT class_id, count(DISTINCT image_id) FROM observations "
+        "WHERE confidence > 0 AND class_id <> '' AND image_id <> '' "
         "GROUP BY class_id ORDER BY class_id"
     ).fetchall()
 

@@ -1,0 +1,236 @@
+"""Statements become labels by the rules that the dictionaries of `statements` follow, in any order, over any files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlimages_dataset.augment.annotations import (
+    DROPPED,
+    AnnotationCounts,
+    annotation_batches,
+    class_lookup,
+    images_per_class,
+    unknown_classes,
+)
+from mlimages_dataset.augment.labels import columns_of
+from mlimages_dataset.augment.observations import Format, Observations
+from mlimages_dataset.schemas import ANNOTATIONS
+from tests.augment.statements import Merged, Statement, merged
+from tests.augment.strategies import rows_from
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+LOOKUP = {"dog": 3, "Hund": 3, "cat": 1, "pet": 7, "idea": DROPPED, "notion": DROPPED}
+FATES = ("labels", "merged", "below_confidence", "dropped", "unknown", "malformed", "contradicted")
+SPELLINGS: Mapping[str, float | None] = {
+    **{text: float(text) for text in ("1", "1.0", "0", "0.0", "0.5", "0.75", "8e-1", "0.8", "0.95")},
+    **dict.fromkeys(("nan", "2", "-1", "")),
+}
+"""How files write confidences, and which they are."""
+
+statements = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "c", "a", "b", "c", ""]),
+        st.sampled_from([*LOOKUP, "dog", "cat", "Zorbing", "/m/1", ""]),
+        st.sampled_from([*SPELLINGS, "1", "0", "0.75"]),
+    ),
+    max_size=30,
+)
+
+
+def write_csv(path: Path, rows: Sequence[tuple[str, str, str]]) -> Path:
+    path.write_text("image_id,label,confidence\n" + "".join(f"{image},{name},{p}\n" for image, name, p in rows))
+    return path
+
+
+def write_open_images(path: Path, rows: Sequence[tuple[str, str, str]]) -> Path:
+    header = "ImageID,Source,LabelName,Confidence\n"
+    path.write_text(header + "".join(f"{image},verification,{name},{p}\n" for image, name, p in rows))
+    return path
+
+
+def write_parquet(path: Path, rows: Sequence[tuple[str, str, str]]) -> Path:
+    images, names, confidences = zip(*rows, strict=True) if rows else ((), (), ())
+    columns = {"image_id": images, "label": names, "confidence": confidences}
+    pq.write_table(pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()}), path)
+    return path
+
+
+WRITERS = {Format.CSV: write_csv, Format.OPEN_IMAGES: write_open_images, Format.PARQUET: write_parquet}
+
+
+def annotated(
+    form: Format, paths: Sequence[Path], min_confidence: float = 0.0, lookup: Mapping[str, int] = LOOKUP
+) -> tuple[pa.Table, AnnotationCounts]:
+    """Return the whole table and its counts."""
+    counts = AnnotationCounts()
+    tables = [ANNOTATIONS.arrow.empty_table()]
+    with duckdb.connect() as connection:
+        for table, of_batch in annotation_batches(
+            Observations(connection, form, paths), lookup, "tests", min_confidence
+        ):
+            tables.append(table)
+            counts += of_batch
+    return pa.concat_tables(tables), counts
+
+
+def labels_of(table: pa.Table) -> dict[str, dict[int, float]]:
+    """Return the confidence of each class of each image, after checking what every annotation is."""
+    assert table.schema.equals(ANNOTATIONS.arrow)
+    ids = table["image_id"].to_pylist()
+    assert ids == sorted(set(ids))
+    assert set(table["source"].to_pylist()) <= {"tests"}
+    rows = [row for chunk in table["labels"].chunks for row in rows_from(columns_of(chunk))]
+    assert all(rows), "an image without labels has no row"
+    assert all(origin == 0 for row in rows for _, origin in row.values())
+    return {i: {c: p for c, (p, _) in row.items()} for i, row in zip(ids, rows, strict=True)}
+
+
+def expected_of(rows: Sequence[tuple[str, str, str]], min_confidence: float = 0.0) -> Merged:
+    as_float32 = {text: None if p is None else float(np.float32(p)) for text, p in SPELLINGS.items()}
+    return merged([Statement(image, name, as_float32[p]) for image, name, p in rows], LOOKUP, min_confidence)
+
+
+@settings(max_examples=40)
+@given(rows=statements, data=st.data())
+def test_statements_become_the_labels_of_the_rules(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]], data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("statements")
+    form = data.draw(st.sampled_from(list(WRITERS)))
+    min_confidence = data.draw(st.sampled_from([0.0, 0.5, 0.8, 1.0]))
+    whole = WRITERS[form](folder / "whole", rows)
+    table, counts = annotated(form, [whole], min_confidence)
+
+    expected = expected_of(rows, min_confidence)
+    assert labels_of(table) == expected.labels
+    fates = Counter({name: getattr(counts, name) for name in FATES})
+    assert +fates == expected.fates
+    assert fates.total() == len(rows), "every statement has exactly one fate"
+    assert (counts.images, counts.images + counts.images_without_labels) == (len(expected.labels), expected.images)
+
+    shuffled = data.draw(st.permutations(rows))
+    cuts = sorted(data.draw(st.tuples(*[st.integers(0, len(rows))] * 2)))
+    bounds = zip([0, *cuts], [*cuts, len(rows)], strict=True)
+    parts = [WRITERS[form](folder / f"part-{n}", shuffled[start:stop]) for n, (start, stop) in enumerate(bounds)]
+    again, counts_again = annotated(form, parts, min_confidence)
+    assert again.equals(table), "neither the order of rows nor the cut into files means anything"
+    assert counts_again == counts
+
+
+@given(st.lists(st.builds(AnnotationCounts, *[st.integers(0, 9)] * len(fields(AnnotationCounts))), max_size=4))
+def test_counts_of_parts_add_up(parts: list[AnnotationCounts]) -> None:
+    total = sum(parts, AnnotationCounts())
+    assert total.summary() == {
+        field.name: sum(getattr(part, field.name) for part in parts) for field in fields(AnnotationCounts)
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "confidence"),
+    [
+        (("1", "0"), 1),
+        (("0", "0.95"), 0),
+        (("0.5", "0.95"), 0.95),
+        (("0.95", "1", "0", "0"), 1),
+        (("0",), 0),
+        (("nan", "0.5"), 0.5),
+    ],
+)
+def test_verified_presence_over_verified_absence_over_machines(
+    tmp_path: Path, said: tuple[str, ...], confidence: float
+) -> None:
+    synonyms = ["dog", "Hund"] * 2
+    path = write_csv(tmp_path / "f", [("a", name, p) for name, p in zip(synonyms, said, strict=False)])
+    table, _ = annotated(Format.CSV, [path])
+    assert labels_of(table) == {"a": {3: pytest.approx(confidence)}}
+
+
+def test_a_machine_at_the_least_confidence_stays_and_verified_absence_always(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "f", [("a", "dog", "0.8"), ("a", "cat", "0"), ("a", "pet", "0.79999")])
+    table, counts = annotated(Format.CSV, [path], 0.8)
+    assert labels_of(table) == {"a": {1: 0, 3: pytest.approx(0.8)}}
+    assert counts.below_confidence == 1
+
+
+def test_places_come_with_the_statements_or_with_a_table(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.write_text("image_id,label,location\na,dog,\na,cat,http://a\nb,dog,\n")
+    table, _ = annotated(Format.CSV, [own])
+    assert table["location"].to_pylist() == ["http://a", ""]
+    images = tmp_path / "images"
+    images.write_text("ImageID,OriginalURL\nb,http://b2\nb,http://b1\nc,http://c\n")
+    labels = write_open_images(tmp_path / "labels", [("a", "dog", "1"), ("b", "dog", "1"), ("b", "cat", "0.5")])
+    table, counts = annotated(Format.OPEN_IMAGES, [labels, images])
+    assert table["location"].to_pylist() == ["", "http://b1"]
+    assert (counts.labels, counts.merged) == (3, 0), "an image table that repeats an image repeats no statement"
+
+
+def test_a_value_that_is_no_number_is_counted_once(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "f", [("a", "dog", "often"), ("a", "cat", "1")])
+    with duckdb.connect() as connection:
+        observations = Observations(connection, Format.CSV, [path])
+        ((table, counts),) = annotation_batches(observations, LOOKUP, "tests", 0)
+        assert counts.malformed + observations.rejects.count == 1
+    assert labels_of(table) == {"a": {1: 1}}
+
+
+def test_unknown_classes_are_named_most_frequent_first(tmp_path: Path) -> None:
+    rows = [("a", name, "1") for name in ["x", "y", "y", "", "dog", "idea", "z", "z", "z"]]
+    with duckdb.connect() as connection:
+        observations = Observations(connection, Format.CSV, [write_csv(tmp_path / "f", rows)])
+        assert unknown_classes(observations, LOOKUP, limit=2) == [("z", 3), ("y", 2)]
+
+
+@settings(max_examples=20)
+@given(rows=statements)
+def test_a_tally_counts_each_image_of_a_raw_class_once(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]
+) -> None:
+    path = write_csv(tmp_path_factory.mktemp("tally") / "f", rows)
+    images: dict[str, set[str]] = {}
+    for image, name, text in rows:
+        if name and image and SPELLINGS[text]:
+            images.setdefault(name, set()).add(image)
+    with duckdb.connect() as connection:
+        found = images_per_class(Observations(connection, Format.CSV, [path]))
+    assert found == sorted((name, len(of_class)) for name, of_class in images.items())
+
+
+def test_each_format_uses_its_own_ids(mini_vocabulary: Vocabulary) -> None:
+    dog, car = (mini_vocabulary.index_of_wnid[wnid] for wnid in ("n02084071", "n02958343"))
+    imagenet = class_lookup(mini_vocabulary, Format.IMAGENET)
+    assert (imagenet["n02084071"], imagenet["n00482298"]) == (dog, DROPPED)
+    assert "/m/0bt9lr" not in imagenet
+    open_images = class_lookup(mini_vocabulary, Format.OPEN_IMAGES)
+    assert (open_images["/m/0k4j"], open_images["/m/0auto"], open_images["/m/0zorb"]) == (car, car, DROPPED)
+    assert "n02084071" not in open_images
+    own = class_lookup(mini_vocabulary, Format.CSV)
+    assert own == class_lookup(mini_vocabulary, Format.PARQUET)
+    assert (own["n02084071"], own["/m/0bt9lr"], own["n00482298"]) == (dog, dog, DROPPED)
+    assert "/m/0bt9lr" not in class_lookup(mini_vocabulary, Format.CSV, "imagenet")
+    published = class_lookup(mini_vocabulary, Format.TENCENT)
+    assert published == {str(index): index for index in range(len(mini_vocabulary))}
+
+
+def test_an_id_of_two_sources_is_a_category_rather_than_none(mini_vocabulary: Vocabulary) -> None:
+    kept = next(row for row in mini_vocabulary.mapping if row.source_id == "/m/0k4j")
+    dropped = replace(kept, source="mine", class_index=DROPPED)
+    for rows in ((kept, dropped), (dropped, kept)):
+        both = replace(mini_vocabulary, mapping=rows)
+        assert class_lookup(both, Format.CSV)["/m/0k4j"] == kept.class_index
+        assert class_lookup(both, Format.CSV, "mine")["/m/0k4j"] == DROPPED

@@ -222,7 +222,10 @@ def build_vocabulary(
         VocabularyError: a reviewed decision does not fit WordNet.
     """
     grounds = _Grounds(network, reviewed)
-    imagenet = frozenset(c.source_id for one in lists for c in one.classes if _WNID.fullmatch(c.source_id))
+    # Refinements are left out: a long tail of rare synsets says little about what a name usually means.
+    imagenet = frozenset(
+        c.source_id for one in lists if not one.finer for c in one.classes if _WNID.fullmatch(c.source_id)
+    )
     context = MatchContext(
         wordnet=network, imagenet=imagenet, imagenet_all=imagenet_all, roots=ROOTS, box_parents=box_parents
     )

@@ -59,7 +59,7 @@ _STATEMENT_FATES = (
     ("labels", "labels", "became a label"),
     ("merged", "merged", "said a category once more of the same image"),
     ("contradicted", "contradicted", "said absent what another one verified as present"),
-    ("below_confidence", "below confidence", "a machine’s, below the least confidence asked for"),
+    ("below_confidence", "below confidence", "of a machine, below the least confidence asked for"),
     ("dropped", "dropped class", "of a class that the vocabulary left out"),
     ("unknown", "unknown class", "of a class that no class list has"),
     ("malformed", "malformed", "without image id or valid confidence"),

@@ -330,8 +330,9 @@ def _count_pairs_of(job: _PairJob) -> tuple[PairCounts, int, int]:
             )
         at = pc.index_in(ids, value_set=predicted_ids)
         labels = found["labels"].combine_chunks().take(at)
-        annotated = _checked(batch, job.n_classes, job.annotations)
-        counts += count_pairs(annotated, columns_of(labels), job.n_classes, job.probability)
+        annotated = _checked(batch.column("labels"), job.n_classes, job.annotations)
+        predicted_labels = _checked(labels, job.n_classes, job.predictions[0].parent)
+        counts += count_pairs(annotated, predicted_labels, job.n_classes, job.probability)
         images += len(ids)
         predicted += len(ids) - at.null_count
     return counts, images, predicted
@@ -377,7 +378,7 @@ def _label_part(job: _LabelJob) -> _LabelResult:
     writers = {}
     with contextlib.ExitStack() as stack:
         for batch in scan_table(job.annotations, ANNOTATIONS):
-            _checked(batch, n_classes, job.annotations)
+            _checked(batch.column("labels"), n_classes, job.annotations)
             for name, rows in _split(batch, job.draw):
                 augmented, of_batch = augment(columns_of(rows.column("labels")), job.rules)
                 if name not in writers:
@@ -419,7 +420,7 @@ def _drawn(parts: Sequence[Path], split: Split, n_classes: int, mapper: Mapper) 
 def _lowest_of(part: Path, *, salt: str, size: tuple[int, int]) -> LowestDraws:
     lowest = LowestDraws.empty(*size)
     for batch in scan_table(part, ANNOTATIONS):
-        columns = _checked(batch, size[0], part)
+        columns = _checked(batch.column("labels"), size[0], part)
         lowest += lowest_draws(draws_of(batch.column("image_id"), salt), columns, *size)
     return lowest
 
@@ -432,14 +433,14 @@ def _eligible_of(part: Path, *, salt: str, limits: NDArray[np.uint64]) -> NDArra
     return np.concatenate(found)
 
 
-def _checked(batch: pa.RecordBatch, n_classes: int, where: Path) -> LabelColumns:
+def _checked(labels: pa.ListArray, n_classes: int, where: Path) -> LabelColumns:
     """Return the labels of a table's rows, checked to be of a vocabulary of `n_classes`."""
-    columns = columns_of(batch.column("labels"))
+    columns = columns_of(labels)
     try:
         columns.check(n_classes)
     except (IndexError, ValueError) as error:
         raise DataError(
-            str(error), where=where, remedy="annotate again with the vocabulary that you pass now"
+            str(error), where=where, remedy="build it again with the vocabulary that you pass now"
         ) from error
     return columns
 

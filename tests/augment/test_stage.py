@@ -1,0 +1,465 @@
+"""The stages on tables on the disk: any cut into parts and any engine gives the rows that the rules give."""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlimages_dataset.augment import stage
+from mlimages_dataset.augment.ancestors import Absences
+from mlimages_dataset.augment.annotations import AnnotationCounts
+from mlimages_dataset.augment.observations import Format
+from mlimages_dataset.augment.splits import draws_of
+from mlimages_dataset.augment.stage import Split
+from mlimages_dataset.engine import local
+from mlimages_dataset.errors import DataError, SchemaError, UsageError
+from mlimages_dataset.schemas import ANNOTATIONS, CLASS_COUNTS, IMPLICATIONS, LABELS, PAIR_COUNTS, PREDICTIONS, Origin
+from mlimages_dataset.storage import file_digest, read_table, table_inputs, write_table
+from tests.augment.strategies import CONFIDENCES, Row
+from tests.augment.tables import Images, by_image, read_parts, table_of, write_parts
+from tests.augment.test_ancestors import Implications, augmented_by_the_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+N_CLASSES = 18
+"""Categories of the mini vocabulary."""
+
+original_rows = st.dictionaries(
+    st.integers(0, N_CLASSES - 1), st.tuples(CONFIDENCES, st.just(int(Origin.ORIGINAL))), max_size=4
+)
+
+
+def numbered(rows: Sequence[Row]) -> Images:
+    """Return the rows with image ids that ascend."""
+    return [(f"image{number:04d}", row) for number, row in enumerate(rows)]
+
+
+images_of = st.lists(original_rows, min_size=1, max_size=14).map(numbered)
+part_sizes = st.lists(st.integers(0, 5), max_size=4)
+
+
+@pytest.fixture(name="hierarchy", scope="module")
+def _hierarchy(mini_vocabulary: Vocabulary) -> nx.DiGraph[int]:
+    """Return the edges of the mini vocabulary, from child to parent."""
+    graph: nx.DiGraph[int] = nx.DiGraph()
+    graph.add_nodes_from(range(len(mini_vocabulary)))
+    graph.add_edges_from((c, p) for c, category in enumerate(mini_vocabulary.categories) for p in category.parents)
+    assert len(graph) == N_CLASSES
+    return graph
+
+
+def write_implications(path: Path, pairs: Sequence[tuple[int, int, float]]) -> Path:
+    left, right, probability = zip(*pairs, strict=True)
+    columns = {"antecedent": left, "consequent": right, "probability": probability, "support": [1] * len(pairs)}
+    write_table(path, pa.table(columns, schema=IMPLICATIONS.arrow), IMPLICATIONS, {})
+    return path
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in folder.rglob("*") if path.is_file()}
+
+
+# Labels
+
+
+@settings(max_examples=25)
+@given(images=images_of, sizes=part_sizes, more=images_of, absences=st.sampled_from(Absences), n=st.integers(0, 6))
+def test_labels_are_those_of_the_rules_however_annotations_are_cut(
+    *,
+    mini_vocabulary: Vocabulary,
+    hierarchy: nx.DiGraph[int],
+    tmp_path_factory: pytest.TempPathFactory,
+    images: Images,
+    sizes: list[int],
+    more: Images,
+    absences: Absences,
+    n: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("labels")
+    pairs = [(6, 4, 0.75), (15, 6, 0.5), (4, 11, 1.0)]
+    others = [(f"other-{image_id}", row) for image_id, row in more]
+    result = stage.label(
+        mini_vocabulary,
+        [write_parts(folder / "a", images, ANNOTATIONS, sizes), write_parts(folder / "b", others, ANNOTATIONS)],
+        folder / "labels",
+        implications=write_implications(folder / "implications", pairs),
+        split=Split(images=n, per_category=2),
+        absences=absences,
+        inputs={"a": "0" * 64},
+    )
+    implications: Implications = {}
+    for i, j, probability in pairs:
+        implications.setdefault(i, {})[j] = probability
+    expected = {
+        image_id: augmented_by_the_rules(row, hierarchy, implications, absences) for image_id, row in images + others
+    }
+    train, val = (read_parts(folder / "labels" / name, LABELS) for name in ("train", "val"))
+    assert by_image(train + val) == {image_id: row for image_id, (row, _, _) in expected.items()}
+    order = [image_id for image_id, _ in images + others]
+    for rows in (train, val):
+        assert [i for i, _ in rows] == [i for i in order if i in dict(rows)], "rows keep their order"
+    assert result.summary["conflicts"] == sum(conflicts for _, conflicts, _ in expected.values())
+    assert result.summary["blocked_implications"] == sum(blocked for _, _, blocked in expected.values())
+    assert [summary_of(result, name)["images"] for name in ("train", "val")] == [len(train), len(val)]
+    for receipt in result.receipts:
+        assert file_digest(receipt.path) == receipt.sha256
+        assert table_inputs(receipt.path) == {"a": "0" * 64}
+
+
+def summary_of(result: Any, name: str) -> dict[str, Any]:
+    return dict(result.summary[name])
+
+
+@settings(max_examples=40)
+@given(images=images_of, sizes=part_sizes, n=st.integers(1, 8), k=st.integers(1, 3), salt=st.sampled_from("ab"))
+def test_splits_obey_both_quotas_and_take_the_lowest_draws(
+    *,
+    mini_vocabulary: Vocabulary,
+    tmp_path_factory: pytest.TempPathFactory,
+    images: Images,
+    sizes: list[int],
+    n: int,
+    k: int,
+    salt: str,
+) -> None:
+    folder = tmp_path_factory.mktemp("splits")
+    stage.label(
+        mini_vocabulary,
+        [write_parts(folder / "annotations", images, ANNOTATIONS, sizes)],
+        folder / "labels",
+        split=Split(images=n, per_category=k, salt=salt),
+        inputs={},
+    )
+    drawn = {image_id for image_id, _ in read_parts(folder / "labels" / "val", LABELS)}
+    draws = dict(zip(dict(images), draws_of(pa.array(list(dict(images))), salt).tolist(), strict=True))
+    present = {image_id: {c for c, (confidence, _) in row.items() if confidence > 0} for image_id, row in images}
+    for c in range(N_CLASSES):
+        assert sum(c in present[image_id] for image_id in drawn) <= k
+    lowest = {c: sorted(draws[i] for i in present if c in present[i])[: k + 1] for c in range(N_CLASSES)}
+    fit = [i for i in present if present[i] and all(len(lowest[c]) <= k or draws[i] < lowest[c][k] for c in present[i])]
+    assert drawn == set(sorted(fit, key=draws.__getitem__)[:n])
+
+
+def test_an_image_without_labels_stays_an_image(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    images: Images = [("a", {}), ("b", {15: (1.0, 0)}), ("c", {15: (0.0, 0)})]
+    stage.label(
+        mini_vocabulary,
+        [write_parts(tmp_path / "annotations", images, ANNOTATIONS)],
+        tmp_path / "labels",
+        split=Split(images=3),
+        absences=Absences.DROP,
+        inputs={},
+    )
+    assert [image_id for image_id, _ in read_parts(tmp_path / "labels" / "val", LABELS)] == ["b"]
+    assert read_parts(tmp_path / "labels" / "train", LABELS) == [("a", {}), ("c", {})]
+
+
+def test_the_columns_beside_the_labels_are_kept(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    folder = write_parts(tmp_path / "annotations", [("a", {15: (1.0, 0)})], ANNOTATIONS)
+    (receipt,) = stage.label(mini_vocabulary, [folder], tmp_path / "labels", inputs={}).receipts
+    (row,) = read_table(receipt.path, LABELS).drop_columns("labels").to_pylist()
+    assert row == {"image_id": "a", "source": "tests", "location": "http://a"}
+
+
+def label_and_count(vocabulary: Vocabulary, folder: Path, mapper: Any) -> None:
+    """Run both stages over the annotations and predictions of a folder, into it."""
+    stage.cooccurrence(
+        vocabulary, folder / "annotations", folder / "predictions", folder / "pairs", inputs={}, mapper=mapper
+    )
+    stage.label(
+        vocabulary,
+        [folder / "annotations"],
+        folder / "labels",
+        implications=folder / "pairs" / stage.IMPLICATIONS_FILE,
+        split=Split(images=20),
+        inputs={},
+        mapper=mapper,
+    )
+
+
+@pytest.mark.slow
+def test_every_engine_writes_the_same_bytes(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    rows: list[Row] = [
+        {int(c): (float(rng.choice([0, 0.5, 1])), 0) for c in rng.choice(N_CLASSES, 3, replace=False)}
+        for _ in range(400)
+    ]
+    predicted: list[Row] = [{int(c): (1.0, 3) for c in rng.choice(4, 2, replace=False)} for _ in rows]
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        write_parts(folder / "annotations", numbered(rows), ANNOTATIONS, [100, 0, 150])
+        write_parts(folder / "predictions", numbered(predicted), PREDICTIONS, [170])
+    label_and_count(mini_vocabulary, tmp_path / "one", map)
+    with local(2) as mapper:
+        label_and_count(mini_vocabulary, tmp_path / "two", mapper)
+    assert read_table(tmp_path / "one" / "pairs" / stage.IMPLICATIONS_FILE, IMPLICATIONS).num_rows
+    assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
+
+
+def test_annotations_of_another_vocabulary_are_refused(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    folder = write_parts(tmp_path / "annotations", [("a", {N_CLASSES: (1.0, 0)})], ANNOTATIONS)
+    told = rf"^{folder / 'part-00000.parquet'}: .*not in 0\.\.17; build it again with the vocabulary that you pass now$"
+    for split in (Split(), Split(images=1)):
+        with pytest.raises(DataError, match=told):
+            stage.label(mini_vocabulary, [folder], tmp_path / "labels", split=split, inputs={})
+    predictions = write_parts(tmp_path / "predictions", [("a", {})], PREDICTIONS)
+    with pytest.raises(DataError, match=told):
+        stage.cooccurrence(mini_vocabulary, folder, predictions, tmp_path / "pairs", inputs={})
+
+
+def test_predictions_of_another_vocabulary_are_refused(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    annotations = write_parts(tmp_path / "annotations", [("a", {1: (1.0, 0)})], ANNOTATIONS)
+    predictions = write_parts(tmp_path / "predictions", [("a", {N_CLASSES: (1.0, 3)})], PREDICTIONS)
+    with pytest.raises(DataError, match=rf"^{predictions}.*not in 0\.\.17; "):
+        stage.cooccurrence(mini_vocabulary, annotations, predictions, tmp_path / "pairs", inputs={})
+
+
+def test_implications_of_another_vocabulary_are_refused(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    folder = write_parts(tmp_path / "annotations", [("a", {1: (1.0, 0)})], ANNOTATIONS)
+    path = write_implications(tmp_path / "implications.parquet", [(0, N_CLASSES, 0.9)])
+    with pytest.raises(DataError, match=rf"^{path}: names a category that is not in 0\.\.17; "):
+        stage.label(mini_vocabulary, [folder], tmp_path / "labels", implications=path, inputs={})
+
+
+@pytest.mark.parametrize("table", ["predictions", "implications"])
+def test_a_table_in_the_wrong_place_is_refused(mini_vocabulary: Vocabulary, tmp_path: Path, table: str) -> None:
+    wrong = write_parts(tmp_path / "wrong", [("a", {1: (1.0, 0)})], PREDICTIONS)
+    right = write_parts(tmp_path / "right", [("a", {1: (1.0, 0)})], ANNOTATIONS)
+    given_as = {"predictions": ([wrong], None), "implications": ([right], wrong / "part-00000.parquet")}[table]
+    with pytest.raises(SchemaError, match=r"the table's schema is predictions/1, but (annotations|implications)/1 is"):
+        stage.label(mini_vocabulary, given_as[0], tmp_path / "labels", implications=given_as[1], inputs={})
+
+
+def test_a_folder_without_tables_is_refused(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"^{tmp_path}: there is no part"):
+        stage.label(mini_vocabulary, [tmp_path], tmp_path / "labels", inputs={})
+
+
+def test_a_damaged_part_is_named(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    folder = write_parts(tmp_path / "annotations", numbered([{1: (1.0, 0)}] * 9), ANNOTATIONS, [5])
+    part = folder / "part-00001.parquet"
+    part.write_bytes(part.read_bytes()[:-9])
+    with pytest.raises(DataError, match=f"^{part}: cannot be read as a Parquet file"):
+        stage.label(mini_vocabulary, [folder], tmp_path / "labels", inputs={})
+    assert not list((tmp_path / "labels").rglob(".partial*"))
+
+
+# Co-occurrence
+
+
+@settings(max_examples=25)
+@given(
+    images=images_of,
+    sizes=part_sizes,
+    prediction_sizes=part_sizes,
+    data=st.data(),
+    strength=st.sampled_from([0.25, 0.5]),
+)
+def test_pairs_are_those_of_the_equation_however_tables_are_cut_and_sorted(
+    *,
+    mini_vocabulary: Vocabulary,
+    hierarchy: nx.DiGraph[int],
+    tmp_path_factory: pytest.TempPathFactory,
+    images: Images,
+    sizes: list[int],
+    prediction_sizes: list[int],
+    data: st.DataObject,
+    strength: float,
+) -> None:
+    probabilities = st.tuples(st.sampled_from([0.5, 0.875, 0.9, 1.0]), st.just(int(Origin.MODEL_PREDICTION)))
+    predictions = st.dictionaries(st.integers(0, N_CLASSES - 1), probabilities, max_size=5)
+    ids = data.draw(st.permutations([*dict(images), "before", "image0003b", "zebra"]))
+    predicted = [(image_id, data.draw(predictions)) for image_id in ids[: data.draw(st.integers(1, len(ids)))]]
+    known = dict(images).keys() & dict(predicted).keys()
+    folder = tmp_path_factory.mktemp("pairs")
+
+    def count() -> Any:
+        return stage.cooccurrence(
+            mini_vocabulary,
+            write_parts(folder / "annotations", images, ANNOTATIONS, sizes),
+            write_parts(folder / "predictions", predicted, PREDICTIONS, prediction_sizes),
+            folder / "pairs",
+            probability=0.875,
+            strength=strength,
+            inputs={},
+        )
+
+    if not known:
+        with pytest.raises(DataError, match="no annotated image is predicted; predict the images of"):
+            count()
+        return
+    result = count()
+    assert (result.summary["images"], result.summary["predicted_images"]) == (len(images), len(known))
+
+    n_left, n_both = np.zeros(N_CLASSES, int), np.zeros((N_CLASSES, N_CLASSES), int)
+    for image_id, row in images:
+        present = [c for c, (confidence, _) in row.items() if confidence > 0]
+        found = [c for c, (p, _) in dict(predicted).get(image_id, {}).items() if p > 0.875]
+        for i in present:
+            n_left[i] += 1
+        for i, j in itertools.product(present, found):
+            n_both[i, j] += 1
+    counts = read_table(folder / "pairs" / stage.PAIR_COUNTS_FILE, PAIR_COUNTS).to_pylist()
+    assert [tuple(row.values()) for row in counts] == [
+        (i, j, n_left[i], n_both[i, j]) for i, j in np.argwhere(n_both).tolist()
+    ]
+    strong = [
+        (i, j)
+        for i, j in np.argwhere(n_both).tolist()
+        if Fraction(int(n_both[i, j]), int(n_left[i])) > Fraction(strength)
+        and not (i == j or nx.has_path(hierarchy, i, j) or nx.has_path(hierarchy, j, i))
+    ]
+    table = read_table(folder / "pairs" / stage.IMPLICATIONS_FILE, IMPLICATIONS)
+    assert list(zip(table["antecedent"].to_pylist(), table["consequent"].to_pylist(), strict=True)) == strong
+    assert table["probability"].to_pylist() == [float(np.float32(n_both[i, j] / n_left[i])) for i, j in strong]
+    assert table["support"].to_pylist() == [n_both[i, j] for i, j in strong]
+
+
+@pytest.mark.parametrize("sizes", [(), (1,), (2,)])
+def test_an_image_predicted_twice_is_refused(
+    mini_vocabulary: Vocabulary, tmp_path: Path, sizes: tuple[int, ...]
+) -> None:
+    annotations = write_parts(tmp_path / "annotations", [("a", {1: (1.0, 0)}), ("b", {1: (1.0, 0)})], ANNOTATIONS)
+    twice: Images = [("b", {2: (1.0, 3)}), ("a", {2: (1.0, 3)}), ("b", {3: (1.0, 3)})]
+    predictions = write_parts(tmp_path / "predictions", twice, PREDICTIONS, sizes)
+    with pytest.raises(DataError, match=f"^{predictions}: b is predicted twice; keep one row an image$"):
+        stage.cooccurrence(mini_vocabulary, annotations, predictions, tmp_path / "pairs", inputs={})
+
+
+# Annotations and tallies
+
+
+def test_annotations_are_cut_into_parts_of_a_size(
+    mini_vocabulary: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "".join(f"n02084071_{number:03d}\nn02958343_{number:03d}\n" for number in range(25))
+    (tmp_path / "list").write_text(text)
+    form, files = Format.IMAGENET, [tmp_path / "list"]
+    whole = stage.annotate(mini_vocabulary, form, files, tmp_path / "whole", source="s", inputs={})
+    assert [receipt.rows for receipt in whole.receipts] == [50]
+    monkeypatch.setattr(stage, "PART_IMAGES", 7)
+    images: list[int] = []
+    cut = stage.annotate(mini_vocabulary, form, files, tmp_path / "cut", source="s", inputs={}, progress=images.append)
+    assert [receipt.rows for receipt in cut.receipts] == [7] * 7 + [1]
+    assert cut.summary == whole.summary
+    assert sum(images) == 50
+    parts = [read_table(receipt.path, ANNOTATIONS) for receipt in cut.receipts]
+    assert pa.concat_tables(parts).equals(read_table(whole.receipts[0].path, ANNOTATIONS))
+
+
+def test_what_became_of_every_row_is_told(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    header = "ImageID,Source,LabelName,Confidence\n"
+    rows = "a,v,/m/0bt9lr,1\na,v,/m/0zorb,1\na,v,/m/99,1\na,v,/m/99,1\nb,v,/m/98,1\nbad\n,v,/m/0bt9lr,1\n"
+    (tmp_path / "labels.csv").write_text(header + rows)
+    result = stage.annotate(
+        mini_vocabulary, Format.OPEN_IMAGES, [tmp_path / "labels.csv"], tmp_path / "out", source="s", inputs={}
+    )
+    assert result.summary == {
+        **AnnotationCounts(labels=1, dropped=1, unknown=3, malformed=1, images=1, images_without_labels=1).summary(),
+        "rejected_rows": 1,
+        "first_rejected_rows": [f"{tmp_path / 'labels.csv'}, line 7: missing columns: 'bad'"],
+        "most_frequent_unknown_classes": [["/m/99", 2], ["/m/98", 1]],
+    }
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "told"),
+    [
+        (Format.IMAGENET, "n99999999_1\nbad\n", r"1 malformed rows, 1 labels of unknown classes \(n99999999\), 0 of"),
+        (Format.CSV, "image_id,label\na,\n", r"1 malformed rows, 0 labels of unknown classes \(\), 0 of dropped"),
+        (Format.CSV, "image_id,label\n", r"0 malformed rows, 0 labels of unknown classes \(\), 0 of dropped"),
+        (Format.CSV, "image_id,label\na,n00482298\n", "1 of dropped classes; check that the files are in the format"),
+        (Format.TENCENT, "\n\n", r"0 malformed rows, 0 labels of unknown classes \(\)"),
+    ],
+)
+def test_files_that_leave_no_label_are_refused(
+    mini_vocabulary: Vocabulary, tmp_path: Path, form: Format, text: str, told: str
+) -> None:
+    (tmp_path / "f").write_text(text)
+    with pytest.raises(DataError, match=rf"^{tmp_path / 'f'}: no image keeps a label: .*{told}"):
+        stage.annotate(mini_vocabulary, form, [tmp_path / "f"], tmp_path / "out", source="s", inputs={})
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("form", [Format.IMAGENET, Format.TENCENT])
+def test_a_list_that_is_empty_is_named_by_the_stage(mini_vocabulary: Vocabulary, tmp_path: Path, form: Format) -> None:
+    (tmp_path / "f").touch()
+    with pytest.raises(DataError, match=rf"^{tmp_path / 'f'}: is empty; obtain the file again$"):
+        stage.annotate(mini_vocabulary, form, [tmp_path / "f"], tmp_path / "out", source="s", inputs={})
+
+
+def test_a_tally_is_read_back_in_either_form(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("n02084071_1\nn02084071_1\nn02084071_2\nn02958343_1\nbad\n")
+    csv_tally, parquet_tally = (
+        stage.tally(Format.IMAGENET, [tmp_path / "list"], "imagenet", tmp_path / f"counts.{kind}")
+        for kind in ("csv", "parquet")
+    )
+    assert (csv_tally.classes, csv_tally.rejects.count) == (parquet_tally.classes, 1) == (2, 1)
+    assert csv_tally.receipt.path.read_text().splitlines() == [
+        '"source","source_id","images"',
+        '"imagenet","n02084071",2',
+        '"imagenet","n02958343",1',
+    ]
+    assert read_table(parquet_tally.receipt.path, CLASS_COUNTS).to_pylist() == [
+        {"source": "imagenet", "source_id": "n02084071", "images": 2},
+        {"source": "imagenet", "source_id": "n02958343", "images": 1},
+    ]
+
+
+def test_a_tally_of_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("bad\n")
+    with pytest.raises(DataError, match=r"no image of any class \(1 malformed rows\); check the format"):
+        stage.tally(Format.IMAGENET, [tmp_path / "list"], "imagenet", tmp_path / "counts.csv")
+
+
+# Audits of files
+
+
+def test_an_audit_reads_published_lists_and_tables_alike(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    rows: Images = [("a", {15: (1.0, 0)}), ("b", {5: (0.5, 0), 13: (0.9, 0), 2: (1.0, 0)}), ("a", {2: (1.0, 0)})]
+    folder = write_parts(tmp_path / "tables", rows, LABELS, [1])
+    labels = ["\t".join([i, *(f"{c}:{p}" for c, (p, _) in row.items())]) for i, row in rows]
+    (tmp_path / "list.txt").write_text("\n".join([*labels, "bad", "c\t5:7"]))
+    for files in ([folder], [folder / "part-00000.parquet", folder / "part-00001.parquet"], [tmp_path / "list.txt"]):
+        found = stage.audit(mini_vocabulary, files)
+        assert (found.counts.rows, found.counts.closed, found.counts.monotone) == (3, 2, 2)
+        assert found.repeated_images == 1
+        expected = 2 if files == [tmp_path / "list.txt"] else 0
+        assert found.rejects.count == expected
+
+
+def test_an_audit_names_what_it_cannot_read(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no such file"):
+        stage.audit(mini_vocabulary, [tmp_path / "absent.txt"])
+    with pytest.raises(UsageError, match=f"^{tmp_path}: there is no part"):
+        stage.audit(mini_vocabulary, [tmp_path])
+    pq.write_table(table_of([("a", {})], LABELS), tmp_path / "bare.parquet")
+    with pytest.raises(SchemaError, match="the table's schema is none, but labels/1 is wanted"):
+        stage.audit(mini_vocabulary, [tmp_path / "bare.parquet"])
+
+
+@pytest.mark.shared_data
+def test_the_published_rows_are_annotated_whole(shared_data: Path, tmp_path: Path) -> None:
+    from mlimages_dataset.vocab.stage import read_tencent_dictionary  # noqa: PLC0415 - only where the files are
+
+    vocabulary = read_tencent_dictionary(shared_data / "tencent" / "dictionary_first_9418.txt")
+    path = shared_data / "tencent" / "train_urls_61.txt"
+    result = stage.annotate(vocabulary, Format.TENCENT, [path], tmp_path, source="tencent", inputs={})
+    published = {line.split()[0]: line.split()[1:] for line in path.read_text().splitlines()}
+    assert (result.summary["images"], result.summary["labels"]) == (61, sum(map(len, published.values())))
+    assert {i: {c: p for c, (p, _) in row.items()} for i, row in read_parts(tmp_path, ANNOTATIONS)} == {
+        url: {int(c): float(np.float32(p)) for c, p in (label.split(":") for label in labels)}
+        for url, labels in published.items()
+    }

@@ -91,6 +91,7 @@ def _audit(  # noqa: PLR0917 - compiled code takes no keywords
 ) -> tuple[int, int, int, int]:
     n_classes = len(up_ptr) - 1
     row_of = np.full(n_classes, -1, np.int64)
+    judged_in = np.full(n_classes, -1, np.int64)
     value_of = np.zeros(n_classes, np.float32)
     closed = monotone = unknown = repeated = 0
     for row in range(len(offsets) - 1):
@@ -107,9 +108,9 @@ def _audit(  # noqa: PLR0917 - compiled code takes no keywords
         row_closed = row_monotone = True
         for k in range(offsets[row], offsets[row + 1]):
             c = class_index[k]
-            # A category stands for itself once: at the label that says the confidence that counts.
-            if not 0 <= c < n_classes or row_of[c] != row or value_of[c] <= 0:
+            if not 0 <= c < n_classes or judged_in[c] == row or value_of[c] <= 0:
                 continue
+            judged_in[c] = row
             for at in range(up_ptr[c], up_ptr[c + 1]):
                 a = up[at]
                 if row_of[a] != row or value_of[a] <= 0:

@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 
 DROPPED = -1
 UNKNOWN = -2
+NAMELESS = -3
+CONFIDENCE_STEPS = 1 << 40
+"""A statement's confidence is read as a whole number of steps of 2^-40, rounded up so that only 0 is verified absence.
+
+A float32 of 2^-17 or more is such a number. Packed with its class into one integer, a statement is grouped in
+three quarters of the time that two columns take.
+"""
+_NO_CONFIDENCE = 2 * CONFIDENCE_STEPS - 1
+_CONFIDENCE_BITS = 41
 BATCH_IMAGES = 1 << 16
 _ORIGINAL = int(Origin.ORIGINAL)
 
@@ -104,18 +113,20 @@ def annotation_batches(
         min_confidence: machines' confidences below this are left out; verified absence stays.
     """
     connection = observations.connection
-    codes = pa.table({"class_id": list(lookup), "code": pa.array(lookup.values(), pa.int32())})
-    connection.register("lookup", codes)
+    codes = {**lookup, "": NAMELESS}
+    connection.register("lookup", pa.table({"class_id": list(codes), "code": pa.array(codes.values(), pa.int64())}))
     # A string aggregate costs as much as all the rest, so it is taken only where the statements bring locations.
     said = ", max(o.location) AS location" if observations.has_locations else ""
     location, table = "g.location" if said else "''", ""
     if observations.has_image_table:
         location, table = "coalesce(l.location, '')", "LEFT JOIN image_locations AS l USING (image_id)"
     query = f"""
-        SELECT coalesce(g.image_id, '') AS image_id, g.codes, g.confidences, {location} AS location
+        SELECT coalesce(g.image_id, '') AS image_id, g.statements, {location} AS location
         FROM (
-            SELECT o.image_id, list(coalesce(c.code, {UNKNOWN})) AS codes,
-                   list(CASE WHEN o.class_id <> '' THEN coalesce(o.confidence, -1) ELSE -1 END) AS confidences {said}
+            SELECT o.image_id {said}, list(
+                coalesce(c.code, CASE WHEN o.class_id IS NULL THEN {NAMELESS} ELSE {UNKNOWN} END)
+                * {1 << _CONFIDENCE_BITS} + coalesce(ceil(o.confidence * {CONFIDENCE_STEPS})::BIGINT, {_NO_CONFIDENCE})
+            ) AS statements
             FROM observations AS o LEFT JOIN lookup AS c USING (class_id) GROUP BY o.image_id
         ) AS g {table} ORDER BY image_id
     """
@@ -143,13 +154,12 @@ def images_per_class(observations: Observations) -> list[tuple[str, int]]:
 
 
 def _finished(batch: pa.RecordBatch, source: str, min_confidence: np.float32) -> tuple[pa.Table, AnnotationCounts]:
-    lists = batch.column("codes")
+    lists = batch.column("statements")
     start, stop = lists.offsets[0].as_py(), lists.offsets[-1].as_py()
-    codes = lists.values.slice(start, stop - start).to_numpy()
-    confidence = batch.column("confidences").values.slice(batch.column("confidences").offsets[0].as_py(), stop - start)
+    statements = lists.values.slice(start, stop - start).to_numpy()
     named = np.asarray(batch.column("image_id").to_numpy(zero_copy_only=False) != "", bool)
     offsets, class_index, kept, counts = _merged(
-        lists.offsets.to_numpy() - np.int32(start), codes, confidence.to_numpy(), named, min_confidence
+        lists.offsets.to_numpy() - np.int32(start), statements, named, min_confidence
     )
     with_labels = np.diff(offsets) > 0
     columns = LabelColumns(
@@ -177,30 +187,26 @@ def _finished(batch: pa.RecordBatch, source: str, min_confidence: np.float32) ->
 
 @numba.njit(nogil=True, cache=True)
 def _merged(
-    offsets: NDArray[np.int32],
-    codes: NDArray[np.int32],
-    confidence: NDArray[np.float32],
-    named: NDArray[np.bool_],
-    min_confidence: np.float32,
+    offsets: NDArray[np.int32], statements: NDArray[np.int64], named: NDArray[np.bool_], min_confidence: np.float32
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]]:
     """Return offsets, classes and confidences of merged labels, and how many statements met each of `_FATES`."""
     counts = np.zeros(7, np.int64)
     out_offsets = np.zeros(len(offsets), np.int32)
-    out_class = np.empty(len(codes), np.int32)
-    out_confidence = np.empty(len(codes), np.float32)
+    out_class = np.empty(len(statements), np.int32)
+    out_confidence = np.empty(len(statements), np.float32)
     end = 0
     for image in range(len(offsets) - 1):
-        first, last = offsets[image], offsets[image + 1]
-        order = first + np.argsort(codes[first:last])
+        ordered = np.sort(statements[offsets[image] : offsets[image + 1]])
         at = 0
-        while at < len(order):
-            code = codes[order[at]]
+        while at < len(ordered):
+            code = int(ordered[at] >> _CONFIDENCE_BITS)
             n_present = n_absent = n_machine = 0
             highest = np.float32(0)
-            while at < len(order) and codes[order[at]] == code:
-                value = confidence[order[at]]
+            while at < len(ordered) and ordered[at] >> _CONFIDENCE_BITS == code:
+                steps = int(ordered[at] & _NO_CONFIDENCE)
+                value = np.float32(steps / CONFIDENCE_STEPS)
                 at += 1
-                if not named[image] or value < 0:
+                if not named[image] or code == NAMELESS or steps == _NO_CONFIDENCE:
                     counts[5] += 1
                 elif code == UNKNOWN:
                     counts[4] += 1

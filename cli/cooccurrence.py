@@ -8,7 +8,9 @@ import click
 
 from .options import (
     FOLDER,
+    chosen_engine,
     cooccurrence_lines,
+    dask_option,
     image_progress,
     json_option,
     out_option,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 @out_option
 @overwrite_option
 @workers_option
+@dask_option
 @json_option
 def cooccurrence(
     *,
@@ -54,6 +57,7 @@ def cooccurrence(
     out: Path,
     overwrite: bool,
     workers: int,
+    dask_address: str | None,
     as_json: bool,
 ) -> None:
     """Find categories that come with others: CO(i, j) = n_ij / n_i over annotated i and predicted j.
@@ -67,10 +71,9 @@ def cooccurrence(
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.build import build_cooccurrence  # noqa: PLC0415
-    from mlimages_dataset.engine import local  # noqa: PLC0415
     from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
 
-    with local(workers) as mapper, image_progress("cooccurrence", quiet=as_json) as progress:
+    with chosen_engine(workers, dask_address) as mapper, image_progress("cooccurrence", quiet=as_json) as progress:
         outcome = build_cooccurrence(
             OutputFolder(out, overwrite=overwrite),
             vocabulary,

@@ -9,6 +9,8 @@ import click
 from .options import (
     FILE,
     FOLDER,
+    chosen_engine,
+    dask_option,
     image_progress,
     json_option,
     label_lines,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 @out_option
 @overwrite_option
 @workers_option
+@dask_option
 @json_option
 def labels(
     *,
@@ -61,6 +64,7 @@ def labels(
     out: Path,
     overwrite: bool,
     workers: int,
+    dask_address: str | None,
     as_json: bool,
 ) -> None:
     """Augment annotations with ancestors and strong co-occurrences, and split them.
@@ -77,7 +81,6 @@ def labels(
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.augment.ancestors import Absences  # noqa: PLC0415
     from mlimages_dataset.build import build_labels  # noqa: PLC0415
-    from mlimages_dataset.engine import local  # noqa: PLC0415
     from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
     from mlimages_dataset.recipe import LabelOptions  # noqa: PLC0415
 
@@ -87,7 +90,7 @@ def labels(
         salt=salt,
         absences=Absences(absences),
     )
-    with local(workers) as mapper, image_progress("labels", quiet=as_json) as progress:
+    with chosen_engine(workers, dask_address) as mapper, image_progress("labels", quiet=as_json) as progress:
         outcome = build_labels(
             OutputFolder(out, overwrite=overwrite),
             vocabulary,

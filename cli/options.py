@@ -14,6 +14,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from mlimages_dataset.engine import Mapper
     from mlimages_dataset.manifest import Json, StageOutcome
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -34,6 +35,13 @@ workers_option = click.option(
     show_default="processors",
     help="Processes that work at once; the result is the same for any number.",
 )
+dask_option = click.option(
+    "--dask",
+    "dask_address",
+    metavar="ADDRESS",
+    help="Work on the Dask cluster with this scheduler, such as tcp://host:8786, instead of in --workers. All its "
+    "workers must see the files under the same absolute paths or URLs.",
+)
 format_option = click.option(
     "--format",
     "form",
@@ -41,6 +49,15 @@ format_option = click.option(
     required=True,
     help="The format of the files.",
 )
+
+
+@contextlib.contextmanager
+def chosen_engine(workers: int, dask_address: str | None) -> Iterator[Mapper]:
+    """Yield the mapper that the options of a command ask for."""
+    from mlimages_dataset import engine  # noqa: PLC0415 - process pools would cost --help
+
+    with engine.local(workers) if dask_address is None else engine.dask(dask_address) as mapper:
+        yield mapper
 
 
 def show(outcome: StageOutcome, out: Path, *, as_json: bool, lines: Callable[[Mapping[str, Json]], list[str]]) -> None:

@@ -10,7 +10,9 @@ import click
 from .options import (
     FILE,
     annotation_lines,
+    chosen_engine,
     cooccurrence_lines,
+    dask_option,
     funnel_lines,
     json_option,
     label_lines,
@@ -31,8 +33,11 @@ if TYPE_CHECKING:
 @out_option
 @overwrite_option
 @workers_option
+@dask_option
 @json_option
-def run(*, recipe: Path | None, out: Path, overwrite: bool, workers: int, as_json: bool) -> None:
+def run(
+    *, recipe: Path | None, out: Path, overwrite: bool, workers: int, dask_address: str | None, as_json: bool
+) -> None:
     """Build everything that RECIPE (TOML) names: vocabulary, annotations, co-occurrence, labels, report.
 
     Without RECIPE the embedded default is built: ImageNet-11k's synsets, Open Images' box classes, a few dozen
@@ -45,7 +50,6 @@ def run(*, recipe: Path | None, out: Path, overwrite: bool, workers: int, as_jso
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset import build  # noqa: PLC0415
-    from mlimages_dataset.engine import local  # noqa: PLC0415
     from mlimages_dataset.recipe import default_recipe, read_recipe  # noqa: PLC0415
 
     chosen = default_recipe() if recipe is None else read_recipe(recipe)
@@ -56,7 +60,7 @@ def run(*, recipe: Path | None, out: Path, overwrite: bool, workers: int, as_jso
         if not as_json:
             click.echo("\n".join(_lines(stage, outcome)))
 
-    with local(workers) as mapper:
+    with chosen_engine(workers, dask_address) as mapper:
         build.run(chosen, out, overwrite=overwrite, mapper=mapper, ended=ended)
     if as_json:
         content = {

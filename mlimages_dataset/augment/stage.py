@@ -286,11 +286,11 @@ def label(
     )
     rules = augmentation_rules(vocabulary.closure, implied, absences)
     draw = _drawn(parts, split, n_classes, mapper) if split.images else None
-    jobs = [_LabelJob(part, out, number, rules, draw, dict(inputs)) for number, part in enumerate(parts)]
+    work = functools.partial(_label_part, out=out, rules=rules, draw=draw, inputs=dict(inputs))
     statistics = {name: LabelStatistics.empty(n_classes) for name in ("train", "val")}
     counts = AugmentationCounts()
     receipts: list[Receipt] = []
-    for result in mapper(_label_part, jobs):
+    for result in mapper(work, enumerate(parts)):
         receipts += result.receipts
         counts += result.counts
         for name, of_part in result.statistics.items():
@@ -354,36 +354,29 @@ class _Draw:
 
 
 @dataclass(frozen=True, slots=True)
-class _LabelJob:
-    annotations: Path
-    out: Path
-    number: int
-    rules: AugmentationRules
-    draw: _Draw | None
-    inputs: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
 class _LabelResult:
     receipts: tuple[Receipt, ...]
     counts: AugmentationCounts
     statistics: dict[str, LabelStatistics]
 
 
-def _label_part(job: _LabelJob) -> _LabelResult:
-    """Augment one part of annotations and write its training and validation images."""
-    n_classes = job.rules.n_classes
+def _label_part(
+    numbered: tuple[int, Path], *, out: Path, rules: AugmentationRules, draw: _Draw | None, inputs: dict[str, str]
+) -> _LabelResult:
+    """Augment one numbered part of annotations and write its training and validation images."""
+    number, annotations = numbered
+    n_classes = rules.n_classes
     statistics = {name: LabelStatistics.empty(n_classes) for name in ("train", "val")}
     counts = AugmentationCounts()
     writers = {}
     with contextlib.ExitStack() as stack:
-        for batch in scan_table(job.annotations, ANNOTATIONS):
-            _checked(batch.column("labels"), n_classes, job.annotations)
-            for name, rows in _split(batch, job.draw):
-                augmented, of_batch = augment(columns_of(rows.column("labels")), job.rules)
+        for batch in scan_table(annotations, ANNOTATIONS):
+            _checked(batch.column("labels"), n_classes, annotations)
+            for name, rows in _split(batch, draw):
+                augmented, of_batch = augment(columns_of(rows.column("labels")), rules)
                 if name not in writers:
-                    path = _part(job.out / name, job.number)
-                    writers[name] = stack.enter_context(table_writer(path, LABELS, job.inputs))
+                    path = _part(out / name, number)
+                    writers[name] = stack.enter_context(table_writer(path, LABELS, inputs))
                 writers[name].write(_with_labels(rows, array_of(augmented)))
                 statistics[name] += label_statistics(augmented, n_classes)
                 counts += of_batch

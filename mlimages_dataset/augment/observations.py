@@ -18,7 +18,8 @@ import contextlib
 import csv
 import enum
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -65,6 +66,11 @@ class Reject:
     def __str__(self) -> str:
         place = f"{self.path}, line {self.line}" if self.line else self.path
         return f"{place}: {self.what}: {self.text!r}"
+
+    @property
+    def by_name(self) -> str:
+        """Return the same with the file's name for its path: what is recorded of it holds wherever it lies."""
+        return str(replace(self, path=PurePath(self.path).name))
 
 
 @dataclass(slots=True)

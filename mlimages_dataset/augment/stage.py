@@ -188,7 +188,7 @@ def annotate(
     summary: dict[str, Json] = {
         **counts.summary(),
         "rejected_rows": rejects.count,
-        "first_rejected_rows": [str(reject) for reject in rejects.first],
+        "first_rejected_rows": [reject.by_name for reject in rejects.first],
         "most_frequent_unknown_classes": [[class_id, n] for class_id, n in unknown],
     }
     return StageResult(tuple(receipts), summary)

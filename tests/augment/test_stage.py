@@ -369,7 +369,7 @@ def test_what_became_of_every_row_is_told(mini_vocabulary: Vocabulary, tmp_path:
     assert result.summary == {
         **AnnotationCounts(labels=1, dropped=1, unknown=3, malformed=1, images=1, images_without_labels=1).summary(),
         "rejected_rows": 1,
-        "first_rejected_rows": [f"{tmp_path / 'labels.csv'}, line 7: missing columns: 'bad'"],
+        "first_rejected_rows": ["labels.csv, line 7: missing columns: 'bad'"],
         "most_frequent_unknown_classes": [["/m/99", 2], ["/m/98", 1]],
     }
 

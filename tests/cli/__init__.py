@@ -1,0 +1,1 @@
+"""The command, called as users call it."""

@@ -1,0 +1,31 @@
+"""Write the golden digests anew: python -m tests.golden.regenerate, then review the difference."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from mlimages_dataset import build
+from mlimages_dataset.recipe import read_recipe
+from tests.golden.inputs_and_tables import GOLDEN, digests_of_rows, write_inputs
+
+
+def golden_digests(folder: Path) -> dict[str, str]:
+    """Return the digests of the golden build, made in an empty folder."""
+    recipe = read_recipe(write_inputs(folder / "inputs"))
+    build.run(recipe, folder / "build", ended=lambda stage, outcome: None)  # noqa: ARG005 - nobody watches
+    return digests_of_rows(folder / "build")
+
+
+def main() -> None:
+    """Build in a temporary folder and write what came of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        digests = golden_digests(Path(folder))
+    GOLDEN.write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
+    sys.stdout.write(f"{len(digests)} tables in {GOLDEN}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -28,6 +28,8 @@ COMMANDS = {
     "verify": _Listed("verify", "Check a folder's files against its manifest."),
     "audit": _Listed("audit", "Say how consistent label lists made elsewhere are."),
     "report": _Listed("report", "Write a build's report page again."),
+    "export": _Listed("export", "Write labels as the published text form, CSV, Hugging Face or Croissant."),
+    "evaluate-labels": _Listed("evaluate_labels", "Measure what augmentation adds against complete annotations."),
     "fetch": _Listed("fetch", "Get the publishers' full files."),
 }
 
@@ -54,7 +56,7 @@ class _Group(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f".{COMMANDS[cmd_name].module}", __package__)
-        command = getattr(module, cmd_name)
+        command = getattr(module, COMMANDS[cmd_name].module)
         assert isinstance(command, click.Command)
         return command
 

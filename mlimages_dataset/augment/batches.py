@@ -1,0 +1,36 @@
+"""Rows of label tables in batches, checked to be of a vocabulary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.augment.labels import columns_of
+from mlimages_dataset.errors import DataError
+from mlimages_dataset.schemas import ANNOTATIONS, LABELS, PREDICTIONS
+from mlimages_dataset.storage import scan_table, schema_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+    from mlimages_dataset.augment.labels import LabelColumns
+    from mlimages_dataset.locations import Location
+
+
+def label_batches(part: Location, n_classes: int) -> Iterator[tuple[pa.RecordBatch, LabelColumns]]:
+    """Yield rows of a `labels`, `annotations` or `predictions` table with the columns of their labels.
+
+    Raises:
+        UsageError, SchemaError, DataError: as `read_table`.
+        DataError: a class index is not in 0..n_classes-1, or a confidence or an origin is outside its range.
+    """
+    for batch in scan_table(part, schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS))):
+        columns = columns_of(batch.column("labels"))
+        try:
+            columns.check(n_classes)
+        except (IndexError, ValueError) as error:
+            raise DataError(
+                str(error), where=part, remedy="name the vocabulary that the table was built with"
+            ) from error
+        yield batch, columns

@@ -1,0 +1,348 @@
+"""Label tables in the formats that others read: the published text form, CSV, Hugging Face, Croissant.
+
+Tables are read in batches and written as they come, so memory does not grow with the rows; the same tables give the
+same bytes. What a format cannot say is left out and counted.
+
+Legend: N images, L labels in all of them, C categories.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import operator
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from mlimages_dataset import __version__
+from mlimages_dataset.augment.batches import label_batches
+from mlimages_dataset.augment.cards import (
+    ORIGIN_NAMES,
+    Publication,
+    croissant,
+    hugging_face_card,
+    hugging_face_features,
+)
+from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.manifest import StageResult
+from mlimages_dataset.schemas import CATEGORIES, LABELS
+from mlimages_dataset.storage import (
+    COMPRESSION,
+    Receipt,
+    table_parts,
+    table_writer,
+    whole_file,
+    write_bytes,
+    write_table,
+)
+from mlimages_dataset.vocab.stage import CATEGORIES_FILE
+from mlimages_dataset.vocab.tables import categories_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from mlimages_dataset.augment.labels import LabelColumns
+    from mlimages_dataset.locations import Location
+    from mlimages_dataset.storage import Inputs
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+DICTIONARY_FILE = "dictionary_and_semantic_hierarchy.txt"
+_DICTIONARY_HEADER = ("category_index", "category_id", "index_of_parent_category", "category name")
+CARD_FILE, CROISSANT_FILE = "README.md", "croissant.json"
+HUGGING_FACE_NAMES = {"train": "train", "val": "validation"}
+"""What `datasets` calls the splits."""
+# What ends a word, or is trimmed from a line, where the published text form is read.
+_UNSAYABLE = r"[\x00-\x20\x7f\x{85}\x{feff}\p{Z}]"
+
+LONG_FORM = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("label", pa.string()),
+        ("class_index", pa.int32()),
+        ("confidence", pa.float32()),
+        ("origin", pa.string()),
+        ("location", pa.string()),
+    ]
+)
+"""The columns of exported CSV, one row a label."""
+
+
+class ExportFormat(enum.Enum):
+    """The formats that label tables can be written in."""
+
+    TENCENT = "tencent"
+    CSV = "csv"
+    HUGGING_FACE = "huggingface"
+    CROISSANT = "croissant"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportCounts:
+    """What was written and what the format could not say; counts of parts add up.
+
+    Attributes:
+        images: images written.
+        labels: labels written.
+        absent_labels: labels of verified absence left out.
+        images_without_labels: images left out because no label that the format can say remains.
+        unsayable_images: images left out because their address holds white space or nothing.
+    """
+
+    images: int = 0
+    labels: int = 0
+    absent_labels: int = 0
+    images_without_labels: int = 0
+    unsayable_images: int = 0
+
+    def __add__(self, other: ExportCounts) -> ExportCounts:
+        return ExportCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+def _ignore(images: int) -> None:
+    """Report progress to nobody."""
+
+
+def export(
+    vocabulary: Vocabulary,
+    tables: Location,
+    form: ExportFormat,
+    out: Location,
+    *,
+    publication: Publication = Publication(),  # noqa: B008 - frozen
+    inputs: Inputs,
+    progress: Callable[[int], None] = _ignore,
+) -> StageResult:
+    """Write label tables in another format.
+
+    Args:
+        vocabulary: the vocabulary of the tables.
+        tables: a folder with the tables train/ and val/, or with one table, which is taken for train.
+        form: the format.
+        out: the folder to write into.
+        publication: what the publisher says of the data set, for the formats that can say it.
+        inputs: SHA-256 of the inputs by name.
+        progress: is called with the number of images done.
+
+    Raises:
+        UsageError, DataError: a table is missing or damaged, or of another vocabulary.
+    """
+    writer = _Writer(vocabulary, splits_of(tables), out, publication, inputs, progress)
+    match form:
+        case ExportFormat.TENCENT:
+            receipts, counts = writer.write_tencent()
+        case ExportFormat.CSV:
+            receipts, counts = writer.write_csv()
+        case ExportFormat.HUGGING_FACE:
+            receipts, counts = writer.write_hugging_face()
+        case ExportFormat.CROISSANT:
+            receipts, counts = writer.write_croissant()
+    if not counts.images:
+        raise DataError("no image has a label that the format can say", where=tables, remedy="choose another format")
+    return StageResult(tuple(receipts), asdict(counts))
+
+
+def splits_of(tables: Location) -> dict[str, list[Location]]:
+    """Return the parts of each split in a folder of label tables.
+
+    Raises:
+        UsageError: there is no part, or one in a sub-folder other than train and val.
+    """
+    splits: dict[str, list[Location]] = {}
+    for part in table_parts(tables):
+        splits.setdefault("train" if part.parent == tables else part.parent.name, []).append(part)
+    strangers = sorted(set(splits) - set(HUGGING_FACE_NAMES))
+    if strangers:
+        raise UsageError(
+            f"holds tables in {strangers[0]}, not only in train and val",
+            where=tables,
+            remedy="name the folder that mlimages-build labels wrote, or that of a single table",
+        )
+    return dict(sorted(splits.items()))
+
+
+def tencent_dictionary(vocabulary: Vocabulary) -> bytes:
+    """Return the published dictionary's form of a vocabulary: index, wnid, primary parent and names.
+
+    Raises:
+        DataError: a name holds a tab or a line break.
+    """
+    rows = [_DICTIONARY_HEADER]
+    for index, category in enumerate(vocabulary.categories):
+        if any(sign in category.name for sign in "\t\r\n"):
+            raise DataError(f"the name of {category.wnid} holds a tab or a line break", remedy="choose another format")
+        rows.append((str(index), category.wnid, str(category.parent), category.name))
+    return "".join("\t".join(row) + "\n" for row in rows).encode()
+
+
+def tencent_lines(rows: pa.RecordBatch, columns: LabelColumns) -> tuple[pa.Buffer, ExportCounts]:
+    """Return the published text form of N images' present labels, each line ended, and the counts.
+
+    A line is the image's location, or its id where there is none, and `class_index:confidence` of each present label,
+    tab-separated, with the shortest decimals that read back as the same float32. Absent labels, images without present
+    labels and addresses with white space cannot be said; origins are not said.
+    """
+    location = rows.column("location")
+    address = pc.if_else(pc.equal(location, ""), rows.column("image_id"), location)
+    present = columns.confidence > 0
+    n_present = np.bincount(columns.images[present], minlength=len(columns))
+    unsayable = pc.or_(pc.equal(address, ""), pc.match_substring_regex(address, _UNSAYABLE))
+    unsayable = unsayable.to_numpy(zero_copy_only=False)
+    written = ~unsayable & (n_present > 0)
+    chosen = present & written[columns.images]
+    pairs = pc.binary_join_element_wise(
+        _decimals(columns.class_index[chosen]), _decimals(columns.confidence[chosen]), ":"
+    )
+    offsets = np.concatenate(([0], np.cumsum(n_present[written]))).astype(np.int32)
+    labels = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), pairs), "\t")
+    lines = pc.binary_join_element_wise(address.filter(pa.array(written)), labels, "\t")
+    counts = ExportCounts(
+        images=int(written.sum()),
+        labels=int(chosen.sum()),
+        absent_labels=int((~present & ~unsayable[columns.images]).sum()),
+        images_without_labels=int((~unsayable & (n_present == 0)).sum()),
+        unsayable_images=int(unsayable.sum()),
+    )
+    return _each_ended(lines), counts
+
+
+def long_form(rows: pa.RecordBatch, columns: LabelColumns, wnids: pa.StringArray) -> tuple[pa.Table, ExportCounts]:
+    """Return one row a label in the columns of `LONG_FORM`, L rows, and the counts."""
+    images = pa.array(columns.images)
+    table = pa.Table.from_arrays(
+        [
+            rows.column("image_id").take(images),
+            wnids.take(pa.array(columns.class_index)),
+            pa.array(columns.class_index),
+            pa.array(columns.confidence),
+            pa.array(ORIGIN_NAMES).take(pa.array(columns.origin)),
+            rows.column("location").take(images),
+        ],
+        schema=LONG_FORM,
+    )
+    without = int((np.diff(columns.offsets) == 0).sum())
+    return table, ExportCounts(len(columns) - without, len(table), images_without_labels=without)
+
+
+def hugging_face_schema(wnids: Sequence[str]) -> pa.Schema:
+    """Return the Arrow schema of label tables as `datasets` wants them: `ClassLabel` numbers are int64."""
+    label = pa.struct([("class_index", pa.int64()), ("confidence", pa.float32()), ("origin", pa.int64())])
+    texts = [(name, pa.string()) for name in ("image_id", "source", "location")]
+    return pa.schema([*texts, ("labels", pa.list_(label))], metadata={"huggingface": hugging_face_features(wnids)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """One export: each method writes one format and returns the receipts and counts."""
+
+    vocabulary: Vocabulary
+    splits: Mapping[str, Sequence[Location]]
+    out: Location
+    publication: Publication
+    inputs: Inputs
+    progress: Callable[[int], None]
+
+    def write_tencent(self) -> tuple[list[Receipt], ExportCounts]:
+        receipts = [write_bytes(self.out / DICTIONARY_FILE, tencent_dictionary(self.vocabulary))]
+        found = []
+        for split, parts in self.splits.items():
+            path = self.out / f"{split}_urls.txt"
+            with whole_file(path) as sink:
+                for rows, columns in self._batches(parts):
+                    text, counts = tencent_lines(rows, columns)
+                    sink.write(text)
+                    found.append(counts)
+            receipts.append(Receipt(path, -1, sink.size, sink.digest.hexdigest(), ""))
+        return receipts, _sum(found)
+
+    def write_csv(self) -> tuple[list[Receipt], ExportCounts]:
+        wnids = pa.array(self._wnids, pa.string())
+        receipts, found = [], []
+        for split, parts in self.splits.items():
+            path = self.out / f"{split}.csv"
+            with whole_file(path) as sink, csv.CSVWriter(pa.PythonFile(sink, mode="w"), LONG_FORM) as writer:
+                for rows, columns in self._batches(parts):
+                    table, counts = long_form(rows, columns, wnids)
+                    writer.write_table(table)
+                    found.append(counts)
+            receipts.append(Receipt(path, -1, sink.size, sink.digest.hexdigest(), ""))
+        return receipts, _sum(found)
+
+    def write_hugging_face(self) -> tuple[list[Receipt], ExportCounts]:
+        schema = hugging_face_schema(self._wnids)
+        receipts, found = [self._categories()], []
+        sizes: dict[str, tuple[int, int]] = {}
+        for split, parts in self.splits.items():
+            name = HUGGING_FACE_NAMES[split]
+            shards = []
+            for number, part in enumerate(parts):
+                path = self.out / "data" / f"{name}-{number:05d}-of-{len(parts):05d}.parquet"
+                with (
+                    whole_file(path) as sink,
+                    pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression=COMPRESSION) as writer,
+                ):
+                    counts = ExportCounts()
+                    for rows, columns in self._batches([part]):
+                        writer.write_table(pa.Table.from_batches([rows]).cast(schema))
+                        counts += _everything(columns)
+                found.append(counts)
+                shards.append(Receipt(path, counts.images, sink.size, sink.digest.hexdigest(), ""))
+            sizes[name] = sum(shard.rows for shard in shards), sum(shard.bytes for shard in shards)
+            receipts += shards
+        card = hugging_face_card(self.publication, self._wnids, sizes)
+        return [*receipts, write_bytes(self.out / CARD_FILE, card.encode())], _sum(found)
+
+    def write_croissant(self) -> tuple[list[Receipt], ExportCounts]:
+        # One file a split: readers of Croissant check the digest of a single file, not of a set of files.
+        found = []
+        files: dict[str, Receipt] = {}
+        for split, parts in self.splits.items():
+            with table_writer(self.out / split / "part-00000.parquet", LABELS, self.inputs) as writer:
+                for rows, columns in self._batches(parts):
+                    writer.write(rows)
+                    found.append(_everything(columns))
+            assert writer.receipt is not None
+            files[split] = writer.receipt
+        categories = self._categories()
+        text = croissant(self.publication, len(self.vocabulary), files, categories, version=__version__)
+        return [*files.values(), categories, write_bytes(self.out / CROISSANT_FILE, text)], _sum(found)
+
+    @property
+    def _wnids(self) -> list[str]:
+        return [category.wnid for category in self.vocabulary.categories]
+
+    def _categories(self) -> Receipt:
+        return write_table(self.out / CATEGORIES_FILE, categories_table(self.vocabulary), CATEGORIES, self.inputs)
+
+    def _batches(self, parts: Sequence[Location]) -> Iterator[tuple[pa.RecordBatch, LabelColumns]]:
+        for part in parts:
+            for rows, columns in label_batches(part, len(self.vocabulary)):
+                yield rows, columns
+                self.progress(len(columns))
+
+
+def _everything(columns: LabelColumns) -> ExportCounts:
+    """Return the counts of rows of which the format says everything."""
+    return ExportCounts(images=len(columns), labels=len(columns.class_index))
+
+
+def _sum(counts: Sequence[ExportCounts]) -> ExportCounts:
+    return functools.reduce(operator.add, counts, ExportCounts())
+
+
+def _decimals(numbers: np.ndarray) -> pa.StringArray:
+    """Return the shortest decimals that read back as the same numbers; few are distinct, and each is made once."""
+    encoded = pa.array(numbers).dictionary_encode()
+    return pc.cast(encoded.dictionary, pa.string()).take(encoded.indices)
+
+
+def _each_ended(lines: pa.StringArray) -> pa.Buffer:
+    """Return the bytes of lines with a line break after each."""
+    whole = pa.ListArray.from_arrays(pa.array([0, len(lines)], pa.int32()), lines)
+    text = pc.binary_join(whole, "\n")[0].as_buffer()
+    return pa.py_buffer(b"".join((text, b"\n"))) if len(lines) else pa.py_buffer(b"")

@@ -38,12 +38,13 @@ def write_inputs(folder: Path) -> Path:
     recipe = folder / RECIPE_NAME
     scratch = folder / "vocabulary-of-predictions"
     write_vocabulary(read_recipe(recipe).vocabulary, scratch, {})
-    _write_predictions(folder, read_vocabulary(scratch).index_of_wnid)
+    write_predictions(folder, read_vocabulary(scratch).index_of_wnid)
     shutil.rmtree(scratch)
     return recipe
 
 
-def _write_predictions(folder: Path, index_of_wnid: Mapping[str, int]) -> None:
+def write_predictions(folder: Path, index_of_wnid: Mapping[str, int]) -> None:
+    """Write the `predictions` table of a folder's predictions.csv over a vocabulary."""
     rows: dict[str, Row] = {}
     with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):

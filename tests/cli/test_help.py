@@ -1,0 +1,89 @@
+"""The command explains itself, at once, and exits as it says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from mlimages_dataset import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Command
+
+HEAVY = {"numpy", "pyarrow", "pandas", "scipy", "numba", "duckdb", "nltk", "networkx", "requests", "torch"}
+LOADED = """
+import importlib.metadata, sys
+(entry,) = importlib.metadata.entry_points(group="console_scripts", name="mlimages-build")
+try:
+    entry.load()(sys.argv[1:])
+except SystemExit as end:
+    assert not end.code, end.code
+print(*(name for name in sys.modules if "." not in name), file=sys.stderr)
+"""
+
+
+def names_of(main_command: click.Command) -> list[str]:
+    assert isinstance(main_command, click.Group)
+    return main_command.list_commands(click.Context(main_command))
+
+
+def test_help_lists_every_command(main_command: click.Command, run_script: Command) -> None:
+    ran = run_script("--help")
+    assert (ran.code, ran.err) == (0, "")
+    listed = ran.out.partition("Commands:")[2]
+    assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "] == names_of(
+        main_command
+    )
+    assert "Exit codes: 0 fine, 1 the data failed a check, 2 wrong use." in ran.out
+
+
+def test_each_command_shows_an_example_of_itself(main_command: click.Command, command: Command) -> None:
+    for name in ["", *names_of(main_command)]:
+        ran = command(*name.split(), "--help")
+        assert (ran.code, ran.err) == (0, "")
+        assert "\n  Example" in ran.out, name
+        assert f"\n    mlimages-build {name}".rstrip() in ran.out, name
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["labels", "--help"], ["annotate", "--help"]])
+def test_help_waits_for_nothing_heavy(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *arguments], capture_output=True, text=True, check=True, encoding="utf-8"
+    )
+    assert done.stdout
+    assert not HEAVY & set(done.stderr.split())
+
+
+def test_the_version_is_the_packages(command: Command) -> None:
+    assert command("--version") == (0, f"mlimages-build, version {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["labls"], "No such command 'labls'."),
+        (["vocab"], "Missing option '--out'."),
+        (["run", "--out", "x", "--worker", "2"], "No such option"),
+        (["run", "--out", "x", "--workers", "0"], "Invalid value for '--workers'"),
+        (["annotate", "--vocab", "v", "--format", "xml", "f", "--out", "x"], "Invalid value for '--format'"),
+        (["annotate", "--vocab", "v", "--format", "csv", "--out", "x"], "Missing argument 'INPUTS...'"),
+        (["vocab", "--out", "x"], "no class list is given; pass --imagenet, --open-images or --classes"),
+        (["vocab", "--imagenet", "a", "--tencent-dictionary", "b", "--out", "x"], "--tencent-dictionary goes with no"),
+        (["vocab", "--classes", "mine", "--out", "x"], "'mine' is not NAME=VALUE; write for instance open-images=650"),
+        (["vocab", "--imagenet", "a", "--min-images", "a=b", "--out", "x"], "'b' is no number of images; "),
+    ],
+)
+def test_wrong_use_is_told_and_ends_with_2(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = command(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert told in ran.err
+    assert not list(tmp_path.iterdir()), "nothing is left behind"

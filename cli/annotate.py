@@ -19,7 +19,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from mlimages_dataset.locations import Location
 
 
 @click.command()
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 @json_option
 def annotate(
     *,
-    vocabulary: Path,
+    vocabulary: Location,
     form: str,
     min_confidence: float,
     source: str | None,
     ids_of: str | None,
-    inputs: tuple[Path, ...],
-    out: Path,
+    inputs: tuple[Location, ...],
+    out: Location,
     overwrite: bool,
     as_json: bool,
 ) -> None:

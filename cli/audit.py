@@ -10,9 +10,8 @@ import click
 from .options import FILE, json_option, vocab_option
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mlimages_dataset.augment.stage import Audit
+    from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Json
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
@@ -24,7 +23,7 @@ _SHOWN_PAIRS = 10
 @click.argument("files", nargs=-1, required=True, type=FILE)
 @json_option
 @click.pass_context
-def audit(ctx: click.Context, *, vocabulary: Path, files: tuple[Path, ...], as_json: bool) -> None:
+def audit(ctx: click.Context, *, vocabulary: Location, files: tuple[Location, ...], as_json: bool) -> None:
     """Say how many rows of label lists are closed under ancestors, and what is wrong with the others.
 
     FILES are label lists as Tencent ML-Images publishes them (a URL, then class:confidence, tab-separated), or

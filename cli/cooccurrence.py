@@ -21,7 +21,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from mlimages_dataset.locations import Location
 
 
 @click.command()
@@ -49,12 +49,12 @@ if TYPE_CHECKING:
 @json_option
 def cooccurrence(
     *,
-    vocabulary: Path,
-    annotations: Path,
-    predictions: Path,
+    vocabulary: Location,
+    annotations: Location,
+    predictions: Location,
     probability: float,
     strength: float,
-    out: Path,
+    out: Location,
     overwrite: bool,
     workers: int,
     dask_address: str | None,

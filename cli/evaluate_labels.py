@@ -11,9 +11,9 @@ from .options import FILE, FOLDER, json_option, vocab_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from mlimages_dataset.augment.quality import Evaluation, Quality
+    from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Json
     from mlimages_dataset.schemas import Origin
 
@@ -51,9 +51,9 @@ def _thresholds(_ctx: click.Context, _parameter: click.Parameter, text: str) -> 
 @json_option
 def evaluate_labels(
     *,
-    vocabulary: Path,
-    truth: Path,
-    implications: Path | None,
+    vocabulary: Location,
+    truth: Location,
+    implications: Location | None,
     hide: float,
     seed: int,
     thresholds: tuple[float, ...],

@@ -10,8 +10,8 @@ from .options import FOLDER, image_progress, json_option, out_option, overwrite_
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
+    from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Json
 
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 @json_option
 def export(
     *,
-    vocabulary: Path,
+    vocabulary: Location,
     form: str,
-    labels: Path,
+    labels: Location,
     name: str,
     licence: str,
     url: str,
     date: object,
-    out: Path,
+    out: Location,
     overwrite: bool,
     as_json: bool,
 ) -> None:

@@ -22,7 +22,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from mlimages_dataset.locations import Location
 
 
 @click.command()
@@ -54,14 +54,14 @@ if TYPE_CHECKING:
 @json_option
 def labels(
     *,
-    vocabulary: Path,
-    annotations: tuple[Path, ...],
-    implications: Path | None,
+    vocabulary: Location,
+    annotations: tuple[Location, ...],
+    implications: Location | None,
     val: int,
     val_per_category: int,
     salt: str,
     absences: str,
-    out: Path,
+    out: Location,
     overwrite: bool,
     workers: int,
     dask_address: str | None,

@@ -15,10 +15,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from mlimages_dataset.engine import Mapper
+    from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Json, StageOutcome
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path)
+
+class _Place(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
+    """A path of this machine, or a URL that fsspec opens."""
+
+    name = "path"
+
+    def __init__(self, local: click.Path) -> None:
+        self._local = local
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Location:
+        if not isinstance(value, str) or "://" not in value:
+            return Path(self._local.convert(value, param, ctx))  # type: ignore[arg-type]  # as click gives it
+        from mlimages_dataset.locations import location  # noqa: PLC0415 - fsspec is needed for URLs only
+
+        return location(value)
+
+
+LOCAL_FOLDER = click.Path(path_type=Path, file_okay=False)
+FOLDER = _Place(LOCAL_FOLDER)
+FILE = _Place(click.Path(path_type=Path))
 
 out_option = click.option("--out", type=FOLDER, required=True, help="The folder to write into: new, empty, or ours.")
 vocab_option = click.option(
@@ -60,7 +79,9 @@ def chosen_engine(workers: int, dask_address: str | None) -> Iterator[Mapper]:
         yield mapper
 
 
-def show(outcome: StageOutcome, out: Path, *, as_json: bool, lines: Callable[[Mapping[str, Json]], list[str]]) -> None:
+def show(
+    outcome: StageOutcome, out: Location, *, as_json: bool, lines: Callable[[Mapping[str, Json]], list[str]]
+) -> None:
     """Print what a stage did: its summary as lines, or its whole record as JSON."""
     record = outcome.record
     if as_json:

@@ -9,13 +9,13 @@ import click
 from .options import FOLDER, json_option, show
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from mlimages_dataset.locations import Location
 
 
 @click.command()
 @click.argument("folder", type=FOLDER)
 @json_option
-def report(*, folder: Path, as_json: bool) -> None:
+def report(*, folder: Location, as_json: bool) -> None:
     """Write FOLDER/report.html, one page that needs no network, and FOLDER/figures for papers, from the manifest.
 
     FOLDER is what `mlimages-build run` wrote. A report that still fits the folder's other files is left as it is.

@@ -23,8 +23,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
+    from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Json, StageOutcome
 
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @dask_option
 @json_option
 def run(
-    *, recipe: Path | None, out: Path, overwrite: bool, workers: int, dask_address: str | None, as_json: bool
+    *, recipe: Location | None, out: Location, overwrite: bool, workers: int, dask_address: str | None, as_json: bool
 ) -> None:
     """Build everything that RECIPE (TOML) names: vocabulary, annotations, co-occurrence, labels, report.
 

@@ -10,7 +10,7 @@ import click
 from .options import FILE, format_option, json_option
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from mlimages_dataset.locations import Location
 
 
 @click.command()
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("inputs", nargs=-1, required=True, type=FILE)
 @click.option("--out", type=FILE, required=True, help="The table to write: .csv or .parquet.")
 @json_option
-def tally(*, form: str, source: str | None, inputs: tuple[Path, ...], out: Path, as_json: bool) -> None:
+def tally(*, form: str, source: str | None, inputs: tuple[Location, ...], out: Location, as_json: bool) -> None:
     """Count the images of each raw class of a source, before any mapping, for `vocab --image-counts`.
 
     \b

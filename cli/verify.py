@@ -10,14 +10,14 @@ import click
 from .options import FOLDER, json_option
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from mlimages_dataset.locations import Location
 
 
 @click.command()
 @click.argument("folder", type=FOLDER)
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, *, folder: Path, as_json: bool) -> None:
+def verify(ctx: click.Context, *, folder: Location, as_json: bool) -> None:
     """Recompute the digests and row counts of FOLDER's files and check its vocabulary; explain every difference.
 
     \b

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mlimages_dataset.errors import UsageError
 
-from .options import FILE, FOLDER, funnel_lines, json_option, out_option, overwrite_option, show
+from .options import FILE, LOCAL_FOLDER, funnel_lines, json_option, out_option, overwrite_option, show
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlimages_dataset.locations import Location
 
 
 @click.command()
@@ -32,24 +37,24 @@ from .options import FILE, FOLDER, funnel_lines, json_option, out_option, overwr
 )
 @click.option("--box-hierarchy", type=FILE, help="Open Images' bbox_labels_600_hierarchy.json.")
 @click.option("--reviewed", type=FILE, help="Reviewed decisions (TOML) instead of the packaged ones.")
-@click.option("--wordnet", type=FOLDER, help="A WordNet 3.0 folder instead of the packaged nouns.")
+@click.option("--wordnet", type=LOCAL_FOLDER, help="A WordNet 3.0 folder instead of the packaged nouns.")
 @click.option("--tencent-dictionary", type=FILE, help="Take the published vocabulary and tree as they are.")
 @out_option
 @overwrite_option
 @json_option
 def vocab(
     *,
-    imagenet: Path | None,
-    open_images: Path | None,
-    finer: Path | None,
+    imagenet: Location | None,
+    open_images: Location | None,
+    finer: Location | None,
     classes: tuple[str, ...],
-    image_counts: tuple[Path, ...],
+    image_counts: tuple[Location, ...],
     min_images: tuple[str, ...],
-    box_hierarchy: Path | None,
-    reviewed: Path | None,
+    box_hierarchy: Location | None,
+    reviewed: Location | None,
     wordnet: Path | None,
-    tencent_dictionary: Path | None,
-    out: Path,
+    tencent_dictionary: Location | None,
+    out: Location,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -68,6 +73,7 @@ def vocab(
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.build import build_published_vocabulary, build_vocabulary  # noqa: PLC0415
+    from mlimages_dataset.locations import location  # noqa: PLC0415
     from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
     from mlimages_dataset.vocab.stage import VocabularyFiles  # noqa: PLC0415
 
@@ -81,7 +87,7 @@ def vocab(
         imagenet=imagenet,
         open_images=open_images,
         finer=finer,
-        classes=tuple((name, Path(text)) for name, text in map(_pair, classes)),
+        classes=tuple((name, location(text)) for name, text in map(_pair, classes)),
         image_counts=image_counts,
         box_hierarchy=box_hierarchy,
         reviewed=reviewed,

@@ -37,10 +37,10 @@ from mlimages_dataset.vocab.wordnet import load_wordnet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from mlimages_dataset.augment.simulation import Simulation
     from mlimages_dataset.engine import Mapper
+    from mlimages_dataset.locations import Location
     from mlimages_dataset.recipe import LabelOptions, Recipe
     from mlimages_dataset.vocab.stage import VocabularyFiles
 
@@ -56,7 +56,7 @@ def _ignore(images: int) -> None:
 
 def run(
     recipe: Recipe,
-    folder: Path,
+    folder: Location,
     *,
     overwrite: bool = False,
     mapper: Mapper = map,
@@ -126,7 +126,7 @@ def build_vocabulary(output: OutputFolder, given: VocabularyFiles, *, into: str 
     )
 
 
-def build_published_vocabulary(output: OutputFolder, dictionary: Path) -> StageOutcome:
+def build_published_vocabulary(output: OutputFolder, dictionary: Location) -> StageOutcome:
     """Build the published vocabulary from its dictionary; errors as `write_tencent_vocabulary`."""
     inputs = digests([dictionary])
     return output.run(
@@ -137,11 +137,11 @@ def build_published_vocabulary(output: OutputFolder, dictionary: Path) -> StageO
     )
 
 
-def build_simulation(output: OutputFolder, vocabulary: Path, how: Simulation) -> StageOutcome:
+def build_simulation(output: OutputFolder, vocabulary: Location, how: Simulation) -> StageOutcome:
     """Write a simulated sample as raw files and a `predictions` table; errors as `simulate`."""
     inputs = vocabulary_digests(vocabulary)
 
-    def work(out: Path) -> StageResult:
+    def work(out: Location) -> StageResult:
         sample = simulate(read_vocabulary(vocabulary), how)
         n_images = len(sample.predicted_ids)
         rows = pa.table(
@@ -164,7 +164,7 @@ def build_simulation(output: OutputFolder, vocabulary: Path, how: Simulation) ->
     return output.run(SIMULATION, parameters=asdict(how), inputs=inputs, work=work, into=SIMULATION)
 
 
-def simulated_sources(folder: Path) -> list[AnnotationSource]:
+def simulated_sources(folder: Location) -> list[AnnotationSource]:
     """Return the annotated collections that a simulation wrote."""
     imagenet, open_images = SIMULATED_SOURCES
     return [
@@ -175,7 +175,7 @@ def simulated_sources(folder: Path) -> list[AnnotationSource]:
 
 def build_annotations(
     output: OutputFolder,
-    vocabulary: Path,
+    vocabulary: Location,
     source: AnnotationSource,
     *,
     progress: Callable[[int], None] = _ignore,
@@ -207,9 +207,9 @@ def build_annotations(
 
 def build_cooccurrence(
     output: OutputFolder,
-    vocabulary: Path,
-    annotations: Path,
-    predictions: Path,
+    vocabulary: Location,
+    annotations: Location,
+    predictions: Location,
     *,
     probability: float = PROBABILITY,
     strength: float = STRENGTH,
@@ -244,10 +244,10 @@ def build_cooccurrence(
 
 def build_labels(
     output: OutputFolder,
-    vocabulary: Path,
-    annotations: Sequence[Path],
+    vocabulary: Location,
+    annotations: Sequence[Location],
     *,
-    implications: Path | None = None,
+    implications: Location | None = None,
     options: LabelOptions,
     mapper: Mapper = map,
     progress: Callable[[int], None] = _ignore,
@@ -290,7 +290,7 @@ def build_report(output: OutputFolder) -> StageOutcome:
             raise UsageError(f"has no stage {needed}", where=folder, remedy="finish mlimages-build run first")
     inputs = {path: digest for stage in stages for path, digest in output.digests_of(stage).items()}
 
-    def work(out: Path) -> StageResult:
+    def work(out: Location) -> StageResult:
         implications = folder / COOCCURRENCE / IMPLICATIONS_FILE
         return write_report(
             read_vocabulary(folder / VOCABULARY),
@@ -302,7 +302,7 @@ def build_report(output: OutputFolder) -> StageOutcome:
     return output.run(REPORT, parameters={"version": __version__}, inputs=inputs, work=work)
 
 
-def verify(folder: Path) -> list[str]:
+def verify(folder: Location) -> list[str]:
     """Return a sentence for each difference between a folder and its manifest, and each check its vocabulary fails.
 
     Raises:
@@ -318,7 +318,7 @@ def verify(folder: Path) -> list[str]:
     return problems
 
 
-def vocabulary_digests(folder: Path) -> dict[str, str]:
+def vocabulary_digests(folder: Location) -> dict[str, str]:
     """Return the SHA-256 of a vocabulary's tables by name."""
     return digests([folder / CATEGORIES_FILE, folder / MAPPING_FILE])
 

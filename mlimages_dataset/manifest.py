@@ -6,6 +6,7 @@ manifest is written, whole, after a stage's last file, so a cut run leaves no st
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import time
 from dataclasses import dataclass, field
@@ -14,11 +15,13 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import pyarrow.parquet as pq
 
 from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.storage import PARTIAL_PREFIX, Receipt, file_digest, write_bytes
+from mlimages_dataset.locations import is_local, relative
+from mlimages_dataset.storage import PARTIAL_PREFIX, Receipt, file_digest, parquet_source, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
+
+    from mlimages_dataset.locations import Location
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 
@@ -88,7 +91,7 @@ class StageOutcome:
     fresh: bool
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Location) -> Manifest:
     """Return the manifest of an output folder.
 
     Raises:
@@ -126,8 +129,9 @@ class OutputFolder:
         UsageError: the folder holds files but no manifest: they are not ours to mix with.
     """
 
-    def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
-        self.path = folder
+    def __init__(self, folder: Location, *, overwrite: bool = False) -> None:
+        # Absolute: the workers of an engine may have other working folders.
+        self.path = folder.absolute()
         self._overwrite = overwrite
         if (folder / MANIFEST_NAME).is_file():
             self.manifest = read_manifest(folder)
@@ -147,7 +151,7 @@ class OutputFolder:
         *,
         parameters: Mapping[str, Json],
         inputs: Mapping[str, str],
-        work: Callable[[Path], StageResult],
+        work: Callable[[Location], StageResult],
         into: str = "",
     ) -> StageOutcome:
         """Return the stage's record after doing its work, unless it stands already with these inputs and parameters.
@@ -210,14 +214,14 @@ class OutputFolder:
         for path in outputs:
             (self.path / path).unlink(missing_ok=True)
 
-    def _relative(self, path: Path) -> str:
-        return path.relative_to(self.path).as_posix()
+    def _relative(self, path: Location) -> str:
+        return relative(path.absolute(), self.path)
 
     def _save(self) -> None:
         write_bytes(self.path / MANIFEST_NAME, self.manifest.to_json())
 
 
-def verify_folder(folder: Path) -> list[str]:
+def verify_folder(folder: Location) -> list[str]:
     """Return a sentence for each difference between a folder and its manifest, none where all is well.
 
     Raises:
@@ -229,7 +233,7 @@ def verify_folder(folder: Path) -> list[str]:
     return problems + [f"{path}: is not in the manifest; remove it, or build the folder again" for path in strangers]
 
 
-def _check_file(folder: Path, path: str, record: FileRecord) -> Iterator[str]:
+def _check_file(folder: Location, path: str, record: FileRecord) -> Iterator[str]:
     file = folder / path
     if not file.is_file():
         yield f"{path}: is missing; run the build again to restore it"
@@ -240,7 +244,8 @@ def _check_file(folder: Path, path: str, record: FileRecord) -> Iterator[str]:
     what = f"{size:,} bytes where the manifest has {record.bytes:,}" if size != record.bytes else "its bytes changed"
     if record.rows >= 0:
         try:
-            rows = pq.read_metadata(file).num_rows
+            with parquet_source(file) as source:
+                rows = pq.read_metadata(source).num_rows
             if rows != record.rows:
                 more = "more" if rows > record.rows else "fewer"
                 what += f", {abs(rows - record.rows):,} rows {more} than the manifest's {record.rows:,}"
@@ -249,10 +254,19 @@ def _check_file(folder: Path, path: str, record: FileRecord) -> Iterator[str]:
     yield f"{path}: {what}; remove it and run the build again"
 
 
-def _files_of(folder: Path) -> Iterator[str]:
-    for path in folder.rglob("*"):
-        if path.is_file() and path.name != MANIFEST_NAME and not path.name.startswith(PARTIAL_PREFIX):
-            yield path.relative_to(folder).as_posix()
+def _files_of(folder: Location) -> Iterator[str]:
+    for path in _below(folder):
+        if path.is_file() and path.name != MANIFEST_NAME and not _is_partial(path, folder):
+            yield relative(path, folder)
+
+
+def _below(folder: Location) -> list[Location]:
+    return list(folder.rglob("*"))
+
+
+def _is_partial(path: Location, folder: Location) -> bool:
+    """Return whether a file below a folder, or a folder between, has the name of something unfinished."""
+    return any(name.startswith(PARTIAL_PREFIX) for name in relative(path, folder).split("/"))
 
 
 def _differences(record: StageRecord, parameters: Mapping[str, Json], inputs: Mapping[str, str]) -> Iterator[str]:
@@ -269,12 +283,16 @@ def _differences(record: StageRecord, parameters: Mapping[str, Json], inputs: Ma
             yield f"input {name} changed"
 
 
-def _clear(folder: Path, *, keep: set[Path]) -> None:
+def _clear(folder: Location, *, keep: set[Location]) -> None:
     """Remove the parts and partial files that a cut run left in a stage's folder; nobody else's files."""
-    for path in list(folder.rglob("*")):
-        ours = path.match("part-*.parquet") or path.name.startswith(PARTIAL_PREFIX)
+    below = _below(folder)
+    for path in below:
+        ours = fnmatch.fnmatchcase(path.name, "part-*.parquet") or _is_partial(path, folder)
         if ours and path.is_file() and path not in keep:
             path.unlink()
+    for path in reversed(below):
+        if is_local(path) and _is_partial(path, folder) and path.is_dir():
+            path.rmdir()
 
 
 def _fields(record: FileRecord | StageRecord) -> dict[str, Json]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from mlimages_dataset import samples
 from mlimages_dataset.augment.ancestors import Absences
@@ -22,6 +22,7 @@ from mlimages_dataset.augment.observations import Format  # noqa: TC001 - get_ty
 from mlimages_dataset.augment.simulation import Simulation  # noqa: TC001 - as above
 from mlimages_dataset.augment.stage import Split
 from mlimages_dataset.errors import ConfigError
+from mlimages_dataset.locations import Location, location
 from mlimages_dataset.vocab.stage import VocabularyFiles, packaged_class_list
 
 PACKAGED = "packaged:"
@@ -44,7 +45,7 @@ class AnnotationSource:
 
     name: str
     format: Format
-    files: tuple[Path, ...]
+    files: tuple[Location, ...]
     ids_of: str | None = None
     min_confidence: float = 0.0
 
@@ -68,7 +69,7 @@ class CooccurrenceSource:
     """
 
     annotations: str
-    predictions: Path | None = None
+    predictions: Location | None = None
     probability: float = PROBABILITY
     strength: float = STRENGTH
 
@@ -117,7 +118,7 @@ def default_recipe() -> Recipe:
         return read_recipe(path)
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Location) -> Recipe:
     """Return the recipe in a TOML file.
 
     Raises:
@@ -154,7 +155,7 @@ def read_recipe(path: Path) -> Recipe:
 class _Reader:
     """Reads typed configurations out of a TOML document."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self._path = path
 
     def table(self, kind: type[_Config], content: object, key: str) -> _Config:
@@ -180,6 +181,8 @@ class _Reader:
     def _value(self, kind: Any, value: object, key: str) -> object:  # noqa: PLR0911 - one return a kind of value
         arguments = [a for a in getattr(kind, "__args__", ()) if a not in {type(None), Ellipsis}]
         origin = getattr(kind, "__origin__", None)
+        if set(arguments) == set(get_args(Location)):
+            return self._place(self._plain(str, value, key))
         if origin is None and arguments:  # X | None
             return self._value(arguments[0], value, key)
         if origin is tuple:
@@ -187,7 +190,7 @@ class _Reader:
         if dataclasses.is_dataclass(kind):
             return self.table(kind, value, key)  # type: ignore[arg-type]  # a class, not an instance
         if kind is Path:
-            return self._file(self._plain(str, value, key))
+            return self._file(self._plain(str, value, key), key)
         if isinstance(kind, type) and issubclass(kind, Enum):
             text = self._plain(str, value, key)
             choices = [member.value for member in kind]
@@ -213,16 +216,22 @@ class _Reader:
             raise self._error(f"{key} is {value!r}", f"give a {kind.__name__}")
         return value
 
-    def _file(self, text: str) -> Path:
+    def _place(self, text: str) -> Location:
         if text.startswith(PACKAGED):
             return packaged_file(text.removeprefix(PACKAGED), where=self._path)
-        return self._path.parent / text
+        return location(text) if "://" in text else self._path.parent / text
+
+    def _file(self, text: str, key: str) -> Path:
+        place = self._place(text)
+        if not isinstance(place, Path):
+            raise self._error(f"{key} is {text!r}, which is remote", "name a path of this machine")
+        return place
 
     def _error(self, what: str, remedy: str) -> ConfigError:
         return ConfigError(what, where=self._path, remedy=remedy)
 
 
-def packaged_file(name: str, *, where: Path | None = None) -> Path:
+def packaged_file(name: str, *, where: Location | None = None) -> Path:
     """Return the path of a packaged file that recipes may name.
 
     Args:

@@ -1,8 +1,9 @@
 """Files that appear whole, and tables that say what they are.
 
-A file is written under a temporary name, flushed to the disk and renamed, so a reader never meets half of one. A
-table carries its schema's name and version and the digests of what it was made from in its metadata; a reader refuses
-another version. This is the only module that opens table files.
+A file is written under a temporary name, flushed to the disk and renamed, so a reader never meets half of one; one in
+a remote store is written on this machine and uploaded when it is whole. A table carries its schema's name and version
+and the digests of what it was made from in its metadata; a reader refuses another version. This is the only module
+that opens table files.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import hashlib
 import io
 import json
 import os
+import secrets
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, cast
 
 import pyarrow as pa
@@ -20,11 +24,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlimages_dataset.errors import DataError, SchemaError, UsageError
+from mlimages_dataset.locations import is_local, reason, relative, system_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
+    from upath import UPath
+
+    from mlimages_dataset.locations import Location
     from mlimages_dataset.schemas import TableSchema
 
 SCHEMA_KEY = b"mlimages.schema"
@@ -41,7 +48,7 @@ Inputs: TypeAlias = "Mapping[str, str]"
 class Receipt:
     """What was written: a file's path, its rows (-1 where it has none), bytes, SHA-256 and schema label."""
 
-    path: Path
+    path: Location
     rows: int
     bytes: int
     sha256: str
@@ -51,7 +58,7 @@ class Receipt:
 class _HashingFile(io.RawIOBase):
     """A file that is hashed as it is written, so that no digest costs a second read."""
 
-    def __init__(self, stream: IO[bytes], path: Path) -> None:
+    def __init__(self, stream: IO[bytes], path: Location) -> None:
         super().__init__()
         self._stream = stream
         self._path = path
@@ -74,26 +81,45 @@ class _HashingFile(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[_HashingFile]:
-    """Yield a binary file that takes the name `path` only when it is complete and on the disk.
+def whole_file(path: Location) -> Iterator[_HashingFile]:
+    """Yield a binary file that takes the name `path` only when it is complete and on the disk, or in its store.
 
     Raises:
-        UsageError: the folder cannot be written, or the disk is full.
+        UsageError: the folder or store cannot be written, or the disk is full.
     """
-    partial = path.with_name(f"{PARTIAL_PREFIX}{os.getpid()}-{path.name}")
+    with _partial_file(path) if isinstance(path, Path) else _uploaded_file(path) as stream:
+        yield _HashingFile(stream, path)
+
+
+@contextlib.contextmanager
+def _partial_file(path: Path) -> Iterator[IO[bytes]]:
+    # Two machines may use one process id, and a cluster may give one job to two of them.
+    partial = path.with_name(f"{PARTIAL_PREFIX}{secrets.token_hex(4)}-{path.name}")
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = partial.open("wb")
     try:
         with stream:
-            sink = _HashingFile(stream, path)
-            yield sink
+            yield stream
             with write_errors(path):
                 stream.flush()
                 os.fsync(stream.fileno())
         give_name(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _uploaded_file(path: UPath) -> Iterator[IO[bytes]]:
+    """Yield a file of this machine that is uploaded when it is complete: stores show whole objects only."""
+    with tempfile.TemporaryDirectory(prefix="mlimages-") as folder:
+        written = Path(folder) / path.name
+        with written.open("wb") as stream:
+            yield stream
+            with write_errors(path):
+                stream.flush()
+        with write_errors(path):
+            path.fs.put_file(str(written), path.path)
 
 
 def give_name(partial: Path, path: Path) -> None:
@@ -108,17 +134,18 @@ def give_name(partial: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def write_errors(path: Path) -> Iterator[None]:
-    """Turn an operating system's error on writing `path` into a `UsageError` that says what to do."""
+def write_errors(path: Location) -> Iterator[None]:
+    """Turn an operating system's or a store's error on writing `path` into a `UsageError` that says what to do."""
     try:
-        yield
+        with system_errors(path):
+            yield
     except OSError as error:
         raise UsageError(
-            f"cannot be written ({error.strerror or error})", where=path, remedy="make room or name another folder"
+            f"cannot be written ({reason(error)})", where=path, remedy="make room or name another folder"
         ) from error
 
 
-def write_bytes(path: Path, content: bytes, *, schema: str = "") -> Receipt:
+def write_bytes(path: Location, content: bytes, *, schema: str = "") -> Receipt:
     """Write a whole file and return its receipt."""
     with whole_file(path) as sink:
         sink.write(content)
@@ -151,7 +178,7 @@ class TableWriter:
 
 
 @contextlib.contextmanager
-def table_writer(path: Path, schema: TableSchema, inputs: Inputs) -> Iterator[TableWriter]:
+def table_writer(path: Location, schema: TableSchema, inputs: Inputs) -> Iterator[TableWriter]:
     """Yield a writer of a table file that appears whole, with its receipt, when the block ends without an error."""
     metadata = {SCHEMA_KEY: schema.label.encode(), INPUTS_KEY: json.dumps(dict(inputs), sort_keys=True).encode()}
     with (
@@ -165,7 +192,7 @@ def table_writer(path: Path, schema: TableSchema, inputs: Inputs) -> Iterator[Ta
     writer.receipt = Receipt(path, writer.rows, sink.size, sink.digest.hexdigest(), schema.label)
 
 
-def write_table(path: Path, rows: pa.Table, schema: TableSchema, inputs: Inputs) -> Receipt:
+def write_table(path: Location, rows: pa.Table, schema: TableSchema, inputs: Inputs) -> Receipt:
     """Write a whole table and return its receipt."""
     with table_writer(path, schema, inputs) as writer:
         writer.write(rows)
@@ -173,7 +200,7 @@ def write_table(path: Path, rows: pa.Table, schema: TableSchema, inputs: Inputs)
     return writer.receipt
 
 
-def read_table(path: Path, schema: TableSchema) -> pa.Table:
+def read_table(path: Location, schema: TableSchema) -> pa.Table:
     """Return a table of exactly `schema`.
 
     Raises:
@@ -187,7 +214,7 @@ def read_table(path: Path, schema: TableSchema) -> pa.Table:
     return table.select(schema.arrow.names).replace_schema_metadata(None)
 
 
-def scan_table(path: Path, schema: TableSchema, *, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+def scan_table(path: Location, schema: TableSchema, *, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
     """Yield a table's rows in batches of at most `batch_rows`; errors as for `read_table`."""
     with open_table(path, schema) as parquet, _parquet_errors(path):
         for batch in parquet.iter_batches(batch_size=batch_rows):
@@ -196,13 +223,13 @@ def scan_table(path: Path, schema: TableSchema, *, batch_rows: int = BATCH_ROWS)
 
 
 @contextlib.contextmanager
-def open_table(path: Path, schema: TableSchema) -> Iterator[pq.ParquetFile]:
+def open_table(path: Location, schema: TableSchema) -> Iterator[pq.ParquetFile]:
     """Yield the open Parquet file at `path`, checked to be of `schema`; errors as for `read_table`."""
     if not path.is_file():
         raise UsageError("there is no such file", where=path, remedy=f"name a {schema.name} table of an earlier stage")
-    with _parquet_errors(path):
-        parquet = pq.ParquetFile(path)
-    with parquet:
+    with contextlib.ExitStack() as stack:
+        with _parquet_errors(path):
+            parquet = stack.enter_context(pq.ParquetFile(stack.enter_context(parquet_source(path))))
         found = (parquet.schema_arrow.metadata or {}).get(SCHEMA_KEY, b"none").decode(errors="replace")
         if found != schema.label:
             raise SchemaError(
@@ -213,14 +240,28 @@ def open_table(path: Path, schema: TableSchema) -> Iterator[pq.ParquetFile]:
         yield parquet
 
 
-def schema_of(path: Path, accepted: Sequence[TableSchema]) -> TableSchema:
+def schema_of(path: Location, accepted: Sequence[TableSchema]) -> TableSchema:
     """Return which of the accepted schemas a table file says it has, the first where it has none of them."""
-    with _parquet_errors(path):
-        found = (pq.read_schema(path).metadata or {}).get(SCHEMA_KEY, b"").decode(errors="replace")
+    found = _metadata(path).get(SCHEMA_KEY, b"").decode(errors="replace")
     return next((schema for schema in accepted if schema.label == found), accepted[0])
 
 
-def table_inputs(path: Path) -> dict[str, str]:
+@contextlib.contextmanager
+def parquet_source(path: Location) -> Iterator[str | IO[bytes]]:
+    """Yield what pyarrow reads a Parquet file from: the name of a local one, which it reads best itself."""
+    if is_local(path):
+        yield str(path)
+        return
+    with path.open("rb") as stream:
+        yield stream
+
+
+def _metadata(path: Location) -> dict[bytes, bytes]:
+    with _parquet_errors(path), parquet_source(path) as source:
+        return pq.read_schema(source).metadata or {}
+
+
+def table_inputs(path: Location) -> dict[str, str]:
     """Return the digests that a table file says it was made from.
 
     Raises:
@@ -229,22 +270,20 @@ def table_inputs(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         raise UsageError("there is no such file", where=path, remedy="name a table of an earlier stage")
-    with _parquet_errors(path):
-        metadata = pq.read_schema(path).metadata or {}
     try:
-        inputs = json.loads(metadata.get(INPUTS_KEY, b"{}"))
+        inputs = json.loads(_metadata(path).get(INPUTS_KEY, b"{}"))
     except ValueError as error:
         raise DataError(f"its inputs cannot be read ({error})", where=path, remedy="build the table again") from error
     return cast("dict[str, str]", inputs)
 
 
-def table_parts(folder: Path) -> list[Path]:
+def table_parts(folder: Location) -> list[Location]:
     """Return the part files of a table folder in name order, those of its sub-folders included.
 
     Raises:
         UsageError: there is no part.
     """
-    parts = sorted(path for path in folder.rglob("part-*.parquet"))
+    parts: list[Location] = sorted(folder.rglob("part-*.parquet"))
     if not parts:
         raise UsageError(
             "there is no part-*.parquet in it", where=folder, remedy="name the folder that an earlier stage wrote"
@@ -252,28 +291,28 @@ def table_parts(folder: Path) -> list[Path]:
     return parts
 
 
-def file_digest(path: Path) -> str:
+def file_digest(path: Location) -> str:
     """Return the SHA-256 of a file's bytes."""
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        with system_errors(path), path.open("rb") as stream:
+            return hashlib.file_digest(cast("io.BufferedReader", stream), "sha256").hexdigest()
     except OSError as error:
         raise UsageError(
-            f"cannot be read ({error.strerror})", where=path, remedy="check the path and its permissions"
+            f"cannot be read ({reason(error)})", where=path, remedy="check the path and its permissions"
         ) from error
 
 
-def listing_digest(folder: Path) -> str:
+def listing_digest(folder: Location) -> str:
     """Return the SHA-256 of a folder's listing: the relative path and the size of each file."""
-    lines = sorted(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}" for path in _files(folder))
+    lines = sorted(f"{relative(path, folder)} {path.stat().st_size}" for path in _files(folder))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Location) -> Iterator[Location]:
     return (path for path in folder.rglob("*") if path.is_file())
 
 
-def digests(paths: Iterable[Path]) -> dict[str, str]:
+def digests(paths: Iterable[Location]) -> dict[str, str]:
     """Return the SHA-256 of each file, or of a folder's listing, by its name; a repeated name is numbered.
 
     Names, not paths: what is made from the same files has the same bytes wherever they lie.
@@ -287,9 +326,9 @@ def digests(paths: Iterable[Path]) -> dict[str, str]:
     return found
 
 
-def table_digests(name: str, folder: Path) -> dict[str, str]:
+def table_digests(name: str, folder: Location) -> dict[str, str]:
     """Return the SHA-256 of each part of a table folder, as `name/part`."""
-    return {f"{name}/{path.relative_to(folder).as_posix()}": file_digest(path) for path in table_parts(folder)}
+    return {f"{name}/{relative(path, folder)}": file_digest(path) for path in table_parts(folder)}
 
 
 def check_rows(table: pa.Table, schema: TableSchema, *, where: object) -> None:
@@ -338,12 +377,12 @@ def _remedy(found: str, schema: TableSchema) -> str:
 
 
 @contextlib.contextmanager
-def _parquet_errors(path: Path) -> Iterator[None]:
+def _parquet_errors(path: Location) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"cannot be read as a Parquet file ({str(error).splitlines()[0]})",
+            f"cannot be read as a Parquet file ({reason(error)})",
             where=path,
             remedy="it is truncated or of another format: build or obtain it again",
         ) from error
@@ -359,7 +398,7 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Location) -> list[str]:
     """Return a text file's lines without their ends: UTF-8 with or without a byte-order mark, else Latin-1.
 
     Raises:
@@ -367,10 +406,11 @@ def read_lines(path: Path) -> list[str]:
         DataError: it is empty, or no text.
     """
     try:
-        content = path.read_bytes()
+        with system_errors(path):
+            content = path.read_bytes()
     except OSError as error:
         raise UsageError(
-            f"cannot be read ({error.strerror})", where=path, remedy="check the path and its permissions"
+            f"cannot be read ({reason(error)})", where=path, remedy="check the path and its permissions"
         ) from error
     if b"\0" in content:
         raise DataError("is not a text file", where=path, remedy="unpack it first, or name another file")
@@ -385,7 +425,7 @@ def read_lines(path: Path) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def read_range(paths: Sequence[Path], schema: TableSchema, column: str, lowest: str, highest: str) -> pa.Table:
+def read_range(paths: Sequence[Location], schema: TableSchema, column: str, lowest: str, highest: str) -> pa.Table:
     """Return the rows of several tables whose `column` is within two bounds; row groups outside are not read.
 
     Raises:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Json
 
 INPUTS = {"list.txt": "11" * 32, "words.txt": "22" * 32}
@@ -47,7 +48,7 @@ class Work:
         self.content = content
         self.calls = 0
 
-    def __call__(self, folder: Path) -> StageResult:
+    def __call__(self, folder: Location) -> StageResult:
         """Write the files into the folder that a stage was given."""
         self.calls += 1
         receipts = tuple(write_bytes(folder / name, self.content + name.encode()) for name in self.names)
@@ -56,7 +57,7 @@ class Work:
 
 def run(
     folder: Path,
-    work: Callable[[Path], StageResult],
+    work: Callable[[Location], StageResult],
     *,
     stage: str = "vocabulary",
     parameters: Mapping[str, Json] = PARAMETERS,
@@ -246,7 +247,7 @@ def pair_table(rows: int) -> pa.Table:
 def _built(tmp_path: Path) -> Path:
     """Return a folder with a table of 40 rows and a text."""
 
-    def work(folder: Path) -> StageResult:
+    def work(folder: Location) -> StageResult:
         table = write_table(folder / "pairs.parquet", pair_table(40), schemas.PAIR_COUNTS, INPUTS)
         return StageResult((table, write_bytes(folder / "notes.txt", b"notes")))
 
@@ -314,12 +315,12 @@ class CutError(Exception):
     """Stands for the death of the process."""
 
 
-def cut_after(count: int) -> Callable[[Path], StageResult]:
+def cut_after(count: int) -> Callable[[Location], StageResult]:
     """Return work that dies once it has written so many of its files."""
 
-    def work(folder: Path) -> StageResult:
+    def work(folder: Location) -> StageResult:
         for i in range(count):
-            write_bytes(folder / f"part-{i}", b"of the cut run")
+            write_bytes(folder / f"part-{i}.parquet", b"of the cut run")
         raise CutError
 
     return work
@@ -331,13 +332,13 @@ def test_a_cut_run_is_finished_by_the_next(tmp_path: Path, count: int) -> None:
         run(tmp_path, cut_after(count))
     assert "vocabulary" not in read_manifest(tmp_path).stages
     assert len(verify_folder(tmp_path)) == count
-    assert run(tmp_path, Work("part-0")).fresh
-    assert sorted(snapshot(tmp_path)) == [MANIFEST_NAME, "vocabulary/part-0"], "nothing of the cut run remains"
+    assert run(tmp_path, Work("part-0.parquet")).fresh
+    assert sorted(snapshot(tmp_path)) == [MANIFEST_NAME, "vocabulary/part-0.parquet"], "nothing of the cut run remains"
     assert verify_folder(tmp_path) == []
 
 
 def test_an_overwriting_run_that_is_cut_leaves_no_stage_that_looks_done(tmp_path: Path) -> None:
-    work = Work("part-0", "part-1")
+    work = Work("part-0.parquet", "part-1.parquet")
     run(tmp_path, work)
     with pytest.raises(CutError):
         run(tmp_path, cut_after(1), parameters={}, overwrite=True)
@@ -352,8 +353,8 @@ from pathlib import Path
 from mlimages_dataset.manifest import OutputFolder
 from mlimages_dataset.storage import write_bytes, whole_file
 def work(folder):
-    write_bytes(folder / "part-0", b"of the killed run")
-    with whole_file(folder / "part-1") as sink:
+    write_bytes(folder / "part-0.parquet", b"of the killed run")
+    with whole_file(folder / "part-1.parquet") as sink:
         sink.write(b"half of")
         print("writing", flush=True)
         time.sleep(60)
@@ -367,9 +368,9 @@ def test_a_killed_run_is_finished_by_the_next(tmp_path: Path) -> None:
         assert builder.stdout is not None
         assert builder.stdout.readline() == "writing\n"
         builder.send_signal(signal.SIGKILL)
-    assert (tmp_path / "vocabulary" / "part-0").exists()
-    assert not (tmp_path / "vocabulary" / "part-1").exists()
+    assert (tmp_path / "vocabulary" / "part-0.parquet").exists()
+    assert not (tmp_path / "vocabulary" / "part-1.parquet").exists()
     assert read_manifest(tmp_path).stages == {}
-    assert run(tmp_path, Work("part-0"), parameters={}, inputs={}).fresh
-    assert sorted(snapshot(tmp_path)) == [MANIFEST_NAME, "vocabulary/part-0"], "nothing of the killed run remains"
+    assert run(tmp_path, Work("part-0.parquet"), parameters={}, inputs={}).fresh
+    assert sorted(snapshot(tmp_path)) == [MANIFEST_NAME, "vocabulary/part-0.parquet"], "nothing of the killed run remains"
     assert verify_folder(tmp_path) == []

@@ -27,14 +27,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from upath import UPath
 
 from mlimages_dataset.errors import DataError, MLImagesError, UsageError
+from mlimages_dataset.locations import relative, unpacked
+from mlimages_dataset.storage import parquet_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from mlimages_dataset.locations import Location
 
 BLOCK_BYTES = 1 << 23
 LISTED_REJECTS = 10
@@ -95,7 +99,7 @@ class Observations:
     they were read to the end.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, form: Format, inputs: Sequence[Path]) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, form: Format, inputs: Sequence[Location]) -> None:
         """Open the files.
 
         Raises:
@@ -105,6 +109,7 @@ class Observations:
         for path in inputs:
             if not path.exists():
                 raise UsageError("there is no such file", where=path, remedy="check the path")
+            _let_read(connection, path)
         self.connection = connection
         self.has_image_table = False
         self.has_locations = form in {Format.IMAGENET, Format.TENCENT}
@@ -151,7 +156,7 @@ class Observations:
             log.add([Reject(path, line, str(kind).lower(), text.strip()) for path, line, kind, text in rows], count)
         return log
 
-    def _open_images(self, inputs: Sequence[Path]) -> None:
+    def _open_images(self, inputs: Sequence[Location]) -> None:
         labels, images = [], []
         for path in inputs:
             header = read_header(path)
@@ -180,7 +185,7 @@ class Observations:
             )
             self.has_image_table = True
 
-    def _tables(self, form: Format, inputs: Sequence[Path]) -> None:
+    def _tables(self, form: Format, inputs: Sequence[Location]) -> None:
         selects = []
         for path in inputs:
             header = read_header(path) if form is Format.CSV else _parquet_columns(path)
@@ -223,14 +228,14 @@ def duckdb_errors() -> Iterator[None]:
         ) from error
 
 
-def read_header(path: Path) -> list[str]:
+def read_header(path: Location) -> list[str]:
     """Return the column names in the first line of a CSV file, compressed or not.
 
     Raises:
         DataError: the file is empty, or no text.
     """
     try:
-        with pa.input_stream(str(path), compression="detect") as stream:
+        with unpacked(path) as stream:
             first = stream.read(1 << 16).split(b"\n", 1)[0]
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot be read ({_first_line(error)})", where=path, remedy="obtain it again") from error
@@ -245,7 +250,13 @@ def read_header(path: Path) -> list[str]:
     return [name or f"column {number}" for number, name in enumerate(names, 1)]
 
 
-def _csv_scan(path: Path, header: Sequence[str]) -> str:
+def _let_read(connection: duckdb.DuckDBPyConnection, path: Location) -> None:
+    """Let a DuckDB connection read remote files through the path's own client, with its credentials."""
+    if isinstance(path, UPath) and not connection.filesystem_is_registered(path.protocol):
+        connection.register_filesystem(path.fs)
+
+
+def _csv_scan(path: Location, header: Sequence[str]) -> str:
     columns = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in header)
     return (
         f"read_csv({_quoted(str(path))}, auto_detect=false, header=true, delim=',', quote='\"', escape='\"', "
@@ -263,16 +274,17 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _parquet_columns(path: Path) -> list[str]:
+def _parquet_columns(path: Location) -> list[str]:
     try:
-        return list(pq.read_schema(path).names)
+        with parquet_source(path) as source:
+            return list(pq.read_schema(source).names)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"cannot be read as a Parquet file ({_first_line(error)})", where=path, remedy="obtain it again"
         ) from error
 
 
-def _imagenet_blocks(path: Path, log: RejectLog) -> Iterator[pa.RecordBatch]:
+def _imagenet_blocks(path: Location, log: RejectLog) -> Iterator[pa.RecordBatch]:
     if path.is_dir():
         yield from _imagenet_folder(path, log)
         return
@@ -291,7 +303,7 @@ def _imagenet_blocks(path: Path, log: RejectLog) -> Iterator[pa.RecordBatch]:
         yield _batch(image, wnid, None, place).filter(good)
 
 
-def _imagenet_folder(folder: Path, log: RejectLog) -> Iterator[pa.RecordBatch]:
+def _imagenet_folder(folder: Location, log: RejectLog) -> Iterator[pa.RecordBatch]:
     strays = sorted(path for path in folder.iterdir() if _is_image(path))
     rejects = [Reject(str(path), 0, "not in a folder named by wnid", path.name) for path in strays[:LISTED_REJECTS]]
     log.add(rejects, len(strays))
@@ -304,11 +316,11 @@ def _imagenet_folder(folder: Path, log: RejectLog) -> Iterator[pa.RecordBatch]:
             pa.array([path.stem for path in images]),
             pa.array([class_folder.name] * len(images)),
             None,
-            pa.array([path.relative_to(folder).as_posix() for path in images]),
+            pa.array([relative(path, folder) for path in images]),
         )
 
 
-def _is_image(path: Path) -> bool:
+def _is_image(path: Location) -> bool:
     return path.suffix.lower() in _IMAGE_SUFFIXES
 
 
@@ -335,7 +347,7 @@ class TencentLines:
         """Which line, counted from 0, each label stands in."""
         return np.repeat(np.arange(len(self.urls)), np.diff(self.offsets))
 
-    def without_malformed(self, path: Path, log: RejectLog) -> TencentLines:
+    def without_malformed(self, path: Location, log: RejectLog) -> TencentLines:
         """Return the lines in which every confidence is a number from 0 to 1; log the others."""
         rows = self.rows
         good = np.ones(len(self.urls), bool)
@@ -355,7 +367,7 @@ class TencentLines:
         )
 
 
-def tencent_lines(path: Path, log: RejectLog) -> Iterator[TencentLines]:
+def tencent_lines(path: Location, log: RejectLog) -> Iterator[TencentLines]:
     """Yield a published label list in blocks of lines, malformed ones logged.
 
     Raises:
@@ -384,7 +396,7 @@ def tencent_lines(path: Path, log: RejectLog) -> Iterator[TencentLines]:
         )
 
 
-def _tencent_blocks(path: Path, log: RejectLog) -> Iterator[pa.RecordBatch]:
+def _tencent_blocks(path: Location, log: RejectLog) -> Iterator[pa.RecordBatch]:
     for lines in tencent_lines(path, log):
         url = lines.urls.take(pa.array(lines.rows))
         yield _batch(url, lines.class_ids, lines.confidence, url)
@@ -402,12 +414,12 @@ def _batch(image: pa.Array, class_id: pa.Array, confidence: pa.Array | None, loc
     return pa.RecordBatch.from_arrays([image, class_id, certain, location], schema=_SCHEMA)
 
 
-def _line_blocks(path: Path) -> Iterator[tuple[int, pa.StringArray]]:
+def _line_blocks(path: Location) -> Iterator[tuple[int, pa.StringArray]]:
     """Yield the number of a block's first line, from 1, and its lines without those that are blank at the end."""
     number = 1
     rest = b""
     try:
-        with pa.input_stream(str(path), compression="detect") as stream:
+        with unpacked(path) as stream:
             for block in iter(functools.partial(stream.read, BLOCK_BYTES), b""):
                 whole, newline, rest_of_block = (rest + block).rpartition(b"\n")
                 if not newline:
@@ -440,7 +452,7 @@ def _decode(block: bytes) -> str:
 
 
 def _log_rejects(
-    log: RejectLog, path: Path, first_line: int, lines: pa.StringArray, *, good: pa.BooleanArray, what: str
+    log: RejectLog, path: Location, first_line: int, lines: pa.StringArray, *, good: pa.BooleanArray, what: str
 ) -> None:
     """Log the lines that are neither good nor blank."""
     bad = pc.and_(pc.invert(good), pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(lines)), 0))

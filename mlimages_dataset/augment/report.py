@@ -27,11 +27,11 @@ from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, TENCENT, Ru
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Json, Manifest
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
@@ -316,7 +316,9 @@ class _Summary:
         )
 
 
-def write_report(vocabulary: Vocabulary, implications: pa.Table | None, manifest: Manifest, out: Path) -> StageResult:
+def write_report(
+    vocabulary: Vocabulary, implications: pa.Table | None, manifest: Manifest, out: Location
+) -> StageResult:
     """Write the report page and the two figures, as SVG and PNG, into the folder `out`.
 
     Args:

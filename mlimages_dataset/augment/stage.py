@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ from mlimages_dataset.augment.observations import Format, Observations, RejectLo
 from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, lowest_draws
 from mlimages_dataset.augment.statistics import LabelStatistics, label_statistics
 from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.locations import is_local
 from mlimages_dataset.manifest import StageResult
 from mlimages_dataset.schemas import (
     ANNOTATIONS,
@@ -54,6 +56,7 @@ from mlimages_dataset.schemas import (
     PREDICTIONS,
 )
 from mlimages_dataset.storage import (
+    PARTIAL_PREFIX,
     Receipt,
     read_range,
     read_table,
@@ -67,16 +70,17 @@ from mlimages_dataset.storage import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mlimages_dataset.engine import Mapper
+    from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Json
     from mlimages_dataset.storage import Inputs
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 PART_IMAGES = 1 << 19
+SCRATCH_FOLDER = f"{PARTIAL_PREFIX}duckdb"
 DUCKDB_MEMORY = "2GB"
 PAIR_COUNTS_FILE = "pair_counts.parquet"
 IMPLICATIONS_FILE = "implications.parquet"
@@ -95,7 +99,7 @@ class Tally:
     rejects: RejectLog
 
 
-def tally(form: Format, files: Sequence[Path], source: str, out: Path) -> Tally:
+def tally(form: Format, files: Sequence[Location], source: str, out: Location) -> Tally:
     """Write the images of each raw class of a source, as CSV or Parquet by the suffix of `out`.
 
     Raises:
@@ -128,8 +132,8 @@ def tally(form: Format, files: Sequence[Path], source: str, out: Path) -> Tally:
 def annotate(
     vocabulary: Vocabulary,
     form: Format,
-    files: Sequence[Path],
-    out: Path,
+    files: Sequence[Location],
+    out: Location,
     *,
     source: str,
     ids_of: str | None = None,
@@ -196,9 +200,9 @@ def annotate(
 
 def cooccurrence(
     vocabulary: Vocabulary,
-    annotations: Path,
-    predictions: Path,
-    out: Path,
+    annotations: Location,
+    predictions: Location,
+    out: Location,
     *,
     probability: float = PROBABILITY,
     strength: float = STRENGTH,
@@ -212,8 +216,8 @@ def cooccurrence(
         UsageError, DataError: a table is missing or damaged, an image is predicted twice, or none is predicted at all.
     """
     jobs = [
-        _PairJob(part, tuple(table_parts(predictions)), len(vocabulary), probability)
-        for part in table_parts(annotations)
+        _PairJob(part, tuple(table_parts(predictions.absolute())), len(vocabulary), probability)
+        for part in table_parts(annotations.absolute())
     ]
     counts = PairCounts.empty(len(vocabulary))
     images = predicted = 0
@@ -251,10 +255,10 @@ class Split:
 
 def label(
     vocabulary: Vocabulary,
-    annotations: Sequence[Path],
-    out: Path,
+    annotations: Sequence[Location],
+    out: Location,
     *,
-    implications: Path | None = None,
+    implications: Location | None = None,
     split: Split = Split(),
     absences: Absences = Absences.EXPAND,
     inputs: Inputs,
@@ -277,7 +281,8 @@ def label(
     Raises:
         UsageError, DataError: a table is missing or damaged, or of another vocabulary.
     """
-    parts = [part for folder in annotations for part in table_parts(folder)]
+    # Absolute: the workers of an engine may have other working folders.
+    parts = [part for folder in annotations for part in table_parts(folder.absolute())]
     n_classes = len(vocabulary)
     implied = (
         None
@@ -286,7 +291,7 @@ def label(
     )
     rules = augmentation_rules(vocabulary.closure, implied, absences)
     draw = _drawn(parts, split, n_classes, mapper) if split.images else None
-    work = functools.partial(_label_part, out=out, rules=rules, draw=draw, inputs=dict(inputs))
+    work = functools.partial(_label_part, out=out.absolute(), rules=rules, draw=draw, inputs=dict(inputs))
     statistics = {name: LabelStatistics.empty(n_classes) for name in ("train", "val")}
     counts = AugmentationCounts()
     receipts: list[Receipt] = []
@@ -307,8 +312,8 @@ def label(
 
 @dataclass(frozen=True, slots=True)
 class _PairJob:
-    annotations: Path
-    predictions: tuple[Path, ...]
+    annotations: Location
+    predictions: tuple[Location, ...]
     n_classes: int
     probability: float
 
@@ -361,7 +366,12 @@ class _LabelResult:
 
 
 def _label_part(
-    numbered: tuple[int, Path], *, out: Path, rules: AugmentationRules, draw: _Draw | None, inputs: dict[str, str]
+    numbered: tuple[int, Location],
+    *,
+    out: Location,
+    rules: AugmentationRules,
+    draw: _Draw | None,
+    inputs: dict[str, str],
 ) -> _LabelResult:
     """Augment one numbered part of annotations and write its training and validation images."""
     number, annotations = numbered
@@ -398,7 +408,7 @@ def _split(batch: pa.RecordBatch, draw: _Draw | None) -> Iterator[tuple[str, pa.
             yield name, batch.filter(pa.array(mask))
 
 
-def _drawn(parts: Sequence[Path], split: Split, n_classes: int, mapper: Mapper) -> _Draw:
+def _drawn(parts: Sequence[Location], split: Split, n_classes: int, mapper: Mapper) -> _Draw:
     """Return the draw of the validation images: the quota's limits first, then that of the eligible."""
     salt, per_category = split.salt, split.per_category
     lowest = LowestDraws.empty(n_classes, per_category)
@@ -410,7 +420,7 @@ def _drawn(parts: Sequence[Path], split: Split, n_classes: int, mapper: Mapper) 
     return _Draw(salt, lowest.limits, np.uint64(limit))
 
 
-def _lowest_of(part: Path, *, salt: str, size: tuple[int, int]) -> LowestDraws:
+def _lowest_of(part: Location, *, salt: str, size: tuple[int, int]) -> LowestDraws:
     lowest = LowestDraws.empty(*size)
     for batch in scan_table(part, ANNOTATIONS):
         columns = _checked(batch.column("labels"), size[0], part)
@@ -418,7 +428,7 @@ def _lowest_of(part: Path, *, salt: str, size: tuple[int, int]) -> LowestDraws:
     return lowest
 
 
-def _eligible_of(part: Path, *, salt: str, limits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _eligible_of(part: Location, *, salt: str, limits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     found = [np.empty(0, np.uint64)]
     for batch in scan_table(part, ANNOTATIONS):
         draws = draws_of(batch.column("image_id"), salt)
@@ -426,7 +436,7 @@ def _eligible_of(part: Path, *, salt: str, limits: NDArray[np.uint64]) -> NDArra
     return np.concatenate(found)
 
 
-def _checked(labels: pa.ListArray, n_classes: int, where: Path) -> LabelColumns:
+def _checked(labels: pa.ListArray, n_classes: int, where: Location) -> LabelColumns:
     """Return the labels of a table's rows, checked to be of a vocabulary of `n_classes`."""
     columns = columns_of(labels)
     try:
@@ -439,10 +449,14 @@ def _checked(labels: pa.ListArray, n_classes: int, where: Path) -> LabelColumns:
 
 
 @contextlib.contextmanager
-def _observations(form: Format, files: Sequence[Path], scratch: Path) -> Iterator[Observations]:
-    with duckdb_errors(), duckdb.connect() as connection:
+def _observations(form: Format, files: Sequence[Location], out: Location) -> Iterator[Observations]:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(duckdb_errors())
+        connection = stack.enter_context(duckdb.connect())
         connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
-        scratch_text = str(scratch / ".partial-duckdb").replace("'", "''")
+        # Beside the output, where there must be room anyway, unless that is remote.
+        scratch = out / SCRATCH_FOLDER if is_local(out) else stack.enter_context(tempfile.TemporaryDirectory())
+        scratch_text = str(scratch).replace("'", "''")
         connection.execute(f"SET temp_directory = '{scratch_text}'")
         connection.execute("SET enable_progress_bar = false")
         observations = Observations(connection, form, files)
@@ -470,7 +484,7 @@ def _parts(tables: Iterator[pa.Table], rows: int) -> Iterator[Iterator[pa.Table]
         yield group(first)
 
 
-def _part(folder: Path, number: int) -> Path:
+def _part(folder: Location, number: int) -> Location:
     return folder / f"part-{number:05d}.parquet"
 
 
@@ -493,7 +507,7 @@ class Audit:
     rejects: RejectLog
 
 
-def audit(vocabulary: Vocabulary, files: Sequence[Path]) -> Audit:
+def audit(vocabulary: Vocabulary, files: Sequence[Location]) -> Audit:
     """Return what an audit of label lists finds: the published text format, or `labels` and `annotations` tables.
 
     Raises:
@@ -510,7 +524,7 @@ def audit(vocabulary: Vocabulary, files: Sequence[Path]) -> Audit:
     return Audit(counts, len(every) - len(np.unique(every)), rejects)
 
 
-def _label_rows(path: Path, rejects: RejectLog) -> Iterator[tuple[pa.StringArray, LabelColumns]]:
+def _label_rows(path: Location, rejects: RejectLog) -> Iterator[tuple[pa.StringArray, LabelColumns]]:
     if not path.exists():
         raise UsageError("there is no such file", where=path, remedy="check the path")
     if path.is_dir() or path.suffix == ".parquet":

@@ -6,16 +6,17 @@ import csv
 import functools
 from dataclasses import dataclass
 from importlib.resources import as_file, files
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - recipes read it
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlimages_dataset.errors import DataError, VocabularyError
+from mlimages_dataset.locations import Location, location, reason
 from mlimages_dataset.manifest import StageResult
 from mlimages_dataset.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
-from mlimages_dataset.storage import digests, read_lines, read_table, write_table
+from mlimages_dataset.storage import digests, parquet_source, read_lines, read_table, write_table
 from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.sources import (
     classes_of_table,
@@ -71,26 +72,28 @@ class VocabularyFiles:
         minimum_images: images that a class needs, by source, where counts are known.
     """
 
-    imagenet: Path | None = None
-    open_images: Path | None = None
-    finer: Path | None = None
-    classes: tuple[tuple[str, Path], ...] = ()
-    image_counts: tuple[Path, ...] = ()
-    box_hierarchy: Path | None = None
-    reviewed: Path | None = None
+    imagenet: Location | None = None
+    open_images: Location | None = None
+    finer: Location | None = None
+    classes: tuple[tuple[str, Location], ...] = ()
+    image_counts: tuple[Location, ...] = ()
+    box_hierarchy: Location | None = None
+    reviewed: Location | None = None
     wordnet: Path | None = None
     minimum_images: tuple[tuple[str, int], ...] = ((OPEN_IMAGES, OPEN_IMAGES_MINIMUM),)
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each file, WordNet's own included."""
         singles = (self.imagenet, self.open_images, self.finer, self.box_hierarchy, self.reviewed)
-        paths = [path for path in (*singles, *(path for _, path in self.classes), *self.image_counts) if path]
+        paths: list[Location] = [
+            path for path in (*singles, *(path for _, path in self.classes), *self.image_counts) if path
+        ]
         if self.wordnet is not None:
             paths += [self.wordnet / name for name in ("data.noun", "index.noun", "noun.exc", "cntlist.rev")]
         return digests(paths)
 
 
-def write_vocabulary(given: VocabularyFiles, out: Path, inputs: Inputs) -> StageResult:
+def write_vocabulary(given: VocabularyFiles, out: Location, inputs: Inputs) -> StageResult:
     """Build the vocabulary from files and write `categories` and `mapping` into the folder `out`.
 
     Raises:
@@ -122,7 +125,7 @@ def write_vocabulary(given: VocabularyFiles, out: Path, inputs: Inputs) -> Stage
     return StageResult(result, summary)
 
 
-def write_tencent_vocabulary(dictionary: Path, out: Path, inputs: Inputs) -> StageResult:
+def write_tencent_vocabulary(dictionary: Location, out: Location, inputs: Inputs) -> StageResult:
     """Write the published vocabulary and tree as `categories` and `mapping` into the folder `out`."""
     vocabulary = read_tencent_dictionary(dictionary)
     return StageResult(
@@ -131,7 +134,7 @@ def write_tencent_vocabulary(dictionary: Path, out: Path, inputs: Inputs) -> Sta
     )
 
 
-def read_tencent_dictionary(path: str | Path) -> Vocabulary:
+def read_tencent_dictionary(path: str | Location) -> Vocabulary:
     """Return the published Tencent ML-Images vocabulary and tree exactly as the file has them.
 
     Raises:
@@ -140,18 +143,19 @@ def read_tencent_dictionary(path: str | Path) -> Vocabulary:
         VocabularyError: its parents form a cycle.
     """
     where = str(path)
-    return vocabulary_from_tencent(parse_tencent_dictionary(read_lines(Path(path)), where), where)
+    return vocabulary_from_tencent(parse_tencent_dictionary(read_lines(_place(path)), where), where)
 
 
-def read_vocabulary(folder: str | Path) -> Vocabulary:
+def read_vocabulary(folder: str | Location) -> Vocabulary:
     """Return the vocabulary in a folder that the vocabulary stage wrote.
 
     Raises:
         UsageError: its tables are not there.
         SchemaError, DataError: they are of another version, or damaged.
     """
-    categories = read_table(Path(folder) / CATEGORIES_FILE, CATEGORIES)
-    return vocabulary_of_tables(categories, read_table(Path(folder) / MAPPING_FILE, MAPPING))
+    place = _place(folder)
+    categories = read_table(place / CATEGORIES_FILE, CATEGORIES)
+    return vocabulary_of_tables(categories, read_table(place / MAPPING_FILE, MAPPING))
 
 
 def read_class_lists(given: VocabularyFiles) -> list[ClassList]:
@@ -175,7 +179,7 @@ def read_class_lists(given: VocabularyFiles) -> list[ClassList]:
     return lists
 
 
-def read_image_counts(paths: Sequence[Path]) -> dict[tuple[str, str], int]:
+def read_image_counts(paths: Sequence[Location]) -> dict[tuple[str, str], int]:
     """Return the images of each (source, source_id) of several files, added up.
 
     Raises:
@@ -200,34 +204,39 @@ def packaged_class_list(name: str) -> Path:
         return path
 
 
+def _place(named: str | Location) -> Location:
+    return location(named) if isinstance(named, str) else named
+
+
 def _data() -> Traversable:
     return files("mlimages_dataset.vocab") / "data"
 
 
-def _write(vocabulary: Vocabulary, out: Path, inputs: Inputs) -> tuple[Receipt, Receipt]:
+def _write(vocabulary: Vocabulary, out: Location, inputs: Inputs) -> tuple[Receipt, Receipt]:
     return (
         write_table(out / CATEGORIES_FILE, categories_table(vocabulary), CATEGORIES, inputs),
         write_table(out / MAPPING_FILE, mapping_table(vocabulary), MAPPING, inputs),
     )
 
 
-def _box_parents(path: Path | None) -> dict[str, tuple[str, ...]]:
+def _box_parents(path: Location | None) -> dict[str, tuple[str, ...]]:
     return {} if path is None else parse_box_hierarchy("\n".join(read_lines(path)), str(path))
 
 
-def _user_classes(path: Path) -> list[SourceClass]:
+def _user_classes(path: Location) -> list[SourceClass]:
     if path.suffix != ".parquet":
         return parse_class_table(read_lines(path), str(path))
     try:
-        table = pq.read_table(path)
+        with parquet_source(path) as source:
+            table = pq.read_table(source)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
-            f"cannot be read as a Parquet file ({str(error).splitlines()[0]})", where=path, remedy="obtain it again"
+            f"cannot be read as a Parquet file ({reason(error)})", where=path, remedy="obtain it again"
         ) from error
     return classes_of_table(table, str(path))
 
 
-def _image_counts(path: Path) -> list[tuple[tuple[str, str], int]]:
+def _image_counts(path: Location) -> list[tuple[tuple[str, str], int]]:
     if path.suffix == ".xml":
         counts = parse_release_status("\n".join(read_lines(path)), str(path))
         return [((IMAGENET, wnid), images) for wnid, images in counts.items()]

@@ -16,6 +16,7 @@ from mlimages_dataset.augment import stage
 from mlimages_dataset.augment.stage import Split
 from mlimages_dataset.engine import dask, local
 from mlimages_dataset.errors import DataError, MLImagesError, UsageError
+from mlimages_dataset.locations import relative
 from mlimages_dataset.schemas import ANNOTATIONS, IMPLICATIONS, PREDICTIONS
 from mlimages_dataset.storage import file_digest, read_table
 from tests.augment.tables import write_parts
@@ -76,7 +77,7 @@ def build(vocabulary: Vocabulary, folder: Path, mapper: Mapper) -> dict[str, str
     )
     receipts = pairs.receipts + labels.receipts
     assert all(file_digest(receipt.path) == receipt.sha256 for receipt in receipts)
-    return {receipt.path.relative_to(folder).as_posix(): receipt.sha256 for receipt in receipts}
+    return {relative(receipt.path, folder): receipt.sha256 for receipt in receipts}
 
 
 @pytest.fixture(name="expected", scope="module")

@@ -12,6 +12,7 @@ import os
 import resource
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -28,6 +29,11 @@ from mlimages_dataset.vocab.sources import parse_imagenet_synsets
 from mlimages_dataset.vocab.stage import packaged_class_list, packaged_imagenet
 from mlimages_dataset.vocab.vocabulary import ClassList, Vocabulary, build_vocabulary
 from mlimages_dataset.vocab.wordnet import load_wordnet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlimages_dataset.locations import Location
 
 PART_ROWS = 1 << 19
 
@@ -76,7 +82,7 @@ def write_annotations(folder: Path, n_rows: int, n_classes: int) -> int:
     return labels
 
 
-def time_of_writing_alone(parts: list[Path], out: Path) -> float:
+def time_of_writing_alone(parts: Sequence[Location], out: Path) -> float:
     """Return the seconds that pyarrow needs to write tables that it holds in memory, part by part."""
     seconds = 0.0
     out.mkdir(parents=True, exist_ok=True)

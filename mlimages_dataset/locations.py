@@ -1,0 +1,96 @@
+"""Where files lie: a path of this machine, or a URL such as `s3://bucket/folder` that fsspec opens."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from upath import UPath
+
+from mlimages_dataset.errors import MLImagesError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+Location: TypeAlias = Path | UPath
+"""A `Path` is a file of this machine; any other `UPath` is remote."""
+
+_EXTRAS = {"s3": "s3"}
+"""Our extra that installs what a protocol needs."""
+
+
+def location(text: str) -> Location:
+    """Return the place that a path or URL names.
+
+    Raises:
+        UsageError: nothing opens such URLs, what does is not installed, or the store does not answer.
+    """
+    if "://" not in text:
+        return Path(text)
+    try:
+        # Other processes write here too: a listing must not be remembered.
+        place = UPath(text, use_listings_cache=False)
+        if place.protocol in {"file", "local"}:
+            return Path(place.path)
+        place.exists()
+    except ImportError as error:
+        protocol = text.partition("://")[0]
+        extra = f"pip install 'mlimages-dataset[{_EXTRAS[protocol]}]'" if protocol in _EXTRAS else "install it"
+        raise UsageError(f"a package is missing ({error})", where=text, remedy=f"run: {extra}") from error
+    except ValueError as error:
+        raise UsageError(f"nothing opens it ({error})", where=text, remedy="check how it begins") from error
+    except Exception as error:
+        # A store's client raises errors of its own kinds.
+        raise UsageError(
+            f"the store does not answer ({reason(error)})", where=text, remedy="check the address and the credentials"
+        ) from error
+    return place
+
+
+def is_local(place: Location) -> bool:
+    """Return whether a place is on a file system of this machine."""
+    return isinstance(place, Path)
+
+
+def relative(place: Location, folder: Location) -> str:
+    """Return the path of a place within a folder, with slashes."""
+    return place.relative_to(folder).as_posix()  # type: ignore[arg-type]  # both are of one kind
+
+
+@contextlib.contextmanager
+def system_errors(place: Location) -> Iterator[None]:
+    """Turn whatever a remote store's client raises into an `OSError`, as local files raise."""
+    try:
+        yield
+    except (OSError, MLImagesError):
+        raise
+    except Exception as error:
+        if is_local(place):
+            raise
+        raise OSError(reason(error)) from error
+
+
+@contextlib.contextmanager
+def unpacked(place: Location) -> Iterator[pa.NativeFile]:
+    """Yield the bytes of a file, decompressed where its suffix says so: `.gz`, `.bz2`, `.zst` and others."""
+    import pyarrow as pa  # noqa: PLC0415 - this module is imported before a command is known
+
+    if isinstance(place, Path):
+        with pa.input_stream(str(place), compression="detect") as stream:
+            yield stream
+        return
+    try:
+        compression = pa.Codec.detect(place.name).name
+    except TypeError:  # what pyarrow says of a suffix that it does not know
+        compression = None
+    with system_errors(place), place.open("rb") as packed, pa.input_stream(packed, compression=compression) as stream:
+        yield stream
+
+
+def reason(error: BaseException) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
+    said = getattr(error, "strerror", None) or str(error).strip()
+    return said.splitlines()[0] if said else type(error).__name__

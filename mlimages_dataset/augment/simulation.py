@@ -98,7 +98,8 @@ def _open_images_rows(
     rows = []
     for number in range(n_images):
         image_id = f"simulated{number:07x}"
-        for at in rng.choice(len(classes), rng.integers(1, 6), replace=False, p=popularity):
+        n_labels = min(int(rng.integers(1, 6)), len(classes))
+        for at in rng.choice(len(classes), n_labels, replace=False, p=popularity):
             kind = rng.random()
             if kind < 0.5:  # noqa: PLR2004 - half verified present, an eighth verified absent, the rest a machine's
                 source, confidence = "verification", 1.0

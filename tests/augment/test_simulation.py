@@ -80,6 +80,13 @@ def test_a_sample_of_nothing_is_refused(field: str) -> None:
         replace(HOW, **{field: 0})
 
 
+def test_a_vocabulary_of_one_class_of_each_source_is_enough(mini_vocabulary: Vocabulary) -> None:
+    dog = tuple(row for row in mini_vocabulary.mapping if row.source_id in {"n02084071", "/m/0bt9lr"})
+    sample = simulate(replace(mini_vocabulary, mapping=dog), HOW)
+    assert {name for _, _, name, _ in sample.open_images_rows} == {"/m/0bt9lr"}
+    assert len(sample.open_images_rows) == HOW.open_images
+
+
 def test_a_single_image_is_a_sample(mini_vocabulary: Vocabulary) -> None:
     sample = simulate(mini_vocabulary, Simulation(imagenet_images=1, open_images=1, seed=0))
     assert len(sample.imagenet_lines) == len(rows_from(sample.predictions)) == 1

@@ -215,9 +215,9 @@ def _merged(
                 elif 0 < value < min_confidence:
                     counts[2] += 1
                 else:
-                    n_present += value == 1
-                    n_absent += value == 0
-                    n_machine += 0 < value < 1
+                    n_present += int(value == 1)
+                    n_absent += int(value == 0)
+                    n_machine += int(0 < value < 1)
                     highest = max(highest, value)
             n_statements = n_present + n_absent + n_machine
             if n_statements == 0:

@@ -311,8 +311,10 @@ def verify(folder: Location) -> list[str]:
     problems = verify_folder(folder)
     if problems:
         return problems
-    for path in read_manifest(folder).files:
-        if path.endswith(CATEGORIES_FILE):
+    files = read_manifest(folder).files
+    for path in files:
+        # Categories without a mapping are what an export took along: no vocabulary to build on.
+        if path.endswith(CATEGORIES_FILE) and path.removesuffix(CATEGORIES_FILE) + MAPPING_FILE in files:
             vocabulary = read_vocabulary((folder / path).parent)
             problems += [f"{path}: {finding}" for finding in validate(vocabulary, load_wordnet())]
     return problems

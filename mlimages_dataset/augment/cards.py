@@ -123,7 +123,8 @@ def hugging_face_card(publication: Publication, wnids: Sequence[str], splits: Ma
     head += ["  data_files:"]
     for split in splits:
         head += [f"  - split: {split}", f"    path: data/{split}-*.parquet"]
-    head += ["- config_name: categories", "  data_files: categories.parquet"]
+    for table in ("categories", "mapping"):
+        head += [f"- config_name: {table}", f"  data_files: {table}.parquet"]
     head += ["dataset_info:", "- config_name: labels", "  features:", *_yaml_features(wnids), "  splits:"]
     for split, (rows, size) in splits.items():
         head += [f"  - name: {split}", f"    num_bytes: {size}", f"    num_examples: {rows}"]
@@ -131,15 +132,20 @@ def hugging_face_card(publication: Publication, wnids: Sequence[str], splits: Ma
 
 
 def croissant(
-    publication: Publication, n_categories: int, splits: Mapping[str, Receipt], categories: Receipt, *, version: str
+    publication: Publication,
+    n_categories: int,
+    splits: Mapping[str, Receipt],
+    tables: Sequence[Receipt],
+    *,
+    version: str,
 ) -> bytes:
-    """Return the Croissant description of a folder with one `labels` table a split and the `categories` table.
+    """Return the Croissant description of a folder with one `labels` table a split and a vocabulary's tables.
 
     Args:
         publication: what the publisher says of it.
         n_categories: categories in the vocabulary.
         splits: the file of each split, in a folder named like the split.
-        categories: the file of the categories, in the folder itself.
+        tables: the files of the vocabulary, `categories` among them, in the folder itself.
         version: the data set's version.
     """
     texts = {"license": publication.license, "url": publication.url, "datePublished": publication.date}
@@ -153,7 +159,7 @@ def croissant(
         "version": version,
         "distribution": [
             *(_file_object(f"{split}-file", f"{split}/{file.path.name}", file) for split, file in splits.items()),
-            _file_object("categories-file", categories.path.name, categories),
+            *(_file_object(f"{table.path.stem}-file", table.path.name, table) for table in tables),
         ],
         "recordSet": [*(_labels_records(split) for split in splits), _category_records()],
     }
@@ -187,12 +193,13 @@ def _page(publication: Publication, n_categories: int, rows: Mapping[str, int]) 
         "from datasets import load_dataset",
         "",
         'rows = load_dataset("parquet", data_dir="this folder")',
-        'names = load_dataset("this folder", "categories")',
+        'categories = load_dataset("this folder", "categories")',
         "```",
         "",
         "`class_index` names a category by its WordNet 3.0 id, because several categories share a name; the config",
-        "`categories` holds names, parents, depths and sources. Labels are closed under those parents where the data",
-        "set was written by `mlimages-build labels`. A label of confidence 0 says that the category is absent.",
+        "`categories` holds names, parents, depths and sources, and `mapping` what every source's classes became.",
+        "Labels that `mlimages-build labels` wrote are closed under those parents. Confidence 0 says that a category",
+        "is absent.",
     ]
 
 

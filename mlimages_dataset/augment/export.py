@@ -31,7 +31,7 @@ from mlimages_dataset.augment.cards import (
 )
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.manifest import StageResult
-from mlimages_dataset.schemas import CATEGORIES, LABELS
+from mlimages_dataset.schemas import CATEGORIES, LABELS, MAPPING
 from mlimages_dataset.storage import (
     COMPRESSION,
     Receipt,
@@ -41,8 +41,8 @@ from mlimages_dataset.storage import (
     write_bytes,
     write_table,
 )
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE
-from mlimages_dataset.vocab.tables import categories_table
+from mlimages_dataset.vocab.stage import CATEGORIES_FILE, MAPPING_FILE
+from mlimages_dataset.vocab.tables import categories_table, mapping_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -275,7 +275,7 @@ class _Writer:
 
     def write_hugging_face(self) -> tuple[list[Receipt], ExportCounts]:
         schema = hugging_face_schema(self._wnids)
-        receipts, found = [self._categories()], []
+        receipts, found = [*self._vocabulary_tables()], []
         sizes: dict[str, tuple[int, int]] = {}
         for split, parts in self.splits.items():
             name = HUGGING_FACE_NAMES[split]
@@ -308,16 +308,20 @@ class _Writer:
                     found.append(_everything(columns))
             assert writer.receipt is not None
             files[split] = writer.receipt
-        categories = self._categories()
-        text = croissant(self.publication, len(self.vocabulary), files, categories, version=__version__)
-        return [*files.values(), categories, write_bytes(self.out / CROISSANT_FILE, text)], _sum(found)
+        tables = self._vocabulary_tables()
+        text = croissant(self.publication, len(self.vocabulary), files, tables, version=__version__)
+        return [*files.values(), *tables, write_bytes(self.out / CROISSANT_FILE, text)], _sum(found)
 
     @property
     def _wnids(self) -> list[str]:
         return [category.wnid for category in self.vocabulary.categories]
 
-    def _categories(self) -> Receipt:
-        return write_table(self.out / CATEGORIES_FILE, categories_table(self.vocabulary), CATEGORIES, self.inputs)
+    def _vocabulary_tables(self) -> tuple[Receipt, Receipt]:
+        """Write the vocabulary's own tables: with them the folder can be read as a vocabulary too."""
+        return (
+            write_table(self.out / CATEGORIES_FILE, categories_table(self.vocabulary), CATEGORIES, self.inputs),
+            write_table(self.out / MAPPING_FILE, mapping_table(self.vocabulary), MAPPING, self.inputs),
+        )
 
     def _batches(self, parts: Sequence[Location]) -> Iterator[tuple[pa.RecordBatch, LabelColumns]]:
         for part in parts:

@@ -1,0 +1,120 @@
+"""Complete annotations from their own list to a judgement, through the commands that the documentation shows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "coco_annotations.py"
+CLASSES = "person\tn00007846\ndog\tn02084071\nracket\tn04039381\n"
+
+
+def converted(images: Path, classes: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    arguments: tuple[str | Path, ...] = (sys.executable, SCRIPT, images, classes, "--out", out)
+    return subprocess.run(arguments, capture_output=True, text=True, check=False)
+
+
+def annotated(command: Command, images: Path, classes: Path, folder: Path) -> None:
+    """Write folder/vocabulary and folder/annotations."""
+    done = converted(images, classes, folder / "csv")
+    assert done.returncode == 0, done.stderr
+    vocabulary = command("vocab", "--classes", f"coco={folder / 'csv' / 'classes.csv'}", "--out", folder / "vocabulary")
+    assert vocabulary.code == 0, vocabulary.err
+    arguments = ("--format", "csv", "--source", "coco", folder / "csv" / "annotations.csv")
+    ran = command("annotate", "--vocab", folder / "vocabulary", *arguments, "--out", folder / "annotations")
+    assert ran.code == 0, ran.err
+
+
+@pytest.fixture(scope="module")
+def truth(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a vocabulary and annotations of 300 images; every racket is with a person."""
+    folder = tmp_path_factory.mktemp("truth")
+    lists = [" 0 2", "0", "1", " 1 0", "0 2", " 2 0"]
+    lines = [f"COCO_{number:012d}.jpg,{lists[number % 6]}\n" for number in range(300)]
+    (folder / "images.txt").write_text("".join(lines))
+    (folder / "classes.tsv").write_text(CLASSES)
+    annotated(command, folder / "images.txt", folder / "classes.tsv", folder)
+    return folder
+
+
+def arguments(folder: Path) -> tuple[str | Path, ...]:
+    return ("evaluate-labels", "--vocab", folder / "vocabulary", "--truth", folder / "annotations")
+
+
+def test_what_augmentation_adds_is_judged(truth: Path, command: Command) -> None:
+    ran = command(*arguments(truth), "--thresholds", "0.5,0.95", "--json")
+    assert ran.code == 0, ran.err
+    content = json.loads(ran.out)
+    assert content["images"] + content["learned_from"] == 300
+    assert content["declared_classes"] == 3
+    loose, strict = content["thresholds"]
+    assert (loose["threshold"], strict["threshold"]) == (0.5, 0.95)
+    assert strict["added"]["co_occurrence"]["declared"]["precision"] == 1
+    assert loose["added"]["co_occurrence"]["declared"]["precision"] < 1
+    assert strict["added"]["ancestor"]["all"]["precision"] == 1
+    assert strict["noisy"] == 0
+    assert strict["missing"] > loose["missing"]
+
+
+def test_the_table_has_a_row_for_each_strength(truth: Path, command: Command) -> None:
+    ran = command(*arguments(truth), "--thresholds", "0.5,0.95", "--seed", "3")
+    assert ran.code == 0, ran.err
+    rows = [line.split() for line in ran.out.splitlines() if line.startswith(("ancestor", "co-occurrence"))]
+    assert [row[:3] for row in rows[1:]] == [["co-occurrence", ">", "0.5"], ["co-occurrence", ">", "0.95"]]
+    assert rows[0][2] == "100.00%"
+    assert command(*arguments(truth), "--thresholds", "0.5,0.95", "--seed", "3") == ran
+
+
+def test_nothing_hidden_leaves_no_declared_class_missing(truth: Path, command: Command) -> None:
+    content = json.loads(command(*arguments(truth), "--hide", "0", "--json").out)
+    assert content["kept_labels"] == content["true_declared_labels"]
+    declared = content["thresholds"][0]["added"]["co_occurrence"]["declared"]
+    assert (declared["right"], declared["recall"]) == (0, None)
+
+
+@pytest.mark.parametrize("text", ["", "a", "0.5,1", "-1", "0.5;0.6"])
+def test_thresholds_that_are_none_are_wrong_use(text: str, truth: Path, command: Command) -> None:
+    ran = command(*arguments(truth), "--thresholds", text)
+    assert ran.code == 2
+    assert "no list of numbers from 0 to below 1" in ran.err
+
+
+def test_a_folder_without_a_table_is_wrong_use(truth: Path, command: Command, tmp_path: Path) -> None:
+    ran = command("evaluate-labels", "--vocab", truth / "vocabulary", "--truth", tmp_path)
+    assert ran.code == 2
+    assert "there is no part-*.parquet in it" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("a.jpg 0 1", "has no comma behind a file name"), ("a.jpg,0 3", "'3' is no class number below 3")],
+)
+def test_the_converter_names_the_line_it_cannot_read(line: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "images.txt").write_text(f"b.jpg,1\n{line}\n")
+    (tmp_path / "classes.tsv").write_text(CLASSES)
+    done = converted(tmp_path / "images.txt", tmp_path / "classes.tsv", tmp_path / "out")
+    assert done.returncode == 1
+    assert "Line 2" in done.stderr
+    assert message in done.stderr
+
+
+@pytest.mark.shared_data
+def test_coco_is_judged(shared_data: Path, command: Command, tmp_path: Path) -> None:
+    coco = shared_data / "coco"
+    annotated(command, coco / "train_full.txt", coco / "classes_80_wn30.tsv", tmp_path)
+    content = json.loads(command(*arguments(tmp_path), "--json").out)
+    assert content["images"] + content["learned_from"] == 82_081
+    assert content["declared_classes"] == 80
+    figures = [row["added"]["co_occurrence"]["declared"] for row in content["thresholds"]]
+    precision, recall = ([one[name] for one in figures] for name in ("precision", "recall"))
+    assert precision == sorted(precision)
+    assert recall == sorted(recall, reverse=True)
+    assert all(one["added"]["ancestor"]["all"]["precision"] == 1 for one in content["thresholds"])

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from fsspec import available_protocols
 from upath import UPath
 
 from mlimages_dataset.errors import MLImagesError, UsageError
@@ -30,6 +31,9 @@ def location(text: str) -> Location:
     """
     if "://" not in text:
         return Path(text)
+    protocol = text.partition("://")[0]
+    if protocol not in available_protocols():
+        raise UsageError(f"nothing opens {protocol}:// addresses", where=text, remedy="check how it begins")
     try:
         # Other processes write here too: a listing must not be remembered.
         place = UPath(text, use_listings_cache=False)
@@ -37,11 +41,8 @@ def location(text: str) -> Location:
             return Path(place.path)
         place.exists()
     except ImportError as error:
-        protocol = text.partition("://")[0]
         extra = f"pip install 'mlimages-dataset[{_EXTRAS[protocol]}]'" if protocol in _EXTRAS else "install it"
         raise UsageError(f"a package is missing ({error})", where=text, remedy=f"run: {extra}") from error
-    except ValueError as error:
-        raise UsageError(f"nothing opens it ({error})", where=text, remedy="check how it begins") from error
     except Exception as error:
         # A store's client raises errors of its own kinds.
         raise UsageError(

@@ -180,7 +180,7 @@ def tencent_dictionary(vocabulary: Vocabulary) -> bytes:
     return "".join("\t".join(row) + "\n" for row in rows).encode()
 
 
-def tencent_lines(rows: pa.RecordBatch, columns: LabelColumns) -> tuple[pa.Buffer, ExportCounts]:
+def tencent_text(rows: pa.RecordBatch, columns: LabelColumns) -> tuple[pa.Buffer, ExportCounts]:
     """Return the published text form of N images' present labels, each line ended, and the counts.
 
     A line is the image's location, or its id where there is none, and `class_index:confidence` of each present label,
@@ -254,7 +254,7 @@ class _Writer:
             path = self.out / f"{split}_urls.txt"
             with whole_file(path) as sink:
                 for rows, columns in self._batches(parts):
-                    text, counts = tencent_lines(rows, columns)
+                    text, counts = tencent_text(rows, columns)
                     sink.write(text)
                     found.append(counts)
             receipts.append(Receipt(path, -1, sink.size, sink.digest.hexdigest(), ""))

@@ -25,7 +25,7 @@ from mlimages_dataset.augment.export import (
     export,
     splits_of,
     tencent_dictionary,
-    tencent_lines,
+    tencent_text,
 )
 from mlimages_dataset.augment.labels import array_of, columns_of
 from mlimages_dataset.augment.observations import Format
@@ -124,7 +124,7 @@ def test_the_text_form_reads_back_as_the_same_present_labels(
 ) -> None:
     addresses = data.draw(st.lists(ADDRESSES, min_size=len(images), max_size=len(images), unique=True))
     rows_ = batch_of(addresses, images, ids=[f"id{number}" for number in range(len(images))])
-    text, counts = tencent_lines(rows_, columns_of(rows_.column("labels")))
+    text, counts = tencent_text(rows_, columns_of(rows_.column("labels")))
     expected = {}
     for number, (address, row) in enumerate(zip(addresses, images, strict=True)):
         said = address or f"id{number}"
@@ -147,7 +147,7 @@ def _unsayable(address: str) -> bool:
 @given(st.lists(st.floats(0, 1, exclude_min=True, width=32), min_size=1, max_size=30))
 def test_a_confidence_is_the_shortest_decimal_of_its_float32(values: list[float]) -> None:
     rows_ = batch_of([""] * len(values), [{0: (value, 0)} for value in values])
-    text, _ = tencent_lines(rows_, columns_of(rows_.column("labels")))
+    text, _ = tencent_text(rows_, columns_of(rows_.column("labels")))
     words = [line.rpartition(b":")[2].decode() for line in text.to_pybytes().splitlines()]
     assert [np.float32(word) for word in words] == [np.float32(value) for value in values]
     digits = [word.partition("e")[0].replace(".", "").strip("0") for word in words]
@@ -159,7 +159,7 @@ def test_a_line_is_as_published() -> None:
     rows_ = batch_of(
         ["https://farm.example/1.jpg", ""], [{1193: (1.0, 0), 2: (0.8999999761581421, 1), 7: (0.0, 0)}, {5: (1.0, 0)}]
     )
-    text, counts = tencent_lines(rows_, columns_of(rows_.column("labels")))
+    text, counts = tencent_text(rows_, columns_of(rows_.column("labels")))
     assert text.to_pybytes() == b"https://farm.example/1.jpg\t2:0.9\t1193:1\nid1\t5:1\n"
     assert counts == ExportCounts(images=2, labels=3, absent_labels=1)
 

@@ -5,7 +5,8 @@ allow is a reject: it is counted, and the first ones are listed with file and li
 
 Formats:
     imagenet: paths or URLs, one a line, each with a wnid in its name (`n01440764/n01440764_10026.JPEG`), or
-        `n01440764_10026 URL`, or `path n01440764`; or a folder whose images lie in folders named by wnid.
+        `n01440764_10026 URL`, or `path n01440764`; or a folder whose images lie in folders named by wnid. An image's id
+        is its file name where that holds a wnid, else its path, in either case without the suffix.
     open-images: image-level labels V1-V7 (ImageID, LabelName, Confidence) and image tables (ImageID, OriginalURL).
         https://storage.googleapis.com/openimages/web/download_v7.html
     tencent: a URL, then `class_index:confidence`, tab-separated, as Tencent ML-Images publishes label lists.
@@ -289,18 +290,27 @@ def _imagenet_blocks(path: Location, log: RejectLog) -> Iterator[pa.RecordBatch]
         yield from _imagenet_folder(path, log)
         return
     for first_line, lines in _line_blocks(path):
-        # The first wnid of a line is the class; the first word, less folders and suffix, is the image.
+        # The first wnid of a line is the class, the first word the image.
         found = pc.extract_regex(lines, r"(?:^|[^a-z0-9])(?P<wnid>n\d{8})(?:\D|$)")
         words = pc.extract_regex(lines, r"^\s*(?P<word>\S+)(?:\s+(?P<rest>\S.*?))?\s*$")
         wnid, word, rest = found.field("wnid"), words.field("word"), words.field("rest")
         good = pc.and_(pc.is_valid(found), pc.is_valid(words))
         _log_rejects(log, path, first_line, lines, good=good, what="no wnid such as n01440764")
-        stem = pc.replace_substring_regex(word, r"^.*/", "")
-        image = pc.replace_substring_regex(stem, r"\.[A-Za-z]{3,4}$", "")
         # `n01440764_10026 URL` has its place in the second word, `path n01440764` in the first.
         second_is_place = pc.match_substring(rest, "/")
         place = pc.if_else(pc.and_(pc.is_valid(rest), second_is_place), rest, word)
-        yield _batch(image, wnid, None, place).filter(good)
+        yield _batch(_image_ids(word), wnid, None, place).filter(good)
+
+
+def _image_ids(paths: pa.StringArray) -> pa.StringArray:
+    """Return the id of the image at each path or URL, its suffix left out.
+
+    A file name that holds a wnid is ImageNet's own and says which image it is (`n01440764_10026`). Any other may stand in
+    several folders, so its path belongs to the id.
+    """
+    whole = pc.replace_substring_regex(paths, r"\.[A-Za-z]{3,4}$", "")
+    name = pc.replace_substring_regex(whole, r"^.*/", "")
+    return pc.if_else(pc.match_substring_regex(name, r"n\d{8}"), name, whole)
 
 
 def _imagenet_folder(folder: Location, log: RejectLog) -> Iterator[pa.RecordBatch]:
@@ -312,12 +322,8 @@ def _imagenet_folder(folder: Location, log: RejectLog) -> Iterator[pa.RecordBatc
         if not images:
             log.add([Reject(str(class_folder), 0, "no image in this folder", class_folder.name)], 1)
             continue
-        yield _batch(
-            pa.array([path.stem for path in images]),
-            pa.array([class_folder.name] * len(images)),
-            None,
-            pa.array([relative(path, folder) for path in images]),
-        )
+        places = pa.array([relative(path, folder) for path in images])
+        yield _batch(_image_ids(places), pa.array([class_folder.name] * len(images)), None, places)
 
 
 def _is_image(path: Location) -> bool:

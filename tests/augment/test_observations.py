@@ -71,14 +71,14 @@ def _short(confidence: float | None) -> float | None:
     ("line", "image", "place"),
     [
         ("n01440764/n01440764_10026.JPEG", "n01440764_10026", "n01440764/n01440764_10026.JPEG"),
-        ("train/n01440764/x.png", "x", "train/n01440764/x.png"),
+        ("train/n01440764/x.png", "train/n01440764/x", "train/n01440764/x.png"),
         ("n01440764_10026.JPEG", "n01440764_10026", "n01440764_10026.JPEG"),
         ("n01440764_10026", "n01440764_10026", "n01440764_10026"),
         ("n01440764_10026\thttp://farm1.example/a b.jpg", "n01440764_10026", "http://farm1.example/a b.jpg"),
         ("n01440764_10026 http://example.org/n02084071.jpg", "n01440764_10026", "http://example.org/n02084071.jpg"),
-        ("photos/tench.jpg n01440764", "tench", "photos/tench.jpg"),
-        ("  photos/tench.jpg\tn01440764  ", "tench", "photos/tench.jpg"),
-        ("http://example.org/n01440764/a.jpeg", "a", "http://example.org/n01440764/a.jpeg"),
+        ("photos/tench.jpg n01440764", "photos/tench", "photos/tench.jpg"),
+        ("  photos/tench.jpg\tn01440764  ", "photos/tench", "photos/tench.jpg"),
+        ("http://example.org/n01440764/a.jpeg", "http://example.org/n01440764/a", "http://example.org/n01440764/a.jpeg"),
     ],
 )
 def test_imagenet_lists_in_every_shape(tmp_path: Path, line: str, image: str, place: str) -> None:
@@ -121,7 +121,7 @@ def test_a_folder_of_folders_of_images(tmp_path: Path) -> None:
     assert found.rows == [
         ("n01440764_2", "n01440764", 1, "n01440764/deep/n01440764_2.jpg"),
         ("n01440764_1", "n01440764", 1, "n01440764/n01440764_1.JPEG"),
-        ("dog", "n02084071", 1, "n02084071/dog.png"),
+        ("n02084071/dog", "n02084071", 1, "n02084071/dog.png"),
     ]
     assert [reject.what for reject in found.rejects.first] == ["no image in this folder"]
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import pyarrow as pa
 
 from mlimages_dataset import __version__
@@ -19,12 +20,12 @@ from mlimages_dataset.augment.labels import array_of
 from mlimages_dataset.augment.observations import Format
 from mlimages_dataset.augment.report import write_report
 from mlimages_dataset.augment.simulation import simulate
-from mlimages_dataset.augment.stage import IMPLICATIONS_FILE, annotate, cooccurrence, label
-from mlimages_dataset.errors import UsageError
-from mlimages_dataset.manifest import OutputFolder, StageOutcome, StageResult, read_manifest, verify_folder
+from mlimages_dataset.augment.stage import IMPLICATIONS_FILE, SPLITS, annotate, cooccurrence, label, split_statistics
+from mlimages_dataset.errors import MLImagesError, UsageError
+from mlimages_dataset.manifest import Journal, OutputFolder, StageOutcome, StageResult, read_manifest, verify_folder
 from mlimages_dataset.recipe import SIMULATED_SOURCES, AnnotationSource
 from mlimages_dataset.schemas import IMPLICATIONS, PREDICTIONS
-from mlimages_dataset.storage import digests, read_table, table_digests, write_bytes, write_table
+from mlimages_dataset.storage import digests, read_table, table_digests, table_parts, write_bytes, write_table
 from mlimages_dataset.vocab.stage import (
     CATEGORIES_FILE,
     MAPPING_FILE,
@@ -36,17 +37,19 @@ from mlimages_dataset.vocab.validation import validate
 from mlimages_dataset.vocab.wordnet import load_wordnet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mlimages_dataset.augment.simulation import Simulation
     from mlimages_dataset.engine import Mapper
     from mlimages_dataset.locations import Location
+    from mlimages_dataset.manifest import Json, Manifest
     from mlimages_dataset.recipe import LabelOptions, Recipe
     from mlimages_dataset.vocab.stage import VocabularyFiles
 
 VOCABULARY, SIMULATION, COOCCURRENCE, LABELS, REPORT = "vocabulary", "simulation", "cooccurrence", "labels", "report"
 ANNOTATIONS = "annotations"
 PREDICTIONS_FOLDER = "predictions"
+_SHOWN_CLASSES = 5
 _OPEN_IMAGES_HEADER = ("ImageID", "Source", "LabelName", "Confidence")
 
 
@@ -259,10 +262,13 @@ def build_labels(
         inputs |= table_digests(f"{ANNOTATIONS} {number}", folder)
     if implications is not None:
         inputs |= digests([implications])
+    parameters: dict[str, Json] = {**asdict(options), "absences": options.absences.value}
+    journal = Journal.of(output.path / into, parameters, inputs)
     return output.run(
         LABELS,
-        parameters={**asdict(options), "absences": options.absences.value},
+        parameters=parameters,
         inputs=inputs,
+        journal=journal,
         work=lambda out: label(
             read_vocabulary(vocabulary),
             annotations,
@@ -271,6 +277,7 @@ def build_labels(
             split=options.split,
             absences=options.absences,
             inputs=inputs,
+            journal=journal,
             mapper=mapper,
             progress=progress,
         ),
@@ -305,19 +312,42 @@ def build_report(output: OutputFolder) -> StageOutcome:
 def verify(folder: Location) -> list[str]:
     """Return a sentence for each difference between a folder and its manifest, and each check its vocabulary fails.
 
+    Where tables of labels differ, the categories with other numbers of images are told too.
+
     Raises:
         UsageError, DataError: the folder has no manifest, or none that can be read.
     """
     problems = verify_folder(folder)
+    manifest = read_manifest(folder)
     if problems:
-        return problems
-    files = read_manifest(folder).files
-    for path in files:
+        return [*problems, *_label_differences(folder, manifest, problems)]
+    for path in manifest.files:
         # Categories without a mapping are what an export took along: no vocabulary to build on.
-        if path.endswith(CATEGORIES_FILE) and path.removesuffix(CATEGORIES_FILE) + MAPPING_FILE in files:
+        if path.endswith(CATEGORIES_FILE) and path.removesuffix(CATEGORIES_FILE) + MAPPING_FILE in manifest.files:
             vocabulary = read_vocabulary((folder / path).parent)
             problems += [f"{path}: {finding}" for finding in validate(vocabulary, load_wordnet())]
     return problems
+
+
+def _label_differences(folder: Location, manifest: Manifest, problems: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each split of the labels with a problem in which categories have other image counts."""
+    stage = manifest.stages.get(LABELS)
+    for split in SPLITS if stage is not None else ():
+        assert stage is not None
+        inside = {path.rpartition("/")[0] for path in stage.outputs if path.rpartition("/")[0].endswith(split)}
+        for path in inside:
+            if not any(problem.startswith(f"{path}/") for problem in problems):
+                continue
+            recorded = np.asarray(cast("dict[str, list[int]]", stage.summary[split])["images_of_class"])
+            try:
+                found = split_statistics(table_parts(folder / path), len(recorded)).images_of_class
+            except MLImagesError:
+                continue  # what cannot be read is told already
+            different = np.flatnonzero(found != recorded)
+            if len(different):
+                first = ", ".join(f"{c} has {found[c]:,}, not {recorded[c]:,}" for c in different[:_SHOWN_CLASSES])
+                more = ", ..." if len(different) > _SHOWN_CLASSES else ""
+                yield f"{path}: {len(different):,} categories have other numbers of images: class_index {first}{more}"
 
 
 def vocabulary_digests(folder: Location) -> dict[str, str]:

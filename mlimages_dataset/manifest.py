@@ -7,6 +7,7 @@ manifest is written, whole, after a stage's last file, so a cut run leaves no st
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 import pyarrow.parquet as pq
 
+from mlimages_dataset import __version__
 from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.locations import is_local, relative
+from mlimages_dataset.locations import is_local, reason, relative
 from mlimages_dataset.storage import PARTIAL_PREFIX, Receipt, file_digest, parquet_source, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from mlimages_dataset.locations import Location
 
@@ -27,6 +30,7 @@ Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | boo
 
 MANIFEST_NAME = "manifest.json"
 FORMAT = "mlimages.manifest/1"
+_ENTRY = f"{PARTIAL_PREFIX}done-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,68 @@ def read_manifest(folder: Location) -> Manifest:
         raise DataError(f"is not a whole manifest ({error})", where=path, remedy="build the folder again") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a finished job of a stage wrote, and what else it returned."""
+
+    receipts: tuple[Receipt, ...]
+    content: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The finished jobs of a stage that is not finished: what its next run need not do again after it was cut.
+
+    An entry is a file that appears whole when those of its job have; it goes when the stage is in the manifest.
+
+    Attributes:
+        folder: the stage's folder.
+        fingerprint: of everything that decides the stage's output; entries with another one are not read.
+    """
+
+    folder: Location
+    fingerprint: str
+
+    @classmethod
+    def of(cls, folder: Location, parameters: Mapping[str, Json], inputs: Mapping[str, str]) -> Journal:
+        """Return the journal of a stage with these parameters and inputs."""
+        decisive = json.dumps([__version__, parameters, inputs], sort_keys=True)
+        return cls(folder, hashlib.sha256(decisive.encode()).hexdigest())
+
+    def record(self, job: str, finished: Finished) -> None:
+        """Write the entry of a job whose files are all there."""
+        files = {relative(r.path, self.folder): _fields(_file_record(r)) for r in finished.receipts}
+        entry: Json = {"fingerprint": self.fingerprint, "files": files, "content": finished.content}
+        write_bytes(self._entry(job), json.dumps(entry).encode())
+
+    def finished(self, job: str) -> Finished | None:
+        """Return what a job left, None unless it is finished and its files stand."""
+        return self._read(self._entry(job))
+
+    def standing(self) -> set[Location]:
+        """Return the entries of this fingerprint and the files of their jobs."""
+        found: set[Location] = set()
+        for entry in self.folder.glob(f"{_ENTRY}*"):
+            finished = self._read(entry)
+            if finished is not None:
+                found |= {entry, *(receipt.path for receipt in finished.receipts)}
+        return found
+
+    def _entry(self, job: str) -> Location:
+        return self.folder / f"{_ENTRY}{job}"
+
+    def _read(self, entry: Location) -> Finished | None:
+        try:
+            content = json.loads(entry.read_bytes())
+            files = {self.folder / path: FileRecord(**record) for path, record in content["files"].items()}
+        except (OSError, ValueError, KeyError, TypeError):  # whatever is no entry of ours is not done
+            return None
+        if content.get("fingerprint") != self.fingerprint or not all(_stands(path, one) for path, one in files.items()):
+            return None
+        receipts = (Receipt(path, one.rows, one.bytes, one.sha256, one.schema) for path, one in files.items())
+        return Finished(tuple(receipts), content["content"])
+
+
 class OutputFolder:
     """An output folder opened for building: it runs stages and keeps the manifest true.
 
@@ -153,6 +219,7 @@ class OutputFolder:
         inputs: Mapping[str, str],
         work: Callable[[Location], StageResult],
         into: str = "",
+        journal: Journal | None = None,
     ) -> StageOutcome:
         """Return the stage's record after doing its work, unless it stands already with these inputs and parameters.
 
@@ -162,15 +229,20 @@ class OutputFolder:
             inputs: SHA-256 by name.
             work: is called with the folder to write into.
             into: that folder, relative to the output folder; the stage owns it where it is not the folder itself.
+            journal: that folder's journal, for work that keeps one.
 
         Raises:
             UsageError: the folder holds another build of this stage, and `overwrite` was not asked for.
         """
         wanted = cast("Mapping[str, Json]", json.loads(json.dumps(parameters)))
+        target = self.path / into
         standing = self.manifest.stages.get(stage)
         if standing is not None:
             differences = list(_differences(standing, wanted, inputs))
-            if not differences and all(self._stands(path) for path in standing.outputs):
+            if not differences and all(
+                _stands(self.path / path, self.manifest.files[path]) for path in standing.outputs
+            ):
+                _clear_partial(target)
                 return StageOutcome(standing, fresh=False)
             if differences and not self._overwrite:
                 raise UsageError(
@@ -179,8 +251,9 @@ class OutputFolder:
                     remedy="name another folder, or pass --overwrite to replace it",
                 )
             self._forget(stage)
-        target = self.path / into
-        _clear(target, keep={self.path / path for path in self.manifest.files})
+        resumed = set() if journal is None else journal.standing()
+        _clear_partial(target, keep=resumed)
+        _clear_parts(target, keep=resumed | {self.path / path for path in self.manifest.files})
         start = time.monotonic()
         result = work(target)
         record = StageRecord(
@@ -190,18 +263,15 @@ class OutputFolder:
             seconds=round(time.monotonic() - start, 3),
             summary=cast("Mapping[str, Json]", json.loads(json.dumps(result.summary))),
         )
-        files = {self._relative(r.path): FileRecord(r.rows, r.bytes, r.sha256, r.schema) for r in result.receipts}
+        files = {self._relative(receipt.path): _file_record(receipt) for receipt in result.receipts}
         self.manifest = Manifest({**self.manifest.files, **files}, {**self.manifest.stages, stage: record})
         self._save()
+        _clear_partial(target)  # the journal's, and those of workers that died
         return StageOutcome(record, fresh=True)
 
     def digests_of(self, stage: str) -> dict[str, str]:
         """Return the digests of the files that a finished stage wrote, by path relative to the folder."""
         return {path: self.manifest.files[path].sha256 for path in self.manifest.stages[stage].outputs}
-
-    def _stands(self, path: str) -> bool:
-        file = self.path / path
-        return file.is_file() and file.stat().st_size == self.manifest.files[path].bytes
 
     def _forget(self, stage: str) -> None:
         """Take a stage and its files out of the manifest, and only then out of the folder."""
@@ -241,17 +311,18 @@ def _check_file(folder: Location, path: str, record: FileRecord) -> Iterator[str
     if file_digest(file) == record.sha256:
         return
     size = file.stat().st_size
-    what = f"{size:,} bytes where the manifest has {record.bytes:,}" if size != record.bytes else "its bytes changed"
+    what = [f"{size:,} bytes where the manifest has {record.bytes:,}" if size != record.bytes else "its bytes changed"]
     if record.rows >= 0:
         try:
             with parquet_source(file) as source:
                 rows = pq.read_metadata(source).num_rows
             if rows != record.rows:
-                more = "more" if rows > record.rows else "fewer"
-                what += f", {abs(rows - record.rows):,} rows {more} than the manifest's {record.rows:,}"
+                much = f"{abs(rows - record.rows):,} {'row' if abs(rows - record.rows) == 1 else 'rows'}"
+                direction = "more" if rows > record.rows else "fewer"
+                what.insert(0, f"{much} {direction} than the manifest: it has {rows:,}, not {record.rows:,}")
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a damaged file is the finding itself
-            what += f", not a readable Parquet file ({str(error).splitlines()[0]})"
-    yield f"{path}: {what}; remove it and run the build again"
+            what.append(f"not a readable Parquet file ({reason(error)})")
+    yield f"{path}: {', '.join(what)}; remove it and run the build again"
 
 
 def _files_of(folder: Location) -> Iterator[str]:
@@ -283,16 +354,30 @@ def _differences(record: StageRecord, parameters: Mapping[str, Json], inputs: Ma
             yield f"input {name} changed"
 
 
-def _clear(folder: Location, *, keep: set[Location]) -> None:
-    """Remove the parts and partial files that a cut run left in a stage's folder; nobody else's files."""
-    below = _below(folder)
-    for path in below:
-        ours = fnmatch.fnmatchcase(path.name, "part-*.parquet") or _is_partial(path, folder)
-        if ours and path.is_file() and path not in keep:
+def _clear_parts(folder: Location, *, keep: set[Location]) -> None:
+    """Remove the parts that a cut run left in a stage's folder."""
+    for path in _below(folder):
+        if fnmatch.fnmatchcase(path.name, "part-*.parquet") and path not in keep and path.is_file():
             path.unlink()
-    for path in reversed(below):
-        if is_local(path) and _is_partial(path, folder) and path.is_dir():
+
+
+def _clear_partial(folder: Location, *, keep: AbstractSet[Location] = frozenset()) -> None:
+    """Remove the unfinished files that a cut run, or a worker that died, left in a stage's folder."""
+    partial = [path for path in _below(folder) if _is_partial(path, folder) and path not in keep]
+    for path in partial:
+        if path.is_file():
+            path.unlink(missing_ok=True)
+    for path in reversed(partial):
+        if is_local(path) and path.is_dir():
             path.rmdir()
+
+
+def _stands(path: Location, record: FileRecord) -> bool:
+    return path.is_file() and path.stat().st_size == record.bytes
+
+
+def _file_record(receipt: Receipt) -> FileRecord:
+    return FileRecord(receipt.rows, receipt.bytes, receipt.sha256, receipt.schema)
 
 
 def _fields(record: FileRecord | StageRecord) -> dict[str, Json]:

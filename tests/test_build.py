@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -19,9 +20,10 @@ from mlimages_dataset.storage import read_table, table_inputs, table_parts, writ
 from tests.golden.inputs_and_tables import write_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from mlimages_dataset.engine import Mapper
     from mlimages_dataset.locations import Location
 
 
@@ -169,3 +171,111 @@ def test_verify_checks_the_vocabulary_itself(golden: Recipe, tmp_path: Path) -> 
     problems = build.verify(tmp_path / "wrong")
     assert len(problems) == len(categories), "a manifest that agrees with the files says nothing about what they hold"
     assert all(problem.startswith("categories.parquet: ") for problem in problems)
+
+
+def parts_of(images: Mapping[str, int], folder: Path) -> Path:
+    """Write annotations, three images a part, each with one verified category."""
+    rows = [
+        {"image_id": name, "source": "s", "location": "", "labels": [label_of(class_index)]}
+        for name, class_index in sorted(images.items())
+    ]
+    for number, start in enumerate(range(0, len(rows), 3)):
+        table = pa.Table.from_pylist(rows[start : start + 3], schema=ANNOTATIONS.arrow)
+        write_table(folder / f"part-{number:05d}.parquet", table, ANNOTATIONS, {})
+    return folder
+
+
+def label_of(class_index: int) -> dict[str, float]:
+    return {"class_index": class_index, "confidence": 1.0, "origin": 0}
+
+
+class CutError(Exception):
+    """Stands for the death of the process."""
+
+
+def cut_after(jobs: int) -> Mapper:
+    """Return a mapper that dies when so many jobs are done."""
+
+    def mapper(function: Callable[[Any], Any], every: Iterable[Any], /) -> Iterator[Any]:
+        for number, job in enumerate(every):
+            if number == jobs:
+                raise CutError
+            yield function(job)
+
+    return mapper
+
+
+@pytest.fixture(name="annotated", scope="module")
+def _annotated(golden: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return the folders of a vocabulary and of six parts of annotations."""
+    folder = tmp_path_factory.mktemp("annotated")
+    build.build_vocabulary(OutputFolder(folder / "vocabulary"), golden.vocabulary)
+    images = {f"image{number:02d}": number % 5 for number in range(18)}
+    return folder / "vocabulary", parts_of(images, folder / "annotations")
+
+
+def labelled(annotated: tuple[Path, Path], out: Path, mapper: Mapper = map, *, salt: str = "a") -> dict[str, str]:
+    """Return the digests of the labels of some annotations."""
+    vocabulary, annotations = annotated
+    output = OutputFolder(out)
+    options = LabelOptions(salt=salt, validation_images=4)
+    build.build_labels(output, vocabulary, [annotations], options=options, mapper=mapper)
+    assert build.verify(out) == []
+    assert not list(out.rglob(".partial*")), "the journal goes with the run"
+    return output.digests_of("labels")
+
+
+def written(folder: Path) -> dict[str, int]:
+    """Return when each part below a folder was written."""
+    return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in folder.rglob("part-*")}
+
+
+@pytest.mark.parametrize("jobs", [0, 1, 4])
+def test_a_cut_labels_stage_keeps_the_parts_it_finished(
+    annotated: tuple[Path, Path], tmp_path: Path, jobs: int
+) -> None:
+    expected = labelled(annotated, tmp_path / "whole")
+    # The draw of the validation images takes two passes of six jobs; they are short and begin anew.
+    passes = iter([map, map, cut_after(jobs)])
+    with pytest.raises(CutError):
+        labelled(annotated, tmp_path / "cut", lambda function, every, /: next(passes)(function, every))
+    kept = written(tmp_path / "cut")
+    assert len({path.rpartition("/")[2] for path in kept}) == jobs
+    assert labelled(annotated, tmp_path / "cut") == expected
+    assert {path: written(tmp_path / "cut")[path] for path in kept} == kept, "finished parts are not written again"
+    summaries = [read_manifest(tmp_path / name).stages["labels"].summary for name in ("whole", "cut")]
+    assert summaries[0] == summaries[1]
+
+
+def test_parts_of_a_cut_run_with_other_options_do_not_count(annotated: tuple[Path, Path], tmp_path: Path) -> None:
+    passes = iter([map, map, cut_after(4)])
+    with pytest.raises(CutError):
+        labelled(annotated, tmp_path / "cut", lambda function, every, /: next(passes)(function, every), salt="b")
+    assert labelled(annotated, tmp_path / "cut") == labelled(annotated, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b"\xff"])
+def test_a_damaged_journal_does_not_count(annotated: tuple[Path, Path], tmp_path: Path, damage: bytes) -> None:
+    passes = iter([map, map, cut_after(4)])
+    with pytest.raises(CutError):
+        labelled(annotated, tmp_path / "cut", lambda function, every, /: next(passes)(function, every))
+    entries = list((tmp_path / "cut").glob(".partial-done-*"))
+    assert len(entries) == 4
+    for entry in entries:
+        entry.write_bytes(damage)
+    assert labelled(annotated, tmp_path / "cut") == labelled(annotated, tmp_path / "whole")
+
+
+def test_verify_tells_rows_and_categories_that_differ(annotated: tuple[Path, Path], tmp_path: Path) -> None:
+    labelled(annotated, tmp_path)
+    part = tmp_path / "train" / "part-00003.parquet"
+    table = read_table(part, LABELS)
+    roots = len(table["labels"][0])
+    write_table(part, pa.concat_tables([table, *[table.slice(0, 1)] * 56]), LABELS, table_inputs(part))
+    first, second = build.verify(tmp_path)
+    told = f"train/part-00003.parquet: 56 rows more than the manifest: it has {len(table) + 56}, not {len(table)}, "
+    assert first.startswith(told)
+    assert second.startswith(f"train: {roots} categories have other numbers of images: class_index ")
+    counts = re.findall(r"(\d+) has (\d+), not (\d+)", second)
+    assert len(counts) == min(roots, 5)
+    assert all(int(now) - int(before) == 56 for _, now, before in counts)

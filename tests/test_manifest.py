@@ -272,7 +272,9 @@ def test_an_edit_of_another_length_is_found(built: Path) -> None:
     assert problem.startswith("pairs/notes.txt: 10 bytes where the manifest has 5")
 
 
-@pytest.mark.parametrize(("rows", "told"), [(39, "1 rows fewer"), (1040, "1,000 rows more")])
+@pytest.mark.parametrize(
+    ("rows", "told"), [(39, "1 row fewer than the manifest: it has 39, not 40"), (1040, "1,000 rows more")]
+)
 def test_rows_that_came_or_went_are_counted(built: Path, rows: int, told: str) -> None:
     write_table(built / "pairs" / "pairs.parquet", pair_table(rows), schemas.PAIR_COUNTS, INPUTS)
     (problem,) = verify_folder(built)
@@ -372,5 +374,7 @@ def test_a_killed_run_is_finished_by_the_next(tmp_path: Path) -> None:
     assert not (tmp_path / "vocabulary" / "part-1.parquet").exists()
     assert read_manifest(tmp_path).stages == {}
     assert run(tmp_path, Work("part-0.parquet"), parameters={}, inputs={}).fresh
-    assert sorted(snapshot(tmp_path)) == [MANIFEST_NAME, "vocabulary/part-0.parquet"], "nothing of the killed run remains"
+    assert sorted(snapshot(tmp_path)) == [MANIFEST_NAME, "vocabulary/part-0.parquet"], (
+        "nothing of the killed run remains"
+    )
     assert verify_folder(tmp_path) == []

@@ -6,8 +6,8 @@ import contextlib
 import functools
 import operator
 import tempfile
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 import numpy as np
@@ -46,7 +46,7 @@ from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, low
 from mlimages_dataset.augment.statistics import LabelStatistics, label_statistics
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.locations import is_local
-from mlimages_dataset.manifest import StageResult
+from mlimages_dataset.manifest import Finished, StageResult
 from mlimages_dataset.schemas import (
     ANNOTATIONS,
     CLASS_COUNTS,
@@ -75,13 +75,14 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.engine import Mapper
     from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.manifest import Journal, Json
     from mlimages_dataset.storage import Inputs
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 PART_IMAGES = 1 << 19
 SCRATCH_FOLDER = f"{PARTIAL_PREFIX}duckdb"
 DUCKDB_MEMORY = "2GB"
+SPLITS = ("train", "val")
 PAIR_COUNTS_FILE = "pair_counts.parquet"
 IMPLICATIONS_FILE = "implications.parquet"
 
@@ -262,6 +263,7 @@ def label(
     split: Split = Split(),
     absences: Absences = Absences.EXPAND,
     inputs: Inputs,
+    journal: Journal | None = None,
     mapper: Mapper = map,
     progress: Callable[[int], None] = _ignore,
 ) -> StageResult:
@@ -275,6 +277,7 @@ def label(
         split: the validation images.
         absences: what becomes of verified-absent labels.
         inputs: SHA-256 of the inputs by name.
+        journal: the folder's journal, from which a cut run goes on.
         mapper: runs the parts.
         progress: is called with the number of images done.
 
@@ -291,8 +294,10 @@ def label(
     )
     rules = augmentation_rules(vocabulary.closure, implied, absences)
     draw = _drawn(parts, split, n_classes, mapper) if split.images else None
-    work = functools.partial(_label_part, out=out.absolute(), rules=rules, draw=draw, inputs=dict(inputs))
-    statistics = {name: LabelStatistics.empty(n_classes) for name in ("train", "val")}
+    work = functools.partial(
+        _label_part, out=out.absolute(), rules=rules, draw=draw, inputs=dict(inputs), journal=journal
+    )
+    statistics = {name: LabelStatistics.empty(n_classes) for name in SPLITS}
     counts = AugmentationCounts()
     receipts: list[Receipt] = []
     for result in mapper(work, enumerate(parts)):
@@ -364,6 +369,19 @@ class _LabelResult:
     counts: AugmentationCounts
     statistics: dict[str, LabelStatistics]
 
+    def finished(self) -> Finished:
+        statistics = {name: one.to_json() for name, one in self.statistics.items()}
+        return Finished(self.receipts, {"counts": asdict(self.counts), "statistics": statistics})
+
+    @classmethod
+    def of(cls, finished: Finished) -> _LabelResult:
+        counts, statistics = (cast("dict[str, Any]", finished.content[name]) for name in ("counts", "statistics"))
+        return cls(
+            finished.receipts,
+            AugmentationCounts(**counts),
+            {name: LabelStatistics.from_json(one) for name, one in statistics.items()},
+        )
+
 
 def _label_part(
     numbered: tuple[int, Location],
@@ -372,11 +390,16 @@ def _label_part(
     rules: AugmentationRules,
     draw: _Draw | None,
     inputs: dict[str, str],
+    journal: Journal | None,
 ) -> _LabelResult:
-    """Augment one numbered part of annotations and write its training and validation images."""
+    """Augment one numbered part of annotations and write its training and validation images, unless that was done."""
     number, annotations = numbered
+    job = f"{number:05d}"
+    done = None if journal is None else journal.finished(job)
+    if done is not None:
+        return _LabelResult.of(done)
     n_classes = rules.n_classes
-    statistics = {name: LabelStatistics.empty(n_classes) for name in ("train", "val")}
+    statistics = {name: LabelStatistics.empty(n_classes) for name in SPLITS}
     counts = AugmentationCounts()
     writers = {}
     with contextlib.ExitStack() as stack:
@@ -391,7 +414,19 @@ def _label_part(
                 statistics[name] += label_statistics(augmented, n_classes)
                 counts += of_batch
     receipts = tuple(writer.receipt for writer in writers.values() if writer.receipt is not None)
-    return _LabelResult(receipts, counts, statistics)
+    result = _LabelResult(receipts, counts, statistics)
+    if journal is not None:
+        journal.record(job, result.finished())
+    return result
+
+
+def split_statistics(parts: Sequence[Location], n_classes: int) -> LabelStatistics:
+    """Return the statistics of some parts of a `labels` table; errors as `scan_table`, and of another vocabulary."""
+    statistics = LabelStatistics.empty(n_classes)
+    for part in parts:
+        for batch in scan_table(part, LABELS):
+            statistics += label_statistics(_checked(batch.column("labels"), n_classes, part), n_classes)
+    return statistics
 
 
 def _split(batch: pa.RecordBatch, draw: _Draw | None) -> Iterator[tuple[str, pa.RecordBatch]]:
@@ -455,6 +490,8 @@ def _observations(form: Format, files: Sequence[Location], out: Location) -> Ite
         connection = stack.enter_context(duckdb.connect())
         connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
         # Beside the output, where there must be room anyway, unless that is remote.
+        if is_local(out):
+            out.mkdir(parents=True, exist_ok=True)  # DuckDB makes the last folder only
         scratch = out / SCRATCH_FOLDER if is_local(out) else stack.enter_context(tempfile.TemporaryDirectory())
         scratch_text = str(scratch).replace("'", "''")
         connection.execute(f"SET temp_directory = '{scratch_text}'")

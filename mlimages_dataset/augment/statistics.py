@@ -5,8 +5,8 @@ Legend: N images, C categories.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
@@ -14,6 +14,8 @@ import numpy as np
 from mlimages_dataset.schemas import Origin
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from mlimages_dataset.augment.labels import LabelColumns
@@ -58,6 +60,19 @@ class LabelStatistics:
             sizes,
             self.labels_of_origin + other.labels_of_origin,
         )
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the counts by name, for a stage's journal."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value if isinstance(value, int) else value.tolist() for name, value in values.items()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Json]) -> LabelStatistics:
+        """Return the counts that `to_json` wrote."""
+        values: dict[str, Any] = {
+            name: value if isinstance(value, int) else np.asarray(value, np.int64) for name, value in content.items()
+        }
+        return cls(**values)
 
     @property
     def labels(self) -> int:

@@ -99,7 +99,7 @@ def _partial_file(path: Path) -> Iterator[IO[bytes]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = partial.open("wb")
     try:
-        with stream:
+        with _closing(stream):
             yield stream
             with write_errors(path):
                 stream.flush()
@@ -110,11 +110,21 @@ def _partial_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
+def _closing(stream: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Close a stream at the end; where the disk is full that fails too, which hides the error that says so."""
+    try:
+        yield stream
+    finally:
+        with contextlib.suppress(OSError):
+            stream.close()
+
+
+@contextlib.contextmanager
 def _uploaded_file(path: UPath) -> Iterator[IO[bytes]]:
     """Yield a file of this machine that is uploaded when it is complete: stores show whole objects only."""
     with tempfile.TemporaryDirectory(prefix="mlimages-") as folder:
         written = Path(folder) / path.name
-        with written.open("wb") as stream:
+        with _closing(written.open("wb")) as stream:
             yield stream
             with write_errors(path):
                 stream.flush()

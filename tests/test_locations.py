@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import subprocess
+import sys
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -204,3 +206,13 @@ def test_wordnet_must_be_local(inputs: Path, tmp_path: Path, memory: str) -> Non
     recipe.write_text(text.replace("[vocabulary]", f'[vocabulary]\nwordnet = "{memory}/wordnet"'))
     with pytest.raises(ConfigError, match=r"vocabulary\.wordnet is 'memory://.*, which is remote"):
         read_recipe(recipe)
+
+
+def test_help_does_not_wait_for_fsspec() -> None:
+    program = (
+        "import sys\nfrom mlimages_dataset.cli.main import main\n"
+        "for command in ('run', 'vocab', 'labels'):\n    main([command, '--help'], standalone_mode=False)\n"
+        "print(*sorted({'fsspec', 'upath', 'pyarrow', 'distributed'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ""

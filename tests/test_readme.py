@@ -176,3 +176,9 @@ def test_links_lead_somewhere() -> None:
     local = [target for target in targets if not target.startswith("https://")]
     assert local
     assert [target for target in local if not (README.parent / target).exists()] == []
+
+
+def test_every_page_of_the_documentation_is_linked() -> None:
+    text = README.read_text(encoding="utf-8")
+    pages = {str(page.relative_to(README.parent)) for page in (README.parent / "docs").rglob("*.md")}
+    assert pages == set(re.findall(r"^\* \[(docs/[^]]+)\]\(\1\)", text, re.MULTILINE))

@@ -23,9 +23,10 @@ from mlimages_dataset.augment.simulation import Simulation  # noqa: TC001 - as a
 from mlimages_dataset.augment.stage import Split
 from mlimages_dataset.errors import ConfigError
 from mlimages_dataset.locations import Location, location
-from mlimages_dataset.vocab.stage import VocabularyFiles, packaged_class_list
+from mlimages_dataset.vocab.stage import PACKAGED_CLASS_LISTS, VocabularyFiles, packaged_class_list
 
 PACKAGED = "packaged:"
+_PHOTOGRAPHS = "photographs.csv"
 SIMULATED_SOURCES = ("imagenet-simulated", "open-images-simulated")
 """Names of the annotated collections that a simulation adds."""
 _Config = TypeVar("_Config")
@@ -240,14 +241,14 @@ def packaged_file(name: str, *, where: Location | None = None) -> Path:
 
     Raises:
         ConfigError: there is none of that name.
+        UsageError: the package is imported from a zip archive.
     """
-    if name == "photographs.csv":
+    if name == _PHOTOGRAPHS:
         return samples.labels_csv()
-    path = packaged_class_list(name)
-    if not path.is_file():
-        remedy = "use imagenet11k.txt, open_images_boxable.csv or photographs.csv"
+    if name not in PACKAGED_CLASS_LISTS:
+        remedy = f"use one of {', '.join((*PACKAGED_CLASS_LISTS, _PHOTOGRAPHS))}"
         raise ConfigError(f"there is no packaged file {name!r}", where=where, remedy=remedy)
-    return path
+    return packaged_class_list(name)
 
 
 def _check_share(name: str, value: float) -> None:

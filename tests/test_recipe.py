@@ -21,7 +21,7 @@ from mlimages_dataset.recipe import (
     packaged_file,
     read_recipe,
 )
-from mlimages_dataset.vocab.stage import VocabularyFiles, packaged_class_list
+from mlimages_dataset.vocab.stage import PACKAGED_CLASS_LISTS, VocabularyFiles, packaged_class_list
 
 VOCABULARY = '[vocabulary]\nimagenet = "synsets.txt"\n'
 ANNOTATIONS = '[[annotations]]\nname = "mine"\nformat = "csv"\nfiles = ["labels.csv"]\n'
@@ -255,6 +255,10 @@ def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
 
 def test_packaged_files_are_named_or_refused(tmp_path: Path) -> None:
     assert packaged_file("photographs.csv") == samples.labels_csv()
-    assert packaged_file("imagenet11k.txt") == packaged_class_list("imagenet11k.txt")
-    text = '[vocabulary]\nimagenet = "packaged:imagenet12k.txt"\n' + ANNOTATIONS
-    assert refusal(tmp_path, text).startswith("there is no packaged file 'imagenet12k.txt'; use imagenet11k.txt, ")
+    for name in PACKAGED_CLASS_LISTS:
+        assert packaged_file(name) == packaged_class_list(name)
+        assert packaged_file(name).is_file()
+    choices = "imagenet11k.txt, imagenet_fall2011.txt, open_images_boxable.csv, photographs.csv"
+    for name in ("imagenet12k.txt", "wordnet.parquet", "../stage.py", "../data/imagenet11k.txt", ""):
+        text = f'[vocabulary]\nimagenet = "packaged:{name}"\n' + ANNOTATIONS
+        assert refusal(tmp_path, text) == f"there is no packaged file {name!r}; use one of {choices}"

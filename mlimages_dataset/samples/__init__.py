@@ -39,10 +39,8 @@ def on_disk(resource: Traversable) -> Path:
     """Return the resource as a path.
 
     Raises:
-        UsageError: The package is imported from a zip archive, where images have no path to be read from.
+        UsageError: The package is imported from a zip archive, where files have no path to be read from.
     """
     if not isinstance(resource, Path):
-        raise UsageError(
-            "lies in an archive", where=resource, remedy="install mlimages-dataset as files to use its photographs"
-        )
+        raise UsageError("lies in an archive", where=resource, remedy="install mlimages-dataset as files")
     return resource

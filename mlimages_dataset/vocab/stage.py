@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import functools
 from dataclasses import dataclass
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path  # noqa: TC003 - recipes read it
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlimages_dataset.errors import DataError, VocabularyError
+from mlimages_dataset.errors import DataError, UsageError, VocabularyError
 from mlimages_dataset.locations import Location, location, reason
 from mlimages_dataset.manifest import StageResult
+from mlimages_dataset.samples import on_disk
 from mlimages_dataset.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
 from mlimages_dataset.storage import digests, parquet_source, read_lines, read_table, write_table
 from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 CATEGORIES_FILE = "categories.parquet"
 MAPPING_FILE = "mapping.parquet"
+PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv")
 _SHOWN_REPEATS = 5
 
 
@@ -126,7 +128,13 @@ def write_vocabulary(given: VocabularyFiles, out: Location, inputs: Inputs) -> S
 
 
 def write_tencent_vocabulary(dictionary: Location, out: Location, inputs: Inputs) -> StageResult:
-    """Write the published vocabulary and tree as `categories` and `mapping` into the folder `out`."""
+    """Write the published vocabulary and tree as `categories` and `mapping` into the folder `out`.
+
+    Raises:
+        UsageError: there is no such file, or `out` cannot be written.
+        DataError: it is not the published dictionary.
+        VocabularyError: its parents form a cycle.
+    """
     vocabulary = read_tencent_dictionary(dictionary)
     return StageResult(
         _write(vocabulary, out, inputs),
@@ -199,9 +207,16 @@ def packaged_imagenet() -> frozenset[str]:
 
 
 def packaged_class_list(name: str) -> Path:
-    """Return the path of a packaged class list: imagenet11k.txt or open_images_boxable.csv."""
-    with as_file(_data() / name) as path:
-        return path
+    """Return the path of a packaged class list, one of `PACKAGED_CLASS_LISTS`.
+
+    Raises:
+        UsageError: there is none of that name, or the package is imported from a zip archive.
+    """
+    if name not in PACKAGED_CLASS_LISTS:
+        raise UsageError(
+            f"there is no packaged class list {name!r}", remedy=f"use one of {', '.join(PACKAGED_CLASS_LISTS)}"
+        )
+    return on_disk(_data() / name)
 
 
 def _place(named: str | Location) -> Location:

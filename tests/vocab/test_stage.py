@@ -300,3 +300,9 @@ def test_the_packaged_lists_give_a_vocabulary_without_findings(tmp_path: Path) -
 
 def test_the_packaged_fall_2011_list() -> None:
     assert len(packaged_imagenet()) == 21_841
+
+
+@pytest.mark.parametrize("name", ["imagenet12k.txt", "wordnet.parquet", "../stage.py", ""])
+def test_what_is_no_packaged_class_list_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=r"^there is no packaged class list '.*'; use one of imagenet11k\.txt, imagenet"):
+        packaged_class_list(name)

@@ -1,6 +1,6 @@
 """Fit the weights by which the matcher ranks the senses of a name, and write them to ``vocab/data/matching.csv``.
 
-    python -m scripts.fit_matching ../shared/data
+    python -m scripts.fit_matching FOLDER
 
 Run from the repository's root. Reads the published lists in the folder and ``tests/vocab/data/hand_matched.csv``, and
 prints the accuracy of ten-fold cross-validation by name.

@@ -304,5 +304,7 @@ def test_the_packaged_fall_2011_list() -> None:
 
 @pytest.mark.parametrize("name", ["imagenet12k.txt", "wordnet.parquet", "../stage.py", ""])
 def test_what_is_no_packaged_class_list_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=r"^there is no packaged class list '.*'; use one of imagenet11k\.txt, imagenet"):
+    with pytest.raises(
+        UsageError, match=r"^there is no packaged class list '.*'; use one of imagenet11k\.txt, imagenet"
+    ):
         packaged_class_list(name)

@@ -41,6 +41,7 @@ from mlimages_dataset.storage import (
     write_bytes,
     write_table,
 )
+from mlimages_dataset.vocab.sources import TENCENT_HEADER
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, MAPPING_FILE
 from mlimages_dataset.vocab.tables import categories_table, mapping_table
 
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 DICTIONARY_FILE = "dictionary_and_semantic_hierarchy.txt"
-_DICTIONARY_HEADER = ("category_index", "category_id", "index_of_parent_category", "category name")
 CARD_FILE, CROISSANT_FILE = "README.md", "croissant.json"
 HUGGING_FACE_NAMES = {"train": "train", "val": "validation"}
 """What `datasets` calls the splits."""
@@ -172,7 +172,7 @@ def tencent_dictionary(vocabulary: Vocabulary) -> bytes:
     Raises:
         DataError: a name holds a tab or a line break.
     """
-    rows = [_DICTIONARY_HEADER]
+    rows = [TENCENT_HEADER]
     for index, category in enumerate(vocabulary.categories):
         if any(sign in category.name for sign in "\t\r\n"):
             raise DataError(f"the name of {category.wnid} holds a tab or a line break", remedy="choose another format")

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+TENCENT_HEADER = ("category_index", "category_id", "index_of_parent_category", "category name")
+"""The first line of the published dictionary, separated by tabs."""
 _SYNSET_LINE = re.compile(r"(n\d{8})(?:[\s,]+(.*))?")
 _MID = re.compile(r"/[mgt]/\w+")
 _OPEN_IMAGES_HEADER = ("LabelName", "DisplayName")
 _CLASS_COLUMNS = ("id", "name")
-_TENCENT_HEADER = ("category_index", "category_id", "index_of_parent_category", "category name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +180,9 @@ def parse_tencent_dictionary(lines: Iterable[str], where: str) -> list[TencentRo
             not among the rows.
     """
     numbered = list(_numbered(lines))
-    if not numbered or tuple(cell.strip() for cell in numbered[0][1].split("\t")) != _TENCENT_HEADER:
+    if not numbered or tuple(cell.strip() for cell in numbered[0][1].split("\t")) != TENCENT_HEADER:
         raise DataError(
-            "does not begin with the header " + ", ".join(_TENCENT_HEADER),
+            "does not begin with the header " + ", ".join(TENCENT_HEADER),
             where=where,
             line=1,
             remedy="name Tencent ML-Images' dictionary_and_semantic_hierarchy.txt",
@@ -190,7 +191,7 @@ def parse_tencent_dictionary(lines: Iterable[str], where: str) -> list[TencentRo
     line_of: dict[str, int] = {}
     for number, line in numbered[1:]:
         cells = line.split("\t")
-        if len(cells) != len(_TENCENT_HEADER) or not re.fullmatch(r"\d+\tn\d{8}\t(-1|\d+)", "\t".join(cells[:3])):
+        if len(cells) != len(TENCENT_HEADER) or not re.fullmatch(r"\d+\tn\d{8}\t(-1|\d+)", "\t".join(cells[:3])):
             raise DataError(
                 f"{_shown(line)} is not an index, a wnid, a parent's index and names, separated by tabs",
                 where=where,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import fnmatch
 import json
 import sys
 from pathlib import Path
@@ -97,13 +96,9 @@ def _named(name: str, collections: Mapping[str, Collection]) -> Collection:
     return collections[name]
 
 
-def _matching(collection: Collection, patterns: Sequence[str]) -> tuple[PublishedFile, ...]:
-    return tuple(f for f in collection.files if any(fnmatch.fnmatchcase(f.name, pattern) for pattern in patterns))
-
-
 def _narrowed(collections: Sequence[Collection], only: Sequence[str]) -> list[Collection]:
     """Return the collections with their matching files only, those without any left out."""
-    narrowed = [dataclasses.replace(each, files=_matching(each, only or ["*"])) for each in collections]
+    narrowed = [dataclasses.replace(each, files=each.matching(only or ["*"])) for each in collections]
     found = [each for each in narrowed if each.files]
     if not found:
         raise UsageError(f"no file matches {' or '.join(only)}", remedy="--list without --only shows them all")
@@ -115,7 +110,7 @@ def _list_text(collections: Sequence[Collection]) -> str:
     blocks = []
     for collection in collections:
         width = max(len(file.name) for file in collection.files)
-        by_default = _matching(collection, collection.default)
+        by_default = collection.matching(collection.default)
         rows = [
             f"{collection.name}: {collection.title}",
             f"  licence: {collection.licence}",

@@ -87,6 +87,10 @@ class Collection:
     default: tuple[str, ...]
     files: tuple[PublishedFile, ...]
 
+    def matching(self, patterns: Iterable[str]) -> tuple[PublishedFile, ...]:
+        """Return the files whose names match any of the patterns (`*`, `?`, `[...]`)."""
+        return tuple(file for file in self.files if any(fnmatch.fnmatchcase(file.name, each) for each in patterns))
+
 
 @dataclass(frozen=True, slots=True)
 class LockRecord:
@@ -233,21 +237,21 @@ def _check_published(file: PublishedFile, where: object) -> None:
 
 
 def select_files(collection: Collection, only: Sequence[str] = ()) -> tuple[PublishedFile, ...]:
-    """Return the files whose names match any of the patterns (`*`, `?`, `[...]`), the collection's default without any.
+    """Return the files whose names match any of the patterns, the collection's default without any.
 
     Raises:
         UsageError: a pattern matches no file.
     """
     patterns = only or collection.default
-    names = [file.name for file in collection.files]
     for pattern in patterns:
-        if not fnmatch.filter(names, pattern):
+        if not collection.matching([pattern]):
+            names = [file.name for file in collection.files]
             near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.3)
             raise UsageError(
                 f"no file of {collection.name} matches {pattern}",
                 remedy=f"did you mean {near[0]}? --list shows them all" if near else "--list shows them all",
             )
-    return tuple(file for file in collection.files if any(fnmatch.fnmatchcase(file.name, p) for p in patterns))
+    return collection.matching(patterns)
 
 
 def fetch_collection(

@@ -251,7 +251,11 @@ def open_table(path: Location, schema: TableSchema) -> Iterator[pq.ParquetFile]:
 
 
 def schema_of(path: Location, accepted: Sequence[TableSchema]) -> TableSchema:
-    """Return which of the accepted schemas a table file says it has, the first where it has none of them."""
+    """Return which of the accepted schemas a table file says it has, the first where it has none of them.
+
+    Raises:
+        DataError: it is not a whole Parquet file, or there is none.
+    """
     found = _metadata(path).get(SCHEMA_KEY, b"").decode(errors="replace")
     return next((schema for schema in accepted if schema.label == found), accepted[0])
 
@@ -302,20 +306,35 @@ def table_parts(folder: Location) -> list[Location]:
 
 
 def file_digest(path: Location) -> str:
-    """Return the SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    with _read_errors(path), path.open("rb") as stream:
+        return hashlib.file_digest(cast("io.BufferedReader", stream), "sha256").hexdigest()
+
+
+def listing_digest(folder: Location) -> str:
+    """Return the SHA-256 of a folder's listing: the relative path and the size of each file.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    with _read_errors(folder):
+        lines = sorted(f"{relative(path, folder)} {path.stat().st_size}" for path in _files(folder))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _read_errors(path: Location) -> Iterator[None]:
     try:
-        with system_errors(path), path.open("rb") as stream:
-            return hashlib.file_digest(cast("io.BufferedReader", stream), "sha256").hexdigest()
+        with system_errors(path):
+            yield
     except OSError as error:
         raise UsageError(
             f"cannot be read ({reason(error)})", where=path, remedy="check the path and its permissions"
         ) from error
-
-
-def listing_digest(folder: Location) -> str:
-    """Return the SHA-256 of a folder's listing: the relative path and the size of each file."""
-    lines = sorted(f"{relative(path, folder)} {path.stat().st_size}" for path in _files(folder))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _files(folder: Location) -> Iterator[Location]:
@@ -326,6 +345,9 @@ def digests(paths: Iterable[Location]) -> dict[str, str]:
     """Return the SHA-256 of each file, or of a folder's listing, by its name; a repeated name is numbered.
 
     Names, not paths: what is made from the same files has the same bytes wherever they lie.
+
+    Raises:
+        UsageError: one of them cannot be read.
     """
     found: dict[str, str] = {}
     for path in paths:
@@ -337,7 +359,11 @@ def digests(paths: Iterable[Location]) -> dict[str, str]:
 
 
 def table_digests(name: str, folder: Location) -> dict[str, str]:
-    """Return the SHA-256 of each part of a table folder, as `name/part`."""
+    """Return the SHA-256 of each part of a table folder, as `name/part`.
+
+    Raises:
+        UsageError: there is no part, or one cannot be read.
+    """
     return {f"{name}/{relative(path, folder)}": file_digest(path) for path in table_parts(folder)}
 
 

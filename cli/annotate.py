@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlimages_dataset.errors import UsageError
+
 from .options import (
     FILE,
     annotation_lines,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option("--source", help="Name of the collection in the table.  [default: the format]")
 @click.option("--ids-of", help="The mapping's source whose ids the files use.  [default: the format's own]")
+@click.option("--predictions", is_flag=True, help="The files are a model's: write a predictions table.")
 @click.argument("inputs", nargs=-1, required=True, type=FILE)
 @out_option
 @overwrite_option
@@ -45,6 +48,7 @@ def annotate(
     min_confidence: float,
     source: str | None,
     ids_of: str | None,
+    predictions: bool,
     inputs: tuple[Location, ...],
     out: Location,
     overwrite: bool,
@@ -63,16 +67,27 @@ def annotate(
       mlimages-build annotate --vocab vocabulary --format open-images --min-confidence 0.8 \\
           labels.csv images.csv --out annotations/open-images
       mlimages-build annotate --vocab vocabulary --format csv --source mine my_labels.csv --out annotations/mine
+      mlimages-build annotate --vocab vocabulary --format parquet --predictions teacher.parquet --out predictions
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.augment.observations import Format  # noqa: PLC0415
     from mlimages_dataset.build import build_annotations  # noqa: PLC0415
     from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
     from mlimages_dataset.recipe import AnnotationSource  # noqa: PLC0415
+    from mlimages_dataset.schemas import ANNOTATIONS, PREDICTIONS  # noqa: PLC0415
 
-    given = AnnotationSource(
-        name=source or form, format=Format(form), files=inputs, ids_of=ids_of, min_confidence=min_confidence
-    )
+    try:
+        given = AnnotationSource(
+            name=source or form, format=Format(form), files=inputs, ids_of=ids_of, min_confidence=min_confidence
+        )
+    except ValueError as error:
+        raise UsageError(f"--source: {error}", remedy="give a plain name") from error
     with image_progress("annotate", quiet=as_json) as progress:
-        outcome = build_annotations(OutputFolder(out, overwrite=overwrite), vocabulary, given, progress=progress)
+        outcome = build_annotations(
+            OutputFolder(out, overwrite=overwrite),
+            vocabulary,
+            given,
+            schema=PREDICTIONS if predictions else ANNOTATIONS,
+            progress=progress,
+        )
     show(outcome, out, as_json=as_json, lines=annotation_lines)

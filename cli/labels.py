@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--val", type=click.IntRange(min=0), default=0, show_default=True, help="Validation images to draw.")
 @click.option(
     "--val-per-category",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1000),
     default=5,
     show_default=True,
     help="At most so many validation images of a category.",

@@ -70,6 +70,8 @@ class _Group(click.Group):
         except MLImagesError as error:
             shown = _WrongUse if isinstance(error, UsageError) else _DataFailed
             raise shown(str(error)) from error
+        except OSError as error:  # what no stage foresaw: a folder without permission, a store that fails
+            raise _DataFailed(f"{error.filename or 'the system'}: {error.strerror or error}") from error
 
 
 @click.command(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -14,18 +14,27 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pyarrow as pa
 
-from mlimages_dataset import __version__
 from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH
 from mlimages_dataset.augment.labels import array_of
 from mlimages_dataset.augment.observations import Format
-from mlimages_dataset.augment.report import write_report
+from mlimages_dataset.augment.report import FIGURES_FOLDER, write_report
 from mlimages_dataset.augment.simulation import simulate
 from mlimages_dataset.augment.stage import IMPLICATIONS_FILE, SPLITS, annotate, cooccurrence, label, split_statistics
 from mlimages_dataset.errors import MLImagesError, UsageError
 from mlimages_dataset.manifest import Journal, OutputFolder, StageOutcome, StageResult, read_manifest, verify_folder
 from mlimages_dataset.recipe import SIMULATED_SOURCES, AnnotationSource
-from mlimages_dataset.schemas import IMPLICATIONS, PREDICTIONS
-from mlimages_dataset.storage import digests, read_table, table_digests, table_parts, write_bytes, write_table
+from mlimages_dataset.schemas import ANNOTATIONS as ANNOTATIONS_TABLE
+from mlimages_dataset.schemas import IMPLICATIONS, PREDICTIONS, TableSchema
+from mlimages_dataset.storage import (
+    digests,
+    prefixed,
+    read_table,
+    table_digests,
+    table_inputs,
+    table_parts,
+    write_bytes,
+    write_table,
+)
 from mlimages_dataset.vocab.stage import (
     CATEGORIES_FILE,
     MAPPING_FILE,
@@ -44,6 +53,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Json, Manifest
     from mlimages_dataset.recipe import LabelOptions, Recipe
+    from mlimages_dataset.storage import Inputs
     from mlimages_dataset.vocab.stage import VocabularyFiles
 
 VOCABULARY, SIMULATION, COOCCURRENCE, LABELS, REPORT = "vocabulary", "simulation", "cooccurrence", "labels", "report"
@@ -114,6 +124,9 @@ def run(
         into=LABELS,
     )
     ended(LABELS, outcome)
+    stages = [VOCABULARY, *(f"{ANNOTATIONS}/{name}" for name in annotations), LABELS, REPORT]
+    stages += [SIMULATION] * (recipe.simulation is not None) + [COOCCURRENCE] * (recipe.cooccurrence is not None)
+    output.keep_only(stages)
     ended(REPORT, build_report(output))
 
 
@@ -122,7 +135,7 @@ def build_vocabulary(output: OutputFolder, given: VocabularyFiles, *, into: str 
     inputs = given.digests()
     return output.run(
         VOCABULARY,
-        parameters={"minimum_images": dict(given.minimum_images), "version": __version__},
+        parameters={"minimum_images": dict(given.minimum_images)},
         inputs=inputs,
         work=lambda out: write_vocabulary(given, out, inputs),
         into=into,
@@ -134,7 +147,7 @@ def build_published_vocabulary(output: OutputFolder, dictionary: Location) -> St
     inputs = digests([dictionary])
     return output.run(
         VOCABULARY,
-        parameters={"published": True, "version": __version__},
+        parameters={"published": True},
         inputs=inputs,
         work=lambda out: write_tencent_vocabulary(dictionary, out, inputs),
     )
@@ -164,7 +177,9 @@ def build_simulation(output: OutputFolder, vocabulary: Location, how: Simulation
             )
         )
 
-    return output.run(SIMULATION, parameters=asdict(how), inputs=inputs, work=work, into=SIMULATION)
+    return output.run(
+        SIMULATION, parameters=asdict(how), inputs=inputs, work=work, into=SIMULATION, folders=("", PREDICTIONS_FOLDER)
+    )
 
 
 def simulated_sources(folder: Location) -> list[AnnotationSource]:
@@ -181,16 +196,17 @@ def build_annotations(
     vocabulary: Location,
     source: AnnotationSource,
     *,
+    schema: TableSchema = ANNOTATIONS_TABLE,
     progress: Callable[[int], None] = _ignore,
     into: str = "",
 ) -> StageOutcome:
-    """Map an annotated collection onto a vocabulary; errors as `annotate`."""
+    """Map an annotated collection, or a model's predictions, onto a vocabulary; errors as `annotate`."""
     missing = [path for path in source.files if not path.exists()]
     if missing:
         raise UsageError("there is no such file", where=missing[0], remedy="check the path")
-    inputs = {**vocabulary_digests(vocabulary), **digests(source.files)}
+    inputs = {**vocabulary_digests(vocabulary), **prefixed("files", digests(source.files))}
     return output.run(
-        f"{ANNOTATIONS}/{source.name}",
+        f"{schema.name}/{source.name}",
         parameters={"format": source.format.value, "ids_of": source.ids_of, "min_confidence": source.min_confidence},
         inputs=inputs,
         work=lambda out: annotate(
@@ -201,6 +217,7 @@ def build_annotations(
             source=source.name,
             ids_of=source.ids_of,
             min_confidence=source.min_confidence,
+            schema=schema,
             inputs=inputs,
             progress=progress,
         ),
@@ -226,6 +243,7 @@ def build_cooccurrence(
         **table_digests(ANNOTATIONS, annotations),
         **table_digests(PREDICTIONS_FOLDER, predictions),
     }
+    refuse_other_vocabulary(inputs, [annotations, predictions])
     return output.run(
         COOCCURRENCE,
         parameters={"probability": probability, "strength": strength},
@@ -262,12 +280,16 @@ def build_labels(
         inputs |= table_digests(f"{ANNOTATIONS} {number}", folder)
     if implications is not None:
         inputs |= digests([implications])
+    refuse_other_vocabulary(inputs, [*annotations, *([] if implications is None else [implications])])
+    if len(set(annotations)) < len(annotations):
+        raise UsageError("a folder of annotations is given twice", where=annotations[-1], remedy="name each once")
     parameters: dict[str, Json] = {**asdict(options), "absences": options.absences.value}
     journal = Journal.of(output.path / into, parameters, inputs)
     return output.run(
         LABELS,
         parameters=parameters,
         inputs=inputs,
+        folders=("", *SPLITS),
         journal=journal,
         work=lambda out: label(
             read_vocabulary(vocabulary),
@@ -301,12 +323,12 @@ def build_report(output: OutputFolder) -> StageOutcome:
         implications = folder / COOCCURRENCE / IMPLICATIONS_FILE
         return write_report(
             read_vocabulary(folder / VOCABULARY),
-            read_table(implications, IMPLICATIONS) if implications.is_file() else None,
+            read_table(implications, IMPLICATIONS) if COOCCURRENCE in stages else None,
             output.manifest,
             out,
         )
 
-    return output.run(REPORT, parameters={"version": __version__}, inputs=inputs, work=work)
+    return output.run(REPORT, parameters={}, inputs=inputs, work=work, folders=("", FIGURES_FOLDER))
 
 
 def verify(folder: Location) -> list[str]:
@@ -352,7 +374,21 @@ def _label_differences(folder: Location, manifest: Manifest, problems: Sequence[
 
 def vocabulary_digests(folder: Location) -> dict[str, str]:
     """Return the SHA-256 of a vocabulary's tables by name."""
-    return digests([folder / CATEGORIES_FILE, folder / MAPPING_FILE])
+    return prefixed(VOCABULARY, digests([folder / CATEGORIES_FILE, folder / MAPPING_FILE]))
+
+
+def refuse_other_vocabulary(inputs: Inputs, folders: Sequence[Location]) -> None:
+    """Raise `UsageError` for a table that says it was made with a vocabulary other than that among the inputs."""
+    name = f"{VOCABULARY}/{CATEGORIES_FILE}"
+    for folder in folders:
+        for part in table_parts(folder) if folder.is_dir() else [folder]:
+            made_with = table_inputs(part).get(name, inputs[name])
+            if made_with != inputs[name]:
+                raise UsageError(
+                    "it was made with another vocabulary than the one given",
+                    where=part,
+                    remedy="pass that vocabulary, or make the table again",
+                )
 
 
 def _lines(lines: Sequence[str]) -> bytes:

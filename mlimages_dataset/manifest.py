@@ -6,9 +6,12 @@ manifest is written, whole, after a stage's last file, so a cut run leaves no st
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import hashlib
 import json
+import os
+import shutil
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -20,8 +23,13 @@ from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.locations import is_local, reason, relative
 from mlimages_dataset.storage import PARTIAL_PREFIX, Receipt, file_digest, parquet_source, write_bytes
 
+try:
+    import fcntl
+except ImportError:  # not POSIX
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from mlimages_dataset.locations import Location
@@ -53,6 +61,7 @@ class StageRecord:
         outputs: paths relative to the output folder.
         seconds: wall-clock time.
         summary: the stage's own counts, for people and the report.
+        version: the package's version that did the work.
     """
 
     parameters: Mapping[str, Json]
@@ -60,6 +69,7 @@ class StageRecord:
     outputs: tuple[str, ...]
     seconds: float
     summary: Mapping[str, Json]
+    version: str = __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +121,24 @@ def read_manifest(folder: Location) -> Manifest:
         content = json.loads(path.read_bytes())
         if content["format"] != FORMAT:
             raise DataError(f"its format is {content['format']}, not {FORMAT}", where=path, remedy="build it again")
-        return Manifest(
+        manifest = Manifest(
             files={name: FileRecord(**record) for name, record in content["files"].items()},
             stages={
                 name: StageRecord(**{**record, "outputs": tuple(record["outputs"])})
                 for name, record in content["stages"].items()
             },
         )
+        # A manifest may come from somebody else, and what it names is removed when a stage is done again.
+        named = {*manifest.files, *(path for record in manifest.stages.values() for path in record.outputs)}
+        if outside := sorted(path for path in named if not _is_inside(path) or path not in manifest.files):
+            raise DataError(f"it names {outside[0]!r}, no file of the folder", where=path, remedy="do not trust it")
+    except OSError as error:
+        raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="check its permissions") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"is not a whole manifest ({error})", where=path, remedy="build the folder again") from error
+        raise DataError(
+            f"is not a whole manifest ({error})", where=path, remedy="name another folder, or remove this one"
+        ) from error
+    return manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +195,8 @@ class Journal:
         try:
             content = json.loads(entry.read_bytes())
             files = {self.folder / path: FileRecord(**record) for path, record in content["files"].items()}
+            if not all(map(_is_inside, content["files"])):
+                return None
         except (OSError, ValueError, KeyError, TypeError):  # whatever is no entry of ours is not done
             return None
         if content.get("fingerprint") != self.fingerprint or not all(_stands(path, one) for path, one in files.items()):
@@ -219,30 +240,34 @@ class OutputFolder:
         inputs: Mapping[str, str],
         work: Callable[[Location], StageResult],
         into: str = "",
+        folders: Sequence[str] = ("",),
         journal: Journal | None = None,
     ) -> StageOutcome:
         """Return the stage's record after doing its work, unless it stands already with these inputs and parameters.
 
         Args:
             stage: the stage's name in the manifest.
-            parameters: everything but the inputs that decides the output.
+            parameters: everything but the inputs and the package's version that decides the output.
             inputs: SHA-256 by name.
             work: is called with the folder to write into.
-            into: that folder, relative to the output folder; the stage owns it where it is not the folder itself.
-            journal: that folder's journal, for work that keeps one.
+            into: that folder, relative to the output folder.
+            folders: those below `into` in which the work writes parts: what a cut run left in them is removed.
+            journal: the journal in `into`, for work that keeps one.
 
         Raises:
-            UsageError: the folder holds another build of this stage, and `overwrite` was not asked for.
+            UsageError: the folder holds another build of this stage, and `overwrite` was not asked for; or another
+                stage has its parts where this one writes.
         """
         wanted = cast("Mapping[str, Json]", json.loads(json.dumps(parameters)))
         target = self.path / into
+        written = [target / name if name else target for name in folders]
+        self._refuse_foreign_parts(stage, written)
         standing = self.manifest.stages.get(stage)
         if standing is not None:
             differences = list(_differences(standing, wanted, inputs))
             if not differences and all(
                 _stands(self.path / path, self.manifest.files[path]) for path in standing.outputs
             ):
-                _clear_partial(target)
                 return StageOutcome(standing, fresh=False)
             if differences and not self._overwrite:
                 raise UsageError(
@@ -252,10 +277,11 @@ class OutputFolder:
                 )
             self._forget(stage)
         resumed = set() if journal is None else journal.standing()
-        _clear_partial(target, keep=resumed)
-        _clear_parts(target, keep=resumed | {self.path / path for path in self.manifest.files})
+        _clear_partial(written, keep=resumed)
+        _clear_parts(written, keep=resumed | {self.path / path for path in self.manifest.files})
         start = time.monotonic()
-        result = work(target)
+        with _only_run(self.path):
+            result = work(target)
         record = StageRecord(
             parameters=wanted,
             inputs=dict(inputs),
@@ -266,12 +292,27 @@ class OutputFolder:
         files = {self._relative(receipt.path): _file_record(receipt) for receipt in result.receipts}
         self.manifest = Manifest({**self.manifest.files, **files}, {**self.manifest.stages, stage: record})
         self._save()
-        _clear_partial(target)  # the journal's, and those of workers that died
+        _clear_partial(written)  # the journal's, and those of workers that died
         return StageOutcome(record, fresh=True)
 
     def digests_of(self, stage: str) -> dict[str, str]:
         """Return the digests of the files that a finished stage wrote, by path relative to the folder."""
         return {path: self.manifest.files[path].sha256 for path in self.manifest.stages[stage].outputs}
+
+    def keep_only(self, stages: Collection[str]) -> None:
+        """Forget every other stage, and remove its files."""
+        for stage in [name for name in self.manifest.stages if name not in stages]:
+            self._forget(stage)
+
+    def _refuse_foreign_parts(self, stage: str, folders: Sequence[Location]) -> None:
+        for other, record in self.manifest.stages.items():
+            for path in record.outputs if other != stage else ():
+                if (self.path / path).parent in folders and _is_part((self.path / path).name):
+                    raise UsageError(
+                        f"the folder holds another build: {path} is of stage {other}",
+                        where=self.path,
+                        remedy=f"name another folder for {stage}",
+                    )
 
     def _forget(self, stage: str) -> None:
         """Take a stage and its files out of the manifest, and only then out of the folder."""
@@ -291,6 +332,28 @@ class OutputFolder:
         write_bytes(self.path / MANIFEST_NAME, self.manifest.to_json())
 
 
+@contextlib.contextmanager
+def _only_run(folder: Location) -> Iterator[None]:
+    """Hold a folder's lock while a stage writes into it; folders that are not of this machine have none.
+
+    Raises:
+        UsageError: another run holds it.
+    """
+    if fcntl is None or not is_local(folder):
+        yield
+        return
+    descriptor = os.open(str(folder), os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise UsageError("another run is writing here", where=folder, remedy="wait until it has ended") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def verify_folder(folder: Location) -> list[str]:
     """Return a sentence for each difference between a folder and its manifest, none where all is well.
 
@@ -308,10 +371,11 @@ def _check_file(folder: Location, path: str, record: FileRecord) -> Iterator[str
     if not file.is_file():
         yield f"{path}: is missing; run the build again to restore it"
         return
-    if file_digest(file) == record.sha256:
-        return
-    size = file.stat().st_size
-    what = [f"{size:,} bytes where the manifest has {record.bytes:,}" if size != record.bytes else "its bytes changed"]
+    what = []
+    if file_digest(file) != record.sha256:
+        size = file.stat().st_size
+        same = size == record.bytes
+        what.append("its bytes changed" if same else f"{size:,} bytes where the manifest has {record.bytes:,}")
     if record.rows >= 0:
         try:
             with parquet_source(file) as source:
@@ -322,17 +386,18 @@ def _check_file(folder: Location, path: str, record: FileRecord) -> Iterator[str
                 what.insert(0, f"{much} {direction} than the manifest: it has {rows:,}, not {record.rows:,}")
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a damaged file is the finding itself
             what.append(f"not a readable Parquet file ({reason(error)})")
-    yield f"{path}: {', '.join(what)}; remove it and run the build again"
+    if what:
+        yield f"{path}: {', '.join(what)}; remove it and run the build again"
 
 
 def _files_of(folder: Location) -> Iterator[str]:
-    for path in _below(folder):
-        if path.is_file() and path.name != MANIFEST_NAME and not _is_partial(path, folder):
-            yield relative(path, folder)
-
-
-def _below(folder: Location) -> list[Location]:
-    return list(folder.rglob("*"))
+    """Yield the files below a folder but for unfinished ones and those of builds in folders of their own below it."""
+    inner = [relative(path.parent, folder) + "/" for path in folder.rglob(MANIFEST_NAME) if path.parent != folder]
+    for path in folder.rglob("*"):
+        name = relative(path, folder)
+        known = name == MANIFEST_NAME or name.startswith(tuple(inner)) or _is_partial(path, folder)
+        if path.is_file() and not known:
+            yield name
 
 
 def _is_partial(path: Location, folder: Location) -> bool:
@@ -341,6 +406,8 @@ def _is_partial(path: Location, folder: Location) -> bool:
 
 
 def _differences(record: StageRecord, parameters: Mapping[str, Json], inputs: Mapping[str, str]) -> Iterator[str]:
+    if record.version != __version__:
+        yield f"it was built with version {record.version} and this is {__version__}"
     for name in sorted(set(record.parameters) | set(parameters)):
         before, now = record.parameters.get(name), parameters.get(name)
         if before != now:
@@ -354,22 +421,29 @@ def _differences(record: StageRecord, parameters: Mapping[str, Json], inputs: Ma
             yield f"input {name} changed"
 
 
-def _clear_parts(folder: Location, *, keep: set[Location]) -> None:
-    """Remove the parts that a cut run left in a stage's folder."""
-    for path in _below(folder):
-        if fnmatch.fnmatchcase(path.name, "part-*.parquet") and path not in keep and path.is_file():
+def _is_inside(path: str) -> bool:
+    """Return whether a relative path stays in the folder it is relative to."""
+    return not (path.startswith("/") or "\\" in path or ":" in path or {"..", ""} & set(path.split("/")))
+
+
+def _is_part(name: str) -> bool:
+    return fnmatch.fnmatchcase(name, "part-*.parquet")
+
+
+def _clear_parts(folders: Iterable[Location], *, keep: set[Location]) -> None:
+    """Remove the parts that a cut run left in a stage's folders."""
+    for path in [path for folder in folders for path in folder.glob("part-*.parquet")]:
+        if path not in keep and path.is_file():
             path.unlink()
 
 
-def _clear_partial(folder: Location, *, keep: AbstractSet[Location] = frozenset()) -> None:
-    """Remove the unfinished files that a cut run, or a worker that died, left in a stage's folder."""
-    partial = [path for path in _below(folder) if _is_partial(path, folder) and path not in keep]
-    for path in partial:
-        if path.is_file():
-            path.unlink(missing_ok=True)
-    for path in reversed(partial):
+def _clear_partial(folders: Iterable[Location], *, keep: AbstractSet[Location] = frozenset()) -> None:
+    """Remove the unfinished files that a cut run, or a worker that died, left in a stage's folders."""
+    for path in [path for folder in folders for path in folder.glob(f"{PARTIAL_PREFIX}*")]:
         if is_local(path) and path.is_dir():
-            path.rmdir()
+            shutil.rmtree(str(path), ignore_errors=True)
+        elif path not in keep and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def _stands(path: Location, record: FileRecord) -> bool:

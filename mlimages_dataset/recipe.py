@@ -26,6 +26,8 @@ from mlimages_dataset.locations import Location, location
 from mlimages_dataset.vocab.stage import PACKAGED_CLASS_LISTS, VocabularyFiles, packaged_class_list
 
 PACKAGED = "packaged:"
+MOST_PER_CATEGORY = 1000
+"""Validation images of a category that may be asked for: so many draws are held in memory for each."""
 _PHOTOGRAPHS = "photographs.csv"
 SIMULATED_SOURCES = ("imagenet-simulated", "open-images-simulated")
 """Names of the annotated collections that a simulation adds."""
@@ -91,9 +93,10 @@ class LabelOptions:
     def __post_init__(self) -> None:
         if self.validation_images < 0:
             raise ValueError(f"validation_images is {self.validation_images}, which is less than 0")
-        if self.validation_images_per_category < 1:
+        if not 1 <= self.validation_images_per_category <= MOST_PER_CATEGORY:
             raise ValueError(
-                f"validation_images_per_category is {self.validation_images_per_category}, which is less than 1"
+                f"validation_images_per_category is {self.validation_images_per_category}, "
+                f"which is not in 1..{MOST_PER_CATEGORY}"
             )
 
     @property

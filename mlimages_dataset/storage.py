@@ -358,6 +358,11 @@ def digests(paths: Iterable[Location]) -> dict[str, str]:
     return found
 
 
+def prefixed(role: str, by_name: Inputs) -> dict[str, str]:
+    """Return digests by `role/name`: the same file in another role is another input."""
+    return {f"{role}/{name}": digest for name, digest in by_name.items()}
+
+
 def table_digests(name: str, folder: Location) -> dict[str, str]:
     """Return the SHA-256 of each part of a table folder, as `name/part`.
 

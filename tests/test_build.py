@@ -105,10 +105,10 @@ def test_every_table_carries_the_digests_of_what_it_was_made_from(golden: Recipe
         return manifest.files[path].sha256
 
     vocabulary: Mapping[str, str] = {
-        name: sha256(f"vocabulary/{name}") for name in ("categories.parquet", "mapping.parquet")
+        name: sha256(name) for name in ("vocabulary/categories.parquet", "vocabulary/mapping.parquet")
     }
     own = table_inputs(tmp_path / "annotations/own/part-00000.parquet")
-    assert own.keys() == {*vocabulary, "own.csv"}
+    assert own.keys() == {*vocabulary, "files/own.csv"}
     assert own.items() >= vocabulary.items()
     labels = table_inputs(tmp_path / "labels/train/part-00000.parquet")
     assert labels.items() >= vocabulary.items()
@@ -134,7 +134,7 @@ def test_a_folder_of_images_is_an_input_by_its_listing(golden: Recipe, tmp_path:
     run(recipe, tmp_path / "out")
     assert not any(run(recipe, tmp_path / "out").values())
     (photos / "n02084071/n02084071_2.JPEG").write_bytes(b"two")
-    with pytest.raises(UsageError, match="in stage annotations/photos, input photos changed"):
+    with pytest.raises(UsageError, match="in stage annotations/photos, input files/photos changed"):
         run(recipe, tmp_path / "out")
     assert run(recipe, tmp_path / "out", overwrite=True)["labels"]
     (labels,) = read_manifest(tmp_path / "out").stages["labels"].outputs
@@ -235,8 +235,8 @@ def test_a_cut_labels_stage_keeps_the_parts_it_finished(
     annotated: tuple[Path, Path], tmp_path: Path, jobs: int
 ) -> None:
     expected = labelled(annotated, tmp_path / "whole")
-    # The draw of the validation images takes two passes of six jobs; they are short and begin anew.
-    passes = iter([map, map, cut_after(jobs)])
+    # The draw of the validation images takes three passes of six jobs; they are short and begin anew.
+    passes = iter([map, map, map, cut_after(jobs)])
     with pytest.raises(CutError):
         labelled(annotated, tmp_path / "cut", lambda function, every, /: next(passes)(function, every))
     kept = written(tmp_path / "cut")
@@ -248,7 +248,7 @@ def test_a_cut_labels_stage_keeps_the_parts_it_finished(
 
 
 def test_parts_of_a_cut_run_with_other_options_do_not_count(annotated: tuple[Path, Path], tmp_path: Path) -> None:
-    passes = iter([map, map, cut_after(4)])
+    passes = iter([map, map, map, cut_after(4)])
     with pytest.raises(CutError):
         labelled(annotated, tmp_path / "cut", lambda function, every, /: next(passes)(function, every), salt="b")
     assert labelled(annotated, tmp_path / "cut") == labelled(annotated, tmp_path / "whole")
@@ -256,7 +256,7 @@ def test_parts_of_a_cut_run_with_other_options_do_not_count(annotated: tuple[Pat
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b"\xff"])
 def test_a_damaged_journal_does_not_count(annotated: tuple[Path, Path], tmp_path: Path, damage: bytes) -> None:
-    passes = iter([map, map, cut_after(4)])
+    passes = iter([map, map, map, cut_after(4)])
     with pytest.raises(CutError):
         labelled(annotated, tmp_path / "cut", lambda function, every, /: next(passes)(function, every))
     entries = list((tmp_path / "cut").glob(".partial-done-*"))

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -218,7 +219,7 @@ stage_records = st.builds(
     StageRecord,
     parameters=st.dictionaries(st.text(), json_values, max_size=3),
     inputs=st.dictionaries(st.text(), st.text(), max_size=3),
-    outputs=st.lists(st.text(), max_size=3).map(tuple),
+    outputs=st.just(()),
     seconds=st.floats(0, 1e6),
     summary=st.dictionaries(st.text(), json_values, max_size=3),
 )
@@ -226,16 +227,84 @@ stage_records = st.builds(
 
 @settings(deadline=None, max_examples=50)
 @given(
-    files=st.dictionaries(st.text(), file_records, max_size=3),
+    files=st.dictionaries(st.from_regex(r"\w{1,4}(/[\w .-]{0,4}\w){0,2}", fullmatch=True), file_records, max_size=3),
     stages=st.dictionaries(st.text(), stage_records, max_size=3),
 )
 def test_a_manifest_is_read_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, files: dict[str, FileRecord], stages: dict[str, StageRecord]
 ) -> None:
     folder = tmp_path_factory.mktemp("manifest")
+    stages = {name: replace(record, outputs=tuple(files)) for name, record in stages.items()}
     manifest = Manifest(files, stages)
     write_bytes(folder / MANIFEST_NAME, manifest.to_json())
     assert read_manifest(folder) == manifest
+
+
+@pytest.mark.parametrize("name", ["../precious.txt", "/etc/passwd", "a/../../b", "", "a\\b", "s3://bucket/a"])
+@pytest.mark.parametrize("as_output", [False, True])
+def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path: Path, name: str, *, as_output: bool) -> None:
+    record = FileRecord(-1, 1, "", "")
+    stage = StageRecord({}, {}, (name,), 0.0, {})
+    manifest = Manifest({} if as_output else {name: record}, {"mine": stage} if as_output else {})
+    write_bytes(tmp_path / MANIFEST_NAME, manifest.to_json())
+    with pytest.raises(DataError, match="no file of the folder"):
+        OutputFolder(tmp_path, overwrite=True)
+
+
+def test_builds_and_files_of_others_below_a_folder_are_spared(tmp_path: Path) -> None:
+    def work(folder: Location) -> StageResult:
+        return StageResult((write_bytes(folder / "one.txt", b"1"),))
+
+    inner = OutputFolder(tmp_path / "outer" / "inner")
+    inner.run("theirs", parameters={}, inputs={}, work=lambda f: StageResult((write_bytes(f / "part-0.parquet", b""),)))
+    outer = tmp_path / "outer"
+    write_bytes(outer / "predictions" / "part-00000.parquet", b"a teacher's")
+    with pytest.raises(UsageError, match="holds files but no"):
+        OutputFolder(outer)
+    (outer / "predictions" / "part-00000.parquet").unlink()
+    (outer / "predictions").rmdir()
+    write_bytes(outer / MANIFEST_NAME, Manifest().to_json())
+    output = OutputFolder(outer, overwrite=True)
+    write_bytes(outer / "predictions" / "part-00000.parquet", b"a teacher's")
+    output.run("mine", parameters={}, inputs={}, work=work)
+    output.run("mine", parameters={"more": 1}, inputs={}, work=work)
+    assert (outer / "predictions" / "part-00000.parquet").read_bytes() == b"a teacher's"
+    assert (outer / "inner" / "part-0.parquet").is_file()
+    assert verify_folder(outer) == [
+        "predictions/part-00000.parquet: is not in the manifest; remove it, or build the folder again"
+    ]
+
+
+def test_two_stages_do_not_share_a_folder_of_parts(tmp_path: Path) -> None:
+    def work(folder: Location) -> StageResult:
+        return StageResult((write_bytes(folder / "part-00000.parquet", b"1"),))
+
+    output = OutputFolder(tmp_path / "out")
+    output.run("annotations/a", parameters={}, inputs={}, work=work)
+    with pytest.raises(UsageError, match="of stage annotations/a"):
+        output.run("annotations/b", parameters={}, inputs={}, work=work)
+
+
+def test_a_folder_that_another_run_writes_is_refused(tmp_path: Path) -> None:
+    def work(folder: Location) -> StageResult:
+        with pytest.raises(UsageError, match="another run is writing here"):
+            OutputFolder(tmp_path / "out").run("other", parameters={}, inputs={}, work=work)
+        return StageResult((write_bytes(folder / "one.txt", b"1"),))
+
+    assert OutputFolder(tmp_path / "out").run("mine", parameters={}, inputs={}, work=work).fresh
+
+
+def test_another_version_of_the_package_does_the_work_again(tmp_path: Path) -> None:
+    def work(folder: Location) -> StageResult:
+        return StageResult((write_bytes(folder / "one.txt", b"1"),))
+
+    output = OutputFolder(tmp_path / "out", overwrite=True)
+    output.run("mine", parameters={}, inputs={}, work=work)
+    record = replace(output.manifest.stages["mine"], version="0.0.0")
+    write_bytes(tmp_path / "out" / MANIFEST_NAME, Manifest(output.manifest.files, {"mine": record}).to_json())
+    with pytest.raises(UsageError, match=r"built with version 0\.0\.0"):
+        OutputFolder(tmp_path / "out").run("mine", parameters={}, inputs={}, work=work)
+    assert OutputFolder(tmp_path / "out", overwrite=True).run("mine", parameters={}, inputs={}, work=work).fresh
 
 
 def pair_table(rows: int) -> pa.Table:

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from mlimages_dataset.augment.labels import LabelColumns, array_of
 from mlimages_dataset.augment.observations import Format
-from mlimages_dataset.schemas import ANNOTATIONS, Origin
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +38,6 @@ three quarters of the time that two columns take.
 _NO_CONFIDENCE = 2 * CONFIDENCE_STEPS - 1
 _CONFIDENCE_BITS = 41
 BATCH_IMAGES = 1 << 16
-_ORIGINAL = int(Origin.ORIGINAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +85,39 @@ def class_lookup(vocabulary: Vocabulary, form: Format, source: str | None = None
         vocabulary: the vocabulary.
         form: `tencent` statements use class indices; the others use a source's ids, `csv` and `parquet` also wnids.
         source: the source whose ids are meant; None for the format's own, or any source for `csv` and `parquet`.
+
+    Raises:
+        UsageError: the vocabulary has no such source, or an id means different categories in different sources.
     """
     if form is Format.TENCENT:
         return {str(index): index for index in range(len(vocabulary))}
     any_source = source is None and form in {Format.CSV, Format.PARQUET}
+    known = dict.fromkeys(row.source for row in vocabulary.mapping)
+    if source is not None and source not in known:
+        raise UsageError(f"the vocabulary has no classes of {source!r}", remedy=f"use one of {', '.join(known)}")
     wanted = source or form.value
-    lookup = {} if form is Format.OPEN_IMAGES else dict(vocabulary.index_of_wnid)
+    lookup: dict[str, int] = {}
     for row in vocabulary.mapping:
-        if any_source or row.source == wanted:
-            # Where two sources share an id, a category is better than none.
-            lookup[row.source_id] = max(lookup.get(row.source_id, DROPPED), row.class_index)
-    return lookup
+        if not any_source and row.source != wanted:
+            continue
+        found = lookup.setdefault(row.source_id, row.class_index)
+        if found >= 0 <= row.class_index != found:
+            raise UsageError(
+                f"{row.source_id!r} is one class in {row.source} and another in another source",
+                remedy="say which source's ids are meant (--ids-of)",
+            )
+        lookup[row.source_id] = max(found, row.class_index)  # a category is better than none
+    return lookup if form is Format.OPEN_IMAGES else {**vocabulary.index_of_wnid, **lookup}
 
 
 def annotation_batches(
-    observations: Observations, lookup: Mapping[str, int], source: str, min_confidence: float
+    observations: Observations,
+    lookup: Mapping[str, int],
+    source: str,
+    min_confidence: float,
+    schema: TableSchema = ANNOTATIONS,
 ) -> Iterator[tuple[pa.Table, AnnotationCounts]]:
-    """Yield rows of the `annotations` table, ascending by image id, with the counts of what became of statements.
+    """Yield rows of an `annotations` or `predictions` table, ascending by image id, and what became of statements.
 
     Several statements of one category and image become one label: verified presence wins over verified absence, which
     wins over a machine's confidence, of which the highest counts.
@@ -111,6 +127,7 @@ def annotation_batches(
         lookup: class index of each id, `DROPPED` for a dropped class.
         source: name for the table's source column.
         min_confidence: machines' confidences below this are left out; verified absence stays.
+        schema: `ANNOTATIONS`, or `PREDICTIONS`, whose labels have that origin.
     """
     connection = observations.connection
     codes = {**lookup, "": NAMELESS}
@@ -131,7 +148,7 @@ def annotation_batches(
         ) AS g {table} ORDER BY image_id
     """
     for batch in connection.sql(query).to_arrow_reader(BATCH_IMAGES):
-        yield _finished(batch, source, np.float32(min_confidence))
+        yield _finished(batch, source, np.float32(min_confidence), schema)
 
 
 def unknown_classes(observations: Observations, lookup: Mapping[str, int], limit: int = 10) -> list[tuple[str, int]]:
@@ -153,7 +170,10 @@ def images_per_class(observations: Observations) -> list[tuple[str, int]]:
     ).fetchall()
 
 
-def _finished(batch: pa.RecordBatch, source: str, min_confidence: np.float32) -> tuple[pa.Table, AnnotationCounts]:
+def _finished(
+    batch: pa.RecordBatch, source: str, min_confidence: np.float32, schema: TableSchema
+) -> tuple[pa.Table, AnnotationCounts]:
+    origin = Origin.MODEL_PREDICTION if schema is PREDICTIONS else Origin.ORIGINAL
     lists = batch.column("statements")
     start, stop = lists.offsets[0].as_py(), lists.offsets[-1].as_py()
     statements = lists.values.slice(start, stop - start).to_numpy()
@@ -166,7 +186,7 @@ def _finished(batch: pa.RecordBatch, source: str, min_confidence: np.float32) ->
         np.concatenate((offsets[:1], offsets[1:][with_labels])),
         class_index,
         kept,
-        np.full(len(class_index), _ORIGINAL, np.uint8),
+        np.full(len(class_index), origin, np.uint8),
     )
     images = batch.filter(pa.array(with_labels))
     table = pa.Table.from_arrays(
@@ -176,7 +196,7 @@ def _finished(batch: pa.RecordBatch, source: str, min_confidence: np.float32) ->
             images.column("location"),
             array_of(columns),
         ],
-        schema=ANNOTATIONS.arrow,
+        schema=schema.arrow,
     )
     n_images = int(with_labels.sum())
     n_without = int(named.sum()) - n_images

@@ -6,7 +6,7 @@ allow is a reject: it is counted, and the first ones are listed with file and li
 Formats:
     imagenet: paths or URLs, one a line, each with a wnid in its name (`n01440764/n01440764_10026.JPEG`), or
         `n01440764_10026 URL`, or `path n01440764`; or a folder whose images lie in folders named by wnid. An image's id
-        is its file name where that holds a wnid, else its path, in either case without the suffix.
+        is its file name where that begins with a wnid, else its path, in either case without the suffix.
     open-images: image-level labels V1-V7 (ImageID, LabelName, Confidence) and image tables (ImageID, OriginalURL).
         https://storage.googleapis.com/openimages/web/download_v7.html
     tencent: a URL, then `class_index:confidence`, tab-separated, as Tencent ML-Images publishes label lists.
@@ -19,6 +19,7 @@ import contextlib
 import csv
 import enum
 import functools
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -152,7 +153,7 @@ class Observations:
             count = self.connection.sql(f"SELECT count(DISTINCT (scan_id, file_id, line)) {errors}").fetchall()[0][0]
             rows = self.connection.sql(
                 f"SELECT DISTINCT ON (s.file_path, e.line) s.file_path, e.line, e.error_type, e.csv_line {errors} "
-                f"ORDER BY s.file_path, e.line LIMIT {LISTED_REJECTS}"
+                f"ORDER BY s.file_path, e.line, e.error_type, e.column_idx LIMIT {LISTED_REJECTS}"
             ).fetchall()
             log.add([Reject(path, line, str(kind).lower(), text.strip()) for path, line, kind, text in rows], count)
         return log
@@ -198,7 +199,11 @@ class Observations:
                     line=1 if form is Format.CSV else None,
                     remedy="give the columns image_id and label, and confidence and location where there are",
                 )
-            scan = _csv_scan(path, header) if form is Format.CSV else f"read_parquet({_quoted(str(path))})"
+            scan = (
+                _csv_scan(path, header)
+                if form is Format.CSV
+                else f"read_parquet({_file(path)}, hive_partitioning=false)"
+            )
             confidence = _probability("confidence") if "confidence" in header else "1::FLOAT"
             location = "coalesce(location, '')" if "location" in header else "''"
             self.has_locations |= "location" in header
@@ -260,8 +265,8 @@ def _let_read(connection: duckdb.DuckDBPyConnection, path: Location) -> None:
 def _csv_scan(path: Location, header: Sequence[str]) -> str:
     columns = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in header)
     return (
-        f"read_csv({_quoted(str(path))}, auto_detect=false, header=true, delim=',', quote='\"', escape='\"', "
-        f"columns={{{columns}}}, store_rejects=true, rejects_limit=0, null_padding=false)"
+        f"read_csv({_file(path)}, hive_partitioning=false, auto_detect=false, header=true, delim=',', "
+        f"quote='\"', escape='\"', columns={{{columns}}}, store_rejects=true, rejects_limit=0, null_padding=false)"
     )
 
 
@@ -269,6 +274,11 @@ def _probability(column: str) -> str:
     """Return SQL that reads a column as a number from 0 to 1, null where it is none."""
     number = f"TRY_CAST({column} AS FLOAT)"
     return f"CASE WHEN {number} BETWEEN 0 AND 1 THEN {number} END"
+
+
+def _file(path: Location) -> str:
+    """Return SQL for one file: DuckDB would read a name with * ? [ as a pattern, and `a=b` folders as columns."""
+    return _quoted(re.sub(r"[*?\[]", r"[\g<0>]", str(path)))
 
 
 def _quoted(text: str) -> str:
@@ -305,12 +315,12 @@ def _imagenet_blocks(path: Location, log: RejectLog) -> Iterator[pa.RecordBatch]
 def _image_ids(paths: pa.StringArray) -> pa.StringArray:
     """Return the id of the image at each path or URL, its suffix left out.
 
-    A file name that holds a wnid is ImageNet's own and says which image it is (`n01440764_10026`). Any other may stand in
-    several folders, so its path belongs to the id.
+    A file name that begins with a wnid is ImageNet's own and says which image it is (`n01440764_10026`). Any other may
+    stand in several folders, so its path belongs to the id.
     """
     whole = pc.replace_substring_regex(paths, r"\.[A-Za-z]{3,4}$", "")
     name = pc.replace_substring_regex(whole, r"^.*/", "")
-    return pc.if_else(pc.match_substring_regex(name, r"n\d{8}"), name, whole)
+    return pc.if_else(pc.match_substring_regex(name, r"^n\d{8}(\D|$)"), name, whole)
 
 
 def _imagenet_folder(folder: Location, log: RejectLog) -> Iterator[pa.RecordBatch]:

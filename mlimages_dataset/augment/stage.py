@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.engine import Mapper
     from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Journal, Json
+    from mlimages_dataset.schemas import TableSchema
     from mlimages_dataset.storage import Inputs
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
@@ -100,12 +101,20 @@ class Tally:
     rejects: RejectLog
 
 
+def _first_reject(rejects: RejectLog) -> str:
+    return f"; the first malformed row is {rejects.first[0]}" if rejects.first else ""
+
+
 def tally(form: Format, files: Sequence[Location], source: str, out: Location) -> Tally:
     """Write the images of each raw class of a source, as CSV or Parquet by the suffix of `out`.
 
     Raises:
         UsageError, DataError: as `Observations`; or there is no class at all.
     """
+    if any(out.absolute() == path.absolute() for path in files):
+        raise UsageError("is an input", where=out, remedy="name another file for --out")
+    if out.suffix not in {".csv", ".parquet"}:
+        raise UsageError("is neither .csv nor .parquet", where=out, remedy="name the table to write so")
     with _observations(form, files, out.parent) as observations:
         rows = images_per_class(observations)
         rejects = observations.rejects
@@ -139,10 +148,11 @@ def annotate(
     source: str,
     ids_of: str | None = None,
     min_confidence: float = 0.0,
+    schema: TableSchema = ANNOTATIONS,
     inputs: Inputs,
     progress: Callable[[int], None] = _ignore,
 ) -> StageResult:
-    """Write what files say about images as parts of the `annotations` table, ascending by image id.
+    """Write what files say about images as parts of a table, ascending by image id.
 
     Args:
         vocabulary: the vocabulary that the files' classes are mapped onto.
@@ -152,6 +162,7 @@ def annotate(
         source: name for the table's source column.
         ids_of: the mapping's source whose ids the files use, see `class_lookup`.
         min_confidence: machines' confidences below this are left out.
+        schema: `ANNOTATIONS`, or `PREDICTIONS` for what a model says.
         inputs: SHA-256 of the inputs by name.
         progress: is called with the number of images done.
 
@@ -165,13 +176,13 @@ def annotate(
         counted = []
 
         def tables() -> Iterator[pa.Table]:
-            for table, batch_counts in annotation_batches(observations, lookup, source, min_confidence):
+            for table, batch_counts in annotation_batches(observations, lookup, source, min_confidence, schema):
                 counted.append(batch_counts)
                 progress(table.num_rows)
                 yield table
 
         for number, part in enumerate(_parts(tables(), PART_IMAGES)):
-            with table_writer(_part(out, number), ANNOTATIONS, inputs) as writer:
+            with table_writer(_part(out, number), schema, inputs) as writer:
                 for table in part:
                     writer.write(table)
             assert writer.receipt is not None
@@ -186,7 +197,7 @@ def annotate(
         raise DataError(
             f"no image keeps a label: {rejects.count + counts.malformed:,} malformed rows, "
             f"{counts.unknown:,} labels of unknown classes ({', '.join(class_id for class_id, _ in unknown[:3])}), "
-            f"{counts.dropped:,} of dropped classes",
+            f"{counts.dropped:,} of dropped classes{_first_reject(rejects)}",
             where=files[0],
             remedy=f"check that the files are in the format {form.value} and of the vocabulary's sources",
         )
@@ -356,11 +367,10 @@ def _first_repeat(ids: pa.StringArray) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Draw:
-    """Which images are drawn: those eligible under `limits` with a draw below `limit`."""
+    """Which images are drawn: those whose draw under the salt is among `chosen`, ascending."""
 
     salt: str
-    limits: NDArray[np.uint64]
-    limit: np.uint64
+    chosen: NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,8 +444,7 @@ def _split(batch: pa.RecordBatch, draw: _Draw | None) -> Iterator[tuple[str, pa.
     if draw is None:
         yield "train", batch
         return
-    draws = draws_of(batch.column("image_id"), draw.salt)
-    chosen = eligible(draws, columns_of(batch.column("labels")), draw.limits) & (draws < draw.limit)
+    chosen = np.isin(draws_of(batch.column("image_id"), draw.salt), draw.chosen)
     for name, mask in (("train", ~chosen), ("val", chosen)):
         if mask.all():
             yield name, batch
@@ -444,15 +453,19 @@ def _split(batch: pa.RecordBatch, draw: _Draw | None) -> Iterator[tuple[str, pa.
 
 
 def _drawn(parts: Sequence[Location], split: Split, n_classes: int, mapper: Mapper) -> _Draw:
-    """Return the draw of the validation images: the quota's limits first, then that of the eligible."""
+    """Return the draw of the validation images: the quota's limits first, then the images that are within them.
+
+    An image of several rows, as one of two collections, must be within the limits in each: all its rows are drawn.
+    """
     salt, per_category = split.salt, split.per_category
     lowest = LowestDraws.empty(n_classes, per_category)
     for of_part in mapper(functools.partial(_lowest_of, salt=salt, size=(n_classes, per_category)), parts):
         lowest += of_part
-    candidates = mapper(functools.partial(_eligible_of, salt=salt, limits=lowest.limits), parts)
-    draws = np.sort(np.concatenate(list(candidates)))
-    limit = draws[split.images] if len(draws) > split.images else np.iinfo(np.uint64).max
-    return _Draw(salt, lowest.limits, np.uint64(limit))
+    found = mapper(functools.partial(_eligible_of, salt=salt, limits=lowest.limits), parts)
+    candidates = np.unique(np.concatenate(list(found)))
+    beyond = mapper(functools.partial(_beyond_of, salt=salt, limits=lowest.limits, candidates=candidates), parts)
+    within = np.setdiff1d(candidates, np.concatenate(list(beyond)), assume_unique=False)
+    return _Draw(salt, within[: split.images])
 
 
 def _lowest_of(part: Location, *, salt: str, size: tuple[int, int]) -> LowestDraws:
@@ -464,11 +477,23 @@ def _lowest_of(part: Location, *, salt: str, size: tuple[int, int]) -> LowestDra
 
 
 def _eligible_of(part: Location, *, salt: str, limits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    found = [np.empty(0, np.uint64)]
+    return np.concatenate([draws[within] for draws, within in _judged(part, salt, limits)])
+
+
+def _beyond_of(
+    part: Location, *, salt: str, limits: NDArray[np.uint64], candidates: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
+    return np.concatenate([np.intersect1d(draws[~within], candidates) for draws, within in _judged(part, salt, limits)])
+
+
+def _judged(
+    part: Location, salt: str, limits: NDArray[np.uint64]
+) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.bool_]]]:
+    """Yield the draws of a part's rows, and whether each row is within the limits; first those of no row."""
+    yield np.empty(0, np.uint64), np.empty(0, np.bool_)
     for batch in scan_table(part, ANNOTATIONS):
         draws = draws_of(batch.column("image_id"), salt)
-        found.append(draws[eligible(draws, columns_of(batch.column("labels")), limits)])
-    return np.concatenate(found)
+        yield draws, eligible(draws, columns_of(batch.column("labels")), limits)
 
 
 def _checked(labels: pa.ListArray, n_classes: int, where: Location) -> LabelColumns:

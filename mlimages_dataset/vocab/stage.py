@@ -17,7 +17,7 @@ from mlimages_dataset.locations import Location, location, reason
 from mlimages_dataset.manifest import StageResult
 from mlimages_dataset.samples import on_disk
 from mlimages_dataset.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
-from mlimages_dataset.storage import digests, parquet_source, read_lines, read_table, write_table
+from mlimages_dataset.storage import digests, parquet_source, prefixed, read_lines, read_table, write_table
 from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.sources import (
     classes_of_table,
@@ -41,7 +41,7 @@ from mlimages_dataset.vocab.vocabulary import (
     repeated_ids,
     vocabulary_from_tencent,
 )
-from mlimages_dataset.vocab.wordnet import load_wordnet
+from mlimages_dataset.vocab.wordnet import NOUN_FILES, load_wordnet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,14 +85,27 @@ class VocabularyFiles:
     minimum_images: tuple[tuple[str, int], ...] = ((OPEN_IMAGES, OPEN_IMAGES_MINIMUM),)
 
     def digests(self) -> dict[str, str]:
-        """Return the SHA-256 of each file, WordNet's own included."""
-        singles = (self.imagenet, self.open_images, self.finer, self.box_hierarchy, self.reviewed)
-        paths: list[Location] = [
-            path for path in (*singles, *(path for _, path in self.classes), *self.image_counts) if path
-        ]
+        """Return the SHA-256 of each file by what it is for, WordNet's own included.
+
+        Raises:
+            UsageError: a file cannot be read.
+        """
+        roles: dict[str, Sequence[Location | None]] = {
+            "imagenet": [self.imagenet],
+            "finer": [self.finer],
+            "open-images": [self.open_images],
+            "box hierarchy": [self.box_hierarchy],
+            "reviewed": [self.reviewed],
+            "counts": self.image_counts,
+            **{f"classes of {source}": [path] for source, path in self.classes},
+        }
         if self.wordnet is not None:
-            paths += [self.wordnet / name for name in ("data.noun", "index.noun", "noun.exc", "cntlist.rev")]
-        return digests(paths)
+            roles["wordnet"] = [self.wordnet / name for name in NOUN_FILES]
+        return {
+            name: digest
+            for role, paths in roles.items()
+            for name, digest in prefixed(role, digests([path for path in paths if path is not None])).items()
+        }
 
 
 def write_vocabulary(given: VocabularyFiles, out: Location, inputs: Inputs) -> StageResult:

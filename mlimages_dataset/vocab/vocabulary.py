@@ -234,7 +234,9 @@ def build_vocabulary(
     for one in lists:
         counted = any(source == one.source for source, _ in image_counts)
         decided = _proposals(one, context, reviewed)
-        decided = [_with_enough_images(row, one, image_counts, counted=counted) for row in decided]
+        decided = [
+            _with_enough_images(row, one, image_counts, counted=counted) if _is_kept(row) else row for row in decided
+        ]
         decided = [grounds.admitted(row) if _is_kept(row) else row for row in decided]
         if one.finer:
             decided = [_finer(row, grounds, kept - set(ROOTS)) if _is_kept(row) else row for row in decided]

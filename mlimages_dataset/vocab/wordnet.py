@@ -78,7 +78,8 @@ LEXICOGRAPHER_FILES = (
 N_NOUN_SYNSETS = 82_115
 """Noun synsets in WordNet 3.0 (wnstats(7WN))."""
 
-_NOUN_FILES = ("data.noun", "index.noun", "noun.exc", "cntlist.rev")
+NOUN_FILES = ("data.noun", "index.noun", "noun.exc", "cntlist.rev")
+"""The database files that the nouns are read from."""
 _OBTAIN = "name a folder with WordNet 3.0's database files (Debian: wordnet-base, NLTK: corpora/wordnet)"
 
 TABLE_SCHEMA = pa.schema(
@@ -189,7 +190,7 @@ def load_wordnet(path: str | Path | None = None) -> WordNet:
     if path is None:
         return _packaged_wordnet()
     folder = Path(path)
-    missing = [name for name in _NOUN_FILES if not (folder / name).is_file()]
+    missing = [name for name in NOUN_FILES if not (folder / name).is_file()]
     if missing:
         raise UsageError(f"there is no {' or '.join(missing)} in it", where=folder, remedy=_OBTAIN)
     return _read_with_nltk(folder)

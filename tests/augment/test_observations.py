@@ -78,7 +78,11 @@ def _short(confidence: float | None) -> float | None:
         ("n01440764_10026 http://example.org/n02084071.jpg", "n01440764_10026", "http://example.org/n02084071.jpg"),
         ("photos/tench.jpg n01440764", "photos/tench", "photos/tench.jpg"),
         ("  photos/tench.jpg\tn01440764  ", "photos/tench", "photos/tench.jpg"),
-        ("http://example.org/n01440764/a.jpeg", "http://example.org/n01440764/a", "http://example.org/n01440764/a.jpeg"),
+        (
+            "http://example.org/n01440764/a.jpeg",
+            "http://example.org/n01440764/a",
+            "http://example.org/n01440764/a.jpeg",
+        ),
     ],
 )
 def test_imagenet_lists_in_every_shape(tmp_path: Path, line: str, image: str, place: str) -> None:

@@ -153,6 +153,30 @@ def test_splits_obey_both_quotas_and_take_the_lowest_draws(
     assert drawn == set(sorted(fit, key=draws.__getitem__)[:n])
 
 
+@settings(max_examples=40)
+@given(images=images_of, sizes=part_sizes, n=st.integers(1, 8), k=st.integers(1, 3))
+def test_an_image_of_two_collections_is_in_one_split_and_in_its_quotas(
+    *,
+    mini_vocabulary: Vocabulary,
+    tmp_path_factory: pytest.TempPathFactory,
+    images: Images,
+    sizes: list[int],
+    n: int,
+    k: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("splits")
+    other = [(image_id, row) for (image_id, _), (_, row) in zip(images, reversed(images), strict=True)]
+    tables = [write_parts(folder / str(i), rows, ANNOTATIONS, sizes) for i, rows in enumerate((images, other))]
+    stage.label(mini_vocabulary, tables, folder / "labels", split=Split(images=n, per_category=k), inputs={})
+    train, val = (read_parts(folder / "labels" / name, LABELS) for name in ("train", "val"))
+    drawn = dict(val).keys()
+    assert not drawn & dict(train).keys()
+    assert len(drawn) <= n
+    for c in range(N_CLASSES):
+        said = {i for rows in (images, other) for i, row in rows if i in drawn and row.get(c, (0, 0))[0] > 0}
+        assert len(said) <= k
+
+
 def test_an_image_without_labels_stays_an_image(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     images: Images = [("a", {}), ("b", {15: (1.0, 0)}), ("c", {15: (0.0, 0)})]
     stage.label(
@@ -416,6 +440,23 @@ def test_a_tally_is_read_back_in_either_form(tmp_path: Path) -> None:
         {"source": "imagenet", "source_id": "n02084071", "images": 2},
         {"source": "imagenet", "source_id": "n02958343", "images": 1},
     ]
+
+
+@pytest.mark.parametrize(("name", "told"), [("list.csv", "is an input"), ("counts.txt", "neither .csv nor .parquet")])
+def test_a_tally_spares_its_input_and_names_its_form(tmp_path: Path, name: str, told: str) -> None:
+    (tmp_path / "list.csv").write_text("n02084071_1\n")
+    with pytest.raises(UsageError, match=told):
+        stage.tally(Format.IMAGENET, [tmp_path / "list.csv"], "imagenet", tmp_path / name)
+    assert (tmp_path / "list.csv").read_text() == "n02084071_1\n"
+
+
+def test_predictions_of_ones_own_are_counted_with(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("image_id,label,confidence\na,n02084071,0.97\nb,n02084071,0.4\n")
+    arguments = (mini_vocabulary, Format.CSV, [tmp_path / "mine.csv"], tmp_path / "predictions")
+    stage.annotate(*arguments, source="mine", schema=PREDICTIONS, inputs={})
+    dog = mini_vocabulary.index_of_wnid["n02084071"]
+    rows = read_parts(tmp_path / "predictions", PREDICTIONS)
+    assert [(i, row[dog][1]) for i, row in rows] == [("a", Origin.MODEL_PREDICTION), ("b", Origin.MODEL_PREDICTION)]
 
 
 def test_a_tally_of_nothing_is_refused(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_a_changed_input_is_told_by_its_name(copied: Path, command: Command, tmp
         file.write("more,/m/0bt9lr,\n")
     ran = command("run", recipe, "--out", copied, "--workers", "1")
     assert ran.code == 2
-    assert "in stage annotations/own, input own.csv changed; name another folder" in ran.err
+    assert "in stage annotations/own, input files/own.csv changed; name another folder" in ran.err
 
 
 @pytest.mark.slow

@@ -125,7 +125,8 @@ def test_every_optional_file_takes_part(given: VocabularyFiles, tmp_path: Path) 
     assert vocabulary.categories[vocabulary.index_of_wnid[DOG]].images == 730
     assert [row.wnid for row in vocabulary.mapping if row.source == "mine"] == ["n01443537"]
     assert set(table_inputs(tmp_path / "out" / "mapping.parquet")) == {
-        "synsets.txt", "classes.csv", "finer.txt", "mine.csv", "counts.csv", "status.xml", "boxes.json", "mine.toml",
+        "imagenet/synsets.txt", "open-images/classes.csv", "finer/finer.txt", "classes of mine/mine.csv",
+        "counts/counts.csv", "counts/status.xml", "box hierarchy/boxes.json", "reviewed/mine.toml",
     }  # fmt: skip
 
 

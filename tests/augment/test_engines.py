@@ -126,7 +126,7 @@ def test_a_dask_worker_killed_amid_its_jobs_changes_nothing(
             yield from results
 
         assert build(mini_vocabulary, tmp_path, killing) == expected
-    assert len(set(killed)) == 4, "one in each pass: the pairs, the two of the draw, the labels"
+    assert len(set(killed)) >= 4, "one in each pass over the parts: the pairs, the draw, the labels"
 
 
 def refuse(number: int) -> int:

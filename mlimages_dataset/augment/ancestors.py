@@ -21,9 +21,9 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 
+from mlimages_dataset.augment.compiled import compiled
 from mlimages_dataset.augment.labels import LabelColumns
 from mlimages_dataset.schemas import Origin
 
@@ -168,7 +168,7 @@ def _room(labels: LabelColumns, rules: AugmentationRules) -> int:
     return min(int(of_present + of_absent), len(labels) * rules.n_classes)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _augment(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop over images; the comments number the rules
     offsets: NDArray[np.int32],
     class_index: NDArray[np.int32],

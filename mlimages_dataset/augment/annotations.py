@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 import pyarrow as pa
 
+from mlimages_dataset.augment.compiled import compiled
 from mlimages_dataset.augment.labels import LabelColumns, array_of
 from mlimages_dataset.augment.observations import Format
 from mlimages_dataset.errors import UsageError
@@ -205,7 +205,7 @@ def _finished(
     )
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _merged(
     offsets: NDArray[np.int32], statements: NDArray[np.int64], named: NDArray[np.bool_], min_confidence: np.float32
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
+
+from mlimages_dataset.augment.compiled import compiled
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -79,7 +80,7 @@ def most_frequent(counts: NDArray[np.int64], closure: sp.csr_array, limit: int) 
     return [entry for entry in found if entry[2]]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _audit(  # noqa: PLR0917 - compiled code takes no keywords
     offsets: NDArray[np.int32],
     class_index: NDArray[np.int32],

@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 
+from mlimages_dataset.augment.compiled import compiled
 from mlimages_dataset.schemas import Origin
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _original(labels: LabelColumns) -> NDArray[np.bool_]:
     return np.asarray((labels.confidence > 0) & (labels.origin == Origin.ORIGINAL))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _lower(
     draws: NDArray[np.uint64],
     offsets: NDArray[np.int32],
@@ -111,7 +111,7 @@ def _lower(
             row[at] = draw
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _eligible(
     draws: NDArray[np.uint64],
     offsets: NDArray[np.int32],
@@ -129,7 +129,7 @@ def _eligible(
     return result
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _hashes(salt: NDArray[np.uint8], starts: NDArray[np.int32], letters: NDArray[np.uint8]) -> NDArray[np.uint64]:
     seed = _FNV_OFFSET
     for byte in salt:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
+from mlimages_dataset.augment.compiled import compiled
 from mlimages_dataset.schemas import Origin
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def label_statistics(labels: LabelColumns, n_classes: int) -> LabelStatistics:
     return LabelStatistics(len(labels), absent, images_of_class, np.trim_zeros(images_of_size, "b"), labels_of_origin)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _count(  # noqa: PLR0917 - compiled code takes no keywords
     offsets: NDArray[np.int32],
     class_index: NDArray[np.int32],

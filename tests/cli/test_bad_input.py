@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlimages_dataset.manifest import MANIFEST_NAME, read_manifest
+from mlimages_dataset.vocab.stage import packaged_class_list
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,8 +149,16 @@ def test_labels_of_another_vocabulary_are_refused(golden_build: Path, command: C
         *("labels", "--vocab", tmp_path / "v", "--annotations", annotations, "--workers", "1"),
         *("--out", tmp_path / "out"),
     )
-    assert (ran.code, ran.out) == (1, "")
-    assert ran.err.startswith(f"Error: {annotations}/part-00000.parquet: a class index is not in 0..")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"Error: {annotations}/part-00000.parquet: it was made with another vocabulary")
+    # Found by the digest, not by an index out of range: a larger vocabulary is refused too.
+    assert command("vocab", "--imagenet", packaged_class_list("imagenet11k.txt"), "--out", tmp_path / "large").code == 0
+    ran = command(
+        *("labels", "--vocab", tmp_path / "large", "--annotations", annotations, "--workers", "1"),
+        *("--out", tmp_path / "out"),
+    )
+    assert (ran.code, ran.out) == (2, "")
+    assert "it was made with another vocabulary" in ran.err
 
 
 @pytest.mark.parametrize("content", ["notes.txt", "deep/notes.txt"])

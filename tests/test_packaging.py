@@ -30,7 +30,9 @@ sys.meta_path.insert(0, Spy())
 
 @pytest.fixture(scope="module")
 def setup_cfg() -> configparser.ConfigParser:
-    """Return the parsed setup.cfg."""
+    """Return the parsed setup.cfg; only a checkout has the folders that it speaks of."""
+    if not (ROOT / "mlimages_dataset").is_dir():
+        pytest.skip("compares setup.cfg with the checkout, and these tests lie apart from one")
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
     return parser

@@ -20,6 +20,7 @@ from mlimages_dataset.augment.observations import Format
 from mlimages_dataset.augment.report import FIGURES_FOLDER, write_report
 from mlimages_dataset.augment.simulation import simulate
 from mlimages_dataset.augment.stage import IMPLICATIONS_FILE, SPLITS, annotate, cooccurrence, label, split_statistics
+from mlimages_dataset.engine import unreported
 from mlimages_dataset.errors import MLImagesError, UsageError
 from mlimages_dataset.manifest import Journal, OutputFolder, StageOutcome, StageResult, read_manifest, verify_folder
 from mlimages_dataset.recipe import SIMULATED_SOURCES, AnnotationSource
@@ -61,10 +62,6 @@ ANNOTATIONS = "annotations"
 PREDICTIONS_FOLDER = "predictions"
 _SHOWN_CLASSES = 5
 _OPEN_IMAGES_HEADER = ("ImageID", "Source", "LabelName", "Confidence")
-
-
-def _ignore(images: int) -> None:
-    """Report progress to nobody."""
 
 
 def run(
@@ -197,7 +194,7 @@ def build_annotations(
     source: AnnotationSource,
     *,
     schema: TableSchema = ANNOTATIONS_TABLE,
-    progress: Callable[[int], None] = _ignore,
+    progress: Callable[[int], None] = unreported,
     into: str = "",
 ) -> StageOutcome:
     """Map an annotated collection, or a model's predictions, onto a vocabulary; errors as `annotate`."""
@@ -234,7 +231,7 @@ def build_cooccurrence(
     probability: float = PROBABILITY,
     strength: float = STRENGTH,
     mapper: Mapper = map,
-    progress: Callable[[int], None] = _ignore,
+    progress: Callable[[int], None] = unreported,
     into: str = "",
 ) -> StageOutcome:
     """Find the strong pairs of annotated and predicted categories; errors as `cooccurrence`."""
@@ -271,7 +268,7 @@ def build_labels(
     implications: Location | None = None,
     options: LabelOptions,
     mapper: Mapper = map,
-    progress: Callable[[int], None] = _ignore,
+    progress: Callable[[int], None] = unreported,
     into: str = "",
 ) -> StageOutcome:
     """Augment annotations and split them; errors as `label`."""

@@ -29,6 +29,10 @@ CONNECT_SECONDS = 5
 """How long a Dask scheduler may take to answer."""
 
 
+def unreported(images: int) -> None:
+    """Report the images that a job has done to nobody: what a stage calls where no progress is asked for."""
+
+
 class Mapper(Protocol):
     """Anything shaped like `map` over one iterable."""
 

@@ -26,11 +26,20 @@ def label_batches(part: Location, n_classes: int) -> Iterator[tuple[pa.RecordBat
         DataError: a class index is not in 0..n_classes-1, or a confidence or an origin is outside its range.
     """
     for batch in scan_table(part, schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS))):
-        columns = columns_of(batch.column("labels"))
-        try:
-            columns.check(n_classes)
-        except (IndexError, ValueError) as error:
-            raise DataError(
-                str(error), where=part, remedy="name the vocabulary that the table was built with"
-            ) from error
-        yield batch, columns
+        yield batch, checked_columns(batch.column("labels"), n_classes, part)
+
+
+def checked_columns(labels: pa.ListArray, n_classes: int, where: Location) -> LabelColumns:
+    """Return the columns of a table's `labels`, checked to be of a vocabulary of `n_classes`.
+
+    Raises:
+        DataError: a class index is not in 0..n_classes-1, or a confidence or an origin is outside its range.
+    """
+    columns = columns_of(labels)
+    try:
+        columns.check(n_classes)
+    except (IndexError, ValueError) as error:
+        raise DataError(
+            str(error), where=where, remedy="build it again with the vocabulary that you pass now"
+        ) from error
+    return columns

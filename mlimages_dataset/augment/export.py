@@ -29,6 +29,7 @@ from mlimages_dataset.augment.cards import (
     hugging_face_card,
     hugging_face_features,
 )
+from mlimages_dataset.engine import unreported
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.manifest import StageResult
 from mlimages_dataset.schemas import CATEGORIES, LABELS, MAPPING
@@ -104,10 +105,6 @@ class ExportCounts:
         return ExportCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
-def _ignore(images: int) -> None:
-    """Report progress to nobody."""
-
-
 def export(
     vocabulary: Vocabulary,
     tables: Location,
@@ -116,7 +113,7 @@ def export(
     *,
     publication: Publication = Publication(),  # noqa: B008 - frozen
     inputs: Inputs,
-    progress: Callable[[int], None] = _ignore,
+    progress: Callable[[int], None] = unreported,
 ) -> StageResult:
     """Write label tables in another format.
 

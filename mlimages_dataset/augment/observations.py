@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from mlimages_dataset.errors import DataError, MLImagesError, UsageError
-from mlimages_dataset.locations import relative, unpacked
+from mlimages_dataset.locations import reason, relative, unpacked
 from mlimages_dataset.storage import parquet_source
 
 if TYPE_CHECKING:
@@ -226,11 +226,11 @@ def duckdb_errors() -> Iterator[None]:
         yield
     except duckdb.OutOfMemoryException as error:
         raise UsageError(
-            f"there is no room for intermediate results ({_first_line(error)})", remedy="free memory or disk space"
+            f"there is no room for intermediate results ({reason(error)})", remedy="free memory or disk space"
         ) from error
     except duckdb.Error as error:
         raise DataError(
-            f"an input cannot be read to its end ({_first_line(error)})", remedy="obtain that file again"
+            f"an input cannot be read to its end ({reason(error)})", remedy="obtain that file again"
         ) from error
 
 
@@ -244,7 +244,7 @@ def read_header(path: Location) -> list[str]:
         with unpacked(path) as stream:
             first = stream.read(1 << 16).split(b"\n", 1)[0]
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"cannot be read ({_first_line(error)})", where=path, remedy="obtain it again") from error
+        raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="obtain it again") from error
     if not first.strip():
         raise DataError("is empty, or begins with an empty line", where=path, remedy="obtain the file again")
     if b"\0" in first:
@@ -291,7 +291,7 @@ def _parquet_columns(path: Location) -> list[str]:
             return list(pq.read_schema(source).names)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
-            f"cannot be read as a Parquet file ({_first_line(error)})", where=path, remedy="obtain it again"
+            f"cannot be read as a Parquet file ({reason(error)})", where=path, remedy="obtain it again"
         ) from error
 
 
@@ -446,9 +446,7 @@ def _line_blocks(path: Location) -> Iterator[tuple[int, pa.StringArray]]:
                 yield number, lines
                 number += len(lines)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(
-            f"cannot be read to its end ({_first_line(error)})", where=path, remedy="obtain it again"
-        ) from error
+        raise DataError(f"cannot be read to its end ({reason(error)})", where=path, remedy="obtain it again") from error
     if rest.strip():
         yield number, _lines(rest, strip_mark=number == 1)
     elif number == 1:
@@ -475,7 +473,3 @@ def _log_rejects(
     at = np.flatnonzero(bad.to_numpy(zero_copy_only=False))
     rejects = [Reject(str(path), first_line + int(i), what, lines[int(i)].as_py()[:80]) for i in at[:LISTED_REJECTS]]
     log.add(rejects, len(at))
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -30,6 +30,7 @@ from mlimages_dataset.augment.annotations import (
     unknown_classes,
 )
 from mlimages_dataset.augment.audit import AuditCounts, audit_rows
+from mlimages_dataset.augment.batches import checked_columns
 from mlimages_dataset.augment.cooccurrence import (
     PROBABILITY,
     STRENGTH,
@@ -44,6 +45,7 @@ from mlimages_dataset.augment.labels import LabelColumns, array_of, columns_of
 from mlimages_dataset.augment.observations import Format, Observations, RejectLog, duckdb_errors, tencent_lines
 from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, lowest_draws
 from mlimages_dataset.augment.statistics import LabelStatistics, label_statistics
+from mlimages_dataset.engine import unreported
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.locations import is_local
 from mlimages_dataset.manifest import Finished, StageResult
@@ -86,10 +88,6 @@ DUCKDB_MEMORY = "2GB"
 SPLITS = ("train", "val")
 PAIR_COUNTS_FILE = "pair_counts.parquet"
 IMPLICATIONS_FILE = "implications.parquet"
-
-
-def _ignore(images: int) -> None:
-    """Report progress to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +148,7 @@ def annotate(
     min_confidence: float = 0.0,
     schema: TableSchema = ANNOTATIONS,
     inputs: Inputs,
-    progress: Callable[[int], None] = _ignore,
+    progress: Callable[[int], None] = unreported,
 ) -> StageResult:
     """Write what files say about images as parts of a table, ascending by image id.
 
@@ -220,7 +218,7 @@ def cooccurrence(
     strength: float = STRENGTH,
     inputs: Inputs,
     mapper: Mapper = map,
-    progress: Callable[[int], None] = _ignore,
+    progress: Callable[[int], None] = unreported,
 ) -> StageResult:
     """Count co-occurrences of annotated and predicted categories and write `pair_counts` and `implications`.
 
@@ -276,7 +274,7 @@ def label(
     inputs: Inputs,
     journal: Journal | None = None,
     mapper: Mapper = map,
-    progress: Callable[[int], None] = _ignore,
+    progress: Callable[[int], None] = unreported,
 ) -> StageResult:
     """Augment annotation tables and write the `labels` tables `train/` and `val/`, one part for each input part.
 
@@ -351,8 +349,8 @@ def _count_pairs_of(job: _PairJob) -> tuple[PairCounts, int, int]:
             )
         at = pc.index_in(ids, value_set=predicted_ids)
         labels = found["labels"].combine_chunks().take(at)
-        annotated = _checked(batch.column("labels"), job.n_classes, job.annotations)
-        predicted_labels = _checked(labels, job.n_classes, job.predictions[0].parent)
+        annotated = checked_columns(batch.column("labels"), job.n_classes, job.annotations)
+        predicted_labels = checked_columns(labels, job.n_classes, job.predictions[0].parent)
         counts += count_pairs(annotated, predicted_labels, job.n_classes, job.probability)
         images += len(ids)
         predicted += len(ids) - at.null_count
@@ -414,7 +412,7 @@ def _label_part(
     writers = {}
     with contextlib.ExitStack() as stack:
         for batch in scan_table(annotations, ANNOTATIONS):
-            _checked(batch.column("labels"), n_classes, annotations)
+            checked_columns(batch.column("labels"), n_classes, annotations)
             for name, rows in _split(batch, draw):
                 augmented, of_batch = augment(columns_of(rows.column("labels")), rules)
                 if name not in writers:
@@ -435,7 +433,7 @@ def split_statistics(parts: Sequence[Location], n_classes: int) -> LabelStatisti
     statistics = LabelStatistics.empty(n_classes)
     for part in parts:
         for batch in scan_table(part, LABELS):
-            statistics += label_statistics(_checked(batch.column("labels"), n_classes, part), n_classes)
+            statistics += label_statistics(checked_columns(batch.column("labels"), n_classes, part), n_classes)
     return statistics
 
 
@@ -471,7 +469,7 @@ def _drawn(parts: Sequence[Location], split: Split, n_classes: int, mapper: Mapp
 def _lowest_of(part: Location, *, salt: str, size: tuple[int, int]) -> LowestDraws:
     lowest = LowestDraws.empty(*size)
     for batch in scan_table(part, ANNOTATIONS):
-        columns = _checked(batch.column("labels"), size[0], part)
+        columns = checked_columns(batch.column("labels"), size[0], part)
         lowest += lowest_draws(draws_of(batch.column("image_id"), salt), columns, *size)
     return lowest
 
@@ -494,18 +492,6 @@ def _judged(
     for batch in scan_table(part, ANNOTATIONS):
         draws = draws_of(batch.column("image_id"), salt)
         yield draws, eligible(draws, columns_of(batch.column("labels")), limits)
-
-
-def _checked(labels: pa.ListArray, n_classes: int, where: Location) -> LabelColumns:
-    """Return the labels of a table's rows, checked to be of a vocabulary of `n_classes`."""
-    columns = columns_of(labels)
-    try:
-        columns.check(n_classes)
-    except (IndexError, ValueError) as error:
-        raise DataError(
-            str(error), where=where, remedy="build it again with the vocabulary that you pass now"
-        ) from error
-    return columns
 
 
 @contextlib.contextmanager

@@ -47,7 +47,7 @@ class NounFolder(WordNetCorpusReader):  # type: ignore[misc]  # NLTK has no anno
         nltk.data.path.append(str(folder))
         try:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "The multilingual functions")
+                warnings.filterwarnings("ignore", "The multilingual functions")  # only English is read
                 super().__init__(str(folder), None)
         finally:
             nltk.data.path.remove(str(folder))

@@ -26,10 +26,17 @@ def label_batches(part: Location, n_classes: int) -> Iterator[tuple[pa.RecordBat
         DataError: a class index is not in 0..n_classes-1, or a confidence or an origin is outside its range.
     """
     for batch in scan_table(part, schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS))):
-        yield batch, checked_columns(batch.column("labels"), n_classes, part)
+        remedy = "name the vocabulary that the table was built with"
+        yield batch, checked_columns(batch.column("labels"), n_classes, part, remedy=remedy)
 
 
-def checked_columns(labels: pa.ListArray, n_classes: int, where: Location) -> LabelColumns:
+def checked_columns(
+    labels: pa.ListArray,
+    n_classes: int,
+    where: Location,
+    *,
+    remedy: str = "build it again with the vocabulary that you pass now",
+) -> LabelColumns:
     """Return the columns of a table's `labels`, checked to be of a vocabulary of `n_classes`.
 
     Raises:
@@ -39,7 +46,5 @@ def checked_columns(labels: pa.ListArray, n_classes: int, where: Location) -> La
     try:
         columns.check(n_classes)
     except (IndexError, ValueError) as error:
-        raise DataError(
-            str(error), where=where, remedy="build it again with the vocabulary that you pass now"
-        ) from error
+        raise DataError(str(error), where=where, remedy=remedy) from error
     return columns

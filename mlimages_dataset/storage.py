@@ -210,6 +210,28 @@ def write_table(path: Location, rows: pa.Table, schema: TableSchema, inputs: Inp
     return writer.receipt
 
 
+@contextlib.contextmanager
+def mapped_writer(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchFileWriter]:
+    """Yield a writer of an uncompressed Arrow IPC file that appears whole, for `mapped_table` to open at once.
+
+    Such files are caches of this machine: each is made from tables and can be made again, and no stage reads another's.
+    """
+    with whole_file(path) as sink, pa.ipc.new_file(pa.PythonFile(sink, mode="w"), schema) as writer:
+        yield writer
+
+
+def mapped_table(path: Path) -> pa.Table:
+    """Return an Arrow IPC file as a table on mapped memory, which all processes that open it share.
+
+    Raises:
+        DataError: it is not a whole Arrow IPC file.
+    """
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"is not a whole Arrow file ({reason(error)})", where=path, remedy="remove it") from error
+
+
 def read_table(path: Location, schema: TableSchema) -> pa.Table:
     """Return a table of exactly `schema`.
 

@@ -11,7 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDER_OF_PACKAGE = {"mlimages_dataset.cli": "cli"}
-WITHOUT_TORCH = ("mlimages_dataset.vocab", "mlimages_dataset.augment", "mlimages_dataset.cli")
+WITHOUT_TORCH = (
+    "mlimages_dataset.vocab",
+    "mlimages_dataset.augment",
+    "mlimages_dataset.images",
+    "mlimages_dataset.cli",
+)
 
 # Sees an import of torch also where torch is not installed and the import is guarded.
 SPY = """

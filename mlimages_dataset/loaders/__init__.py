@@ -1,0 +1,1 @@
+"""PyTorch data sets, samplers, transforms and loaders over image shards and label tables."""

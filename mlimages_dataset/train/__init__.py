@@ -1,0 +1,1 @@
+"""The reference trainer: losses, models, distributed training, evaluation, prediction, transfer."""

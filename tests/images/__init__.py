@@ -1,0 +1,1 @@
+"""Tests of images: downloads, shards, ingestion, subsets, duplicates."""

@@ -1,0 +1,1 @@
+"""Tests of losses, models, metrics and the trainer."""

@@ -1,0 +1,222 @@
+"""Shards: uncompressed tar files of pictures, written in one pass and read at any place.
+
+A shard follows the convention of WebDataset (https://github.com/webdataset/webdataset#dataset-format): members are
+named `key.suffix`, and the key has neither a dot nor a slash. Headers are POSIX ustar without times and owners
+(https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_20_92_13_06), so a shard's bytes tell nothing
+but its pictures. The `images` table says where in a shard a picture's own bytes lie: reading one asks no tar library.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import hashlib
+import os
+import tarfile
+import urllib.parse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from upath import UPath
+
+from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.locations import reason, system_errors
+from mlimages_dataset.storage import Receipt, whole_file
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Iterator
+
+    from mlimages_dataset.locations import Location
+
+SHARD_SCHEMA = "shard/1"
+"""What a manifest says that a shard is."""
+
+OPEN_SHARDS = 64
+"""Shards that a reader keeps open: each takes a file descriptor, of which a process has 1,024 by default."""
+
+_KEY_BYTES = 88
+"""A ustar name has 100 bytes; what a key leaves of them is for its suffix."""
+
+
+def shard_name(number: int) -> str:
+    """Return the file name of a part's shard, as the `shard` column has it."""
+    return f"shard-{number:05d}.tar"
+
+
+def member_name(image_id: str, suffix: str) -> str:
+    """Return the name of an image's member: its id as a WebDataset key, and a suffix such as `.jpg`.
+
+    Two ids never have one key. Letters, digits, `-` and `_` stand for themselves, other bytes of the id's UTF-8 are
+    percent-encoded; an id that is too long for a tar header ends in a digest of the whole.
+    """
+    key = urllib.parse.quote(image_id, safe="").replace(".", "%2E").replace("~", "%7E")
+    if len(key) > _KEY_BYTES:
+        digest = hashlib.sha256(image_id.encode()).hexdigest()[:40]
+        key = f"{key[: _KEY_BYTES - 41]}~{digest}"
+    return key + suffix
+
+
+class ShardWriter:
+    """Adds pictures to a shard; `receipt` is there once `shard_writer` has closed it."""
+
+    def __init__(self, sink: io.RawIOBase) -> None:
+        self._sink = sink
+        self._size = 0
+        self.images = 0
+        self.receipt: Receipt | None = None
+
+    @property
+    def size(self) -> int:
+        """The bytes written so far."""
+        return self._size
+
+    def add(self, name: str, content: bytes) -> int:
+        """Append a member and return the offset in the shard of its content's first byte.
+
+        Raises:
+            ValueError: the name is longer than 100 bytes or not ASCII, or the content has 8 GiB or more.
+        """
+        header = tarfile.TarInfo(name)  # mode 644, no time, no owner
+        header.size = len(content)
+        self._write(header.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
+        offset = self._size
+        self._write(content)
+        self._pad(tarfile.BLOCKSIZE)
+        self.images += 1
+        return offset
+
+    def end(self) -> None:
+        """Write the two empty blocks that end a tar file, and fill its last record."""
+        self._write(bytes(2 * tarfile.BLOCKSIZE))
+        self._pad(tarfile.RECORDSIZE)
+
+    def _pad(self, to: int) -> None:
+        self._write(bytes(-self._size % to))
+
+    def _write(self, content: bytes) -> None:
+        self._sink.write(content)
+        self._size += len(content)
+
+
+@contextlib.contextmanager
+def shard_writer(path: Location) -> Iterator[ShardWriter]:
+    """Yield a writer of a shard that appears whole, with its receipt, when the block ends without an error."""
+    with whole_file(path) as sink:
+        writer = ShardWriter(sink)
+        yield writer
+        writer.end()
+    writer.receipt = Receipt(path, -1, sink.size, sink.digest.hexdigest(), SHARD_SCHEMA)
+
+
+class ShardReader:
+    """Reads byte ranges of the shards in a folder; one object serves all threads, forks and pickled copies.
+
+    Args:
+        folder: the folder that shards' names are relative to.
+        open_shards: how many shards stay open, if the folder is on this machine.
+    """
+
+    def __init__(self, folder: Location, *, open_shards: int = OPEN_SHARDS) -> None:
+        self.folder = folder
+        self._open_shards = open_shards
+        self._source = _LocalShards(folder, open_shards) if isinstance(folder, Path) else _RemoteShards(folder)
+
+    def __reduce__(self) -> tuple[type[ShardReader], tuple[Location]]:
+        # Descriptors and connections stay behind: a worker opens its own.
+        return type(self), (self.folder,)
+
+    def read(self, shard: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes of a shard from `offset` on.
+
+        Raises:
+            DataError: the shard's name leads out of the folder, or the shard ends before that.
+            UsageError: the shard cannot be read.
+        """
+        if offset < 0 or length < 0:
+            raise DataError(
+                f"has no {length:,} bytes at {offset:,}", where=self.folder / shard, remedy="read saved rows only"
+            )
+        content = self._source.read(shard, offset, length)
+        if len(content) != length:
+            raise DataError(
+                f"ends before {length:,} bytes at {offset:,}",
+                where=self.folder / shard,
+                remedy="it is cut or of another table: run mlimages-build images verify",
+            )
+        return content
+
+
+class _Descriptor:
+    """An open file, closed when the last user lets go of it: one thread may read while another closes the oldest."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):  # it was never opened, or the interpreter ends
+            os.close(self.number)
+
+
+class _LocalShards:
+    """Shards of this machine: `pread` has no position that threads and forks would share."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder = folder
+        self._limit = limit
+        # No lock, which a fork could leave closed for ever: single operations of an OrderedDict are atomic, and two
+        # threads that open one shard at once merely open it twice.
+        self._open: collections.OrderedDict[str, _Descriptor] = collections.OrderedDict()
+
+    def read(self, shard: str, offset: int, length: int) -> bytes:
+        """Return at most `length` bytes of a shard from `offset` on; errors as `ShardReader.read`."""
+        descriptor = self._open.pop(shard, None)
+        try:
+            if descriptor is None:
+                descriptor = _Descriptor(self._folder / _checked(shard, self._folder))
+            self._open[shard] = descriptor
+            if len(self._open) > self._limit:
+                with contextlib.suppress(KeyError):  # other threads removed them
+                    self._open.popitem(last=False)
+            content = os.pread(descriptor.number, length, offset)
+            while len(content) < length and (
+                more := os.pread(descriptor.number, length - len(content), offset + len(content))
+            ):
+                content += more  # one call of Linux reads 2 GiB at most
+        except OSError as error:
+            raise _unreadable(self._folder / shard, error) from error
+        return content
+
+
+class _RemoteShards:
+    """Shards of a store, each read as one ranged request."""
+
+    def __init__(self, folder: UPath) -> None:
+        self._folder = folder
+        self._process = os.getpid()
+
+    def read(self, shard: str, offset: int, length: int) -> bytes:
+        """Return at most `length` bytes of a shard from `offset` on; errors as `ShardReader.read`."""
+        if self._process != os.getpid():
+            # A store's client has a thread and connections that do not survive a fork.
+            self._folder, self._process = UPath(str(self._folder), **self._folder.storage_options), os.getpid()
+        path = self._folder / _checked(shard, self._folder)
+        try:
+            with system_errors(path):
+                content: bytes = path.fs.cat_file(path.path, start=offset, end=offset + length)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        return content
+
+
+def _checked(shard: str, folder: Location) -> str:
+    """Return the name of a shard; tables come from other people, and their names must not lead elsewhere."""
+    if {"", ".", ".."} & set(shard.split("/")) or "\\" in shard or ":" in shard or "\0" in shard:
+        raise DataError(f"{shard!r} is no name of a shard in it", where=folder, remedy="do not trust this table")
+    return shard
+
+
+def _unreadable(path: Location, error: OSError) -> UsageError:
+    return UsageError(f"cannot be read ({reason(error)})", where=path, remedy="check that the shard is there")

@@ -1,0 +1,166 @@
+"""Parts of an image folder: rows of an `images` table, and the shard with the pictures of those that are saved.
+
+A folder of images holds `part-00000.parquet` with every row that was asked for, whatever became of it, and
+`shard-00000.tar` with the saved ones in row order; a part without any saved picture has no shard.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from mlimages_dataset.images.shards import ShardWriter, member_name, shard_name, shard_writer
+from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.manifest import Finished
+from mlimages_dataset.schemas import IMAGES
+from mlimages_dataset.storage import BATCH_ROWS, TableWriter, table_writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mlimages_dataset.locations import Location
+    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.storage import Inputs, Receipt
+
+PART_IMAGES = 10_000
+"""Rows of a part: a shard of ImageNet's pictures has 1.1 GB, which is read in seconds and copied in one piece."""
+
+
+def part_name(number: int) -> str:
+    """Return the file name of a part's table."""
+    return f"part-{number:05d}.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class PartCounts:
+    """What became of the rows of some parts; counts of parts merge with `+`.
+
+    Attributes:
+        rows: rows by status.
+        bytes: bytes of the saved pictures.
+    """
+
+    rows: Mapping[str, int]
+    bytes: int
+
+    @classmethod
+    def empty(cls) -> PartCounts:
+        """Return the counts of no part."""
+        return cls({}, 0)
+
+    def __add__(self, other: PartCounts) -> PartCounts:
+        return PartCounts(
+            dict(collections.Counter(self.rows) + collections.Counter(other.rows)), self.bytes + other.bytes
+        )
+
+    @property
+    def saved(self) -> int:
+        """Saved pictures."""
+        return self.rows.get(Status.SAVED, 0)
+
+    @property
+    def asked(self) -> int:
+        """All rows."""
+        return sum(self.rows.values())
+
+    def summary(self) -> dict[str, Json]:
+        """Return the counts as a stage's summary has them: statuses in their own order."""
+        return {
+            "images": self.asked,
+            "bytes": self.bytes,
+            "statuses": {status.value: self.rows[status] for status in Status if self.rows.get(status)},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPart:
+    """A finished part: its receipts and its counts."""
+
+    receipts: tuple[Receipt, ...]
+    counts: PartCounts
+
+    def finished(self) -> Finished:
+        """Return the part as a journal's entry keeps it."""
+        return Finished(self.receipts, {"rows": dict(self.counts.rows), "bytes": self.counts.bytes})
+
+    @classmethod
+    def of(cls, finished: Finished) -> WrittenPart:
+        """Return the part that a journal's entry tells of."""
+        rows, size = finished.content["rows"], finished.content["bytes"]
+        assert isinstance(rows, dict)
+        assert isinstance(size, int)
+        return cls(finished.receipts, PartCounts(rows, size))
+
+
+class PartWriter:
+    """Writes the rows of one part in their order; `written` is there once `part_writer` has closed it."""
+
+    def __init__(self, shard_path: Location, table: TableWriter, shards: contextlib.ExitStack) -> None:
+        self._shard_path = shard_path
+        self._table = table
+        self._shards = shards
+        self._shard: ShardWriter | None = None
+        self._pending: list[tuple[str, str, str, str, int, int, int, int, str]] = []
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._bytes = 0
+        self._written: WrittenPart | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows written so far."""
+        return self._counts.total()
+
+    @property
+    def written(self) -> WrittenPart:
+        """The finished part."""
+        assert self._written is not None
+        return self._written
+
+    def save(self, image_id: str, content: bytes, *, width: int, height: int, suffix: str, detail: str = "") -> None:
+        """Append a picture to the shard and its row to the table; `width` and `height` in pixels."""
+        if self._shard is None:
+            self._shard = self._shards.enter_context(shard_writer(self._shard_path))
+        offset = self._shard.add(member_name(image_id, suffix), content)
+        digest = hashlib.sha256(content).hexdigest()
+        self._bytes += len(content)
+        place = (self._shard_path.name, offset, len(content), width, height, digest)
+        self._append((image_id, Status.SAVED.value, detail, *place))
+
+    def refuse(self, image_id: str, status: Status, detail: str = "", *, width: int = -1, height: int = -1) -> None:
+        """Append the row of an image that is not saved."""
+        self._append((image_id, status.value, detail, "", -1, -1, width, height, ""))
+
+    def _append(self, row: tuple[str, str, str, str, int, int, int, int, str]) -> None:
+        self._pending.append(row)
+        self._counts[row[1]] += 1
+        if len(self._pending) == BATCH_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that wait to be many."""
+        columns = list(zip(*self._pending, strict=True))
+        if columns:
+            self._table.write(pa.table(columns, schema=IMAGES.arrow))
+        self._pending.clear()
+
+    def close(self, table: Receipt | None) -> None:
+        """Note what was written."""
+        shard = None if self._shard is None else self._shard.receipt
+        receipts = tuple(receipt for receipt in (table, shard) if receipt is not None)
+        self._written = WrittenPart(receipts, PartCounts(dict(self._counts), self._bytes))
+
+
+@contextlib.contextmanager
+def part_writer(folder: Location, number: int, inputs: Inputs) -> Iterator[PartWriter]:
+    """Yield a writer of a part whose table appears whole, after its shard, when the block ends without an error."""
+    with table_writer(folder / part_name(number), IMAGES, inputs) as table:
+        with contextlib.ExitStack() as shards:
+            writer = PartWriter(folder / shard_name(number), table, shards)
+            yield writer
+        writer.flush()
+    writer.close(table.receipt)

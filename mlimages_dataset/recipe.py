@@ -5,15 +5,10 @@ Paths in a recipe are relative to its folder; ``packaged:NAME`` names a class li
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import tomllib
-from collections.abc import Mapping
+import functools
 from dataclasses import dataclass
-from enum import Enum
 from importlib.resources import as_file, files
-from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING
 
 from mlimages_dataset import samples
 from mlimages_dataset.augment.ancestors import Absences
@@ -21,17 +16,19 @@ from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH
 from mlimages_dataset.augment.observations import Format  # noqa: TC001 - get_type_hints reads it
 from mlimages_dataset.augment.simulation import Simulation  # noqa: TC001 - as above
 from mlimages_dataset.augment.stage import Split
+from mlimages_dataset.configuration import ConfigReader, check_share, read_toml
 from mlimages_dataset.errors import ConfigError
-from mlimages_dataset.locations import Location, location
+from mlimages_dataset.locations import Location  # noqa: TC001 - get_type_hints reads it
 from mlimages_dataset.vocab.stage import PACKAGED_CLASS_LISTS, VocabularyFiles, packaged_class_list
 
-PACKAGED = "packaged:"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 MOST_PER_CATEGORY = 1000
 """Validation images of a category that may be asked for: so many draws are held in memory for each."""
 _PHOTOGRAPHS = "photographs.csv"
 SIMULATED_SOURCES = ("imagenet-simulated", "open-images-simulated")
 """Names of the annotated collections that a simulation adds."""
-_Config = TypeVar("_Config")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +54,7 @@ class AnnotationSource:
             raise ValueError(f"name is {self.name!r}, which names no folder")
         if not self.files:
             raise ValueError("files is empty")
-        _check_share("min_confidence", self.min_confidence)
+        check_share("min_confidence", self.min_confidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +74,8 @@ class CooccurrenceSource:
     strength: float = STRENGTH
 
     def __post_init__(self) -> None:
-        _check_share("probability", self.probability)
-        _check_share("strength", self.strength)
+        check_share("probability", self.probability)
+        check_share("strength", self.strength)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,14 +125,8 @@ def read_recipe(path: Location) -> Recipe:
     Raises:
         ConfigError: there is no such file, it is not TOML, or a key or value is not one of a recipe.
     """
-    try:
-        content = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"is not valid TOML ({error})", where=path, remedy="correct it there") from error
-    reader = _Reader(path)
-    recipe = reader.table(Recipe, content, "")
+    reader = ConfigReader(path, document="recipe", packaged=functools.partial(packaged_file, where=path))
+    recipe = reader.table(Recipe, read_toml(path))
     lists = recipe.vocabulary
     if not (lists.imagenet or lists.open_images or lists.classes):
         raise ConfigError("no class list in [vocabulary]", where=path, remedy="add imagenet, open_images or classes")
@@ -156,85 +147,6 @@ def read_recipe(path: Location) -> Recipe:
     return recipe
 
 
-class _Reader:
-    """Reads typed configurations out of a TOML document."""
-
-    def __init__(self, path: Location) -> None:
-        self._path = path
-
-    def table(self, kind: type[_Config], content: object, key: str) -> _Config:
-        """Return a configuration of dataclass `kind`, which the document holds under `key`."""
-        if not isinstance(content, Mapping):
-            raise self._error(f"{key} is not a table", f"write [{key}]")
-        hints = get_type_hints(kind)
-        fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # checked by callers
-        for name in content:
-            if name not in fields:
-                nearest = difflib.get_close_matches(name, fields, 1)
-                remedy = f"did you mean {nearest[0]}?" if nearest else f"use one of {', '.join(fields)}"
-                raise self._error(f"unknown key {_dotted(key, name)}", remedy)
-        for name, field in fields.items():
-            if name not in content and field.default is dataclasses.MISSING:
-                raise self._error(f"no {_dotted(key, name)}", "every recipe needs it")
-        values = {name: self._value(hints[name], value, _dotted(key, name)) for name, value in content.items()}
-        try:
-            return kind(**values)
-        except ValueError as error:
-            raise self._error(_dotted(key, str(error)), "correct it") from error
-
-    def _value(self, kind: Any, value: object, key: str) -> object:  # noqa: PLR0911 - one return a kind of value
-        arguments = [a for a in getattr(kind, "__args__", ()) if a not in {type(None), Ellipsis}]
-        origin = getattr(kind, "__origin__", None)
-        if set(arguments) == set(get_args(Location)):
-            return self._place(self._plain(str, value, key))
-        if origin is None and arguments:  # X | None
-            return self._value(arguments[0], value, key)
-        if origin is tuple:
-            return self._sequence(arguments, value, key)
-        if dataclasses.is_dataclass(kind):
-            return self.table(kind, value, key)  # type: ignore[arg-type]  # a class, not an instance
-        if kind is Path:
-            return self._file(self._plain(str, value, key), key)
-        if isinstance(kind, type) and issubclass(kind, Enum):
-            text = self._plain(str, value, key)
-            choices = [member.value for member in kind]
-            if text not in choices:
-                raise self._error(f"{key} is {text!r}", f"use one of {', '.join(choices)}")
-            return kind(text)
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        return self._plain(kind, value, key)
-
-    def _sequence(self, arguments: list[Any], value: object, key: str) -> tuple[object, ...]:
-        inner = arguments[0]
-        if getattr(inner, "__origin__", None) is tuple:  # pairs: a TOML table of name = value
-            if not isinstance(value, Mapping):
-                raise self._error(f"{key} is not a table", f"write {key} = {{ name = value }}")
-            return tuple((name, self._value(inner.__args__[1], v, _dotted(key, name))) for name, v in value.items())
-        if not isinstance(value, list):
-            raise self._error(f"{key} is not a list", "write [...], or [[...]] for tables")
-        return tuple(self._value(inner, v, f"{key}[{i}]") for i, v in enumerate(value))
-
-    def _plain(self, kind: Any, value: object, key: str) -> Any:
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self._error(f"{key} is {value!r}", f"give a {kind.__name__}")
-        return value
-
-    def _place(self, text: str) -> Location:
-        if text.startswith(PACKAGED):
-            return packaged_file(text.removeprefix(PACKAGED), where=self._path)
-        return location(text) if "://" in text else self._path.parent / text
-
-    def _file(self, text: str, key: str) -> Path:
-        place = self._place(text)
-        if not isinstance(place, Path):
-            raise self._error(f"{key} is {text!r}, which is remote", "name a path of this machine")
-        return place
-
-    def _error(self, what: str, remedy: str) -> ConfigError:
-        return ConfigError(what, where=self._path, remedy=remedy)
-
-
 def packaged_file(name: str, *, where: Location | None = None) -> Path:
     """Return the path of a packaged file that recipes may name.
 
@@ -252,12 +164,3 @@ def packaged_file(name: str, *, where: Location | None = None) -> Path:
         remedy = f"use one of {', '.join((*PACKAGED_CLASS_LISTS, _PHOTOGRAPHS))}"
         raise ConfigError(f"there is no packaged file {name!r}", where=where, remedy=remedy)
     return packaged_class_list(name)
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} is {value}, which is not in 0..1")
-
-
-def _dotted(key: str, name: str) -> str:
-    return f"{key}.{name}" if key else name

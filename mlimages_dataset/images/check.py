@@ -1,0 +1,154 @@
+"""Whether bytes are a whole picture: by their first bytes, by their header, and by decoding them to the end."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image, UnidentifiedImageError
+
+from mlimages_dataset.images.statuses import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 1 << 27)
+"""The most pixels that Pillow opens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a picture may be.
+
+    Attributes:
+        bytes: as stored or sent.
+        pixels: width times height, at most `MAX_PIXELS`.
+    """
+
+    bytes: int = 64 << 20
+    pixels: int = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What bytes turned out to be.
+
+    Attributes:
+        status: `SAVED` for a picture that can be kept, else why not.
+        detail: words on the failure, or on what is unusual in a picture that can be kept; often empty.
+        width: pixels, before any rotation that EXIF asks for; -1 where there is no readable header.
+        height: likewise.
+        suffix: of the format by the first bytes, such as `jpg`; empty where they are of none.
+    """
+
+    status: Status
+    detail: str
+    width: int = -1
+    height: int = -1
+    suffix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    suffix: str
+    pillow: str
+    magic: re.Pattern[bytes]
+
+
+_FORMATS = (
+    _Format("jpg", "JPEG", re.compile(rb"\xff\xd8\xff")),
+    _Format("png", "PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    _Format("gif", "GIF", re.compile(rb"GIF8[79]a")),
+    _Format("webp", "WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
+    _Format("tif", "TIFF", re.compile(rb"II\*\0|MM\0\*")),
+    # Two letters begin many texts too: only with the fields that its header leaves zero.
+    _Format("bmp", "BMP", re.compile(rb"BM....\0\0\0\0", re.DOTALL)),
+)
+
+_OTHER_KINDS = (
+    ("an SVG drawing", re.compile(rb"(?is)\s*(?:<\?xml.{0,600}?)?<svg[\s>]")),
+    ("a web page", re.compile(rb"(?is)\s*(?:<!--.{0,600}?-->\s*)?<(?:!doctype html|html|head|body|script|title)\b")),
+    ("an XML text", re.compile(rb"\s*<\?xml")),
+    ("a JSON text", re.compile(rb'\s*(?:\{\s*["}]|\[\s*[\[{"\]])')),
+    ("a PDF document", re.compile(rb"%PDF-")),
+    ("a compressed file", re.compile(rb"\x1f\x8b|PK\x03\x04|7z\xbc\xaf|BZh|\xfd7zXZ")),
+    ("an AVIF or HEIF picture, of no accepted format", re.compile(rb"....ftyp(?:avi|hei|mif|hev)", re.DOTALL)),
+    ("a JPEG XL or JPEG 2000 picture, of no accepted format", re.compile(rb"\xff\x0a|\0\0\0\x0c(?:JXL|jP)")),
+    ("a video", re.compile(rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ", re.DOTALL)),
+)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_SNIFFED_BYTES = 1024
+_DETAIL_CHARACTERS = 200
+
+
+def inspect(content: bytes, limits: Limits = Limits(), *, decode: bool = True) -> Inspection:
+    """Return whether bytes are a whole picture within the limits; never raises and never warns.
+
+    A JPEG is decoded at an eighth of its size, which still reads all of its entropy-coded data: a cut or damaged one
+    is found as by full decoding (libjpeg fills in damage that it can resynchronise after, at any scale).
+
+    Args:
+        content: the bytes, or a view of them.
+        limits: the bytes and pixels allowed; the header's pixels are counted before anything is decoded.
+        decode: false reads the header only.
+    """
+    if not content:
+        return Inspection(Status.EMPTY, "")
+    if len(content) > limits.bytes:
+        return Inspection(Status.TOO_LARGE, f"{len(content):,} bytes, more than {limits.bytes:,}")
+    head = bytes(content[:_SNIFFED_BYTES]).removeprefix(_BYTE_ORDER_MARK)
+    form = next((one for one in _FORMATS if one.magic.match(head)), None)
+    if form is None:
+        return Inspection(Status.NOT_AN_IMAGE, _kind_of(head))
+    # Pillow warns of large pictures and of odd metadata; both are judged here.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _inspect_picture(content, form, limits, decode=decode)
+
+
+def _kind_of(head: bytes) -> str:
+    known = next((kind for kind, pattern in _OTHER_KINDS if pattern.match(head)), None)
+    return known or f"begins with {head[:12]!r}"
+
+
+def _inspect_picture(content: bytes, form: _Format, limits: Limits, *, decode: bool) -> Inspection:
+    width = height = -1
+    try:
+        with Image.open(io.BytesIO(content), formats=[form.pillow]) as image:
+            width, height = image.size
+            if width * height > limits.pixels:
+                detail = f"{width} x {height} pixels, more than {limits.pixels:,}"
+                return Inspection(Status.TOO_MANY_PIXELS, detail, width, height, form.suffix)
+            notes = "; ".join(_notes(image))
+            if decode:
+                if form.pillow == "JPEG":
+                    image.draft("L", (width // 8, height // 8))
+                image.load()
+    except Image.DecompressionBombError:
+        return Inspection(Status.TOO_MANY_PIXELS, f"more than {MAX_PIXELS:,} pixels", suffix=form.suffix)
+    except UnidentifiedImageError:
+        return Inspection(Status.BROKEN, f"no whole {form.pillow} header", suffix=form.suffix)
+    except Exception as error:  # noqa: BLE001 - decoders raise of every kind, SyntaxError and struct.error among them
+        detail = f"{form.pillow}: {error}"[:_DETAIL_CHARACTERS]
+        return Inspection(Status.BROKEN, detail, width, height, form.suffix)
+    return Inspection(Status.SAVED, notes, width, height, form.suffix)
+
+
+def _notes(image: Image.Image) -> Iterator[str]:
+    """Yield what a reader of the picture may have to handle."""
+    if getattr(image, "is_animated", False):
+        yield "animated: its first frame counts"
+    if image.mode == "CMYK":
+        yield "CMYK"
+    if _is_deep(image):
+        yield "16 bits a channel"
+
+
+def _is_deep(image: Image.Image) -> bool:
+    if image.mode.startswith("I;16") or image.mode in {"I", "F"}:
+        return True
+    # Pillow shows colour PNGs of 16 bits as 8-bit ones, but names the raw mode that it reads.
+    return any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))

@@ -309,10 +309,10 @@ def _imagenet_blocks(path: Location, log: RejectLog) -> Iterator[pa.RecordBatch]
         # `n01440764_10026 URL` has its place in the second word, `path n01440764` in the first.
         second_is_place = pc.match_substring(rest, "/")
         place = pc.if_else(pc.and_(pc.is_valid(rest), second_is_place), rest, word)
-        yield _batch(_image_ids(word), wnid, None, place).filter(good)
+        yield _batch(image_ids(word), wnid, None, place).filter(good)
 
 
-def _image_ids(paths: pa.StringArray) -> pa.StringArray:
+def image_ids(paths: pa.StringArray) -> pa.StringArray:
     """Return the id of the image at each path or URL, its suffix left out.
 
     A file name that begins with a wnid is ImageNet's own and says which image it is (`n01440764_10026`). Any other may
@@ -333,7 +333,7 @@ def _imagenet_folder(folder: Location, log: RejectLog) -> Iterator[pa.RecordBatc
             log.add([Reject(str(class_folder), 0, "no image in this folder", class_folder.name)], 1)
             continue
         places = pa.array([relative(path, folder) for path in images])
-        yield _batch(_image_ids(places), pa.array([class_folder.name] * len(images)), None, places)
+        yield _batch(image_ids(places), pa.array([class_folder.name] * len(images)), None, places)
 
 
 def _is_image(path: Location) -> bool:

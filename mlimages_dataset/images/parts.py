@@ -23,6 +23,7 @@ from mlimages_dataset.storage import BATCH_ROWS, TableWriter, table_writer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from mlimages_dataset.images.check import Inspection
     from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Json
     from mlimages_dataset.storage import Inputs, Receipt
@@ -121,19 +122,18 @@ class PartWriter:
         assert self._written is not None
         return self._written
 
-    def save(self, image_id: str, content: bytes, *, width: int, height: int, suffix: str, detail: str = "") -> None:
-        """Append a picture to the shard and its row to the table; `width` and `height` in pixels."""
+    def save(self, image_id: str, content: bytes, found: Inspection) -> None:
+        """Append a picture to the shard, and to the table its row with what its inspection found."""
         if self._shard is None:
             self._shard = self._shards.enter_context(shard_writer(self._shard_path))
-        offset = self._shard.add(member_name(image_id, suffix), content)
-        digest = hashlib.sha256(content).hexdigest()
+        offset = self._shard.add(member_name(image_id, found.suffix), content)
         self._bytes += len(content)
-        place = (self._shard_path.name, offset, len(content), width, height, digest)
-        self._append((image_id, Status.SAVED.value, detail, *place))
+        place = (self._shard_path.name, offset, len(content), found.width, found.height)
+        self._append((image_id, Status.SAVED.value, found.detail, *place, hashlib.sha256(content).hexdigest()))
 
-    def refuse(self, image_id: str, status: Status, detail: str = "", *, width: int = -1, height: int = -1) -> None:
-        """Append the row of an image that is not saved."""
-        self._append((image_id, status.value, detail, "", -1, -1, width, height, ""))
+    def refuse(self, image_id: str, why: Inspection) -> None:
+        """Append the row of an image that is not saved, for the inspection's reason."""
+        self._append((image_id, why.status.value, why.detail, "", -1, -1, why.width, why.height, ""))
 
     def _append(self, row: tuple[str, str, str, str, int, int, int, int, str]) -> None:
         self._pending.append(row)

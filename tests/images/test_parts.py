@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.parts import PartCounts, WrittenPart, part_writer
 from mlimages_dataset.images.shards import ShardReader
 from mlimages_dataset.images.statuses import Status
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 
 def test_rows_stay_in_order_and_say_where_the_bytes_are(tmp_path: Path) -> None:
     with part_writer(tmp_path, 3, {"list": "digest"}) as writer:
-        writer.save("a", b"aaa", width=4, height=2, suffix=".jpg")
-        writer.refuse("b", Status.NOT_AN_IMAGE, "text/html")
-        writer.save("c", b"c", width=1, height=1, suffix=".png", detail="16 bits")
+        writer.save("a", b"aaa", Inspection(Status.SAVED, "", 4, 2, "jpg"))
+        writer.refuse("b", Inspection(Status.NOT_AN_IMAGE, "a web page"))
+        writer.save("c", b"c", Inspection(Status.SAVED, "16 bits", 1, 1, "png"))
     rows = read_table(tmp_path / "part-00003.parquet", IMAGES).to_pylist()
     assert [(row["image_id"], row["status"], row["detail"], row["shard"]) for row in rows] == [
         ("a", "saved", "", "shard-00003.tar"),
-        ("b", "not_an_image", "text/html", ""),
+        ("b", "not_an_image", "a web page", ""),
         ("c", "saved", "16 bits", "shard-00003.tar"),
     ]
     assert [rows[1][name] for name in ("offset", "bytes", "width", "height", "digest")] == [-1, -1, -1, -1, ""]
@@ -41,14 +42,14 @@ def test_rows_stay_in_order_and_say_where_the_bytes_are(tmp_path: Path) -> None:
 
 def test_a_part_of_failures_has_no_shard(tmp_path: Path) -> None:
     with part_writer(tmp_path, 0, {}) as writer:
-        writer.refuse("a", Status.EMPTY)
+        writer.refuse("a", Inspection(Status.EMPTY, ""))
     assert [path.name for path in tmp_path.iterdir()] == ["part-00000.parquet"]
 
 
 def cut_after(saved: int, folder: Path) -> None:
     with part_writer(folder, 0, {}) as writer:
         for _ in range(saved):
-            writer.save("a", b"a", width=1, height=1, suffix=".jpg")
+            writer.save("a", b"a", Inspection(Status.SAVED, "", 1, 1, "jpg"))
         raise InterruptedError
 
 
@@ -61,8 +62,8 @@ def test_a_cut_part_leaves_nothing(tmp_path: Path, saved: int) -> None:
 
 def test_a_journal_keeps_a_part(tmp_path: Path) -> None:
     with part_writer(tmp_path, 0, {}) as writer:
-        writer.save("a", b"a", width=1, height=1, suffix=".jpg")
-        writer.refuse("b", Status.EMPTY)
+        writer.save("a", b"a", Inspection(Status.SAVED, "", 1, 1, "jpg"))
+        writer.refuse("b", Inspection(Status.EMPTY, ""))
     journal = Journal.of(tmp_path, {}, {})
     journal.record("0", writer.written.finished())
     found = journal.finished("0")

@@ -138,5 +138,17 @@ def check_share(name: str, value: float) -> None:
         raise ValueError(f"{name} is {value}, which is not in 0..1")
 
 
+def check_at_least(name: str, value: float, least: float) -> None:
+    """Raise `ValueError`, which names the field, unless a value is a number of at least `least`."""
+    if not value >= least:
+        raise ValueError(f"{name} is {value}, which is less than {least}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise `ValueError`, which names the field, unless a value is a number above 0."""
+    if not value > 0:
+        raise ValueError(f"{name} is {value}, which is not above 0")
+
+
 def _dotted(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name

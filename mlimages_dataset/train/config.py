@@ -1,0 +1,420 @@
+"""A training run: one TOML file, one frozen configuration, a docstring for every field.
+
+The file decides what is learnt and how; the command's flags name files. Recipes of the papers' settings come with the
+package and are named `packaged:NAME`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+
+from mlimages_dataset.configuration import (
+    PACKAGED,
+    ConfigReader,
+    check_at_least,
+    check_positive,
+    check_share,
+    read_toml,
+)
+from mlimages_dataset.errors import ConfigError
+from mlimages_dataset.locations import Location, location
+from mlimages_dataset.samples import on_disk
+
+_RECIPES = "recipes"
+
+
+class Device(enum.Enum):
+    """What a rank computes on."""
+
+    AUTO = "auto"
+    """A GPU where there is one, otherwise the CPU."""
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Precision(enum.Enum):
+    """The type that convolutions and matrix products are computed in; parameters are always float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    """With loss scaling."""
+
+
+class LossName(enum.Enum):
+    """What is minimised."""
+
+    PAPER = "paper"
+    """The weighted sigmoid cross-entropy of paper 000, equations 1 and 2."""
+    RELEASED = "released"
+    """The arithmetic of the published code."""
+    BINARY_CROSS_ENTROPY = "binary-cross-entropy"
+    FOCAL = "focal"
+    ASYMMETRIC = "asymmetric"
+    SOFTMAX = "softmax"
+    """Cross-entropy over all classes, for images with one label."""
+
+
+class SamplerName(enum.Enum):
+    """The order in which images are drawn."""
+
+    SHUFFLED = "shuffled"
+    """Every image once an epoch."""
+    CLASS_AWARE = "class-aware"
+    """A class first, each as often, then an image of it."""
+    REPEAT_FACTOR = "repeat-factor"
+    """Images of rare classes several times an epoch."""
+    SOFT_BALANCE = "soft-balance"
+    """Between shuffled and class-aware (paper 004, equations 6 to 8)."""
+
+
+class Decay(enum.Enum):
+    """How the learning rate falls after the warm-up."""
+
+    STEP = "step"
+    """By a factor every so many epochs."""
+    COSINE = "cosine"
+    """Along half a cosine to zero at the last step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """What is read.
+
+    Attributes:
+        images: folder of image shards, or of image files.
+        labels: folder of the `labels` table to train on.
+        vocabulary: folder of the vocabulary whose classes the labels name.
+        validation_images: the same for evaluation; None for `images`.
+        validation_labels: the same for evaluation; None for none.
+        workers: processes that decode for each rank; 0 decodes in the training process.
+        prefetch: batches that each of them decodes ahead.
+        bad_image_share: more undecodable images than this share of an epoch stop the run.
+    """
+
+    images: Location | None = None
+    labels: Location | None = None
+    vocabulary: Location | None = None
+    validation_images: Location | None = None
+    validation_labels: Location | None = None
+    workers: int = 4
+    prefetch: int = 4
+    bad_image_share: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_at_least("workers", self.workers, 0)
+        check_at_least("prefetch", self.prefetch, 1)
+        check_share("bad_image_share", self.bad_image_share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The network.
+
+    Attributes:
+        name: as `train.models.create_model` knows it.
+        weights: checkpoint to start from: all of it for the same vocabulary, all but the head for another.
+        batch_norm_momentum: share of a new batch in the running statistics; 0.1 is the paper's decay of 0.9.
+        batch_norm_epsilon: what is added to the variance.
+        sync_batch_norm: batch statistics over all ranks; needs GPUs.
+        frozen_statistics: batch normalisation always uses its running statistics.
+    """
+
+    name: str = "resnet101"
+    weights: Location | None = None
+    batch_norm_momentum: float = 0.1
+    batch_norm_epsilon: float = 1e-3
+    sync_batch_norm: bool = False
+    frozen_statistics: bool = False
+
+    def __post_init__(self) -> None:
+        check_share("batch_norm_momentum", self.batch_norm_momentum)
+        check_positive("batch_norm_epsilon", self.batch_norm_epsilon)
+        if self.sync_batch_norm and self.frozen_statistics:
+            raise ValueError("sync_batch_norm is of no use with frozen_statistics")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What is minimised.
+
+    Attributes:
+        name: which loss; the others below are of the paper's.
+        positive_weight: eta of equation 1.
+        absent_class_rate: probability that a class without positives in the batch is learnt from.
+        negatives_per_positive: negatives kept for each positive of a class.
+        presence_threshold: confidence from which a label counts as positive.
+        prior_bias: start the head's bias at the log-odds of each class's share of the training images.
+    """
+
+    name: LossName = LossName.PAPER
+    positive_weight: float = 12.0
+    absent_class_rate: float = 0.1
+    negatives_per_positive: int = 5
+    presence_threshold: float = 0.7
+    prior_bias: bool = False
+
+    def __post_init__(self) -> None:
+        check_positive("positive_weight", self.positive_weight)
+        check_share("absent_class_rate", self.absent_class_rate)
+        check_share("presence_threshold", self.presence_threshold)
+        check_at_least("negatives_per_positive", self.negatives_per_positive, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimizer:
+    """Stochastic gradient descent with momentum.
+
+    Attributes:
+        momentum: its share of the last update.
+        nesterov: look ahead along the momentum.
+        weight_decay: L2 penalty of weights.
+        decay_norm_and_bias: also of normalisation layers and biases.
+        clip_norm: gradients longer than this are shortened to it; 0 for never.
+        average_decay: keep an exponential moving average of the parameters with this decay, and evaluate that; 0 for
+            none.
+        layer_rates: factors of the learning rate by the beginning of parameter names, the longest that fits; 0 freezes.
+    """
+
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    decay_norm_and_bias: bool = False
+    clip_norm: float = 0.0
+    average_decay: float = 0.0
+    layer_rates: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        check_share("momentum", self.momentum)
+        check_share("average_decay", self.average_decay)
+        for name in ("weight_decay", "clip_norm"):
+            check_at_least(name, getattr(self, name), 0)
+        for name, factor in self.layer_rates:
+            check_at_least(f"layer_rates.{name}", factor, 0)
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """The learning rate: linear scaling, warm-up, decay (paper 000, section 4.1.3).
+
+    Attributes:
+        learning_rate: at `batch_size` images; it is multiplied by k when the batch is.
+        batch_size: the batch that `learning_rate` is for.
+        warmup_epochs: epochs of warm-up.
+        warmup_start: the rate in the first of them, whatever the batch.
+        warmup_factor: its growth from an epoch to the next; it never exceeds the scaled rate.
+        decay: how it falls.
+        decay_factor: for `step`: what it is multiplied by.
+        decay_epochs: for `step`: every so many epochs, counted from the run's first.
+        staircase: the rate changes between epochs only, as in the paper; otherwise at every step.
+    """
+
+    learning_rate: float = 0.01
+    batch_size: int = 512
+    warmup_epochs: int = 0
+    warmup_start: float = 0.01
+    warmup_factor: float = 1.297
+    decay: Decay = Decay.STEP
+    decay_factor: float = 0.1
+    decay_epochs: int = 25
+    staircase: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "warmup_start", "warmup_factor", "decay_factor"):
+            check_positive(name, getattr(self, name))
+        check_at_least("batch_size", self.batch_size, 1)
+        check_at_least("warmup_epochs", self.warmup_epochs, 0)
+        check_at_least("decay_epochs", self.decay_epochs, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """What holds from an epoch on, until the next phase.
+
+    Attributes:
+        first_epoch: the epoch, from 0.
+        batch_size: images of a step, over all ranks and accumulated passes.
+        image_size: side of the square that the network sees, in pixels.
+        sampler: the order of images.
+        balance: for `soft-balance`: 0 draws as the images come, 1 every class as often (lambda of paper 004).
+    """
+
+    first_epoch: int = 0
+    batch_size: int = 4096
+    image_size: int = 224
+    sampler: SamplerName = SamplerName.SHUFFLED
+    balance: float = 0.7
+
+    def __post_init__(self) -> None:
+        check_at_least("first_epoch", self.first_epoch, 0)
+        check_at_least("batch_size", self.batch_size, 1)
+        check_at_least("image_size", self.image_size, 1)
+        check_share("balance", self.balance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """How it is computed; none of this changes what is learnt but for rounding.
+
+    Attributes:
+        device: GPU or CPU.
+        precision: of convolutions and matrix products.
+        channels_last: images in memory as (B, H, W, C), which convolutions on tensor cores and bfloat16 CPUs prefer.
+        compile: translate the network by torch.compile.
+        images_per_pass: images that a rank takes through the network at once, in as many passes as its share of a batch
+            needs; 0 for all.
+        threads: of each rank's CPU operations; 0 for what torch chooses.
+        deterministic: refuse operations that give other bits each time.
+        timeout_seconds: how long ranks wait for one that does not answer.
+        bucket_megabytes: gradients are summed over ranks in buckets of this size while the backward pass goes on.
+    """
+
+    device: Device = Device.AUTO
+    precision: Precision = Precision.BFLOAT16
+    channels_last: bool = True
+    compile: bool = False
+    images_per_pass: int = 0
+    threads: int = 0
+    deterministic: bool = False
+    timeout_seconds: int = 600
+    bucket_megabytes: float = 25.0
+
+    def __post_init__(self) -> None:
+        check_at_least("images_per_pass", self.images_per_pass, 0)
+        check_at_least("threads", self.threads, 0)
+        check_at_least("timeout_seconds", self.timeout_seconds, 1)
+        check_positive("bucket_megabytes", self.bucket_megabytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoints:
+    """What is kept, beside the newest at the end.
+
+    Attributes:
+        every_steps: save each so many steps; 0 for at the end of epochs only.
+        keep: the newest so many stay.
+        best: the measure of the validation images whose best checkpoint stays too.
+        asynchronous: training goes on while a copy is written.
+    """
+
+    every_steps: int = 1000
+    keep: int = 3
+    best: str = "f1@5"
+    asynchronous: bool = True
+
+    def __post_init__(self) -> None:
+        check_at_least("every_steps", self.every_steps, 0)
+        check_at_least("keep", self.keep, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logs:
+    """What is told.
+
+    Attributes:
+        every_steps: a line each so many steps.
+        tensorboard: also write event files.
+        scaling_steps: before training, time so many steps on one rank alone and on all, and tell the efficiency; 0 for
+            not.
+    """
+
+    every_steps: int = 50
+    tensorboard: bool = False
+    scaling_steps: int = 0
+
+    def __post_init__(self) -> None:
+        check_at_least("every_steps", self.every_steps, 1)
+        check_at_least("scaling_steps", self.scaling_steps, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A whole training run.
+
+    Attributes:
+        epochs: how many.
+        seed: of initial weights, order and augmentation.
+        evaluate_epochs: evaluate after each so many epochs, and after the last; 0 for never.
+        phases: what holds from which epoch on; the first begins at epoch 0.
+    """
+
+    epochs: int
+    seed: int = 0
+    evaluate_epochs: int = 1
+    data: Data = Data()
+    model: Model = Model()
+    loss: Loss = Loss()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    phases: tuple[Phase, ...] = (Phase(),)
+    execution: Execution = Execution()
+    checkpoints: Checkpoints = Checkpoints()
+    logs: Logs = Logs()
+
+    def __post_init__(self) -> None:
+        check_at_least("epochs", self.epochs, 1)
+        check_at_least("seed", self.seed, 0)
+        check_at_least("evaluate_epochs", self.evaluate_epochs, 0)
+        starts = [phase.first_epoch for phase in self.phases]
+        if not starts or starts[0] != 0 or starts != sorted(set(starts)):
+            raise ValueError(f"phases begin at the epochs {starts}, which do not ascend from 0")
+
+    def phase(self, epoch: int) -> Phase:
+        """Return what holds in an epoch."""
+        return next(phase for phase in reversed(self.phases) if phase.first_epoch <= epoch)
+
+
+def read_run(path: Location) -> Run:
+    """Return the run that a TOML file describes.
+
+    Raises:
+        ConfigError: there is no such file, it is not TOML, or a key or value is not one of a run.
+    """
+    return ConfigReader(path, document="run file").table(Run, read_toml(path))
+
+
+def run_file(text: str) -> Location:
+    """Return the place of a run file: a path, a URL, or `packaged:NAME`.
+
+    Raises:
+        ConfigError: the package has no recipe of that name.
+    """
+    if not text.startswith(PACKAGED):
+        return location(text)
+    name = text.removeprefix(PACKAGED)
+    if name not in packaged_recipes():
+        raise ConfigError(f"there is no packaged recipe {name!r}", remedy=f"use one of {', '.join(packaged_recipes())}")
+    return on_disk(files(__package__) / _RECIPES / name)
+
+
+def packaged_recipes() -> tuple[str, ...]:
+    """Return the names of the recipes that come with the package."""
+    return tuple(sorted(entry.name for entry in (files(__package__) / _RECIPES).iterdir()))
+
+
+SCIENCE = ("seed", "model", "loss", "optimizer", "schedule", "phases")
+"""The parts of a run that a resumed one must have in common with the one it continues."""
+
+
+def science(run: Run) -> dict[str, str]:
+    """Return what decides the learning, as JSON text by dotted field, for checkpoints and for comparisons."""
+    fields = {name: value for name, value in dataclasses.asdict(run).items() if name in SCIENCE}
+    flat = {
+        f"{name}.{key}": value
+        for name, section in fields.items()
+        for key, value in (section.items() if isinstance(section, dict) else [("", section)])
+    }
+    # Where a run began matters no more once it has begun.
+    return {
+        name.rstrip("."): json.dumps(value, default=_plain) for name, value in flat.items() if name != "model.weights"
+    }
+
+
+def _plain(value: object) -> str:
+    return str(value.value) if isinstance(value, enum.Enum) else str(value)

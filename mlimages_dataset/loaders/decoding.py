@@ -1,0 +1,194 @@
+"""Encoded bytes to pixels, no more of them than a crop needs; the only module that knows the JPEG library.
+
+A JPEG is read in three steps: its header, which says how large it is; then, once the crop is drawn, the rows down to
+the crop's last one, at the smallest scale that still has as many pixels as the crop is resized to. libjpeg-turbo
+scales inside the inverse DCT (https://libjpeg-turbo.org, `scaling factors`): M of 8 means M x M pixels from a block.
+Only 1/8, 1/4, 1/2 and 1 are used: the others have no vector code and cost more than decoding in full.
+
+What is unusual goes through Pillow, at full size: other formats, CMYK, damaged files. The orientation that EXIF asks
+for is ignored, as in the recipe's own code and in torchvision.
+
+Legend: H, W pixels of the stored picture.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from mlimages_dataset.errors import DataError
+from mlimages_dataset.images.check import Limits
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_PIXELS = Limits().pixels
+"""More pixels than these are refused before anything is decoded."""
+
+_BLOCK = 8
+_START_OF_FRAME = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive: Huffman-coded, which is what libjpeg reads
+_PROGRESSIVE = 0xC2
+_START_OF_SCAN = 0xDA
+_MARKER = 0xFF  # begins every marker; may be repeated before one
+_END_OF_IMAGE = b"\xff\xd9"
+_WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD8))
+# What a decoder says that was told of fewer rows than follow: the rest of the scan, up to its end or next restart.
+_ROWS_LEFT = re.compile(r"Corrupt JPEG data: \d+ extraneous bytes before marker 0xd[0-79]")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What is known of a picture before it is decoded.
+
+    Attributes:
+        height: H.
+        width: W.
+        height_at: where a JPEG's header holds its height, for one whose rows may be left out from the bottom: a
+            sequential one of one scan. 0 for all others.
+        row_group: the rows of pixels that such a JPEG codes together.
+        is_plain: whether the JPEG decoder reads it, and it has an end.
+    """
+
+    height: int
+    width: int
+    height_at: int = 0
+    row_group: int = 0
+    is_plain: bool = False
+
+
+def read_header(content: bytes) -> Header:
+    """Return the header of a picture in any format that Pillow reads.
+
+    Raises:
+        DataError: not a picture, or one of more than `MAX_PIXELS`.
+    """
+    header = _jpeg_header(content) or _other_header(content)
+    if header.height * header.width > MAX_PIXELS:
+        raise _error(f"the picture has {header.width} x {header.height} pixels, more than {MAX_PIXELS:,}")
+    return header
+
+
+def decode(content: bytes, header: Header, *, bottom: int | None = None, eighths: int = _BLOCK) -> NDArray[np.uint8]:
+    """Return a picture's RGB pixels, shape (rows, ceil(W * M / 8), 3), where M is `eighths` or 8.
+
+    M is 8 where the picture cannot be scaled while it is decoded; the width tells. Rows may end at or after `bottom`.
+
+    Args:
+        content: the bytes of the file.
+        header: what `read_header` returned for them.
+        bottom: rows of the stored picture that are needed, counted from its top; all, if None.
+        eighths: the scale, 1, 2, 4 or 8.
+
+    Raises:
+        DataError: the bytes cannot be decoded.
+    """
+    if not header.is_plain:
+        return _decode_by_pillow(content)
+    rows = _rows_to_decode(header, bottom)
+    shown = content if rows == header.height else _with_height(content, header, rows)
+    pixels = np.empty((-(-rows * eighths // _BLOCK), -(-header.width * eighths // _BLOCK), 3), np.uint8)
+    try:
+        simplejpeg.decode_jpeg(shown, "RGB", min_height=pixels.shape[0], min_width=pixels.shape[1], buffer=pixels)
+    except ValueError as error:
+        # The decoder reports its first complaint: where it is this one, everything above the cut was sound.
+        if rows == header.height or not _ROWS_LEFT.match(str(error)):
+            return _decode_by_pillow(content)
+    return pixels
+
+
+def eighths_for(height: float, width: float, size: int, header: Header) -> int:
+    """Return the smallest fast scale M/8 at which height x width pixels are still at least size x size."""
+    if min(header.height, header.width) < _BLOCK:
+        return _BLOCK
+    return next((m for m in (1, 2, 4) if min(height, width) * m >= size * _BLOCK), _BLOCK)
+
+
+def _rows_to_decode(header: Header, bottom: int | None) -> int:
+    if bottom is None or not header.height_at:
+        return header.height
+    # Chroma is interpolated from the row below too: a group more than is needed makes the last row needed exact.
+    groups = -(-bottom // header.row_group) + 1
+    return min(groups * header.row_group, header.height)
+
+
+def _with_height(content: bytes, header: Header, rows: int) -> bytearray:
+    shown = bytearray(content)
+    shown[header.height_at : header.height_at + 2] = rows.to_bytes(2, "big")
+    return shown
+
+
+def _jpeg_header(content: bytes) -> Header | None:
+    """Return the header of a JPEG that the decoder reads itself, or None.
+
+    Markers and frames: ITU-T T.81, B.1 and B.2.2 (https://www.w3.org/Graphics/JPEG/itu-t81.pdf).
+    """
+    if content[:2] != b"\xff\xd8":
+        return None
+    at, frame, end = 2, 0, len(content)
+    while at + 10 < end and content[at] == _MARKER:
+        marker = content[at + 1]
+        if marker in _START_OF_FRAME:
+            frame = at
+        elif marker == _START_OF_SCAN:
+            return _frame(content, frame, at) if frame else None
+        if marker == _MARKER:
+            at += 1
+        elif marker in _WITHOUT_LENGTH:
+            at += 2
+        else:
+            at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return None
+
+
+def _frame(content: bytes, at: int, scan: int) -> Header | None:
+    precision, components = content[at + 4], content[at + 9]
+    height, width = int.from_bytes(content[at + 5 : at + 7], "big"), int.from_bytes(content[at + 7 : at + 9], "big")
+    is_whole = content.rfind(_END_OF_IMAGE, scan) >= 0
+    if precision != _BLOCK or components not in (1, 3) or not (height and width and is_whole):
+        return None
+    is_one_scan = content[at + 1] != _PROGRESSIVE and content[scan + 4] == components
+    # A picture of one component is coded block by block, whatever its sampling factors say (T.81, A.2.2).
+    group = _BLOCK * (1 if components == 1 else max(content[at + 11 + 3 * i] & 15 for i in range(components)))
+    return Header(height, width, at + 5 if is_one_scan else 0, group, is_plain=True)
+
+
+def _other_header(content: bytes) -> Header:
+    with _opened(content) as image:
+        return Header(image.height, image.width)
+
+
+def _decode_by_pillow(content: bytes) -> NDArray[np.uint8]:
+    with _opened(content) as image, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return np.array(_eight_bits(image).convert("RGB"))
+        except Exception as error:
+            raise _error(f"the picture cannot be decoded ({error})") from error
+
+
+def _opened(content: bytes) -> Image.Image:
+    with warnings.catch_warnings():
+        # Pillow warns of large pictures and of odd metadata; both are judged here.
+        warnings.simplefilter("ignore")
+        try:
+            return Image.open(io.BytesIO(content))
+        except Exception as error:
+            raise _error(f"{len(content):,} bytes are no picture ({error})") from error
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return a picture of at most 8 bits a channel; Pillow's own conversion clips 16 bits instead of scaling them."""
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    return image
+
+
+def _error(what: str) -> DataError:
+    return DataError(what, remedy="take the image out of the list, or fetch it again")

@@ -1,0 +1,324 @@
+"""Encoded bytes to what a network sees: the recipe's six training steps, and its two ways of evaluating.
+
+A transform is a value: `transform(content, rng)` is a pure function of the bytes and of what `rng` draws, and returns
+uint8 planes, C-contiguous, shape (3, S, S). `transform.finish(images)` turns a whole batch of them, where it lies,
+into real numbers in [-1, 1]: a quarter of the bytes travel to the device. The image size may change between epochs:
+`transform.at_size(160)`.
+
+Legend: B images in a batch, S side of the square, H/W pixels of the stored picture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self
+
+import torch
+
+from mlimages_dataset.errors import ConfigError
+from mlimages_dataset.loaders.colour import Shift, shift_colour
+from mlimages_dataset.loaders.decoding import decode, eighths_for, read_header
+from mlimages_dataset.loaders.geometry import Box, resize, rotate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+_ATTEMPTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How one picture is to be seen: everything that was drawn.
+
+    Attributes:
+        box: what becomes the square, in pixels of the stored picture.
+        limits: what may be read around the box's edges: the box itself, or the picture.
+        flip: whether left and right are exchanged.
+        degrees: by which the square is turned, anticlockwise.
+        shift: of the colour, if any.
+    """
+
+    box: Box
+    limits: Box
+    flip: bool = False
+    degrees: float = 0.0
+    shift: Shift | None = None
+
+
+class Transform(Protocol):
+    """What a loader needs of a transform."""
+
+    @property
+    def image_size(self) -> int:
+        """S."""
+        ...
+
+    def __call__(self, content: bytes, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Return a picture's planes, shape (3, S, S), C-contiguous."""
+        ...
+
+    def finish(self, images: torch.Tensor) -> torch.Tensor:
+        """Return a batch as the network takes it."""
+        ...
+
+    def at_size(self, image_size: int) -> Self:
+        """Return the same transform to another size."""
+        ...
+
+    def steps(self, content: bytes, rng: np.random.Generator) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        """Yield each step's name and result."""
+        ...
+
+
+class _Rendering:
+    """What the transforms share: seeing a picture in a view that they choose."""
+
+    __slots__ = ()
+
+    image_size: int
+    scaled: bool
+
+    def view(self, height: int, width: int, rng: np.random.Generator) -> View:
+        """Return how to see a picture of `height` x `width` pixels."""
+        raise NotImplementedError
+
+    def __call__(self, content: bytes, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Return a picture's planes, shape (3, S, S), C-contiguous.
+
+        Args:
+            content: the bytes of an image file.
+            rng: the draws; equal ones make equal planes.
+
+        Raises:
+            DataError: the bytes are no picture, are broken, or hold too many pixels.
+        """
+        *_, (_, planes) = self.steps(content, rng)
+        return planes
+
+    def steps(self, content: bytes, rng: np.random.Generator) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        """Yield each step's name and result: `decode`, `geometry`, `colour`; the last result is the planes.
+
+        Raises:
+            DataError: as calling the transform does.
+        """
+        header = read_header(content)
+        view = self.view(header.height, header.width, rng)
+        eighths = eighths_for(view.box.height, view.box.width, self.image_size, header) if self.scaled else 8
+        bottom = math.ceil(view.limits.top + view.limits.height)
+        pixels = decode(content, header, bottom=bottom, eighths=eighths)
+        yield "decode", pixels
+        scale = eighths / 8 if pixels.shape[1] < header.width else 1.0
+        limits = view.limits.scaled(scale)
+        planes = resize(pixels, view.box.scaled(scale), self.image_size, limits=limits, flip=view.flip)
+        if view.degrees:
+            planes = rotate(planes, view.degrees)
+        yield "geometry", planes
+        if view.shift is not None:
+            planes = shift_colour(planes, view.shift)
+        yield "colour", planes
+
+    def finish(self, images: torch.Tensor) -> torch.Tensor:
+        """Return a batch of planes as real numbers in [-1, 1], shape (B, 3, S, S), on the device where they lie.
+
+        Paper 000, section 4.1.2, step 6.
+        """
+        return images.to(torch.float32).div_(127.5).sub_(1.0)
+
+    def at_size(self, image_size: int) -> Self:
+        """Return the same transform to squares of another side."""
+        return dataclasses.replace(self, image_size=image_size)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainTransform(_Rendering):
+    """The six steps of paper 000, section 4.1.2. Probabilities and ranges are the paper's where it gives any.
+
+    The paper leaves open what step 5 shifts and how far; the ranges here are those of the authors' published code,
+    which are Inception's. `docs/decisions/0006-transforms.md` lists what differs.
+
+    Attributes:
+        image_size: S; the paper's 224.
+        area: step 1, the share of the picture that the box covers, from and to.
+        aspect: step 1, the box's width over its height, from and to.
+        flip: step 3, the probability of exchanging left and right.
+        rotate: step 4, its probability.
+        degrees: step 4, the largest angle to either side.
+        shift: step 5, its probability.
+        brightness: step 5, the largest change of the factor 1.
+        saturation: likewise.
+        hue: step 5, the largest turn of the colour circle to either side, in turns.
+        contrast: as brightness.
+        scaled: whether a large crop is reduced while it is decoded. If not, pixels agree with torchvision's to one
+            level before colour, and decoding takes longer.
+    """
+
+    image_size: int = 224
+    area: tuple[float, float] = (0.05, 1.0)
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    rotate: float = 0.25
+    degrees: float = 45.0
+    shift: float = 0.5
+    brightness: float = 32 / 255
+    saturation: float = 0.5
+    hue: float = 0.2
+    contrast: float = 0.5
+    scaled: bool = True
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            ConfigError: a size below 1, a probability outside [0, 1], or a range that is none.
+        """
+        _check_size(self.image_size)
+        for name in ("flip", "rotate", "shift"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is a probability, not {getattr(self, name)}", remedy="set it within 0 to 1")
+        if not 0 < self.area[0] <= self.area[1] <= 1:
+            raise ConfigError(f"no crop covers {self.area} of a picture", remedy="set area within 0 to 1, ascending")
+        if not 0 < self.aspect[0] <= self.aspect[1]:
+            raise ConfigError(f"no box has the aspect {self.aspect}", remedy="set aspect above 0, ascending")
+        for name, most in (("degrees", 180.0), ("brightness", 1.0), ("saturation", 1.0), ("hue", 0.5), ("contrast", 1)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ConfigError(f"{name} cannot be {getattr(self, name)}", remedy=f"set it within 0 to {most}")
+
+    def view(self, height: int, width: int, rng: np.random.Generator) -> View:
+        """Return a random view; drawn in the order of the steps."""
+        box = draw_box(rng, height, width, self.area, self.aspect)
+        flip = rng.random() < self.flip
+        degrees = rng.uniform(-self.degrees, self.degrees) if rng.random() < self.rotate else 0.0
+        shift = self._draw_shift(rng) if rng.random() < self.shift else None
+        return View(box, box, flip, degrees, shift)
+
+    def _draw_shift(self, rng: np.random.Generator) -> Shift:
+        return Shift(
+            brightness=rng.uniform(1 - self.brightness, 1 + self.brightness),
+            saturation=rng.uniform(1 - self.saturation, 1 + self.saturation),
+            hue=rng.uniform(-self.hue, self.hue),
+            contrast=rng.uniform(1 - self.contrast, 1 + self.contrast),
+        )
+
+
+class EvalKind(enum.StrEnum):
+    """Which part of a picture is looked at in evaluation."""
+
+    CROP80 = "crop80"
+    """The central 80 % of each side, resized to the square: the multi-label evaluation of paper 000's code."""
+    RESIZE256 = "resize256"
+    """The short side resized to 256 (for S = 224), then the central square: the usual one for ImageNet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalTransform(_Rendering):
+    """A view without chance; nothing is drawn.
+
+    Attributes:
+        image_size: S.
+        kind: of the view.
+        scaled: whether a large picture is reduced while it is decoded; off, so that figures compare with others'.
+    """
+
+    image_size: int = 224
+    kind: EvalKind = EvalKind.RESIZE256
+    scaled: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the size.
+
+        Raises:
+            ConfigError: a size below 1.
+        """
+        _check_size(self.image_size)
+
+    def view(self, height: int, width: int, rng: np.random.Generator) -> View:  # noqa: ARG002 - nothing is drawn
+        """Return the central view."""
+        picture = Box(0, 0, height, width)
+        if self.kind is EvalKind.CROP80:
+            box = central_box(height, width, 0.8)
+            return View(box, box)
+        return View(short_side_box(height, width, self.image_size), picture)
+
+
+def train_transform(image_size: int = 224) -> TrainTransform:
+    """Return the recipe's training transform to squares of `image_size` pixels (paper 000, section 4.1.2)."""
+    return TrainTransform(image_size=image_size)
+
+
+def eval_transform(image_size: int = 224, kind: EvalKind | str = EvalKind.RESIZE256) -> EvalTransform:
+    """Return an evaluation transform to squares of `image_size` pixels.
+
+    Raises:
+        ConfigError: another kind than `crop80` and `resize256`.
+    """
+    try:
+        return EvalTransform(image_size=image_size, kind=EvalKind(kind))
+    except ValueError as error:
+        kinds = " or ".join(EvalKind)
+        raise ConfigError(f"no evaluation transform is called {kind!r}", remedy=f"use {kinds}") from error
+
+
+def draw_box(
+    rng: np.random.Generator, height: int, width: int, area: tuple[float, float], aspect: tuple[float, float]
+) -> Box:
+    """Return a box of whole pixels inside a picture, distributed as torchvision's RandomResizedCrop draws it.
+
+    The area is uniform, the aspect uniform in its logarithm; a box that does not fit is drawn again, and after ten
+    attempts it is the largest central box of an allowed aspect.
+    """
+    lowest, highest = math.log(aspect[0]), math.log(aspect[1])
+    for _ in range(_ATTEMPTS):
+        target = height * width * rng.uniform(*area)
+        ratio = math.exp(rng.uniform(lowest, highest))
+        box_height, box_width = round(math.sqrt(target / ratio)), round(math.sqrt(target * ratio))
+        if 0 < box_height <= height and 0 < box_width <= width:
+            top, left = rng.integers(0, height - box_height + 1), rng.integers(0, width - box_width + 1)
+            return Box(int(top), int(left), box_height, box_width)
+    ratio = min(max(width / height, aspect[0]), aspect[1])
+    box_height, box_width = min(height, round(width / ratio)), min(width, round(height * ratio))
+    return Box((height - box_height) // 2, (width - box_width) // 2, max(box_height, 1), max(box_width, 1))
+
+
+def central_box(height: int, width: int, share: float) -> Box:
+    """Return the central box of whole pixels that has `share` of each side, as TensorFlow's `central_crop`."""
+    top, left = int((height - height * share) / 2), int((width - width * share) / 2)
+    return Box(top, left, height - 2 * top, width - 2 * left)
+
+
+def short_side_box(height: int, width: int, image_size: int) -> Box:
+    """Return what is left of a picture whose short side is resized to 256/224 of `image_size` and the centre kept.
+
+    The sides are rounded as torchvision's Resize and CenterCrop round them; the box's edges may lie inside pixels.
+    """
+    short = round(image_size * 256 / 224)
+    long = int(short * max(height, width) / min(height, width))
+    resized_height, resized_width = (short, long) if height <= width else (long, short)
+    by_row, by_column = height / resized_height, width / resized_width
+    top, left = round((resized_height - image_size) / 2), round((resized_width - image_size) / 2)
+    return Box(top * by_row, left * by_column, image_size * by_row, image_size * by_column)
+
+
+def timed(transform: Transform, contents: Iterable[bytes], rng: np.random.Generator) -> dict[str, float]:
+    """Return the seconds that each step of a transform takes for one picture, on average, in the steps' order."""
+    seconds: dict[str, float] = {}
+    n_pictures = 0
+    for content in contents:
+        n_pictures += 1
+        before = time.perf_counter()
+        for step, _ in transform.steps(content, rng):
+            after = time.perf_counter()
+            seconds[step] = seconds.get(step, 0.0) + after - before
+            before = after
+    return {step: total / n_pictures for step, total in seconds.items()}
+
+
+def _check_size(image_size: int) -> None:
+    if image_size < 1:
+        raise ConfigError(f"an image of {image_size} pixels cannot be made", remedy="set image_size to 1 or more")

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import NamedTuple
-
 import click
 
 from mlimages_dataset import __version__
 from mlimages_dataset.errors import MLImagesError, UsageError
 
-
-class _Listed(NamedTuple):
-    """A command as the group lists it: where it is, and its line of help."""
-
-    module: str
-    summary: str
-
+from .lazy import LazyGroup, Listed
 
 COMMANDS = {
-    "run": _Listed("run", "Build everything: vocabulary, annotations, co-occurrence, labels, report."),
-    "vocab": _Listed("vocab", "Merge class lists into one WordNet vocabulary with its hierarchy."),
-    "tally": _Listed("tally", "Count the images of each raw class of a source."),
-    "annotate": _Listed("annotate", "Map files of annotations onto a vocabulary."),
-    "cooccurrence": _Listed("cooccurrence", "Find categories that come with others, from predictions."),
-    "labels": _Listed("labels", "Augment annotations and split them into training and validation."),
-    "verify": _Listed("verify", "Check a folder's files against its manifest."),
-    "audit": _Listed("audit", "Say how consistent label lists made elsewhere are."),
-    "report": _Listed("report", "Write a build's report page again."),
-    "export": _Listed("export", "Write labels as the published text form, CSV, Hugging Face or Croissant."),
-    "evaluate-labels": _Listed("evaluate_labels", "Measure what augmentation adds against complete annotations."),
-    "fetch": _Listed("fetch", "Get the publishers' full files."),
+    "run": Listed("run", "Build everything: vocabulary, annotations, co-occurrence, labels, report."),
+    "vocab": Listed("vocab", "Merge class lists into one WordNet vocabulary with its hierarchy."),
+    "tally": Listed("tally", "Count the images of each raw class of a source."),
+    "annotate": Listed("annotate", "Map files of annotations onto a vocabulary."),
+    "cooccurrence": Listed("cooccurrence", "Find categories that come with others, from predictions."),
+    "labels": Listed("labels", "Augment annotations and split them into training and validation."),
+    "verify": Listed("verify", "Check a folder's files against its manifest."),
+    "audit": Listed("audit", "Say how consistent label lists made elsewhere are."),
+    "report": Listed("report", "Write a build's report page again."),
+    "export": Listed("export", "Write labels as the published text form, CSV, Hugging Face or Croissant."),
+    "evaluate-labels": Listed("evaluate_labels", "Measure what augmentation adds against complete annotations."),
+    "images": Listed("images", "Get pictures into shards, choose among them, check them."),
+    "fetch": Listed("fetch", "Get the publishers' full files."),
 }
 
 
@@ -46,23 +38,8 @@ class _WrongUse(click.ClickException):
     exit_code = 2
 
 
-class _Group(click.Group):
-    """A group that imports a command when it is called: `--help` must not wait for pyarrow."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f".{COMMANDS[cmd_name].module}", __package__)
-        command = getattr(module, COMMANDS[cmd_name].module)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, listed.summary) for name, listed in COMMANDS.items()])
+class _Group(LazyGroup):
+    """The group of all commands, in which every error of ours ends."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -74,7 +51,7 @@ class _Group(click.Group):
             raise _DataFailed(f"{error.filename or 'the system'}: {error.strerror or error}") from error
 
 
-@click.command(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=_Group, listed=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mlimages-build")
 def main() -> None:
     """Build one multi-label data set, grounded in WordNet, from several labelled image collections.

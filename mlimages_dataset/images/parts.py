@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.images.check import Inspection
     from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.manifest import Journal, Json
     from mlimages_dataset.storage import Inputs, Receipt
 
 PART_IMAGES = 10_000
@@ -164,3 +164,13 @@ def part_writer(folder: Location, number: int, inputs: Inputs) -> Iterator[PartW
             yield writer
         writer.flush()
     writer.close(table.receipt)
+
+
+def clear_shards(folder: Location, journal: Journal) -> None:
+    """Remove the shards that a cut run left and that no finished part of the journal has.
+
+    (An output folder itself removes tables only.)
+    """
+    standing = journal.standing()
+    for path in [path for path in folder.glob("shard-*.tar") if path not in standing]:
+        path.unlink()

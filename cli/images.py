@@ -1,0 +1,25 @@
+"""`mlimages-build images`: the group of commands about the pictures themselves."""
+
+from __future__ import annotations
+
+import click
+
+from .lazy import LazyGroup, Listed
+
+COMMANDS = {
+    "ingest": Listed("images_ingest", "Bring folders, archives and TFRecords into shards."),
+}
+
+
+@click.command(cls=LazyGroup, listed=COMMANDS)
+def images() -> None:
+    """Get the pictures into shards, choose among them, find copies, check them.
+
+    A folder of images holds part-*.parquet, the tables of every picture that was asked for and what became of it, and
+    shard-*.tar with the saved ones. Labels stay in tables of their own.
+
+    \b
+    Examples:
+      mlimages-build images ingest ILSVRC2012_img_train.tar --out images
+      mlimages-build images COMMAND --help
+    """  # noqa: D301 - click wants the backspace itself

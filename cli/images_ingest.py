@@ -1,0 +1,118 @@
+"""`mlimages-build images ingest`: folders, archives and TFRecords to shards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from mlimages_dataset.errors import UsageError
+
+from .options import (
+    FILE,
+    chosen_engine,
+    image_progress,
+    json_option,
+    out_option,
+    overwrite_option,
+    show,
+    workers_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlimages_dataset.locations import Location
+    from mlimages_dataset.manifest import Json
+
+
+@click.command("ingest")
+@click.argument("sources", nargs=-1, required=True, type=FILE)
+@out_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["auto", "tfrecords"]),
+    default="auto",
+    show_default=True,
+    help="auto goes by the suffix; tfrecords takes files, or the files of folders, of any name.",
+)
+@click.option(
+    "--classes",
+    type=FILE,
+    help="The classes of TFRecords' label vectors: one id a line, or Tencent ML-Images' dictionary.  "
+    "[default: a class's index is its id]",
+)
+@click.option("--short-edge", type=click.IntRange(min=1), help="Re-encode larger pictures to JPEGs of so many pixels.")
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    help="JPEG quality of re-encoded pictures, with --short-edge.  [default: 90]",
+)
+@click.option(
+    "--max-bytes", type=click.IntRange(min=1), default=64 << 20, show_default=True, help="Refuse larger pictures."
+)
+@click.option(
+    "--shard-images", type=click.IntRange(min=1), default=10_000, show_default=True, help="Members of a shard."
+)
+@overwrite_option
+@workers_option
+@json_option
+def images_ingest(
+    *,
+    sources: tuple[Location, ...],
+    out: Location,
+    form: str,
+    classes: Location | None,
+    short_edge: int | None,
+    quality: int | None,
+    max_bytes: int,
+    shard_images: int,
+    overwrite: bool,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Bring pictures that lie here already into shards, each checked by decoding it.
+
+    SOURCES are folders, tar archives (also archives of archives, as ImageNet's, plain or compressed) and TFRecord
+    files. They are read in one pass; nothing is unpacked to the disk. Every member becomes a row that says what became
+    of it. What folders, archives and label vectors say of the pictures goes to labels.csv, for annotate --format csv.
+
+    \b
+    Examples:
+      mlimages-build images ingest ILSVRC2012_img_train.tar --out images/imagenet
+      mlimages-build images ingest photographs --short-edge 256 --out images/mine
+      mlimages-build images ingest --format tfrecords --classes dictionary_and_semantic_hierarchy.txt \\
+          data/train --out images/tencent
+      mlimages-build annotate --vocab vocabulary --format csv images/imagenet/labels.csv --out annotations/imagenet
+    """  # noqa: D301 - click wants the backspace itself
+    # Here and not above: pyarrow would cost --help half a second.
+    from mlimages_dataset.images.check import Limits  # noqa: PLC0415
+    from mlimages_dataset.images.ingest import Form, read_class_ids  # noqa: PLC0415
+    from mlimages_dataset.images.reencode import Shrinking  # noqa: PLC0415
+    from mlimages_dataset.images.stage import IngestOptions, run_ingest  # noqa: PLC0415
+    from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
+
+    if quality is not None and short_edge is None:
+        raise UsageError("--quality goes with --short-edge", remedy="give both, or none to keep the original bytes")
+    options = IngestOptions(
+        form=Form(form),
+        limits=Limits(bytes=max_bytes),
+        shrinking=None if short_edge is None else Shrinking(short_edge=short_edge, quality=quality or 90),
+        class_ids=() if classes is None else read_class_ids(classes),
+        part_images=shard_images,
+    )
+    with chosen_engine(workers, None) as mapper, image_progress("ingest", quiet=as_json) as progress:
+        outcome = run_ingest(OutputFolder(out, overwrite=overwrite), sources, options, mapper=mapper, progress=progress)
+    show(outcome, out, as_json=as_json, lines=_lines)
+
+
+def _lines(summary: Mapping[str, Json]) -> list[str]:
+    statuses, size = summary["statuses"], summary["bytes"]
+    assert isinstance(statuses, dict)
+    assert isinstance(size, int)
+    return [
+        *(f"{n:>12,}  {status.replace('_', ' ')}" for status, n in statuses.items()),
+        f"{size / 1e6:>12,.1f}  MB of pictures",
+        f"{summary['labels']:>12,}  labels of theirs in labels.csv",
+    ]

@@ -1,0 +1,49 @@
+"""Groups of commands that are each loaded only when called: `--help` must not wait for pyarrow."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Listed(NamedTuple):
+    """A command as a group lists it: its module, which holds a command of the same name, and its line of help."""
+
+    module: str
+    summary: str
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called.
+
+    Args:
+        listed: the commands by name, in the order of the help.
+        settings: click's own.
+    """
+
+    def __init__(self, *, listed: Mapping[str, Listed], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._listed = listed
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names in the order of the help."""
+        return list(self._listed)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """Return a command from its module, None where there is none of that name."""
+        if cmd_name not in self._listed:
+            return None
+        name = self._listed[cmd_name].module
+        command = getattr(importlib.import_module(f".{name}", __package__), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        """Write the list of commands from their lines of help, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, listed.summary) for name, listed in self._listed.items()])

@@ -1,0 +1,159 @@
+"""Pictures that lie here already, checked and brought into parts: what becomes of each member of a source."""
+
+from __future__ import annotations
+
+import collections
+import enum
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from mlimages_dataset.augment.observations import image_ids
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.images.archives import ARCHIVE_NAME, archive_file_members, folder_members
+from mlimages_dataset.images.check import Inspection, Limits, inspect
+from mlimages_dataset.images.members import Member, is_wnid
+from mlimages_dataset.images.reencode import Shrinking, shrink
+from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.images.tfrecords import tfrecord_members
+from mlimages_dataset.storage import read_lines
+from mlimages_dataset.vocab.sources import TENCENT_HEADER, parse_tencent_dictionary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mlimages_dataset.engine import Mapper
+    from mlimages_dataset.locations import Location
+
+CHUNK_MEMBERS = 256
+CHUNK_BYTES = 64 << 20
+"""What is given to the workers at once: as many members, or as many bytes."""
+_CHUNKS_AHEAD = 2
+_TFRECORD_NAME = (".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz")
+
+
+class Form(enum.StrEnum):
+    """What a source is."""
+
+    AUTO = "auto"
+    """A folder, a tar archive by its suffix, a TFRecord file by its suffix."""
+    TFRECORDS = "tfrecords"
+    """TFRecord files, or folders of them, whatever their names."""
+
+
+def members_of(source: Location, form: Form, limits: Limits, class_ids: tuple[str, ...] = ()) -> Iterator[Member]:
+    """Yield what a source holds, in an order that is always the same.
+
+    Raises:
+        UsageError: there is no such source, or it is of no known form.
+        DataError: an archive or a TFRecord file is cut or damaged.
+    """
+    if form is Form.TFRECORDS or source.name.lower().endswith(_TFRECORD_NAME):
+        for file in sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]:
+            yield from tfrecord_members(file, class_ids=class_ids)
+    elif source.is_dir():
+        yield from folder_members(source, most_bytes=limits.bytes)
+    elif ARCHIVE_NAME.search(source.name):
+        stem = ARCHIVE_NAME.sub("", source.name)
+        # A synset's own tar says whose pictures it holds by its name alone; that of any other is no part of an id.
+        folder = f"{stem}/" if is_wnid(stem) else ""
+        yield from archive_file_members(source, most_bytes=limits.bytes, folder=folder)
+    else:
+        raise UsageError(
+            "is neither a folder, nor a tar archive or TFRecord file by its suffix",
+            where=source,
+            remedy="check its name, or pass --format tfrecords",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A member that was looked at.
+
+    Attributes:
+        member: the member; its content is used up.
+        image_id: the id of its picture.
+        found: whether it is a picture that can be kept.
+        content: what to keep; empty where that is nothing.
+    """
+
+    member: Member
+    image_id: str
+    found: Inspection
+    content: bytes
+
+
+def checked(
+    members: Iterable[Member], limits: Limits, shrinking: Shrinking | None = None, mapper: Mapper = map
+) -> Iterator[Checked]:
+    """Yield each member with what its inspection found, in their order; a few chunks are in memory at a time."""
+    prepare = functools.partial(prepared, limits=limits, shrinking=shrinking)
+    waiting: collections.deque[Iterator[Checked]] = collections.deque()
+    for chunk in _chunks(members):
+        # Pools begin with what they are given when they are called: the next chunk is read while they work.
+        results = mapper(prepare, [content for _, content in chunk if isinstance(content, bytes)])
+        waiting.append(_joined(chunk, iter(results)))
+        if len(waiting) == _CHUNKS_AHEAD:
+            yield from waiting.popleft()
+    for chunk_of in waiting:
+        yield from chunk_of
+
+
+def prepared(content: bytes, limits: Limits, shrinking: Shrinking | None) -> tuple[Inspection, bytes | None]:
+    """Return what some bytes are, and the smaller picture to keep in their place, None to keep them."""
+    found = inspect(content, limits)
+    if found.status is not Status.SAVED or shrinking is None:
+        return found, None
+    smaller = shrink(content, shrinking.short_edge, shrinking.quality)
+    return (found, None) if smaller is content else (inspect(smaller, limits, decode=False), smaller)
+
+
+def _chunks(members: Iterable[Member]) -> Iterator[list[tuple[Member, bytes | Inspection]]]:
+    chunk: list[tuple[Member, bytes | Inspection]] = []
+    size = 0
+    for member in members:
+        content = member.content()
+        chunk.append((member, content))
+        size += len(content) if isinstance(content, bytes) else 0
+        if len(chunk) >= CHUNK_MEMBERS or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _joined(
+    chunk: list[tuple[Member, bytes | Inspection]], results: Iterator[tuple[Inspection, bytes | None]]
+) -> Iterator[Checked]:
+    ids = ids_of([member for member, _ in chunk])
+    for (member, content), image_id in zip(chunk, ids, strict=True):
+        if isinstance(content, bytes):
+            found, smaller = next(results)
+            yield Checked(member, image_id, found, content if smaller is None else smaller)
+        else:
+            yield Checked(member, image_id, content, b"")
+
+
+def ids_of(members: Iterable[Member]) -> list[str]:
+    """Return the ids of members' pictures, those that annotations of the same paths have."""
+    ids: list[str] = image_ids(pa.array([_text(member.path) for member in members], pa.string())).to_pylist()
+    return ids
+
+
+def _text(path: str) -> str:
+    """Return a path as text that UTF-8 can hold: file systems and archives keep bytes of any kind."""
+    return path.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def read_class_ids(path: Location) -> tuple[str, ...]:
+    """Return the class ids of a file in the order of label vectors: one a line, or Tencent ML-Images' dictionary.
+
+    Raises:
+        UsageError, DataError: the file cannot be read, or the dictionary is damaged.
+    """
+    lines = read_lines(path)
+    if lines[0].split("\t")[0].strip() == TENCENT_HEADER[0]:
+        return tuple(row.wnid for row in parse_tencent_dictionary(lines, str(path)))
+    return tuple(line.strip() for line in lines)

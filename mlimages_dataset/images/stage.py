@@ -1,0 +1,224 @@
+"""The stages of this package: they alone name paths, read, call, write and return receipts."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import itertools
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.engine import unreported
+from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.images.check import Inspection, Limits
+from mlimages_dataset.images.ingest import CHUNK_MEMBERS, Form, checked, ids_of, members_of
+from mlimages_dataset.images.parts import (
+    PART_IMAGES,
+    PartCounts,
+    WrittenPart,
+    clear_shards,
+    part_name,
+    part_writer,
+)
+from mlimages_dataset.images.repeats import SeenIds
+from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.locations import reason, system_errors
+from mlimages_dataset.manifest import Journal, StageResult
+from mlimages_dataset.schemas import IMAGES
+from mlimages_dataset.storage import Receipt, listing_digest, scan_table, whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from mlimages_dataset.engine import Mapper
+    from mlimages_dataset.images.members import Member
+    from mlimages_dataset.images.reencode import Shrinking
+    from mlimages_dataset.locations import Location
+    from mlimages_dataset.manifest import Json, OutputFolder, StageOutcome
+
+LABELS_FILE = "labels.csv"
+"""What an ingested source itself says of its pictures, as `mlimages-build annotate --format csv` reads it."""
+
+_ENDS_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestOptions:
+    """How sources are brought in.
+
+    Attributes:
+        form: what the sources are.
+        limits: how large a picture may be.
+        shrinking: how pictures are made smaller; None keeps the original bytes.
+        class_ids: the id of each class of TFRecords' label vectors; without them a class's index is its id.
+        part_images: rows of a part.
+    """
+
+    form: Form = Form.AUTO
+    limits: Limits = field(default_factory=Limits)
+    shrinking: Shrinking | None = None
+    class_ids: tuple[str, ...] = ()
+    part_images: int = PART_IMAGES
+
+    def parameters(self) -> dict[str, Json]:
+        """Return everything that decides the output, as a manifest keeps it."""
+        return {
+            "form": self.form.value,
+            "limits": asdict(self.limits),
+            "shrinking": None if self.shrinking is None else asdict(self.shrinking),
+            "class_ids": hashlib.sha256("\n".join(self.class_ids).encode()).hexdigest() if self.class_ids else None,
+            "part_images": self.part_images,
+        }
+
+
+def run_ingest(
+    folder: OutputFolder,
+    sources: Sequence[Location],
+    options: IngestOptions,
+    *,
+    mapper: Mapper = map,
+    progress: Callable[[int], None] = unreported,
+) -> StageOutcome:
+    """Bring sources into an image folder, unless that was done; a cut run goes on after its last finished part.
+
+    Raises:
+        UsageError, DataError: as `ingest`; or the folder holds something else.
+    """
+    for source in sources:
+        if not source.exists():
+            raise UsageError("there is no such file or folder", where=source, remedy="check the path")
+        if source.absolute() == folder.path or source.absolute() in folder.path.parents:
+            raise UsageError("the output folder is in it", where=source, remedy="name another folder for --out")
+    inputs = _fingerprints(sources)
+    parameters = options.parameters()
+    journal = Journal.of(folder.path, parameters, inputs)
+
+    def work(out: Location) -> StageResult:
+        return ingest(sources, out, options, journal, inputs=inputs, mapper=mapper, progress=progress)
+
+    return folder.run("ingest", parameters=parameters, inputs=inputs, work=work, journal=journal)
+
+
+def ingest(
+    sources: Sequence[Location],
+    out: Location,
+    options: IngestOptions,
+    journal: Journal,
+    *,
+    inputs: dict[str, str],
+    mapper: Mapper = map,
+    progress: Callable[[int], None] = unreported,
+) -> StageResult:
+    """Write the pictures of sources as parts, one row a member in the sources' own order, and the labels they state.
+
+    Raises:
+        UsageError: a source is of no known form.
+        DataError: an archive or TFRecord file is cut or damaged, or there is no member at all.
+    """
+    clear_shards(out, journal)
+    every = itertools.chain.from_iterable(
+        members_of(source, options.form, options.limits, options.class_ids) for source in sources
+    )
+    seen = SeenIds()
+    parts: list[WrittenPart] = []
+    with whole_file(out / LABELS_FILE) as sink:
+        labels = _Labels(sink)
+        for number, members in enumerate(_groups(every, options.part_images)):
+            job = f"{number:05d}"
+            done = journal.finished(job)
+            if done is not None:
+                _skip(members, out / part_name(number), seen, labels)
+                parts.append(WrittenPart.of(done))
+            else:
+                with part_writer(out, number, inputs) as writer:
+                    for one in checked(members, options.limits, options.shrinking, mapper):
+                        if one.found.status is not Status.SAVED:
+                            writer.refuse(one.image_id, one.found)
+                            continue
+                        if seen.add(one.image_id):
+                            writer.save(one.image_id, one.content, one.found)
+                        else:
+                            writer.refuse(one.image_id, _repeated(one.member.path))
+                        labels.add(one.image_id, one.member)
+                parts.append(writer.written)
+                journal.record(job, writer.written.finished())
+            progress(parts[-1].counts.asked)
+        if not parts:
+            raise DataError("holds no file", where=sources[0], remedy="check the path")
+    counts = sum((part.counts for part in parts), PartCounts.empty())
+    receipts = [receipt for part in parts for receipt in part.receipts]
+    receipts.append(Receipt(out / LABELS_FILE, -1, sink.size, sink.digest.hexdigest(), ""))
+    return StageResult(tuple(receipts), {**counts.summary(), "labels": labels.rows})
+
+
+def _repeated(path: str) -> Inspection:
+    return Inspection(Status.REPEATED_ID, f"an earlier picture has the id; this one is {path}")
+
+
+def _groups(members: Iterator[Member], size: int) -> Iterator[Iterator[Member]]:
+    """Yield groups of so many members, the last with what is left; each must be used up in turn."""
+    for first in members:
+        yield itertools.chain([first], itertools.islice(members, size - 1))
+
+
+def _skip(members: Iterator[Member], part: Location, seen: SeenIds, labels: _Labels) -> None:
+    """Pass over the members of a part that an earlier run finished: only their ids and labels are looked at."""
+    for batch in scan_table(part, IMAGES, batch_rows=CHUNK_MEMBERS):
+        # Not all at once: a TFRecord's member holds its picture.
+        listed = list(itertools.islice(members, batch.num_rows))
+        for image_id, status, member in zip(ids_of(listed), batch.column("status").to_pylist(), listed, strict=True):
+            if status == Status.SAVED:
+                seen.add(image_id)
+            if status in {Status.SAVED, Status.REPEATED_ID}:
+                labels.add(image_id, member)
+
+
+class _Labels:
+    """Writes what sources say of their pictures, as CSV."""
+
+    def __init__(self, sink: io.RawIOBase) -> None:
+        self._sink = sink
+        self.rows = 0
+        self._write([("image_id", "label", "confidence")])
+
+    def add(self, image_id: str, member: Member) -> None:
+        """Append the labels of one picture."""
+        stated = member.all_labels()
+        self._write((image_id, class_id, f"{confidence:g}") for class_id, confidence in stated)
+        self.rows += len(stated)
+
+    def _write(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        lines = io.StringIO()
+        csv.writer(lines, lineterminator="\n").writerows(rows)
+        self._sink.write(lines.getvalue().encode())
+
+
+def _fingerprints(sources: Sequence[Location]) -> dict[str, str]:
+    """Return a digest of each source by its name; a repeated name is numbered.
+
+    Of a folder it is the listing's; of a file, that of its size and its two ends: the archives have 150 GB, and each
+    row of the table keeps the digest of its own picture.
+    """
+    found: dict[str, str] = {}
+    for source in sources:
+        name, number = source.name, 2
+        while name in found:
+            name, number = f"{source.name} ({number})", number + 1
+        found[name] = listing_digest(source) if source.is_dir() else _ends_digest(source)
+    return found
+
+
+def _ends_digest(path: Location) -> str:
+    try:
+        with system_errors(path):
+            size = path.stat().st_size
+            with path.open("rb") as stream:
+                first = stream.read(_ENDS_BYTES)
+                stream.seek(max(0, size - _ENDS_BYTES))
+                last = stream.read()
+    except OSError as error:
+        raise UsageError(
+            f"cannot be read ({reason(error)})", where=path, remedy="check the path and its permissions"
+        ) from error
+    return hashlib.sha256(b"%d\n" % size + first + last).hexdigest()

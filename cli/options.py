@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -162,12 +162,18 @@ def annotation_lines(summary: Mapping[str, Json]) -> list[str]:
 
 
 def cooccurrence_lines(summary: Mapping[str, Json]) -> list[str]:
-    """Return the counts of a co-occurrence stage."""
+    """Return the counts of a co-occurrence stage and its surest pairs."""
+    surest = cast("list[dict[str, Any]]", summary["surest"])
     return [
         f"{summary['images']:>12,}  annotated images",
         f"{summary['predicted_images']:>12,}  of them predicted",
         f"{summary['pairs']:>12,}  pairs that occur",
-        f"{summary['implications']:>12,}  strong pairs",
+        f"{summary['implications']:>12,}  strong pairs" + (", the surest ones:" if surest else ""),
+        *(
+            f"{pair['probability']:>12.3f}  (95 %: at least {pair['lower_bound']:.3f}; {pair['support']:,} of "
+            f"{pair['images']:,} images)  {pair['antecedent_name']} -> {pair['consequent_name']}"
+            for pair in surest
+        ),
     ]
 
 

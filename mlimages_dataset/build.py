@@ -14,18 +14,26 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pyarrow as pa
 
-from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH
+from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH, strong_pairs
 from mlimages_dataset.augment.labels import array_of
 from mlimages_dataset.augment.observations import Format
 from mlimages_dataset.augment.report import FIGURES_FOLDER, write_report
 from mlimages_dataset.augment.simulation import simulate
-from mlimages_dataset.augment.stage import IMPLICATIONS_FILE, SPLITS, annotate, cooccurrence, label, split_statistics
+from mlimages_dataset.augment.stage import (
+    IMPLICATIONS_FILE,
+    PAIR_COUNTS_FILE,
+    SPLITS,
+    annotate,
+    cooccurrence,
+    label,
+    split_statistics,
+)
 from mlimages_dataset.engine import unreported
 from mlimages_dataset.errors import MLImagesError, UsageError
 from mlimages_dataset.manifest import Journal, OutputFolder, StageOutcome, StageResult, read_manifest, verify_folder
 from mlimages_dataset.recipe import SIMULATED_SOURCES, AnnotationSource
 from mlimages_dataset.schemas import ANNOTATIONS as ANNOTATIONS_TABLE
-from mlimages_dataset.schemas import IMPLICATIONS, PREDICTIONS, TableSchema
+from mlimages_dataset.schemas import IMPLICATIONS, PAIR_COUNTS, PREDICTIONS, TableSchema
 from mlimages_dataset.storage import (
     digests,
     prefixed,
@@ -49,6 +57,7 @@ from mlimages_dataset.vocab.wordnet import load_wordnet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from mlimages_dataset.augment.cooccurrence import StrongPair
     from mlimages_dataset.augment.simulation import Simulation
     from mlimages_dataset.engine import Mapper
     from mlimages_dataset.locations import Location
@@ -317,15 +326,15 @@ def build_report(output: OutputFolder) -> StageOutcome:
     inputs = {path: digest for stage in stages for path, digest in output.digests_of(stage).items()}
 
     def work(out: Location) -> StageResult:
-        implications = folder / COOCCURRENCE / IMPLICATIONS_FILE
-        return write_report(
-            read_vocabulary(folder / VOCABULARY),
-            read_table(implications, IMPLICATIONS) if COOCCURRENCE in stages else None,
-            output.manifest,
-            out,
-        )
+        pairs = _strong_pairs_of(folder / COOCCURRENCE) if COOCCURRENCE in stages else []
+        return write_report(read_vocabulary(folder / VOCABULARY), pairs, output.manifest, out)
 
     return output.run(REPORT, parameters={}, inputs=inputs, work=work, folders=("", FIGURES_FOLDER))
+
+
+def _strong_pairs_of(folder: Location) -> list[StrongPair]:
+    implications = read_table(folder / IMPLICATIONS_FILE, IMPLICATIONS)
+    return strong_pairs(implications, read_table(folder / PAIR_COUNTS_FILE, PAIR_COUNTS), where=folder)
 
 
 def verify(folder: Location) -> list[str]:

@@ -14,8 +14,9 @@ import os
 import shutil
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from mlimages_dataset import __version__
@@ -31,6 +32,8 @@ except ImportError:  # not POSIX
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
+
+    from numpy.typing import NDArray
 
     from mlimages_dataset.locations import Location
 
@@ -103,6 +106,64 @@ class StageOutcome:
 
     record: StageRecord
     fresh: bool
+
+
+class Summary:
+    """A stage's summary in a manifest, which anyone may have edited: each value is checked as it is read."""
+
+    def __init__(self, stage: str, content: Mapping[str, Json]) -> None:
+        self._stage = stage
+        self.content = content
+
+    def integer(self, key: str) -> int:
+        """Return the integer of that name."""
+        value = self.content.get(key)
+        return value if isinstance(value, int) and not isinstance(value, bool) else self._refuse(key)
+
+    def integers(self, key: str, length: int | None = None) -> NDArray[np.int64]:
+        """Return the list of integers of that name, int64; `length` None for any."""
+        try:
+            values = np.asarray(self._sequence(key), np.int64).reshape(-1)
+        except (ValueError, TypeError, OverflowError):
+            self._refuse(key)
+        return values if length in {None, len(values)} else self._refuse(key)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Return the list of texts of that name, none where it is absent."""
+        return tuple(str(value) for value in self._sequence(key)) if key in self.content else ()
+
+    def counted(self, key: str) -> list[tuple[tuple[str, ...], int]]:
+        """Return the rows of that name, each of texts and a last count, none where it is absent."""
+        rows = self._sequence(key) if key in self.content else ()
+        return [self._counted(key, row) for row in rows]
+
+    def named_texts(self, key: str) -> dict[str, tuple[str, ...]]:
+        """Return the lists of texts by name, none where they are absent."""
+        if key not in self.content:
+            return {}
+        part = self.part(key)
+        return {name: part.texts(name) for name in part.content}
+
+    def part(self, key: str) -> Summary:
+        """Return the summary of that name."""
+        value = self.content.get(key)
+        return Summary(f"{self._stage}.{key}", value) if isinstance(value, dict) else self._refuse(key)
+
+    def _sequence(self, key: str) -> Sequence[Json]:
+        value = self.content.get(key)
+        return value if isinstance(value, list) else self._refuse(key)
+
+    def _counted(self, key: str, row: Json) -> tuple[tuple[str, ...], int]:
+        if not isinstance(row, list) or not row or not isinstance(row[-1], int):
+            self._refuse(key)
+        return tuple(str(value) for value in row[:-1]), row[-1]
+
+    def _refuse(self, key: str) -> NoReturn:
+        raise DataError(
+            f"stage {self._stage} has no {key} as this version writes it",
+            where=MANIFEST_NAME,
+            remedy="build the folder again",
+        )
 
 
 def read_manifest(folder: Location) -> Manifest:

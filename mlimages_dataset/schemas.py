@@ -39,9 +39,9 @@ class TableSchema:
         return f"{self.name}/{self.version}"
 
 
-def _schema(table: str, /, **columns: pa.DataType) -> TableSchema:
+def _schema(table: str, version: int = 1, /, **columns: pa.DataType) -> TableSchema:
     fields = [pa.field(column, kind, nullable=False) for column, kind in columns.items()]
-    return TableSchema(table, 1, pa.schema(fields))
+    return TableSchema(table, version, pa.schema(fields))
 
 
 def _list_of(kind: pa.DataType) -> pa.ListType:
@@ -93,8 +93,16 @@ PREDICTIONS = _schema("predictions", **_IMAGE_LABELS)
 LABELS = _schema("labels", **_IMAGE_LABELS)
 PAIR_COUNTS = _schema("pair_counts", left=pa.int32(), right=pa.int32(), n_left=pa.int64(), n_both=pa.int64())
 IMPLICATIONS = _schema(
-    "implications", antecedent=pa.int32(), consequent=pa.int32(), probability=pa.float32(), support=pa.int64()
+    "implications",
+    2,
+    antecedent=pa.int32(),
+    consequent=pa.int32(),
+    probability=pa.float32(),
+    support=pa.int64(),
+    lower_bound=pa.float32(),
 )
+"""Version 2 added `lower_bound`: of the 95 % Wilson score interval of the probability (docs/decisions/0004)."""
+
 IMAGES = _schema(
     "images",
     image_id=pa.string(),

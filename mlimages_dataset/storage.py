@@ -17,7 +17,7 @@ import secrets
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias, cast
+from typing import IO, TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from mlimages_dataset.errors import DataError, SchemaError, UsageError
 from mlimages_dataset.locations import is_local, reason, relative, system_errors
+from mlimages_dataset.schemas import TableSchema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from mlimages_dataset.locations import Location
-    from mlimages_dataset.schemas import TableSchema
 
 SCHEMA_KEY = b"mlimages.schema"
 INPUTS_KEY = b"mlimages.inputs"
@@ -246,12 +246,17 @@ def read_table(path: Location, schema: TableSchema) -> pa.Table:
     return table.select(schema.arrow.names).replace_schema_metadata(None)
 
 
-def scan_table(path: Location, schema: TableSchema, *, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-    """Yield a table's rows in batches of at most `batch_rows`; errors as for `read_table`."""
+def scan_table(
+    path: Location, schema: TableSchema, *, columns: Sequence[str] = (), batch_rows: int = BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
+    """Yield a table's rows, or some of its columns, in batches of at most `batch_rows`; errors as for `read_table`."""
+    names = list(columns) or schema.arrow.names
+    wanted = TableSchema(schema.name, schema.version, pa.schema([schema.arrow.field(name) for name in names]))
     with open_table(path, schema) as parquet, _parquet_errors(path):
-        for batch in parquet.iter_batches(batch_size=batch_rows):
-            check_rows(pa.Table.from_batches([batch]), schema, where=path)
-            yield batch.select(schema.arrow.names)
+        # All columns are read where all are wanted: one that the schema has not is refused.
+        for batch in parquet.iter_batches(batch_size=batch_rows, columns=names if columns else None):
+            check_rows(pa.Table.from_batches([batch]), wanted, where=path)
+            yield batch.select(names)
 
 
 @contextlib.contextmanager
@@ -488,7 +493,12 @@ def read_lines(path: Location) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def read_range(paths: Sequence[Location], schema: TableSchema, column: str, lowest: str, highest: str) -> pa.Table:
+_Bound = TypeVar("_Bound", str, int)
+
+
+def read_range(
+    paths: Sequence[Location], schema: TableSchema, column: str, lowest: _Bound, highest: _Bound
+) -> pa.Table:
     """Return the rows of several tables whose `column` is within two bounds; row groups outside are not read.
 
     Raises:
@@ -514,7 +524,7 @@ def read_range(paths: Sequence[Location], schema: TableSchema, column: str, lowe
     return pa.concat_tables(tables)
 
 
-def _overlaps(statistics: pq.Statistics | None, lowest: str, highest: str) -> bool:
+def _overlaps(statistics: pq.Statistics | None, lowest: _Bound, highest: _Bound) -> bool:
     if statistics is None or not statistics.has_min_max:
         return True
     return bool(statistics.min <= highest and statistics.max >= lowest)

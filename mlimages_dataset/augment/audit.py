@@ -5,18 +5,21 @@ Legend: N images, L labels in all of them, C categories, A entries of the closur
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlimages_dataset.augment.compiled import compiled
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
     from mlimages_dataset.augment.labels import LabelColumns
+    from mlimages_dataset.manifest import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,79 @@ def audit_rows(labels: LabelColumns, closure: sp.csr_array) -> AuditCounts:
         labels.offsets, labels.class_index, labels.confidence, closure.indptr, closure.indices, missing, lower
     )
     return AuditCounts(len(labels), closed, monotone, unknown, repeated, missing, lower)
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """How consistent rows are, by ancestor: small enough to travel from each part; counts of parts add up.
+
+    Attributes:
+        rows: rows seen.
+        closed: rows in which every ancestor of every present label is present.
+        monotone: rows in which no ancestor that is present has a lower confidence than a label below it.
+        missing: for each category, the present labels below it in rows without it, int64, shape (C,).
+        lower: for each category, the labels below it in rows in which its own confidence is lower, int64, shape (C,).
+    """
+
+    rows: int
+    closed: int
+    monotone: int
+    missing: NDArray[np.int64]
+    lower: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, counts: AuditCounts, closure: sp.csr_array) -> Consistency:
+        """Return the counts of an audit against a closure, by ancestor."""
+        return cls(
+            counts.rows,
+            counts.closed,
+            counts.monotone,
+            _sums_by_ancestor(counts.missing, closure),
+            _sums_by_ancestor(counts.lower, closure),
+        )
+
+    def __add__(self, other: Consistency) -> Consistency:
+        return Consistency(
+            self.rows + other.rows,
+            self.closed + other.closed,
+            self.monotone + other.monotone,
+            self.missing + other.missing,
+            self.lower + other.lower,
+        )
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the counts by name, for a stage's journal."""
+        return {**asdict(self), "missing": self.missing.tolist(), "lower": self.lower.tolist()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Json]) -> Consistency:
+        """Return the counts that `to_json` wrote."""
+        values: dict[str, Any] = dict(content)
+        missing, lower = (np.asarray(values.pop(name), np.int64) for name in ("missing", "lower"))
+        return cls(**values, missing=missing, lower=lower)
+
+    def summary(self, names: Sequence[str], limit: int = 5) -> dict[str, Json]:
+        """Return the counts with the ancestors that are missing most, each as its name and its count.
+
+        Args:
+            names: of the categories.
+            limit: how many ancestors.
+        """
+        most = np.argsort(-self.missing, kind="stable")[:limit].tolist()
+        return {
+            "rows": self.rows,
+            "closed_rows": self.closed,
+            "monotone_rows": self.monotone,
+            "missing_ancestors": int(self.missing.sum()),
+            "lower_ancestors": int(self.lower.sum()),
+            "most_missing": [[names[a], int(self.missing[a])] for a in most if self.missing[a]],
+        }
+
+
+def _sums_by_ancestor(counts: NDArray[np.int64], closure: sp.csr_array) -> NDArray[np.int64]:
+    """Return the sums over the closure's entries of each ancestor, int64, shape (C,)."""
+    # Weights are float64, which counts exactly up to 2^53.
+    return np.bincount(closure.indices, weights=counts, minlength=closure.shape[1]).astype(np.int64)
 
 
 def most_frequent(counts: NDArray[np.int64], closure: sp.csr_array, limit: int) -> list[tuple[int, int, int]]:

@@ -4,7 +4,10 @@ For category i of the annotations and j of the predictions, n_i is the number of
 those that are predicted j with more than a probability, and CO(i, j) = n_ij / n_i. The pair is strong if CO(i, j) is
 more than a strength and neither category is an ancestor of the other. Both comparisons are strict.
 
-Counts of parts of the images add up. Legend: N images, C categories.
+A share of few images says little, so each strong pair carries its support n_ij and the lower end of the 95 % Wilson
+score interval of CO(i, j).
+
+Counts of parts of the images add up. Legend: N images, L labels in all of them, C categories, P strong pairs.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 PROBABILITY = 0.95
 STRENGTH = 0.5
+_Z_95 = 1.959963984540054
+"""Two-sided 95 % quantile of the standard normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +54,46 @@ class PairCounts:
         return PairCounts(self.n_left + other.n_left, sp.csr_array(self.n_both + other.n_both))
 
 
+@dataclass(frozen=True, slots=True)
+class StrongPair:
+    """One strong pair of categories.
+
+    Attributes:
+        antecedent: class index of the annotated category i.
+        consequent: class index of the predicted category j.
+        probability: CO(i, j).
+        support: n_ij, images annotated i and predicted j.
+        images: n_i, images annotated i.
+        lower_bound: lower end of the 95 % Wilson score interval of CO(i, j).
+    """
+
+    antecedent: int
+    consequent: int
+    probability: float
+    support: int
+    images: int
+    lower_bound: float
+
+
+def annotated_labels(annotations: LabelColumns) -> NDArray[np.bool_]:
+    """Return which labels count as annotated, shape (L,): the present ones that are original."""
+    return np.asarray((annotations.confidence > 0) & (annotations.origin == Origin.ORIGINAL))
+
+
+def predicted_labels(predictions: LabelColumns, probability: float = PROBABILITY) -> NDArray[np.bool_]:
+    """Return which labels count as predicted, shape (L,).
+
+    Probabilities are compared as the float32 that tables hold, so a prediction of 0.95 is not more than 0.95.
+    """
+    return np.asarray(predictions.confidence > np.float32(probability))
+
+
 def count_pairs(
     annotations: LabelColumns, predictions: LabelColumns, n_classes: int, probability: float = PROBABILITY
 ) -> PairCounts:
     """Return the counts over N images, whose annotations and predictions stand in the same order.
 
-    Only original, present labels count as annotated. An image without predictions counts towards n_i. Probabilities
-    are compared as the float32 that tables hold, so a prediction of 0.95 is not more than 0.95.
+    An image without predictions counts towards n_i.
 
     Raises:
         IndexError: a class index is not in 0..C-1.
@@ -63,10 +101,8 @@ def count_pairs(
     """
     annotations.check(n_classes)
     predictions.check(n_classes)
-    annotated = _incidence(
-        annotations, n_classes, (annotations.confidence > 0) & (annotations.origin == Origin.ORIGINAL)
-    )
-    predicted = _incidence(predictions, n_classes, predictions.confidence > np.float32(probability))
+    annotated = _incidence(annotations, n_classes, annotated_labels(annotations))
+    predicted = _incidence(predictions, n_classes, predicted_labels(predictions, probability))
     return PairCounts(np.asarray(annotated.sum(axis=0)).ravel(), sp.csr_array(annotated.T @ predicted))
 
 
@@ -96,15 +132,60 @@ def pair_counts_table(counts: PairCounts) -> pa.Table:
 def implications_table(implications: sp.csr_array, counts: PairCounts) -> pa.Table:
     """Return the `implications` table, ascending by antecedent and consequent; support is n_ij."""
     pairs = implications.tocoo()
+    support = _values_at(counts.n_both, pairs.row, pairs.col)
     return pa.table(
         {
             "antecedent": pairs.row,
             "consequent": pairs.col,
             "probability": pairs.data.astype(np.float32),
-            "support": _values_at(counts.n_both, pairs.row, pairs.col),
+            "support": support,
+            "lower_bound": wilson_lower_bound(support, counts.n_left[pairs.row]).astype(np.float32),
         },
         schema=IMPLICATIONS.arrow,
     )
+
+
+def wilson_lower_bound(successes: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the lower end of the 95 % Wilson score interval of each proportion, shape (P,).
+
+    Source: Wilson 1927, Probable inference, the law of succession, and statistical inference, JASA 22:209-212.
+    """
+    share, z_squared = successes / trials, _Z_95**2
+    spread = _Z_95 * np.sqrt(share * (1 - share) / trials + z_squared / (4 * trials**2))
+    return np.asarray((share + z_squared / (2 * trials) - spread) / (1 + z_squared / trials))
+
+
+def strong_pairs(implications: pa.Table, pair_counts: pa.Table, *, where: object = None) -> list[StrongPair]:
+    """Return the pairs of an `implications` table, those whose probability is surest to be high first.
+
+    Args:
+        implications: an `implications` table.
+        pair_counts: the `pair_counts` table of the same images.
+        where: the tables' folder, for messages.
+
+    Raises:
+        DataError: the counts lack an antecedent.
+    """
+    antecedent, consequent, probability, support, lower_bound = (
+        implications[name].to_numpy() for name in IMPLICATIONS.arrow.names
+    )
+    annotated, first = np.unique(pair_counts["left"].to_numpy(), return_index=True)
+    images_of = dict(zip(annotated.tolist(), pair_counts["n_left"].to_numpy()[first].tolist(), strict=True))
+    if not images_of.keys() >= set(antecedent.tolist()):
+        raise DataError(
+            "the pair counts are not those of the implications", where=where, remedy="find the co-occurrences again"
+        )
+    return [
+        StrongPair(
+            int(antecedent[at]),
+            int(consequent[at]),
+            float(probability[at]),
+            int(support[at]),
+            images_of[int(antecedent[at])],
+            float(lower_bound[at]),
+        )
+        for at in np.lexsort((consequent, antecedent, -support, -lower_bound)).tolist()
+    ]
 
 
 def implications_of(table: pa.Table, n_classes: int, *, where: object = None) -> sp.csr_array:

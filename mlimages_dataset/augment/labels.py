@@ -41,6 +41,12 @@ class LabelColumns:
         """Row number of the image of each label, shape (L,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
+    def only(self, chosen: NDArray[np.bool_]) -> LabelColumns:
+        """Return the chosen labels of every image; `chosen` has shape (L,)."""
+        before = np.concatenate(([0], np.cumsum(chosen, dtype=np.int32)))
+        columns = (self.class_index[chosen], self.confidence[chosen], self.origin[chosen])
+        return LabelColumns(before[self.offsets].astype(np.int32), *columns)
+
     def check(self, n_classes: int) -> None:
         """Refuse values outside their range: compiled code would read and write beyond its arrays.
 

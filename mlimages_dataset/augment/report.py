@@ -11,7 +11,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import jinja2
 import numpy as np
@@ -20,7 +20,7 @@ from markupsafe import Markup
 from mlimages_dataset.augment.figures import images_per_category, labels_per_image, ranking
 from mlimages_dataset.augment.statistics import TRAINABLE_IMAGES, LabelStatistics
 from mlimages_dataset.errors import DataError
-from mlimages_dataset.manifest import MANIFEST_NAME, StageResult
+from mlimages_dataset.manifest import StageResult, Summary
 from mlimages_dataset.schemas import Origin
 from mlimages_dataset.storage import write_bytes
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, TENCENT, Rule
@@ -28,9 +28,9 @@ from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, TENCENT, Ru
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
+    from mlimages_dataset.augment.cooccurrence import StrongPair
     from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Json, Manifest
     from mlimages_dataset.vocab.vocabulary import Vocabulary
@@ -41,8 +41,6 @@ _VOCABULARY, _COOCCURRENCE, _LABELS, _REPORT = "vocabulary", "cooccurrence", "la
 _ANNOTATIONS = "annotations/"
 _SHOWN_PAIRS = 25
 _SHOWN_TEXTS = 5
-_Z_95 = 1.959963984540054
-"""Two-sided 95 % quantile of the standard normal distribution."""
 
 _PUBLISHED_CLASSES = {
     (IMAGENET, "entered"): 11_221,
@@ -258,79 +256,19 @@ class ReportContent:
     validation: LabelStatistics
 
 
-class _Summary:
-    """A stage's summary in a manifest, which anyone may have edited: each value is checked as it is read."""
-
-    def __init__(self, stage: str, content: Mapping[str, Json]) -> None:
-        self._stage = stage
-        self.content = content
-
-    def integer(self, key: str) -> int:
-        """Return the integer of that name."""
-        value = self.content.get(key)
-        return value if isinstance(value, int) and not isinstance(value, bool) else self._refuse(key)
-
-    def integers(self, key: str, length: int | None = None) -> NDArray[np.int64]:
-        """Return the list of integers of that name, int64; `length` None for any."""
-        try:
-            values = np.asarray(self._sequence(key), np.int64).reshape(-1)
-        except (ValueError, TypeError, OverflowError):
-            self._refuse(key)
-        return values if length in {None, len(values)} else self._refuse(key)
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        """Return the list of texts of that name, none where it is absent."""
-        return tuple(str(value) for value in self._sequence(key)) if key in self.content else ()
-
-    def counted(self, key: str) -> list[tuple[tuple[str, ...], int]]:
-        """Return the rows of that name, each of texts and a last count, none where it is absent."""
-        rows = self._sequence(key) if key in self.content else ()
-        return [self._counted(key, row) for row in rows]
-
-    def named_texts(self, key: str) -> dict[str, tuple[str, ...]]:
-        """Return the lists of texts by name, none where they are absent."""
-        if key not in self.content:
-            return {}
-        part = self.part(key)
-        return {name: part.texts(name) for name in part.content}
-
-    def part(self, key: str) -> _Summary:
-        """Return the summary of that name."""
-        value = self.content.get(key)
-        return _Summary(f"{self._stage}.{key}", value) if isinstance(value, dict) else self._refuse(key)
-
-    def _sequence(self, key: str) -> Sequence[Json]:
-        value = self.content.get(key)
-        return value if isinstance(value, list) else self._refuse(key)
-
-    def _counted(self, key: str, row: Json) -> tuple[tuple[str, ...], int]:
-        if not isinstance(row, list) or not row or not isinstance(row[-1], int):
-            self._refuse(key)
-        return tuple(str(value) for value in row[:-1]), row[-1]
-
-    def _refuse(self, key: str) -> NoReturn:
-        raise DataError(
-            f"stage {self._stage} has no {key} as this version writes it",
-            where=MANIFEST_NAME,
-            remedy="build the folder again",
-        )
-
-
-def write_report(
-    vocabulary: Vocabulary, implications: pa.Table | None, manifest: Manifest, out: Location
-) -> StageResult:
+def write_report(vocabulary: Vocabulary, pairs: Sequence[StrongPair], manifest: Manifest, out: Location) -> StageResult:
     """Write the report page and the two figures, as SVG and PNG, into the folder `out`.
 
     Args:
         vocabulary: the build's vocabulary.
-        implications: its `implications` table; None where it has none.
+        pairs: its strong pairs, the surest first; none where it looked for none.
         manifest: its stages' records; that of an earlier report is passed over.
         out: the folder to write into.
 
     Raises:
         DataError: a stage's summary is not what this version writes, or is about another vocabulary.
     """
-    content = report_content(vocabulary, implications, manifest)
+    content = report_content(vocabulary, pairs, manifest)
     figures = (
         images_per_category(ranking(content.train.images_of_class), _image_words(content)),
         labels_per_image(content.train.images_of_size, _label_words(content)),
@@ -343,12 +281,11 @@ def write_report(
     return StageResult(tuple(receipts))
 
 
-def report_content(vocabulary: Vocabulary, implications: pa.Table | None, manifest: Manifest) -> ReportContent:
+def report_content(vocabulary: Vocabulary, pairs: Sequence[StrongPair], manifest: Manifest) -> ReportContent:
     """Return what the page says; arguments and errors as `write_report`."""
-    summaries = {name: _Summary(name, record.summary) for name, record in manifest.stages.items() if name != _REPORT}
+    summaries = {name: Summary(name, record.summary) for name, record in manifest.stages.items() if name != _REPORT}
     train, validation = _splits(summaries.get(_LABELS), len(vocabulary))
     compares = _is_ml_images(vocabulary)
-    pairs = _pairs(vocabulary, implications)
     return ReportContent(
         compares=compares,
         simulated=tuple(_source_name(stage) for stage in summaries if _is_simulated(stage)),
@@ -362,7 +299,7 @@ def report_content(vocabulary: Vocabulary, implications: pa.Table | None, manife
         depths=_depths(vocabulary, train.images_of_class),
         origins=_origins(train, validation),
         sources=tuple(_source(name, one) for name, one in summaries.items() if name.startswith(_ANNOTATIONS)),
-        pairs=tuple(pairs[:_SHOWN_PAIRS]),
+        pairs=tuple(_named(pair, vocabulary) for pair in pairs[:_SHOWN_PAIRS]),
         n_pairs=len(pairs),
         findings=tuple(_findings(summaries, train, validation)),
         stages=tuple(_stages(manifest)),
@@ -424,14 +361,14 @@ def _is_simulated(stage: str) -> bool:
     return stage.startswith(_ANNOTATIONS) and "simulated" in stage
 
 
-def _splits(summary: _Summary | None, n_classes: int) -> tuple[LabelStatistics, LabelStatistics]:
+def _splits(summary: Summary | None, n_classes: int) -> tuple[LabelStatistics, LabelStatistics]:
     """Return the statistics of the training and the validation images."""
     if summary is None:
         return LabelStatistics.empty(n_classes), LabelStatistics.empty(n_classes)
     return _statistics(summary.part("train"), n_classes), _statistics(summary.part("val"), n_classes)
 
 
-def _statistics(summary: _Summary, n_classes: int) -> LabelStatistics:
+def _statistics(summary: Summary, n_classes: int) -> LabelStatistics:
     origins = summary.part("labels_of_origin")
     return LabelStatistics(
         images=summary.integer("images"),
@@ -498,7 +435,7 @@ def _n_trainable(images_of_class: NDArray[np.int64]) -> int:
     return int(np.count_nonzero(images_of_class > TRAINABLE_IMAGES))
 
 
-def _funnels(summary: _Summary | None) -> tuple[Funnel, ...]:
+def _funnels(summary: Summary | None) -> tuple[Funnel, ...]:
     if summary is None:
         return ()
     steps: dict[str, list[tuple[str, int]]] = {}
@@ -571,7 +508,7 @@ def _origins(train: LabelStatistics, validation: LabelStatistics) -> tuple[Origi
     return tuple(OriginRow(name, a, b, (a + b) / total if total else 0.0) for name, a, b in rows)
 
 
-def _source(stage: str, summary: _Summary) -> SourceRow:
+def _source(stage: str, summary: Summary) -> SourceRow:
     return SourceRow(
         name=_source_name(stage),
         images=summary.integer("images"),
@@ -591,42 +528,24 @@ def _source(stage: str, summary: _Summary) -> SourceRow:
     )
 
 
-def _pairs(vocabulary: Vocabulary, implications: pa.Table | None) -> list[Pair]:
-    """Return the strong pairs, those whose probability is surest to be high first."""
-    if implications is None:
-        return []
-    antecedent, consequent, probability, support = (
-        implications[name].to_numpy() for name in ("antecedent", "consequent", "probability", "support")
-    )
-    if len(antecedent) and max(antecedent.max(), consequent.max()) >= len(vocabulary):
+def _named(pair: StrongPair, vocabulary: Vocabulary) -> Pair:
+    if max(pair.antecedent, pair.consequent) >= len(vocabulary):
         raise DataError("the implications are of another vocabulary", remedy="build the folder again")
-    images = np.rint(support / probability.astype(np.float64)).astype(np.int64)
-    bound = wilson_lower_bound(support, images)
-    named = vocabulary.categories
-    return [
-        Pair(
-            antecedent=named[antecedent[at]].name,
-            antecedent_wnid=named[antecedent[at]].wnid,
-            consequent=named[consequent[at]].name,
-            consequent_wnid=named[consequent[at]].wnid,
-            probability=float(support[at] / images[at]),
-            support=int(support[at]),
-            images=int(images[at]),
-            lower_bound=float(bound[at]),
-        )
-        for at in np.lexsort((consequent, antecedent, -support, -bound)).tolist()
-    ]
-
-
-def wilson_lower_bound(successes: NDArray[np.int64], trials: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the lower end of the 95 % Wilson score interval of each proportion (Wilson 1927, JASA 22:209-212)."""
-    share, z_squared = successes / trials, _Z_95**2
-    spread = _Z_95 * np.sqrt(share * (1 - share) / trials + z_squared / (4 * trials**2))
-    return np.asarray((share + z_squared / (2 * trials) - spread) / (1 + z_squared / trials))
+    antecedent, consequent = vocabulary.categories[pair.antecedent], vocabulary.categories[pair.consequent]
+    return Pair(
+        antecedent=antecedent.name,
+        antecedent_wnid=antecedent.wnid,
+        consequent=consequent.name,
+        consequent_wnid=consequent.wnid,
+        probability=pair.probability,
+        support=pair.support,
+        images=pair.images,
+        lower_bound=pair.lower_bound,
+    )
 
 
 def _findings(
-    summaries: Mapping[str, _Summary], train: LabelStatistics, validation: LabelStatistics
+    summaries: Mapping[str, Summary], train: LabelStatistics, validation: LabelStatistics
 ) -> Iterator[Finding]:
     labels = summaries.get(_LABELS)
     if labels is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
+import itertools
 import operator
 import tempfile
 from dataclasses import asdict, dataclass
@@ -29,17 +31,21 @@ from mlimages_dataset.augment.annotations import (
     images_per_class,
     unknown_classes,
 )
-from mlimages_dataset.augment.audit import AuditCounts, audit_rows
+from mlimages_dataset.augment.audit import AuditCounts, Consistency, audit_rows
 from mlimages_dataset.augment.batches import checked_columns
 from mlimages_dataset.augment.cooccurrence import (
     PROBABILITY,
     STRENGTH,
     PairCounts,
+    StrongPair,
+    annotated_labels,
     count_pairs,
     implications_of,
     implications_table,
     pair_counts_table,
+    predicted_labels,
     strong_implications,
+    strong_pairs,
 )
 from mlimages_dataset.augment.labels import LabelColumns, array_of, columns_of
 from mlimages_dataset.augment.observations import Format, Observations, RejectLog, duckdb_errors, tencent_lines
@@ -56,10 +62,12 @@ from mlimages_dataset.schemas import (
     LABELS,
     PAIR_COUNTS,
     PREDICTIONS,
+    TableSchema,
 )
 from mlimages_dataset.storage import (
     PARTIAL_PREFIX,
     Receipt,
+    open_table,
     read_range,
     read_table,
     scan_table,
@@ -73,12 +81,12 @@ from mlimages_dataset.storage import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import scipy.sparse as sp
     from numpy.typing import NDArray
 
     from mlimages_dataset.engine import Mapper
     from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Journal, Json
-    from mlimages_dataset.schemas import TableSchema
     from mlimages_dataset.storage import Inputs
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
@@ -88,6 +96,7 @@ DUCKDB_MEMORY = "2GB"
 SPLITS = ("train", "val")
 PAIR_COUNTS_FILE = "pair_counts.parquet"
 IMPLICATIONS_FILE = "implications.parquet"
+_LISTED_PAIRS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,33 +234,167 @@ def cooccurrence(
     Raises:
         UsageError, DataError: a table is missing or damaged, an image is predicted twice, or none is predicted at all.
     """
-    jobs = [
-        _PairJob(part, tuple(table_parts(predictions.absolute())), len(vocabulary), probability)
-        for part in table_parts(annotations.absolute())
-    ]
+    # Absolute: the workers of an engine may have other working folders.
+    annotated, predictions_of = table_parts(annotations.absolute()), table_parts(predictions.absolute())
+    n_buckets = 1 + max(_n_rows(annotated, ANNOTATIONS), _n_rows(predictions_of, PREDICTIONS)) // PART_IMAGES
+    shuffle = functools.partial(
+        _shuffled,
+        out=out.absolute(),
+        n_buckets=n_buckets,
+        n_classes=len(vocabulary),
+        mapper=mapper,
+    )
+    is_predicted = functools.partial(predicted_labels, probability=probability)
     counts = PairCounts.empty(len(vocabulary))
     images = predicted = 0
-    for partial, n_images, n_predicted in mapper(_count_pairs_of, jobs):
-        counts += partial
-        images += n_images
-        predicted += n_predicted
-        progress(n_images)
+    with (
+        shuffle(annotated, ANNOTATIONS, annotated_labels) as left,
+        shuffle(predictions_of, PREDICTIONS, is_predicted) as right,
+    ):
+        work = functools.partial(
+            _count_bucket,
+            annotated=left,
+            predicted=right,
+            n_classes=len(vocabulary),
+            probability=probability,
+            where=predictions,
+        )
+        for partial, n_images, n_predicted in mapper(work, range(n_buckets)):
+            counts += partial
+            images += n_images
+            predicted += n_predicted
+            progress(n_images)
     if not predicted:
         raise DataError(
             "no annotated image is predicted", where=predictions, remedy=f"predict the images of {annotations}"
         )
     strong = strong_implications(counts, vocabulary.closure, strength)
+    counted, implied = pair_counts_table(counts), implications_table(strong, counts)
     receipts = (
-        write_table(out / PAIR_COUNTS_FILE, pair_counts_table(counts), PAIR_COUNTS, inputs),
-        write_table(out / IMPLICATIONS_FILE, implications_table(strong, counts), IMPLICATIONS, inputs),
+        write_table(out / PAIR_COUNTS_FILE, counted, PAIR_COUNTS, inputs),
+        write_table(out / IMPLICATIONS_FILE, implied, IMPLICATIONS, inputs),
     )
     summary: dict[str, Json] = {
         "images": images,
         "predicted_images": predicted,
         "pairs": int(counts.n_both.nnz),
         "implications": int(strong.nnz),
+        "surest": [_described(pair, vocabulary) for pair in strong_pairs(implied, counted)[:_LISTED_PAIRS]],
     }
     return StageResult(receipts, summary)
+
+
+def _described(pair: StrongPair, vocabulary: Vocabulary) -> dict[str, Json]:
+    """Return a strong pair with the names of its categories."""
+    antecedent, consequent = (vocabulary.categories[index] for index in (pair.antecedent, pair.consequent))
+    return {
+        "antecedent": antecedent.wnid,
+        "antecedent_name": antecedent.name,
+        "consequent": consequent.wnid,
+        "consequent_name": consequent.name,
+        "probability": pair.probability,
+        "lower_bound": pair.lower_bound,
+        "support": pair.support,
+        "images": pair.images,
+    }
+
+
+def _n_rows(parts: Sequence[Location], schema: TableSchema) -> int:
+    rows = 0
+    for part in parts:
+        with open_table(part, schema) as parquet:
+            rows += parquet.metadata.num_rows
+    return rows
+
+
+_SHUFFLED = TableSchema(
+    "shuffled", 1, pa.schema([pa.field("bucket", pa.int32(), nullable=False), *map(LABELS.arrow.field, (0, 3))])
+)
+"""Rows of a table that meet those of another in one bucket: the same image has the same bucket in both."""
+
+
+@contextlib.contextmanager
+def _shuffled(
+    parts: Sequence[Location],
+    schema: TableSchema,
+    chosen: Callable[[LabelColumns], NDArray[np.bool_]],
+    *,
+    out: Location,
+    n_buckets: int,
+    n_classes: int,
+    mapper: Mapper,
+) -> Iterator[tuple[Location, ...]]:
+    """Yield files in `out`, one a part, with the part's chosen labels by bucket; they go when the block ends."""
+    written = tuple(out / f"{PARTIAL_PREFIX}{schema.name}-{number:05d}.parquet" for number in range(len(parts)))
+    work = functools.partial(_shuffle, schema=schema, chosen=chosen, n_buckets=n_buckets, n_classes=n_classes)
+    try:
+        collections.deque(mapper(work, zip(parts, written, strict=True)), maxlen=0)
+        yield written
+    finally:
+        for path in written:
+            path.unlink(missing_ok=True)
+
+
+def _shuffle(
+    paths: tuple[Location, Location],
+    *,
+    schema: TableSchema,
+    chosen: Callable[[LabelColumns], NDArray[np.bool_]],
+    n_buckets: int,
+    n_classes: int,
+) -> None:
+    """Write the chosen labels of the first path's rows into the second, row groups of one bucket each.
+
+    Rows are held in memory for `PART_IMAGES` images at a time.
+    """
+    part, out = paths
+
+    def tables() -> Iterator[pa.Table]:
+        for batch in scan_table(part, schema, columns=("image_id", "labels")):
+            labels = checked_columns(batch.column("labels"), n_classes, part)
+            ids = batch.column("image_id")
+            buckets = (draws_of(ids, "") % np.uint64(n_buckets)).astype(np.int32)
+            columns = [pa.array(buckets), ids, array_of(labels.only(chosen(labels)))]
+            yield pa.Table.from_arrays(columns, schema=_SHUFFLED.arrow)
+
+    with table_writer(out, _SHUFFLED, {}) as writer:
+        for group in _parts(tables(), PART_IMAGES):
+            rows = pa.concat_tables(group)
+            buckets = rows["bucket"].to_numpy()
+            order = np.argsort(buckets, kind="stable")
+            ends = np.cumsum(np.bincount(buckets, minlength=n_buckets)).tolist()
+            rows = rows.take(pa.array(order))
+            for start, end in itertools.pairwise([0, *ends]):
+                writer.write(rows.slice(start, end - start))
+
+
+def _count_bucket(
+    bucket: int,
+    *,
+    annotated: Sequence[Location],
+    predicted: Sequence[Location],
+    n_classes: int,
+    probability: float,
+    where: Location,
+) -> tuple[PairCounts, int, int]:
+    """Return the pair counts of one bucket, its annotated images, and those of them that are predicted."""
+    left, right = (read_range(parts, _SHUFFLED, "bucket", bucket, bucket) for parts in (annotated, predicted))
+    predicted_ids = right["image_id"].combine_chunks()
+    if pc.count_distinct(predicted_ids).as_py() < len(predicted_ids):
+        repeated = _first_repeat(predicted_ids)
+        raise DataError(f"{repeated} is predicted twice", where=where, remedy="keep one row an image")
+    if not left.num_rows:
+        return PairCounts.empty(n_classes), 0, 0
+    at = pc.index_in(left["image_id"].combine_chunks(), value_set=predicted_ids)
+    labels = right["labels"].combine_chunks().take(at)
+    counts = count_pairs(columns_of(left["labels"].combine_chunks()), columns_of(labels), n_classes, probability)
+    return counts, len(at), len(at) - at.null_count
+
+
+def _first_repeat(ids: pa.StringArray) -> str:
+    counts = pc.value_counts(ids)
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    return str(repeated[0]["values"].as_py())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,9 +447,16 @@ def label(
     rules = augmentation_rules(vocabulary.closure, implied, absences)
     draw = _drawn(parts, split, n_classes, mapper) if split.images else None
     work = functools.partial(
-        _label_part, out=out.absolute(), rules=rules, draw=draw, inputs=dict(inputs), journal=journal
+        _label_part,
+        out=out.absolute(),
+        rules=rules,
+        closure=vocabulary.closure,
+        draw=draw,
+        inputs=dict(inputs),
+        journal=journal,
     )
     statistics = {name: LabelStatistics.empty(n_classes) for name in SPLITS}
+    consistency: dict[str, Consistency] = {}
     counts = AugmentationCounts()
     receipts: list[Receipt] = []
     for result in mapper(work, enumerate(parts)):
@@ -314,53 +464,18 @@ def label(
         counts += result.counts
         for name, of_part in result.statistics.items():
             statistics[name] += of_part
+        for source, of_source in result.consistency.items():
+            _add(consistency, source, of_source)
         progress(result.counts.images)
+    wnids = [category.wnid for category in vocabulary.categories]
     summary: dict[str, Json] = {
         "conflicts": counts.conflicts,
         "blocked_implications": counts.blocked,
         "validation_images_asked": split.images,
+        "annotations_audit": {source: consistency[source].summary(wnids) for source in sorted(consistency)},
         **{name: one.summary() for name, one in statistics.items()},
     }
     return StageResult(tuple(sorted(receipts, key=lambda receipt: receipt.path)), summary)
-
-
-@dataclass(frozen=True, slots=True)
-class _PairJob:
-    annotations: Location
-    predictions: tuple[Location, ...]
-    n_classes: int
-    probability: float
-
-
-def _count_pairs_of(job: _PairJob) -> tuple[PairCounts, int, int]:
-    """Return the pair counts of one part of annotations, its images, and those of them that are predicted."""
-    counts = PairCounts.empty(job.n_classes)
-    images = predicted = 0
-    for batch in scan_table(job.annotations, ANNOTATIONS):
-        ids = batch.column("image_id")
-        bounds = pc.min_max(ids).as_py()
-        found = read_range(job.predictions, PREDICTIONS, "image_id", bounds["min"], bounds["max"])
-        predicted_ids = found["image_id"].combine_chunks()
-        if pc.count_distinct(predicted_ids).as_py() < len(predicted_ids):
-            raise DataError(
-                f"{_first_repeat(predicted_ids)} is predicted twice",
-                where=job.predictions[0].parent,
-                remedy="keep one row an image",
-            )
-        at = pc.index_in(ids, value_set=predicted_ids)
-        labels = found["labels"].combine_chunks().take(at)
-        annotated = checked_columns(batch.column("labels"), job.n_classes, job.annotations)
-        predicted_labels = checked_columns(labels, job.n_classes, job.predictions[0].parent)
-        counts += count_pairs(annotated, predicted_labels, job.n_classes, job.probability)
-        images += len(ids)
-        predicted += len(ids) - at.null_count
-    return counts, images, predicted
-
-
-def _first_repeat(ids: pa.StringArray) -> str:
-    counts = pc.value_counts(ids)
-    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
-    return str(repeated[0]["values"].as_py())
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,19 +491,31 @@ class _LabelResult:
     receipts: tuple[Receipt, ...]
     counts: AugmentationCounts
     statistics: dict[str, LabelStatistics]
+    consistency: dict[str, Consistency]
 
     def finished(self) -> Finished:
-        statistics = {name: one.to_json() for name, one in self.statistics.items()}
-        return Finished(self.receipts, {"counts": asdict(self.counts), "statistics": statistics})
+        content: dict[str, Json] = {
+            "counts": asdict(self.counts),
+            "statistics": {name: one.to_json() for name, one in self.statistics.items()},
+            "consistency": {source: one.to_json() for source, one in self.consistency.items()},
+        }
+        return Finished(self.receipts, content)
 
     @classmethod
     def of(cls, finished: Finished) -> _LabelResult:
-        counts, statistics = (cast("dict[str, Any]", finished.content[name]) for name in ("counts", "statistics"))
+        counts, statistics, consistency = (
+            cast("dict[str, Any]", finished.content[name]) for name in ("counts", "statistics", "consistency")
+        )
         return cls(
             finished.receipts,
             AugmentationCounts(**counts),
             {name: LabelStatistics.from_json(one) for name, one in statistics.items()},
+            {source: Consistency.from_json(one) for source, one in consistency.items()},
         )
+
+
+def _add(consistency: dict[str, Consistency], source: str, more: Consistency) -> None:
+    consistency[source] = consistency[source] + more if source in consistency else more
 
 
 def _label_part(
@@ -396,11 +523,12 @@ def _label_part(
     *,
     out: Location,
     rules: AugmentationRules,
+    closure: sp.csr_array,
     draw: _Draw | None,
     inputs: dict[str, str],
     journal: Journal | None,
 ) -> _LabelResult:
-    """Augment one numbered part of annotations and write its training and validation images, unless that was done."""
+    """Audit and augment one numbered part of annotations and write its images by split, unless that was done."""
     number, annotations = numbered
     job = f"{number:05d}"
     done = None if journal is None else journal.finished(job)
@@ -408,11 +536,15 @@ def _label_part(
         return _LabelResult.of(done)
     n_classes = rules.n_classes
     statistics = {name: LabelStatistics.empty(n_classes) for name in SPLITS}
+    consistency: dict[str, Consistency] = {}
     counts = AugmentationCounts()
     writers = {}
     with contextlib.ExitStack() as stack:
         for batch in scan_table(annotations, ANNOTATIONS):
             checked_columns(batch.column("labels"), n_classes, annotations)
+            for source, rows in _by_source(batch):
+                found = audit_rows(columns_of(rows.column("labels")), closure)
+                _add(consistency, source, Consistency.of(found, closure))
             for name, rows in _split(batch, draw):
                 augmented, of_batch = augment(columns_of(rows.column("labels")), rules)
                 if name not in writers:
@@ -422,7 +554,7 @@ def _label_part(
                 statistics[name] += label_statistics(augmented, n_classes)
                 counts += of_batch
     receipts = tuple(writer.receipt for writer in writers.values() if writer.receipt is not None)
-    result = _LabelResult(receipts, counts, statistics)
+    result = _LabelResult(receipts, counts, statistics, consistency)
     if journal is not None:
         journal.record(job, result.finished())
     return result
@@ -435,6 +567,13 @@ def split_statistics(parts: Sequence[Location], n_classes: int) -> LabelStatisti
         for batch in scan_table(part, LABELS):
             statistics += label_statistics(checked_columns(batch.column("labels"), n_classes, part), n_classes)
     return statistics
+
+
+def _by_source(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Yield the rows of each source."""
+    sources = batch.column("source").unique().to_pylist()
+    for source in sources:
+        yield source, batch if len(sources) == 1 else batch.filter(pc.equal(batch.column("source"), source))
 
 
 def _split(batch: pa.RecordBatch, draw: _Draw | None) -> Iterator[tuple[str, pa.RecordBatch]]:

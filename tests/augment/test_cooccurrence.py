@@ -13,6 +13,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from mlimages_dataset.augment.cooccurrence import (
     PairCounts,
@@ -21,6 +22,8 @@ from mlimages_dataset.augment.cooccurrence import (
     implications_table,
     pair_counts_table,
     strong_implications,
+    strong_pairs,
+    wilson_lower_bound,
 )
 from mlimages_dataset.errors import DataError
 from mlimages_dataset.schemas import IMPLICATIONS, PAIR_COUNTS, Origin
@@ -188,9 +191,44 @@ def test_implications_survive_their_table(case: Case) -> None:
     assert table["support"].to_pylist() == [
         counts.n_both[i, j] for i, j in zip(*(table[c].to_pylist() for c in ("antecedent", "consequent")), strict=True)
     ]
+    bounds = [
+        binomtest(counts.n_both[i, j], counts.n_left[i]).proportion_ci(method="wilson").low for i, j in entries(strong)
+    ]
+    np.testing.assert_allclose(table["lower_bound"].to_numpy(), bounds, rtol=1e-6)
     back = implications_of(table, len(case.hierarchy))
     assert back.dtype == np.float32
     np.testing.assert_array_equal(back.toarray(), strong.toarray().astype(np.float32))
+
+
+@given(cases())
+def test_strong_pairs_come_surest_first_with_the_counts_they_are_made_of(case: Case) -> None:
+    counts = case.counts()
+    table = implications_table(strong_implications(counts, closure_of(case.hierarchy), 0.25), counts)
+    pairs = strong_pairs(table, pair_counts_table(counts))
+    assert len(pairs) == len(table)
+    order = [(-pair.lower_bound, -pair.support, pair.antecedent, pair.consequent) for pair in pairs]
+    assert order == sorted(order)
+    for pair in pairs:
+        assert (pair.support, pair.images) == (
+            counts.n_both[pair.antecedent, pair.consequent],
+            counts.n_left[pair.antecedent],
+        )
+        assert pair.probability == np.float32(pair.support / pair.images)
+        assert 0 < pair.lower_bound < pair.probability
+
+
+def test_counts_of_other_images_are_refused() -> None:
+    counts = PairCounts(np.array([2, 0]), sp.csr_array(np.array([[0, 2], [0, 0]])))
+    table = implications_table(strong_implications(counts, closure_of(flat(2))), counts)
+    with pytest.raises(DataError, match=r"pairs: the pair counts are not those of the implications; find"):
+        strong_pairs(table, pair_counts_table(PairCounts.empty(2)), where="pairs")
+
+
+@given(st.lists(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), min_size=1))
+def test_the_bound_of_a_share_is_wilsons(pairs: list[tuple[int, int]]) -> None:
+    successes, trials = np.array(pairs, np.int64).T
+    expected = [binomtest(k, n).proportion_ci(method="wilson").low for k, n in pairs]
+    np.testing.assert_allclose(wilson_lower_bound(successes, trials), expected, atol=1e-12)
 
 
 def test_pairs_ascend_however_the_counts_store_them() -> None:
@@ -224,9 +262,8 @@ def test_no_pair_gives_empty_tables() -> None:
 def test_implications_of_another_vocabulary_or_hand_are_refused(
     rows_of_table: list[tuple[int, int, float]], problem: str
 ) -> None:
-    names = ("antecedent", "consequent", "probability", "support")
     table = pa.Table.from_pylist(
-        [dict(zip(names, (*row, 1), strict=True)) for row in rows_of_table], IMPLICATIONS.arrow
+        [dict(zip(IMPLICATIONS.arrow.names, (*row, 1, 0.1), strict=True)) for row in rows_of_table], IMPLICATIONS.arrow
     )
     with pytest.raises(DataError, match=f"implications.parquet: .*{problem}.*; build"):
         implications_of(table, 3, where="implications.parquet")

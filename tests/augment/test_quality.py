@@ -250,6 +250,7 @@ def test_given_implications_are_evaluated_on_every_image(
         "consequent": [index["n02012849"]],
         "probability": [0.6],
         "support": [9],
+        "lower_bound": [0.4],
     }
     path = tmp_path / "implications.parquet"
     write_table(path, pa.table(pairs, schema=IMPLICATIONS.arrow), IMPLICATIONS, {})

@@ -15,21 +15,20 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from mlimages_dataset.augment import figures
 from mlimages_dataset.augment.annotations import AnnotationCounts
-from mlimages_dataset.augment.report import report_content, wilson_lower_bound, write_report
+from mlimages_dataset.augment.cooccurrence import StrongPair
+from mlimages_dataset.augment.report import report_content, write_report
 from mlimages_dataset.augment.statistics import LabelStatistics
 from mlimages_dataset.errors import DataError
 from mlimages_dataset.locations import relative
 from mlimages_dataset.manifest import FileRecord, Manifest, OutputFolder, StageRecord, StageResult
-from mlimages_dataset.schemas import CATEGORIES, IMPLICATIONS, MAPPING
+from mlimages_dataset.schemas import CATEGORIES, MAPPING
 from mlimages_dataset.storage import write_table
 from mlimages_dataset.vocab.tables import categories_table, mapping_table
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Vocabulary, funnel
@@ -152,18 +151,16 @@ def manifest_of(vocabulary: Vocabulary, *, source: str = "birds", **findings: Js
     )
 
 
-def implications_of(vocabulary: Vocabulary) -> pa.Table:
+def pairs_of(vocabulary: Vocabulary) -> list[StrongPair]:
     index = vocabulary.index_of_wnid
-    pairs = [("n02084071", "n02958343", 3, 4), ("n02012849", "n02958343", 90, 100), ("n02958343", "n02084071", 2, 2)]
-    return pa.table(
-        {
-            "antecedent": [index[a] for a, *_ in pairs],
-            "consequent": [index[b] for _, b, *_ in pairs],
-            "probability": [support / images for *_, support, images in pairs],
-            "support": [support for *_, support, _ in pairs],
-        },
-        schema=IMPLICATIONS.arrow,
-    )
+    return [
+        StrongPair(index[a], index[b], support / images, support, images, lower_bound)
+        for a, b, support, images, lower_bound in (
+            ("n02012849", "n02958343", 90, 100, 0.825),
+            ("n02958343", "n02084071", 2, 2, 0.342),
+            ("n02084071", "n02958343", 3, 4, 0.301),
+        )
+    ]
 
 
 def random_tree(n_categories: int, *, names: Sequence[str] = ()) -> Vocabulary:
@@ -192,8 +189,8 @@ def random_tree(n_categories: int, *, names: Sequence[str] = ()) -> Vocabulary:
     return Vocabulary(categories, mapping)
 
 
-def written(vocabulary: Vocabulary, manifest: Manifest, out: Path, implications: pa.Table | None = None) -> Page:
-    write_report(vocabulary, implications, manifest, out)
+def written(vocabulary: Vocabulary, manifest: Manifest, out: Path, pairs: Sequence[StrongPair] = ()) -> Page:
+    write_report(vocabulary, pairs, manifest, out)
     return Page((out / "report.html").read_text("utf-8"))
 
 
@@ -201,7 +198,7 @@ def written(vocabulary: Vocabulary, manifest: Manifest, out: Path, implications:
 def page(mini_vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> Page:
     """Return the report of a small build."""
     out = tmp_path_factory.mktemp("report")
-    return written(mini_vocabulary, manifest_of(mini_vocabulary), out, implications_of(mini_vocabulary))
+    return written(mini_vocabulary, manifest_of(mini_vocabulary), out, pairs_of(mini_vocabulary))
 
 
 def test_the_funnel_is_the_manifests_with_published_numbers_beside_it(page: Page, mini_vocabulary: Vocabulary) -> None:
@@ -269,17 +266,14 @@ def test_the_browser_has_every_category_with_its_parents_and_counts(page: Page, 
     assert tree["other_parents"][str(dog)] == others  # type: ignore[call-overload]  # a mapping in this one entry
 
 
-def test_pairs_come_surest_first(mini_vocabulary: Vocabulary) -> None:
-    content = report_content(mini_vocabulary, implications_of(mini_vocabulary), manifest_of(mini_vocabulary))
-    assert [(pair.support, pair.images) for pair in content.pairs] == [(90, 100), (2, 2), (3, 4)]
+def test_pairs_are_shown_with_support_images_and_bound(page: Page, mini_vocabulary: Vocabulary) -> None:
+    content = report_content(mini_vocabulary, pairs_of(mini_vocabulary), manifest_of(mini_vocabulary))
     assert content.pairs[0].antecedent_wnid == "n02012849"
-
-
-@given(st.lists(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), min_size=1))
-def test_the_bound_of_a_share_is_wilsons(pairs: list[tuple[int, int]]) -> None:
-    successes, trials = np.array(pairs, np.int64).T
-    expected = [binomtest(k, n).proportion_ci(method="wilson").low for k, n in pairs]
-    np.testing.assert_allclose(wilson_lower_bound(successes, trials), expected, atol=1e-12)
+    assert [row[2:] for row in page.tables["strong-pairs"][1:]] == [
+        ["0.900", "90", "100", "0.825"],
+        ["1.000", "2", "2", "0.342"],
+        ["0.750", "3", "4", "0.301"],
+    ]
 
 
 def test_findings_are_said_once_there_are_any(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
@@ -308,8 +302,8 @@ def test_equal_content_gives_equal_bytes(mini_vocabulary: Vocabulary, tmp_path: 
     later = {name: replace(record, seconds=99.0) for name, record in manifest.stages.items()}
     report = stage({}, outputs=("report.html",))
     again = Manifest({**manifest.files, "report.html": FileRecord(-1, 1, "", "")}, {**later, "report": report})
-    one = write_report(mini_vocabulary, None, manifest, tmp_path / "one")
-    other = write_report(mini_vocabulary, None, again, tmp_path / "other")
+    one = write_report(mini_vocabulary, [], manifest, tmp_path / "one")
+    other = write_report(mini_vocabulary, [], again, tmp_path / "other")
     assert [relative(r.path, tmp_path / "one") for r in one.receipts] == [
         "report.html",
         "figures/images_per_category.svg",
@@ -337,10 +331,7 @@ def test_names_of_others_are_inert(tmp_path: Path) -> None:
             "labels": labels_stage(statistics(4, 1), statistics(4, 2)),
         }
     )
-    implications = pa.table(
-        {"antecedent": [1], "consequent": [2], "probability": [1.0], "support": [2]}, schema=IMPLICATIONS.arrow
-    )
-    page = written(vocabulary, manifest, tmp_path, implications)
+    page = written(vocabulary, manifest, tmp_path, [StrongPair(1, 2, 1.0, 2, 2, 0.342)])
     assert [attributes for attributes, _ in page.scripts] == [{"type": "application/json", "id": "categories"}, {}]
     assert page.categories["names"] == [c.name for c in vocabulary.categories]
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
@@ -394,19 +385,19 @@ def test_a_build_without_images_pairs_or_stages_has_a_report(tmp_path: Path) -> 
 )
 def test_a_summary_of_another_form_is_named(name: str, summary: dict[str, Json], key: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"manifest\.json: stage {name}.* has no {key} .*build the folder again"):
-        write_report(random_tree(3), None, Manifest(stages={name: stage(summary)}), tmp_path)
+        write_report(random_tree(3), [], Manifest(stages={name: stage(summary)}), tmp_path)
 
 
 def test_statistics_and_pairs_of_another_vocabulary_are_refused(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     manifest = Manifest(stages={"labels": labels_stage(statistics(4, 1), statistics(4, 2))})
     with pytest.raises(DataError, match=r"stage labels\.train has no images_of_class"):
-        write_report(random_tree(3), None, manifest, tmp_path)
+        write_report(random_tree(3), [], manifest, tmp_path)
     with pytest.raises(DataError, match="of another vocabulary"):
-        write_report(random_tree(3), implications_of(mini_vocabulary), Manifest(), tmp_path)
+        write_report(random_tree(3), pairs_of(mini_vocabulary), Manifest(), tmp_path)
 
 
 def test_figures_for_papers_are_whole_and_undated(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
-    write_report(mini_vocabulary, None, manifest_of(mini_vocabulary), tmp_path)
+    write_report(mini_vocabulary, [], manifest_of(mini_vocabulary), tmp_path)
     for name in ("images_per_category", "labels_per_image"):
         svg = (tmp_path / "figures" / f"{name}.svg").read_text("utf-8")
         assert ET.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 - our own file
@@ -443,7 +434,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_colours_have_the_contrast_that_wcag_asks_for(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
-    write_report(mini_vocabulary, None, manifest_of(mini_vocabulary), tmp_path)
+    write_report(mini_vocabulary, [], manifest_of(mini_vocabulary), tmp_path)
     style = (tmp_path / "report.html").read_text("utf-8")
     schemes = [
         dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6})", block))
@@ -522,7 +513,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the address of a report on as many categories as were published."""
     out, vocabulary = tmp_path_factory.mktemp("large"), random_tree(N_PUBLISHED, names=["root", "Zebra finch, bird"])
     train, validation = statistics(N_PUBLISHED, 1), statistics(N_PUBLISHED, 2)
-    write_report(vocabulary, None, Manifest(stages={"labels": labels_stage(train, validation)}), out)
+    write_report(vocabulary, [], Manifest(stages={"labels": labels_stage(train, validation)}), out)
     return (out / "report.html").as_uri()
 
 
@@ -648,7 +639,7 @@ def test_axe_finds_no_barrier(
 ) -> None:
     from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # noqa: PLC0415 - only here
 
-    write_report(mini_vocabulary, implications_of(mini_vocabulary), manifest_of(mini_vocabulary), tmp_path)
+    write_report(mini_vocabulary, pairs_of(mini_vocabulary), manifest_of(mini_vocabulary), tmp_path)
     with chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme) as context:
         tab = context.new_page()
         tab.goto((tmp_path / "report.html").as_uri())
@@ -671,7 +662,7 @@ def hexadecimal(rgb: str) -> str:
 @pytest.mark.slow
 def test_hostile_names_do_nothing_in_a_browser(chromium: Browser, tmp_path: Path) -> None:
     vocabulary = random_tree(3, names=["root", HOSTILE])
-    write_report(vocabulary, None, Manifest(), tmp_path)
+    write_report(vocabulary, [], Manifest(), tmp_path)
     with chromium.new_context() as context:
         tab = context.new_page()
         tab.goto((tmp_path / "report.html").as_uri() + "#n00000001")

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from mlimages_dataset.augment import stage
 from mlimages_dataset.augment.ancestors import Absences
@@ -64,6 +65,7 @@ def _hierarchy(mini_vocabulary: Vocabulary) -> nx.DiGraph[int]:
 def write_implications(path: Path, pairs: Sequence[tuple[int, int, float]]) -> Path:
     left, right, probability = zip(*pairs, strict=True)
     columns = {"antecedent": left, "consequent": right, "probability": probability, "support": [1] * len(pairs)}
+    columns["lower_bound"] = [0.1] * len(pairs)
     write_table(path, pa.table(columns, schema=IMPLICATIONS.arrow), IMPLICATIONS, {})
     return path
 
@@ -262,7 +264,9 @@ def test_a_table_in_the_wrong_place_is_refused(mini_vocabulary: Vocabulary, tmp_
     wrong = write_parts(tmp_path / "wrong", [("a", {1: (1.0, 0)})], PREDICTIONS)
     right = write_parts(tmp_path / "right", [("a", {1: (1.0, 0)})], ANNOTATIONS)
     given_as = {"predictions": ([wrong], None), "implications": ([right], wrong / "part-00000.parquet")}[table]
-    with pytest.raises(SchemaError, match=r"the table's schema is predictions/1, but (annotations|implications)/1 is"):
+    with pytest.raises(
+        SchemaError, match=r"the table's schema is predictions/1, but (annotations/1|implications/2) is"
+    ):
         stage.label(mini_vocabulary, given_as[0], tmp_path / "labels", implications=given_as[1], inputs={})
 
 
@@ -290,6 +294,7 @@ def test_a_damaged_part_is_named(mini_vocabulary: Vocabulary, tmp_path: Path) ->
     prediction_sizes=part_sizes,
     data=st.data(),
     strength=st.sampled_from([0.25, 0.5]),
+    rows_at_once=st.sampled_from([1, 3, 1 << 19]),
 )
 def test_pairs_are_those_of_the_equation_however_tables_are_cut_and_sorted(
     *,
@@ -301,6 +306,7 @@ def test_pairs_are_those_of_the_equation_however_tables_are_cut_and_sorted(
     prediction_sizes: list[int],
     data: st.DataObject,
     strength: float,
+    rows_at_once: int,
 ) -> None:
     probabilities = st.tuples(st.sampled_from([0.5, 0.875, 0.9, 1.0]), st.just(int(Origin.MODEL_PREDICTION)))
     predictions = st.dictionaries(st.integers(0, N_CLASSES - 1), probabilities, max_size=5)
@@ -320,11 +326,15 @@ def test_pairs_are_those_of_the_equation_however_tables_are_cut_and_sorted(
             inputs={},
         )
 
-    if not known:
-        with pytest.raises(DataError, match="no annotated image is predicted; predict the images of"):
-            count()
-        return
-    result = count()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stage, "PART_IMAGES", rows_at_once)
+        if not known:
+            with pytest.raises(DataError, match="no annotated image is predicted; predict the images of"):
+                count()
+            assert not list(folder.rglob(".partial*"))
+            return
+        result = count()
+    assert not list(folder.rglob(".partial*"))
     assert (result.summary["images"], result.summary["predicted_images"]) == (len(images), len(known))
 
     n_left, n_both = np.zeros(N_CLASSES, int), np.zeros((N_CLASSES, N_CLASSES), int)
@@ -349,6 +359,15 @@ def test_pairs_are_those_of_the_equation_however_tables_are_cut_and_sorted(
     assert list(zip(table["antecedent"].to_pylist(), table["consequent"].to_pylist(), strict=True)) == strong
     assert table["probability"].to_pylist() == [float(np.float32(n_both[i, j] / n_left[i])) for i, j in strong]
     assert table["support"].to_pylist() == [n_both[i, j] for i, j in strong]
+    bounds = [binomtest(n_both[i, j], n_left[i]).proportion_ci(method="wilson").low for i, j in strong]
+    np.testing.assert_allclose(table["lower_bound"].to_numpy(), bounds, rtol=1e-6)
+    surest = result.summary["surest"]
+    assert isinstance(surest, list)
+    assert [pair["lower_bound"] for pair in surest] == sorted(table["lower_bound"].to_pylist(), reverse=True)[:10]
+    wnids = [category.wnid for category in mini_vocabulary.categories]
+    assert {(pair["antecedent"], pair["consequent"]): (pair["support"], pair["images"]) for pair in surest}.items() <= {
+        (wnids[i], wnids[j]): (n_both[i, j], n_left[i]) for i, j in strong
+    }.items()
 
 
 @pytest.mark.parametrize("sizes", [(), (1,), (2,)])

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 
 MANIFEST_NAME = "manifest.json"
+CACHE_PREFIX = ".cache-"
+"""Begins the names of files in an output folder that are made from the others and may be removed at any time."""
 FORMAT = "mlimages.manifest/1"
 _ENTRY = f"{PARTIAL_PREFIX}done-"
 
@@ -452,12 +454,12 @@ def _check_file(folder: Location, path: str, record: FileRecord) -> Iterator[str
 
 
 def _files_of(folder: Location) -> Iterator[str]:
-    """Yield the files below a folder but for unfinished ones and those of builds in folders of their own below it."""
+    """Yield the files below a folder but for unfinished ones, caches, and those of builds in folders below it."""
     inner = [relative(path.parent, folder) + "/" for path in folder.rglob(MANIFEST_NAME) if path.parent != folder]
     for path in folder.rglob("*"):
         name = relative(path, folder)
         known = name == MANIFEST_NAME or name.startswith(tuple(inner)) or _is_partial(path, folder)
-        if path.is_file() and not known:
+        if path.is_file() and not known and not path.name.startswith(CACHE_PREFIX):
             yield name
 
 

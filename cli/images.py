@@ -7,6 +7,7 @@ import click
 from .lazy import LazyGroup, Listed
 
 COMMANDS = {
+    "download": Listed("images_download", "Download the pictures that a list names into shards."),
     "ingest": Listed("images_ingest", "Bring folders, archives and TFRecords into shards."),
 }
 
@@ -20,6 +21,7 @@ def images() -> None:
 
     \b
     Examples:
+      mlimages-build images download labels/train --out images/train
       mlimages-build images ingest ILSVRC2012_img_train.tar --out images
       mlimages-build images COMMAND --help
     """  # noqa: D301 - click wants the backspace itself

@@ -52,7 +52,7 @@ def local(workers: int) -> Iterator[Mapper]:
         return
     # Not fork: Arrow's and DuckDB's threads do not survive it.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent) as pool:
 
         def mapper(function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
             every = list(jobs)
@@ -66,7 +66,7 @@ def local(workers: int) -> Iterator[Mapper]:
             ) from error
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """End this process when its parent is gone: a killed run must leave nobody who still writes into its folder."""
     parent = multiprocessing.parent_process()
     assert parent is not None

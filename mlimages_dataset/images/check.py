@@ -41,7 +41,7 @@ class Inspection:
         detail: words on the failure, or on what is unusual in a picture that can be kept; often empty.
         width: pixels, before any rotation that EXIF asks for; -1 where there is no readable header.
         height: likewise.
-        suffix: of the format by the first bytes, such as `jpg`; empty where they are of none.
+        suffix: of the format by the first bytes, such as `.jpg`; empty where they are of none.
     """
 
     status: Status
@@ -59,13 +59,13 @@ class _Format:
 
 
 _FORMATS = (
-    _Format("jpg", "JPEG", re.compile(rb"\xff\xd8\xff")),
-    _Format("png", "PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
-    _Format("gif", "GIF", re.compile(rb"GIF8[79]a")),
-    _Format("webp", "WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
-    _Format("tif", "TIFF", re.compile(rb"II\*\0|MM\0\*")),
+    _Format(".jpg", "JPEG", re.compile(rb"\xff\xd8\xff")),
+    _Format(".png", "PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    _Format(".gif", "GIF", re.compile(rb"GIF8[79]a")),
+    _Format(".webp", "WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
+    _Format(".tif", "TIFF", re.compile(rb"II\*\0|MM\0\*")),
     # Two letters begin many texts too: only with the fields that its header leaves zero.
-    _Format("bmp", "BMP", re.compile(rb"BM....\0\0\0\0", re.DOTALL)),
+    _Format(".bmp", "BMP", re.compile(rb"BM....\0\0\0\0", re.DOTALL)),
 )
 
 _OTHER_KINDS = (
@@ -99,17 +99,28 @@ def inspect(content: bytes, limits: Limits = Limits(), *, decode: bool = True) -
         return Inspection(Status.EMPTY, "")
     if len(content) > limits.bytes:
         return Inspection(Status.TOO_LARGE, f"{len(content):,} bytes, more than {limits.bytes:,}")
-    head = bytes(content[:_SNIFFED_BYTES]).removeprefix(_BYTE_ORDER_MARK)
-    form = next((one for one in _FORMATS if one.magic.match(head)), None)
+    form = _format_of(content)
     if form is None:
-        return Inspection(Status.NOT_AN_IMAGE, _kind_of(head))
+        return Inspection(Status.NOT_AN_IMAGE, _kind_of(content))
     # Pillow warns of large pictures and of odd metadata; both are judged here.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _inspect_picture(content, form, limits, decode=decode)
 
 
-def _kind_of(head: bytes) -> str:
+def suffix_of(content: bytes) -> str:
+    """Return the suffix of a picture's format by its first bytes, such as `.jpg`; empty where they are of none."""
+    form = _format_of(content)
+    return "" if form is None else form.suffix
+
+
+def _format_of(content: bytes) -> _Format | None:
+    head = bytes(content[:_SNIFFED_BYTES])
+    return next((one for one in _FORMATS if one.magic.match(head)), None)
+
+
+def _kind_of(content: bytes) -> str:
+    head = bytes(content[:_SNIFFED_BYTES]).removeprefix(_BYTE_ORDER_MARK)
     known = next((kind for kind, pattern in _OTHER_KINDS if pattern.match(head)), None)
     return known or f"begins with {head[:12]!r}"
 

@@ -1,0 +1,703 @@
+"""Lists of images downloaded into a folder of parts and shards, slice by slice.
+
+Rows k * N to (k + 1) * N of the list are slice k, which becomes part k with its shard: what is where follows from the
+list alone. Several slices are under way at once, so that the slow hosts of one do not keep the others waiting. Bodies
+wait in a file of their slice until all its rows have ended; then the shard and the part are written whole, in the order
+of the list, and the journal says so. Whatever ends the program costs the slices that were under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import operator
+import shutil
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from mlimages_dataset.augment.observations import duckdb_errors
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.images.addresses import Refused
+from mlimages_dataset.images.check import Inspection, suffix_of
+from mlimages_dataset.images.examination import Examiners, Exhibit, Rules, examiners
+from mlimages_dataset.images.fetcher import Body, Fetcher, Manners, fetcher
+from mlimages_dataset.images.lists import ImageList, is_of_open_images
+from mlimages_dataset.images.parts import PartCounts, WrittenPart, clear_shards, part_name, part_writer
+from mlimages_dataset.images.shards import shard_name
+from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.locations import is_local
+from mlimages_dataset.manifest import (
+    MANIFEST_NAME,
+    Finished,
+    Journal,
+    Manifest,
+    OutputFolder,
+    StageOutcome,
+    StageResult,
+    read_manifest,
+)
+from mlimages_dataset.schemas import IMAGES
+from mlimages_dataset.storage import (
+    PARTIAL_PREFIX,
+    Inputs,
+    Receipt,
+    digests,
+    prefixed,
+    read_table,
+    table_digests,
+    write_bytes,
+    write_errors,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+
+    from aiohttp.abc import AbstractResolver
+
+    from mlimages_dataset.images.lists import Asked
+    from mlimages_dataset.images.politeness import Host
+    from mlimages_dataset.locations import Location
+    from mlimages_dataset.manifest import Json
+
+STAGE = "download"
+OPEN_IMAGES_MIRROR = "https://open-images-dataset.s3.amazonaws.com/{subset}/{image_id}.jpg"
+
+ROWS_AT_ONCE = 8192
+"""Rows under way: enough that rows which wait for a slow host leave others for every connection."""
+SLICES_AT_ONCE = 16
+REPEATED_DETAIL = "the same bytes under many addresses: "
+_RESOLVER_THREADS = 32
+_SHOWN_HOSTS = 5
+
+TIMEOUTS = frozenset({Status.TIMEOUT, Status.THROTTLED, Status.CUT, Status.NO_CONNECTION})
+"""Failures that tell of the moment rather than of the picture."""
+LASTING = frozenset(
+    {
+        Status.SAVED,
+        Status.BAD_ADDRESS,
+        Status.OPTED_OUT,
+        Status.PLACEHOLDER,
+        Status.PRIVATE_ADDRESS,
+        Status.REPEATED_ID,
+        Status.TOO_LARGE,
+        Status.TOO_MANY_PIXELS,
+    }
+)
+"""What another attempt with the same parameters would find again."""
+RETRIES: Mapping[str, frozenset[Status]] = {
+    "timeouts": TIMEOUTS,
+    "failed": frozenset(Status) - LASTING,
+    "all": frozenset(Status) - {Status.SAVED, Status.REPEATED_ID},
+}
+"""The statuses whose rows are asked again, by what `--retry` calls them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """How a list is downloaded.
+
+    Attributes:
+        mirrors: addresses that are tried before the list's own, with `{image_id}` and `{subset}` to be filled in.
+        rules: what a body must be.
+        manners: how hosts are asked.
+        shard_images: rows of a slice.
+        placeholder_repeats: addresses under which the same bytes may lie before they count as a placeholder; 0 for any.
+        workers: processes that examine bodies and write shards.
+    """
+
+    mirrors: tuple[str, ...] = ()
+    rules: Rules = field(default_factory=Rules)
+    manners: Manners = field(default_factory=Manners)
+    shard_images: int = 1000
+    placeholder_repeats: int = 20
+    workers: int = 2
+
+    def parameters(self) -> dict[str, Json]:
+        """Return what decides which rows can be saved, and as what: not how fast or how patiently hosts are asked."""
+        shrinking = self.rules.shrinking
+        return {
+            "mirrors": list(self.mirrors),
+            "shard_images": self.shard_images,
+            "decode": self.rules.decode,
+            "max_bytes": self.rules.limits.bytes,
+            "max_pixels": self.rules.limits.pixels,
+            "short_edge": 0 if shrinking is None else shrinking.short_edge,
+            "quality": 0 if shrinking is None else shrinking.quality,
+            "placeholders": sorted(one.sha256 for one in self.rules.placeholders),
+            "placeholder_targets": list(self.manners.placeholder_targets),
+            "placeholder_repeats": self.placeholder_repeats,
+            "allow_private": self.manners.allow_private,
+            "ignore_opt_out": self.manners.ignore_opt_out,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class HostTrouble:
+    """A host that throttled or failed, how often, and how many requests it is sent at once now."""
+
+    name: str
+    troubles: int
+    allowed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """How far a download is.
+
+    Attributes:
+        asked: rows of the list.
+        standing: rows of them that an earlier run ended.
+        ended: rows of them that this run ended, by status.
+        received: bytes of bodies.
+        seconds: since the first request.
+        hosts: those in the worst trouble.
+    """
+
+    asked: int
+    standing: int
+    ended: Mapping[str, int]
+    received: int
+    seconds: float
+    hosts: tuple[HostTrouble, ...]
+
+    @property
+    def done(self) -> int:
+        """Return the rows that have ended."""
+        return self.standing + sum(self.ended.values())
+
+    @property
+    def rate(self) -> float:
+        """Return the rows that ended a second."""
+        return sum(self.ended.values()) / max(self.seconds, 1e-9)
+
+    @property
+    def remaining_seconds(self) -> float:
+        """Return how long the other rows take at this rate, infinity where none has ended."""
+        return (self.asked - self.done) / self.rate if self.rate else float("inf")
+
+
+class Report(Protocol):
+    """Is told how far a download is."""
+
+    def __call__(self, snapshot: Snapshot, /) -> None:
+        """Show it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a row; of a saved one, where its bytes lie until they are in their shard."""
+
+    found: Inspection
+    path: Location | None = None
+    offset: int = -1
+    size: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class _Assembly:
+    """A slice whose rows have all ended."""
+
+    folder: Location
+    number: int
+    rows: tuple[tuple[str, _Outcome], ...]
+    inputs: Inputs
+
+
+def download(
+    given: Sequence[Location],
+    out: Location,
+    options: Download,
+    *,
+    overwrite: bool = False,
+    retry: str = "",
+    resolver: AbstractResolver | None = None,
+    spool: Path | None = None,
+    report: Report = lambda _: None,
+    every: float = 1.0,
+) -> StageOutcome:
+    """Download a list of images into a folder, or go on where an earlier run was cut.
+
+    Args:
+        given: the list, see `mlimages_dataset.images.lists`.
+        out: a new or empty folder, or one with this download, whole or cut.
+        options: how.
+        overwrite: replace another download in the folder.
+        retry: which rows of a finished download are asked again, a key of `RETRIES`; empty for none.
+        resolver: what turns names into addresses, by default the system's.
+        spool: a folder of this machine where bodies wait for their slice; by default `out`.
+        report: is told how far it is.
+        every: seconds between two reports.
+
+    Raises:
+        UsageError, DataError: the list or the folder cannot be used.
+    """
+    _allow_descriptors()
+    inputs = _digests(given)
+    parameters = options.parameters()
+    journal = Journal.of(out.absolute(), parameters, inputs)
+
+    def work(folder: Location) -> StageResult:
+        with contextlib.ExitStack() as stack:
+            waiting = _spool_folder(folder, spool, stack)
+            images = ImageList(given, scratch=waiting)
+            clear_shards(folder, journal)
+            run = _Run(images, folder, options, inputs, journal, waiting)
+            return _run(run, resolver, report, every)
+
+    def stage() -> StageOutcome:
+        output = OutputFolder(out, overwrite=overwrite)
+        return output.run(STAGE, parameters=parameters, inputs=inputs, work=work, journal=journal)
+
+    if retry:
+        if not _stands(out):
+            stage()
+        if not _reopen(out, journal, parameters, inputs, RETRIES[retry]):
+            return stage()
+    return stage()
+
+
+def chosen_mirrors(named: Sequence[str], given: Sequence[Location]) -> tuple[str, ...]:
+    """Return mirrors as templates; where none is named, Open Images' bucket for a list of its image tables.
+
+    Raises:
+        UsageError: one is neither known nor a template of an address with `{image_id}`.
+        DataError: a file of the list has not the columns of one.
+    """
+    if not named:
+        return (OPEN_IMAGES_MIRROR,) if is_of_open_images(given) else ()
+    if "none" in named:
+        return ()
+    templates = tuple(OPEN_IMAGES_MIRROR if one == "open-images" else one for one in named)
+    for template in templates:
+        if not template.startswith(("http://", "https://")) or "{image_id}" not in template:
+            raise UsageError(
+                f"{template!r} is no mirror", remedy="give an address with {image_id} in it, open-images or none"
+            )
+    return templates
+
+
+def _digests(given: Sequence[Location]) -> dict[str, str]:
+    files = [path for path in given if not path.is_dir()]
+    missing = next((path for path in files if not path.is_file()), None)
+    if missing is not None:
+        raise UsageError("there is no such file", where=missing, remedy="check the path")
+    found = prefixed("list", digests(files))
+    for number, folder in enumerate((path for path in given if path.is_dir()), 1):
+        found |= table_digests(f"table {number}", folder)
+    return found
+
+
+def _spool_folder(folder: Location, spool: Path | None, stack: contextlib.ExitStack) -> Path:
+    if spool is None and isinstance(folder, Path):
+        waiting = folder / f"{PARTIAL_PREFIX}spool"
+        shutil.rmtree(waiting, ignore_errors=True)
+        with write_errors(waiting):
+            waiting.mkdir(parents=True)
+        stack.callback(shutil.rmtree, waiting, ignore_errors=True)
+        return waiting
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(dir=spool, prefix="mlimages-spool-")))
+
+
+def _allow_descriptors() -> None:
+    """Let this process open as many connections as the system allows it; the usual limit is for a shell's programs."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows, which has no such limit
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _stands(out: Location) -> bool:
+    return (out / MANIFEST_NAME).is_file() and STAGE in read_manifest(out).stages
+
+
+def _reopen(
+    out: Location,
+    journal: Journal,
+    parameters: Mapping[str, Json],
+    inputs: Inputs,
+    statuses: frozenset[Status],
+) -> bool:
+    """Turn a finished download into a cut one whose rows with these statuses have not ended; return whether any has.
+
+    Its files stay where they are, and the journal knows them.
+    """
+    manifest = read_manifest(out)
+    record = manifest.stages[STAGE]
+    if dict(record.parameters) != dict(parameters) or dict(record.inputs) != dict(inputs):
+        return False  # another download: the stage itself says so
+    folder = out.absolute()
+    again = 0
+    for number in range(sum(name.endswith(".parquet") for name in record.outputs)):
+        names = [name for name in (part_name(number), shard_name(number)) if name in manifest.files]
+        receipts = tuple(
+            Receipt(folder / name, one.rows, one.bytes, one.sha256, one.schema)
+            for name, one in ((name, manifest.files[name]) for name in names)
+        )
+        table = read_table(folder / part_name(number), IMAGES)
+        rows = Counter(table["status"].to_pylist())
+        counts = PartCounts(dict(rows), sum(size for size in table["bytes"].to_pylist() if size > 0))
+        finished = WrittenPart(receipts, counts).finished()
+        wanted = sorted(status.value for status in statuses if rows[status.value])
+        again += sum(rows[status] for status in wanted)
+        journal.record(_job(number), Finished(receipts, {**finished.content, "again": wanted}))
+    if again:
+        outputs = set(record.outputs)
+        without = Manifest(
+            {name: one for name, one in manifest.files.items() if name not in outputs},
+            {name: one for name, one in manifest.stages.items() if name != STAGE},
+        )
+        write_bytes(out / MANIFEST_NAME, without.to_json())
+    return again > 0
+
+
+def _job(number: int) -> str:
+    return f"{number:05d}"
+
+
+class _Spool:
+    """A file in which the bodies of a slice wait."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with write_errors(path):
+            self._file = path.open("wb", buffering=0)
+        self._size = 0
+
+    def add(self, pieces: Sequence[bytes]) -> int:
+        """Append a body and return its offset."""
+        offset = self._size
+        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        with write_errors(self.path):
+            self._size += self._file.write(content)
+            if self._size != offset + len(content):  # the kernel writes less where the disk is full
+                self._file.write(content[self._size - offset :])
+                self._size = offset + len(content)
+        return offset
+
+    def remove(self) -> None:
+        """Remove the file."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+@dataclass(slots=True)
+class _Run:
+    """A download under way."""
+
+    images: ImageList
+    folder: Location
+    options: Download
+    inputs: Inputs
+    journal: Journal
+    spool: Path
+    standing: int = 0
+    received: int = 0
+    ended: Counter[str] = field(default_factory=Counter)
+    began: float = field(default_factory=time.monotonic)
+    parts: dict[int, WrittenPart] = field(default_factory=dict)
+    rows_under_way: int = 0
+    slices_under_way: int = 0
+
+    def snapshot(self, hosts: Iterable[Host]) -> Snapshot:
+        """Return how far it is."""
+        troubles = tuple(HostTrouble(host.name, host.troubles, host.allowed) for host in hosts)
+        seconds = time.monotonic() - self.began
+        return Snapshot(self.images.rows, self.standing, dict(self.ended), self.received, seconds, troubles)
+
+
+def _run(run: _Run, resolver: AbstractResolver | None, report: Report, every: float) -> StageResult:
+    try:
+        asyncio.run(_all_slices(run, resolver, report, every))
+    except BaseExceptionGroup as group:
+        raise _first_leaf(group) from None
+    counts = functools.reduce(operator.add, (part.counts for part in run.parts.values()), PartCounts.empty())
+    assert counts.asked == run.images.rows, "every row has ended"
+    receipts = tuple(receipt for _, part in sorted(run.parts.items()) for receipt in part.receipts)
+    return StageResult(receipts, {**counts.summary(), "saved": counts.saved, "failed": counts.asked - counts.saved})
+
+
+def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = group.exceptions[0]
+    return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+async def _all_slices(run: _Run, resolver: AbstractResolver | None, report: Report, every: float) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_RESOLVER_THREADS))
+    async with (
+        fetcher(run.options.manners, resolver) as ask,
+        examiners(run.options.workers, run.options.rules) as examine,
+        _reporting(run, ask, report, every),
+    ):
+        freed = asyncio.Event()
+        async with asyncio.TaskGroup() as slices:
+            for number, rows in enumerate(run.images.slices(run.options.shard_images)):
+                finished = run.journal.finished(_job(number))
+                again = _again(finished)
+                if finished is not None and not again:
+                    run.parts[number] = WrittenPart.of(finished)
+                    run.standing += len(rows)
+                    continue
+                while run.slices_under_way and (
+                    run.rows_under_way + len(rows) > ROWS_AT_ONCE or run.slices_under_way >= SLICES_AT_ONCE
+                ):
+                    freed.clear()
+                    await freed.wait()
+                run.slices_under_way += 1
+                run.rows_under_way += len(rows)
+                task = slices.create_task(_Slice(run, ask, examine, number, rows, again, freed).end())
+                del task
+        await _refuse_repeated(run, examine)
+
+
+def _again(finished: Finished | None) -> frozenset[str]:
+    """Return the statuses of a finished slice whose rows are to be asked again."""
+    wanted = None if finished is None else finished.content.get("again")
+    return frozenset(str(status) for status in wanted) if isinstance(wanted, list) else frozenset()
+
+
+@contextlib.asynccontextmanager
+async def _reporting(run: _Run, ask: Fetcher, report: Report, every: float) -> AsyncIterator[None]:
+    async def now_and_then() -> None:
+        while True:
+            await asyncio.sleep(every)
+            report(run.snapshot(ask.hosts.troubled(_SHOWN_HOSTS)))
+
+    reporter = asyncio.create_task(now_and_then())
+    try:
+        yield
+        report(run.snapshot(ask.hosts.troubled(_SHOWN_HOSTS)))
+    finally:
+        reporter.cancel()
+
+
+@dataclass(slots=True)
+class _Slice:
+    """One slice under way."""
+
+    run: _Run
+    ask: Fetcher
+    examiners: Examiners
+    number: int
+    rows: list[Asked]
+    again: frozenset[str]
+    freed: asyncio.Event
+
+    async def end(self) -> None:
+        """Fetch the slice's rows and write its part."""
+        run = self.run
+        spool = _Spool(run.spool / f"slice-{self.number:05d}")
+        try:
+            before = _rows_of(run.folder, self.number) if self.again else None
+            outcomes = await asyncio.gather(
+                *(
+                    self._ended(asked, spool, None if before is None else before[at][1])
+                    for at, asked in enumerate(self.rows)
+                )
+            )
+            rows = tuple((asked.image_id, outcome) for asked, outcome in zip(self.rows, outcomes, strict=True))
+            await _write(run, self.examiners, self.number, rows, rewrite=before is not None)
+        finally:
+            spool.remove()
+            run.slices_under_way -= 1
+            self.freed.set()
+
+    async def _ended(self, asked: Asked, spool: _Spool, before: _Outcome | None) -> _Outcome:
+        run = self.run
+        try:
+            if before is not None and before.found.status.value not in self.again:
+                run.standing += 1
+                return before
+            outcome = await self._outcome(asked, spool)
+            run.ended[outcome.found.status.value] += 1
+            return outcome
+        finally:
+            run.rows_under_way -= 1
+            self.freed.set()
+
+    async def _outcome(self, asked: Asked, spool: _Spool) -> _Outcome:
+        """Return what became of a row: the first address that gives its picture, else the last one's failure."""
+        if asked.repeated:
+            return _Outcome(Inspection(Status.REPEATED_ID, ""))
+        failures: list[_Outcome] = []
+        for address in _mirrored(self.run.options.mirrors, asked):
+            # A mirror may hold copies of another size: what was published of the original does not hold there.
+            outcome = await self._tried(address, replace(asked, md5=b"", size=-1), spool)
+            if outcome.found.status is Status.SAVED:
+                return outcome
+            failures.append(outcome)
+        if asked.location or not failures:
+            outcome = await self._tried(asked.location, asked, spool)
+            failures.append(outcome)
+            if outcome.found.status is Status.SAVED or len(failures) == 1:
+                return outcome
+        *others, last = (outcome.found for outcome in failures)
+        tried = "; ".join(f"{one.status}: {one.detail}" if one.detail else one.status for one in others)
+        return _Outcome(replace(last, detail=f"{last.detail} (before: {tried})".strip()[:400]) if tried else last)
+
+    async def _tried(self, address: str, asked: Asked, spool: _Spool) -> _Outcome:
+        try:
+            body = await self.ask.fetch(address)
+        except Refused as refused:
+            return _Outcome(Inspection(refused.status, refused.detail))
+        return await self._examined(body, asked, spool)
+
+    async def _examined(self, body: Body, asked: Asked, spool: _Spool) -> _Outcome:
+        self.run.received += body.size
+        if not body.size:
+            return _Outcome(Inspection(Status.EMPTY, ""))
+        offset, size = spool.add(body.pieces), body.size
+        del body  # it waits for its turn on the disk, not in memory
+        verdict = await self.examiners.examine(Exhibit(spool.path, offset, size, asked.md5, asked.size))
+        if verdict.replacement is not None:
+            offset, size = spool.add([verdict.replacement]), len(verdict.replacement)
+        return _Outcome(verdict.inspection, spool.path, offset, size)
+
+
+def _mirrored(mirrors: Sequence[str], asked: Asked) -> Iterator[str]:
+    for template in mirrors:
+        if "{subset}" not in template or asked.subset:
+            yield template.replace("{image_id}", asked.image_id).replace("{subset}", asked.subset)
+
+
+async def _write(
+    run: _Run, examine: Examiners, number: int, rows: tuple[tuple[str, _Outcome], ...], *, rewrite: bool
+) -> None:
+    """Write a slice's shard and part, and say so in the journal."""
+    beside = rewrite and is_local(run.folder)
+    folder = run.folder / f"{PARTIAL_PREFIX}next-{number:05d}" if beside else run.folder
+    part = await examine.run(_assembled, _Assembly(folder, number, rows, run.inputs))
+    if beside:
+        part = await asyncio.to_thread(_take_over, run, number, part)
+    await asyncio.to_thread(run.journal.record, _job(number), part.finished())
+    run.parts[number] = part
+
+
+def _take_over(run: _Run, number: int, part: WrittenPart) -> WrittenPart:
+    """Put a slice that was written beside its former self in the place of that."""
+    # Until both files are renamed there is no such slice: a run that ends in between begins it anew.
+    run.journal.record(_job(number), Finished((), {"again": [status.value for status in Status]}))
+    receipts = []
+    for receipt in part.receipts:
+        target = run.folder / receipt.path.name
+        receipt.path.replace(target)  # type: ignore[arg-type]  # both are of this machine
+        receipts.append(replace(receipt, path=target))
+    part.receipts[0].path.parent.rmdir()
+    if not any(receipt.path.name == shard_name(number) for receipt in receipts):
+        (run.folder / shard_name(number)).unlink(missing_ok=True)
+    return replace(part, receipts=tuple(receipts))
+
+
+def _assembled(job: _Assembly) -> WrittenPart:
+    """Write the shard and the part of a slice; runs in a worker."""
+    with contextlib.ExitStack() as stack:
+        files = {
+            path: stack.enter_context(path.open("rb", buffering=0) if isinstance(path, Path) else path.open("rb"))
+            for path in {outcome.path for _, outcome in job.rows if outcome.path is not None}
+        }
+        writer = stack.enter_context(part_writer(job.folder, job.number, job.inputs))
+        for image_id, one in job.rows:
+            if one.found.status is not Status.SAVED or one.path is None:
+                writer.refuse(image_id, one.found)
+                continue
+            file = files[one.path]
+            file.seek(one.offset)
+            content = file.read(one.size)
+            writer.save(image_id, content, replace(one.found, suffix=suffix_of(content)))
+    return writer.written
+
+
+def _rows_of(folder: Location, number: int) -> list[tuple[str, _Outcome]]:
+    """Return the rows of a written part."""
+    table = read_table(folder / part_name(number), IMAGES)
+    columns = ("image_id", "status", "detail", "width", "height", "shard", "offset", "bytes")
+    return [
+        (
+            image_id,
+            _Outcome(
+                Inspection(Status(status), detail, width, height), folder / shard if shard else None, offset, size
+            ),
+        )
+        for image_id, status, detail, width, height, shard, offset, size in zip(
+            *(table[name].to_pylist() for name in columns), strict=True
+        )
+    ]
+
+
+async def _refuse_repeated(run: _Run, examine: Examiners) -> None:
+    """Write those slices anew that have pictures which lie under too many addresses.
+
+    Decided when all rows have ended, so that the order in which they came decides nothing.
+    """
+    if not run.options.placeholder_repeats:
+        return
+    repeated = await asyncio.to_thread(_repeated_digests, run)
+    for number in sorted(run.parts) if repeated else ():
+        rows = _rows_of(run.folder, number)
+        found = _digests_of(run.folder, number)
+        now = tuple(
+            (image_id, _Outcome(Inspection(Status.PLACEHOLDER, REPEATED_DETAIL + digest)))
+            if one.found.status is Status.SAVED and digest in repeated
+            else (image_id, one)
+            for (image_id, one), digest in zip(rows, found, strict=True)
+        )
+        if now != tuple(rows):
+            await _write(run, examine, number, now, rewrite=True)
+
+
+def _digests_of(folder: Location, number: int) -> list[str]:
+    """Return the digest of each row's picture, those included that were found to be placeholders by their number."""
+    table = read_table(folder / part_name(number), IMAGES)
+    return [
+        detail.removeprefix(REPEATED_DETAIL) if detail.startswith(REPEATED_DETAIL) else digest
+        for detail, digest in zip(table["detail"].to_pylist(), table["digest"].to_pylist(), strict=True)
+    ]
+
+
+def _repeated_digests(run: _Run) -> frozenset[str]:
+    """Return the digests of pictures that lie under as many addresses as make a placeholder, or more.
+
+    Rows that an earlier run, or this one before it was cut, found to be so count as well.
+    """
+    least = run.options.placeholder_repeats
+    schema = pa.schema([("digest", pa.string())])
+    batches = (
+        pa.record_batch([pa.array(_digests_of(run.folder, number), pa.string())], schema=schema)
+        for number in sorted(run.parts)
+    )
+    with duckdb_errors(), duckdb.connect() as connection:
+        connection.execute("SET memory_limit = '1GB'")
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute("SET temp_directory = '{}'".format(str(run.spool).replace("'", "''")))
+        connection.register("digests", pa.RecordBatchReader.from_batches(schema, batches))
+        often = connection.execute(
+            "SELECT digest FROM digests WHERE digest != '' GROUP BY digest HAVING count(*) >= ?", [least]
+        ).fetchall()
+    candidates = {digest for (digest,) in often}
+    if not candidates:
+        return frozenset()
+    rows: list[int] = []
+    digests_of_rows: list[str] = []
+    for number in sorted(run.parts):
+        for at, digest in enumerate(_digests_of(run.folder, number)):
+            if digest in candidates:
+                rows.append(number * run.options.shard_images + at)
+                digests_of_rows.append(digest)
+    # One address that the list names many times is no sign of a placeholder.
+    addresses = run.images.locations_of(np.asarray(rows, np.int64))
+    pairs = {(digest, address or row) for digest, address, row in zip(digests_of_rows, addresses, rows, strict=True)}
+    counts = Counter(digest for digest, _ in pairs)
+    return frozenset(digest for digest, count in counts.items() if count >= least)

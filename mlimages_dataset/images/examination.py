@@ -1,0 +1,219 @@
+"""Bodies examined in worker processes: is each the picture that was published, no placeholder, and whole?
+
+What travels between processes is where a body lies in a file, not the body: a picture of 0.3 MB takes longer to pickle
+through a pipe than to read from the page cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import multiprocessing
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from mlimages_dataset.engine import die_with_parent
+from mlimages_dataset.images.check import Inspection, Limits, inspect
+from mlimages_dataset.images.reencode import Shrinking, shrink
+from mlimages_dataset.images.statuses import Status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
+
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
+
+BATCH = 16
+"""Bodies that a worker is given at once when it has fallen behind: each message costs a tenth of a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """A picture that stands for others that are gone."""
+
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, content: bytes) -> Placeholder:
+        """Return a placeholder by its bytes."""
+        return cls(len(content), hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a body must be.
+
+    Attributes:
+        limits: of bytes and pixels.
+        decode: whether it is decoded to its end, rather than its header read.
+        placeholders: pictures that count as none.
+        shrinking: how pictures are made smaller; None for the original bytes.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    decode: bool = True
+    placeholders: frozenset[Placeholder] = frozenset()
+    shrinking: Shrinking | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """A body in a file, with what was published of it.
+
+    Attributes:
+        path: the file.
+        offset: of its first byte in the file.
+        size: in bytes.
+        md5: as published, 16 bytes, or none.
+        published_size: in bytes, -1 for unknown.
+    """
+
+    path: Path
+    offset: int
+    size: int
+    md5: bytes = b""
+    published_size: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a body is; `replacement` are the bytes to store in its stead, if any."""
+
+    inspection: Inspection
+    replacement: bytes | None = None
+
+
+def examine(exhibits: Sequence[Exhibit], rules: Rules) -> list[Verdict]:
+    """Return the verdict on each body."""
+    return [judged(_content(one), one, rules) for one in exhibits]
+
+
+def judged(content: bytes, exhibit: Exhibit, rules: Rules) -> Verdict:
+    """Return the verdict on one body."""
+    # Few bodies have the size of a placeholder: no others are hashed for it.
+    if any(one.size == len(content) for one in rules.placeholders) and Placeholder.of(content) in rules.placeholders:
+        return Verdict(Inspection(Status.PLACEHOLDER, "known by its digest"))
+    found = inspect(content, rules.limits, decode=rules.decode)
+    if found.status is not Status.SAVED:
+        return Verdict(found)
+    if 0 <= exhibit.published_size != len(content):
+        detail = f"{len(content):,} bytes, published as {exhibit.published_size:,}"
+        return Verdict(Inspection(Status.WRONG_DIGEST, detail))
+    if exhibit.md5 and hashlib.md5(content, usedforsecurity=False).digest() != exhibit.md5:
+        return Verdict(Inspection(Status.WRONG_DIGEST, f"its MD5 is not {exhibit.md5.hex()}"))
+    return Verdict(found) if rules.shrinking is None else _shrunken(content, found, rules.shrinking)
+
+
+def _shrunken(content: bytes, found: Inspection, shrinking: Shrinking) -> Verdict:
+    try:
+        smaller = shrink(content, shrinking.short_edge, shrinking.quality)
+    except Exception as error:  # noqa: BLE001 - the decoder's, where only the header was read before
+        return Verdict(Inspection(Status.BROKEN, str(error)[:200], found.width, found.height, found.suffix))
+    if smaller is content:
+        return Verdict(found)
+    return Verdict(replace(inspect(smaller, decode=False), detail=found.detail), smaller)
+
+
+def _content(exhibit: Exhibit) -> bytes:
+    with exhibit.path.open("rb", buffering=0) as file:
+        file.seek(exhibit.offset)
+        return file.read(exhibit.size)
+
+
+class Examiners:
+    """Worker processes that examine bodies in batches; see `examiners`."""
+
+    def __init__(self, workers: int, rules: Rules) -> None:
+        self._workers = workers
+        self._rules = rules
+        self.pool = _pool(workers)
+        self._waiting: asyncio.Queue[tuple[Exhibit, asyncio.Future[Verdict]]] = asyncio.Queue()
+
+    async def examine(self, exhibit: Exhibit) -> Verdict:
+        """Return the verdict on a body."""
+        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self._waiting.put_nowait((exhibit, verdict))
+        return await verdict
+
+    async def run(self, function: Callable[[_Job], _Result], job: _Job) -> _Result:
+        """Return what a function returns for a job in a worker; done again if a body ended the worker meanwhile."""
+        while True:
+            pool = self.pool
+            try:
+                return await asyncio.get_running_loop().run_in_executor(pool, function, job)
+            except BrokenProcessPool:
+                self._replace(pool)
+
+    def _replace(self, broken: ProcessPoolExecutor) -> None:
+        if self.pool is broken:
+            self.pool = _pool(self._workers)
+            broken.shutdown(wait=False)
+
+    async def feed(self) -> None:
+        """Hand what waits to a worker, batch after batch, for ever."""
+        while True:
+            batch = [await self._waiting.get()]
+            fair = self._waiting.qsize() // self._workers
+            while len(batch) < min(BATCH, fair):
+                batch.append(self._waiting.get_nowait())
+            exhibits = [exhibit for exhibit, _ in batch]
+            try:
+                verdicts = await self._examined(exhibits)
+            except Exception as error:  # noqa: BLE001 - whoever waits for the verdict is to see it
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (_, future), verdict in zip(batch, verdicts, strict=True):
+                if not future.done():
+                    future.set_result(verdict)
+
+    async def _examined(self, exhibits: list[Exhibit]) -> list[Verdict]:
+        loop = asyncio.get_running_loop()
+        pool = self.pool
+        try:
+            return await loop.run_in_executor(pool, examine, exhibits, self._rules)
+        except BrokenProcessPool:
+            self._replace(pool)
+        # One of the bodies may have ended the process: each gets a process of its own now.
+        return [await self._alone(exhibit) for exhibit in exhibits]
+
+    async def _alone(self, exhibit: Exhibit) -> Verdict:
+        pool = _pool(1)
+        try:
+            verdicts = await asyncio.get_running_loop().run_in_executor(pool, examine, [exhibit], self._rules)
+        except BrokenProcessPool:
+            return Verdict(Inspection(Status.BROKEN, "ends the process that decodes it"))
+        finally:
+            pool.shutdown(wait=False)
+        return verdicts[0]
+
+
+@contextlib.asynccontextmanager
+async def examiners(workers: int, rules: Rules) -> AsyncIterator[Examiners]:
+    """Yield so many worker processes."""
+    found = Examiners(workers, rules)
+    # One more than the workers: the next batch is there when a worker ends one.
+    feeders = [asyncio.create_task(found.feed()) for _ in range(workers + 1)]
+    try:
+        yield found
+    finally:
+        for feeder in feeders:
+            feeder.cancel()
+        await asyncio.gather(*feeders, return_exceptions=True)
+        found.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent ends its workers
+    die_with_parent()

@@ -1,0 +1,307 @@
+"""Lists of images to download, read in slices from whatever tables name them, however long they are.
+
+A list is one of:
+    a folder of an `annotations`, `predictions` or `labels` table: `image_id` and `location`;
+    CSV (compressed or not) or Parquet files with a column of ids and one of addresses, and where there are, one of MD5
+        digests (hexadecimal or base64) and one of sizes in bytes. Open Images' image tables are of this form
+        (ImageID, OriginalURL, OriginalMD5, OriginalSize).
+        https://storage.googleapis.com/openimages/web/download_v7.html
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from mlimages_dataset.augment.observations import duckdb_errors, read_header
+from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.locations import reason, unpacked
+from mlimages_dataset.storage import parquet_source, table_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.locations import Location
+
+ID_COLUMNS = ("image_id", "ImageID", "id", "key")
+LOCATION_COLUMNS = ("location", "OriginalURL", "url", "URL")
+MD5_COLUMNS = ("OriginalMD5", "md5")
+SUBSET_COLUMNS = ("Subset", "subset")
+SIZE_COLUMNS = ("OriginalSize", "size", "bytes")
+MD5_BYTES = 16
+
+_BATCH_ROWS = 1 << 14
+_COLUMNS = ("image_id", "location", "subset", "md5", "size")
+_DUCKDB_MEMORY = "1GB"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One row of a list.
+
+    Attributes:
+        image_id: the image's id.
+        location: where the list says it is; may be empty.
+        subset: the part of a collection that it is of, such as Open Images' `train`; may be empty.
+        md5: of its bytes as published, 16 bytes, or none.
+        size: in bytes as published, -1 for unknown.
+        repeated: whether an earlier row has the same id.
+    """
+
+    image_id: str
+    location: str
+    subset: str = ""
+    md5: bytes = b""
+    size: int = -1
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One file of a list and the names of its columns for `_COLUMNS`; an empty name is of a column that it has not."""
+
+    path: Location
+    columns: tuple[str, ...]
+
+
+class ImageList:
+    """The rows of a list, in the order of its files and of their rows.
+
+    Attributes:
+        rows: their number.
+    """
+
+    def __init__(self, inputs: Sequence[Location], *, scratch: Location | None = None) -> None:
+        """Open a list and look which ids repeat.
+
+        Args:
+            inputs: files, and folders of tables.
+            scratch: a folder of this machine for intermediate results that do not fit into memory.
+
+        Raises:
+            UsageError: a file is missing.
+            DataError: a file has no column of ids or of addresses, or cannot be read to its end.
+        """
+        self._tables = _tables(inputs)
+        self.rows, self._repeats = _repeated_rows(self._tables, scratch)
+
+    @property
+    def repeated(self) -> int:
+        """Rows whose id an earlier row has."""
+        return len(self._repeats)
+
+    def slices(self, rows: int) -> Iterator[list[Asked]]:
+        """Yield the list in slices of so many rows, the last with what is left."""
+        waiting: list[Asked] = []
+        for asked in self._asked():
+            waiting.append(asked)
+            if len(waiting) == rows:
+                yield waiting
+                waiting = []
+        if waiting:
+            yield waiting
+
+    def locations_of(self, rows: NDArray[np.int64]) -> list[str]:
+        """Return the locations of rows by their numbers, which ascend."""
+        found: list[str] = []
+        start = 0
+        for batch in _batches(self._tables, ("location",)):
+            low, high = np.searchsorted(rows, (start, start + batch.num_rows))
+            found += _texts(batch["location"].take(pa.array(rows[low:high] - start)))
+            start += batch.num_rows
+        return found
+
+    def _asked(self) -> Iterator[Asked]:
+        start = 0
+        for batch in _batches(self._tables, _COLUMNS):
+            low, high = np.searchsorted(self._repeats, (start, start + batch.num_rows))
+            repeated = np.zeros(batch.num_rows, bool)
+            repeated[self._repeats[low:high] - start] = True
+            columns = (_texts(batch[name]) for name in _COLUMNS)
+            for image_id, location, subset, md5, size, again in zip(*columns, repeated, strict=True):
+                yield Asked(image_id, location, subset, _md5(md5), _size(size), bool(again))
+            start += batch.num_rows
+
+
+def is_of_open_images(inputs: Sequence[Location]) -> bool:
+    """Return whether all files of a list are image tables of Open Images; errors as `ImageList`."""
+    return all(table.columns[:3] == ("ImageID", "OriginalURL", "Subset") for table in _tables(inputs))
+
+
+def _tables(inputs: Sequence[Location]) -> list[_Table]:
+    files = [file for path in inputs for file in (table_parts(path) if path.is_dir() else [path])]
+    return [_table(path) for path in files]
+
+
+def _table(path: Location) -> _Table:
+    if not path.is_file():
+        raise UsageError("there is no such file", where=path, remedy="check the path")
+    if _is_parquet(path):
+        with _parquet(path) as parquet:
+            header = list(parquet.schema_arrow.names)
+    else:
+        header = read_header(path)
+    image_id, location = _first(ID_COLUMNS, header), _first(LOCATION_COLUMNS, header)
+    if not image_id or not location:
+        names = ID_COLUMNS if not image_id else LOCATION_COLUMNS
+        raise DataError(
+            f"has no column {', '.join(names[:-1])} or {names[-1]} among {', '.join(header)[:80]}",
+            where=path,
+            line=None if _is_parquet(path) else 1,
+            remedy="name its columns so",
+        )
+    others = (_first(names, header) for names in (SUBSET_COLUMNS, MD5_COLUMNS, SIZE_COLUMNS))
+    return _Table(path, (image_id, location, *others))
+
+
+def _first(names: Sequence[str], header: Sequence[str]) -> str:
+    return next((name for name in names if name in header), "")
+
+
+def _is_parquet(path: Location) -> bool:
+    return path.suffix == ".parquet"
+
+
+@contextlib.contextmanager
+def _parquet(path: Location) -> Iterator[pq.ParquetFile]:
+    try:
+        with parquet_source(path) as source, pq.ParquetFile(source) as parquet:
+            yield parquet
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"cannot be read to its end as a Parquet file ({reason(error)})", where=path, remedy="obtain it again"
+        ) from error
+
+
+def _batches(tables: Sequence[_Table], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield some of `_COLUMNS` as texts, batch by batch."""
+    for table in tables:
+        found = dict(zip(_COLUMNS, table.columns, strict=True))
+        present = [found[name] for name in columns if found[name]]
+        batches = _parquet_batches if _is_parquet(table.path) else _csv_batches
+        for batch in batches(table.path, present):
+            empty = pa.repeat(pa.scalar("", pa.string()), batch.num_rows)
+            texts = [_as_text(batch[found[name]]) if found[name] else empty for name in columns]
+            yield pa.RecordBatch.from_arrays(texts, names=list(columns))
+
+
+def _parquet_batches(path: Location, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    with _parquet(path) as parquet:
+        yield from parquet.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns))
+
+
+def _csv_batches(path: Location, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    try:
+        with (
+            unpacked(path) as stream,
+            csv.open_csv(
+                stream,
+                read_options=csv.ReadOptions(block_size=1 << 22),
+                parse_options=csv.ParseOptions(newlines_in_values=True),
+                # Bytes: a title in another encoding must not end the download of all the others.
+                convert_options=csv.ConvertOptions(
+                    include_columns=list(columns),
+                    column_types=dict.fromkeys(columns, pa.binary()),
+                    strings_can_be_null=False,
+                ),
+            ) as batches,
+        ):
+            yield from batches
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"cannot be read to its end as CSV ({reason(error)})", where=path, remedy="mend that row, or obtain it anew"
+        ) from error
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    if pa.types.is_binary(column.type):
+        try:
+            return column.cast(pa.string())
+        except pa.ArrowInvalid:
+            return pa.array([value.decode(errors="replace") for value in column.to_pylist()], pa.string())
+    return column.cast(pa.string()).fill_null("")
+
+
+def _texts(column: pa.Array) -> list[str]:
+    texts: list[str] = column.to_pylist()
+    return texts
+
+
+def _md5(text: str) -> bytes:
+    """Return an MD5 digest that is given in hexadecimal or base64; nothing where it is neither."""
+    with contextlib.suppress(ValueError, binascii.Error):
+        digest = bytes.fromhex(text) if len(text) == 2 * MD5_BYTES else base64.b64decode(text, validate=True)
+        if len(digest) == MD5_BYTES:
+            return digest
+    return b""
+
+
+def _size(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else -1
+
+
+def _repeated_rows(tables: Sequence[_Table], scratch: Location | None) -> tuple[int, NDArray[np.int64]]:
+    """Return the rows of a list, and the numbers of those whose id an earlier one has.
+
+    DuckDB groups the ids and writes to the disk what does not fit into its share of memory.
+    """
+    with duckdb_errors(), duckdb.connect() as connection:
+        connection.execute(f"SET memory_limit = '{_DUCKDB_MEMORY}'")
+        connection.execute("SET enable_progress_bar = false")
+        if scratch is not None:
+            connection.execute("SET temp_directory = '{}'".format(str(scratch).replace("'", "''")))
+        with _numbered_ids(tables) as ids:
+            connection.register("ids", ids.reader)
+            connection.execute("CREATE TABLE repeats AS SELECT image_id FROM ids GROUP BY ALL HAVING count(*) > 1")
+        if not connection.sql("SELECT 1 FROM repeats LIMIT 1").fetchall():
+            return ids.rows, np.empty(0, np.int64)
+        with _numbered_ids(tables) as again:
+            connection.register("again", again.reader)
+            repeats = connection.sql(
+                "SELECT row FROM (SELECT row, row_number() OVER (PARTITION BY image_id ORDER BY row) AS n "
+                "FROM again SEMI JOIN repeats USING (image_id)) WHERE n > 1 ORDER BY row"
+            ).fetchnumpy()["row"]
+        return ids.rows, np.ascontiguousarray(repeats, np.int64)
+
+
+class _NumberedIds:
+    """The ids of a list with their rows' numbers, as a stream that is read once."""
+
+    def __init__(self, tables: Sequence[_Table]) -> None:
+        self.rows = 0
+        self.failure: DataError | None = None
+        schema = pa.schema([("image_id", pa.string()), ("row", pa.int64())])
+        self.reader = pa.RecordBatchReader.from_batches(schema, self._batches(tables))
+
+    def _batches(self, tables: Sequence[_Table]) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in _batches(tables, ("image_id",)):
+                numbers = pa.array(np.arange(self.rows, self.rows + batch.num_rows))
+                yield pa.RecordBatch.from_arrays([batch["image_id"], numbers], names=["image_id", "row"])
+                self.rows += batch.num_rows
+        except DataError as error:
+            self.failure = error
+            raise
+
+
+@contextlib.contextmanager
+def _numbered_ids(tables: Sequence[_Table]) -> Iterator[_NumberedIds]:
+    """Yield the ids; raise what went wrong in a file where DuckDB tells only that a stream ended early."""
+    ids = _NumberedIds(tables)
+    try:
+        yield ids
+    except duckdb.Error:
+        if ids.failure is not None:
+            raise ids.failure from None
+        raise

@@ -59,6 +59,15 @@ class LossName(enum.Enum):
     """Cross-entropy over all classes, for images with one label."""
 
 
+class Unknown(enum.Enum):
+    """What a class that an image's labels do not list means to the loss."""
+
+    ABSENT = "absent"
+    """It is absent, as in the papers: most listed labels are of presence."""
+    IGNORED = "ignored"
+    """Nothing: it adds neither loss nor gradient."""
+
+
 class SamplerName(enum.Enum):
     """The order in which images are drawn."""
 
@@ -148,6 +157,7 @@ class Loss:
         absent_class_rate: probability that a class without positives in the batch is learnt from.
         negatives_per_positive: negatives kept for each positive of a class.
         presence_threshold: confidence from which a label counts as positive.
+        unknown: what a class means that an image's labels do not list.
         prior_bias: start the head's bias at the log-odds of each class's share of the training images.
     """
 
@@ -156,6 +166,7 @@ class Loss:
     absent_class_rate: float = 0.1
     negatives_per_positive: int = 5
     presence_threshold: float = 0.7
+    unknown: Unknown = Unknown.ABSENT
     prior_bias: bool = False
 
     def __post_init__(self) -> None:
@@ -412,9 +423,10 @@ def science(run: Run) -> dict[str, str]:
     }
     # Where a run began matters no more once it has begun.
     return {
-        name.rstrip("."): json.dumps(value, default=_plain) for name, value in flat.items() if name != "model.weights"
+        name.rstrip("."): json.dumps(value, default=plain) for name, value in flat.items() if name != "model.weights"
     }
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """Return an enumeration or a place as JSON text has it."""
     return str(value.value) if isinstance(value, enum.Enum) else str(value)

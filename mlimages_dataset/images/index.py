@@ -1,0 +1,214 @@
+"""Where each picture of a folder lies: an index over the saved rows of all parts, on mapped memory.
+
+It is made once from the tables and kept as an Arrow file beside them (or in the user's cache, where the folder is
+remote or cannot be written). Opening it maps the file: processes share its pages, and nothing is parsed.
+
+Legend: N saved pictures, in the order of the parts and of their rows; k one of them, 0..N-1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset.augment.splits import draws_of
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.images.shards import ShardReader
+from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.manifest import CACHE_PREFIX, read_manifest
+from mlimages_dataset.schemas import IMAGES
+from mlimages_dataset.storage import mapped_table, mapped_writer, scan_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.locations import Location
+
+FORMAT = "mlimages.index/1"
+_SHARDS_KEY = b"mlimages.shards"
+_COLUMNS = (
+    ("image_id", pa.large_string()),  # 17.6 million URLs have more than 2 GiB
+    ("shard", pa.int32()),
+    ("offset", pa.int64()),
+    ("bytes", pa.int64()),
+    ("sorted_draw", pa.uint64()),
+    ("row_of_draw", pa.int32()),
+)
+
+
+class ImageIndex:
+    """The saved pictures of a folder, by number and by id.
+
+    Attributes:
+        reader: reads the folder's shards.
+        shards: the shards' names.
+        shard_of: the number of each picture's shard in `shards`, int32, shape (N,); like the next ones it is a view of
+            mapped memory.
+        offsets: where in its shard each picture begins, bytes, int64, shape (N,).
+        lengths: its bytes, int64, shape (N,).
+    """
+
+    def __init__(self, path: Path, folder: Location) -> None:
+        self._path = path
+        table = mapped_table(path)
+        columns = [table.column(name).chunk(0) if len(table) else pa.array([], kind) for name, kind in _COLUMNS]
+        self._image_ids, *others = columns
+        numbers = [column.to_numpy(zero_copy_only=True) for column in others]
+        self.shard_of, self.offsets, self.lengths, self._sorted_draws, self._row_of_draw = numbers
+        self.shards: tuple[str, ...] = tuple(json.loads(table.schema.metadata[_SHARDS_KEY]))
+        self.reader = ShardReader(folder)
+
+    @classmethod
+    def open(cls, folder: Location) -> ImageIndex:
+        """Return the index of an image folder, which is made first where it is not there yet.
+
+        Raises:
+            UsageError: the folder has no manifest, or no finished images.
+            DataError: a table is damaged.
+        """
+        digests = {
+            path: record.sha256
+            for path, record in sorted(read_manifest(folder).files.items())
+            if record.schema == IMAGES.label
+        }
+        if not digests:
+            raise UsageError(
+                "holds no finished images", where=folder, remedy="let images download or images ingest end first"
+            )
+        key = hashlib.sha256(json.dumps([FORMAT, digests]).encode()).hexdigest()[:16]
+        beside = folder / f"{CACHE_PREFIX}index-{key}.arrow"
+        own = _user_cache() / f"index-{key}.arrow"
+        for path in (beside, own):
+            if isinstance(path, Path) and path.is_file():
+                return cls(path, folder)
+        parts = [folder / path for path in digests]
+        if isinstance(beside, Path):
+            try:
+                write_index(beside, parts)
+            except UsageError:  # the folder cannot be written, or is full
+                write_index(own, parts)
+            else:
+                _remove_older(beside)
+                return cls(beside, folder)
+        else:
+            write_index(own, parts)
+        return cls(own, folder)
+
+    def __reduce__(self) -> tuple[type[ImageIndex], tuple[Path, Location]]:
+        # Workers map the same file.
+        return type(self), (self._path, self.reader.folder)
+
+    def __len__(self) -> int:
+        return len(self.shard_of)
+
+    @property
+    def image_ids(self) -> pa.LargeStringArray:
+        """The ids, shape (N,), on mapped memory."""
+        return self._image_ids
+
+    def image_id(self, k: int) -> str:
+        """Return the id of picture k."""
+        return str(self._image_ids[k])
+
+    def place(self, k: int) -> tuple[str, int, int]:
+        """Return shard, offset and bytes of picture k."""
+        return self.shards[self.shard_of[k]], int(self.offsets[k]), int(self.lengths[k])
+
+    def read(self, k: int) -> bytes:
+        """Return picture k as it is stored.
+
+        Raises:
+            DataError, UsageError: as `ShardReader.read`.
+        """
+        return self.reader.read(*self.place(k))
+
+    def row_of(self, image_id: str) -> int:
+        """Return the number of the picture of an id.
+
+        Raises:
+            KeyError: no saved picture has it.
+        """
+        (row,) = self.rows_of(pa.array([image_id])).tolist()
+        if row < 0:
+            raise KeyError(image_id)
+        return int(row)
+
+    def rows_of(self, image_ids: pa.StringArray) -> NDArray[np.int64]:
+        """Return the number of the picture of each id, -1 where none is saved, int64, shape of `image_ids`."""
+        draws = draws_of(image_ids, "")
+        at = np.searchsorted(self._sorted_draws, draws)
+        rows = np.full(len(draws), -1, np.int64)
+        open_ = np.arange(len(draws))
+        while len(open_ := open_[at[open_] < len(self)]):
+            open_ = open_[self._sorted_draws[at[open_]] == draws[open_]]
+            candidates = self._row_of_draw[at[open_]]
+            same = pc.equal(
+                self._image_ids.take(pa.array(candidates)), image_ids.take(pa.array(open_)).cast(pa.large_string())
+            ).to_numpy(zero_copy_only=False)
+            rows[open_[same]] = candidates[same]
+            open_ = open_[~same]
+            at[open_] += 1  # another id has the same draw
+        return rows
+
+
+def write_index(path: Path, parts: Iterable[Location]) -> None:
+    """Write the index over the saved rows of some parts of an `images` table.
+
+    Raises:
+        UsageError: the file cannot be written.
+        DataError, SchemaError: a part is damaged, or of another schema.
+    """
+    write_index_of(path, (batch for part in parts for batch in scan_table(part, IMAGES)))
+
+
+def write_index_of(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
+    """Write the index over the saved rows among some of an `images` table; errors as `write_index`."""
+    shards: dict[str, int] = {}
+    columns = list(zip(*(_saved(batch, shards) for batch in batches), strict=True)) or [()] * 5
+    ids = pa.chunked_array(columns[0], pa.large_string()).combine_chunks()
+    shard_of, offsets, lengths, draws = (
+        np.concatenate([np.empty(0, kind), *column])
+        for kind, column in zip((np.int32, np.int64, np.int64, np.uint64), columns[1:], strict=True)
+    )
+    order = np.argsort(draws, kind="stable")
+    arrays = (ids, shard_of, offsets, lengths, draws[order], order.astype(np.int32))
+    schema = pa.schema(_COLUMNS, {_SHARDS_KEY: json.dumps(list(shards)).encode()})
+    with mapped_writer(path, schema) as writer:
+        writer.write_batch(pa.record_batch([pa.array(array) for array in arrays], schema=schema))
+
+
+def _saved(batch: pa.RecordBatch, shards: dict[str, int]) -> tuple[pa.Array | NDArray[np.generic], ...]:
+    """Return a batch's saved rows as ids, shard numbers, offsets, bytes and draws; new shards get the next numbers."""
+    saved = batch.filter(pc.equal(batch.column("status"), Status.SAVED.value))
+    names = saved.column("shard").dictionary_encode()
+    numbers = np.array([shards.setdefault(name, len(shards)) for name in names.dictionary.to_pylist()], np.int32)
+    image_ids = saved.column("image_id")
+    return (
+        image_ids.cast(pa.large_string()),
+        numbers[names.indices.to_numpy()],
+        saved.column("offset").to_numpy(),
+        saved.column("bytes").to_numpy(),
+        draws_of(image_ids, ""),
+    )
+
+
+def _user_cache() -> Path:
+    """Return the folder of this user's caches (https://specifications.freedesktop.org/basedir-spec)."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(given) if given else Path.home() / ".cache") / "mlimages-dataset"
+
+
+def _remove_older(index: Path) -> None:
+    """Remove the indices of tables that are no longer there."""
+    for path in list(index.parent.glob(f"{CACHE_PREFIX}index-*.arrow")):
+        if path != index:
+            path.unlink(missing_ok=True)

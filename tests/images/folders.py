@@ -1,0 +1,52 @@
+"""Folders of images and pictures for tests."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from mlimages_dataset.images.check import Inspection
+from mlimages_dataset.images.parts import part_writer
+from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.manifest import OutputFolder, StageResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mlimages_dataset.locations import Location
+    from mlimages_dataset.storage import Receipt
+
+
+def image_folder(folder: Location, parts: Sequence[Mapping[str, bytes | None]], *, overwrite: bool = False) -> Location:
+    """Return a folder whose parts hold the given bytes by image id; None stands for an image that is not saved."""
+
+    def work(out: Location) -> StageResult:
+        receipts: list[Receipt] = []
+        for number, part in enumerate(parts):
+            with part_writer(out, number, {}) as writer:
+                for image_id, content in part.items():
+                    if content is None:
+                        writer.refuse(image_id, Inspection(Status.TIMEOUT, "read"))
+                    else:
+                        writer.save(image_id, content, Inspection(Status.SAVED, "", 1, 1, "jpg"))
+            receipts += writer.written.receipts
+        return StageResult(tuple(receipts))
+
+    content = {"parts": [list(part) for part in parts]}
+    OutputFolder(folder, overwrite=overwrite).run("ingest", parameters=content, inputs={}, work=work)
+    return folder
+
+
+def picture(
+    seed: int, width: int = 64, height: int = 48, *, form: str = "JPEG", mode: str = "RGB", quality: int = 90
+) -> bytes:
+    """Return an encoded picture of soft random shapes, another one for each seed."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8))
+    content = io.BytesIO()
+    image = coarse.resize((width, height), Image.Resampling.BICUBIC).convert(mode)
+    image.save(content, form, **({"quality": quality} if form in {"JPEG", "WEBP"} else {}))
+    return content.getvalue()

@@ -189,6 +189,12 @@ def label_lines(summary: Mapping[str, Json]) -> list[str]:
             f"{split['labels_per_image_max']}), {split['absent_labels']:,} absences, "
             f"{split['trainable_categories']:,} categories with more than 100 images"
         )
+    audits = cast("dict[str, dict[str, Any]]", summary.get("annotations_audit", {}))
+    lines += [
+        f"{source}: {audit['closed_rows']:,} of {audit['rows']:,} rows came closed under ancestors; "
+        f"{audit['missing_ancestors']:,} ancestors were missing"
+        for source, audit in audits.items()
+    ]
     asked, validation = summary["validation_images_asked"], summary["val"]
     assert isinstance(asked, int)
     assert isinstance(validation, dict)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import asdict
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -29,8 +29,16 @@ from mlimages_dataset.augment.stage import (
     split_statistics,
 )
 from mlimages_dataset.engine import unreported
-from mlimages_dataset.errors import MLImagesError, UsageError
-from mlimages_dataset.manifest import Journal, OutputFolder, StageOutcome, StageResult, read_manifest, verify_folder
+from mlimages_dataset.errors import DataError, MLImagesError, UsageError
+from mlimages_dataset.manifest import (
+    Journal,
+    OutputFolder,
+    StageOutcome,
+    StageResult,
+    Summary,
+    read_manifest,
+    verify_folder,
+)
 from mlimages_dataset.recipe import SIMULATED_SOURCES, AnnotationSource
 from mlimages_dataset.schemas import ANNOTATIONS as ANNOTATIONS_TABLE
 from mlimages_dataset.schemas import IMPLICATIONS, PAIR_COUNTS, PREDICTIONS, TableSchema
@@ -314,7 +322,7 @@ def build_labels(
 
 
 def build_report(output: OutputFolder) -> StageOutcome:
-    """Write the report of a folder whose other stages are done.
+    """Write the report of a folder whose other stages are done, unless it tells of exactly these.
 
     Raises:
         UsageError: the folder lacks a stage that the report is about.
@@ -323,7 +331,7 @@ def build_report(output: OutputFolder) -> StageOutcome:
     for needed in (VOCABULARY, LABELS):
         if needed not in stages:
             raise UsageError(f"has no stage {needed}", where=folder, remedy="finish mlimages-build run first")
-    inputs = {path: digest for stage in stages for path, digest in output.digests_of(stage).items()}
+    inputs = {f"stage {stage}": output.content_digest(stage) for stage in stages}
 
     def work(out: Location) -> StageResult:
         pairs = _strong_pairs_of(folder / COOCCURRENCE) if COOCCURRENCE in stages else []
@@ -366,7 +374,11 @@ def _label_differences(folder: Location, manifest: Manifest, problems: Sequence[
         for path in inside:
             if not any(problem.startswith(f"{path}/") for problem in problems):
                 continue
-            recorded = np.asarray(cast("dict[str, list[int]]", stage.summary[split])["images_of_class"])
+            try:
+                recorded = Summary(LABELS, stage.summary).part(split).integers("images_of_class")
+            except DataError as error:
+                yield f"{error}, to tell which categories have other numbers of images"
+                continue
             try:
                 found = split_statistics(table_parts(folder / path), len(recorded)).images_of_class
             except MLImagesError:

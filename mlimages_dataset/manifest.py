@@ -14,12 +14,12 @@ import os
 import shutil
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from mlimages_dataset import __version__
+from mlimages_dataset import __version__, schemas
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.locations import is_local, reason, relative
 from mlimages_dataset.storage import PARTIAL_PREFIX, Receipt, file_digest, parquet_source, write_bytes
@@ -185,11 +185,8 @@ def read_manifest(folder: Location) -> Manifest:
         if content["format"] != FORMAT:
             raise DataError(f"its format is {content['format']}, not {FORMAT}", where=path, remedy="build it again")
         manifest = Manifest(
-            files={name: FileRecord(**record) for name, record in content["files"].items()},
-            stages={
-                name: StageRecord(**{**record, "outputs": tuple(record["outputs"])})
-                for name, record in content["stages"].items()
-            },
+            files={path: _file_record_of(record) for path, record in content["files"].items()},
+            stages={name: _stage_record_of(record) for name, record in content["stages"].items()},
         )
         # A manifest may come from somebody else, and what it names is removed when a stage is done again.
         named = {*manifest.files, *(path for record in manifest.stages.values() for path in record.outputs)}
@@ -202,6 +199,26 @@ def read_manifest(folder: Location) -> Manifest:
             f"is not a whole manifest ({error})", where=path, remedy="name another folder, or remove this one"
         ) from error
     return manifest
+
+
+def _file_record_of(content: Mapping[str, Json]) -> FileRecord:
+    """Return a file's record from JSON that anyone may have edited; a `TypeError` says what is not as it must be."""
+    _check_kinds(content, {"rows": int, "bytes": int, "sha256": str, "schema": str})
+    return FileRecord(**cast("Mapping[str, Any]", content))
+
+
+def _stage_record_of(content: Mapping[str, Json]) -> StageRecord:
+    """Return a stage's record, as `_file_record_of`."""
+    whole = {"parameters": dict, "inputs": dict, "outputs": list, "summary": dict, "version": str}
+    _check_kinds(content, {**whole, "seconds": (int, float)})
+    outputs = cast("list[str]", content["outputs"])
+    return StageRecord(**{**cast("Mapping[str, Any]", content), "outputs": tuple(outputs)})
+
+
+def _check_kinds(content: Mapping[str, Json], kinds: Mapping[str, type | tuple[type, ...]]) -> None:
+    for name, kind in kinds.items():
+        if name in content and (not isinstance(content[name], kind) or isinstance(content[name], bool)):
+            raise TypeError(f"{name} is {json.dumps(content[name])[:40]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +344,8 @@ class OutputFolder:
         self._refuse_foreign_parts(stage, written)
         standing = self.manifest.stages.get(stage)
         if standing is not None:
-            differences = list(_differences(standing, wanted, inputs))
+            written_as = [self.manifest.files[path].schema for path in standing.outputs]
+            differences = [*_differences(standing, wanted, inputs), *_other_versions(written_as)]
             if not differences and all(
                 _stands(self.path / path, self.manifest.files[path]) for path in standing.outputs
             ):
@@ -358,9 +376,12 @@ class OutputFolder:
         _clear_partial(written)  # the journal's, and those of workers that died
         return StageOutcome(record, fresh=True)
 
-    def digests_of(self, stage: str) -> dict[str, str]:
-        """Return the digests of the files that a finished stage wrote, by path relative to the folder."""
-        return {path: self.manifest.files[path].sha256 for path in self.manifest.stages[stage].outputs}
+    def content_digest(self, stage: str) -> str:
+        """Return the SHA-256 of all that the manifest says of a finished stage and its files but the time it took."""
+        record = self.manifest.stages[stage]
+        files = {path: _fields(self.manifest.files[path]) for path in record.outputs}
+        content = json.dumps({**_fields(record), "seconds": 0, "outputs": files}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def keep_only(self, stages: Collection[str]) -> None:
         """Forget every other stage, and remove its files."""
@@ -449,6 +470,7 @@ def _check_file(folder: Location, path: str, record: FileRecord) -> Iterator[str
                 what.insert(0, f"{much} {direction} than the manifest: it has {rows:,}, not {record.rows:,}")
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a damaged file is the finding itself
             what.append(f"not a readable Parquet file ({reason(error)})")
+    what += _other_versions([record.schema])
     if what:
         yield f"{path}: {', '.join(what)}; remove it and run the build again"
 
@@ -482,6 +504,14 @@ def _differences(record: StageRecord, parameters: Mapping[str, Json], inputs: Ma
             yield f"input {name} is new"
         elif record.inputs[name] != inputs[name]:
             yield f"input {name} changed"
+
+
+def _other_versions(labels: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence for each schema of which this package writes and reads another version."""
+    for label in sorted(set(labels)):
+        current = schemas.ALL.get(label.partition("/")[0])
+        if current is not None and current.label != label:
+            yield f"a table is {label} and this version's are {current.label}"
 
 
 def _is_inside(path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,16 @@ import pyarrow as pa
 import pytest
 
 from mlimages_dataset import build
+from mlimages_dataset.augment.audit import most_frequent
 from mlimages_dataset.augment.observations import Format
 from mlimages_dataset.augment.simulation import Simulation
+from mlimages_dataset.augment.stage import audit
 from mlimages_dataset.errors import UsageError
-from mlimages_dataset.manifest import OutputFolder, StageOutcome, StageResult, read_manifest
+from mlimages_dataset.manifest import Manifest, OutputFolder, StageOutcome, StageResult, read_manifest
 from mlimages_dataset.recipe import SIMULATED_SOURCES, CooccurrenceSource, LabelOptions, Recipe, read_recipe
 from mlimages_dataset.schemas import ANNOTATIONS, CATEGORIES, LABELS, MAPPING, PREDICTIONS
-from mlimages_dataset.storage import read_table, table_inputs, table_parts, write_table
+from mlimages_dataset.storage import file_digest, read_table, table_inputs, table_parts, write_table
+from mlimages_dataset.vocab.stage import read_vocabulary
 from tests.golden.inputs_and_tables import write_inputs
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.engine import Mapper
     from mlimages_dataset.locations import Location
+    from mlimages_dataset.manifest import Json
 
 
 @pytest.fixture(name="golden", scope="module")
@@ -222,7 +227,7 @@ def labelled(annotated: tuple[Path, Path], out: Path, mapper: Mapper = map, *, s
     build.build_labels(output, vocabulary, [annotations], options=options, mapper=mapper)
     assert build.verify(out) == []
     assert not list(out.rglob(".partial*")), "the journal goes with the run"
-    return output.digests_of("labels")
+    return {path: output.manifest.files[path].sha256 for path in output.manifest.stages["labels"].outputs}
 
 
 def written(folder: Path) -> dict[str, int]:
@@ -279,3 +284,62 @@ def test_verify_tells_rows_and_categories_that_differ(annotated: tuple[Path, Pat
     counts = re.findall(r"(\d+) has (\d+), not (\d+)", second)
     assert len(counts) == min(roots, 5)
     assert all(int(now) - int(before) == 56 for _, now, before in counts)
+
+
+@pytest.mark.parametrize("summary", [{}, {"train": 3}, {"train": {"images_of_class": "many"}}])
+def test_verify_tells_files_that_differ_beside_a_summary_of_another_form(
+    annotated: tuple[Path, Path], tmp_path: Path, summary: Mapping[str, Json]
+) -> None:
+    labelled(annotated, tmp_path)
+    output = OutputFolder(tmp_path)
+    record = replace(output.manifest.stages["labels"], summary=summary)
+    (tmp_path / "manifest.json").write_bytes(Manifest(output.manifest.files, {"labels": record}).to_json())
+    assert build.verify(tmp_path) == []
+    (tmp_path / "train" / "part-00003.parquet").unlink()
+    first, second = build.verify(tmp_path)
+    assert first == "train/part-00003.parquet: is missing; run the build again to restore it"
+    assert re.fullmatch(
+        r"manifest\.json: stage labels\S* has no (train|images_of_class) as this version writes it; build the folder "
+        "again, to tell which categories have other numbers of images",
+        second,
+    )
+
+
+def test_a_report_is_written_anew_when_anything_that_it_tells_changes(simulated: Recipe, tmp_path: Path) -> None:
+    assert simulated.cooccurrence is not None
+    run(simulated, tmp_path)
+    tables = {path: sha for path, sha in digests_below(tmp_path).items() if path.endswith(".parquet")}
+    # Nothing is predicted between the two probabilities: equal tables, told of with another parameter.
+    pairs = replace(simulated.cooccurrence, probability=simulated.cooccurrence.probability + 1e-9)
+    redone = run(replace(simulated, cooccurrence=pairs), tmp_path, overwrite=True)
+    assert [stage for stage, fresh in redone.items() if fresh] == ["cooccurrence", "report"]
+    assert {path: sha for path, sha in digests_below(tmp_path).items() if path.endswith(".parquet")} == tables
+    assert str(pairs.probability) in (tmp_path / "report.html").read_text("utf-8")
+
+
+def digests_below(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_labels_say_how_consistent_each_source_was(golden: Recipe, tmp_path: Path) -> None:
+    run(golden, tmp_path)
+    audits = read_manifest(tmp_path).stages["labels"].summary["annotations_audit"]
+    assert isinstance(audits, dict)
+    assert list(audits) == ["imagenet", "open-images", "own"]
+    vocabulary = read_vocabulary(tmp_path / "vocabulary")
+    for source, found in audits.items():
+        expected = audit(vocabulary, [tmp_path / "annotations" / source]).counts
+        most = Counter[str]()
+        for _, ancestor, rows in most_frequent(expected.missing, vocabulary.closure, expected.missing.size):
+            most[vocabulary.categories[ancestor].wnid] += rows
+        assert (found["rows"], found["closed_rows"], found["monotone_rows"]) == (
+            expected.rows,
+            expected.closed,
+            expected.monotone,
+        )
+        assert (found["missing_ancestors"], found["lower_ancestors"]) == (expected.missing.sum(), expected.lower.sum())
+        assert found["missing_ancestors"] > 0
+        assert [n for _, n in found["most_missing"]] == sorted(most.values(), reverse=True)[:5]
+        assert all(most[wnid] == n for wnid, n in found["most_missing"])
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "The annotations as they came" in page

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.manifest import Json
 
 INPUTS = {"list.txt": "11" * 32, "words.txt": "22" * 32}
+RECORD = {"rows": -1, "bytes": 0, "sha256": "33" * 32, "schema": ""}
+STAGE = {"parameters": {}, "inputs": {}, "outputs": [], "seconds": 1.0, "summary": {}, "version": "0"}
 PARAMETERS: Mapping[str, Json] = {"threshold": 0.5, "names": ["a", "b"], "nested": {"deep": None}}
 
 
@@ -87,7 +89,7 @@ def test_a_stage_is_recorded_with_its_files(tmp_path: Path) -> None:
         file = tmp_path / "out" / path
         assert record == FileRecord(-1, file.stat().st_size, file_digest(file), "")
     opened = OutputFolder(tmp_path / "out")
-    assert opened.digests_of("vocabulary") == {path: record.sha256 for path, record in manifest.files.items()}
+    assert opened.manifest == manifest
     assert verify_folder(tmp_path / "out") == []
 
 
@@ -194,6 +196,12 @@ def test_a_file_is_no_output_folder(tmp_path: Path) -> None:
         json.dumps({"format": FORMAT}),
         json.dumps({"format": FORMAT, "files": {"a": {}}, "stages": {}}),
         json.dumps({"format": FORMAT, "files": {}, "stages": {"s": {"outputs": []}}}),
+        json.dumps({"format": FORMAT, "files": {"a": {**RECORD, "rows": "many"}}, "stages": {}}),
+        json.dumps({"format": FORMAT, "files": {"a": {**RECORD, "bytes": True}}, "stages": {}}),
+        json.dumps({"format": FORMAT, "files": {"a": [1]}, "stages": {}}),
+        json.dumps({"format": FORMAT, "files": {}, "stages": {"s": {**STAGE, "summary": []}}}),
+        json.dumps({"format": FORMAT, "files": {}, "stages": {"s": {**STAGE, "inputs": None}}}),
+        json.dumps({"format": FORMAT, "files": {}, "stages": {"s": {**STAGE, "seconds": "long"}}}),
     ],
 )
 def test_a_manifest_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
@@ -339,6 +347,40 @@ def test_an_edit_of_another_length_is_found(built: Path) -> None:
     (built / "pairs" / "notes.txt").write_bytes(b"more notes")
     (problem,) = verify_folder(built)
     assert problem.startswith("pairs/notes.txt: 10 bytes where the manifest has 5")
+
+
+def test_tables_of_another_version_are_built_again_and_told(tmp_path: Path) -> None:
+    older = schemas.TableSchema("pair_counts", 7, schemas.PAIR_COUNTS.arrow)
+    calls: list[schemas.TableSchema] = []
+
+    def write(schema: schemas.TableSchema) -> Callable[[Location], StageResult]:
+        def work(folder: Location) -> StageResult:
+            calls.append(schema)
+            return StageResult((write_table(folder / "pairs.parquet", pair_table(1), schema, {}),))
+
+        return work
+
+    run(tmp_path, write(older), stage="pairs")
+    told = "a table is pair_counts/7 and this version's are pair_counts/1"
+    assert verify_folder(tmp_path) == [f"pairs/pairs.parquet: {told}; remove it and run the build again"]
+    with pytest.raises(UsageError, match=f"in stage pairs, {told}; name another folder, or pass --overwrite"):
+        run(tmp_path, write(schemas.PAIR_COUNTS), stage="pairs")
+    assert run(tmp_path, write(schemas.PAIR_COUNTS), stage="pairs", overwrite=True).fresh
+    assert calls == [older, schemas.PAIR_COUNTS]
+    assert verify_folder(tmp_path) == []
+
+
+def test_the_digest_of_a_stage_is_of_all_that_is_told_of_it_but_its_time(tmp_path: Path) -> None:
+    def digest(**changes: object) -> str:
+        opened = OutputFolder(tmp_path)
+        record = replace(opened.manifest.stages["vocabulary"], **changes)  # type: ignore[arg-type]  # as its fields
+        opened.manifest = Manifest(opened.manifest.files, {"vocabulary": record})
+        return opened.content_digest("vocabulary")
+
+    run(tmp_path, Work("a"))
+    assert digest(seconds=99.0) == digest()
+    others = {digest(summary={}), digest(parameters={}), digest(inputs={}), digest(outputs=()), digest(version="9")}
+    assert len(others - {digest()}) == 5
 
 
 @pytest.mark.parametrize(

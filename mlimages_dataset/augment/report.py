@@ -20,13 +20,13 @@ from markupsafe import Markup
 from mlimages_dataset.augment.figures import images_per_category, labels_per_image, ranking
 from mlimages_dataset.augment.statistics import TRAINABLE_IMAGES, LabelStatistics
 from mlimages_dataset.errors import DataError
-from mlimages_dataset.manifest import StageResult, Summary
+from mlimages_dataset.manifest import MANIFEST_NAME, StageResult, Summary
 from mlimages_dataset.schemas import Origin
 from mlimages_dataset.storage import write_bytes
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, TENCENT, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -158,6 +158,23 @@ class SourceRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditRow:
+    """How consistent one collection's rows were before augmentation; the names are those of `Consistency.summary`.
+
+    Attributes:
+        most_missing: the ancestors that were missing most often, each as name, wnid and count.
+    """
+
+    name: str
+    rows: int
+    closed_rows: int
+    monotone_rows: int
+    missing_ancestors: int
+    lower_ancestors: int
+    most_missing: tuple[tuple[str, str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """One strong co-occurrence: `support` of `images` annotated with the antecedent show the consequent."""
 
@@ -246,6 +263,7 @@ class ReportContent:
     depths: tuple[Group, ...]
     origins: tuple[OriginRow, ...]
     sources: tuple[SourceRow, ...]
+    audits: tuple[AuditRow, ...]
     pairs: tuple[Pair, ...]
     n_pairs: int
     findings: tuple[Finding, ...]
@@ -286,6 +304,8 @@ def report_content(vocabulary: Vocabulary, pairs: Sequence[StrongPair], manifest
     summaries = {name: Summary(name, record.summary) for name, record in manifest.stages.items() if name != _REPORT}
     train, validation = _splits(summaries.get(_LABELS), len(vocabulary))
     compares = _is_ml_images(vocabulary)
+    sources = tuple(_source(name, one) for name, one in summaries.items() if name.startswith(_ANNOTATIONS))
+    audits = tuple(_audits(summaries.get(_LABELS), vocabulary))
     return ReportContent(
         compares=compares,
         simulated=tuple(_source_name(stage) for stage in summaries if _is_simulated(stage)),
@@ -298,10 +318,15 @@ def report_content(vocabulary: Vocabulary, pairs: Sequence[StrongPair], manifest
         roots=_roots(vocabulary, train.images_of_class),
         depths=_depths(vocabulary, train.images_of_class),
         origins=_origins(train, validation),
-        sources=tuple(_source(name, one) for name, one in summaries.items() if name.startswith(_ANNOTATIONS)),
+        sources=sources,
+        audits=audits,
         pairs=tuple(_named(pair, vocabulary) for pair in pairs[:_SHOWN_PAIRS]),
         n_pairs=len(pairs),
-        findings=tuple(_findings(summaries, train, validation)),
+        findings=(
+            *_source_findings(sources),
+            *_audit_findings(audits),
+            *_label_findings(summaries.get(_LABELS), train, validation),
+        ),
         stages=tuple(_stages(manifest)),
         files=tuple(
             FileRow(path, record.rows, record.bytes, record.sha256)
@@ -544,10 +569,62 @@ def _named(pair: StrongPair, vocabulary: Vocabulary) -> Pair:
     )
 
 
-def _findings(
-    summaries: Mapping[str, Summary], train: LabelStatistics, validation: LabelStatistics
-) -> Iterator[Finding]:
-    labels = summaries.get(_LABELS)
+def _audits(labels: Summary | None, vocabulary: Vocabulary) -> Iterator[AuditRow]:
+    """Yield what the labels stage found in each collection's rows."""
+    if labels is None or "annotations_audit" not in labels.content:
+        return
+    every = labels.part("annotations_audit")
+    for name in every.content:
+        one = every.part(name)
+        yield AuditRow(
+            name=name,
+            rows=one.integer("rows"),
+            closed_rows=one.integer("closed_rows"),
+            monotone_rows=one.integer("monotone_rows"),
+            missing_ancestors=one.integer("missing_ancestors"),
+            lower_ancestors=one.integer("lower_ancestors"),
+            most_missing=tuple(_named_counts(one.counted("most_missing"), vocabulary)),
+        )
+
+
+def _named_counts(
+    counts: Sequence[tuple[tuple[str, ...], int]], vocabulary: Vocabulary
+) -> Iterator[tuple[str, str, int]]:
+    for (wnid, *_), n in counts:
+        if wnid not in vocabulary.index_of_wnid:
+            raise DataError(f"{wnid} is of another vocabulary", where=MANIFEST_NAME, remedy="build the folder again")
+        yield vocabulary.categories[vocabulary.index_of_wnid[wnid]].name, wnid, n
+
+
+def _source_findings(sources: Sequence[SourceRow]) -> Iterator[Finding]:
+    for source in sources:
+        stage = f"{_ANNOTATIONS}{source.name}"
+        if source.rejected_rows:
+            yield Finding(stage, f"{source.rejected_rows:,} rows could not be read and were left out")
+        if source.malformed:
+            yield Finding(stage, f"{source.malformed:,} statements have no image id or no valid confidence")
+        if source.unknown:
+            most = ", ".join(f"{class_id} ({n:,})" for class_id, n in source.most_frequent_unknown_classes)
+            yield Finding(
+                stage, f"{source.unknown:,} statements are of classes in no class list" + (f": {most}" if most else "")
+            )
+        if source.contradicted:
+            yield Finding(
+                stage,
+                f"{source.contradicted:,} statements say absent what another one verified as present: kept present",
+            )
+
+
+def _audit_findings(audits: Sequence[AuditRow]) -> Iterator[Finding]:
+    for audit in audits:
+        if lower := audit.rows - audit.monotone_rows:
+            yield Finding(
+                _LABELS,
+                f"{lower:,} rows of {audit.name} gave an ancestor a lower confidence than a label below it: raised",
+            )
+
+
+def _label_findings(labels: Summary | None, train: LabelStatistics, validation: LabelStatistics) -> Iterator[Finding]:
     if labels is not None:
         if conflicts := labels.integer("conflicts"):
             yield Finding(
@@ -562,8 +639,6 @@ def _findings(
             )
     if train.images and (without := int(np.count_nonzero(train.images_of_class == 0))):
         yield Finding(_LABELS, f"{without:,} categories have no training image")
-    for stage, summary in summaries.items():
-        yield from (Finding(stage, text) for text in summary.texts("findings"))
 
 
 def _stages(manifest: Manifest) -> Iterator[StageRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.augment.audit import AuditCounts, audit_rows, most_frequent
+from mlimages_dataset.augment.audit import AuditCounts, Consistency, audit_rows, most_frequent
 from mlimages_dataset.augment.labels import LabelColumns
 from mlimages_dataset.augment.stage import audit
 from mlimages_dataset.vocab.stage import read_tencent_dictionary
@@ -104,6 +105,23 @@ def test_counts_of_parts_add_up(case: tuple[nx.DiGraph[int], list[Said]], data: 
     )
     for name in AuditCounts.__slots__:
         assert np.array_equal(getattr(parts, name), getattr(whole, name))
+
+
+@given(cases(), st.data())
+def test_consistency_sums_an_audit_by_ancestor_and_survives_its_journal(
+    case: tuple[nx.DiGraph[int], list[Said]], data: st.DataObject
+) -> None:
+    hierarchy, rows = case
+    closure = closure_of(hierarchy)
+    at = data.draw(st.integers(0, len(rows)))
+    first, second = (
+        Consistency.of(audit_rows(columns_as_said(part), closure), closure) for part in (rows[:at], rows[at:])
+    )
+    expected = walked(rows, hierarchy)
+    found = Consistency.from_json(json.loads(json.dumps((first + second).to_json())))
+    assert (found.rows, found.closed, found.monotone) == (len(rows), expected.closed, expected.monotone)
+    for counts, of_pairs in ((found.missing, expected.missing), (found.lower, expected.lower)):
+        assert counts.tolist() == [sum(n for (_, a), n in of_pairs.items() if a == c) for c in range(len(hierarchy))]
 
 
 @given(cases(), st.integers(1, 5))

@@ -135,6 +135,11 @@ def labels_stage(train: LabelStatistics, validation: LabelStatistics, **more: Js
     return stage({**counts, "train": train.summary(), "val": validation.summary(), **more})
 
 
+def audit_summary(wnid: str) -> dict[str, Json]:
+    counts = {"rows": 100, "closed_rows": 26, "monotone_rows": 61, "missing_ancestors": 7_000, "lower_ancestors": 50}
+    return {**counts, "most_missing": [[wnid, 900]]}
+
+
 def manifest_of(vocabulary: Vocabulary, *, source: str = "birds", **findings: Json) -> Manifest:
     steps: Json = [[one.source, one.step, one.classes] for one in funnel(vocabulary, FUNNEL_LISTS)]
     file = "labels/train/part-00000.parquet"
@@ -284,6 +289,24 @@ def test_findings_are_said_once_there_are_any(mini_vocabulary: Vocabulary, tmp_p
     assert f"only {statistics(len(mini_vocabulary), 2).images:,} of 1,000,000 validation images" in text
 
 
+def test_what_was_amiss_with_the_sources_is_said(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    manifest = manifest_of(mini_vocabulary, annotations_audit={"birds": audit_summary("n02084071")})
+    unknown: Json = [["/m/0nobody", 40], ["/m/0nothing", 6]]
+    counts = AnnotationCounts(91, 82, 73, 64, 55, 46, 37, 28, 19)
+    birds = source_stage(counts, rejected_rows=10, most_frequent_unknown_classes=unknown)
+    page = written(mini_vocabulary, Manifest(manifest.files, {**manifest.stages, "annotations/birds": birds}), tmp_path)
+    assert "10 rows could not be read and were left out (annotations/birds)" in page.text
+    assert f"{counts.unknown} statements are of classes in no class list: /m/0nobody (40), /m/0nothing (6)" in page.text
+    assert "39 rows of birds gave an ancestor a lower confidence than a label below it: raised" in page.text
+    assert page.tables["audit"][1] == ["birds", "100", "26", "26.0 %", "7,000", "39", "dog (900)"]
+
+
+def test_an_audit_of_another_vocabulary_is_refused(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    manifest = manifest_of(mini_vocabulary, annotations_audit={"birds": audit_summary("n99999999")})
+    with pytest.raises(DataError, match="n99999999 is of another vocabulary"):
+        write_report(mini_vocabulary, [], manifest, tmp_path)
+
+
 def test_only_the_recipe_of_ml_images_is_compared_with_it(page: Page, tmp_path: Path) -> None:
     assert "published" in page.text
     vocabulary = random_tree(5)
@@ -326,9 +349,10 @@ def test_names_of_others_are_inert(tmp_path: Path) -> None:
                 AnnotationCounts(),
                 first_rejected_rows=[HOSTILE],
                 most_frequent_unknown_classes=[[HOSTILE, 3]],
-                findings=[HOSTILE],
             ),
-            "labels": labels_stage(statistics(4, 1), statistics(4, 2)),
+            "labels": labels_stage(
+                statistics(4, 1), statistics(4, 2), annotations_audit={HOSTILE: audit_summary("n00000001")}
+            ),
         }
     )
     page = written(vocabulary, manifest, tmp_path, [StrongPair(1, 2, 1.0, 2, 2, 0.342)])

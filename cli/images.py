@@ -9,6 +9,7 @@ from .lazy import LazyGroup, Listed
 COMMANDS = {
     "download": Listed("images_download", "Download the pictures that a list names into shards."),
     "ingest": Listed("images_ingest", "Bring folders, archives and TFRecords into shards."),
+    "verify": Listed("images_verify", "Check every picture against its row, and labels against pictures."),
 }
 
 
@@ -23,5 +24,6 @@ def images() -> None:
     Examples:
       mlimages-build images download labels/train --out images/train
       mlimages-build images ingest ILSVRC2012_img_train.tar --out images
+      mlimages-build images verify images
       mlimages-build images COMMAND --help
     """  # noqa: D301 - click wants the backspace itself

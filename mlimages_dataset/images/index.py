@@ -8,6 +8,7 @@ Legend: N saved pictures, in the order of the parts and of their rows; k one of 
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import json
 import os
@@ -158,6 +159,14 @@ class ImageIndex:
             open_ = open_[~same]
             at[open_] += 1  # another id has the same draw
         return rows
+
+    def repeated_ids(self) -> list[str]:
+        """Return the ids that several of the pictures have."""
+        draws = self._sorted_draws
+        alike = np.flatnonzero(draws[1:] == draws[:-1])
+        rows = self._row_of_draw[np.union1d(alike, alike + 1)]  # equal ids have equal draws
+        counts = collections.Counter(self._image_ids.take(pa.array(rows)).to_pylist())
+        return [image_id for image_id, n in counts.items() if n > 1]
 
 
 def write_index(path: Path, parts: Iterable[Location]) -> None:

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.image_index --rows 19600000
 
-Rows are simulated, 17.6 million of them saved, with ids like ImageNet's and sizes drawn; the shard that is read is real. Each figure is taken in a
-process of its own that only opens the index, so private memory is what a worker pays for it.
+Rows are simulated, 17.6 million of them saved, with ids like ImageNet's and sizes drawn; the shard that is read is
+real. The figures are taken in a process that only opens the index, so private memory is what a worker pays for it.
 """
 
 from __future__ import annotations

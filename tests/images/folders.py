@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from PIL import Image
+from upath import UPath
 
-from mlimages_dataset.images.check import Inspection
+from mlimages_dataset.images.check import Inspection, inspect
 from mlimages_dataset.images.parts import part_writer
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.manifest import OutputFolder, StageResult
@@ -19,9 +21,11 @@ if TYPE_CHECKING:
     from mlimages_dataset.locations import Location
     from mlimages_dataset.storage import Receipt
 
+Place = TypeVar("Place", Path, UPath)
 
-def image_folder(folder: Location, parts: Sequence[Mapping[str, bytes | None]], *, overwrite: bool = False) -> Location:
-    """Return a folder whose parts hold the given bytes by image id; None stands for an image that is not saved."""
+
+def image_folder(folder: Place, parts: Sequence[Mapping[str, bytes | None]], *, overwrite: bool = False) -> Place:
+    """Return a folder whose parts hold the given bytes by image id, pictures or not; None is for one not saved."""
 
     def work(out: Location) -> StageResult:
         receipts: list[Receipt] = []
@@ -31,7 +35,10 @@ def image_folder(folder: Location, parts: Sequence[Mapping[str, bytes | None]], 
                     if content is None:
                         writer.refuse(image_id, Inspection(Status.TIMEOUT, "read"))
                     else:
-                        writer.save(image_id, content, Inspection(Status.SAVED, "", 1, 1, "jpg"))
+                        found = inspect(content)
+                        if found.status is not Status.SAVED:
+                            found = Inspection(Status.SAVED, "", 1, 1, "jpg")
+                        writer.save(image_id, content, found)
             receipts += writer.written.receipts
         return StageResult(tuple(receipts))
 

@@ -1,0 +1,59 @@
+"""`mlimages-build images verify`: pictures against their tables, and against labels."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import FOLDER, chosen_engine, image_progress, json_option, workers_option
+
+if TYPE_CHECKING:
+    from mlimages_dataset.locations import Location
+
+
+@click.command("verify")
+@click.argument("folder", type=FOLDER)
+@click.option("--labels", type=FOLDER, help="Folder of a label table: tell which of its pictures are missing.")
+@click.option("--no-decode", is_flag=True, help="Compare digests only; faster by far.")
+@workers_option
+@json_option
+@click.pass_context
+def images_verify(
+    ctx: click.Context, *, folder: Location, labels: Location | None, no_decode: bool, workers: int, as_json: bool
+) -> None:
+    """Check that every picture of FOLDER is where its table says, has its digest, and can be decoded.
+
+    With --labels also count the images of a label table without a saved picture, by category.
+
+    \b
+    Examples:
+      mlimages-build images verify images/imagenet
+      mlimages-build images verify images/imagenet --labels labels/train
+    """  # noqa: D301 - click wants the backspace itself
+    # Here and not above: pyarrow would cost --help half a second.
+    from mlimages_dataset.images.verification import (  # noqa: PLC0415
+        coverage,
+        coverage_problems,
+        verify_images,
+    )
+
+    content: dict[str, object] = {}
+    with chosen_engine(workers, None) as mapper, image_progress("verify", quiet=as_json) as progress:
+        n_images, problems = verify_images(folder, decode=not no_decode, mapper=mapper, progress=progress)
+        if labels is not None:
+            found = coverage(labels, folder, mapper=mapper)
+            problems += coverage_problems(labels, found)
+            content = {
+                "labelled_images": found.images,
+                "labelled_images_missing": found.missing,
+                "missing_by_class": {str(c): [n, of] for c, n, of in found.worst(len(found.images_of_class))},
+            }
+    if as_json:
+        click.echo(json.dumps({"images": n_images, "problems": problems, **content}, indent=2, ensure_ascii=False))
+    else:
+        for problem in problems:
+            click.echo(problem)
+        click.echo(f"{folder}: {n_images:,} pictures, " + (f"{len(problems)} problems" if problems else "all fine"))
+    ctx.exit(1 if problems else 0)

@@ -1,0 +1,229 @@
+"""Whether the pictures of a folder are what its tables say, and which of a label table's pictures it has not."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from mlimages_dataset.augment.batches import label_batches
+from mlimages_dataset.engine import unreported
+from mlimages_dataset.errors import MLImagesError
+from mlimages_dataset.images.check import MAX_PIXELS, Limits, inspect
+from mlimages_dataset.images.index import ImageIndex
+from mlimages_dataset.images.shards import SHARD_SCHEMA, ShardReader
+from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.manifest import read_manifest, verify_folder
+from mlimages_dataset.schemas import IMAGES
+from mlimages_dataset.storage import scan_table, table_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.engine import Mapper
+    from mlimages_dataset.locations import Location
+
+_Row: TypeAlias = "Mapping[str, str | int]"
+_ANY_SIZE = Limits(bytes=1 << 62, pixels=MAX_PIXELS)
+_LISTED_ROWS = 10
+_MOST_CLASSES = 1 << 20
+"""More than any vocabulary has: a damaged table must not ask for that many counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartFindings:
+    """What is wrong with a part.
+
+    Attributes:
+        images: saved pictures that were looked at.
+        wrong: rows that are not true.
+        problems: a sentence for each of the first of them.
+    """
+
+    images: int
+    wrong: int
+    problems: tuple[str, ...]
+
+
+def verify_images(
+    folder: Location, *, decode: bool = True, mapper: Mapper = map, progress: Callable[[int], None] = unreported
+) -> tuple[int, list[str]]:
+    """Return how many saved pictures a folder has, and a sentence for each difference between files and tables.
+
+    Every file is compared with the manifest's digest, every saved row's bytes with the row's own digest and size, and
+    the bytes are decoded; of a part, the first few wrong rows are told.
+
+    Args:
+        folder: a folder of images.
+        decode: false leaves the decoding out.
+        mapper: runs the parts.
+        progress: is called with the number of pictures done.
+
+    Raises:
+        UsageError, DataError: there is no manifest, or none that can be read.
+    """
+    problems = verify_folder(folder)
+    files = read_manifest(folder).files
+    shards = frozenset(path for path, record in files.items() if record.schema == SHARD_SCHEMA)
+    parts = [path for path, record in sorted(files.items()) if record.schema == IMAGES.label]
+    if not parts:
+        return 0, [*problems, "there is no finished table of images; let images download or images ingest end first"]
+    images = 0
+    check = functools.partial(verify_part, folder=folder.absolute(), shards=shards, decode=decode)
+    for part, found in zip(parts, mapper(check, parts), strict=True):
+        images += found.images
+        problems += [f"{part}: {problem}" for problem in found.problems]
+        if found.wrong > len(found.problems):
+            problems.append(f"{part}: {found.wrong - len(found.problems):,} more rows are wrong")
+        progress(found.images)
+    if not problems:  # an index over tables that are not true would be in the way
+        problems += [
+            f"{image_id}: several saved rows have this id"
+            for image_id in ImageIndex.open(folder).repeated_ids()[:_LISTED_ROWS]
+        ]
+    return images, problems
+
+
+def verify_part(part: str, *, folder: Location, shards: frozenset[str], decode: bool) -> PartFindings:
+    """Return what is wrong with the part of a folder that has this name; `shards` are those of the manifest."""
+    reader = ShardReader(folder)
+    images = wrong = row = 0
+    problems: list[str] = []
+    try:
+        for batch in scan_table(folder / part, IMAGES):
+            for fields in batch.to_pylist():
+                problem = _problem(fields, reader, shards, decode=decode)
+                images += fields["status"] == Status.SAVED
+                if problem:
+                    wrong += 1
+                    if len(problems) < _LISTED_ROWS:
+                        problems.append(f"row {row} ({fields['image_id']}): {problem}")
+                row += 1
+    except MLImagesError as error:
+        return PartFindings(images, wrong + 1, (*problems, error.what))
+    return PartFindings(images, wrong, tuple(problems))
+
+
+def _problem(row: _Row, reader: ShardReader, shards: frozenset[str], *, decode: bool) -> str:
+    """Return what is not true in a row of an `images` table, empty where all is."""
+    if row["status"] not in set(Status):
+        return f"its status is {row['status']!r}, which is none"
+    if row["status"] != Status.SAVED:
+        place = (row["shard"], row["offset"], row["bytes"], row["digest"])
+        return "" if place == ("", -1, -1, "") else "it has a place but is not saved"
+    shard, offset, length = str(row["shard"]), int(row["offset"]), int(row["bytes"])
+    if shard not in shards:
+        return f"its shard {shard!r} is not in the manifest"
+    try:
+        content = reader.read(shard, offset, length)
+    except MLImagesError as error:
+        return f"{shard} {error.what}"
+    return _untrue(row, content, decode=decode)
+
+
+def _untrue(row: _Row, content: bytes, *, decode: bool) -> str:
+    """Return what is wrong with the bytes of a saved row, empty where nothing is."""
+    if hashlib.sha256(content).hexdigest() != row["digest"]:
+        return f"{len(content):,} bytes of {row['shard']} from {row['offset']:,} on have another digest"
+    found = inspect(content, _ANY_SIZE, decode=decode)
+    if found.status is not Status.SAVED:
+        return f"cannot be decoded ({found.status.replace('_', ' ')}: {found.detail})"
+    if (found.width, found.height) != (row["width"], row["height"]):
+        return f"has {found.width} x {found.height} pixels, not {row['width']} x {row['height']}"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of a label table a folder has pictures of; coverages of parts merge with `+`.
+
+    Attributes:
+        images: rows of the label table.
+        missing: those without a saved picture.
+        images_of_class: rows in which each category is present, int64, shape (C,).
+        missing_of_class: those without a saved picture, int64, shape (C,).
+        first_missing: ids of the first of them.
+    """
+
+    images: int
+    missing: int
+    images_of_class: NDArray[np.int64]
+    missing_of_class: NDArray[np.int64]
+    first_missing: tuple[str, ...]
+
+    @classmethod
+    def empty(cls) -> Coverage:
+        """Return the coverage of no row."""
+        return cls(0, 0, np.zeros(0, np.int64), np.zeros(0, np.int64), ())
+
+    def __add__(self, other: Coverage) -> Coverage:
+        return Coverage(
+            self.images + other.images,
+            self.missing + other.missing,
+            _sum(self.images_of_class, other.images_of_class),
+            _sum(self.missing_of_class, other.missing_of_class),
+            (self.first_missing + other.first_missing)[:_LISTED_ROWS],
+        )
+
+    def worst(self, n: int = _LISTED_ROWS) -> list[tuple[int, int, int]]:
+        """Return class index, missing and all images of the categories that miss most, the largest share first."""
+        share = self.missing_of_class / np.maximum(self.images_of_class, 1)
+        order = np.lexsort((np.arange(len(share)), -self.missing_of_class, -share))
+        return [
+            (int(c), int(self.missing_of_class[c]), int(self.images_of_class[c]))
+            for c in order[:n]
+            if self.missing_of_class[c]
+        ]
+
+
+def _sum(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    total = np.zeros(max(len(one), len(other)), np.int64)
+    total[: len(one)] += one
+    total[: len(other)] += other
+    return total
+
+
+def coverage(labels: Location, images: Location, *, mapper: Mapper = map) -> Coverage:
+    """Return how much of a folder of label tables a folder of images has pictures of.
+
+    Raises:
+        UsageError, SchemaError, DataError: a table is missing or damaged.
+    """
+    index = ImageIndex.open(images)
+    parts = [part.absolute() for part in table_parts(labels)]
+    return sum(mapper(functools.partial(_coverage_of, index=index), parts), Coverage.empty())
+
+
+def _coverage_of(part: Location, *, index: ImageIndex) -> Coverage:
+    total = Coverage.empty()
+    for batch, columns in label_batches(part, _MOST_CLASSES):
+        image_ids = batch.column("image_id")
+        missing = index.rows_of(image_ids) < 0
+        present = columns.only(columns.confidence > 0)
+        total += Coverage(
+            len(missing),
+            int(missing.sum()),
+            np.bincount(present.class_index),
+            np.bincount(present.class_index[missing[present.images]]),
+            tuple(image_ids.filter(pa.array(missing)).slice(0, _LISTED_ROWS).to_pylist()),
+        )
+    return total
+
+
+def coverage_problems(labels: Location, found: Coverage) -> Iterator[str]:
+    """Yield sentences on the rows of a label table that have no picture."""
+    if not found.missing:
+        return
+    first = ", ".join(found.first_missing[:3])
+    yield f"{labels}: {found.missing:,} of {found.images:,} images have no saved picture, first {first}"
+    for class_index, missing, images in found.worst():
+        yield f"{labels}: category {class_index} has no picture of {missing:,} of its {images:,} images"
+    classes = np.count_nonzero(found.missing_of_class)
+    if classes > _LISTED_ROWS:
+        yield f"{labels}: {classes - _LISTED_ROWS:,} more categories miss pictures (--json lists all)"

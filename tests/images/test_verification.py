@@ -1,0 +1,160 @@
+"""Verification finds whatever is changed in a folder of images, and says what labels have no picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlimages_dataset.images.index import ImageIndex
+from mlimages_dataset.images.shards import SHARD_SCHEMA
+from mlimages_dataset.images.verification import Coverage, coverage, coverage_problems, verify_images
+from mlimages_dataset.manifest import OutputFolder, StageResult
+from mlimages_dataset.schemas import IMAGES, LABELS
+from mlimages_dataset.storage import read_table, write_bytes, write_table
+from tests.images.folders import image_folder, picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mlimages_dataset.locations import Location
+
+A = picture(1)
+PARTS: list[dict[str, bytes | None]] = [{"a": A, "b": None}, {"c": picture(2, 40, 30)}]
+Row: TypeAlias = "dict[str, str | int]"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of two pictures and one that is not saved."""
+    return image_folder(tmp_path / "images", PARTS)
+
+
+def with_rows(folder: Path, change: Callable[[Row], Row]) -> Path:
+    """Return a folder with a true manifest, of whose tables the rows were changed before it was written."""
+    first = image_folder(folder.with_name("first"), PARTS)
+
+    def work(out: Location) -> StageResult:
+        receipts = [write_bytes(out / p.name, p.read_bytes(), schema=SHARD_SCHEMA) for p in first.glob("*.tar")]
+        for part in first.glob("part-*"):
+            rows = [change(row) for row in read_table(part, IMAGES).to_pylist()]
+            table = pa.Table.from_pylist(rows, schema=IMAGES.arrow)
+            receipts.append(write_table(out / part.name, table, IMAGES, {}))
+        return StageResult(tuple(receipts))
+
+    OutputFolder(folder).run("ingest", parameters={}, inputs={}, work=work)
+    return folder
+
+
+def test_a_true_folder_has_no_problem(folder: Path) -> None:
+    assert verify_images(folder) == (2, [])
+    ImageIndex.open(folder)
+    assert verify_images(folder, decode=False) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"offset": 513}, "row 0 (a): {bytes} bytes of shard-00000.tar from 513 on have another digest"),
+        ({"offset": 1_000_000}, "row 0 (a): shard-00000.tar ends before {bytes} bytes at 1,000,000"),
+        ({"offset": -1}, "row 0 (a): shard-00000.tar has no {bytes} bytes at -1"),
+        ({"bytes": 0}, "row 0 (a): 0 bytes of shard-00000.tar from 512 on have another digest"),
+        ({"digest": ""}, "row 0 (a): {bytes} bytes of shard-00000.tar from 512 on have another digest"),
+        ({"shard": "../shard.tar"}, "row 0 (a): its shard '../shard.tar' is not in the manifest"),
+        ({"status": "perhaps"}, "row 0 (a): its status is 'perhaps', which is none"),
+        ({"status": "timeout"}, "row 0 (a): it has a place but is not saved"),
+        ({"width": 1}, "row 0 (a): has 64 x 48 pixels, not 1 x 48"),
+    ],
+)
+def test_each_untrue_row_is_told(tmp_path: Path, changed: Row, told: str) -> None:
+    folder = with_rows(tmp_path / "images", lambda row: row | (changed if row["image_id"] == "a" else {}))
+    _, problems = verify_images(folder)
+    assert problems == ["part-00000.parquet: " + told.format(bytes=f"{len(A):,}")]
+
+
+def test_repeated_ids_are_told(tmp_path: Path) -> None:
+    folder = with_rows(tmp_path / "images", lambda row: row | {"image_id": "a"})
+    assert verify_images(folder)[1] == ["a: several saved rows have this id"]
+
+
+def test_what_cannot_be_decoded_is_told(tmp_path: Path) -> None:
+    cut = picture(3)[:-200]
+    _, problems = verify_images(image_folder(tmp_path / "images", [{"a": cut}]))
+    assert len(problems) == 1
+    assert "row 0 (a): cannot be decoded (broken: " in problems[0]
+    assert verify_images(image_folder(tmp_path / "tiny", [{"a": picture(3, 1, 1)}]), decode=False) == (1, [])
+
+
+def test_many_wrong_rows_are_counted(tmp_path: Path) -> None:
+    _, problems = verify_images(image_folder(tmp_path / "images", [{str(k): b"no picture" for k in range(30)}]))
+    assert len(problems) == 11
+    assert problems[-1] == "part-00000.parquet: 20 more rows are wrong"
+
+
+@pytest.mark.parametrize("name", ["shard-00001.tar", "part-00000.parquet"])
+def test_changed_cut_and_missing_files_are_told(folder: Path, name: str) -> None:
+    content = (folder / name).read_bytes()
+    for changed in (content[:700], content[:600] + b"x" + content[601:], None):
+        (folder / name).unlink()
+        if changed is not None:
+            (folder / name).write_bytes(changed)
+        _, problems = verify_images(folder)
+        assert any(problem.startswith(f"{name}: ") for problem in problems), (name, problems)
+
+
+def test_a_folder_that_is_not_finished_is_told(tmp_path: Path) -> None:
+    OutputFolder(tmp_path / "new")
+    assert verify_images(tmp_path / "new")[1][0].startswith("there is no finished table of images")
+
+
+def label_part(path: Path, rows: dict[str, dict[int, float]]) -> Path:
+    content = [
+        {
+            "image_id": image_id,
+            "source": "s",
+            "location": "",
+            "labels": [{"class_index": c, "confidence": p, "origin": 0} for c, p in sorted(labels.items())],
+        }
+        for image_id, labels in rows.items()
+    ]
+    write_table(path, pa.Table.from_pylist(content, schema=LABELS.arrow), LABELS, {})
+    return path
+
+
+def test_labels_without_a_picture_are_counted_by_category(folder: Path, tmp_path: Path) -> None:
+    label_part(tmp_path / "labels" / "part-00000.parquet", {"a": {0: 1.0, 2: 0.5}, "b": {0: 1.0, 1: 0.0}})
+    label_part(tmp_path / "labels" / "part-00001.parquet", {"c": {1: 1.0}, "x": {2: 1.0, 4: 1.0}})
+    found = coverage(tmp_path / "labels", folder)
+    assert (found.images, found.missing, found.first_missing) == (4, 2, ("b", "x"))
+    assert found.images_of_class.tolist() == [2, 1, 2, 0, 1]
+    assert found.missing_of_class.tolist() == [1, 0, 1, 0, 1], "an absence is no label that asks for a picture"
+    assert found.worst() == [(4, 1, 1), (0, 1, 2), (2, 1, 2)]
+    assert list(coverage_problems(tmp_path / "labels", found)) == [
+        f"{tmp_path / 'labels'}: 2 of 4 images have no saved picture, first b, x",
+        f"{tmp_path / 'labels'}: category 4 has no picture of 1 of its 1 images",
+        f"{tmp_path / 'labels'}: category 0 has no picture of 1 of its 2 images",
+        f"{tmp_path / 'labels'}: category 2 has no picture of 1 of its 2 images",
+    ]
+
+
+COVERAGES = st.builds(
+    lambda images, of_class, ids: Coverage(
+        images, len(ids), np.array(of_class, np.int64), np.array(of_class, np.int64) // 2, tuple(ids)
+    ),
+    st.integers(0, 9),
+    st.lists(st.integers(0, 9), max_size=4),
+    st.lists(st.text(max_size=1), max_size=3),
+)
+
+
+@given(st.lists(COVERAGES, max_size=5))
+def test_coverages_add_up(parts: list[Coverage]) -> None:
+    total = sum(parts, Coverage.empty())
+    assert total.images == sum(part.images for part in parts)
+    assert total.images_of_class.sum() == sum(part.images_of_class.sum() for part in parts)
+    assert (total + Coverage.empty()).missing_of_class.tolist() == total.missing_of_class.tolist()

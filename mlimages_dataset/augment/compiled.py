@@ -1,8 +1,8 @@
-"""Compilation of this package's loops over label columns by Numba."""
+"""Compilation of loops over label columns and over pixels by Numba."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 import numba
 
@@ -17,8 +17,22 @@ def compiled(function: _Function) -> _Function:
 
     Numba refuses to keep anything where neither the package's folder nor the user's cache can be written.
     """
+    return _machine_code(function)
+
+
+def vectorised(function: _Function) -> _Function:
+    """Return a function as `compiled` does, in which loops over reals may become vector instructions.
+
+    For that, sums are taken in any order and division by zero is infinite instead of an exception. Results may differ
+    in the last bits from one kind of processor to another.
+    """
+    return _machine_code(function, vectors=True)
+
+
+def _machine_code(function: _Function, *, vectors: bool = False) -> _Function:
+    errors: Literal["numpy", "python"] = "numpy" if vectors else "python"
     try:
-        machine_code = numba.njit(nogil=True, cache=True)(function)
+        machine_code = numba.njit(nogil=True, cache=True, error_model=errors, fastmath=vectors)(function)
     except RuntimeError:
-        machine_code = numba.njit(nogil=True)(function)
+        machine_code = numba.njit(nogil=True, error_model=errors, fastmath=vectors)(function)
     return cast("_Function", machine_code)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlimages_dataset.augment.compiled import compiled
+from mlimages_dataset.augment.compiled import vectorised
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,25 +42,25 @@ def shift_colour(planes: NDArray[np.uint8], shift: Shift) -> NDArray[np.uint8]:
     return shifted
 
 
-@compiled
+@vectorised
 def _grey(red: np.float32, green: np.float32, blue: np.float32) -> np.float32:
     """Return luma, ITU-R BT.601 as torchvision rounds its weights."""
     return np.float32(0.2989) * red + np.float32(0.587) * green + np.float32(0.114) * blue
 
 
-@compiled
+@vectorised
 def _bounded(level: np.float32) -> np.float32:
     return min(max(level, np.float32(0)), np.float32(255))
 
 
-@compiled
+@vectorised
 def _channel(sector: np.float32, value: np.float32, chroma: np.float32) -> np.float32:
     """Return a channel of a colour in HSV by its distance on the circle, in sixths."""
     sector = sector - np.float32(6) if sector >= np.float32(6) else sector
     return value - chroma * max(np.float32(0), min(sector, np.float32(4) - sector, np.float32(1)))
 
 
-@compiled
+@vectorised
 def _shift(
     planes: NDArray[np.uint8],
     factors: tuple[np.float32, np.float32, np.float32],

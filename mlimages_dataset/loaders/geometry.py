@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlimages_dataset.augment.compiled import compiled
+from mlimages_dataset.augment.compiled import compiled, vectorised
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,29 +68,28 @@ def _taps(  # noqa: PLR0917 - compiled functions take no keywords cheaply
     """Return for each of `size` outputs the first input it reads, and the weights of that one and the next."""
     scale = length / size
     support = max(scale, 1.0)
-    n_taps = math.ceil(support) * 2 + 1
+    n_taps = math.ceil(2 * support)
     lowest = max(math.floor(low), 0)
     highest = min(math.ceil(low + extent), available)
     firsts = np.empty(size, np.int64)
     weights = np.zeros((size, n_taps), np.float32)
     for i in range(size):
-        centre = start + (i + 0.5) * scale
-        first = min(max(math.floor(centre - support + 0.5), lowest), highest - 1)
-        last = max(min(math.floor(centre + support + 0.5), highest), first + 1)
+        centre = start + (i + 0.5) * scale - 0.5
+        first = min(max(math.floor(centre - support) + 1, lowest), highest - 1)
+        last = min(first + n_taps, highest)
         total = 0.0
         for k in range(last - first):
-            weight = max(1.0 - abs(first + k - centre + 0.5) / support, 0.0)
-            weights[i, k] = weight
-            total += weight
-        if total <= 0.0:
-            weights[i, 0] = total = 1.0
-        for k in range(last - first):
-            weights[i, k] /= total
+            weights[i, k] = max(1.0 - abs(first + k - centre) / support, 0.0)
+            total += weights[i, k]
+        if total > 0:
+            weights[i] /= total
+        else:
+            weights[i, 0] = 1.0
         firsts[i] = first
     return firsts, weights
 
 
-@compiled
+@vectorised
 def _resize(  # noqa: PLR0917
     pixels: NDArray[np.uint8],
     rows: NDArray[np.int64],
@@ -99,28 +98,31 @@ def _resize(  # noqa: PLR0917
     column_weights: NDArray[np.float32],
     planes: NDArray[np.uint8],
 ) -> None:
-    size = planes.shape[1]
+    size, n_taps = column_weights.shape
     left = columns.min()
-    # Past the last column read, the taps' weights are zero: the row is as long as they are, and zero there.
-    line = np.zeros((columns.max() - left + column_weights.shape[1]) * 3, np.float32)
+    # Past the last column read, the taps' weights are zero: the line is as long as they are, and zero there.
+    line = np.zeros((columns.max() - left + n_taps) * 3, np.float32)
     n_read = min(pixels.shape[1] * 3 - left * 3, line.size)
+    levels = pixels.reshape(-1)
     for y in range(size):
         line[:n_read] = 0
         for k in range(row_weights.shape[1]):
             weight = row_weights[y, k]
-            if weight != 0.0:
-                source = pixels[rows[y] + k].reshape(-1)[left * 3 : left * 3 + n_read]
+            if weight != 0:
+                at = ((rows[y] + k) * pixels.shape[1] + left) * 3
+                source = levels[at : at + n_read]
                 for i in range(n_read):
                     line[i] += weight * np.float32(source[i])
-        for x in range(size):
+        # Unsigned positions are not tried for a place counted from the end, which costs more than the sums.
+        for x in range(np.uint64(size)):
             red = green = blue = np.float32(0.5)
-            at = (columns[x] - left) * 3
-            for k in range(column_weights.shape[1]):
+            place = np.uint64(columns[x] - left) * np.uint64(3)
+            for k in range(np.uint64(n_taps)):
                 weight = column_weights[x, k]
-                red += weight * line[at]
-                green += weight * line[at + 1]
-                blue += weight * line[at + 2]
-                at += 3
+                red += weight * line[place]
+                green += weight * line[place + np.uint64(1)]
+                blue += weight * line[place + np.uint64(2)]
+                place += np.uint64(3)
             planes[0, y, x] = np.uint8(np.int32(red))
             planes[1, y, x] = np.uint8(np.int32(green))
             planes[2, y, x] = np.uint8(np.int32(blue))
@@ -128,20 +130,39 @@ def _resize(  # noqa: PLR0917
 
 @compiled
 def _rotate(planes: NDArray[np.uint8], cosine: float, sine: float, rotated: NDArray[np.uint8]) -> None:
+    """Turn planes by interpolating the three channels of a pixel in one 64-bit number, 21 bits each.
+
+    The weights of four neighbours are whole numbers of sum 4096, and 255 * 4096 + 2048 < 2**21: nothing is carried
+    from one channel to the next. That takes less than half of the time of three channels of reals.
+    """
+    u64 = np.uint64
     size = planes.shape[1]
-    centre = (size - 1) / 2
+    # A black frame of a pixel and more, so that neighbours need not be tried one by one.
+    side = size + 3
+    framed = np.zeros((side, side), u64)
     for y in range(size):
         for x in range(size):
-            # The point of the unturned picture that comes to lie here; y points downwards.
-            from_x = centre + cosine * (x - centre) - sine * (y - centre)
-            from_y = centre + sine * (x - centre) + cosine * (y - centre)
-            x0, y0 = math.floor(from_x), math.floor(from_y)
-            fx, fy = np.float32(from_x - x0), np.float32(from_y - y0)
-            for c in range(3):
-                total = np.float32(0.5)
-                for dy in range(2):
-                    for dx in range(2):
-                        if 0 <= y0 + dy < size and 0 <= x0 + dx < size:
-                            weight = (fy if dy else 1 - fy) * (fx if dx else 1 - fx)
-                            total += weight * np.float32(planes[c, y0 + dy, x0 + dx])
-                rotated[c, y, x] = np.uint8(np.int32(total))
+            red, green, blue = u64(planes[0, y, x]), u64(planes[1, y, x]), u64(planes[2, y, x])
+            framed[y + 1, x + 1] = red | green << u64(21) | blue << u64(42)
+    pixels = framed.reshape(-1)
+    half = u64(2048) | u64(2048) << u64(21) | u64(2048) << u64(42)
+    # The point of the unturned picture that comes to lie at (x, y), in the frame, as 32.32 bits; y points downwards.
+    centre, one = (size - 1) / 2, float(1 << 32)
+    outside: int = (size + 1) << 32
+    for y in range(size):
+        from_x = int((1 + centre - cosine * centre - sine * (y - centre)) * one)
+        from_y = int((1 + centre - sine * centre + cosine * (y - centre)) * one)
+        for x in range(u64(size)):
+            in_x, in_y = min(max(from_x, 0), outside), min(max(from_y, 0), outside)
+            at = u64(in_y >> 32) * u64(side) + u64(in_x >> 32)
+            right, below = u64(in_x >> 20) & u64(4095), u64(in_y >> 20) & u64(4095)
+            both = (right * below + u64(2048)) >> u64(12)
+            total = half + (u64(4096) + both - right - below) * pixels[at]
+            total += (right - both) * pixels[at + u64(1)]
+            total += (below - both) * pixels[at + u64(side)]
+            total += both * pixels[at + u64(side + 1)]
+            rotated[0, y, x] = np.uint8(total >> u64(12))
+            rotated[1, y, x] = np.uint8(total >> u64(33))
+            rotated[2, y, x] = np.uint8(total >> u64(54))
+            from_x += int(cosine * one)
+            from_y += int(sine * one)

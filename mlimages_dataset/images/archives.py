@@ -100,10 +100,11 @@ def _content(tar: tarfile.TarFile, header: tarfile.TarInfo, most_bytes: int) -> 
         return Inspection(Status.TOO_LARGE, f"{header.size:,} bytes, more than {most_bytes:,}")
     file = tar.extractfile(header)
     assert file is not None
-    content = file.read()
-    if len(content) != header.size:
-        raise tarfile.ReadError("unexpected end of data")
-    return content
+    try:
+        return file.read()
+    except (tarfile.TarError, OSError, EOFError) as error:
+        # Whoever reads it is not who reads the archive: the latter meets the same error at the next header.
+        return Inspection(Status.BROKEN, f"the archive cannot be read here ({reason(error)})")
 
 
 def folder_members(folder: Location, *, most_bytes: int, path: str = "") -> Iterator[Member]:

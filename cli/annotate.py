@@ -11,6 +11,8 @@ from mlimages_dataset.errors import UsageError
 from .options import (
     FILE,
     annotation_lines,
+    chosen_engine,
+    dask_option,
     format_option,
     image_progress,
     json_option,
@@ -18,6 +20,7 @@ from .options import (
     overwrite_option,
     show,
     vocab_option,
+    workers_option,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 @click.argument("inputs", nargs=-1, required=True, type=FILE)
 @out_option
 @overwrite_option
+@workers_option
+@dask_option
 @json_option
 def annotate(
     *,
@@ -52,6 +57,8 @@ def annotate(
     inputs: tuple[Location, ...],
     out: Location,
     overwrite: bool,
+    workers: int,
+    dask_address: str | None,
     as_json: bool,
 ) -> None:
     """Map files of annotations onto a vocabulary: one row an image, one label a category.
@@ -82,12 +89,13 @@ def annotate(
         )
     except ValueError as error:
         raise UsageError(f"--source: {error}", remedy="give a plain name") from error
-    with image_progress("annotate", quiet=as_json) as progress:
+    with chosen_engine(workers, dask_address) as mapper, image_progress("annotate", quiet=as_json) as progress:
         outcome = build_annotations(
             OutputFolder(out, overwrite=overwrite),
             vocabulary,
             given,
             schema=PREDICTIONS if predictions else ANNOTATIONS,
+            mapper=mapper,
             progress=progress,
         )
     show(outcome, out, as_json=as_json, lines=annotation_lines)

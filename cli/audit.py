@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import FILE, json_option, vocab_option
+from .options import FILE, chosen_engine, dask_option, json_option, vocab_option, workers_option
 
 if TYPE_CHECKING:
     from mlimages_dataset.augment.stage import Audit
@@ -21,9 +21,19 @@ _SHOWN_PAIRS = 10
 @click.command()
 @vocab_option
 @click.argument("files", nargs=-1, required=True, type=FILE)
+@workers_option
+@dask_option
 @json_option
 @click.pass_context
-def audit(ctx: click.Context, *, vocabulary: Location, files: tuple[Location, ...], as_json: bool) -> None:
+def audit(
+    ctx: click.Context,
+    *,
+    vocabulary: Location,
+    files: tuple[Location, ...],
+    workers: int,
+    dask_address: str | None,
+    as_json: bool,
+) -> None:
     """Say how many rows of label lists are closed under ancestors, and what is wrong with the others.
 
     FILES are label lists as Tencent ML-Images publishes them (a URL, then class:confidence, tab-separated), or
@@ -40,7 +50,8 @@ def audit(ctx: click.Context, *, vocabulary: Location, files: tuple[Location, ..
     from mlimages_dataset.vocab.stage import read_vocabulary  # noqa: PLC0415
 
     known = read_vocabulary(vocabulary)
-    found = stage.audit(known, files)
+    with chosen_engine(workers, dask_address) as mapper:
+        found = stage.audit(known, files, mapper=mapper)
     summary = _summary(known, found)
     click.echo(json.dumps(summary, indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(summary)))
     counts = found.counts

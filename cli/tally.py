@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import FILE, format_option, json_option
+from .options import (
+    FILE,
+    chosen_engine,
+    dask_option,
+    format_option,
+    json_option,
+    workers_option,
+)
 
 if TYPE_CHECKING:
     from mlimages_dataset.locations import Location
@@ -18,8 +25,21 @@ if TYPE_CHECKING:
 @click.option("--source", help="Name of the collection.  [default: the format]")
 @click.argument("inputs", nargs=-1, required=True, type=FILE)
 @click.option("--out", type=FILE, required=True, help="The table to write: .csv or .parquet.")
+@click.option("--overwrite", is_flag=True, help="Replace the table if it is there.")
+@workers_option
+@dask_option
 @json_option
-def tally(*, form: str, source: str | None, inputs: tuple[Location, ...], out: Location, as_json: bool) -> None:
+def tally(
+    *,
+    form: str,
+    source: str | None,
+    inputs: tuple[Location, ...],
+    out: Location,
+    overwrite: bool,
+    workers: int,
+    dask_address: str | None,
+    as_json: bool,
+) -> None:
     """Count the images of each raw class of a source, before any mapping, for `vocab --image-counts`.
 
     \b
@@ -28,10 +48,11 @@ def tally(*, form: str, source: str | None, inputs: tuple[Location, ...], out: L
       mlimages-build tally --format imagenet fall11_urls.txt --out counts.parquet
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and DuckDB would cost --help half a second.
-    from mlimages_dataset.augment import stage  # noqa: PLC0415
+    from mlimages_dataset.augment import ingest  # noqa: PLC0415
     from mlimages_dataset.augment.observations import Format  # noqa: PLC0415
 
-    counted = stage.tally(Format(form), inputs, source or form, out)
+    with chosen_engine(workers, dask_address) as mapper:
+        counted = ingest.tally(Format(form), inputs, source or form, out, overwrite=overwrite, mapper=mapper)
     if as_json:
         content = {
             "classes": counted.classes,

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH, strong_pairs
+from mlimages_dataset.augment.ingest import annotate
 from mlimages_dataset.augment.labels import array_of
 from mlimages_dataset.augment.observations import Format
 from mlimages_dataset.augment.report import FIGURES_FOLDER, write_report
@@ -23,7 +24,6 @@ from mlimages_dataset.augment.stage import (
     IMPLICATIONS_FILE,
     PAIR_COUNTS_FILE,
     SPLITS,
-    annotate,
     cooccurrence,
     label,
     split_statistics,
@@ -110,7 +110,7 @@ def run(
         sources += simulated_sources(folder / SIMULATION)
     for source in sources:
         stage = f"{ANNOTATIONS}/{source.name}"
-        ended(stage, build_annotations(output, vocabulary, source, into=stage))
+        ended(stage, build_annotations(output, vocabulary, source, mapper=mapper, into=stage))
     annotations = {source.name: folder / ANNOTATIONS / source.name for source in sources}
     implications = None
     if recipe.cooccurrence is not None:
@@ -211,6 +211,7 @@ def build_annotations(
     source: AnnotationSource,
     *,
     schema: TableSchema = ANNOTATIONS_TABLE,
+    mapper: Mapper = map,
     progress: Callable[[int], None] = unreported,
     into: str = "",
 ) -> StageOutcome:
@@ -219,10 +220,19 @@ def build_annotations(
     if missing:
         raise UsageError("there is no such file", where=missing[0], remedy="check the path")
     inputs = {**vocabulary_digests(vocabulary), **prefixed("files", digests(source.files))}
+    stage = f"{schema.name}/{source.name}"
+    parameters: dict[str, Json] = {
+        "format": source.format.value,
+        "ids_of": source.ids_of,
+        "min_confidence": source.min_confidence,
+    }
+    # The name is in every row, and one folder may be tried with several.
+    journal = Journal.of(output.path / into, {**parameters, "stage": stage}, inputs)
     return output.run(
-        f"{schema.name}/{source.name}",
-        parameters={"format": source.format.value, "ids_of": source.ids_of, "min_confidence": source.min_confidence},
+        stage,
+        parameters=parameters,
         inputs=inputs,
+        journal=journal,
         work=lambda out: annotate(
             read_vocabulary(vocabulary),
             source.format,
@@ -233,6 +243,8 @@ def build_annotations(
             min_confidence=source.min_confidence,
             schema=schema,
             inputs=inputs,
+            journal=journal,
+            mapper=mapper,
             progress=progress,
         ),
         into=into,

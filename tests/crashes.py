@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PART_IMAGES = 400
+PIECE_BYTES = 20_000
 SEVERAL_PARTS = 8
 RECIPE = """
 annotations = []
@@ -51,10 +52,11 @@ SYNSETS = ("n02084071", "n02121808", "n02958343", "n02083346", "n01317541", "n00
 
 # Parts as small as those of nobody's data set, so that each stage has many.
 PROGRAM = f"""
-from mlimages_dataset.augment import stage
+from mlimages_dataset.augment import ingest, observations, stage
 from mlimages_dataset.cli.main import main
 if __name__ == "__main__":
-    stage.PART_IMAGES = {PART_IMAGES}
+    ingest.PART_IMAGES = stage.PART_IMAGES = {PART_IMAGES}
+    observations.PIECE_BYTES = {PIECE_BYTES}
     main()
 """
 

@@ -20,9 +20,10 @@ from mlimages_dataset.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSche
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import duckdb
     from numpy.typing import NDArray
 
-    from mlimages_dataset.augment.observations import Observations
+    from mlimages_dataset.augment.observations import Piece
     from mlimages_dataset.manifest import Json
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
@@ -38,6 +39,26 @@ three quarters of the time that two columns take.
 _NO_CONFIDENCE = 2 * CONFIDENCE_STEPS - 1
 _CONFIDENCE_BITS = 41
 BATCH_IMAGES = 1 << 16
+RUN_BATCH_IMAGES = 1 << 14
+"""Rows of a row group between the two passes: few, because a range of images wants few of each."""
+STATEMENTS = TableSchema(
+    "statements",
+    1,
+    pa.schema(
+        [
+            pa.field("image_id", pa.string(), nullable=False),
+            pa.field("statements", pa.list_(pa.field("element", pa.int64(), nullable=False)), nullable=False),
+            pa.field("location", pa.string(), nullable=False),
+        ]
+    ),
+)
+"""What one block states of an image, each statement packed: what travels from the first pass to the second."""
+RAW_CLASSES = TableSchema(
+    "raw_classes",
+    1,
+    pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("class_id", pa.string(), nullable=False)]),
+)
+"""An image and a raw class that is present in it: what travels between the passes of a tally."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +131,43 @@ def class_lookup(vocabulary: Vocabulary, form: Format, source: str | None = None
     return lookup if form is Format.OPEN_IMAGES else {**vocabulary.index_of_wnid, **lookup}
 
 
+def packed_statements(connection: duckdb.DuckDBPyConnection, piece: Piece, lookup: pa.Table) -> pa.RecordBatchReader:
+    """Return a block's images, ascending, in the columns of `STATEMENTS` and `unknown`, the raw classes not looked up.
+
+    Args:
+        connection: one with the relation `observations`.
+        piece: where the block comes from.
+        lookup: the columns class_id and code, as `lookup_table` makes them.
+    """
+    connection.register("lookup", lookup)
+    # A string aggregate costs as much as all the rest, so it is taken only where the statements bring locations.
+    location = "coalesce(min(nullif(o.location, '')), '')" if piece.places else "''"
+    statements, unknown = "[]::BIGINT[]", "[]::VARCHAR[]"
+    if piece.states:
+        statements = f"""list(
+            coalesce(c.code, CASE WHEN o.class_id IS NULL THEN {NAMELESS} ELSE {UNKNOWN} END)
+            * {1 << _CONFIDENCE_BITS} + coalesce(ceil(o.confidence * {CONFIDENCE_STEPS})::BIGINT, {_NO_CONFIDENCE})
+        )"""
+        unknown = "coalesce(list(o.class_id) FILTER (c.code IS NULL AND o.class_id IS NOT NULL), [])"
+    query = f"""
+        SELECT coalesce(o.image_id, '') AS image_id, {statements} AS statements, {location} AS location,
+            {unknown} AS unknown
+        FROM observations AS o LEFT JOIN lookup AS c USING (class_id) GROUP BY ALL ORDER BY image_id
+    """
+    return connection.sql(query).to_arrow_reader(RUN_BATCH_IMAGES)
+
+
+def lookup_table(lookup: Mapping[str, int]) -> pa.Table:
+    """Return a lookup's ids and indices as the columns class_id and code; an empty id is nameless."""
+    codes = {**lookup, "": NAMELESS}
+    return pa.table({"class_id": list(codes), "code": pa.array(codes.values(), pa.int64())})
+
+
 def annotation_batches(
-    observations: Observations,
-    lookup: Mapping[str, int],
+    connection: duckdb.DuckDBPyConnection,
+    statements: pa.Table,
+    below: str,
+    *,
     source: str,
     min_confidence: float,
     schema: TableSchema = ANNOTATIONS,
@@ -123,51 +178,35 @@ def annotation_batches(
     wins over a machine's confidence, of which the highest counts.
 
     Args:
-        observations: statements of files.
-        lookup: class index of each id, `DROPPED` for a dropped class.
+        connection: any connection.
+        statements: all rows of `STATEMENTS` that there are of some images.
+        below: only images whose id is less are taken.
         source: name for the table's source column.
         min_confidence: machines' confidences below this are left out; verified absence stays.
         schema: `ANNOTATIONS`, or `PREDICTIONS`, whose labels have that origin.
     """
-    connection = observations.connection
-    codes = {**lookup, "": NAMELESS}
-    connection.register("lookup", pa.table({"class_id": list(codes), "code": pa.array(codes.values(), pa.int64())}))
-    # A string aggregate costs as much as all the rest, so it is taken only where the statements bring locations.
-    said = ", max(o.location) AS location" if observations.has_locations else ""
-    location, table = "g.location" if said else "''", ""
-    if observations.has_image_table:
-        location, table = "coalesce(l.location, '')", "LEFT JOIN image_locations AS l USING (image_id)"
-    query = f"""
-        SELECT coalesce(g.image_id, '') AS image_id, g.statements, {location} AS location
-        FROM (
-            SELECT o.image_id {said}, list(
-                coalesce(c.code, CASE WHEN o.class_id IS NULL THEN {NAMELESS} ELSE {UNKNOWN} END)
-                * {1 << _CONFIDENCE_BITS} + coalesce(ceil(o.confidence * {CONFIDENCE_STEPS})::BIGINT, {_NO_CONFIDENCE})
-            ) AS statements
-            FROM observations AS o LEFT JOIN lookup AS c USING (class_id) GROUP BY o.image_id
-        ) AS g {table} ORDER BY image_id
+    connection.register("packed", statements)
+    query = """
+        SELECT image_id, flatten(list(statements)) AS statements, coalesce(min(nullif(location, '')), '') AS location
+        FROM packed WHERE image_id < $below GROUP BY image_id HAVING sum(len(statements)) > 0 ORDER BY image_id
     """
-    for batch in connection.sql(query).to_arrow_reader(BATCH_IMAGES):
+    for batch in connection.sql(query, params={"below": below}).to_arrow_reader(BATCH_IMAGES):
         yield _finished(batch, source, np.float32(min_confidence), schema)
 
 
-def unknown_classes(observations: Observations, lookup: Mapping[str, int], limit: int = 10) -> list[tuple[str, int]]:
-    """Return the ids outside the lookup with the most statements, and how many; reads the statements again."""
-    connection = observations.connection
-    connection.register("lookup", pa.table({"class_id": list(lookup)}))
+def raw_classes(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
+    """Return each image and raw class that a block says to be present in it, once, in the columns of `RAW_CLASSES`."""
     return connection.sql(
-        "SELECT class_id, count(*) AS n FROM observations ANTI JOIN lookup USING (class_id) "
-        f"WHERE class_id <> '' GROUP BY class_id ORDER BY n DESC, class_id LIMIT {limit}"
-    ).fetchall()
+        "SELECT DISTINCT image_id, class_id FROM observations "
+        "WHERE confidence > 0 AND class_id <> '' AND image_id <> '' ORDER BY image_id"
+    ).to_arrow_reader(RUN_BATCH_IMAGES)
 
 
-def images_per_class(observations: Observations) -> list[tuple[str, int]]:
-    """Return each raw class id and the images that it is said to be present in, ascending by id."""
-    return observations.connection.sql(
-        "SELECT class_id, count(DISTINCT image_id) FROM observations "
-        "WHERE confidence > 0 AND class_id <> '' AND image_id <> '' "
-        "GROUP BY class_id ORDER BY class_id"
-    ).fetchall()
+def images_per_class(connection: duckdb.DuckDBPyConnection, classes: pa.Table, below: str) -> dict[str, int]:
+    """Return how many images have each raw class, of rows of `RAW_CLASSES` with an image id less than `below`."""
+    connection.register("raw", classes)
+    query = "SELECT class_id, count(DISTINCT image_id) FROM raw WHERE image_id < $below GROUP BY class_id"
+    return dict(connection.sql(query, params={"below": below}).fetchall())
 
 
 def _finished(

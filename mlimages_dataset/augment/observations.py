@@ -1,7 +1,8 @@
 """What files say about images: one row (image, raw class, confidence, location) a statement, in five formats.
 
-DuckDB reads tables; Arrow reads line formats in blocks. Neither holds a file in memory. A row that its format does not
-allow is a reject: it is counted, and the first ones are listed with file and line.
+A file that is large and not compressed is cut into pieces, which any process may read; any other file is one piece. A
+piece is read in blocks that fit in memory: DuckDB reads CSV, Arrow reads lines and Parquet. A row that its format does
+not allow is a reject: it is counted, and the first ones are listed with file and line.
 
 Formats:
     imagenet: paths or URLs, one a line, each with a wnid in its name (`n01440764/n01440764_10026.JPEG`), or
@@ -19,30 +20,35 @@ import contextlib
 import csv
 import enum
 import functools
-import re
-from dataclasses import dataclass, field, replace
+import io
+import secrets
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from upath import UPath
+from fsspec.implementations.memory import MemoryFileSystem
 
-from mlimages_dataset.errors import DataError, MLImagesError, UsageError
-from mlimages_dataset.locations import reason, relative, unpacked
+from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.locations import reason, relative, system_errors, unpacked
 from mlimages_dataset.storage import parquet_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from mlimages_dataset.engine import Mapper
     from mlimages_dataset.locations import Location
+    from mlimages_dataset.manifest import Json
 
 BLOCK_BYTES = 1 << 23
+PIECE_BYTES = 1 << 26
+"""A large file is cut so. Grouping a piece of Open Images' labels takes 0.6 GB and 1.4 s, its start included."""
 LISTED_REJECTS = 10
 _IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 _SCHEMA = pa.schema(
@@ -81,137 +87,311 @@ class Reject:
 
 @dataclass(slots=True)
 class RejectLog:
-    """How many rows were rejected, and the first of them."""
+    """How many rows were rejected, the first of them, and how many lines were read in all."""
 
     count: int = 0
     first: list[Reject] = field(default_factory=list)
+    lines: int = 0
 
     def add(self, rejects: Sequence[Reject], count: int) -> None:
         """Count rejects, of which some are given."""
         self.count += count
         self.first += rejects[: LISTED_REJECTS - len(self.first)]
 
+    def to_json(self) -> Json:
+        """Return the log as a journal keeps it."""
+        return {"count": self.count, "first": [list(astuple(reject)) for reject in self.first], "lines": self.lines}
 
-class Observations:
-    """The statements of some files as the relation `observations` of a DuckDB connection.
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> RejectLog:
+        """Return the log that `to_json` gave."""
+        return cls(content["count"], [Reject(*reject) for reject in content["first"]], content["lines"])
 
-    The relation has the columns image_id, class_id, confidence (null where it is no number from 0 to 1) and location;
-    `has_locations` says whether any location is given so. Where an image table is among the files, `has_image_table` is
-    true and the relation `image_locations` has image_id and location. They can be read once; `rejects` is complete when
-    they were read to the end.
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file, or a part of one that can be read without the rest.
+
+    Attributes:
+        path: the file, or a folder for `Format.IMAGENET`.
+        columns: names of its columns, none for line formats.
+        start: where it begins, in bytes, or in row groups of a Parquet file.
+        stop: where it ends; None for a file that is read from its beginning to its end.
+        states: whether it states classes; Open Images' tables of images state places only.
+        places: whether it states where images are.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, form: Format, inputs: Sequence[Location]) -> None:
-        """Open the files.
+    path: Location
+    columns: tuple[str, ...] = ()
+    start: int = 0
+    stop: int | None = None
+    states: bool = True
+    places: bool = True
 
-        Raises:
-            UsageError: a file is missing.
-            DataError: a file is empty or its header is not of the format.
-        """
-        for path in inputs:
-            if not path.exists():
-                raise UsageError("there is no such file", where=path, remedy="check the path")
-            _let_read(connection, path)
-        self.connection = connection
-        self.has_image_table = False
-        self.has_locations = form in {Format.IMAGENET, Format.TENCENT}
-        self._log = RejectLog()
-        self._failure: MLImagesError | None = None
-        if form is Format.OPEN_IMAGES:
-            self._open_images(inputs)
-        elif form in {Format.CSV, Format.PARQUET}:
-            self._tables(form, inputs)
+
+def pieces_of(form: Format, files: Sequence[Location], mapper: Mapper = map) -> list[Piece]:
+    """Return the pieces of files in their order; they depend on the files alone.
+
+    Raises:
+        UsageError: a file is missing.
+        DataError: a file is empty or its header is not of the format.
+    """
+    for path in files:
+        if not path.exists():
+            raise UsageError("there is no such file", where=path, remedy="check the path")
+    whole = [_checked(form, path) for path in files]
+    if not any(piece.states for piece in whole):
+        raise UsageError("no label file among the inputs", remedy="name at least one with the column LabelName")
+    return [piece for pieces in mapper(functools.partial(_cut, form=form), whole) for piece in pieces]
+
+
+def joined_rejects(found: Iterable[tuple[Piece, RejectLog]]) -> RejectLog:
+    """Return the rejects of pieces in their order, with the numbers of lines in their files."""
+    log = RejectLog()
+    path, before = None, 0
+    for piece, of_piece in found:
+        before = before if piece.path == path else 0
+        log.add([replace(one, line=one.line + before if one.line else 0) for one in of_piece.first], of_piece.count)
+        path, before = piece.path, before + of_piece.lines
+    return log
+
+
+def observed(
+    connection: duckdb.DuckDBPyConnection, form: Format, piece: Piece, log: RejectLog
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection for each block of a piece in turn, in which the block is the relation `observations`.
+
+    The relation has the columns image_id, class_id, confidence (null where it is no number from 0 to 1) and location.
+    Its rows fit in memory; `log` is complete when they were read to the end.
+
+    Raises:
+        DataError: the piece cannot be read to its end.
+    """
+    if form in {Format.OPEN_IMAGES, Format.CSV}:
+        yield from _observed_csv(connection, form, piece, log)
+        return
+    match form:
+        case Format.IMAGENET:
+            batches = _imagenet_blocks(piece, log)
+        case Format.TENCENT:
+            batches = _tencent_blocks(piece, log)
+        case Format.PARQUET:
+            batches = _parquet_blocks(piece)
+    for table in _tables(batches):
+        connection.register("block", table)
+        columns = _own_columns(table.column_names) if form is Format.PARQUET else "*"
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS SELECT {columns} FROM block")
+        yield connection
+        connection.unregister("block")
+
+
+def _checked(form: Format, path: Location) -> Piece:
+    """Return a file as one piece, its header checked to be of the format."""
+    if form not in {Format.OPEN_IMAGES, Format.CSV, Format.PARQUET}:
+        return Piece(path)
+    columns = tuple(_parquet_columns(path) if form is Format.PARQUET else read_header(path))
+    if form is Format.OPEN_IMAGES:
+        if {"ImageID", "LabelName", "Confidence"} <= set(columns):
+            return Piece(path, columns, places=False)
+        if {"ImageID", "OriginalURL"} <= set(columns):
+            return Piece(path, columns, states=False)
+        raise DataError(
+            f"its header ({', '.join(columns)[:80]}) has neither LabelName and Confidence nor OriginalURL",
+            where=path,
+            line=1,
+            remedy="name Open Images' image-level label files and image tables",
+        )
+    missing = [name for name in ("image_id", "label") if name not in columns]
+    if missing:
+        raise DataError(
+            f"no column {' and '.join(missing)} among {', '.join(columns)[:80]}",
+            where=path,
+            line=1 if form is Format.CSV else None,
+            remedy="give the columns image_id and label, and confidence and location where there are",
+        )
+    return Piece(path, columns, places="location" in columns)
+
+
+def _cut(piece: Piece, *, form: Format) -> list[Piece]:
+    """Return the pieces of a file: where it is large and not compressed, of `PIECE_BYTES` or somewhat more."""
+    path = piece.path
+    if path.is_dir():
+        return [piece]
+    with _read_to_its_end(path):
+        if form is Format.PARQUET:
+            with parquet_source(path) as source:
+                metadata = pq.read_metadata(source)
+            sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
+            ends = _ends(sizes)
+        elif path.stat().st_size <= PIECE_BYTES or is_packed(path):
+            return [piece]
         else:
-            blocks = _imagenet_blocks if form is Format.IMAGENET else _tencent_blocks
-            batches = (batch for path in inputs for batch in blocks(path, self._log))
-            reader = pa.RecordBatchReader.from_batches(_SCHEMA, self._remembering_failure(batches))
-            connection.register("observations", reader)
+            with path.open("rb") as stream:
+                if form in {Format.OPEN_IMAGES, Format.CSV}:
+                    ends = np.cumsum([len(rows) for rows in _whole_rows(stream)]).tolist()
+                else:
+                    ends = _line_ends(stream, path.stat().st_size)
+    return [replace(piece, start=start, stop=stop) for start, stop in zip([0, *ends[:-1]], ends, strict=True)]
 
-    @contextlib.contextmanager
-    def own_errors(self) -> Iterator[None]:
-        """Raise what went wrong in a file where DuckDB's error is only that a stream of ours ended early."""
+
+def _ends(sizes: Sequence[int]) -> list[int]:
+    """Return where groups of consecutive things end that have `PIECE_BYTES` or, in the last one, less."""
+    ends, size = [], 0
+    for number, one in enumerate(sizes, 1):
+        size += one
+        if size >= PIECE_BYTES or number == len(sizes):
+            ends.append(number)
+            size = 0
+    return ends or [0]
+
+
+def _line_ends(stream: IO[bytes], size: int) -> list[int]:
+    """Return where pieces of whole lines end in a stream of so many bytes."""
+    ends = []
+    at = PIECE_BYTES
+    while at < size:
+        stream.seek(at - 1)
+        stream.readline()
+        ends.append(stream.tell())
+        at = ends[-1] + PIECE_BYTES
+    return ends if ends and ends[-1] == size else [*ends, size]
+
+
+def _whole_rows(stream: IO[bytes] | pa.NativeFile) -> Iterator[bytes]:
+    """Yield a CSV stream in blocks of about `PIECE_BYTES` that end where rows do: at a line end outside quotes."""
+    rest = b""
+    for block in iter(functools.partial(stream.read, PIECE_BYTES), b""):
+        content = rest + block
+        end = _last_row_end(content)
+        if not end and len(content) >= 2 * PIECE_BYTES:
+            # A quote that stays open for so long is no field: what it spoils ends here.
+            end = content.rfind(b"\n") + 1
+        if end:
+            yield content[:end]
+        rest = content[end:]
+    if rest:
+        yield rest
+
+
+def _last_row_end(content: bytes) -> int:
+    """Return where the last whole row ends, 0 if there is none; escaped quotes are two and change nothing."""
+    if b'"' not in content:
+        return content.rfind(b"\n") + 1
+    inside, end = content.count(b'"') % 2, len(content)
+    while (at := content.rfind(b"\n", 0, end)) >= 0:
+        inside ^= content.count(b'"', at, end) % 2
+        if not inside:
+            return at + 1
+        end = at
+    return 0
+
+
+def _observed_csv(
+    connection: duckdb.DuckDBPyConnection, form: Format, piece: Piece, log: RejectLog
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    memory = MemoryFileSystem()
+    if not connection.filesystem_is_registered("memory"):
+        connection.register_filesystem(memory)
+    for content in _csv_blocks(piece):
+        # The file system is the whole process's, where a cluster may give several threads a job.
+        name = f"/{secrets.token_hex(8)}.csv"
+        memory.pipe_file(name, content)
         try:
+            scan = _csv_scan(f"memory:/{name}", piece.columns, header=piece.start == log.lines == 0)
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {_selection(form, piece)} FROM {scan}")
+            yield connection
+            log.add(*_csv_rejects(connection, piece.path, log.lines))
+        finally:
+            memory.rm(name)
+        log.lines += content.count(b"\n")
+
+
+def _selection(form: Format, piece: Piece) -> str:
+    """Return SQL that names what a row of CSV states."""
+    if form is Format.CSV:
+        return f"SELECT {_own_columns(piece.columns)}"
+    if piece.states:
+        confidence = _probability("Confidence")
+        return f"SELECT ImageID AS image_id, LabelName AS class_id, {confidence} AS confidence, '' AS location"
+    return "SELECT ImageID AS image_id, '' AS class_id, 1::FLOAT AS confidence, OriginalURL AS location"
+
+
+def _own_columns(columns: Sequence[str]) -> str:
+    """Return SQL that reads the columns of a user's own table."""
+    confidence = _probability("confidence") if "confidence" in columns else "1::FLOAT"
+    location = "coalesce(location, '')" if "location" in columns else "''"
+    return (
+        f"image_id::VARCHAR AS image_id, label::VARCHAR AS class_id, {confidence} AS confidence, {location} AS location"
+    )
+
+
+def _csv_blocks(piece: Piece) -> Iterator[bytes]:
+    with _read_to_its_end(piece.path):
+        if piece.stop is not None:
+            yield _bytes_of(piece, piece.start, piece.stop)
+            return
+        with unpacked(piece.path) as stream:
+            yield from _whole_rows(stream)
+
+
+def _bytes_of(piece: Piece, start: int, stop: int) -> bytes:
+    with piece.path.open("rb") as stream:
+        stream.seek(start)
+        content: bytes = stream.read(stop - start)
+    if len(content) < stop - start:
+        raise DataError("became shorter while it was read", where=piece.path, remedy="run it again when it is whole")
+    return content
+
+
+def _csv_rejects(connection: duckdb.DuckDBPyConnection, path: Location, lines_before: int) -> tuple[list[Reject], int]:
+    """Return the first rejects of the block that DuckDB read last, and how many there are; forget them."""
+    count = connection.sql("SELECT count(DISTINCT (scan_id, file_id, line)) FROM reject_errors").fetchall()[0][0]
+    rows = connection.sql(
+        "SELECT DISTINCT ON (line) line, error_type, csv_line FROM reject_errors "
+        f"ORDER BY line, error_type, column_idx LIMIT {LISTED_REJECTS}"
+    ).fetchall()
+    connection.execute("DELETE FROM reject_errors; DELETE FROM reject_scans")
+    return [Reject(str(path), lines_before + line, str(kind).lower(), text.strip()) for line, kind, text in rows], count
+
+
+def _parquet_blocks(piece: Piece) -> Iterator[pa.RecordBatch]:
+    columns = [name for name in ("image_id", "label", "confidence", "location") if name in piece.columns]
+    with _read_to_its_end(piece.path), parquet_source(piece.path) as source, pq.ParquetFile(source) as parquet:
+        groups = list(range(parquet.num_row_groups))[piece.start : piece.stop]
+        yield from parquet.iter_batches(row_groups=groups, columns=columns)
+
+
+def _tables(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield batches joined to tables of about two pieces' bytes."""
+    waiting: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        waiting.append(batch)
+        size += batch.nbytes
+        if size >= 2 * PIECE_BYTES:
+            yield pa.Table.from_batches(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+@contextlib.contextmanager
+def _read_to_its_end(path: Location) -> Iterator[None]:
+    """Turn what goes wrong while a file is read into a sentence."""
+    try:
+        with system_errors(path):
             yield
-        except duckdb.Error:
-            if self._failure is not None:
-                raise self._failure from None
-            raise
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"cannot be read to its end ({reason(error)})", where=path, remedy="obtain it again") from error
 
-    def _remembering_failure(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        try:
-            yield from batches
-        except MLImagesError as error:
-            self._failure = error
-            raise
 
-    @property
-    def rejects(self) -> RejectLog:
-        """The rows that were rejected so far."""
-        log = RejectLog(self._log.count, list(self._log.first))
-        with contextlib.suppress(duckdb.CatalogException):  # there is no such table unless DuckDB read CSV files
-            errors = """FROM reject_errors e JOIN reject_scans s USING (scan_id, file_id)"""
-            count = self.connection.sql(f"SELECT count(DISTINCT (scan_id, file_id, line)) {errors}").fetchall()[0][0]
-            rows = self.connection.sql(
-                f"SELECT DISTINCT ON (s.file_path, e.line) s.file_path, e.line, e.error_type, e.csv_line {errors} "
-                f"ORDER BY s.file_path, e.line, e.error_type, e.column_idx LIMIT {LISTED_REJECTS}"
-            ).fetchall()
-            log.add([Reject(path, line, str(kind).lower(), text.strip()) for path, line, kind, text in rows], count)
-        return log
-
-    def _open_images(self, inputs: Sequence[Location]) -> None:
-        labels, images = [], []
-        for path in inputs:
-            header = read_header(path)
-            if {"ImageID", "LabelName", "Confidence"} <= set(header):
-                labels.append(
-                    f"SELECT ImageID AS image_id, LabelName AS class_id, {_probability('Confidence')} AS confidence, "
-                    f"'' AS location FROM {_csv_scan(path, header)}"
-                )
-            elif {"ImageID", "OriginalURL"} <= set(header):
-                images.append(f"SELECT ImageID AS image_id, OriginalURL AS location FROM {_csv_scan(path, header)}")
-            else:
-                raise DataError(
-                    f"its header ({', '.join(header)[:80]}) has neither LabelName and Confidence nor OriginalURL",
-                    where=path,
-                    line=1,
-                    remedy="name Open Images' image-level label files and image tables",
-                )
-        if not labels:
-            raise UsageError("no label file among the inputs", remedy="name at least one with the column LabelName")
-        self.connection.execute("CREATE VIEW observations AS " + " UNION ALL ".join(labels))
-        if images:
-            # An image that tables repeat must not repeat its statements.
-            self.connection.execute(
-                "CREATE VIEW image_locations AS SELECT image_id, min(location) AS location "
-                f"FROM ({' UNION ALL '.join(images)}) GROUP BY image_id"
-            )
-            self.has_image_table = True
-
-    def _tables(self, form: Format, inputs: Sequence[Location]) -> None:
-        selects = []
-        for path in inputs:
-            header = read_header(path) if form is Format.CSV else _parquet_columns(path)
-            missing = [name for name in ("image_id", "label") if name not in header]
-            if missing:
-                raise DataError(
-                    f"no column {' and '.join(missing)} among {', '.join(header)[:80]}",
-                    where=path,
-                    line=1 if form is Format.CSV else None,
-                    remedy="give the columns image_id and label, and confidence and location where there are",
-                )
-            scan = (
-                _csv_scan(path, header)
-                if form is Format.CSV
-                else f"read_parquet({_file(path)}, hive_partitioning=false)"
-            )
-            confidence = _probability("confidence") if "confidence" in header else "1::FLOAT"
-            location = "coalesce(location, '')" if "location" in header else "''"
-            self.has_locations |= "location" in header
-            selects.append(
-                f"SELECT image_id::VARCHAR AS image_id, label::VARCHAR AS class_id, {confidence} AS confidence, "
-                f"{location} AS location FROM {scan}"
-            )
-        self.connection.execute("CREATE VIEW observations AS " + " UNION ALL ".join(selects))
+def is_packed(path: Location) -> bool:
+    """Return whether a file's suffix says that it is compressed."""
+    try:
+        pa.Codec.detect(path.name)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -256,17 +436,11 @@ def read_header(path: Location) -> list[str]:
     return [name or f"column {number}" for number, name in enumerate(names, 1)]
 
 
-def _let_read(connection: duckdb.DuckDBPyConnection, path: Location) -> None:
-    """Let a DuckDB connection read remote files through the path's own client, with its credentials."""
-    if isinstance(path, UPath) and not connection.filesystem_is_registered(path.protocol):
-        connection.register_filesystem(path.fs)
-
-
-def _csv_scan(path: Location, header: Sequence[str]) -> str:
-    columns = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in header)
+def _csv_scan(place: str, columns: Sequence[str], *, header: bool) -> str:
+    named = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in columns)
     return (
-        f"read_csv({_file(path)}, hive_partitioning=false, auto_detect=false, header=true, delim=',', "
-        f"quote='\"', escape='\"', columns={{{columns}}}, store_rejects=true, rejects_limit=0, null_padding=false)"
+        f"read_csv('{place}', hive_partitioning=false, auto_detect=false, header={str(header).lower()}, delim=',', "
+        f"quote='\"', escape='\"', columns={{{named}}}, store_rejects=true, rejects_limit=0, null_padding=false)"
     )
 
 
@@ -276,18 +450,13 @@ def _probability(column: str) -> str:
     return f"CASE WHEN {number} BETWEEN 0 AND 1 THEN {number} END"
 
 
-def _file(path: Location) -> str:
-    """Return SQL for one file: DuckDB would read a name with * ? [ as a pattern, and `a=b` folders as columns."""
-    return _quoted(re.sub(r"[*?\[]", r"[\g<0>]", str(path)))
-
-
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
 def _parquet_columns(path: Location) -> list[str]:
     try:
-        with parquet_source(path) as source:
+        with system_errors(path), parquet_source(path) as source:
             return list(pq.read_schema(source).names)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
@@ -295,11 +464,12 @@ def _parquet_columns(path: Location) -> list[str]:
         ) from error
 
 
-def _imagenet_blocks(path: Location, log: RejectLog) -> Iterator[pa.RecordBatch]:
+def _imagenet_blocks(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
+    path = piece.path
     if path.is_dir():
         yield from _imagenet_folder(path, log)
         return
-    for first_line, lines in _line_blocks(path):
+    for first_line, lines in _line_blocks(piece, log):
         # The first wnid of a line is the class, the first word the image.
         found = pc.extract_regex(lines, r"(?:^|[^a-z0-9])(?P<wnid>n\d{8})(?:\D|$)")
         words = pc.extract_regex(lines, r"^\s*(?P<word>\S+)(?:\s+(?P<rest>\S.*?))?\s*$")
@@ -383,16 +553,17 @@ class TencentLines:
         )
 
 
-def tencent_lines(path: Location, log: RejectLog) -> Iterator[TencentLines]:
-    """Yield a published label list in blocks of lines, malformed ones logged.
+def tencent_lines(piece: Piece, log: RejectLog) -> Iterator[TencentLines]:
+    """Yield a piece of a published label list in blocks of lines, malformed ones logged.
 
     Raises:
         UsageError: the path is a folder.
         DataError: the file is empty, or cannot be read to its end.
     """
+    path = piece.path
     if path.is_dir():
         raise UsageError("is a folder", where=path, remedy="name label lists")
-    for first_line, lines in _line_blocks(path):
+    for first_line, lines in _line_blocks(piece, log):
         # Tabs are published; spaces are what copying through a terminal leaves.
         good = pc.match_substring_regex(lines, r"^\S+([\t ]+\d{1,9}:[0-9.]+([eE]-?\d+)?)+\s*$")
         _log_rejects(log, path, first_line, lines, good=good, what="not a URL and class:confidence pairs")
@@ -412,8 +583,8 @@ def tencent_lines(path: Location, log: RejectLog) -> Iterator[TencentLines]:
         )
 
 
-def _tencent_blocks(path: Location, log: RejectLog) -> Iterator[pa.RecordBatch]:
-    for lines in tencent_lines(path, log):
+def _tencent_blocks(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
+    for lines in tencent_lines(piece, log):
         url = lines.urls.take(pa.array(lines.rows))
         yield _batch(url, lines.class_ids, lines.confidence, url)
 
@@ -430,27 +601,33 @@ def _batch(image: pa.Array, class_id: pa.Array, confidence: pa.Array | None, loc
     return pa.RecordBatch.from_arrays([image, class_id, certain, location], schema=_SCHEMA)
 
 
-def _line_blocks(path: Location) -> Iterator[tuple[int, pa.StringArray]]:
-    """Yield the number of a block's first line, from 1, and its lines without those that are blank at the end."""
-    number = 1
+def _line_blocks(piece: Piece, log: RejectLog) -> Iterator[tuple[int, pa.StringArray]]:
+    """Yield the number of a block's first line in its piece, from 1, and its lines; a blank one may be at the end."""
     rest = b""
-    try:
-        with unpacked(path) as stream:
-            for block in iter(functools.partial(stream.read, BLOCK_BYTES), b""):
-                whole, newline, rest_of_block = (rest + block).rpartition(b"\n")
-                if not newline:
-                    rest = rest_of_block
-                    continue
+    with _read_to_its_end(piece.path), _line_stream(piece) as stream:
+        for block in iter(functools.partial(stream.read, BLOCK_BYTES), b""):
+            whole, newline, rest_of_block = (rest + block).rpartition(b"\n")
+            if not newline:
                 rest = rest_of_block
-                lines = _lines(whole, strip_mark=number == 1)
-                yield number, lines
-                number += len(lines)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"cannot be read to its end ({reason(error)})", where=path, remedy="obtain it again") from error
+                continue
+            rest = rest_of_block
+            lines = _lines(whole, strip_mark=piece.start == log.lines == 0)
+            log.lines += len(lines)
+            yield log.lines - len(lines) + 1, lines
     if rest.strip():
-        yield number, _lines(rest, strip_mark=number == 1)
-    elif number == 1:
-        raise DataError("is empty", where=path, remedy="obtain the file again")
+        log.lines += 1
+        yield log.lines, _lines(rest, strip_mark=piece.start == 0 and log.lines == 1)
+    elif piece.start == log.lines == 0:
+        raise DataError("is empty", where=piece.path, remedy="obtain the file again")
+
+
+@contextlib.contextmanager
+def _line_stream(piece: Piece) -> Iterator[IO[bytes] | pa.NativeFile]:
+    if piece.stop is not None:
+        yield io.BytesIO(_bytes_of(piece, piece.start, piece.stop))
+        return
+    with unpacked(piece.path) as stream:
+        yield stream
 
 
 def _lines(block: bytes, *, strip_mark: bool) -> pa.StringArray:

@@ -6,16 +6,12 @@ import collections
 import contextlib
 import functools
 import itertools
-import operator
-import tempfile
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
 
 from mlimages_dataset.augment.ancestors import (
     Absences,
@@ -23,13 +19,6 @@ from mlimages_dataset.augment.ancestors import (
     AugmentationRules,
     augment,
     augmentation_rules,
-)
-from mlimages_dataset.augment.annotations import (
-    AnnotationCounts,
-    annotation_batches,
-    class_lookup,
-    images_per_class,
-    unknown_classes,
 )
 from mlimages_dataset.augment.audit import AuditCounts, Consistency, audit_rows
 from mlimages_dataset.augment.batches import checked_columns
@@ -48,16 +37,21 @@ from mlimages_dataset.augment.cooccurrence import (
     strong_pairs,
 )
 from mlimages_dataset.augment.labels import LabelColumns, array_of, columns_of
-from mlimages_dataset.augment.observations import Format, Observations, RejectLog, duckdb_errors, tencent_lines
+from mlimages_dataset.augment.observations import (
+    Format,
+    Piece,
+    RejectLog,
+    joined_rejects,
+    pieces_of,
+    tencent_lines,
+)
 from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, lowest_draws
 from mlimages_dataset.augment.statistics import LabelStatistics, label_statistics
 from mlimages_dataset.engine import unreported
-from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.locations import is_local
+from mlimages_dataset.errors import DataError
 from mlimages_dataset.manifest import Finished, StageResult
 from mlimages_dataset.schemas import (
     ANNOTATIONS,
-    CLASS_COUNTS,
     IMPLICATIONS,
     LABELS,
     PAIR_COUNTS,
@@ -74,7 +68,6 @@ from mlimages_dataset.storage import (
     schema_of,
     table_parts,
     table_writer,
-    write_bytes,
     write_table,
 )
 
@@ -91,130 +84,11 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 PART_IMAGES = 1 << 19
-SCRATCH_FOLDER = f"{PARTIAL_PREFIX}duckdb"
-DUCKDB_MEMORY = "2GB"
 SPLITS = ("train", "val")
 PAIR_COUNTS_FILE = "pair_counts.parquet"
 IMPLICATIONS_FILE = "implications.parquet"
+TABLE_SUFFIX = ".parquet"
 _LISTED_PAIRS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """A written table of images per class: its receipt, its classes, and the rows that were rejected."""
-
-    receipt: Receipt
-    classes: int
-    rejects: RejectLog
-
-
-def _first_reject(rejects: RejectLog) -> str:
-    return f"; the first malformed row is {rejects.first[0]}" if rejects.first else ""
-
-
-def tally(form: Format, files: Sequence[Location], source: str, out: Location) -> Tally:
-    """Write the images of each raw class of a source, as CSV or Parquet by the suffix of `out`.
-
-    Raises:
-        UsageError, DataError: as `Observations`; or there is no class at all.
-    """
-    if any(out.absolute() == path.absolute() for path in files):
-        raise UsageError("is an input", where=out, remedy="name another file for --out")
-    if out.suffix not in {".csv", ".parquet"}:
-        raise UsageError("is neither .csv nor .parquet", where=out, remedy="name the table to write so")
-    with _observations(form, files, out.parent) as observations:
-        rows = images_per_class(observations)
-        rejects = observations.rejects
-    if not rows:
-        raise DataError(
-            f"no image of any class ({rejects.count:,} malformed rows)", where=files[0], remedy="check the format"
-        )
-    table = pa.table(
-        {
-            "source": [source] * len(rows),
-            "source_id": [class_id for class_id, _ in rows],
-            "images": [images for _, images in rows],
-        },
-        schema=CLASS_COUNTS.arrow,
-    )
-    if out.suffix == ".parquet":
-        receipt = write_table(out, table, CLASS_COUNTS, {})
-    else:
-        sink = pa.BufferOutputStream()
-        csv.write_csv(table, sink)
-        receipt = write_bytes(out, sink.getvalue().to_pybytes(), schema=CLASS_COUNTS.label)
-    return Tally(receipt, len(rows), rejects)
-
-
-def annotate(
-    vocabulary: Vocabulary,
-    form: Format,
-    files: Sequence[Location],
-    out: Location,
-    *,
-    source: str,
-    ids_of: str | None = None,
-    min_confidence: float = 0.0,
-    schema: TableSchema = ANNOTATIONS,
-    inputs: Inputs,
-    progress: Callable[[int], None] = unreported,
-) -> StageResult:
-    """Write what files say about images as parts of a table, ascending by image id.
-
-    Args:
-        vocabulary: the vocabulary that the files' classes are mapped onto.
-        form: the files' format.
-        files: the files, or folders for `Format.IMAGENET`.
-        out: the folder to write into.
-        source: name for the table's source column.
-        ids_of: the mapping's source whose ids the files use, see `class_lookup`.
-        min_confidence: machines' confidences below this are left out.
-        schema: `ANNOTATIONS`, or `PREDICTIONS` for what a model says.
-        inputs: SHA-256 of the inputs by name.
-        progress: is called with the number of images done.
-
-    Raises:
-        UsageError, DataError: a file is missing or not of the format.
-    """
-    lookup = class_lookup(vocabulary, form, ids_of)
-    counts = AnnotationCounts()
-    receipts: list[Receipt] = []
-    with _observations(form, files, out) as observations:
-        counted = []
-
-        def tables() -> Iterator[pa.Table]:
-            for table, batch_counts in annotation_batches(observations, lookup, source, min_confidence, schema):
-                counted.append(batch_counts)
-                progress(table.num_rows)
-                yield table
-
-        for number, part in enumerate(_parts(tables(), PART_IMAGES)):
-            with table_writer(_part(out, number), schema, inputs) as writer:
-                for table in part:
-                    writer.write(table)
-            assert writer.receipt is not None
-            receipts.append(writer.receipt)
-        counts = functools.reduce(operator.add, counted, counts)
-        rejects = observations.rejects
-    unknown: list[tuple[str, int]] = []
-    if counts.unknown:
-        with _observations(form, files, out) as observations:
-            unknown = unknown_classes(observations, lookup)
-    if not counts.images:
-        raise DataError(
-            f"no image keeps a label: {rejects.count + counts.malformed:,} malformed rows, "
-            f"{counts.unknown:,} labels of unknown classes ({', '.join(class_id for class_id, _ in unknown[:3])}), "
-            f"{counts.dropped:,} of dropped classes{_first_reject(rejects)}",
-            where=files[0],
-            remedy=f"check that the files are in the format {form.value} and of the vocabulary's sources",
-        )
-    summary: dict[str, Json] = {
-        **counts.summary(),
-        "rejected_rows": rejects.count,
-        "first_rejected_rows": [reject.by_name for reject in rejects.first],
-        "most_frequent_unknown_classes": [[class_id, n] for class_id, n in unknown],
-    }
-    return StageResult(tuple(receipts), summary)
 
 
 def cooccurrence(
@@ -633,24 +507,6 @@ def _judged(
         yield draws, eligible(draws, columns_of(batch.column("labels")), limits)
 
 
-@contextlib.contextmanager
-def _observations(form: Format, files: Sequence[Location], out: Location) -> Iterator[Observations]:
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(duckdb_errors())
-        connection = stack.enter_context(duckdb.connect())
-        connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'")
-        # Beside the output, where there must be room anyway, unless that is remote.
-        if is_local(out):
-            out.mkdir(parents=True, exist_ok=True)  # DuckDB makes the last folder only
-        scratch = out / SCRATCH_FOLDER if is_local(out) else stack.enter_context(tempfile.TemporaryDirectory())
-        scratch_text = str(scratch).replace("'", "''")
-        connection.execute(f"SET temp_directory = '{scratch_text}'")
-        connection.execute("SET enable_progress_bar = false")
-        observations = Observations(connection, form, files)
-        with observations.own_errors():
-            yield observations
-
-
 def _parts(tables: Iterator[pa.Table], rows: int) -> Iterator[Iterator[pa.Table]]:
     """Yield groups of tables with `rows` rows each, the last with what is left; each group must be used up in turn."""
     pending = (table for table in tables if table.num_rows)
@@ -694,32 +550,49 @@ class Audit:
     rejects: RejectLog
 
 
-def audit(vocabulary: Vocabulary, files: Sequence[Location]) -> Audit:
+def audit(vocabulary: Vocabulary, files: Sequence[Location], *, mapper: Mapper = map) -> Audit:
     """Return what an audit of label lists finds: the published text format, or `labels` and `annotations` tables.
 
     Raises:
         UsageError, DataError: a file is missing or damaged.
     """
-    rejects = RejectLog()
+    pieces = [piece for path in files for piece in _label_pieces(path.absolute(), mapper)]
     counts = AuditCounts.empty(vocabulary.closure)
-    draws = [np.empty(0, np.uint64)]
-    for path in files:
-        for image_ids, columns in _label_rows(path, rejects):
-            counts += audit_rows(columns, vocabulary.closure)
-            draws.append(draws_of(image_ids, ""))
+    draws, logs = [np.empty(0, np.uint64)], []
+    for of_piece, draws_of_piece, rejects in mapper(functools.partial(_audit_of, closure=vocabulary.closure), pieces):
+        counts += of_piece
+        draws.append(draws_of_piece)
+        logs.append(rejects)
     every = np.concatenate(draws)
-    return Audit(counts, len(every) - len(np.unique(every)), rejects)
+    return Audit(counts, len(every) - len(np.unique(every)), joined_rejects(zip(pieces, logs, strict=True)))
 
 
-def _label_rows(path: Location, rejects: RejectLog) -> Iterator[tuple[pa.StringArray, LabelColumns]]:
-    if not path.exists():
-        raise UsageError("there is no such file", where=path, remedy="check the path")
-    if path.is_dir() or path.suffix == ".parquet":
-        for part in table_parts(path) if path.is_dir() else [path]:
-            for batch in scan_table(part, schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS))):
-                yield batch.column("image_id"), columns_of(batch.column("labels"))
+def _label_pieces(path: Location, mapper: Mapper) -> list[Piece]:
+    if path.is_dir():
+        return [Piece(part) for part in table_parts(path)]
+    if path.suffix == TABLE_SUFFIX:
+        return [Piece(path)]
+    return pieces_of(Format.TENCENT, [path], mapper)
+
+
+def _audit_of(piece: Piece, *, closure: sp.csr_array) -> tuple[AuditCounts, NDArray[np.uint64], RejectLog]:
+    """Return what is found in a piece, the draw of each of its rows' images, and its malformed rows."""
+    rejects = RejectLog()
+    counts = AuditCounts.empty(closure)
+    draws = [np.empty(0, np.uint64)]
+    for image_ids, columns in _label_rows(piece, rejects):
+        counts += audit_rows(columns, closure)
+        draws.append(draws_of(image_ids, ""))
+    return counts, np.concatenate(draws), rejects
+
+
+def _label_rows(piece: Piece, rejects: RejectLog) -> Iterator[tuple[pa.StringArray, LabelColumns]]:
+    path = piece.path
+    if path.suffix == TABLE_SUFFIX:
+        for batch in scan_table(path, schema_of(path, (LABELS, ANNOTATIONS, PREDICTIONS))):
+            yield batch.column("image_id"), columns_of(batch.column("labels"))
         return
-    for every_line in tencent_lines(path, rejects):
+    for every_line in tencent_lines(piece, rejects):
         lines = every_line.without_malformed(path, rejects)
         confidence = lines.confidence.to_numpy(zero_copy_only=False)
         yield (

@@ -16,14 +16,18 @@ from hypothesis import strategies as st
 
 from mlimages_dataset.augment.annotations import (
     DROPPED,
+    RAW_CLASSES,
+    STATEMENTS,
     AnnotationCounts,
     annotation_batches,
     class_lookup,
     images_per_class,
-    unknown_classes,
+    lookup_table,
+    packed_statements,
+    raw_classes,
 )
 from mlimages_dataset.augment.labels import columns_of
-from mlimages_dataset.augment.observations import Format, Observations
+from mlimages_dataset.augment.observations import Format, RejectLog, observed, pieces_of
 from mlimages_dataset.schemas import ANNOTATIONS
 from tests.augment.statements import Merged, Statement, merged
 from tests.augment.strategies import rows_from
@@ -73,15 +77,32 @@ def write_parquet(path: Path, rows: Sequence[tuple[str, str, str]]) -> Path:
 WRITERS = {Format.CSV: write_csv, Format.OPEN_IMAGES: write_open_images, Format.PARQUET: write_parquet}
 
 
+LAST = "\U0010ffff"
+
+
+def packed(
+    connection: duckdb.DuckDBPyConnection, form: Format, paths: Sequence[Path], log: RejectLog
+) -> list[pa.RecordBatch]:
+    """Return what the first pass makes of files."""
+    return [
+        batch
+        for piece in pieces_of(form, paths)
+        for block in observed(connection, form, piece, log)
+        for batch in packed_statements(block, piece, lookup_table(LOOKUP))
+    ]
+
+
 def annotated(
-    form: Format, paths: Sequence[Path], min_confidence: float = 0.0, lookup: Mapping[str, int] = LOOKUP
+    form: Format, paths: Sequence[Path], min_confidence: float = 0.0, log: RejectLog | None = None
 ) -> tuple[pa.Table, AnnotationCounts]:
     """Return the whole table and its counts."""
     counts = AnnotationCounts()
     tables = [ANNOTATIONS.arrow.empty_table()]
     with duckdb.connect() as connection:
+        batches = [b.select(STATEMENTS.arrow.names) for b in packed(connection, form, paths, log or RejectLog())]
+        statements = pa.Table.from_batches(batches) if batches else STATEMENTS.arrow.empty_table()
         for table, of_batch in annotation_batches(
-            Observations(connection, form, paths), lookup, "tests", min_confidence
+            connection, statements, LAST, source="tests", min_confidence=min_confidence
         ):
             tables.append(table)
             counts += of_batch
@@ -182,18 +203,22 @@ def test_places_come_with_the_statements_or_with_a_table(tmp_path: Path) -> None
 
 def test_a_value_that_is_no_number_is_counted_once(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "f", [("a", "dog", "often"), ("a", "cat", "1")])
-    with duckdb.connect() as connection:
-        observations = Observations(connection, Format.CSV, [path])
-        ((table, counts),) = annotation_batches(observations, LOOKUP, "tests", 0)
-        assert counts.malformed + observations.rejects.count == 1
+    log = RejectLog()
+    table, counts = annotated(Format.CSV, [path], log=log)
+    assert counts.malformed + log.count == 1
     assert labels_of(table) == {"a": {1: 1}}
 
 
-def test_unknown_classes_are_named_most_frequent_first(tmp_path: Path) -> None:
-    rows = [("a", name, "1") for name in ["x", "y", "y", "", "dog", "idea", "z", "z", "z"]]
+def test_unknown_classes_come_with_the_first_pass(tmp_path: Path) -> None:
+    rows = [("a", name, "1") for name in ["x", "y", "y", "", "dog", "idea"]] + [("b", "z", "nan"), ("", "z", "1")]
+    path = write_csv(tmp_path / "f", rows)
     with duckdb.connect() as connection:
-        observations = Observations(connection, Format.CSV, [write_csv(tmp_path / "f", rows)])
-        assert unknown_classes(observations, LOOKUP, limit=2) == [("z", 3), ("y", 2)]
+        batches = packed(connection, Format.CSV, [path], RejectLog())
+    assert {row["image_id"]: sorted(row["unknown"]) for batch in batches for row in batch.to_pylist()} == {
+        "": ["z"],
+        "a": ["x", "y", "y"],
+        "b": ["z"],
+    }
 
 
 @settings(max_examples=20)
@@ -207,8 +232,12 @@ def test_a_tally_counts_each_image_of_a_raw_class_once(
         if name and image and SPELLINGS[text]:
             images.setdefault(name, set()).add(image)
     with duckdb.connect() as connection:
-        found = images_per_class(Observations(connection, Format.CSV, [path]))
-    assert found == sorted((name, len(of_class)) for name, of_class in images.items())
+        (piece,) = pieces_of(Format.CSV, [path])
+        batches = [b for block in observed(connection, Format.CSV, piece, RejectLog()) for b in raw_classes(block)]
+        once = pa.Table.from_batches(batches) if batches else RAW_CLASSES.arrow.empty_table()
+        for parts in (once, pa.concat_tables([once, once])):
+            found = images_per_class(connection, parts, LAST)
+            assert found == {name: len(of_class) for name, of_class in images.items()}
 
 
 def test_each_format_uses_its_own_ids(mini_vocabulary: Vocabulary) -> None:

@@ -27,9 +27,9 @@ from mlimages_dataset.augment.export import (
     tencent_dictionary,
     tencent_text,
 )
+from mlimages_dataset.augment.ingest import annotate
 from mlimages_dataset.augment.labels import array_of, columns_of
 from mlimages_dataset.augment.observations import Format
-from mlimages_dataset.augment.stage import annotate
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.schemas import ANNOTATIONS, LABELS
 from mlimages_dataset.storage import file_digest, read_table, write_table

@@ -14,9 +14,12 @@ from mlimages_dataset.augment import observations as module
 from mlimages_dataset.augment.observations import (
     LISTED_REJECTS,
     Format,
-    Observations,
+    Piece,
     RejectLog,
     duckdb_errors,
+    joined_rejects,
+    observed,
+    pieces_of,
     read_header,
     tencent_lines,
 )
@@ -50,13 +53,20 @@ def written(folder: Path, *contents: str | bytes, suffix: str = "") -> list[Path
 
 
 def read(form: Format, paths: Sequence[Path]) -> Read:
+    rows: list[Row] = []
+    places: dict[str, str] = {}
+    logs = []
     with duckdb_errors(), duckdb.connect() as connection:
-        connection.execute("SET enable_progress_bar = false")
-        found = Observations(connection, form, paths)
-        with found.own_errors():
-            rows = connection.sql("SELECT image_id, class_id, confidence, location FROM observations").fetchall()
-        places = connection.sql("FROM image_locations").fetchall() if found.has_image_table else []
-        return Read([(i, c, _short(p), place) for i, c, p, place in rows], dict(places), found.rejects)
+        for piece in pieces_of(form, paths):
+            log = RejectLog()
+            for block in observed(connection, form, piece, log):
+                found = block.sql("SELECT image_id, class_id, confidence, location FROM observations").fetchall()
+                if piece.states:
+                    rows += [(image, name, _short(p), place) for image, name, p, place in found]
+                else:
+                    places |= {image: min(place, places.get(image, place)) for image, _, _, place in found}
+            logs.append((piece, log))
+    return Read(rows, places, joined_rejects(logs))
 
 
 def _short(confidence: float | None) -> float | None:
@@ -182,7 +192,7 @@ def test_lines_are_the_same_in_blocks_of_any_size(tmp_path: Path, monkeypatch: p
 def test_a_line_with_a_confidence_that_is_none_can_be_left_out_whole(tmp_path: Path) -> None:
     (path,) = written(tmp_path, "a\t1:1\t2:0.5\nbad\nb\t3:7\t4:1\nc\t5:1\nd\t6:2\n")
     log = RejectLog()
-    (lines,) = [block.without_malformed(path, log) for block in tencent_lines(path, log)]
+    (lines,) = [block.without_malformed(path, log) for block in tencent_lines(Piece(path), log)]
     assert lines.urls.to_pylist() == ["a", "c"]
     assert lines.offsets.tolist() == [0, 2, 3]
     assert lines.class_ids.to_pylist() == ["1", "2", "5"]

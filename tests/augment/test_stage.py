@@ -17,13 +17,11 @@ from scipy.stats import binomtest
 
 from mlimages_dataset.augment import stage
 from mlimages_dataset.augment.ancestors import Absences
-from mlimages_dataset.augment.annotations import AnnotationCounts
-from mlimages_dataset.augment.observations import Format
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.augment.stage import Split
 from mlimages_dataset.engine import local
 from mlimages_dataset.errors import DataError, SchemaError, UsageError
-from mlimages_dataset.schemas import ANNOTATIONS, CLASS_COUNTS, IMPLICATIONS, LABELS, PAIR_COUNTS, PREDICTIONS, Origin
+from mlimages_dataset.schemas import ANNOTATIONS, IMPLICATIONS, LABELS, PAIR_COUNTS, PREDICTIONS, Origin
 from mlimages_dataset.storage import file_digest, read_table, table_inputs, write_table
 from tests.augment.strategies import CONFIDENCES, Row
 from tests.augment.tables import Images, by_image, read_parts, table_of, write_parts
@@ -381,109 +379,6 @@ def test_an_image_predicted_twice_is_refused(
         stage.cooccurrence(mini_vocabulary, annotations, predictions, tmp_path / "pairs", inputs={})
 
 
-# Annotations and tallies
-
-
-def test_annotations_are_cut_into_parts_of_a_size(
-    mini_vocabulary: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = "".join(f"n02084071_{number:03d}\nn02958343_{number:03d}\n" for number in range(25))
-    (tmp_path / "list").write_text(text)
-    form, files = Format.IMAGENET, [tmp_path / "list"]
-    whole = stage.annotate(mini_vocabulary, form, files, tmp_path / "whole", source="s", inputs={})
-    assert [receipt.rows for receipt in whole.receipts] == [50]
-    monkeypatch.setattr(stage, "PART_IMAGES", 7)
-    images: list[int] = []
-    cut = stage.annotate(mini_vocabulary, form, files, tmp_path / "cut", source="s", inputs={}, progress=images.append)
-    assert [receipt.rows for receipt in cut.receipts] == [7] * 7 + [1]
-    assert cut.summary == whole.summary
-    assert sum(images) == 50
-    parts = [read_table(receipt.path, ANNOTATIONS) for receipt in cut.receipts]
-    assert pa.concat_tables(parts).equals(read_table(whole.receipts[0].path, ANNOTATIONS))
-
-
-def test_what_became_of_every_row_is_told(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
-    header = "ImageID,Source,LabelName,Confidence\n"
-    rows = "a,v,/m/0bt9lr,1\na,v,/m/0zorb,1\na,v,/m/99,1\na,v,/m/99,1\nb,v,/m/98,1\nbad\n,v,/m/0bt9lr,1\n"
-    (tmp_path / "labels.csv").write_text(header + rows)
-    result = stage.annotate(
-        mini_vocabulary, Format.OPEN_IMAGES, [tmp_path / "labels.csv"], tmp_path / "out", source="s", inputs={}
-    )
-    assert result.summary == {
-        **AnnotationCounts(labels=1, dropped=1, unknown=3, malformed=1, images=1, images_without_labels=1).summary(),
-        "rejected_rows": 1,
-        "first_rejected_rows": ["labels.csv, line 7: missing columns: 'bad'"],
-        "most_frequent_unknown_classes": [["/m/99", 2], ["/m/98", 1]],
-    }
-
-
-@pytest.mark.parametrize(
-    ("form", "text", "told"),
-    [
-        (Format.IMAGENET, "n99999999_1\nbad\n", r"1 malformed rows, 1 labels of unknown classes \(n99999999\), 0 of"),
-        (Format.CSV, "image_id,label\na,\n", r"1 malformed rows, 0 labels of unknown classes \(\), 0 of dropped"),
-        (Format.CSV, "image_id,label\n", r"0 malformed rows, 0 labels of unknown classes \(\), 0 of dropped"),
-        (Format.CSV, "image_id,label\na,n00482298\n", "1 of dropped classes; check that the files are in the format"),
-        (Format.TENCENT, "\n\n", r"0 malformed rows, 0 labels of unknown classes \(\)"),
-    ],
-)
-def test_files_that_leave_no_label_are_refused(
-    mini_vocabulary: Vocabulary, tmp_path: Path, form: Format, text: str, told: str
-) -> None:
-    (tmp_path / "f").write_text(text)
-    with pytest.raises(DataError, match=rf"^{tmp_path / 'f'}: no image keeps a label: .*{told}"):
-        stage.annotate(mini_vocabulary, form, [tmp_path / "f"], tmp_path / "out", source="s", inputs={})
-    assert not list(tmp_path.rglob("*.parquet"))
-
-
-@pytest.mark.parametrize("form", [Format.IMAGENET, Format.TENCENT])
-def test_a_list_that_is_empty_is_named_by_the_stage(mini_vocabulary: Vocabulary, tmp_path: Path, form: Format) -> None:
-    (tmp_path / "f").touch()
-    with pytest.raises(DataError, match=rf"^{tmp_path / 'f'}: is empty; obtain the file again$"):
-        stage.annotate(mini_vocabulary, form, [tmp_path / "f"], tmp_path / "out", source="s", inputs={})
-
-
-def test_a_tally_is_read_back_in_either_form(tmp_path: Path) -> None:
-    (tmp_path / "list").write_text("n02084071_1\nn02084071_1\nn02084071_2\nn02958343_1\nbad\n")
-    csv_tally, parquet_tally = (
-        stage.tally(Format.IMAGENET, [tmp_path / "list"], "imagenet", tmp_path / f"counts.{kind}")
-        for kind in ("csv", "parquet")
-    )
-    assert (csv_tally.classes, csv_tally.rejects.count) == (parquet_tally.classes, 1) == (2, 1)
-    assert csv_tally.receipt.path.read_text().splitlines() == [
-        '"source","source_id","images"',
-        '"imagenet","n02084071",2',
-        '"imagenet","n02958343",1',
-    ]
-    assert read_table(parquet_tally.receipt.path, CLASS_COUNTS).to_pylist() == [
-        {"source": "imagenet", "source_id": "n02084071", "images": 2},
-        {"source": "imagenet", "source_id": "n02958343", "images": 1},
-    ]
-
-
-@pytest.mark.parametrize(("name", "told"), [("list.csv", "is an input"), ("counts.txt", "neither .csv nor .parquet")])
-def test_a_tally_spares_its_input_and_names_its_form(tmp_path: Path, name: str, told: str) -> None:
-    (tmp_path / "list.csv").write_text("n02084071_1\n")
-    with pytest.raises(UsageError, match=told):
-        stage.tally(Format.IMAGENET, [tmp_path / "list.csv"], "imagenet", tmp_path / name)
-    assert (tmp_path / "list.csv").read_text() == "n02084071_1\n"
-
-
-def test_predictions_of_ones_own_are_counted_with(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
-    (tmp_path / "mine.csv").write_text("image_id,label,confidence\na,n02084071,0.97\nb,n02084071,0.4\n")
-    arguments = (mini_vocabulary, Format.CSV, [tmp_path / "mine.csv"], tmp_path / "predictions")
-    stage.annotate(*arguments, source="mine", schema=PREDICTIONS, inputs={})
-    dog = mini_vocabulary.index_of_wnid["n02084071"]
-    rows = read_parts(tmp_path / "predictions", PREDICTIONS)
-    assert [(i, row[dog][1]) for i, row in rows] == [("a", Origin.MODEL_PREDICTION), ("b", Origin.MODEL_PREDICTION)]
-
-
-def test_a_tally_of_nothing_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "list").write_text("bad\n")
-    with pytest.raises(DataError, match=r"no image of any class \(1 malformed rows\); check the format"):
-        stage.tally(Format.IMAGENET, [tmp_path / "list"], "imagenet", tmp_path / "counts.csv")
-
-
 # Audits of files
 
 
@@ -508,18 +403,3 @@ def test_an_audit_names_what_it_cannot_read(mini_vocabulary: Vocabulary, tmp_pat
     pq.write_table(table_of([("a", {})], LABELS), tmp_path / "bare.parquet")
     with pytest.raises(SchemaError, match="the table's schema is none, but labels/1 is wanted"):
         stage.audit(mini_vocabulary, [tmp_path / "bare.parquet"])
-
-
-@pytest.mark.shared_data
-def test_the_published_rows_are_annotated_whole(shared_data: Path, tmp_path: Path) -> None:
-    from mlimages_dataset.vocab.stage import read_tencent_dictionary  # noqa: PLC0415 - only where the files are
-
-    vocabulary = read_tencent_dictionary(shared_data / "tencent" / "dictionary_first_9418.txt")
-    path = shared_data / "tencent" / "train_urls_61.txt"
-    result = stage.annotate(vocabulary, Format.TENCENT, [path], tmp_path, source="tencent", inputs={})
-    published = {line.split()[0]: line.split()[1:] for line in path.read_text().splitlines()}
-    assert (result.summary["images"], result.summary["labels"]) == (61, sum(map(len, published.values())))
-    assert {i: {c: p for c, (p, _) in row.items()} for i, row in read_parts(tmp_path, ANNOTATIONS)} == {
-        url: {int(c): float(np.float32(p)) for c, p in (label.split(":") for label in labels)}
-        for url, labels in published.items()
-    }

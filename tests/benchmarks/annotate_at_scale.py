@@ -23,7 +23,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from mlimages_dataset.augment.observations import Format
-from mlimages_dataset.augment.stage import DUCKDB_MEMORY, annotate
+from mlimages_dataset.augment.ingest import annotate
 from mlimages_dataset.vocab.stage import packaged_class_list
 from tests.benchmarks.labels_at_scale import packaged_vocabulary
 

@@ -1,0 +1,265 @@
+"""Checkpoints: whole files that hold everything a run needs to go on as if it had never stopped.
+
+A file appears under its name only when it is complete and on the disk. Every tensor is replicated on every rank, so
+rank 0 alone writes, from a copy in the CPU's memory, in a thread while training goes on. Files hold tensors, numbers,
+texts and containers of these, and are read without executing anything.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+import re
+import threading
+from dataclasses import asdict, dataclass
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
+
+import numpy as np
+import torch
+
+from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.locations import reason
+from mlimages_dataset.storage import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+FORMAT = "mlimages-checkpoint/1"
+FOLDER = "checkpoints"
+BEST = "best.pt"
+_NAME = re.compile(r"step-(\d{9})\.pt")
+
+StateDict: TypeAlias = dict[str, Any]  # torch's own: tensors, numbers and containers of these by name
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: the epoch that goes on, from 0.
+        step: steps done in it.
+        total_steps: steps done in all.
+        best: the best value so far of the measure that decides which checkpoint is best; -1 for none yet.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    total_steps: int = 0
+    best: float = -1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Everything.
+
+    Attributes:
+        progress: how far the run has come.
+        model_name: as `create_model` knows it.
+        n_classes: of the head.
+        image_size: the square that the network saw last, in pixels.
+        vocabulary: digest of the vocabulary whose classes the head tells.
+        science: what decides the learning, see `config.science`.
+        model: the network's parameters and buffers.
+        average: the moving average of them; empty without one.
+        optimizer: its state.
+        loss: the loss's buffers: streaks and step.
+        scaler: state of float16's loss scaling; empty without it.
+        generators: the state of every rank's random generators.
+        sampler: the sampler's position in the epoch.
+    """
+
+    progress: Progress
+    model_name: str
+    n_classes: int
+    image_size: int
+    vocabulary: str
+    science: dict[str, str]
+    model: StateDict
+    average: StateDict
+    optimizer: StateDict
+    loss: StateDict
+    scaler: StateDict
+    generators: list[StateDict]
+    sampler: StateDict
+
+    def weights(self) -> StateDict:
+        """Return what to evaluate: the moving average where there is one, else the parameters themselves."""
+        return self.average or self.model
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint as a whole file.
+
+    Raises:
+        UsageError: the folder cannot be written, or the disk is full.
+    """
+    content = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
+    with whole_file(path) as sink:
+        torch.save({**content, "format": FORMAT, "progress": asdict(checkpoint.progress)}, cast("IO[bytes]", sink))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Return a checkpoint in the CPU's memory.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is not a whole checkpoint of this format.
+    """
+    if not path.is_file():
+        raise UsageError("there is no such checkpoint", where=path, remedy="name a .pt file of a run's checkpoints")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # what torch raises for a damaged file is of many kinds
+        raise DataError(
+            f"is not a whole checkpoint ({reason(error)})", where=path, remedy="name another, or remove it"
+        ) from error
+    found = content.pop("format", None) if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise DataError(f"its format is {found}, not {FORMAT}", where=path, remedy="name a checkpoint of `pretrain`")
+    return Checkpoint(**{**content, "progress": Progress(**content["progress"])})
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Return the checkpoint of most steps in a run's folder, None where there is none."""
+    return max(_numbered(folder), default=None)
+
+
+def checkpoint_path(folder: Path, total_steps: int) -> Path:
+    """Return the path of a run's checkpoint after so many steps."""
+    return folder / FOLDER / f"step-{total_steps:09d}.pt"
+
+
+def best_path(folder: Path) -> Path:
+    """Return the path of a run's best checkpoint."""
+    return folder / FOLDER / BEST
+
+
+def rotate(folder: Path, keep: int) -> None:
+    """Remove all but the newest checkpoints of a run; the best one has a name of its own and stays."""
+    for path in sorted(_numbered(folder))[:-keep]:
+        path.unlink(missing_ok=True)
+
+
+class CheckpointWriter:
+    """Writes a run's checkpoints one after the other, in a thread where asked to, and removes the oldest."""
+
+    def __init__(self, folder: Path, *, keep: int, asynchronous: bool) -> None:
+        self._folder = folder
+        self._keep = keep
+        self._asynchronous = asynchronous
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def newest(self) -> Path | None:
+        """Return the newest checkpoint, when what was given is on the disk; None where there is none.
+
+        Raises:
+            UsageError: as `save`.
+        """
+        self.wait()
+        return newest_checkpoint(self._folder)
+
+    def save(self, checkpoint: Checkpoint, *, best: bool = False, wait: bool = True) -> None:
+        """Write a checkpoint, and again under the best one's name where it is that.
+
+        Its tensors are copied before this returns. Without `wait`, an error of the writing is raised by the next call.
+
+        Raises:
+            UsageError: the folder cannot be written, or the disk is full.
+        """
+        self.wait()
+        if wait or not self._asynchronous:
+            self._write(checkpoint, best=best)
+            return
+        self._thread = threading.Thread(target=self._try, args=(_copied(checkpoint), best), name="checkpoint")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return when what was given is on the disk; errors as for `save`."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _try(self, checkpoint: Checkpoint, best: bool) -> None:  # noqa: FBT001 - a thread's arguments
+        try:
+            self._write(checkpoint, best=best)
+        except BaseException as error:  # noqa: BLE001 - raised where somebody waits for it
+            self._error = error
+
+    def _write(self, checkpoint: Checkpoint, *, best: bool) -> None:
+        save_checkpoint(checkpoint_path(self._folder, checkpoint.progress.total_steps), checkpoint)
+        if best:
+            save_checkpoint(best_path(self._folder), checkpoint)
+        rotate(self._folder, self._keep)
+
+
+def generator_state() -> StateDict:
+    """Return the state of this process's random generators as tensors and numbers."""
+    name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - the global one, others draw from it
+    version, numbers, next_gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss],
+        "python": [version, list(numbers), next_gauss],
+    }
+
+
+def set_generator_state(state: Mapping[str, Any]) -> None:
+    """Set this process's random generators as `generator_state` returned."""
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002 - as above
+    version, numbers, next_gauss = state["python"]
+    random.setstate((version, tuple(numbers), next_gauss))
+
+
+def check_vocabulary(checkpoint: Checkpoint, path: Path, vocabulary: str, n_classes: int) -> None:
+    """Raise `UsageError` unless a checkpoint tells the classes of the vocabulary with this digest."""
+    if checkpoint.n_classes < n_classes:
+        raise UsageError(
+            f"its head has {checkpoint.n_classes:,} classes, and the vocabulary {n_classes:,}",
+            where=path,
+            remedy="name the vocabulary that it was trained with, or fine-tune it to this one (finetune)",
+        )
+    if checkpoint.vocabulary != vocabulary:
+        raise UsageError(
+            f"it was trained with another vocabulary (digest {checkpoint.vocabulary[:12]}, not {vocabulary[:12]})",
+            where=path,
+            remedy="name the vocabulary that it was trained with, or fine-tune it to this one (finetune)",
+        )
+
+
+def check_science(found: Mapping[str, str], wanted: Mapping[str, str], path: Path) -> None:
+    """Raise `UsageError` where a run differs from the one that a checkpoint is of."""
+    differing = [name for name in sorted(found.keys() | wanted.keys()) if found.get(name) != wanted.get(name)]
+    if differing:
+        told = ", ".join(f"{name} was {found.get(name)} and is now {wanted.get(name)}" for name in differing[:3])
+        raise UsageError(
+            f"it is of another run: {told}", where=path, remedy="name another --out, or the same run file as before"
+        )
+
+
+def _copied(checkpoint: Checkpoint) -> Checkpoint:
+    return Checkpoint(**{name: _on_cpu(getattr(checkpoint, name)) for name in Checkpoint.__slots__})
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {name: _on_cpu(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_on_cpu(inner) for inner in value)
+    return copy.copy(value)
+
+
+def _numbered(folder: Path) -> Sequence[Path]:
+    return [path for path in (folder / FOLDER).glob("step-*.pt") if _NAME.fullmatch(path.name)]

@@ -1,0 +1,167 @@
+"""What one rank learns from the others: the only module that speaks to torch.distributed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mlimages_dataset.errors import MLImagesError, UsageError
+from mlimages_dataset.locations import reason
+from mlimages_dataset.train.config import Device
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_Value = TypeVar("_Value")
+_OF_PEERS = (
+    "connection closed",
+    "connection reset",
+    "broken pipe",
+    "gloo",
+    "nccl",
+    "process group",
+    "timed out",
+    "store",
+)
+"""What the text of a failed collective's error contains, in lower case; torch gives these no class of their own."""
+
+
+def rank() -> int:
+    """Return this process's rank, 0 without a process group."""
+    return dist.get_rank() if _in_group() else 0
+
+
+def n_ranks() -> int:
+    """Return the number of ranks, 1 without a process group."""
+    return dist.get_world_size() if _in_group() else 1
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """Return the sum of every rank's tensor, the same on each; the tensor itself without a process group."""
+    if not _in_group():
+        return tensor
+    total = tensor.clone()
+    dist.all_reduce(total)
+    return total
+
+
+def rank_of_machine() -> int:
+    """Return this process's rank among those of its machine, as torchrun numbers them; 0 without torchrun."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def chosen_device(device: Device) -> torch.device:
+    """Return what this rank computes on.
+
+    Raises:
+        UsageError: a GPU is asked for, and there is none, or none for this rank.
+    """
+    n_gpus = torch.cuda.device_count()
+    if device is Device.CPU or (device is Device.AUTO and n_gpus == 0):
+        return torch.device("cpu")
+    if n_gpus == 0:
+        raise UsageError('no GPU is found, and device = "cuda" asks for one', remedy='write device = "cpu" or "auto"')
+    if rank_of_machine() >= n_gpus:
+        raise UsageError(
+            f"rank {rank_of_machine()} of this machine finds no GPU of its own: there are {n_gpus}",
+            remedy=f"start it with torchrun --nproc-per-node {n_gpus}",
+        )
+    return torch.device("cuda", rank_of_machine())
+
+
+@contextlib.contextmanager
+def process_group(device: torch.device, *, timeout_seconds: int) -> Iterator[None]:
+    """Join the ranks that torchrun started for as long as the block lasts; without torchrun there is one.
+
+    NCCL connects GPUs, gloo CPUs.
+
+    Raises:
+        MLImagesError: another rank ended, or does not answer.
+    """
+    if "WORLD_SIZE" not in os.environ:
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    with peer_errors():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout_seconds))
+        try:
+            yield
+        finally:
+            dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def peer_errors() -> Iterator[None]:
+    """Turn the error of a collective that another rank did not take part in into a sentence.
+
+    Raises:
+        MLImagesError: another rank ended, or does not answer.
+    """
+    try:
+        yield
+    except (RuntimeError, ConnectionError) as error:
+        if "WORLD_SIZE" not in os.environ or not any(words in str(error).lower() for words in _OF_PEERS):
+            raise
+        raise MLImagesError(
+            f"rank {os.environ['RANK']}: another rank ended or does not answer ({reason(error)})",
+            remedy="see its own message above, then give the same command again: it goes on from the last checkpoint",
+        ) from error
+
+
+def from_first(value: _Value) -> _Value:
+    """Return rank 0's value on every rank."""
+    if not _in_group():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box)
+    return box[0]
+
+
+def gathered(value: _Value) -> list[_Value]:
+    """Return every rank's value in the order of ranks, on every rank."""
+    if not _in_group():
+        return [value]
+    values: list[_Value | None] = [None] * n_ranks()
+    dist.all_gather_object(values, value)
+    return cast("list[_Value]", values)
+
+
+def copy_from_first(tensors: Iterable[Tensor]) -> None:
+    """Overwrite every rank's tensors with rank 0's."""
+    if _in_group():
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
+
+
+def data_parallel(model: nn.Module, device: torch.device, *, bucket_megabytes: float) -> DistributedDataParallel | None:
+    """Return the model wrapped so that a backward pass averages gradients over ranks; None without a process group.
+
+    Every forward pass in training begins with rank 0's buffers, so batch normalisation's running statistics are those
+    of rank 0's images, as they are with one process.
+    """
+    if not _in_group():
+        return None
+    return DistributedDataParallel(
+        model,
+        device_ids=[device] if device.type == "cuda" else None,
+        bucket_cap_mb=bucket_megabytes,
+        gradient_as_bucket_view=True,
+    )
+
+
+def wait_for_all() -> None:
+    """Return when every rank has come here."""
+    if _in_group():
+        dist.barrier()
+
+
+def _in_group() -> bool:
+    return dist.is_available() and dist.is_initialized()

@@ -1,0 +1,129 @@
+"""The batches of a run, cut into steps and passes, from any step on.
+
+Legend: B images of a step, over all ranks and passes; step s reads the positions s B to (s + 1) B - 1 of its epoch,
+whatever the number of ranks.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.errors import ConfigError
+from mlimages_dataset.loaders import (
+    ClassAwareSampler,
+    Loader,
+    RepeatFactorSampler,
+    ShuffledSampler,
+    SoftBalanceSampler,
+    train_transform,
+)
+from mlimages_dataset.train import distributed
+from mlimages_dataset.train.config import SamplerName
+from mlimages_dataset.train.schedule import steps_of_epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import torch
+    from torch import Tensor
+
+    from mlimages_dataset.loaders import Batch, MLImages
+    from mlimages_dataset.loaders.samplers import OrderSampler
+    from mlimages_dataset.train.checkpoint import StateDict
+    from mlimages_dataset.train.config import Phase, Run
+
+
+class ImageFeed:
+    """The batches of a run from a data set of images; see `loop.Feed`."""
+
+    def __init__(self, run: Run, data: MLImages, device: torch.device) -> None:
+        """Open the feed of this rank.
+
+        Raises:
+            ConfigError: a batch cannot be divided over the ranks or into passes.
+        """
+        self._run = run
+        self._data = data
+        self._pin = device.type == "cuda"
+        self._samplers: dict[Phase, OrderSampler] = {}
+        for phase in run.phases:
+            images_of_pass(run, phase, distributed.n_ranks())
+
+    def n_steps(self, epoch: int) -> int:
+        """See `Feed`."""
+        phase = self._run.phase(epoch)
+        return steps_of_epoch(self._sampler(phase).order.length(epoch), phase.batch_size)
+
+    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
+        """See `Feed`."""
+        phase, options = self._run.phase(epoch), self._run.data
+        sampler = self._sampler(phase)
+        sampler.epoch, sampler.start = epoch, first_step * phase.batch_size
+        of_pass = images_of_pass(self._run, phase, sampler.world)
+        self._data.transform = train_transform(phase.image_size)
+        loader = iter(
+            Loader(
+                self._data,
+                sampler,
+                batch_size=of_pass,
+                workers=options.workers,
+                max_bad_share=options.bad_image_share,
+                pin_memory=self._pin,
+                prefetch_factor=options.prefetch if options.workers else None,
+            )
+        )
+        passes = phase.batch_size // (of_pass * sampler.world)
+        while batches := list(itertools.islice(loader, passes)):
+            yield batches
+
+    def finish(self, images: Tensor) -> Tensor:
+        """See `Feed`."""
+        return self._data.transform.finish(images)
+
+    def state(self, epoch: int, step: int) -> StateDict:
+        """See `Feed`."""
+        phase = self._run.phase(epoch)
+        order = self._sampler(phase).order
+        return {"epoch": epoch, "position": min(step * phase.batch_size, order.length(epoch)), "order": order.name}
+
+    def _sampler(self, phase: Phase) -> OrderSampler:
+        if phase not in self._samplers:
+            self._samplers[phase] = make_sampler(self._data, phase, self._run.seed)
+        return self._samplers[phase]
+
+
+def make_sampler(data: MLImages, phase: Phase, seed: int) -> OrderSampler:
+    """Return the sampler of a phase, for this rank.
+
+    Raises:
+        UsageError: it goes by class, and no image has a class.
+    """
+    if phase.sampler is SamplerName.SHUFFLED:
+        return ShuffledSampler(data, seed=seed)
+    if phase.sampler is SamplerName.REPEAT_FACTOR:
+        return RepeatFactorSampler(data, seed=seed)
+    if phase.sampler is SamplerName.CLASS_AWARE:
+        return ClassAwareSampler(data, seed=seed)
+    return SoftBalanceSampler(data, balance=phase.balance, seed=seed)
+
+
+def images_of_pass(run: Run, phase: Phase, n_ranks: int) -> int:
+    """Return the images that a rank takes through the network at once.
+
+    Raises:
+        ConfigError: a batch cannot be divided over the ranks or into passes.
+    """
+    of_rank, left = divmod(phase.batch_size, n_ranks)
+    if left:
+        raise ConfigError(
+            f"a batch of {phase.batch_size:,} images cannot be divided over {n_ranks:,} ranks",
+            remedy="choose a batch_size that is a multiple of the number of ranks",
+        )
+    asked = run.execution.images_per_pass or of_rank
+    if of_rank % min(asked, of_rank):
+        raise ConfigError(
+            f"a rank's {of_rank:,} images of a batch cannot be divided into passes of {asked:,}",
+            remedy="choose images_per_pass so that it divides batch_size / ranks",
+        )
+    return min(asked, of_rank)

@@ -1,0 +1,93 @@
+"""What a run tells: lines on the console, JSON lines, and TensorBoard events. Rank 0 alone speaks."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from typing import TYPE_CHECKING, TypeAlias
+
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.storage import write_bytes, write_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch.utils.tensorboard import SummaryWriter
+
+LOG_FILE = "log.jsonl"
+EVENTS_FOLDER = "tensorboard"
+Values: TypeAlias = "Mapping[str, float | int | str]"
+
+
+class RunLog:
+    """The log of one run; on other ranks than 0 it is silent."""
+
+    def __init__(self, folder: Path | None, *, tensorboard: bool = False, resumed_at: int = 0) -> None:
+        """Open a run's log.
+
+        Args:
+            folder: the run's folder; None for a silent log.
+            tensorboard: also write events.
+            resumed_at: the step that the run goes on from: later lines, of steps that are done again, are removed.
+
+        Raises:
+            UsageError: the folder cannot be written, or tensorboard is not installed.
+        """
+        self._path = None if folder is None else folder / LOG_FILE
+        self._events: SummaryWriter | None = None
+        if folder is None:
+            return
+        assert self._path is not None
+        if self._path.is_file():
+            write_bytes(self._path, "".join(_lines_until(self._path, resumed_at)).encode())
+        if tensorboard:
+            self._events = _event_writer(folder / EVENTS_FOLDER, resumed_at)
+
+    def tell(self, kind: str, step: int, values: Values) -> None:
+        """Append a JSON line and the events, and print the values on one line.
+
+        Raises:
+            UsageError: the log cannot be written.
+        """
+        if self._path is None:
+            return
+        line = {"kind": kind, "step": step, "time": round(time.time(), 3), **values}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with write_errors(self._path), self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if self._events is not None:
+            for name, value in values.items():
+                if not isinstance(value, str):
+                    self._events.add_scalar(f"{kind}/{name}", value, step)
+        shown = "  ".join(f"{name} {_shown(value)}" for name, value in values.items())
+        sys.stdout.write(f"step {step:>7,}  {kind}: {shown}\n")
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """Flush the events."""
+        if self._events is not None:
+            self._events.close()
+
+
+def _lines_until(path: Path, step: int) -> list[str]:
+    with path.open(encoding="utf-8") as stream:
+        return [line for line in stream if line.endswith("\n") and json.loads(line)["step"] <= step]
+
+
+def _event_writer(folder: Path, resumed_at: int) -> SummaryWriter:
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - slow to import, and wanted by few
+    except ImportError as error:
+        raise UsageError("tensorboard is not installed", remedy="run: pip install tensorboard") from error
+    return SummaryWriter(str(folder), purge_step=resumed_at)
+
+
+def _shown(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if math.isfinite(value) else str(value)

@@ -1,0 +1,83 @@
+"""Parameters in groups: which decay, and which learn how fast.
+
+Paper 000, section 5.1.1: in fine-tuning, layers near the output learn fast and those near the input slowly or not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from mlimages_dataset.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlimages_dataset.train.config import Optimizer
+
+RATE_FACTOR = "rate_factor"
+"""The key of a group's factor of the learning rate."""
+
+
+def make_optimizer(model: nn.Module, options: Optimizer) -> torch.optim.SGD:
+    """Return stochastic gradient descent over a model's parameters; those of factor 0 are frozen and left out.
+
+    Raises:
+        ConfigError: a key of `layer_rates` begins no parameter's name, or every parameter is frozen.
+    """
+    factors = dict(rate_factors(model, options))
+    decaying = set() if options.decay_norm_and_bias else {id(p) for p in _norms_and_biases(model)}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(factors[name] > 0)
+        if factors[name] > 0:
+            decay = 0.0 if id(parameter) in decaying else options.weight_decay
+            groups.setdefault((factors[name], decay), []).append(parameter)
+    if not groups:
+        raise ConfigError("optimizer.layer_rates freezes every parameter", remedy="give one factor above 0")
+    return torch.optim.SGD(
+        [
+            {"params": parameters, "weight_decay": decay, RATE_FACTOR: factor}
+            for (factor, decay), parameters in groups.items()
+        ],
+        lr=0.0,  # set before every step
+        momentum=options.momentum,
+        nesterov=options.nesterov,
+        fused=True,
+    )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next step: `rate` times each group's factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group[RATE_FACTOR]
+
+
+def rate_factors(model: nn.Module, options: Optimizer) -> Iterator[tuple[str, float]]:
+    """Yield each parameter's name and its factor of the learning rate.
+
+    Raises:
+        ConfigError: a key of `layer_rates` begins no parameter's name.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for prefix, _ in options.layer_rates:
+        if not any(_begins(name, prefix) for name in names):
+            layers = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names))
+            raise ConfigError(
+                f"optimizer.layer_rates names {prefix!r}, which the model has not", remedy=f"use {layers}"
+            )
+    for name in names:
+        fitting = [(len(prefix), factor) for prefix, factor in options.layer_rates if _begins(name, prefix)]
+        yield name, max(fitting)[1] if fitting else 1.0
+
+
+def _begins(name: str, prefix: str) -> bool:
+    """Return whether a dotted name begins with whole parts of another: layer1 begins layer1.0, and not layer10."""
+    return f"{name}.".startswith(f"{prefix}.")
+
+
+def _norms_and_biases(model: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield the parameters of one dimension: biases, and the scales of normalisation layers."""
+    return (parameter for parameter in model.parameters() if parameter.ndim <= 1)

@@ -1,0 +1,259 @@
+"""The trainer's stages: this module alone of the package names paths, opens data and checkpoints, calls the rest."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from mlimages_dataset.errors import ConfigError, UsageError
+from mlimages_dataset.loaders import MLImages, train_transform
+from mlimages_dataset.schemas import CATEGORIES
+from mlimages_dataset.storage import read_table, write_bytes
+from mlimages_dataset.train import distributed
+from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BinaryCrossEntropyLoss, FocalLoss
+from mlimages_dataset.train.checkpoint import (
+    CheckpointWriter,
+    Progress,
+    check_science,
+    check_vocabulary,
+    newest_checkpoint,
+    read_checkpoint,
+)
+from mlimages_dataset.train.config import LossName, plain, science
+from mlimages_dataset.train.feed import ImageFeed
+from mlimages_dataset.train.logs import RunLog
+from mlimages_dataset.train.loop import Feed, Learner, StopRequest, Surroundings, make_learner, restore, train
+from mlimages_dataset.train.loss import MLImagesLoss
+from mlimages_dataset.train.models import MultiLabelClassifier, create_model
+from mlimages_dataset.train.transfer import SoftmaxLoss, load_backbone, load_weights
+from mlimages_dataset.vocab.stage import CATEGORIES_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from mlimages_dataset.locations import Location
+    from mlimages_dataset.train.config import Execution, Run
+
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The classes of a vocabulary.
+
+    Attributes:
+        wnids: in the order of class indices.
+        digest: SHA-256 of them: vocabularies with the same classes in the same order are the same to a network.
+    """
+
+    wnids: tuple[str, ...]
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.wnids)
+
+
+def read_classes(vocabulary: Location) -> Classes:
+    """Return the classes of the vocabulary in a folder.
+
+    Raises:
+        UsageError: there is none.
+        SchemaError, DataError: its table is of another version, or damaged.
+    """
+    wnids = tuple(read_table(vocabulary / CATEGORIES_FILE, CATEGORIES)["wnid"].to_pylist())
+    return Classes(wnids, hashlib.sha256("\n".join(wnids).encode()).hexdigest())
+
+
+@contextlib.contextmanager
+def computing(execution: Execution, seed: int) -> Iterator[torch.device]:
+    """Yield this rank's device, as one of the ranks that torchrun started.
+
+    Raises:
+        UsageError: a GPU is asked for, and there is none for this rank.
+        MLImagesError: another rank ended, or does not answer.
+    """
+    device = distributed.chosen_device(execution.device)
+    if execution.threads:
+        torch.set_num_threads(execution.threads)
+    torch.use_deterministic_algorithms(execution.deterministic)
+    torch.backends.cudnn.benchmark = not execution.deterministic
+    _seed_generators(seed, rank=0, step=0)  # alike on all ranks: initial weights are drawn from them
+    with distributed.process_group(device, timeout_seconds=execution.timeout_seconds):
+        yield device
+
+
+def pretrain(run: Run, out: Path) -> Progress:
+    """Train a run to its end, from the newest checkpoint in its folder where there is one.
+
+    Raises:
+        UsageError: the run asks for what is not there, or the folder is not this run's.
+        DataError: an input is damaged, or a loss is not finite.
+        Stopped: SIGTERM came; the run has saved itself.
+        MLImagesError: another rank ended.
+    """
+    classes = read_classes(_named(run.data.vocabulary, "vocabulary"))
+    _check_folder(out)
+    with computing(run.execution, run.seed) as device, StopRequest() as stop:
+        feed = ImageFeed(run, _data(run, classes), device)
+        learner = make_learner(run, initial_model(run, classes), make_loss(run, len(classes)), device)
+        return train_in(out, run, learner, feed, classes, evaluate=None, stop=stop)
+
+
+def train_in(
+    out: Path,
+    run: Run,
+    learner: Learner,
+    feed: Feed,
+    classes: Classes,
+    *,
+    evaluate: Callable[[nn.Module, int], Mapping[str, float]] | None,
+    stop: StopRequest,
+) -> Progress:
+    """Train a learner on a feed to the run's end, its checkpoints and log in a folder; errors as `pretrain`."""
+    progress = _resumed(run, learner, classes, out)
+    first = distributed.rank() == 0
+    log = RunLog(out if first else None, tensorboard=run.logs.tensorboard, resumed_at=progress.total_steps)
+    writer = CheckpointWriter(out, keep=run.checkpoints.keep, asynchronous=run.checkpoints.asynchronous)
+    if first:
+        write_bytes(out / RUN_FILE, _as_json(run))
+    log.tell("run", progress.total_steps, _description(run, learner, classes))
+    around = Surroundings(
+        feed=feed,
+        n_classes=len(classes),
+        vocabulary=classes.digest,
+        writer=writer,
+        log=log,
+        evaluate=evaluate,
+        stop=stop,
+    )
+    try:
+        return train(run, learner, around, progress)
+    finally:
+        writer.wait()
+        log.close()
+
+
+def initial_model(run: Run, classes: Classes) -> MultiLabelClassifier:
+    """Return the network that a run starts from.
+
+    Raises:
+        UsageError: there is no such network, or `model.weights` are not of it.
+    """
+    model = create_model(run.model.name, len(classes), norm_epsilon=run.model.batch_norm_epsilon)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - torch has no public name for all kinds
+            module.momentum = run.model.batch_norm_momentum
+    if run.model.weights is not None:
+        path = cast("Path", run.model.weights)
+        start = read_checkpoint(path)
+        same = start.vocabulary == classes.digest
+        (load_weights if same else load_backbone)(model, start.weights(), path)
+    return model
+
+
+def make_loss(run: Run, n_classes: int) -> nn.Module:
+    """Return the loss of a run, called as loss(logits, targets, known)."""
+    options = run.loss
+    if options.name in {LossName.PAPER, LossName.RELEASED}:
+        return MLImagesLoss(
+            n_classes,
+            variant=options.name.value,
+            positive_weight=options.positive_weight,
+            absent_class_rate=options.absent_class_rate,
+            negatives_per_positive=options.negatives_per_positive,
+            presence_threshold=options.presence_threshold,
+            seed=run.seed,
+        )
+    return _OTHER_LOSSES[options.name]()
+
+
+_OTHER_LOSSES: dict[LossName, Callable[[], nn.Module]] = {
+    LossName.BINARY_CROSS_ENTROPY: BinaryCrossEntropyLoss,
+    LossName.FOCAL: FocalLoss,
+    LossName.ASYMMETRIC: AsymmetricLoss,
+    LossName.SOFTMAX: SoftmaxLoss,
+}
+
+
+def _data(run: Run, classes: Classes) -> MLImages:
+    """Return the images and labels that a run trains on.
+
+    Raises:
+        UsageError, DataError: they are not there, or damaged, or no labelled image is among the pictures.
+    """
+    return MLImages(
+        _named(run.data.images, "images"),
+        _named(run.data.labels, "labels"),
+        split=None,
+        transform=train_transform(run.phase(0).image_size),
+        seed=run.seed,
+        n_classes=len(classes),
+    )
+
+
+def _resumed(run: Run, learner: Learner, classes: Classes, out: Path) -> Progress:
+    """Set a learner as the newest checkpoint in a run's folder has it, and return how far that is.
+
+    Raises:
+        UsageError: the checkpoint is of another run or vocabulary.
+        DataError: it is damaged.
+    """
+    # One rank looks: another could see a file more.
+    path = distributed.from_first(newest_checkpoint(out))
+    if path is None:
+        _seed_generators(run.seed, rank=distributed.rank(), step=0)  # ranks drop out other units
+        return Progress()
+    checkpoint = read_checkpoint(path)
+    check_vocabulary(checkpoint, path, classes.digest, len(classes))
+    check_science(checkpoint.science, science(run), path)
+    _seed_generators(run.seed, rank=distributed.rank(), step=checkpoint.progress.total_steps)
+    restore(learner, checkpoint)
+    return checkpoint.progress
+
+
+def _check_folder(out: Path) -> None:
+    """Raise `UsageError` where a folder holds files of something else."""
+    if out.exists() and not out.is_dir():
+        raise UsageError("is a file", where=out, remedy="name a folder for the run")
+    if out.is_dir() and any(out.iterdir()) and not (out / RUN_FILE).is_file():
+        raise UsageError(f"the folder holds files but no {RUN_FILE}", where=out, remedy="name a new or an empty folder")
+
+
+def _seed_generators(seed: int, *, rank: int, step: int) -> None:
+    """Begin this process's random numbers anew."""
+    torch_seed, numpy_seed, python_seed = np.random.SeedSequence([seed, rank, step]).generate_state(3)
+    torch.manual_seed(int(torch_seed))
+    np.random.seed(numpy_seed)  # noqa: NPY002 - whoever draws from the global one draws alike in each run
+    random.seed(int(python_seed))
+
+
+def _as_json(run: Run) -> bytes:
+    return (json.dumps(dataclasses.asdict(run), indent=2, default=plain) + "\n").encode()
+
+
+def _description(run: Run, learner: Learner, classes: Classes) -> dict[str, int | str]:
+    parameters = sum(parameter.numel() for parameter in learner.model.parameters())
+    return {
+        "model": run.model.name,
+        "parameters": parameters,
+        "classes": len(classes),
+        "ranks": distributed.n_ranks(),
+        "device": str(learner.device),
+        "precision": run.execution.precision.value,
+    }
+
+
+def _named(place: Location | None, name: str) -> Location:
+    if place is None:
+        raise ConfigError(f"no data.{name}", remedy=f"write it under [data], or pass --{name.replace('_', '-')}")
+    return place

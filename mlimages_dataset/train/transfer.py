@@ -1,0 +1,79 @@
+"""Transfer: a trained network with a new head, and the loss of images with one label.
+
+Paper 000, section 5.1: the output layer is replaced, the loss is the standard softmax loss, and layers near the input
+learn slowly or not (`optimizer.layer_rates`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.train.loss import check_shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from mlimages_dataset.train.models import MultiLabelClassifier
+
+HEAD = "head."
+"""What the names of the head's parameters begin with."""
+_SHOWN_NAMES = 3
+
+
+class SoftmaxLoss(nn.Module):
+    """Cross-entropy over all classes, for images with one label each.
+
+    An image's targets are scaled to add up to 1, so the confidence of a single label is of no effect, and several
+    labels share the image. An image without a label adds nothing. What is not known of an image counts as absent:
+    that it has one label says so of all others.
+    """
+
+    def forward(self, logits: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return the mean over images, a float32 scalar; arguments as of `MLImagesLoss`.
+
+        Raises:
+            UsageError: the shapes do not fit.
+        """
+        check_shapes(logits, targets, known)
+        present = targets.float() if known is None else targets.float() * known
+        shares = present / present.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+        return -(shares * functional.log_softmax(logits.float(), 1)).sum(1).mean()
+
+
+def load_backbone(model: MultiLabelClassifier, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Overwrite all of a model but its head with a checkpoint's weights.
+
+    Raises:
+        UsageError: they are of another network.
+    """
+    _load(model, {name: value for name, value in weights.items() if not name.startswith(HEAD)}, path, without=HEAD)
+
+
+def load_weights(model: MultiLabelClassifier, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Overwrite a whole model with a checkpoint's weights.
+
+    Raises:
+        UsageError: they are of another network, or of another number of classes.
+    """
+    _load(model, weights, path, without="")
+
+
+def _load(model: nn.Module, weights: Mapping[str, Tensor], path: Path, *, without: str) -> None:
+    ours = {
+        name: value.shape for name, value in model.state_dict().items() if not (without and name.startswith(without))
+    }
+    theirs = {name: value.shape for name, value in weights.items()}
+    differing = [name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
+    if differing:
+        raise UsageError(
+            f"it is of another network: {', '.join(differing[:_SHOWN_NAMES])} differ",
+            where=path,
+            remedy="write the model.name that it was trained with",
+        )
+    model.load_state_dict(dict(weights), strict=not without)

@@ -1,0 +1,153 @@
+"""The loop computes the same however it is cut, divided over ranks, or divided into passes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from mlimages_dataset.errors import DataError
+from mlimages_dataset.train.checkpoint import Checkpoint, checkpoint_path, newest_checkpoint, read_checkpoint
+from mlimages_dataset.train.loop import Stopped
+from tests.train.processes import Done, on_ranks
+from tests.train.synthetic import Program, train_synthetic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _as_found() -> Iterator[None]:
+    """Undo what a run sets for its process."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=False)
+
+
+def trained(n_ranks: int, program: Program) -> list[Done]:
+    """Return what became of each rank of a program."""
+    return on_ranks(n_ranks, "-m", "tests.train.synthetic", json.dumps(dataclasses.asdict(program)))
+
+
+def losses(out: Path) -> list[float]:
+    """Return the loss of every step that a run's log tells."""
+    lines = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if line["kind"] == "train"]
+
+
+def last(out: Path) -> Checkpoint:
+    path = newest_checkpoint(out)
+    assert path is not None
+    return read_checkpoint(path)
+
+
+def differing(left: Checkpoint, right: Checkpoint) -> list[str]:
+    """Return the names of what is not equal, bit for bit, in two checkpoints."""
+    return [name for name in Checkpoint.__slots__ if not _equal(getattr(left, name), getattr(right, name))]
+
+
+def _equal(left: object, right: object) -> bool:
+    if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
+        return left.dtype == right.dtype and torch.equal(left, right)
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_equal(left[name], right[name]) for name in left)
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(map(_equal, left, right))
+    return left == right
+
+
+@pytest.mark.parametrize("loss", ["binary-cross-entropy", "paper", "released", "softmax", "focal", "asymmetric"])
+def test_twenty_steps_are_ten_and_ten_after_a_stop(tmp_path: Path, loss: str) -> None:
+    whole = Program(out=str(tmp_path / "whole"), loss=loss, average=0.9)
+    train_synthetic(whole)
+
+    cut = dataclasses.replace(whole, out=str(tmp_path / "cut"))
+    with pytest.raises(Stopped, match="stopped after step 6 and saved"):
+        train_synthetic(dataclasses.replace(cut, ask_after=5))
+    train_synthetic(cut)
+
+    assert differing(last(tmp_path / "whole"), last(tmp_path / "cut")) == []
+    assert last(tmp_path / "whole").progress.total_steps == 20
+    assert losses(tmp_path / "whole") == losses(tmp_path / "cut")
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    whole, cut = (Program(out=str(tmp_path / name), loss="paper", average=0.9) for name in ("whole", "cut"))
+    train_synthetic(whole)
+    (killed,) = trained(1, dataclasses.replace(cut, die_after=11))
+    assert killed.code == -9
+    assert last(tmp_path / "cut").progress.total_steps == 10, "what was on the disk when it died"
+    train_synthetic(cut)
+    assert differing(last(tmp_path / "whole"), last(tmp_path / "cut")) == []
+    assert losses(tmp_path / "whole") == losses(tmp_path / "cut")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["binary-cross-entropy", "paper"])
+def test_two_ranks_equal_one_with_the_joint_batch_step_by_step(tmp_path: Path, loss: str) -> None:
+    one, two = (Program(out=str(tmp_path / name), loss=loss, frozen=True) for name in ("one", "two"))
+    train_synthetic(one)
+    assert [done.code for done in trained(2, two)] == [0, 0]
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+    model, theirs = last(tmp_path / "one").model, last(tmp_path / "two").model
+    for name, value in model.items():
+        torch.testing.assert_close(theirs[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_run_of_two_ranks_goes_on_with_one(tmp_path: Path) -> None:
+    one, two = (Program(out=str(tmp_path / name), loss="paper", frozen=True) for name in ("one", "two"))
+    train_synthetic(one)
+    codes = {done.code for done in trained(2, dataclasses.replace(two, ask_after=5))}
+    assert codes == {1}, "stopped"
+    assert last(tmp_path / "two").progress.total_steps == 6
+    train_synthetic(two)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["binary-cross-entropy", "paper"])
+def test_passes_add_up_to_the_whole_batch(tmp_path: Path, loss: str) -> None:
+    whole, parts = (Program(out=str(tmp_path / str(n)), loss=loss, frozen=True, passes=n) for n in (1, 4))
+    train_synthetic(whole)
+    train_synthetic(parts)
+    assert losses(tmp_path / "4") == pytest.approx(losses(tmp_path / "1"), rel=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precision_stays_near(tmp_path: Path, precision: str) -> None:
+    exact, rounded = (Program(out=str(tmp_path / name), precision=name) for name in ("float32", precision))
+    train_synthetic(exact)
+    train_synthetic(rounded)
+    assert losses(tmp_path / precision) == pytest.approx(losses(tmp_path / "float32"), rel=0.05)
+    assert bool(last(tmp_path / precision).scaler) == (precision == "float16")
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_images_and_the_last_good_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        train_synthetic(Program(out=str(tmp_path), broken_at=2, every=2))
+    told = str(caught.value)
+    assert "the loss of step 3 (epoch 0, step 3) is not finite, with the images image-" in told
+    assert told.endswith(f"the last good checkpoint is {checkpoint_path(tmp_path, 2)}")
+    assert last(tmp_path).progress.total_steps == 2
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_on_one_rank_stops_all(tmp_path: Path) -> None:
+    ranks = trained(2, Program(out=str(tmp_path), broken_at=2))
+    assert [done.code for done in ranks] == [1, 1]
+    assert all("is not finite" in done.err for done in ranks)
+
+
+@pytest.mark.slow
+def test_a_rank_that_dies_stops_the_others_with_a_sentence(tmp_path: Path) -> None:
+    first, second = trained(2, Program(out=str(tmp_path), die_after=11, dying_rank=1))
+    assert second.code == -9
+    assert first.code == 1
+    assert "rank 0: another rank ended or does not answer" in first.err
+    assert last(tmp_path).progress.total_steps == 10

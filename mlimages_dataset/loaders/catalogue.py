@@ -1,0 +1,503 @@
+"""The catalogue: which pictures have labels and what they are, joined once and kept on mapped memory.
+
+A label table and the indices of image folders meet by image_id. The result is a folder of this machine's cache, named
+by a digest of what it was made from: Arrow files that open at once and that all processes share. A row is a labelled
+picture that can be read; rows stand as pictures stand in the shards, so that neighbours lie together on the disk and
+the order depends neither on who made the catalogue nor on how the labels were built.
+
+Legend: N rows, L labels of all of them, C classes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset.augment.batches import label_batches
+from mlimages_dataset.augment.compiled import compiled
+from mlimages_dataset.augment.labels import LabelColumns, array_of, columns_of
+from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.images.index import ImageIndex
+from mlimages_dataset.loaders.orders import RowsOfClass
+from mlimages_dataset.locations import reason, relative
+from mlimages_dataset.manifest import MANIFEST_NAME, read_manifest
+from mlimages_dataset.schemas import IMAGES, LABELS
+from mlimages_dataset.storage import (
+    PARTIAL_PREFIX,
+    file_digest,
+    listing_digest,
+    mapped_table,
+    mapped_writer,
+    table_parts,
+)
+
+try:
+    import fcntl
+except ImportError:  # not POSIX
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.locations import Location
+    from mlimages_dataset.manifest import Manifest
+
+_Number = TypeVar("_Number", bound=np.generic)
+
+FORMAT = "mlimages.catalogue/1"
+BLOCK_ROWS = 1 << 16
+"""Rows of each Arrow batch but the last: row i stands in batch i // BLOCK_ROWS."""
+
+_ROWS_FILE, _CLASSES_FILE, _ROWS_OF_CLASS_FILE = "rows.arrow", "classes.npy", "rows_of_class.npy"
+_FACTS_KEY = b"mlimages.catalogue"
+_ROWS = pa.schema(
+    [
+        pa.field("folder", pa.int16(), nullable=False),
+        pa.field("picture", pa.int32(), nullable=False),
+        pa.field("source", pa.int16(), nullable=False),
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("location", pa.string(), nullable=False),
+        LABELS.arrow.field("labels"),
+    ]
+)
+"""`folder` and `picture` say where a picture of shards is; of one that is a file, -1 there, and its id and path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a catalogue as a whole.
+
+    Attributes:
+        n_classes: C.
+        sources: the names that rows' source numbers stand for.
+        rows: N.
+        labels: L.
+        without_picture: labelled images of the table that no image folder has.
+    """
+
+    n_classes: int
+    sources: tuple[str, ...]
+    rows: int
+    labels: int
+    without_picture: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """The columns of one Arrow batch, all views of mapped memory."""
+
+    folder: NDArray[np.int16]
+    picture: NDArray[np.int32]
+    source: NDArray[np.int16]
+    image_id: pa.StringArray
+    location: pa.StringArray
+    labels: LabelColumns
+
+    @classmethod
+    def of(cls, batch: pa.RecordBatch) -> _Block:
+        folder, picture, source = (batch.column(i).to_numpy(zero_copy_only=True) for i in range(3))
+        return cls(folder, picture, source, batch.column(3), batch.column(4), columns_of(batch.column(5)))
+
+
+class Catalogue:
+    """Labelled pictures by row.
+
+    Attributes:
+        facts: what is known of all rows.
+        rows_of_class: in which rows each class is present, that is, has a confidence above 0.
+    """
+
+    def __init__(self, path: Path, folders: Sequence[Location]) -> None:
+        self._path = path
+        self._folders = tuple(folders)
+        table = mapped_table(path / _ROWS_FILE)
+        facts = json.loads(table.schema.metadata[_FACTS_KEY])
+        self.facts = Facts(**{**facts, "sources": tuple(facts["sources"])})
+        self._blocks = [_Block.of(batch) for batch in table.to_batches()]
+        self.rows_of_class = RowsOfClass(
+            np.load(path / _CLASSES_FILE), np.load(path / _ROWS_OF_CLASS_FILE, mmap_mode="r")
+        )
+
+    def __reduce__(self) -> tuple[type[Catalogue], tuple[Path, tuple[Location, ...]]]:
+        # Workers map the same files.
+        return type(self), (self._path, self._folders)
+
+    def __len__(self) -> int:
+        return self.facts.rows
+
+    @functools.cached_property
+    def _indices(self) -> tuple[ImageIndex | None, ...]:
+        return tuple(ImageIndex.open(folder) if _has_index(folder) else None for folder in self._folders)
+
+    def _at(self, row: int) -> tuple[_Block, int]:
+        return self._blocks[row // BLOCK_ROWS], row % BLOCK_ROWS
+
+    def labels(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.uint8]]:
+        """Return class indices, confidences and origins of a row's labels, views of mapped memory, each shape (k,)."""
+        block, at = self._at(row)
+        labels = block.labels
+        part = slice(labels.offsets[at], labels.offsets[at + 1])
+        return labels.class_index[part], labels.confidence[part], labels.origin[part]
+
+    def source(self, row: int) -> int:
+        """Return the number of a row's source among `facts.sources`."""
+        block, at = self._at(row)
+        return int(block.source[at])
+
+    def image_id(self, row: int) -> str:
+        """Return the id of a row's picture."""
+        block, at = self._at(row)
+        index = self._indices[block.folder[at]]
+        return str(block.image_id[at]) if index is None else index.image_id(int(block.picture[at]))
+
+    def place(self, row: int) -> tuple[Location, int, int]:
+        """Return the file that a row's picture is in, and where: its offset and its bytes, -1 for all of the file."""
+        block, at = self._at(row)
+        folder = self._folders[block.folder[at]]
+        index = self._indices[block.folder[at]]
+        if index is None:
+            return folder / str(block.location[at]), 0, -1
+        shard, offset, length = index.place(int(block.picture[at]))
+        return folder / shard, offset, length
+
+    def content(self, row: int) -> bytes:
+        """Return a row's picture as it is stored.
+
+        Raises:
+            DataError, UsageError: it cannot be read.
+        """
+        block, at = self._at(row)
+        index = self._indices[block.folder[at]]
+        if index is not None:
+            return index.read(int(block.picture[at]))
+        path = self._folders[block.folder[at]] / str(block.location[at])
+        try:
+            content: bytes = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="check that it is there") from error
+        return content
+
+
+def open_catalogue(
+    images: Sequence[Location], labels: Location, *, n_classes: int | None = None, cache: Path | None = None
+) -> Catalogue:
+    """Return the catalogue of some image folders and a label table, which is made first where it is not there yet.
+
+    Args:
+        images: folders that `mlimages-build images` wrote, or of image files that the table's `location` names. A
+            picture that several have is taken from the first.
+        labels: a folder of parts of a `labels`, `annotations` or `predictions` table, or one part.
+        n_classes: C; None for what the manifest of the table says.
+        cache: the folder to keep it in; None for the user's cache.
+
+    Raises:
+        UsageError: a folder or table is missing, C is not known, or no labelled image has a picture.
+        DataError, SchemaError: a table is damaged or of another schema, or a class index is not below C.
+    """
+    parts = [labels] if labels.is_file() else table_parts(labels)
+    manifest = _manifest_above(labels)
+    n_classes = _n_classes(manifest, labels) if n_classes is None else n_classes
+    made_of = [FORMAT, n_classes, *(_digest(part, manifest) for part in parts), *map(_images_digest, images)]
+    name = f"catalogue-{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]}"
+    path = (_user_cache() if cache is None else cache) / name
+    with contextlib.ExitStack() as stack:
+        if not path.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_only_maker(path))
+        if not path.is_dir():  # nobody made it while we waited
+            _make(path, images, parts, n_classes)
+    return Catalogue(path, images)
+
+
+def split_folder(labels: Location, split: str | None) -> Location:
+    """Return the folder of one split of a `labels` output, or `labels` itself where no split is asked for.
+
+    Raises:
+        UsageError: there is no such split.
+    """
+    if split is None:
+        return labels
+    folder = labels / split
+    if not folder.is_dir():
+        there = sorted(path.name for path in labels.iterdir() if path.is_dir()) if labels.is_dir() else []
+        raise UsageError(
+            f"there is no split {split!r} in it" + (f", only {', '.join(there)}" if there else ""),
+            where=labels,
+            remedy="name a folder that mlimages-build labels wrote, or split=None for one table",
+        )
+    return folder
+
+
+def _has_index(folder: Location) -> bool:
+    return (folder / MANIFEST_NAME).is_file() and any(
+        record.schema == IMAGES.label for record in read_manifest(folder).files.values()
+    )
+
+
+def _images_digest(folder: Location) -> str:
+    """Return what identifies the pictures of a folder: its tables, or for plain files their names and sizes."""
+    if not folder.is_dir():
+        raise UsageError("there is no such folder", where=folder, remedy="name a folder of images or of shards")
+    if not _has_index(folder):
+        return listing_digest(folder)
+    records = read_manifest(folder).files
+    return "".join(record.sha256 for _, record in sorted(records.items()) if record.schema == IMAGES.label)
+
+
+def _manifest_above(labels: Location) -> tuple[Location, Manifest] | None:
+    """Return the folder of the nearest manifest at most two folders above a table, and the manifest; None for none."""
+    folder = labels.absolute()
+    for _ in range(3):
+        if (folder / MANIFEST_NAME).is_file():
+            return folder, read_manifest(folder)
+        folder = folder.parent
+    return None
+
+
+def _digest(part: Location, manifest: tuple[Location, Manifest] | None) -> str:
+    """Return a table's SHA-256, from the manifest where its size is as recorded there: reading all bytes takes long."""
+    if manifest is not None:
+        folder, of = manifest
+        record = of.files.get(relative(part.absolute(), folder))
+        if record is not None and record.bytes == part.stat().st_size:
+            return record.sha256
+    return file_digest(part)
+
+
+def _n_classes(manifest: tuple[Location, Manifest] | None, labels: Location) -> int:
+    """Return C as the stage that wrote a table counted it."""
+    for record in () if manifest is None else manifest[1].stages.values():
+        for summary in (record.summary, *record.summary.values()):
+            if isinstance(summary, dict) and isinstance(counts := summary.get("images_of_class"), list):
+                return len(counts)
+    raise UsageError("no manifest tells how many classes there are", where=labels, remedy="pass n_classes")
+
+
+def _user_cache() -> Path:
+    """Return the folder of this user's caches (https://specifications.freedesktop.org/basedir-spec)."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(given) if given else Path.home() / ".cache") / "mlimages-dataset"
+
+
+@contextlib.contextmanager
+def _only_maker(path: Path) -> Iterator[None]:
+    """Hold the lock of a catalogue: of several ranks that want it, one makes it and the others wait for it."""
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _make(path: Path, images: Sequence[Location], parts: Sequence[Location], n_classes: int) -> None:
+    """Write a catalogue, whole."""
+    with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=path.parent) as scratch:
+        made = Path(scratch) / path.name
+        made.mkdir()
+        found = _found_rows(images, parts, n_classes, Path(scratch))
+        if not found.keys.size:
+            raise UsageError(
+                f"none of {found.without_picture:,} labelled images has a picture in {', '.join(map(str, images))}",
+                where=parts[0].parent,
+                remedy="name the folder that mlimages-build images wrote for these labels, or one that holds the files "
+                "of their column location",
+            )
+        sizes = _write_rows(made / _ROWS_FILE, found, n_classes)
+        _write_rows_of_class(made, sizes)
+        try:
+            made.rename(path)
+        except OSError:  # where there are no locks, another process may have made it too
+            if not path.is_dir():
+                raise
+            shutil.rmtree(made)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The rows of a label table that have a picture, in its order, and their labels in scratch files.
+
+    Attributes:
+        keys: what the rows are ordered by, `_key` of folder and picture, int64, shape (N,).
+        source: int16, shape (N,).
+        starts: where the labels of each row begin, and the end, int64, shape (N + 1,).
+        labels: the columns class_index, confidence and origin, each shape (L,), mapped.
+        files: image_id and location of the rows whose pictures are files, in their order.
+        folders_of_files: the numbers of the folders without an index.
+        sources: the names of the sources.
+        without_picture: rows of the table that have no picture.
+    """
+
+    keys: NDArray[np.int64]
+    source: NDArray[np.int16]
+    starts: NDArray[np.int64]
+    labels: tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.uint8]]
+    files: pa.Table
+    folders_of_files: NDArray[np.int64]
+    sources: tuple[str, ...]
+    without_picture: int
+
+
+_PICTURE_BITS = 40
+_FILES = pa.schema([LABELS.arrow.field(name) for name in ("image_id", "location")])
+
+
+def _found_rows(images: Sequence[Location], parts: Sequence[Location], n_classes: int, scratch: Path) -> _Found:
+    """Return the rows of a label table's parts that have a picture; their labels are written to `scratch`."""
+    indices = [ImageIndex.open(folder) if _has_index(folder) else None for folder in images]
+    of_files = np.array([index is None for index in indices])
+    sources: dict[str, int] = {}
+    keys, source, sizes, files = [np.zeros(0, np.int64)], [np.zeros(0, np.int16)], [np.zeros(0, np.int32)], []
+    n_files = n_rows = 0
+    names = [scratch / name for name in ("class_index", "confidence", "origin")]
+    with contextlib.ExitStack() as stack:
+        sinks = [stack.enter_context(name.open("wb")) for name in names]
+        for batch, labels in (pair for part in parts for pair in label_batches(part, n_classes)):
+            folder, picture = _located(batch, images, indices)
+            there = folder >= 0
+            is_file = there & of_files[folder]
+            picture[is_file] = n_files + np.arange(is_file.sum())
+            files.append(batch.select(_FILES.names).filter(pa.array(is_file)))
+            keys.append((folder[there] << _PICTURE_BITS) + picture[there])
+            source.append(_numbers(batch.column("source"), sources)[there])
+            of_row = np.diff(labels.offsets)
+            sizes.append(of_row[there])
+            kept = labels.only(np.repeat(there, of_row))
+            kept.class_index.tofile(sinks[0])
+            kept.confidence.tofile(sinks[1])
+            kept.origin.tofile(sinks[2])
+            n_files += int(is_file.sum())
+            n_rows += batch.num_rows
+    columns = (_mapped(names[0], np.int32), _mapped(names[1], np.float32), _mapped(names[2], np.uint8))
+    return _Found(
+        keys=np.concatenate(keys),
+        source=np.concatenate(source),
+        starts=np.concatenate(([0], np.cumsum(np.concatenate(sizes), dtype=np.int64))),
+        labels=columns,
+        files=pa.Table.from_batches(files, _FILES).combine_chunks(),
+        folders_of_files=np.flatnonzero(of_files),
+        sources=tuple(sources),
+        without_picture=n_rows - sum(map(len, keys)),
+    )
+
+
+def _located(
+    batch: pa.RecordBatch, images: Sequence[Location], indices: Sequence[ImageIndex | None]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first folder that has each row's picture, and the picture's number in its index; -1 for none."""
+    folder, picture = np.full((2, batch.num_rows), -1, np.int64)
+    for number, (path, index) in enumerate(zip(images, indices, strict=True)):
+        rows = np.flatnonzero(folder < 0)
+        if index is None:
+            found = _is_below(path, batch.column("location").take(pa.array(rows)))
+        else:
+            pictures = index.rows_of(batch.column("image_id").take(pa.array(rows)))
+            found = pictures >= 0
+            picture[rows[found]] = pictures[found]
+        folder[rows[found]] = number
+    return folder, picture
+
+
+def _is_below(folder: Location, paths: pa.StringArray) -> NDArray[np.bool_]:
+    """Return which paths name a file below a folder: relative ones that do not lead out, or whole ones."""
+    whole = pc.starts_with(paths, f"{folder.absolute()}/")
+    within = pc.invert(pc.match_substring_regex(paths, r"^$|^/|://|\\|(^|/)\.\.(/|$)"))
+    may_be = np.asarray(pc.or_(whole, within))
+    may_be[may_be] = [(folder / path).is_file() for path in paths.filter(pa.array(may_be)).to_pylist()]
+    return may_be
+
+
+def _numbers(names: pa.StringArray, known: dict[str, int]) -> NDArray[np.int16]:
+    """Return the number of each name; new names get the next numbers."""
+    encoded = names.dictionary_encode()
+    numbers = np.array([known.setdefault(name, len(known)) for name in encoded.dictionary.to_pylist()], np.int16)
+    return np.asarray(numbers[encoded.indices.to_numpy()])
+
+
+def _mapped(path: Path, kind: type[_Number]) -> NDArray[_Number]:
+    # A file of no bytes cannot be mapped.
+    return np.memmap(path, kind, "r") if path.stat().st_size else np.zeros(0, kind)
+
+
+def _write_rows(path: Path, found: _Found, n_classes: int) -> NDArray[np.int64]:
+    """Write the rows in the order of their pictures, and return how many have each class, shape (C,)."""
+    order = np.argsort(found.keys, kind="stable")
+    facts = Facts(n_classes, found.sources, len(order), int(found.starts[-1]), found.without_picture)
+    sizes = np.zeros(n_classes, np.int64)
+    schema = _ROWS.with_metadata({_FACTS_KEY: json.dumps(asdict(facts)).encode()})
+    with mapped_writer(path, schema) as writer:
+        for start in range(0, len(order), BLOCK_ROWS):
+            rows = order[start : start + BLOCK_ROWS]
+            labels = _labels_of(found, rows)
+            sizes += np.bincount(labels.class_index[labels.confidence > 0], minlength=n_classes)
+            writer.write_batch(_batch(found, rows, labels, schema))
+    return sizes
+
+
+def _labels_of(found: _Found, rows: NDArray[np.int64]) -> LabelColumns:
+    starts, sizes = found.starts[rows], found.starts[rows + 1] - found.starts[rows]
+    offsets = np.concatenate(([0], np.cumsum(sizes)))
+    at = np.repeat(starts - offsets[:-1], sizes) + np.arange(offsets[-1])
+    class_index, confidence, origin = found.labels
+    return LabelColumns(offsets.astype(np.int32), class_index[at], confidence[at], origin[at])
+
+
+def _batch(found: _Found, rows: NDArray[np.int64], labels: LabelColumns, schema: pa.Schema) -> pa.RecordBatch:
+    folder, picture = found.keys[rows] >> _PICTURE_BITS, found.keys[rows] & ((1 << _PICTURE_BITS) - 1)
+    is_file = np.isin(folder, found.folders_of_files)
+    files = found.files.take(pa.array(np.where(is_file, picture, 0), mask=~is_file))
+    columns = [
+        pa.array(folder.astype(np.int16)),
+        pa.array(np.where(is_file, -1, picture).astype(np.int32)),
+        pa.array(found.source[rows]),
+        *(pc.fill_null(files.column(name), "").combine_chunks() for name in _FILES.names),
+        array_of(labels),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _write_rows_of_class(folder: Path, sizes: NDArray[np.int64]) -> None:
+    """Write in which rows each class is present: each block's rows go behind those of the blocks before it."""
+    offsets = np.concatenate(([0], np.cumsum(sizes)))
+    np.save(folder / _CLASSES_FILE, offsets)
+    path = folder / _ROWS_OF_CLASS_FILE
+    rows_of_class = np.lib.format.open_memmap(path, "w+", np.int32, (int(offsets[-1]),)) if offsets[-1] else None
+    if rows_of_class is None:
+        np.save(path, np.zeros(0, np.int32))
+        return
+    ends = offsets[:-1].copy()
+    first = 0
+    for batch in mapped_table(folder / _ROWS_FILE).to_batches():
+        labels = columns_of(batch.column("labels"))
+        _append_rows(labels.offsets, labels.class_index, labels.confidence, first, ends, rows_of_class)
+        first += batch.num_rows
+    rows_of_class.flush()
+
+
+@compiled
+def _append_rows(  # noqa: PLR0917 - compiled code takes no keywords
+    offsets: NDArray[np.int32],
+    class_index: NDArray[np.int32],
+    confidence: NDArray[np.float32],
+    first: int,
+    ends: NDArray[np.int64],
+    rows_of_class: NDArray[np.int32],
+) -> None:
+    for row in range(len(offsets) - 1):
+        for k in range(offsets[row], offsets[row + 1]):
+            if confidence[k] > 0:
+                c = class_index[k]
+                rows_of_class[ends[c]] = first + row
+                ends[c] += 1

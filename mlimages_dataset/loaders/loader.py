@@ -1,0 +1,87 @@
+"""The loader: PyTorch's DataLoader that knows where in the epoch its user is, and what pictures were bad."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import DataLoader
+
+from mlimages_dataset.loaders.batch import Batch, collate
+from mlimages_dataset.loaders.dataset import BadImages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlimages_dataset.loaders.dataset import MLImages
+    from mlimages_dataset.loaders.samplers import OrderSampler, Place
+
+
+class Loader(DataLoader[Any]):
+    """Batches of a data set in the order of a sampler, epoch after epoch.
+
+    When an epoch ends the sampler goes on to the next. `state_dict` tells what the user has got, not what workers have
+    fetched ahead.
+
+    Args:
+        data: the data set.
+        sampler: the order.
+        batch_size: samples of a batch, on each rank.
+        workers: processes that make samples; 0 for none but this one.
+        max_bad_share: the share of bad pictures above which an epoch fails.
+        options: as of `torch.utils.data.DataLoader`, such as `pin_memory`, `prefetch_factor` or `drop_last`.
+
+    Attributes:
+        bad: the bad pictures so far.
+        waited: seconds that the user of this loader has waited for batches.
+    """
+
+    def __init__(
+        self,
+        data: MLImages,
+        sampler: OrderSampler,
+        *,
+        batch_size: int,
+        workers: int = 0,
+        max_bad_share: float = 0.05,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            data, batch_size=batch_size, sampler=sampler, num_workers=workers, collate_fn=collate, **options
+        )
+        self.order_sampler = sampler
+        self.bad = BadImages(max_bad_share)
+        self.waited = 0.0
+        self._place = sampler.place(sampler.epoch, sampler.start)
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch declares its own iterator's class
+        sampler = self.order_sampler
+        epoch = sampler.epoch
+        before = time.perf_counter()
+        for batch in super().__iter__():
+            self.waited += time.perf_counter() - before
+            self.bad.add(len(batch), batch.replaced)
+            self._place = sampler.state_after(batch)
+            yield batch
+            before = time.perf_counter()
+        # Not where the user has gone elsewhere meanwhile.
+        if sampler.epoch == epoch:
+            self.set_epoch(epoch + 1)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the beginning of an epoch, or stay where the run is if that is in this epoch."""
+        self.order_sampler.set_epoch(epoch)
+        self._place = self.order_sampler.place(self.order_sampler.epoch, self.order_sampler.start)
+
+    def state_dict(self) -> Place:
+        """Return the place behind the last batch that was yielded."""
+        return self._place
+
+    def load_state_dict(self, state: Place) -> None:
+        """Go to a saved place.
+
+        Raises:
+            UsageError: it is one in another order.
+        """
+        self.order_sampler.load_state_dict(state)
+        self._place = state

@@ -1,0 +1,67 @@
+"""Permutations of 0..n-1 of which any element is computed by itself, without a table of n numbers.
+
+A Feistel network permutes 0..2^b-1, where 2^b is the smallest such power that is at least n; an element that falls on
+n or beyond is sent through it again until it does not ("cycle walking"), which leaves a permutation of 0..n-1. Each
+network is a keyed one, so every key gives another order. Source: J. Black and P. Rogaway, "Ciphers with Arbitrary
+Finite Domains", CT-RSA 2002, https://web.cs.ucdavis.edu/~rogaway/papers/subset.pdf.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+ROUNDS = 8
+"""Luby and Rackoff ask for four rounds; short halves need more."""
+
+_LEAST_BITS = 8
+"""Of a network: with halves of one and two bits, not every order of five elements is as likely."""
+
+
+def keys_of(*entropy: int) -> NDArray[np.uint64]:
+    """Return the key that a sequence of non-negative integers stands for, shape (ROUNDS,); (1, 2) is not (2, 1)."""
+    return np.asarray(np.random.SeedSequence(entropy).generate_state(ROUNDS, np.uint64), np.uint64)
+
+
+def permuted(positions: NDArray[np.int64], n: int, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return where a permutation of 0..n-1 sends each position.
+
+    Args:
+        positions: each in 0..n-1, any shape.
+        n: the number of elements.
+        keys: shape (ROUNDS,).
+    """
+    bits = max(int(n - 1).bit_length(), _LEAST_BITS)
+    widths = (bits // 2, bits - bits // 2)
+    found = _network(positions.astype(np.uint64), widths, keys)
+    outside = np.flatnonzero(found >= n)
+    while len(outside):
+        found.flat[outside] = _network(found.flat[outside], widths, keys)
+        outside = outside[found.flat[outside] >= n]
+    return found.astype(np.int64)
+
+
+def _network(values: NDArray[np.uint64], widths: Sequence[int], keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return a permutation of 0..2^b-1 at `values`, where the two widths add up to b.
+
+    The halves swap in every round, so that with an odd b their widths swap too.
+    """
+    low, high = widths
+    right, left = values & np.uint64((1 << low) - 1), values >> np.uint64(low)
+    for key in keys:
+        left, right = right, left ^ (_mixed(right + key) & np.uint64((1 << high) - 1))
+        low, high = high, low
+    return (left << np.uint64(low)) | right
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return each number with its bits mixed (the finaliser of SplitMix64, https://prng.di.unimi.it/splitmix64.c)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

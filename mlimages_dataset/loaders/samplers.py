@@ -1,0 +1,317 @@
+"""Samplers: orders, cut by rank and begun anywhere, in the form that PyTorch's loaders take.
+
+Every sampler yields `Draw`s, ints that know their position in the epoch. Batches bring the positions back, so a run's
+place is what reached the training loop, however much workers have fetched ahead: `sampler.state_after(batch)`.
+torchdata's StatefulDataLoader asks the iterator instead, which has `state_dict` and `load_state_dict`. A place is an
+epoch and a number of positions that all ranks together have read, so a run may go on with another number of ranks.
+
+`WeightedRandomSampler` refuses more than 2^24 weights (torch.multinomial); these draw a class first and take any N.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypedDict
+
+from torch.utils.data import Sampler
+
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.loaders.dataset import Draw
+from mlimages_dataset.loaders.orders import (
+    BALANCE,
+    REPEAT_BELOW,
+    BlockShuffled,
+    Hybrid,
+    InOrder,
+    Order,
+    RepeatFactor,
+    RowsOfClass,
+    Shuffled,
+    SoftBalance,
+    repeat_factors,
+)
+from mlimages_dataset.loaders.partition import current_rank, share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sized
+
+    from mlimages_dataset.loaders.batch import Batch
+    from mlimages_dataset.loaders.partition import Share
+
+_STRETCH = 1 << 14
+"""Positions that are computed at once."""
+
+
+class Labelled(Protocol):
+    """What samplers by class need of a data set: its length and where each class is; `MLImages` has both."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def rows_of_class(self) -> RowsOfClass:
+        """In which rows each class is present."""
+        ...
+
+
+class Place(TypedDict):
+    """Where a run is, as it is saved.
+
+    Attributes:
+        epoch: from 0.
+        position: of the next sample that no rank has read.
+        order: the name of the order, in no other of which the position means anything.
+    """
+
+    epoch: int
+    position: int
+    order: str
+
+
+class OrderSampler(Sampler[int]):
+    """One rank's share of an order, from a place on.
+
+    Args:
+        order: the rows of each epoch.
+        world: the number of ranks; None for torch.distributed's.
+        rank: this one; None for torch.distributed's.
+        padded: give every rank equally many samples, for which some ranks read the epoch's first rows again; else
+            nothing is repeated and some ranks have one sample less.
+    """
+
+    def __init__(self, order: Order, *, world: int | None = None, rank: int | None = None, padded: bool = True) -> None:
+        here = current_rank() if world is None or rank is None else (world, rank)
+        self.order = order
+        self.world = here[0] if world is None else world
+        self.rank = here[1] if rank is None else rank
+        self.padded = padded
+        self.epoch = 0
+        self.start = 0
+        self.share()  # refuses a rank that there is not
+
+    def share(self) -> Share:
+        """Return the positions that an iterator begun now would read."""
+        return share(self.order.length(self.epoch), self.start, self.world, self.rank, padded=self.padded)
+
+    def __len__(self) -> int:
+        return len(self.share())
+
+    def __iter__(self) -> PlacedIterator:
+        mine, self.start = self.share(), 0  # a place is gone on from once
+        return PlacedIterator(self, mine)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the beginning of an epoch, or stay where the run is to go on if that is in this epoch."""
+        if epoch != self.epoch:
+            self.epoch, self.start = epoch, 0
+
+    def place(self, epoch: int, position: int) -> Place:
+        """Return a place as it is saved; one at the end of an epoch is the beginning of the next."""
+        if position >= self.order.length(epoch):
+            epoch, position = epoch + 1, 0
+        return Place(epoch=epoch, position=position, order=self.order.name)
+
+    def state_after(self, batch: Batch) -> Place:
+        """Return the place behind a batch that was yielded by a loader of this sampler."""
+        # The last sample of this rank: every rank has read as far, each within its `world` positions.
+        return self.place(batch.epoch, int(batch.positions[-1]) - self.rank + self.world)
+
+    def load_state_dict(self, state: Place) -> None:
+        """Go to a saved place.
+
+        Raises:
+            UsageError: it is one in another order.
+        """
+        if state["order"] != self.order.name:
+            raise UsageError(
+                f"the place is in another order ({state['order']}, and this is {self.order.name})",
+                remedy="resume with the data, the sampler and the seed of the run that was saved",
+            )
+        self.epoch, self.start = state["epoch"], state["position"]
+
+
+class PlacedIterator:
+    """The draws of one rank's share of an epoch, with the protocol of torchdata's StatefulDataLoader."""
+
+    def __init__(self, sampler: OrderSampler, mine: Share) -> None:
+        self._sampler = sampler
+        self._begin(mine)
+
+    def _begin(self, mine: Share) -> None:
+        self._epoch = self._sampler.epoch
+        self._share = mine
+        self._given = 0
+        self._draws = self._all_draws()
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        draw = next(self._draws)
+        self._given += 1
+        return draw
+
+    def _all_draws(self) -> Iterator[int]:
+        order, epoch, mine = self._sampler.order, self._epoch, self._share
+        length = order.length(epoch)
+        for first in range(mine.start, mine.stop, _STRETCH * mine.world):
+            last = min(first + _STRETCH * mine.world, mine.stop)
+            rows = order.rows(epoch, first, min(last, length))[mine.rank :: mine.world].tolist()
+            positions = range(first + mine.rank, last, mine.world)
+            if len(positions) > len(rows):  # padded beyond the end: the epoch's first rows again
+                beyond = positions[-1] - length
+                rows.append(int(order.rows(epoch, beyond % length, beyond % length + 1)[0]))
+            for row, position in zip(rows, positions, strict=True):
+                yield Draw(row, epoch, position)
+
+    def state_dict(self) -> Place:
+        """Return the place behind the last draw that was given."""
+        return Place(epoch=self._epoch, position=self._share.done(self._given), order=self._sampler.order.name)
+
+    def load_state_dict(self, state: Place) -> None:
+        """Go to a saved place; errors as `OrderSampler.load_state_dict`."""
+        self._sampler.load_state_dict(state)
+        mine, self._sampler.start = self._sampler.share(), 0
+        self._begin(mine)
+
+
+class EvaluationSampler(OrderSampler):
+    """Every row once over all ranks, ascending; ranks may differ by one sample.
+
+    Args:
+        data: the data set.
+        world: see `OrderSampler`.
+        rank: see `OrderSampler`.
+    """
+
+    def __init__(self, data: Sized, *, world: int | None = None, rank: int | None = None) -> None:
+        super().__init__(InOrder(len(data)), world=world, rank=rank, padded=False)
+
+
+class ShuffledSampler(OrderSampler):
+    """Every row once an epoch, in random order.
+
+    Args:
+        data: the data set.
+        seed: of the order.
+        block_rows: shuffle blocks of so many neighbouring rows, and rows within windows of blocks, for disks that
+            read neighbours faster (see `orders.BlockShuffled`); None to shuffle all rows.
+        blocks_of_window: blocks that are shuffled together.
+        world: see `OrderSampler`.
+        rank: see `OrderSampler`.
+    """
+
+    def __init__(
+        self,
+        data: Sized,
+        *,
+        seed: int = 0,
+        block_rows: int | None = None,
+        blocks_of_window: int = 16,
+        world: int | None = None,
+        rank: int | None = None,
+    ) -> None:
+        order = (
+            Shuffled(len(data), seed)
+            if block_rows is None
+            else BlockShuffled(len(data), seed, block_rows, blocks_of_window)
+        )
+        super().__init__(order, world=world, rank=rank)
+
+
+class SoftBalanceSampler(OrderSampler):
+    """Rows drawn with replacement, classes balanced in part: soft-balance sampling of paper 004 (eq. 6-8).
+
+    Args:
+        data: the data set.
+        balance: the paper's lambda: 0 draws classes by their images, 1 each equally; 0.7 is its best.
+        seed: of the draws.
+        length: draws of an epoch; None for as many as the data has rows.
+        world: see `OrderSampler`.
+        rank: see `OrderSampler`.
+
+    Raises:
+        UsageError: no row has a class.
+    """
+
+    def __init__(
+        self,
+        data: Labelled,
+        *,
+        balance: float = BALANCE,
+        seed: int = 0,
+        length: int | None = None,
+        world: int | None = None,
+        rank: int | None = None,
+    ) -> None:
+        n = len(data) if length is None else length
+        super().__init__(SoftBalance(data.rows_of_class, n, balance, seed), world=world, rank=rank)
+
+
+class ClassAwareSampler(SoftBalanceSampler):
+    """Rows drawn with replacement: a class first, each as likely, then one of its rows, each as likely.
+
+    It is soft-balance sampling with a balance of 1; arguments as there.
+    """
+
+    def __init__(
+        self,
+        data: Labelled,
+        *,
+        seed: int = 0,
+        length: int | None = None,
+        world: int | None = None,
+        rank: int | None = None,
+    ) -> None:
+        super().__init__(data, balance=1.0, seed=seed, length=length, world=world, rank=rank)
+
+
+class RepeatFactorSampler(OrderSampler):
+    """Every row at least once an epoch, rows of rare classes more often, in random order (see `orders.RepeatFactor`).
+
+    Args:
+        data: the data set.
+        threshold: classes in a smaller share of the rows are repeated.
+        seed: of the order and of what is repeated.
+        world: see `OrderSampler`.
+        rank: see `OrderSampler`.
+    """
+
+    def __init__(
+        self,
+        data: Labelled,
+        *,
+        threshold: float = REPEAT_BELOW,
+        seed: int = 0,
+        world: int | None = None,
+        rank: int | None = None,
+    ) -> None:
+        factors = repeat_factors(data.rows_of_class, len(data), threshold)
+        super().__init__(RepeatFactor(factors, threshold, seed), world=world, rank=rank)
+
+
+class HybridSampler(OrderSampler):
+    """Every row once in each of the first epochs, then soft-balance sampling: the schedule of paper 004, section 4.2.
+
+    Args:
+        data: the data set.
+        unbalanced_epochs: how many epochs are shuffled only; the paper trains 20, and 7 balanced ones (table 4).
+        balance: see `SoftBalanceSampler`.
+        seed: of the order and the draws.
+        length: draws of a balanced epoch; None for as many as the data has rows.
+        world: see `OrderSampler`.
+        rank: see `OrderSampler`.
+    """
+
+    def __init__(
+        self,
+        data: Labelled,
+        *,
+        unbalanced_epochs: int = 20,
+        balance: float = BALANCE,
+        seed: int = 0,
+        length: int | None = None,
+        world: int | None = None,
+        rank: int | None = None,
+    ) -> None:
+        n = len(data) if length is None else length
+        balanced = SoftBalance(data.rows_of_class, n, balance, seed)
+        super().__init__(Hybrid(Shuffled(len(data), seed), balanced, unbalanced_epochs), world=world, rank=rank)

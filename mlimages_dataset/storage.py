@@ -350,7 +350,7 @@ def listing_digest(folder: Location) -> str:
     """
     with _read_errors(folder):
         lines = sorted(f"{relative(path, folder)} {path.stat().st_size}" for path in _files(folder))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.images.check import Inspection
-from mlimages_dataset.images.members import Member
+from mlimages_dataset.images.members import Member, as_text
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.locations import reason, system_errors
 
@@ -60,7 +60,7 @@ def archive_members(stream: IO[bytes], *, most_bytes: int, folder: str = "", dep
             tar.members.clear()  # type: ignore[attr-defined]  # else it keeps the header of every picture of ImageNet
             if header.isdir():
                 continue
-            path = folder + header.name.removeprefix("./")
+            path = folder + as_text(header.name.removeprefix("./"))
             if why := _unsafe(header):
                 yield Member(path, functools.partial(Inspection, Status.UNSAFE_NAME, why), ())
             elif ARCHIVE_NAME.search(header.name) and depth < _MOST_ARCHIVES_DEEP:
@@ -87,7 +87,7 @@ def _inner_members(
 def _unsafe(header: tarfile.TarInfo) -> str:
     """Return what is wrong with a member's name or kind, empty where nothing is."""
     if header.issym() or header.islnk():
-        return f"a link to {header.linkname}"
+        return f"a link to {as_text(header.linkname)}"
     if not header.isreg():
         return "no regular file"
     if header.name.startswith("/") or "\\" in header.name or ".." in header.name.split("/") or "\0" in header.name:
@@ -125,7 +125,7 @@ def _folder_members(folder: Location, most_bytes: int, path: str, above: frozens
         raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check its permissions") from error
     inside = above | {folder.resolve()}
     for entry in entries:
-        place = path + entry.name
+        place = path + as_text(entry.name)
         if entry.is_dir():
             if entry.is_symlink() and entry.resolve() in inside:
                 continue  # a link to a folder around it has no end

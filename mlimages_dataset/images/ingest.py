@@ -138,13 +138,8 @@ def _joined(
 
 def ids_of(members: Iterable[Member]) -> list[str]:
     """Return the ids of members' pictures, those that annotations of the same paths have."""
-    ids: list[str] = image_ids(pa.array([_text(member.path) for member in members], pa.string())).to_pylist()
+    ids: list[str] = image_ids(pa.array([member.path for member in members], pa.string())).to_pylist()
     return ids
-
-
-def _text(path: str) -> str:
-    """Return a path as text that UTF-8 can hold: file systems and archives keep bytes of any kind."""
-    return path.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def read_class_ids(path: Location) -> tuple[str, ...]:

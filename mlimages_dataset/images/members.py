@@ -24,7 +24,8 @@ class Member:
     """One thing in a source.
 
     Attributes:
-        path: its path in the source, with slashes; the path of an archive in an archive counts as a folder's.
+        path: its path in the source, with slashes, as text that UTF-8 can hold; the path of an archive in an archive
+            counts as a folder's.
         content: see `Content`.
         labels: class ids and confidences that the source itself states; None to go by the path.
     """
@@ -39,6 +40,11 @@ class Member:
             return self.labels
         class_id = class_of_path(self.path)
         return ((class_id, 1.0),) if class_id else ()
+
+
+def as_text(name: str) -> str:
+    """Return a name that UTF-8 can hold: file systems and archives keep bytes of any kind."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def is_wnid(name: str) -> bool:

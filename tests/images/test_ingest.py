@@ -1,0 +1,332 @@
+"""Every member of a source ends as one row with one right status, whatever it is and however often a run is cut."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import tarfile
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from upath import UPath
+
+from mlimages_dataset import engine
+from mlimages_dataset.errors import DataError, MLImagesError, UsageError
+from mlimages_dataset.images import ingest as module
+from mlimages_dataset.images.check import Limits, inspect
+from mlimages_dataset.images.index import ImageIndex
+from mlimages_dataset.images.ingest import Form, checked, read_class_ids
+from mlimages_dataset.images.members import Member
+from mlimages_dataset.images.reencode import Shrinking
+from mlimages_dataset.images.stage import IngestOptions, run_ingest
+from mlimages_dataset.images.verification import verify_images
+from mlimages_dataset.manifest import OutputFolder, read_manifest
+from mlimages_dataset.schemas import IMAGES
+from mlimages_dataset.storage import read_table, table_parts
+from tests.images.folders import picture
+from tests.images.test_archives import special, tar_of
+from tests.images.test_tfrecords import record, tencent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from mlimages_dataset.locations import Location
+    from mlimages_dataset.manifest import StageOutcome
+
+CATS = [picture(k, 40 + k, 30) for k in range(7)]
+
+
+def ingested(out: Location, *sources: Location, mapper: engine.Mapper = map, **options: Any) -> StageOutcome:
+    return run_ingest(OutputFolder(out), sources, IngestOptions(**options), mapper=mapper)
+
+
+def rows(folder: Location) -> list[dict[str, Any]]:
+    return [row for part in table_parts(folder) for row in read_table(part, IMAGES).to_pylist()]
+
+
+def labels(folder: Path) -> list[tuple[str, str, str]]:
+    with (folder / "labels.csv").open(newline="") as stream:
+        header, *lines = csv.reader(stream)
+    assert header == ["image_id", "label", "confidence"]
+    return [(image_id, label, confidence) for image_id, label, confidence in lines]
+
+
+def pictures_of(folder: Location) -> dict[str, bytes]:
+    index = ImageIndex.open(folder)
+    return {index.image_id(k): index.read(k) for k in range(len(index))}
+
+
+def png(**settings: Any) -> bytes:
+    sink = io.BytesIO()
+    settings.pop("image").save(sink, settings.pop("form", "PNG"), **settings)
+    return sink.getvalue()
+
+
+def imagenet_tar() -> bytes:
+    """Return ImageNet's training pictures as they are distributed: one tar of a tar per synset."""
+    synsets = {"n01440764": CATS[:3], "n01443537": CATS[3:]}
+    return tar_of(
+        {
+            f"{wnid}.tar": tar_of({f"{wnid}_{k}.JPEG": content for k, content in enumerate(contents)})
+            for wnid, contents in synsets.items()
+        }
+    )
+
+
+@pytest.mark.parametrize("name", ["ILSVRC2012_img_train.tar", "ILSVRC2012_img_train.tar.gz"])
+def test_imagenets_archive_of_archives(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(imagenet_tar()) if name.endswith("gz") else imagenet_tar())
+    outcome = ingested(tmp_path / "out", tmp_path / name, part_images=3)
+    expected = {f"n01440764_{k}": CATS[k] for k in range(3)} | {f"n01443537_{k}": CATS[3 + k] for k in range(4)}
+    assert pictures_of(tmp_path / "out") == expected
+    assert labels(tmp_path / "out") == [(image_id, image_id[:9], "1") for image_id in expected]
+    assert outcome.record.summary["statuses"] == {"saved": 7}
+    assert [len(read_table(part, IMAGES)) for part in table_parts(tmp_path / "out")] == [3, 3, 1]
+    assert verify_images(tmp_path / "out") == (7, [])
+
+
+def test_validation_pictures_have_no_class(tmp_path: Path) -> None:
+    (tmp_path / "val.tar").write_bytes(tar_of({f"ILSVRC2012_val_0000000{k}.JPEG": CATS[k] for k in range(2)}))
+    ingested(tmp_path / "out", tmp_path / "val.tar")
+    assert [row["image_id"] for row in rows(tmp_path / "out")] == ["ILSVRC2012_val_00000000", "ILSVRC2012_val_00000001"]
+    assert labels(tmp_path / "out") == []
+
+
+def test_a_synsets_own_archive_names_its_class(tmp_path: Path) -> None:
+    (tmp_path / "n01440764.tar").write_bytes(tar_of({"1.JPEG": CATS[0]}))
+    ingested(tmp_path / "out", tmp_path / "n01440764.tar")
+    assert labels(tmp_path / "out") == [("n01440764/1", "n01440764", "1")]
+
+
+def test_a_folder_of_folders(tmp_path: Path) -> None:
+    for k, name in enumerate(("cat/1.jpg", "cat/2.jpg", "dog/1.jpg")):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(CATS[k])
+    ingested(tmp_path / "out", tmp_path / "in")
+    assert pictures_of(tmp_path / "out") == {"cat/1": CATS[0], "cat/2": CATS[1], "dog/1": CATS[2]}
+    assert labels(tmp_path / "out") == [("cat/1", "cat", "1"), ("cat/2", "cat", "1"), ("dog/1", "dog", "1")]
+
+
+@pytest.mark.parametrize("name", ["train.tfrecord", "part-of-many"])
+def test_tfrecords(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(
+        b"".join(record(tencent(f"n0000000{k}_1.JPEG", CATS[k], {k: 1.0, 7: 0.5})) for k in range(3))
+    )
+    classes = tmp_path / "classes.txt"
+    classes.write_text("\n".join(f"n0000001{k}" for k in range(8)) + "\n")
+    form = Form.AUTO if name.endswith("tfrecord") else Form.TFRECORDS
+    ingested(tmp_path / "out", tmp_path / name, form=form, class_ids=read_class_ids(classes))
+    assert list(pictures_of(tmp_path / "out").values()) == CATS[:3]
+    assert labels(tmp_path / "out")[:2] == [("n00000000_1", "n00000010", "1"), ("n00000000_1", "n00000017", "0.5")]
+
+
+def test_class_ids_of_the_published_dictionary(shared_data: Path) -> None:
+    ids = read_class_ids(shared_data / "tencent" / "dictionary_first_9418.txt")
+    assert (len(ids), ids[0], len(set(ids))) == (9418, "n00002452", 9418)
+
+
+def bomb() -> bytes:
+    """Return a PNG of few bytes that says it has 16 gigapixels."""
+    content = bytearray(png(image=Image.new("L", (1, 1))))
+    content[16:24] = (1 << 17).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    return bytes(content)
+
+
+SIXTEEN_BITS = Image.fromarray(np.linspace(0, 65535, 64).reshape(8, 8).astype(np.uint16))
+FRAMES = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
+BAD_INPUT: dict[str, tuple[bytes | tarfile.TarInfo, str]] = {
+    "fine.jpg": (CATS[0], "saved"),
+    "animated.gif": (png(image=FRAMES[0], form="GIF", save_all=True, append_images=FRAMES[1:]), "saved"),
+    "cmyk.jpg": (picture(1, mode="CMYK"), "saved"),
+    "deep.png": (png(image=SIXTEEN_BITS), "saved"),
+    "empty.jpg": (b"", "empty"),
+    "page.jpg": (b"<!doctype html><html>gone</html>", "not_an_image"),
+    "cut.jpg": (CATS[0][:-300], "broken"),
+    "bomb.png": (bomb(), "too_many_pixels"),
+    "huge.jpg": (bytes(20_001), "too_large"),
+    "../escape.jpg": (CATS[1], "unsafe_name"),
+    "/absolute.jpg": (CATS[1], "unsafe_name"),
+    "link.jpg": (special("link.jpg", tarfile.SYMTYPE, "/etc/passwd"), "unsafe_name"),
+    "hard.jpg": (special("hard.jpg", tarfile.LNKTYPE, "fine.jpg"), "unsafe_name"),
+    "device.jpg": (special("device.jpg", tarfile.CHRTYPE), "unsafe_name"),
+    "fine.png": (CATS[2], "repeated_id"),
+}
+
+
+def test_bad_input_is_a_status_and_nothing_is_written_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "bad.tar").write_bytes(tar_of({name: content for name, (content, _) in BAD_INPUT.items()}))
+    ingested(tmp_path / "deep" / "out", tmp_path / "bad.tar", limits=Limits(bytes=20_000))
+    found = rows(tmp_path / "deep" / "out")
+    assert [row["status"] for row in found] == [status for _, status in BAD_INPUT.values()]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.tar", "deep"]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+    details = {row["image_id"]: row["detail"] for row in found}
+    assert details["animated"] == "animated: its first frame counts"
+    assert details["link"] == "a link to /etc/passwd"
+    assert verify_images(tmp_path / "deep" / "out") == (4, [])
+
+
+def test_a_broken_picture_takes_no_id(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(tar_of({"a.txt": b"a text", "a.jpg": CATS[0], "a.png": CATS[1]}))
+    ingested(tmp_path / "out", tmp_path / "a.tar")
+    assert [row["status"] for row in rows(tmp_path / "out")] == ["not_an_image", "saved", "repeated_id"]
+    assert pictures_of(tmp_path / "out") == {"a": CATS[0]}
+
+
+def test_a_picture_under_two_classes_has_both_labels(tmp_path: Path) -> None:
+    inner = {f"{wnid}.tar": tar_of({"n00000001_5.JPEG": CATS[0]}) for wnid in ("n00000001", "n00000002")}
+    (tmp_path / "a.tar").write_bytes(tar_of(inner))
+    ingested(tmp_path / "out", tmp_path / "a.tar")
+    assert [row["status"] for row in rows(tmp_path / "out")] == ["saved", "repeated_id"]
+    assert labels(tmp_path / "out") == [("n00000001_5", "n00000001", "1"), ("n00000001_5", "n00000002", "1")]
+
+
+def test_names_of_any_bytes_are_text(tmp_path: Path) -> None:
+    (tmp_path / "in" / "d\udcff").mkdir(parents=True)
+    for name in ("d\udcff/b\udcffc.jpg", "d\udcff/b\udcfec.jpg"):
+        (tmp_path / "in" / name).write_bytes(CATS[0])
+    (tmp_path / "in" / "e.tar").write_bytes(
+        tar_of({"\udcff.jpg": CATS[0], "l": special("l", tarfile.SYMTYPE, "\udcff")})
+    )
+    ingested(tmp_path / "out", tmp_path / "in")
+    assert [(row["image_id"], row["status"]) for row in rows(tmp_path / "out")] == [
+        ("d\ufffd/b\ufffdc", "saved"),
+        ("d\ufffd/b\ufffdc", "repeated_id"),
+        ("e/\ufffd", "saved"),
+        ("e/l", "unsafe_name"),
+    ]
+    assert labels(tmp_path / "out")[0] == ("d\ufffd/b\ufffdc", "d\ufffd", "1")
+
+
+def test_smaller_pictures(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(tar_of({"large.png": picture(1, 200, 100, form="PNG"), "small.jpg": CATS[0]}))
+    ingested(tmp_path / "out", tmp_path / "a.tar", shrinking=Shrinking(short_edge=40, quality=80))
+    assert [(row["width"], row["height"]) for row in rows(tmp_path / "out")] == [(80, 40), (40, 30)]
+    assert pictures_of(tmp_path / "out")["small"] == CATS[0]
+    assert verify_images(tmp_path / "out") == (2, [])
+
+
+def digests(outcome: StageOutcome, out: Location) -> dict[str, str]:
+    files = {path: record.sha256 for path, record in read_manifest(out).files.items()}
+    return files | {"": str(outcome.record.summary)}
+
+
+def test_engines_and_stores_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(imagenet_tar())
+    expected = digests(ingested(tmp_path / "one", tmp_path / "a.tar", part_images=3), tmp_path / "one")
+    with engine.local(2) as mapper:
+        two = ingested(tmp_path / "two", tmp_path / "a.tar", part_images=3, mapper=mapper)
+    assert digests(two, tmp_path / "two") == expected
+    remote = UPath("memory://ingest-of-test")
+    (remote / "a.tar").write_bytes(imagenet_tar())
+    assert digests(ingested(remote / "out", remote / "a.tar", part_images=3), remote / "out") == expected
+    remote.fs.rm(remote.path, recursive=True)
+
+
+class Cut(Exception):  # noqa: N818 - it stands for a signal
+    """The run ends here."""
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_a_cut_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    (tmp_path / "a.tar").write_bytes(imagenet_tar())
+    whole = ingested(tmp_path / "whole", tmp_path / "a.tar", part_images=2)
+    done = []
+
+    def stop(images: int) -> None:
+        done.append(images)
+        if len(done) > after:
+            raise Cut
+
+    options = IngestOptions(part_images=2)
+    with pytest.raises(Cut):
+        run_ingest(OutputFolder(tmp_path / "out"), [tmp_path / "a.tar"], options, progress=stop)
+    assert not (tmp_path / "out" / "labels.csv").exists()
+    looked_at = []
+
+    def counting(content: bytes, limits: Limits, **others: Any) -> Any:
+        looked_at.append(content)
+        return inspect(content, limits, **others)
+
+    monkeypatch.setattr("mlimages_dataset.images.ingest.inspect", counting)
+    again = run_ingest(OutputFolder(tmp_path / "out"), [tmp_path / "a.tar"], options)
+    assert len(looked_at) == max(0, 7 - 2 * (after + 1)), "finished parts are not looked at again"
+    assert digests(again, tmp_path / "out") == digests(whole, tmp_path / "whole")
+    assert not run_ingest(OutputFolder(tmp_path / "out"), [tmp_path / "a.tar"], options).fresh
+
+
+def test_a_cut_run_with_other_options_leaves_no_shard_behind(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(imagenet_tar())
+
+    def stop(images: int) -> None:
+        if images < 2:
+            raise Cut
+
+    with pytest.raises(Cut):
+        run_ingest(OutputFolder(tmp_path / "out"), [tmp_path / "a.tar"], IngestOptions(part_images=2), progress=stop)
+    ingested(tmp_path / "out", tmp_path / "a.tar", part_images=100)
+    assert verify_images(tmp_path / "out") == (7, [])
+
+
+def test_a_changed_source_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(imagenet_tar())
+    ingested(tmp_path / "out", tmp_path / "a.tar")
+    (tmp_path / "a.tar").write_bytes(tar_of({"a.jpg": CATS[0]}))
+    with pytest.raises(UsageError, match=r"input a\.tar changed"):
+        ingested(tmp_path / "out", tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "told"),
+    [
+        (lambda _: None, UsageError, "there is no such file or folder"),
+        (lambda path: path.mkdir(), DataError, "holds no file"),
+        (lambda path: path.write_bytes(CATS[0]), UsageError, "is neither a folder, nor a tar archive"),
+    ],
+)
+def test_sources_that_are_none_are_told(
+    tmp_path: Path, make: Callable[[Path], None], kind: type[MLImagesError], told: str
+) -> None:
+    make(tmp_path / "in")
+    with pytest.raises(kind, match=told):
+        ingested(tmp_path / "out", tmp_path / "in")
+    assert not list((tmp_path / "out").glob("[!m]*")), "nothing but the manifest is left"
+
+
+def test_the_output_may_not_be_in_the_source(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(UsageError, match="the output folder is in it"):
+        ingested(tmp_path / "in" / "out", tmp_path / "in")
+
+
+@given(st.lists(st.integers(0, 300), max_size=40), st.integers(1, 9), st.integers(1, 600))
+def test_chunks_hold_every_member_in_order_and_little_memory(sizes: Sequence[int], most: int, most_bytes: int) -> None:
+    alive: list[int] = []
+    largest = 0
+
+    def member(k: int) -> Member:
+        def content() -> bytes:
+            nonlocal largest
+            alive.append(k)
+            largest = max(largest, len(alive))
+            return bytes(sizes[k])
+
+        return Member(str(k), content)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK_MEMBERS", most)
+        patch.setattr(module, "CHUNK_BYTES", most_bytes)
+        found = []
+        for one in checked(map(member, range(len(sizes))), Limits()):
+            found.append(one.image_id)
+            alive.remove(int(one.image_id))
+    assert found == [str(k) for k in range(len(sizes))]
+    assert largest <= 2 * most

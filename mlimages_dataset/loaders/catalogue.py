@@ -11,7 +11,6 @@ Legend: N rows, L labels of all of them, C classes.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import os
@@ -121,9 +120,9 @@ class Catalogue:
         rows_of_class: in which rows each class is present, that is, has a confidence above 0.
     """
 
-    def __init__(self, path: Path, folders: Sequence[Location]) -> None:
+    def __init__(self, path: Path, pictures: Sequence[ImageIndex | Location]) -> None:
         self._path = path
-        self._folders = tuple(folders)
+        self._pictures = tuple(pictures)
         table = mapped_table(path / _ROWS_FILE)
         facts = json.loads(table.schema.metadata[_FACTS_KEY])
         self.facts = Facts(**{**facts, "sources": tuple(facts["sources"])})
@@ -132,16 +131,12 @@ class Catalogue:
             np.load(path / _CLASSES_FILE), np.load(path / _ROWS_OF_CLASS_FILE, mmap_mode="r")
         )
 
-    def __reduce__(self) -> tuple[type[Catalogue], tuple[Path, tuple[Location, ...]]]:
+    def __reduce__(self) -> tuple[type[Catalogue], tuple[Path, tuple[ImageIndex | Location, ...]]]:
         # Workers map the same files.
-        return type(self), (self._path, self._folders)
+        return type(self), (self._path, self._pictures)
 
     def __len__(self) -> int:
         return self.facts.rows
-
-    @functools.cached_property
-    def _indices(self) -> tuple[ImageIndex | None, ...]:
-        return tuple(ImageIndex.open(folder) if _has_index(folder) else None for folder in self._folders)
 
     def _at(self, row: int) -> tuple[_Block, int]:
         return self._blocks[row // BLOCK_ROWS], row % BLOCK_ROWS
@@ -161,18 +156,19 @@ class Catalogue:
     def image_id(self, row: int) -> str:
         """Return the id of a row's picture."""
         block, at = self._at(row)
-        index = self._indices[block.folder[at]]
-        return str(block.image_id[at]) if index is None else index.image_id(int(block.picture[at]))
+        pictures = self._pictures[block.folder[at]]
+        if isinstance(pictures, ImageIndex):
+            return pictures.image_id(int(block.picture[at]))
+        return str(block.image_id[at])
 
     def place(self, row: int) -> tuple[Location, int, int]:
         """Return the file that a row's picture is in, and where: its offset and its bytes, -1 for all of the file."""
         block, at = self._at(row)
-        folder = self._folders[block.folder[at]]
-        index = self._indices[block.folder[at]]
-        if index is None:
-            return folder / str(block.location[at]), 0, -1
-        shard, offset, length = index.place(int(block.picture[at]))
-        return folder / shard, offset, length
+        pictures = self._pictures[block.folder[at]]
+        if isinstance(pictures, ImageIndex):
+            shard, offset, length = pictures.place(int(block.picture[at]))
+            return pictures.reader.folder / shard, offset, length
+        return pictures / str(block.location[at]), 0, -1
 
     def content(self, row: int) -> bytes:
         """Return a row's picture as it is stored.
@@ -181,10 +177,10 @@ class Catalogue:
             DataError, UsageError: it cannot be read.
         """
         block, at = self._at(row)
-        index = self._indices[block.folder[at]]
-        if index is not None:
-            return index.read(int(block.picture[at]))
-        path = self._folders[block.folder[at]] / str(block.location[at])
+        pictures = self._pictures[block.folder[at]]
+        if isinstance(pictures, ImageIndex):
+            return pictures.read(int(block.picture[at]))
+        path = pictures / str(block.location[at])
         try:
             content: bytes = path.read_bytes()
         except OSError as error:
@@ -211,7 +207,8 @@ def open_catalogue(
     parts = [labels] if labels.is_file() else table_parts(labels)
     manifest = _manifest_above(labels)
     n_classes = _n_classes(manifest, labels) if n_classes is None else n_classes
-    made_of = [FORMAT, n_classes, *(_digest(part, manifest) for part in parts), *map(_images_digest, images)]
+    pictures = [_pictures(folder) for folder in images]
+    made_of = [FORMAT, n_classes, *(_digest(part, manifest) for part in parts), *map(_pictures_digest, pictures)]
     name = f"catalogue-{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]}"
     path = (_user_cache() if cache is None else cache) / name
     with contextlib.ExitStack() as stack:
@@ -219,8 +216,8 @@ def open_catalogue(
             path.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(_only_maker(path))
         if not path.is_dir():  # nobody made it while we waited
-            _make(path, images, parts, n_classes)
-    return Catalogue(path, images)
+            _make(path, pictures, parts, n_classes)
+    return Catalogue(path, pictures)
 
 
 def split_folder(labels: Location, split: str | None) -> Location:
@@ -242,19 +239,18 @@ def split_folder(labels: Location, split: str | None) -> Location:
     return folder
 
 
-def _has_index(folder: Location) -> bool:
-    return (folder / MANIFEST_NAME).is_file() and any(
-        record.schema == IMAGES.label for record in read_manifest(folder).files.values()
-    )
-
-
-def _images_digest(folder: Location) -> str:
-    """Return what identifies the pictures of a folder: its tables, or for plain files their names and sizes."""
+def _pictures(folder: Location) -> ImageIndex | Location:
+    """Return the index of a folder of shards, or the folder itself where it holds image files."""
     if not folder.is_dir():
         raise UsageError("there is no such folder", where=folder, remedy="name a folder of images or of shards")
-    if not _has_index(folder):
-        return listing_digest(folder)
-    records = read_manifest(folder).files
+    return ImageIndex.open(folder) if (folder / MANIFEST_NAME).is_file() else folder
+
+
+def _pictures_digest(pictures: ImageIndex | Location) -> str:
+    """Return what identifies pictures: the digests of their tables, or for plain files their names and sizes."""
+    if not isinstance(pictures, ImageIndex):
+        return listing_digest(pictures)
+    records = read_manifest(pictures.reader.folder).files
     return "".join(record.sha256 for _, record in sorted(records.items()) if record.schema == IMAGES.label)
 
 
@@ -302,15 +298,15 @@ def _only_maker(path: Path) -> Iterator[None]:
         yield
 
 
-def _make(path: Path, images: Sequence[Location], parts: Sequence[Location], n_classes: int) -> None:
+def _make(path: Path, pictures: Sequence[ImageIndex | Location], parts: Sequence[Location], n_classes: int) -> None:
     """Write a catalogue, whole."""
     with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=path.parent) as scratch:
         made = Path(scratch) / path.name
         made.mkdir()
-        found = _found_rows(images, parts, n_classes, Path(scratch))
+        found = _found_rows(pictures, parts, n_classes, Path(scratch))
         if not found.keys.size:
             raise UsageError(
-                f"none of {found.without_picture:,} labelled images has a picture in {', '.join(map(str, images))}",
+                f"none of {found.without_picture:,} labelled images has a picture in {_named(pictures)}",
                 where=parts[0].parent,
                 remedy="name the folder that mlimages-build images wrote for these labels, or one that holds the files "
                 "of their column location",
@@ -354,10 +350,15 @@ _PICTURE_BITS = 40
 _FILES = pa.schema([LABELS.arrow.field(name) for name in ("image_id", "location")])
 
 
-def _found_rows(images: Sequence[Location], parts: Sequence[Location], n_classes: int, scratch: Path) -> _Found:
+def _named(pictures: Sequence[ImageIndex | Location]) -> str:
+    return ", ".join(str(one.reader.folder if isinstance(one, ImageIndex) else one) for one in pictures)
+
+
+def _found_rows(
+    pictures: Sequence[ImageIndex | Location], parts: Sequence[Location], n_classes: int, scratch: Path
+) -> _Found:
     """Return the rows of a label table's parts that have a picture; their labels are written to `scratch`."""
-    indices = [ImageIndex.open(folder) if _has_index(folder) else None for folder in images]
-    of_files = np.array([index is None for index in indices])
+    of_files = np.array([not isinstance(one, ImageIndex) for one in pictures])
     sources: dict[str, int] = {}
     keys, source, sizes, files = [np.zeros(0, np.int64)], [np.zeros(0, np.int16)], [np.zeros(0, np.int32)], []
     n_files = n_rows = 0
@@ -365,7 +366,7 @@ def _found_rows(images: Sequence[Location], parts: Sequence[Location], n_classes
     with contextlib.ExitStack() as stack:
         sinks = [stack.enter_context(name.open("wb")) for name in names]
         for batch, labels in (pair for part in parts for pair in label_batches(part, n_classes)):
-            folder, picture = _located(batch, images, indices)
+            folder, picture = _located(batch, pictures)
             there = folder >= 0
             is_file = there & of_files[folder]
             picture[is_file] = n_files + np.arange(is_file.sum())
@@ -394,18 +395,18 @@ def _found_rows(images: Sequence[Location], parts: Sequence[Location], n_classes
 
 
 def _located(
-    batch: pa.RecordBatch, images: Sequence[Location], indices: Sequence[ImageIndex | None]
+    batch: pa.RecordBatch, pictures: Sequence[ImageIndex | Location]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the first folder that has each row's picture, and the picture's number in its index; -1 for none."""
     folder, picture = np.full((2, batch.num_rows), -1, np.int64)
-    for number, (path, index) in enumerate(zip(images, indices, strict=True)):
+    for number, one in enumerate(pictures):
         rows = np.flatnonzero(folder < 0)
-        if index is None:
-            found = _is_below(path, batch.column("location").take(pa.array(rows)))
+        if isinstance(one, ImageIndex):
+            numbers = one.rows_of(batch.column("image_id").take(pa.array(rows)))
+            found = numbers >= 0
+            picture[rows[found]] = numbers[found]
         else:
-            pictures = index.rows_of(batch.column("image_id").take(pa.array(rows)))
-            found = pictures >= 0
-            picture[rows[found]] = pictures[found]
+            found = _is_below(one, batch.column("location").take(pa.array(rows)))
         folder[rows[found]] = number
     return folder, picture
 

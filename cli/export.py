@@ -60,11 +60,14 @@ def export(
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.augment import export as stage  # noqa: PLC0415
     from mlimages_dataset.augment.cards import Publication  # noqa: PLC0415
-    from mlimages_dataset.build import refuse_other_vocabulary, vocabulary_digests  # noqa: PLC0415
     from mlimages_dataset.errors import UsageError  # noqa: PLC0415
     from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
     from mlimages_dataset.storage import table_digests  # noqa: PLC0415
-    from mlimages_dataset.vocab.stage import read_vocabulary  # noqa: PLC0415
+    from mlimages_dataset.vocab.stage import (  # noqa: PLC0415
+        read_vocabulary,
+        refuse_other_vocabulary,
+        vocabulary_digests,
+    )
 
     publication = Publication(name=name, license=licence, url=url, date=str(date)[:10] if date else "")
     if labels.absolute() == out.absolute():

@@ -47,7 +47,6 @@ from mlimages_dataset.storage import (
     prefixed,
     read_table,
     table_digests,
-    table_inputs,
     table_parts,
     write_bytes,
     write_table,
@@ -55,7 +54,10 @@ from mlimages_dataset.storage import (
 from mlimages_dataset.vocab.stage import (
     CATEGORIES_FILE,
     MAPPING_FILE,
+    VOCABULARY,
     read_vocabulary,
+    refuse_other_vocabulary,
+    vocabulary_digests,
     write_tencent_vocabulary,
     write_vocabulary,
 )
@@ -71,10 +73,9 @@ if TYPE_CHECKING:
     from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Json, Manifest
     from mlimages_dataset.recipe import LabelOptions, Recipe
-    from mlimages_dataset.storage import Inputs
     from mlimages_dataset.vocab.stage import VocabularyFiles
 
-VOCABULARY, SIMULATION, COOCCURRENCE, LABELS, REPORT = "vocabulary", "simulation", "cooccurrence", "labels", "report"
+SIMULATION, COOCCURRENCE, LABELS, REPORT = "simulation", "cooccurrence", "labels", "report"
 ANNOTATIONS = "annotations"
 PREDICTIONS_FOLDER = "predictions"
 _SHOWN_CLASSES = 5
@@ -400,25 +401,6 @@ def _label_differences(folder: Location, manifest: Manifest, problems: Sequence[
                 first = ", ".join(f"{c} has {found[c]:,}, not {recorded[c]:,}" for c in different[:_SHOWN_CLASSES])
                 more = ", ..." if len(different) > _SHOWN_CLASSES else ""
                 yield f"{path}: {len(different):,} categories have other numbers of images: class_index {first}{more}"
-
-
-def vocabulary_digests(folder: Location) -> dict[str, str]:
-    """Return the SHA-256 of a vocabulary's tables by name."""
-    return prefixed(VOCABULARY, digests([folder / CATEGORIES_FILE, folder / MAPPING_FILE]))
-
-
-def refuse_other_vocabulary(inputs: Inputs, folders: Sequence[Location]) -> None:
-    """Raise `UsageError` for a table that says it was made with a vocabulary other than that among the inputs."""
-    name = f"{VOCABULARY}/{CATEGORIES_FILE}"
-    for folder in folders:
-        for part in table_parts(folder) if folder.is_dir() else [folder]:
-            made_with = table_inputs(part).get(name, inputs[name])
-            if made_with != inputs[name]:
-                raise UsageError(
-                    "it was made with another vocabulary than the one given",
-                    where=part,
-                    remedy="pass that vocabulary, or make the table again",
-                )
 
 
 def _lines(lines: Sequence[str]) -> bytes:

@@ -17,7 +17,16 @@ from mlimages_dataset.locations import Location, location, reason
 from mlimages_dataset.manifest import StageResult
 from mlimages_dataset.samples import on_disk
 from mlimages_dataset.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
-from mlimages_dataset.storage import digests, parquet_source, prefixed, read_lines, read_table, write_table
+from mlimages_dataset.storage import (
+    digests,
+    parquet_source,
+    prefixed,
+    read_lines,
+    read_table,
+    table_inputs,
+    table_parts,
+    write_table,
+)
 from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.sources import (
     classes_of_table,
@@ -51,6 +60,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.storage import Inputs, Receipt
     from mlimages_dataset.vocab.classes import SourceClass
 
+VOCABULARY = "vocabulary"
+"""The role of a vocabulary's tables among the inputs of others, and its folder in a build."""
 CATEGORIES_FILE = "categories.parquet"
 MAPPING_FILE = "mapping.parquet"
 PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv")
@@ -177,6 +188,25 @@ def read_vocabulary(folder: str | Location) -> Vocabulary:
     place = _place(folder)
     categories = read_table(place / CATEGORIES_FILE, CATEGORIES)
     return vocabulary_of_tables(categories, read_table(place / MAPPING_FILE, MAPPING))
+
+
+def vocabulary_digests(folder: Location) -> dict[str, str]:
+    """Return the SHA-256 of a vocabulary's tables by name."""
+    return prefixed(VOCABULARY, digests([folder / CATEGORIES_FILE, folder / MAPPING_FILE]))
+
+
+def refuse_other_vocabulary(inputs: Inputs, folders: Sequence[Location]) -> None:
+    """Raise `UsageError` for a table that says it was made with a vocabulary other than that among the inputs."""
+    name = f"{VOCABULARY}/{CATEGORIES_FILE}"
+    for folder in folders:
+        for part in table_parts(folder) if folder.is_dir() else [folder]:
+            made_with = table_inputs(part).get(name, inputs[name])
+            if made_with != inputs[name]:
+                raise UsageError(
+                    "it was made with another vocabulary than the one given",
+                    where=part,
+                    remedy="pass that vocabulary, or make the table again",
+                )
 
 
 def read_class_lists(given: VocabularyFiles) -> list[ClassList]:

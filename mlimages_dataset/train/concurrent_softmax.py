@@ -1,0 +1,107 @@
+"""Concurrent softmax (Peng et al. 2020, Large-Scale Object Detection in the Wild from Imbalanced Multi-Labels, 4.1.1).
+
+Legend: B images in a batch, C classes, z logits, y targets in [0, 1], i and j classes, K the classes present in an
+image, r_ij the concurrent rate: the share of the images of class i that are also labelled j.
+
+A softmax in which classes that are present together, or are often confused, do not suppress each other.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.train.loss import check_shapes
+
+
+def concurrent_rates(
+    left: Tensor, right: Tensor, *, n_left: Tensor, n_both: Tensor, related: Tensor, n_classes: int
+) -> Tensor:
+    """Return r_ij = n_both / n_left of pairs of classes (i = left, j = right), sparse COO float32, shape (C, C).
+
+    Args:
+        left: class index of each pair, as in the `pair_counts` table, int64, shape (pairs,).
+        right: class index of each pair, int64, shape (pairs,).
+        n_left: images with the left class, shape (pairs,).
+        n_both: images with both, shape (pairs,).
+        related: pairs of which one class is an ancestor of the other, bool, shape (pairs,): their rate is 0 (4.1.1).
+        n_classes: C.
+    """
+    kept = ~related & (n_left > 0) & (left != right)
+    pairs = torch.stack((left[kept], right[kept]))
+    rates = (n_both[kept] / n_left[kept]).to(torch.float32)
+    return torch.sparse_coo_tensor(pairs, rates, (n_classes, n_classes), check_invariants=True).coalesce()
+
+
+class ConcurrentSoftmaxLoss(nn.Module):
+    """Concurrent softmax loss (eq. 3), averaged over the images of the batch.
+
+        L = -sum_{i in K} y_i log sigma_i,   sigma_i = e^{z_i} / (sum_{j not in K} (1 - r_ij) e^{z_j} + e^{z_i})
+
+    Unknown classes are left out of both sums. The matrix product with 1 - r runs over the classes that are present in
+    the batch, so it takes B * C * (present classes) multiplications and a dense matrix of (present classes, C).
+
+    Attributes:
+        rates: r, sparse, shape (C, C); not in the state dict, because it is data and not learnt.
+    """
+
+    rates: Tensor
+
+    def __init__(self, rates: Tensor, presence_threshold: float = 0.7) -> None:
+        """Make the loss.
+
+        Args:
+            rates: of `concurrent_rates`, or any sparse or dense matrix of shape (C, C) in [0, 1].
+            presence_threshold: the confidence from which a label is present.
+
+        Raises:
+            UsageError: rates are not a square matrix of values in [0, 1].
+        """
+        super().__init__()
+        sparse = rates.to_sparse_coo().coalesce()
+        values = sparse.values()
+        if rates.shape != (len(rates), len(rates)) or bool(((values < 0) | (values > 1)).any()):
+            raise UsageError(
+                f"concurrent rates of shape {tuple(rates.shape)} are no square matrix of shares",
+                remedy="give one row and one column a class, values from 0 to 1",
+            )
+        self.register_buffer("rates", sparse.to(torch.float32), persistent=False)
+        self.presence_threshold = presence_threshold
+
+    def forward(self, logits: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return the batch's loss, a float32 scalar; arguments as of `MLImagesLoss`.
+
+        Raises:
+            UsageError: the shapes do not fit.
+        """
+        check_shapes(logits, targets, known, self.rates.shape[0])
+        present = targets >= self.presence_threshold
+        counted = torch.ones_like(present) if known is None else known
+        present = present & counted
+        z = logits.to(torch.float32)
+        z = z - z.detach().masked_fill(~counted, -torch.inf).amax(1, keepdim=True).nan_to_num(neginf=0.0)
+        classes = present.any(0).nonzero().squeeze(1)
+        rivals = torch.where(counted & ~present, z, -torch.inf).exp()
+        suppression = rivals @ self._suppressing(classes).T
+        # Rivals that all underflow, or that never suppress, leave a zero, whose logarithm has no gradient.
+        own = z[:, classes]
+        log_denominator = torch.logaddexp(suppression.clamp(min=torch.finfo(torch.float32).tiny).log(), own)
+        weight = torch.where(present, targets, 0)[:, classes].to(torch.float32)
+        return (weight * (log_denominator - own)).sum() / len(logits)
+
+    def _suppressing(self, classes: Tensor) -> Tensor:
+        """Return 1 - r of some rows, dense, shape (len(classes), C)."""
+        return 1 - self.rates.index_select(0, classes).to_dense()
+
+
+def concurrent_probabilities(logits: Tensor, rates: Tensor) -> Tensor:
+    """Return sigma_i = e^{z_i} / sum_j (1 - r_ij) e^{z_j}, the scores at inference (eq. 5), shape (B, C).
+
+    Args:
+        logits: shape (B, C).
+        rates: sparse or dense, shape (C, C); a class does not make way to itself: its r_ii is 0.
+    """
+    z = logits.to(torch.float32)
+    powers = (z - z.amax(1, keepdim=True)).exp()
+    return powers / (powers @ (1 - rates.to_dense()).T)

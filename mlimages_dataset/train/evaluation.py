@@ -1,0 +1,198 @@
+"""The evaluation of a multi-label classifier over many batches and ranks, by root, depth and frequency of the classes.
+
+Legend: B images in a batch, C classes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.train.metrics import AveragePrecision, InstanceScores, InstanceSums, ScoreHistogram, instance_sums
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pyarrow as pa
+    import torch
+    from torch import Tensor
+
+    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.train.metrics import Reduce
+
+PUBLISHED_KS = (5, 10)
+"""Table 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMean:
+    """Mean average precision over the classes of a group that have positives.
+
+    Attributes:
+        kind: what the classes are grouped by.
+        group: the group's name.
+        mean: of the classes' average precisions, NaN where none has positives.
+        n_classes: classes with positives.
+    """
+
+    kind: str
+    group: str
+    mean: float
+    n_classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSummary:
+    """What an evaluation found.
+
+    Attributes:
+        n_images: images with at least one label.
+        instance: precision, recall and F1 at each k.
+        mean_average_precision: mean over the classes with positives, NaN without any.
+        error: the bounds of the mean lie this far from it, on either side.
+        n_classes: classes with positives.
+        groups: the same mean for groups of classes.
+    """
+
+    n_images: int
+    instance: tuple[InstanceScores, ...]
+    mean_average_precision: float
+    error: float
+    n_classes: int
+    groups: tuple[GroupMean, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the values by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What batches add up to.
+
+    Attributes:
+        instance: sums over images.
+        scores: histograms of the classes' logits.
+        presence_threshold: the confidence from which a label is present.
+    """
+
+    instance: InstanceSums
+    scores: ScoreHistogram
+    presence_threshold: float = 0.7
+
+    @classmethod
+    def empty(
+        cls,
+        n_classes: int,
+        *,
+        ks: tuple[int, ...] = PUBLISHED_KS,
+        presence_threshold: float = 0.7,
+        device: torch.device | str = "cpu",
+    ) -> Evaluation:
+        """Return the evaluation of no image."""
+        return cls(InstanceSums.empty(ks, device), ScoreHistogram.empty(n_classes, device=device), presence_threshold)
+
+    def __add__(self, other: Evaluation) -> Evaluation:
+        if self.presence_threshold != other.presence_threshold:
+            raise UsageError("evaluations of different presence thresholds do not add up", remedy="use one threshold")
+        return Evaluation(self.instance + other.instance, self.scores + other.scores, self.presence_threshold)
+
+    def updated(
+        self, logits: Tensor, targets: Tensor, known: Tensor | None = None, valid: Tensor | None = None
+    ) -> Evaluation:
+        """Return the evaluation with a batch more; the histograms are counted in place and shared with the result.
+
+        Args:
+            logits: shape (B, C).
+            targets: confidences, shape (B, C).
+            known: bool, shape (B, C); None where everything is known.
+            valid: bool, shape (B,): false for images that only pad the batch; None where every image counts.
+        """
+        self.scores.update(logits, targets, known, valid, presence_threshold=self.presence_threshold)
+        batch = instance_sums(
+            logits, targets, known, valid, ks=self.instance.ks, presence_threshold=self.presence_threshold
+        )
+        return Evaluation(self.instance + batch, self.scores, self.presence_threshold)
+
+    def merged(self, reduce: Reduce) -> Evaluation:
+        """Return the evaluation over all ranks; `reduce` sums a tensor over them."""
+        return Evaluation(self.instance.merged(reduce), self.scores.merged(reduce), self.presence_threshold)
+
+    def summary(self, groups: Mapping[str, Sequence[str]] | None = None) -> EvaluationSummary:
+        """Return the means.
+
+        Args:
+            groups: for each way of grouping, the name of every class's group, such as `groups_of_categories`.
+        """
+        precision = self.scores.compute()
+        mean, error, n_classes = _mean_with_error(precision)
+        estimate = precision.estimate.cpu().numpy()
+        return EvaluationSummary(
+            n_images=int(self.instance.n_images),
+            instance=self.instance.compute(),
+            mean_average_precision=mean,
+            error=error,
+            n_classes=n_classes,
+            groups=tuple(
+                one
+                for kind, group_of_class in (groups or {}).items()
+                for one in group_means(kind, group_of_class, estimate)
+            ),
+        )
+
+
+def group_means(kind: str, group_of_class: Sequence[str], values: Iterable[float]) -> tuple[GroupMean, ...]:
+    """Return the mean of each group's values that are numbers, in the order in which the groups first appear.
+
+    Raises:
+        ValueError: not one group a value.
+    """
+    members: defaultdict[str, list[float]] = defaultdict(list)
+    for group, value in zip(group_of_class, values, strict=True):
+        members[group].append(value)
+    return tuple(_group_mean(kind, group, np.asarray(of_group)) for group, of_group in members.items())
+
+
+def groups_of_categories(categories: pa.Table) -> dict[str, list[str]]:
+    """Return each class's root, depth and frequency band by name.
+
+    Args:
+        categories: a `categories` table.
+    """
+    names = [
+        f"{wnid} {name}"
+        for wnid, name in zip(categories["wnid"].to_pylist(), categories["name"].to_pylist(), strict=True)
+    ]
+    return {
+        "root": [names[root] for root in categories["root"].to_pylist()],
+        "depth": [str(depth) for depth in categories["depth"].to_pylist()],
+        "images": [frequency_band(images) for images in categories["images"].to_pylist()],
+    }
+
+
+def frequency_band(n_images: int) -> str:
+    """Return the decade of a number of training images.
+
+    >>> frequency_band(0), frequency_band(7), frequency_band(1000)
+    ('0', '1 to 9', '1,000 to 9,999')
+    """
+    if n_images == 0:
+        return "0"
+    least = 10 ** (len(str(n_images)) - 1)
+    return f"{least:,} to {10 * least - 1:,}"
+
+
+def _group_mean(kind: str, group: str, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> GroupMean:
+    values = values[~np.isnan(values)]
+    return GroupMean(kind, group, float(values.mean()) if len(values) else float("nan"), len(values))
+
+
+def _mean_with_error(precision: AveragePrecision) -> tuple[float, float, int]:
+    """Return the mean over classes with positives, how far its bounds are, and the number of those classes."""
+    with_positives = precision.n_positives > 0
+    half = (precision.upper - precision.lower)[with_positives].mean() / 2
+    return float(precision.estimate[with_positives].mean()), float(half), int(with_positives.sum())

@@ -1,0 +1,154 @@
+"""Multi-label classifiers by name: a backbone that gives one feature vector an image, and a linear head.
+
+Legend: B images in a batch, C classes, D features, H and W pixels.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torchvision import models as torchvision_models
+
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.train.released_resnet import ReleasedResNet101
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RELEASED = "resnet101_released"
+"""The published network, see `released_resnet`."""
+TIMM_PREFIX = "timm/"
+"""Before the name of a model of timm."""
+_AUXILIARY_HEADS = ("googlenet", "inception_v3")
+
+
+class MultiLabelClassifier(nn.Module):
+    """Logits of images, one a class: `head(features(images))`.
+
+    Attributes:
+        backbone: images (B, 3, H, W) to features (B, D).
+        head: features to logits (B, C).
+    """
+
+    def __init__(self, backbone: nn.Module, n_features: int, n_classes: int) -> None:
+        """Put a new head on a backbone: small random weights and no bias (see `set_bias`).
+
+        Args:
+            backbone: images (B, 3, H, W) to features (B, D).
+            n_features: D.
+            n_classes: C.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(n_features, n_classes)
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features, D."""
+        return self.head.in_features
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, C."""
+        return self.head.out_features
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the pooled features of images, shape (B, D)."""
+        features: Tensor = self.backbone(images)
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of images, shape (B, C)."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+    @torch.no_grad()
+    def set_bias(self, bias: Tensor) -> None:
+        """Start the head from a bias of shape (C,), such as `loss.prior_bias`."""
+        self.head.bias.copy_(bias)
+
+
+def create_model(name: str, n_classes: int, *, norm_epsilon: float | None = None) -> MultiLabelClassifier:
+    """Return a network with random weights and a head of n_classes.
+
+    Args:
+        name: `resnet101_released`; a classification network of torchvision, such as `resnet50`; or `timm/` and the name
+            of a model of timm.
+        n_classes: C.
+        norm_epsilon: added to the variance by batch normalisation, 0.001 in section 4.1.3; None keeps each network's.
+
+    Raises:
+        UsageError: no such network, timm is asked for and not installed, or the network ends in no linear layer.
+    """
+    if n_classes < 1:
+        raise UsageError(f"a head of {n_classes} classes", remedy="give the vocabulary's number of classes")
+    if name == RELEASED:
+        model = MultiLabelClassifier(ReleasedResNet101(), ReleasedResNet101.n_features, n_classes)
+    elif name.startswith(TIMM_PREFIX):
+        model = _timm_model(name.removeprefix(TIMM_PREFIX), n_classes)
+    else:
+        model = _torchvision_model(name, n_classes)
+    if norm_epsilon is not None:
+        for norm in _batch_norms(model):
+            norm.eps = norm_epsilon
+    return model
+
+
+def model_names() -> tuple[str, ...]:
+    """Return the names that `create_model` knows without timm."""
+    return (RELEASED, *torchvision_models.list_models(module=torchvision_models))
+
+
+def _torchvision_model(name: str, n_classes: int) -> MultiLabelClassifier:
+    """Return a torchvision network whose last linear layer is replaced by the head.
+
+    Raises:
+        UsageError: torchvision has no such network, or it ends in no linear layer.
+    """
+    names = model_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3)
+        raise UsageError(
+            f"no network {name!r}",
+            remedy=(f"did you mean {' or '.join(near)}? " if near else "")
+            + f"torchvision's classification networks, {RELEASED} and {TIMM_PREFIX}NAME are known",
+        )
+    options = {"aux_logits": False, "init_weights": True} if name in _AUXILIARY_HEADS else {}
+    network = torchvision_models.get_model(name, weights=None, **options)
+    # Layers are registered in the order of their use: the classifier is the last one with weights.
+    path, layer = [
+        (path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)
+    ][-1]
+    if not isinstance(layer, nn.Linear):
+        raise UsageError(f"{name} ends in a convolution", remedy="choose a network that ends in a linear layer")
+    parent, _, attribute = path.rpartition(".")
+    setattr(network.get_submodule(parent), attribute, nn.Identity())
+    return MultiLabelClassifier(network, layer.in_features, n_classes)
+
+
+def _timm_model(name: str, n_classes: int) -> MultiLabelClassifier:
+    """Return a network of timm without its classifier, under the head.
+
+    Raises:
+        UsageError: timm is not installed or has no such network.
+    """
+    try:
+        import timm  # noqa: PLC0415  # optional, and slow to import
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{TIMM_PREFIX}{name} is a model of timm", remedy="pip install timm") from error
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        raise UsageError(f"timm has no model {name!r}", remedy=f"did you mean {' or '.join(near)}?" if near else "")
+    backbone = timm.create_model(name, pretrained=False, num_classes=0)
+    # Some networks have layers between pooling and classifier: then the features are wider than num_features says.
+    n_features: int = getattr(backbone, "head_hidden_size", None) or backbone.num_features
+    return MultiLabelClassifier(backbone, n_features, n_classes)
+
+
+def _batch_norms(model: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:
+    return (module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))  # noqa: SLF001

@@ -1,0 +1,88 @@
+"""The baseline losses against formulas in numpy and against torchvision's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.ops import sigmoid_focal_loss
+
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BinaryCrossEntropyLoss, FocalLoss
+
+LOSSES = [BinaryCrossEntropyLoss(), FocalLoss(), AsymmetricLoss(), AsymmetricLoss(1, 2, 0)]
+
+
+def batch() -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits, hard targets and a known-mask."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (7, 11)
+    return (
+        4 * torch.randn(shape, generator=generator),
+        (torch.rand(shape, generator=generator) < 0.3).to(torch.float32),
+        torch.rand(shape, generator=generator) < 0.7,
+    )
+
+
+def test_binary_cross_entropy_is_its_formula() -> None:
+    logits, targets, known = batch()
+    x, y, k = logits.double().numpy(), 0.9 * targets.double().numpy(), known.numpy()
+    p = 1 / (1 + np.exp(-x))
+    expected = (k * -(y * np.log(p) + (1 - y) * np.log(1 - p))).mean()
+    assert BinaryCrossEntropyLoss()(logits, 0.9 * targets, known).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_focal_loss_is_torchvisions() -> None:
+    logits, targets, _ = batch()
+    expected = sigmoid_focal_loss(logits, targets, alpha=0.25, gamma=2, reduction="mean")
+    torch.testing.assert_close(FocalLoss()(logits, targets), expected)
+
+
+def test_focal_loss_without_focus_is_half_of_cross_entropy() -> None:
+    logits, targets, known = batch()
+    cross_entropy = BinaryCrossEntropyLoss()(logits, 0.8 * targets, known)
+    torch.testing.assert_close(FocalLoss(gamma=0, alpha=0.5)(logits, 0.8 * targets, known), cross_entropy / 2)
+
+
+@pytest.mark.parametrize(("positive", "negative", "margin"), [(0, 4, 0.05), (1, 2, 0.2), (0.5, 3, 0)])
+def test_asymmetric_loss_is_its_formula(positive: float, negative: float, margin: float) -> None:
+    logits, targets, known = batch()
+    x, y, k = logits.double().numpy(), targets.double().numpy(), known.numpy()
+    p = 1 / (1 + np.exp(-x))
+    shifted = np.maximum(p - margin, 0)
+    entries = -y * (1 - p) ** positive * np.log(p) - (1 - y) * shifted**negative * np.log(1 - shifted)
+    value = AsymmetricLoss(positive, negative, margin)(logits, targets, known)
+    assert value.item() == pytest.approx((k * entries).mean(), rel=1e-4)
+
+
+def test_asymmetric_loss_without_asymmetry_is_cross_entropy() -> None:
+    logits, targets, known = batch()
+    expected = BinaryCrossEntropyLoss()(logits, targets, known)
+    torch.testing.assert_close(AsymmetricLoss(0, 0, 0)(logits, targets, known), expected)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_unknown_entries_add_no_gradient(loss: nn.Module) -> None:
+    logits, targets, known = batch()
+    logits.requires_grad_()
+    loss(logits, targets, known).backward()
+    assert logits.grad is not None
+    assert bool((logits.grad[~known] == 0).all())
+    assert bool((logits.grad[known] != 0).any())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_large_logits_have_finite_loss_and_gradient(loss: nn.Module) -> None:
+    logits = torch.tensor([[200.0, -200.0, 200.0, -200.0]], requires_grad=True)
+    value = loss(logits, torch.tensor([[1.0, 1.0, 0.0, 0.0]]))
+    value.backward()
+    assert logits.grad is not None
+    assert bool(torch.isfinite(value))
+    assert bool(torch.isfinite(logits.grad).all())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_shapes_that_do_not_fit_are_refused(loss: nn.Module) -> None:
+    with pytest.raises(UsageError, match="one row an image and one column a class"):
+        loss(torch.zeros(2, 3), torch.zeros(2, 4))

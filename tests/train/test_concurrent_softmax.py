@@ -1,0 +1,129 @@
+"""Concurrent softmax against loops written from the paper's equations."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.train.concurrent_softmax import (
+    ConcurrentSoftmaxLoss,
+    concurrent_probabilities,
+    concurrent_rates,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+N_CLASSES = 9
+
+
+def example(seed: int = 0) -> tuple[Floats, Floats, NDArray[np.bool_], Floats]:
+    """Return logits, hard targets, a known-mask and concurrent rates."""
+    rng = np.random.default_rng(seed)
+    shape = (5, N_CLASSES)
+    rates = np.where(rng.random((N_CLASSES, N_CLASSES)) < 0.3, rng.random((N_CLASSES, N_CLASSES)), 0)
+    np.fill_diagonal(rates, 0)
+    rates[0, 1] = 1
+    return rng.standard_normal(shape) * 3, (rng.random(shape) < 0.3).astype(float), rng.random(shape) < 0.8, rates
+
+
+def equation_3(z: Floats, y: Floats, known: NDArray[np.bool_], r: Floats) -> float:
+    """Return the mean over images of the loss of eq. 3, term by term."""
+    total = 0.0
+    for b, i in zip(*np.nonzero(y * known), strict=True):
+        denominator = math.exp(z[b, i])
+        for j in range(len(r)):
+            denominator += known[b, j] * (1 - y[b, j]) * (1 - r[i, j]) * math.exp(z[b, j])
+        total -= y[b, i] * math.log(math.exp(z[b, i]) / denominator)
+    return total / len(z)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_loss_is_equation_3(seed: int) -> None:
+    z, y, known, r = example(seed)
+    loss = ConcurrentSoftmaxLoss(torch.tensor(r))
+    value = loss(torch.tensor(z), torch.tensor(y), torch.tensor(known))
+    assert value.item() == pytest.approx(equation_3(z, y, known, r), rel=1e-5)
+
+
+def test_gradient_is_equation_4_for_one_label() -> None:
+    z, _, _, r = example()
+    logits = torch.tensor(z, requires_grad=True)
+    label = 3
+    y = torch.zeros(z.shape)
+    y[:, label] = 1
+    ConcurrentSoftmaxLoss(torch.tensor(r))(logits, y).backward()
+    assert logits.grad is not None
+    rivals = (1 - r[label]) * np.exp(z)
+    rivals[:, label] = np.exp(z[:, label])
+    share = rivals / rivals.sum(1, keepdims=True)
+    share[:, label] -= 1
+    np.testing.assert_allclose(logits.grad.numpy() * len(z), share, rtol=1e-4, atol=1e-6)
+
+
+def test_without_rates_and_with_one_label_it_is_softmax() -> None:
+    z, _, _, r = example()
+    labels = torch.arange(len(z))
+    value = ConcurrentSoftmaxLoss(torch.tensor(0 * r))(torch.tensor(z), functional.one_hot(labels, N_CLASSES).double())
+    torch.testing.assert_close(value, functional.cross_entropy(torch.tensor(z, dtype=torch.float32), labels))
+
+
+def test_labels_of_one_image_do_not_suppress_each_other() -> None:
+    logits = torch.zeros(1, 3, requires_grad=True)
+    ConcurrentSoftmaxLoss(torch.zeros(3, 3))(logits, torch.tensor([[1.0, 1.0, 0.0]])).backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad, torch.tensor([[-0.5, -0.5, 1.0]]))
+
+
+@pytest.mark.parametrize("targets", [[[0.0, 0.0]], [[1.0, 1.0]], [[1.0, 0.0]], [[0.0, 1.0]]])
+def test_extreme_logits_have_finite_loss_and_gradient(targets: list[list[float]]) -> None:
+    logits = torch.tensor([[500.0, -500.0]], requires_grad=True)
+    value = ConcurrentSoftmaxLoss(torch.tensor([[0.0, 1.0], [0.5, 0.0]]))(logits, torch.tensor(targets))
+    value.backward()
+    assert logits.grad is not None
+    assert bool(torch.isfinite(value))
+    assert bool(torch.isfinite(logits.grad).all())
+
+
+def test_unknown_classes_have_no_gradient() -> None:
+    z, y, known, r = example()
+    logits = torch.tensor(z, requires_grad=True)
+    known[0] = False
+    ConcurrentSoftmaxLoss(torch.tensor(r))(logits, torch.tensor(y), torch.tensor(known)).backward()
+    assert logits.grad is not None
+    assert bool((logits.grad.numpy()[~known] == 0).all())
+
+
+def test_probabilities_are_equation_5() -> None:
+    z, _, _, r = example()
+    expected = np.exp(z) / (np.exp(z) @ (1 - r).T)
+    for rates in (torch.tensor(r, dtype=torch.float32), torch.tensor(r, dtype=torch.float32).to_sparse()):
+        np.testing.assert_allclose(concurrent_probabilities(torch.tensor(z), rates).numpy(), expected, rtol=1e-5)
+
+
+def test_rates_are_shares_of_the_left_class_and_nothing_between_relatives() -> None:
+    rates = concurrent_rates(
+        torch.tensor([0, 1, 2]),
+        torch.tensor([1, 0, 0]),
+        n_left=torch.tensor([10, 40, 5]),
+        n_both=torch.tensor([5, 5, 5]),
+        related=torch.tensor([False, False, True]),
+        n_classes=3,
+    )
+    assert rates.to_dense().tolist() == [[0, 0.5, 0], [0.125, 0, 0], [0, 0, 0]]
+
+
+def test_rates_are_not_part_of_a_checkpoint_and_must_be_shares() -> None:
+    assert ConcurrentSoftmaxLoss(torch.zeros(3, 3)).state_dict() == {}
+    with pytest.raises(UsageError, match="no square matrix of shares"):
+        ConcurrentSoftmaxLoss(torch.zeros(3, 2))
+    with pytest.raises(UsageError, match="no square matrix of shares"):
+        ConcurrentSoftmaxLoss(torch.full((2, 2), 1.5))

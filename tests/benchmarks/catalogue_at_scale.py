@@ -46,11 +46,12 @@ def write_labels(folder: Path, rows: int, workers: int) -> None:
     # Not at the top: the process that only opens the catalogue would have them in its memory too.
     from mlimages_dataset.augment.stage import label  # noqa: PLC0415
     from mlimages_dataset.engine import local  # noqa: PLC0415
-    from tests.benchmarks.labels_at_scale import packaged_vocabulary, write_annotations  # noqa: PLC0415
+    from mlimages_dataset.vocab.stage import read_vocabulary  # noqa: PLC0415
+    from tests.benchmarks.simulated import annotations_folder, vocabulary_folder  # noqa: PLC0415
 
-    vocabulary = packaged_vocabulary()
-    given = folder / f"annotations-{rows}"
-    write_annotations(given, rows, len(vocabulary))
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = read_vocabulary(vocabulary_folder(folder))
+    given = annotations_folder(folder, rows, len(vocabulary))
     with local(workers) as mapper:
         OutputFolder(folder / "labels").run(
             "labels",

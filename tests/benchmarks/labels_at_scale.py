@@ -1,92 +1,97 @@
-"""Time `labels` against the time that pyarrow alone needs to write the same output.
+"""Time `mlimages-build labels` against the limit, pyarrow writing the same output, and against peers; and over sizes.
 
-    python -m tests.benchmarks.labels_at_scale [--rows 17609752] [--folder DIR] [--workers 2]
-
-Annotations of the size of Tencent ML-Images are simulated over the packaged vocabulary: 61 % of the images have one
-label, as those of ImageNet, the others two to seven; categories are drawn with the published imbalance (a power law).
+The peers add ancestors only, as there is nothing else to add here: each label's ancestors with the maximum of the
+confidences and the lowest of the origins, in rows like ours. All of them read and write part by part, as rows are
+independent; only whole tables would not fit the memory that we allow ourselves.
 """
 
 from __future__ import annotations
 
+import functools
 import os
-import resource
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
+import networkx as nx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlimages_dataset.augment.labels import LabelColumns, array_of
-from mlimages_dataset.augment.stage import label
-from mlimages_dataset.engine import local
-from mlimages_dataset.schemas import ANNOTATIONS, LABELS
-from mlimages_dataset.storage import COMPRESSION, table_parts, table_writer
-from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
-from mlimages_dataset.vocab.sources import parse_imagenet_synsets
-from mlimages_dataset.vocab.stage import packaged_class_list, packaged_imagenet
-from mlimages_dataset.vocab.vocabulary import ClassList, Vocabulary, build_vocabulary
-from mlimages_dataset.vocab.wordnet import load_wordnet
+from mlimages_dataset.augment.labels import LabelColumns, array_of, columns_of
+from mlimages_dataset.schemas import LABELS
+from mlimages_dataset.storage import COMPRESSION, table_parts
+from mlimages_dataset.vocab.stage import read_vocabulary
+from tests.benchmarks.measurement import Contender, Row, command, contest, processors
+from tests.benchmarks.simulated import PARTS, annotations_folder, vocabulary_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
 
-PART_ROWS = 1 << 19
-
-
-def packaged_vocabulary() -> Vocabulary:
-    """Return the vocabulary of the packaged ImageNet-11k list."""
-    classes = parse_imagenet_synsets(packaged_class_list("imagenet11k.txt").read_text().splitlines(), "imagenet11k.txt")
-    return build_vocabulary(
-        [ClassList(source="imagenet", classes=tuple(classes))],
-        load_wordnet(),
-        parse_reviewed(packaged_reviewed(), "reviewed.toml"),
-        image_counts={},
-        imagenet_all=packaged_imagenet(),
-        box_parents={},
-    )
+IMAGES = 17_609_752
+TASK = "labels"
+SCALING_TASK = "labels, by size"
+LIMIT = "limit: pyarrow writing the same output"
+_SIZES_IN_PARTS = (2, 4, 8, 16, PARTS)
+"""1, 2, 4, 8 and 17.6 million images at full scale."""
+_SLOW_PEERS_IMAGES = 100_000
+DUCKDB_MEMORY = "2GB"
 
 
-def simulated_rows(n_rows: int, n_classes: int, seed: tuple[int, int]) -> pa.Table:
-    """Return rows of the `annotations` table, about 2.1 labels each."""
-    rng = np.random.default_rng(seed)
-    sizes = np.where(rng.random(n_rows) < 0.61, 1, rng.integers(2, 8, n_rows)).astype(np.int64)
-    popularity = 1 / np.arange(1, n_classes + 1) ** 0.7
-    classes = np.random.default_rng(0).permutation(n_classes)
-    drawn = classes[rng.choice(n_classes, int(sizes.sum()), p=popularity / popularity.sum())]
-    images = np.repeat(np.arange(n_rows), sizes)
-    keys = np.unique(images * n_classes + drawn)
-    kept, class_index = keys // n_classes, (keys % n_classes).astype(np.int32)
-    offsets = np.concatenate(([0], np.cumsum(np.bincount(kept, minlength=n_rows)))).astype(np.int32)
-    confidence = rng.choice(np.asarray([0.8, 0.9, 1], np.float32), len(keys))
-    columns = LabelColumns(offsets, class_index, confidence, np.zeros(len(keys), np.uint8))
-    identity = [f"{seed[1]:03d}{number:013x}" for number in range(n_rows)]
-    fields = [identity, ["simulated"] * n_rows, [f"https://example.org/{name}.jpg" for name in identity]]
-    return pa.Table.from_arrays([*map(pa.array, fields), array_of(columns)], schema=ANNOTATIONS.arrow)
+def run(folder: Path, scale: float = 1.0, *, repeat: int = 3) -> list[Row]:
+    """Return the outcomes of our command, the limit and the peers, and those of our command over sizes."""
+    vocabulary = vocabulary_folder(folder)
+    n_images = round(IMAGES * scale)
+    given = annotations_folder(folder, n_images, len(read_vocabulary(vocabulary)))
+    sample = min(1.0, _SLOW_PEERS_IMAGES / n_images)
+    contenders = [
+        Contender("mlimages-build labels", functools.partial(ours, vocabulary, given)),
+        Contender(LIMIT, functools.partial(writing_alone, folder / "contender-0" / "train")),
+        Contender("DuckDB, join with the closure", functools.partial(duckdb_join, vocabulary, given)),
+        Contender("Polars, join with the closure", functools.partial(polars_join, vocabulary, given)),
+        Contender("pandas, join with the closure", functools.partial(pandas_join, vocabulary, given, sample), sample),
+        Contender("networkx, a loop over rows", functools.partial(networkx_loop, vocabulary, given, sample), sample),
+    ]
+    rows = contest(TASK, n_images, "images", contenders, folder, repeat=repeat)
+    check_equal(folder / "contender-0" / "train", [folder / f"contender-{number}" for number in range(2, 6)])
+    for parts in _SIZES_IN_PARTS:
+        some = first_parts(given, parts)
+        size = sum(pq.read_metadata(part).num_rows for part in table_parts(some))
+        one = Contender("mlimages-build labels", functools.partial(ours, vocabulary, some))
+        rows += contest(SCALING_TASK, size, "images", [one], folder / "sizes", repeat=repeat)
+    return rows
 
 
-def write_annotations(folder: Path, n_rows: int, n_classes: int) -> int:
-    """Write simulated annotations unless they are there, and return their labels."""
-    labels = 0
-    for number, start in enumerate(range(0, n_rows, PART_ROWS)):
-        path = folder / f"part-{number:05d}.parquet"
-        rows = min(PART_ROWS, n_rows - start)
-        if not path.exists():
-            with table_writer(path, ANNOTATIONS, {}) as writer:
-                writer.write(simulated_rows(rows, n_classes, (rows, number)))
-        labels += pq.read_table(path)["labels"].combine_chunks().values.__len__()
-    return labels
+def check_equal(ours_: Path, peers: list[Path]) -> None:
+    """Raise `RuntimeError` unless the first part of each peer's rows begins ours."""
+    expected = pq.read_table(table_parts(ours_)[0])
+    for peer in peers:
+        found = pq.read_table(table_parts(peer)[0]).slice(0, len(expected))
+        if not found.cast(LABELS.arrow).equals(expected.slice(0, len(found)).cast(LABELS.arrow)):
+            raise RuntimeError(f"{peer} holds other labels than ours")
 
 
-def time_of_writing_alone(parts: Sequence[Location], out: Path) -> float:
-    """Return the seconds that pyarrow needs to write tables that it holds in memory, part by part."""
+def first_parts(given: Path, parts: int) -> Path:
+    """Return a folder with the first parts of another, which are not copied."""
+    folder = given.with_name(f"{given.name}-first-{parts}")
+    folder.mkdir(exist_ok=True)
+    for path in table_parts(given)[:parts]:
+        if not (folder / path.name).exists():
+            os.link(str(path), folder / path.name)
+    return folder
+
+
+def ours(vocabulary: Path, given: Path, out: Path) -> None:
+    """Augment with our command."""
+    command("labels", "--vocab", vocabulary, "--annotations", given, "--workers", str(processors()), "--out", out)
+
+
+def writing_alone(written: Path, out: Path) -> float:
+    """Return the seconds that pyarrow needs to write tables that it holds in memory, part by part, to the disk."""
     seconds = 0.0
-    out.mkdir(parents=True, exist_ok=True)
-    for part in parts:
+    out.mkdir(parents=True)
+    for part in table_parts(written):
         table = pq.read_table(part)
         start = time.perf_counter()
         pq.write_table(table, out / part.name, compression=COMPRESSION)
@@ -97,36 +102,133 @@ def time_of_writing_alone(parts: Sequence[Location], out: Path) -> float:
     return seconds
 
 
-@click.command()
-@click.option("--rows", default=17_609_752, show_default=True)
-@click.option("--folder", type=click.Path(path_type=Path), required=True)
-@click.option("--workers", default=2, show_default=True)
-@click.option("--repeat", default=3, show_default=True)
-def main(rows: int, folder: Path, workers: int, repeat: int) -> None:
-    """Print the ratio of each repetition and their median."""
-    vocabulary = packaged_vocabulary()
-    given = folder / f"annotations-{rows}"
-    n_in = write_annotations(given, rows, len(vocabulary))
-    ratios = []
-    for _ in range(repeat):
-        out = folder / "labels"
-        with local(workers) as mapper:
-            start = time.perf_counter()
-            result = label(vocabulary, [given], out, inputs={}, mapper=mapper)
-            ours = time.perf_counter() - start
-        alone = time_of_writing_alone(table_parts(out), folder / "alone")
-        ratios.append(ours / alone)
-        train = result.summary["train"]
-        assert isinstance(train, dict)
-        print(
-            f"{rows:,} images, {n_in:,} labels in, {train['labels']:,} out: {ours:.1f} s with {workers} workers, "
-            f"writing alone {alone:.1f} s, ratio {ratios[-1]:.2f}"
+def closure_table(vocabulary: Vocabulary) -> pa.Table:
+    """Return a row for each category and each of its ancestors, itself among them."""
+    pairs = vocabulary.closure.tocoo()
+    return pa.table({"class_index": pairs.row.astype(np.int32), "ancestor": pairs.col.astype(np.int32)})
+
+
+def duckdb_join(vocabulary: Path, given: Path, out: Path) -> None:
+    """Augment by a join, a group by image and ancestor, and a list by image."""
+    import duckdb  # noqa: PLC0415 - only the process of this peer needs it
+
+    out.mkdir(parents=True)
+    with duckdb.connect() as connection:
+        connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'; SET temp_directory = '{out}/scratch'")
+        connection.execute("SET enable_progress_bar = false")
+        connection.register("closure_rows", closure_table(read_vocabulary(vocabulary)))
+        connection.execute("CREATE TABLE closure AS SELECT * FROM closure_rows")
+        for part in table_parts(given):
+            connection.execute(
+                f"""COPY (
+                WITH images AS (SELECT * FROM read_parquet('{part}', file_row_number = true)),
+                stated AS (SELECT file_row_number, unnest(labels, recursive := true) FROM images),
+                closed AS (
+                    SELECT file_row_number, ancestor AS class_index, max(confidence) AS confidence,
+                        min(CASE WHEN ancestor = class_index THEN origin ELSE greatest(origin, 1) END) AS origin
+                    FROM stated JOIN closure USING (class_index) GROUP BY file_row_number, ancestor),
+                listed AS (
+                    SELECT file_row_number, list({{'class_index': class_index, 'confidence': confidence,
+                        'origin': origin::UTINYINT}} ORDER BY class_index) AS labels
+                    FROM closed GROUP BY file_row_number)
+                SELECT image_id, source, location, listed.labels FROM images JOIN listed USING (file_row_number)
+                ORDER BY file_row_number
+                ) TO '{out / part.name}' (FORMAT parquet, COMPRESSION {COMPRESSION})"""
+            )
+
+
+def polars_join(vocabulary: Path, given: Path, out: Path) -> None:
+    """Augment by a join, a group by image and ancestor, and a list by image."""
+    import polars as pl  # noqa: PLC0415 - only the process of this peer needs it
+
+    out.mkdir(parents=True)
+    closure = pl.DataFrame(closure_table(read_vocabulary(vocabulary))).lazy()
+    for part in table_parts(given):
+        images = pl.read_parquet(str(part)).with_row_index("row")
+        way = pl.when(pl.col("ancestor") == pl.col("class_index")).then("origin")
+        labels = (
+            images.lazy()
+            .select("row", "labels")
+            .explode("labels", empty_as_null=False)
+            .unnest("labels")
+            .join(closure, on="class_index")
+            .with_columns(way=way.otherwise(pl.max_horizontal("origin", pl.lit(1, pl.UInt8))))
+            .group_by("row", "ancestor")
+            .agg(pl.max("confidence"), pl.min("way"))
+            .sort("row", "ancestor")
+            .select("row", labels=pl.struct(class_index="ancestor", confidence="confidence", origin="way"))
+            .group_by("row", maintain_order=True)
+            .agg("labels")
         )
-        for part in table_parts(out):
-            assert pq.read_schema(part).metadata[b"mlimages.schema"].decode() == LABELS.label
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(f"median ratio {np.median(ratios):.2f}; largest process {peak / 1024:.0f} MiB; {os.cpu_count()} cores")
+        rows = images.lazy().drop("labels").join(labels, on="row", maintain_order="left").drop("row").collect()
+        rows.write_parquet(out / part.name, compression="zstd")
 
 
-if __name__ == "__main__":
-    main()
+def pandas_join(vocabulary: Path, given: Path, share: float, out: Path) -> None:
+    """Augment a share of the rows by a merge, a group by image and ancestor, and lists made of that."""
+    import pandas as pd  # noqa: PLC0415 - only the process of this peer needs it
+
+    rows = _first_rows(given, share)
+    labels = columns_of(rows["labels"].combine_chunks())
+    stated = pd.DataFrame(
+        {
+            "row": labels.images,
+            "class_index": labels.class_index,
+            "confidence": labels.confidence,
+            "origin": labels.origin,
+        }
+    )
+    closed = stated.merge(closure_table(read_vocabulary(vocabulary)).to_pandas(), on="class_index")
+    closed.loc[closed["class_index"] != closed["ancestor"], "origin"] = 1
+    grouped = closed.groupby(["row", "ancestor"], sort=True).agg({"confidence": "max", "origin": "min"}).reset_index()
+    offsets = np.concatenate(([0], np.cumsum(np.bincount(grouped["row"], minlength=len(rows))))).astype(np.int32)
+    _write(
+        rows,
+        LabelColumns(
+            offsets,
+            grouped["ancestor"].to_numpy(np.int32),
+            grouped["confidence"].to_numpy(np.float32),
+            grouped["origin"].to_numpy(np.uint8),
+        ),
+        out,
+    )
+
+
+def networkx_loop(vocabulary: Path, given: Path, share: float, out: Path) -> None:
+    """Augment a share of the rows in Python, with each category's ancestors looked up in a graph once."""
+    known = read_vocabulary(vocabulary)
+    graph: nx.DiGraph[int] = nx.DiGraph()
+    graph.add_nodes_from(range(len(known)))
+    graph.add_edges_from((c, parent) for c, category in enumerate(known.categories) for parent in category.parents)
+    ancestors_of = functools.cache(functools.partial(nx.descendants, graph))
+    rows = _first_rows(given, share)
+    augmented = []
+    for labels in rows["labels"].to_pylist():
+        best: dict[int, tuple[float, int]] = {}
+        for label in labels:
+            for way, categories in (
+                (label["origin"], (label["class_index"],)),
+                (1, ancestors_of(label["class_index"])),
+            ):
+                for c in categories:
+                    confidence, origin = best.get(c, (0.0, way))
+                    best[c] = max(confidence, label["confidence"]), min(origin, way)
+        augmented.append([{"class_index": c, "confidence": p, "origin": way} for c, (p, way) in sorted(best.items())])
+    _write(rows, columns_of(pa.array(augmented, LABELS.arrow.field("labels").type)), out)
+
+
+def _first_rows(given: Path, share: float) -> pa.Table:
+    """Return the first rows of a table folder."""
+    parts = table_parts(given)
+    n_rows = round(sum(pq.read_metadata(part).num_rows for part in parts) * share)
+    tables: list[pa.Table] = []
+    for part in parts:
+        if sum(map(len, tables)) < n_rows:
+            tables.append(pq.read_table(part))
+    return pa.concat_tables(tables).slice(0, n_rows).combine_chunks()
+
+
+def _write(rows: pa.Table, labels: LabelColumns, out: Path) -> None:
+    out.mkdir(parents=True)
+    table = rows.drop_columns("labels").append_column("labels", array_of(labels))
+    pq.write_table(table, out / "part-00000.parquet", compression=COMPRESSION)

@@ -97,7 +97,7 @@ def decode(content: bytes, header: Header, *, bottom: int | None = None, eighths
     try:
         simplejpeg.decode_jpeg(shown, "RGB", min_height=pixels.shape[0], min_width=pixels.shape[1], buffer=pixels)
     except ValueError as error:
-        # The decoder reports its first complaint: where it is this one, everything above the cut was sound.
+        # The decoder reports its first complaint: where it is this one, everything that was decoded is sound.
         if rows == header.height or not _ROWS_LEFT.match(str(error)):
             return _decode_by_pillow(content)
     return pixels

@@ -17,8 +17,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
-import torch
-
 from mlimages_dataset.errors import ConfigError
 from mlimages_dataset.loaders.colour import Shift, shift_colour
 from mlimages_dataset.loaders.decoding import decode, eighths_for, read_header
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
 _ATTEMPTS = 10
@@ -129,7 +128,7 @@ class _Rendering:
 
         Paper 000, section 4.1.2, step 6.
         """
-        return images.sub(127.5).div_(127.5)
+        return images.float().sub_(127.5).mul_(1 / 127.5)
 
     def at_size(self, image_size: int) -> Self:
         """Return the same transform to squares of another side."""
@@ -275,8 +274,8 @@ def draw_box(
 ) -> Box:
     """Return a box of whole pixels inside a picture, distributed as torchvision's RandomResizedCrop draws it.
 
-    The area is uniform, the aspect uniform in its logarithm, the place uniform over whole pixels; a box that does not fit is drawn again, and after ten
-    attempts it is the largest central box of an allowed aspect.
+    The area is uniform, the aspect uniform in its logarithm, the place uniform over whole pixels; a box that does not
+    fit is drawn again, and after ten attempts it is the largest central box of an allowed aspect.
     """
     lowest, highest = math.log(aspect[0]), math.log(aspect[1])
     for _ in range(_ATTEMPTS):

@@ -52,14 +52,12 @@ class Header:
         width: W.
         height_at: where a JPEG's header holds its height, for one whose rows may be left out from the bottom: a
             sequential one of one scan. 0 for all others.
-        row_group: the rows of pixels that such a JPEG codes together.
         is_plain: whether the JPEG decoder reads it, and it has an end.
     """
 
     height: int
     width: int
     height_at: int = 0
-    row_group: int = 0
     is_plain: bool = False
 
 
@@ -91,7 +89,7 @@ def decode(content: bytes, header: Header, *, bottom: int | None = None, eighths
     """
     if not header.is_plain:
         return _decode_by_pillow(content)
-    rows = _rows_to_decode(header, bottom)
+    rows = _rows_to_decode(header, bottom, eighths)
     shown = content if rows == header.height else _with_height(content, header, rows)
     pixels = np.empty((-(-rows * eighths // _BLOCK), -(-header.width * eighths // _BLOCK), 3), np.uint8)
     try:
@@ -110,12 +108,11 @@ def eighths_for(height: float, width: float, size: int, header: Header) -> int:
     return next((m for m in (1, 2, 4) if min(height, width) * m >= size * _BLOCK), _BLOCK)
 
 
-def _rows_to_decode(header: Header, bottom: int | None) -> int:
+def _rows_to_decode(header: Header, bottom: int | None, eighths: int) -> int:
     if bottom is None or not header.height_at:
         return header.height
-    # Chroma is interpolated from the row below too: a group more than is needed makes the last row needed exact.
-    groups = -(-bottom // header.row_group) + 1
-    return min(groups * header.row_group, header.height)
+    # Halved chroma is interpolated from the row below too: with two rows more, the last row needed is exact.
+    return min(bottom + 2 * _BLOCK // eighths, header.height)
 
 
 def _with_height(content: bytes, header: Header, rows: int) -> bytearray:
@@ -154,9 +151,7 @@ def _frame(content: bytes, at: int, scan: int) -> Header | None:
     if precision != _BLOCK or components not in (1, 3) or not (height and width and is_whole):
         return None
     is_one_scan = content[at + 1] != _PROGRESSIVE and content[scan + 4] == components
-    # A picture of one component is coded block by block, whatever its sampling factors say (T.81, A.2.2).
-    group = _BLOCK * (1 if components == 1 else max(content[at + 11 + 3 * i] & 15 for i in range(components)))
-    return Header(height, width, at + 5 if is_one_scan else 0, group, is_plain=True)
+    return Header(height, width, at + 5 if is_one_scan else 0, is_plain=True)
 
 
 def _other_header(content: bytes) -> Header:

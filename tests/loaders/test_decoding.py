@@ -51,14 +51,14 @@ def test_rows_above_a_cut_are_those_of_the_whole_picture(kind: str, bottom: int)
     content = SEQUENTIAL[kind]
     whole = simplejpeg.decode_jpeg(content, "RGB", strict=False)
     cut = decode(content, read_header(content), bottom=bottom)
-    assert bottom <= len(cut) <= bottom + 32
+    assert bottom <= len(cut) <= bottom + 2
     np.testing.assert_array_equal(cut[:bottom], whole[:bottom])
 
 
 @pytest.mark.parametrize("kind", SEQUENTIAL)
 def test_a_cut_spares_rows_of_every_sequential_jpeg(kind: str) -> None:
     content = SEQUENTIAL[kind]
-    assert len(decode(content, read_header(content), bottom=100)) <= 128
+    assert len(decode(content, read_header(content), bottom=100)) <= 102
     assert decode(content, read_header(content)).shape == (301, 203, 3)
 
 

@@ -9,6 +9,7 @@ from .lazy import LazyGroup, Listed
 COMMANDS = {
     "download": Listed("images_download", "Download the pictures that a list names into shards."),
     "ingest": Listed("images_ingest", "Bring folders, archives and TFRecords into shards."),
+    "subset": Listed("images_subset", "Choose fewer images: by budget, subtree, category, balance."),
     "verify": Listed("images_verify", "Check every picture against its row, and labels against pictures."),
 }
 

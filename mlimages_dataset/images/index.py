@@ -76,15 +76,7 @@ class ImageIndex:
             UsageError: the folder has no manifest, or no finished images.
             DataError: a table is damaged.
         """
-        digests = {
-            path: record.sha256
-            for path, record in sorted(read_manifest(folder).files.items())
-            if record.schema == IMAGES.label
-        }
-        if not digests:
-            raise UsageError(
-                "holds no finished images", where=folder, remedy="let images download or images ingest end first"
-            )
+        digests = image_parts(folder)
         key = hashlib.sha256(json.dumps([FORMAT, digests]).encode()).hexdigest()[:16]
         beside = folder / f"{CACHE_PREFIX}index-{key}.arrow"
         own = _user_cache() / f"index-{key}.arrow"
@@ -167,6 +159,25 @@ class ImageIndex:
         rows = self._row_of_draw[np.union1d(alike, alike + 1)]  # equal ids have equal draws
         counts = collections.Counter(self._image_ids.take(pa.array(rows)).to_pylist())
         return [image_id for image_id, n in counts.items() if n > 1]
+
+
+def image_parts(folder: Location) -> dict[str, str]:
+    """Return the SHA-256 of each part of a folder's `images` table by its path, in their order.
+
+    Raises:
+        UsageError: the folder has no manifest, or no finished images.
+        DataError: the manifest is damaged.
+    """
+    digests = {
+        path: record.sha256
+        for path, record in sorted(read_manifest(folder).files.items())
+        if record.schema == IMAGES.label
+    }
+    if not digests:
+        raise UsageError(
+            "holds no finished images", where=folder, remedy="let images download or images ingest end first"
+        )
+    return digests
 
 
 def write_index(path: Path, parts: Iterable[Location]) -> None:

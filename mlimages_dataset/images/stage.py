@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import csv
 import hashlib
 import io
 import itertools
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
+
+from mlimages_dataset.augment.batches import label_batches
+from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.engine import unreported
 from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.images.check import Inspection, Limits
+from mlimages_dataset.images.check import Inspection, Limits, inspect
+from mlimages_dataset.images.index import ImageIndex, image_parts
 from mlimages_dataset.images.ingest import CHUNK_MEMBERS, Form, checked, ids_of, members_of
 from mlimages_dataset.images.parts import (
     PART_IMAGES,
     PartCounts,
+    PartWriter,
     WrittenPart,
     clear_shards,
     part_name,
@@ -23,24 +34,54 @@ from mlimages_dataset.images.parts import (
 )
 from mlimages_dataset.images.repeats import SeenIds
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.locations import reason, system_errors
-from mlimages_dataset.manifest import Journal, StageResult
-from mlimages_dataset.schemas import IMAGES
-from mlimages_dataset.storage import Receipt, listing_digest, scan_table, whole_file
+from mlimages_dataset.images.subset import Candidates, Rows, Rules, chosen_images, subtree
+from mlimages_dataset.images.verification import MOST_CLASSES, UNLIMITED
+from mlimages_dataset.locations import reason, relative, system_errors
+from mlimages_dataset.manifest import Journal, OutputFolder, StageResult
+from mlimages_dataset.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS
+from mlimages_dataset.storage import (
+    BATCH_ROWS,
+    Receipt,
+    TableWriter,
+    digests,
+    listing_digest,
+    prefixed,
+    scan_table,
+    schema_of,
+    table_digests,
+    table_parts,
+    table_writer,
+    whole_file,
+)
+from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from mlimages_dataset.engine import Mapper
     from mlimages_dataset.images.members import Member
     from mlimages_dataset.images.reencode import Shrinking
+    from mlimages_dataset.images.shards import ShardReader
     from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json, OutputFolder, StageOutcome
+    from mlimages_dataset.manifest import Json, StageOutcome
+    from mlimages_dataset.storage import Inputs
 
 LABELS_FILE = "labels.csv"
 """What an ingested source itself says of its pictures, as `mlimages-build annotate --format csv` reads it."""
 
+LIST_FILE = "images.csv"
+"""The images of a subset and where they come from, as `mlimages-build images download` reads it."""
+
+LABELS_FOLDER = "labels"
+IMAGES_FOLDER = "images"
+
 _ENDS_BYTES = 1 << 20
+_LIST = pa.schema([("image_id", pa.string()), ("location", pa.string())])
+_AS_TEXT = arrow_csv.ConvertOptions(column_types=_LIST, strings_can_be_null=False)
+
+_One = TypeVar("_One")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +197,8 @@ def _repeated(path: str) -> Inspection:
     return Inspection(Status.REPEATED_ID, f"an earlier picture has the id; this one is {path}")
 
 
-def _groups(members: Iterator[Member], size: int) -> Iterator[Iterator[Member]]:
-    """Yield groups of so many members, the last with what is left; each must be used up in turn."""
+def _groups(members: Iterator[_One], size: int) -> Iterator[Iterator[_One]]:
+    """Yield groups of so many things, the last with what is left; each must be used up in turn."""
     for first in members:
         yield itertools.chain([first], itertools.islice(members, size - 1))
 
@@ -222,3 +263,272 @@ def _ends_digest(path: Location) -> str:
             f"cannot be read ({reason(error)})", where=path, remedy="check the path and its permissions"
         ) from error
     return hashlib.sha256(b"%d\n" % size + first + last).hexdigest()
+
+
+def run_subset(
+    out: Location,
+    rules: Rules,
+    *,
+    labels: Location | None = None,
+    images: Location | None = None,
+    vocabulary: Location | None = None,
+    shards: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int], None] = unreported,
+) -> StageOutcome:
+    """Choose images of a label table, of a folder of images, or of both, and write what is left of them.
+
+    Writes the list `images.csv`, which `images download` takes, the chosen rows of the label table below `labels/`, and
+    the pictures into the folder of images `images/`.
+
+    Args:
+        out: the output folder.
+        rules: what is chosen.
+        labels: folder of a `labels`, `annotations` or `predictions` table.
+        images: folder of images; what it has not saved is not chosen.
+        vocabulary: the folder of the labels' vocabulary, for names.
+        shards: copy the pictures too.
+        overwrite: replace what was chosen by other rules or from other tables.
+        progress: is called with the number of pictures copied.
+
+    Raises:
+        UsageError: a rule needs a table that is not given.
+        UsageError, DataError: a table is missing or damaged.
+    """
+    _check_subset(rules, labels, images, vocabulary, shards=shards)
+    pictures = {} if images is None else {f"images/{path}": digest for path, digest in image_parts(images).items()}
+    tables = {} if labels is None else table_digests("labels", labels)
+    names = {} if vocabulary is None else prefixed("vocabulary", digests([vocabulary / CATEGORIES_FILE]))
+    inputs = {**pictures, **tables, **names}
+
+    def choose(folder: Location) -> StageResult:
+        return subset(rules, folder, labels=labels, images=images, vocabulary=vocabulary, inputs=inputs)
+
+    chosen = OutputFolder(out, overwrite=overwrite)
+    outcome = chosen.run(
+        "subset",
+        parameters={**asdict(rules), "under": list(rules.under)},
+        inputs=inputs,
+        work=choose,
+        folders=("", *_folders_of_labels(labels)),
+    )
+    if images is None or not shards:
+        return outcome
+    copied = {**pictures, **digests([chosen.path / LIST_FILE])}
+    copies = OutputFolder(chosen.path / IMAGES_FOLDER, overwrite=overwrite)
+    journal = Journal.of(copies.path, {}, copied)
+
+    def copy(folder: Location) -> StageResult:
+        return copy_pictures(chosen.path / LIST_FILE, images, folder, journal, inputs=copied, progress=progress)
+
+    copies.run("subset", parameters={}, inputs=copied, work=copy, journal=journal)
+    return outcome
+
+
+def _check_subset(
+    rules: Rules, labels: Location | None, images: Location | None, vocabulary: Location | None, *, shards: bool
+) -> None:
+    needs = (
+        (labels is None and images is None, "there is nothing to choose from", "pass --labels, --images or both"),
+        (labels is None and (rules.by_category or rules.under), "categories need labels", "pass --labels"),
+        (images is None and rules.bytes is not None, "bytes are known of saved pictures only", "pass --images"),
+        (images is None and shards, "there are no pictures to copy", "pass --images"),
+        (vocabulary is None and rules.under, "--under needs the vocabulary of the labels", "pass --vocab"),
+    )
+    for missing, what, remedy in needs:
+        if missing:
+            raise UsageError(what, remedy=remedy)
+
+
+def subset(
+    rules: Rules,
+    out: Location,
+    *,
+    labels: Location | None,
+    images: Location | None,
+    vocabulary: Location | None,
+    inputs: Inputs,
+) -> StageResult:
+    """Write the list and the label rows of the images that rules choose; see `run_subset`."""
+    index = None if images is None else ImageIndex.open(images)
+    allowed = subtree(read_vocabulary(vocabulary), rules.under) if vocabulary is not None and rules.under else None
+    if labels is not None:
+        candidates = Candidates.of(_labelled_rows(table_parts(labels), rules, index, allowed))
+    else:
+        assert index is not None
+        candidates = Candidates.of(_indexed_rows(index, rules))
+    chosen = chosen_images(rules, candidates)
+    if not len(chosen):
+        raise UsageError(
+            f"none of {len(candidates.draws):,} images is chosen", remedy="allow a larger budget, or check the tables"
+        )
+    draws = np.sort(candidates.draws[chosen])
+    receipts: list[Receipt] = []
+    with whole_file(out / LIST_FILE) as sink, arrow_csv.CSVWriter(pa.PythonFile(sink, mode="w"), _LIST) as lines:
+        listed = _Listed(lines, draws)
+        if labels is None:
+            assert index is not None
+            for ids in _ids_of(index):
+                listed.add(ids, pa.array([""] * len(ids)), draws_of(ids, rules.salt))
+        else:
+            for part in table_parts(labels):
+                receipts += _chosen_part(part, out / LABELS_FOLDER / relative(part, labels), rules, listed, inputs)
+    receipts.append(Receipt(out / LIST_FILE, -1, sink.size, sink.digest.hexdigest(), ""))
+    summary: dict[str, Json] = {
+        "candidates": len(candidates.draws),
+        "images": len(chosen),
+        "bytes": int(candidates.sizes[chosen].sum()),
+    }
+    if candidates.categories is not None:
+        of_class = np.asarray(candidates.categories[chosen].sum(axis=0)).reshape(-1)
+        summary |= {
+            "categories": int(np.count_nonzero(of_class)),
+            "categories_below_minimum": int(np.count_nonzero((of_class < rules.min_per_category) & (of_class > 0))),
+        }
+    return StageResult(tuple(receipts), summary)
+
+
+def _labelled_rows(
+    parts: Sequence[Location], rules: Rules, index: ImageIndex | None, allowed: NDArray[np.bool_] | None
+) -> Iterator[Rows]:
+    """Yield the rows of a label table that may be chosen: with an allowed label, and a picture if there is an index."""
+    n_classes = MOST_CLASSES if allowed is None else len(allowed)
+    for part in parts:
+        for batch, columns in label_batches(part, n_classes):
+            image_ids = batch.column("image_id")
+            labels = columns.only(columns.confidence > 0)
+            possible = np.ones(len(labels), np.bool_)
+            sizes = np.zeros(len(labels), np.int64)
+            if allowed is not None:
+                labels = labels.only(allowed[labels.class_index])
+                possible &= np.diff(labels.offsets) > 0
+            if index is not None:
+                rows = index.rows_of(image_ids)
+                possible &= rows >= 0
+                sizes[possible] = index.lengths[rows[possible]]
+            counted = possible[labels.images]
+            row = (np.cumsum(possible) - 1)[labels.images[counted]]
+            yield Rows(
+                draws_of(image_ids, rules.salt)[possible],
+                sizes[possible],
+                (row, labels.class_index[counted]) if rules.by_category else None,
+            )
+
+
+def _indexed_rows(index: ImageIndex, rules: Rules) -> Iterator[Rows]:
+    first = 0
+    for ids in _ids_of(index):
+        yield Rows(draws_of(ids, rules.salt), index.lengths[first : first + len(ids)])
+        first += len(ids)
+
+
+def _ids_of(index: ImageIndex) -> Iterator[pa.StringArray]:
+    """Yield the ids of an index in batches."""
+    for first in range(0, len(index), BATCH_ROWS):
+        yield index.image_ids.slice(first, BATCH_ROWS).cast(pa.string())
+
+
+class _Listed:
+    """Writes the chosen images' ids and locations, each image once; `draws` are those of the chosen, ascending."""
+
+    def __init__(self, lines: arrow_csv.CSVWriter, draws: NDArray[np.uint64]) -> None:
+        self._lines = lines
+        self._draws = draws
+        self._done = np.zeros(len(draws), np.bool_)
+
+    def add(self, image_ids: pa.StringArray, locations: pa.StringArray, draws: NDArray[np.uint64]) -> pa.BooleanArray:
+        """Write those of some images that are chosen and not written yet, and return which are chosen."""
+        at = np.searchsorted(self._draws, draws).clip(max=len(self._draws) - 1)
+        chosen = self._draws[at] == draws
+        rows = np.flatnonzero(chosen & ~self._done[at])
+        new = np.sort(rows[np.unique(at[rows], return_index=True)[1]])
+        self._done[at[new]] = True
+        self._lines.write_batch(pa.record_batch([image_ids.take(new), locations.take(new)], schema=_LIST))
+        return pa.array(chosen)
+
+
+def _chosen_part(part: Location, path: Location, rules: Rules, listed: _Listed, inputs: Inputs) -> list[Receipt]:
+    """Write the chosen rows of a part of a label table, if there are any, and list them."""
+    schema = schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS))
+    with contextlib.ExitStack() as stack:
+        writer: TableWriter | None = None
+        for batch in scan_table(part, schema):
+            image_ids = batch.column("image_id")
+            rows = batch.filter(listed.add(image_ids, batch.column("location"), draws_of(image_ids, rules.salt)))
+            if rows.num_rows and writer is None:
+                writer = stack.enter_context(table_writer(path, schema, inputs))
+            if writer is not None:
+                writer.write(rows)
+    return [] if writer is None or writer.receipt is None else [writer.receipt]
+
+
+def copy_pictures(
+    listed: Location,
+    images: Location,
+    out: Location,
+    journal: Journal,
+    *,
+    inputs: Inputs,
+    progress: Callable[[int], None] = unreported,
+) -> StageResult:
+    """Copy the pictures of a list from one folder of images into another, in the order of the former's rows.
+
+    Raises:
+        DataError: a picture's bytes are not those of its row, or the list's are not all there.
+        UsageError: a shard cannot be read.
+    """
+    clear_shards(out, journal)
+    index = ImageIndex.open(images)
+    wanted = np.zeros(len(index), np.bool_)
+    with listed.open("rb") as stream:
+        wanted[
+            index.rows_of(arrow_csv.read_csv(stream, convert_options=_AS_TEXT).column("image_id").combine_chunks())
+        ] = True
+    counts = PartCounts.empty()
+    receipts: list[Receipt] = []
+    for number, rows in enumerate(_groups(_wanted_rows(images, wanted), PART_IMAGES)):
+        job = f"{number:05d}"
+        done = journal.finished(job)
+        if done is None:
+            with part_writer(out, number, inputs) as writer:
+                for row in rows:
+                    _copy(row, index.reader, writer)
+            part = writer.written
+            journal.record(job, part.finished())
+        else:
+            part = WrittenPart.of(done)
+            collections.deque(rows, maxlen=0)
+        counts += part.counts
+        receipts += part.receipts
+        progress(part.counts.asked)
+    return StageResult(tuple(receipts), counts.summary())
+
+
+def _wanted_rows(images: Location, wanted: NDArray[np.bool_]) -> Iterator[Mapping[str, Any]]:
+    """Yield those of a folder's saved rows that are wanted; `wanted` has one value for each saved row."""
+    first = 0
+    for path in image_parts(images):
+        for batch in scan_table(images / path, IMAGES):
+            saved = batch.filter(pc.equal(batch.column("status"), Status.SAVED.value))
+            yield from saved.filter(pa.array(wanted[first : first + saved.num_rows])).to_pylist()
+            first += saved.num_rows
+
+
+def _copy(row: Mapping[str, Any], reader: ShardReader, writer: PartWriter) -> None:
+    content = reader.read(row["shard"], row["offset"], row["bytes"])
+    if hashlib.sha256(content).hexdigest() != row["digest"]:
+        raise DataError(
+            f"the bytes of {row['image_id']} are not those of its row",
+            where=reader.folder / row["shard"],
+            remedy="run mlimages-build images verify",
+        )
+    suffix = inspect(content, UNLIMITED, decode=False).suffix
+    writer.save(row["image_id"], content, Inspection(Status.SAVED, row["detail"], row["width"], row["height"], suffix))
+
+
+def _folders_of_labels(labels: Location | None) -> list[str]:
+    """Return the folders, relative to the output folder, in which parts of a label table are written."""
+    if labels is None:
+        return []
+    inside = {relative(part.parent, labels) for part in table_parts(labels)}
+    return sorted(LABELS_FOLDER if folder == "." else f"{LABELS_FOLDER}/{folder}" for folder in inside)

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from mlimages_dataset.locations import Location
 
 _Row: TypeAlias = "Mapping[str, str | int]"
-_ANY_SIZE = Limits(bytes=1 << 62, pixels=MAX_PIXELS)
+UNLIMITED = Limits(bytes=1 << 62, pixels=MAX_PIXELS)
+"""For pictures that were accepted already."""
 _LISTED_ROWS = 10
-_MOST_CLASSES = 1 << 20
+MOST_CLASSES = 1 << 20
 """More than any vocabulary has: a damaged table must not ask for that many counts."""
 
 
@@ -131,7 +132,7 @@ def _untrue(row: _Row, content: bytes, *, decode: bool) -> str:
     """Return what is wrong with the bytes of a saved row, empty where nothing is."""
     if hashlib.sha256(content).hexdigest() != row["digest"]:
         return f"{len(content):,} bytes of {row['shard']} from {row['offset']:,} on have another digest"
-    found = inspect(content, _ANY_SIZE, decode=decode)
+    found = inspect(content, UNLIMITED, decode=decode)
     if found.status is not Status.SAVED:
         return f"cannot be decoded ({found.status.replace('_', ' ')}: {found.detail})"
     if (found.width, found.height) != (row["width"], row["height"]):
@@ -202,7 +203,7 @@ def coverage(labels: Location, images: Location, *, mapper: Mapper = map) -> Cov
 
 def _coverage_of(part: Location, *, index: ImageIndex) -> Coverage:
     total = Coverage.empty()
-    for batch, columns in label_batches(part, _MOST_CLASSES):
+    for batch, columns in label_batches(part, MOST_CLASSES):
         image_ids = batch.column("image_id")
         missing = index.rows_of(image_ids) < 0
         present = columns.only(columns.confidence > 0)

@@ -1,0 +1,225 @@
+"""Which images to keep for those who cannot hold them all.
+
+Images are numbered by their draws, fixed random numbers made of their ids and a seed (`augment.splits.draws_of`), and
+put in an order; a subset is as much of its beginning as the budget allows. So no budget is exceeded, a larger one only
+adds images, and an image that comes or goes changes little.
+
+Legend: N images in ascending order of their draws, C categories, L labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+
+from mlimages_dataset.augment.compiled import compiled
+from mlimages_dataset.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+_Pointers: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.int32]]"
+"""Where each row (or column) of a sparse matrix begins, and its indices."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a subset is.
+
+    Attributes:
+        images: at most so many images; None for any number.
+        bytes: at most so many bytes of pictures; None for any number.
+        under: names or wnids of categories: only images of these or of categories below them; none for all.
+        min_per_category: so many images of each category come first, as far as there are as many.
+        balanced: take images so that the categories' numbers grow evenly.
+        seed: another one draws other images.
+    """
+
+    images: int | None = None
+    bytes: int | None = None
+    under: tuple[str, ...] = ()
+    min_per_category: int = 0
+    balanced: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.balanced and self.images is None and self.bytes is None:
+            raise ValueError("--balanced needs a budget; pass --max-images or --max-bytes")
+        if not (self.balanced or self.min_per_category or self.under) and self.images is None and self.bytes is None:
+            raise ValueError("no rule is given; pass --max-images, --max-bytes, --under or --min-per-category")
+
+    @property
+    def by_category(self) -> bool:
+        """Whether labels decide the order."""
+        return self.balanced or self.min_per_category > 0
+
+    @property
+    def salt(self) -> str:
+        """What draws are made with: not what the validation images are drawn with, which would favour them."""
+        return f"subset {self.seed}"
+
+
+def subtree(vocabulary: Vocabulary, names: Sequence[str]) -> NDArray[np.bool_]:
+    """Return whether each category is one of the named ones or below one, bool, shape (C,).
+
+    Raises:
+        UsageError: a name is no category's, or that of several.
+    """
+    named = [_category(vocabulary, name) for name in names]
+    return np.asarray(vocabulary.closure[:, named].sum(axis=1) > 0).reshape(-1)
+
+
+def _category(vocabulary: Vocabulary, name: str) -> int:
+    """Return the class index of a wnid, or of a name as WordNet spells it, letters large or small."""
+    if name in vocabulary.index_of_wnid:
+        return vocabulary.index_of_wnid[name]
+    wanted = name.casefold().replace("_", " ")
+    found = [
+        index
+        for index, category in enumerate(vocabulary.categories)
+        if wanted in {lemma.strip().casefold().replace("_", " ") for lemma in category.name.split(",")}
+    ]
+    if not found:
+        raise UsageError(f"no category has the wnid or the name {name!r}", remedy="look into categories.parquet")
+    if len(found) > 1:
+        many = ", ".join(f"{vocabulary.categories[i].wnid} ({vocabulary.categories[i].name})" for i in found[:5])
+        raise UsageError(f"{name!r} is the name of {len(found)} categories", remedy=f"pass one of {many}")
+    return found[0]
+
+
+def memberships(images: NDArray[np.int64], class_index: NDArray[np.int32], shape: tuple[int, int]) -> sp.csr_array:
+    """Return the matrix of images and their categories, bool, shape (N, C), from L pairs that may repeat."""
+    keys = np.unique(images * np.int64(shape[1]) + class_index)
+    rows, columns = np.divmod(keys, shape[1])
+    starts = np.searchsorted(rows, np.arange(shape[0] + 1))
+    return sp.csr_array((np.ones(len(keys), np.bool_), columns.astype(np.int32), starts), shape=shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of a table that may be chosen.
+
+    Attributes:
+        draws: the draw of each row's image, uint64, shape (R,); an image may have several rows.
+        sizes: bytes of its picture, 0 where they are not known, int64, shape (R,).
+        labels: the row and the category of each label that counts, int64 and int32, both of shape (L,); None where
+            labels do not count.
+    """
+
+    draws: NDArray[np.uint64]
+    sizes: NDArray[np.int64]
+    labels: tuple[NDArray[np.int64], NDArray[np.int32]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The images of which some are chosen.
+
+    Attributes:
+        draws: ascending, uint64, shape (N,).
+        sizes: bytes of each image's picture, int64, shape (N,).
+        categories: see `memberships`; None where none count.
+    """
+
+    draws: NDArray[np.uint64]
+    sizes: NDArray[np.int64]
+    categories: sp.csr_array | None
+
+    @classmethod
+    def of(cls, rows: Iterable[Rows]) -> Candidates:
+        """Return the images of some rows."""
+        parts = list(rows)
+        every = np.concatenate([np.empty(0, np.uint64), *(part.draws for part in parts)])
+        draws, first, image_of_row = np.unique(every, return_index=True, return_inverse=True)
+        sizes = np.concatenate([np.empty(0, np.int64), *(part.sizes for part in parts)])[first]
+        if not parts or parts[0].labels is None:
+            return cls(draws, sizes, None)
+        images, classes, before = [], [np.empty(0, np.int32)], 0
+        for part in parts:
+            assert part.labels is not None
+            images.append(image_of_row[before + part.labels[0]])
+            classes.append(part.labels[1])
+            before += len(part.draws)
+        class_index = np.concatenate(classes)
+        n_classes = int(class_index.max(initial=-1)) + 1
+        return cls(draws, sizes, memberships(np.concatenate(images), class_index, (len(draws), n_classes)))
+
+
+def by_minimum(categories: sp.csr_array, minimum: int, most: int) -> NDArray[np.int64]:
+    """Return images, in order, that give each category `minimum` of them or all it has; at most `most` images.
+
+    Each round takes one image, that of the lowest draw, of every category that still has fewer than there were rounds,
+    the rarest first: so every beginning is as even as its length allows.
+
+    Args:
+        categories: see `memberships`.
+        minimum: images of each category.
+        most: where to stop.
+    """
+    columns = categories.tocsc()
+    columns.sort_indices()
+    rarest_first = np.argsort(np.diff(columns.indptr), kind="stable")
+    order = np.empty(min(categories.shape[0], most), np.int64)
+    n = _rounds(_pointers(columns), _pointers(categories), rarest_first, minimum, order)
+    return order[:n]
+
+
+def _pointers(matrix: sp.csr_array | sp.csc_array) -> _Pointers:
+    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
+
+
+@compiled
+def _rounds(
+    of_class: _Pointers, of_image: _Pointers, waiting: NDArray[np.int64], minimum: int, order: NDArray[np.int64]
+) -> int:
+    class_starts, images = of_class
+    image_starts, classes = of_image
+    taken = np.zeros(len(image_starts) - 1, np.bool_)
+    counts = np.zeros(len(class_starts) - 1, np.int64)
+    at = class_starts[:-1].copy()
+    n_waiting, wanted, n = len(waiting), 0, 0
+    while n_waiting > 0 and wanted < minimum and n < len(order):
+        wanted += 1
+        kept = 0
+        for j in range(n_waiting):
+            c = waiting[j]
+            while at[c] < class_starts[c + 1] and taken[images[at[c]]]:
+                at[c] += 1
+            if at[c] == class_starts[c + 1]:
+                continue  # it has no more
+            waiting[kept] = c
+            kept += 1
+            if counts[c] >= wanted or n == len(order):
+                continue
+            image = images[at[c]]
+            taken[image] = True
+            order[n] = image
+            n += 1
+            for k in range(image_starts[image], image_starts[image + 1]):
+                counts[classes[k]] += 1
+        n_waiting = kept
+    return n
+
+
+def chosen_images(rules: Rules, candidates: Candidates) -> NDArray[np.int64]:
+    """Return the images of a subset in the order in which they were taken, int64; `rules.under` was applied before."""
+    sizes = candidates.sizes
+    most = len(sizes) if rules.images is None else min(rules.images, len(sizes))
+    order = np.arange(len(sizes))
+    if rules.by_category:
+        assert candidates.categories is not None
+        first = by_minimum(candidates.categories, len(sizes) if rules.balanced else rules.min_per_category, most)
+        # A minimum without a budget asks for nothing more.
+        rest = np.setdiff1d(order, first) if rules.images is not None or rules.bytes is not None else order[:0]
+        order = np.concatenate([first, rest])
+    order = order[:most]
+    if rules.bytes is not None:
+        order = order[: np.searchsorted(np.cumsum(sizes[order]), rules.bytes, side="right")]
+    return order

@@ -1,0 +1,157 @@
+"""A written subset is a list, the rows of its labels and its pictures, and all of them agree."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.images.index import ImageIndex
+from mlimages_dataset.images.stage import run_subset
+from mlimages_dataset.images.subset import Rules
+from mlimages_dataset.images.verification import coverage, verify_images
+from mlimages_dataset.manifest import read_manifest, verify_folder
+from mlimages_dataset.schemas import CATEGORIES, LABELS, MAPPING
+from mlimages_dataset.storage import read_table, table_parts, write_table
+from mlimages_dataset.vocab.stage import CATEGORIES_FILE, MAPPING_FILE
+from mlimages_dataset.vocab.tables import categories_table, mapping_table
+from tests.images.folders import image_folder, picture
+from tests.images.test_verification import label_part
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+CONTENTS = {f"i{k:02d}": picture(k, 30 + k, 20) for k in range(20)}
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> tuple[Path, Path]:
+    """Return a label table of two splits, and images of which one has no picture and one no labels."""
+    ids = list(CONTENTS)
+    label_part(
+        tmp_path / "labels" / "train" / "part-00000.parquet", {i: {k % 4: 1.0, 5: 0.0} for k, i in enumerate(ids[:12])}
+    )
+    label_part(
+        tmp_path / "labels" / "val" / "part-00000.parquet",
+        {i: {k % 3: 0.9} for k, i in enumerate([*ids[12:19], ids[0]])},
+    )
+    parts: list[dict[str, bytes | None]] = [dict(list(CONTENTS.items())[:7]), dict(list(CONTENTS.items())[7:])]
+    parts[0]["i03"] = None
+    return tmp_path / "labels", image_folder(tmp_path / "pictures", parts)
+
+
+def listed(out: Path) -> list[str]:
+    with (out / "images.csv").open(newline="") as stream:
+        header, *lines = csv.reader(stream)
+    assert header == ["image_id", "location"]
+    return [image_id for image_id, _ in lines]
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    return [row for part in table_parts(out / "labels") for row in read_table(part, LABELS).to_pylist()]
+
+
+def pictures_of(out: Path) -> dict[str, bytes]:
+    index = ImageIndex.open(out / "images")
+    return {index.image_id(k): index.read(k) for k in range(len(index))}
+
+
+def test_list_labels_and_pictures_agree(tables: tuple[Path, Path], tmp_path: Path) -> None:
+    labels, images = tables
+    outcome = run_subset(tmp_path / "out", Rules(images=9), labels=labels, images=images, shards=True)
+    chosen = listed(tmp_path / "out")
+    assert len(chosen) == len(set(chosen)) == outcome.record.summary["images"] == 9
+    assert not {"i03", "i19"} & set(chosen), "one has no picture, one no labels"
+    wanted = [row for row in rows_of(labels.parent) if row["image_id"] in chosen]
+    assert rows_of(tmp_path / "out") == wanted, "all rows of an image are kept, as they are"
+    assert pictures_of(tmp_path / "out") == {i: content for i, content in CONTENTS.items() if i in chosen}
+    assert coverage(tmp_path / "out" / "labels", tmp_path / "out" / "images").missing == 0
+    assert verify_images(tmp_path / "out" / "images") == (9, [])
+    assert verify_folder(tmp_path / "out") == []
+    again = run_subset(tmp_path / "out", Rules(images=9), labels=labels, images=images, shards=True)
+    assert not again.fresh
+
+
+def test_larger_budgets_keep_what_smaller_ones_have(tables: tuple[Path, Path], tmp_path: Path) -> None:
+    labels, images = tables
+    before: set[str] = set()
+    for size in (3000, 8000, 14000):
+        outcome = run_subset(tmp_path / str(size), Rules(bytes=size, balanced=True), labels=labels, images=images)
+        chosen = set(listed(tmp_path / str(size)))
+        assert before < chosen
+        assert sum(len(CONTENTS[i]) for i in chosen) == outcome.record.summary["bytes"]
+        before = chosen
+
+
+def test_seeds_choose_others_and_places_do_not(tables: tuple[Path, Path], tmp_path: Path) -> None:
+    labels, images = tables
+    found = {}
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run_subset(tmp_path / name, Rules(images=5, seed=seed), labels=labels, images=images)
+        found[name] = {path: record.sha256 for path, record in read_manifest(tmp_path / name).files.items()}
+    assert found["a"] == found["b"] != found["c"]
+
+
+def test_pictures_alone_and_labels_alone(tables: tuple[Path, Path], tmp_path: Path) -> None:
+    labels, images = tables
+    run_subset(tmp_path / "a", Rules(images=8), images=images)
+    assert len(listed(tmp_path / "a")) == 8
+    assert not (tmp_path / "a" / "labels").exists()
+    outcome = run_subset(tmp_path / "b", Rules(min_per_category=2), labels=labels)
+    present = [
+        {label["class_index"] for label in row["labels"] if label["confidence"]} for row in rows_of(tmp_path / "b")
+    ]
+    assert {c: min(2, sum(c in row for row in present)) for c in range(4)} == dict.fromkeys(range(4), 2)
+    assert outcome.record.summary["categories_below_minimum"] == 0
+    assert outcome.record.summary["categories"] == 4, "an absence counts for nothing"
+
+
+def test_a_subtree(tables: tuple[Path, Path], tmp_path: Path, mini_vocabulary: Vocabulary) -> None:
+    labels, _ = tables
+    write_table(tmp_path / "vocabulary" / CATEGORIES_FILE, categories_table(mini_vocabulary), CATEGORIES, {})
+    write_table(tmp_path / "vocabulary" / MAPPING_FILE, mapping_table(mini_vocabulary), MAPPING, {})
+    wnid = mini_vocabulary.categories[2].wnid
+    below = set(mini_vocabulary.closure[:, [2]].nonzero()[0].tolist())
+    run_subset(tmp_path / "out", Rules(under=(wnid,)), labels=labels, vocabulary=tmp_path / "vocabulary")
+    expected = {
+        row["image_id"]
+        for row in rows_of(labels.parent)
+        if any(label["confidence"] and label["class_index"] in below for label in row["labels"])
+    }
+    assert set(listed(tmp_path / "out")) == expected
+    assert 0 < len(expected) < 19
+
+
+@pytest.mark.parametrize(
+    ("rules", "given", "told"),
+    [
+        (Rules(images=1), "", "there is nothing to choose from"),
+        (Rules(images=1, balanced=True), "images", "categories need labels"),
+        (Rules(bytes=1), "labels", "bytes are known of saved pictures only"),
+        (Rules(under=("dog",)), "labels", "--under needs the vocabulary"),
+        (Rules(bytes=1), "labels images", "none of 18 images is chosen"),
+    ],
+)
+def test_what_cannot_be_is_told(tables: tuple[Path, Path], tmp_path: Path, rules: Rules, given: str, told: str) -> None:
+    labels, images = tables
+    with pytest.raises(UsageError, match=told):
+        run_subset(
+            tmp_path / "out",
+            rules,
+            labels=labels if "labels" in given else None,
+            images=images if "images" in given else None,
+        )
+    with pytest.raises(UsageError, match="there are no pictures to copy"):
+        run_subset(tmp_path / "out", Rules(images=1), labels=labels, shards=True)
+
+
+def test_damaged_pictures_are_not_copied(tables: tuple[Path, Path], tmp_path: Path) -> None:
+    _, images = tables
+    shard = images / "shard-00000.tar"
+    shard.write_bytes(bytes(shard.stat().st_size))
+    with pytest.raises(DataError, match="are not those of its row"):
+        run_subset(tmp_path / "out", Rules(images=19), images=images, shards=True)

@@ -1,0 +1,352 @@
+"""Time `images download` against img2dataset, against decoding alone, and against a bare aiohttp loop.
+
+    python -m tests.benchmarks.download_throughput --folder DIR [--rows 3000] [--repeat 3] [--img2dataset PYTHON]
+
+Photographs of 1.2 to 1.7 megapixels and about 0.3 MB are cut from the packaged ones (and from the published ones, where
+they are) and served by nginx on the loopback interface, or by aiohttp where there is no nginx. Every repetition runs
+all of the following, in turn, over the same list on the same processors, the server's work included:
+
+    bare          one aiohttp loop that reads every body and forgets it
+    decoding      as many processes as there are processors that check pictures from the page cache: no network, no shard
+    ours          mlimages-build images download
+    ours, --no-check
+    img2dataset   bytes stored as they are (resize_mode no, skip_reencode), with its best number of threads
+
+The commands are timed as processes; what a list of one row takes is subtracted from each as its time to start.
+Ratios are within one repetition. img2dataset lives in an environment of its own: name its Python.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import io
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+import click
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from mlimages_dataset.images.check import inspect
+from mlimages_dataset.images.statuses import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+PICTURES = 600
+WANTED_BYTES = 300_000
+MEGAPIXELS = (1.2, 1.7)
+THREADS = (32, 64, 128, 256)
+BARE_CONNECTIONS = 32
+LIMIT_SECONDS = 900.0
+SAMPLES = Path(__file__).parents[2] / "mlimages_dataset" / "samples" / "photographs"
+
+NGINX = """
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx.log;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 1000000;
+    types {{ image/jpeg jpg; }}
+    client_body_temp_path {folder}/nginx-body;
+    proxy_temp_path {folder}/nginx-proxy;
+    fastcgi_temp_path {folder}/nginx-fastcgi;
+    uwsgi_temp_path {folder}/nginx-uwsgi;
+    scgi_temp_path {folder}/nginx-scgi;
+    server {{ listen 127.0.0.1:{port}; root {root}; }}
+}}
+"""
+
+
+@dataclass
+class Rates:
+    """Images a second of everything that is timed, one figure a repetition."""
+
+    of: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, name: str, rate: float) -> None:
+        """Note and print a rate."""
+        self.of.setdefault(name, []).append(rate)
+        print(f"{name:24} {rate:8.0f} images/s", flush=True)
+
+    def ratio(self, above: str, below: str) -> str:
+        """Return the median, lowest and highest ratio within a repetition, in words."""
+        pairs = zip(self.of[above], self.of[below], strict=True)
+        ratios = sorted(a / b for a, b in pairs)
+        return f"{above} / {below}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+
+
+def make_pictures(folder: Path) -> list[Path]:
+    """Return the paths of JPEGs of the wanted sizes, made unless they are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number:05d}.jpg" for number in range(PICTURES)]
+    shared = os.environ.get("MLIMAGES_SHARED_DATA", Path(__file__).parents[2].parent / "shared" / "data")
+    sources = sorted(SAMPLES.glob("*.jpg")) + sorted(Path(shared, "images").glob("*.JPEG"))
+    for number, path in enumerate(paths):
+        if path.exists():
+            continue
+        rng = np.random.default_rng(number)
+        with Image.open(sources[number % len(sources)]) as image:
+            picture = image.convert("RGB")
+        # Another cut of the same photograph each time; enlarged by a filter that keeps edges sharp.
+        share = rng.uniform(0.8, 1.0)
+        width, height = int(picture.width * share), int(picture.height * share)
+        left, top = int(rng.integers(picture.width - width + 1)), int(rng.integers(picture.height - height + 1))
+        scale = (rng.uniform(*MEGAPIXELS) * 1e6 / (width * height)) ** 0.5
+        size = round(width * scale), round(height * scale)
+        cut = picture.resize(size, Image.Resampling.LANCZOS, box=(left, top, left + width, top + height))
+        path.write_bytes(encoded(cut))
+    return paths
+
+
+def encoded(picture: Image.Image) -> bytes:
+    """Return a JPEG whose size is as near to the wanted one as a quality of 60 to 97 comes."""
+    low, high = 60, 97
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(jpeg(picture, middle)) <= WANTED_BYTES else (low, middle - 1)
+    return jpeg(picture, low)
+
+
+def jpeg(picture: Image.Image, quality: int) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=quality)
+    return content.getvalue()
+
+
+@contextmanager
+def served(root: Path, folder: Path) -> Iterator[str]:
+    """Yield the address of a server of a folder's files, on the loopback interface."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    nginx = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if nginx is not None:
+        config = folder / "nginx.conf"
+        user = "user root;" if os.geteuid() == 0 else ""  # else it would serve as nobody, whom folders may refuse
+        config.write_text(user + NGINX.format(folder=folder, root=root, port=port))
+        command = [nginx, "-p", str(folder), "-c", str(config), "-g", "daemon off;"]
+    else:
+        command = [sys.executable, "-m", "tests.benchmarks.download_throughput", "serve", str(root), str(port)]
+    with subprocess.Popen(command) as server:
+        try:
+            wait_for(port)
+            print(f"served by {'nginx' if nginx else 'aiohttp'} at port {port}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.send_signal(signal.SIGTERM)
+
+
+def wait_for(port: int) -> None:
+    for _ in range(100):
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise TimeoutError("the server does not start")
+
+
+async def read_all(urls: Sequence[str]) -> int:
+    """Return the bytes of all bodies, read over a few connections and forgotten."""
+    waiting = iter(urls)
+    received = 0
+
+    async def reader(session: aiohttp.ClientSession) -> None:
+        nonlocal received
+        for url in waiting:
+            async with session.get(url, raise_for_status=True) as response:
+                content = await response.read()
+            received += len(content)
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        await asyncio.gather(*(reader(session) for _ in range(BARE_CONNECTIONS)))
+    return received
+
+
+def checked(paths: Sequence[Path]) -> int:
+    """Return how many files are whole pictures."""
+    return sum(inspect(path.read_bytes()).status is Status.SAVED for path in paths)
+
+
+def timed(command: Sequence[str | Path], out: Path) -> float:
+    """Return the seconds that a command takes; its output folder is removed first."""
+    shutil.rmtree(out, ignore_errors=True)
+    start = time.perf_counter()
+    done = subprocess.run(
+        [str(one) for one in command], capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
+    )
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise RuntimeError(f"{command[:3]} failed: {done.stderr[-2000:]}")
+    return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What is downloaded, and the commands that do it."""
+
+    whole: Path
+    one: Path
+    out: Path
+    urls: Sequence[str]
+    paths: Sequence[Path]
+    cores: int
+    python: Path | None
+
+    @property
+    def rows(self) -> int:
+        """The rows of the list."""
+        return len(self.urls)
+
+    def ours(self, rows: Path, *options: str) -> list[str | Path]:
+        """Return our command."""
+        script = Path(sys.executable).with_name("mlimages-build")
+        fixed = ("--allow-private", "--workers", str(self.cores), "--placeholder-repeats", "0")
+        return [script, "images", "download", rows, "--out", self.out, *fixed, *options]
+
+    def theirs(self, rows: Path, threads: int) -> list[str | Path]:
+        """Return img2dataset's command."""
+        assert self.python is not None
+        options = {
+            "url_list": str(rows),
+            "input_format": "parquet",
+            "url_col": "url",
+            "output_folder": str(self.out),
+            "output_format": "webdataset",
+            "resize_mode": "no",
+            "skip_reencode": "True",
+            "processes_count": str(self.cores),
+            "thread_count": str(threads),
+            "number_sample_per_shard": "1000",
+            "incremental_mode": "overwrite",
+        }
+        return [self.python.with_name("img2dataset"), *(f"--{name}={value}" for name, value in options.items())]
+
+    def net_rate(self, command: Callable[[Path], Sequence[str | Path]]) -> float:
+        """Return the images a second of a command, without what it takes for one row."""
+        least = timed(command(self.one), self.out)
+        seconds = timed(command(self.whole), self.out)
+        assert written(self.out) == self.rows, f"{written(self.out)} of {self.rows} rows"
+        return self.rows / (seconds - least)
+
+
+def written(out: Path) -> int:
+    """Return the pictures in a folder of shards of either program."""
+    if (out / "manifest.json").exists():
+        parts = [pq.read_table(path, columns=["status"]) for path in out.glob("part-*.parquet")]
+        return sum(part["status"].to_pylist().count(Status.SAVED) for part in parts)
+    return sum(
+        pq.read_table(path, columns=["status"])["status"].to_pylist().count("success") for path in out.glob("*.parquet")
+    )
+
+
+@click.group(invoke_without_command=True)
+@click.option("--folder", type=click.Path(path_type=Path))
+@click.option("--rows", default=3000, show_default=True)
+@click.option("--repeat", default=3, show_default=True)
+@click.option("--img2dataset", "python", type=click.Path(path_type=Path), help="The Python it is installed for.")
+@click.pass_context
+def main(context: click.Context, folder: Path | None, rows: int, repeat: int, python: Path | None) -> None:
+    """Print the rates of each repetition, and the ratios."""
+    if context.invoked_subcommand:
+        return
+    if folder is None:
+        raise click.UsageError("--folder is needed")
+    folder = folder.resolve()
+    cores = len(os.sched_getaffinity(0))
+    pictures = make_pictures(folder / "pictures")
+    sizes = [path.stat().st_size for path in pictures]
+    print(
+        f"{cores} cores, load {os.getloadavg()[0]:.1f}; {rows:,} rows, "
+        f"{len(pictures)} pictures of {np.mean(sizes) / 1e6:.3f} MB"
+    )
+    with served(folder / "pictures", folder) as address:
+        urls = [f"{address}/{pictures[row % len(pictures)].name}" for row in range(rows)]
+        lists = write_lists(folder, urls)
+        paths = [pictures[row % len(pictures)] for row in range(rows)]
+        measure(Bench(*lists, folder / "out", urls, paths, cores, python), repeat)
+
+
+def write_lists(folder: Path, urls: Sequence[str]) -> tuple[Path, Path]:
+    """Return the paths of the list and of one with its first row alone."""
+    ids = [f"{row:08d}" for row in range(len(urls))]
+    table = pa.table({"image_id": ids, "url": list(urls)})
+    whole, one = folder / "list.parquet", folder / "one.parquet"
+    pq.write_table(table, whole)
+    pq.write_table(table.slice(0, 1), one)
+    return whole, one
+
+
+def measure(bench: Bench, repeat: int) -> None:
+    """Time everything in turn, and print."""
+    rates = Rates()
+    threads = 0 if bench.python is None else best_threads(bench)
+    with ProcessPoolExecutor(bench.cores, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(checked, [bench.paths[:8]] * (4 * bench.cores)))  # the workers start
+        for _ in range(repeat):
+            start = time.perf_counter()
+            received = asyncio.run(read_all(bench.urls))
+            rates.add("bare", bench.rows / (time.perf_counter() - start))
+            assert received == sum(path.stat().st_size for path in bench.paths)
+            start = time.perf_counter()
+            batches = [bench.paths[at : at + 16] for at in range(0, bench.rows, 16)]
+            assert sum(pool.map(checked, batches)) == bench.rows
+            rates.add("decoding", bench.rows / (time.perf_counter() - start))
+            rates.add("ours", bench.net_rate(bench.ours))
+            rates.add("ours, --no-check", bench.net_rate(lambda rows: bench.ours(rows, "--no-check")))
+            if threads:
+                rates.add("img2dataset", bench.net_rate(lambda rows: bench.theirs(rows, threads)))
+    print(f"load {os.getloadavg()[0]:.1f}; largest process {peak_mib():.0f} MiB")
+    print(rates.ratio("ours", "decoding"))
+    print(rates.ratio("ours, --no-check", "bare"))
+    if threads:
+        print(rates.ratio("ours", "img2dataset") + f" with {threads} threads")
+
+
+def best_threads(bench: Bench) -> int:
+    """Return the number of threads with which img2dataset is fastest."""
+    found: dict[int, float] = {}
+    for threads in THREADS:
+        found[threads] = bench.net_rate(functools.partial(bench.theirs, threads=threads))
+        print(f"img2dataset, {threads} threads: {found[threads]:.0f} images/s", flush=True)
+    return max(found, key=found.__getitem__)
+
+
+def peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+@main.command()
+@click.argument("root", type=click.Path(path_type=Path))
+@click.argument("port", type=int)
+def serve(root: Path, port: int) -> None:
+    """Serve a folder by aiohttp."""
+    from aiohttp import web  # noqa: PLC0415 - only where there is no nginx
+
+    app = web.Application()
+    app.router.add_static("/", root)
+    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,6 +11,7 @@ import importlib.metadata
 import multiprocessing
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -60,6 +61,7 @@ class Row:
         unit: images or rows.
         who: the contender.
         seconds: of each repetition.
+        cpu_seconds: of all processes and processors, of each repetition: what a busy machine does not change.
         ratio: median over the repetitions of our time by this one's.
         mebibytes: the most memory of any repetition.
         sample: the share of the work that was done; `seconds` are extrapolated from it.
@@ -70,6 +72,7 @@ class Row:
     unit: str
     who: str
     seconds: tuple[float, ...]
+    cpu_seconds: tuple[float, ...]
     ratio: float
     mebibytes: float
     sample: float = 1.0
@@ -84,13 +87,16 @@ def contest(
     task: str, size: int, unit: str, contenders: Sequence[Contender], folder: Path, *, repeat: int
 ) -> list[Row]:
     """Return the outcome of each contender, of which the first is ours; each writes into a folder below `folder`."""
-    rows = [Row(task, size, unit, one.name, (), 1.0, 0.0, one.sample) for one in contenders]
+    rows = [Row(task, size, unit, one.name, (), (), 1.0, 0.0, one.sample) for one in contenders]
     for _ in range(repeat):
         for number, one in enumerate(contenders):
+            before = _cpu_seconds_of_children()
             seconds, mebibytes = _measured(one.work, folder / f"contender-{number}")
+            cpu_seconds = _cpu_seconds_of_children() - before
             rows[number] = replace(
                 rows[number],
                 seconds=(*rows[number].seconds, seconds / one.sample),
+                cpu_seconds=(*rows[number].cpu_seconds, cpu_seconds / one.sample),
                 mebibytes=max(rows[number].mebibytes, mebibytes),
             )
             print(
@@ -130,6 +136,11 @@ def _measured(work: Callable[[Path], float | None], out: Path) -> tuple[float, f
     return float(here.recv()), peak[0]
 
 
+def _cpu_seconds_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def _timed(work: Callable[[Path], float | None], out: Path, result: Connection) -> None:
     start = time.perf_counter()
     own = work(out)
@@ -155,8 +166,8 @@ def _sample(process: psutil.Process, peak: list[float], ended: threading.Event) 
 def table(rows: Sequence[Row]) -> str:
     """Return the outcomes as a Markdown table."""
     lines = [
-        "| task | size | who | time | spread | ours / theirs | memory |",
-        "|---|---:|---|---:|---:|---:|---:|",
+        "| task | size | who | time | spread | ours / theirs | CPU time | memory |",
+        "|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         who = row.who if row.sample == 1 else f"{row.who} (from {row.sample:.1%} of the rows)"
@@ -164,6 +175,7 @@ def table(rows: Sequence[Row]) -> str:
         ratio = f"{row.ratio:.2f}" if row.ratio >= 0.1 else f"{row.ratio:.3f}"
         lines.append(
             f"| {row.task} | {row.size:,} {row.unit} | {who} | {row.median:.1f} s | {spread} | {ratio} | "
+            f"{statistics.median(row.cpu_seconds):.1f} s | "
             f"{row.mebibytes:,.0f} MiB |"
         )
     return "\n".join(lines)

@@ -48,7 +48,7 @@ def test_a_contest_times_each_contender_in_turn_and_extrapolates_samples(tmp_pat
 
 def test_the_line_is_that_of_least_squares(tmp_path: Path) -> None:
     assert straight_line(np.array([1.0, 2, 4]), np.array([5.0, 7, 11])) == pytest.approx((2, 3, 1))
-    rows = [Row("labels", 10**6 * n, "images", "ours", (2.0 * n, 2.0 * n + 1), 1, 1) for n in (1, 2, 4)]
+    rows = [Row("labels", 10**6 * n, "images", "ours", (2.0 * n, 2.0 * n + 1), (1.0,), 1, 1) for n in (1, 2, 4)]
     assert draw(rows, "a machine; its packages", tmp_path / "plot.png") == pytest.approx(1)
     assert (tmp_path / "plot.png").stat().st_size
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from mlimages_dataset.errors import MLImagesError, UsageError
 from mlimages_dataset.locations import location
-from mlimages_dataset.train.config import Run, read_run, run_file
+from mlimages_dataset.train.config import Device, Execution, Precision, Run, Unknown, View, read_run, run_file
 
 if TYPE_CHECKING:
+    import enum
     from collections.abc import Callable
+
+    from mlimages_dataset.manifest import StageOutcome
+    from mlimages_dataset.train.apply import Application
 
 STOPPED = 75
 """The exit code of a run that was asked to stop and saved itself: EX_TEMPFAIL of sysexits.h, "try again"."""
@@ -75,19 +82,218 @@ def main() -> None:
 @main.command()
 @click.argument("run_toml")
 @_files
-@out_option
-def pretrain(run_toml: str, out: Path, **places: str | None) -> None:
-    """Train RUN_TOML, a run file or packaged:NAME; a run that was cut goes on."""
+@click.option("--weights", metavar="PLACE", help="Checkpoint to start from.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The run's folder; with --plan, a PNG of the learning rate."
+)
+@click.option("--plan", "only_plan", is_flag=True, help="Only say what it will take, as the command plan does.")
+def pretrain(run_toml: str, *, out: Path | None, weights: str | None, only_plan: bool, **places: str | None) -> None:
+    """Train RUN_TOML, a run file or packaged:NAME; a run that was cut goes on.
+
+    \b
+    Example:
+      torchrun --nproc-per-node 8 -m mlimages_dataset.train pretrain packaged:mlimages-pretrain.toml \\
+          --images shards --labels labels/train --vocabulary vocabulary --validation-labels labels/val --out run
+    """  # noqa: D301 - click wants the backspace itself
+    run = _run(run_toml, places, weights)
+    if only_plan:
+        _plan(run, out)
+        return
     from mlimages_dataset.train.stage import pretrain as work  # noqa: PLC0415 - torch would cost --help seconds
 
-    work(_run(run_toml, places), out)
+    work(run, _given(out))
 
 
-def _run(run_toml: str, places: dict[str, str | None]) -> Run:
+@main.command()
+@click.argument("run_toml")
+@_files
+@click.option("--weights", metavar="PLACE", help="Checkpoint to start from; its head stays behind.")
+@out_option
+def finetune(run_toml: str, out: Path, weights: str | None, **places: str | None) -> None:
+    """Train RUN_TOML from a checkpoint, with a new head where its classes are others.
+
+    \b
+    Example:
+      torchrun --nproc-per-node 8 -m mlimages_dataset.train finetune packaged:mlimages-finetune-imagenet.toml \\
+          --weights run/checkpoints/best.pt --images imagenet --labels labels/train --vocabulary vocabulary --out tuned
+    """  # noqa: D301 - click wants the backspace itself
+    from mlimages_dataset.train.stage import finetune as work  # noqa: PLC0415 - torch would cost --help seconds
+
+    work(_run(run_toml, places, weights), out)
+
+
+@main.command()
+@click.argument("run_toml")
+@_files
+@click.option("--dataset-size", type=click.IntRange(min=1), help="Images of an epoch, where they are not there yet.")
+@click.option("--images-per-second", type=click.FloatRange(min=0, min_open=True), help="Of all ranks; else measured.")
+@click.option("--ranks", type=click.IntRange(min=1), help="That it will run on; by default those that are here.")
+@click.option("--curve", type=click.Path(path_type=Path), help="Write the learning rate as a PNG.")
+def plan(
+    run_toml: str,
+    dataset_size: int | None,
+    images_per_second: float | None,
+    ranks: int | None,
+    curve: Path | None,
+    **places: str | None,
+) -> None:
+    """Say what RUN_TOML will take: parameters, memory, steps, hours.
+
+    \b
+    Example:
+      python -m mlimages_dataset.train plan packaged:mlimages-pretrain.toml \\
+          --dataset-size 17609752 --ranks 128 --images-per-second 11077 --curve rate.png
+    """  # noqa: D301 - click wants the backspace itself
+    _plan(_run(run_toml, places), curve, images=dataset_size, images_per_second=images_per_second, ranks=ranks)
+
+
+def _applied(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of commands that apply a network, and give the command an `Application`."""
+
+    @functools.wraps(command)
+    def with_application(  # noqa: PLR0917 - as click calls it
+        checkpoint: Path,
+        vocabulary: str,
+        images: str,
+        device: str,
+        precision: str,
+        batch_size: int,
+        workers: int,
+        view: str,
+        **others: object,
+    ) -> None:
+        from mlimages_dataset.train.apply import Application  # noqa: PLC0415 - torch would cost --help seconds
+
+        application = Application(
+            checkpoint=checkpoint,
+            vocabulary=location(vocabulary),
+            images=location(images),
+            execution=Execution(device=Device(device), precision=Precision(precision)),
+            batch_size=batch_size,
+            workers=workers,
+            view=View(view),
+        )
+        command(application, **others)
+
+    options = (
+        click.argument("checkpoint", type=click.Path(path_type=Path)),
+        click.option(
+            "--vocabulary", metavar="PLACE", required=True, help="Folder of the vocabulary it was trained with."
+        ),
+        click.option("--images", metavar="PLACE", required=True, help="Folder of image shards, or of image files."),
+        _choice("--device", Device, Device.AUTO, "What each rank computes on."),
+        _choice("--precision", Precision, Precision.FLOAT32, "Of convolutions and matrix products."),
+        click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Of each rank."),
+        click.option(
+            "--workers", type=click.IntRange(min=0), default=4, show_default=True, help="That decode, a rank."
+        ),
+        _choice("--view", View, View.CROP80, "The part of a picture that the network sees."),
+    )
+    decorated: Callable[..., None] = with_application
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated
+
+
+def _choice(
+    name: str, kind: type[enum.Enum], default: enum.Enum | None, said: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    values = [member.value for member in kind]
+    chosen = None if default is None else default.value
+    return click.option(name, type=click.Choice(values), default=chosen, show_default=chosen is not None, help=said)
+
+
+@main.command()
+@_applied
+@click.option("--out", metavar="PLACE", required=True, help="The folder to write into.")
+@click.option("--above", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="List classes above this.")
+@click.option("--source", default="model", show_default=True, help="The table's column of that name.")
+@click.option("--overwrite", is_flag=True, help="Replace what was built with other parameters or inputs.")
+def predict(application: Application, *, out: str, above: float, source: str, overwrite: bool) -> None:
+    """Write the predictions table of CHECKPOINT for a folder's pictures.
+
+    \b
+    Example:
+      torchrun --nproc-per-node 8 -m mlimages_dataset.train predict run/checkpoints/best.pt \\
+          --vocabulary vocabulary --images shards --out predictions
+    """  # noqa: D301 - click wants the backspace itself
+    from mlimages_dataset.train.apply import predict as work  # noqa: PLC0415 - torch would cost --help seconds
+
+    _tell(work(application, location(out), above=above, source=source, overwrite=overwrite), out)
+
+
+@main.command()
+@_applied
+@click.option("--out", metavar="PLACE", required=True, help="The folder to write into.")
+@click.option("--overwrite", is_flag=True, help="Replace what was built with other parameters or inputs.")
+def extract(application: Application, *, out: str, overwrite: bool) -> None:
+    """Write the pooled features that CHECKPOINT has of a folder's pictures, as Parquet."""
+    from mlimages_dataset.train.apply import extract as work  # noqa: PLC0415 - torch would cost --help seconds
+
+    _tell(work(application, location(out), overwrite=overwrite), out)
+
+
+@main.command()
+@_applied
+@click.option("--labels", metavar="PLACE", required=True, help="Folder of the labels table to compare with.")
+@_choice("--unknown", Unknown, None, "What an unlisted class means; by default what it did in training.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, by group of classes too.")
+def evaluate(application: Application, *, labels: str, unknown: str | None, as_json: bool) -> None:
+    """Measure CHECKPOINT on the labelled pictures of a folder."""
+    from mlimages_dataset.train.apply import evaluate as work  # noqa: PLC0415 - torch would cost --help seconds
+    from mlimages_dataset.train.validation import measures  # noqa: PLC0415 - as above
+
+    summary = work(application, location(labels), unknown=None if unknown is None else Unknown(unknown))
+    if _first():
+        whole = json.dumps(summary.to_json(), indent=2)
+        lines = [f"{name:>14}  {value:.4f}" for name, value in measures(summary).items()]
+        click.echo(whole if as_json else "\n".join([f"{summary.n_images:,} images", *lines]))
+
+
+def _tell(outcome: StageOutcome | None, out: str) -> None:
+    if outcome is None:
+        return
+    summary = outcome.record.summary
+    for bad in cast("list[str]", summary["first_unreadable"]):
+        click.echo(f"cannot be used: {bad}", err=True)
+    click.echo(f"{summary['images']:,} images, and {summary['unreadable']:,} that cannot be used")
+    files = f"{len(outcome.record.outputs)} files written to {out} in {outcome.record.seconds:.1f} s"
+    click.echo(files if outcome.fresh else f"{out} is up to date: nothing to do")
+
+
+def _plan(
+    run: Run,
+    curve: Path | None,
+    *,
+    images: int | None = None,
+    images_per_second: float | None = None,
+    ranks: int | None = None,
+) -> None:
+    from mlimages_dataset.train.stage import plan as work  # noqa: PLC0415 - torch would cost --help seconds
+
+    planned = work(run, curve, images=images, images_per_second=images_per_second, ranks=ranks)
+    if _first():
+        click.echo("\n".join(planned.lines()))
+
+
+def _first() -> bool:
+    """Return whether this is the rank that speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _given(out: Path | None) -> Path:
+    if out is None:
+        raise UsageError("no --out", remedy="name the run's folder")
+    return out
+
+
+def _run(run_toml: str, places: dict[str, str | None], weights: str | None = None) -> Run:
     """Return a run with the files that the options name."""
     run = read_run(run_file(run_toml))
     given = {name: location(text) for name, text in places.items() if text is not None}
-    return dataclasses.replace(run, data=dataclasses.replace(run.data, **given))
+    data = dataclasses.replace(run.data, **given)  # type: ignore[arg-type]  # the options are the fields that are places
+    model = run.model if weights is None else dataclasses.replace(run.model, weights=location(weights))
+    return dataclasses.replace(run, data=data, model=model)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,15 @@ class Unknown(enum.Enum):
     """Nothing: it adds neither loss nor gradient."""
 
 
+class View(enum.Enum):
+    """Which part of a picture is looked at in evaluation and prediction."""
+
+    CROP80 = "crop80"
+    """The central 80 % of each side, as the published code evaluates multi-label networks."""
+    RESIZE256 = "resize256"
+    """The short side resized to 256 (for 224), then the central square, as is usual for ImageNet."""
+
+
 class SamplerName(enum.Enum):
     """The order in which images are drawn."""
 
@@ -100,6 +109,7 @@ class Data:
         vocabulary: folder of the vocabulary whose classes the labels name.
         validation_images: the same for evaluation; None for `images`.
         validation_labels: the same for evaluation; None for none.
+        validation_view: the part of a picture that evaluation looks at.
         workers: processes that decode for each rank; 0 decodes in the training process.
         prefetch: batches that each of them decodes ahead.
         bad_image_share: more undecodable images than this share of an epoch stop the run.
@@ -110,6 +120,7 @@ class Data:
     vocabulary: Location | None = None
     validation_images: Location | None = None
     validation_labels: Location | None = None
+    validation_view: View = View.CROP80
     workers: int = 4
     prefetch: int = 4
     bad_image_share: float = 0.01

@@ -29,22 +29,30 @@ from mlimages_dataset.train.checkpoint import (
     read_checkpoint,
 )
 from mlimages_dataset.train.config import LossName, plain, science
-from mlimages_dataset.train.feed import ImageFeed
+from mlimages_dataset.train.feed import ImageFeed, images_of_pass
 from mlimages_dataset.train.logs import RunLog
 from mlimages_dataset.train.loop import Feed, Learner, StopRequest, Surroundings, make_learner, restore, train
 from mlimages_dataset.train.loss import MLImagesLoss
 from mlimages_dataset.train.models import MultiLabelClassifier, create_model
+from mlimages_dataset.train.plan import Plan, image_bytes, pace, rate_curve, state_bytes, total_steps
 from mlimages_dataset.train.transfer import SoftmaxLoss, load_backbone, load_weights
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE
+from mlimages_dataset.train.validation import evaluate_network, evaluation_transform, measures
+from mlimages_dataset.vocab.stage import CATEGORIES_FILE, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from mlimages_dataset.locations import Location
-    from mlimages_dataset.train.config import Execution, Run
+    from mlimages_dataset.train.config import Execution, Phase, Run
 
+EVALUATED_KS = (1, 5, 10)
+"""For images with one label, precision@1 is the accuracy and recall@5 the top-5 accuracy."""
+_SHOWN_BAD = 10
 RUN_FILE = "run.json"
+PUBLISHED_CLASSES = 11_166
+"""Of Tencent ML-Images: what a plan takes for a run that names no vocabulary."""
+_TIMED_IMAGES, _TIMED_STEPS = 32, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,63 @@ def pretrain(run: Run, out: Path) -> Progress:
     with computing(run.execution, run.seed) as device, StopRequest() as stop:
         feed = ImageFeed(run, _data(run, classes), device)
         learner = make_learner(run, initial_model(run, classes), make_loss(run, len(classes)), device)
-        return train_in(out, run, learner, feed, classes, evaluate=None, stop=stop)
+        evaluate = _evaluation_after_epochs(run, learner, classes)
+        return train_in(out, run, learner, feed, classes, evaluate=evaluate, stop=stop)
+
+
+def finetune(run: Run, out: Path) -> Progress:
+    """Train a run that starts from `model.weights`, with a new head where its classes are others; errors as `pretrain`.
+
+    Raises:
+        ConfigError: the run names no weights.
+    """
+    if run.model.weights is None:
+        raise ConfigError("no model.weights", remedy="write it under [model], or pass --weights")
+    return pretrain(run, out)
+
+
+def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: float | None, ranks: int | None) -> Plan:
+    """Return what a run will take, and write its learning rate as a picture.
+
+    Args:
+        run: the run.
+        out: the PNG to write; None for none.
+        images: of an epoch; None to count those of the run's data.
+        images_per_second: of all ranks; None to measure it on the ranks that are here, and to multiply.
+        ranks: that it will run on; None for those that are here.
+
+    Raises:
+        UsageError, DataError: as `pretrain`.
+    """
+    with computing(run.execution, run.seed) as device:
+        if run.data.vocabulary is None:
+            classes = Classes(tuple(map(str, range(PUBLISHED_CLASSES))), "")
+        else:
+            classes = read_classes(run.data.vocabulary)
+        n_images = len(_data(run, classes)) if images is None else images
+        learner = make_learner(run, initial_model(run, classes), make_loss(run, len(classes)), device)
+        first, largest = run.phase(0), max(phase.image_size for phase in run.phases)
+        n_ranks = ranks or distributed.n_ranks()
+        of_pass = images_of_pass(run, first, n_ranks)
+        measured = images_per_second
+        if measured is None:
+            few = min(of_pass, _TIMED_IMAGES)
+            here = pace(learner, images=few, image_size=first.image_size, steps=_TIMED_STEPS)
+            measured = here * n_ranks / distributed.n_ranks()
+        if out is not None and distributed.rank() == 0:
+            write_bytes(out, rate_curve(run))
+        return Plan(
+            parameters=sum(parameter.numel() for parameter in learner.model.parameters()),
+            state_bytes=state_bytes(learner.model, average=run.optimizer.average_decay > 0),
+            image_bytes=image_bytes(learner.model, largest, run.execution.precision),
+            images_per_pass=of_pass,
+            ranks=n_ranks,
+            passes=first.batch_size // (of_pass * n_ranks),
+            images=n_images,
+            epochs=run.epochs,
+            steps=total_steps(run, n_images),
+            images_per_second=measured,
+        )
 
 
 def train_in(
@@ -127,6 +191,8 @@ def train_in(
     if first:
         write_bytes(out / RUN_FILE, _as_json(run))
     log.tell("run", progress.total_steps, _description(run, learner, classes))
+    if run.logs.scaling_steps and distributed.n_ranks() > 1:
+        log.tell("scaling", progress.total_steps, _scaling(run, learner, run.phase(progress.epoch)))
     around = Surroundings(
         feed=feed,
         n_classes=len(classes),
@@ -185,15 +251,48 @@ _OTHER_LOSSES: dict[LossName, Callable[[], nn.Module]] = {
 }
 
 
+def _evaluation_after_epochs(
+    run: Run, learner: Learner, classes: Classes
+) -> Callable[[nn.Module, int], Mapping[str, float]] | None:
+    """Return what evaluates a network after an epoch; None where the run names no validation labels."""
+    options = run.data
+    if options.validation_labels is None:
+        return None
+    data = MLImages(
+        _named(options.validation_images or options.images, "images"),
+        options.validation_labels,
+        split=None,
+        transform=evaluation_transform(run.phase(0).image_size, options.validation_view),
+        n_classes=len(classes),
+    )
+
+    def evaluate_epoch(network: nn.Module, epoch: int) -> Mapping[str, float]:
+        phase = run.phase(epoch)
+        data.transform = evaluation_transform(phase.image_size, options.validation_view)
+        evaluation = evaluate_network(
+            network,
+            data,
+            precision=learner.execution.precision,
+            batch_size=images_of_pass(run, phase, distributed.n_ranks()),
+            workers=options.workers,
+            unknown=run.loss.unknown,
+        )
+        return measures(evaluation.summary())
+
+    return evaluate_epoch
+
+
 def _data(run: Run, classes: Classes) -> MLImages:
     """Return the images and labels that a run trains on.
 
     Raises:
         UsageError, DataError: they are not there, or damaged, or no labelled image is among the pictures.
     """
+    labels = _named(run.data.labels, "labels")
+    refuse_other_vocabulary(vocabulary_digests(_named(run.data.vocabulary, "vocabulary")), [labels])
     return MLImages(
         _named(run.data.images, "images"),
-        _named(run.data.labels, "labels"),
+        labels,
         split=None,
         transform=train_transform(run.phase(0).image_size),
         seed=run.seed,
@@ -235,6 +334,18 @@ def _seed_generators(seed: int, *, rank: int, step: int) -> None:
     torch.manual_seed(int(torch_seed))
     np.random.seed(numpy_seed)  # noqa: NPY002 - whoever draws from the global one draws alike in each run
     random.seed(int(python_seed))
+
+
+def _scaling(run: Run, learner: Learner, phase: Phase) -> dict[str, float]:
+    """Return images a second of one rank and of all, and the efficiency."""
+    of_pass, steps = images_of_pass(run, phase, distributed.n_ranks()), run.logs.scaling_steps
+    alone = pace(learner, images=of_pass, image_size=phase.image_size, steps=steps, alone=True)
+    together = pace(learner, images=of_pass, image_size=phase.image_size, steps=steps)
+    return {
+        "one rank": alone,
+        "all ranks": together,
+        "efficiency": together / (alone * distributed.n_ranks()),
+    }
 
 
 def _as_json(run: Run) -> bytes:

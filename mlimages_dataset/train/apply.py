@@ -1,0 +1,262 @@
+"""A trained network applied to pictures: predictions, features, evaluation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from mlimages_dataset.loaders import MLImages
+from mlimages_dataset.manifest import OutputFolder, StageResult
+from mlimages_dataset.schemas import CATEGORIES, PREDICTIONS
+from mlimages_dataset.storage import file_digest, listing_digest, read_table, write_table
+from mlimages_dataset.train import distributed
+from mlimages_dataset.train.checkpoint import Checkpoint, check_vocabulary, read_checkpoint
+from mlimages_dataset.train.config import Unknown, View
+from mlimages_dataset.train.evaluation import groups_of_categories
+from mlimages_dataset.train.extract import feature_rows, features_schema
+from mlimages_dataset.train.loop import autocast
+from mlimages_dataset.train.models import MultiLabelClassifier, create_model
+from mlimages_dataset.train.pictures import Part, Pictures, picture_batches
+from mlimages_dataset.train.predict import prediction_rows
+from mlimages_dataset.train.stage import computing, read_classes
+from mlimages_dataset.train.transfer import load_weights
+from mlimages_dataset.train.validation import evaluate_network, evaluation_transform
+from mlimages_dataset.vocab.stage import CATEGORIES_FILE, vocabulary_digests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from mlimages_dataset.locations import Location
+    from mlimages_dataset.manifest import Json, StageOutcome
+    from mlimages_dataset.schemas import TableSchema
+    from mlimages_dataset.storage import Inputs
+    from mlimages_dataset.train.config import Execution
+    from mlimages_dataset.train.evaluation import EvaluationSummary
+
+_SHOWN_BAD = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """A trained network and what it is applied to.
+
+    Attributes:
+        checkpoint: the network.
+        vocabulary: folder of the vocabulary that it was trained with.
+        images: folder of image shards, or of image files.
+        execution: how it is computed.
+        batch_size: images of a rank at once.
+        workers: processes that decode for each rank.
+        view: the part of a picture that it sees.
+    """
+
+    checkpoint: Path
+    vocabulary: Location
+    images: Location
+    execution: Execution
+    batch_size: int = 64
+    workers: int = 4
+    view: View = View.CROP80
+
+
+def predict(
+    application: Application, out: Location, *, above: float = 0.5, source: str = "model", overwrite: bool = False
+) -> StageOutcome | None:
+    """Write the `predictions` table of a folder's pictures and return its record, on rank 0.
+
+    The parts and their rows are the same for any number of ranks.
+
+    Args:
+        application: the network and the pictures.
+        out: the folder to write into.
+        above: classes with a higher probability are listed.
+        source: the table's column.
+        overwrite: replace what was built with other parameters or inputs.
+
+    Raises:
+        UsageError: the checkpoint is of another vocabulary, there is no picture, or the folder holds something else.
+        DataError: an input is damaged.
+        MLImagesError: another rank ended.
+    """
+
+    def rows(network: MultiLabelClassifier, images: Tensor, pictures: Pictures, numbers: Sequence[int]) -> pa.Table:
+        ids = [pictures.image_id(number) for number in numbers]
+        places = [pictures.location(number) for number in numbers]
+        return prediction_rows(network(images).float().sigmoid(), ids, places, source=source, above=above)
+
+    parameters: dict[str, Json] = {"above": above, "source": source}
+    return _apply(
+        application, out, PREDICTIONS.name, parameters, schema_of=lambda _: PREDICTIONS, rows=rows, overwrite=overwrite
+    )
+
+
+def extract(application: Application, out: Location, *, overwrite: bool = False) -> StageOutcome | None:
+    """Write the pooled features of a folder's pictures and return their record, on rank 0; errors as `predict`."""
+
+    def rows(network: MultiLabelClassifier, images: Tensor, pictures: Pictures, numbers: Sequence[int]) -> pa.Table:
+        return feature_rows(network.features(images), [pictures.image_id(number) for number in numbers])
+
+    def schema(network: MultiLabelClassifier) -> TableSchema:
+        return features_schema(network.n_features)
+
+    return _apply(application, out, "features", {}, schema_of=schema, rows=rows, overwrite=overwrite)
+
+
+_Rows: TypeAlias = "Callable[[MultiLabelClassifier, Tensor, Pictures, Sequence[int]], pa.Table]"
+"""From a network, images on its device, and the pictures' numbers to the rows of a table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """A table to be written of what a network says of a folder's pictures.
+
+    Attributes:
+        application: what was asked for.
+        network: on the device.
+        pictures: in their order.
+        schema: of the table.
+        inputs: digests of what it is made from.
+        rows: makes its rows.
+    """
+
+    application: Application
+    network: MultiLabelClassifier
+    pictures: Pictures
+    schema: TableSchema
+    inputs: Inputs
+    rows: _Rows
+
+
+def _apply(
+    application: Application,
+    out: Location,
+    stage: str,
+    parameters: Mapping[str, Json],
+    *,
+    schema_of: Callable[[MultiLabelClassifier], TableSchema],
+    rows: _Rows,
+    overwrite: bool,
+) -> StageOutcome | None:
+    """Write a table of what a network says of a folder's pictures, each rank some of its parts."""
+    with computing(application.execution, seed=0) as device:
+        network, checkpoint = _trained(application, device)
+        job = _Job(
+            application=application,
+            network=network,
+            pictures=Pictures(application.images, evaluation_transform(checkpoint.image_size, application.view)),
+            schema=schema_of(network),
+            inputs=distributed.from_first(_inputs(application) if distributed.rank() == 0 else {}),
+            rows=rows,
+        )
+        if distributed.rank() > 0:
+            if distributed.from_first(value=False):
+                _write_parts(job, out)
+            return None
+        began = False
+
+        def work(folder: Location) -> StageResult:
+            nonlocal began
+            began = distributed.from_first(value=True)
+            return _write_parts(job, folder)
+
+        how: dict[str, Json] = {
+            "batch_size": application.batch_size,
+            "precision": application.execution.precision.value,
+            "view": application.view.value,
+        }
+        try:
+            return OutputFolder(out, overwrite=overwrite).run(
+                stage, parameters={**parameters, **how}, inputs=job.inputs, work=work
+            )
+        finally:
+            if not began:  # it stands already, or cannot be done: the others have nothing to do
+                distributed.from_first(value=False)
+
+
+@torch.inference_mode()
+def _write_parts(job: _Job, out: Location) -> StageResult:
+    """Write this rank's parts and return what all ranks have written."""
+    application, device = job.application, next(job.network.parameters()).device
+    parts = Part.all_of(len(job.pictures), application.batch_size)[distributed.rank() :: distributed.n_ranks()]
+    batches = picture_batches(
+        job.pictures, parts, batch_size=application.batch_size, workers=application.workers, pin=device.type == "cuda"
+    )
+    receipts, bad = [], []
+    for part, of_part in batches:
+        tables = [job.schema.arrow.empty_table()]
+        for batch in of_part:
+            bad += [f"{job.pictures.image_id(number)}: {why}" for number, why in batch.bad]
+            if batch.numbers:
+                images = job.pictures.finish(batch.images.to(device, non_blocking=True))
+                with autocast(device, application.execution.precision):
+                    tables.append(job.rows(job.network, images, job.pictures, batch.numbers))
+        receipts.append(write_table(out / part.name, pa.concat_tables(tables), job.schema, job.inputs))
+    written = [receipt for of_rank in distributed.gathered(receipts) for receipt in of_rank]
+    all_bad = sorted(one for of_rank in distributed.gathered(bad) for one in of_rank)
+    summary: dict[str, Json] = {
+        "images": sum(receipt.rows for receipt in written),
+        "unreadable": len(all_bad),
+        "first_unreadable": cast("list[Json]", all_bad[:_SHOWN_BAD]),
+    }
+    return StageResult(tuple(sorted(written, key=lambda receipt: receipt.path.name)), summary)
+
+
+def evaluate(application: Application, labels: Location, *, unknown: Unknown | None = None) -> EvaluationSummary:
+    """Return how well a network tells the labels of a folder's pictures, on every rank; errors as `predict`.
+
+    Args:
+        application: the network and the pictures.
+        labels: folder of a table of labels.
+        unknown: what a class means that is not listed; None for what the network was trained with.
+    """
+    with computing(application.execution, seed=0) as device:
+        network, checkpoint = _trained(application, device)
+        classes = read_classes(application.vocabulary)
+        taught = json.loads(checkpoint.science.get("loss.unknown", f'"{Unknown.ABSENT.value}"'))
+        data = MLImages(
+            application.images,
+            labels,
+            split=None,
+            transform=evaluation_transform(checkpoint.image_size, application.view),
+            n_classes=len(classes),
+        )
+        evaluation = evaluate_network(
+            network,
+            data,
+            precision=application.execution.precision,
+            batch_size=application.batch_size,
+            workers=application.workers,
+            unknown=unknown or Unknown(taught),
+        )
+        groups = groups_of_categories(read_table(application.vocabulary / CATEGORIES_FILE, CATEGORIES))
+        return evaluation.summary(groups)
+
+
+def _trained(application: Application, device: torch.device) -> tuple[MultiLabelClassifier, Checkpoint]:
+    """Return a checkpoint's network on a device, for evaluation.
+
+    Raises:
+        UsageError: it is of another vocabulary.
+        DataError: it is damaged.
+    """
+    classes = read_classes(application.vocabulary)
+    checkpoint = read_checkpoint(application.checkpoint)
+    check_vocabulary(checkpoint, application.checkpoint, classes.digest, len(classes))
+    epsilon = float(checkpoint.science["model.batch_norm_epsilon"])
+    network = create_model(checkpoint.model_name, checkpoint.n_classes, norm_epsilon=epsilon)
+    load_weights(network, checkpoint.weights(), application.checkpoint)
+    return network.to(device).eval(), checkpoint
+
+
+def _inputs(application: Application) -> dict[str, str]:
+    return {
+        **vocabulary_digests(application.vocabulary),
+        "checkpoint": file_digest(application.checkpoint),
+        "images": listing_digest(application.images),
+    }

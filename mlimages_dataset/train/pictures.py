@@ -1,0 +1,180 @@
+"""The pictures of a folder without their labels, in batches that never change: for prediction and features.
+
+Which pictures come together decides the last bits of what a network says of them. So the folder's pictures are cut
+into parts and these into batches by their number alone, and a rank works on whole parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.images.index import ImageIndex
+from mlimages_dataset.locations import reason, relative
+from mlimages_dataset.manifest import MANIFEST_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+    from mlimages_dataset.loaders.transforms import Transform
+    from mlimages_dataset.locations import Location
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_BATCHES_OF_PART = 256
+_LEAST_PARTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture: its number, and its planes, uint8, shape (3, S, S), or why there are none."""
+
+    number: int
+    planes: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureBatch:
+    """B pictures that can be used, and those of the batch that cannot.
+
+    Attributes:
+        numbers: of the pictures, shape (B,).
+        images: uint8, shape (B, 3, S, S).
+        bad: number and reason of each of the others.
+    """
+
+    numbers: tuple[int, ...]
+    images: Tensor
+    bad: tuple[tuple[int, str], ...]
+
+    def pin_memory(self) -> PictureBatch:
+        """Return the batch in memory that a GPU reads by itself."""
+        return PictureBatch(self.numbers, self.images.pin_memory(), self.bad)
+
+
+class Pictures(Dataset[Picture]):
+    """The pictures of a folder by number: of shards in their order, of files in the order of their paths."""
+
+    def __init__(self, folder: Location, transform: Transform) -> None:
+        """Open a folder.
+
+        Raises:
+            UsageError: there is no such folder, or it holds no picture, or two with one name.
+            DataError: a table of the shards is damaged.
+        """
+        if not folder.is_dir():
+            raise UsageError("there is no such folder", where=folder, remedy="name a folder of images or of shards")
+        self._folder = folder
+        self._transform = transform
+        self._index = ImageIndex.open(folder) if (folder / MANIFEST_NAME).is_file() else None
+        self._files = [] if self._index is not None else sorted(_files_below(folder))
+        if len(self) == 0:
+            raise UsageError("holds no picture", where=folder, remedy="name a folder of images or of shards")
+        stems = {path.rpartition("/")[2].rpartition(".")[0] for path in self._files}
+        if len(stems) < len(self._files):
+            raise UsageError(
+                "two of its files have the same name, and would be one image",
+                where=folder,
+                remedy="make shards of it: mlimages-build images ingest",
+            )
+
+    def __len__(self) -> int:
+        return len(self._files) if self._index is None else len(self._index)
+
+    def image_id(self, number: int) -> str:
+        """Return a picture's id; that of a file is its name without the suffix."""
+        if self._index is not None:
+            return self._index.image_id(number)
+        return self._files[number].rpartition("/")[2].rpartition(".")[0]
+
+    def location(self, number: int) -> str:
+        """Return a file's path below the folder; empty for a picture in a shard."""
+        return "" if self._index is not None else self._files[number]
+
+    def finish(self, images: Tensor) -> Tensor:
+        """Return images as the network takes them."""
+        return self._transform.finish(images)
+
+    def __getitem__(self, number: int) -> Picture:
+        """Return a picture.
+
+        Raises:
+            UsageError: a shard cannot be read.
+        """
+        try:
+            return Picture(number, self._transform(self._content(number), np.random.default_rng(0)))
+        except DataError as error:
+            return Picture(number, None, error.what)
+
+    def _content(self, number: int) -> bytes:
+        if self._index is not None:
+            return self._index.read(number)
+        path = self._folder / self._files[number]
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="check the folder") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The pictures first..stop-1, which become one file."""
+
+    number: int
+    first: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """Return the file's name."""
+        return f"part-{self.number:05d}.parquet"
+
+    def starts(self, batch_size: int) -> range:
+        """Return the first picture of each of the part's batches."""
+        return range(self.first, self.stop, batch_size)
+
+    @classmethod
+    def all_of(cls, n_pictures: int, batch_size: int) -> tuple[Self, ...]:
+        """Return the parts of a folder: of whole batches, at most 256 of them, and as a rule at least 16 parts."""
+        n_batches = -(-n_pictures // batch_size)
+        size = batch_size * max(1, min(_BATCHES_OF_PART, n_batches // _LEAST_PARTS))
+        starts = range(0, n_pictures, size)
+        return tuple(cls(number, first, min(first + size, n_pictures)) for number, first in enumerate(starts))
+
+
+def picture_batches(
+    pictures: Pictures, parts: Sequence[Part], *, batch_size: int, workers: int, pin: bool
+) -> Iterator[tuple[Part, Iterator[PictureBatch]]]:
+    """Yield each part with its batches, which are to be read before the next part is asked for."""
+    ranges = [range(first, min(first + batch_size, part.stop)) for part in parts for first in part.starts(batch_size)]
+    loader = iter(
+        DataLoader(
+            pictures,
+            batch_sampler=[list(numbers) for numbers in ranges],
+            num_workers=workers,
+            collate_fn=_collate,
+            pin_memory=pin,
+        )
+    )
+    for part in parts:
+        yield part, (next(loader) for _ in part.starts(batch_size))
+
+
+def _collate(pictures: Sequence[Picture]) -> PictureBatch:
+    good = [(picture.number, picture.planes) for picture in pictures if picture.planes is not None]
+    return PictureBatch(
+        numbers=tuple(number for number, _ in good),
+        images=torch.from_numpy(np.stack([planes for _, planes in good])) if good else torch.empty(0),
+        bad=tuple((picture.number, picture.reason) for picture in pictures if picture.planes is None),
+    )
+
+
+def _files_below(folder: Location) -> Iterator[str]:
+    return (relative(path, folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())

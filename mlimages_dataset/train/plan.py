@@ -1,0 +1,179 @@
+"""What a run will take, before it is begun: parameters, memory, steps, hours, the learning rate as a picture.
+
+Memory is counted, not guessed: the parameters' own bytes, and those of everything that the forward pass of two images
+keeps for the backward pass, which grows with the images of a pass.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from mlimages_dataset.train import distributed
+from mlimages_dataset.train.loop import autocast, set_training
+from mlimages_dataset.train.schedule import learning_rate, steps_of_epoch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mlimages_dataset.train.config import Precision, Run
+    from mlimages_dataset.train.loop import Learner
+
+_COUNTED_IMAGES = 2
+_GIBIBYTE = 2**30
+_SHOWN_STEPS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run will take.
+
+    Attributes:
+        parameters: of the network.
+        state_bytes: of parameters, gradients, momentum and average, on each rank.
+        image_bytes: that the forward pass keeps for each image, at the largest image size.
+        images_per_pass: of each rank.
+        ranks: how many.
+        passes: of each rank for a step, in the first phase.
+        images: of an epoch.
+        steps: of the whole run.
+        images_per_second: of all ranks; 0 where it was not measured.
+    """
+
+    parameters: int
+    state_bytes: int
+    image_bytes: int
+    images_per_pass: int
+    ranks: int
+    passes: int
+    images: int
+    epochs: int
+    steps: int
+    images_per_second: float
+
+    @property
+    def bytes_per_rank(self) -> int:
+        """Return the bytes of a rank's state and of a pass; libraries' workspaces come on top."""
+        return self.state_bytes + self.images_per_pass * self.image_bytes
+
+    @property
+    def hours(self) -> float:
+        """Return the hours of the whole run; infinite where the pace was not measured."""
+        return self.images * self.epochs / self.images_per_second / 3600 if self.images_per_second else float("inf")
+
+    def lines(self) -> list[str]:
+        """Return the plan for people."""
+        passes = f"{self.passes} {'pass' if self.passes == 1 else 'passes'}"
+        state, image = self.state_bytes / _GIBIBYTE, self.image_bytes / 2**20
+        kept = f"{state:.2f} GiB of parameters, gradients and momentum"
+        passed = f"{self.images_per_pass} images a pass of {image:.0f} MiB each"
+        told = [
+            f"{self.parameters:,} parameters",
+            f"{self.bytes_per_rank / _GIBIBYTE:.1f} GiB on each of {self.ranks} {'rank' if self.ranks == 1 else 'ranks'}: {kept}, and {passed}",
+            f"{self.steps:,} steps of {passes}: {self.epochs} epochs of {self.images:,} images",
+        ]
+        if self.images_per_second:
+            told.append(f"{self.hours:,.1f} hours at {self.images_per_second:,.1f} images/s")
+        return told
+
+
+def total_steps(run: Run, images: int) -> int:
+    """Return the steps of a whole run."""
+    return sum(steps_of_epoch(images, run.phase(epoch).batch_size) for epoch in range(run.epochs))
+
+
+def state_bytes(model: nn.Module, *, average: bool) -> int:
+    """Return the bytes of a model's parameters, gradients, momentum, buffers, and average where there is one."""
+    sizes = [(parameter.nbytes, parameter.requires_grad) for parameter in model.parameters()]
+    kept = sum(size * (3 if learnt else 1) for size, learnt in sizes)
+    return kept + sum(buffer.nbytes for buffer in model.buffers()) + average * sum(size for size, _ in sizes)
+
+
+def image_bytes(model: nn.Module, image_size: int, precision: Precision) -> int:
+    """Return the bytes that a model's forward pass keeps for its backward pass, for one image.
+
+    The model is run once on two images; tensors that share memory count once, and parameters not at all.
+    """
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    model = copy.deepcopy(model)
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()} | parameters
+    device = next(model.parameters()).device
+    images = torch.zeros(_COUNTED_IMAGES, 3, image_size, image_size, device=device)
+    set_training(model, frozen_statistics=False)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(device, precision):
+        logits = model(images)
+    saved = sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own)
+    return int(saved + logits.nbytes) // _COUNTED_IMAGES
+
+
+def rate_curve(run: Run) -> bytes:
+    """Return the learning rate over the epochs as a PNG."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, and wanted once
+
+    points = [
+        (epoch + part / 16, learning_rate(run, epoch, part, 16)) for epoch in range(run.epochs) for part in range(16)
+    ]
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*zip(*points, strict=True))
+    axes.set(xlabel="epoch", ylabel="learning rate", yscale="log", xlim=(0, run.epochs))
+    axes.grid(visible=True, alpha=0.3)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=150)
+    return content.getvalue()
+
+
+def pace(learner: Learner, *, images: int, image_size: int, steps: int, alone: bool = False) -> float:
+    """Return the images a second of forward and backward passes on images of noise, over the ranks that take part.
+
+    Args:
+        learner: its parameters stay; gradients are summed over the ranks unless `alone`.
+        images: of each rank at once.
+        image_size: of the images.
+        steps: timed ones; one more goes before them.
+        alone: rank 0 works alone, and the others wait.
+    """
+    distributed.wait_for_all()
+    if alone and distributed.rank() > 0:
+        distributed.wait_for_all()
+        return distributed.from_first(0.0)
+    network = learner.model if alone else learner.network
+    buffers = [buffer.clone() for buffer in learner.model.buffers()]
+    set_training(network, frozen_statistics=False)
+    noise = torch.randn(images, 3, image_size, image_size, device=learner.device)
+    if learner.execution.channels_last:
+        noise = noise.contiguous(memory_format=torch.channels_last)
+    began = time.perf_counter()
+    for step in range(steps + 1):
+        if step == 1:
+            _finish(learner.device)
+            began = time.perf_counter()
+        with autocast(learner.device, learner.execution.precision):
+            logits = network(noise)
+        learner.scaler.scale(logits.float().square().mean()).backward()
+    _finish(learner.device)
+    seconds = time.perf_counter() - began
+    learner.optimizer.zero_grad(set_to_none=True)
+    for buffer, before in zip(learner.model.buffers(), buffers, strict=True):
+        buffer.copy_(before)
+    if not alone:
+        return images * steps * distributed.n_ranks() / max(distributed.gathered(seconds))
+    distributed.wait_for_all()
+    return distributed.from_first(images * steps / seconds)
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

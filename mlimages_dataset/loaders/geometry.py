@@ -1,5 +1,9 @@
 """Crop, resize, flip and rotate, compiled: a box of decoded pixels to the square that a network sees.
 
+Neighbouring pixels are averaged with the three channels in one 64-bit number, 21 bits each: weights are whole numbers
+of sum 4096, levels take at most 9 bits, and 510 * 4096 + 4096 < 2**21, so that nothing is carried from one channel to
+the next. A multiplication then does three channels' work: turning takes less than half of the time of real numbers.
+
 Legend: S side of the square, H/W pixels of the decoded picture; planes are uint8 of shape (3, S, S).
 """
 
@@ -7,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +19,10 @@ from mlimages_dataset.augment.compiled import compiled, vectorised
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_Whole: TypeAlias = int | np.integer[Any]
+_ONE = 4096
+_HALF = _ONE // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,43 +106,60 @@ def _resize(  # noqa: PLR0917
     column_weights: NDArray[np.float32],
     planes: NDArray[np.uint8],
 ) -> None:
+    u64 = np.uint64
     size, n_taps = column_weights.shape
+    weights = _whole(column_weights)
     left = columns.min()
     # Past the last column read, the taps' weights are zero: the line is as long as they are, and zero there.
-    line = np.zeros((columns.max() - left + n_taps) * 3, np.float32)
-    n_read = min(pixels.shape[1] * 3 - left * 3, line.size)
+    packed = np.zeros(columns.max() - left + n_taps, u64)
+    n_read = min(pixels.shape[1] - left, packed.size)
+    line = np.empty(n_read * 3, np.float32)
     levels = pixels.reshape(-1)
+    half = _packed(_HALF, _HALF, _HALF)
     for y in range(size):
-        line[:n_read] = 0
+        line[:] = 0.5
         for k in range(row_weights.shape[1]):
-            weight = row_weights[y, k]
+            weight = np.float32(2) * row_weights[y, k]
             if weight != 0:
                 at = ((rows[y] + k) * pixels.shape[1] + left) * 3
-                source = levels[at : at + n_read]
-                for i in range(n_read):
+                source = levels[at : at + line.size]
+                for i in range(line.size):
                     line[i] += weight * np.float32(source[i])
-        # Unsigned positions are not tried for a place counted from the end, which costs more than the sums.
-        for x in range(np.uint64(size)):
-            red = green = blue = np.float32(0.5)
-            place = np.uint64(columns[x] - left) * np.uint64(3)
-            for k in range(np.uint64(n_taps)):
-                weight = column_weights[x, k]
-                red += weight * line[place]
-                green += weight * line[place + np.uint64(1)]
-                blue += weight * line[place + np.uint64(2)]
-                place += np.uint64(3)
-            planes[0, y, x] = np.uint8(np.int32(red))
-            planes[1, y, x] = np.uint8(np.int32(green))
-            planes[2, y, x] = np.uint8(np.int32(blue))
+        # Half levels of 9 bits: the columns' weights of 12 bits leave no channel's 21.
+        for i in range(n_read):
+            packed[i] = _packed(np.int32(line[3 * i]), np.int32(line[3 * i + 1]), np.int32(line[3 * i + 2]))
+        # Unsigned positions are not tried for a place counted from the end, which costs as much as the sums.
+        for x in range(u64(size)):
+            total = half + half
+            place = u64(columns[x] - left)
+            for k in range(u64(n_taps)):
+                total += weights[x, k] * packed[place + k]
+            planes[0, y, x] = np.uint8(total >> u64(13))
+            planes[1, y, x] = np.uint8(total >> u64(34))
+            planes[2, y, x] = np.uint8(total >> u64(55))
+
+
+@compiled
+def _whole(weights: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Return weights as whole numbers of sum 4096 in every row; what rounding leaves goes to the next one."""
+    whole = np.empty(weights.shape, np.uint64)
+    for x in range(len(weights)):
+        exact, given = 0.0, 0
+        for k in range(weights.shape[1]):
+            exact += weights[x, k] * _ONE
+            whole[x, k] = round(exact) - given
+            given += whole[x, k]
+    return whole
+
+
+@compiled
+def _packed(red: _Whole, green: _Whole, blue: _Whole) -> np.uint64:
+    """Return three numbers below 2**21 as one of 64 bits."""
+    return np.uint64(red) | np.uint64(green) << np.uint64(21) | np.uint64(blue) << np.uint64(42)
 
 
 @compiled
 def _rotate(planes: NDArray[np.uint8], cosine: float, sine: float, rotated: NDArray[np.uint8]) -> None:
-    """Turn planes by interpolating the three channels of a pixel in one 64-bit number, 21 bits each.
-
-    The weights of four neighbours are whole numbers of sum 4096, and 255 * 4096 + 2048 < 2**21: nothing is carried
-    from one channel to the next. That takes less than half of the time of three channels of reals.
-    """
     u64 = np.uint64
     size = planes.shape[1]
     # A black frame of a pixel and more, so that neighbours need not be tried one by one.
@@ -142,10 +167,9 @@ def _rotate(planes: NDArray[np.uint8], cosine: float, sine: float, rotated: NDAr
     framed = np.zeros((side, side), u64)
     for y in range(size):
         for x in range(size):
-            red, green, blue = u64(planes[0, y, x]), u64(planes[1, y, x]), u64(planes[2, y, x])
-            framed[y + 1, x + 1] = red | green << u64(21) | blue << u64(42)
+            framed[y + 1, x + 1] = _packed(planes[0, y, x], planes[1, y, x], planes[2, y, x])
     pixels = framed.reshape(-1)
-    half = u64(2048) | u64(2048) << u64(21) | u64(2048) << u64(42)
+    half = _packed(_HALF, _HALF, _HALF)
     # The point of the unturned picture that comes to lie at (x, y), in the frame, as 32.32 bits; y points downwards.
     centre, one = (size - 1) / 2, float(1 << 32)
     outside: int = (size + 1) << 32
@@ -155,9 +179,9 @@ def _rotate(planes: NDArray[np.uint8], cosine: float, sine: float, rotated: NDAr
         for x in range(u64(size)):
             in_x, in_y = min(max(from_x, 0), outside), min(max(from_y, 0), outside)
             at = u64(in_y >> 32) * u64(side) + u64(in_x >> 32)
-            right, below = u64(in_x >> 20) & u64(4095), u64(in_y >> 20) & u64(4095)
-            both = (right * below + u64(2048)) >> u64(12)
-            total = half + (u64(4096) + both - right - below) * pixels[at]
+            right, below = u64(in_x >> 20) & u64(_ONE - 1), u64(in_y >> 20) & u64(_ONE - 1)
+            both = (right * below + u64(_HALF)) >> u64(12)
+            total = half + (u64(_ONE) + both - right - below) * pixels[at]
             total += (right - both) * pixels[at + u64(1)]
             total += (below - both) * pixels[at + u64(side)]
             total += both * pixels[at + u64(side + 1)]

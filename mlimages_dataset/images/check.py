@@ -136,7 +136,7 @@ def _inspect_picture(content: bytes, form: _Format, limits: Limits, *, decode: b
             notes = "; ".join(_notes(image))
             if decode:
                 if form.pillow == "JPEG":
-                    image.draft("L", (width // 8, height // 8))
+                    image.draft("L", (max(1, width // 8), max(1, height // 8)))
                 image.load()
     except Image.DecompressionBombError:
         return Inspection(Status.TOO_MANY_PIXELS, f"more than {MAX_PIXELS:,} pixels", suffix=form.suffix)

@@ -35,6 +35,9 @@ PLACEHOLDER_TARGETS = (
 )
 """Where hosts redirect to for a picture that is gone, as regular expressions."""
 
+_DATED = re.compile(r"unavailable_after\s*:[^,]*")
+_VALUED = frozenset({"max-image-preview", "max-snippet", "max-video-preview"})
+"""Directives that have a value after a colon, as the names of robots have directives."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _THROTTLES = frozenset({429, 503})
 _PASSING_ERRORS = frozenset({408, 425, 500, 502, 504})
@@ -266,9 +269,9 @@ def opted_out(values: Iterable[str]) -> str:
     """
     for value in values:
         ours = True
-        for one in value.lower().split(","):
+        for one in _DATED.sub("", value.lower()).split(","):
             robot, colon, directive = one.rpartition(":")
-            if colon and robot.strip() not in {"unavailable_after", "max-image-preview", "max-snippet"}:
+            if colon and robot.strip() not in _VALUED:
                 ours = robot.strip() in {"*", "mlimages-dataset"}
             if ours and directive.strip() in OPT_OUTS:
                 return directive.strip()

@@ -7,7 +7,7 @@ they are) and served by nginx on the loopback interface, or by aiohttp where the
 all of the following, in turn, over the same list on the same processors, the server's work included:
 
     bare          one aiohttp loop that reads every body and forgets it
-    decoding      as many processes as there are processors that check pictures from the page cache: no network, no shard
+    decoding      a process for each processor that checks pictures from the page cache: no network, no shard
     ours          mlimages-build images download
     ours, --no-check
     img2dataset   bytes stored as they are (resize_mode no, skip_reencode), with its best number of threads
@@ -238,7 +238,6 @@ class Bench:
             "processes_count": str(self.cores),
             "thread_count": str(threads),
             "number_sample_per_shard": "1000",
-            "incremental_mode": "overwrite",
         }
         return [self.python.with_name("img2dataset"), *(f"--{name}={value}" for name, value in options.items())]
 

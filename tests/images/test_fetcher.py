@@ -1,0 +1,177 @@
+"""One address: what is asked for, how failures are named, and what headers mean."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import email.utils
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from mlimages_dataset.images.addresses import Refused
+from mlimages_dataset.images.fetcher import Body, Manners, Timeouts, fetcher, opted_out, retry_after
+from mlimages_dataset.images.politeness import Courtesy
+from mlimages_dataset.images.statuses import Status
+from tests.images import fault_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MANNERS = Manners(
+    courtesy=Courtesy(backoff=0.01),
+    timeouts=Timeouts(connect=2.0, read=0.5, total=1.0),
+    retries=0,
+    max_bytes=fault_server.MAX_BYTES,
+    allow_private=True,
+)
+
+
+@pytest.fixture(name="port", scope="module")
+def _port() -> Iterator[int]:
+    with fault_server.started() as port:
+        yield port
+
+
+def fetched(url: str, manners: Manners = MANNERS, resolver: AbstractResolver | None = None) -> Body:
+    async def go() -> Body:
+        async with fetcher(manners, resolver or fault_server.LoopbackResolver()) as ask:
+            return await ask.fetch(url)
+
+    return asyncio.run(go())
+
+
+def refused(url: str, manners: Manners = MANNERS, resolver: AbstractResolver | None = None) -> Refused:
+    with pytest.raises(Refused) as found:
+        fetched(url, manners, resolver)
+    return found.value
+
+
+def test_a_body_comes_whole_and_in_order(port: int) -> None:
+    body = fetched(f"http://good.test:{port}/good/5.jpg")
+    assert b"".join(body.pieces) == fault_server.picture(5)
+    assert body.size == len(fault_server.picture(5))
+
+
+def test_redirects_are_followed_so_far(port: int) -> None:
+    url = f"http://good.test:{port}/hop/5.jpg"
+    assert b"".join(fetched(url).pieces) == fault_server.picture(5)
+    none = refused(url, replace(MANNERS, redirects=0))
+    assert (none.status, none.detail) == (Status.REDIRECTS, "more than 0")
+
+
+def test_failures_that_pass_are_tried_again_and_others_are_not(port: int) -> None:
+    flaky = f"http://good.test:{port}/flaky/900.jpg"
+    assert refused(flaky).detail == "500 Internal Server Error"
+    assert fetched(f"http://good.test:{port}/flaky/901.jpg", replace(MANNERS, retries=1)).size
+    resolver = fault_server.LoopbackResolver()
+    assert refused("http://nowhere.test/a.jpg", replace(MANNERS, retries=5), resolver).status is Status.NO_HOST
+    assert resolver.asked == ["nowhere.test"]
+
+
+def test_opt_outs_are_honoured_unless_ignored(port: int) -> None:
+    url = f"http://good.test:{port}/noai/1.jpg"
+    assert refused(url).detail == "X-Robots-Tag: noai"
+    assert fetched(url, replace(MANNERS, ignore_opt_out=True)).size
+
+
+def test_bodies_are_cut_off_at_the_cap(port: int) -> None:
+    for kind in ("huge", "endless", "gzip-bomb"):
+        assert refused(f"http://good.test:{port}/{kind}/1.jpg").status is Status.TOO_LARGE
+
+
+def test_a_redirect_to_a_placeholder_is_told_by_its_target(port: int) -> None:
+    url = f"http://good.test:{port}/unavailable/1.jpg"
+    assert refused(url).status is Status.PLACEHOLDER
+    assert refused(url, replace(MANNERS, placeholder_targets=())).status is Status.HTTP_ERROR
+
+
+def test_private_hosts_are_not_connected_to(port: int) -> None:
+    guarded = replace(MANNERS, allow_private=False)
+    for url in (f"http://127.0.0.1:{port}/good/1.jpg", f"http://good.test:{port}/good/1.jpg", f"http://[::1]:{port}/"):
+        assert refused(url, guarded).status is Status.PRIVATE_ADDRESS
+
+
+class _Raising(AbstractResolver):
+    """Fails as a resolver fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def resolve(
+        self,
+        host: str,  # noqa: ARG002 - aiohttp's signature
+        port: int = 0,  # noqa: ARG002 - as above
+        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002 - as above
+    ) -> list[ResolveResult]:
+        """Raise."""
+        raise self._error
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+def test_a_resolvers_failures_are_named() -> None:
+    url = "http://a.test/"
+    later = refused(url, resolver=_Raising(OSError(socket.EAI_AGAIN, "try again")))
+    assert (later.status, later.detail, later.again) == (Status.NO_HOST, "try again", True)
+    never = refused(url, resolver=_Raising(OSError(socket.EAI_NONAME, "unknown")))
+    assert (never.status, never.again) == (Status.NO_HOST, False)
+    # What Python's own resolver says of a label of more than 63 characters.
+    odd = refused(url, resolver=_Raising(UnicodeError("label too long")))
+    assert odd.status is Status.BAD_ADDRESS
+
+
+def test_what_is_not_http_is_an_error_of_its_own() -> None:
+    async def go() -> Refused:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readline()
+            writer.write(b"220 mail.example.org ESMTP\r\n")
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        async with server, fetcher(MANNERS) as ask:
+            with pytest.raises(Refused) as found:
+                await ask.fetch(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.jpg")
+        return found.value
+
+    assert asyncio.run(go()).status is Status.HTTP_ERROR
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("0", 0.0), (" 120 ", 120.0), ("", None), ("soon", None), ("-1", None), ("1.5", None)]
+)
+def test_retry_after_as_seconds(value: str, seconds: float | None) -> None:
+    assert retry_after(value) == seconds
+
+
+def test_retry_after_as_a_date() -> None:
+    now = dt.datetime.now(dt.UTC)
+    later = email.utils.format_datetime(now + dt.timedelta(seconds=90), usegmt=True)
+    waited = retry_after(later)
+    assert waited is not None
+    assert 85 < waited <= 90
+    assert retry_after(email.utils.format_datetime(now - dt.timedelta(days=1))) == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([], ""),
+        (["all"], ""),
+        (["noindex"], ""),
+        (["NoAI"], "noai"),
+        (["noindex, noimageai"], "noimageai"),
+        (["unavailable_after: 25 Jun 2030 15:00:00 PST, noai"], "noai"),
+        (["googlebot: noai"], ""),
+        (["googlebot: noindex", "noai"], "noai"),
+        (["mlimages-dataset: noai"], "noai"),
+        (["otherbot: noindex, noai"], ""),
+    ],
+)
+def test_opt_outs_for_all_robots_or_this_one(values: list[str], said: str) -> None:
+    assert opted_out(values) == said

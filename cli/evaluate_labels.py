@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import FILE, FOLDER, json_option, vocab_option
+from .options import FILE, FOLDER, chosen_engine, dask_option, json_option, vocab_option, workers_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +48,8 @@ def _thresholds(_ctx: click.Context, _parameter: click.Parameter, text: str) -> 
     show_default=True,
     help="Strengths that a co-occurrence must exceed.",
 )
+@workers_option
+@dask_option
 @json_option
 def evaluate_labels(
     *,
@@ -57,6 +59,8 @@ def evaluate_labels(
     hide: float,
     seed: int,
     thresholds: tuple[float, ...],
+    workers: int,
+    dask_address: str | None,
     as_json: bool,
 ) -> None:
     """Hide labels of a completely annotated collection, augment what is left, and judge what comes back.
@@ -74,9 +78,16 @@ def evaluate_labels(
     from mlimages_dataset.augment import quality  # noqa: PLC0415
     from mlimages_dataset.vocab.stage import read_vocabulary  # noqa: PLC0415
 
-    found = quality.evaluate_labels(
-        read_vocabulary(vocabulary), truth, implications=implications, hidden=hide, seed=seed, thresholds=thresholds
-    )
+    with chosen_engine(workers, dask_address) as mapper:
+        found = quality.evaluate_labels(
+            read_vocabulary(vocabulary),
+            truth,
+            implications=implications,
+            hidden=hide,
+            seed=seed,
+            thresholds=thresholds,
+            mapper=mapper,
+        )
     click.echo(json.dumps(_summary(found), indent=2) if as_json else "\n".join(_lines(found)))
 
 

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import FOLDER, image_progress, json_option, out_option, overwrite_option, show, vocab_option
+from .options import (
+    FOLDER,
+    chosen_engine,
+    dask_option,
+    image_progress,
+    json_option,
+    out_option,
+    overwrite_option,
+    show,
+    vocab_option,
+    workers_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +42,8 @@ if TYPE_CHECKING:
 @click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Its day of publication, for its card.")
 @out_option
 @overwrite_option
+@workers_option
+@dask_option
 @json_option
 def export(
     *,
@@ -43,6 +56,8 @@ def export(
     date: object,
     out: Location,
     overwrite: bool,
+    workers: int,
+    dask_address: str | None,
     as_json: bool,
 ) -> None:
     """Write label tables in a format that others read.
@@ -74,7 +89,7 @@ def export(
         raise UsageError("is where the labels lie", where=out, remedy="name another folder for --out")
     inputs = {**vocabulary_digests(vocabulary), **table_digests("labels", labels)}
     refuse_other_vocabulary(inputs, [labels])
-    with image_progress("export", quiet=as_json) as progress:
+    with chosen_engine(workers, dask_address) as mapper, image_progress("export", quiet=as_json) as progress:
         outcome = OutputFolder(out, overwrite=overwrite).run(
             "export",
             parameters={"format": form, "name": name, "license": licence, "url": url, "date": publication.date},
@@ -86,6 +101,7 @@ def export(
                 folder,
                 publication=publication,
                 inputs=inputs,
+                mapper=mapper,
                 progress=progress,
             ),
         )

@@ -82,6 +82,13 @@ def vocab(
         raise UsageError("--tencent-dictionary goes with no class list", remedy="drop one of them")
     if tencent_dictionary is None and not (imagenet or open_images or classes):
         raise UsageError("no class list is given", remedy="pass --imagenet, --open-images or --classes")
+    sources = [name for name, given in (("imagenet", imagenet), ("open-images", open_images)) if given]
+    own = [name for name, _ in map(_pair, classes)]
+    if repeated := [name for name in own if (sources + own).count(name) > 1]:
+        raise UsageError(f"two class lists are of {repeated[0]!r}", remedy="give each --classes a name of its own")
+    if strangers := [name for name, _ in map(_pair, min_images) if name not in {*sources, *own}]:
+        known = f"use one of {', '.join(sources + own)}" if sources + own else "pass a class list"
+        raise UsageError(f"--min-images names {strangers[0]!r}, of which there is no class list", remedy=known)
     minimum = dict(VocabularyFiles().minimum_images) | {name: _number(text) for name, text in map(_pair, min_images)}
     given = VocabularyFiles(
         imagenet=imagenet,

@@ -11,8 +11,9 @@ from __future__ import annotations
 import enum
 import functools
 import operator
+import shutil
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,7 @@ from mlimages_dataset.manifest import StageResult
 from mlimages_dataset.schemas import CATEGORIES, LABELS, MAPPING
 from mlimages_dataset.storage import (
     COMPRESSION,
+    PARTIAL_PREFIX,
     Receipt,
     table_parts,
     table_writer,
@@ -50,10 +52,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mlimages_dataset.augment.labels import LabelColumns
+    from mlimages_dataset.engine import Mapper
     from mlimages_dataset.locations import Location
     from mlimages_dataset.storage import Inputs
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
+_Job: TypeAlias = "tuple[Location, Location]"
+_AnyJob = TypeVar("_AnyJob")
+_Written: TypeAlias = "tuple[Receipt, ExportCounts]"
+
+BLOCK_BYTES = 1 << 24
 DICTIONARY_FILE = "dictionary_and_semantic_hierarchy.txt"
 CARD_FILE, CROISSANT_FILE = "README.md", "croissant.json"
 HUGGING_FACE_NAMES = {"train": "train", "val": "validation"}
@@ -101,6 +109,11 @@ class ExportCounts:
     images_without_labels: int = 0
     unsayable_images: int = 0
 
+    @property
+    def seen(self) -> int:
+        """Images written and left out."""
+        return self.images + self.images_without_labels + self.unsayable_images
+
     def __add__(self, other: ExportCounts) -> ExportCounts:
         return ExportCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
@@ -113,6 +126,7 @@ def export(
     *,
     publication: Publication = Publication(),  # noqa: B008 - frozen
     inputs: Inputs,
+    mapper: Mapper = map,
     progress: Callable[[int], None] = unreported,
 ) -> StageResult:
     """Write label tables in another format.
@@ -124,12 +138,13 @@ def export(
         out: the folder to write into.
         publication: what the publisher says of the data set, for the formats that can say it.
         inputs: SHA-256 of the inputs by name.
+        mapper: runs the parts; Croissant's splits, which are one file each.
         progress: is called with the number of images done.
 
     Raises:
         UsageError, DataError: a table is missing or damaged, or of another vocabulary.
     """
-    writer = _Writer(vocabulary, splits_of(tables), out, publication, inputs, progress)
+    writer = _Writer(vocabulary, splits_of(tables.absolute()), out.absolute(), publication, inputs, mapper, progress)
     match form:
         case ExportFormat.TENCENT:
             receipts, counts = writer.write_tencent()
@@ -242,72 +257,68 @@ class _Writer:
     out: Location
     publication: Publication
     inputs: Inputs
+    mapper: Mapper
     progress: Callable[[int], None]
 
     def write_tencent(self) -> tuple[list[Receipt], ExportCounts]:
-        receipts = [write_bytes(self.out / DICTIONARY_FILE, tencent_dictionary(self.vocabulary))]
-        found = []
-        for split, parts in self.splits.items():
-            path = self.out / f"{split}_urls.txt"
-            with whole_file(path) as sink:
-                for rows, columns in self._batches(parts):
-                    text, counts = tencent_text(rows, columns)
-                    sink.write(text)
-                    found.append(counts)
-            receipts.append(Receipt(path, -1, sink.size, sink.digest.hexdigest(), ""))
-        return receipts, _sum(found)
+        dictionary = write_bytes(self.out / DICTIONARY_FILE, tencent_dictionary(self.vocabulary))
+        text = functools.partial(_write_tencent_part, n_classes=len(self.vocabulary))
+        receipts, counts = self._joined(text, "{}_urls.txt", b"")
+        return [dictionary, *receipts], counts
 
     def write_csv(self) -> tuple[list[Receipt], ExportCounts]:
-        wnids = pa.array(self._wnids, pa.string())
-        receipts, found = [], []
-        for split, parts in self.splits.items():
-            path = self.out / f"{split}.csv"
-            with whole_file(path) as sink, csv.CSVWriter(pa.PythonFile(sink, mode="w"), LONG_FORM) as writer:
-                for rows, columns in self._batches(parts):
-                    table, counts = long_form(rows, columns, wnids)
-                    writer.write_table(table)
-                    found.append(counts)
-            receipts.append(Receipt(path, -1, sink.size, sink.digest.hexdigest(), ""))
-        return receipts, _sum(found)
+        text = functools.partial(_write_csv_part, wnids=self._wnids)
+        head = pa.BufferOutputStream()
+        csv.write_csv(LONG_FORM.empty_table(), head)
+        return self._joined(text, "{}.csv", head.getvalue().to_pybytes())
 
     def write_hugging_face(self) -> tuple[list[Receipt], ExportCounts]:
-        schema = hugging_face_schema(self._wnids)
-        receipts, found = [*self._vocabulary_tables()], []
+        jobs = [
+            (part, self.out / "data" / f"{HUGGING_FACE_NAMES[split]}-{number:05d}-of-{len(parts):05d}.parquet")
+            for split, parts in self.splits.items()
+            for number, part in enumerate(parts)
+        ]
+        results = list(self._done(functools.partial(_write_shard, wnids=self._wnids), jobs))
+        shards = [shard for shard, _ in results]
         sizes: dict[str, tuple[int, int]] = {}
-        for split, parts in self.splits.items():
+        for split in self.splits:
             name = HUGGING_FACE_NAMES[split]
-            shards = []
-            for number, part in enumerate(parts):
-                path = self.out / "data" / f"{name}-{number:05d}-of-{len(parts):05d}.parquet"
-                with (
-                    whole_file(path) as sink,
-                    pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression=COMPRESSION) as writer,
-                ):
-                    counts = ExportCounts()
-                    for rows, columns in self._batches([part]):
-                        writer.write_table(pa.Table.from_batches([rows]).cast(schema))
-                        counts += _everything(columns)
-                found.append(counts)
-                shards.append(Receipt(path, counts.images, sink.size, sink.digest.hexdigest(), ""))
-            sizes[name] = sum(shard.rows for shard in shards), sum(shard.bytes for shard in shards)
-            receipts += shards
-        card = hugging_face_card(self.publication, self._wnids, sizes)
-        return [*receipts, write_bytes(self.out / CARD_FILE, card.encode())], _sum(found)
+            of_split = [shard for shard in shards if shard.path.name.startswith(f"{name}-")]
+            sizes[name] = sum(shard.rows for shard in of_split), sum(shard.bytes for shard in of_split)
+        card = write_bytes(self.out / CARD_FILE, hugging_face_card(self.publication, self._wnids, sizes).encode())
+        return [*self._vocabulary_tables(), *shards, card], _sum([counts for _, counts in results])
 
     def write_croissant(self) -> tuple[list[Receipt], ExportCounts]:
         # One file a split: readers of Croissant check the digest of a single file, not of a set of files.
-        found = []
-        files: dict[str, Receipt] = {}
-        for split, parts in self.splits.items():
-            with table_writer(self.out / split / "part-00000.parquet", LABELS, self.inputs) as writer:
-                for rows, columns in self._batches(parts):
-                    writer.write(rows)
-                    found.append(_everything(columns))
-            assert writer.receipt is not None
-            files[split] = writer.receipt
+        work = functools.partial(_write_split, n_classes=len(self.vocabulary), inputs=dict(self.inputs))
+        jobs = [(tuple(parts), self.out / split / "part-00000.parquet") for split, parts in self.splits.items()]
+        results = list(self._done(work, jobs))
+        files = dict(zip(self.splits, (receipt for receipt, _ in results), strict=True))
         tables = self._vocabulary_tables()
         text = croissant(self.publication, len(self.vocabulary), files, tables, version=__version__)
-        return [*files.values(), *tables, write_bytes(self.out / CROISSANT_FILE, text)], _sum(found)
+        receipts = [*files.values(), *tables, write_bytes(self.out / CROISSANT_FILE, text)]
+        return receipts, _sum([counts for _, counts in results])
+
+    def _joined(self, work: Callable[[_Job], _Written], name: str, head: bytes) -> tuple[list[Receipt], ExportCounts]:
+        """Let jobs write the text of each part, and join them to one file a split, in which `head` comes first."""
+        receipts, found = [], []
+        for split, parts in self.splits.items():
+            path = self.out / name.format(split)
+            jobs = [(part, self.out / f"{PARTIAL_PREFIX}{split}-{number:05d}") for number, part in enumerate(parts)]
+            with whole_file(path) as sink:
+                sink.write(head)
+                for text, counts in self._done(work, jobs):
+                    with text.path.open("rb") as stream:
+                        shutil.copyfileobj(stream, sink, BLOCK_BYTES)
+                    text.path.unlink()
+                    found.append(counts)
+            receipts.append(Receipt(path, -1, sink.size, sink.digest.hexdigest(), ""))
+        return receipts, _sum(found)
+
+    def _done(self, work: Callable[[_AnyJob], _Written], jobs: Sequence[_AnyJob]) -> Iterator[_Written]:
+        for receipt, counts in self.mapper(work, jobs):
+            yield receipt, counts
+            self.progress(counts.seen)
 
     @property
     def _wnids(self) -> list[str]:
@@ -320,11 +331,58 @@ class _Writer:
             write_table(self.out / MAPPING_FILE, mapping_table(self.vocabulary), MAPPING, self.inputs),
         )
 
-    def _batches(self, parts: Sequence[Location]) -> Iterator[tuple[pa.RecordBatch, LabelColumns]]:
+
+def _write_tencent_part(job: _Job, *, n_classes: int) -> _Written:
+    """Write a part's lines of the published text form."""
+    part, path = job
+    found = []
+    with whole_file(path) as sink:
+        for rows, columns in label_batches(part, n_classes):
+            text, counts = tencent_text(rows, columns)
+            sink.write(text)
+            found.append(counts)
+    return Receipt(path, -1, sink.size, sink.digest.hexdigest(), ""), _sum(found)
+
+
+def _write_csv_part(job: _Job, *, wnids: Sequence[str]) -> _Written:
+    """Write a part's lines of CSV, without the header."""
+    part, path = job
+    names = pa.array(wnids, pa.string())
+    found = []
+    with whole_file(path) as sink:
+        for rows, columns in label_batches(part, len(wnids)):
+            table, counts = long_form(rows, columns, names)
+            csv.write_csv(table, pa.PythonFile(sink, mode="w"), csv.WriteOptions(include_header=False))
+            found.append(counts)
+    return Receipt(path, -1, sink.size, sink.digest.hexdigest(), ""), _sum(found)
+
+
+def _write_shard(job: _Job, *, wnids: Sequence[str]) -> _Written:
+    """Write a part as Parquet with the schema that `datasets` wants."""
+    part, path = job
+    schema = hugging_face_schema(wnids)
+    counts = ExportCounts()
+    with (
+        whole_file(path) as sink,
+        pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression=COMPRESSION) as writer,
+    ):
+        for rows, columns in label_batches(part, len(wnids)):
+            writer.write_table(pa.Table.from_batches([rows]).cast(schema))
+            counts += _everything(columns)
+    return Receipt(path, counts.images, sink.size, sink.digest.hexdigest(), ""), counts
+
+
+def _write_split(job: tuple[tuple[Location, ...], Location], *, n_classes: int, inputs: Inputs) -> _Written:
+    """Write parts as one table."""
+    parts, path = job
+    counts = ExportCounts()
+    with table_writer(path, LABELS, inputs) as writer:
         for part in parts:
-            for rows, columns in label_batches(part, len(self.vocabulary)):
-                yield rows, columns
-                self.progress(len(columns))
+            for rows, columns in label_batches(part, n_classes):
+                writer.write(rows)
+                counts += _everything(columns)
+    assert writer.receipt is not None
+    return writer.receipt, counts
 
 
 def _everything(columns: LabelColumns) -> ExportCounts:

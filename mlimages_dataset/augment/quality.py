@@ -31,6 +31,8 @@ Legend: N images, L labels in all of them, C categories, T thresholds, V verdict
 from __future__ import annotations
 
 import enum
+import functools
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlimages_dataset.augment.ancestors import AugmentationRules
+    from mlimages_dataset.engine import Mapper
     from mlimages_dataset.locations import Location
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
@@ -282,6 +285,7 @@ def evaluate_labels(
     hidden: float = HIDDEN_SHARE,
     seed: int = 0,
     thresholds: Sequence[float] = THRESHOLDS,
+    mapper: Mapper = map,
 ) -> Evaluation:
     """Return how right and how complete the labels are that augmentation adds to a completely annotated collection.
 
@@ -296,21 +300,17 @@ def evaluate_labels(
         hidden: the share of labels to hide.
         seed: another one hides other labels and halves the images otherwise.
         thresholds: strengths that a co-occurrence must exceed.
+        mapper: runs the parts.
 
     Raises:
         UsageError, DataError: a table is missing or damaged, or of another vocabulary.
         DataError: no image is left to learn from or to evaluate.
     """
     n_classes, closure = len(vocabulary), vocabulary.closure
-    declared, pairs, learned_from = np.zeros(n_classes, bool), PairCounts.empty(n_classes), 0
-    sources: set[str] = set()
-    for rows, draws, listed in _listed_batches(truth, n_classes, seed):
-        sources.update(rows.column("source").unique().to_pylist())
-        declared[listed.class_index] = True
-        if implications is None:
-            half = _rows(listed, ~_evaluated(draws))
-            pairs += count_pairs(half, half, n_classes)
-            learned_from += len(half)
+    parts = table_parts(truth.absolute())
+    learn = functools.partial(_learned_from, n_classes=n_classes, seed=seed, pairs=implications is None)
+    learned = functools.reduce(operator.add, mapper(learn, parts), _Learned.empty(n_classes))
+    declared, pairs, sources = learned.declared.copy(), learned.pairs, learned.sources
     declared[[row.class_index for row in vocabulary.mapping if row.source in sources and row.class_index >= 0]] = True
     if implications is None:
         every = strong_implications(pairs, closure, min(thresholds))
@@ -319,33 +319,91 @@ def evaluate_labels(
     strong = [_stronger(every, threshold) for threshold in thresholds]
     up, rules = augmentation_rules(closure), [augmentation_rules(closure, one) for one in strong]
     classes = declared_classes(declared, closure)
-    counts = QualityCounts.empty(len(rules))
-    for _, draws, listed in _listed_batches(truth, n_classes, seed):
-        chosen = _evaluated(draws) if implications is None else np.ones(len(draws), bool)
-        judged = _rows(listed, chosen)
-        true, _ = augment(judged, up)
-        counts += quality_counts(true, with_hidden(judged, draws[chosen], hidden), classes, rules)
-    if not counts.images or (implications is None and not learned_from):
+    judge = functools.partial(
+        _judged, seed=seed, hidden=hidden, up=up, classes=classes, rules=rules, half=implications is None
+    )
+    counts = functools.reduce(operator.add, mapper(judge, parts), QualityCounts.empty(len(rules)))
+    if not counts.images or (implications is None and not learned.images):
         raise DataError(
-            f"{counts.images:,} images to evaluate and {learned_from:,} to learn from",
+            f"{counts.images:,} images to evaluate and {learned.images:,} to learn from",
             where=truth,
             remedy="name a table of more images",
         )
     return Evaluation(
-        tuple(thresholds), tuple(int(one.nnz) for one in strong), int(declared.sum()), learned_from, counts
+        tuple(thresholds), tuple(int(one.nnz) for one in strong), int(declared.sum()), learned.images, counts
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """What is learned from parts of a table before any is judged; parts add up.
+
+    Attributes:
+        sources: the collections that the rows are of.
+        declared: true at classes that a row lists, bool, shape (C,).
+        pairs: pairs of listed classes in the images learned from.
+        images: how many these are.
+    """
+
+    sources: frozenset[str]
+    declared: NDArray[np.bool_]
+    pairs: PairCounts
+    images: int
+
+    @classmethod
+    def empty(cls, n_classes: int) -> _Learned:
+        return cls(frozenset(), np.zeros(n_classes, bool), PairCounts.empty(n_classes), 0)
+
+    def __add__(self, other: _Learned) -> _Learned:
+        return _Learned(
+            self.sources | other.sources,
+            self.declared | other.declared,
+            self.pairs + other.pairs,
+            self.images + other.images,
+        )
+
+
+def _learned_from(part: Location, *, n_classes: int, seed: int, pairs: bool) -> _Learned:
+    """Return what a part says of its classes, and of their pairs in the images that are not evaluated if asked for."""
+    found = _Learned.empty(n_classes)
+    for rows, draws, listed in _listed_batches(part, n_classes, seed):
+        declared = np.zeros(n_classes, bool)
+        declared[listed.class_index] = True
+        half = _rows(listed, ~_evaluated(draws) & pairs)
+        sources = frozenset(rows.column("source").unique().to_pylist())
+        found += _Learned(sources, declared, count_pairs(half, half, n_classes), len(half))
+    return found
+
+
+def _judged(
+    part: Location,
+    *,
+    seed: int,
+    hidden: float,
+    up: AugmentationRules,
+    classes: DeclaredClasses,
+    rules: Sequence[AugmentationRules],
+    half: bool,
+) -> QualityCounts:
+    """Return the counts over a part's images, or over the half of them that is evaluated."""
+    counts = QualityCounts.empty(len(rules))
+    for _, draws, listed in _listed_batches(part, len(classes.declared), seed):
+        chosen = _evaluated(draws) if half else np.ones(len(draws), bool)
+        judged = _rows(listed, chosen)
+        true, _ = augment(judged, up)
+        counts += quality_counts(true, with_hidden(judged, draws[chosen], hidden), classes, rules)
+    return counts
+
+
 def _listed_batches(
-    truth: Location, n_classes: int, seed: int
+    part: Location, n_classes: int, seed: int
 ) -> Iterator[tuple[pa.RecordBatch, NDArray[np.uint64], LabelColumns]]:
-    """Yield rows of a table that list a label, with their draws and listed labels."""
-    for part in table_parts(truth):
-        for rows, columns in label_batches(part, n_classes):
-            listed = listed_labels(columns)
-            some = np.diff(listed.offsets) > 0
-            draws = draws_of(rows.column("image_id"), f"hide {seed}")
-            yield rows, draws[some], _rows(listed, some)
+    """Yield rows of a part that list a label, with their draws and listed labels."""
+    for rows, columns in label_batches(part, n_classes):
+        listed = listed_labels(columns)
+        some = np.diff(listed.offsets) > 0
+        draws = draws_of(rows.column("image_id"), f"hide {seed}")
+        yield rows, draws[some], _rows(listed, some)
 
 
 def _evaluated(draws: NDArray[np.uint64]) -> NDArray[np.bool_]:

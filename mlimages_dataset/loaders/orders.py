@@ -137,7 +137,7 @@ class BlockShuffled:
     def rows(self, epoch: int, start: int, stop: int) -> NDArray[np.int64]:
         """See `Order`."""
         blocks, starts = self._blocks(epoch)
-        window_starts = self._window_starts(starts)
+        window_starts = self._windows(starts)
         first, last = np.searchsorted(window_starts, [start, stop - 1], "right") - 1
         found = []
         for window in range(int(first), int(last) + 1) if stop > start else ():
@@ -148,8 +148,11 @@ class BlockShuffled:
         of = np.searchsorted(starts, positions, "right") - 1
         return np.asarray(blocks[of] * self.block_rows + positions - starts[of])
 
-    def _window_starts(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the positions at which windows begin, and the end, of those at which blocks begin, and the end."""
+    def windows(self, epoch: int) -> NDArray[np.int64]:
+        """Return the positions at which an epoch's windows begin, and the end."""
+        return self._windows(self._blocks(epoch)[1])
+
+    def _windows(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.append(starts[: -1 : self.blocks_of_window], np.int64(self.n))
 
     def _blocks(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 ROUNDS = 8
 """Luby and Rackoff ask for four rounds; short halves need more."""
 
-_LEAST_BITS = 8
-"""Of a network: with halves of one and two bits, not every order of five elements is as likely."""
+TABLE = 1 << 12
+"""Up to so many elements a table is made instead: it takes no longer, and short halves would make some orders rare."""
 
 
 def keys_of(*entropy: int) -> NDArray[np.uint64]:
@@ -37,7 +37,9 @@ def permuted(positions: NDArray[np.int64], n: int, keys: NDArray[np.uint64]) -> 
         n: the number of elements.
         keys: shape (ROUNDS,).
     """
-    bits = max(int(n - 1).bit_length(), _LEAST_BITS)
+    if n <= TABLE:
+        return np.asarray(np.random.default_rng(keys).permutation(n)[positions])
+    bits = int(n - 1).bit_length()
     widths = (bits // 2, bits - bits // 2)
     found = _network(positions.astype(np.uint64), widths, keys)
     outside = np.flatnonzero(found >= n)

@@ -88,6 +88,9 @@ def test_a_table_is_read_as_it_was_written(
     batches = list(scan_table(path, schema, batch_rows=batch_rows))
     assert all(0 < batch.num_rows <= batch_rows for batch in batches)
     assert pa.Table.from_batches(batches, schema.arrow).equals(table)
+    some = data.draw(st.lists(st.sampled_from(schema.arrow.names), min_size=1, unique=True))
+    chosen = list(scan_table(path, schema, columns=some, batch_rows=batch_rows))
+    assert pa.Table.from_batches(chosen, table.select(some).schema).equals(table.select(some))
     assert table_inputs(path) == inputs
     assert receipt.rows == table.num_rows
     assert receipt.schema == schema.label

@@ -79,6 +79,15 @@ def test_labels_are_not_copied() -> None:
             assert column.ctypes.data == address_of(back, i)
 
 
+@given(images=rows(6), data=st.data())
+def test_the_chosen_labels_stay_with_their_images(images: list[Row], data: st.DataObject) -> None:
+    wanted = data.draw(st.sets(st.integers(0, 5)))
+    columns = columns_from(images)
+    found = columns.only(np.isin(columns.class_index, list(wanted)))
+    assert rows_from(found) == [{c: label for c, label in row.items() if c in wanted} for row in images]
+    assert array_of(found).equals(array_from(rows_from(found)))
+
+
 @given(rows(6))
 def test_images_number_each_label_by_its_row(images: list[Row]) -> None:
     columns = columns_from(images)

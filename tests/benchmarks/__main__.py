@@ -1,7 +1,7 @@
 """Run all benchmarks of the label tables: python -m tests.benchmarks --folder DIR [--scale 1.0].
 
 Prints one Markdown table, draws `docs/labels-time.png`, and leaves the simulated inputs in the folder for the next run.
-At full scale it needs 20 GB of disk and about an hour on 2 cores; `--scale 0.1` takes a tenth of both.
+At full scale it needs 15 GB of disk and about an hour on 2 cores; `--scale 0.1` takes about a tenth of both.
 """
 
 from __future__ import annotations

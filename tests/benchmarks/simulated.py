@@ -55,8 +55,8 @@ def annotations_folder(folder: Path, n_images: int, n_classes: int) -> Path:
 def predictions_folder(folder: Path, n_images: int, n_classes: int) -> Path:
     """Return a folder of a `predictions` table of the same images in the same order.
 
-    Each image has 6 of 1,134 categories or fewer, about half of them with more than 0.95. One is chosen by the image's
-    first category: those are the strong pairs.
+    Each image has 6 of 1,134 categories or fewer, five of six with more than 0.95. Most often one is chosen by the
+    image's first category, so that there are strong pairs.
     """
     return _written(
         folder / f"predictions-{n_images}",
@@ -142,11 +142,11 @@ def _predictions(number: int, size: int, n_classes: int) -> pa.Table:
     favourite = np.random.default_rng(5).choice(predicted, n_classes)
     offsets, annotated = _annotated(number, size, n_classes)
     drawn = rng.choice(predicted, (size, _PREDICTED_PER_IMAGE))
-    with_favourite = rng.random(size) < 0.7
+    with_favourite = rng.random(size) < 0.95
     drawn[:, 0] = np.where(with_favourite, favourite[annotated[offsets[:-1]]], drawn[:, 0])
     images = np.repeat(np.arange(size), _PREDICTED_PER_IMAGE)
     offsets, class_index = _rows_of(images, drawn.ravel(), size, n_classes)
-    confidence = rng.uniform(0.9, 1, len(class_index)).astype(np.float32)
+    confidence = rng.uniform(0.94, 1, len(class_index)).astype(np.float32)
     origin = np.full(len(class_index), Origin.MODEL_PREDICTION, np.uint8)
     return _images(number, size, LabelColumns(offsets, class_index, confidence, origin), PREDICTIONS)
 

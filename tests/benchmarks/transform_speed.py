@@ -2,12 +2,11 @@
 
     python -m tests.benchmarks.transform_speed [--rounds 7] [--images FOLDER] [--sides 1024,500]
 
-The photographs are resized to each long side once and stored as JPEG of quality 90 with halved chroma. Ten
-pictures are handled by each contestant in turn, each as often the first as any other, and the processor's time is
-taken: so what else the machine does falls upon all of them, and little. A round is all pictures, and the ratios are printed as the
-median, least and greatest of the rounds.
-Decoding alone is simplejpeg's or torchvision's, in full and in colour, whichever is faster; torchvision's steps begin
-with torchvision's own decoder, and end, as ours, with a normalised float tensor.
+The photographs are resized to each long side once and stored as JPEG of quality 90 with halved chroma. Ten pictures are
+handled by each contestant in turn, each as often the first as any other, and the processor's time is taken: so what
+else the machine does falls upon all of them, and little. A round is all pictures; the ratios are printed as the median,
+least and greatest of the rounds. Decoding alone is simplejpeg's or torchvision's, in full and in colour, whichever is
+faster. torchvision's steps begin with torchvision's own decoder and end, as ours, with a normalised float tensor.
 """
 
 from __future__ import annotations

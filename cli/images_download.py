@@ -199,20 +199,7 @@ class _Lines:
     def __call__(self, snapshot: Snapshot, /) -> None:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + LOG_SECONDS
-            click.echo(sentence(snapshot), err=True)
-
-
-def sentence(snapshot: Snapshot) -> str:
-    """Return how far a download is, on one line."""
-    parts = [
-        f"{snapshot.done:,} of {snapshot.asked:,} rows",
-        f"{snapshot.rate:,.0f} rows/s",
-        f"{snapshot.received / snapshot.seconds / 1e6:,.1f} MB/s" if snapshot.seconds else "",
-        f"{_duration(snapshot.remaining_seconds)} left",
-        *(f"{status.replace('_', ' ')} {n:,}" for status, n in sorted(snapshot.ended.items(), key=lambda one: -one[1])),
-        *(f"{host.name}: {host.troubles:,} troubles" for host in snapshot.hosts[:1]),
-    ]
-    return ", ".join(part for part in parts if part)
+            click.echo(str(snapshot), err=True)
 
 
 def _table(snapshot: Snapshot) -> RenderableType:
@@ -224,8 +211,7 @@ def _table(snapshot: Snapshot) -> RenderableType:
 
     head = (
         f"{snapshot.done:,} of {snapshot.asked:,} rows   {snapshot.rate:,.0f} rows/s   "
-        f"{snapshot.received / max(snapshot.seconds, 1e-9) / 1e6:,.1f} MB/s   "
-        f"{_duration(snapshot.remaining_seconds)} left"
+        f"{snapshot.megabytes_per_second:,.1f} MB/s   {snapshot.remaining} left"
     )
     statuses = Table("status", "rows", box=None, pad_edge=False)
     for status, n in sorted(snapshot.ended.items(), key=lambda one: -one[1]):
@@ -236,11 +222,3 @@ def _table(snapshot: Snapshot) -> RenderableType:
     beside = Table.grid(padding=(0, 4))
     beside.add_row(statuses, hosts if snapshot.hosts else "")
     return Group(Text(head), ProgressBar(total=max(1, snapshot.asked), completed=snapshot.done), beside)
-
-
-def _duration(seconds: float) -> str:
-    if seconds == float("inf"):
-        return "unknown time"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

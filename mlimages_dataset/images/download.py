@@ -185,6 +185,34 @@ class Snapshot:
         """Return how long the other rows take at this rate, infinity where none has ended."""
         return (self.asked - self.done) / self.rate if self.rate else float("inf")
 
+    @property
+    def remaining(self) -> str:
+        """Return `remaining_seconds` in words."""
+        if not self.rate:
+            return "unknown time"
+        minutes, seconds = divmod(round(self.remaining_seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return (
+            f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+        )
+
+    @property
+    def megabytes_per_second(self) -> float:
+        """Return the rate at which bodies come."""
+        return self.received / max(self.seconds, 1e-9) / 1e6
+
+    def __str__(self) -> str:
+        statuses = sorted(self.ended.items(), key=lambda one: -one[1])
+        parts = [
+            f"{self.done:,} of {self.asked:,} rows",
+            f"{self.rate:,.0f} rows/s",
+            f"{self.megabytes_per_second:,.1f} MB/s",
+            f"{self.remaining} left",
+            *(f"{status.replace('_', ' ')} {n:,}" for status, n in statuses),
+            *(f"{host.name}: {host.troubles:,} troubles" for host in self.hosts[:1]),
+        ]
+        return ", ".join(parts)
+
 
 class Report(Protocol):
     """Is told how far a download is."""

@@ -10,6 +10,7 @@ COMMANDS = {
     "download": Listed("images_download", "Download the pictures that a list names into shards."),
     "ingest": Listed("images_ingest", "Bring folders, archives and TFRecords into shards."),
     "subset": Listed("images_subset", "Choose fewer images: by budget, subtree, category, balance."),
+    "duplicates": Listed("images_duplicates", "Find copies, merge their labels, tell what leaks between splits."),
     "verify": Listed("images_verify", "Check every picture against its row, and labels against pictures."),
 }
 

@@ -310,7 +310,7 @@ def run_subset(
         parameters={**asdict(rules), "under": list(rules.under)},
         inputs=inputs,
         work=choose,
-        folders=("", *_folders_of_labels(labels)),
+        folders=("", *label_folders(labels)),
     )
     if images is None or not shards:
         return outcome
@@ -526,8 +526,8 @@ def _copy(row: Mapping[str, Any], reader: ShardReader, writer: PartWriter) -> No
     writer.save(row["image_id"], content, Inspection(Status.SAVED, row["detail"], row["width"], row["height"], suffix))
 
 
-def _folders_of_labels(labels: Location | None) -> list[str]:
-    """Return the folders, relative to the output folder, in which parts of a label table are written."""
+def label_folders(labels: Location | None) -> list[str]:
+    """Return the folders, relative to an output folder, in which parts of a label table are written."""
     if labels is None:
         return []
     inside = {relative(part.parent, labels) for part in table_parts(labels)}

@@ -1,0 +1,304 @@
+"""The stage that looks for copies: the report of them, what leaks between splits, and labels without copies."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import csv
+import functools
+import io
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset.augment.batches import label_batches
+from mlimages_dataset.augment.labels import array_of
+from mlimages_dataset.engine import unreported
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.images.duplicates import (
+    Fingerprints,
+    Likeness,
+    alike_pairs,
+    distances,
+    exact_groups,
+    groups_of,
+    picture_hashes,
+)
+from mlimages_dataset.images.index import ImageIndex, image_parts
+from mlimages_dataset.images.merging import ImageLabels, labels_of, merged, with_labels
+from mlimages_dataset.images.shards import ShardReader
+from mlimages_dataset.images.stage import LABELS_FOLDER, label_folders
+from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.images.verification import MOST_CLASSES
+from mlimages_dataset.locations import relative
+from mlimages_dataset.manifest import OutputFolder, StageResult
+from mlimages_dataset.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS
+from mlimages_dataset.storage import (
+    Receipt,
+    TableWriter,
+    scan_table,
+    schema_of,
+    table_digests,
+    table_parts,
+    table_writer,
+    write_bytes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.engine import Mapper
+    from mlimages_dataset.locations import Location
+    from mlimages_dataset.manifest import Json, StageOutcome
+    from mlimages_dataset.schemas import TableSchema
+    from mlimages_dataset.storage import Inputs
+
+COPIES_FILE = "duplicates.csv"
+LEAKAGE_FILE = "leakage.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """The pictures of a folder, in groups of copies.
+
+    Attributes:
+        prints: what the groups were found by.
+        pixels: of each picture, int64, shape (N,).
+        group: the number of each picture's group, int64, shape (N,).
+        same_bytes: the first picture of the same bytes, int64, shape (N,).
+    """
+
+    prints: Fingerprints
+    pixels: NDArray[np.int64]
+    group: NDArray[np.int64]
+    same_bytes: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    prints: Fingerprints
+    pixels: NDArray[np.int64]
+
+
+def run_duplicates(
+    out: Location,
+    images: Location,
+    *,
+    labels: Location | None = None,
+    likeness: Likeness | None = None,
+    merge: bool = False,
+    overwrite: bool = False,
+    mapper: Mapper = map,
+    progress: Callable[[int], None] = unreported,
+) -> StageOutcome:
+    """Find the copies among the pictures of a folder and write which they are.
+
+    Writes `duplicates.csv`, one row for each picture that has a copy; with labels `leakage.csv`, those of which copies
+    are in several splits, and if asked for the label table with one row in place of copies' rows, below `labels/`.
+
+    Args:
+        out: the output folder.
+        images: folder of images.
+        labels: folder of a label table, whose sub-folders are its splits.
+        likeness: how alike copies are; None for copies of equal bytes only.
+        merge: write the label table without copies.
+        overwrite: replace what was found before in other images.
+        mapper: runs the parts.
+        progress: is called with the number of pictures looked at.
+
+    Raises:
+        UsageError, DataError: a table or shard is missing or damaged; or there are no labels to merge.
+    """
+    if merge and labels is None:
+        raise UsageError("there are no labels to merge", remedy="pass --labels")
+    inputs = {f"images/{path}": digest for path, digest in image_parts(images).items()}
+    if labels is not None:
+        inputs |= table_digests("labels", labels)
+
+    def work(folder: Location) -> StageResult:
+        copies = find_copies(images, likeness, mapper=mapper, progress=progress)
+        return write_copies(copies, ImageIndex.open(images), folder, labels, merge=merge, inputs=inputs)
+
+    return OutputFolder(out, overwrite=overwrite).run(
+        "duplicates",
+        parameters={"likeness": None if likeness is None else asdict(likeness), "merge": merge},
+        inputs=inputs,
+        work=work,
+        folders=("", *(label_folders(labels) if merge else ())),
+    )
+
+
+def find_copies(
+    images: Location,
+    likeness: Likeness | None,
+    *,
+    mapper: Mapper = map,
+    progress: Callable[[int], None] = unreported,
+) -> Copies:
+    """Return the pictures of a folder in groups of copies, in the order of its index."""
+    look = functools.partial(_look_at, folder=images.absolute(), perceptual=likeness is not None)
+    parts: list[_Part] = []
+    for part in mapper(look, list(image_parts(images))):
+        parts.append(part)
+        progress(len(part.prints))
+    prints = Fingerprints.joined([part.prints for part in parts])
+    same_bytes = exact_groups(prints)
+    exact = np.stack([same_bytes, np.arange(len(prints))], axis=1)
+    pairs = exact if likeness is None else np.concatenate([exact, alike_pairs(prints, likeness)])
+    pixels = np.concatenate([part.pixels for part in parts])
+    return Copies(prints, pixels, groups_of(len(prints), pairs), same_bytes)
+
+
+def _look_at(part: str, *, folder: Location, perceptual: bool) -> _Part:
+    """Return what copies of a part's saved pictures are told by, and the pixels of these."""
+    reader = ShardReader(folder)
+    digests, pixels, hashes = [], [], []
+    for batch in scan_table(folder / part, IMAGES):
+        for row in batch.filter(pc.equal(batch.column("status"), Status.SAVED.value)).to_pylist():
+            digests.append(int(row["digest"][:16], 16))
+            pixels.append(row["width"] * row["height"])
+            content = reader.read(row["shard"], row["offset"], row["bytes"]) if perceptual else None
+            hashes.append(None if content is None else picture_hashes(content))
+    known = np.array([found is not None for found in hashes], np.bool_)
+    both = np.array([found or (0, 0) for found in hashes], np.uint64).reshape(-1, 2)
+    prints = Fingerprints(np.array(digests, np.uint64), both[:, 0], both[:, 1], known)
+    return _Part(prints, np.array(pixels, np.int64))
+
+
+def write_copies(
+    copies: Copies, index: ImageIndex, out: Location, labels: Location | None, *, merge: bool, inputs: Inputs
+) -> StageResult:
+    """Write which pictures are copies; see `run_duplicates`."""
+    splits = [] if labels is None else sorted({relative(part.parent, labels) for part in table_parts(labels)})
+    in_split = np.zeros((len(splits), len(index)), np.bool_)
+    if labels is not None:
+        for part in table_parts(labels):
+            for batch in scan_table(part, _schema_of(part), columns=["image_id"]):
+                rows = index.rows_of(batch.column("image_id"))
+                in_split[splits.index(relative(part.parent, labels)), rows[rows >= 0]] = True
+    listed = np.flatnonzero(_shared(copies.group, np.ones(len(index), np.bool_)))
+    leaking = np.flatnonzero(_leaking(copies.group, in_split))
+    receipts = [write_bytes(out / COPIES_FILE, _lines(copies, index, splits, in_split, listed))]
+    if len(splits) > 1:
+        receipts.append(write_bytes(out / LEAKAGE_FILE, _lines(copies, index, splits, in_split, leaking)))
+    n_groups = len(np.unique(copies.group[listed]))
+    summary: dict[str, Json] = {
+        "images": len(index),
+        "groups": n_groups,
+        "copies": len(listed) - n_groups,
+        "copies_of_equal_bytes": int(np.count_nonzero(copies.same_bytes != np.arange(len(index)))),
+        "without_perceptual_hash": int(np.count_nonzero(~copies.prints.hashed)),
+        "splits": splits,
+        "leaking_images": len(leaking),
+    }
+    if merge and labels is not None:
+        rows_before = rows_after = 0
+        for split, members in zip(splits, in_split, strict=True):
+            for receipt, before in _merged_parts(
+                labels, split, out / LABELS_FOLDER, copies, members=members, index=index, inputs=inputs
+            ):
+                receipts += [] if receipt is None else [receipt]
+                rows_before += before
+                rows_after += 0 if receipt is None else receipt.rows
+        summary["label_rows_merged_away"] = rows_before - rows_after
+    return StageResult(tuple(receipts), summary)
+
+
+def _shared(group: NDArray[np.int64], among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return whether each picture is of a group of which there are several among some, bool, shape (N,)."""
+    several = np.bincount(group[among], minlength=int(group.max(initial=0)) + 1) > 1
+    return np.asarray(several[group])
+
+
+def _leaking(group: NDArray[np.int64], in_split: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return whether each picture is in a split, and it or a copy of it in another one, bool, shape (N,)."""
+    n_splits = np.zeros(int(group.max(initial=0)) + 1, np.int64)
+    for members in in_split:
+        n_splits[np.unique(group[members])] += 1
+    return np.asarray((n_splits[group] > 1) & in_split.any(axis=0))
+
+
+def _kept(copies: Copies, preferred: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the picture that is kept of each group, int64: preferred, then with the most pixels, then the first."""
+    order = np.lexsort((np.arange(len(copies.group)), -copies.pixels, ~preferred, copies.group))
+    return np.asarray(order[np.unique(copies.group[order], return_index=True)[1]], np.int64)
+
+
+def _lines(
+    copies: Copies, index: ImageIndex, splits: list[str], in_split: NDArray[np.bool_], rows: NDArray[np.int64]
+) -> bytes:
+    """Return the pictures of some rows as CSV, groups together, what is kept of each first."""
+    kept = _kept(copies, np.any(in_split, axis=0))[copies.group[rows]] if len(rows) else rows
+    bits = distances(copies.prints.frequencies[rows], copies.prints.frequencies[kept])
+    order = np.lexsort((rows, rows != kept, copies.group[rows]))
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(("group", "image_id", "likeness", "different_bits", "pixels", "splits"))
+    for at in order:
+        row, original = rows[at], kept[at]
+        same = copies.same_bytes[row] == copies.same_bytes[original]
+        likeness = "kept" if row == original else "same bytes" if same else "alike"
+        names = " ".join(split for split, members in zip(splits, in_split, strict=True) if members[row])
+        writer.writerow((copies.group[row], index.image_id(row), likeness, bits[at], copies.pixels[row], names))
+    return lines.getvalue().encode()
+
+
+def _merged_parts(
+    labels: Location,
+    split: str,
+    out: Location,
+    copies: Copies,
+    *,
+    members: NDArray[np.bool_],
+    index: ImageIndex,
+    inputs: Inputs,
+) -> Iterator[tuple[Receipt | None, int]]:
+    """Write the parts of one split with one row in place of copies' rows; yield receipts, and the rows there were."""
+    parts = [part for part in table_parts(labels) if relative(part.parent, labels) == split]
+    group = np.where(_shared(copies.group, members), copies.group, -1)
+    found: dict[int, list[ImageLabels]] = collections.defaultdict(list)
+    for part in parts:
+        for batch, columns in label_batches(part, MOST_CLASSES):
+            for at, of_row in _copied_rows(batch, index, group):
+                found[of_row].append(labels_of(columns, at))
+    kept = _kept(copies, members)
+    for part in parts:
+        rows = 0
+        with contextlib.ExitStack() as stack:
+            writer: TableWriter | None = None
+            for batch, columns in label_batches(part, MOST_CLASSES):
+                rows += batch.num_rows
+                stays = np.ones(batch.num_rows, np.bool_)
+                replaced: dict[int, ImageLabels] = {}
+                index_rows = index.rows_of(batch.column("image_id"))
+                for at, of_row in _copied_rows(batch, index, group):
+                    # Of an image with several rows the first takes all.
+                    stays[at] = index_rows[at] == kept[of_row] and of_row in found
+                    if stays[at]:
+                        replaced[at] = merged(found.pop(of_row))
+                table = pa.Table.from_batches([batch])
+                together = array_of(with_labels(columns, replaced))
+                table = table.set_column(len(batch.columns) - 1, table.schema.field("labels"), together)
+                remaining = table.filter(pa.array(stays))
+                if remaining.num_rows and writer is None:
+                    writer = stack.enter_context(table_writer(out / relative(part, labels), _schema_of(part), inputs))
+                if writer is not None:
+                    writer.write(remaining)
+        yield (None if writer is None else writer.receipt), rows
+
+
+def _copied_rows(batch: pa.RecordBatch, index: ImageIndex, group: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield the rows of a batch whose picture has copies, and the group; `group` is -1 for pictures without."""
+    rows = index.rows_of(batch.column("image_id"))
+    groups = np.where(rows >= 0, group[rows], -1) if len(group) else np.full(len(rows), -1)
+    for at in np.flatnonzero(groups >= 0):
+        yield int(at), int(groups[at])
+
+
+def _schema_of(part: Location) -> TableSchema:
+    return schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS))

@@ -1,0 +1,124 @@
+"""Copies in a folder of images are reported, those between splits too, and labels lose nothing when they are merged."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+from mlimages_dataset import engine
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.images.duplicates import Likeness
+from mlimages_dataset.images.duplicates_stage import run_duplicates
+from mlimages_dataset.manifest import read_manifest, verify_folder
+from mlimages_dataset.samples import photographs
+from mlimages_dataset.schemas import LABELS
+from mlimages_dataset.storage import read_table
+from tests.images.folders import image_folder
+from tests.images.test_verification import label_part
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def smaller(content: bytes) -> bytes:
+    """Return a copy at two thirds of the size."""
+    sink = io.BytesIO()
+    with Image.open(io.BytesIO(content)) as image:
+        image.convert("RGB").resize((image.width * 2 // 3, image.height * 2 // 3)).save(sink, "JPEG", quality=70)
+    return sink.getvalue()
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> tuple[Path, Path]:
+    """Return images with copies of both kinds, and labels of two splits."""
+    one, two, three = (path.read_bytes() for path in sorted(photographs().glob("*.jpg"))[:3])
+    parts: list[dict[str, bytes | None]] = [
+        {"small": smaller(one), "gone": None, "one": one, "two": two},
+        {"again": one, "three": three, "val two": smaller(two)},
+    ]
+    labels = tmp_path / "labels"
+    train = {"small": {0: 1.0, 3: 0.0}, "two": {2: 1.0}, "gone": {2: 1.0}, "again": {0: 0.5, 3: 1.0}, "three": {1: 1.0}}
+    label_part(labels / "train" / "part-00000.parquet", dict(list(train.items())[:3]))
+    label_part(labels / "train" / "part-00001.parquet", dict(list(train.items())[3:]))
+    label_part(labels / "val" / "part-00000.parquet", {"val two": {2: 0.9}})
+    return image_folder(tmp_path / "images", parts), labels
+
+
+def lines(path: Path) -> list[tuple[str, str, str]]:
+    with path.open(newline="") as stream:
+        return [(row["image_id"], row["likeness"], row["splits"]) for row in csv.DictReader(stream)]
+
+
+def rows(part: Path) -> dict[str, dict[int, float]]:
+    found: dict[str, dict[int, float]] = {}
+    row: dict[str, Any]
+    for row in read_table(part, LABELS).to_pylist():
+        assert row["image_id"] not in found
+        found[row["image_id"]] = {label["class_index"]: label["confidence"] for label in row["labels"]}
+    return found
+
+
+def test_copies_leaks_and_merged_labels(tables: tuple[Path, Path], tmp_path: Path) -> None:
+    images, labels = tables
+    out = tmp_path / "out"
+    outcome = run_duplicates(out, images, labels=labels, likeness=Likeness(), merge=True)
+    assert lines(out / "duplicates.csv") == [
+        ("again", "kept", "train"),
+        ("small", "alike", "train"),
+        ("one", "same bytes", ""),
+        ("two", "kept", "train"),
+        ("val two", "alike", "val"),
+    ]
+    assert lines(out / "leakage.csv") == [("two", "kept", "train"), ("val two", "alike", "val")]
+    assert not (out / "labels" / "train" / "part-00000.parquet").exists() or "small" not in rows(
+        out / "labels" / "train" / "part-00000.parquet"
+    )
+    assert rows(out / "labels" / "train" / "part-00000.parquet") == {"two": {2: 1.0}, "gone": {2: 1.0}}
+    assert rows(out / "labels" / "train" / "part-00001.parquet") == {"again": {0: 1.0, 3: 1.0}, "three": {1: 1.0}}
+    assert list(rows(out / "labels" / "val" / "part-00000.parquet")) == ["val two"]
+    summary = outcome.record.summary
+    assert {name: summary[name] for name in ("images", "groups", "copies", "copies_of_equal_bytes")} == {
+        "images": 6,
+        "groups": 2,
+        "copies": 3,
+        "copies_of_equal_bytes": 1,
+    }
+    assert (summary["leaking_images"], summary["label_rows_merged_away"]) == (2, 1)
+    assert verify_folder(out) == []
+    assert not run_duplicates(out, images, labels=labels, likeness=Likeness(), merge=True).fresh
+
+
+def test_exact_copies_ask_for_no_pixels(tables: tuple[Path, Path], tmp_path: Path) -> None:
+    images, _ = tables
+    for shard in images.glob("*.tar"):
+        shard.unlink()
+    run_duplicates(tmp_path / "out", images)
+    assert [line[:2] for line in lines(tmp_path / "out" / "duplicates.csv")] == [
+        ("one", "kept"),
+        ("again", "same bytes"),
+    ]
+
+
+def test_engines_change_nothing(tables: tuple[Path, Path], tmp_path: Path) -> None:
+    images, labels = tables
+    run_duplicates(tmp_path / "one", images, labels=labels, likeness=Likeness(), merge=True)
+    with engine.local(2) as mapper:
+        run_duplicates(tmp_path / "two", images, labels=labels, likeness=Likeness(), merge=True, mapper=mapper)
+    assert read_manifest(tmp_path / "one").files == read_manifest(tmp_path / "two").files
+
+
+def test_a_folder_without_pictures_has_no_copies(tmp_path: Path) -> None:
+    images = image_folder(tmp_path / "images", [{"a": None}])
+    label_part(tmp_path / "labels" / "part-00000.parquet", {"a": {1: 1.0}})
+    run_duplicates(tmp_path / "out", images, labels=tmp_path / "labels", likeness=Likeness(), merge=True)
+    assert lines(tmp_path / "out" / "duplicates.csv") == []
+    assert rows(tmp_path / "out" / "labels" / "part-00000.parquet") == {"a": {1: 1.0}}
+
+
+def test_merging_needs_labels(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there are no labels to merge"):
+        run_duplicates(tmp_path / "out", tmp_path, merge=True)

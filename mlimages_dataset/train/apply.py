@@ -15,7 +15,7 @@ from mlimages_dataset.manifest import OutputFolder, StageResult
 from mlimages_dataset.schemas import CATEGORIES, PREDICTIONS
 from mlimages_dataset.storage import file_digest, listing_digest, read_table, write_table
 from mlimages_dataset.train import distributed
-from mlimages_dataset.train.checkpoint import Checkpoint, check_vocabulary, read_checkpoint
+from mlimages_dataset.train.checkpoint import Checkpoint, check_vocabulary, found_checkpoint, read_checkpoint
 from mlimages_dataset.train.config import Unknown, View
 from mlimages_dataset.train.evaluation import groups_of_categories
 from mlimages_dataset.train.extract import feature_rows, features_schema
@@ -47,7 +47,7 @@ class Application:
     """A trained network and what it is applied to.
 
     Attributes:
-        checkpoint: the network.
+        checkpoint: the network: a file, or a run's folder for its newest.
         vocabulary: folder of the vocabulary that it was trained with.
         images: folder of image shards, or of image files.
         execution: how it is computed.
@@ -246,17 +246,18 @@ def _trained(application: Application, device: torch.device) -> tuple[MultiLabel
         DataError: it is damaged.
     """
     classes = read_classes(application.vocabulary)
-    checkpoint = read_checkpoint(application.checkpoint)
-    check_vocabulary(checkpoint, application.checkpoint, classes.digest, len(classes))
+    path = found_checkpoint(application.checkpoint)
+    checkpoint = read_checkpoint(path)
+    check_vocabulary(checkpoint, path, classes.digest, len(classes))
     epsilon = float(checkpoint.science["model.batch_norm_epsilon"])
     network = create_model(checkpoint.model_name, checkpoint.n_classes, norm_epsilon=epsilon)
-    load_weights(network, checkpoint.weights(), application.checkpoint)
+    load_weights(network, checkpoint.weights(), path)
     return network.to(device).eval(), checkpoint
 
 
 def _inputs(application: Application) -> dict[str, str]:
     return {
         **vocabulary_digests(application.vocabulary),
-        "checkpoint": file_digest(application.checkpoint),
+        "checkpoint": file_digest(found_checkpoint(application.checkpoint)),
         "images": listing_digest(application.images),
     }

@@ -12,6 +12,7 @@ import random
 import re
 import threading
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
@@ -23,7 +24,8 @@ from mlimages_dataset.storage import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+    from mlimages_dataset.locations import Location
 
 FORMAT = "mlimages-checkpoint/1"
 FOLDER = "checkpoints"
@@ -119,6 +121,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if found != FORMAT:
         raise DataError(f"its format is {found}, not {FORMAT}", where=path, remedy="name a checkpoint of `pretrain`")
     return Checkpoint(**{**content, "progress": Progress(**content["progress"])})
+
+
+def found_checkpoint(place: Location) -> Path:
+    """Return the checkpoint at a place: a file, or the newest of a run's folder.
+
+    Raises:
+        UsageError: it is remote, or a folder without any.
+    """
+    if not isinstance(place, Path):
+        raise UsageError("is remote", where=place, remedy="copy the checkpoint to this machine")
+    if not place.is_dir():
+        return place
+    newest = newest_checkpoint(place)
+    if newest is None:
+        raise UsageError("holds no checkpoint", where=place, remedy="name a checkpoint, or a run that has saved one")
+    return newest
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

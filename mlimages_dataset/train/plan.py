@@ -75,7 +75,7 @@ class Plan:
         passed = f"{self.images_per_pass} images a pass of {image:.0f} MiB each"
         told = [
             f"{self.parameters:,} parameters",
-            f"{self.bytes_per_rank / _GIBIBYTE:.1f} GiB on each of {self.ranks} {'rank' if self.ranks == 1 else 'ranks'}: {kept}, and {passed}",
+            f"{self.bytes_per_rank / _GIBIBYTE:.1f} GiB a rank, of {self.ranks}: {kept}, and {passed}",
             f"{self.steps:,} steps of {passes}: {self.epochs} epochs of {self.images:,} images",
         ]
         if self.images_per_second:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from mlimages_dataset.train.checkpoint import (
     Progress,
     check_science,
     check_vocabulary,
+    found_checkpoint,
     newest_checkpoint,
     read_checkpoint,
 )
@@ -220,7 +221,7 @@ def initial_model(run: Run, classes: Classes) -> MultiLabelClassifier:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - torch has no public name for all kinds
             module.momentum = run.model.batch_norm_momentum
     if run.model.weights is not None:
-        path = cast("Path", run.model.weights)
+        path = found_checkpoint(run.model.weights)
         start = read_checkpoint(path)
         same = start.vocabulary == classes.digest
         (load_weights if same else load_backbone)(model, start.weights(), path)

@@ -1,0 +1,114 @@
+"""What a network says of pictures does not depend on who asks: parts, rows and bytes are those of one rank."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlimages_dataset.schemas import PREDICTIONS
+from mlimages_dataset.storage import check_rows, file_digest
+from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
+from mlimages_dataset.train.models import create_model
+from mlimages_dataset.train.pictures import Part
+from mlimages_dataset.train.predict import prediction_rows
+from mlimages_dataset.train.stage import read_classes
+from tests.train.processes import on_ranks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.train.conftest import Photographs
+
+
+@given(n_pictures=st.integers(1, 100_000), batch_size=st.integers(1, 512))
+def test_parts_cover_every_picture_once_in_whole_batches(n_pictures: int, batch_size: int) -> None:
+    parts = Part.all_of(n_pictures, batch_size)
+    assert [number for part in parts for number in (part.first, part.stop)][1:-1] == [
+        first for part in parts[1:] for first in (part.first, part.first)
+    ]
+    assert (parts[0].first, parts[-1].stop) == (0, n_pictures)
+    assert all((part.stop - part.first) % batch_size == 0 for part in parts[:-1])
+
+
+@given(data=st.data(), n_images=st.integers(0, 6), n_classes=st.integers(1, 9))
+def test_rows_list_what_is_probable_and_nothing_else(data: st.DataObject, n_images: int, n_classes: int) -> None:
+    values = data.draw(
+        st.lists(st.floats(0, 1, width=32), min_size=n_images * n_classes, max_size=n_images * n_classes)
+    )
+    probabilities = torch.tensor(values).reshape(n_images, n_classes)
+    ids = [f"image-{number}" for number in range(n_images)]
+    table = prediction_rows(probabilities, ids, [""] * n_images, source="model", above=0.5)
+    check_rows(table, PREDICTIONS, where="rows")
+    assert table["image_id"].to_pylist() == ids
+    found = [{label["class_index"]: label["confidence"] for label in row} for row in table["labels"].to_pylist()]
+    assert found == [{c: float(p) for c, p in enumerate(row) if p > 0.5} for row in probabilities.tolist()]
+
+
+@pytest.fixture(name="checkpoint")
+def _checkpoint(photographs: Photographs, tmp_path: Path) -> Path:
+    """Return a checkpoint of a small network with random weights."""
+    classes = read_classes(photographs.vocabulary)
+    torch.manual_seed(0)
+    model = create_model("resnet18", len(classes))
+    save_checkpoint(
+        tmp_path / "random.pt",
+        Checkpoint(
+            progress=Progress(),
+            model_name="resnet18",
+            n_classes=len(classes),
+            image_size=32,
+            vocabulary=classes.digest,
+            science={"model.batch_norm_epsilon": "1e-05"},
+            model=model.state_dict(),
+            average={},
+            optimizer={},
+            loss={},
+            scaler={},
+            generators=[],
+            sampler={},
+        ),
+    )
+    return tmp_path / "random.pt"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["predict", "extract"])
+def test_parts_are_the_same_bytes_for_any_number_of_ranks(
+    checkpoint: Path, photographs: Photographs, tmp_path: Path, command: str
+) -> None:
+    found = []
+    for n_ranks in (1, 3):
+        out = tmp_path / str(n_ranks)
+        arguments = {"images": photographs.images, "vocabulary": photographs.vocabulary, "out": out}
+        options = [text for name, value in arguments.items() for text in (f"--{name}", str(value))]
+        fixed = ["--batch-size", "4", "--workers", "0", "--device", "cpu"]
+        ranks = on_ranks(n_ranks, "-m", "mlimages_dataset.train", command, str(checkpoint), *options, *fixed)
+        assert [done.code for done in ranks] == [0] * n_ranks, ranks[0].err
+        found.append({path.name: file_digest(path) for path in sorted(out.glob("part-*.parquet"))})
+    assert found[0] == found[1]
+    assert len(found[0]) == 9, "34 photographs in batches of 4"
+
+
+def test_a_picture_that_cannot_be_decoded_is_told_and_left_out(
+    checkpoint: Path, photographs: Photographs, tmp_path: Path
+) -> None:
+    from click.testing import CliRunner  # noqa: PLC0415 - one test alone calls the command here
+
+    from mlimages_dataset.train.__main__ import main  # noqa: PLC0415 - as above
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for path in sorted(photographs.images.glob("*.jpg"))[:3]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is no picture")
+    given_files = dataclasses.replace(photographs, images=folder)
+    options = ["--images", str(given_files.images), "--vocabulary", str(given_files.vocabulary), "--workers", "0"]
+    result = CliRunner().invoke(main, ["predict", str(checkpoint), *options, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "3 images, and 1 that cannot be used" in result.stdout
+    assert result.stderr.startswith("cannot be used: broken: ")

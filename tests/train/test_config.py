@@ -1,0 +1,104 @@
+"""A run file says exactly what a run does; whatever it cannot mean is refused with the key and what to write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlimages_dataset.errors import ConfigError
+from mlimages_dataset.train.config import (
+    LossName,
+    Phase,
+    Precision,
+    Run,
+    SamplerName,
+    packaged_recipes,
+    read_run,
+    run_file,
+    science,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "run.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_every_packaged_recipe_is_a_run(name: str) -> None:
+    run = read_run(run_file(f"packaged:{name}"))
+    assert run.data.images is run.data.labels is run.data.vocabulary is None, "the command names files"
+
+
+def test_what_a_file_leaves_out_has_its_default(tmp_path: Path) -> None:
+    assert read_run(written(tmp_path, "epochs = 3")) == Run(epochs=3)
+
+
+def test_places_are_relative_to_the_file(tmp_path: Path) -> None:
+    run = read_run(written(tmp_path, 'epochs = 1\n[data]\nimages = "shards"\n[model]\nweights = "../best.pt"'))
+    assert (run.data.images, run.model.weights) == (tmp_path / "shards", tmp_path / "../best.pt")
+
+
+def test_phases_change_batch_image_and_sampler(tmp_path: Path) -> None:
+    text = """
+    epochs = 27
+    [[phases]]
+    batch_size = 256
+    [[phases]]
+    first_epoch = 20
+    batch_size = 512
+    image_size = 299
+    sampler = "soft-balance"
+    balance = 0.5
+    """
+    run = read_run(written(tmp_path, text))
+    assert run.phase(19) == Phase(batch_size=256)
+    assert run.phase(20) == run.phase(26)
+    assert run.phase(20) == Phase(
+        first_epoch=20, batch_size=512, image_size=299, sampler=SamplerName.SOFT_BALANCE, balance=0.5
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "no epochs; every run file needs it"),
+        ("epochs = 1\nepoch = 2", "unknown key epoch; did you mean epochs?"),
+        ("epochs = 1\n[schedule]\nwarmup = 8", "unknown key schedule.warmup; did you mean warmup_start?"),
+        ("epochs = 0", "epochs is 0, which is less than 1; correct it"),
+        ('epochs = 1\n[loss]\nname = "bce"', "loss.name is 'bce'; use one of paper, released,"),
+        ("epochs = 1\n[optimizer]\nmomentum = 2", "optimizer.momentum is 2.0, which is not in 0..1; correct it"),
+        ("epochs = 1\n[schedule]\ndecay_factor = 0", "schedule.decay_factor is 0.0, which is not above 0"),
+        ("epochs = 1\n[[phases]]\nfirst_epoch = 3", "phases begin at the epochs [3], which do not ascend from 0"),
+        ("epochs = 1\n[checkpoints]\nkeep = 0", "checkpoints.keep is 0, which is less than 1"),
+        ("epochs = 1\nphases = 3", "phases is not a list"),
+        ("epochs = 1\n[data]\nworkers = true", "data.workers is True; give a int"),
+        ("epochs = [", "is not valid TOML"),
+    ],
+)
+def test_what_a_run_cannot_mean_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        read_run(path)
+    assert str(caught.value).startswith(f"{path}: {told}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_that_is_not_packaged_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ConfigError, match=r"no packaged recipe 'x.toml'; use one of miniature.toml, mlimages-"):
+        run_file("packaged:x.toml")
+
+
+def test_science_is_what_decides_the_learning_and_nothing_else(tmp_path: Path) -> None:
+    plain = Run(epochs=2)
+    same = read_run(written(tmp_path, 'epochs = 9\n[data]\nworkers = 1\n[execution]\nprecision = "float32"'))
+    assert same.execution.precision is Precision.FLOAT32
+    assert science(plain) == science(same)
+    other = read_run(written(tmp_path, 'epochs = 2\n[loss]\nname = "focal"'))
+    assert other.loss.name is LossName.FOCAL
+    assert {name for name, value in science(other).items() if value != science(plain)[name]} == {"loss.name"}

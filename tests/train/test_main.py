@@ -1,0 +1,271 @@
+"""`python -m mlimages_dataset.train`: what goes wrong is one sentence with its remedy, and nothing is half done."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from mlimages_dataset.schemas import PREDICTIONS
+from mlimages_dataset.storage import read_table, table_parts
+from mlimages_dataset.train.__main__ import main
+from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint, save_checkpoint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.train.conftest import Photographs
+
+RUN = """
+epochs = 1
+[model]
+name = "resnet18"
+[schedule]
+learning_rate = 0.01
+batch_size = 8
+[[phases]]
+batch_size = 17
+image_size = 32
+[execution]
+device = "cpu"
+precision = "float32"
+[data]
+workers = 0
+[checkpoints]
+every_steps = 0
+[logs]
+every_steps = 1
+"""
+
+
+def called(*arguments: str | Path) -> Result:
+    """Return what became of a command."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def refusal(code: int, *arguments: str | Path) -> str:
+    """Return the sentence with which a command is refused."""
+    result = called(*arguments)
+    assert result.exit_code == code, result.output
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1, "one sentence"
+    return result.stderr.removeprefix("Error: ").rstrip()
+
+
+@pytest.fixture(name="run_toml", scope="module")
+def _run_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "run.toml"
+    path.write_text(RUN, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(name="trained", scope="module")
+def _trained(run_toml: Path, photographs: Photographs) -> Path:
+    """Return the folder of a run of two steps."""
+    out = run_toml.parent / "out"
+    result = called("pretrain", run_toml, *files(photographs), "--validation-labels", photographs.labels, "--out", out)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def files(photographs: Photographs) -> tuple[str | Path, ...]:
+    return (
+        *("--images", photographs.images),
+        *("--labels", photographs.labels),
+        *("--vocabulary", photographs.vocabulary),
+    )
+
+
+def applied(photographs: Photographs) -> tuple[str | Path, ...]:
+    return "--images", photographs.images, "--vocabulary", photographs.vocabulary, "--workers", "0"
+
+
+def test_help_lists_every_command() -> None:
+    told = called("--help").output
+    assert all(name in told for name in ("pretrain", "finetune", "evaluate", "predict", "extract", "plan"))
+    for name in main.commands:
+        assert called(name, "--help").exit_code == 0
+
+
+def test_a_run_leaves_its_checkpoints_its_log_and_what_it_was(trained: Path) -> None:
+    newest = newest_checkpoint(trained)
+    assert newest is not None
+    checkpoint = read_checkpoint(newest)
+    assert checkpoint.progress.total_steps == 2
+    assert checkpoint.progress.best >= 0
+    assert (trained / "checkpoints" / "best.pt").is_file()
+    kinds = [json.loads(line)["kind"] for line in (trained / "log.jsonl").read_text().splitlines()]
+    assert kinds == ["run", "train", "train", "evaluation"]
+    assert json.loads((trained / "run.json").read_text())["model"]["name"] == "resnet18"
+
+
+def test_a_finished_run_has_nothing_left_to_do(trained: Path, run_toml: Path, photographs: Photographs) -> None:
+    before = (trained / "checkpoints").stat().st_mtime_ns
+    assert called("pretrain", run_toml, *files(photographs), "--out", trained).exit_code == 0
+    assert (trained / "checkpoints").stat().st_mtime_ns == before
+
+
+def test_predictions_are_a_table_that_stands(trained: Path, photographs: Photographs, tmp_path: Path) -> None:
+    arguments = ("predict", trained, *applied(photographs), "--above", "0.3", "--out", tmp_path / "out")
+    assert called(*arguments).exit_code == 0
+    rows = [row for part in table_parts(tmp_path / "out") for row in read_table(part, PREDICTIONS).to_pylist()]
+    assert [row["image_id"] for row in rows] == sorted(path.stem for path in photographs.images.glob("*.jpg"))
+    for row in rows:
+        indices = [label["class_index"] for label in row["labels"]]
+        assert indices == sorted(set(indices))
+        assert all(label["confidence"] > 0.3 for label in row["labels"])
+    assert "nothing to do" in called(*arguments).output
+
+
+def test_features_are_lists_of_the_models_size(trained: Path, photographs: Photographs, tmp_path: Path) -> None:
+    assert called("extract", trained, *applied(photographs), "--out", tmp_path / "out").exit_code == 0
+    table = pa.concat_tables(pq.read_table(part) for part in table_parts(tmp_path / "out"))
+    assert table.num_rows == len(list(photographs.images.glob("*.jpg")))
+    assert table.schema.field("features").type == pa.list_(pa.field("element", pa.float32(), nullable=False), 512)
+
+
+def test_evaluation_tells_every_measure(trained: Path, photographs: Photographs) -> None:
+    result = called("evaluate", trained, *applied(photographs), "--labels", photographs.labels, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["n_images"] == len(list(photographs.images.glob("*.jpg")))
+    assert {group["kind"] for group in told["groups"]} == {"root", "depth", "images"}
+
+
+def test_fine_tuning_keeps_all_but_the_head(trained: Path, photographs: Photographs, tmp_path: Path) -> None:
+    frozen = dict.fromkeys(("conv1", "bn1", "layer1", "layer2"), 0.0)
+    rates = ", ".join(f'"backbone.{name}" = {rate}' for name, rate in frozen.items())
+    tuned = tmp_path / "tuned.toml"
+    text = RUN.replace("[model]\n", "[model]\nfrozen_statistics = true\n")
+    tuned.write_text(f'{text}[loss]\nname = "softmax"\n[optimizer]\nlayer_rates = {{ {rates} }}\n')
+    out = tmp_path / "out"
+    result = called("finetune", tuned, *files(photographs), "--weights", trained, "--out", out)
+    assert result.exit_code == 0, result.output
+    before, after = (read_checkpoint(newest_checkpoint(folder) or folder).model for folder in (trained, out))
+    stayed = {name for name, value in before.items() if torch.equal(value, after[name])}
+    assert {name for name, _ in _parameters(before) if name not in stayed} == {
+        name for name, _ in _parameters(before) if not any(name.startswith(f"backbone.{part}.") for part in frozen)
+    }
+    assert "no model.weights" in refusal(2, "finetune", tuned, *files(photographs), "--out", tmp_path / "other")
+
+
+def _parameters(state: dict[str, torch.Tensor]) -> list[tuple[str, torch.Tensor]]:
+    return [(name, value) for name, value in state.items() if "running" not in name and "num_batches" not in name]
+
+
+def test_a_plan_says_what_it_will_take(run_toml: Path, tmp_path: Path) -> None:
+    curve = tmp_path / "rate.png"
+    size, pace, ranks = ("--dataset-size", "170"), ("--images-per-second", "17"), ("--ranks", "1")
+    result = called("plan", run_toml, *size, *pace, *ranks, "--curve", curve)
+    assert result.exit_code == 0, result.output
+    parameters, memory, steps, hours = result.stdout.splitlines()
+    assert parameters.endswith(" parameters")
+    assert "17 images a pass" in memory
+    assert steps == "10 steps of 1 pass: 1 epochs of 170 images"
+    assert hours == "0.0 hours at 17.0 images/s"
+    assert curve.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_misspelt_key_is_refused(photographs: Photographs, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(RUN.replace("batch_size = 17", "batchsize = 17"))
+    told = refusal(2, "pretrain", path, *files(photographs), "--out", tmp_path / "out")
+    assert told == f"{path}: unknown key phases[0].batchsize; did you mean batch_size?"
+
+
+def test_a_run_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    told = refusal(2, "pretrain", tmp_path / "run.toml", "--out", tmp_path / "out")
+    assert told.endswith("cannot be read (No such file or directory); check the path")
+
+
+def test_images_that_are_not_there_are_refused(run_toml: Path, photographs: Photographs, tmp_path: Path) -> None:
+    given = dataclasses.replace(photographs, images=tmp_path / "none")
+    told = refusal(2, "pretrain", run_toml, *files(given), "--out", tmp_path / "out")
+    assert told.startswith(f"{tmp_path / 'none'}: there is no such folder")
+    (tmp_path / "none").mkdir()
+    told = refusal(2, "pretrain", run_toml, *files(given), "--out", tmp_path / "out")
+    assert f"none of 34 labelled images has a picture in {tmp_path / 'none'}" in told
+    told = refusal(2, "predict", "x.pt", *applied(given), "--out", tmp_path / "out")
+    assert told.startswith("x.pt: there is no such checkpoint")
+
+
+def test_predicting_for_an_empty_folder_is_refused(trained: Path, photographs: Photographs, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    given = dataclasses.replace(photographs, images=tmp_path / "none")
+    assert "holds no picture" in refusal(2, "predict", trained, *applied(given), "--out", tmp_path / "out")
+
+
+def test_files_that_nobody_names_are_asked_for(run_toml: Path, photographs: Photographs, tmp_path: Path) -> None:
+    out, vocabulary = ("--out", tmp_path / "out"), ("--vocabulary", photographs.vocabulary)
+    told = refusal(2, "pretrain", run_toml, *out)
+    assert told == "no data.vocabulary; write it under [data], or pass --vocabulary"
+    assert refusal(2, "pretrain", run_toml, *out, *vocabulary).startswith("no data.labels; ")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(photographs: Photographs, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(RUN.replace('"cpu"', '"cuda"'))
+    told = refusal(2, "pretrain", path, *files(photographs), "--out", tmp_path / "out")
+    assert told == 'no GPU is found, and device = "cuda" asks for one; write device = "cpu" or "auto"'
+
+
+def test_a_checkpoint_of_another_vocabulary_is_refused(
+    trained: Path, run_toml: Path, photographs: Photographs, tmp_path: Path
+) -> None:
+    newest = newest_checkpoint(trained)
+    assert newest is not None
+    checkpoint = read_checkpoint(newest)
+    other, fewer = tmp_path / "other.pt", tmp_path / "fewer.pt"
+    save_checkpoint(other, dataclasses.replace(checkpoint, vocabulary="0" * 64))
+    save_checkpoint(fewer, dataclasses.replace(checkpoint, vocabulary="0" * 64, n_classes=7))
+    told = refusal(2, "predict", other, *applied(photographs), "--out", tmp_path / "out")
+    assert "it was trained with another vocabulary (digest 000000000000, not " in told
+    told = refusal(2, "evaluate", fewer, *applied(photographs), "--labels", photographs.labels)
+    assert "its head has 7 classes, and the vocabulary 85" in told
+
+    resumed = tmp_path / "run"
+    (resumed / "checkpoints").mkdir(parents=True)
+    (resumed / "run.json").touch()
+    other.rename(resumed / "checkpoints" / newest.name)
+    told = refusal(2, "pretrain", run_toml, *files(photographs), "--out", resumed)
+    assert "it was trained with another vocabulary" in told
+
+
+def test_a_folder_of_another_run_is_refused(trained: Path, photographs: Photographs, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(RUN.replace("learning_rate = 0.01", "learning_rate = 0.02"))
+    told = refusal(2, "pretrain", path, *files(photographs), "--out", trained)
+    assert "it is of another run: schedule.learning_rate was 0.01 and is now 0.02; name another --out" in told
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    told = refusal(2, "pretrain", path, *files(photographs), "--out", tmp_path / "mine")
+    assert "the folder holds files but no run.json" in told
+
+
+def test_weights_of_another_network_are_refused(trained: Path, photographs: Photographs, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(RUN.replace("resnet18", "resnet34"))
+    told = refusal(2, "pretrain", path, *files(photographs), "--weights", trained, "--out", tmp_path / "out")
+    assert "it is of another network: " in told
+    assert told.endswith("write the model.name that it was trained with")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04" + bytes(100)])
+def test_a_damaged_checkpoint_is_refused(photographs: Photographs, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "cut.pt").write_bytes(content)
+    told = refusal(1, "predict", tmp_path / "cut.pt", *applied(photographs), "--out", tmp_path / "out")
+    assert told.startswith(f"{tmp_path / 'cut.pt'}: is not a whole checkpoint (")
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(photographs: Photographs, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(RUN.replace("[execution]\n", "[execution]\nimages_per_pass = 4\n"))
+    told = refusal(2, "pretrain", path, *files(photographs), "--out", tmp_path / "out")
+    assert "17 images of a batch cannot be divided into passes of 4" in told

@@ -10,6 +10,7 @@ Legend: B images in a batch, S side of the square, H/W pixels of the stored pict
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import enum
 import math
@@ -76,7 +77,7 @@ class Transform(Protocol):
         ...
 
 
-class _Rendering:
+class _Rendering(abc.ABC):
     """What the transforms share: seeing a picture in a view that they choose."""
 
     __slots__ = ()
@@ -84,9 +85,9 @@ class _Rendering:
     image_size: int
     scaled: bool
 
+    @abc.abstractmethod
     def view(self, height: int, width: int, rng: np.random.Generator) -> View:
         """Return how to see a picture of `height` x `width` pixels."""
-        raise NotImplementedError
 
     def __call__(self, content: bytes, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Return a picture's planes, shape (3, S, S), C-contiguous.

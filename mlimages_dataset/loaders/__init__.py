@@ -11,6 +11,7 @@ from mlimages_dataset.loaders.samplers import (
     ShuffledSampler,
     SoftBalanceSampler,
 )
+from mlimages_dataset.loaders.streaming import StreamedImages
 from mlimages_dataset.loaders.transforms import eval_transform, train_transform
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Sample",
     "ShuffledSampler",
     "SoftBalanceSampler",
+    "StreamedImages",
     "collate",
     "eval_transform",
     "train_transform",

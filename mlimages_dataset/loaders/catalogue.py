@@ -18,7 +18,7 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlimages_dataset.images.shards import ShardReader
     from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Manifest
 
@@ -60,6 +61,12 @@ _Number = TypeVar("_Number", bound=np.generic)
 FORMAT = "mlimages.catalogue/1"
 BLOCK_ROWS = 1 << 16
 """Rows of each Arrow batch but the last: row i stands in batch i // BLOCK_ROWS."""
+
+GAP_BYTES = 1 << 20
+"""Bytes that are read in vain rather than skipped: a request to an object store costs as much time."""
+
+STRETCH_BYTES = 64 << 20
+"""The most that is read at once."""
 
 _ROWS_FILE, _CLASSES_FILE, _ROWS_OF_CLASS_FILE = "rows.arrow", "classes.npy", "rows_of_class.npy"
 _FACTS_KEY = b"mlimages.catalogue"
@@ -186,6 +193,59 @@ class Catalogue:
         except OSError as error:
             raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="check that it is there") from error
         return content
+
+    def contents(self, rows: NDArray[np.int64]) -> Iterator[bytes | None]:
+        """Yield the pictures of ascending rows; those that lie close together are read at once.
+
+        None is for a picture that is not where it should be: reading it by itself says why.
+        """
+        places = [(*self._shard_place(int(row)), int(row)) for row in rows]
+        for reader, stretch in _stretches(places):
+            if reader is None:
+                yield from (self._content_or_none(row) for *_, row in stretch)
+                continue
+            (_, shard, begin, _, _), (_, _, last, length, _) = stretch[0], stretch[-1]
+            try:
+                content = reader.read(shard, begin, last + length - begin)
+            except DataError:
+                yield from (self._content_or_none(row) for *_, row in stretch)
+                continue
+            yield from (content[offset - begin : offset - begin + size] for _, _, offset, size, _ in stretch)
+
+    def _shard_place(self, row: int) -> tuple[ShardReader | None, str, int, int]:
+        """Return the reader, shard, offset and bytes of a row's picture; no reader for one that is a file."""
+        block, at = self._at(row)
+        pictures = self._pictures[block.folder[at]]
+        if not isinstance(pictures, ImageIndex):
+            return None, "", 0, 0
+        return (pictures.reader, *pictures.place(int(block.picture[at])))
+
+    def _content_or_none(self, row: int) -> bytes | None:
+        try:
+            return self.content(row)
+        except DataError:
+            return None
+
+
+_Place: TypeAlias = "tuple[ShardReader | None, str, int, int, int]"
+"""Reader, shard, offset, bytes and row of a picture."""
+
+
+def _stretches(places: Sequence[_Place]) -> Iterator[tuple[ShardReader | None, list[_Place]]]:
+    """Yield places that are read at once: of one shard, with small gaps, and not too long."""
+    stretch: list[_Place] = []
+    for place in places:
+        if stretch and not _continues(stretch[0], stretch[-1], place):
+            yield stretch[0][0], stretch
+            stretch = []
+        stretch.append(place)
+    if stretch:
+        yield stretch[0][0], stretch
+
+
+def _continues(first: _Place, last: _Place, place: _Place) -> bool:
+    gap = place[2] - (last[2] + last[3])
+    return place[:2] == first[:2] and 0 <= gap <= GAP_BYTES and place[2] + place[3] - first[2] <= STRETCH_BYTES
 
 
 def open_catalogue(

@@ -168,10 +168,20 @@ class MLImages(Dataset[Sample]):
         """
         if not 0 <= index < len(self):
             raise IndexError(f"row {int(index)} of {len(self)}")
-        epoch, position = (index.epoch, index.position) if isinstance(index, Draw) else (self.epoch, index)
+        if isinstance(index, Draw):
+            return self.sample(index)
+        return self.sample(Draw(index, self.epoch, index))
+
+    def sample(self, draw: Draw, content: bytes | None = None) -> Sample:
+        """Return the sample of a draw; errors as for an index.
+
+        Args:
+            draw: the draw.
+            content: the picture of its row as it is stored, where it was read already.
+        """
         replaced: list[BadImage] = []
-        for row in range(index, index + min(ATTEMPTS, len(self))):
-            sample = self.sample(row % len(self), epoch, position, replaced)
+        for row in range(draw, draw + min(ATTEMPTS, len(self))):
+            sample = self._made(row % len(self), draw, replaced, None if replaced else content)
             if isinstance(sample, Sample):
                 return sample
             replaced.append(sample)
@@ -181,22 +191,12 @@ class MLImages(Dataset[Sample]):
             remedy="check the folder of images with mlimages-build images verify",
         )
 
-    def sample(
-        self, row: int, epoch: int, position: int, replaced: Sequence[BadImage] = (), content: bytes | None = None
-    ) -> Sample | BadImage:
-        """Return the sample of a row, or why there is none.
-
-        Args:
-            row: the row.
-            epoch: of the draw.
-            position: of the draw.
-            replaced: the bad pictures before it.
-            content: the picture as it is stored, where it was read already.
-        """
+    def _made(self, row: int, draw: Draw, replaced: Sequence[BadImage], content: bytes | None) -> Sample | BadImage:
+        """Return the sample of a row in place of some bad ones, or why there is none."""
         image_id = self.catalogue.image_id(row)
         try:
             stored = self.catalogue.content(row) if content is None else content
-            image = self.transform(stored, np.random.default_rng([self.seed, epoch, position]))
+            image = self.transform(stored, np.random.default_rng([self.seed, draw.epoch, draw.position]))
         except DataError as error:
             return BadImage(row, image_id, error.what)
         class_index, confidence, origin = self.catalogue.labels(row)
@@ -209,8 +209,8 @@ class MLImages(Dataset[Sample]):
             n_classes=self.n_classes,
             row=row,
             image_id=image_id,
-            epoch=epoch,
-            position=position,
+            epoch=draw.epoch,
+            position=draw.position,
             replaced=tuple(replaced),
         )
 

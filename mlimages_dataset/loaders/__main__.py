@@ -1,0 +1,72 @@
+"""`python -m mlimages_dataset.loaders bench`: the loader's speed on one's own pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from mlimages_dataset.errors import MLImagesError
+from mlimages_dataset.loaders.bench import measure
+from mlimages_dataset.loaders.dataset import MLImages
+from mlimages_dataset.loaders.transforms import eval_transform, train_transform
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Tools for the loader."""
+
+
+@main.command()
+@click.option("--images", required=True, multiple=True, help="A folder of shards or of image files; repeatable.")
+@click.option("--labels", required=True, help="A folder that mlimages-build labels wrote.")
+@click.option("--split", default="train", show_default=True, help="train or val.")
+@click.option("--classes", type=click.IntRange(1), help="Number of classes, where no manifest tells.")
+@click.option("--transform", type=click.Choice(["train", "crop80", "resize256"]), default="train", show_default=True)
+@click.option("--image-size", type=click.IntRange(1), default=224, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that make samples.")
+@click.option("--batches", type=click.IntRange(1), default=20, show_default=True, help="Batches to measure.")
+@click.option("--step-ms", type=click.FloatRange(0), default=0.0, show_default=True, help="A network's time a batch.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Where to keep the catalogue.  [default: user's cache]")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def bench(  # noqa: PLR0917 - click passes options by name
+    images: tuple[str, ...],
+    labels: str,
+    split: str,
+    classes: int | None,
+    transform: str,
+    image_size: int,
+    batch_size: int,
+    workers: int,
+    batches: int,
+    step_ms: float,
+    cache: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print images/s, the share of waiting, and what each step of the transform costs.
+
+    Example: python -m mlimages_dataset.loaders bench --images shards --labels build/labels --workers 8
+    """
+    try:
+        data = MLImages(
+            images,
+            labels,
+            split=split,
+            transform=train_transform(image_size) if transform == "train" else eval_transform(image_size, transform),
+            n_classes=classes,
+            cache=cache,
+        )
+        speed = measure(data, batch_size=batch_size, workers=workers, batches=batches, step_seconds=step_ms / 1000)
+    except MLImagesError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    click.echo(json.dumps(dataclasses.asdict(speed)) if as_json else "\n".join(speed.lines()))
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m mlimages_dataset.loaders")

@@ -1,0 +1,117 @@
+"""Streaming: the same shards read in long stretches, for disks that seek slowly and for object stores.
+
+Rows are read in the order of `orders.BlockShuffled`: the blocks of a window are read from one end to the other, and
+their pictures are given in random order. So memory is bounded by a window, the order is a pure function of the seed,
+and a cut epoch goes on without reading again what it had given.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from mlimages_dataset.loaders.dataset import Draw, Sample
+from mlimages_dataset.loaders.orders import BlockShuffled
+from mlimages_dataset.loaders.partition import current_rank, share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.loaders.dataset import MLImages
+
+
+class StreamPlace(TypedDict):
+    """Where one worker of one rank is: how many of its samples of an epoch were given."""
+
+    epoch: int
+    given: int
+
+
+class StreamedImages(IterableDataset[Sample]):
+    """The samples of a data set as a stream, an iterable-style data set of PyTorch.
+
+    Every rank gets a stretch of the epoch's order and every worker a stretch of that, all ranks equally many samples;
+    some of the first rows come twice for it. With one rank and one process the samples are those of
+    `ShuffledSampler(block_rows=...)`. With torchdata's StatefulDataLoader a cut epoch goes on with as many ranks and
+    workers as before.
+
+    Args:
+        data: the data set.
+        seed: of the order.
+        block_rows: neighbouring rows that are read at once.
+        blocks_of_window: blocks that are shuffled together and held in memory.
+        world: the number of ranks; None for torch.distributed's.
+        rank: this one; None for torch.distributed's.
+    """
+
+    def __init__(
+        self,
+        data: MLImages,
+        *,
+        seed: int = 0,
+        block_rows: int = 256,
+        blocks_of_window: int = 8,
+        world: int | None = None,
+        rank: int | None = None,
+    ) -> None:
+        super().__init__()
+        here = current_rank() if world is None or rank is None else (world, rank)
+        self.data = data
+        self.order = BlockShuffled(len(data), seed, block_rows, blocks_of_window)
+        self.world = here[0] if world is None else world
+        self.rank = here[1] if rank is None else rank
+        # Shared, so that workers that persist through epochs learn of the next one.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._given = 0
+
+    def __len__(self) -> int:
+        return len(share(len(self.data), 0, self.world, self.rank, padded=True))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the next iteration is."""
+        self._epoch.fill_(epoch)
+
+    def __iter__(self) -> Iterator[Sample]:
+        epoch = int(self._epoch)
+        begin, end = self._share()
+        for start, stop in self._windows(epoch, begin + self._given, end):
+            rows = self.order.rows(epoch, start % len(self.data), (stop - 1) % len(self.data) + 1)
+            contents = self._read(rows)
+            for position, row in enumerate(rows.tolist(), start):
+                self._given += 1
+                yield self.data.sample(Draw(row, epoch, position), contents.pop(row))
+        self._given = 0
+
+    def _share(self) -> tuple[int, int]:
+        """Return where this worker's positions begin and end; those beyond the epoch's length are its first again."""
+        worker = get_worker_info()
+        number, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        first = self.rank * len(self)
+        return first + len(self) * number // workers, first + len(self) * (number + 1) // workers
+
+    def _windows(self, epoch: int, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield the stretches of positions that are read at once: a window, or what of it is in begin..end-1."""
+        n = len(self.data)
+        bounds = self.order.windows(epoch)
+        cuts = np.unique(np.concatenate([bounds + turn * n for turn in range(begin // n, -(-end // n) + 1)]))
+        cuts = np.concatenate(([begin], cuts[(cuts > begin) & (cuts < end)], [end]))
+        return ((start, stop) for start, stop in itertools.pairwise(cuts.tolist()) if start < stop)
+
+    def _read(self, rows: NDArray[np.int64]) -> dict[int, bytes | None]:
+        ascending = np.sort(rows)
+        return dict(zip(ascending.tolist(), self.data.catalogue.contents(ascending), strict=True))
+
+    def state_dict(self) -> StreamPlace:
+        """Return the place behind the last sample that was given."""
+        return StreamPlace(epoch=int(self._epoch), given=self._given)
+
+    def load_state_dict(self, state: StreamPlace) -> None:
+        """Go to a saved place."""
+        self.set_epoch(state["epoch"])
+        self._given = state["given"]

@@ -1,0 +1,42 @@
+"""The benchmark runs on any pictures and says what it measured."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from click.testing import CliRunner
+
+from mlimages_dataset.loaders.__main__ import main
+from tests.loaders.test_dataset import data_set
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def arguments(folder: Path, *more: str) -> list[str]:
+    images, labels, cache = (str(folder / name) for name in ("images", "labels", "cache"))
+    shape = ["--classes", "8", "--image-size", "16", "--batches", "3", "--workers", "0"]
+    return ["bench", "--images", images, "--labels", labels, "--cache", cache, *shape, *more]
+
+
+def test_it_measures_reading_and_every_step(tmp_path: Path) -> None:
+    data_set(tmp_path, 20, broken=[3])
+    done = CliRunner().invoke(main, arguments(tmp_path, "--batch-size", "8", "--json"))
+    assert done.exit_code == 0, done.output
+    speed = json.loads(done.output)
+    assert list(speed["steps"]) == ["read", "decode", "geometry", "colour"]
+    assert min(speed["images_per_second"], *speed["steps"].values(), speed["bytes_per_image"]) > 0
+    assert 0 < speed["waited"] <= 1
+    assert "picture-0003" in speed["bad"]
+    done = CliRunner().invoke(main, arguments(tmp_path, "--batch-size", "8"))
+    assert "images/s with 0 workers" in done.output
+
+
+def test_what_cannot_be_measured_is_one_sentence(tmp_path: Path) -> None:
+    data_set(tmp_path, 4)
+    done = CliRunner().invoke(main, arguments(tmp_path))
+    assert (done.exit_code, done.output) == (
+        2,
+        "error: 4 pictures make no batch of 64; give a smaller --batch-size\n",
+    )

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mlimages_dataset.augment import stage
+from mlimages_dataset.augment import ingest, observations, quality, stage
+from mlimages_dataset.augment.export import ExportFormat, export
+from mlimages_dataset.augment.observations import Format
 from mlimages_dataset.augment.stage import Split
 from mlimages_dataset.engine import dask, local
 from mlimages_dataset.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.locations import relative
 from mlimages_dataset.schemas import ANNOTATIONS, IMPLICATIONS, PREDICTIONS
-from mlimages_dataset.storage import file_digest, read_table
+from mlimages_dataset.storage import file_digest, read_table, write_bytes
 from tests.augment.tables import write_parts
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlimages_dataset.engine import Mapper
+    from mlimages_dataset.storage import Receipt
     from mlimages_dataset.vocab.vocabulary import Vocabulary
     from tests.augment.strategies import Row
 
@@ -75,9 +78,42 @@ def build(vocabulary: Vocabulary, folder: Path, mapper: Mapper) -> dict[str, str
         inputs={},
         mapper=mapper,
     )
-    receipts = pairs.receipts + labels.receipts
+    receipts = pairs.receipts + labels.receipts + read_and_exported(vocabulary, folder, annotations, mapper)
     assert all(file_digest(receipt.path) == receipt.sha256 for receipt in receipts)
     return {relative(receipt.path, folder): receipt.sha256 for receipt in receipts}
+
+
+def read_and_exported(vocabulary: Vocabulary, folder: Path, annotations: Path, mapper: Mapper) -> tuple[Receipt, ...]:
+    """Return the receipts of what the commands write that read files in pieces, or tables in parts."""
+    raw = folder / "labels.csv"
+    raw.write_text(
+        "ImageID,Source,LabelName,Confidence\n"
+        + "".join(f"{n % 211:04d},v,{name},1\n" for n in range(400) for name in ("/m/0bt9lr", "/m/0k4j", "/m/9"))
+    )
+    with pytest.MonkeyPatch.context() as patched:  # where jobs are made: the workers need not know
+        patched.setattr(observations, "PIECE_BYTES", 4000)
+        patched.setattr(ingest, "PART_IMAGES", 50)
+        read = ingest.annotate(
+            vocabulary, Format.OPEN_IMAGES, [raw], folder / "read", source="s", inputs={}, mapper=mapper
+        )
+        tallied = ingest.tally(
+            Format.OPEN_IMAGES, [raw], "s", folder / "tally.csv", overwrite=True, mapper=mapper
+        ).receipt
+    assert len(read.receipts) == 5
+    exported = [
+        receipt
+        for form in ExportFormat
+        for receipt in export(vocabulary, annotations, form, folder / form.value, inputs={}, mapper=mapper).receipts
+    ]
+    # Neither has a file of its own.
+    judged = quality.evaluate_labels(vocabulary, annotations, thresholds=(0.5,), mapper=mapper)
+    audited = stage.audit(vocabulary, [annotations], mapper=mapper)
+    found = write_bytes(
+        folder / "found.txt",
+        f"{judged.counts.added.tolist()} {judged.learned_from} {audited.repeated_images} "
+        f"{audited.counts.closed} {audited.counts.missing.tolist()}".encode(),
+    )
+    return (*read.receipts, tallied, *exported, found)
 
 
 @pytest.fixture(name="expected", scope="module")
@@ -85,7 +121,9 @@ def _expected(mini_vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFact
     """Return the digests that the built-in `map` makes."""
     folder = tmp_path_factory.mktemp("map")
     digests = build(mini_vocabulary, folder, map)
-    assert len(digests) == 2 + 5 * 2, "train and val of each part with rows, and the two tables of pairs"
+    assert len([path for path in digests if path.startswith(("pairs/", "labels/"))]) == 2 + 5 * 2, (
+        "of each part with rows"
+    )
     assert read_table(folder / "pairs" / stage.IMPLICATIONS_FILE, IMPLICATIONS).num_rows
     return digests
 

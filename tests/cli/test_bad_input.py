@@ -6,6 +6,8 @@ import gzip
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mlimages_dataset.manifest import MANIFEST_NAME, read_manifest
@@ -75,6 +77,12 @@ CASES = {
     "csv: latin-1": Bad(ANNOTATE + " --format csv {file}", b"image_id,label\n\xe9,\xe9\n", 1, "1 malformed rows"),
     "csv: no class": Bad(ANNOTATE + " --format csv {file}", "image_id,label\na,\n", 1, "1 malformed rows"),
     "parquet: text": Bad(ANNOTATE + " --format parquet {file}", "a,b\n", 1, "cannot be read as a Parquet file"),
+    "parquet: truncated": Bad(
+        ANNOTATE + " --format parquet {file}", b"PAR1" + b"x" * 99, 1, "cannot be read as a Parquet file"
+    ),
+    "parquet: missing": Bad(ANNOTATE + " --format parquet {file}", None, 2, "there is no such file"),
+    "tally: parquet": Bad("tally --format parquet {file}", "a,b\n", 1, "cannot be read as a Parquet file"),
+    "tally: missing": Bad("tally --format csv {file}", None, 2, "there is no such file"),
     "tencent: empty": Bad(ANNOTATE + " --format tencent {file}", "", 1, "is empty"),
     "tencent: cut": Bad(ANNOTATE + " --format tencent {file}", "http://a\t1\n", 1, "1 malformed rows"),
     "tally: empty": Bad("tally --format csv {file}", "", 1, "is empty"),
@@ -159,6 +167,51 @@ def test_labels_of_another_vocabulary_are_refused(golden_build: Path, command: C
     )
     assert (ran.code, ran.out) == (2, "")
     assert "it was made with another vocabulary" in ran.err
+
+
+def damaged_parquet(path: Path) -> Path:
+    """Write a Parquet file with a good footer and a damaged page."""
+    table = pa.table({"image_id": [f"image{n:05d}" for n in range(5000)], "label": ["n02084071"] * 5000})
+    pq.write_table(table, path, compression="zstd", use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    content[60:400] = bytes(340)
+    path.write_bytes(bytes(content))
+    return path
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("call", ["annotate --vocab {build}/vocabulary --format parquet", "tally --format parquet"])
+def test_a_damaged_page_gets_one_sentence(
+    call: str, workers: str, golden_build: Path, command: Command, tmp_path: Path
+) -> None:
+    file = damaged_parquet(tmp_path / "damaged")
+    words = call.format(build=golden_build).split()
+    out = tmp_path / ("counts.csv" if words[0] == "tally" else "out")
+    ran = command(*words, file, "--workers", workers, "--out", out)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(f"Error: {file}: cannot be read to its end (")
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "annotate --vocab {build}/vocabulary --format csv {inputs}/own.csv --out {out}",
+        "tally --format csv {inputs}/own.csv --out {out}/counts.csv",
+        "audit --vocab {build}/vocabulary {build}/labels",
+        "export --vocab {build}/vocabulary --format csv {build}/labels --out {out}",
+        "evaluate-labels --vocab {build}/vocabulary --truth {build}/annotations/imagenet",
+    ],
+)
+def test_a_dask_address_where_nobody_answers_gets_one_sentence(
+    call: str, golden_inputs: Path, golden_build: Path, command: Command, tmp_path: Path
+) -> None:
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    words = call.format(inputs=golden_inputs, build=golden_build, out=tmp_path / "out").split()
+    ran = command(*words, "--dask", "tcp://127.0.0.1:9")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("Error: tcp://127.0.0.1:9: no Dask scheduler answers; start one")
+    assert ran.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("content", ["notes.txt", "deep/notes.txt"])

@@ -33,6 +33,18 @@ def names_of(main_command: click.Command) -> list[str]:
     return main_command.list_commands(click.Context(main_command))
 
 
+LONG = ("run", "tally", "annotate", "cooccurrence", "labels", "audit", "export", "evaluate-labels")
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_every_long_command_takes_an_engine(main_command: click.Command, name: str) -> None:
+    assert isinstance(main_command, click.Group)
+    found = main_command.get_command(click.Context(main_command), name)
+    assert found is not None
+    options = {option for parameter in found.params for option in parameter.opts}
+    assert {"--workers", "--dask"} <= options
+
+
 def test_help_lists_every_command(main_command: click.Command, run_script: Command) -> None:
     ran = run_script("--help")
     assert (ran.code, ran.err) == (0, "")
@@ -76,7 +88,16 @@ def test_the_version_is_the_packages(command: Command) -> None:
         (["vocab", "--out", "x"], "no class list is given; pass --imagenet, --open-images or --classes"),
         (["vocab", "--imagenet", "a", "--tencent-dictionary", "b", "--out", "x"], "--tencent-dictionary goes with no"),
         (["vocab", "--classes", "mine", "--out", "x"], "'mine' is not NAME=VALUE; write for instance open-images=650"),
-        (["vocab", "--imagenet", "a", "--min-images", "a=b", "--out", "x"], "'b' is no number of images; "),
+        (["vocab", "--imagenet", "a", "--min-images", "imagenet=b", "--out", "x"], "'b' is no number of images; "),
+        (
+            ["vocab", "--imagenet", "a", "--min-images", "foo=5", "--out", "x"],
+            "--min-images names 'foo', of which there is no class list; use one of imagenet",
+        ),
+        (
+            ["vocab", "--classes", "mine=a", "--classes", "mine=b", "--out", "x"],
+            "two class lists are of 'mine'; give each --classes a name of its own",
+        ),
+        (["vocab", "--imagenet", "a", "--classes", "imagenet=b", "--out", "x"], "two class lists are of 'imagenet'"),
     ],
 )
 def test_wrong_use_is_told_and_ends_with_2(

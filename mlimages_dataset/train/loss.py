@@ -35,8 +35,10 @@ FLOOR = 0.01
 RELEASED_FLOOR = 0.001
 """The least weight of a class without positives in the published code."""
 
-_CHUNK_ELEMENTS_CPU = 1 << 18
-"""Entries computed at a time: 1 MiB of float32, so that the intermediate results stay in a core's cache."""
+_CHUNK_ELEMENTS_CORE = 1 << 18
+"""Entries computed at a time by one thread: 1 MiB of float32, so that intermediate results stay in a core's cache."""
+_CHUNK_ELEMENTS_CORES = 1 << 19
+"""The same for each of several threads, which wait for each other after every operation: fewer and longer ones."""
 _CHUNK_ELEMENTS_GPU = 1 << 22
 """Enough to fill a GPU; intermediate results take 16 MiB each, whatever the batch."""
 _CLASSES_STREAM, _ORDER_STREAM, _WINDOWS_STREAM, _ROUNDING_STREAM = range(4)
@@ -460,9 +462,16 @@ def _computed(logits: Tensor) -> Tensor:
 
 def _row_chunks(matrix: Tensor) -> Iterator[slice]:
     """Return slices of rows that cover a matrix, each of about as many elements as are computed at a time."""
-    elements = _CHUNK_ELEMENTS_CPU if matrix.device.type == "cpu" else _CHUNK_ELEMENTS_GPU
-    n_rows = max(1, elements // matrix.shape[1])
+    n_rows = max(1, _chunk_elements(matrix.device) // matrix.shape[1])
     return (slice(first, first + n_rows) for first in range(0, len(matrix), n_rows))
+
+
+def _chunk_elements(device: torch.device) -> int:
+    """Return how many entries are computed at a time on a device."""
+    if device.type != "cpu":
+        return _CHUNK_ELEMENTS_GPU
+    n_threads = torch.get_num_threads()
+    return _CHUNK_ELEMENTS_CORE if n_threads == 1 else _CHUNK_ELEMENTS_CORES * n_threads
 
 
 def _zeros_of_classes(targets: Tensor) -> Tensor:

@@ -3,8 +3,9 @@
     python -m tests.benchmarks.loss_cost [--images 512] [--classes 11166] [--rounds 30] [--threads 1 --threads 2]
 
 Each round runs every loss once, so that a busy machine slows all of them alike; the ratio is taken within a round, and
-the spread is that of the rounds. Memory is measured apart, in a fresh process for each loss: how far its peak rises
-above what the logits, the targets and the logits' gradient take.
+the spread is that of the rounds. The ratio of processor time beside it leaves out what others took of the machine.
+Memory is measured apart, in a fresh process for each loss: how far its peak rises above what the logits, the
+targets and the logits' gradient take.
 """
 
 from __future__ import annotations
@@ -67,12 +68,12 @@ def losses(n_classes: int) -> dict[str, tuple[Loss, bool]]:
     }
 
 
-def seconds(loss: Loss, logits: Tensor, targets: Tensor, known: Tensor | None) -> float:
-    """Return the seconds of one forward and backward pass."""
+def seconds(loss: Loss, logits: Tensor, targets: Tensor, known: Tensor | None) -> tuple[float, float]:
+    """Return the seconds of one forward and backward pass, by the clock and of processor time."""
     logits.grad = None
-    start = time.perf_counter()
+    clock, processor = time.perf_counter(), time.process_time()
     loss(logits, targets, known).backward()
-    return time.perf_counter() - start
+    return time.perf_counter() - clock, time.process_time() - processor
 
 
 def peak_above_tensors(name: str, n_images: int, n_classes: int) -> float:
@@ -104,23 +105,27 @@ def resident(field: str) -> int:
 @click.option("--rounds", default=30, show_default=True)
 @click.option("--threads", "thread_counts", multiple=True, type=int, default=(1, 2), show_default=True)
 def main(n_images: int, n_classes: int, rounds: int, thread_counts: tuple[int, ...]) -> None:
-    """Print each loss's time as a ratio to torch's, with quartiles, and its memory."""
+    """Print each loss's time as a ratio to torch's, with the quartiles of the rounds, and its memory."""
     print(f"B = {n_images}, C = {n_classes}, float32, torch {torch.__version__}, {os.cpu_count()} cores")
     logits, targets, known = batch(n_images, n_classes)
     logits.requires_grad_()
     candidates = losses(n_classes)
     for n_threads in thread_counts:
         torch.set_num_threads(n_threads)
-        times: dict[str, list[float]] = {name: [] for name in candidates}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in candidates}
         for _ in range(rounds + 3):
             for name, (loss, with_known) in candidates.items():
                 times[name].append(seconds(loss, logits, targets, known if with_known else None))
-        print(f"{n_threads} threads, load {os.getloadavg()[0]:.1f}: median ms, ratio (quartiles of {rounds} rounds)")
+        print(
+            f"{n_threads} threads, load {os.getloadavg()[0]:.1f}, {rounds} rounds: median ms, ratio, ratio of CPU time"
+        )
         for name, (_, with_known) in candidates.items():
-            own = np.array(times[name][3:])
-            ratios = own / np.array(times[PEER_KNOWN if with_known else PEER][3:])
-            low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
-            print(f"  {name:34} {1000 * np.median(own):7.1f}   {middle:.2f}  ({low:.2f} to {high:.2f})")
+            own, peers = np.array(times[name][3:]), np.array(times[PEER_KNOWN if with_known else PEER][3:])
+            ratios = " ".join(
+                f"{middle:6.2f} ({low:.2f} to {high:.2f})"
+                for low, middle, high in np.quantile(own / peers, (0.25, 0.5, 0.75), axis=0).T
+            )
+            print(f"  {name:34} {1000 * np.median(own[:, 0]):7.1f} {ratios}")
     print("peak memory above logits, targets, mask and gradient, in (B, C) matrices of float32")
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for name in candidates:

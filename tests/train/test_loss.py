@@ -162,9 +162,12 @@ def test_released_variant_gives_the_published_codes_values(shared_data: Path, ra
 
 
 def kept_negatives(loss: MLImagesLoss, targets: Tensor) -> NDArray[np.bool_]:
-    """Return the entries whose negative term has a weight, by the gradient at a large logit."""
-    _, gradient = loss_and_gradient(loss, torch.full_like(targets, 30.0), targets)
-    return gradient > 0
+    """Return the entries of the next batch whose negative term has a weight; targets are 0 or 1."""
+    weights = loss.observe(count_labels(targets, None, THRESHOLD))
+    kept = (weights.negative > 0).expand(targets.shape).clone()
+    if weights.windows is not None:
+        kept.view(-1)[weights.windows.entries(slice(0, len(targets)))] = True
+    return (kept & (targets == 0)).numpy()
 
 
 def hard_targets(n_images: int, positives: list[int]) -> Tensor:
@@ -408,6 +411,19 @@ def test_autocast_changes_nothing() -> None:
         value, gradient = loss_and_gradient(MLImagesLoss(64), logits, targets, known)
     assert value == expected
     np.testing.assert_array_equal(gradient, expected_gradient)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", list(Variant))
+def test_a_compiled_loss_is_the_same(variant: str) -> None:
+    plain, compiled = MLImagesLoss(30, variant), MLImagesLoss(30, variant)
+    compiled.compile(backend="eager")
+    for batch in batches(3, 8, 30):
+        value, gradient = loss_and_gradient(plain, *batch)
+        again, gradient_again = loss_and_gradient(compiled, *batch)
+        assert again == value
+        np.testing.assert_array_equal(gradient_again, gradient)
+    assert torch.equal(plain.streak, compiled.streak)
 
 
 @settings(deadline=None)

@@ -82,14 +82,11 @@ def is_public(address: str) -> bool:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    return all(one.is_global and not one.is_multicast for one in _embedded(ip)) if _embedded(ip) else _is_global(ip)
+    return all(one.is_global and not one.is_multicast for one in _embedded(ip) or [ip])
 
 
-def _is_global(ip: _IpAddress) -> bool:
-    return ip.is_global and not ip.is_multicast
-
-
-def _embedded(ip: _IpAddress) -> list[ipaddress.IPv4Address]:
+def _embedded(ip: _IpAddress) -> list[_IpAddress]:
+    """Return the IPv4 addresses that traffic to an IPv6 address goes to."""
     if isinstance(ip, ipaddress.IPv4Address):
         return []
     if ip.ipv4_mapped is not None:

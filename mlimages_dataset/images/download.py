@@ -76,6 +76,8 @@ ROWS_AT_ONCE = 8192
 """Rows under way: enough that rows which wait for a slow host leave others for every connection."""
 SLICES_AT_ONCE = 16
 REPEATED_DETAIL = "the same bytes under many addresses: "
+_REPLACED = Finished((), {})
+"""What the journal says of a slice whose files are being put in the place of others."""
 _RESOLVER_THREADS = 32
 _SHOWN_HOSTS = 5
 
@@ -488,6 +490,8 @@ async def _all_slices(run: _Run, resolver: AbstractResolver | None, report: Repo
         async with asyncio.TaskGroup() as slices:
             for number, rows in enumerate(run.images.slices(run.options.shard_images)):
                 finished = run.journal.finished(_job(number))
+                if finished == _REPLACED:
+                    finished = None
                 again = _again(finished)
                 if finished is not None and not again:
                     run.parts[number] = WrittenPart.of(finished)
@@ -632,7 +636,7 @@ async def _write(
 def _take_over(run: _Run, number: int, part: WrittenPart) -> WrittenPart:
     """Put a slice that was written beside its former self in the place of that."""
     # Until both files are renamed there is no such slice: a run that ends in between begins it anew.
-    run.journal.record(_job(number), Finished((), {"again": [status.value for status in Status]}))
+    run.journal.record(_job(number), _REPLACED)
     receipts = []
     for receipt in part.receipts:
         target = run.folder / receipt.path.name

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from mlimages_dataset.engine import die_with_parent
+from mlimages_dataset.errors import MLImagesError
 from mlimages_dataset.images.check import Inspection, Limits, inspect
 from mlimages_dataset.images.reencode import Shrinking, shrink
 from mlimages_dataset.images.statuses import Status
@@ -32,6 +33,7 @@ BATCH = 16
 """Bodies that a worker is given at once when it has fallen behind: each message costs a tenth of a millisecond."""
 
 
+_ATTEMPTS = 5
 _HEADER_BYTES = 1 << 15
 """What holds the header of nearly every picture; the others are read whole."""
 
@@ -156,13 +158,20 @@ class Examiners:
         return await verdict
 
     async def run(self, function: Callable[[_Job], _Result], job: _Job) -> _Result:
-        """Return what a function returns for a job in a worker; done again if a body ended the worker meanwhile."""
-        while True:
+        """Return what a function returns for a job in a worker; done again if a body ended the worker meanwhile.
+
+        Raises:
+            MLImagesError: a worker ended every time.
+        """
+        for _ in range(_ATTEMPTS):
             pool = self.pool
             try:
                 return await asyncio.get_running_loop().run_in_executor(pool, function, job)
             except BrokenProcessPool:
                 self._replace(pool)
+        raise MLImagesError(
+            "worker processes die, most often for lack of memory", remedy="run it again with fewer --workers"
+        )
 
     def _replace(self, broken: ProcessPoolExecutor) -> None:
         if self.pool is broken:

@@ -13,7 +13,9 @@ all of the following, in turn, over the same list on the same processors, the se
     img2dataset   bytes stored as they are (resize_mode no, skip_reencode), with its best number of threads
 
 The commands are timed as processes; what a list of one row takes is subtracted from each as its time to start.
-Ratios are within one repetition. img2dataset lives in an environment of its own: name its Python.
+Ratios are within one repetition: of images a second, and of images by a second of a processor, which other programs on
+the same machine disturb less (the server's work is not in it). img2dataset lives in an environment of its own: name its
+Python.
 """
 
 from __future__ import annotations
@@ -79,22 +81,49 @@ http {{
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds that something takes, and seconds of processors, its own and its children's."""
+
+    seconds: float
+    processor: float
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(self.seconds - other.seconds, self.processor - other.processor)
+
+
+@contextmanager
+def measured(who: int) -> Iterator[list[Cost]]:
+    """Yield a list that holds the cost of the block when it has ended."""
+    costs: list[Cost] = []
+    before, start = resource.getrusage(who), time.perf_counter()
+    yield costs
+    seconds, after = time.perf_counter() - start, resource.getrusage(who)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    costs.append(Cost(seconds, processor))
+
+
 @dataclass
 class Rates:
-    """Images a second of everything that is timed, one figure a repetition."""
+    """What was measured, by name, one figure a repetition: images a second, and by a second of a processor."""
 
     of: dict[str, list[float]] = field(default_factory=dict)
+    of_processor: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, name: str, rate: float) -> None:
-        """Note and print a rate."""
-        self.of.setdefault(name, []).append(rate)
-        print(f"{name:24} {rate:8.0f} images/s", flush=True)
+    def add(self, name: str, rows: int, cost: Cost) -> None:
+        """Note and print the rates of a run over so many rows."""
+        self.of.setdefault(name, []).append(rows / cost.seconds)
+        self.of_processor.setdefault(name, []).append(rows / cost.processor)
+        milliseconds = cost.processor / rows * 1000
+        print(f"{name:24} {rows / cost.seconds:8.0f} images/s, {milliseconds:6.2f} ms of a processor each", flush=True)
 
     def ratio(self, above: str, below: str) -> str:
         """Return the median, lowest and highest ratio within a repetition, in words."""
-        pairs = zip(self.of[above], self.of[below], strict=True)
-        ratios = sorted(a / b for a, b in pairs)
-        return f"{above} / {below}: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        said = []
+        for rates in (self.of, self.of_processor):
+            ratios = sorted(a / b for a, b in zip(rates[above], rates[below], strict=True))
+            said.append(f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+        return f"{above} / {below}: {said[0]}; by processor time {said[1]}"
 
 
 def make_pictures(folder: Path) -> list[Path]:
@@ -183,22 +212,25 @@ async def read_all(urls: Sequence[str]) -> int:
     return received
 
 
-def checked(paths: Sequence[Path]) -> int:
-    """Return how many files are whole pictures."""
-    return sum(inspect(path.read_bytes()).status is Status.SAVED for path in paths)
+def checked(paths: Sequence[Path]) -> tuple[int, float]:
+    """Return how many files are whole pictures, and the seconds of a processor that it took to find out."""
+    start = time.process_time()
+    whole = sum(inspect(path.read_bytes()).status is Status.SAVED for path in paths)
+    return whole, time.process_time() - start
 
 
-def timed(command: Sequence[str | Path], out: Path) -> float:
-    """Return the seconds that a command takes; its output folder is removed first."""
+def timed(command: Sequence[str | Path], out: Path) -> Cost:
+    """Return what a command costs; its output folder is removed first."""
     shutil.rmtree(out, ignore_errors=True)
-    start = time.perf_counter()
-    done = subprocess.run(
-        [str(one) for one in command], capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
-    )
-    seconds = time.perf_counter() - start
+    words = [str(word) for word in command]
+    environment = {**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1"}  # img2dataset would ask the Internet
+    with measured(resource.RUSAGE_CHILDREN) as costs:
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False, env=environment
+        )
     if done.returncode:
-        raise RuntimeError(f"{command[:3]} failed: {done.stderr[-2000:]}")
-    return seconds
+        raise RuntimeError(f"{words[:3]} failed: {done.stderr[-2000:]}")
+    return costs[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,12 +273,12 @@ class Bench:
         }
         return [self.python.with_name("img2dataset"), *(f"--{name}={value}" for name, value in options.items())]
 
-    def net_rate(self, command: Callable[[Path], Sequence[str | Path]]) -> float:
-        """Return the images a second of a command, without what it takes for one row."""
+    def cost(self, command: Callable[[Path], Sequence[str | Path]]) -> Cost:
+        """Return what a command costs, without what it costs for one row."""
         least = timed(command(self.one), self.out)
-        seconds = timed(command(self.whole), self.out)
+        cost = timed(command(self.whole), self.out)
         assert written(self.out) == self.rows, f"{written(self.out)} of {self.rows} rows"
-        return self.rows / (seconds - least)
+        return cost - least
 
 
 def written(out: Path) -> int:
@@ -303,18 +335,20 @@ def measure(bench: Bench, repeat: int) -> None:
     with ProcessPoolExecutor(bench.cores, mp_context=multiprocessing.get_context("spawn")) as pool:
         list(pool.map(checked, [bench.paths[:8]] * (4 * bench.cores)))  # the workers start
         for _ in range(repeat):
-            start = time.perf_counter()
-            received = asyncio.run(read_all(bench.urls))
-            rates.add("bare", bench.rows / (time.perf_counter() - start))
+            with measured(resource.RUSAGE_SELF) as costs:
+                received = asyncio.run(read_all(bench.urls))
+            rates.add("bare", bench.rows, costs[0])
             assert received == sum(path.stat().st_size for path in bench.paths)
-            start = time.perf_counter()
             batches = [bench.paths[at : at + 16] for at in range(0, bench.rows, 16)]
-            assert sum(pool.map(checked, batches)) == bench.rows
-            rates.add("decoding", bench.rows / (time.perf_counter() - start))
-            rates.add("ours", bench.net_rate(bench.ours))
-            rates.add("ours, --no-check", bench.net_rate(lambda rows: bench.ours(rows, "--no-check")))
+            start = time.perf_counter()
+            found = list(pool.map(checked, batches))
+            seconds = time.perf_counter() - start
+            assert sum(whole for whole, _ in found) == bench.rows
+            rates.add("decoding", bench.rows, Cost(seconds, sum(processor for _, processor in found)))
+            rates.add("ours", bench.rows, bench.cost(bench.ours))
+            rates.add("ours, --no-check", bench.rows, bench.cost(lambda rows: bench.ours(rows, "--no-check")))
             if threads:
-                rates.add("img2dataset", bench.net_rate(lambda rows: bench.theirs(rows, threads)))
+                rates.add("img2dataset", bench.rows, bench.cost(lambda rows: bench.theirs(rows, threads)))
     print(f"load {os.getloadavg()[0]:.1f}; largest process {peak_mib():.0f} MiB")
     print(rates.ratio("ours", "decoding"))
     print(rates.ratio("ours, --no-check", "bare"))
@@ -326,7 +360,7 @@ def best_threads(bench: Bench) -> int:
     """Return the number of threads with which img2dataset is fastest."""
     found: dict[int, float] = {}
     for threads in THREADS:
-        found[threads] = bench.net_rate(functools.partial(bench.theirs, threads=threads))
+        found[threads] = bench.rows / bench.cost(functools.partial(bench.theirs, threads=threads)).seconds
         print(f"img2dataset, {threads} threads: {found[threads]:.0f} images/s", flush=True)
     return max(found, key=found.__getitem__)
 

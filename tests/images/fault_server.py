@@ -299,9 +299,9 @@ class _Server:
                 transport.close() if kind == "short" else transport.abort()
             if kind == "slow":
                 await response.write(content[:300])
-                await asyncio.sleep(3)
-            for start in range(0, len(content), len(content) // 10) if kind == "dripping" else ():
-                await response.write(content[start : start + 20])
+                await asyncio.sleep(60)
+            for start in range(60) if kind == "dripping" else ():
+                await response.write(content[start : start + 1])
                 await asyncio.sleep(0.4)
             for _ in range(100) if kind in {"endless", "huge"} else ():
                 await response.write(bytes(10_000))

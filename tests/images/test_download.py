@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from mlimages_dataset.errors import UsageError
 from mlimages_dataset.images import addresses, check
 from mlimages_dataset.images import download as download_module
 from mlimages_dataset.images.download import OPEN_IMAGES_MIRROR, Snapshot, chosen_mirrors, download
+from mlimages_dataset.images.fetcher import Timeouts
 from mlimages_dataset.images.reencode import Shrinking
 from mlimages_dataset.images.shards import ShardReader
 from mlimages_dataset.images.statuses import Status
@@ -88,7 +90,8 @@ def test_every_fault_of_twenty_thousand_rows_ends_in_its_one_status(tmp_path: Pa
     with fault_server.started(10 * fault_server.REQUESTS_A_SECOND) as port:
         wanted = fault_server.rows(20_000, port)
         given = fault_server.write_list(tmp_path / "list.parquet", wanted)
-        options = fault_server.options(shard_images=1000, workers=2)
+        patient = replace(fault_server.options().manners, timeouts=Timeouts(connect=20.0, read=4.0, total=8.0))
+        options = fault_server.options(shard_images=1000, workers=2, manners=patient)
         download([given], tmp_path / "out", options, resolver=fault_server.LoopbackResolver())
     check_all_faults(tmp_path / "out", wanted)
 
@@ -179,6 +182,30 @@ def test_a_retry_that_was_cut_goes_on(port: int, tmp_path: Path, monkeypatch: py
     assert download([given], out, fault_server.options(), resolver=resolver).fresh
     check_all_faults(out, wanted)
     assert shard_digests(out) == before
+
+
+def test_a_run_that_ends_while_a_slice_takes_its_place_begins_that_slice_anew(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [fault_server.row(n, ("good", "placeholder")[n % 2], port) for n in range(200)]
+    given = fault_server.write_list(tmp_path / "list.parquet", wanted)
+    resolver, out = fault_server.LoopbackResolver(), tmp_path / "out"
+    renamed = 0
+
+    def ending(self: Path, target: Path) -> Path:
+        nonlocal renamed
+        renamed += "next-" in str(self)
+        if renamed == 2:
+            raise UsageError("the program ends")
+        os.replace(self, target)  # noqa: PTH105 - what Path.replace calls
+        return target
+
+    monkeypatch.setattr(Path, "replace", ending)
+    with pytest.raises(UsageError, match="the program ends"):
+        download([given], out, fault_server.options(), resolver=resolver)
+    monkeypatch.undo()
+    download([given], out, fault_server.options(), resolver=resolver)
+    check_all_faults(out, wanted)
 
 
 def test_one_address_that_a_list_repeats_is_no_placeholder(port: int, tmp_path: Path) -> None:

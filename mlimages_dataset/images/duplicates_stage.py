@@ -162,12 +162,19 @@ def _look_at(part: str, *, folder: Location, perceptual: bool) -> _Part:
         for row in batch.filter(pc.equal(batch.column("status"), Status.SAVED.value)).to_pylist():
             digests.append(int(row["digest"][:16], 16))
             pixels.append(row["width"] * row["height"])
-            content = reader.read(row["shard"], row["offset"], row["bytes"]) if perceptual else None
-            hashes.append(None if content is None else picture_hashes(content))
+            hashes.append(_hashes(reader.read(row["shard"], row["offset"], row["bytes"])) if perceptual else None)
     known = np.array([found is not None for found in hashes], np.bool_)
     both = np.array([found or (0, 0) for found in hashes], np.uint64).reshape(-1, 2)
     prints = Fingerprints(np.array(digests, np.uint64), both[:, 0], both[:, 1], known)
     return _Part(prints, np.array(pixels, np.int64))
+
+
+def _hashes(content: bytes) -> tuple[int, int] | None:
+    """Return a picture's hashes; one that cannot be decoded has none, as one that shows nothing."""
+    try:
+        return picture_hashes(content)
+    except Exception:  # noqa: BLE001 - decoders raise of every kind, and images verify tells which pictures these are
+        return None
 
 
 def write_copies(

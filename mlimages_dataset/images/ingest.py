@@ -15,7 +15,7 @@ from mlimages_dataset.errors import UsageError
 from mlimages_dataset.images.archives import ARCHIVE_NAME, archive_file_members, folder_members
 from mlimages_dataset.images.check import Inspection, Limits, inspect
 from mlimages_dataset.images.members import Member, is_wnid
-from mlimages_dataset.images.reencode import Shrinking, shrink
+from mlimages_dataset.images.reencode import Shrinking, shrunken
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.tfrecords import tfrecord_members
 from mlimages_dataset.storage import read_lines
@@ -106,8 +106,7 @@ def prepared(content: bytes, limits: Limits, shrinking: Shrinking | None) -> tup
     found = inspect(content, limits)
     if found.status is not Status.SAVED or shrinking is None:
         return found, None
-    smaller = shrink(content, shrinking.short_edge, shrinking.quality)
-    return (found, None) if smaller is content else (inspect(smaller, limits, decode=False), smaller)
+    return shrunken(content, found, shrinking)
 
 
 def _chunks(members: Iterable[Member]) -> Iterator[list[tuple[Member, bytes | Inspection]]]:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from mlimages_dataset.images.check import inspect
+from mlimages_dataset.images.statuses import Status
+
+if TYPE_CHECKING:
+    from mlimages_dataset.images.check import Inspection
+
+_DETAIL_CHARACTERS = 200
 _REDUCING_GAP = 3.0
 """Pillow's own advice: reducing by whole factors first, down to this many times the final size, costs no quality."""
 
@@ -55,6 +64,23 @@ def shrink(content: bytes, short_edge: int, quality: int) -> bytes:
     encoded = io.BytesIO()
     smaller.save(encoded, "JPEG", quality=quality)
     return encoded.getvalue()
+
+
+def shrunken(content: bytes, found: Inspection, shrinking: Shrinking) -> tuple[Inspection, bytes | None]:
+    """Return what a picture is once it is made smaller, and its bytes, None where the given ones stay.
+
+    Args:
+        content: a picture.
+        found: what its inspection found, which may have decoded it at another size or not at all.
+        shrinking: the wanted size.
+    """
+    try:
+        smaller = shrink(content, shrinking.short_edge, shrinking.quality)
+    except Exception as error:  # noqa: BLE001 - decoders raise of every kind
+        return dataclasses.replace(found, status=Status.BROKEN, detail=str(error)[:_DETAIL_CHARACTERS]), None
+    if smaller is content:
+        return found, None
+    return dataclasses.replace(inspect(smaller, decode=False), detail=found.detail), smaller
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -45,7 +45,7 @@ def shard_name(number: int) -> str:
 
 
 def member_name(image_id: str, suffix: str) -> str:
-    """Return the name of an image's member: its id as a WebDataset key, a dot, and a suffix such as `jpg`.
+    """Return the name of an image's member: its id as a WebDataset key, and a suffix such as `.jpg`.
 
     Two ids never have one key. Letters, digits, `-` and `_` stand for themselves, other bytes of the id's UTF-8 are
     percent-encoded; an id that is too long for a tar header ends in a digest of the whole.
@@ -54,7 +54,7 @@ def member_name(image_id: str, suffix: str) -> str:
     if len(key) > _KEY_BYTES:
         digest = hashlib.sha256(image_id.encode()).hexdigest()[:40]
         key = f"{key[: _KEY_BYTES - 41]}~{digest}"
-    return f"{key}.{suffix}"
+    return key + suffix
 
 
 class ShardWriter:

@@ -20,7 +20,7 @@ from mlimages_dataset.augment.batches import label_batches
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.engine import unreported
 from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.images.check import Inspection, Limits, inspect
+from mlimages_dataset.images.check import Inspection, Limits, suffix_of
 from mlimages_dataset.images.index import ImageIndex, image_parts
 from mlimages_dataset.images.ingest import CHUNK_MEMBERS, Form, checked, ids_of, members_of
 from mlimages_dataset.images.parts import (
@@ -35,7 +35,7 @@ from mlimages_dataset.images.parts import (
 from mlimages_dataset.images.repeats import SeenIds
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.subset import Candidates, Rows, Rules, chosen_images, subtree
-from mlimages_dataset.images.verification import MOST_CLASSES, UNLIMITED
+from mlimages_dataset.images.verification import MOST_CLASSES
 from mlimages_dataset.locations import reason, relative, system_errors
 from mlimages_dataset.manifest import Journal, OutputFolder, StageResult
 from mlimages_dataset.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS
@@ -522,8 +522,8 @@ def _copy(row: Mapping[str, Any], reader: ShardReader, writer: PartWriter) -> No
             where=reader.folder / row["shard"],
             remedy="run mlimages-build images verify",
         )
-    suffix = inspect(content, UNLIMITED, decode=False).suffix
-    writer.save(row["image_id"], content, Inspection(Status.SAVED, row["detail"], row["width"], row["height"], suffix))
+    found = Inspection(Status.SAVED, row["detail"], row["width"], row["height"], suffix_of(content))
+    writer.save(row["image_id"], content, found)
 
 
 def label_folders(labels: Location | None) -> list[str]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.locations import Location
 
 _Row: TypeAlias = "Mapping[str, str | int]"
-UNLIMITED = Limits(bytes=1 << 62, pixels=MAX_PIXELS)
+_UNLIMITED = Limits(bytes=1 << 62, pixels=MAX_PIXELS)
 """For pictures that were accepted already."""
 _LISTED_ROWS = 10
 MOST_CLASSES = 1 << 20
@@ -132,7 +132,7 @@ def _untrue(row: _Row, content: bytes, *, decode: bool) -> str:
     """Return what is wrong with the bytes of a saved row, empty where nothing is."""
     if hashlib.sha256(content).hexdigest() != row["digest"]:
         return f"{len(content):,} bytes of {row['shard']} from {row['offset']:,} on have another digest"
-    found = inspect(content, UNLIMITED, decode=decode)
+    found = inspect(content, _UNLIMITED, decode=decode)
     if found.status is not Status.SAVED:
         return f"cannot be decoded ({found.status.replace('_', ' ')}: {found.detail})"
     if (found.width, found.height) != (row["width"], row["height"]):

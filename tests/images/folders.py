@@ -37,7 +37,7 @@ def image_folder(folder: Place, parts: Sequence[Mapping[str, bytes | None]], *, 
                     else:
                         found = inspect(content)
                         if found.status is not Status.SAVED:
-                            found = Inspection(Status.SAVED, "", 1, 1, "jpg")
+                            found = Inspection(Status.SAVED, "", 1, 1, ".jpg")
                         writer.save(image_id, content, found)
             receipts += writer.written.receipts
         return StageResult(tuple(receipts))

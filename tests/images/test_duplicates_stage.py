@@ -122,3 +122,10 @@ def test_a_folder_without_pictures_has_no_copies(tmp_path: Path) -> None:
 def test_merging_needs_labels(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there are no labels to merge"):
         run_duplicates(tmp_path / "out", tmp_path, merge=True)
+
+
+def test_a_picture_that_cannot_be_decoded_is_compared_by_its_bytes(tmp_path: Path) -> None:
+    images = image_folder(tmp_path / "images", [{"a": b"no picture", "b": b"no picture", "c": b"nor this"}])
+    outcome = run_duplicates(tmp_path / "out", images, likeness=Likeness())
+    assert outcome.record.summary["without_perceptual_hash"] == 3
+    assert [line[:2] for line in lines(tmp_path / "out" / "duplicates.csv")] == [("a", "kept"), ("b", "same bytes")]

@@ -90,6 +90,8 @@ def test_imagenets_archive_of_archives(tmp_path: Path, name: str) -> None:
     assert outcome.record.summary["statuses"] == {"saved": 7}
     assert [len(read_table(part, IMAGES)) for part in table_parts(tmp_path / "out")] == [3, 3, 1]
     assert verify_images(tmp_path / "out") == (7, [])
+    with tarfile.open(tmp_path / "out" / "shard-00000.tar") as shard:
+        assert shard.getnames() == [f"n01440764_{k}.jpg" for k in range(3)]
 
 
 def test_validation_pictures_have_no_class(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 def test_rows_stay_in_order_and_say_where_the_bytes_are(tmp_path: Path) -> None:
     with part_writer(tmp_path, 3, {"list": "digest"}) as writer:
-        writer.save("a", b"aaa", Inspection(Status.SAVED, "", 4, 2, "jpg"))
+        writer.save("a", b"aaa", Inspection(Status.SAVED, "", 4, 2, ".jpg"))
         writer.refuse("b", Inspection(Status.NOT_AN_IMAGE, "a web page"))
-        writer.save("c", b"c", Inspection(Status.SAVED, "16 bits", 1, 1, "png"))
+        writer.save("c", b"c", Inspection(Status.SAVED, "16 bits", 1, 1, ".png"))
     rows = read_table(tmp_path / "part-00003.parquet", IMAGES).to_pylist()
     assert [(row["image_id"], row["status"], row["detail"], row["shard"]) for row in rows] == [
         ("a", "saved", "", "shard-00003.tar"),
@@ -49,7 +49,7 @@ def test_a_part_of_failures_has_no_shard(tmp_path: Path) -> None:
 def cut_after(saved: int, folder: Path) -> None:
     with part_writer(folder, 0, {}) as writer:
         for _ in range(saved):
-            writer.save("a", b"a", Inspection(Status.SAVED, "", 1, 1, "jpg"))
+            writer.save("a", b"a", Inspection(Status.SAVED, "", 1, 1, ".jpg"))
         raise InterruptedError
 
 
@@ -62,7 +62,7 @@ def test_a_cut_part_leaves_nothing(tmp_path: Path, saved: int) -> None:
 
 def test_a_journal_keeps_a_part(tmp_path: Path) -> None:
     with part_writer(tmp_path, 0, {}) as writer:
-        writer.save("a", b"a", Inspection(Status.SAVED, "", 1, 1, "jpg"))
+        writer.save("a", b"a", Inspection(Status.SAVED, "", 1, 1, ".jpg"))
         writer.refuse("b", Inspection(Status.EMPTY, ""))
     journal = Journal.of(tmp_path, {}, {})
     journal.record("0", writer.written.finished())

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mlimages_dataset.images.check import inspect
-from mlimages_dataset.images.reencode import Shrinking, shrink
+from mlimages_dataset.images.check import Inspection, inspect
+from mlimages_dataset.images.reencode import Shrinking, shrink, shrunken
 from mlimages_dataset.images.statuses import Status
 from tests.images.folders import picture
 
@@ -62,3 +62,15 @@ def test_every_kind_of_picture_becomes_a_plain_jpeg(mode: str) -> None:
 def test_settings_are_checked(short_edge: int, quality: int) -> None:
     with pytest.raises(ValueError, match=r"is none|is not within"):
         Shrinking(short_edge=short_edge, quality=quality)
+
+
+def test_what_becomes_of_a_picture_is_told() -> None:
+    content, shrinking = picture(0, 80, 60), Shrinking(short_edge=20)
+    noted = Inspection(Status.SAVED, "CMYK", 80, 60, ".png")
+    found, smaller = shrunken(content, noted, shrinking)
+    assert smaller is not None
+    assert found == Inspection(Status.SAVED, "CMYK", *opened(smaller).size, ".jpg")
+    assert shrunken(content, noted, Shrinking(short_edge=60)) == (noted, None)
+    broken, smaller = shrunken(content[:-400], noted, shrinking)
+    assert (broken.status, smaller) == (Status.BROKEN, None)
+    assert "truncated" in broken.detail

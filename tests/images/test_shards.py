@@ -58,7 +58,7 @@ def test_offsets_are_where_tarfile_finds_the_data(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_webdataset_reads_them(tmp_path: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
-    names = {member_name(image_id, "jpg"): image_id for image_id in ("n01440764_10026", "cat/1.5", "ünder")}
+    names = {member_name(image_id, ".jpg"): image_id for image_id in ("n01440764_10026", "cat/1.5", "ünder")}
     written(tmp_path / "shard-00000.tar", {name: image_id.encode() for name, image_id in names.items()})
     samples = list(webdataset.WebDataset(str(tmp_path / "shard-00000.tar"), shardshuffle=False))
     assert {f"{sample['__key__']}.jpg": sample["jpg"].decode() for sample in samples} == names
@@ -66,7 +66,7 @@ def test_webdataset_reads_them(tmp_path: Path) -> None:
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=200), unique=True, max_size=20))
 def test_member_names_are_keys_and_never_collide(image_ids: list[str]) -> None:
-    names = [member_name(image_id, "jpeg") for image_id in image_ids]
+    names = [member_name(image_id, ".jpeg") for image_id in image_ids]
     assert len(set(names)) == len(names)
     for name in names:
         assert name.isascii()

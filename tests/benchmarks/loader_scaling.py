@@ -1,9 +1,10 @@
 """How a whole loader scales with its workers, and what it costs above the transform alone.
 
-    python -m tests.benchmarks.loader_scaling --images DIR [--repeat 5]
+    python -m tests.benchmarks.loader_scaling --images DIR [--times 8]
 
-The pictures (any folder of JPEGs) are put into shards and given a label each. Numbers of workers alternate within each
-repetition, so that what else the machine does falls on all of them.
+The pictures (any folder of JPEGs) are put into a shard and given a label each. Numbers of workers alternate within each
+repetition. Images/s scale only where processors are idle; the processor time of an image, which should be the same for
+any number of workers, can be told on a busy machine too.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from mlimages_dataset.loaders import MLImages, train_transform
-from mlimages_dataset.loaders.bench import measure
+from mlimages_dataset.loaders import Loader, MLImages, train_transform
+from mlimages_dataset.loaders.orders import RepeatFactor
+from mlimages_dataset.loaders.samplers import OrderSampler
 from mlimages_dataset.schemas import LABELS
 from mlimages_dataset.storage import write_table
 from tests.images.folders import image_folder
@@ -46,43 +48,52 @@ def data_set(images: Path, folder: Path) -> MLImages:
     )
 
 
-def alone(data: MLImages, n: int) -> float:
-    """Return the images/s of samples that are made one after the other in this process."""
-    rows = np.random.default_rng(0).integers(0, len(data), n).tolist()
-    start = time.perf_counter()
-    for row in rows:
-        data[row]
-    return n / (time.perf_counter() - start)
+def cpu_seconds() -> float:
+    """Return the processor time of this process and of those that it has waited for."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+def made(data: MLImages, times: int, workers: int | None, batch_size: int) -> tuple[float, float]:
+    """Return images/s and the processor's milliseconds for an image; None workers for no loader at all."""
+    order = RepeatFactor(np.full(len(data), times, np.float32), threshold=1.0)
+    sampler = OrderSampler(order, world=1, rank=0)
+    before, start = cpu_seconds(), time.perf_counter()
+    n = 0
+    if workers is None:
+        for draw in sampler:
+            n += len(data[draw].image) // 3
+    else:
+        for batch in Loader(data, sampler, batch_size=batch_size, workers=workers):
+            n += len(batch)
+    return n / (time.perf_counter() - start), (cpu_seconds() - before) / n * 1e3
 
 
 @click.command()
 @click.option("--images", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--batches", default=20, show_default=True)
+@click.option("--times", default=8, show_default=True, help="how often each picture comes")
 @click.option("--batch-size", default=32, show_default=True)
 @click.option("--repeat", default=5, show_default=True)
-def main(images: Path, batches: int, batch_size: int, repeat: int) -> None:
-    """Print images/s without a loader, with one worker and with two, and the ratios."""
+def main(images: Path, times: int, batch_size: int, repeat: int) -> None:
+    """Print images/s and processor time for an image without a loader, with one worker and with two."""
     torch.set_num_threads(1)
+    settings: tuple[int | None, ...] = (None, 1, 2)
     with tempfile.TemporaryDirectory() as name:
         data = data_set(images, Path(name))
-        print(
-            f"{platform.machine()}, {os.cpu_count()} processors, {len(data)} pictures, {batches} batches of {batch_size}"
-        )
-        to_alone, to_one = [], []
+        print(f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, {len(data)} pictures")
+        data[0]  # compiles what is compiled once
+        rounds = []
         for _ in range(repeat):
-            single = alone(data, batches * batch_size)
-            one, two = (
-                measure(data, batch_size=batch_size, workers=workers, batches=batches).images_per_second
-                for workers in (1, 2)
-            )
-            to_alone.append(one / single)
-            to_one.append(two / one)
-            print(
-                f"no loader {single:8.1f}  1 worker {one:8.1f}  2 workers {two:8.1f} images/s; 1 worker / no loader "
-                f"{to_alone[-1]:.2f}, 2 workers / 1 worker {to_one[-1]:.2f}"
-            )
-        for what, ratios in (("1 worker / no loader", to_alone), ("2 workers / 1 worker", to_one)):
-            print(f"{what}: median {np.median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}")
+            rounds.append([made(data, times, workers, batch_size) for workers in settings])
+            print("no loader, 1 worker, 2 workers:", *(f"{speed:8.1f}/s {cpu:6.2f} ms" for speed, cpu in rounds[-1]))
+        speed, cpu = np.moveaxis(np.array(rounds), 2, 0)
+        for what, ratios in (
+            ("images/s, 1 worker / no loader", speed[:, 1] / speed[:, 0]),
+            ("images/s, 2 workers / 1 worker", speed[:, 2] / speed[:, 1]),
+            ("processor time, 1 worker / no loader", cpu[:, 1] / cpu[:, 0]),
+            ("processor time, 2 workers / 1 worker", cpu[:, 2] / cpu[:, 1]),
+        ):
+            print(f"{what:38} median {np.median(ratios):.2f}, from {ratios.min():.2f} to {ratios.max():.2f}")
 
 
 if __name__ == "__main__":

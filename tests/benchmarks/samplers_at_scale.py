@@ -86,13 +86,18 @@ def torchs_own(rows: int) -> None:
     next(iter(RandomSampler(range(rows))))
     print(f"torch's RandomSampler: first index after {time.perf_counter() - start:.2f} s (as after any cut)")
     try:
-        next(iter(WeightedRandomSampler(torch.ones(rows, dtype=torch.float64), rows)))
+        _first_weighted(rows)
     except RuntimeError as error:
         print(f"torch's WeightedRandomSampler, {rows:,} weights: {str(error).splitlines()[0]}")
     most = min(rows, 1 << 24)
     start = time.perf_counter()
-    next(iter(WeightedRandomSampler(torch.ones(most, dtype=torch.float64), most)))
+    _first_weighted(most)
     print(f"torch's WeightedRandomSampler, {most:,} weights: first index after {time.perf_counter() - start:.2f} s")
+
+
+def _first_weighted(rows: int) -> int:
+    weights = torch.ones(rows, dtype=torch.float64)
+    return next(iter(WeightedRandomSampler(weights, rows)))  # type: ignore[arg-type]  # torch takes its own tensors
 
 
 @click.command()

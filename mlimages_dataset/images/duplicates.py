@@ -101,7 +101,8 @@ def pairs_within(hashes: NDArray[np.uint64], radius: int) -> NDArray[np.int64]:
         key = (hashes >> np.uint64(_WORD_BITS * word)).astype(np.uint16)
         order = np.argsort(key, kind="stable")
         starts = np.searchsorted(key[order], np.arange((1 << _WORD_BITS) + 1))
-        found.append(_pairs(hashes, (order, starts), masks, word, radius))
+        # The search goes through buckets: in their order, hashes are read one after the other.
+        found.append(_pairs(hashes[order], (order, starts), masks, word, radius))
     pairs = np.concatenate(found)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
@@ -117,16 +118,17 @@ def _pairs(
     order, starts = buckets
     found = np.empty((1024, 2), np.int64)
     n = 0
-    for i in range(len(hashes)):
-        own = (hashes[i] >> np.uint64(16 * word)) & np.uint64(0xFFFF)
+    for own_at in range(len(hashes)):
+        i = order[own_at]
+        own = (hashes[own_at] >> np.uint64(16 * word)) & np.uint64(0xFFFF)
         for mask in masks:
             bucket = own ^ mask
             for at in range(starts[bucket], starts[bucket + np.uint64(1)]):
+                different = hashes[own_at] ^ hashes[at]
+                if _ones(different) > radius:
+                    continue
                 j = order[at]
                 if j <= i:
-                    continue
-                different = hashes[i] ^ hashes[j]
-                if _ones(different) > radius:
                     continue
                 first = True  # else an earlier word has found the pair already
                 for earlier in range(word):

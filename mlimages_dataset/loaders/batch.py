@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -55,6 +55,17 @@ class Batch:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __reduce__(self) -> tuple[Callable[..., Batch], tuple[object, ...]]:
+        # Every tensor that comes from a worker holds a file descriptor, of which a process has 1,024 by default: only
+        # the images, the one large tensor, travel as such.
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return _received, tuple(
+            value.numpy()
+            if isinstance(value, torch.Tensor) and value is not self.images and value.device.type == "cpu"
+            else value
+            for value in values
+        )
+
     @property
     def targets(self) -> Tensor:
         """The confidence that each class is present, 0 where it is not listed, float32, shape (B, C)."""
@@ -93,6 +104,12 @@ class Batch:
             rows=change(self.rows),
             positions=change(self.positions),
         )
+
+
+def _received(*values: Any) -> Batch:
+    """Return a batch that has travelled: columns that came as arrays become tensors."""
+    columns: list[Any] = [torch.from_numpy(value) if isinstance(value, np.ndarray) else value for value in values]
+    return Batch(*columns)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

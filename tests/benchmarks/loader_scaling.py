@@ -62,7 +62,8 @@ def made(data: MLImages, times: int, workers: int | None, batch_size: int) -> tu
     n = 0
     if workers is None:
         for draw in sampler:
-            n += len(data[draw].image) // 3
+            data[draw]
+            n += 1
     else:
         for batch in Loader(data, sampler, batch_size=batch_size, workers=workers):
             n += len(batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import torch
@@ -65,3 +66,5 @@ def test_a_batch_moves_and_travels_whole() -> None:
     assert torch.equal(back.targets, batch.targets)
     assert torch.equal(back.known, batch.known)
     assert back.replaced == batch.replaced
+    to_a_process = bytes(ForkingPickler.dumps(batch))
+    assert to_a_process.count(b"rebuild_tensor") == 1, "one file descriptor a batch"

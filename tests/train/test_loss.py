@@ -414,6 +414,8 @@ def test_autocast_changes_nothing() -> None:
 
 
 @pytest.mark.slow
+# The compiler itself looks at intermediate tensors.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.parametrize("variant", list(Variant))
 def test_a_compiled_loss_is_the_same(variant: str) -> None:
     plain, compiled = MLImagesLoss(30, variant), MLImagesLoss(30, variant)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.loaders import (
@@ -19,8 +20,10 @@ from mlimages_dataset.loaders import (
     EvaluationSampler,
     Loader,
     MLImages,
+    Sample,
     ShuffledSampler,
     SoftBalanceSampler,
+    collate,
     train_transform,
 )
 from tests.images.folders import image_folder
@@ -137,6 +140,30 @@ def test_a_loader_goes_on_after_every_tenth_of_an_epoch(tmp_path: Path, workers:
         got = [*head, *itertools.chain.from_iterable(resumed for _ in range(2))][: len(expected)]
         assert [batch.epoch for batch in got] == [0] * 20 + [1] * 3
         assert all(same(one, other) for one, other in zip(got, expected, strict=True))
+
+
+@pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_a_plain_data_loader_goes_on_behind_a_batch(tmp_path: Path, start_method: str) -> None:
+    data = data_set(tmp_path, 24, transform=train_transform(16))
+
+    def loader(sampler: OrderSampler) -> DataLoader[Sample]:
+        return DataLoader(
+            data,
+            batch_size=4,
+            sampler=sampler,
+            collate_fn=collate,
+            num_workers=1,
+            prefetch_factor=3,
+            multiprocessing_context=start_method,
+        )
+
+    whole: list[Batch] = list(Loader(data, SoftBalanceSampler(data, seed=2), batch_size=4))
+    before, after = (SoftBalanceSampler(data, seed=2) for _ in range(2))
+    head: list[Batch] = list(itertools.islice(loader(before), 2))
+    after.load_state_dict(before.state_after(head[-1]))
+    assert len(after) == 16
+    got = [*head, *loader(after)]
+    assert all(same(one, other) for one, other in zip(got, whole, strict=True))
 
 
 @pytest.mark.parametrize("after", [1, 3])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from mlimages_dataset.loaders import Batch
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.config import (
     Checkpoints,
@@ -39,21 +39,22 @@ CLASSES = Classes(("n1", "n2", "n3", "n4", "n5"), "synthetic")
 N_IMAGES, N_CLASSES, SIZE = 64, 5, 8
 
 
-@dataclass(frozen=True, slots=True)
-class TensorBatch:
-    """What the loop needs of a batch."""
-
-    images: Tensor
-    targets: Tensor
-    known: Tensor | None
-    image_ids: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def to(self, device: torch.device, *, non_blocking: bool) -> TensorBatch:  # noqa: ARG002 - as `Batch` has it
-        """Return the batch on a device."""
-        return dataclasses.replace(self, images=self.images.to(device), targets=self.targets.to(device))
+def batch_of(images: Tensor, targets: Tensor, image_ids: Sequence[str]) -> Batch:
+    """Return a batch of images that are real numbers already, with dense targets of which every class is known."""
+    sample_index, class_index = targets.nonzero(as_tuple=True)
+    return Batch(
+        images=images,
+        sample_index=sample_index,
+        class_index=class_index,
+        confidence=targets[sample_index, class_index],
+        origin=torch.zeros(len(sample_index), dtype=torch.uint8),
+        absent_unless_listed=torch.ones(len(images), dtype=torch.bool),
+        rows=torch.arange(len(images)),
+        positions=torch.arange(len(images)),
+        epoch=0,
+        n_classes=targets.shape[1],
+        image_ids=tuple(image_ids),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class TensorFeed:
         """See `Feed`."""
         return -(-N_IMAGES // self.batch_size)
 
-    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[TensorBatch]]:
+    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
         """See `Feed`."""
         images, targets = dataset()
         for step in range(first_step, self.n_steps(epoch)):
@@ -84,7 +85,7 @@ class TensorFeed:
                 seen[0] = seen[0].clone()
                 seen[0][0] = torch.inf
             yield [
-                TensorBatch(part, targets[mine], None, tuple(f"image-{row}" for row in mine.tolist()))
+                batch_of(part, targets[mine], [f"image-{row}" for row in mine.tolist()])
                 for part, mine in zip(seen, rows, strict=True)
             ]
 
@@ -178,7 +179,7 @@ class MortalFeed(TensorFeed):
 
     program: Program = Program(out="")
 
-    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[TensorBatch]]:
+    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
         """See `Feed`."""
         for step, batches in enumerate(TensorFeed.steps(self, epoch, first_step), first_step):
             done = epoch * self.n_steps(epoch) + step

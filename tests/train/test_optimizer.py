@@ -1,0 +1,54 @@
+"""Which parameters decay, and which learn how fast."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mlimages_dataset.errors import ConfigError
+from mlimages_dataset.train.config import Optimizer, read_run, run_file
+from mlimages_dataset.train.models import create_model
+from mlimages_dataset.train.optimizer import RATE_FACTOR, make_optimizer, rate_factors, set_rate
+
+
+def test_norms_and_biases_do_not_decay_unless_asked_to() -> None:
+    model = create_model("resnet18", 3)
+    for asked in (False, True):
+        optimizer = make_optimizer(model, Optimizer(weight_decay=0.1, decay_norm_and_bias=asked))
+        decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+        for name, parameter in model.named_parameters():
+            plain = name.endswith("bias") or ".bn" in name or "downsample.1" in name
+            assert decays[id(parameter)] == (0.0 if plain and not asked else 0.1), name
+
+
+def test_the_papers_fine_tuning_freezes_the_lower_two_stages() -> None:
+    options = read_run(run_file("packaged:mlimages-finetune-imagenet.toml")).optimizer
+    factors = dict(rate_factors(create_model("resnet101", 3), options))
+    frozen = {name.split(".")[1] for name, factor in factors.items() if factor == 0}
+    learning = {name.split(".")[1] for name, factor in factors.items() if factor == 1}
+    assert frozen == {"conv1", "bn1", "layer1", "layer2"}
+    assert learning == {"layer3", "layer4", "weight", "bias"}
+
+
+def test_the_longest_beginning_decides_and_parts_of_names_are_whole() -> None:
+    model = torch.nn.ModuleDict({name: torch.nn.Linear(2, 2) for name in ("layer1", "layer10")})
+    factors = dict(rate_factors(model, Optimizer(layer_rates=(("layer1", 0.5), ("layer1.bias", 0.0)))))
+    assert factors == {"layer1.weight": 0.5, "layer1.bias": 0.0, "layer10.weight": 1.0, "layer10.bias": 1.0}
+
+
+def test_every_group_follows_the_rate_by_its_factor() -> None:
+    model = torch.nn.ModuleDict({name: torch.nn.Linear(2, 2) for name in ("low", "high")})
+    optimizer = make_optimizer(model, Optimizer(layer_rates=(("low", 0.1),)))
+    set_rate(optimizer, 0.8)
+    rates = {group[RATE_FACTOR]: group["lr"] for group in optimizer.param_groups}
+    assert rates == pytest.approx({0.1: 0.08, 1.0: 0.8})
+
+
+def test_a_rate_for_no_layer_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ConfigError, match="layer_rates names 'layer5', no part of the model; use low"):
+        make_optimizer(torch.nn.ModuleDict({"low": torch.nn.Linear(2, 2)}), Optimizer(layer_rates=(("layer5", 0.1),)))
+
+
+def test_freezing_everything_is_refused() -> None:
+    with pytest.raises(ConfigError, match="freezes every parameter"):
+        make_optimizer(torch.nn.ModuleDict({"low": torch.nn.Linear(2, 2)}), Optimizer(layer_rates=(("low", 0.0),)))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import operator
 import shutil
 import tempfile
@@ -465,13 +466,28 @@ class _Run:
 
 def _run(run: _Run, resolver: AbstractResolver | None, report: Report, every: float) -> StageResult:
     try:
-        asyncio.run(_all_slices(run, resolver, report, every))
+        with _rare_collections():
+            asyncio.run(_all_slices(run, resolver, report, every))
     except BaseExceptionGroup as group:
         raise _first_leaf(group) from None
     counts = functools.reduce(operator.add, (part.counts for part in run.parts.values()), PartCounts.empty())
     assert counts.asked == run.images.rows, "every row has ended"
     receipts = tuple(receipt for _, part in sorted(run.parts.items()) for receipt in part.receipts)
     return StageResult(receipts, {**counts.summary(), "saved": counts.saved, "failed": counts.asked - counts.saved})
+
+
+@contextlib.contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Look for cyclic garbage a hundredth as often: with thousands of tasks each search is long, and finds little.
+
+    (1.13 s of a processor for 3,000 pictures without any search, 1.48 s with the usual ones.)
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(100 * before[0], *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:

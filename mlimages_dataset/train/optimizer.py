@@ -65,9 +65,7 @@ def rate_factors(model: nn.Module, options: Optimizer) -> Iterator[tuple[str, fl
     for prefix, _ in options.layer_rates:
         if not any(_begins(name, prefix) for name in names):
             layers = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names))
-            raise ConfigError(
-                f"optimizer.layer_rates names {prefix!r}, which the model has not", remedy=f"use {layers}"
-            )
+            raise ConfigError(f"optimizer.layer_rates names {prefix!r}, no part of the model", remedy=f"use {layers}")
     for name in names:
         fitting = [(len(prefix), factor) for prefix, factor in options.layer_rates if _begins(name, prefix)]
         yield name, max(fitting)[1] if fitting else 1.0

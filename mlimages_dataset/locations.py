@@ -61,6 +61,11 @@ def relative(place: Location, folder: Location) -> str:
     return place.relative_to(folder).as_posix()  # type: ignore[arg-type]  # both are of one kind
 
 
+def as_text(name: str) -> str:
+    """Return a name that UTF-8 can hold: file systems and archives keep bytes of any kind."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
+
+
 @contextlib.contextmanager
 def system_errors(place: Location) -> Iterator[None]:
     """Turn whatever a remote store's client raises into an `OSError`, as local files raise."""

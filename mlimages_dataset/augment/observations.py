@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.memory import MemoryFileSystem
 
 from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.locations import reason, relative, system_errors, unpacked
+from mlimages_dataset.locations import as_text, reason, relative, system_errors, unpacked
 from mlimages_dataset.storage import parquet_source
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ BLOCK_BYTES = 1 << 23
 PIECE_BYTES = 1 << 26
 """A large file is cut so. Grouping a piece of Open Images' labels takes 0.6 GB and 1.4 s, its start included."""
 LISTED_REJECTS = 10
+REJECT_CHARACTERS = 80
+"""A reject tells so much of its row: an open quote makes one of everything up to the next."""
+_READ_COLUMNS = frozenset(
+    {"ImageID", "LabelName", "Confidence", "OriginalURL", "image_id", "label", "confidence", "location"}
+)
 _IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 _SCHEMA = pa.schema(
     [("image_id", pa.string()), ("class_id", pa.string()), ("confidence", pa.float32()), ("location", pa.string())]
@@ -148,11 +153,11 @@ def pieces_of(form: Format, files: Sequence[Location], mapper: Mapper = map) -> 
 def joined_rejects(found: Iterable[tuple[Piece, RejectLog]]) -> RejectLog:
     """Return the rejects of pieces in their order, with the numbers of lines in their files."""
     log = RejectLog()
-    path, before = None, 0
+    before = 0
     for piece, of_piece in found:
-        before = before if piece.path == path else 0
+        before = before if piece.start else 0
         log.add([replace(one, line=one.line + before if one.line else 0) for one in of_piece.first], of_piece.count)
-        path, before = piece.path, before + of_piece.lines
+        before += of_piece.lines
     return log
 
 
@@ -292,7 +297,7 @@ def _observed_csv(
     memory = MemoryFileSystem()
     if not connection.filesystem_is_registered("memory"):
         connection.register_filesystem(memory)
-    for content in _csv_blocks(piece):
+    for content in map(_with_newlines, _csv_blocks(piece)):
         # The file system is the whole process's, where a cluster may give several threads a job.
         name = f"/{secrets.token_hex(8)}.csv"
         memory.pipe_file(name, content)
@@ -300,10 +305,15 @@ def _observed_csv(
             scan = _csv_scan(f"memory:/{name}", piece.columns, header=piece.start == log.lines == 0)
             connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {_selection(form, piece)} FROM {scan}")
             yield connection
-            log.add(*_csv_rejects(connection, piece.path, log.lines))
+            log.add(*_csv_rejects(connection, piece.path, log.lines, content))
         finally:
             memory.rm(name)
         log.lines += content.count(b"\n")
+
+
+def _with_newlines(content: bytes) -> bytes:
+    """Return CSV whose lines all end in a newline: DuckDB reads no file with several kinds of line ends."""
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
 
 
 def _selection(form: Format, piece: Piece) -> str:
@@ -343,15 +353,33 @@ def _bytes_of(piece: Piece, start: int, stop: int) -> bytes:
     return content
 
 
-def _csv_rejects(connection: duckdb.DuckDBPyConnection, path: Location, lines_before: int) -> tuple[list[Reject], int]:
+def _csv_rejects(
+    connection: duckdb.DuckDBPyConnection, path: Location, lines_before: int, content: bytes
+) -> tuple[list[Reject], int]:
     """Return the first rejects of the block that DuckDB read last, and how many there are; forget them."""
     count = connection.sql("SELECT count(DISTINCT (scan_id, file_id, line)) FROM reject_errors").fetchall()[0][0]
     rows = connection.sql(
-        "SELECT DISTINCT ON (line) line, error_type, csv_line FROM reject_errors "
+        "SELECT DISTINCT ON (line) line_byte_position, error_type, csv_line FROM reject_errors "
         f"ORDER BY line, error_type, column_idx LIMIT {LISTED_REJECTS}"
     ).fetchall()
     connection.execute("DELETE FROM reject_errors; DELETE FROM reject_scans")
-    return [Reject(str(path), lines_before + line, str(kind).lower(), text.strip()) for line, kind, text in rows], count
+    rejects = [
+        Reject(
+            str(path), lines_before + _line_at(position - 1, content), kind.lower(), text.strip()[:REJECT_CHARACTERS]
+        )
+        for position, kind, text in rows
+    ]
+    return rejects, count
+
+
+def _line_at(position: int, content: bytes) -> int:
+    """Return the number of the line of a row of CSV, from 1, whose position DuckDB gives: before the blank lines there.
+
+    DuckDB's own numbers are those of rows, of which one may have several lines.
+    """
+    while content[position : position + 1] == b"\n":
+        position += 1
+    return content.count(b"\n", 0, position) + 1
 
 
 def _parquet_blocks(piece: Piece) -> Iterator[pa.RecordBatch]:
@@ -395,8 +423,11 @@ def is_packed(path: Location) -> bool:
 
 
 @contextlib.contextmanager
-def duckdb_errors() -> Iterator[None]:
-    """Turn DuckDB's errors into sentences.
+def duckdb_errors(where: object = None) -> Iterator[None]:
+    """Turn DuckDB's errors into sentences; it reads what is in memory, so its files are intermediate results.
+
+    Args:
+        where: the input, for messages.
 
     Raises:
         DataError: an input cannot be read to its end.
@@ -404,13 +435,15 @@ def duckdb_errors() -> Iterator[None]:
     """
     try:
         yield
-    except duckdb.OutOfMemoryException as error:
+    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
         raise UsageError(
             f"there is no room for intermediate results ({reason(error)})", remedy="free memory or disk space"
         ) from error
     except duckdb.Error as error:
         raise DataError(
-            f"an input cannot be read to its end ({reason(error)})", remedy="obtain that file again"
+            f"{'an input ' if where is None else ''}cannot be read to its end ({reason(error)})",
+            where=where,
+            remedy="obtain that file again",
         ) from error
 
 
@@ -422,7 +455,7 @@ def read_header(path: Location) -> list[str]:
     """
     try:
         with unpacked(path) as stream:
-            first = stream.read(1 << 16).split(b"\n", 1)[0]
+            first = _with_newlines(stream.read(1 << 16)).split(b"\n", 1)[0]
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="obtain it again") from error
     if not first.strip():
@@ -437,7 +470,9 @@ def read_header(path: Location) -> list[str]:
 
 
 def _csv_scan(place: str, columns: Sequence[str], *, header: bool) -> str:
-    named = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in columns)
+    # DuckDB tells no upper case from lower case: what is not read must not have the name of what is.
+    names = (name if name in _READ_COLUMNS else f"column {number}" for number, name in enumerate(columns, 1))
+    named = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in names)
     return (
         f"read_csv('{place}', hive_partitioning=false, auto_detect=false, header={str(header).lower()}, delim=',', "
         f"quote='\"', escape='\"', columns={{{named}}}, store_rejects=true, rejects_limit=0, null_padding=false)"
@@ -495,15 +530,18 @@ def image_ids(paths: pa.StringArray) -> pa.StringArray:
 
 def _imagenet_folder(folder: Location, log: RejectLog) -> Iterator[pa.RecordBatch]:
     strays = sorted(path for path in folder.iterdir() if _is_image(path))
-    rejects = [Reject(str(path), 0, "not in a folder named by wnid", path.name) for path in strays[:LISTED_REJECTS]]
-    log.add(rejects, len(strays))
+    log.add([_reject_of(path, "not in a folder named by wnid") for path in strays[:LISTED_REJECTS]], len(strays))
     for class_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
         images = sorted(path for path in class_folder.rglob("*") if _is_image(path))
         if not images:
-            log.add([Reject(str(class_folder), 0, "no image in this folder", class_folder.name)], 1)
+            log.add([_reject_of(class_folder, "no image in this folder")], 1)
             continue
-        places = pa.array([relative(path, folder) for path in images])
-        yield _batch(image_ids(places), pa.array([class_folder.name] * len(images)), None, places)
+        places = pa.array([as_text(relative(path, folder)) for path in images])
+        yield _batch(image_ids(places), pa.array([as_text(class_folder.name)] * len(images)), None, places)
+
+
+def _reject_of(path: Location, what: str) -> Reject:
+    return Reject(as_text(str(path)), 0, what, as_text(path.name))
 
 
 def _is_image(path: Location) -> bool:
@@ -542,7 +580,10 @@ class TencentLines:
             return self
         what, bad = "a confidence is no number from 0 to 1", np.flatnonzero(~good)
         first = bad[:LISTED_REJECTS].tolist()
-        log.add([Reject(str(path), int(self.numbers[i]), what, self.urls[i].as_py()[:80]) for i in first], len(bad))
+        told = [self.urls[i].as_py()[:REJECT_CHARACTERS] for i in first]
+        log.add(
+            [Reject(str(path), int(self.numbers[i]), what, url) for i, url in zip(first, told, strict=True)], len(bad)
+        )
         kept = pa.array(good[rows])
         return TencentLines(
             numbers=self.numbers[good],
@@ -648,5 +689,8 @@ def _log_rejects(
     """Log the lines that are neither good nor blank."""
     bad = pc.and_(pc.invert(good), pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(lines)), 0))
     at = np.flatnonzero(bad.to_numpy(zero_copy_only=False))
-    rejects = [Reject(str(path), first_line + int(i), what, lines[int(i)].as_py()[:80]) for i in at[:LISTED_REJECTS]]
+    rejects = [
+        Reject(str(path), first_line + int(i), what, lines[int(i)].as_py()[:REJECT_CHARACTERS])
+        for i in at[:LISTED_REJECTS]
+    ]
     log.add(rejects, len(at))

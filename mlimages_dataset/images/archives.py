@@ -15,9 +15,9 @@ from typing import IO, TYPE_CHECKING
 
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.images.check import Inspection
-from mlimages_dataset.images.members import Member, as_text
+from mlimages_dataset.images.members import Member
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.locations import reason, system_errors
+from mlimages_dataset.locations import as_text, reason, system_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

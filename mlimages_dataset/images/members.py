@@ -42,11 +42,6 @@ class Member:
         return ((class_id, 1.0),) if class_id else ()
 
 
-def as_text(name: str) -> str:
-    """Return a name that UTF-8 can hold: file systems and archives keep bytes of any kind."""
-    return name.encode(errors="surrogateescape").decode(errors="replace")
-
-
 def is_wnid(name: str) -> bool:
     """Return whether a name is a synset's and nothing more."""
     return _WNID.fullmatch(name) is not None

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
@@ -13,6 +17,7 @@ import pytest
 from mlimages_dataset.augment import observations as module
 from mlimages_dataset.augment.observations import (
     LISTED_REJECTS,
+    REJECT_CHARACTERS,
     Format,
     Piece,
     RejectLog,
@@ -27,7 +32,6 @@ from mlimages_dataset.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 Row = tuple[str | None, str | None, float | None, str]
 LABELS_HEADER = "ImageID,Source,LabelName,Confidence\n"
@@ -138,6 +142,20 @@ def test_a_folder_of_folders_of_images(tmp_path: Path) -> None:
         ("n02084071/dog", "n02084071", 1, "n02084071/dog.png"),
     ]
     assert [reject.what for reject in found.rejects.first] == ["no image in this folder"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of any bytes are POSIX's")
+def test_names_that_are_no_text_are_read_as_others_read_them(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path / "n02084071")
+    Path(os.fsdecode(folder)).mkdir()
+    for path in (folder + b"/caf\xe9.png", os.fsencode(tmp_path) + b"/stray\xe9.png"):
+        try:
+            Path(os.fsdecode(path)).touch()
+        except OSError:
+            pytest.skip("this file system takes no such names")
+    found = read(Format.IMAGENET, [tmp_path])
+    assert found.rows == [("n02084071/caf\ufffd", "n02084071", 1, "n02084071/caf\ufffd.png")]
+    assert [reject.text for reject in found.rejects.first] == ["stray\ufffd.png"]
 
 
 def test_an_image_beside_the_folders_is_listed(tmp_path: Path) -> None:
@@ -274,6 +292,29 @@ def test_an_open_quote_loses_no_row_in_silence(tmp_path: Path) -> None:
     assert "c,v,/m/1,1" in reject.text, "what the quote swallowed is shown"
 
 
+def test_a_row_is_told_with_its_line_where_others_have_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = 'a,"one\ntwo\r\nthree",/m/1,1\r\nbad\n' * 9
+    (path,) = written(tmp_path, "\ufeff" + LABELS_HEADER + rows)
+    expected = [line for line, text in enumerate((LABELS_HEADER + rows).splitlines(), 1) if text == "bad"]
+    for size in (1 << 26, 40, 120):
+        monkeypatch.setattr(module, "PIECE_BYTES", size)
+        found = read(Format.OPEN_IMAGES, [path])
+        assert [reject.line for reject in found.rejects.first] == expected
+
+
+def test_of_a_rejected_row_the_beginning_is_told(tmp_path: Path) -> None:
+    open_quote = 'a,v,"/m/1,1\n' + "b,v,/m/1,1\n" * 1000
+    for content in (LABELS_HEADER + open_quote, LABELS_HEADER + "a," + "v" * 3_000_000 + ",/m/1,1\n"):
+        (reject,) = read(Format.OPEN_IMAGES, written(tmp_path, content)).rejects.first
+        assert reject.line == 2
+        assert len(reject.text) == REJECT_CHARACTERS
+
+
+def test_a_file_given_twice_has_its_own_lines_twice(tmp_path: Path) -> None:
+    (path,) = written(tmp_path, LABELS_HEADER + "a,v\n")
+    assert [reject.line for reject in read(Format.OPEN_IMAGES, [path, path]).rejects.first] == [2, 2]
+
+
 @pytest.mark.parametrize("confidence", ["2", "-0.1", "nan", "inf", ""])
 def test_a_confidence_outside_0_to_1_stays_a_statement_without_one(tmp_path: Path, confidence: str) -> None:
     found = read(Format.OPEN_IMAGES, written(tmp_path, LABELS_HEADER + f"a,v,/m/1,{confidence}\n"))
@@ -295,6 +336,11 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     assert read(Format.CSV, written(tmp_path, "image_id,label\na,dog\n")).rows == [("a", "dog", 1, "")]
     text = 'label,confidence,image_id,location,note\n"dog, hot",0.25,a,http://a,x\ncat,0,b,,\n'
     assert read(Format.CSV, written(tmp_path, text)).rows == [("a", "dog, hot", 0.25, "http://a"), ("b", "cat", 0, "")]
+
+
+def test_columns_that_differ_in_case_are_different_ones(tmp_path: Path) -> None:
+    text = "Label,image_id,column 1,Image_ID,label\nx,a,y,z,dog\n"
+    assert read(Format.CSV, written(tmp_path, text)).rows == [("a", "dog", 1, "")]
 
 
 def test_a_parquet_table_of_ones_own(tmp_path: Path) -> None:
@@ -327,7 +373,9 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("form", WHOLE)
-@pytest.mark.parametrize("change", ["crlf", "bom", "bom and crlf", "gz", "no last newline", "blank lines", "latin-1"])
+@pytest.mark.parametrize(
+    "change", ["crlf", "bom", "bom and crlf", "mixed ends", "gz", "no last newline", "blank lines", "latin-1"]
+)
 def test_a_journey_changes_no_statement(tmp_path: Path, form: Format, change: str) -> None:
     text, n = WHOLE[form]
     expected = read(form, written(tmp_path, text))
@@ -335,6 +383,8 @@ def test_a_journey_changes_no_statement(tmp_path: Path, form: Format, change: st
     content = text.encode()
     if "crlf" in change:
         content = content.replace(b"\n", b"\r\n")
+    if change == "mixed ends":
+        content = content.replace(b"\n", b"\r\n", 1)
     if "bom" in change:
         content = b"\xef\xbb\xbf" + content
     if change == "gz":
@@ -419,6 +469,33 @@ def test_a_parquet_table_without_the_columns_is_told(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": ["a"]}), tmp_path / "t")
     with pytest.raises(DataError, match=f"{tmp_path / 't'}: no column image_id and label among image; give"):
         read(Format.PARQUET, [tmp_path / "t"])
+
+
+def test_lines_may_end_as_on_old_machines(tmp_path: Path) -> None:
+    assert len(read(Format.CSV, written(tmp_path, "image_id,label\ra,x\rb,y\r")).rows) == 2
+    found = read(Format.CSV, written(tmp_path, "image_id,label\na,x\ry\nb,z\n"))
+    assert [image for image, *_ in found.rows] == ["a", "b"]
+    assert found.rejects.count == 1
+
+
+def test_intermediate_results_that_find_no_room_are_no_fault_of_an_input(tmp_path: Path) -> None:
+    pytest.importorskip("resource", reason="limits are POSIX's")
+    script = """
+import duckdb, resource
+from mlimages_dataset.augment.observations import duckdb_errors
+from mlimages_dataset.errors import UsageError
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    with duckdb_errors(), duckdb.connect() as connection:
+        connection.execute("SET memory_limit = '40MB'; SET threads = 1; SET temp_directory = 'scratch'")
+        connection.sql("SELECT md5(range::VARCHAR) AS a FROM range(2000000) ORDER BY a").to_arrow_table()
+except UsageError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", script]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert told.startswith("there is no room for intermediate results (")
+    assert told.endswith("); free memory or disk space\n")
 
 
 @pytest.mark.parametrize("content", [b"\nimage_id,label\n", b"   \n"])

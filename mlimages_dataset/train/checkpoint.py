@@ -88,7 +88,9 @@ class Checkpoint:
 
     def weights(self) -> StateDict:
         """Return what to evaluate: the moving average where there is one, else the parameters themselves."""
-        return self.average or self.model
+        prefix = "module."  # as torch's AveragedModel names the parameters of what it averages
+        averaged = {name.removeprefix(prefix): value for name, value in self.average.items() if name.startswith(prefix)}
+        return averaged or self.model
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -153,19 +153,18 @@ def take_step(learner: Learner, batches: Sequence[Batch], rate: float, finish: C
         finish: what makes images on the device fit for the network.
     """
     layout = _layout(learner.execution)
-    n_images = sum(map(len, batches))
+    n_images, first_row = sum(map(len, batches)), 0
     total = torch.zeros((), device=learner.device)
-    with _whole_batch(learner, batches) as loss_of:
-        first_row = 0
-        for number, each in enumerate(batches):
-            batch = each.to(learner.device, non_blocking=True)
-            with _sums_gradients(learner.parallel, last=number == len(batches) - 1):
-                with autocast(learner.device, learner.execution.precision):
-                    logits = learner.network(finish(batch.images).contiguous(memory_format=layout))
-                loss = loss_of(logits.float(), batch, first_row) * (len(batch) / n_images)
-                learner.scaler.scale(loss).backward()
-            total += loss.detach()
-            first_row += len(batch)
+    loss_of = _loss_of_passes(learner, batches)
+    for number, each in enumerate(batches):
+        batch = each.to(learner.device, non_blocking=True)
+        with _sums_gradients(learner.parallel, last=number == len(batches) - 1):
+            with autocast(learner.device, learner.execution.precision):
+                logits = learner.network(finish(batch.images).contiguous(memory_format=layout))
+            loss = loss_of(logits, batch, first_row) * (len(batch) / n_images)
+            learner.scaler.scale(loss).backward()
+        total += loss.detach()
+        first_row += len(batch)
     set_rate(learner.optimizer, rate)
     if learner.clip_norm:
         learner.scaler.unscale_(learner.optimizer)
@@ -178,20 +177,18 @@ def take_step(learner: Learner, batches: Sequence[Batch], rate: float, finish: C
     return total
 
 
-@contextlib.contextmanager
-def _whole_batch(learner: Learner, batches: Sequence[Batch]) -> Iterator[Callable[[Tensor, Batch, int], Tensor]]:
-    """Yield the loss of a pass from its logits, its batch and its first row.
+def _loss_of_passes(learner: Learner, batches: Sequence[Batch]) -> Callable[[Tensor, Batch, int], Tensor]:
+    """Return what computes the loss of a pass from its logits, its batch and its first row.
 
     The paper's loss weighs classes by the labels of the whole batch, so with several passes those are counted first.
     """
     loss = learner.loss
     if not isinstance(loss, MLImagesLoss) or len(batches) == 1:
-        yield lambda logits, batch, _: loss(logits, batch.targets, learner.known(batch))
-        return
+        return lambda logits, batch, _: loss(logits, batch.targets, learner.known(batch))
     on_device = [batch.to(learner.device, non_blocking=True) for batch in batches]
     counts = [count_labels(batch.targets, learner.known(batch), loss.presence_threshold) for batch in on_device]
     weights = loss.observe(sum(counts[1:], start=counts[0]))
-    yield lambda logits, batch, row: weighted_sigmoid_loss(logits, batch.targets, learner.known(batch), weights, row)
+    return lambda logits, batch, row: weighted_sigmoid_loss(logits, batch.targets, learner.known(batch), weights, row)
 
 
 def _layout(execution: Execution) -> torch.memory_format:

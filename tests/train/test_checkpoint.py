@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.train.checkpoint import (
@@ -64,9 +65,16 @@ def test_random_numbers_go_on_where_they_were(tmp_path: Path) -> None:
 
 
 def test_the_average_is_what_is_evaluated() -> None:
-    both = dataclasses.replace(checkpoint(value=1.0), average={"weight": torch.full((2, 3), 0.5)})
-    assert both.weights() is both.average
-    assert checkpoint().weights()["weight"].shape == (2, 3)
+    model = torch.nn.Linear(3, 2)
+    average = AveragedModel(model)
+    average.update_parameters(model)
+    with torch.no_grad():
+        model.weight.add_(1)
+    both = dataclasses.replace(checkpoint(), model=model.state_dict(), average=average.state_dict())
+    other = torch.nn.Linear(3, 2)
+    other.load_state_dict(both.weights())
+    torch.testing.assert_close(other.weight, model.weight - 1)
+    assert checkpoint().weights().keys() == {"weight"}
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

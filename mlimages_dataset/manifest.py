@@ -336,45 +336,45 @@ class OutputFolder:
 
         Raises:
             UsageError: the folder holds another build of this stage, and `overwrite` was not asked for; or another
-                stage has its parts where this one writes.
+                stage has its parts where this one writes; or another run is writing here.
         """
-        wanted = cast("Mapping[str, Json]", json.loads(json.dumps(parameters)))
-        target = self.path / into
-        written = [target / name if name else target for name in folders]
-        self._refuse_foreign_parts(stage, written)
-        standing = self.manifest.stages.get(stage)
-        if standing is not None:
-            written_as = [self.manifest.files[path].schema for path in standing.outputs]
-            differences = [*_differences(standing, wanted, inputs), *_other_versions(written_as)]
-            if not differences and all(
-                _stands(self.path / path, self.manifest.files[path]) for path in standing.outputs
-            ):
-                return StageOutcome(standing, fresh=False)
-            if differences and not self._overwrite:
-                raise UsageError(
-                    f"the folder holds another build: in stage {stage}, {'; '.join(differences[:3])}",
-                    where=self.path,
-                    remedy="name another folder, or pass --overwrite to replace it",
-                )
-            self._forget(stage)
-        resumed = set() if journal is None else journal.standing()
-        _clear_partial(written, keep=resumed)
-        _clear_parts(written, keep=resumed | {self.path / path for path in self.manifest.files})
-        start = time.monotonic()
-        with _only_run(self.path):
+        with self._alone():
+            wanted = cast("Mapping[str, Json]", json.loads(json.dumps(parameters)))
+            target = self.path / into
+            written = [target / name if name else target for name in folders]
+            self._refuse_foreign_parts(stage, written)
+            standing = self.manifest.stages.get(stage)
+            if standing is not None:
+                written_as = [self.manifest.files[path].schema for path in standing.outputs]
+                differences = [*_differences(standing, wanted, inputs), *_other_versions(written_as)]
+                if not differences and all(
+                    _stands(self.path / path, self.manifest.files[path]) for path in standing.outputs
+                ):
+                    return StageOutcome(standing, fresh=False)
+                if differences and not self._overwrite:
+                    raise UsageError(
+                        f"the folder holds another build: in stage {stage}, {'; '.join(differences[:3])}",
+                        where=self.path,
+                        remedy="name another folder, or pass --overwrite to replace it",
+                    )
+                self._forget(stage)
+            resumed = set() if journal is None else journal.standing()
+            _clear_partial(written, keep=resumed)
+            _clear_parts(written, keep=resumed | {self.path / path for path in self.manifest.files})
+            start = time.monotonic()
             result = work(target)
-        record = StageRecord(
-            parameters=wanted,
-            inputs=dict(inputs),
-            outputs=tuple(self._relative(receipt.path) for receipt in result.receipts),
-            seconds=round(time.monotonic() - start, 3),
-            summary=cast("Mapping[str, Json]", json.loads(json.dumps(result.summary))),
-        )
-        files = {self._relative(receipt.path): _file_record(receipt) for receipt in result.receipts}
-        self.manifest = Manifest({**self.manifest.files, **files}, {**self.manifest.stages, stage: record})
-        self._save()
-        _clear_partial(written)  # the journal's, and those of workers that died
-        return StageOutcome(record, fresh=True)
+            record = StageRecord(
+                parameters=wanted,
+                inputs=dict(inputs),
+                outputs=tuple(self._relative(receipt.path) for receipt in result.receipts),
+                seconds=round(time.monotonic() - start, 3),
+                summary=cast("Mapping[str, Json]", json.loads(json.dumps(result.summary))),
+            )
+            files = {self._relative(receipt.path): _file_record(receipt) for receipt in result.receipts}
+            self.manifest = Manifest({**self.manifest.files, **files}, {**self.manifest.stages, stage: record})
+            self._save()
+            _clear_partial(written)  # the journal's, and those of workers that died
+            return StageOutcome(record, fresh=True)
 
     def content_digest(self, stage: str) -> str:
         """Return the SHA-256 of all that the manifest says of a finished stage and its files but the time it took."""
@@ -385,8 +385,16 @@ class OutputFolder:
 
     def keep_only(self, stages: Collection[str]) -> None:
         """Forget every other stage, and remove its files."""
-        for stage in [name for name in self.manifest.stages if name not in stages]:
-            self._forget(stage)
+        with self._alone():
+            for stage in [name for name in self.manifest.stages if name not in stages]:
+                self._forget(stage)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the folder's lock, with the manifest as the last run that held it left it."""
+        with _only_run(self.path):
+            self.manifest = read_manifest(self.path)
+            yield
 
     def _refuse_foreign_parts(self, stage: str, folders: Sequence[Location]) -> None:
         for other, record in self.manifest.stages.items():
@@ -418,7 +426,7 @@ class OutputFolder:
 
 @contextlib.contextmanager
 def _only_run(folder: Location) -> Iterator[None]:
-    """Hold a folder's lock while a stage writes into it; folders that are not of this machine have none.
+    """Hold a folder's lock while its manifest and files are changed; folders not of this machine have none.
 
     Raises:
         UsageError: another run holds it.

@@ -302,6 +302,34 @@ def test_a_folder_that_another_run_writes_is_refused(tmp_path: Path) -> None:
     assert OutputFolder(tmp_path / "out").run("mine", parameters={}, inputs={}, work=work).fresh
 
 
+def test_a_refused_run_leaves_all_that_the_other_is_writing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def work(folder: Location) -> StageResult:
+        partial = folder / f"{PARTIAL_PREFIX}one"
+        part = write_bytes(folder / "part-00000.parquet", b"1")
+        write_bytes(partial, b"half")
+        with pytest.raises(UsageError, match="another run is writing here"):
+            OutputFolder(out, overwrite=True).run("mine", parameters={"more": 1}, inputs={}, work=work)
+        assert partial.is_file()
+        return StageResult((part,))
+
+    assert OutputFolder(out).run("mine", parameters={}, inputs={}, work=work).fresh
+    assert verify_folder(out) == []
+
+
+def test_a_stage_of_another_run_since_the_folder_was_opened_is_kept(tmp_path: Path) -> None:
+    def work(folder: Location) -> StageResult:
+        return StageResult((write_bytes(folder / "part-00000.parquet", b"1"),))
+
+    first, second = OutputFolder(tmp_path / "out"), OutputFolder(tmp_path / "out")
+    first.run("mine", parameters={}, inputs={}, work=work)
+    assert not second.run("mine", parameters={}, inputs={}, work=work).fresh
+    first.run("other", parameters={}, inputs={}, work=work, into="other")
+    second.run("third", parameters={}, inputs={}, work=work, into="third")
+    assert set(read_manifest(tmp_path / "out").stages) == {"mine", "other", "third"}
+
+
 def test_another_version_of_the_package_does_the_work_again(tmp_path: Path) -> None:
     def work(folder: Location) -> StageResult:
         return StageResult((write_bytes(folder / "one.txt", b"1"),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import replace
@@ -17,7 +18,14 @@ from mlimages_dataset.augment.simulation import Simulation
 from mlimages_dataset.augment.stage import audit
 from mlimages_dataset.errors import UsageError
 from mlimages_dataset.manifest import Manifest, OutputFolder, StageOutcome, StageResult, read_manifest
-from mlimages_dataset.recipe import SIMULATED_SOURCES, CooccurrenceSource, LabelOptions, Recipe, read_recipe
+from mlimages_dataset.recipe import (
+    SIMULATED_SOURCES,
+    AnnotationSource,
+    CooccurrenceSource,
+    LabelOptions,
+    Recipe,
+    read_recipe,
+)
 from mlimages_dataset.schemas import ANNOTATIONS, CATEGORIES, LABELS, MAPPING, PREDICTIONS
 from mlimages_dataset.storage import file_digest, read_table, table_inputs, table_parts, write_table
 from mlimages_dataset.vocab.stage import read_vocabulary
@@ -217,6 +225,40 @@ def _annotated(golden: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tupl
     build.build_vocabulary(OutputFolder(folder / "vocabulary"), golden.vocabulary)
     images = {f"image{number:02d}": number % 5 for number in range(18)}
     return folder / "vocabulary", parts_of(images, folder / "annotations")
+
+
+def cut_after_all(jobs: int) -> Mapper:
+    """Return a mapper that dies when so many jobs are done, those of all its calls counted."""
+    done = itertools.count()
+
+    def mapper(function: Callable[[Any], Any], every: Iterable[Any], /) -> Iterator[Any]:
+        for job in every:
+            if next(done) == jobs:
+                raise CutError
+            yield function(job)
+
+    return mapper
+
+
+def test_a_cut_run_goes_on_with_its_files_in_another_order(annotated: tuple[Path, Path], tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text("".join(f"n02084071_{name}{number}\n" for number in range(10)))
+    a, b = (
+        AnnotationSource(name="s", format=Format.IMAGENET, files=tuple(tmp_path / f"{name}.txt" for name in order))
+        for order in ("ab", "ba")
+    )
+    build.build_annotations(OutputFolder(tmp_path / "whole"), annotated[0], b)
+    cut = OutputFolder(tmp_path / "cut")
+    with pytest.raises(CutError):
+        # The first jobs look for the pieces of the two files.
+        build.build_annotations(cut, annotated[0], a, mapper=cut_after_all(3))
+    assert list((tmp_path / "cut").glob(".partial-done-*")), "the first file is done"
+    build.build_annotations(OutputFolder(tmp_path / "cut"), annotated[0], b)
+    found, expected = (
+        [read_table(part, ANNOTATIONS) for part in table_parts(tmp_path / name)] for name in ("cut", "whole")
+    )
+    assert sum(part.num_rows for part in expected) == 20
+    assert found == expected
 
 
 def labelled(annotated: tuple[Path, Path], out: Path, mapper: Mapper = map, *, salt: str = "a") -> dict[str, str]:

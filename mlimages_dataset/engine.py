@@ -7,12 +7,13 @@ Results come back in the order of the jobs, so an engine changes no output. What
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
 import threading
-from concurrent.futures import CancelledError, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -56,7 +57,9 @@ def local(workers: int) -> Iterator[Mapper]:
 
         def mapper(function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
             every = list(jobs)
-            return map(function, every) if len(every) <= 1 else pool.map(function, every)
+            if len(every) <= 1:
+                return map(function, every)
+            return _results(collections.deque(pool.submit(function, job) for job in every))
 
         try:
             yield mapper
@@ -64,6 +67,17 @@ def local(workers: int) -> Iterator[Mapper]:
             raise MLImagesError(
                 "a worker process died, most often for lack of memory", remedy="run it again with fewer --workers"
             ) from error
+
+
+def _results(futures: collections.deque[Future[_Result]]) -> Iterator[_Result]:
+    """Yield results in their order; after an error no job still runs, and so none writes what the caller removes."""
+    try:
+        while futures:
+            yield futures.popleft().result()
+    finally:
+        for future in futures:
+            future.cancel()
+        wait(futures)
 
 
 def die_with_parent() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,7 @@ from mlimages_dataset.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mlimages_dataset.engine import Mapper
 
@@ -71,6 +73,24 @@ def test_an_error_comes_home_as_it_was_raised(two: Mapper) -> None:
         list(two(refuse, range(4)))
     assert str(caught.value) == "part-2, line 7: is damaged; build it again"
     assert caught.value.line == 7
+
+
+def touch_late(path: Path) -> None:
+    if path.name == "0":
+        raise DataError("is damaged", where=path)
+    time.sleep(0.3)
+    path.touch()
+
+
+@pytest.mark.slow
+def test_after_an_error_no_job_still_runs(two: Mapper, tmp_path: Path) -> None:
+    list(two(square, range(4)))  # both processes are there
+    with pytest.raises(DataError):
+        list(two(touch_late, [tmp_path / str(number) for number in range(20)]))
+    written = set(tmp_path.iterdir())
+    assert len(written) < 19, "what had not begun is not done"
+    time.sleep(1)
+    assert set(tmp_path.iterdir()) == written
 
 
 def test_one_worker_is_map() -> None:

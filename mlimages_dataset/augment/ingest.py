@@ -46,7 +46,6 @@ from mlimages_dataset.augment.observations import (
 from mlimages_dataset.augment.ranges import ImageSample
 from mlimages_dataset.engine import unreported
 from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.locations import is_local
 from mlimages_dataset.manifest import Finished, StageResult
 from mlimages_dataset.schemas import ANNOTATIONS, CLASS_COUNTS
 from mlimages_dataset.storage import (
@@ -290,7 +289,7 @@ def _sorted(
     number, piece = numbered
     runs: list[Receipt] = []
     sample, rejects, unknown = ImageSample(), RejectLog(), Counter[str]()
-    with _connection(out) as connection:
+    with _connection(out, piece.path) as connection:
         for block in observed(connection, form, piece, rejects):
             path = out / f"{PARTIAL_PREFIX}run-{number:05d}-{len(runs):05d}"
             ids, of_run = [], Counter[str]()
@@ -362,10 +361,13 @@ def _count_classes(bounds: tuple[str, str], *, runs: tuple[Location, ...]) -> di
 
 
 @contextlib.contextmanager
-def _connection(out: Location) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a DuckDB connection with one thread, which is what a job has, and its scratch beside the output."""
+def _connection(out: Location, where: Location | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a DuckDB connection with one thread, which is what a job has, and its scratch beside the output.
+
+    Errors name the input `where`.
+    """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(duckdb_errors())
+        stack.enter_context(duckdb_errors(where))
         if isinstance(out, Path):
             scratch = out / f"{PARTIAL_PREFIX}duckdb-{secrets.token_hex(4)}"
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
@@ -384,13 +386,18 @@ def _connection(out: Location) -> Iterator[duckdb.DuckDBPyConnection]:
 def _scratch_folder(out: Location) -> Iterator[Location]:
     """Yield a folder beside a file that is to be written, empty, and remove it at the end."""
     folder = out.absolute().parent / f"{PARTIAL_PREFIX}{out.name}-runs"
-    _remove(folder.glob("*"))
+    _remove_folder(folder)
     try:
         yield folder
     finally:
+        _remove_folder(folder)
+
+
+def _remove_folder(folder: Location) -> None:
+    if isinstance(folder, Path):
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
         _remove(folder.glob("*"))
-        if is_local(folder) and folder.exists():
-            folder.rmdir()
 
 
 def _remove(files: Iterator[Location]) -> None:

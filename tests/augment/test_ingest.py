@@ -311,6 +311,16 @@ def test_a_tally_is_replaced_only_if_asked_to(tmp_path: Path) -> None:
     assert "n02084071" in (tmp_path / "counts.csv").read_text()
 
 
+def test_a_tally_goes_over_what_a_killed_one_left(tmp_path: Path) -> None:
+    left = tmp_path / ".partial-counts.csv-runs" / ".partial-duckdb-0123"
+    left.mkdir(parents=True)
+    (left / "duckdb_temp_storage").touch()
+    (left.parent / ".partial-run-00000-00000").write_text("half")
+    (tmp_path / "list").write_text("n02084071_1\n")
+    assert ingest.tally(Format.IMAGENET, [tmp_path / "list"], "imagenet", tmp_path / "counts.csv").classes == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.csv", "list"]
+
+
 @pytest.mark.parametrize(("name", "told"), [("list.csv", "is an input"), ("counts.txt", "neither .csv nor .parquet")])
 def test_a_tally_spares_its_input_and_names_its_form(tmp_path: Path, name: str, told: str) -> None:
     (tmp_path / "list.csv").write_text("n02084071_1\n")

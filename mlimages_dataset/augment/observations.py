@@ -52,6 +52,8 @@ PIECE_BYTES = 1 << 26
 LISTED_REJECTS = 10
 REJECT_CHARACTERS = 80
 """A reject tells so much of its row: an open quote makes one of everything up to the next."""
+_BAD_QUOTE = "UNQUOTED VALUE"
+"""What DuckDB calls a row with a quote that is not closed, or with more than a comma behind the one that closes it."""
 _READ_COLUMNS = frozenset(
     {"ImageID", "LabelName", "Confidence", "OriginalURL", "image_id", "label", "confidence", "location"}
 )
@@ -363,23 +365,25 @@ def _csv_rejects(
         f"ORDER BY line, error_type, column_idx LIMIT {LISTED_REJECTS}"
     ).fetchall()
     connection.execute("DELETE FROM reject_errors; DELETE FROM reject_scans")
-    rejects = [
-        Reject(
-            str(path), lines_before + _line_at(position - 1, content), kind.lower(), text.strip()[:REJECT_CHARACTERS]
-        )
-        for position, kind, text in rows
-    ]
+    rejects = []
+    for position, kind, text in rows:
+        start = _row_start(position - 1, kind, content)
+        # The text of such a row may be that of the row before.
+        told = content[start : start + 4 * REJECT_CHARACTERS].decode(errors="replace") if kind == _BAD_QUOTE else text
+        line = lines_before + 1 + content.count(b"\n", 0, start)
+        rejects.append(Reject(str(path), line, kind.lower(), told.strip()[:REJECT_CHARACTERS]))
     return rejects, count
 
 
-def _line_at(position: int, content: bytes) -> int:
-    """Return the number of the line of a row of CSV, from 1, whose position DuckDB gives: before the blank lines there.
+def _row_start(position: int, kind: str, content: bytes) -> int:
+    """Return where a row begins in CSV of which DuckDB gives a position: before blank lines there, or a row too early.
 
-    DuckDB's own numbers are those of rows, of which one may have several lines.
+    Its own numbers are no lines either: it counts rows, of which one may have several lines.
     """
     while content[position : position + 1] == b"\n":
         position += 1
-    return content.count(b"\n", 0, position) + 1
+    quote = content.find(b'"', position) if kind == _BAD_QUOTE else -1
+    return position if quote < 0 else max(position, content.rfind(b"\n", position, quote) + 1)
 
 
 def _parquet_blocks(piece: Piece) -> Iterator[pa.RecordBatch]:

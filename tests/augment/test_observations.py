@@ -310,6 +310,15 @@ def test_of_a_rejected_row_the_beginning_is_told(tmp_path: Path) -> None:
         assert len(reject.text) == REJECT_CHARACTERS
 
 
+def test_an_open_quote_is_told_with_its_line_in_a_large_file(tmp_path: Path) -> None:
+    rows = [f"{number:07d},{'v' * 200},/m/1,1" for number in range(170_000)]
+    rows[1000] = '"' + rows[1000]
+    rows[1000:1000] = ["", ""]
+    found = read(Format.OPEN_IMAGES, written(tmp_path, LABELS_HEADER + "\n".join(rows)))
+    assert [reject.line for reject in found.rejects.first] == [1004]
+    assert found.rejects.first[0].text.startswith('"0001000,vvv')
+
+
 def test_a_file_given_twice_has_its_own_lines_twice(tmp_path: Path) -> None:
     (path,) = written(tmp_path, LABELS_HEADER + "a,v\n")
     assert [reject.line for reject in read(Format.OPEN_IMAGES, [path, path]).rejects.first] == [2, 2]

@@ -1,4 +1,4 @@
-"""The stages of this package: they alone name paths, read, call, write and return receipts."""
+"""The stages that read tables: with `ingest`, which reads raw files, they alone name paths, call and return receipts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stages that read tables: with `ingest`, which reads raw files, they alone name paths, call and return receipts."""
+"""The stages that read tables; with `ingest`, which reads raw files, they alone name paths and return receipts."""
 
 from __future__ import annotations
 

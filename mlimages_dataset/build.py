@@ -227,9 +227,8 @@ def build_annotations(
         "ids_of": source.ids_of,
         "min_confidence": source.min_confidence,
     }
-    # The name is in every row, and one folder may be tried with several; jobs are numbered in the order of the files.
-    decisive = {**parameters, "stage": stage, "order": [path.name for path in source.files]}
-    journal = Journal.of(output.path / into, decisive, inputs)
+    # The name is in every row, and one folder may be tried with several.
+    journal = Journal.of(output.path / into, {**parameters, "stage": stage}, inputs)
     return output.run(
         stage,
         parameters=parameters,

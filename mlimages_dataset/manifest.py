@@ -245,8 +245,8 @@ class Journal:
 
     @classmethod
     def of(cls, folder: Location, parameters: Mapping[str, Json], inputs: Mapping[str, str]) -> Journal:
-        """Return the journal of a stage with these parameters and inputs."""
-        decisive = json.dumps([__version__, parameters, inputs], sort_keys=True)
+        """Return the journal of a stage with these parameters, and inputs in this order, by which jobs are numbered."""
+        decisive = json.dumps([__version__, parameters, list(inputs.items())], sort_keys=True)
         return cls(folder, hashlib.sha256(decisive.encode()).hexdigest())
 
     def record(self, job: str, finished: Finished) -> None:

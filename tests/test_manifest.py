@@ -20,6 +20,7 @@ from mlimages_dataset.manifest import (
     FORMAT,
     MANIFEST_NAME,
     FileRecord,
+    Journal,
     Manifest,
     OutputFolder,
     StageOutcome,
@@ -316,6 +317,12 @@ def test_a_refused_run_leaves_all_that_the_other_is_writing(tmp_path: Path) -> N
 
     assert OutputFolder(out).run("mine", parameters={}, inputs={}, work=work).fresh
     assert verify_folder(out) == []
+
+
+def test_a_journal_of_inputs_in_another_order_is_another(tmp_path: Path) -> None:
+    one, other = ({name: name * 64 for name in order} for order in ("ab", "ba"))
+    assert Journal.of(tmp_path, {"x": 1, "y": 2}, one) == Journal.of(tmp_path, {"y": 2, "x": 1}, one)
+    assert Journal.of(tmp_path, {}, one) != Journal.of(tmp_path, {}, other)
 
 
 def test_a_stage_of_another_run_since_the_folder_was_opened_is_kept(tmp_path: Path) -> None:

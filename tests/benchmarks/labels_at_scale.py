@@ -68,7 +68,7 @@ def check_equal(ours_: Path, peers: list[Path]) -> None:
     expected = pq.read_table(table_parts(ours_)[0])
     for peer in peers:
         found = pq.read_table(table_parts(peer)[0]).slice(0, len(expected))
-        if not found.cast(LABELS.arrow).equals(expected.slice(0, len(found)).cast(LABELS.arrow)):
+        if not len(found) or not found.cast(LABELS.arrow).equals(expected.slice(0, len(found)).cast(LABELS.arrow)):
             raise RuntimeError(f"{peer} holds other labels than ours")
 
 

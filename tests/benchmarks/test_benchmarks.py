@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from mlimages_dataset.schemas import LABELS
+from tests.augment.tables import Images, write_parts
 from tests.benchmarks import annotate_at_scale, cooccurrence_at_scale, labels_at_scale
+from tests.benchmarks.labels_at_scale import check_equal
 from tests.benchmarks.measurement import Contender, Row, contest, table
 from tests.benchmarks.plot import draw, straight_line
 
@@ -53,9 +56,19 @@ def test_the_line_is_that_of_least_squares(tmp_path: Path) -> None:
     assert (tmp_path / "plot.png").stat().st_size
 
 
+def test_a_peer_that_wrote_nothing_or_something_else_is_told(tmp_path: Path) -> None:
+    rows: Images = [("a", {1: (1.0, 0)}), ("b", {2: (1.0, 0)})]
+    for name, some in (("ours", rows), ("equal", rows), ("fewer", rows[:1]), ("other", rows[1:]), ("nothing", [])):
+        write_parts(tmp_path / name, some, LABELS)
+    check_equal(tmp_path / "ours", [tmp_path / "equal", tmp_path / "fewer"])
+    for name in ("other", "nothing"):
+        with pytest.raises(RuntimeError, match=f"{name} holds other labels than ours"):
+            check_equal(tmp_path / "ours", [tmp_path / name])
+
+
 @pytest.mark.slow
 def test_every_contender_does_the_same_work(tmp_path: Path) -> None:
-    # Each module compares what the contenders wrote, and ends with an error where that differs.
+    # Where peers do all of our work, their module compares the rows, and ends with an error where they differ.
     rows = labels_at_scale.run(tmp_path, SCALE, repeat=1)
     assert [row.who for row in rows].count("mlimages-build labels") == 1 + 5
     rows += annotate_at_scale.run(tmp_path, SCALE, repeat=1)

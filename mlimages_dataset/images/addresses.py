@@ -31,6 +31,9 @@ NAME_SECONDS = 60.0
 REMEMBERED_NAMES = 10_000
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+"""All that is given out of IPv6 (https://www.iana.org/assignments/ipv6-unicast-address-assignments); Python takes what
+stands in no registry, such as `::127.0.0.1` and `fec0::1`, for public."""
 
 
 class Refused(Exception):  # noqa: N818 - what became of an address, no error of the program's
@@ -60,17 +63,20 @@ def parsed(text: str) -> URL:
     if len(text) > MAX_CHARACTERS:
         raise Refused(Status.BAD_ADDRESS, f"{len(text):,} characters")
     try:
-        url = URL(text.strip())
-        port, length = url.port, len(str(url))
-    except ValueError as error:  # UnicodeError of a host that IDNA cannot encode among them
+        url = URL(text.strip()).with_fragment(None)
+        host, port, length = url.raw_host, url.port, len(str(url))
+        login = url.raw_user is not None or url.raw_password is not None
+        if ":" in (host or ""):  # yarl takes whatever stands in brackets
+            ipaddress.IPv6Address(str(host).partition("%")[0])
+    except (ValueError, IndexError) as error:  # UnicodeError of a host that IDNA cannot encode; yarl's own at "[@]"
         raise Refused(Status.BAD_ADDRESS, f"no URL: {error}"[:200]) from error
     if url.scheme not in {"http", "https"}:
         raise Refused(Status.BAD_ADDRESS, f"{url.scheme[:20]}: is not fetched" if url.scheme else "no scheme")
-    if not url.raw_host or not port or length > MAX_CHARACTERS:
-        raise Refused(Status.BAD_ADDRESS, "no host" if not url.raw_host else f"{length:,} characters when encoded")
-    if url.raw_user is not None or url.raw_password is not None:
+    if not host or not port or length > MAX_CHARACTERS:
+        raise Refused(Status.BAD_ADDRESS, "no host" if not host else f"{length:,} characters when encoded")
+    if login:
         raise Refused(Status.BAD_ADDRESS, "holds a user name or a password")
-    return url.with_fragment(None)
+    return url
 
 
 def is_public(address: str) -> bool:
@@ -82,7 +88,12 @@ def is_public(address: str) -> bool:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    return all(one.is_global and not one.is_multicast for one in _embedded(ip) or [ip])
+    return all(_is_global(one) for one in _embedded(ip) or [ip])
+
+
+def _is_global(ip: _IpAddress) -> bool:
+    given_out = isinstance(ip, ipaddress.IPv4Address) or ip in _GLOBAL_UNICAST
+    return given_out and ip.is_global and not ip.is_multicast
 
 
 def _embedded(ip: _IpAddress) -> list[_IpAddress]:
@@ -102,12 +113,14 @@ def check_literal(url: URL) -> None:
     """Check a host that is an IP address itself, which no resolver is asked about.
 
     Raises:
-        Refused: it is not public.
+        Refused: it is not public, or of digits and dots (`127.1`, `2130706433`), which systems read in several ways.
     """
     host = url.raw_host or ""
     try:
         ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
+    except ValueError as error:
+        if host.replace(".", "").isdigit():
+            raise Refused(Status.BAD_ADDRESS, f"{host} is no whole IP address"[:200]) from error
         return
     if not is_public(host):
         raise Refused(Status.PRIVATE_ADDRESS, f"{host} is not of the public Internet")

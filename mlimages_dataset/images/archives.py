@@ -30,8 +30,23 @@ _MOST_ARCHIVES_DEEP = 3
 """A tar of tars is ImageNet's own; a chain of them without end is somebody's joke."""
 
 
+_EXTENSIONS = frozenset(
+    {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
+)
+_MOST_EXTENSION_BYTES = 1 << 20
+"""What a header may say in blocks of its own, long names for the most part: tarfile reads it whole into memory, and a
+compressed archive of 0.3 MB can hold one of 300 MB."""
+
+
 class _StrictHeader(tarfile.TarInfo):
     """A header that is wrong is an error: by itself tarfile takes it for the archive's end and loses what follows."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _StrictHeader:
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or (header.type in _EXTENSIONS and header.size > _MOST_EXTENSION_BYTES):
+            raise tarfile.HeaderError(f"a header claims {header.size:,} bytes")
+        return header
 
     @classmethod
     def fromtarfile(cls, tar: tarfile.TarFile) -> _StrictHeader:

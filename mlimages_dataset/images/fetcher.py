@@ -252,7 +252,7 @@ def retry_after(value: str) -> float | None:
         return float(text)
     try:
         until = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter of a time zone of many digits
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=dt.UTC)
@@ -282,13 +282,13 @@ def _target(url: URL, location: str) -> URL:
     if not location:
         raise Refused(Status.REDIRECTS, "leads nowhere")
     try:
-        target = url.join(URL(location))
-    except ValueError as error:
+        target = str(url.join(URL(location)))
+    except (ValueError, IndexError) as error:
         raise Refused(Status.REDIRECTS, f"leads to no URL: {error}"[:200]) from error
     try:
-        return parsed(str(target))
+        return parsed(target)
     except Refused as refused:
-        raise Refused(Status.REDIRECTS, f"leads to {str(target)[:100]}: {refused.detail}") from refused
+        raise Refused(Status.REDIRECTS, f"leads to {target[:100]}: {refused.detail}") from refused
 
 
 def _unpacked(packed: bytes, max_bytes: int) -> bytes:

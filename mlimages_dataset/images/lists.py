@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ MD5_COLUMNS = ("OriginalMD5", "md5")
 SUBSET_COLUMNS = ("Subset", "subset")
 SIZE_COLUMNS = ("OriginalSize", "size", "bytes")
 MD5_BYTES = 16
+_SIZE = re.compile(r"[0-9]{1,18}")
 
 _BATCH_ROWS = 1 << 14
 _COLUMNS = ("image_id", "location", "subset", "md5", "size")
@@ -225,7 +227,8 @@ def _csv_batches(path: Location, columns: Sequence[str]) -> Iterator[pa.RecordBa
 
 
 def _as_text(column: pa.Array) -> pa.Array:
-    if pa.types.is_binary(column.type):
+    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+        column = column.fill_null(b"")
         try:
             return column.cast(pa.string())
         except pa.ArrowInvalid:
@@ -248,7 +251,7 @@ def _md5(text: str) -> bytes:
 
 
 def _size(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() else -1
+    return int(text) if _SIZE.fullmatch(text) else -1
 
 
 def _repeated_rows(tables: Sequence[_Table], scratch: Location | None) -> tuple[int, NDArray[np.int64]]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from mlimages_dataset.images.shards import ShardWriter, member_name, shard_name, shard_writer
 from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.locations import as_text
 from mlimages_dataset.manifest import Finished
 from mlimages_dataset.schemas import IMAGES
 from mlimages_dataset.storage import BATCH_ROWS, TableWriter, table_writer
@@ -133,7 +134,8 @@ class PartWriter:
 
     def refuse(self, image_id: str, why: Inspection) -> None:
         """Append the row of an image that is not saved, for the inspection's reason."""
-        self._append((image_id, why.status.value, why.detail, "", -1, -1, why.width, why.height, ""))
+        # Details quote what hosts and archives say, which may be bytes of any kind.
+        self._append((image_id, why.status.value, as_text(why.detail), "", -1, -1, why.width, why.height, ""))
 
     def _append(self, row: tuple[str, str, str, str, int, int, int, int, str]) -> None:
         self._pending.append(row)

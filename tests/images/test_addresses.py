@@ -40,6 +40,8 @@ from mlimages_dataset.images.statuses import Status
         "http://",
         "http:///cat.jpg",
         "http://[::1/cat.jpg",
+        "http://[@]cat.jpg",
+        "http://[~:ap]",
         "http://example.org:99999/",
         "http://example.org:0/",
         "http://user:secret@example.org/",
@@ -62,6 +64,18 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
     assert url is None or (url.scheme == "http" and str(url).isascii())
 
 
+@given(st.text(alphabet="[]:@%/?#.a0\u00e9 -_~", max_size=12))
+def test_brackets_and_colons_in_any_order_are_an_address_or_refused(text: str) -> None:
+    with contextlib.suppress(Refused):
+        check_literal(parsed("http://" + text))
+
+
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "0177.0.0.1", "127.0.0.1.", "0", "1.2.3.4.5"])
+def test_hosts_that_systems_may_read_as_addresses_are_refused(host: str) -> None:
+    with pytest.raises(Refused):
+        check_literal(parsed(f"http://{host}/a.jpg"))
+
+
 def test_international_names_and_paths_are_encoded() -> None:
     assert str(parsed(" https://bücher.example/ä b.jpg#top ")) == "https://xn--bcher-kva.example/%C3%A4%20b.jpg"
 
@@ -73,6 +87,7 @@ def test_international_names_and_paths_are_encoded() -> None:
         *("100.64.0.1", "224.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "240.0.0.1"),
         *("::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12::1", "ff02::1", "2001:db8::1"),
         *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2002:a00:1::1"),
+        *("::127.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b:1::7f00:1", "fec0::1", "5f00::1", "100::1"),
         *("", "localhost", "999.1.1.1"),
     ],
 )

@@ -54,6 +54,16 @@ def read(members: Iterable[Member]) -> dict[str, bytes | Status]:
     return found
 
 
+@pytest.mark.parametrize("size", [-1, 1 << 30])
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_without_bounds_is_not_read(kind: bytes, size: int) -> None:
+    header = special("x", kind)
+    header.size = size
+    bomb = header.tobuf(tarfile.GNU_FORMAT)
+    with pytest.raises(tarfile.ReadError, match="a header claims"):
+        list(archive_members(io.BytesIO(tar_of({"a.jpg": b"1"})[:1024] + bomb), most_bytes=MOST))
+
+
 class OneWay(io.RawIOBase):
     """A stream that cannot go back, as a pipe."""
 

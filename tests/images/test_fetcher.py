@@ -143,7 +143,11 @@ def test_what_is_not_http_is_an_error_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("0", 0.0), (" 120 ", 120.0), ("", None), ("soon", None), ("-1", None), ("1.5", None)]
+    ("value", "seconds"),
+    [
+        *[("0", 0.0), (" 120 ", 120.0), ("", None), ("soon", None), ("-1", None), ("1.5", None)],
+        *[("Mon, 01 Jan 99999 00:00:00 GMT", None), ("Mon, 01 Jan 2024 00:00:00 +99999999999999", None)],
+    ],
 )
 def test_retry_after_as_seconds(value: str, seconds: float | None) -> None:
     assert retry_after(value) == seconds

@@ -74,6 +74,14 @@ def test_nulls_and_other_types_are_read_as_texts(tmp_path: Path) -> None:
     assert list(ImageList([path]).slices(5)) == [[Asked("1", "http://h/a", "", DIGEST, 5), Asked("2", "")]]
 
 
+def test_bytes_and_numbers_of_any_length_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    for kind in (pa.binary(), pa.large_binary()):
+        table = {"id": pa.array([b"a", None, b"\xff"], kind), "url": ["u", "v", "w"], "size": ["7", "9" * 5000, "-1"]}
+        pq.write_table(pa.table(table), path)
+        assert list(ImageList([path]).slices(9)) == [[Asked("a", "u", size=7), Asked("", "v"), Asked("\ufffd", "w")]]
+
+
 def test_a_list_of_no_rows_has_no_slice(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text("image_id,url\n")

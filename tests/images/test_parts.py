@@ -46,6 +46,13 @@ def test_a_part_of_failures_has_no_shard(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["part-00000.parquet"]
 
 
+def test_details_may_quote_bytes_of_any_kind(tmp_path: Path) -> None:
+    said = b"404 \xff\xfe".decode(errors="surrogateescape")
+    with part_writer(tmp_path, 0, {}) as writer:
+        writer.refuse("a", Inspection(Status.HTTP_ERROR, said))
+    assert read_table(tmp_path / "part-00000.parquet", IMAGES)["detail"].to_pylist() == ["404 \ufffd\ufffd"]
+
+
 def cut_after(saved: int, folder: Path) -> None:
     with part_writer(folder, 0, {}) as writer:
         for _ in range(saved):

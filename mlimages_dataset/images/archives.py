@@ -36,6 +36,8 @@ _EXTENSIONS = frozenset(
 _MOST_EXTENSION_BYTES = 1 << 20
 """What a header may say in blocks of its own, long names for the most part: tarfile reads it whole into memory, and a
 compressed archive of 0.3 MB can hold one of 300 MB."""
+_MOST_CONTENT_BYTES = 1 << 42
+"""Of a member, such as an archive within: tarfile skips what is claimed in steps, also long after the stream's end."""
 
 
 class _StrictHeader(tarfile.TarInfo):
@@ -44,18 +46,24 @@ class _StrictHeader(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _StrictHeader:
         header = super().frombuf(buf, encoding, errors)
-        if header.size < 0 or (header.type in _EXTENSIONS and header.size > _MOST_EXTENSION_BYTES):
-            raise tarfile.HeaderError(f"a header claims {header.size:,} bytes")
+        _check_size(header, _MOST_EXTENSION_BYTES if header.type in _EXTENSIONS else _MOST_CONTENT_BYTES)
         return header
 
     @classmethod
     def fromtarfile(cls, tar: tarfile.TarFile) -> _StrictHeader:
         try:
-            return super().fromtarfile(tar)
+            header = super().fromtarfile(tar)
+            _check_size(header, _MOST_CONTENT_BYTES)  # again: an extension may have changed it
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the proper end; typeshed leaves it out
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error)) from error
+        return header
+
+
+def _check_size(header: tarfile.TarInfo, most_bytes: int) -> None:
+    if not 0 <= header.size <= most_bytes:
+        raise tarfile.HeaderError(f"a header claims {header.size:,} bytes")
 
 
 def archive_members(stream: IO[bytes], *, most_bytes: int, folder: str = "", depth: int = 1) -> Iterator[Member]:

@@ -54,14 +54,26 @@ def read(members: Iterable[Member]) -> dict[str, bytes | Status]:
     return found
 
 
-@pytest.mark.parametrize("size", [-1, 1 << 30])
-@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
-def test_a_header_without_bounds_is_not_read(kind: bytes, size: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [
+        *((kind, size) for kind in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME) for size in (-1, 1 << 30)),
+        *((tarfile.REGTYPE, size) for size in (-1, 1 << 80)),
+    ],
+)
+def test_a_header_that_claims_what_cannot_be_is_an_error(kind: bytes, size: int) -> None:
     header = special("x", kind)
     header.size = size
-    bomb = header.tobuf(tarfile.GNU_FORMAT)
     with pytest.raises(tarfile.ReadError, match="a header claims"):
-        list(archive_members(io.BytesIO(tar_of({"a.jpg": b"1"})[:1024] + bomb), most_bytes=MOST))
+        list(archive_members(io.BytesIO(header.tobuf(tarfile.GNU_FORMAT)), most_bytes=MOST))
+
+
+@pytest.mark.parametrize("size", [-1, 1 << 80])
+def test_an_extension_that_claims_what_cannot_be_is_an_error(size: int) -> None:
+    header = special("x", tarfile.REGTYPE)
+    header.pax_headers = {"size": str(size)}
+    with pytest.raises(tarfile.ReadError, match="a header claims"):
+        list(archive_members(io.BytesIO(header.tobuf(tarfile.PAX_FORMAT)), most_bytes=MOST))
 
 
 class OneWay(io.RawIOBase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -49,6 +50,12 @@ def location(text: str) -> Location:
             f"the store does not answer ({reason(error)})", where=text, remedy="check the address and the credentials"
         ) from error
     return place
+
+
+def user_cache() -> Path:
+    """Return the folder of this user's caches (https://specifications.freedesktop.org/basedir-spec)."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(given) if given else Path.home() / ".cache") / "mlimages-dataset"
 
 
 def is_local(place: Location) -> bool:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import collections
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.errors import UsageError
 from mlimages_dataset.images.shards import ShardReader
 from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.locations import user_cache
 from mlimages_dataset.manifest import CACHE_PREFIX, read_manifest
 from mlimages_dataset.schemas import IMAGES
 from mlimages_dataset.storage import mapped_table, mapped_writer, scan_table
@@ -79,7 +79,7 @@ class ImageIndex:
         digests = image_parts(folder)
         key = hashlib.sha256(json.dumps([FORMAT, digests]).encode()).hexdigest()[:16]
         beside = folder / f"{CACHE_PREFIX}index-{key}.arrow"
-        own = _user_cache() / f"index-{key}.arrow"
+        own = user_cache() / f"index-{key}.arrow"
         for path in (beside, own):
             if isinstance(path, Path) and path.is_file():
                 return cls(path, folder)
@@ -219,12 +219,6 @@ def _saved(batch: pa.RecordBatch, shards: dict[str, int]) -> tuple[pa.Array | ND
         saved.column("bytes").to_numpy(),
         draws_of(image_ids, ""),
     )
-
-
-def _user_cache() -> Path:
-    """Return the folder of this user's caches (https://specifications.freedesktop.org/basedir-spec)."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(given) if given else Path.home() / ".cache") / "mlimages-dataset"
 
 
 def _remove_older(index: Path) -> None:

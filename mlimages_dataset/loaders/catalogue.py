@@ -18,7 +18,7 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +30,7 @@ from mlimages_dataset.augment.labels import LabelColumns, array_of, columns_of
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.loaders.orders import RowsOfClass
-from mlimages_dataset.locations import reason, relative
+from mlimages_dataset.locations import reason, relative, user_cache
 from mlimages_dataset.manifest import MANIFEST_NAME, read_manifest
 from mlimages_dataset.schemas import IMAGES, LABELS
 from mlimages_dataset.storage import (
@@ -125,6 +125,9 @@ class Catalogue:
     Attributes:
         facts: what is known of all rows.
         rows_of_class: in which rows each class is present, that is, has a confidence above 0.
+
+    Raises:
+        DataError: a file of it is missing or not whole.
     """
 
     def __init__(self, path: Path, pictures: Sequence[ImageIndex | Location]) -> None:
@@ -135,7 +138,7 @@ class Catalogue:
         self.facts = Facts(**{**facts, "sources": tuple(facts["sources"])})
         self._blocks = [_Block.of(batch) for batch in table.to_batches()]
         self.rows_of_class = RowsOfClass(
-            np.load(path / _CLASSES_FILE), np.load(path / _ROWS_OF_CLASS_FILE, mmap_mode="r")
+            _array(path / _CLASSES_FILE), _array(path / _ROWS_OF_CLASS_FILE, mmap_mode="r")
         )
 
     def __reduce__(self) -> tuple[type[Catalogue], tuple[Path, tuple[ImageIndex | Location, ...]]]:
@@ -227,6 +230,17 @@ class Catalogue:
             return None
 
 
+def _array(path: Path, mmap_mode: Literal["r"] | None = None) -> NDArray[Any]:
+    """Return the array of a file of the catalogue."""
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode=mmap_mode)
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(
+            f"is not a whole array ({reason(error)})", where=path, remedy="remove the folder that it is in"
+        ) from error
+    return array
+
+
 _Place: TypeAlias = "tuple[ShardReader | None, str, int, int, int]"
 """Reader, shard, offset, bytes and row of a picture."""
 
@@ -249,7 +263,7 @@ def _continues(first: _Place, last: _Place, place: _Place) -> bool:
 
 
 def open_catalogue(
-    images: Sequence[Location], labels: Location, *, n_classes: int | None = None, cache: Path | None = None
+    images: Sequence[Location], labels: Location, *, n_classes: int | None = None, cache: str | Path | None = None
 ) -> Catalogue:
     """Return the catalogue of some image folders and a label table, which is made first where it is not there yet.
 
@@ -261,22 +275,23 @@ def open_catalogue(
         cache: the folder to keep it in; None for the user's cache.
 
     Raises:
-        UsageError: a folder or table is missing, C is not known, or no labelled image has a picture.
+        UsageError: a folder or table is missing, C is not known, no labelled image has a picture, or the cache cannot
+            be written.
         DataError, SchemaError: a table is damaged or of another schema, or a class index is not below C.
     """
+    if not images:
+        raise UsageError("no folder of images is named", remedy="name a folder of images or of shards")
     parts = [labels] if labels.is_file() else table_parts(labels)
     manifest = _manifest_above(labels)
     n_classes = _n_classes(manifest, labels) if n_classes is None else n_classes
     pictures = [_pictures(folder) for folder in images]
     made_of = [FORMAT, n_classes, *(_digest(part, manifest) for part in parts), *map(_pictures_digest, pictures)]
     name = f"catalogue-{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]}"
-    path = (_user_cache() if cache is None else cache) / name
-    with contextlib.ExitStack() as stack:
-        if not path.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(_only_maker(path))
-        if not path.is_dir():  # nobody made it while we waited
-            _make(path, pictures, parts, n_classes)
+    path = (user_cache() if cache is None else Path(cache)) / name
+    if not path.is_dir():
+        with _only_maker(path) as scratch:
+            if not path.is_dir():  # nobody made it while we waited
+                _make(path, pictures, parts, n_classes, scratch)
     return Catalogue(path, pictures)
 
 
@@ -343,42 +358,70 @@ def _n_classes(manifest: tuple[Location, Manifest] | None, labels: Location) -> 
     raise UsageError("no manifest tells how many classes there are", where=labels, remedy="pass n_classes")
 
 
-def _user_cache() -> Path:
-    """Return the folder of this user's caches (https://specifications.freedesktop.org/basedir-spec)."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(given) if given else Path.home() / ".cache") / "mlimages-dataset"
-
-
 @contextlib.contextmanager
-def _only_maker(path: Path) -> Iterator[None]:
-    """Hold the lock of a catalogue: of several ranks that want it, one makes it and the others wait for it."""
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _only_maker(path: Path) -> Iterator[Path]:
+    """Hold the lock of a catalogue and yield a folder beside it to make it in.
 
+    Of several ranks that want it, one makes it and the others wait for it.
 
-def _make(path: Path, pictures: Sequence[ImageIndex | Location], parts: Sequence[Location], n_classes: int) -> None:
-    """Write a catalogue, whole."""
-    with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=path.parent) as scratch:
-        made = Path(scratch) / path.name
-        made.mkdir()
-        found = _found_rows(pictures, parts, n_classes, Path(scratch))
-        if not found.keys.size:
-            raise UsageError(
-                f"none of {found.without_picture:,} labelled images has a picture in {_named(pictures)}",
-                where=parts[0].parent,
-                remedy="name the folder that mlimages-build images wrote for these labels, or one that holds the files "
-                "of their column location",
-            )
-        sizes = _write_rows(made / _ROWS_FILE, found, n_classes)
-        _write_rows_of_class(made, sizes)
+    Raises:
+        UsageError: the cache cannot be written.
+    """
+    prefix = f"{PARTIAL_PREFIX}{path.name}-"
+    with contextlib.ExitStack() as stack:
         try:
-            made.rename(path)
-        except OSError:  # where there are no locks, another process may have made it too
-            if not path.is_dir():
-                raise
-            shutil.rmtree(made)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = _lock_file(path.with_name(f".{path.name}.lock"))
+            stack.callback(os.close, lock)
+            if _is_locked(lock):
+                for killed in path.parent.glob(f"{prefix}*"):
+                    shutil.rmtree(killed, ignore_errors=True)
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent))
+        except OSError as error:
+            raise UsageError(
+                f"no catalogue can be kept in it ({reason(error)})", where=path.parent, remedy="name another cache"
+            ) from error
+        yield Path(scratch)
+
+
+def _lock_file(path: Path) -> int:
+    """Return the descriptor of a file to lock, which another user of a shared cache may have made."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY)
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Wait for the lock of a file and return whether there is one: some systems and network drives have none."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            return True
+    return False
+
+
+def _make(
+    path: Path, pictures: Sequence[ImageIndex | Location], parts: Sequence[Location], n_classes: int, scratch: Path
+) -> None:
+    """Write a catalogue, whole."""
+    made = scratch / path.name
+    made.mkdir()
+    found = _found_rows(pictures, parts, n_classes, scratch)
+    if not found.keys.size:
+        raise UsageError(
+            f"none of {found.without_picture:,} labelled images has a picture in {_named(pictures)}",
+            where=parts[0].parent,
+            remedy="name the folder that mlimages-build images wrote for these labels, or one that holds the files "
+            "of their column location",
+        )
+    sizes = _write_rows(made / _ROWS_FILE, found, n_classes)
+    _write_rows_of_class(made, sizes)
+    try:
+        made.rename(path)
+    except OSError:  # where there are no locks, another process may have made it too
+        if not path.is_dir():
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +429,7 @@ class _Found:
     """The rows of a label table that have a picture, in its order, and their labels in scratch files.
 
     Attributes:
-        keys: what the rows are ordered by, `_key` of folder and picture, int64, shape (N,).
+        keys: what the rows are ordered by, folder << `_PICTURE_BITS` | picture, int64, shape (N,).
         source: int16, shape (N,).
         starts: where the labels of each row begin, and the end, int64, shape (N + 1,).
         labels: the columns class_index, confidence and origin, each shape (L,), mapped.
@@ -472,12 +515,20 @@ def _located(
 
 
 def _is_below(folder: Location, paths: pa.StringArray) -> NDArray[np.bool_]:
-    """Return which paths name a file below a folder: relative ones that do not lead out, or whole ones."""
+    """Return which paths name a file below a folder, relative or whole, and do not lead out of it."""
     whole = pc.starts_with(paths, f"{folder.absolute()}/")
-    within = pc.invert(pc.match_substring_regex(paths, r"^$|^/|://|\\|(^|/)\.\.(/|$)"))
-    may_be = np.asarray(pc.or_(whole, within))
-    may_be[may_be] = [(folder / path).is_file() for path in paths.filter(pa.array(may_be)).to_pylist()]
+    relative_ = pc.invert(pc.match_substring_regex(paths, r"^$|^/|://|\\"))
+    stays = pc.invert(pc.match_substring_regex(paths, r"(^|/)\.\.(/|$)"))
+    may_be = np.asarray(pc.and_(pc.or_(whole, relative_), stays))
+    may_be[may_be] = [_is_file(folder / path) for path in paths.filter(pa.array(may_be)).to_pylist()]
     return may_be
+
+
+def _is_file(path: Location) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no name of a file at all, such as a long `data:` address
+        return False
 
 
 def _numbers(names: pa.StringArray, known: dict[str, int]) -> NDArray[np.int16]:

@@ -124,7 +124,7 @@ class MLImages(Dataset[Sample]):
         seed: int = 0,
         absent_unless_listed: Collection[str] | bool = False,
         n_classes: int | None = None,
-        cache: Path | None = None,
+        cache: str | Path | None = None,
     ) -> None:
         folders = [images] if not isinstance(images, (list, tuple)) else images
         self.catalogue: Catalogue = open_catalogue(
@@ -219,6 +219,8 @@ def _all_listed(sources: Sequence[str], *, chosen: Collection[str] | bool) -> fr
     """Return the numbers of the sources whose unlisted classes are absent."""
     if isinstance(chosen, bool):
         return frozenset(range(len(sources))) if chosen else frozenset()
+    if isinstance(chosen, str):
+        chosen = (chosen,)
     if unknown := sorted(set(chosen) - set(sources)):
         raise UsageError(f"no source is called {unknown[0]!r}", remedy=f"use some of {', '.join(sources)}")
     return frozenset(sources.index(name) for name in chosen)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
+import signal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,6 +97,7 @@ def test_a_folder_of_files_is_read_by_location(tmp_path: Path) -> None:
     outside = tmp_path / "secret.jpg"
     outside.write_bytes(b"no")
     known, others = ["tulips.jpg", str(photographs() / "fig.jpg")], ["../secret.jpg", str(outside)]
+    others += [f"{photographs()}/../__init__.py", f"data:image/png;base64,{'A' * 300}"]
     places = [*known, *others, "https://example.org/a.jpg", "", "no.jpg"]
     rows: list[Row] = [(f"id-{k}", "mine", place, {k: 1.0}) for k, place in enumerate(places)]
     labels = write_labels(tmp_path / "labels" / "part-00000.parquet", rows)
@@ -128,6 +131,51 @@ def test_several_processes_make_one(tmp_path: Path) -> None:
     assert left == {"catalogue"}, "nothing is left of the making but the lock"
 
 
+def test_what_a_killed_process_left_goes(tmp_path: Path) -> None:
+    images = image_folder(tmp_path / "images", [pictures(2)])
+    labels = write_labels(tmp_path / "labels" / "part-00000.parquet", random_rows(list(pictures(2)), 2))
+    context = multiprocessing.get_context("fork")
+    killed = context.Process(target=_open_and_die, args=(images, labels, tmp_path / "c"))
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    assert list((tmp_path / "c").glob(".partial-*"))
+    assert len(open_catalogue([images], labels, n_classes=C, cache=tmp_path / "c")) == 2
+    assert not list((tmp_path / "c").glob(".partial-*"))
+
+
+def _open_and_die(images: Path, labels: Path, cache: Path) -> None:
+    def die(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlimages_dataset.loaders.catalogue._write_rows_of_class", die)
+        open_catalogue([images], labels, n_classes=C, cache=cache)
+
+
+@pytest.mark.parametrize("name", ["rows.arrow", "classes.npy", "rows_of_class.npy"])
+@pytest.mark.parametrize("left", [0, 100, None])
+def test_a_damaged_catalogue_is_named(tmp_path: Path, name: str, left: int | None) -> None:
+    images = image_folder(tmp_path / "images", [pictures(2)])
+    labels = write_labels(tmp_path / "labels" / "part-00000.parquet", [("picture-0000", "a", "", {1: 1.0})])
+    open_catalogue([images], labels, n_classes=C, cache=tmp_path / "c")
+    (path,) = (tmp_path / "c").glob(f"catalogue-*/{name}")
+    if left is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(DataError, match=f"{name}: is not a whole"):
+        open_catalogue([images], labels, n_classes=C, cache=tmp_path / "c")
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    images = image_folder(tmp_path / "images", [pictures(2)])
+    labels = write_labels(tmp_path / "labels" / "part-00000.parquet", [("picture-0000", "a", "", {1: 1.0})])
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"no catalogue can be kept in it .*; name another cache"):
+        open_catalogue([images], labels, n_classes=C, cache=tmp_path / "file")
+
+
 def test_other_pictures_or_labels_make_another(tmp_path: Path) -> None:
     some = pictures(4)
     images = image_folder(tmp_path / "images", [dict(list(some.items())[:2])])
@@ -156,6 +204,7 @@ def test_the_number_of_classes_is_the_manifests(tmp_path: Path) -> None:
     ("change", "error", "sentence"),
     [
         ("no images", UsageError, "there is no such folder"),
+        ("none named", UsageError, "no folder of images is named"),
         ("no picture", UsageError, r"none of 1 labelled images has a picture in .*images"),
         ("no count", UsageError, "no manifest tells how many classes there are; pass n_classes"),
         ("few classes", DataError, r"class index is not in 0\.\.1"),
@@ -168,7 +217,7 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, change: str, error: type[
     labels = write_labels(tmp_path / "labels" / "part-00000.parquet", [(name, "mine", "", {5: 1.0})])
     with pytest.raises(error, match=sentence) as raised:
         open_catalogue(
-            [tmp_path / "nowhere" if change == "no images" else images],
+            [tmp_path / "nowhere" if change == "no images" else images][: change != "none named"],
             tmp_path / "nowhere" if change == "no labels" else labels,
             n_classes={"no count": None, "few classes": 2}.get(change, C),
             cache=tmp_path / "cache",

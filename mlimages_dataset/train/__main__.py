@@ -107,7 +107,9 @@ def pretrain(run_toml: str, *, out: Path | None, weights: str | None, only_plan:
 @main.command()
 @click.argument("run_toml")
 @_files
-@click.option("--weights", metavar="PLACE", help="Checkpoint to start from; its head stays behind.")
+@click.option(
+    "--weights", metavar="PLACE", help="Checkpoint to start from; the head of another vocabulary stays behind."
+)
 @out_option
 def finetune(run_toml: str, out: Path, weights: str | None, **places: str | None) -> None:
     """Train RUN_TOML from a checkpoint, with a new head where its classes are others.

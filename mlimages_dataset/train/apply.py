@@ -23,7 +23,7 @@ from mlimages_dataset.train.loop import autocast
 from mlimages_dataset.train.models import MultiLabelClassifier, create_model
 from mlimages_dataset.train.pictures import Part, Pictures, picture_batches
 from mlimages_dataset.train.predict import prediction_rows
-from mlimages_dataset.train.stage import computing, read_classes
+from mlimages_dataset.train.stage import check_labels, computing, read_classes
 from mlimages_dataset.train.transfer import load_weights
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, vocabulary_digests
@@ -218,6 +218,7 @@ def evaluate(application: Application, labels: Location, *, unknown: Unknown | N
     with computing(application.execution, seed=0) as device:
         network, checkpoint = _trained(application, device)
         classes = read_classes(application.vocabulary)
+        check_labels(labels, application.vocabulary)
         taught = json.loads(checkpoint.science.get("loss.unknown", f'"{Unknown.ABSENT.value}"'))
         data = MLImages(
             application.images,

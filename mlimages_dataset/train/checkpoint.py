@@ -212,9 +212,10 @@ class CheckpointWriter:
             self._error = error
 
     def _write(self, checkpoint: Checkpoint, *, best: bool) -> None:
-        save_checkpoint(checkpoint_path(self._folder, checkpoint.progress.total_steps), checkpoint)
+        # The best one first: a run that goes on from a checkpoint which knows of it never writes it again.
         if best:
             save_checkpoint(best_path(self._folder), checkpoint)
+        save_checkpoint(checkpoint_path(self._folder, checkpoint.progress.total_steps), checkpoint)
         rotate(self._folder, self._keep)
 
 

@@ -94,16 +94,16 @@ def _variable_names() -> Iterator[tuple[str, str]]:
             if block == 0:
                 yield from _layer(f"{ours}.shortcut", 0, f"{theirs}/conv1_b1")
             for index in range(3):
-                yield from _layer(f"{ours}.branch", 2 * index, f"{theirs}/conv{index + 1}_b2")
+                yield from _layer(f"{ours}.branch", 3 * index, f"{theirs}/conv{index + 1}_b2")
     yield from _norm("backbone.norm", "global_pool/bn")
     yield "head.weight", "logits/dense/kernel"
     yield "head.bias", "logits/dense/bias"
 
 
 def _layer(ours: str, place: int, theirs: str) -> Iterator[tuple[str, str]]:
-    """Yield the names of a normalisation and of the convolution after it."""
+    """Yield the names of a normalisation and of the convolution after it; between them is a ReLU."""
     yield from _norm(f"{ours}.{place}", f"{theirs}_bn")
-    yield f"{ours}.{place + 1}.weight", f"{theirs}/conv2d/kernel"
+    yield f"{ours}.{place + 2}.weight", f"{theirs}/conv2d/kernel"
 
 
 def _norm(ours: str, theirs: str) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ from mlimages_dataset.loaders import (
 )
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.config import SamplerName
+from mlimages_dataset.train.loop import outlive_sigterm
 from mlimages_dataset.train.schedule import steps_of_epoch
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class ImageFeed:
                 max_bad_share=options.bad_image_share,
                 pin_memory=self._pin,
                 prefetch_factor=options.prefetch if options.workers else None,
+                worker_init_fn=outlive_sigterm,
             )
         )
         passes = phase.batch_size // (of_pass * sampler.world)

@@ -108,7 +108,7 @@ def make_learner(run: Run, model: nn.Module, loss: nn.Module, device: torch.devi
     if run.model.sync_batch_norm:
         if device.type != "cuda":
             raise ConfigError("model.sync_batch_norm needs GPUs", remedy="leave it out, or use frozen_statistics")
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = synchronised(model)
     model = model.to(device, memory_format=_layout(run.execution))  # type: ignore[call-overload]  # torch's overloads miss it
     optimizer = make_optimizer(model, run.optimizer)
     decay = run.optimizer.average_decay
@@ -128,6 +128,22 @@ def make_learner(run: Run, model: nn.Module, loss: nn.Module, device: torch.devi
         clip_norm=run.optimizer.clip_norm,
         unknown=run.loss.unknown,
     )
+
+
+def synchronised(model: nn.Module) -> nn.Module:
+    """Return a model whose batch normalisation takes its statistics over all ranks.
+
+    Raises:
+        ConfigError: a normalisation does more than that, such as an activation, which PyTorch's conversion would drop.
+    """
+    plain = nn.modules.batchnorm._BatchNorm  # noqa: SLF001 - torch has no public name for all kinds
+    for name, module in model.named_modules():
+        if isinstance(module, plain) and type(module).forward is not plain.forward:
+            raise ConfigError(
+                f"model.sync_batch_norm cannot replace {name}, a {type(module).__name__}: it does more than normalise",
+                remedy="leave it out, or use frozen_statistics",
+            )
+    return cast("nn.Module", nn.SyncBatchNorm.convert_sync_batchnorm(model))
 
 
 def set_training(model: nn.Module, *, frozen_statistics: bool) -> None:
@@ -153,11 +169,11 @@ def take_step(learner: Learner, batches: Sequence[Batch], rate: float, finish: C
         finish: what makes images on the device fit for the network.
     """
     layout = _layout(learner.execution)
+    batches = [batch.to(learner.device, non_blocking=True) for batch in batches]
     n_images, first_row = sum(map(len, batches)), 0
     total = torch.zeros((), device=learner.device)
     loss_of = _loss_of_passes(learner, batches)
-    for number, each in enumerate(batches):
-        batch = each.to(learner.device, non_blocking=True)
+    for number, batch in enumerate(batches):
         with _sums_gradients(learner.parallel, last=number == len(batches) - 1):
             with autocast(learner.device, learner.execution.precision):
                 logits = learner.network(finish(batch.images).contiguous(memory_format=layout))
@@ -178,15 +194,14 @@ def take_step(learner: Learner, batches: Sequence[Batch], rate: float, finish: C
 
 
 def _loss_of_passes(learner: Learner, batches: Sequence[Batch]) -> Callable[[Tensor, Batch, int], Tensor]:
-    """Return what computes the loss of a pass from its logits, its batch and its first row.
+    """Return what computes the loss of a pass from its logits, its batch on the device and its first row.
 
     The paper's loss weighs classes by the labels of the whole batch, so with several passes those are counted first.
     """
     loss = learner.loss
     if not isinstance(loss, MLImagesLoss) or len(batches) == 1:
         return lambda logits, batch, _: loss(logits, batch.targets, learner.known(batch))
-    on_device = [batch.to(learner.device, non_blocking=True) for batch in batches]
-    counts = [count_labels(batch.targets, learner.known(batch), loss.presence_threshold) for batch in on_device]
+    counts = [count_labels(batch.targets, learner.known(batch), loss.presence_threshold) for batch in batches]
     weights = loss.observe(sum(counts[1:], start=counts[0]))
     return lambda logits, batch, row: weighted_sigmoid_loss(logits, batch.targets, learner.known(batch), weights, row)
 
@@ -217,6 +232,14 @@ class StopRequest:
 
     def _ask(self, number: int, frame: object) -> None:  # noqa: ARG002 - as signals call it
         self.asked = True
+
+
+def outlive_sigterm(worker: int) -> None:  # noqa: ARG001 - as `worker_init_fn` is called
+    """Let a worker of a data loader ignore SIGTERM: it ends with its rank, which has a step to finish before.
+
+    Schedulers send the signal to all processes of a job, and PyTorch fails a rank at once whose worker was killed.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +339,8 @@ class Surroundings:
         vocabulary: digest of the vocabulary.
         writer: of its checkpoints.
         log: what it tells.
-        evaluate: returns measures of the validation images after an epoch, on every rank; None without any.
+        evaluate: returns measures of the validation images after an epoch, `checkpoints.best` among them, on every
+            rank; None without any.
         stop: whether it was asked to end.
     """
 
@@ -335,13 +359,14 @@ def train(run: Run, learner: Learner, around: Surroundings, progress: Progress) 
     Raises:
         Stopped: the run was asked to; it has saved itself.
         DataError: a loss is not finite.
-        ConfigError: the measure that decides which checkpoint is best is not among those of the evaluation.
     """
     for epoch in range(progress.epoch, run.epochs):
         progress = _train_epoch(run, learner, around, progress)
         measure = _evaluate(run, learner, around, progress)
         best = measure > progress.best
-        progress = dataclasses.replace(progress, best=max(measure, progress.best))
+        progress = dataclasses.replace(
+            progress, best=max(progress.best, measure)
+        )  # which stays where the measure is no number
         _save(run, learner, around, progress, best=best, wait=epoch + 1 == run.epochs)
     return progress
 
@@ -427,10 +452,6 @@ def _evaluate(run: Run, learner: Learner, around: Surroundings, progress: Progre
     distributed.copy_from_first(learner.evaluated.buffers())  # each rank has seen other images
     measures = around.evaluate(learner.evaluated, progress.epoch - 1)
     around.log.tell("evaluation", progress.total_steps, {"epoch": progress.epoch - 1, **measures})
-    if run.checkpoints.best not in measures:
-        raise ConfigError(
-            f"checkpoints.best is {run.checkpoints.best!r}, which is no measure", remedy=f"use {', '.join(measures)}"
-        )
     return measures[run.checkpoints.best]
 
 

@@ -149,6 +149,17 @@ def pace(learner: Learner, *, images: int, image_size: int, steps: int, alone: b
     if alone and distributed.rank() > 0:
         distributed.wait_for_all()
         return distributed.from_first(0.0)
+    # What is drawn here leaves no trace: a run that goes on draws what the uninterrupted one would have.
+    with torch.random.fork_rng([learner.device] if learner.device.type == "cuda" else []):
+        seconds = _seconds(learner, images=images, image_size=image_size, steps=steps, alone=alone)
+    if not alone:
+        return images * steps * distributed.n_ranks() / max(distributed.gathered(seconds))
+    distributed.wait_for_all()
+    return distributed.from_first(images * steps / seconds)
+
+
+def _seconds(learner: Learner, *, images: int, image_size: int, steps: int, alone: bool) -> float:
+    """Return the seconds that some steps of this rank take; arguments as of `pace`."""
     network = learner.model if alone else learner.network
     buffers = [buffer.clone() for buffer in learner.model.buffers()]
     set_training(network, frozen_statistics=False)
@@ -168,10 +179,7 @@ def pace(learner: Learner, *, images: int, image_size: int, steps: int, alone: b
     learner.optimizer.zero_grad(set_to_none=True)
     for buffer, before in zip(learner.model.buffers(), buffers, strict=True):
         buffer.copy_(before)
-    if not alone:
-        return images * steps * distributed.n_ranks() / max(distributed.gathered(seconds))
-    distributed.wait_for_all()
-    return distributed.from_first(images * steps / seconds)
+    return seconds
 
 
 def _finish(device: torch.device) -> None:

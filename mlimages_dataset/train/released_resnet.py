@@ -8,7 +8,6 @@ stage's first block has a normalisation of its own. Legend: B images, H and W pi
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 BLOCKS_OF_STAGE = (3, 4, 23, 3)
 CHANNELS_OF_STAGE = (256, 512, 1024, 2048)
@@ -24,15 +23,12 @@ def convolution(n_in: int, n_out: int, size: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(n_in, n_out, size, stride, padding=(size - 1) // 2, bias=False)
 
 
-class NormThenReLU(nn.BatchNorm2d):
-    """Batch normalisation with the published constants, then ReLU."""
+def norm_then_relu(n_channels: int) -> tuple[nn.BatchNorm2d, nn.ReLU]:
+    """Return batch normalisation with the published constants, and ReLU.
 
-    def __init__(self, n_channels: int) -> None:
-        super().__init__(n_channels, eps=NORM_EPSILON, momentum=NORM_MOMENTUM)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the activations, of the shape of x."""
-        return functional.relu(super().forward(x), inplace=True)
+    Two modules: `SyncBatchNorm.convert_sync_batchnorm` puts nothing but a normalisation in the place of a subclass.
+    """
+    return nn.BatchNorm2d(n_channels, eps=NORM_EPSILON, momentum=NORM_MOMENTUM), nn.ReLU(inplace=True)
 
 
 class Bottleneck(nn.Module):
@@ -47,14 +43,14 @@ class Bottleneck(nn.Module):
         super().__init__()
         n_inner = n_out // 4
         self.shortcut = (
-            nn.Sequential(NormThenReLU(n_in), convolution(n_in, n_out, 1, stride)) if first else nn.Identity()
+            nn.Sequential(*norm_then_relu(n_in), convolution(n_in, n_out, 1, stride)) if first else nn.Identity()
         )
         self.branch = nn.Sequential(
-            NormThenReLU(n_in),
+            *norm_then_relu(n_in),
             convolution(n_in, n_inner, 1),
-            NormThenReLU(n_inner),
+            *norm_then_relu(n_inner),
             convolution(n_inner, n_inner, 3, stride),
-            NormThenReLU(n_inner),
+            *norm_then_relu(n_inner),
             convolution(n_inner, n_out, 1),
         )
 
@@ -90,12 +86,12 @@ class ReleasedResNet101(nn.Module):
                 for n_in, n_out, n_blocks in zip(inputs, CHANNELS_OF_STAGE, BLOCKS_OF_STAGE, strict=False)
             )
         )
-        self.norm = NormThenReLU(self.n_features)
+        self.norm, self.relu = norm_then_relu(self.n_features)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features of images in [-1, 1], shape (B, 3, H, W), as (B, 2048)."""
-        x: Tensor = self.norm(self.stages(self.stem(images)))
+        x: Tensor = self.relu(self.norm(self.stages(self.stem(images))))
         return x.mean((2, 3))

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,23 +34,22 @@ from mlimages_dataset.train.config import LossName, plain, science
 from mlimages_dataset.train.feed import ImageFeed, images_of_pass
 from mlimages_dataset.train.logs import RunLog
 from mlimages_dataset.train.loop import Feed, Learner, StopRequest, Surroundings, make_learner, restore, train
-from mlimages_dataset.train.loss import MLImagesLoss
+from mlimages_dataset.train.loss import MLImagesLoss, prior_bias
 from mlimages_dataset.train.models import MultiLabelClassifier, create_model
 from mlimages_dataset.train.plan import Plan, image_bytes, pace, rate_curve, state_bytes, total_steps
 from mlimages_dataset.train.transfer import SoftmaxLoss, load_backbone, load_weights
-from mlimages_dataset.train.validation import evaluate_network, evaluation_transform, measures
+from mlimages_dataset.train.validation import evaluate_network, evaluation_transform, measure_names, measures
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from torch import Tensor
+
     from mlimages_dataset.locations import Location
     from mlimages_dataset.train.config import Execution, Phase, Run
 
-EVALUATED_KS = (1, 5, 10)
-"""For images with one label, precision@1 is the accuracy and recall@5 the top-5 accuracy."""
-_SHOWN_BAD = 10
 RUN_FILE = "run.json"
 PUBLISHED_CLASSES = 11_166
 """Of Tencent ML-Images: what a plan takes for a run that names no vocabulary."""
@@ -94,6 +94,9 @@ def computing(execution: Execution, seed: int) -> Iterator[torch.device]:
     device = distributed.chosen_device(execution.device)
     if execution.threads:
         torch.set_num_threads(execution.threads)
+    if execution.deterministic:
+        # https://docs.nvidia.com/cuda/cublas/#results-reproducibility: else PyTorch refuses every matrix product
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(execution.deterministic)
     torch.backends.cudnn.benchmark = not execution.deterministic
     _seed_generators(seed, rank=0, step=0)  # alike on all ranks: initial weights are drawn from them
@@ -113,8 +116,10 @@ def pretrain(run: Run, out: Path) -> Progress:
     classes = read_classes(_named(run.data.vocabulary, "vocabulary"))
     _check_folder(out)
     with computing(run.execution, run.seed) as device, StopRequest() as stop:
-        feed = ImageFeed(run, _data(run, classes), device)
-        learner = make_learner(run, initial_model(run, classes), make_loss(run, len(classes)), device)
+        data = _data(run, classes)
+        feed = ImageFeed(run, data, device)
+        bias = _prior_bias(data) if run.loss.prior_bias else None
+        learner = make_learner(run, initial_model(run, classes, bias), make_loss(run, len(classes)), device)
         evaluate = _evaluation_after_epochs(run, learner, classes)
         return train_in(out, run, learner, feed, classes, evaluate=evaluate, stop=stop)
 
@@ -210,8 +215,13 @@ def train_in(
         log.close()
 
 
-def initial_model(run: Run, classes: Classes) -> MultiLabelClassifier:
+def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> MultiLabelClassifier:
     """Return the network that a run starts from.
+
+    Args:
+        run: the run.
+        classes: of its head.
+        bias: of a head that `model.weights` do not set, shape (C,); None for zeros.
 
     Raises:
         UsageError: there is no such network, or `model.weights` are not of it.
@@ -220,12 +230,19 @@ def initial_model(run: Run, classes: Classes) -> MultiLabelClassifier:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - torch has no public name for all kinds
             module.momentum = run.model.batch_norm_momentum
+    if bias is not None:
+        model.set_bias(bias)
     if run.model.weights is not None:
         path = found_checkpoint(run.model.weights)
         start = read_checkpoint(path)
         same = start.vocabulary == classes.digest
         (load_weights if same else load_backbone)(model, start.weights(), path)
     return model
+
+
+def _prior_bias(data: MLImages) -> Tensor:
+    """Return the log-odds of each class's share of the training images, shape (C,)."""
+    return prior_bias(torch.from_numpy(data.rows_of_class.sizes), len(data))
 
 
 def make_loss(run: Run, n_classes: int) -> nn.Module:
@@ -255,10 +272,21 @@ _OTHER_LOSSES: dict[LossName, Callable[[], nn.Module]] = {
 def _evaluation_after_epochs(
     run: Run, learner: Learner, classes: Classes
 ) -> Callable[[nn.Module, int], Mapping[str, float]] | None:
-    """Return what evaluates a network after an epoch; None where the run names no validation labels."""
+    """Return what evaluates a network after an epoch; None where the run names no validation labels.
+
+    Raises:
+        ConfigError: the measure that decides which checkpoint is best is not among those of the evaluation.
+        UsageError, DataError: as `pretrain`.
+    """
     options = run.data
     if options.validation_labels is None:
         return None
+    names = measure_names(len(classes))
+    if run.checkpoints.best not in names:  # now, and not after the hours of an epoch
+        raise ConfigError(
+            f"checkpoints.best is {run.checkpoints.best!r}, which is no measure", remedy=f"use {', '.join(names)}"
+        )
+    check_labels(options.validation_labels, _named(options.vocabulary, "vocabulary"))
     data = MLImages(
         _named(options.validation_images or options.images, "images"),
         options.validation_labels,
@@ -283,6 +311,11 @@ def _evaluation_after_epochs(
     return evaluate_epoch
 
 
+def check_labels(labels: Location, vocabulary: Location) -> None:
+    """Raise `UsageError` for a table of labels that says it was made with another vocabulary."""
+    refuse_other_vocabulary(vocabulary_digests(vocabulary), [labels])
+
+
 def _data(run: Run, classes: Classes) -> MLImages:
     """Return the images and labels that a run trains on.
 
@@ -290,7 +323,7 @@ def _data(run: Run, classes: Classes) -> MLImages:
         UsageError, DataError: they are not there, or damaged, or no labelled image is among the pictures.
     """
     labels = _named(run.data.labels, "labels")
-    refuse_other_vocabulary(vocabulary_digests(_named(run.data.vocabulary, "vocabulary")), [labels])
+    check_labels(labels, _named(run.data.vocabulary, "vocabulary"))
     return MLImages(
         _named(run.data.images, "images"),
         labels,

@@ -13,7 +13,7 @@ from mlimages_dataset.loaders import EvaluationSampler, Loader, eval_transform
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.config import Unknown, View
 from mlimages_dataset.train.evaluation import Evaluation
-from mlimages_dataset.train.loop import autocast
+from mlimages_dataset.train.loop import autocast, outlive_sigterm
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,10 +34,14 @@ def evaluate_network(
     """Return the evaluation of a network over all ranks; each image counts once, and unreadable ones do not."""
     network.eval()
     device = next(network.parameters()).device
-    ks = tuple(k for k in EVALUATED_KS if k <= data.n_classes)
-    evaluation = Evaluation.empty(data.n_classes, ks=ks, device=device)
+    evaluation = Evaluation.empty(data.n_classes, ks=_ks(data.n_classes), device=device)
     loader = Loader(
-        data, EvaluationSampler(data), batch_size=batch_size, workers=workers, pin_memory=device.type == "cuda"
+        data,
+        EvaluationSampler(data),
+        batch_size=batch_size,
+        workers=workers,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=outlive_sigterm,
     )
     for each in loader:
         batch = each.to(device, non_blocking=True)
@@ -49,6 +53,11 @@ def evaluate_network(
     return evaluation.merged(distributed.sum_over_ranks)
 
 
+def measure_names(n_classes: int) -> tuple[str, ...]:
+    """Return the names of the `measures` of a network of n_classes."""
+    return (*(f"{name}@{k}" for k in _ks(n_classes) for name in ("precision", "recall", "f1")), "map")
+
+
 def measures(summary: EvaluationSummary) -> dict[str, float]:
     """Return an evaluation's means by name: those of k, and the mean average precision."""
     by_k = {
@@ -57,6 +66,10 @@ def measures(summary: EvaluationSummary) -> dict[str, float]:
         for name, value in (("precision", scores.precision), ("recall", scores.recall), ("f1", scores.f1))
     }
     return {**by_k, "map": summary.mean_average_precision}
+
+
+def _ks(n_classes: int) -> tuple[int, ...]:
+    return tuple(k for k in EVALUATED_KS if k <= n_classes)
 
 
 def evaluation_transform(image_size: int, view: View) -> EvalTransform:

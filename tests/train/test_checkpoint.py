@@ -91,6 +91,23 @@ def test_the_newest_stay_and_the_best(tmp_path: Path, asynchronous: bool) -> Non
     assert read_checkpoint(best_path(tmp_path)).progress.total_steps == 2
 
 
+def test_a_cut_between_the_best_and_the_newest_leaves_no_best_that_is_an_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = CheckpointWriter(tmp_path, keep=2, asynchronous=False)
+    writer.save(checkpoint(1), best=True)
+
+    def cut(path: Path, given: Checkpoint) -> None:
+        save_checkpoint(path, given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mlimages_dataset.train.checkpoint.save_checkpoint", cut)
+    with pytest.raises(KeyboardInterrupt):
+        writer.save(checkpoint(2), best=True)
+    assert read_checkpoint(best_path(tmp_path)).progress.total_steps == 2
+    assert newest_checkpoint(tmp_path) == checkpoint_path(tmp_path, 1), "from where the best one is made again"
+
+
 def test_a_checkpoint_is_of_the_moment_it_was_given_at(tmp_path: Path) -> None:
     writer = CheckpointWriter(tmp_path, keep=1, asynchronous=True)
     given = checkpoint(value=1.0)

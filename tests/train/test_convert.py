@@ -63,7 +63,7 @@ def test_every_entry_of_the_state_dict_is_set(variables: Variables) -> None:
 def test_kernels_change_their_axes_and_nothing_else(variables: Variables) -> None:
     state = from_tensorflow(variables)
     theirs = variables["stages_1_block_2/conv2_b2/conv2d/kernel"]
-    ours = state["backbone.stages.1.2.branch.3.weight"].numpy()
+    ours = state["backbone.stages.1.2.branch.5.weight"].numpy()
     for _ in range(20):
         out, into, row, column = (int(np.random.default_rng(_).integers(n)) for n in ours.shape)
         assert ours[out, into, row, column] == theirs[row, column, into, out]

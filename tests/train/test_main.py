@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -177,6 +181,65 @@ def test_a_misspelt_key_is_refused(photographs: Photographs, tmp_path: Path) -> 
     path.write_text(RUN.replace("batch_size = 17", "batchsize = 17"))
     told = refusal(2, "pretrain", path, *files(photographs), "--out", tmp_path / "out")
     assert told == f"{path}: unknown key phases[0].batchsize; did you mean batch_size?"
+
+
+def test_a_measure_that_there_is_not_is_refused_before_training(photographs: Photographs, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(RUN.replace("[checkpoints]", '[checkpoints]\nbest = "f2"'))
+    validated = (*files(photographs), "--validation-labels", photographs.labels)
+    told = refusal(2, "pretrain", tmp_path / "run.toml", *validated, "--out", tmp_path / "out")
+    assert told.startswith("checkpoints.best is 'f2', which is no measure; use precision@1, recall@1, f1@1, ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_of_another_vocabulary_are_refused_for_evaluation_too(
+    trained: Path, run_toml: Path, photographs: Photographs, tmp_path: Path
+) -> None:
+    table = pq.read_table(next(iter(table_parts(photographs.labels))))
+    inputs = json.dumps({"vocabulary/categories.parquet": "0" * 64})
+    metadata = {**table.schema.metadata, b"mlimages.inputs": inputs.encode()}
+    (tmp_path / "labels").mkdir()
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "labels" / "part-00000.parquet")
+    labels = tmp_path / "labels"
+    validated = (*files(photographs), "--validation-labels", labels)
+    told = refusal(2, "pretrain", run_toml, *validated, "--out", tmp_path / "out")
+    assert "part-00000.parquet: it was made with another vocabulary than the one given" in told
+    assert told == refusal(2, "evaluate", trained, *applied(photographs), "--labels", labels)
+
+
+def test_the_head_starts_at_the_shares_of_the_labels(photographs: Photographs, tmp_path: Path) -> None:
+    text = RUN.replace("learning_rate = 0.01", "learning_rate = 1e-9\nwarmup_start = 1e-9")
+    (tmp_path / "run.toml").write_text(f"{text}[loss]\nprior_bias = true\n")
+    result = called("pretrain", tmp_path / "run.toml", *files(photographs), "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    rows = [row["labels"] for part in table_parts(photographs.labels) for row in pq.read_table(part).to_pylist()]
+    newest = newest_checkpoint(tmp_path / "out")
+    assert newest is not None
+    bias = read_checkpoint(newest).model["head.bias"]
+    present = torch.zeros(len(bias))
+    for labels in rows:
+        present[[label["class_index"] for label in labels if label["confidence"] > 0]] += 1
+    torch.testing.assert_close(bias, ((present + 0.5) / (len(rows) - present + 0.5)).log(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_sigterm_to_all_processes_of_a_job_still_saves(photographs: Photographs, tmp_path: Path) -> None:
+    text = RUN.replace("epochs = 1", "epochs = 1000").replace("batch_size = 17", "batch_size = 2")
+    (tmp_path / "run.toml").write_text(text.replace("workers = 0", "workers = 1\nprefetch = 1"))
+    command = [sys.executable, "-m", "mlimages_dataset.train", "pretrain", tmp_path / "run.toml"]
+    out = tmp_path / "out"
+    job = subprocess.Popen(
+        [*map(str, (*command, *files(photographs), "--out", out))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert job.stdout is not None
+    next(line for line in job.stdout if "train:" in line)
+    os.killpg(job.pid, signal.SIGTERM)
+    _, told = job.communicate(timeout=120)
+    assert job.returncode == 75, told
+    assert newest_checkpoint(out) is not None
 
 
 def test_a_run_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

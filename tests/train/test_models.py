@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.errors import ConfigError, UsageError
+from mlimages_dataset.train.loop import synchronised
 from mlimages_dataset.train.loss import prior_bias
 from mlimages_dataset.train.models import RELEASED, create_model, model_names
 from mlimages_dataset.train.released_resnet import ReleasedResNet101
@@ -99,6 +100,25 @@ def test_released_network_learns() -> None:
     model(torch.randn(2, 3, 64, 64)).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
     assert bool(torch.isfinite(model.backbone.get_parameter("stem.weight").grad).all())  # type: ignore[arg-type]
+
+
+def test_released_network_is_the_same_with_synchronised_normalisation() -> None:
+    model = create_model(RELEASED, 3).eval()
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        before = model(images)
+        after = synchronised(model).eval()(images)
+    assert any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
+    torch.testing.assert_close(after, before)
+
+
+def test_normalisation_that_does_more_is_not_synchronised() -> None:
+    class NormAct(nn.BatchNorm2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).relu()
+
+    with pytest.raises(ConfigError, match="sync_batch_norm cannot replace 0, a NormAct"):
+        synchronised(nn.Sequential(NormAct(3)))
 
 
 def test_the_head_starts_at_the_priors() -> None:

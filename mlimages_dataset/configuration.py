@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping
 from enum import Enum
@@ -139,15 +140,22 @@ def check_share(name: str, value: float) -> None:
 
 
 def check_at_least(name: str, value: float, least: float) -> None:
-    """Raise `ValueError`, which names the field, unless a value is a number of at least `least`."""
+    """Raise `ValueError`, which names the field, unless a value is a finite number of at least `least`."""
+    _check_bounded(name, value)
     if not value >= least:
         raise ValueError(f"{name} is {value}, which is less than {least}")
 
 
 def check_positive(name: str, value: float) -> None:
-    """Raise `ValueError`, which names the field, unless a value is a number above 0."""
+    """Raise `ValueError`, which names the field, unless a value is a finite number above 0."""
+    _check_bounded(name, value)
     if not value > 0:
         raise ValueError(f"{name} is {value}, which is not above 0")
+
+
+def _check_bounded(name: str, value: float) -> None:
+    if value == math.inf:
+        raise ValueError(f"{name} is infinite")
 
 
 def _dotted(key: str, name: str) -> str:

@@ -74,6 +74,8 @@ def test_phases_change_batch_image_and_sampler(tmp_path: Path) -> None:
         ('epochs = 1\n[loss]\nname = "bce"', "loss.name is 'bce'; use one of paper, released,"),
         ("epochs = 1\n[optimizer]\nmomentum = 2", "optimizer.momentum is 2.0, which is not in 0..1; correct it"),
         ("epochs = 1\n[schedule]\ndecay_factor = 0", "schedule.decay_factor is 0.0, which is not above 0"),
+        ("epochs = 1\n[schedule]\nlearning_rate = inf", "schedule.learning_rate is infinite; correct it"),
+        ("epochs = 1\n[optimizer]\nclip_norm = inf", "optimizer.clip_norm is infinite; correct it"),
         ("epochs = 1\n[[phases]]\nfirst_epoch = 3", "phases begin at the epochs [3], which do not ascend from 0"),
         ("epochs = 1\n[checkpoints]\nkeep = 0", "checkpoints.keep is 0, which is less than 1"),
         ("epochs = 1\nphases = 3", "phases is not a list"),

@@ -68,6 +68,9 @@ _FORMATS = (
     _Format(".bmp", "BMP", re.compile(rb"BM....\0\0\0\0", re.DOTALL)),
 )
 
+PILLOW_FORMATS = tuple(one.pillow for one in _FORMATS)
+"""The accepted formats by their names in Pillow, some of whose others start programs, such as Ghostscript."""
+
 _OTHER_KINDS = (
     ("an SVG drawing", re.compile(rb"(?is)\s*(?:<\?xml.{0,600}?)?<svg[\s>]")),
     ("a web page", re.compile(rb"(?is)\s*(?:<!--.{0,600}?-->\s*)?<(?:!doctype html|html|head|body|script|title)\b")),

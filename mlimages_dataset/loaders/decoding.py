@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mlimages_dataset.errors import DataError
-from mlimages_dataset.images.check import Limits
+from mlimages_dataset.images.check import PILLOW_FORMATS, Limits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +62,7 @@ class Header:
 
 
 def read_header(content: bytes) -> Header:
-    """Return the header of a picture in any format that Pillow reads.
+    """Return the header of a picture in any format that `images.check` accepts.
 
     Raises:
         DataError: not a picture, or one of more than `MAX_PIXELS`.
@@ -173,7 +173,9 @@ def _opened(content: bytes) -> Image.Image:
         # Pillow warns of large pictures and of odd metadata; both are judged here.
         warnings.simplefilter("ignore")
         try:
-            return Image.open(io.BytesIO(content))
+            return Image.open(io.BytesIO(content), formats=PILLOW_FORMATS)
+        except UnidentifiedImageError as error:
+            raise _error(f"{len(content):,} bytes are no picture of an accepted format") from error
         except Exception as error:
             raise _error(f"{len(content):,} bytes are no picture ({error})") from error
 

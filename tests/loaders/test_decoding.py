@@ -152,6 +152,7 @@ def with_size(content: bytes, height: int, width: int) -> bytes:
         SEQUENTIAL["4:2:0"][:100],
         encoded(photograph(), "PNG")[:2000],
         SEQUENTIAL["4:2:0"][:2] + b"\0" * 9000,
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 40\n%%EndComments\nshowpage\n",
     ],
 )
 def test_what_is_no_whole_picture_is_one_sentence(content: bytes) -> None:
@@ -159,6 +160,8 @@ def test_what_is_no_whole_picture_is_one_sentence(content: bytes) -> None:
         decode(content, read_header(content))
     assert "\n" not in str(caught.value)
     assert "take the image out" in str(caught.value)
+    assert "object at" not in str(caught.value)
+    assert "Ghostscript" not in str(caught.value)
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:

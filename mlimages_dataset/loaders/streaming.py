@@ -68,7 +68,7 @@ class StreamedImages(IterableDataset[Sample]):
         self.rank = here[1] if rank is None else rank
         # Shared, so that workers that persist through epochs learn of the next one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-        self._given = 0
+        self._start = self._given = 0
 
     def __len__(self) -> int:
         return len(share(len(self.data), 0, self.world, self.rank, padded=True))
@@ -80,6 +80,7 @@ class StreamedImages(IterableDataset[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         epoch = int(self._epoch)
         begin, end = self._share()
+        self._given, self._start = self._start, 0  # a place is gone on from once
         for start, stop in self._windows(epoch, begin + self._given, end):
             rows = self.order.rows(epoch, start % len(self.data), (stop - 1) % len(self.data) + 1)
             contents = self._read(rows)
@@ -114,4 +115,4 @@ class StreamedImages(IterableDataset[Sample]):
     def load_state_dict(self, state: StreamPlace) -> None:
         """Go to a saved place."""
         self.set_epoch(state["epoch"])
-        self._given = state["given"]
+        self._start = self._given = state["given"]

@@ -64,6 +64,15 @@ def test_a_stream_goes_on_where_it_was(tmp_path: Path, workers: int) -> None:
         assert all(same(one, other) for one, other in zip([*head, *resumed], whole, strict=True))
 
 
+def test_a_stream_that_was_left_begins_anew(tmp_path: Path) -> None:
+    stream = StreamedImages(data_set(tmp_path, 12), block_rows=2, blocks_of_window=2, world=1, rank=0)
+    head = list(itertools.islice(stream, 5))
+    assert stream.state_dict()["given"] == 5
+    whole = list(stream)
+    assert [sample.row for sample in whole[:5]] == [sample.row for sample in head]
+    assert len(whole) == 12
+
+
 def test_persistent_workers_learn_of_the_next_epoch(tmp_path: Path) -> None:
     stream = StreamedImages(data_set(tmp_path, 12), block_rows=2, blocks_of_window=2, world=1, rank=0)
     loader = DataLoader(stream, batch_size=4, collate_fn=collate, num_workers=1, persistent_workers=True)

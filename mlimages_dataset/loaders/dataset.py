@@ -111,7 +111,7 @@ class MLImages(Dataset[Sample]):
         cache: the folder for the catalogue; None for the user's cache.
 
     Raises:
-        UsageError, DataError: as `open_catalogue`; or there is no such split or source.
+        UsageError, DataError: as `open_catalogue`; or there is no such split or source, or the seed is below 0.
     """
 
     def __init__(
@@ -126,6 +126,8 @@ class MLImages(Dataset[Sample]):
         n_classes: int | None = None,
         cache: str | Path | None = None,
     ) -> None:
+        if seed < 0:
+            raise UsageError(f"{seed} is no seed", remedy="give 0 or more")
         folders = [images] if not isinstance(images, (list, tuple)) else images
         self.catalogue: Catalogue = open_catalogue(
             [location(str(folder)) for folder in folders],
@@ -244,6 +246,10 @@ class BadImages:
 
     LISTED = 20
     SETTLED = 1000
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.most <= 1:
+            raise UsageError(f"max_bad_share is {self.most}", remedy="set it within 0 to 1")
 
     def add(self, samples: int, replaced: Sequence[BadImage]) -> None:
         """Count the samples of a batch and the pictures that were replaced in it.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
 
+from mlimages_dataset.errors import MLImagesError
 from mlimages_dataset.loaders.batch import Batch, collate
 from mlimages_dataset.loaders.dataset import BadImages
 
@@ -30,6 +31,9 @@ class Loader(DataLoader[Any]):
         workers: processes that make samples; 0 for none but this one.
         max_bad_share: the share of bad pictures above which an epoch fails.
         options: as of `torch.utils.data.DataLoader`, such as `pin_memory`, `prefetch_factor` or `drop_last`.
+
+    Raises:
+        UsageError: `max_bad_share` is no share.
 
     Attributes:
         bad: the bad pictures so far.
@@ -58,7 +62,7 @@ class Loader(DataLoader[Any]):
         sampler = self.order_sampler
         epoch = sampler.epoch
         before = time.perf_counter()
-        for batch in super().__iter__():
+        for batch in self._batches():
             self.waited += time.perf_counter() - before
             self.bad.add(len(batch), batch.replaced)
             self._place = sampler.state_after(batch)
@@ -67,6 +71,14 @@ class Loader(DataLoader[Any]):
         # Not where the user has gone elsewhere meanwhile.
         if sampler.epoch == epoch:
             self.set_epoch(epoch + 1)
+
+    def _batches(self) -> Iterator[Batch]:
+        try:
+            yield from super().__iter__()
+        except MLImagesError as error:
+            if told := _told(error):
+                raise told from error
+            raise
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch, or stay where the run is if that is in this epoch."""
@@ -85,3 +97,10 @@ class Loader(DataLoader[Any]):
         """
         self.order_sampler.load_state_dict(state)
         self._place = state
+
+
+def _told(error: MLImagesError) -> MLImagesError | None:
+    """Return what a worker raised of an error that torch made of its traceback; None for one of this process."""
+    kind = type(error)
+    _, mark, sentence = error.what.rpartition(f"\n{kind.__module__}.{kind.__qualname__}: ")
+    return kind(sentence.rstrip()) if mark else None

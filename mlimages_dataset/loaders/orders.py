@@ -198,6 +198,10 @@ class SoftBalance:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.balance < np.inf:
+            raise UsageError(f"balance is {self.balance}", remedy="give 0 for none, 1 for classes that are alike")
+        if self.n < 0:
+            raise UsageError(f"an epoch has no {self.n} draws", remedy="give a length of 0 or more")
         if not self.rows_of_class.offsets[-1]:
             raise UsageError("no class has an image to draw", remedy="name labels that say what is present")
 
@@ -239,7 +243,12 @@ def repeat_factors(rows_of_class: RowsOfClass, n: int, threshold: float = REPEAT
     r_row = max over its classes of max(1, sqrt(threshold / f_c)), where f_c = n_c / N (A. Gupta, P. Dollar and
     R. Girshick, "LVIS: A Dataset for Large Vocabulary Instance Segmentation", CVPR 2019, appendix B,
     https://arxiv.org/abs/1908.03195). A row without a class has 1.
+
+    Raises:
+        UsageError: the threshold is below 0 or no number.
     """
+    if not 0 <= threshold < np.inf:
+        raise UsageError(f"threshold is {threshold}", remedy="give the share of rows below which a class is repeated")
     factors = np.ones(n, np.float32)
     sizes = rows_of_class.sizes
     rare = np.flatnonzero((sizes > 0) & (sizes < threshold * n))
@@ -325,7 +334,8 @@ class Hybrid:
 
 def _uniform(seed: int, epoch: int, use: int, start: int, stop: int) -> NDArray[np.float64]:
     """Return four numbers from [0, 1) for each position start..stop-1, shape (stop - start, 4)."""
-    key = np.random.SeedSequence([seed, epoch, use]).generate_state(2, np.uint64)
-    raw = np.random.Philox(counter=start, key=key).random_raw(_NUMBERS_OF_COUNTER * (stop - start))
+    raw = np.random.Philox(counter=start, key=keys_of(seed, epoch, use)[:2]).random_raw(
+        _NUMBERS_OF_COUNTER * (stop - start)
+    )
     bits: NDArray[np.uint64] = raw.reshape(-1, _NUMBERS_OF_COUNTER) >> np.uint64(11)
     return bits.astype(np.float64) * 2.0**-53

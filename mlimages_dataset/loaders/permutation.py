@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlimages_dataset.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,7 +27,13 @@ TABLE = 1 << 12
 
 
 def keys_of(*entropy: int) -> NDArray[np.uint64]:
-    """Return the key that a sequence of non-negative integers stands for, shape (ROUNDS,); (1, 2) is not (2, 1)."""
+    """Return the key that a sequence of integers stands for, shape (ROUNDS,); (1, 2) is not (2, 1).
+
+    Raises:
+        UsageError: one of them is negative.
+    """
+    if min(entropy) < 0:
+        raise UsageError(f"{min(entropy)} is no seed and no epoch", remedy="count both from 0")
     return np.asarray(np.random.SeedSequence(entropy).generate_state(ROUNDS, np.uint64), np.uint64)
 
 

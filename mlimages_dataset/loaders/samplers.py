@@ -229,7 +229,7 @@ class SoftBalanceSampler(OrderSampler):
         rank: see `OrderSampler`.
 
     Raises:
-        UsageError: no row has a class.
+        UsageError: no row has a class, the balance is below 0 or no number, or the length is below 0.
     """
 
     def __init__(

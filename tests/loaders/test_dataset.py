@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import pickle
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,7 @@ def test_a_draw_is_an_int_that_survives_its_way_to_a_worker() -> None:
 def test_sources_that_list_everything_make_the_rest_absent(tmp_path: Path) -> None:
     data_set(tmp_path, 4)
     known = []
-    for chosen in (False, True, ["source-1"]):
+    for chosen in (False, True, ["source-1"], "source-1"):
         data = MLImages(
             tmp_path / "images",
             tmp_path / "labels",
@@ -98,7 +99,7 @@ def test_sources_that_list_everything_make_the_rest_absent(tmp_path: Path) -> No
         )
         (batch,) = Loader(data, EvaluationSampler(data), batch_size=4)
         known.append(batch.known.all(dim=1).tolist())
-    assert known == [[False] * 4, [True] * 4, [False, True, False, True]]
+    assert known == [[False] * 4, [True] * 4, *[[False, True, False, True]] * 2]
     with pytest.raises(UsageError, match="no source is called 'x'; use some of source-0, source-1"):
         MLImages(
             tmp_path / "images",
@@ -229,12 +230,30 @@ def test_nothing_but_bad_pictures_are_an_error(tmp_path: Path) -> None:
         data[1]
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_is_one_sentence_whoever_meets_it(tmp_path: Path, workers: int) -> None:
+    data = data_set(tmp_path, 3)
+    (tmp_path / "images" / "shard-00000.tar").unlink()
+    loader = Loader(data, ShuffledSampler(data), batch_size=2, workers=workers)
+    with pytest.raises(
+        UsageError, match=r"shard-00000\.tar: cannot be read .*; check that the shard is there$"
+    ) as raised:
+        list(loader)
+    assert "\n" not in str(raised.value)
+
+
 def test_bad_pictures_are_counted_and_the_first_are_named() -> None:
     bad = BadImages(most=0.5)
     for k in range(30):
         bad.add(10, [BadImage(k, f"image-{k}", "cut")])
     assert (bad.samples, bad.count, len(bad.first)) == (300, 30, BadImages.LISTED)
     assert str(bad).endswith("image-19 (cut); and 10 more")
+
+
+@pytest.mark.parametrize("most", [-0.01, 1.01, math.nan])
+def test_a_share_of_bad_pictures_that_is_none_is_refused(most: float) -> None:
+    with pytest.raises(UsageError, match="max_bad_share is"):
+        BadImages(most)
 
 
 def test_another_size_is_another_transform_between_epochs(tmp_path: Path) -> None:

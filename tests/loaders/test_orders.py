@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -151,6 +152,26 @@ def test_draws_are_exact_beyond_two_to_the_24_rows() -> None:
 def test_nothing_to_draw_is_told() -> None:
     with pytest.raises(UsageError, match="no class has an image"):
         SoftBalance(rows_of_class(np.zeros((3, 2), bool)), 3)
+
+
+@pytest.mark.parametrize("balance", [-0.1, math.nan, math.inf])
+def test_a_balance_that_is_none_is_refused(balance: float) -> None:
+    with pytest.raises(UsageError, match="balance is"):
+        SoftBalance(DATA.rows_of_class, 3, balance)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, math.nan])
+def test_a_threshold_that_is_none_is_refused(threshold: float) -> None:
+    with pytest.raises(UsageError, match="threshold is"):
+        repeat_factors(DATA.rows_of_class, 3, threshold)
+
+
+def test_negative_lengths_seeds_and_epochs_are_refused() -> None:
+    with pytest.raises(UsageError, match="an epoch has no -1 draws"):
+        SoftBalance(DATA.rows_of_class, -1)
+    for order, epoch in ((Shuffled(9, -1), 0), (Shuffled(9), -1), (SoftBalance(DATA.rows_of_class, 9), -1)):
+        with pytest.raises(UsageError, match="-1 is no seed and no epoch"):
+            order.rows(epoch, 0, 9)
 
 
 def test_repeat_factors_are_those_of_the_lvis_paper() -> None:

@@ -29,12 +29,14 @@ from mlimages_dataset.images.parts import (
     PartWriter,
     WrittenPart,
     clear_shards,
+    job_name,
+    jobs_of,
     part_name,
     part_writer,
 )
 from mlimages_dataset.images.repeats import SeenIds
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.images.subset import Candidates, Rows, Rules, chosen_images, subtree
+from mlimages_dataset.images.subset import Candidates, Rows, Rules, chosen_images, images_of_class, subtree
 from mlimages_dataset.images.verification import MOST_CLASSES
 from mlimages_dataset.locations import reason, relative, system_errors
 from mlimages_dataset.manifest import Journal, OutputFolder, StageResult
@@ -79,6 +81,7 @@ IMAGES_FOLDER = "images"
 
 _ENDS_BYTES = 1 << 20
 _LIST = pa.schema([("image_id", pa.string()), ("location", pa.string())])
+_LINES = arrow_csv.ParseOptions(newlines_in_values=True)
 _AS_TEXT = arrow_csv.ConvertOptions(column_types=_LIST, strings_can_be_null=False)
 
 _One = TypeVar("_One")
@@ -138,7 +141,7 @@ def run_ingest(
     def work(out: Location) -> StageResult:
         return ingest(sources, out, options, journal, inputs=inputs, mapper=mapper, progress=progress)
 
-    return folder.run("ingest", parameters=parameters, inputs=inputs, work=work, journal=journal)
+    return folder.run("ingest", parameters=parameters, inputs=inputs, work=work, journal=journal, jobs_of=jobs_of)
 
 
 def ingest(
@@ -166,7 +169,7 @@ def ingest(
     with whole_file(out / LABELS_FILE) as sink:
         labels = _Labels(sink)
         for number, members in enumerate(_groups(every, options.part_images)):
-            job = f"{number:05d}"
+            job = job_name(number)
             done = journal.finished(job)
             if done is not None:
                 _skip(members, out / part_name(number), seen, labels)
@@ -321,7 +324,7 @@ def run_subset(
     def copy(folder: Location) -> StageResult:
         return copy_pictures(chosen.path / LIST_FILE, images, folder, journal, inputs=copied, progress=progress)
 
-    copies.run("subset", parameters={}, inputs=copied, work=copy, journal=journal)
+    copies.run("subset", parameters={}, inputs=copied, work=copy, journal=journal, jobs_of=jobs_of)
     return outcome
 
 
@@ -380,7 +383,7 @@ def subset(
         "bytes": int(candidates.sizes[chosen].sum()),
     }
     if candidates.categories is not None:
-        of_class = np.asarray(candidates.categories[chosen].sum(axis=0)).reshape(-1)
+        of_class = images_of_class(candidates.categories, chosen)
         summary |= {
             "categories": int(np.count_nonzero(of_class)),
             "categories_below_minimum": int(np.count_nonzero((of_class < rules.min_per_category) & (of_class > 0))),
@@ -406,12 +409,9 @@ def _labelled_rows(
                 rows = index.rows_of(image_ids)
                 possible &= rows >= 0
                 sizes[possible] = index.lengths[rows[possible]]
-            counted = possible[labels.images]
-            row = (np.cumsum(possible) - 1)[labels.images[counted]]
+            labelled = np.diff(labels.offsets)[possible], labels.class_index[possible[labels.images]]
             yield Rows(
-                draws_of(image_ids, rules.salt)[possible],
-                sizes[possible],
-                (row, labels.class_index[counted]) if rules.by_category else None,
+                draws_of(image_ids, rules.salt)[possible], sizes[possible], labelled if rules.by_category else None
             )
 
 
@@ -479,15 +479,11 @@ def copy_pictures(
     """
     clear_shards(out, journal)
     index = ImageIndex.open(images)
-    wanted = np.zeros(len(index), np.bool_)
-    with listed.open("rb") as stream:
-        wanted[
-            index.rows_of(arrow_csv.read_csv(stream, convert_options=_AS_TEXT).column("image_id").combine_chunks())
-        ] = True
+    wanted = _listed_rows(listed, index)
     counts = PartCounts.empty()
     receipts: list[Receipt] = []
     for number, rows in enumerate(_groups(_wanted_rows(images, wanted), PART_IMAGES)):
-        job = f"{number:05d}"
+        job = job_name(number)
         done = journal.finished(job)
         if done is None:
             with part_writer(out, number, inputs) as writer:
@@ -502,6 +498,22 @@ def copy_pictures(
         receipts += part.receipts
         progress(part.counts.asked)
     return StageResult(tuple(receipts), counts.summary())
+
+
+def _listed_rows(listed: Location, index: ImageIndex) -> NDArray[np.bool_]:
+    """Return whether each picture of an index is in a list, bool, shape (N,)."""
+    wanted = np.zeros(len(index), np.bool_)
+    with listed.open("rb") as stream, arrow_csv.open_csv(stream, parse_options=_LINES, convert_options=_AS_TEXT) as ids:
+        for batch in ids:
+            rows = index.rows_of(batch.column("image_id"))
+            if len(missing := np.flatnonzero(rows < 0)):
+                raise DataError(
+                    f"names {batch.column('image_id')[int(missing[0])]}, of which there is no picture",
+                    where=listed,
+                    remedy="choose the subset again",
+                )
+            wanted[rows] = True
+    return wanted
 
 
 def _wanted_rows(images: Location, wanted: NDArray[np.bool_]) -> Iterator[Mapping[str, Any]]:

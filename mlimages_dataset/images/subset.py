@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _Pointers: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.int32]]"
 """Where each row (or column) of a sparse matrix begins, and its indices."""
 
+_COUNTED_AT_ONCE = 1 << 16
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -94,14 +96,6 @@ def _category(vocabulary: Vocabulary, name: str) -> int:
     return found[0]
 
 
-def memberships(images: NDArray[np.int64], class_index: NDArray[np.int32], shape: tuple[int, int]) -> sp.csr_array:
-    """Return the matrix of images and their categories, bool, shape (N, C), from L pairs that may repeat."""
-    keys = np.unique(images * np.int64(shape[1]) + class_index)
-    rows, columns = np.divmod(keys, shape[1])
-    starts = np.searchsorted(rows, np.arange(shape[0] + 1))
-    return sp.csr_array((np.ones(len(keys), np.bool_), columns.astype(np.int32), starts), shape=shape)
-
-
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Some rows of a table that may be chosen.
@@ -109,13 +103,13 @@ class Rows:
     Attributes:
         draws: the draw of each row's image, uint64, shape (R,); an image may have several rows.
         sizes: bytes of its picture, 0 where they are not known, int64, shape (R,).
-        labels: the row and the category of each label that counts, int64 and int32, both of shape (L,); None where
-            labels do not count.
+        labels: how many labels of each row count, int32, shape (R,), and their categories, row after row, int32, shape
+            (L,); None where labels do not count.
     """
 
     draws: NDArray[np.uint64]
     sizes: NDArray[np.int64]
-    labels: tuple[NDArray[np.int64], NDArray[np.int32]] | None = None
+    labels: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +119,7 @@ class Candidates:
     Attributes:
         draws: ascending, uint64, shape (N,).
         sizes: bytes of each image's picture, int64, shape (N,).
-        categories: see `memberships`; None where none count.
+        categories: whether each image has each category, bool, shape (N, C), indices ascending; None where none count.
     """
 
     draws: NDArray[np.uint64]
@@ -134,22 +128,67 @@ class Candidates:
 
     @classmethod
     def of(cls, rows: Iterable[Rows]) -> Candidates:
-        """Return the images of some rows."""
+        """Return the images of some rows.
+
+        Labels are what fills memory: 4 bytes for each are held twice while images are put in order.
+        """
         parts = list(rows)
         every = np.concatenate([np.empty(0, np.uint64), *(part.draws for part in parts)])
         draws, first, image_of_row = np.unique(every, return_index=True, return_inverse=True)
         sizes = np.concatenate([np.empty(0, np.int64), *(part.sizes for part in parts)])[first]
-        if not parts or parts[0].labels is None:
+        labels = [part.labels for part in parts if part.labels is not None]
+        if not labels:
             return cls(draws, sizes, None)
-        images, classes, before = [], [np.empty(0, np.int32)], 0
-        for part in parts:
-            assert part.labels is not None
-            images.append(image_of_row[before + part.labels[0]])
-            classes.append(part.labels[1])
-            before += len(part.draws)
-        class_index = np.concatenate(classes)
-        n_classes = int(class_index.max(initial=-1)) + 1
-        return cls(draws, sizes, memberships(np.concatenate(images), class_index, (len(draws), n_classes)))
+        n_labels = np.concatenate([n for n, _ in labels])
+        class_index = np.concatenate([classes for _, classes in labels])
+        del parts, labels, every
+        return cls(draws, sizes, memberships(image_of_row, n_labels, class_index, len(draws)))
+
+
+def memberships(
+    image_of_row: NDArray[np.int64], n_labels: NDArray[np.int32], class_index: NDArray[np.int32], n_images: int
+) -> sp.csr_array:
+    """Return the matrix of N images and their C categories, bool, shape (N, C), those of an image ascending.
+
+    Args:
+        image_of_row: the image of each row, int64, shape (R,); an image may have several rows.
+        n_labels: labels of each row, int32, shape (R,).
+        class_index: the categories of the rows' labels, which may repeat, row after row, int32, shape (L,).
+        n_images: N.
+    """
+    rows = np.argsort(image_of_row, kind="stable")
+    row_starts = np.concatenate([[0], np.cumsum(n_labels, dtype=np.int64)])
+    image_starts = np.concatenate([[0], np.cumsum(np.bincount(image_of_row, minlength=n_images))])
+    starts, classes = _categories_of_images((image_starts, rows), (row_starts, class_index))
+    if len(classes) <= np.iinfo(np.int32).max:
+        starts = starts.astype(np.int32)  # else scipy widens the categories to the type of the starts
+    shape = (n_images, int(class_index.max(initial=-1)) + 1)
+    return sp.csr_array((np.ones(len(classes), np.bool_), classes, starts), shape=shape)
+
+
+@compiled
+def _categories_of_images(
+    rows_of_image: tuple[NDArray[np.int64], NDArray[np.int64]], labels_of_row: _Pointers
+) -> _Pointers:
+    image_starts, rows = rows_of_image
+    row_starts, class_index = labels_of_row
+    starts = np.zeros(len(image_starts), np.int64)
+    found = np.empty(len(class_index), np.int32)
+    n = 0
+    for image in range(len(image_starts) - 1):
+        first = n
+        for row in rows[image_starts[image] : image_starts[image + 1]]:
+            for label in range(row_starts[row], row_starts[row + 1]):
+                found[n] = class_index[label]
+                n += 1
+        found[first:n].sort()
+        end, n = n, first
+        for at in range(first, end):
+            if n == first or found[at] != found[n - 1]:
+                found[n] = found[at]
+                n += 1
+        starts[image + 1] = n
+    return starts, found[:n]
 
 
 def by_minimum(categories: sp.csr_array, minimum: int, most: int) -> NDArray[np.int64]:
@@ -159,7 +198,7 @@ def by_minimum(categories: sp.csr_array, minimum: int, most: int) -> NDArray[np.
     the rarest first: so every beginning is as even as its length allows.
 
     Args:
-        categories: see `memberships`.
+        categories: see `Candidates`.
         minimum: images of each category.
         most: where to stop.
     """
@@ -172,7 +211,7 @@ def by_minimum(categories: sp.csr_array, minimum: int, most: int) -> NDArray[np.
 
 
 def _pointers(matrix: sp.csr_array | sp.csc_array) -> _Pointers:
-    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
+    return matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False)
 
 
 @compiled
@@ -217,9 +256,19 @@ def chosen_images(rules: Rules, candidates: Candidates) -> NDArray[np.int64]:
         assert candidates.categories is not None
         first = by_minimum(candidates.categories, len(sizes) if rules.balanced else rules.min_per_category, most)
         # A minimum without a budget asks for nothing more.
-        rest = np.setdiff1d(order, first) if rules.images is not None or rules.bytes is not None else order[:0]
-        order = np.concatenate([first, rest])
+        others = np.full(len(sizes), rules.images is not None or rules.bytes is not None)
+        others[first] = False
+        order = np.concatenate([first, np.flatnonzero(others)])
     order = order[:most]
     if rules.bytes is not None:
         order = order[: np.searchsorted(np.cumsum(sizes[order]), rules.bytes, side="right")]
     return order
+
+
+def images_of_class(categories: sp.csr_array, images: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many of some images each category has, int64, shape (C,)."""
+    counts = np.zeros(categories.shape[1], np.int64)
+    for first in range(0, len(images), _COUNTED_AT_ONCE):
+        some = categories[images[first : first + _COUNTED_AT_ONCE]]
+        counts += np.bincount(some.indices, minlength=len(counts))
+    return counts

@@ -6,24 +6,33 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mlimages_dataset.errors import UsageError
-from mlimages_dataset.images.subset import Candidates, Rows, Rules, by_minimum, chosen_images, memberships, subtree
+from mlimages_dataset.images.subset import (
+    Candidates,
+    Rows,
+    Rules,
+    by_minimum,
+    chosen_images,
+    images_of_class,
+    memberships,
+    subtree,
+)
 from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
+    from random import Random
 
 UNHURRIED = settings(deadline=None)  # the first call compiles
 LABELS = hnp.arrays(np.bool_, st.tuples(st.integers(0, 25), st.integers(1, 6)))
 
 
 def matrix(labels: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> sp.csr_array:
-    images, classes = np.nonzero(labels)
-    return memberships(images, classes.astype(np.int32), labels.shape)
+    return sp.csr_array(labels)
 
 
 UNLABELLED = Candidates(np.arange(9, dtype=np.uint64), np.full(9, 10), None)
@@ -38,19 +47,36 @@ def sizes_of(n: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 @UNHURRIED
-@given(LABELS, st.integers(0, 3))
-def test_memberships_are_the_pairs_whatever_repeats(
-    labels: np.ndarray[tuple[int, int], np.dtype[np.bool_]], repeats: int
+@given(LABELS, st.integers(0, 3), st.randoms(use_true_random=False))
+def test_memberships_are_the_pairs_in_whatever_rows_they_come(
+    labels: np.ndarray[tuple[int, int], np.dtype[np.bool_]], repeats: int, random: Random
 ) -> None:
-    images, classes = np.nonzero(labels)
-    found = memberships(np.tile(images, repeats + 1), np.tile(classes, repeats + 1).astype(np.int32), labels.shape)
-    assert (found.toarray() == labels).all()
+    rows = [
+        (image, random.choices(range(labels.shape[1]), k=3)) for image in range(len(labels)) for _ in range(repeats)
+    ]
+    rows += [(image, np.flatnonzero(row).tolist()) for image, row in enumerate(labels)]
+    random.shuffle(rows)
+    expected = np.zeros((len(labels), labels.shape[1]), np.bool_)
+    for image, classes in rows:
+        expected[image, classes] = True
+    found = memberships(
+        np.array([image for image, _ in rows], np.int64),
+        np.array([len(classes) for _, classes in rows], np.int32),
+        np.array([c for _, classes in rows for c in classes], np.int32),
+        len(labels),
+    )
+    assert (found.toarray() == expected[:, : found.shape[1]]).all()
+    assert not expected[:, found.shape[1] :].any()
+    assert found.has_canonical_format
+    chosen = np.array(random.sample(range(len(labels)), len(labels) // 2), np.int64)
+    assert images_of_class(found, chosen).tolist() == expected[chosen].sum(axis=0)[: found.shape[1]].tolist()
 
 
 def test_an_image_of_several_rows_is_one_candidate_with_the_labels_of_all() -> None:
     def rows(draws: list[int], *labels: list[int]) -> Rows:
-        pairs = np.array([(row, c) for row, classes in enumerate(labels) for c in classes])
-        return Rows(np.array(draws, np.uint64), np.array(draws) * 10, (pairs[:, 0], pairs[:, 1].astype(np.int32)))
+        n_labels = np.array([len(classes) for classes in labels], np.int32)
+        class_index = np.concatenate([np.array(classes, np.int32) for classes in labels])
+        return Rows(np.array(draws, np.uint64), np.array(draws) * 10, (n_labels, class_index))
 
     found = Candidates.of([rows([9, 4], [0], [1, 2]), rows([7, 9], [], [0, 3])])
     assert found.draws.tolist() == [4, 7, 9]

@@ -9,10 +9,10 @@ import pytest
 
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.images.index import ImageIndex
-from mlimages_dataset.images.stage import run_subset
+from mlimages_dataset.images.stage import copy_pictures, run_subset
 from mlimages_dataset.images.subset import Rules
 from mlimages_dataset.images.verification import coverage, verify_images
-from mlimages_dataset.manifest import read_manifest, verify_folder
+from mlimages_dataset.manifest import Journal, read_manifest, verify_folder
 from mlimages_dataset.schemas import CATEGORIES, LABELS, MAPPING
 from mlimages_dataset.storage import read_table, table_parts, write_table
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, MAPPING_FILE
@@ -155,3 +155,21 @@ def test_damaged_pictures_are_not_copied(tables: tuple[Path, Path], tmp_path: Pa
     shard.write_bytes(bytes(shard.stat().st_size))
     with pytest.raises(DataError, match="are not those of its row"):
         run_subset(tmp_path / "out", Rules(images=19), images=images, shards=True)
+
+
+def test_a_list_that_names_other_pictures_is_refused(tables: tuple[Path, Path], tmp_path: Path) -> None:
+    _, images = tables
+    run_subset(tmp_path / "out", Rules(images=3), images=images)
+    path = tmp_path / "out" / "images.csv"
+    journal = Journal.of(tmp_path / "copies", {}, {})
+    path.write_bytes(path.read_bytes() + b"stranger,\n")
+    with pytest.raises(DataError, match="names stranger, of which there is no picture"):
+        copy_pictures(path, images, tmp_path / "copies", journal, inputs={})
+
+
+def test_ids_of_any_letters_are_listed_and_copied(tmp_path: Path) -> None:
+    contents = {f'a{letter}"b,': picture(k, 30, 20) for k, letter in enumerate("\n\r\t;é")}
+    images = image_folder(tmp_path / "pictures", [dict(contents)])
+    run_subset(tmp_path / "out", Rules(images=9), images=images, shards=True)
+    assert sorted(listed(tmp_path / "out")) == sorted(contents)
+    assert pictures_of(tmp_path / "out") == contents

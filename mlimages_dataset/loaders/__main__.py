@@ -22,8 +22,8 @@ def main() -> None:
 
 @main.command()
 @click.option("--images", required=True, multiple=True, help="A folder of shards or of image files; repeatable.")
-@click.option("--labels", required=True, help="A folder that mlimages-build labels wrote.")
-@click.option("--split", default="train", show_default=True, help="train or val.")
+@click.option("--labels", required=True, help="A folder that mlimages-build labels wrote, or a table.")
+@click.option("--split", default="train", show_default=True, help="train or val; none for one table.")
 @click.option("--classes", type=click.IntRange(1), help="Number of classes, where no manifest tells.")
 @click.option("--transform", type=click.Choice(["train", "crop80", "resize256"]), default="train", show_default=True)
 @click.option("--image-size", type=click.IntRange(1), default=224, show_default=True)
@@ -56,7 +56,7 @@ def bench(  # noqa: PLR0917 - click passes options by name
         data = MLImages(
             images,
             labels,
-            split=split,
+            split=None if split == "none" else split,
             transform=train_transform(image_size) if transform == "train" else eval_transform(image_size, transform),
             n_classes=classes,
             cache=cache,

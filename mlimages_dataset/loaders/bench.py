@@ -31,6 +31,8 @@ class Speed:
     """What was measured.
 
     Attributes:
+        pictures: labelled pictures of the data set.
+        without_picture: labelled images that no image folder has.
         workers: processes that made samples.
         images_per_second: in whole batches, without the first ones, before which workers start.
         waited: the share of the time in which the loop waited for a batch.
@@ -40,6 +42,8 @@ class Speed:
         bad: bad pictures, in words.
     """
 
+    pictures: int
+    without_picture: int
     workers: int
     images_per_second: float
     waited: float
@@ -52,6 +56,7 @@ class Speed:
         """Return the measurement for people."""
         alone = sum(self.steps.values())
         return [
+            f"{self.pictures:10,}  pictures; {self.without_picture:,} labelled images have none",
             f"{self.images_per_second:10,.1f}  images/s with {self.workers} workers on {os.cpu_count()} processors",
             f"{self.waited:10.1%}  of the time waiting for a batch",
             f"{self.first_batch:10.2f}  s until the first batch",
@@ -106,6 +111,8 @@ def measure(
     seconds = time.perf_counter() - start
     steps, size = _steps(data)
     return Speed(
+        pictures=len(data),
+        without_picture=data.catalogue.facts.without_picture,
         workers=workers,
         images_per_second=batches * batch_size / seconds,
         waited=(loader.waited - waited_before) / seconds,

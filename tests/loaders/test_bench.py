@@ -25,12 +25,21 @@ def test_it_measures_reading_and_every_step(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, arguments(tmp_path, "--batch-size", "8", "--json"))
     assert done.exit_code == 0, done.output
     speed = json.loads(done.output)
+    assert (speed["pictures"], speed["without_picture"]) == (20, 0)
     assert list(speed["steps"]) == ["read", "decode", "geometry", "colour"]
     assert min(speed["images_per_second"], *speed["steps"].values(), speed["bytes_per_image"]) > 0
     assert 0 < speed["waited"] <= 1
     assert "picture-0003" in speed["bad"]
     done = CliRunner().invoke(main, arguments(tmp_path, "--batch-size", "8"))
     assert "images/s with 0 workers" in done.output
+
+
+def test_one_table_has_no_split(tmp_path: Path) -> None:
+    data_set(tmp_path, 8)
+    table = ("--labels", str(tmp_path / "labels" / "train"), "--split", "none")
+    done = CliRunner().invoke(main, arguments(tmp_path, "--batch-size", "8", *table))
+    assert done.exit_code == 0, done.output
+    assert "8  pictures; 0 labelled images have none" in done.output
 
 
 def test_what_cannot_be_measured_is_one_sentence(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from mlimages_dataset.schemas import CATEGORIES, PREDICTIONS
 from mlimages_dataset.storage import file_digest, listing_digest, read_table, write_table
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.checkpoint import Checkpoint, check_vocabulary, found_checkpoint, read_checkpoint
-from mlimages_dataset.train.config import Unknown, View
+from mlimages_dataset.train.config import LossName, Unknown, View
 from mlimages_dataset.train.evaluation import groups_of_categories
 from mlimages_dataset.train.extract import feature_rows, features_schema
 from mlimages_dataset.train.loop import autocast
@@ -70,7 +70,8 @@ def predict(
 ) -> StageOutcome | None:
     """Write the `predictions` table of a folder's pictures and return its record, on rank 0.
 
-    The parts and their rows are the same for any number of ranks.
+    Probabilities are those of the loss that taught the network: of each class on its own, or with `softmax` of one
+    class among all. The parts and their rows are the same for any number of ranks.
 
     Args:
         application: the network and the pictures.
@@ -85,14 +86,27 @@ def predict(
         MLImagesError: another rank ended.
     """
 
-    def rows(network: MultiLabelClassifier, images: Tensor, pictures: Pictures, numbers: Sequence[int]) -> pa.Table:
-        ids = [pictures.image_id(number) for number in numbers]
-        places = [pictures.location(number) for number in numbers]
-        return prediction_rows(network(images).float().sigmoid(), ids, places, source=source, above=above)
+    def rows_of(checkpoint: Checkpoint) -> _Rows:
+        one_label = checkpoint.science.get("loss.name") == json.dumps(LossName.SOFTMAX.value)
+
+        def rows(network: MultiLabelClassifier, images: Tensor, pictures: Pictures, numbers: Sequence[int]) -> pa.Table:
+            logits = network(images).float()
+            ids = [pictures.image_id(number) for number in numbers]
+            places = [pictures.location(number) for number in numbers]
+            probabilities = logits.softmax(1) if one_label else logits.sigmoid()
+            return prediction_rows(probabilities, ids, places, source=source, above=above)
+
+        return rows
 
     parameters: dict[str, Json] = {"above": above, "source": source}
     return _apply(
-        application, out, PREDICTIONS.name, parameters, schema_of=lambda _: PREDICTIONS, rows=rows, overwrite=overwrite
+        application,
+        out,
+        PREDICTIONS.name,
+        parameters,
+        schema_of=lambda _: PREDICTIONS,
+        rows_of=rows_of,
+        overwrite=overwrite,
     )
 
 
@@ -105,7 +119,7 @@ def extract(application: Application, out: Location, *, overwrite: bool = False)
     def schema(network: MultiLabelClassifier) -> TableSchema:
         return features_schema(network.n_features)
 
-    return _apply(application, out, "features", {}, schema_of=schema, rows=rows, overwrite=overwrite)
+    return _apply(application, out, "features", {}, schema_of=schema, rows_of=lambda _: rows, overwrite=overwrite)
 
 
 _Rows: TypeAlias = "Callable[[MultiLabelClassifier, Tensor, Pictures, Sequence[int]], pa.Table]"
@@ -140,7 +154,7 @@ def _apply(
     parameters: Mapping[str, Json],
     *,
     schema_of: Callable[[MultiLabelClassifier], TableSchema],
-    rows: _Rows,
+    rows_of: Callable[[Checkpoint], _Rows],
     overwrite: bool,
 ) -> StageOutcome | None:
     """Write a table of what a network says of a folder's pictures, each rank some of its parts."""
@@ -152,7 +166,7 @@ def _apply(
             pictures=Pictures(application.images, evaluation_transform(checkpoint.image_size, application.view)),
             schema=schema_of(network),
             inputs=distributed.from_first(_inputs(application) if distributed.rank() == 0 else {}),
-            rows=rows,
+            rows=rows_of(checkpoint),
         )
         if distributed.rank() > 0:
             if distributed.from_first(value=False):

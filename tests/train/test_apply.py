@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlimages_dataset.schemas import PREDICTIONS
-from mlimages_dataset.storage import check_rows, file_digest
-from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
+from mlimages_dataset.storage import check_rows, file_digest, read_table, table_parts
+from mlimages_dataset.train.__main__ import main
+from mlimages_dataset.train.checkpoint import Checkpoint, Progress, read_checkpoint, save_checkpoint
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.pictures import Part
 from mlimages_dataset.train.predict import prediction_rows
@@ -94,13 +96,24 @@ def test_parts_are_the_same_bytes_for_any_number_of_ranks(
     assert len(found[0]) == 9, "34 photographs in batches of 4"
 
 
+def test_probabilities_of_one_label_an_image_add_up_to_one(
+    checkpoint: Path, photographs: Photographs, tmp_path: Path
+) -> None:
+    taught = read_checkpoint(checkpoint)
+    softmax = tmp_path / "softmax.pt"
+    save_checkpoint(softmax, dataclasses.replace(taught, science={**taught.science, "loss.name": '"softmax"'}))
+    options = {"--images": photographs.images, "--vocabulary": photographs.vocabulary, "--out": tmp_path / "out"}
+    given_options = [text for name, value in options.items() for text in (name, str(value))]
+    result = CliRunner().invoke(main, ["predict", str(softmax), *given_options, "--above", "0", "--workers", "0"])
+    assert result.exit_code == 0, result.output
+    for part in table_parts(tmp_path / "out"):
+        for row in read_table(part, PREDICTIONS)["labels"].to_pylist():
+            assert sum(label["confidence"] for label in row) == pytest.approx(1, abs=1e-4)
+
+
 def test_a_picture_that_cannot_be_decoded_is_told_and_left_out(
     checkpoint: Path, photographs: Photographs, tmp_path: Path
 ) -> None:
-    from click.testing import CliRunner  # noqa: PLC0415 - one test alone calls the command here
-
-    from mlimages_dataset.train.__main__ import main  # noqa: PLC0415 - as above
-
     folder = tmp_path / "pictures"
     folder.mkdir()
     for path in sorted(photographs.images.glob("*.jpg"))[:3]:

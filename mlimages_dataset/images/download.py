@@ -21,12 +21,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import quote
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlimages_dataset.augment.observations import duckdb_errors
+from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.errors import UsageError
 from mlimages_dataset.images.addresses import Refused
 from mlimages_dataset.images.check import Inspection, suffix_of
@@ -633,7 +636,7 @@ class _Slice:
 def _mirrored(mirrors: Sequence[str], asked: Asked) -> Iterator[str]:
     for template in mirrors:
         if "{subset}" not in template or asked.subset:
-            yield template.replace("{image_id}", asked.image_id).replace("{subset}", asked.subset)
+            yield template.replace("{image_id}", quote(asked.image_id)).replace("{subset}", quote(asked.subset))
 
 
 async def _write(
@@ -749,18 +752,31 @@ def _repeated_digests(run: _Run) -> frozenset[str]:
         often = connection.execute(
             "SELECT digest FROM digests WHERE digest != '' GROUP BY digest HAVING count(*) >= ?", [least]
         ).fetchall()
-    candidates = {digest for (digest,) in often}
-    if not candidates:
-        return frozenset()
-    rows: list[int] = []
-    digests_of_rows: list[str] = []
+    return _of_many_addresses(run, sorted(digest for (digest,) in often)) if often else frozenset()
+
+
+def _of_many_addresses(run: _Run, digests: list[str]) -> frozenset[str]:
+    """Return those of some digests whose rows have as many addresses as make a placeholder, or more.
+
+    One address that the list names many times is no sign of a placeholder.
+    """
+    rows, of_row = [], []
     for number in sorted(run.parts):
-        for at, digest in enumerate(_digests_of(run.folder, number)):
-            if digest in candidates:
-                rows.append(number * run.options.shard_images + at)
-                digests_of_rows.append(digest)
-    # One address that the list names many times is no sign of a placeholder.
-    addresses = run.images.locations_of(np.asarray(rows, np.int64))
-    pairs = {(digest, address or row) for digest, address, row in zip(digests_of_rows, addresses, rows, strict=True)}
-    counts = Counter(digest for digest, _ in pairs)
-    return frozenset(digest for digest, count in counts.items() if count >= least)
+        found = pa.array(_digests_of(run.folder, number), pa.string())
+        which = pc.index_in(found, pa.array(digests)).fill_null(-1).to_numpy()
+        at = np.flatnonzero(which >= 0)
+        rows.append(number * run.options.shard_images + at)
+        of_row.append(which[at])
+    numbers, which = np.concatenate(rows), np.concatenate(of_row)
+    # Hashes in place of addresses: a placeholder may have millions. A row without one has its own number.
+    addresses = [
+        np.where(pc.equal(batch, "").to_numpy(zero_copy_only=False), np.uint64(0), draws_of(batch, ""))
+        for batch in run.images.locations_of(numbers)
+    ]
+    hashes = np.concatenate(addresses)
+    hashes = np.where(hashes == 0, numbers.astype(np.uint64), hashes)
+    order = np.lexsort((hashes, which))
+    which, hashes = which[order], hashes[order]
+    new = np.append(True, (which[1:] != which[:-1]) | (hashes[1:] != hashes[:-1]))
+    counts = np.bincount(which[new], minlength=len(digests))
+    return frozenset(digests[at] for at in np.flatnonzero(counts >= run.options.placeholder_repeats))

@@ -13,13 +13,13 @@ import multiprocessing
 import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from mlimages_dataset.engine import die_with_parent
 from mlimages_dataset.errors import MLImagesError
 from mlimages_dataset.images.check import Inspection, Limits, inspect
-from mlimages_dataset.images.reencode import Shrinking, shrink
+from mlimages_dataset.images.reencode import Shrinking, shrunken
 from mlimages_dataset.images.statuses import Status
 
 if TYPE_CHECKING:
@@ -123,17 +123,7 @@ def judged(content: bytes, exhibit: Exhibit, rules: Rules) -> Verdict:
         return Verdict(Inspection(Status.WRONG_DIGEST, detail))
     if exhibit.md5 and hashlib.md5(content, usedforsecurity=False).digest() != exhibit.md5:
         return Verdict(Inspection(Status.WRONG_DIGEST, f"its MD5 is not {exhibit.md5.hex()}"))
-    return Verdict(found) if rules.shrinking is None else _shrunken(content, found, rules.shrinking)
-
-
-def _shrunken(content: bytes, found: Inspection, shrinking: Shrinking) -> Verdict:
-    try:
-        smaller = shrink(content, shrinking.short_edge, shrinking.quality)
-    except Exception as error:  # noqa: BLE001 - the decoder's, where only the header was read before
-        return Verdict(Inspection(Status.BROKEN, str(error)[:200], found.width, found.height, found.suffix))
-    if smaller is content:
-        return Verdict(found)
-    return Verdict(replace(inspect(smaller, decode=False), detail=found.detail), smaller)
+    return Verdict(found) if rules.shrinking is None else Verdict(*shrunken(content, found, rules.shrinking))
 
 
 def _content(exhibit: Exhibit, size: int) -> bytes:
@@ -230,7 +220,8 @@ async def examiners(workers: int, rules: Rules) -> AsyncIterator[Examiners]:
         for feeder in feeders:
             feeder.cancel()
         await asyncio.gather(*feeders, return_exceptions=True)
-        found.pool.shutdown(wait=False, cancel_futures=True)
+        # Until they have ended: one may still be writing a shard into a folder that the next run would share.
+        await asyncio.to_thread(found.pool.shutdown, wait=True, cancel_futures=True)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

@@ -167,10 +167,10 @@ class Fetcher:
                 self._check_head(response)
                 return await self._body(response)
         except Refused as failure:
-            if failure.status is not Status.THROTTLED and failure.again:
-                host.troubles += 1
             if failure.status in {Status.NO_CONNECTION, Status.NO_HOST} or failure.detail == _NOT_CONNECTED:
                 host.failed(failure)
+            elif failure.again and failure.status is not Status.THROTTLED:
+                host.troubles += 1
             raise
 
     @contextlib.asynccontextmanager

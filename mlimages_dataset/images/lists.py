@@ -114,15 +114,13 @@ class ImageList:
         if waiting:
             yield waiting
 
-    def locations_of(self, rows: NDArray[np.int64]) -> list[str]:
-        """Return the locations of rows by their numbers, which ascend."""
-        found: list[str] = []
+    def locations_of(self, rows: NDArray[np.int64]) -> Iterator[pa.StringArray]:
+        """Yield the locations of rows by their numbers, which ascend, some at a time."""
         start = 0
         for batch in _batches(self._tables, ("location",)):
             low, high = np.searchsorted(rows, (start, start + batch.num_rows))
-            found += _texts(batch["location"].take(pa.array(rows[low:high] - start)))
+            yield batch["location"].take(pa.array(rows[low:high] - start))
             start += batch.num_rows
-        return found
 
     def _asked(self) -> Iterator[Asked]:
         start = 0

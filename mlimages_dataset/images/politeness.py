@@ -118,6 +118,7 @@ class Host:
 
     def failed(self, why: Refused) -> None:
         """Note that there was no answer."""
+        self.troubles += 1
         self._count_failure(why)
 
     def throttled(self, began: float, retry_after: float | None, why: Refused) -> None:
@@ -132,7 +133,6 @@ class Host:
         self._next = max(self._next, _now() + min(pause, self._courtesy.longest_pause))
 
     def _count_failure(self, why: Refused) -> None:
-        self.troubles += 1
         if not self._failures:
             self._failing_since = _now()
         self._failures += 1

@@ -322,9 +322,12 @@ def _pictures(folder: Location) -> ImageIndex | Location:
 
 
 def _pictures_digest(pictures: ImageIndex | Location) -> str:
-    """Return what identifies pictures: the digests of their tables, or for plain files their names and sizes."""
+    """Return what identifies pictures: the digests of their tables, or for plain files their names and sizes.
+
+    Plain files are known by their folder too: a label table may name them by whole paths.
+    """
     if not isinstance(pictures, ImageIndex):
-        return listing_digest(pictures)
+        return f"{pictures.absolute()} {listing_digest(pictures)}"
     records = read_manifest(pictures.reader.folder).files
     return "".join(record.sha256 for _, record in sorted(records.items()) if record.schema == IMAGES.label)
 

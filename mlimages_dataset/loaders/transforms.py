@@ -176,7 +176,7 @@ class TrainTransform(_Rendering):
         """Check every field.
 
         Raises:
-            ConfigError: a size below 1, a probability outside [0, 1], or a range that is none.
+            ConfigError: a size that is not a whole number from 1 on, a probability outside [0, 1], or a range that is none.
         """
         _check_size(self.image_size)
         for name in ("flip", "rotate", "shift"):
@@ -239,7 +239,7 @@ class EvalTransform(_Rendering):
         """Check the size.
 
         Raises:
-            ConfigError: a size below 1.
+            ConfigError: a size that is not a whole number from 1 on.
         """
         _check_size(self.image_size)
 
@@ -330,5 +330,7 @@ def timed(transform: Transform, contents: Iterable[bytes], rng: np.random.Genera
 
 
 def _check_size(image_size: int) -> None:
-    if image_size < 1:
-        raise ConfigError(f"an image of {image_size} pixels cannot be made", remedy="set image_size to 1 or more")
+    if not isinstance(image_size, int) or image_size < 1:
+        raise ConfigError(
+            f"an image of {image_size} pixels cannot be made", remedy="set image_size to a whole number from 1 on"
+        )

@@ -109,6 +109,17 @@ def test_a_folder_of_files_is_read_by_location(tmp_path: Path) -> None:
     assert catalogue.place(0) == (photographs() / "tulips.jpg", 0, -1)
 
 
+def test_a_copy_of_a_folder_does_not_stand_for_it(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").write_bytes(b"a")
+    rows: list[Row] = [("id", "mine", str(tmp_path / "one" / "a.jpg"), {1: 1.0})]
+    labels = write_labels(tmp_path / "labels" / "part-00000.parquet", rows)
+    assert len(open_catalogue([tmp_path / "one"], labels, n_classes=C, cache=tmp_path / "cache")) == 1
+    with pytest.raises(UsageError, match=r"none of 1 labelled images has a picture in .*other"):
+        open_catalogue([tmp_path / "other"], labels, n_classes=C, cache=tmp_path / "cache")
+
+
 def _open(images: Path, labels: Path, cache: Path, results: SimpleQueue[tuple[int, float]]) -> None:
     catalogue = open_catalogue([images], labels, n_classes=C, cache=cache)
     results.put((len(catalogue), next(path for path in cache.glob("catalogue-*")).stat().st_ctime))

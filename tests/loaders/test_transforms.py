@@ -241,6 +241,7 @@ def test_steps_are_timed_in_their_order() -> None:
     "wrong",
     [
         {"image_size": 0},
+        {"image_size": 22.4},
         {"flip": 1.1},
         {"rotate": -0.1},
         {"area": (0.0, 1.0)},

@@ -176,7 +176,8 @@ class TrainTransform(_Rendering):
         """Check every field.
 
         Raises:
-            ConfigError: a size that is not a whole number from 1 on, a probability outside [0, 1], or a range that is none.
+            ConfigError: a size that is not a whole number from 1 on, a probability outside [0, 1], or a range that is
+                none.
         """
         _check_size(self.image_size)
         for name in ("flip", "rotate", "shift"):

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from mlimages_dataset import __version__, schemas
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.locations import is_local, reason, relative
-from mlimages_dataset.storage import PARTIAL_PREFIX, Receipt, file_digest, parquet_source, write_bytes
+from mlimages_dataset.storage import PARTIAL_PREFIX, Receipt, file_digest, parquet_source, write_bytes, write_errors
 
 try:
     import fcntl
@@ -44,6 +44,7 @@ CACHE_PREFIX = ".cache-"
 """Begins the names of files in an output folder that are made from the others and may be removed at any time."""
 FORMAT = "mlimages.manifest/1"
 _ENTRY = f"{PARTIAL_PREFIX}done-"
+_UNFINISHED = "the command that writes it has not ended: run it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,8 +282,7 @@ class Journal:
             return None
         if content.get("fingerprint") != self.fingerprint or not all(_stands(path, one) for path, one in files.items()):
             return None
-        receipts = (Receipt(path, one.rows, one.bytes, one.sha256, one.schema) for path, one in files.items())
-        return Finished(tuple(receipts), content["content"])
+        return Finished(tuple(_receipt(path, one) for path, one in files.items()), content["content"])
 
 
 class OutputFolder:
@@ -310,7 +310,6 @@ class OutputFolder:
                 f"the folder holds files but no {MANIFEST_NAME}", where=folder, remedy="name a new or an empty folder"
             )
         self.manifest = Manifest()
-        self._save()  # from now on a cut run is known to be ours
 
     def run(
         self,
@@ -322,6 +321,7 @@ class OutputFolder:
         into: str = "",
         folders: Sequence[str] = ("",),
         journal: Journal | None = None,
+        jobs_of: Callable[[Sequence[Receipt]], Iterable[tuple[str, Finished]]] | None = None,
     ) -> StageOutcome:
         """Return the stage's record after doing its work, unless it stands already with these inputs and parameters.
 
@@ -333,6 +333,8 @@ class OutputFolder:
             into: that folder, relative to the output folder.
             folders: those below `into` in which the work writes parts: what a cut run left in them is removed.
             journal: the journal in `into`, for work that keeps one.
+            jobs_of: returns the jobs that some files of the finished stage are the whole output of. With it, a stage
+                of which files were lost does again only the jobs of those.
 
         Raises:
             UsageError: the folder holds another build of this stage, and `overwrite` was not asked for; or another
@@ -347,9 +349,8 @@ class OutputFolder:
             if standing is not None:
                 written_as = [self.manifest.files[path].schema for path in standing.outputs]
                 differences = [*_differences(standing, wanted, inputs), *_other_versions(written_as)]
-                if not differences and all(
-                    _stands(self.path / path, self.manifest.files[path]) for path in standing.outputs
-                ):
+                intact = self.standing(stage)
+                if not differences and len(intact) == len(standing.outputs):
                     return StageOutcome(standing, fresh=False)
                 if differences and not self._overwrite:
                     raise UsageError(
@@ -357,7 +358,10 @@ class OutputFolder:
                         where=self.path,
                         remedy="name another folder, or pass --overwrite to replace it",
                     )
-                self._forget(stage)
+                if differences or journal is None or jobs_of is None:
+                    self._forget(stage)
+                else:
+                    self._reopen(stage, journal, jobs_of(intact))
             resumed = set() if journal is None else journal.standing()
             _clear_partial(written, keep=resumed)
             _clear_parts(written, keep=resumed | {self.path / path for path in self.manifest.files})
@@ -376,6 +380,16 @@ class OutputFolder:
             _clear_partial(written)  # the journal's, and those of workers that died
             return StageOutcome(record, fresh=True)
 
+    def standing(self, stage: str) -> tuple[Receipt, ...]:
+        """Return the receipts of those files of a finished stage that are there with their size."""
+        known = ((self.path / path, self.manifest.files[path]) for path in self.manifest.stages[stage].outputs)
+        return tuple(_receipt(path, record) for path, record in known if _stands(path, record))
+
+    def reopen(self, stage: str, journal: Journal, jobs: Iterable[tuple[str, Finished]]) -> None:
+        """Turn a finished stage into a cut one, of which only these jobs are finished; its files stay."""
+        with self._alone():
+            self._reopen(stage, journal, jobs)
+
     def content_digest(self, stage: str) -> str:
         """Return the SHA-256 of all that the manifest says of a finished stage and its files but the time it took."""
         record = self.manifest.stages[stage]
@@ -391,10 +405,27 @@ class OutputFolder:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the folder's lock, with the manifest as the last run that held it left it."""
+        """Hold the folder's lock, with the manifest as the last run that held it left it.
+
+        A new folder gets its manifest here, by which a cut run is known to be ours, and loses it again where the work
+        fails before it has written anything.
+        """
+        made = not self.path.exists()
+        if is_local(self.path):
+            with write_errors(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
         with _only_run(self.path):
-            self.manifest = read_manifest(self.path)
-            yield
+            new = not (self.path / MANIFEST_NAME).is_file()
+            if new:
+                self._save()
+            else:
+                self.manifest = read_manifest(self.path)
+            try:
+                yield
+            except BaseException:
+                if new:
+                    _remove_if_unused(self.path, with_folder=made)
+                raise
 
     def _refuse_foreign_parts(self, stage: str, folders: Sequence[Location]) -> None:
         for other, record in self.manifest.stages.items():
@@ -408,14 +439,24 @@ class OutputFolder:
 
     def _forget(self, stage: str) -> None:
         """Take a stage and its files out of the manifest, and only then out of the folder."""
+        for path in self._without(stage):
+            (self.path / path).unlink(missing_ok=True)
+
+    def _reopen(self, stage: str, journal: Journal, jobs: Iterable[tuple[str, Finished]]) -> None:
+        # The journal first: whatever ends this in between, each file is known to one of the two.
+        for job, finished in jobs:
+            journal.record(job, finished)
+        self._without(stage)
+
+    def _without(self, stage: str) -> set[str]:
+        """Take a stage and its files out of the manifest, and return the files."""
         outputs = set(self.manifest.stages[stage].outputs)
         self.manifest = Manifest(
             {path: record for path, record in self.manifest.files.items() if path not in outputs},
             {name: record for name, record in self.manifest.stages.items() if name != stage},
         )
         self._save()
-        for path in outputs:
-            (self.path / path).unlink(missing_ok=True)
+        return outputs
 
     def _relative(self, path: Location) -> str:
         return relative(path.absolute(), self.path)
@@ -454,8 +495,13 @@ def verify_folder(folder: Location) -> list[str]:
     """
     manifest = read_manifest(folder)
     problems = [problem for path, record in manifest.files.items() for problem in _check_file(folder, path, record)]
+    if not manifest.stages:
+        return [*problems, _UNFINISHED]
+    cut = {path.parent for path in folder.rglob(f"{PARTIAL_PREFIX}*")}
     strangers = [path for path in sorted(_files_of(folder)) if path not in manifest.files]
-    return problems + [f"{path}: is not in the manifest; remove it, or build the folder again" for path in strangers]
+    others = [path for path in strangers if (folder / path).parent not in cut]
+    problems += [f"{path}: is not in the manifest; remove it, or build the folder again" for path in others]
+    return [*problems, _UNFINISHED] if len(others) < len(strangers) else problems
 
 
 def _check_file(folder: Location, path: str, record: FileRecord) -> Iterator[str]:
@@ -547,12 +593,31 @@ def _clear_partial(folders: Iterable[Location], *, keep: AbstractSet[Location] =
             path.unlink(missing_ok=True)
 
 
+def _remove_if_unused(folder: Location, *, with_folder: bool) -> None:
+    """Remove a manifest beside which there is no file, the empty folders there, and if asked the folder itself."""
+    manifest = folder / MANIFEST_NAME
+    below: list[Location] = list(folder.rglob("*"))
+    if any(path.is_file() and path != manifest for path in below):
+        return
+    manifest.unlink(missing_ok=True)
+    folders = [path for path in sorted(below, reverse=True) if path.is_dir()] if is_local(folder) else []
+    if with_folder:
+        folders.append(folder)
+    for path in folders:
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
+
 def _stands(path: Location, record: FileRecord) -> bool:
     return path.is_file() and path.stat().st_size == record.bytes
 
 
 def _file_record(receipt: Receipt) -> FileRecord:
     return FileRecord(receipt.rows, receipt.bytes, receipt.sha256, receipt.schema)
+
+
+def _receipt(path: Location, record: FileRecord) -> Receipt:
+    return Receipt(path, record.rows, record.bytes, record.sha256, record.schema)
 
 
 def _fields(record: FileRecord | StageRecord) -> dict[str, Json]:

@@ -16,7 +16,7 @@ from mlimages_dataset import build
 from mlimages_dataset.engine import local
 from mlimages_dataset.errors import ConfigError, DataError, UsageError
 from mlimages_dataset.locations import Location, location, relative, unpacked
-from mlimages_dataset.manifest import MANIFEST_NAME, OutputFolder, read_manifest
+from mlimages_dataset.manifest import MANIFEST_NAME, OutputFolder, StageResult, read_manifest
 from mlimages_dataset.recipe import read_recipe
 from mlimages_dataset.schemas import LABELS
 from mlimages_dataset.storage import read_table, table_parts, whole_file, write_bytes
@@ -193,7 +193,7 @@ def test_a_store_that_does_not_answer_is_told(object_store: str, monkeypatch: py
 @pytest.mark.usefixtures("object_store")
 def test_a_bucket_that_is_not_there_is_told() -> None:
     with pytest.raises(UsageError, match=r"^s3://none/out/manifest\.json: cannot be written \(.*bucket does not exist"):
-        OutputFolder(location("s3://none/out"))
+        OutputFolder(location("s3://none/out")).run("mine", parameters={}, inputs={}, work=lambda _: StageResult(()))
 
 
 def test_a_file_url_is_a_path(tmp_path: Path) -> None:

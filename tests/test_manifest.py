@@ -20,6 +20,7 @@ from mlimages_dataset.manifest import (
     FORMAT,
     MANIFEST_NAME,
     FileRecord,
+    Finished,
     Journal,
     Manifest,
     OutputFolder,
@@ -29,10 +30,10 @@ from mlimages_dataset.manifest import (
     read_manifest,
     verify_folder,
 )
-from mlimages_dataset.storage import PARTIAL_PREFIX, file_digest, write_bytes, write_table
+from mlimages_dataset.storage import PARTIAL_PREFIX, Receipt, file_digest, write_bytes, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from mlimages_dataset.locations import Location
@@ -478,8 +479,11 @@ def cut_after(count: int) -> Callable[[Location], StageResult]:
 def test_a_cut_run_is_finished_by_the_next(tmp_path: Path, count: int) -> None:
     with pytest.raises(CutError):
         run(tmp_path, cut_after(count))
-    assert "vocabulary" not in read_manifest(tmp_path).stages
-    assert len(verify_folder(tmp_path)) == count
+    if count:
+        assert "vocabulary" not in read_manifest(tmp_path).stages
+        assert verify_folder(tmp_path) == ["the command that writes it has not ended: run it again"]
+    else:
+        assert list(tmp_path.iterdir()) == [], "nothing was written: nothing is left"
     assert run(tmp_path, Work("part-0.parquet")).fresh
     assert sorted(snapshot(tmp_path)) == [MANIFEST_NAME, "vocabulary/part-0.parquet"], "nothing of the cut run remains"
     assert verify_folder(tmp_path) == []
@@ -492,6 +496,57 @@ def test_an_overwriting_run_that_is_cut_leaves_no_stage_that_looks_done(tmp_path
         run(tmp_path, cut_after(1), parameters={}, overwrite=True)
     assert "vocabulary" not in read_manifest(tmp_path).stages
     assert run(tmp_path, work).fresh
+    assert verify_folder(tmp_path) == []
+
+
+def test_a_folder_that_is_only_opened_or_refused_work_is_not_made(tmp_path: Path) -> None:
+    def refuse(_: Location) -> StageResult:
+        raise UsageError("there is nothing to do")
+
+    OutputFolder(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UsageError, match="nothing to do"):
+        run(tmp_path / "out", refuse)
+    assert not (tmp_path / "out").exists()
+    run(tmp_path / "out", Work("a"))
+    with pytest.raises(UsageError, match="nothing to do"):
+        run(tmp_path / "out", refuse, stage="other")
+    assert verify_folder(tmp_path / "out") == []
+
+
+def test_files_of_a_run_that_has_not_ended_are_no_strangers(tmp_path: Path) -> None:
+    run(tmp_path, Work("a"))
+    write_bytes(tmp_path / "labels" / "part-0.parquet", b"of a cut run")
+    write_bytes(tmp_path / "labels" / f"{PARTIAL_PREFIX}done-0", b"its journal")
+    assert verify_folder(tmp_path) == ["the command that writes it has not ended: run it again"]
+
+
+def test_a_damaged_stage_with_a_journal_does_again_only_what_was_lost(tmp_path: Path) -> None:
+    written: list[str] = []
+    journal = Journal.of(tmp_path, {}, {})
+
+    def work(folder: Location) -> StageResult:
+        receipts: list[Receipt] = []
+        for name in ("a", "b", "c"):
+            done = journal.finished(name)
+            if done is None:
+                written.append(name)
+                done = Finished((write_bytes(folder / name, name.encode()),), {})
+                journal.record(name, done)
+            receipts += done.receipts
+        return StageResult(tuple(receipts))
+
+    def jobs_of(receipts: Sequence[Receipt]) -> list[tuple[str, Finished]]:
+        return [(receipt.path.name, Finished((receipt,), {})) for receipt in receipts]
+
+    def build() -> StageOutcome:
+        opened = OutputFolder(tmp_path)
+        return opened.run("mine", parameters={}, inputs={}, work=work, journal=journal, jobs_of=jobs_of)
+
+    first = build()
+    (tmp_path / "b").unlink()
+    assert build().record.outputs == first.record.outputs
+    assert written == ["a", "b", "c", "b"]
     assert verify_folder(tmp_path) == []
 
 

@@ -36,30 +36,28 @@ from mlimages_dataset.images.check import Inspection, suffix_of
 from mlimages_dataset.images.examination import Examiners, Exhibit, Rules, examiners
 from mlimages_dataset.images.fetcher import Body, Fetcher, Manners, fetcher
 from mlimages_dataset.images.lists import ImageList, is_of_open_images
-from mlimages_dataset.images.parts import PartCounts, WrittenPart, clear_shards, part_name, part_writer
+from mlimages_dataset.images.parts import (
+    PartCounts,
+    WrittenPart,
+    clear_shards,
+    finished_parts,
+    job_name,
+    jobs_of,
+    part_name,
+    part_writer,
+)
 from mlimages_dataset.images.shards import shard_name
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.locations import is_local
-from mlimages_dataset.manifest import (
-    MANIFEST_NAME,
-    Finished,
-    Journal,
-    Manifest,
-    OutputFolder,
-    StageOutcome,
-    StageResult,
-    read_manifest,
-)
+from mlimages_dataset.manifest import Finished, Journal, OutputFolder, StageOutcome, StageResult
 from mlimages_dataset.schemas import IMAGES
 from mlimages_dataset.storage import (
     PARTIAL_PREFIX,
     Inputs,
-    Receipt,
     digests,
     prefixed,
     read_table,
     table_digests,
-    write_bytes,
     write_errors,
 )
 
@@ -289,16 +287,17 @@ def download(
             stack.callback(run.close)
             return _run(run, resolver, report, every)
 
-    def stage() -> StageOutcome:
-        output = OutputFolder(out, overwrite=overwrite)
-        return output.run(STAGE, parameters=parameters, inputs=inputs, work=work, journal=journal)
+    output = OutputFolder(out, overwrite=overwrite)
 
-    if retry:
-        if not _stands(out):
-            stage()
-        if not _reopen(out, journal, parameters, inputs, RETRIES[retry]):
-            return stage()
-    return stage()
+    def stage() -> StageOutcome:
+        return output.run(STAGE, parameters=parameters, inputs=inputs, work=work, journal=journal, jobs_of=jobs_of)
+
+    if not retry:
+        return stage()
+    first = None if STAGE in output.manifest.stages else stage()
+    _reopen(output, journal, parameters, inputs, RETRIES[retry])
+    last = stage()
+    return last if first is None else replace(last, fresh=True)
 
 
 def chosen_mirrors(named: Sequence[str], given: Sequence[Location]) -> tuple[str, ...]:
@@ -340,7 +339,8 @@ def _spool_folder(folder: Location, spool: Path | None, stack: contextlib.ExitSt
             waiting.mkdir(parents=True)
         stack.callback(shutil.rmtree, waiting, ignore_errors=True)
         return waiting
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(dir=spool, prefix="mlimages-spool-")))
+    with write_errors(spool or folder):
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(dir=spool, prefix="mlimages-spool-")))
 
 
 def _allow_descriptors() -> None:
@@ -355,52 +355,28 @@ def _allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _stands(out: Location) -> bool:
-    return (out / MANIFEST_NAME).is_file() and STAGE in read_manifest(out).stages
-
-
 def _reopen(
-    out: Location,
+    output: OutputFolder,
     journal: Journal,
     parameters: Mapping[str, Json],
     inputs: Inputs,
     statuses: frozenset[Status],
-) -> bool:
-    """Turn a finished download into a cut one whose rows with these statuses have not ended; return whether any has.
-
-    Its files stay where they are, and the journal knows them.
-    """
-    manifest = read_manifest(out)
-    record = manifest.stages[STAGE]
+) -> None:
+    """Turn a finished download into a cut one whose rows with these statuses have not ended, if there are any."""
+    record = output.manifest.stages[STAGE]
     if dict(record.parameters) != dict(parameters) or dict(record.inputs) != dict(inputs):
-        return False  # another download: the stage itself says so
-    folder = out.absolute()
-    again = 0
-    for number in range(sum(name.endswith(".parquet") for name in record.outputs)):
-        names = [name for name in (part_name(number), shard_name(number)) if name in manifest.files]
-        receipts = tuple(
-            Receipt(folder / name, one.rows, one.bytes, one.sha256, one.schema)
-            for name, one in ((name, manifest.files[name]) for name in names)
-        )
-        table = read_table(folder / part_name(number), IMAGES)
-        rows = Counter(table["status"].to_pylist())
-        counts = PartCounts(dict(rows), sum(size for size in table["bytes"].to_pylist() if size > 0))
-        finished = WrittenPart(receipts, counts).finished()
-        wanted = sorted(status.value for status in statuses if rows[status.value])
-        again += sum(rows[status] for status in wanted)
-        journal.record(_job(number), Finished(receipts, {**finished.content, "again": wanted}))
-    if again:
-        outputs = set(record.outputs)
-        without = Manifest(
-            {name: one for name, one in manifest.files.items() if name not in outputs},
-            {name: one for name, one in manifest.stages.items() if name != STAGE},
-        )
-        write_bytes(out / MANIFEST_NAME, without.to_json())
-    return again > 0
+        return  # another download: the stage itself says so
+    parts = finished_parts(output.standing(STAGE))
+    entries = [(job_name(number), _reopened(part, statuses)) for number, part in parts]
+    if any(_again(entry) for _, entry in entries):
+        output.reopen(STAGE, journal, entries)
 
 
-def _job(number: int) -> str:
-    return f"{number:05d}"
+def _reopened(part: WrittenPart, statuses: frozenset[Status]) -> Finished:
+    """Return the entry of a finished slice, with those of the statuses that its rows have."""
+    again = sorted(status.value for status in statuses if part.counts.rows.get(status))
+    finished = part.finished()
+    return replace(finished, content={**finished.content, "again": again})
 
 
 class _Spool:
@@ -508,7 +484,7 @@ async def _all_slices(run: _Run, resolver: AbstractResolver | None, report: Repo
         freed = asyncio.Event()
         async with asyncio.TaskGroup() as slices:
             for number, rows in enumerate(run.images.slices(run.options.shard_images)):
-                finished = run.journal.finished(_job(number))
+                finished = run.journal.finished(job_name(number))
                 if finished == _REPLACED:
                     finished = None
                 again = _again(finished)
@@ -648,14 +624,14 @@ async def _write(
     part = await examine.run(_assembled, _Assembly(folder, number, rows, run.inputs))
     if beside:
         part = await asyncio.to_thread(_take_over, run, number, part)
-    await asyncio.to_thread(run.journal.record, _job(number), part.finished())
+    await asyncio.to_thread(run.journal.record, job_name(number), part.finished())
     run.parts[number] = part
 
 
 def _take_over(run: _Run, number: int, part: WrittenPart) -> WrittenPart:
     """Put a slice that was written beside its former self in the place of that."""
     # Until both files are renamed there is no such slice: a run that ends in between begins it anew.
-    run.journal.record(_job(number), _REPLACED)
+    run.journal.record(job_name(number), _REPLACED)
     receipts = []
     for receipt in part.receipts:
         target = run.folder / receipt.path.name

@@ -9,20 +9,22 @@ from __future__ import annotations
 import collections
 import contextlib
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from mlimages_dataset.errors import MLImagesError
 from mlimages_dataset.images.shards import ShardWriter, member_name, shard_name, shard_writer
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.locations import as_text
 from mlimages_dataset.manifest import Finished
 from mlimages_dataset.schemas import IMAGES
-from mlimages_dataset.storage import BATCH_ROWS, TableWriter, table_writer
+from mlimages_dataset.storage import BATCH_ROWS, TableWriter, read_table, table_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlimages_dataset.images.check import Inspection
     from mlimages_dataset.locations import Location
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 PART_IMAGES = 10_000
 """Rows of a part: a shard of ImageNet's pictures has 1.1 GB, which is read in seconds and copied in one piece."""
+
+_PART_NAME = re.compile(r"part-(\d{5,})\.parquet")
 
 
 def part_name(number: int) -> str:
@@ -166,6 +170,34 @@ def part_writer(folder: Location, number: int, inputs: Inputs) -> Iterator[PartW
             yield writer
         writer.flush()
     writer.close(table.receipt)
+
+
+def finished_parts(receipts: Sequence[Receipt]) -> Iterator[tuple[int, WrittenPart]]:
+    """Yield number and receipts of each part that has its table, and where it needs one its shard, among some files."""
+    by_name = {receipt.path.name: receipt for receipt in receipts}
+    for name in sorted(by_name):
+        if (matched := _PART_NAME.fullmatch(name)) is None:
+            continue
+        try:
+            table = read_table(by_name[name].path, IMAGES)
+        except MLImagesError:  # damaged without a change of its size
+            continue
+        rows = collections.Counter(table["status"].to_pylist())
+        number = int(matched[1])
+        names = [name, shard_name(number)] if rows[Status.SAVED] else [name]
+        if all(one in by_name for one in names):
+            size = sum(size for size in table["bytes"].to_pylist() if size > 0)
+            yield number, WrittenPart(tuple(by_name[one] for one in names), PartCounts(dict(rows), size))
+
+
+def jobs_of(receipts: Sequence[Receipt]) -> list[tuple[str, Finished]]:
+    """Return the entries of a journal for the parts that are whole among some files."""
+    return [(job_name(number), part.finished()) for number, part in finished_parts(receipts)]
+
+
+def job_name(number: int) -> str:
+    """Return what a journal calls the job of a part."""
+    return f"{number:05d}"
 
 
 def clear_shards(folder: Location, journal: Journal) -> None:

@@ -72,11 +72,14 @@ def verify_images(
     problems = verify_folder(folder)
     files = read_manifest(folder).files
     shards = frozenset(path for path, record in files.items() if record.schema == SHARD_SCHEMA)
-    parts = [path for path, record in sorted(files.items()) if record.schema == IMAGES.label]
-    if not parts:
-        return 0, [*problems, "there is no finished table of images; let images download or images ingest end first"]
+    tables = [path for path, record in sorted(files.items()) if record.schema == IMAGES.label]
+    if not tables:
+        # Of a folder in which nothing is finished the problems say that already.
+        return 0, problems or ["it holds no table of images; name a folder that images download or ingest wrote"]
     images = 0
-    check = functools.partial(verify_part, folder=folder.absolute(), shards=shards, decode=decode)
+    parts = [path for path in tables if (folder / path).is_file()]  # of a missing one the problems tell already
+    lost = frozenset(path for path in shards if not (folder / path).is_file())
+    check = functools.partial(verify_part, folder=folder.absolute(), shards=shards, lost=lost, decode=decode)
     for part, found in zip(parts, mapper(check, parts), strict=True):
         images += found.images
         problems += [f"{part}: {problem}" for problem in found.problems]
@@ -91,15 +94,25 @@ def verify_images(
     return images, problems
 
 
-def verify_part(part: str, *, folder: Location, shards: frozenset[str], decode: bool) -> PartFindings:
-    """Return what is wrong with the part of a folder that has this name; `shards` are those of the manifest."""
+def verify_part(
+    part: str, *, folder: Location, shards: frozenset[str], lost: frozenset[str], decode: bool
+) -> PartFindings:
+    """Return what is wrong with the part of a folder that has this name.
+
+    Args:
+        part: its path in the folder.
+        folder: the folder.
+        shards: those of the manifest.
+        lost: those of them that are missing, of which not every row is told.
+        decode: whether pictures are decoded.
+    """
     reader = ShardReader(folder)
     images = wrong = row = 0
     problems: list[str] = []
     try:
         for batch in scan_table(folder / part, IMAGES):
             for fields in batch.to_pylist():
-                problem = _problem(fields, reader, shards, decode=decode)
+                problem = "" if fields["shard"] in lost else _problem(fields, reader, shards, decode=decode)
                 images += fields["status"] == Status.SAVED
                 if problem:
                     wrong += 1
@@ -207,11 +220,12 @@ def _coverage_of(part: Location, *, index: ImageIndex) -> Coverage:
         image_ids = batch.column("image_id")
         missing = index.rows_of(image_ids) < 0
         present = columns.only(columns.confidence > 0)
+        of_class = np.bincount(present.class_index)
         total += Coverage(
             len(missing),
             int(missing.sum()),
-            np.bincount(present.class_index),
-            np.bincount(present.class_index[missing[present.images]]),
+            of_class,
+            np.bincount(present.class_index[missing[present.images]], minlength=len(of_class)),
             tuple(image_ids.filter(pa.array(missing)).slice(0, _LISTED_ROWS).to_pylist()),
         )
     return total

@@ -158,6 +158,36 @@ def test_a_retry_asks_only_for_what_failed_and_leaves_the_shards_of_a_luckier_fi
     assert shard_digests(tmp_path / "out") == shard_digests(tmp_path / "lucky")
 
 
+@pytest.mark.parametrize("retry", ["", "failed"])
+def test_a_finished_folder_is_mended_without_its_good_slices(tmp_path: Path, retry: str) -> None:
+    with fault_server.started() as port:
+        wanted = [fault_server.row(n, "good", port) for n in range(250)]
+        given = fault_server.write_list(tmp_path / "list.parquet", wanted)
+        options = fault_server.options(shard_images=100, manners=replace(fault_server.options().manners, retries=0))
+        download([given], tmp_path / "out", options, resolver=fault_server.LoopbackResolver())
+    before = shard_digests(tmp_path / "out")
+    (tmp_path / "out" / "shard-00001.tar").unlink()
+    # Its addresses are dead by now.
+    mended = download([given], tmp_path / "out", options, retry=retry, resolver=fault_server.LoopbackResolver())
+    assert mended.fresh
+    assert shard_digests(tmp_path / "out") == {name: before[name] for name in ("shard-00000.tar", "shard-00002.tar")}
+    assert Counter(row["status"] for row in table_rows(tmp_path / "out")) == {"saved": 150, "no_connection": 100}
+    assert verify_folder(tmp_path / "out") == []
+
+
+def test_a_first_run_that_is_told_to_retry_says_what_it_did(port: int, tmp_path: Path) -> None:
+    given = fault_server.write_list(tmp_path / "list.parquet", [fault_server.row(n, "good", port) for n in range(5)])
+    resolver = fault_server.LoopbackResolver()
+    assert download([given], tmp_path / "out", fault_server.options(), retry="failed", resolver=resolver).fresh
+
+
+def test_a_spool_that_is_not_there_is_named(port: int, tmp_path: Path) -> None:
+    given = fault_server.write_list(tmp_path / "list.parquet", [fault_server.row(0, "good", port)])
+    with pytest.raises(UsageError, match="nowhere: cannot be written"):
+        download([given], tmp_path / "out", fault_server.options(), spool=tmp_path / "nowhere")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_retry_that_was_cut_goes_on(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [fault_server.row(n, ("good", "missing")[n % 2], port) for n in range(300)]
     given = fault_server.write_list(tmp_path / "list.parquet", wanted)

@@ -15,7 +15,8 @@ from upath import UPath
 from mlimages_dataset.errors import UsageError
 from mlimages_dataset.images import index as module
 from mlimages_dataset.images.index import ImageIndex
-from mlimages_dataset.manifest import OutputFolder, verify_folder
+from mlimages_dataset.manifest import MANIFEST_NAME, Manifest, verify_folder
+from mlimages_dataset.storage import write_bytes
 from tests.images.folders import image_folder
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def test_a_folder_that_cannot_be_written_is_indexed_in_the_users_cache(
 def test_a_folder_without_images_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no manifest"):
         ImageIndex.open(tmp_path)
-    OutputFolder(tmp_path / "new")
+    write_bytes(tmp_path / "new" / MANIFEST_NAME, Manifest().to_json())
     with pytest.raises(UsageError, match="holds no finished images"):
         ImageIndex.open(tmp_path / "new")
 

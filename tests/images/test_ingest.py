@@ -28,7 +28,7 @@ from mlimages_dataset.images.stage import IngestOptions, run_ingest
 from mlimages_dataset.images.verification import verify_images
 from mlimages_dataset.manifest import OutputFolder, read_manifest
 from mlimages_dataset.schemas import IMAGES
-from mlimages_dataset.storage import read_table, table_parts
+from mlimages_dataset.storage import read_table, table_parts, write_bytes
 from tests.images.folders import picture
 from tests.images.test_archives import special, tar_of
 from tests.images.test_tfrecords import record, tencent
@@ -332,3 +332,34 @@ def test_chunks_hold_every_member_in_order_and_little_memory(sizes: Sequence[int
             alive.remove(int(one.image_id))
     assert found == [str(k) for k in range(len(sizes))]
     assert largest <= 2 * most
+
+
+@pytest.mark.parametrize("name", ["shard-00001.tar", "part-00001.parquet"])
+def test_a_finished_folder_is_mended_without_its_good_parts(tmp_path: Path, name: str) -> None:
+    write_bytes(tmp_path / "a.tar", tar_of({f"{k}.jpg": content for k, content in enumerate(CATS)}))
+    ingested(tmp_path / "out", tmp_path / "a.tar", part_images=2)
+    before = read_manifest(tmp_path / "out").files
+    written = {path: (tmp_path / "out" / path).stat().st_mtime_ns for path in before}
+    (tmp_path / "out" / name).unlink()
+    (tmp_path / "a.tar").rename(tmp_path / "away.tar")
+    with pytest.raises(UsageError, match="there is no such file"):
+        ingested(tmp_path / "out", tmp_path / "a.tar", part_images=2)
+    assert sorted(before) == sorted([name, *(path for path in before if (tmp_path / "out" / path).is_file())])
+    (tmp_path / "away.tar").rename(tmp_path / "a.tar")
+    assert ingested(tmp_path / "out", tmp_path / "a.tar", part_images=2).fresh
+    assert read_manifest(tmp_path / "out").files == before
+    now = {path: (tmp_path / "out" / path).stat().st_mtime_ns for path in before}
+    assert {path for path in before if now[path] != written[path]} == {
+        "labels.csv",
+        "part-00001.parquet",
+        "shard-00001.tar",
+    }
+
+
+def test_a_refused_ingest_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    write_bytes(tmp_path / "real" / "a.jpg", CATS[0])
+    for out, source in (("e1", "empty"), ("e2", "nowhere"), ("real/sub", "real")):
+        with pytest.raises(MLImagesError):
+            ingested(tmp_path / out, tmp_path / source)
+        assert not (tmp_path / out).exists()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.shards import SHARD_SCHEMA
 from mlimages_dataset.images.verification import Coverage, coverage, coverage_problems, verify_images
-from mlimages_dataset.manifest import OutputFolder, StageResult
+from mlimages_dataset.manifest import MANIFEST_NAME, Manifest, OutputFolder, StageResult
 from mlimages_dataset.schemas import IMAGES, LABELS
 from mlimages_dataset.storage import read_table, write_bytes, write_table
 from tests.images.folders import image_folder, picture
@@ -108,8 +108,36 @@ def test_changed_cut_and_missing_files_are_told(folder: Path, name: str) -> None
 
 
 def test_a_folder_that_is_not_finished_is_told(tmp_path: Path) -> None:
-    OutputFolder(tmp_path / "new")
-    assert verify_images(tmp_path / "new")[1][0].startswith("there is no finished table of images")
+    write_bytes(tmp_path / "new" / MANIFEST_NAME, Manifest().to_json())
+    write_bytes(tmp_path / "new" / "part-00000.parquet", b"of a cut run")
+    assert verify_images(tmp_path / "new") == (0, ["the command that writes it has not ended: run it again"])
+
+
+def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
+    def work(out: Location) -> StageResult:
+        return StageResult((write_bytes(out / "labels.csv", b""),))
+
+    OutputFolder(tmp_path / "other").run("other", parameters={}, inputs={}, work=work)
+    (problem,) = verify_images(tmp_path / "other")[1]
+    assert problem.startswith("it holds no table of images")
+
+
+def test_a_lost_shard_is_told_in_one_line(tmp_path: Path) -> None:
+    folder = image_folder(tmp_path / "images", [{str(k): picture(k) for k in range(30)}, {"c": A}])
+    (folder / "shard-00000.tar").unlink()
+    assert verify_images(folder) == (31, ["shard-00000.tar: is missing; run the build again to restore it"])
+
+
+def test_a_lost_part_is_told_in_one_line(folder: Path) -> None:
+    (folder / "part-00001.parquet").unlink()
+    assert verify_images(folder) == (1, ["part-00001.parquet: is missing; run the build again to restore it"])
+
+
+def test_labels_that_all_have_pictures_have_no_problem(folder: Path, tmp_path: Path) -> None:
+    label_part(tmp_path / "labels" / "part-00000.parquet", {"a": {0: 1.0, 2: 0.5}, "c": {103: 1.0}})
+    found = coverage(tmp_path / "labels", folder)
+    assert (found.images, found.missing, found.worst()) == (2, 0, [])
+    assert list(coverage_problems(tmp_path / "labels", found)) == []
 
 
 def label_part(path: Path, rows: dict[str, dict[int, float]]) -> Path:

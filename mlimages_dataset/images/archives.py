@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ARCHIVE_NAME = re.compile(r"(?i)\.(?:tar(?:\.(?:gz|bz2|xz))?|tgz|tbz2|txz)$")
 _STREAM_BYTES = 1 << 20
+_GZIP_TRAILER_BYTES = 8
+"""A checksum and a length, https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1: no input of the decompressor."""
 _MOST_ARCHIVES_DEEP = 3
 """A tar of tars is ImageNet's own; a chain of them without end is somebody's joke."""
 
@@ -90,6 +92,24 @@ def archive_members(stream: IO[bytes], *, most_bytes: int, folder: str = "", dep
                 yield from _inner_members(tar, header, path, most_bytes, depth)
             else:
                 yield Member(path, functools.partial(_content, tar, header, most_bytes))
+        _check_end(tar)
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """Refuse an archive that goes on after what looks like its end: a zeroed header, or another archive behind it.
+
+    tarfile itself takes one block of zeros for the end and is silent about the rest, as it is about a second member of
+    a gzip file, which is here the decompressor's unused input.
+    """
+    stream = tar.fileobj
+    assert stream is not None
+    while piece := stream.read(_STREAM_BYTES):
+        if piece.strip(b"\0"):
+            raise tarfile.ReadError("it goes on after a block of zeros, which marks the end")
+    unused: bytes = getattr(getattr(stream, "cmp", None), "unused_data", b"")
+    own = _GZIP_TRAILER_BYTES if getattr(stream, "comptype", "") == "gz" else 0
+    if unused[own:].strip(b"\0"):
+        raise tarfile.ReadError("it goes on after the end of what is compressed")
 
 
 def _inner_members(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import tarfile
 from typing import TYPE_CHECKING
@@ -187,3 +189,44 @@ def test_a_folder_is_read_in_the_order_of_names_with_its_archives(tmp_path: Path
         ("gone.jpg", Status.MISSING),
         ("pipe.jpg", Status.UNSAFE_NAME),
     ]
+
+
+def zeroed_header() -> bytes:
+    """Return an archive of which the header of the second member is a block of zeros."""
+    whole = bytearray(tar_of({"a": b"1", "b": b"2", "c": b"3"}))
+    whole[1024:1536] = bytes(512)
+    return bytes(whole)
+
+
+ONE = tar_of({"a": b"1"})
+GOES_ON = {
+    "zeroed.tar": zeroed_header(),
+    "two.tar": ONE + tar_of({"b": b"2"}),
+    "zeroed.tar.gz": gzip.compress(zeroed_header()),
+    "two.tar.gz": gzip.compress(ONE) + gzip.compress(tar_of({"b": b"2"})),
+    "two.tar.bz2": bz2.compress(ONE) + bz2.compress(tar_of({"b": b"2"})),
+    "two.tar.xz": lzma.compress(ONE) + lzma.compress(tar_of({"b": b"2"})),
+}
+
+
+@pytest.mark.parametrize("name", GOES_ON)
+def test_an_archive_that_goes_on_after_its_end_is_not_cut_in_silence(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(GOES_ON[name])
+    members = archive_file_members(tmp_path / name, most_bytes=1 << 20)
+    assert next(members).path == "a"
+    with pytest.raises(DataError, match=r"is no whole tar archive \(.* after a\)"):
+        list(members)
+    outer = tar_of({name: GOES_ON[name], "z": b"4"})
+    found = [(member.path, member.content()) for member in archive_members(io.BytesIO(outer), most_bytes=1 << 20)]
+    folder = name.partition(".")[0]
+    assert [path for path, _ in found] == [f"{folder}/a", name, "z"]
+    assert isinstance(broken := found[1][1], Inspection)
+    assert broken.status is Status.BROKEN
+
+
+@pytest.mark.parametrize("padding", [0, 1, 511, 512, 20_000])
+def test_zeros_after_the_end_are_nothing(tmp_path: Path, padding: int) -> None:
+    (tmp_path / "a.tar").write_bytes(ONE + bytes(padding))
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(ONE) + bytes(padding))
+    for name in ("a.tar", "a.tar.gz"):
+        assert [member.path for member in archive_file_members(tmp_path / name, most_bytes=9)] == ["a"]

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 LOG_SECONDS = 10.0
 """Between two lines where there is no terminal."""
 
+_REMEDIES = {
+    "private_address": "pass --allow-private to ask hosts outside the public Internet",
+    "bad_address": "the list has no http or https addresses there: check its column of addresses",
+    "opted_out": "their hosts ask to be left out; --ignore-opt-out keeps such pictures",
+    "unsafe_name": "the list gives no ids there: check its column of ids",
+}
+"""What to do where nothing was saved, by the most frequent status."""
+
 
 @click.command("download")
 @click.argument("lists", nargs=-1, required=True, type=FILE)
@@ -134,6 +142,8 @@ def images_download(
     from mlimages_dataset.images.politeness import Courtesy  # noqa: PLC0415
     from mlimages_dataset.images.reencode import Shrinking  # noqa: PLC0415
 
+    if user_agent is not None and not user_agent.isprintable():
+        raise UsageError("--user-agent holds a control character", remedy="give it as one line of text")
     if quality is not None and short_edge is None:
         raise UsageError("--quality goes with --short-edge", remedy="give both, or none to keep the original bytes")
     options = Download(
@@ -161,6 +171,8 @@ def images_download(
     with _display(quiet=as_json) as report:
         outcome = download(lists, out, options, overwrite=overwrite, retry=retry or "", spool=spool, report=report)
     show(outcome, out, as_json=as_json, lines=_lines)
+    for warning in _warnings(outcome.record.summary):
+        click.echo(f"warning: {warning}", err=True)
 
 
 def _lines(summary: Mapping[str, Json]) -> list[str]:
@@ -172,6 +184,22 @@ def _lines(summary: Mapping[str, Json]) -> list[str]:
         f"{summary['images']:>12,}  asked for in all",
         f"{size / 1e6:>12,.1f}  MB of pictures",
     ]
+
+
+def _warnings(summary: Mapping[str, Json]) -> Iterator[str]:
+    """Yield what a run that ended well should still be told for: nothing saved, or less compared than asked."""
+    statuses, rows = summary["statuses"], summary["images"]
+    assert isinstance(statuses, dict)
+    if not summary["saved"]:
+        if not statuses:
+            yield "the list has no rows"
+        else:
+            status = max(statuses, key=lambda one: statuses[one])
+            what = f"{statuses[status]:,} of {rows:,} rows are {status.replace('_', ' ')}"
+            remedy = _REMEDIES.get(status, "the rows' detail says more; run it again with --retry failed")
+            yield f"nothing was saved: {what}; {remedy}"
+    if unread := summary.get("unreadable_digests"):
+        yield f"{unread:,} rows have an md5 or size that is none; they were not compared, and their detail says so"
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import ipaddress
+import re
 import socket
 import time
 from typing import TYPE_CHECKING, TypeAlias
@@ -52,6 +53,9 @@ class Refused(Exception):  # noqa: N818 - what became of an address, no error of
         self.again = again
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
 def parsed(text: str) -> URL:
     """Return an address as it can be asked, international names and characters encoded.
 
@@ -62,6 +66,8 @@ def parsed(text: str) -> URL:
         raise Refused(Status.BAD_ADDRESS, "empty")
     if len(text) > MAX_CHARACTERS:
         raise Refused(Status.BAD_ADDRESS, f"{len(text):,} characters")
+    if _CONTROL.search(text.strip()):  # yarl leaves line breaks out: another address than the list's
+        raise Refused(Status.BAD_ADDRESS, "holds a line break or another control character")
     try:
         url = URL(text.strip()).with_fragment(None)
         host, port, length = url.raw_host, url.port, len(str(url))

@@ -78,6 +78,7 @@ ROWS_AT_ONCE = 8192
 """Rows under way: enough that rows which wait for a slow host leave others for every connection."""
 SLICES_AT_ONCE = 16
 REPEATED_DETAIL = "the same bytes under many addresses: "
+UNREAD_DETAIL = "not compared, unreadable in the list: "
 _REPLACED = Finished((), {})
 """What the journal says of a slice whose files are being put in the place of others."""
 _RESOLVER_THREADS = 32
@@ -95,6 +96,7 @@ LASTING = frozenset(
         Status.REPEATED_ID,
         Status.TOO_LARGE,
         Status.TOO_MANY_PIXELS,
+        Status.UNSAFE_NAME,
     }
 )
 """What another attempt with the same parameters would find again."""
@@ -452,7 +454,16 @@ def _run(run: _Run, resolver: AbstractResolver | None, report: Report, every: fl
     counts = functools.reduce(operator.add, (part.counts for part in run.parts.values()), PartCounts.empty())
     assert counts.asked == run.images.rows, "every row has ended"
     receipts = tuple(receipt for _, part in sorted(run.parts.items()) for receipt in part.receipts)
-    return StageResult(receipts, {**counts.summary(), "saved": counts.saved, "failed": counts.asked - counts.saved})
+    summary = {**counts.summary(), "saved": counts.saved, "failed": counts.asked - counts.saved}
+    if unread := sum(_unread(run.folder, number) for number in run.parts):
+        summary["unreadable_digests"] = unread
+    return StageResult(receipts, summary)
+
+
+def _unread(folder: Location, number: int) -> int:
+    """Return the rows of a part of which the list gives an MD5 or size that is none."""
+    details = read_table(folder / part_name(number), IMAGES)["detail"]
+    return int(pc.sum(pc.match_substring(details, UNREAD_DETAIL)).as_py() or 0)
 
 
 @contextlib.contextmanager
@@ -563,7 +574,7 @@ class _Slice:
             if before is not None and before.found.status.value not in self.again:
                 run.standing += 1
                 return before
-            outcome = await self._outcome(asked, spool)
+            outcome = _noted(await self._outcome(asked, spool), asked)
             run.ended[outcome.found.status.value] += 1
             return outcome
         finally:
@@ -572,6 +583,8 @@ class _Slice:
 
     async def _outcome(self, asked: Asked, spool: _Spool) -> _Outcome:
         """Return what became of a row: the first address that gives its picture, else the last one's failure."""
+        if not asked.image_id:
+            return _Outcome(Inspection(Status.UNSAFE_NAME, "the list gives no id"))
         if asked.repeated:
             return _Outcome(Inspection(Status.REPEATED_ID, ""))
         failures: list[_Outcome] = []
@@ -607,6 +620,14 @@ class _Slice:
         if verdict.replacement is not None:
             offset, size = spool.add([verdict.replacement]), len(verdict.replacement)
         return _Outcome(verdict.inspection, spool.path, offset, size)
+
+
+def _noted(outcome: _Outcome, asked: Asked) -> _Outcome:
+    """Return what became of a row, with a note of what the list gives as its MD5 or size and is none."""
+    if not asked.unread:
+        return outcome
+    details = [outcome.found.detail] if outcome.found.detail else []
+    return replace(outcome, found=replace(outcome.found, detail="; ".join([*details, UNREAD_DETAIL + asked.unread])))
 
 
 def _mirrored(mirrors: Sequence[str], asked: Asked) -> Iterator[str]:

@@ -41,6 +41,7 @@ MD5_COLUMNS = ("OriginalMD5", "md5")
 SUBSET_COLUMNS = ("Subset", "subset")
 SIZE_COLUMNS = ("OriginalSize", "size", "bytes")
 MD5_BYTES = 16
+_UNKNOWN_SIZES = ("", "-1")
 _SIZE = re.compile(r"[0-9]{1,18}")
 
 _BATCH_ROWS = 1 << 14
@@ -59,6 +60,7 @@ class Asked:
         md5: of its bytes as published, 16 bytes, or none.
         size: in bytes as published, -1 for unknown.
         repeated: whether an earlier row has the same id.
+        unread: what the list gives as its MD5 or size and is none, in words; empty where there is nothing of the kind.
     """
 
     image_id: str
@@ -67,6 +69,7 @@ class Asked:
     md5: bytes = b""
     size: int = -1
     repeated: bool = False
+    unread: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,10 @@ class ImageList:
             repeated[self._repeats[low:high] - start] = True
             columns = (_texts(batch[name]) for name in _COLUMNS)
             for image_id, location, subset, md5, size, again in zip(*columns, repeated, strict=True):
-                yield Asked(image_id, location, subset, _md5(md5), _size(size), bool(again))
+                digest, n_bytes = _md5(md5), _size(size)
+                unread = [f"md5 {md5[:40]!r}"] if md5 and not digest else []
+                unread += [f"size {size[:20]!r}"] if size not in _UNKNOWN_SIZES and n_bytes < 0 else []
+                yield Asked(image_id, location, subset, digest, n_bytes, bool(again), ", ".join(unread))
             start += batch.num_rows
 
 
@@ -153,10 +159,11 @@ def _table(path: Location) -> _Table:
     else:
         header = read_header(path)
     image_id, location = _first(ID_COLUMNS, header), _first(LOCATION_COLUMNS, header)
-    if not image_id or not location:
-        names = ID_COLUMNS if not image_id else LOCATION_COLUMNS
+    wanted = ((image_id, ID_COLUMNS), (location, LOCATION_COLUMNS))
+    missing = [f"{', '.join(names[:-1])} or {names[-1]}" for found, names in wanted if not found]
+    if missing:
         raise DataError(
-            f"has no column {', '.join(names[:-1])} or {names[-1]} among {', '.join(header)[:80]}",
+            f"has no column {', and no column '.join(missing)} among {', '.join(header)[:80]}",
             where=path,
             line=None if _is_parquet(path) else 1,
             remedy="name its columns so",

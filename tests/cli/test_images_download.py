@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlimages_dataset.images.download import HostTrouble, Snapshot
-from mlimages_dataset.schemas import ANNOTATIONS
-from mlimages_dataset.storage import write_table
+from mlimages_dataset.schemas import ANNOTATIONS, IMAGES
+from mlimages_dataset.storage import read_table, write_table
 from tests.images import fault_server
 
 if TYPE_CHECKING:
@@ -76,6 +76,9 @@ def test_a_table_of_annotations_is_a_list(port: int, tmp_path: Path, command: Co
     [
         ("image_id,name", (), "has no column location, OriginalURL, url or URL"),
         ("name,url", (), "has no column image_id, ImageID, id or key"),
+        ("picture,name", (), "has no column image_id, ImageID, id or key, and no column location, OriginalURL"),
+        ("image_id,url", ("--user-agent", "me\nX-Evil: 1"), "--user-agent holds a control character"),
+        ("image_id,url", ("--spool", "/dev/null/nowhere"), "/dev/null/nowhere: cannot be written"),
         ("image_id,url", ("--quality", "80"), "--quality goes with --short-edge"),
         ("image_id,url", ("--mirror", "https://example.org/"), "is no mirror"),
     ],
@@ -88,6 +91,35 @@ def test_what_cannot_be_done_is_one_sentence(
     assert ran.code in {1, 2}
     assert said in ran.err
     assert "Traceback" not in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            "a,http://127.0.0.1:9/a.jpg\nb,http://127.0.0.1:9/b.jpg\nc,\n",
+            "2 of 3 rows are private address; pass --allow",
+        ),
+        ("a,\n", "1 of 1 rows are bad address; the list has no http or https addresses"),
+        (",http://127.0.0.1:9/a.jpg\n", "1 of 1 rows are unsafe name; the list gives no ids"),
+        ("", "the list has no rows"),
+    ],
+)
+def test_a_run_that_saved_nothing_says_why(rows: str, said: str, tmp_path: Path, command: Command) -> None:
+    (tmp_path / "list.csv").write_text(f"image_id,url\n{rows}")
+    ran = command("images", "download", tmp_path / "list.csv", "--out", tmp_path / "out", "--workers", "1")
+    assert (ran.code, said in ran.err) == (0, True), ran
+
+
+def test_digests_that_are_none_are_noted_and_counted(port: int, tmp_path: Path, command: Command) -> None:
+    address = f"http://127.0.0.1:{port}/good/1.jpg"
+    (tmp_path / "list.csv").write_text(f"image_id,url,md5,size\na,{address},zzzz,-3\nb,{address},,\n")
+    options = ("--out", tmp_path / "out", "--allow-private", "--workers", "1")
+    ran = command("images", "download", tmp_path / "list.csv", *options)
+    assert "1 rows have an md5 or size that is none" in ran.err
+    details = read_table(tmp_path / "out" / "part-00000.parquet", IMAGES)["detail"].to_pylist()
+    assert details == ["not compared, unreadable in the list: md5 'zzzz', size '-3'", ""]
 
 
 def test_a_list_that_is_not_there_is_one_sentence(tmp_path: Path, command: Command) -> None:

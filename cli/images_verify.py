@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlimages_dataset.errors import UsageError
+
 from .options import FOLDER, chosen_engine, image_progress, json_option, workers_option
 
 if TYPE_CHECKING:
@@ -16,12 +18,20 @@ if TYPE_CHECKING:
 @click.command("verify")
 @click.argument("folder", type=FOLDER)
 @click.option("--labels", type=FOLDER, help="Folder of a label table: tell which of its pictures are missing.")
+@click.option("--vocab", "vocabulary", type=FOLDER, help="The labels' vocabulary: categories are told by name.")
 @click.option("--no-decode", is_flag=True, help="Compare digests only; faster by far.")
 @workers_option
 @json_option
 @click.pass_context
 def images_verify(
-    ctx: click.Context, *, folder: Location, labels: Location | None, no_decode: bool, workers: int, as_json: bool
+    ctx: click.Context,
+    *,
+    folder: Location,
+    labels: Location | None,
+    vocabulary: Location | None,
+    no_decode: bool,
+    workers: int,
+    as_json: bool,
 ) -> None:
     """Check that every picture of FOLDER is where its table says, has its digest, and can be decoded.
 
@@ -30,21 +40,25 @@ def images_verify(
     \b
     Examples:
       mlimages-build images verify images/imagenet
-      mlimages-build images verify images/imagenet --labels labels/train
+      mlimages-build images verify images/imagenet --labels labels/train --vocab vocabulary
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow would cost --help half a second.
     from mlimages_dataset.images.verification import (  # noqa: PLC0415
+        category_names,
         coverage,
         coverage_problems,
         verify_images,
     )
 
+    if vocabulary is not None and labels is None:
+        raise UsageError("--vocab names the categories of labels", remedy="pass --labels too")
+    names = category_names(vocabulary, labels) if vocabulary is not None and labels is not None else ()
     content: dict[str, object] = {}
     with chosen_engine(workers, None) as mapper, image_progress("verify", quiet=as_json) as progress:
         n_images, problems = verify_images(folder, decode=not no_decode, mapper=mapper, progress=progress)
         if labels is not None:
             found = coverage(labels, folder, mapper=mapper)
-            problems += coverage_problems(labels, found)
+            problems += coverage_problems(labels, found, names)
             content = {
                 "labelled_images": found.images,
                 "labelled_images_missing": found.missing,

@@ -20,9 +20,10 @@ from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.manifest import read_manifest, verify_folder
 from mlimages_dataset.schemas import IMAGES
 from mlimages_dataset.storage import scan_table, table_parts
+from mlimages_dataset.vocab.stage import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -231,14 +232,25 @@ def _coverage_of(part: Location, *, index: ImageIndex) -> Coverage:
     return total
 
 
-def coverage_problems(labels: Location, found: Coverage) -> Iterator[str]:
-    """Yield sentences on the rows of a label table that have no picture."""
+def category_names(vocabulary: Location, labels: Location) -> tuple[str, ...]:
+    """Return wnid and name of each category of a label table's vocabulary, such as `n02084071 (dog)`.
+
+    Raises:
+        UsageError, SchemaError, DataError: the table was made with another one, or the vocabulary cannot be read.
+    """
+    refuse_other_vocabulary(vocabulary_digests(vocabulary), [labels])
+    return tuple(f"{one.wnid} ({one.name})" for one in read_vocabulary(vocabulary).categories)
+
+
+def coverage_problems(labels: Location, found: Coverage, names: Sequence[str] = ()) -> Iterator[str]:
+    """Yield sentences on the rows of a label table that have no picture; `names` are those of the categories."""
     if not found.missing:
         return
     first = ", ".join(found.first_missing[:3])
     yield f"{labels}: {found.missing:,} of {found.images:,} images have no saved picture, first {first}"
     for class_index, missing, images in found.worst():
-        yield f"{labels}: category {class_index} has no picture of {missing:,} of its {images:,} images"
+        category = names[class_index] if class_index < len(names) else class_index
+        yield f"{labels}: category {category} has no picture of {missing:,} of its {images:,} images"
     classes = np.count_nonzero(found.missing_of_class)
     if classes > _LISTED_ROWS:
         yield f"{labels}: {classes - _LISTED_ROWS:,} more categories miss pictures (--json lists all)"

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.shards import SHARD_SCHEMA
-from mlimages_dataset.images.verification import Coverage, coverage, coverage_problems, verify_images
+from mlimages_dataset.images.verification import Coverage, category_names, coverage, coverage_problems, verify_images
 from mlimages_dataset.manifest import MANIFEST_NAME, Manifest, OutputFolder, StageResult
-from mlimages_dataset.schemas import IMAGES, LABELS
+from mlimages_dataset.schemas import CATEGORIES, IMAGES, LABELS, MAPPING
 from mlimages_dataset.storage import read_table, write_bytes, write_table
+from mlimages_dataset.vocab.stage import CATEGORIES_FILE, MAPPING_FILE
+from mlimages_dataset.vocab.tables import categories_table, mapping_table
 from tests.images.folders import image_folder, picture
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlimages_dataset.locations import Location
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 A = picture(1)
 PARTS: list[dict[str, bytes | None]] = [{"a": A, "b": None}, {"c": picture(2, 40, 30)}]
@@ -168,6 +171,17 @@ def test_labels_without_a_picture_are_counted_by_category(folder: Path, tmp_path
         f"{tmp_path / 'labels'}: category 0 has no picture of 1 of its 2 images",
         f"{tmp_path / 'labels'}: category 2 has no picture of 1 of its 2 images",
     ]
+
+
+def test_categories_are_told_by_name(folder: Path, tmp_path: Path, mini_vocabulary: Vocabulary) -> None:
+    write_table(tmp_path / "vocab" / CATEGORIES_FILE, categories_table(mini_vocabulary), CATEGORIES, {})
+    write_table(tmp_path / "vocab" / MAPPING_FILE, mapping_table(mini_vocabulary), MAPPING, {})
+    label_part(tmp_path / "labels" / "part-00000.parquet", {"x": {1: 1.0}})
+    found = coverage(tmp_path / "labels", folder)
+    names = category_names(tmp_path / "vocab", tmp_path / "labels")
+    one = mini_vocabulary.categories[1]
+    (_, told) = coverage_problems(tmp_path / "labels", found, names)
+    assert told.endswith(f"category {one.wnid} ({one.name}) has no picture of 1 of its 1 images")
 
 
 COVERAGES = st.builds(

@@ -10,9 +10,6 @@ from pathlib import Path
 import click
 
 from mlimages_dataset.errors import MLImagesError
-from mlimages_dataset.loaders.bench import measure
-from mlimages_dataset.loaders.dataset import MLImages
-from mlimages_dataset.loaders.transforms import eval_transform, train_transform
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,6 +49,16 @@ def bench(  # noqa: PLR0917 - click passes options by name
 
     Example: python -m mlimages_dataset.loaders bench --images shards --labels build/labels --workers 8
     """
+    try:
+        # Here and not above: torch would cost --help seconds, and may not be there.
+        from mlimages_dataset.loaders.bench import measure  # noqa: PLC0415
+        from mlimages_dataset.loaders.dataset import MLImages  # noqa: PLC0415
+        from mlimages_dataset.loaders.transforms import eval_transform, train_transform  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("mlimages_dataset"):
+            raise
+        click.echo(f"error: a package is missing ({error}); run: pip install 'mlimages-dataset[train]'", err=True)
+        sys.exit(2)
     try:
         data = MLImages(
             images,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from click.testing import CliRunner
@@ -49,3 +51,21 @@ def test_what_cannot_be_measured_is_one_sentence(tmp_path: Path) -> None:
         2,
         "error: 4 pictures make no batch of 64; give a smaller --batch-size\n",
     )
+
+
+WITHOUT_TORCH = """
+import runpy, sys
+sys.modules["torch"] = None
+sys.argv = ["bench", *sys.argv[1:]]
+runpy.run_module("mlimages_dataset.loaders", run_name="__main__")
+"""
+
+
+def test_without_torch_it_says_what_to_install(tmp_path: Path) -> None:
+    given = ("bench", "--images", str(tmp_path), "--labels", str(tmp_path))
+    ran = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *given], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr.splitlines()[0].endswith("run: pip install 'mlimages-dataset[train]'")
+    assert "Traceback" not in ran.stderr
+    shown = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, "--help"], capture_output=True, text=True, check=False)
+    assert "bench" in shown.stdout

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -33,17 +34,25 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("mlimages_dataset"):
+                raise
+            remedy = "run: pip install 'mlimages-dataset[train]'"
+            click.echo(f"Error: a package is missing ({error}); {remedy}", err=True)
+            ctx.exit(_WRONG_USE)
         except MLImagesError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(_exit_code(error))
 
 
 def _exit_code(error: MLImagesError) -> int:
+    if isinstance(error, UsageError):
+        return _WRONG_USE
+    if "torch" not in sys.modules:
+        return _FAILED  # nothing was begun that could have stopped
     from mlimages_dataset.train.loop import Stopped  # noqa: PLC0415 - torch would cost --help seconds
 
-    if isinstance(error, Stopped):
-        return STOPPED
-    return _WRONG_USE if isinstance(error, UsageError) else _FAILED
+    return STOPPED if isinstance(error, Stopped) else _FAILED
 
 
 def _files(command: Callable[..., None]) -> Callable[..., None]:

@@ -332,3 +332,19 @@ def test_a_batch_that_cannot_be_divided_is_refused(photographs: Photographs, tmp
     path.write_text(RUN.replace("[execution]\n", "[execution]\nimages_per_pass = 4\n"))
     told = refusal(2, "pretrain", path, *files(photographs), "--out", tmp_path / "out")
     assert "17 images of a batch cannot be divided into passes of 4" in told
+
+
+WITHOUT_TORCH = """
+import runpy, sys
+sys.modules["torch"] = None
+sys.argv = ["train", *sys.argv[1:]]
+runpy.run_module("mlimages_dataset.train", run_name="__main__")
+"""
+
+
+def test_without_torch_it_says_what_to_install() -> None:
+    given = ("plan", "packaged:mlimages-pretrain.toml", "--dataset-size", "9")
+    ran = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *given], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert line.endswith("run: pip install 'mlimages-dataset[train]'")

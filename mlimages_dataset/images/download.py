@@ -33,7 +33,7 @@ from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.errors import UsageError
 from mlimages_dataset.images.addresses import Refused
 from mlimages_dataset.images.check import Inspection, suffix_of
-from mlimages_dataset.images.examination import Examiners, Exhibit, Rules, examiners
+from mlimages_dataset.images.examination import Examiners, Exhibit, Rules, examiners, judged_by_header
 from mlimages_dataset.images.fetcher import Body, Fetcher, Manners, fetcher
 from mlimages_dataset.images.lists import ImageList, is_of_open_images
 from mlimages_dataset.images.parts import (
@@ -82,6 +82,8 @@ UNREAD_DETAIL = "not compared, unreadable in the list: "
 _REPLACED = Finished((), {})
 """What the journal says of a slice whose files are being put in the place of others."""
 _RESOLVER_THREADS = 32
+_HEADER_BYTES = 1 << 15
+"""What holds the header of nearly every picture; the others are read whole."""
 _SHOWN_HOSTS = 5
 
 TIMEOUTS = frozenset({Status.TIMEOUT, Status.THROTTLED, Status.CUT, Status.NO_CONNECTION})
@@ -393,15 +395,15 @@ class _Spool:
             self._file = path.open("wb", buffering=0)
         self._size = 0
 
-    def add(self, pieces: Sequence[bytes]) -> int:
+    def add(self, pieces: Iterable[bytes]) -> int:
         """Append a body and return its offset."""
         offset = self._size
-        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         with write_errors(self.path):
-            self._size += self._file.write(content)
-            if self._size != offset + len(content):  # the kernel writes less where the disk is full
-                self._file.write(content[self._size - offset :])
-                self._size = offset + len(content)
+            for piece in pieces:
+                written = self._file.write(piece)
+                while written < len(piece):  # the kernel writes less where the disk is full, and says so the next time
+                    written += self._file.write(piece[written:])
+                self._size += len(piece)
         return offset
 
     def rewind(self) -> None:
@@ -488,8 +490,8 @@ def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
 async def _all_slices(run: _Run, resolver: AbstractResolver | None, report: Report, every: float) -> None:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_RESOLVER_THREADS))
     async with (
-        fetcher(run.options.manners, resolver) as ask,
         examiners(run.options.workers, run.options.rules) as examine,
+        fetcher(run.options.manners, resolver, examine.room) as ask,
         _reporting(run, ask, report, every),
     ):
         freed = asyncio.Event()
@@ -547,41 +549,47 @@ class _Slice:
     rows: list[Asked]
     again: frozenset[str]
     freed: asyncio.Event
+    _spool: _Spool | None = None
 
     async def end(self) -> None:
         """Fetch the slice's rows and write its part."""
         run = self.run
-        spool = run.spools.pop() if run.spools else _Spool(run.spool / f"slice-{self.number:05d}")
         try:
             before = _rows_of(run.folder, self.number) if self.again else None
             outcomes = await asyncio.gather(
-                *(
-                    self._ended(asked, spool, None if before is None else before[at][1])
-                    for at, asked in enumerate(self.rows)
-                )
+                *(self._ended(asked, None if before is None else before[at][1]) for at, asked in enumerate(self.rows))
             )
             rows = tuple((asked.image_id, outcome) for asked, outcome in zip(self.rows, outcomes, strict=True))
             await _write(run, self.examiners, self.number, rows, rewrite=before is not None)
         finally:
-            spool.rewind()
-            run.spools.append(spool)
+            if self._spool is not None:
+                self._spool.rewind()
+                run.spools.append(self._spool)
             run.slices_under_way -= 1
             self.freed.set()
 
-    async def _ended(self, asked: Asked, spool: _Spool, before: _Outcome | None) -> _Outcome:
+    @property
+    def spool(self) -> _Spool:
+        """Where its bodies wait, taken when the first comes: those of an ended slice may be free by then."""
+        if self._spool is None:
+            spools = self.run.spools
+            self._spool = spools.pop() if spools else _Spool(self.run.spool / f"slice-{self.number:05d}")
+        return self._spool
+
+    async def _ended(self, asked: Asked, before: _Outcome | None) -> _Outcome:
         run = self.run
         try:
             if before is not None and before.found.status.value not in self.again:
                 run.standing += 1
                 return before
-            outcome = _noted(await self._outcome(asked, spool), asked)
+            outcome = _noted(await self._outcome(asked), asked)
             run.ended[outcome.found.status.value] += 1
             return outcome
         finally:
             run.rows_under_way -= 1
             self.freed.set()
 
-    async def _outcome(self, asked: Asked, spool: _Spool) -> _Outcome:
+    async def _outcome(self, asked: Asked) -> _Outcome:
         """Return what became of a row: the first address that gives its picture, else the last one's failure."""
         if not asked.image_id:
             return _Outcome(Inspection(Status.UNSAFE_NAME, "the list gives no id"))
@@ -590,12 +598,12 @@ class _Slice:
         failures: list[_Outcome] = []
         for address in _mirrored(self.run.options.mirrors, asked):
             # A mirror may hold copies of another size: what was published of the original does not hold there.
-            outcome = await self._tried(address, replace(asked, md5=b"", size=-1), spool)
+            outcome = await self._tried(address, replace(asked, md5=b"", size=-1))
             if outcome.found.status is Status.SAVED:
                 return outcome
             failures.append(outcome)
         if asked.location or not failures:
-            outcome = await self._tried(asked.location, asked, spool)
+            outcome = await self._tried(asked.location, asked)
             failures.append(outcome)
             if outcome.found.status is Status.SAVED or len(failures) == 1:
                 return outcome
@@ -603,20 +611,24 @@ class _Slice:
         tried = "; ".join(f"{one.status}: {one.detail}" if one.detail else one.status for one in others)
         return _Outcome(replace(last, detail=f"{last.detail} (before: {tried})".strip()[:400]) if tried else last)
 
-    async def _tried(self, address: str, asked: Asked, spool: _Spool) -> _Outcome:
+    async def _tried(self, address: str, asked: Asked) -> _Outcome:
         try:
             body = await self.ask.fetch(address)
         except Refused as refused:
             return _Outcome(Inspection(refused.status, refused.detail))
-        return await self._examined(body, asked, spool)
+        return await self._examined(body, asked)
 
-    async def _examined(self, body: Body, asked: Asked, spool: _Spool) -> _Outcome:
+    async def _examined(self, body: Body, asked: Asked) -> _Outcome:
         self.run.received += body.size
         if not body.size:
             return _Outcome(Inspection(Status.EMPTY, ""))
+        spool = self.spool
         offset, size = spool.add(body.pieces), body.size
+        exhibit = Exhibit(spool.path, offset, size, asked.md5, asked.size)
+        verdict = judged_by_header(body.head(_HEADER_BYTES), exhibit, self.run.options.rules)
         del body  # it waits for its turn on the disk, not in memory
-        verdict = await self.examiners.examine(Exhibit(spool.path, offset, size, asked.md5, asked.size))
+        if verdict is None:
+            verdict = await self.examiners.examine(exhibit)
         if verdict.replacement is not None:
             offset, size = spool.add([verdict.replacement]), len(verdict.replacement)
         return _Outcome(verdict.inspection, spool.path, offset, size)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mlimages_dataset.engine import die_with_parent
 from mlimages_dataset.errors import MLImagesError
-from mlimages_dataset.images.check import Inspection, Limits, inspect
+from mlimages_dataset.images.check import Inspection, Limits, inspect, suffix_of
 from mlimages_dataset.images.reencode import Shrinking, shrunken
 from mlimages_dataset.images.statuses import Status
 
@@ -33,9 +33,9 @@ BATCH = 16
 """Bodies that a worker is given at once when it has fallen behind: each message costs a tenth of a millisecond."""
 
 
+AHEAD = 4 * BATCH
+"""Bodies that may wait for a worker: many more would fill the disk, and the memory that caches it."""
 _ATTEMPTS = 5
-_HEADER_BYTES = 1 << 15
-"""What holds the header of nearly every picture; the others are read whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +97,29 @@ class Verdict:
 
 def examine(exhibits: Sequence[Exhibit], rules: Rules) -> list[Verdict]:
     """Return the verdict on each body."""
-    return [_by_header(one, rules) or judged(_content(one, one.size), one, rules) for one in exhibits]
+    verdicts = []
+    with contextlib.ExitStack() as stack:
+        files = {path: stack.enter_context(path.open("rb", buffering=0)) for path in {one.path for one in exhibits}}
+        for one in exhibits:
+            file = files[one.path]
+            file.seek(one.offset)
+            verdicts.append(judged(file.read(one.size), one, rules))
+    return verdicts
 
 
-def _by_header(exhibit: Exhibit, rules: Rules) -> Verdict | None:
-    """Return the verdict on a body that need not be read to its end, None where it must be."""
+def judged_by_header(head: bytes, exhibit: Exhibit, rules: Rules) -> Verdict | None:
+    """Return the verdict on a body by its first bytes where no rule asks for more of it; None where one does.
+
+    Of JPEGs only: Pillow reads their headers without any decoder, so that none can end the process that asks. That
+    takes 0.02 ms, a fifth of what a message to another process does.
+    """
     if rules.decode or exhibit.md5 or rules.shrinking or any(one.size == exhibit.size for one in rules.placeholders):
         return None
     if exhibit.published_size not in {-1, exhibit.size} or exhibit.size > rules.limits.bytes:
         return None
-    found = inspect(_content(exhibit, min(exhibit.size, _HEADER_BYTES)), rules.limits, decode=False)
+    if suffix_of(head) != ".jpg":
+        return None
+    found = inspect(head, rules.limits, decode=False)
     return Verdict(found) if found.status is Status.SAVED else None
 
 
@@ -126,25 +139,28 @@ def judged(content: bytes, exhibit: Exhibit, rules: Rules) -> Verdict:
     return Verdict(found) if rules.shrinking is None else Verdict(*shrunken(content, found, rules.shrinking))
 
 
-def _content(exhibit: Exhibit, size: int) -> bytes:
-    with exhibit.path.open("rb", buffering=0) as file:
-        file.seek(exhibit.offset)
-        return file.read(size)
-
-
 class Examiners:
-    """Worker processes that examine bodies in batches; see `examiners`."""
+    """Worker processes that examine bodies in batches; see `examiners`.
+
+    Attributes:
+        pool: the processes.
+        room: set while fewer than `AHEAD` bodies wait for one.
+    """
 
     def __init__(self, workers: int, rules: Rules) -> None:
         self._workers = workers
         self._rules = rules
         self.pool = _pool(workers)
         self._waiting: asyncio.Queue[tuple[Exhibit, asyncio.Future[Verdict]]] = asyncio.Queue()
+        self.room = asyncio.Event()
+        self.room.set()
 
     async def examine(self, exhibit: Exhibit) -> Verdict:
         """Return the verdict on a body."""
         verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         self._waiting.put_nowait((exhibit, verdict))
+        if self._waiting.qsize() >= AHEAD:
+            self.room.clear()
         return await verdict
 
     async def run(self, function: Callable[[_Job], _Result], job: _Job) -> _Result:
@@ -175,6 +191,8 @@ class Examiners:
             fair = self._waiting.qsize() // self._workers
             while len(batch) < min(BATCH, fair):
                 batch.append(self._waiting.get_nowait())
+            if self._waiting.qsize() < AHEAD:
+                self.room.set()
             exhibits = [exhibit for exhibit, _ in batch]
             try:
                 verdicts = await self._examined(exhibits)

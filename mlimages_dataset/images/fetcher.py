@@ -96,12 +96,22 @@ class Body:
     pieces: Sequence[bytes]
     size: int
 
+    def head(self, size: int) -> bytes:
+        """Return so many of its first bytes, or all where it has fewer."""
+        head = b""
+        for piece in self.pieces:
+            head += piece[: size - len(head)]
+            if len(head) == size:
+                break
+        return head
+
 
 class Fetcher:
     """Asks addresses over one set of connections; see `fetcher`."""
 
-    def __init__(self, session: aiohttp.ClientSession, manners: Manners) -> None:
+    def __init__(self, session: aiohttp.ClientSession, manners: Manners, room: asyncio.Event) -> None:
         self.hosts = Hosts(manners.courtesy)
+        self._room = room
         self._session = session
         self._manners = manners
         self._connections = asyncio.Semaphore(manners.connections)
@@ -150,22 +160,23 @@ class Fetcher:
         began = await host.turn()
         try:
             async with self._connections:
-                return await self._answer(url, host, began)
+                answer = await self._answer(url, host, began)
+                # It keeps its turn and its place until there is room: so no more are asked for meanwhile.
+                await self._room.wait()
+                return answer
         finally:
             host.done()
 
     async def _answer(self, url: URL, host: Host, began: float) -> Body | URL:
         try:
-            async with self._response(url) as response:
-                if response.status in _THROTTLES:
-                    why = Refused(Status.THROTTLED, str(response.status), again=True)
-                    host.throttled(began, retry_after(response.headers.get("Retry-After", "")), why)
-                    raise why
-                host.answered()
-                if response.status in _REDIRECTS:
-                    return _target(url, response.headers.get("Location", ""))
-                self._check_head(response)
-                return await self._body(response)
+            with _connection_errors():
+                response = await self._session.get(url, allow_redirects=False)
+            try:
+                with _body_errors():
+                    return await self._told(url, host, began, response)
+            finally:
+                # Gives the connection back if the body was read to its end, else closes it.
+                response.close()
         except Refused as failure:
             if failure.status in {Status.NO_CONNECTION, Status.NO_HOST} or failure.detail == _NOT_CONNECTED:
                 host.failed(failure)
@@ -173,17 +184,17 @@ class Fetcher:
                 host.troubles += 1
             raise
 
-    @contextlib.asynccontextmanager
-    async def _response(self, url: URL) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Yield the head of an answer; errors of connections on the way to it and within the block are `Refused`."""
-        with _connection_errors():
-            response = await self._session.get(url, allow_redirects=False)
-        try:
-            with _body_errors():
-                yield response
-        finally:
-            # Gives the connection back if the body was read to its end, else closes it.
-            response.close()
+    async def _told(self, url: URL, host: Host, began: float, response: aiohttp.ClientResponse) -> Body | URL:
+        """Return the body of an answer, or where it redirects to; tell its host what it was."""
+        if response.status in _THROTTLES:
+            why = Refused(Status.THROTTLED, str(response.status), again=True)
+            host.throttled(began, retry_after(response.headers.get("Retry-After", "")), why)
+            raise why
+        host.answered()
+        if response.status in _REDIRECTS:
+            return _target(url, response.headers.get("Location", ""))
+        self._check_head(response)
+        return await self._body(response)
 
     def _check_head(self, response: aiohttp.ClientResponse) -> None:
         if response.status != _OK:
@@ -200,7 +211,7 @@ class Fetcher:
     async def _body(self, response: aiohttp.ClientResponse) -> Body:
         pieces: list[bytes] = []
         size = 0
-        async for piece in response.content.iter_any():
+        while piece := await response.content.readany():
             pieces.append(piece)
             size += len(piece)
             if size > self._manners.max_bytes:
@@ -213,12 +224,15 @@ class Fetcher:
 
 
 @contextlib.asynccontextmanager
-async def fetcher(manners: Manners, resolver: AbstractResolver | None = None) -> AsyncIterator[Fetcher]:
+async def fetcher(
+    manners: Manners, resolver: AbstractResolver | None = None, room: asyncio.Event | None = None
+) -> AsyncIterator[Fetcher]:
     """Yield a fetcher.
 
     Args:
         manners: how it asks.
         resolver: what turns names into addresses, by default the system's.
+        room: while it is not set, no answer is given on; None where there is always room.
     """
     timeouts = manners.timeouts
     connector = aiohttp.TCPConnector(
@@ -239,7 +253,13 @@ async def fetcher(manners: Manners, resolver: AbstractResolver | None = None) ->
             "Accept-Encoding": "identity",
         },
     ) as session:
-        yield Fetcher(session, manners)
+        yield Fetcher(session, manners, room or _always())
+
+
+def _always() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
 
 
 def retry_after(value: str) -> float | None:

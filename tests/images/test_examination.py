@@ -12,7 +12,15 @@ import pytest
 
 from mlimages_dataset.errors import MLImagesError
 from mlimages_dataset.images.check import Limits
-from mlimages_dataset.images.examination import Exhibit, Placeholder, Rules, examine, examiners
+from mlimages_dataset.images.examination import (
+    AHEAD,
+    Exhibit,
+    Placeholder,
+    Rules,
+    examine,
+    examiners,
+    judged_by_header,
+)
 from mlimages_dataset.images.reencode import Shrinking
 from mlimages_dataset.images.statuses import Status
 from tests.images import fault_server
@@ -47,11 +55,55 @@ def test_each_rule_has_its_status(tmp_path: Path, *, decode: bool) -> None:
     assert {(one.inspection.width, one.inspection.height) for one in (found[0], found[5])} == {(64, 48)}
 
 
+def test_a_verdict_by_the_header_is_that_on_the_whole_body(tmp_path: Path) -> None:
+    whole, rules = fault_server.picture(1), Rules(decode=False)
+    (exhibit,) = laid_out(tmp_path / "spool", whole)
+    found = judged_by_header(whole[:-100], exhibit, rules)
+    assert found is not None
+    assert [found] == examine([exhibit], rules)
+
+
+def test_a_header_does_not_tell_what_asks_for_more(tmp_path: Path) -> None:
+    whole, plain = fault_server.picture(1), Rules(decode=False)
+    (exhibit,) = laid_out(tmp_path / "spool", whole)
+    cases = [
+        (whole, exhibit, Rules()),
+        (whole, exhibit, replace(plain, shrinking=Shrinking(short_edge=24))),
+        (whole, exhibit, replace(plain, placeholders=frozenset({Placeholder(len(whole), "0" * 64)}))),
+        (whole, exhibit, replace(plain, limits=Limits(bytes=len(whole) - 1))),
+        (whole, exhibit, replace(plain, limits=Limits(pixels=1))),
+        (whole, replace(exhibit, md5=bytes(16)), plain),
+        (whole, replace(exhibit, published_size=len(whole) + 1), plain),
+        (whole[:20], exhibit, plain),
+        (fault_server.png(16, 16, 8), exhibit, plain),
+        (b"<html>", exhibit, plain),
+    ]
+    assert [judged_by_header(*case) for case in cases] == [None] * len(cases)
+
+
 def test_a_header_beyond_the_first_bytes_is_found_without_decoding(tmp_path: Path) -> None:
     whole = fault_server.picture(1)
     segment = b"\xff\xe2\xff\xff" + bytes(0xFFFF - 2)
     exhibits = laid_out(tmp_path / "spool", whole[:2] + 3 * segment + whole[2:])
+    assert judged_by_header(whole[:2] + segment, exhibits[0], Rules(decode=False)) is None
     assert examine(exhibits, Rules(decode=False))[0].inspection.width == 64
+
+
+def test_there_is_room_until_as_many_wait_as_may_and_again_when_workers_caught_up(tmp_path: Path) -> None:
+    exhibits = laid_out(tmp_path / "spool", fault_server.picture(1)) * (2 * AHEAD)
+
+    async def go() -> list[bool]:
+        async with examiners(1, Rules()) as found:
+            seen = [found.room.is_set()]
+            waiting = asyncio.gather(*map(found.examine, exhibits))
+            await asyncio.sleep(0)
+            seen.append(found.room.is_set())
+            await found.room.wait()
+            seen.append(waiting.done())
+            await waiting
+            return [*seen, found.room.is_set()]
+
+    assert asyncio.run(go()) == [True, False, False, True]
 
 
 def test_smaller_pictures_replace_larger_ones_only(tmp_path: Path) -> None:

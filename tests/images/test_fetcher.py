@@ -56,6 +56,28 @@ def test_a_body_comes_whole_and_in_order(port: int) -> None:
     assert body.size == len(fault_server.picture(5))
 
 
+def test_a_body_has_a_head() -> None:
+    body = Body([b"ab", b"c", b"def"], 6)
+    assert [body.head(size) for size in (0, 1, 2, 4, 6, 9)] == [b"", b"a", b"ab", b"abcd", b"abcdef", b"abcdef"]
+
+
+def test_no_more_is_asked_for_while_there_is_no_room(port: int) -> None:
+    urls = [f"http://host{number}.test:{port}/good/{number}.jpg" for number in range(6)]
+    resolver = fault_server.LoopbackResolver()
+
+    async def go() -> list[Body]:
+        room = asyncio.Event()
+        async with fetcher(replace(MANNERS, connections=2), resolver, room) as ask:
+            bodies = asyncio.gather(*map(ask.fetch, urls))
+            await asyncio.wait([bodies], timeout=0.3)
+            assert resolver.asked == ["host0.test", "host1.test"]
+            room.set()
+            return await bodies
+
+    bodies = asyncio.run(go())
+    assert [b"".join(body.pieces) for body in bodies] == [fault_server.picture(number) for number in range(6)]
+
+
 def test_redirects_are_followed_so_far(port: int) -> None:
     url = f"http://good.test:{port}/hop/5.jpg"
     assert b"".join(fetched(url).pieces) == fault_server.picture(5)

@@ -11,6 +11,7 @@ all of the following, in turn, over the same list on the same processors, the se
     ours          mlimages-build images download
     ours, --no-check
     img2dataset   bytes stored as they are (resize_mode no, skip_reencode), with its best number of threads
+    img2dataset, as it comes    the same without skip_reencode: pictures that need no resizing are encoded again
 
 The commands are timed as processes. What a list of the first 1,001 rows takes is subtracted from each, so that neither
 the program's start nor that of its workers counts: one row starts one worker, and the others would pass for work.
@@ -22,6 +23,7 @@ Python.
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import multiprocessing
 import os
@@ -81,6 +83,10 @@ http {{
     server {{ listen 127.0.0.1:{port}; root {root}; }}
 }}
 """
+
+
+_THEIRS = "img2dataset"
+_THEIRS_AS_IT_COMES = "img2dataset, as it comes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +264,7 @@ class Bench:
         fixed = ("--allow-private", "--workers", str(self.cores), "--placeholder-repeats", "0")
         return [script, "images", "download", rows, "--out", self.out, *fixed, *options]
 
-    def theirs(self, rows: Path, threads: int) -> list[str | Path]:
+    def theirs(self, rows: Path, threads: int, *, skip_reencode: bool = True) -> list[str | Path]:
         """Return img2dataset's command."""
         assert self.python is not None
         options = {
@@ -268,7 +274,7 @@ class Bench:
             "output_folder": str(self.out),
             "output_format": "webdataset",
             "resize_mode": "no",
-            "skip_reencode": "True",
+            "skip_reencode": str(skip_reencode),
             "processes_count": str(self.cores),
             "thread_count": str(threads),
             "number_sample_per_shard": "1000",
@@ -350,13 +356,16 @@ def measure(bench: Bench, repeat: int) -> None:
             rates.add("ours", bench.rows, bench.cost(bench.ours))
             rates.add("ours, --no-check", bench.rows, bench.cost(lambda rows: bench.ours(rows, "--no-check")))
             if threads:
-                rates.add("img2dataset", bench.rows, bench.cost(lambda rows: bench.theirs(rows, threads)))
+                for name, skip in ((_THEIRS, True), (_THEIRS_AS_IT_COMES, False)):
+                    command = functools.partial(bench.theirs, threads=threads, skip_reencode=skip)
+                    rates.add(name, bench.rows, bench.cost(command))
     print("images a second; images by a second of a processor: median (lowest to highest) of the repetitions")
     print(f"load {os.getloadavg()[0]:.1f}; largest process {peak_mib():.0f} MiB")
     print(rates.ratio("ours", "decoding"))
     print(rates.ratio("ours, --no-check", "bare"))
     if threads:
-        print(rates.ratio("ours", "img2dataset") + f" with {threads} threads")
+        for name in (_THEIRS, _THEIRS_AS_IT_COMES):
+            print(rates.ratio("ours", name) + f" with {threads} threads")
 
 
 def best_threads(bench: Bench) -> int:

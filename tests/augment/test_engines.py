@@ -149,6 +149,9 @@ def slowly(job: Any, *, function: Callable[[Any], Any]) -> Any:
     return function(job)
 
 
+_DEATHS = 6
+
+
 def test_a_dask_worker_killed_amid_its_jobs_changes_nothing(
     mini_vocabulary: Vocabulary, tmp_path: Path, expected: dict[str, str]
 ) -> None:
@@ -158,13 +161,15 @@ def test_a_dask_worker_killed_amid_its_jobs_changes_nothing(
         def killing(function: Callable[[Any], Any], jobs: Iterable[Any], /) -> Iterator[Any]:
             results = engine(functools.partial(slowly, function=function), jobs)
             yield next(results)
-            worker = started.workers[len(killed) % 2]
-            killed.append(worker.pid)
-            os.kill(worker.pid, signal.SIGKILL)
+            # A nanny gives up in the end: six deaths for the passes over pairs, draws, labels and annotations.
+            if len(killed) < _DEATHS:
+                worker = started.workers[len(killed) % 2]
+                killed.append(worker.pid)
+                os.kill(worker.pid, signal.SIGKILL)
             yield from results
 
         assert build(mini_vocabulary, tmp_path, killing) == expected
-    assert len(set(killed)) >= 4, "one in each pass over the parts: the pairs, the draw, the labels"
+    assert len(killed) == _DEATHS
 
 
 def refuse(number: int) -> int:

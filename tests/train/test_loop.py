@@ -82,7 +82,8 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     train_synthetic(whole)
     (killed,) = trained(1, dataclasses.replace(cut, die_after=11))
     assert killed.code == -9
-    assert last(tmp_path / "cut").progress.total_steps == 10, "what was on the disk when it died"
+    # Checkpoints are written beside the next steps: that of step 10 may not have been whole yet.
+    assert last(tmp_path / "cut").progress.total_steps in {8, 10}, "what was on the disk when it died"
     train_synthetic(cut)
     assert differing(last(tmp_path / "whole"), last(tmp_path / "cut")) == []
     assert losses(tmp_path / "whole") == losses(tmp_path / "cut")

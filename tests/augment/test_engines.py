@@ -161,7 +161,7 @@ def test_a_dask_worker_killed_amid_its_jobs_changes_nothing(
         def killing(function: Callable[[Any], Any], jobs: Iterable[Any], /) -> Iterator[Any]:
             results = engine(functools.partial(slowly, function=function), jobs)
             yield next(results)
-            # A nanny gives up in the end: six deaths for the passes over pairs, draws, labels and annotations.
+            # One in each of the first passes; a nanny whose worker dies again and again gives up in the end.
             if len(killed) < _DEATHS:
                 worker = started.workers[len(killed) % 2]
                 killed.append(worker.pid)
@@ -169,7 +169,7 @@ def test_a_dask_worker_killed_amid_its_jobs_changes_nothing(
             yield from results
 
         assert build(mini_vocabulary, tmp_path, killing) == expected
-    assert len(killed) == _DEATHS
+    assert len(set(killed)) == _DEATHS
 
 
 def refuse(number: int) -> int:

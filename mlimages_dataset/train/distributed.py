@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
+import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from mlimages_dataset.errors import MLImagesError, UsageError
@@ -18,6 +22,8 @@ from mlimages_dataset.train.config import Device
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from torch.distributed.distributed_c10d import Store
 
 _Value = TypeVar("_Value")
 _OF_PEERS = (
@@ -28,9 +34,12 @@ _OF_PEERS = (
     "nccl",
     "process group",
     "timed out",
+    "wait timeout",
     "store",
 )
 """What the text of a failed collective's error contains, in lower case; torch gives these no class of their own."""
+
+_ASKING_SECONDS = 0.01
 
 
 def rank() -> int:
@@ -90,12 +99,49 @@ def process_group(device: torch.device, *, timeout_seconds: int) -> Iterator[Non
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    timeout = timedelta(seconds=timeout_seconds)
     with peer_errors():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout_seconds))
+        store, rank, n_ranks = next(rendezvous("env://", timeout=timeout))
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=store_of_this_start(store, rank, n_ranks, timeout_seconds=timeout_seconds),
+            rank=rank,
+            world_size=n_ranks,
+            timeout=timeout,
+        )
         try:
             yield
         finally:
             dist.destroy_process_group()
+
+
+def store_of_this_start(store: Store, rank: int, n_ranks: int, *, timeout_seconds: float) -> Store:
+    """Return the part of a store that the ranks of this start share, and those of no other.
+
+    A torchrun that starts ranks again gives them the store of those that ended, in which a rank would find the address
+    of a peer that is no more (https://github.com/pytorch/pytorch/issues/135712); the number of starts that torchrun
+    tells differs between machines. So rank 0 draws a name. A rank asks for it with a word of its own, which no former
+    rank can have been answered; rank 0 may find a former rank's word first, and answers until each of its peers came.
+
+    Raises:
+        DistStoreError: a rank does not come within `timeout_seconds`, or the store's own timeout.
+    """
+    if rank > 0:
+        word = uuid.uuid4().hex
+        store.set(f"word/{rank}", word)
+        name = store.get(f"name/{word}").decode()
+        store.set(f"came/{name}/{rank}", "")
+        return PrefixStore(name, store)
+    name, awaited = uuid.uuid4().hex, set(range(1, n_ranks))
+    deadline = time.monotonic() + timeout_seconds
+    while awaited:
+        for peer in awaited:
+            store.set(f"name/{store.get(f'word/{peer}').decode()}", name)
+        awaited = {peer for peer in awaited if not store.check([f"came/{name}/{peer}"])}
+        if time.monotonic() > deadline:
+            raise dist.DistStoreError(f"timed out waiting for the ranks {sorted(awaited)}")
+        time.sleep(_ASKING_SECONDS if awaited else 0)
+    return PrefixStore(name, store)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,87 @@
+"""What ranks share is of their own start, whatever earlier starts left in the store."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import torch.distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # documented, but torch does not mark it exported
+
+from mlimages_dataset.errors import MLImagesError
+from mlimages_dataset.train.distributed import peer_errors, store_of_this_start
+
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
+
+N_RANKS = 3
+SHORT = 0.2
+
+
+@pytest.fixture
+def server() -> TCPStore:
+    """Return the store of an agent that outlives its ranks."""
+    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+
+
+def _joined(server: TCPStore, rank: int, n_ranks: int = N_RANKS, seconds: float = 60) -> Store:
+    """Return what a rank has of the store that a server keeps."""
+    timeout = timedelta(seconds=seconds)
+    store = TCPStore("127.0.0.1", server.port, is_master=False, timeout=timeout, wait_for_workers=False)
+    return store_of_this_start(store, rank, n_ranks, timeout_seconds=seconds)
+
+
+def _start(server: TCPStore, first: int) -> list[Store]:
+    """Return the store of each rank of a start, the rank `first` being ahead of the others."""
+
+    def one(rank: int) -> Store:
+        time.sleep(0 if rank == first else 0.05)
+        return _joined(server, rank)
+
+    with ThreadPoolExecutor(N_RANKS) as pool:
+        return list(pool.map(one, range(N_RANKS)))
+
+
+@pytest.mark.parametrize("first", range(N_RANKS))
+def test_ranks_of_a_start_share_what_no_earlier_start_wrote(server: TCPStore, first: int) -> None:
+    for start in range(4):
+        stores = _start(server, first)
+        assert not stores[0].check(["address"]), "nothing of an earlier start is found"
+        stores[0].set("address", str(start))
+        assert [store.get("address") for store in stores] == [str(start).encode()] * N_RANKS
+
+
+@pytest.mark.parametrize("dead", range(N_RANKS))
+def test_a_start_in_which_a_rank_never_came_changes_nothing(server: TCPStore, dead: int) -> None:
+    others = [threading.Thread(target=_try, args=(server, rank)) for rank in range(N_RANKS) if rank != dead]
+    for thread in others:
+        thread.start()
+    for thread in others:
+        thread.join()
+    stores = _start(server, 0)
+    stores[1].set("address", "new")
+    assert [store.get("address") for store in stores] == [b"new"] * N_RANKS
+
+
+def test_a_rank_that_never_comes_is_told_in_a_sentence(server: TCPStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        with pytest.raises(MLImagesError, match="another rank ended or does not answer"), peer_errors():
+            _joined(server, rank, 2, SHORT)
+
+
+def test_a_former_rank_that_asked_last_is_no_peer(server: TCPStore) -> None:
+    server.set("word/1", "of a rank that was killed")
+    with pytest.raises(dist.DistStoreError, match="1"):
+        _joined(server, 0, 2, SHORT)
+
+
+def _try(server: TCPStore, rank: int) -> None:
+    with contextlib.suppress(dist.DistError):  # a rank whose peers never come gives up
+        _joined(server, rank, seconds=SHORT)

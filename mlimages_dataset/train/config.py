@@ -184,6 +184,7 @@ class Loss:
         check_positive("positive_weight", self.positive_weight)
         check_share("absent_class_rate", self.absent_class_rate)
         check_share("presence_threshold", self.presence_threshold)
+        check_positive("presence_threshold", self.presence_threshold)
         check_at_least("negatives_per_positive", self.negatives_per_positive, 1)
 
 

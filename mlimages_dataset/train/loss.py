@@ -41,6 +41,8 @@ _CHUNK_ELEMENTS_CORES = 1 << 19
 """The same for each of several threads, which wait for each other after every operation: fewer and longer ones."""
 _CHUNK_ELEMENTS_GPU = 1 << 22
 """Enough to fill a GPU; intermediate results take 16 MiB each, whatever the batch."""
+_BLOCK = 64
+"""Entries that are looked at together for labels: a cache line of bytes, or four of float32."""
 _CLASSES_STREAM, _ORDER_STREAM, _WINDOWS_STREAM, _ROUNDING_STREAM = range(4)
 
 
@@ -124,19 +126,53 @@ class Windows:
 
 def count_labels(targets: Tensor, known: Tensor | None, presence_threshold: float) -> LabelCounts:
     """Return the images with each class present, target >= threshold and known, and with each class known."""
-    present = _zeros_of_classes(targets)
-    n_known = _zeros_of_classes(targets)
-    for rows in _row_chunks(targets):
+    n_images, n_classes = targets.shape
+    labelled = labelled_entries(targets)
+    if labelled is None:
+        present = _count_in_chunks(targets, known, presence_threshold)
+    else:
+        is_present = targets.reshape(-1)[labelled] >= presence_threshold
+        if known is not None:
+            is_present &= known.reshape(-1)[labelled]
+        present = torch.bincount(labelled[is_present] % n_classes, minlength=n_classes)
+    if known is None:
+        return LabelCounts(present, torch.full_like(present, n_images), n_images)
+    # As bytes: a sum over booleans takes several times as long.
+    return LabelCounts(present, known.view(torch.uint8).sum(0, dtype=torch.int32).to(torch.int64), n_images)
+
+
+def _count_in_chunks(targets: Tensor, known: Tensor | None, presence_threshold: float) -> Tensor:
+    """Return the images with each class present, int64, shape (C,), by looking at every entry."""
+    present = torch.zeros(targets.shape[1], dtype=torch.int64, device=targets.device)
+    for rows in _row_chunks(targets, targets.shape[1]):
         # In place on floats: comparisons that write booleans, and sums over booleans, take several times as long.
         is_present = targets[rows].to(torch.float32, copy=True).ge_(presence_threshold)
         if known is not None:
-            is_known = known[rows].to(torch.float32)
-            n_known += is_known.sum(0)
-            is_present *= is_known
-        present += is_present.sum(0)
-    n_images = len(targets)
-    known_counts = torch.full_like(present, n_images) if known is None else n_known
-    return LabelCounts(present.to(torch.int64), known_counts.to(torch.int64), n_images)
+            is_present *= known[rows].to(torch.float32)
+        present += is_present.sum(0).to(torch.int64)
+    return present
+
+
+def labelled_entries(targets: Tensor) -> Tensor | None:
+    """Return the entries above 0 as row * C + class, int64, ascending; None where they are not sparse.
+
+    Labels are few: most blocks of 64 entries hold none, and one pass that takes the maximum of each block tells which.
+    Sparse means that at most half of the blocks hold any. NaN is listed.
+    """
+    flat = targets.reshape(-1)
+    n_blocks = len(flat) // _BLOCK
+    tail = n_blocks * _BLOCK
+    blocks = flat[:tail].view(n_blocks, _BLOCK)
+    (kept,) = _above_zero(blocks.amax(1))
+    if 2 * len(kept) > n_blocks:
+        return None
+    nth, within = _above_zero(blocks[kept])
+    (behind,) = _above_zero(flat[tail:])
+    return torch.cat((kept[nth] * _BLOCK + within, behind + tail))
+
+
+def _above_zero(values: Tensor) -> tuple[Tensor, ...]:
+    return torch.nonzero(~(values <= 0), as_tuple=True)  # so written, NaN is above
 
 
 def next_streak(streak: Tensor, positive: Tensor, counted: Tensor) -> Tensor:
@@ -192,6 +228,10 @@ def weighted_sigmoid_loss(
 ) -> Tensor:
     """Return the loss of the module's head, a float32 scalar, differentiable in the logits.
 
+    Most entries have no weight: no label, and a class whose negatives are down-sampled or do not count. So where labels
+    are sparse, only the classes with v_j > 0 are computed in full, and of the others the entries with a label and the
+    sampled ones.
+
     Neither direction keeps an intermediate result of the size of the logits: both go through the batch in chunks of
     rows, and the gradient is written once, after scaling, in the logits' own precision. (Kept from the forward pass in
     float16, before the gradient scaler's factor, most of it would underflow.)
@@ -204,11 +244,25 @@ def weighted_sigmoid_loss(
         first_row: place of the first image among those of this rank, where gradients are accumulated.
     """
     rows = slice(first_row, first_row + len(logits))
-    entries = None if weights.windows is None else weights.windows.entries(rows)
+    sampled = None if weights.windows is None else weights.windows.entries(rows)
+    classes, labelled = _with_weight(targets, weights.negative)
     loss: Tensor = _WeightedSigmoidLoss.apply(
-        logits, targets, known, weights.positive, weights.negative, weights.thinned, entries
+        logits, targets, known, weights.positive, weights.negative, weights.thinned, classes, labelled, sampled
     )
     return loss
+
+
+def _with_weight(targets: Tensor, negative: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Return the classes all of whose entries are computed, and the entries with labels of the others.
+
+    Both int64, ascending; both None where all entries of all classes had better be computed.
+    """
+    is_full = negative > 0
+    (classes,) = torch.nonzero(is_full, as_tuple=True)
+    labelled = labelled_entries(targets)
+    if labelled is None or 2 * len(classes) > len(negative):
+        return None, None
+    return classes, labelled[~is_full[labelled % len(negative)]]
 
 
 class MLImagesLoss(nn.Module):
@@ -263,6 +317,10 @@ class MLImagesLoss(nn.Module):
             raise UsageError(f"no loss variant {variant!r}", remedy=f"choose from {', '.join(Variant)}")
         if not 0 <= absent_class_rate <= 1:
             raise UsageError(f"absent_class_rate is {absent_class_rate}", remedy="give a probability, 0 to 1")
+        if not 0 < presence_threshold <= 1:
+            raise UsageError(
+                f"presence_threshold is {presence_threshold}", remedy="give a confidence, above 0 and at most 1"
+            )
         if negatives_per_positive is not None and negatives_per_positive <= 0:
             raise UsageError(
                 f"negatives_per_positive is {negatives_per_positive}",
@@ -397,57 +455,94 @@ class _WeightedSigmoidLoss(torch.autograd.Function):
         positive: Tensor,
         negative: Tensor,
         thinned: Tensor,
-        entries: Tensor | None,
+        classes: Tensor | None,
+        labelled: Tensor | None,
+        sampled: Tensor | None,
     ) -> Tensor:
-        ctx.save_for_backward(logits, targets, known, positive, negative, thinned, entries)
-        sums = []
-        for rows in _row_chunks(logits):
-            x = _computed(logits[rows])
-            of_both, of_positive = _chunk_weights(targets[rows].to(x.dtype), known, rows, positive, negative)
+        ctx.save_for_backward(logits, targets, known, positive, negative, thinned, classes, labelled, sampled)
+        entries = _Entries(logits, targets, known)
+        sums = [torch.zeros((), dtype=entries.dtype, device=logits.device)]
+        for rows in _row_chunks(logits, logits.shape[1] if classes is None else len(classes)):
+            x, of_both, of_positive = entries.of_classes(rows, classes, positive, negative)
             sums.append(_dot(functional.softplus(x), of_both) - _dot(of_positive, x))
-        if entries is not None:
-            x, weight = _sampled(logits, targets, known, thinned, entries)
+        if labelled is not None:
+            x, weight = entries.labelled(labelled, positive)
+            sums.append(_dot(functional.softplus(-x), weight))
+        if sampled is not None:
+            x, weight = entries.sampled(sampled, thinned)
             sums.append(_dot(functional.softplus(x), weight))
         return torch.stack(sums).sum() / len(logits)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        logits, targets, known, positive, negative, thinned, entries = ctx.saved_tensors
+        logits, targets, known, positive, negative, thinned, classes, labelled, sampled = ctx.saved_tensors
         scale = gradient / len(logits)
         positive, negative, thinned = positive * scale, negative * scale, thinned * scale
-        result = torch.empty_like(logits, memory_format=torch.contiguous_format)
-        for rows in _row_chunks(logits):
-            x = _computed(logits[rows])
-            of_both, of_positive = _chunk_weights(targets[rows].to(x.dtype), known, rows, positive, negative)
-            result[rows] = x.sigmoid().mul_(of_both).sub_(of_positive)
-        if entries is not None:
-            x, weight = _sampled(logits, targets, known, thinned, entries)
-            flat = result.view(-1)
-            flat[entries] += (x.sigmoid() * weight).to(flat.dtype)
-        return result, None, None, None, None, None, None
+        entries = _Entries(logits, targets, known)
+        new = torch.empty_like if classes is None else torch.zeros_like
+        result = new(logits, memory_format=torch.contiguous_format)
+        for rows in _row_chunks(logits, logits.shape[1] if classes is None else len(classes)):
+            x, of_both, of_positive = entries.of_classes(rows, classes, positive, negative)
+            slopes = x.sigmoid().mul_(of_both).sub_(of_positive)
+            if classes is None:
+                result[rows] = slopes
+            else:
+                result[rows].index_copy_(1, classes, slopes.to(result.dtype))
+        flat = result.view(-1)
+        if labelled is not None:
+            x, weight = entries.labelled(labelled, positive)
+            flat[labelled] = -((-x).sigmoid() * weight).to(flat.dtype)
+        if sampled is not None:
+            x, weight = entries.sampled(sampled, thinned)
+            flat[sampled] += (x.sigmoid() * weight).to(flat.dtype)
+        return result, *(None,) * 8
 
 
-def _chunk_weights(
-    targets: Tensor, known: Tensor | None, rows: slice, positive: Tensor, negative: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return u * y + v * (1 - y), and u * y, of some rows."""
-    of_both = torch.addcmul(negative, targets, positive - negative)
-    of_positive = targets * positive
-    if known is not None:
-        is_known = known[rows].to(targets.dtype)
-        of_both *= is_known
-        of_positive *= is_known
-    return of_both, of_positive
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """The entries of a batch, all of shape (B, C)."""
 
+    logits: Tensor
+    targets: Tensor
+    known: Tensor | None
 
-def _sampled(
-    logits: Tensor, targets: Tensor, known: Tensor | None, thinned: Tensor, entries: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the logits of the entries that down-sampling keeps, and the weights of their negative terms."""
-    x = _computed(logits.reshape(-1)[entries])
-    weight = thinned[entries % len(thinned)] * (1 - targets.reshape(-1)[entries].to(x.dtype))
-    return x, weight if known is None else weight * known.reshape(-1)[entries]
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the computation."""
+        return torch.float64 if self.logits.dtype == torch.float64 else torch.float32
+
+    def of_classes(
+        self, rows: slice, classes: Tensor | None, positive: Tensor, negative: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return x, u * y + v * (1 - y), and u * y, of some rows and classes; None for all classes."""
+
+        def taken(matrix: Tensor) -> Tensor:
+            return (matrix[rows] if classes is None else matrix[rows].index_select(1, classes)).to(self.dtype)
+
+        if classes is not None:
+            positive, negative = positive[classes], negative[classes]
+        y = taken(self.targets)
+        of_both, of_positive = torch.addcmul(negative, y, positive - negative), y * positive
+        if self.known is not None:
+            is_known = taken(self.known)
+            of_both *= is_known
+            of_positive *= is_known
+        return taken(self.logits), of_both, of_positive
+
+    def labelled(self, entries: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of some entries, and the weights u * y of their positive terms."""
+        x, y, known = self._at(entries)
+        return x, positive[entries % len(positive)] * y * known
+
+    def sampled(self, entries: Tensor, thinned: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of the entries that down-sampling keeps, and the weights of their negative terms."""
+        x, y, known = self._at(entries)
+        return x, thinned[entries % len(thinned)] * (1 - y) * known
+
+    def _at(self, entries: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
+        x, y = self.logits.reshape(-1)[entries].to(self.dtype), self.targets.reshape(-1)[entries].to(self.dtype)
+        return x, y, 1.0 if self.known is None else self.known.reshape(-1)[entries].to(self.dtype)
 
 
 def _dot(left: Tensor, right: Tensor) -> Tensor:
@@ -455,14 +550,14 @@ def _dot(left: Tensor, right: Tensor) -> Tensor:
     return torch.dot(left.reshape(-1), right.reshape(-1))
 
 
-def _computed(logits: Tensor) -> Tensor:
-    """Return the logits in the precision of the computation."""
-    return logits if logits.dtype == torch.float64 else logits.to(torch.float32)
+def _row_chunks(matrix: Tensor, n_columns: int) -> Iterator[slice]:
+    """Return slices that cover a matrix's rows, each of about as many entries as are computed at a time.
 
-
-def _row_chunks(matrix: Tensor) -> Iterator[slice]:
-    """Return slices of rows that cover a matrix, each of about as many elements as are computed at a time."""
-    n_rows = max(1, _chunk_elements(matrix.device) // matrix.shape[1])
+    Args:
+        matrix: shape (rows, any).
+        n_columns: columns that are computed.
+    """
+    n_rows = max(1, _chunk_elements(matrix.device) // max(1, n_columns))
     return (slice(first, first + n_rows) for first in range(0, len(matrix), n_rows))
 
 
@@ -472,10 +567,6 @@ def _chunk_elements(device: torch.device) -> int:
         return _CHUNK_ELEMENTS_GPU
     n_threads = torch.get_num_threads()
     return _CHUNK_ELEMENTS_CORE if n_threads == 1 else _CHUNK_ELEMENTS_CORES * n_threads
-
-
-def _zeros_of_classes(targets: Tensor) -> Tensor:
-    return torch.zeros(targets.shape[1], dtype=torch.float32, device=targets.device)
 
 
 def _over_ranks(counts: LabelCounts) -> tuple[LabelCounts, int]:

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mlimages_dataset.errors import UsageError
+from mlimages_dataset.train import loss as loss_module
 from mlimages_dataset.train.loss import (
     LabelCounts,
     MLImagesLoss,
     Variant,
     Windows,
     count_labels,
+    labelled_entries,
     negative_coefficient,
     positive_coefficient,
     prior_bias,
@@ -29,6 +31,7 @@ from mlimages_dataset.train.loss import (
 from tests.train.two_ranks import run_on_ranks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -39,9 +42,15 @@ ETA = 12
 THRESHOLD = 0.7
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
+@pytest.fixture(autouse=True, params=["dense", "sparse"])
+def both_ways(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compute every test's loss over all entries, and over those with a weight alone, as for few labels."""
     torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loss_module, "_BLOCK", 1)
+        if request.param == "dense":
+            patch.setattr(loss_module, "labelled_entries", lambda targets: None)  # noqa: ARG005 - as it is called
+        yield
 
 
 def batches(
@@ -355,6 +364,28 @@ def test_counts_of_parts_add_up(cut: int, seed: int) -> None:
         assert counts.n_images == 9
 
 
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 300)),
+    density=st.floats(0, 0.2),
+    block=st.sampled_from([1, 3, 64]),
+    seed=st.integers(0, 1000),
+)
+def test_labelled_entries_are_those_above_zero(shape: tuple[int, int], density: float, block: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    targets = np.where(
+        rng.random(shape) < density, rng.choice([np.nan, 1e-30, 0.5, 1.0], shape), -rng.integers(0, 2, shape)
+    )
+    expected = np.flatnonzero(~(targets <= 0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loss_module, "_BLOCK", block)
+        found = labelled_entries(torch.tensor(targets, dtype=torch.float32))
+    n_blocks = targets.size // block
+    n_labelled = len({nth for nth in (expected // block).tolist() if nth < n_blocks})
+    assert (found is None) == (2 * n_labelled > n_blocks)
+    if found is not None:
+        np.testing.assert_array_equal(found.numpy(), expected)
+
+
 def of_ranks(rank: int, n_ranks: int) -> dict[str, list[Any]]:
     """Return each variant's losses, gradients and streaks of one rank's share of some batches."""
     return {variant: of_rank(rank, n_ranks, variant) for variant in Variant}
@@ -473,6 +504,8 @@ def test_bad_options_and_shapes_are_sentences() -> None:
         MLImagesLoss(3, absent_class_rate=1.5)
     with pytest.raises(UsageError, match="give a positive number, or none"):
         MLImagesLoss(3, negatives_per_positive=0)
+    with pytest.raises(UsageError, match="presence_threshold is 0; give a confidence, above 0"):
+        MLImagesLoss(3, presence_threshold=0)
     with pytest.raises(UsageError, match="logits of 4 classes for a loss of 3"):
         MLImagesLoss(3)(torch.zeros(2, 4), torch.zeros(2, 4))
     with pytest.raises(UsageError, match="one row an image"):

@@ -81,18 +81,23 @@ class _HashingFile(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def whole_file(path: Location) -> Iterator[_HashingFile]:
+def whole_file(path: Location, *, cached: bool = True) -> Iterator[_HashingFile]:
     """Yield a binary file that takes the name `path` only when it is complete and on the disk, or in its store.
+
+    Args:
+        path: the name.
+        cached: whether the kernel keeps it in memory for whoever reads it next. Pages that are let go are there for the
+            next file: a writer of hundreds of gigabytes would else ask for new ones, which cost up to six times as much.
 
     Raises:
         UsageError: the folder or store cannot be written, or the disk is full.
     """
-    with _partial_file(path) if isinstance(path, Path) else _uploaded_file(path) as stream:
+    with _partial_file(path, cached=cached) if isinstance(path, Path) else _uploaded_file(path) as stream:
         yield _HashingFile(stream, path)
 
 
 @contextlib.contextmanager
-def _partial_file(path: Path) -> Iterator[IO[bytes]]:
+def _partial_file(path: Path, *, cached: bool) -> Iterator[IO[bytes]]:
     # Two machines may use one process id, and a cluster may give one job to two of them.
     partial = path.with_name(f"{PARTIAL_PREFIX}{secrets.token_hex(4)}-{path.name}")
     with write_errors(path):
@@ -104,6 +109,8 @@ def _partial_file(path: Path) -> Iterator[IO[bytes]]:
             with write_errors(path):
                 stream.flush()
                 os.fsync(stream.fileno())
+                if not cached and hasattr(os, "posix_fadvise"):  # macOS and Windows have none
+                    os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         give_name(partial, path)
     finally:
         partial.unlink(missing_ok=True)

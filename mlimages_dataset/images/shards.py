@@ -102,7 +102,7 @@ class ShardWriter:
 @contextlib.contextmanager
 def shard_writer(path: Location) -> Iterator[ShardWriter]:
     """Yield a writer of a shard that appears whole, with its receipt, when the block ends without an error."""
-    with whole_file(path) as sink:
+    with whole_file(path, cached=False) as sink:
         writer = ShardWriter(sink)
         yield writer
         writer.end()

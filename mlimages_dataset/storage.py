@@ -86,8 +86,8 @@ def whole_file(path: Location, *, cached: bool = True) -> Iterator[_HashingFile]
 
     Args:
         path: the name.
-        cached: whether the kernel keeps it in memory for whoever reads it next. Pages that are let go are there for the
-            next file: a writer of hundreds of gigabytes would else ask for new ones, which cost up to six times as much.
+        cached: whether the kernel keeps it in memory for whoever reads it next. Pages that are let go are there for
+            the next file: a writer of hundreds of gigabytes would else ask for new ones, at up to six times the cost.
 
     Raises:
         UsageError: the folder or store cannot be written, or the disk is full.

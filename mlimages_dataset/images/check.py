@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError
 
+from mlimages_dataset.images.jpeg import header_size, whole_size
 from mlimages_dataset.images.statuses import Status
 
 if TYPE_CHECKING:
@@ -90,8 +91,9 @@ _DETAIL_CHARACTERS = 200
 def inspect(content: bytes, limits: Limits = Limits(), *, decode: bool = True) -> Inspection:
     """Return whether bytes are a whole picture within the limits; never raises and never warns.
 
-    A JPEG is decoded at an eighth of its size, which still reads all of its entropy-coded data: a cut or damaged one
-    is found as by full decoding (libjpeg fills in damage that it can resynchronise after, at any scale).
+    A plain JPEG's codes are read to its end, without making pixels of them. Any other, and one that this finds fault
+    with, is decoded at an eighth of its size, which still reads all of its entropy-coded data: a cut or damaged one is
+    found as by full decoding (libjpeg fills in damage that it can resynchronise after, at any scale).
 
     Args:
         content: the bytes, or a view of them.
@@ -105,6 +107,10 @@ def inspect(content: bytes, limits: Limits = Limits(), *, decode: bool = True) -
     form = _format_of(content)
     if form is None:
         return Inspection(Status.NOT_AN_IMAGE, _kind_of(content))
+    if form.pillow == "JPEG":
+        size = whole_size(content) if decode else header_size(content)
+        if size is not None and size[0] * size[1] <= limits.pixels:
+            return Inspection(Status.SAVED, "", *size, form.suffix)
     # Pillow warns of large pictures and of odd metadata; both are judged here.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

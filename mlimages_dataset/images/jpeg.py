@@ -1,0 +1,404 @@
+"""Plain JPEGs, read to their last code without making pixels of them.
+
+Most JPEGs are plain: baseline or extended sequential, 8 bits, grey or three channels, one scan (ITU-T T.81,
+https://www.w3.org/Graphics/JPEG/itu-t81.pdf). Whether one of these is whole shows in its Huffman codes alone: every
+block of every channel must be there, no code unknown, no block too long, restart markers in their order, and the end
+marker right after the last code. That is what a decoder reads too, and stricter than libjpeg, which fills in what it
+cannot read. Whatever is not plain or not whole in this sense is left for a decoder to judge.
+
+A code of up to 12 bits is looked up together with its value bits and the codes that follow in the same 12 bits. How a
+value reads is of no interest, only how long it is.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlimages_dataset.augment.compiled import compiled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+_START_OF_IMAGE, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
+_MARKER = 0xFF  # begins every marker; may be repeated before one
+_HUFFMAN_TABLES, _QUANTISATION_TABLES, _RESTART_INTERVAL, _SCAN = 0xC4, 0xDB, 0xDD, 0xDA
+_SEQUENTIAL = (0xC0, 0xC1)  # baseline and extended: markers of a frame
+_SKIPPED = {*range(0xE0, 0xF0), 0xFE}  # applications' data, comments
+_SEVERAL_PICTURES = b"MPF\0"  # of an application's data: what Pillow opens as a file of several pictures
+
+_MAX_SIDE = 65_500  # as libjpeg has it
+_DEPTH = 8
+_SAMPLINGS = ((1, 1), (2, 1), (1, 2), (2, 2))
+_WHOLE_SPECTRUM = b"\0\x3f\0"
+_BLOCK = 64  # coefficients
+_LONGEST = 16  # bits of a code
+_N_SYMBOLS = 256
+_BYTE = 8
+_FULL = 32
+"""Bits that are enough for any code of 16 bits with its value of up to 15."""
+_PEEK = 12
+"""Bits that are looked up at once: a table of 16 KiB, of which two are in use most of the time."""
+_N_TABLES = 8  # four for the first coefficient of blocks (DC), then four for the others (AC)
+_OTHERS = _N_TABLES // 2
+_MAX_DC = 11  # bits of a first coefficient's difference
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """The one scan of a plain JPEG.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+        begin: offset of its first code.
+        units: groups of blocks, each with some of every channel.
+        of_block: the DC table of each block of a group.
+        of_block_others: the AC table of each block of a group.
+        interval: groups between two restart markers; 0 for none.
+        tables: each Huffman table's place, and its 16 counts and its symbols.
+    """
+
+    width: int
+    height: int
+    begin: int
+    units: int
+    of_block: tuple[int, ...]
+    of_block_others: tuple[int, ...]
+    interval: int
+    tables: tuple[tuple[int, bytes], ...]
+
+
+def header_size(content: bytes) -> tuple[int, int] | None:
+    """Return width and height of a plain JPEG by its header, None where it is not plain.
+
+    Args:
+        content: the file, or as much of its beginning as holds the header.
+    """
+    scan = _plain_scan(content)
+    return None if scan is None else (scan.width, scan.height)
+
+
+def whole_size(content: bytes) -> tuple[int, int] | None:
+    """Return width and height of a plain JPEG that is whole to its end marker, None where it is not plain or not whole.
+
+    Args:
+        content: the file; bytes behind its end marker are of no effect.
+    """
+    scan = _plain_scan(content)
+    tables = None if scan is None else _lookups(scan.tables)
+    if scan is None or tables is None:
+        return None
+    codes = np.frombuffer(content, np.uint8)
+    of_block, others = np.array(scan.of_block), np.array(scan.of_block_others)
+    end = _end_of_codes(codes, scan.begin, scan.units, of_block, others, scan.interval, *tables)
+    return (scan.width, scan.height) if bytes(content[end : end + 2]) == _END_OF_IMAGE else None
+
+
+def _plain_scan(content: bytes) -> _Scan | None:
+    """Return the scan that a header announces; None where it is not plain, or malformed in any way."""
+    header = _Header()
+    try:
+        for marker, segment, end in _segments(content):
+            if marker == _SCAN:
+                return header.scan(segment, end)
+            if not header.read(marker, segment):
+                return None
+    except (IndexError, ValueError):  # the header ends in the middle, or names what it does not have
+        return None
+    return None
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Yield marker, content and end of each segment of a header.
+
+    Raises:
+        IndexError, ValueError: what follows is no whole segment.
+    """
+    at = 2
+    if bytes(content[:at]) != _START_OF_IMAGE:
+        raise ValueError("no JPEG")
+    while True:
+        if content[at] != _MARKER:
+            raise ValueError("no marker")
+        marker = content[at + 1]
+        if marker == _MARKER:
+            at += 1
+            continue
+        end = at + 2 + (content[at + 2] << 8 | content[at + 3])
+        if not at + 4 <= end <= len(content):
+            raise ValueError("a segment's end is missing")
+        yield marker, bytes(content[at + 4 : end]), end
+        at = end
+
+
+@dataclass(slots=True)
+class _Header:
+    """What a header has said so far.
+
+    Attributes:
+        frame: the segment of the frame.
+        huffman: tables by their place.
+        quantisation: numbers of tables.
+        interval: groups between two restart markers; 0 for none.
+    """
+
+    frame: bytes = b""
+    huffman: dict[int, bytes] = field(default_factory=dict)
+    quantisation: set[int] = field(default_factory=set)
+    interval: int = 0
+
+    def read(self, marker: int, segment: bytes) -> bool:
+        """Note what a segment says; false where it is of no plain JPEG.
+
+        Raises:
+            ValueError: it is malformed.
+        """
+        if marker == _HUFFMAN_TABLES:
+            self.huffman |= _huffman_tables(segment)
+        elif marker == _QUANTISATION_TABLES:
+            self.quantisation |= _quantisation_tables(segment)
+        elif marker in _SEQUENTIAL and not self.frame:
+            self.frame = segment
+        elif marker == _RESTART_INTERVAL:
+            high, low = segment
+            self.interval = high << 8 | low
+        else:
+            return marker in _SKIPPED and not segment.startswith(_SEVERAL_PICTURES)
+        return True
+
+    def scan(self, segment: bytes, begin: int) -> _Scan | None:
+        """Return the scan that a segment announces, None where it is not plain.
+
+        Raises:
+            IndexError, ValueError: the frame or the scan is too short.
+        """
+        frame = self.frame
+        n_channels, height, width = frame[5], frame[1] << 8 | frame[2], frame[3] << 8 | frame[4]
+        # Both name their channels, in the same order, and the scan two tables for each.
+        fits = len(frame) == 6 + 3 * n_channels and len(segment) == 4 + 2 * n_channels and segment[0] == n_channels
+        if not fits or n_channels not in {1, 3} or frame[0] != _DEPTH or segment[-3:] != _WHOLE_SPECTRUM:
+            return None
+        if not 0 < width <= _MAX_SIDE or not 0 < height <= _MAX_SIDE:
+            return None
+        channels = [frame[6 + 3 * nth : 9 + 3 * nth] for nth in range(n_channels)]
+        samplings = [divmod(sampling, 16) for _, sampling, _ in channels]
+        if samplings[0] not in _SAMPLINGS or any(sampling != (1, 1) for sampling in samplings[1:]):
+            return None
+        if n_channels == 1:
+            samplings = [(1, 1)]  # blocks of one channel come one after the other, whatever its sampling says
+        across, down = samplings[0]
+        of_block: list[int] = []
+        of_block_others: list[int] = []
+        for nth, (name, _, quantisation) in enumerate(channels):
+            first, others = divmod(segment[2 + 2 * nth], 16)
+            if segment[1 + 2 * nth] != name or quantisation not in self.quantisation or first >= _OTHERS:
+                return None
+            if not {first, _OTHERS + others} <= self.huffman.keys():
+                return None
+            n_blocks = samplings[nth][0] * samplings[nth][1]
+            of_block += [first] * n_blocks
+            of_block_others += [_OTHERS + others] * n_blocks
+        units = -(-width // (8 * across)) * -(-height // (8 * down))
+        tables = tuple(sorted(self.huffman.items()))
+        return _Scan(width, height, begin, units, tuple(of_block), tuple(of_block_others), self.interval, tables)
+
+
+def _huffman_tables(segment: bytes) -> dict[int, bytes]:
+    """Return the tables of a segment by their place: 16 counts by length, then symbols by code.
+
+    Raises:
+        ValueError: it is malformed.
+    """
+    tables, at = {}, 0
+    while at < len(segment):
+        kind, number = divmod(segment[at], 16)
+        size = _LONGEST + sum(segment[at + 1 : at + 1 + _LONGEST])
+        table = segment[at + 1 : at + 1 + size]
+        if kind > 1 or number >= _OTHERS or len(table) != size or size > _LONGEST + _N_SYMBOLS:
+            raise ValueError("malformed Huffman table")
+        tables[kind * _OTHERS + number] = table
+        at += 1 + size
+    return tables
+
+
+def _quantisation_tables(segment: bytes) -> set[int]:
+    """Return the numbers of the tables of a segment, each of 64 bytes.
+
+    Raises:
+        ValueError: it is malformed, or a table is of 16 bits.
+    """
+    numbers, left = segment[:: 1 + _BLOCK], len(segment) % (1 + _BLOCK)
+    if left or any(number >= _OTHERS for number in numbers):
+        raise ValueError("malformed or deep quantisation table")
+    return {*numbers}
+
+
+_Lookups = tuple["NDArray[np.int32]", "NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.uint8]"]
+
+
+@functools.lru_cache(maxsize=64)
+def _lookups(tables: tuple[tuple[int, bytes], ...]) -> _Lookups | None:
+    """Return what `_end_of_codes` looks codes up in, None where a table is impossible.
+
+    Most JPEGs have the tables of the standard's annex K.
+    """
+    peeked = np.zeros((_N_TABLES, 1 << _PEEK), np.int32)
+    last = np.full((_N_TABLES, _LONGEST + 1), -1)
+    shift = np.zeros((_N_TABLES, _LONGEST + 1), np.int64)
+    symbols = np.zeros((_N_TABLES, _N_SYMBOLS), np.uint8)
+    for place, table in tables:
+        of_table = np.frombuffer(table, np.uint8)
+        symbols[place, : len(table) - _LONGEST] = of_table[_LONGEST:]
+        counts, is_first = of_table[:_LONGEST], place < _OTHERS
+        if not _fill(counts, symbols[place], is_first, peeked[place], last[place], shift[place]):
+            return None
+        if not is_first:
+            _join(peeked[place])
+    return peeked, last, shift, symbols
+
+
+@compiled
+def _fill(  # noqa: PLR0917 - Numba takes no keywords
+    counts: NDArray[np.uint8],
+    symbols: NDArray[np.uint8],
+    is_first: bool,  # noqa: FBT001 - as above
+    peeked: NDArray[np.int32],
+    last: NDArray[np.int64],
+    shift: NDArray[np.int64],
+) -> bool:
+    """Fill the lookups of one table; false where its codes do not fit or its symbols mean nothing.
+
+    Args:
+        counts: codes of each length, 1 to 16 bits, shape (16,).
+        symbols: of the codes in their order, shape (256,).
+        is_first: a table of first coefficients.
+        peeked: of each `_PEEK` bits, what they begin with: 5 bits for the length of the code and its value, 7 for the
+            coefficients that it stands for, 1 for the end of the block; 0 where the code is longer. Shape (2**_PEEK,).
+        last: the last code of each length, -1 where there is none, shape (17,).
+        shift: what to add to a code of each length for the place of its symbol, shape (17,).
+    """
+    code, nth = 0, 0
+    for length in range(1, _LONGEST + 1):
+        shift[length] = nth - code
+        for _ in range(counts[length - 1]):
+            size, run = symbols[nth] & 15, symbols[nth] >> 4
+            # Without a value, a code skips 15 coefficients and one more, or ends the block.
+            means_nothing = symbols[nth] > _MAX_DC if is_first else size == 0 and run % 15 != 0
+            if code >= 1 << length or means_nothing:
+                return False
+            if length <= _PEEK:
+                is_end = not is_first and symbols[nth] == 0
+                steps = 0 if is_end else run + 1
+                begin = code << (_PEEK - length)
+                peeked[begin : begin + (1 << (_PEEK - length))] = (length + size) | steps << 5 | is_end << 12
+            code, nth = code + 1, nth + 1
+        if counts[length - 1]:
+            last[length] = code - 1
+        code <<= 1
+    return True
+
+
+@compiled
+def _join(peeked: NDArray[np.int32]) -> None:
+    """Add to each entry, from bit 13 on and in the same form, all codes of a block that are whole within its bits."""
+    alone = peeked.copy()
+    for bits in range(len(peeked)):
+        if alone[bits] == 0:
+            continue
+        used, steps, is_end = alone[bits] & 31, alone[bits] >> 5 & 127, alone[bits] >> 12
+        while used < _PEEK and not is_end:
+            following = alone[(bits << used) & (len(peeked) - 1)]
+            if following == 0 or used + (following & 31) > _PEEK:
+                break
+            used += following & 31
+            steps += following >> 5 & 127
+            is_end = following >> 12
+        peeked[bits] = alone[bits] | used << 13 | steps << 18 | is_end << 25
+
+
+@compiled
+def _end_of_codes(  # noqa: C901, PLR0911, PLR0912, PLR0917 - one loop over bits, for speed
+    codes: NDArray[np.uint8],
+    at: int,
+    units: int,
+    of_block: NDArray[np.int64],
+    of_block_others: NDArray[np.int64],
+    interval: int,
+    peeked: NDArray[np.int32],
+    last: NDArray[np.int64],
+    shift: NDArray[np.int64],
+    symbols: NDArray[np.uint8],
+) -> int:
+    """Return the offset behind the last code of a scan, -1 where any code is not as it should be.
+
+    `bits` holds the next `n_bits` bits in its lowest places, and above them what is done with. Where a marker or the
+    file's end comes first, zeros follow, `n_added` so far, of which no code may need any.
+    """
+    end, flat, mask = len(codes), peeked.reshape(-1), (1 << _PEEK) - 1
+    bits, n_bits, n_added, next_restart = np.int64(0), np.int64(0), np.int64(0), 0
+    for unit in range(units):
+        if interval and unit and unit % interval == 0:
+            if not 0 <= n_bits - n_added < _BYTE:
+                return -1
+            if at + 1 >= end or codes[at] != _MARKER or codes[at + 1] != 0xD0 + next_restart:
+                return -1
+            at, next_restart = at + 2, (next_restart + 1) % 8
+            bits, n_bits, n_added = np.int64(0), np.int64(0), np.int64(0)
+        for block in range(len(of_block)):
+            table, done = of_block[block], np.int64(0)
+            while done < _BLOCK:
+                if n_bits < _FULL:
+                    if n_added == 0 and at + 4 <= end:
+                        # Unsigned places spare a test for negative ones, which would count from the end.
+                        word = (
+                            np.int64(codes[np.uint64(at)]) << 24
+                            | np.int64(codes[np.uint64(at + 1)]) << 16
+                            | np.int64(codes[np.uint64(at + 2)]) << 8
+                            | np.int64(codes[np.uint64(at + 3)])
+                        )
+                        if (((~word & 0xFFFFFFFF) - 0x01010101) & word & 0x80808080) == 0:  # no byte is 0xFF
+                            bits, n_bits, at = bits << 32 | word, n_bits + 32, at + 4
+                    while n_bits < _FULL:
+                        if n_added == 0 and at < end and codes[at] != _MARKER:
+                            bits, at = bits << 8 | np.int64(codes[at]), at + 1
+                        elif n_added == 0 and at + 1 < end and codes[at + 1] == 0:  # 0xFF as data
+                            bits, at = bits << 8 | 0xFF, at + 2
+                        elif n_added > _FULL + _BYTE:
+                            return -1
+                        else:
+                            bits, n_added = bits << 8, n_added + 8
+                        n_bits += 8
+                entry = flat[np.uint64((table << _PEEK) + (bits >> (n_bits - _PEEK) & mask))]
+                if entry == 0:
+                    length = _PEEK + 1
+                    while (
+                        length <= _LONGEST and (bits >> (n_bits - length)) & ((1 << length) - 1) > last[table, length]
+                    ):
+                        length += 1
+                    if length > _LONGEST:
+                        return -1
+                    place = ((bits >> (n_bits - length)) & ((1 << length) - 1)) + shift[table, length]
+                    if not 0 <= place < _N_SYMBOLS:
+                        return -1
+                    symbol = np.int64(symbols[table, place])
+                    size, steps, is_end = length + (symbol & 15), (symbol >> 4) + 1, done > 0 and symbol == 0
+                elif done > 0 and done + (entry >> 18 & 127) + (entry >> 25) <= _BLOCK:
+                    size, steps, is_end = entry >> 13 & 31, entry >> 18 & 127, entry >> 25 > 0
+                else:  # a first coefficient, or codes among which the block is full: the first code alone
+                    size, steps, is_end = entry & 31, entry >> 5 & 127, done > 0 and entry >> 12 & 1 > 0
+                n_bits -= size
+                if is_end:
+                    break
+                if done == 0:
+                    table, done = of_block_others[block], np.int64(1)
+                else:
+                    done += steps
+            if done > _BLOCK:
+                return -1
+    return at if 0 <= n_bits - n_added < _BYTE else -1

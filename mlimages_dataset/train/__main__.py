@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 import sys
 from pathlib import Path
@@ -252,11 +251,12 @@ def extract(application: Application, *, out: str, overwrite: bool) -> None:
 def evaluate(application: Application, *, labels: str, unknown: str | None, as_json: bool) -> None:
     """Measure CHECKPOINT on the labelled pictures of a folder."""
     from mlimages_dataset.train.apply import evaluate as work  # noqa: PLC0415 - torch would cost --help seconds
+    from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - as above
     from mlimages_dataset.train.validation import measures  # noqa: PLC0415 - as above
 
     summary = work(application, location(labels), unknown=None if unknown is None else Unknown(unknown))
     if _first():
-        whole = json.dumps(summary.to_json(), indent=2)
+        whole = json_text(summary.to_json(), indent=2)
         lines = [f"{name:>14}  {value:.4f}" for name, value in measures(summary).items()]
         click.echo(whole if as_json else "\n".join([f"{summary.n_images:,} images", *lines]))
 

@@ -268,6 +268,23 @@ def check_science(found: Mapping[str, str], wanted: Mapping[str, str], path: Pat
         )
 
 
+def check_order(checkpoint: Checkpoint, position: Mapping[str, Any], path: Path) -> None:
+    """Raise `UsageError` where a checkpoint stopped within an epoch whose order is not a run's.
+
+    Args:
+        checkpoint: where a run goes on.
+        position: of its steps, as the run's feed tells it.
+        path: of the checkpoint.
+    """
+    if checkpoint.progress.step and checkpoint.sampler != position:
+        raise UsageError(
+            f"it stopped within an epoch of {checkpoint.sampler.get('order')}, and this is one of "
+            f"{position.get('order')}",
+            where=path,
+            remedy="name the images and labels of before, or another --out",
+        )
+
+
 def _copied(checkpoint: Checkpoint) -> Checkpoint:
     return Checkpoint(**{name: _on_cpu(getattr(checkpoint, name)) for name in Checkpoint.__slots__})
 

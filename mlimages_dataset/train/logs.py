@@ -57,7 +57,7 @@ class RunLog:
         line = {"kind": kind, "step": step, "time": round(time.time(), 3), **values}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with write_errors(self._path), self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+            stream.write(json_text(line) + "\n")
         if self._events is not None:
             for name, value in values.items():
                 if not isinstance(value, str):
@@ -70,6 +70,19 @@ class RunLog:
         """Flush the events."""
         if self._events is not None:
             self._events.close()
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """Return a value as JSON, which has no NaN and no infinity: null stands for these."""
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _lines_until(path: Path, step: int) -> list[str]:

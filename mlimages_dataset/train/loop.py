@@ -167,6 +167,9 @@ def take_step(learner: Learner, batches: Sequence[Batch], rate: float, finish: C
         batches: this rank's share of the batch, one a pass, on any device.
         rate: the learning rate.
         finish: what makes images on the device fit for the network.
+
+    Raises:
+        ConfigError: a pass is too small for batch normalisation.
     """
     layout = _layout(learner.execution)
     batches = [batch.to(learner.device, non_blocking=True) for batch in batches]
@@ -175,8 +178,9 @@ def take_step(learner: Learner, batches: Sequence[Batch], rate: float, finish: C
     loss_of = _loss_of_passes(learner, batches)
     for number, batch in enumerate(batches):
         with _sums_gradients(learner.parallel, last=number == len(batches) - 1):
-            with autocast(learner.device, learner.execution.precision):
-                logits = learner.network(finish(batch.images).contiguous(memory_format=layout))
+            images = finish(batch.images).contiguous(memory_format=layout)
+            with _enough_to_normalise(images), autocast(learner.device, learner.execution.precision):
+                logits = learner.network(images)
             loss = loss_of(logits, batch, first_row) * (len(batch) / n_images)
             learner.scaler.scale(loss).backward()
         total += loss.detach()
@@ -191,6 +195,24 @@ def take_step(learner: Learner, batches: Sequence[Batch], rate: float, finish: C
     if learner.average is not None:
         learner.average.update_parameters(learner.model)
     return total
+
+
+@contextlib.contextmanager
+def _enough_to_normalise(images: Tensor) -> Iterator[None]:
+    """Turn the error of a batch normalisation that has one value of a channel into a sentence.
+
+    Raises:
+        ConfigError: so few or small images leave one.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ConfigError(
+            f"{len(images)} images of {images.shape[-1]} pixels leave one value of a channel, too few to normalise",
+            remedy="choose a larger image_size, or more images a pass (batch_size / ranks, execution.images_per_pass)",
+        ) from error
 
 
 def _loss_of_passes(learner: Learner, batches: Sequence[Batch]) -> Callable[[Tensor, Batch, int], Tensor]:

@@ -24,6 +24,7 @@ from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BinaryCrossEn
 from mlimages_dataset.train.checkpoint import (
     CheckpointWriter,
     Progress,
+    check_order,
     check_science,
     check_vocabulary,
     found_checkpoint,
@@ -190,7 +191,7 @@ def train_in(
     stop: StopRequest,
 ) -> Progress:
     """Train a learner on a feed to the run's end, its checkpoints and log in a folder; errors as `pretrain`."""
-    progress = _resumed(run, learner, classes, out)
+    progress = _resumed(run, learner, feed, classes, out)
     first = distributed.rank() == 0
     log = RunLog(out if first else None, tensorboard=run.logs.tensorboard, resumed_at=progress.total_steps)
     writer = CheckpointWriter(out, keep=run.checkpoints.keep, asynchronous=run.checkpoints.asynchronous)
@@ -334,11 +335,11 @@ def _data(run: Run, classes: Classes) -> MLImages:
     )
 
 
-def _resumed(run: Run, learner: Learner, classes: Classes, out: Path) -> Progress:
+def _resumed(run: Run, learner: Learner, feed: Feed, classes: Classes, out: Path) -> Progress:
     """Set a learner as the newest checkpoint in a run's folder has it, and return how far that is.
 
     Raises:
-        UsageError: the checkpoint is of another run or vocabulary.
+        UsageError: the checkpoint is of another run or vocabulary, or within an epoch of other images.
         DataError: it is damaged.
     """
     # One rank looks: another could see a file more.
@@ -349,6 +350,7 @@ def _resumed(run: Run, learner: Learner, classes: Classes, out: Path) -> Progres
     checkpoint = read_checkpoint(path)
     check_vocabulary(checkpoint, path, classes.digest, len(classes))
     check_science(checkpoint.science, science(run), path)
+    check_order(checkpoint, feed.state(checkpoint.progress.epoch, checkpoint.progress.step), path)
     _seed_generators(run.seed, rank=distributed.rank(), step=checkpoint.progress.total_steps)
     restore(learner, checkpoint)
     return checkpoint.progress

@@ -40,6 +40,14 @@ def test_what_is_told_is_on_one_line(capsys: pytest.CaptureFixture[str], tmp_pat
     assert capsys.readouterr().out == "step   1,200  train: epoch 3  rate 0.08  images/s 1.108e+04  loss nan\n"
 
 
+def test_what_is_no_number_is_null_in_json(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    log.tell("train", 1, {"loss": float("nan"), "rate": float("inf"), "epoch": 0})
+    (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
+    found = json.loads(line, parse_constant=pytest.fail)
+    assert (found["loss"], found["rate"], found["epoch"]) == (None, None, 0)
+
+
 def test_other_ranks_are_silent(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     RunLog(None).tell("train", 1, {"loss": 1.0})
     assert capsys.readouterr().out == ""

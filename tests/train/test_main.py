@@ -327,6 +327,29 @@ def test_a_damaged_checkpoint_is_refused(photographs: Photographs, tmp_path: Pat
     assert told.startswith(f"{tmp_path / 'cut.pt'}: is not a whole checkpoint (")
 
 
+def test_a_run_stopped_within_an_epoch_goes_on_with_the_same_images_only(
+    trained: Path, run_toml: Path, photographs: Photographs, tmp_path: Path
+) -> None:
+    newest = newest_checkpoint(trained)
+    assert newest is not None
+    whole = read_checkpoint(newest)
+    place = {"epoch": 0, "position": 17, "order": "16 rows shuffled, seed 0"}
+    cut = dataclasses.replace(whole, progress=dataclasses.replace(whole.progress, epoch=0, step=1), sampler=place)
+    (tmp_path / "run.json").write_text("{}")
+    save_checkpoint(tmp_path / "checkpoints" / newest.name, cut)
+    told = refusal(2, "pretrain", run_toml, "--out", tmp_path, *files(photographs))
+    assert "stopped within an epoch of 16 rows shuffled, seed 0, and this is one of 34 rows shuffled, seed 0" in told
+
+
+def test_a_pass_of_one_small_image_is_refused(photographs: Photographs, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(
+        RUN.replace('precision = "float32"', 'precision = "float32"\nimages_per_pass = 1'), encoding="utf-8"
+    )
+    told = refusal(2, "pretrain", path, "--out", tmp_path / "out", *files(photographs))
+    assert told.startswith("1 images of 32 pixels leave one value of a channel, too few to normalise; choose a larger")
+
+
 def test_a_batch_that_cannot_be_divided_is_refused(photographs: Photographs, tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text(RUN.replace("[execution]\n", "[execution]\nimages_per_pass = 4\n"))

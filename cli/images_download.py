@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from mlimages_dataset.images.download import Report, Snapshot
+    from mlimages_dataset.images.progress import Report, Snapshot
     from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Json
 

@@ -20,7 +20,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import duckdb
@@ -46,7 +46,9 @@ from mlimages_dataset.images.parts import (
     part_name,
     part_writer,
 )
+from mlimages_dataset.images.progress import HostTrouble, Report, Snapshot
 from mlimages_dataset.images.shards import shard_name
+from mlimages_dataset.images.spool import Spool
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.locations import is_local
 from mlimages_dataset.manifest import Finished, Journal, OutputFolder, StageOutcome, StageResult
@@ -147,86 +149,6 @@ class Download:
             "allow_private": self.manners.allow_private,
             "ignore_opt_out": self.manners.ignore_opt_out,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class HostTrouble:
-    """A host that throttled or failed, how often, and how many requests it is sent at once now."""
-
-    name: str
-    troubles: int
-    allowed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """How far a download is.
-
-    Attributes:
-        asked: rows of the list.
-        standing: rows of them that an earlier run ended.
-        ended: rows of them that this run ended, by status.
-        received: bytes of bodies.
-        seconds: since the first request.
-        hosts: those in the worst trouble.
-    """
-
-    asked: int
-    standing: int
-    ended: Mapping[str, int]
-    received: int
-    seconds: float
-    hosts: tuple[HostTrouble, ...]
-
-    @property
-    def done(self) -> int:
-        """Return the rows that have ended."""
-        return self.standing + sum(self.ended.values())
-
-    @property
-    def rate(self) -> float:
-        """Return the rows that ended a second."""
-        return sum(self.ended.values()) / max(self.seconds, 1e-9)
-
-    @property
-    def remaining_seconds(self) -> float:
-        """Return how long the other rows take at this rate, infinity where none has ended."""
-        return (self.asked - self.done) / self.rate if self.rate else float("inf")
-
-    @property
-    def remaining(self) -> str:
-        """Return `remaining_seconds` in words."""
-        if not self.rate:
-            return "unknown time"
-        minutes, seconds = divmod(round(self.remaining_seconds), 60)
-        hours, minutes = divmod(minutes, 60)
-        return (
-            f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
-        )
-
-    @property
-    def megabytes_per_second(self) -> float:
-        """Return the rate at which bodies come."""
-        return self.received / max(self.seconds, 1e-9) / 1e6
-
-    def __str__(self) -> str:
-        statuses = sorted(self.ended.items(), key=lambda one: -one[1])
-        parts = [
-            f"{self.done:,} of {self.asked:,} rows",
-            f"{self.rate:,.0f} rows/s",
-            f"{self.megabytes_per_second:,.1f} MB/s",
-            f"{self.remaining} left",
-            *(f"{status.replace('_', ' ')} {n:,}" for status, n in statuses),
-            *(f"{host.name}: {host.troubles:,} troubles" for host in self.hosts[:1]),
-        ]
-        return ", ".join(parts)
-
-
-class Report(Protocol):
-    """Is told how far a download is."""
-
-    def __call__(self, snapshot: Snapshot, /) -> None:
-        """Show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,39 +305,6 @@ def _reopened(part: WrittenPart, statuses: frozenset[Status]) -> Finished:
     return replace(finished, content={**finished.content, "again": again})
 
 
-class _Spool:
-    """A file in which the bodies of a slice wait, then those of another slice.
-
-    To write over pages that the kernel holds already costs a third of what new ones do.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with write_errors(path):
-            self._file = path.open("wb", buffering=0)
-        self._size = 0
-
-    def add(self, pieces: Iterable[bytes]) -> int:
-        """Append a body and return its offset."""
-        offset = self._size
-        with write_errors(self.path):
-            for piece in pieces:
-                written = self._file.write(piece)
-                while written < len(piece):  # the kernel writes less where the disk is full, and says so the next time
-                    written += self._file.write(piece[written:])
-                self._size += len(piece)
-        return offset
-
-    def rewind(self) -> None:
-        """Forget what was added."""
-        self._file.seek(0)
-        self._size = 0
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
 @dataclass(slots=True)
 class _Run:
     """A download under way."""
@@ -430,7 +319,7 @@ class _Run:
     received: int = 0
     ended: Counter[str] = field(default_factory=Counter)
     began: float = field(default_factory=time.monotonic)
-    spools: list[_Spool] = field(default_factory=list)
+    spools: list[Spool] = field(default_factory=list)
     parts: dict[int, WrittenPart] = field(default_factory=dict)
     rows_under_way: int = 0
     slices_under_way: int = 0
@@ -549,7 +438,7 @@ class _Slice:
     rows: list[Asked]
     again: frozenset[str]
     freed: asyncio.Event
-    _spool: _Spool | None = None
+    _spool: Spool | None = None
 
     async def end(self) -> None:
         """Fetch the slice's rows and write its part."""
@@ -569,11 +458,11 @@ class _Slice:
             self.freed.set()
 
     @property
-    def spool(self) -> _Spool:
+    def spool(self) -> Spool:
         """Where its bodies wait, taken when the first comes: those of an ended slice may be free by then."""
         if self._spool is None:
             spools = self.run.spools
-            self._spool = spools.pop() if spools else _Spool(self.run.spool / f"slice-{self.number:05d}")
+            self._spool = spools.pop() if spools else Spool(self.run.spool / f"slice-{self.number:05d}")
         return self._spool
 
     async def _ended(self, asked: Asked, before: _Outcome | None) -> _Outcome:

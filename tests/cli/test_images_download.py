@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlimages_dataset.images.download import HostTrouble, Snapshot
+from mlimages_dataset.images.progress import HostTrouble, Snapshot
 from mlimages_dataset.schemas import ANNOTATIONS, IMAGES
 from mlimages_dataset.storage import read_table, write_table
 from tests.images import fault_server

@@ -16,7 +16,7 @@ import pytest
 from mlimages_dataset.errors import UsageError
 from mlimages_dataset.images import addresses, check
 from mlimages_dataset.images import download as download_module
-from mlimages_dataset.images.download import OPEN_IMAGES_MIRROR, Snapshot, chosen_mirrors, download
+from mlimages_dataset.images.download import OPEN_IMAGES_MIRROR, chosen_mirrors, download
 from mlimages_dataset.images.fetcher import Timeouts
 from mlimages_dataset.images.reencode import Shrinking
 from mlimages_dataset.images.shards import ShardReader
@@ -28,6 +28,8 @@ from tests.images import fault_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from mlimages_dataset.images.progress import Snapshot
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ block of every channel must be there, no code unknown, no block too long, restar
 marker right after the last code. That is what a decoder reads too, and stricter than libjpeg, which fills in what it
 cannot read. Whatever is not plain or not whole in this sense is left for a decoder to judge.
 
-A code of up to 12 bits is looked up together with its value bits and the codes that follow in the same 12 bits. How a
+A code of up to 13 bits is looked up together with its value bits and the codes that follow in the same 13 bits. How a
 value reads is of no interest, only how long it is.
 """
 
@@ -42,7 +42,7 @@ _N_SYMBOLS = 256
 _BYTE = 8
 _FULL = 32
 """Bits that are enough for any code of 16 bits with its value of up to 15."""
-_PEEK = 12
+_PEEK = 13
 """Bits that are looked up at once: a table of 16 KiB, of which two are in use most of the time."""
 _N_TABLES = 8  # four for the first coefficient of blocks (DC), then four for the others (AC)
 _OTHERS = _N_TABLES // 2
@@ -239,7 +239,9 @@ def _quantisation_tables(segment: bytes) -> set[int]:
     return {*numbers}
 
 
-_Lookups = tuple["NDArray[np.int32]", "NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.uint8]"]
+_Lookups = tuple[
+    "NDArray[np.uint16]", "NDArray[np.uint16]", "NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.uint8]"
+]
 
 
 @functools.lru_cache(maxsize=64)
@@ -248,7 +250,7 @@ def _lookups(tables: tuple[tuple[int, bytes], ...]) -> _Lookups | None:
 
     Most JPEGs have the tables of the standard's annex K.
     """
-    peeked = np.zeros((_N_TABLES, 1 << _PEEK), np.int32)
+    alone = np.zeros((_N_TABLES, 1 << _PEEK), np.uint16)
     last = np.full((_N_TABLES, _LONGEST + 1), -1)
     shift = np.zeros((_N_TABLES, _LONGEST + 1), np.int64)
     symbols = np.zeros((_N_TABLES, _N_SYMBOLS), np.uint8)
@@ -256,11 +258,12 @@ def _lookups(tables: tuple[tuple[int, bytes], ...]) -> _Lookups | None:
         of_table = np.frombuffer(table, np.uint8)
         symbols[place, : len(table) - _LONGEST] = of_table[_LONGEST:]
         counts, is_first = of_table[:_LONGEST], place < _OTHERS
-        if not _fill(counts, symbols[place], is_first, peeked[place], last[place], shift[place]):
+        if not _fill(counts, symbols[place], is_first, alone[place], last[place], shift[place]):
             return None
-        if not is_first:
-            _join(peeked[place])
-    return peeked, last, shift, symbols
+    joined = alone.copy()
+    for of_others in range(_OTHERS, _N_TABLES):
+        _join(alone[of_others], joined[of_others])
+    return alone, joined, last, shift, symbols
 
 
 @compiled
@@ -268,7 +271,7 @@ def _fill(  # noqa: PLR0917 - Numba takes no keywords
     counts: NDArray[np.uint8],
     symbols: NDArray[np.uint8],
     is_first: bool,  # noqa: FBT001 - as above
-    peeked: NDArray[np.int32],
+    alone: NDArray[np.uint16],
     last: NDArray[np.int64],
     shift: NDArray[np.int64],
 ) -> bool:
@@ -278,7 +281,7 @@ def _fill(  # noqa: PLR0917 - Numba takes no keywords
         counts: codes of each length, 1 to 16 bits, shape (16,).
         symbols: of the codes in their order, shape (256,).
         is_first: a table of first coefficients.
-        peeked: of each `_PEEK` bits, what they begin with: 5 bits for the length of the code and its value, 7 for the
+        alone: of each `_PEEK` bits, what they begin with: 5 bits for the length of the code and its value, 7 for the
             coefficients that it stands for, 1 for the end of the block; 0 where the code is longer. Shape (2**_PEEK,).
         last: the last code of each length, -1 where there is none, shape (17,).
         shift: what to add to a code of each length for the place of its symbol, shape (17,).
@@ -296,7 +299,7 @@ def _fill(  # noqa: PLR0917 - Numba takes no keywords
                 is_end = not is_first and symbols[nth] == 0
                 steps = 0 if is_end else run + 1
                 begin = code << (_PEEK - length)
-                peeked[begin : begin + (1 << (_PEEK - length))] = (length + size) | steps << 5 | is_end << 12
+                alone[begin : begin + (1 << (_PEEK - length))] = (length + size) | steps << 5 | is_end << 12
             code, nth = code + 1, nth + 1
         if counts[length - 1]:
             last[length] = code - 1
@@ -305,21 +308,18 @@ def _fill(  # noqa: PLR0917 - Numba takes no keywords
 
 
 @compiled
-def _join(peeked: NDArray[np.int32]) -> None:
-    """Add to each entry, from bit 13 on and in the same form, all codes of a block that are whole within its bits."""
-    alone = peeked.copy()
-    for bits in range(len(peeked)):
-        if alone[bits] == 0:
-            continue
+def _join(alone: NDArray[np.uint16], joined: NDArray[np.uint16]) -> None:
+    """Set each entry of `joined` to all codes of a block that are whole within its bits, in the form of `alone`."""
+    for bits in range(len(alone)):
         used, steps, is_end = alone[bits] & 31, alone[bits] >> 5 & 127, alone[bits] >> 12
-        while used < _PEEK and not is_end:
-            following = alone[(bits << used) & (len(peeked) - 1)]
+        while 0 < used < _PEEK and not is_end:
+            following = alone[(bits << used) & (len(alone) - 1)]
             if following == 0 or used + (following & 31) > _PEEK:
                 break
             used += following & 31
             steps += following >> 5 & 127
             is_end = following >> 12
-        peeked[bits] = alone[bits] | used << 13 | steps << 18 | is_end << 25
+        joined[bits] = used | steps << 5 | is_end << 12
 
 
 @compiled
@@ -330,7 +330,8 @@ def _end_of_codes(  # noqa: C901, PLR0911, PLR0912, PLR0917 - one loop over bits
     of_block: NDArray[np.int64],
     of_block_others: NDArray[np.int64],
     interval: int,
-    peeked: NDArray[np.int32],
+    alone: NDArray[np.uint16],
+    joined: NDArray[np.uint16],
     last: NDArray[np.int64],
     shift: NDArray[np.int64],
     symbols: NDArray[np.uint8],
@@ -340,7 +341,7 @@ def _end_of_codes(  # noqa: C901, PLR0911, PLR0912, PLR0917 - one loop over bits
     `bits` holds the next `n_bits` bits in its lowest places, and above them what is done with. Where a marker or the
     file's end comes first, zeros follow, `n_added` so far, of which no code may need any.
     """
-    end, flat, mask = len(codes), peeked.reshape(-1), (1 << _PEEK) - 1
+    end, of_first_code, of_codes, mask = len(codes), alone.reshape(-1), joined.reshape(-1), (1 << _PEEK) - 1
     bits, n_bits, n_added, next_restart = np.int64(0), np.int64(0), np.int64(0), 0
     for unit in range(units):
         if interval and unit and unit % interval == 0:
@@ -374,7 +375,8 @@ def _end_of_codes(  # noqa: C901, PLR0911, PLR0912, PLR0917 - one loop over bits
                         else:
                             bits, n_added = bits << 8, n_added + 8
                         n_bits += 8
-                entry = flat[np.uint64((table << _PEEK) + (bits >> (n_bits - _PEEK) & mask))]
+                peeked = np.uint64((table << _PEEK) + (bits >> (n_bits - _PEEK) & mask))
+                entry = np.int64(of_codes[peeked])
                 if entry == 0:
                     length = _PEEK + 1
                     while (
@@ -388,17 +390,16 @@ def _end_of_codes(  # noqa: C901, PLR0911, PLR0912, PLR0917 - one loop over bits
                         return -1
                     symbol = np.int64(symbols[table, place])
                     size, steps, is_end = length + (symbol & 15), (symbol >> 4) + 1, done > 0 and symbol == 0
-                elif done > 0 and done + (entry >> 18 & 127) + (entry >> 25) <= _BLOCK:
-                    size, steps, is_end = entry >> 13 & 31, entry >> 18 & 127, entry >> 25 > 0
-                else:  # a first coefficient, or codes among which the block is full: the first code alone
-                    size, steps, is_end = entry & 31, entry >> 5 & 127, done > 0 and entry >> 12 & 1 > 0
+                else:
+                    if done + (entry >> 5 & 127) + (entry >> 12) > _BLOCK:  # the block is full before the last code
+                        entry = np.int64(of_first_code[peeked])
+                    size, steps, is_end = entry & 31, entry >> 5 & 127, entry >> 12 > 0
                 n_bits -= size
                 if is_end:
                     break
                 if done == 0:
-                    table, done = of_block_others[block], np.int64(1)
-                else:
-                    done += steps
+                    table = of_block_others[block]
+                done += steps
             if done > _BLOCK:
                 return -1
     return at if 0 <= n_bits - n_added < _BYTE else -1

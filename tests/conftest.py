@@ -6,11 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from mlimages_dataset.vocab.reviewed import Reviewed
 from mlimages_dataset.vocab.vocabulary import Vocabulary, build_vocabulary
 from mlimages_dataset.vocab.wordnet import WordNet, load_wordnet
 from tests import mini
+
+# No test depends on seconds: the first example may have to compile, and the machine may be busy.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

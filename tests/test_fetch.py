@@ -243,7 +243,7 @@ def test_a_later_run_continues_what_an_earlier_one_left(server: str, tmp_path: P
     assert_whole(tmp_path, file, BODY)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     body=st.binary(max_size=20_000),
     cuts=st.lists(st.integers(0, 20_000), max_size=5),

@@ -235,7 +235,7 @@ stage_records = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     files=st.dictionaries(st.from_regex(r"\w{1,4}(/[\w .-]{0,4}\w){0,2}", fullmatch=True), file_records, max_size=3),
     stages=st.dictionaries(st.text(), stage_records, max_size=3),
@@ -428,7 +428,7 @@ def test_rows_that_came_or_went_are_counted(built: Path, rows: int, told: str) -
     assert told in problem
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_a_damaged_table_is_found_wherever_it_is_damaged(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -73,7 +73,7 @@ def pairs(**columns: list[int | None]) -> pa.Table:
 
 
 @every_schema
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data(), batch_rows=st.integers(1, 15))
 def test_a_table_is_read_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, schema: TableSchema, data: st.DataObject, batch_rows: int
@@ -98,7 +98,7 @@ def test_a_table_is_read_as_it_was_written(
 
 
 @every_schema
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_the_same_rows_make_the_same_bytes_however_they_are_sliced(
     tmp_path_factory: pytest.TempPathFactory, schema: TableSchema, data: st.DataObject
@@ -133,7 +133,7 @@ def test_a_parquet_file_made_elsewhere_is_refused(tmp_path: Path) -> None:
         read_table(path, schemas.PAIR_COUNTS)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_truncated_table_never_reads_as_fine(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("cut") / "t.parquet"

@@ -63,7 +63,7 @@ def annotated(
 # However files are cut
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(labels=label_rows, images=image_rows, size=st.integers(60, 500), part=st.integers(4, 40), packed=st.booleans())
 def test_no_cut_changes_anything(
     *,

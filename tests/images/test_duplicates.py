@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-UNHURRIED = settings(deadline=None, max_examples=15)  # the first call compiles
+FEW = settings(max_examples=15)
 
 
 def near_hashes(seed: int, n: int, flips: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
@@ -43,7 +43,7 @@ def near_hashes(seed: int, n: int, flips: int) -> np.ndarray[tuple[int], np.dtyp
     return hashes
 
 
-@UNHURRIED
+@FEW
 @given(st.integers(0, 1000), st.integers(0, 60), st.integers(0, 9), st.integers(0, 15))
 def test_every_pair_within_the_radius_is_found_once(seed: int, n: int, flips: int, radius: int) -> None:
     hashes = near_hashes(seed, n, flips)
@@ -66,7 +66,7 @@ def test_distances_are_set_bits(hashes: list[int], other: int) -> None:
     assert found.tolist() == [(value ^ other).bit_count() for value in hashes]
 
 
-@UNHURRIED
+@FEW
 @given(st.integers(0, 1000), st.integers(0, 40), st.integers(0, 3))
 def test_groups_are_those_of_comparing_all_pairs(seed: int, n: int, kinds: int) -> None:
     rng = np.random.default_rng(seed)

@@ -111,7 +111,7 @@ def test_a_folder_of_failures_has_an_empty_index(tmp_path: Path) -> None:
     assert index.rows_of(pa.array(["a"])).tolist() == [-1]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.text(max_size=3), unique=True, max_size=12),
     st.lists(st.text(max_size=3), max_size=12),

@@ -44,7 +44,7 @@ def test_open_images_tables_carry_digests_and_sizes(tmp_path: Path) -> None:
         assert is_of_open_images([path])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=30), min_size=1, max_size=3), st.integers(1, 12))
 def test_slices_cover_the_files_in_order_and_mark_what_repeats(
     tmp_path: Path, files: list[list[str]], size: int

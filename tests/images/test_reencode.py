@@ -20,7 +20,7 @@ def opened(content: bytes) -> Image.Image:
     return Image.open(io.BytesIO(content))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 120))
 def test_the_short_edge_is_what_was_asked_for_and_the_shape_stays(width: int, height: int, short_edge: int) -> None:
     content = picture(0, width, height)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -27,7 +27,6 @@ from mlimages_dataset.vocab.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from random import Random
 
-UNHURRIED = settings(deadline=None)  # the first call compiles
 LABELS = hnp.arrays(np.bool_, st.tuples(st.integers(0, 25), st.integers(1, 6)))
 
 
@@ -46,7 +45,6 @@ def sizes_of(n: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.random.default_rng(n).integers(0, 100, n)
 
 
-@UNHURRIED
 @given(LABELS, st.integers(0, 3), st.randoms(use_true_random=False))
 def test_memberships_are_the_pairs_in_whatever_rows_they_come(
     labels: np.ndarray[tuple[int, int], np.dtype[np.bool_]], repeats: int, random: Random
@@ -86,7 +84,6 @@ def test_an_image_of_several_rows_is_one_candidate_with_the_labels_of_all() -> N
     assert Candidates.of([]).draws.tolist() == []
 
 
-@UNHURRIED
 @given(
     labels=LABELS,
     images=st.integers(0, 30),
@@ -111,7 +108,6 @@ def test_budgets_are_never_exceeded_and_larger_ones_only_add(
     assert sorted(whole.tolist()) == list(range(len(labels)))
 
 
-@UNHURRIED
 @given(LABELS, st.integers(1, 8))
 def test_minima_are_met_where_there_are_as_many(
     labels: np.ndarray[tuple[int, int], np.dtype[np.bool_]], minimum: int
@@ -121,7 +117,6 @@ def test_minima_are_met_where_there_are_as_many(
     assert len(chosen) <= minimum * labels.shape[1]
 
 
-@UNHURRIED
 @given(LABELS, st.integers(1, 25))
 def test_rounds_are_those_of_a_plain_loop(
     labels: np.ndarray[tuple[int, int], np.dtype[np.bool_]], minimum: int
@@ -136,7 +131,6 @@ def test_rounds_are_those_of_a_plain_loop(
     assert by_minimum(matrix(labels), minimum, len(labels)).tolist() == expected
 
 
-@UNHURRIED
 @given(st.lists(st.integers(0, 4), max_size=40), st.integers(0, 40))
 def test_a_balanced_subset_of_single_labels_is_as_even_as_can_be(classes: list[int], budget: int) -> None:
     labels = np.eye(5, dtype=np.bool_)[np.array(classes, np.int64)].reshape(-1, 5)

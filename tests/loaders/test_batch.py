@@ -7,7 +7,7 @@ from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlimages_dataset.loaders import BadImage, Batch, Sample, collate
@@ -35,7 +35,6 @@ def sample(labels: dict[int, float], *, complete: bool = False, position: int = 
 LABELS = st.dictionaries(st.integers(0, C - 1), st.sampled_from([0.0, 0.5, 0.8, 1.0]))
 
 
-@settings(deadline=None)
 @given(rows=st.lists(st.tuples(LABELS, st.booleans()), min_size=1, max_size=5))
 def test_targets_and_known_are_those_of_a_dense_loop(rows: list[tuple[dict[int, float], bool]]) -> None:
     batch = collate([sample(labels, complete=complete, position=k) for k, (labels, complete) in enumerate(rows)])

@@ -29,7 +29,7 @@ pictures = arrays(np.uint8, st.tuples(st.just(3), st.integers(1, 9), st.integers
 @given(planes=pictures, shift=shifts)
 @example(planes=PHOTOGRAPH, shift=Shift(1.1, 0.6, 0.15, 1.4))
 @example(planes=PHOTOGRAPH, shift=Shift(0.9, 1.5, -0.2, 0.5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_levels_are_torchvisions_on_real_numbers_rounded(planes: NDArray[np.uint8], shift: Shift) -> None:
     expected = shifted(torch.from_numpy(planes).double() / 255, shift).numpy() * 255
     assert np.abs(shift_colour(planes, shift) - expected).max() <= 0.51
@@ -49,7 +49,6 @@ def test_no_shift_changes_nothing(planes: NDArray[np.uint8]) -> None:
 
 
 @given(planes=pictures, hue=turns)
-@settings(deadline=None)
 def test_a_whole_turn_changes_nothing_and_there_and_back_little(planes: NDArray[np.uint8], hue: float) -> None:
     np.testing.assert_array_equal(shift_colour(planes, Shift(hue=1.0)), planes)
     back = shift_colour(shift_colour(planes, Shift(hue=hue)), Shift(hue=-hue))
@@ -57,7 +56,6 @@ def test_a_whole_turn_changes_nothing_and_there_and_back_little(planes: NDArray[
 
 
 @given(grey=st.integers(0, 255), hue=turns, saturation=factors)
-@settings(deadline=None)
 def test_grey_has_no_hue_and_no_saturation(grey: int, hue: float, saturation: float) -> None:
     planes = np.full((3, 4, 4), grey, np.uint8)
     shifted_planes = shift_colour(planes, Shift(hue=hue, saturation=saturation))

@@ -46,7 +46,7 @@ SEQUENTIAL = {
 
 @pytest.mark.parametrize("kind", SEQUENTIAL)
 @given(bottom=st.integers(1, 301))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_rows_above_a_cut_are_those_of_the_whole_picture(kind: str, bottom: int) -> None:
     content = SEQUENTIAL[kind]
     whole = simplejpeg.decode_jpeg(content, "RGB", strict=False)
@@ -74,7 +74,7 @@ def test_a_scaled_picture_is_the_whole_one_averaged_over_squares(kind: str, eigh
 
 
 @given(bottom=st.integers(1, 301), eighths=st.sampled_from([1, 2, 4]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_cut_and_scaled_is_scaled_and_cut(bottom: int, eighths: int) -> None:
     content = SEQUENTIAL["4:2:0"]
     header = read_header(content)
@@ -186,7 +186,7 @@ def test_a_height_that_is_not_there_is_no_picture() -> None:
     bottom=st.integers(1, 301),
     eighths=st.sampled_from([1, 4, 8]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_damage_gives_pixels_or_an_error_and_nothing_else(
     *, kind: str, places: list[tuple[int, int]], in_header: bool, bottom: int, eighths: int
 ) -> None:

@@ -25,7 +25,7 @@ def levels_apart(one: object, other: object) -> int:
 
 # torch 2.15 fails with an internal assertion where one row of one pixel is made.
 @given(data=st.data(), size=st.integers(2, 300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_box_of_whole_pixels_is_cropped_and_resized_as_torchvision_does(data: st.DataObject, size: int) -> None:
     top, left = data.draw(st.integers(0, HEIGHT - 1)), data.draw(st.integers(0, WIDTH - 1))
     height, width = data.draw(st.integers(1, HEIGHT - top)), data.draw(st.integers(1, WIDTH - left))
@@ -35,7 +35,7 @@ def test_a_box_of_whole_pixels_is_cropped_and_resized_as_torchvision_does(data: 
 
 
 @given(data=st.data(), size=st.integers(1, 300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_box_with_edges_inside_pixels_is_resized_as_pillow_does(data: st.DataObject, size: int) -> None:
     top, left = data.draw(st.floats(0, HEIGHT - 2)), data.draw(st.floats(0, WIDTH - 2))
     height, width = data.draw(st.floats(1, HEIGHT - top)), data.draw(st.floats(1, WIDTH - left))
@@ -47,7 +47,7 @@ def test_a_box_with_edges_inside_pixels_is_resized_as_pillow_does(data: st.DataO
 
 
 @given(data=st.data(), size=st.integers(1, 60), level=st.integers(0, 255))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_picture_of_one_colour_stays_one_in_any_box_of_any_limits(data: st.DataObject, size: int, level: int) -> None:
     edges = st.floats(-30, 90, allow_subnormal=False)
     lengths = st.floats(0.01, 90)
@@ -60,7 +60,7 @@ def test_a_picture_of_one_colour_stays_one_in_any_box_of_any_limits(data: st.Dat
 
 
 @given(size=st.integers(1, 80))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_flipping_mirrors_and_twice_is_once(size: int) -> None:
     plain, flipped = (resize(PIXELS, PICTURE, size, limits=PICTURE, flip=flip) for flip in (False, True))
     np.testing.assert_array_equal(flipped[:, :, ::-1], plain)
@@ -81,7 +81,7 @@ def test_the_same_size_is_the_same_picture() -> None:
 
 
 @given(degrees=st.floats(-180, 180), size=st.sampled_from([1, 2, 3, 32, 97, 224]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_turning_agrees_with_torchvision(degrees: float, size: int) -> None:
     planes = resize(PIXELS, PICTURE, size, limits=PICTURE)
     expected = tv.rotate(as_planes(planes.transpose(1, 2, 0)), degrees, InterpolationMode.BILINEAR).numpy()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -43,7 +43,6 @@ ORDERS: list[Order] = [
 ]
 
 
-@settings(deadline=None)
 @given(order=st.sampled_from(ORDERS), epoch=st.integers(0, 5), data=st.data())
 def test_any_stretch_is_computed_by_itself(order: Order, epoch: int, data: st.DataObject) -> None:
     length = order.length(epoch)
@@ -65,7 +64,6 @@ def test_without_replacement_every_row_comes_once(order: Order) -> None:
         assert sorted(order.rows(epoch, 0, N).tolist()) == list(range(N))
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 300), block_rows=st.integers(1, 50), blocks_of_window=st.integers(1, 7), seed=st.integers(0, 9))
 def test_a_window_of_block_shuffling_reads_few_stretches(
     n: int, block_rows: int, blocks_of_window: int, seed: int

@@ -6,14 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from mlimages_dataset.loaders.permutation import TABLE, keys_of, permuted
 
 
-@settings(deadline=None)
 @given(
     n=st.integers(1, TABLE) | st.integers(TABLE + 1, 3 * TABLE), seed=st.integers(0, 2**64), epoch=st.integers(0, 1000)
 )
@@ -21,7 +20,6 @@ def test_it_is_a_permutation(n: int, seed: int, epoch: int) -> None:
     assert sorted(permuted(np.arange(n), n, keys_of(seed, epoch)).tolist()) == list(range(n))
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 2**40), data=st.data())
 def test_each_element_is_computed_by_itself(n: int, data: st.DataObject) -> None:
     some = np.array(data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=8, unique=True)))

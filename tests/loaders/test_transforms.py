@@ -188,7 +188,7 @@ def test_resize256_is_resizing_the_short_side_and_cropping_the_centre(content: b
     form=st.sampled_from(["JPEG", "PNG"]),
     mode=st.sampled_from(["RGB", "L", "CMYK", "P", "LA"]),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_every_picture_becomes_planes_of_the_size_asked_for(
     size: int, height: int, width: int, form: str, mode: str
 ) -> None:

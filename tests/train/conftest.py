@@ -9,15 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
 
 from mlimages_dataset import samples
 from mlimages_dataset.build import run
 from mlimages_dataset.recipe import read_recipe
-
-# The first call of an operation of torch takes as long as it takes: no test has a time limit.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "training.md"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -459,7 +459,6 @@ def test_a_compiled_loss_is_the_same(variant: str) -> None:
     assert torch.equal(plain.streak, compiled.streak)
 
 
-@settings(deadline=None)
 @given(factor=st.floats(0.1, 100))
 def test_the_gradient_may_be_taken_twice_and_is_linear(factor: float) -> None:
     logits, targets, known = batches(1, 4, 20)[0]

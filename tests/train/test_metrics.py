@@ -73,7 +73,7 @@ def test_images_without_labels_and_padding_do_not_count() -> None:
 
 
 @given(seed=SEEDS, cut=st.integers(0, 60))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_parts_add_up_to_the_whole(seed: int, cut: int) -> None:
     logits, targets, known = predictions(seed)
     whole = instance_sums(logits, targets, known)
@@ -112,7 +112,7 @@ def test_exact_average_precision_is_scikit_learns_and_torchmetrics(decimals: int
 
 
 @given(seed=SEEDS, decimals=st.integers(0, 2))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_exact_average_precision_leaves_unknown_entries_out(seed: int, decimals: int) -> None:
     logits, targets, known = predictions(seed, decimals=decimals)
     present = targets > 0.7
@@ -124,7 +124,7 @@ def test_exact_average_precision_leaves_unknown_entries_out(seed: int, decimals:
 
 
 @given(seed=SEEDS, n_bins=st.integers(1, 300))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_exact_value_lies_between_the_bounds(seed: int, n_bins: int) -> None:
     logits, targets, known = predictions(seed)
     histogram = ScoreHistogram.empty(12, n_bins, limit=6)

@@ -103,7 +103,7 @@ def test_writings_of_one_compound_mean_one_synset(wordnet: WordNet, name: str) -
 
 
 @given(lemmas)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_regular_plural_has_the_senses_of_its_singular(lemma: str) -> None:
     wordnet = load_wordnet()
     if lemma[-1] in "sxzhy" or f"{lemma}s" in wordnet.senses or f"{lemma}s".replace(" ", "_") in wordnet.exceptions:
@@ -113,7 +113,7 @@ def test_a_regular_plural_has_the_senses_of_its_singular(lemma: str) -> None:
 
 
 @given(st.lists(st.one_of(lemmas, names), max_size=9))
-@settings(max_examples=10, deadline=None)  # counting all of WordNet takes 0.3 s
+@settings(max_examples=10)  # counting all of WordNet takes 0.3 s
 def test_matches_are_the_candidates_in_the_order_of_the_classes_and_the_same_again(some: list[str]) -> None:
     wordnet = load_wordnet()
     classes = [SourceClass(str(i), name) for i, name in enumerate(some)]

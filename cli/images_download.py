@@ -31,6 +31,10 @@ _REMEDIES = {
     "bad_address": "the list has no http or https addresses there: check its column of addresses",
     "opted_out": "their hosts ask to be left out; --ignore-opt-out keeps such pictures",
     "unsafe_name": "the list gives no ids there: check its column of ids",
+    "placeholder": "the same bytes came for many rows; --placeholder-repeats 0 keeps such pictures",
+    "too_large": "--max-bytes allows larger ones",
+    "too_many_pixels": "--max-pixels allows larger ones",
+    "repeated_id": "the list gives the same ids again and again: check its column of ids",
 }
 """What to do where nothing was saved, by the most frequent status."""
 
@@ -91,7 +95,9 @@ _REMEDIES = {
 @overwrite_option
 @workers_option
 @json_option
+@click.pass_context
 def images_download(
+    ctx: click.Context,
     *,
     lists: tuple[Location, ...],
     out: Location,
@@ -173,6 +179,7 @@ def images_download(
     show(outcome, out, as_json=as_json, lines=_lines)
     for warning in _warnings(outcome.record.summary):
         click.echo(f"warning: {warning}", err=True)
+    ctx.exit(1 if outcome.record.summary["images"] and not outcome.record.summary["saved"] else 0)
 
 
 def _lines(summary: Mapping[str, Json]) -> list[str]:

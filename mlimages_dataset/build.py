@@ -31,6 +31,7 @@ from mlimages_dataset.augment.stage import (
 from mlimages_dataset.engine import unreported
 from mlimages_dataset.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.manifest import (
+    UNFINISHED,
     Journal,
     OutputFolder,
     StageOutcome,
@@ -340,17 +341,22 @@ def build_report(output: OutputFolder) -> StageOutcome:
     Raises:
         UsageError: the folder lacks a stage that the report is about.
     """
-    folder, stages = output.path, [stage for stage in output.manifest.stages if stage != REPORT]
+    folder, stages = output.path, output.manifest.stages
     for needed in (VOCABULARY, LABELS):
         if needed not in stages:
             raise UsageError(f"has no stage {needed}", where=folder, remedy="finish mlimages-build run first")
-    inputs = {f"stage {stage}": output.content_digest(stage) for stage in stages}
 
     def work(out: Location) -> StageResult:
         pairs = _strong_pairs_of(folder / COOCCURRENCE) if COOCCURRENCE in stages else []
         return write_report(read_vocabulary(folder / VOCABULARY), pairs, output.manifest, out)
 
+    inputs = _told_of(output)
     return output.run(REPORT, parameters={}, inputs=inputs, work=work, folders=("", FIGURES_FOLDER))
+
+
+def _told_of(output: OutputFolder) -> dict[str, str]:
+    """Return the digest of each stage that a report tells of: all but the report itself."""
+    return {f"stage {stage}": output.content_digest(stage) for stage in output.manifest.stages if stage != REPORT}
 
 
 def _strong_pairs_of(folder: Location) -> list[StrongPair]:
@@ -361,7 +367,8 @@ def _strong_pairs_of(folder: Location) -> list[StrongPair]:
 def verify(folder: Location) -> list[str]:
     """Return a sentence for each difference between a folder and its manifest, and each check its vocabulary fails.
 
-    Where tables of labels differ, the categories with other numbers of images are told too.
+    Where tables of labels differ, the categories with other numbers of images are told too. A folder of `run` whose
+    report does not tell of exactly its stages has not ended.
 
     Raises:
         UsageError, DataError: the folder has no manifest, or none that can be read.
@@ -370,6 +377,10 @@ def verify(folder: Location) -> list[str]:
     manifest = read_manifest(folder)
     if problems:
         return [*problems, *_label_differences(folder, manifest, problems)]
+    if f"{VOCABULARY}/{CATEGORIES_FILE}" in manifest.files:
+        report = manifest.stages.get(REPORT)
+        if report is None or dict(report.inputs) != _told_of(OutputFolder(folder)):
+            problems.append(UNFINISHED)
     for path in manifest.files:
         # Categories without a mapping are what an export took along: no vocabulary to build on.
         if path.endswith(CATEGORIES_FILE) and path.removesuffix(CATEGORIES_FILE) + MAPPING_FILE in manifest.files:

@@ -44,7 +44,7 @@ CACHE_PREFIX = ".cache-"
 """Begins the names of files in an output folder that are made from the others and may be removed at any time."""
 FORMAT = "mlimages.manifest/1"
 _ENTRY = f"{PARTIAL_PREFIX}done-"
-_UNFINISHED = "the command that writes it has not ended: run it again"
+UNFINISHED = "the command that writes it has not ended: run it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,8 +337,8 @@ class OutputFolder:
                 of which files were lost does again only the jobs of those.
 
         Raises:
-            UsageError: the folder holds another build of this stage, and `overwrite` was not asked for; or another
-                stage has its parts where this one writes; or another run is writing here.
+            UsageError: the folder holds another build of this stage, whole or cut, and `overwrite` was not asked for;
+                or another stage has its parts where this one writes; or another run is writing here.
         """
         with self._alone():
             wanted = cast("Mapping[str, Json]", json.loads(json.dumps(parameters)))
@@ -362,6 +362,8 @@ class OutputFolder:
                     self._forget(stage)
                 else:
                     self._reopen(stage, journal, jobs_of(intact))
+            if not self._overwrite:
+                _refuse_another_cut_run(target, "" if journal is None else journal.fingerprint)
             resumed = set() if journal is None else journal.standing()
             _clear_partial(written, keep=resumed)
             _clear_parts(written, keep=resumed | {self.path / path for path in self.manifest.files})
@@ -496,12 +498,12 @@ def verify_folder(folder: Location) -> list[str]:
     manifest = read_manifest(folder)
     problems = [problem for path, record in manifest.files.items() for problem in _check_file(folder, path, record)]
     if not manifest.stages:
-        return [*problems, _UNFINISHED]
+        return [*problems, UNFINISHED]
     cut = {path.parent for path in folder.rglob(f"{PARTIAL_PREFIX}*")}
     strangers = [path for path in sorted(_files_of(folder)) if path not in manifest.files]
     others = [path for path in strangers if (folder / path).parent not in cut]
     problems += [f"{path}: is not in the manifest; remove it, or build the folder again" for path in others]
-    return [*problems, _UNFINISHED] if len(others) < len(strangers) else problems
+    return [*problems, UNFINISHED] if len(others) < len(strangers) else problems
 
 
 def _check_file(folder: Location, path: str, record: FileRecord) -> Iterator[str]:
@@ -606,6 +608,30 @@ def _remove_if_unused(folder: Location, *, with_folder: bool) -> None:
     for path in folders:
         with contextlib.suppress(OSError):
             path.rmdir()
+
+
+def _refuse_another_cut_run(folder: Location, fingerprint: str) -> None:
+    """Raise `UsageError` where a folder holds finished jobs of a run that was cut, and that has another fingerprint.
+
+    The fingerprint is empty for a stage that keeps no journal.
+    """
+    others = sum(1 for found in _fingerprints(folder) if found != fingerprint)
+    if others:
+        raise UsageError(
+            f"the folder holds {others:,} finished parts of another run, which was cut: of another command, version, "
+            "or with other parameters or inputs, or these in another order",
+            where=folder,
+            remedy="give its command again to go on with it, name another folder, or pass --overwrite to replace it",
+        )
+
+
+def _fingerprints(folder: Location) -> Iterator[str]:
+    """Yield the fingerprint of each whole entry of a journal in a folder."""
+    for entry in folder.glob(f"{_ENTRY}*"):
+        try:
+            yield str(json.loads(entry.read_bytes())["fingerprint"])
+        except (OSError, ValueError, KeyError, TypeError):  # whatever is no entry of ours is not done
+            continue
 
 
 def _stands(path: Location, record: FileRecord) -> bool:

@@ -17,18 +17,19 @@ from mlimages_dataset.augment.observations import Format
 from mlimages_dataset.augment.simulation import Simulation
 from mlimages_dataset.augment.stage import audit
 from mlimages_dataset.errors import UsageError
-from mlimages_dataset.manifest import Manifest, OutputFolder, StageOutcome, StageResult, read_manifest
+from mlimages_dataset.manifest import UNFINISHED, Manifest, OutputFolder, StageOutcome, StageResult, read_manifest
 from mlimages_dataset.recipe import (
     SIMULATED_SOURCES,
     AnnotationSource,
     CooccurrenceSource,
     LabelOptions,
     Recipe,
+    default_recipe,
     read_recipe,
 )
 from mlimages_dataset.schemas import ANNOTATIONS, CATEGORIES, LABELS, MAPPING, PREDICTIONS
 from mlimages_dataset.storage import file_digest, read_table, table_inputs, table_parts, write_table
-from mlimages_dataset.vocab.stage import read_vocabulary
+from mlimages_dataset.vocab.stage import VOCABULARY, read_vocabulary
 from tests.golden.inputs_and_tables import write_inputs
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def cut_after_all(jobs: int) -> Mapper:
     return mapper
 
 
-def test_a_cut_run_goes_on_with_its_files_in_another_order(annotated: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_cut_run_of_the_same_files_in_another_order_is_another(annotated: tuple[Path, Path], tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / f"{name}.txt").write_text("".join(f"n02084071_{name}{number}\n" for number in range(10)))
     a, b = (
@@ -253,7 +254,9 @@ def test_a_cut_run_goes_on_with_its_files_in_another_order(annotated: tuple[Path
         # The first jobs look for the pieces of the two files.
         build.build_annotations(cut, annotated[0], a, mapper=cut_after_all(3))
     assert list((tmp_path / "cut").glob(".partial-done-*")), "the first file is done"
-    build.build_annotations(OutputFolder(tmp_path / "cut"), annotated[0], b)
+    with pytest.raises(UsageError, match=r"1 finished parts of another run, which was cut: .*in another order"):
+        build.build_annotations(OutputFolder(tmp_path / "cut"), annotated[0], b)
+    build.build_annotations(OutputFolder(tmp_path / "cut", overwrite=True), annotated[0], b)
     found, expected = (
         [read_table(part, ANNOTATIONS) for part in table_parts(tmp_path / name)] for name in ("cut", "whole")
     )
@@ -261,10 +264,12 @@ def test_a_cut_run_goes_on_with_its_files_in_another_order(annotated: tuple[Path
     assert found == expected
 
 
-def labelled(annotated: tuple[Path, Path], out: Path, mapper: Mapper = map, *, salt: str = "a") -> dict[str, str]:
+def labelled(
+    annotated: tuple[Path, Path], out: Path, mapper: Mapper = map, *, salt: str = "a", overwrite: bool = False
+) -> dict[str, str]:
     """Return the digests of the labels of some annotations."""
     vocabulary, annotations = annotated
-    output = OutputFolder(out)
+    output = OutputFolder(out, overwrite=overwrite)
     options = LabelOptions(salt=salt, validation_images=4)
     build.build_labels(output, vocabulary, [annotations], options=options, mapper=mapper)
     assert build.verify(out) == []
@@ -294,11 +299,24 @@ def test_a_cut_labels_stage_keeps_the_parts_it_finished(
     assert summaries[0] == summaries[1]
 
 
-def test_parts_of_a_cut_run_with_other_options_do_not_count(annotated: tuple[Path, Path], tmp_path: Path) -> None:
+def test_parts_of_a_cut_run_with_other_options_stay_until_they_are_to_be_replaced(
+    annotated: tuple[Path, Path], tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut"
     passes = iter([map, map, map, cut_after(4)])
     with pytest.raises(CutError):
-        labelled(annotated, tmp_path / "cut", lambda function, every, /: next(passes)(function, every), salt="b")
-    assert labelled(annotated, tmp_path / "cut") == labelled(annotated, tmp_path / "whole")
+        labelled(annotated, cut, lambda function, every, /: next(passes)(function, every), salt="b")
+    before = written(cut)
+    with pytest.raises(UsageError, match=r"4 finished parts of another run, which was cut.* pass --overwrite"):
+        labelled(annotated, cut)
+    assert written(cut) == before
+    assert labelled(annotated, cut, overwrite=True) == labelled(annotated, tmp_path / "whole")
+
+
+def test_a_build_that_was_cut_between_two_stages_is_not_all_fine(tmp_path: Path) -> None:
+    output = OutputFolder(tmp_path / "build")
+    build.build_vocabulary(output, default_recipe().vocabulary, into=VOCABULARY)
+    assert build.verify(tmp_path / "build") == [UNFINISHED]
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b"\xff"])

@@ -1,4 +1,4 @@
-"""Compilation of loops over label columns and over pixels by Numba."""
+"""Compilation of loops by Numba."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether bytes are a whole picture: by their first bytes, by their header, and by decoding them to the end."""
+"""Whether bytes are a whole picture: by their first bytes, by their header, and by reading them to the end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError
 
-from mlimages_dataset.images.jpeg import header_size, whole_size
+from mlimages_dataset.images.jpeg import whole_size
 from mlimages_dataset.images.statuses import Status
 
 if TYPE_CHECKING:
@@ -107,10 +107,6 @@ def inspect(content: bytes, limits: Limits = Limits(), *, decode: bool = True) -
     form = _format_of(content)
     if form is None:
         return Inspection(Status.NOT_AN_IMAGE, _kind_of(content))
-    if form.pillow == "JPEG":
-        size = whole_size(content) if decode else header_size(content)
-        if size is not None and size[0] * size[1] <= limits.pixels:
-            return Inspection(Status.SAVED, "", *size, form.suffix)
     # Pillow warns of large pictures and of odd metadata; both are judged here.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -143,7 +139,7 @@ def _inspect_picture(content: bytes, form: _Format, limits: Limits, *, decode: b
                 detail = f"{width} x {height} pixels, more than {limits.pixels:,}"
                 return Inspection(Status.TOO_MANY_PIXELS, detail, width, height, form.suffix)
             notes = "; ".join(_notes(image))
-            if decode:
+            if decode and not (image.format == "JPEG" and whole_size(content) == image.size):
                 if form.pillow == "JPEG":
                     image.draft("L", (max(1, width // 8), max(1, height // 8)))
                 image.load()

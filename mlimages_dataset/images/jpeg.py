@@ -3,8 +3,8 @@
 Most JPEGs are plain: baseline or extended sequential, 8 bits, grey or three channels, one scan (ITU-T T.81,
 https://www.w3.org/Graphics/JPEG/itu-t81.pdf). Whether one of these is whole shows in its Huffman codes alone: every
 block of every channel must be there, no code unknown, no block too long, restart markers in their order, and the end
-marker right after the last code. That is what a decoder reads too, and stricter than libjpeg, which fills in what it
-cannot read. Whatever is not plain or not whole in this sense is left for a decoder to judge.
+marker right after the last code. That is what a decoder reads too, but for the pixels, and no fault is filled in. What
+is not plain or not whole in this sense is left for a decoder to judge, and so is what metadata say.
 
 A code of up to 13 bits is looked up together with its value bits and the codes that follow in the same 13 bits. How a
 value reads is of no interest, only how long it is.
@@ -30,7 +30,6 @@ _MARKER = 0xFF  # begins every marker; may be repeated before one
 _HUFFMAN_TABLES, _QUANTISATION_TABLES, _RESTART_INTERVAL, _SCAN = 0xC4, 0xDB, 0xDD, 0xDA
 _SEQUENTIAL = (0xC0, 0xC1)  # baseline and extended: markers of a frame
 _SKIPPED = {*range(0xE0, 0xF0), 0xFE}  # applications' data, comments
-_SEVERAL_PICTURES = b"MPF\0"  # of an application's data: what Pillow opens as a file of several pictures
 
 _MAX_SIDE = 65_500  # as libjpeg has it
 _DEPTH = 8
@@ -74,33 +73,24 @@ class _Scan:
     tables: tuple[tuple[int, bytes], ...]
 
 
-def header_size(content: bytes) -> tuple[int, int] | None:
-    """Return width and height of a plain JPEG by its header, None where it is not plain.
-
-    Args:
-        content: the file, or as much of its beginning as holds the header.
-    """
-    scan = _plain_scan(content)
-    return None if scan is None else (scan.width, scan.height)
-
-
-def whole_size(content: bytes) -> tuple[int, int] | None:
+def whole_size(content: bytes | bytearray | memoryview) -> tuple[int, int] | None:
     """Return width and height of a plain JPEG that is whole to its end marker, None where it is not plain or not whole.
 
     Args:
         content: the file; bytes behind its end marker are of no effect.
     """
     scan = _plain_scan(content)
-    tables = None if scan is None else _lookups(scan.tables)
-    if scan is None or tables is None:
+    found = None if scan is None else _lookups(scan.tables)
+    if scan is None or found is None:
         return None
-    codes = np.frombuffer(content, np.uint8)
+    codes = np.frombuffer(memoryview(content).toreadonly(), np.uint8)
     of_block, others = np.array(scan.of_block), np.array(scan.of_block_others)
-    end = _end_of_codes(codes, scan.begin, scan.units, of_block, others, scan.interval, *tables)
+    lookups = (found.alone, found.joined, found.last, found.shift, found.symbols)
+    end = _end_of_codes(codes, scan.begin, scan.units, of_block, others, scan.interval, *lookups)
     return (scan.width, scan.height) if bytes(content[end : end + 2]) == _END_OF_IMAGE else None
 
 
-def _plain_scan(content: bytes) -> _Scan | None:
+def _plain_scan(content: bytes | bytearray | memoryview) -> _Scan | None:
     """Return the scan that a header announces; None where it is not plain, or malformed in any way."""
     header = _Header()
     try:
@@ -114,7 +104,7 @@ def _plain_scan(content: bytes) -> _Scan | None:
     return None
 
 
-def _segments(content: bytes) -> Iterator[tuple[int, bytes, int]]:
+def _segments(content: bytes | bytearray | memoryview) -> Iterator[tuple[int, bytes, int]]:
     """Yield marker, content and end of each segment of a header.
 
     Raises:
@@ -142,13 +132,13 @@ class _Header:
     """What a header has said so far.
 
     Attributes:
-        frame: the segment of the frame.
+        frame: the segment of the frame, None before it.
         huffman: tables by their place.
         quantisation: numbers of tables.
         interval: groups between two restart markers; 0 for none.
     """
 
-    frame: bytes = b""
+    frame: bytes | None = None
     huffman: dict[int, bytes] = field(default_factory=dict)
     quantisation: set[int] = field(default_factory=set)
     interval: int = 0
@@ -163,13 +153,13 @@ class _Header:
             self.huffman |= _huffman_tables(segment)
         elif marker == _QUANTISATION_TABLES:
             self.quantisation |= _quantisation_tables(segment)
-        elif marker in _SEQUENTIAL and not self.frame:
+        elif marker in _SEQUENTIAL and self.frame is None:
             self.frame = segment
         elif marker == _RESTART_INTERVAL:
             high, low = segment
             self.interval = high << 8 | low
         else:
-            return marker in _SKIPPED and not segment.startswith(_SEVERAL_PICTURES)
+            return marker in _SKIPPED
         return True
 
     def scan(self, segment: bytes, begin: int) -> _Scan | None:
@@ -178,7 +168,7 @@ class _Header:
         Raises:
             IndexError, ValueError: the frame or the scan is too short.
         """
-        frame = self.frame
+        frame = self.frame or b""
         n_channels, height, width = frame[5], frame[1] << 8 | frame[2], frame[3] << 8 | frame[4]
         # Both name their channels, in the same order, and the scan two tables for each.
         fits = len(frame) == 6 + 3 * n_channels and len(segment) == 4 + 2 * n_channels and segment[0] == n_channels
@@ -239,9 +229,23 @@ def _quantisation_tables(segment: bytes) -> set[int]:
     return {*numbers}
 
 
-_Lookups = tuple[
-    "NDArray[np.uint16]", "NDArray[np.uint16]", "NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.uint8]"
-]
+@dataclass(frozen=True, slots=True)
+class _Lookups:
+    """What codes are looked up in; the first axis is the table's place, T of them.
+
+    Attributes:
+        alone: of each `_PEEK` bits, the code that they begin with, see `_fill`; shape (T, 2**_PEEK).
+        joined: of each `_PEEK` bits, all codes of a block that are whole within them; shape (T, 2**_PEEK).
+        last: the last code of each length, -1 where there is none; shape (T, 17).
+        shift: what to add to a code of each length for the place of its symbol; shape (T, 17).
+        symbols: of the codes in their order; shape (T, 256).
+    """
+
+    alone: NDArray[np.uint16]
+    joined: NDArray[np.uint16]
+    last: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    symbols: NDArray[np.uint8]
 
 
 @functools.lru_cache(maxsize=64)
@@ -263,7 +267,7 @@ def _lookups(tables: tuple[tuple[int, bytes], ...]) -> _Lookups | None:
     joined = alone.copy()
     for of_others in range(_OTHERS, _N_TABLES):
         _join(alone[of_others], joined[of_others])
-    return alone, joined, last, shift, symbols
+    return _Lookups(alone, joined, last, shift, symbols)
 
 
 @compiled
@@ -293,7 +297,7 @@ def _fill(  # noqa: PLR0917 - Numba takes no keywords
             size, run = symbols[nth] & 15, symbols[nth] >> 4
             # Without a value, a code skips 15 coefficients and one more, or ends the block.
             means_nothing = symbols[nth] > _MAX_DC if is_first else size == 0 and run % 15 != 0
-            if code >= 1 << length or means_nothing:
+            if means_nothing:
                 return False
             if length <= _PEEK:
                 is_end = not is_first and symbols[nth] == 0
@@ -303,6 +307,8 @@ def _fill(  # noqa: PLR0917 - Numba takes no keywords
             code, nth = code + 1, nth + 1
         if counts[length - 1]:
             last[length] = code - 1
+            if code >= 1 << length:  # no code may be all ones
+                return False
         code <<= 1
     return True
 
@@ -314,7 +320,7 @@ def _join(alone: NDArray[np.uint16], joined: NDArray[np.uint16]) -> None:
         used, steps, is_end = alone[bits] & 31, alone[bits] >> 5 & 127, alone[bits] >> 12
         while 0 < used < _PEEK and not is_end:
             following = alone[(bits << used) & (len(alone) - 1)]
-            if following == 0 or used + (following & 31) > _PEEK:
+            if following == 0 or used + (following & 31) > _PEEK or steps + (following >> 5 & 127) >= _BLOCK:
                 break
             used += following & 31
             steps += following >> 5 & 127
@@ -340,6 +346,19 @@ def _end_of_codes(  # noqa: C901, PLR0911, PLR0912, PLR0917 - one loop over bits
 
     `bits` holds the next `n_bits` bits in its lowest places, and above them what is done with. Where a marker or the
     file's end comes first, zeros follow, `n_added` so far, of which no code may need any.
+
+    Args:
+        codes: the file, shape (bytes,).
+        at: offset of the first code.
+        units: as in `_Scan`, and so on to `interval`.
+        of_block: shape (blocks of a group,).
+        of_block_others: likewise.
+        interval: groups between two restart markers; 0 for none.
+        alone: as in `_Lookups`, and so on to `symbols`.
+        joined: see there.
+        last: see there.
+        shift: see there.
+        symbols: see there.
     """
     end, of_first_code, of_codes, mask = len(codes), alone.reshape(-1), joined.reshape(-1), (1 << _PEEK) - 1
     bits, n_bits, n_added, next_restart = np.int64(0), np.int64(0), np.int64(0), 0

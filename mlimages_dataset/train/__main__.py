@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.manifest import StageOutcome
     from mlimages_dataset.train.apply import Application
+    from mlimages_dataset.train.checkpoint import Progress
 
 STOPPED = 75
 """The exit code of a run that was asked to stop and saved itself: EX_TEMPFAIL of sysexits.h, "try again"."""
@@ -109,7 +110,7 @@ def pretrain(run_toml: str, *, out: Path | None, weights: str | None, only_plan:
         return
     from mlimages_dataset.train.stage import pretrain as work  # noqa: PLC0415 - torch would cost --help seconds
 
-    work(run, _given(out))
+    _tell_end(work(run, _given(out)), _given(out))
 
 
 @main.command()
@@ -129,7 +130,7 @@ def finetune(run_toml: str, out: Path, weights: str | None, **places: str | None
     """  # noqa: D301 - click wants the backspace itself
     from mlimages_dataset.train.stage import finetune as work  # noqa: PLC0415 - torch would cost --help seconds
 
-    work(_run(run_toml, places, weights), out)
+    _tell_end(work(_run(run_toml, places, weights), out), out)
 
 
 @main.command()
@@ -195,7 +196,11 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
         _choice("--precision", Precision, Precision.FLOAT32, "Of convolutions and matrix products."),
         click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Of each rank."),
         click.option(
-            "--workers", type=click.IntRange(min=0), default=4, show_default=True, help="That decode, a rank."
+            "--workers",
+            type=click.IntRange(min=0),
+            default=min(4, os.cpu_count() or 1),
+            show_default=True,
+            help="That decode, a rank.",
         ),
         _choice("--view", View, View.CROP80, "The part of a picture that the network sees."),
     )
@@ -259,6 +264,15 @@ def evaluate(application: Application, *, labels: str, unknown: str | None, as_j
         whole = json_text(summary.to_json(), indent=2)
         lines = [f"{name:>14}  {value:.4f}" for name, value in measures(summary).items()]
         click.echo(whole if as_json else "\n".join([f"{summary.n_images:,} images", *lines]))
+
+
+def _tell_end(progress: Progress, out: Path) -> None:
+    from mlimages_dataset.train.checkpoint import checkpoint_path  # noqa: PLC0415 - torch would cost --help seconds
+
+    if _first():
+        click.echo(
+            f"done: {progress.epoch:,} epochs; the last checkpoint is {checkpoint_path(out, progress.total_steps)}"
+        )
 
 
 def _tell(outcome: StageOutcome | None, out: str) -> None:

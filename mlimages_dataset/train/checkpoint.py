@@ -272,8 +272,9 @@ def check_order(checkpoint: Checkpoint, position: Mapping[str, Any], path: Path)
     """Raise `UsageError` where a checkpoint stopped within an epoch whose order is not a run's.
 
     Args:
-        checkpoint: where a run goes on.
-        position: of its steps, as the run's feed tells it.
+        checkpoint: where the run goes on.
+        position: what the run's feed returns for the checkpoint's epoch and step; an order tells its number of images,
+            not which they are.
         path: of the checkpoint.
     """
     if checkpoint.progress.step and checkpoint.sampler != position:

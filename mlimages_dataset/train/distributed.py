@@ -40,6 +40,7 @@ _OF_PEERS = (
 """What the text of a failed collective's error contains, in lower case; torch gives these no class of their own."""
 
 _ASKING_SECONDS = 0.01
+"""Between two looks of rank 0: its peers ask as soon as they have started, most often before it looks."""
 
 
 def rank() -> int:
@@ -101,12 +102,12 @@ def process_group(device: torch.device, *, timeout_seconds: int) -> Iterator[Non
         torch.cuda.set_device(device)
     timeout = timedelta(seconds=timeout_seconds)
     with peer_errors():
-        store, rank, n_ranks = next(rendezvous("env://", timeout=timeout))
+        store, this, n_of_all = next(rendezvous("env://", timeout=timeout))
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
-            store=store_of_this_start(store, rank, n_ranks, timeout_seconds=timeout_seconds),
-            rank=rank,
-            world_size=n_ranks,
+            store=store_of_this_start(store, this, n_of_all, timeout_seconds=timeout_seconds),
+            rank=this,
+            world_size=n_of_all,
             timeout=timeout,
         )
         try:
@@ -115,30 +116,39 @@ def process_group(device: torch.device, *, timeout_seconds: int) -> Iterator[Non
             dist.destroy_process_group()
 
 
-def store_of_this_start(store: Store, rank: int, n_ranks: int, *, timeout_seconds: float) -> Store:
-    """Return the part of a store that the ranks of this start share, and those of no other.
+def store_of_this_start(store: Store, this: int, n_of_all: int, *, timeout_seconds: float) -> Store:
+    """Return the part of a store that the ranks of this start share, and those of no start that has ended.
 
     A torchrun that starts ranks again gives them the store of those that ended, in which a rank would find the address
     of a peer that is no more (https://github.com/pytorch/pytorch/issues/135712); the number of starts that torchrun
     tells differs between machines. So rank 0 draws a name. A rank asks for it with a word of its own, which no former
     rank can have been answered; rank 0 may find a former rank's word first, and answers until each of its peers came.
 
+    All ranks of former starts must have ended, as torchrun sees to: a former rank 0 would answer, too.
+
+    Args:
+        store: that all ranks share.
+        this: this rank.
+        n_of_all: ranks.
+        timeout_seconds: that rank 0 waits for the others.
+
     Raises:
-        DistStoreError: a rank does not come within `timeout_seconds`, or the store's own timeout.
+        DistStoreError: a rank does not come within `timeout_seconds`; rank 0 waits as long as the store's own timeout
+            for each that has never come.
     """
-    if rank > 0:
+    if this > 0:
         word = uuid.uuid4().hex
-        store.set(f"word/{rank}", word)
+        store.set(f"word/{this}", word)
         name = store.get(f"name/{word}").decode()
-        store.set(f"came/{name}/{rank}", "")
+        store.set(f"came/{name}/{this}", "")
         return PrefixStore(name, store)
-    name, awaited = uuid.uuid4().hex, set(range(1, n_ranks))
+    name, awaited = uuid.uuid4().hex, set(range(1, n_of_all))
     deadline = time.monotonic() + timeout_seconds
     while awaited:
         for peer in awaited:
             store.set(f"name/{store.get(f'word/{peer}').decode()}", name)
         awaited = {peer for peer in awaited if not store.check([f"came/{name}/{peer}"])}
-        if time.monotonic() > deadline:
+        if awaited and time.monotonic() > deadline:
             raise dist.DistStoreError(f"timed out waiting for the ranks {sorted(awaited)}")
         time.sleep(_ASKING_SECONDS if awaited else 0)
     return PrefixStore(name, store)

@@ -56,6 +56,12 @@ class ImageFeed:
         phase = self._run.phase(epoch)
         return steps_of_epoch(self._sampler(phase).order.length(epoch), phase.batch_size)
 
+    def smallest_pass(self, phase: Phase) -> int:
+        """Return the least images that a rank takes through the network at once in an epoch of a phase."""
+        n_ranks, left = distributed.n_ranks(), self._sampler(phase).order.length(0) % phase.batch_size
+        of_pass = images_of_pass(self._run, phase, n_ranks)
+        return -(-left // n_ranks) % of_pass or of_pass  # ranks read equally many
+
     def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
         """See `Feed`."""
         phase, options = self._run.phase(epoch), self._run.data

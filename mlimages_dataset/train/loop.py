@@ -154,6 +154,33 @@ def set_training(model: nn.Module, *, frozen_statistics: bool) -> None:
             module.eval()
 
 
+def check_one_image(learner: Learner, image_size: int) -> None:
+    """Raise `ConfigError` where batch normalisation cannot learn from one image of a size, in pixels.
+
+    It needs two values of each channel, and small images leave one in the last stage of a network.
+    """
+    few: list[str] = []
+
+    def look(module: nn.Module, given: tuple[Tensor]) -> None:
+        if given[0].numel() == given[0].shape[1]:
+            few.append(type(module).__name__)
+
+    normalising = [one for one in learner.model.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]  # noqa: SLF001 - torch has no public name for all kinds
+    hooks = [module.register_forward_pre_hook(look) for module in normalising]
+    image = torch.zeros(1, 3, image_size, image_size, device=learner.device)
+    learner.model.eval()
+    with torch.inference_mode():
+        learner.model(image.contiguous(memory_format=_layout(learner.execution)))
+    for hook in hooks:
+        hook.remove()
+    if few:
+        raise ConfigError(
+            f"a pass has one image of {image_size} pixels, which leaves one value of a channel, too few to normalise",
+            remedy="choose a larger image_size, or another batch_size or images_per_pass: an epoch's last pass has "
+            "what these leave of its images",
+        )
+
+
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """Return the context in which a network is computed in a precision."""
     return torch.autocast(device.type, dtype=_AUTOCAST.get(precision), enabled=precision in _AUTOCAST)
@@ -167,9 +194,6 @@ def take_step(learner: Learner, batches: Sequence[Batch], rate: float, finish: C
         batches: this rank's share of the batch, one a pass, on any device.
         rate: the learning rate.
         finish: what makes images on the device fit for the network.
-
-    Raises:
-        ConfigError: a pass is too small for batch normalisation.
     """
     layout = _layout(learner.execution)
     batches = [batch.to(learner.device, non_blocking=True) for batch in batches]
@@ -178,9 +202,8 @@ def take_step(learner: Learner, batches: Sequence[Batch], rate: float, finish: C
     loss_of = _loss_of_passes(learner, batches)
     for number, batch in enumerate(batches):
         with _sums_gradients(learner.parallel, last=number == len(batches) - 1):
-            images = finish(batch.images).contiguous(memory_format=layout)
-            with _enough_to_normalise(images), autocast(learner.device, learner.execution.precision):
-                logits = learner.network(images)
+            with autocast(learner.device, learner.execution.precision):
+                logits = learner.network(finish(batch.images).contiguous(memory_format=layout))
             loss = loss_of(logits, batch, first_row) * (len(batch) / n_images)
             learner.scaler.scale(loss).backward()
         total += loss.detach()
@@ -195,24 +218,6 @@ def take_step(learner: Learner, batches: Sequence[Batch], rate: float, finish: C
     if learner.average is not None:
         learner.average.update_parameters(learner.model)
     return total
-
-
-@contextlib.contextmanager
-def _enough_to_normalise(images: Tensor) -> Iterator[None]:
-    """Turn the error of a batch normalisation that has one value of a channel into a sentence.
-
-    Raises:
-        ConfigError: so few or small images leave one.
-    """
-    try:
-        yield
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise ConfigError(
-            f"{len(images)} images of {images.shape[-1]} pixels leave one value of a channel, too few to normalise",
-            remedy="choose a larger image_size, or more images a pass (batch_size / ranks, execution.images_per_pass)",
-        ) from error
 
 
 def _loss_of_passes(learner: Learner, batches: Sequence[Batch]) -> Callable[[Tensor, Batch, int], Tensor]:

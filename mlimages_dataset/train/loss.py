@@ -131,7 +131,7 @@ def count_labels(targets: Tensor, known: Tensor | None, presence_threshold: floa
     if labelled is None:
         present = _count_in_chunks(targets, known, presence_threshold)
     else:
-        is_present = targets.reshape(-1)[labelled] >= presence_threshold
+        is_present = targets.reshape(-1)[labelled].to(torch.float32) >= presence_threshold
         if known is not None:
             is_present &= known.reshape(-1)[labelled]
         present = torch.bincount(labelled[is_present] % n_classes, minlength=n_classes)
@@ -154,11 +154,14 @@ def _count_in_chunks(targets: Tensor, known: Tensor | None, presence_threshold: 
 
 
 def labelled_entries(targets: Tensor) -> Tensor | None:
-    """Return the entries above 0 as row * C + class, int64, ascending; None where they are not sparse.
+    """Return the entries above 0 as row * C + class, int64, ascending; None where listing them would not pay.
 
     Labels are few: most blocks of 64 entries hold none, and one pass that takes the maximum of each block tells which.
-    Sparse means that at most half of the blocks hold any. NaN is listed.
+    It pays where at most half of the blocks hold any, on a CPU: a GPU's host would wait for the number of entries. NaN
+    is listed.
     """
+    if targets.device.type != "cpu":
+        return None
     flat = targets.reshape(-1)
     n_blocks = len(flat) // _BLOCK
     tail = n_blocks * _BLOCK
@@ -230,7 +233,7 @@ def weighted_sigmoid_loss(
 
     Most entries have no weight: no label, and a class whose negatives are down-sampled or do not count. So where labels
     are sparse, only the classes with v_j > 0 are computed in full, and of the others the entries with a label and the
-    sampled ones.
+    sampled ones. A logit without weight is not looked at then, even if it is not finite.
 
     Neither direction keeps an intermediate result of the size of the logits: both go through the batch in chunks of
     rows, and the gradient is written once, after scaling, in the logits' own precision. (Kept from the forward pass in
@@ -427,8 +430,11 @@ def check_shapes(logits: Tensor, targets: Tensor, known: Tensor | None, n_classe
     """Refuse a batch whose parts do not fit together.
 
     Raises:
-        UsageError: logits, targets and known are not all of one shape (B, C), or C is another number of classes.
+        UsageError: logits, targets and known are not all of one shape (B, C), B is 0, or C is another number of
+            classes.
     """
+    if len(logits) == 0:
+        raise UsageError("the batch has no images", remedy="leave out empty batches")
     shapes = {tuple(logits.shape), tuple(targets.shape)} | (set() if known is None else {tuple(known.shape)})
     if len(shapes) != 1 or logits.ndim != 2:  # noqa: PLR2004  # a matrix
         raise UsageError(

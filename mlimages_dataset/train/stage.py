@@ -34,7 +34,16 @@ from mlimages_dataset.train.checkpoint import (
 from mlimages_dataset.train.config import LossName, plain, science
 from mlimages_dataset.train.feed import ImageFeed, images_of_pass
 from mlimages_dataset.train.logs import RunLog
-from mlimages_dataset.train.loop import Feed, Learner, StopRequest, Surroundings, make_learner, restore, train
+from mlimages_dataset.train.loop import (
+    Feed,
+    Learner,
+    StopRequest,
+    Surroundings,
+    check_one_image,
+    make_learner,
+    restore,
+    train,
+)
 from mlimages_dataset.train.loss import MLImagesLoss, prior_bias
 from mlimages_dataset.train.models import MultiLabelClassifier, create_model
 from mlimages_dataset.train.plan import Plan, image_bytes, pace, rate_curve, state_bytes, total_steps
@@ -121,6 +130,9 @@ def pretrain(run: Run, out: Path) -> Progress:
         feed = ImageFeed(run, data, device)
         bias = _prior_bias(data) if run.loss.prior_bias else None
         learner = make_learner(run, initial_model(run, classes, bias), make_loss(run, len(classes)), device)
+        for phase in run.phases if not run.model.frozen_statistics else ():
+            if feed.smallest_pass(phase) == 1:
+                check_one_image(learner, phase.image_size)
         evaluate = _evaluation_after_epochs(run, learner, classes)
         return train_in(out, run, learner, feed, classes, evaluate=evaluate, stop=stop)
 
@@ -324,6 +336,8 @@ def _data(run: Run, classes: Classes) -> MLImages:
         UsageError, DataError: they are not there, or damaged, or no labelled image is among the pictures.
     """
     labels = _named(run.data.labels, "labels")
+    if (labels / "train").is_dir():
+        raise UsageError("holds the labels of several splits", where=labels, remedy=f"name {labels / 'train'}")
     check_labels(labels, _named(run.data.vocabulary, "vocabulary"))
     return MLImages(
         _named(run.data.images, "images"),

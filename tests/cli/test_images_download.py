@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mlimages_dataset import samples
+from mlimages_dataset.images.parts import jobs_of
 from mlimages_dataset.images.progress import HostTrouble, Snapshot
+from mlimages_dataset.manifest import Journal, OutputFolder, read_manifest
 from mlimages_dataset.schemas import ANNOTATIONS, IMAGES
-from mlimages_dataset.storage import read_table, write_table
+from mlimages_dataset.storage import file_digest, read_table, write_table
 from tests.images import fault_server
 
 if TYPE_CHECKING:
@@ -28,6 +31,14 @@ def _port() -> Iterator[int]:
 def write_csv(path: Path, *urls: str, header: str = "image_id,url") -> Path:
     path.write_text("\n".join([header, *(f"{number},{url}" for number, url in enumerate(urls))]) + "\n")
     return path
+
+
+def cut_after_two_parts(out: Path) -> None:
+    """Turn a finished download into one that was cut."""
+    output, record = OutputFolder(out), read_manifest(out).stages["download"]
+    journal = Journal.of(output.path, record.parameters, record.inputs)
+    jobs = sorted(jobs_of(output.standing("download")), key=lambda job: job[0])
+    output.reopen("download", journal, jobs[:2])
 
 
 def test_rows_are_counted_by_status_and_a_second_run_is_up_to_date(port: int, tmp_path: Path, command: Command) -> None:
@@ -109,7 +120,26 @@ def test_what_cannot_be_done_is_one_sentence(
 def test_a_run_that_saved_nothing_says_why(rows: str, said: str, tmp_path: Path, command: Command) -> None:
     (tmp_path / "list.csv").write_text(f"image_id,url\n{rows}")
     ran = command("images", "download", tmp_path / "list.csv", "--out", tmp_path / "out", "--workers", "1")
-    assert (ran.code, said in ran.err) == (0, True), ran
+    assert (ran.code, said in ran.err) == (1 if rows else 0, True), ran
+
+
+def test_pictures_of_a_cut_run_are_not_lost_to_another_command(port: int, tmp_path: Path, command: Command) -> None:
+    out = tmp_path / "out"
+    urls = write_csv(tmp_path / "list.csv", *(f"http://127.0.0.1:{port}/good/{number}.jpg" for number in range(6)))
+    given = ("images", "download", urls, "--out", out, "--allow-private", "--shard-images", "2")
+    assert command(*given, "--workers", "1").code == 0
+    digests = {path.name: file_digest(path) for path in out.glob("shard-*")}
+    cut_after_two_parts(out)
+    for other in (
+        ("images", "ingest", samples.photographs(), "--out", out),
+        (*given, "--max-pixels", "1000000"),
+        (*given, "--short-edge", "64"),
+    ):
+        ran = command(*other)
+        assert ran.code == 2
+        assert "2 finished parts of another run, which was cut" in ran.err
+    assert command(*given, "--workers", "1").code == 0
+    assert {path.name: file_digest(path) for path in out.glob("shard-*")} == digests
 
 
 def test_digests_that_are_none_are_noted_and_counted(port: int, tmp_path: Path, command: Command) -> None:

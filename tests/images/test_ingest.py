@@ -265,7 +265,7 @@ def test_a_cut_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Monk
     assert not run_ingest(OutputFolder(tmp_path / "out"), [tmp_path / "a.tar"], options).fresh
 
 
-def test_a_cut_run_with_other_options_leaves_no_shard_behind(tmp_path: Path) -> None:
+def test_a_cut_run_with_other_options_is_replaced_if_asked_for_and_leaves_no_shard_behind(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(imagenet_tar())
 
     def stop(images: int) -> None:
@@ -274,7 +274,10 @@ def test_a_cut_run_with_other_options_leaves_no_shard_behind(tmp_path: Path) -> 
 
     with pytest.raises(Cut):
         run_ingest(OutputFolder(tmp_path / "out"), [tmp_path / "a.tar"], IngestOptions(part_images=2), progress=stop)
-    ingested(tmp_path / "out", tmp_path / "a.tar", part_images=100)
+    options = IngestOptions(part_images=100)
+    with pytest.raises(UsageError, match=r"finished parts? of another run, which was cut"):
+        run_ingest(OutputFolder(tmp_path / "out"), [tmp_path / "a.tar"], options)
+    run_ingest(OutputFolder(tmp_path / "out", overwrite=True), [tmp_path / "a.tar"], options)
     assert verify_images(tmp_path / "out") == (7, [])
 
 

@@ -39,18 +39,30 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ETA = 12
+WITH_WEIGHT = loss_module._with_weight
 THRESHOLD = 0.7
 
 
-@pytest.fixture(autouse=True, params=["dense", "sparse"])
+@pytest.fixture(autouse=True, params=["all entries", "those with a weight"])
 def both_ways(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compute every test's loss over all entries, and over those with a weight alone, as for few labels."""
+    """Compute every test's loss over all entries, and over those with a weight alone, however many these are."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loss_module, "_BLOCK", 1)
-        if request.param == "dense":
+        if request.param == "all entries":
             patch.setattr(loss_module, "labelled_entries", lambda targets: None)  # noqa: ARG005 - as it is called
+        else:
+            patch.setattr(loss_module, "labelled_entries", above_zero)
+            patch.setattr(loss_module, "_with_weight", with_weight)
         yield
+
+
+def above_zero(targets: Tensor) -> Tensor:
+    return torch.nonzero(~(targets.reshape(-1) <= 0)).squeeze(1)
+
+
+def with_weight(targets: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+    labelled = above_zero(targets)
+    return torch.nonzero(negative > 0).squeeze(1), labelled[negative[labelled % len(negative)] == 0]
 
 
 def batches(
@@ -386,6 +398,34 @@ def test_labelled_entries_are_those_above_zero(shape: tuple[int, int], density: 
         np.testing.assert_array_equal(found.numpy(), expected)
 
 
+@pytest.mark.parametrize("variant", list(Variant))
+@pytest.mark.parametrize(("density", "sparse"), [(0.001, True), (0.2, False)])
+def test_few_labels_are_listed_and_many_are_not(variant: str, density: float, sparse: bool) -> None:  # noqa: FBT001 - a parameter
+    logits, targets, known = batches(1, 8, 3000, density=density)[0]
+    expected, expected_gradient = loss_and_gradient(MLImagesLoss(3000, variant), logits, targets, known)
+    found = []
+
+    def listed(targets: Tensor) -> Tensor | None:
+        found.append(labelled_entries(targets))
+        return found[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loss_module, "labelled_entries", listed)
+        patch.setattr(loss_module, "_with_weight", WITH_WEIGHT)
+        value, gradient = loss_and_gradient(MLImagesLoss(3000, variant), logits, targets, known)
+    assert [one is not None for one in found] == [sparse] * 2
+    assert value == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=rounding(expected_gradient))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_presence_is_decided_in_float32(dtype: torch.dtype) -> None:
+    targets = torch.tensor([[0.7, 0.9, 0.0]], dtype=dtype)
+    for threshold in (0.7, 0.9):
+        present = count_labels(targets, None, threshold).present
+        assert present.tolist() == (targets.float() >= threshold).sum(0).tolist()
+
+
 def of_ranks(rank: int, n_ranks: int) -> dict[str, list[Any]]:
     """Return each variant's losses, gradients and streaks of one rank's share of some batches."""
     return {variant: of_rank(rank, n_ranks, variant) for variant in Variant}
@@ -509,6 +549,8 @@ def test_bad_options_and_shapes_are_sentences() -> None:
         MLImagesLoss(3)(torch.zeros(2, 4), torch.zeros(2, 4))
     with pytest.raises(UsageError, match="one row an image"):
         MLImagesLoss(3)(torch.zeros(2, 3), torch.zeros(3, 3))
+    with pytest.raises(UsageError, match="the batch has no images"):
+        MLImagesLoss(3)(torch.zeros(0, 3), torch.zeros(0, 3))
     with pytest.raises(UsageError, match="count classes and images on the same table"):
         prior_bias(torch.tensor([5]), 4)
 

@@ -327,7 +327,7 @@ def test_a_damaged_checkpoint_is_refused(photographs: Photographs, tmp_path: Pat
     assert told.startswith(f"{tmp_path / 'cut.pt'}: is not a whole checkpoint (")
 
 
-def test_a_run_stopped_within_an_epoch_goes_on_with_the_same_images_only(
+def test_a_run_stopped_within_an_epoch_goes_on_with_as_many_images_only(
     trained: Path, run_toml: Path, photographs: Photographs, tmp_path: Path
 ) -> None:
     newest = newest_checkpoint(trained)
@@ -347,7 +347,29 @@ def test_a_pass_of_one_small_image_is_refused(photographs: Photographs, tmp_path
         RUN.replace('precision = "float32"', 'precision = "float32"\nimages_per_pass = 1'), encoding="utf-8"
     )
     told = refusal(2, "pretrain", path, "--out", tmp_path / "out", *files(photographs))
-    assert told.startswith("1 images of 32 pixels leave one value of a channel, too few to normalise; choose a larger")
+    assert told.startswith("a pass has one image of 32 pixels, which leaves one value of a channel, too few to normal")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_epochs_last_pass_of_one_small_image_is_refused_before_the_first(
+    photographs: Photographs, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(RUN.replace("batch_size = 17", "batch_size = 11"), encoding="utf-8")
+    told = refusal(2, "pretrain", path, "--out", tmp_path / "out", *files(photographs))  # 34 images: 3 x 11 + 1
+    assert told.startswith("a pass has one image of 32 pixels")
+    path.write_text(
+        RUN.replace("batch_size = 17\nimage_size = 32", "batch_size = 11\nimage_size = 64"), encoding="utf-8"
+    )
+    ran = called("pretrain", path, "--out", tmp_path / "out", *files(photographs))
+    assert ran.exit_code == 0, "a larger image leaves four values"
+    assert ran.output.splitlines()[-1].startswith("done: 1 epochs; the last checkpoint is ")
+
+
+def test_labels_of_all_splits_are_refused(run_toml: Path, photographs: Photographs, tmp_path: Path) -> None:
+    both = (*files(photographs), "--labels", photographs.labels.parent)
+    told = refusal(2, "pretrain", run_toml, "--out", tmp_path / "out", *both)
+    assert "holds the labels of several splits; name " in told
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(photographs: Photographs, tmp_path: Path) -> None:

@@ -195,13 +195,15 @@ class TableWriter:
 
 
 @contextlib.contextmanager
-def table_writer(path: Location, schema: TableSchema, inputs: Inputs) -> Iterator[TableWriter]:
+def table_writer(
+    path: Location, schema: TableSchema, inputs: Inputs, *, compression: str = COMPRESSION
+) -> Iterator[TableWriter]:
     """Yield a writer of a table file that appears whole, with its receipt, when the block ends without an error."""
     metadata = {SCHEMA_KEY: schema.label.encode(), INPUTS_KEY: json.dumps(dict(inputs), sort_keys=True).encode()}
     with (
         whole_file(path) as sink,
         pq.ParquetWriter(
-            pa.PythonFile(sink, mode="w"), schema.arrow.with_metadata(metadata), compression=COMPRESSION
+            pa.PythonFile(sink, mode="w"), schema.arrow.with_metadata(metadata), compression=compression
         ) as parquet,
     ):
         writer = TableWriter(parquet, schema)

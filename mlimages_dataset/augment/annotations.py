@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlimages_dataset.augment.compiled import compiled
 from mlimages_dataset.augment.labels import LabelColumns, array_of
@@ -131,30 +132,93 @@ def class_lookup(vocabulary: Vocabulary, form: Format, source: str | None = None
     return lookup if form is Format.OPEN_IMAGES else {**vocabulary.index_of_wnid, **lookup}
 
 
-def packed_statements(connection: duckdb.DuckDBPyConnection, piece: Piece, lookup: pa.Table) -> pa.RecordBatchReader:
-    """Return a block's images, ascending, in the columns of `STATEMENTS` and `unknown`, the raw classes not looked up.
+def packed_statements(
+    connection: duckdb.DuckDBPyConnection, piece: Piece, lookup: pa.Table
+) -> Iterator[pa.RecordBatch]:
+    """Yield a block's images, ascending, in the columns of `STATEMENTS` and `unknown`, the raw classes not looked up.
+
+    DuckDB reads the rows; they are grouped here. Its own lists cost as much again as all that this does.
 
     Args:
         connection: one with the relation `observations`.
         piece: where the block comes from.
         lookup: the columns class_id and code, as `lookup_table` makes them.
     """
-    connection.register("lookup", lookup)
-    # A string aggregate costs as much as all the rest, so it is taken only where the statements bring locations.
-    location = "coalesce(min(nullif(o.location, '')), '')" if piece.places else "''"
-    statements, unknown = "[]::BIGINT[]", "[]::VARCHAR[]"
-    if piece.states:
-        statements = f"""list(
-            coalesce(c.code, CASE WHEN o.class_id IS NULL THEN {NAMELESS} ELSE {UNKNOWN} END)
-            * {1 << _CONFIDENCE_BITS} + coalesce(ceil(o.confidence * {CONFIDENCE_STEPS})::BIGINT, {_NO_CONFIDENCE})
-        )"""
-        unknown = "coalesce(list(o.class_id) FILTER (c.code IS NULL AND o.class_id IS NOT NULL), [])"
-    query = f"""
-        SELECT coalesce(o.image_id, '') AS image_id, {statements} AS statements, {location} AS location,
-            {unknown} AS unknown
-        FROM observations AS o LEFT JOIN lookup AS c USING (class_id) GROUP BY ALL ORDER BY image_id
+    location = ", nullif(location, '') AS location" if piece.places else ""
+    rows = connection.sql(
+        f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence{location} FROM observations"
+    ).to_arrow_table()
+    if not rows.num_rows:
+        return
+    images = rows["image_id"].combine_chunks().dictionary_encode()
+    ascending = pc.sort_indices(images.dictionary).to_numpy()
+    rank = np.empty(len(ascending), np.int64)
+    rank[ascending] = np.arange(len(ascending))
+    image_of_row = rank[images.indices.to_numpy()]
+    starts = np.append(0, np.cumsum(np.bincount(image_of_row, minlength=len(ascending))))
+    order = _by_group(image_of_row, starts)
+    table = pa.table(
+        {
+            "image_id": images.dictionary.take(pa.array(ascending)),
+            **_stated(rows, lookup, order, starts if piece.states else np.zeros_like(starts)),
+            "location": _least_locations(rows, image_of_row, starts) if piece.places else [""] * len(ascending),
+        }
+    )
+    yield from table.to_batches(RUN_BATCH_IMAGES)
+
+
+def _stated(
+    rows: pa.Table, lookup: pa.Table, order: NDArray[np.int64], starts: NDArray[np.int64]
+) -> dict[str, pa.ListArray]:
+    """Return the columns `statements` and `unknown` of N images from L rows.
+
+    Args:
+        rows: columns class_id and confidence, L rows.
+        lookup: as in `packed_statements`.
+        order: the rows by image, shape (L,).
+        starts: where each image's begin in that order, and L at the end, shape (N + 1,); zeros where rows say nothing.
     """
-    return connection.sql(query).to_arrow_reader(RUN_BATCH_IMAGES)
+    order = order[: starts[-1]]
+    classes = rows["class_id"].combine_chunks().dictionary_encode()
+    found = pc.index_in(classes.dictionary, lookup["class_id"])
+    # One more, which a null index of -1 takes.
+    codes = np.append(np.where(found.is_valid(), lookup["code"].to_numpy()[found.fill_null(0)], UNKNOWN), NAMELESS)
+    code = codes[classes.indices.fill_null(-1).to_numpy()[order]]
+    confidence = rows["confidence"].to_numpy()[order]  # NaN for null
+    steps = np.full(len(order), _NO_CONFIDENCE)
+    is_number = ~np.isnan(confidence)
+    steps[is_number] = np.ceil(confidence[is_number] * np.float32(CONFIDENCE_STEPS))
+    packed = code * (1 << _CONFIDENCE_BITS) + steps
+    is_unknown = code == UNKNOWN
+    unknown = classes.take(pa.array(order[is_unknown])).dictionary_decode()
+    ends_of_unknown = np.append(0, np.cumsum(is_unknown))[starts]
+    return {
+        "statements": pa.ListArray.from_arrays(pa.array(starts, pa.int32()), pa.array(packed, pa.int64())),
+        "unknown": pa.ListArray.from_arrays(pa.array(ends_of_unknown, pa.int32()), unknown),
+    }
+
+
+def _least_locations(rows: pa.Table, image_of_row: NDArray[np.int64], starts: NDArray[np.int64]) -> pa.StringArray:
+    """Return the first location in the order of texts of each image, empty where it has none, shape (N,)."""
+    of_row = pa.table({"image": image_of_row, "location": rows["location"]})
+    order = pc.sort_indices(of_row, sort_keys=[("image", "ascending"), ("location", "ascending")])  # nulls come last
+    return rows["location"].take(order.take(pa.array(starts[:-1]))).fill_null("").combine_chunks()
+
+
+@compiled
+def _by_group(group: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows by ascending group, those of a group in their order, shape (L,).
+
+    Args:
+        group: of each row, shape (L,).
+        starts: where each group begins in the result, and L at the end, shape (groups + 1,).
+    """
+    order = np.empty(len(group), np.int64)
+    place = starts.copy()
+    for row in range(len(group)):
+        order[place[group[row]]] = row
+        place[group[row]] += 1
+    return order
 
 
 def lookup_table(lookup: Mapping[str, int]) -> pa.Table:

@@ -59,7 +59,7 @@ from mlimages_dataset.storage import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mlimages_dataset.engine import Mapper
     from mlimages_dataset.locations import Location
@@ -74,6 +74,8 @@ DUCKDB_MEMORY = "1GB"
 KEPT_UNKNOWN = 1000
 """A run tells so many unknown classes, those with the most statements: files in the wrong format have millions."""
 _LISTED_UNKNOWN = 10
+_RUN_COMPRESSION = "lz4"
+"""Of files that are read once and removed: a tenth of the time that the tables' own takes, for a third more bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +285,7 @@ def _sorted(
     form: Format,
     out: Location,
     schema: TableSchema,
-    query: Callable[[duckdb.DuckDBPyConnection], pa.RecordBatchReader],
+    query: Callable[[duckdb.DuckDBPyConnection], Iterable[pa.RecordBatch]],
 ) -> _Sorted:
     """Write what a query makes of each block of a piece as a run, and return what there is to know of the runs."""
     number, piece = numbered
@@ -293,7 +295,7 @@ def _sorted(
         for block in observed(connection, form, piece, rejects):
             path = out / f"{PARTIAL_PREFIX}run-{number:05d}-{len(runs):05d}"
             ids, of_run = [], Counter[str]()
-            with table_writer(path, schema, {}) as writer:
+            with table_writer(path, schema, {}, compression=_RUN_COMPRESSION) as writer:
                 for batch in query(block):
                     writer.write(batch.select(schema.arrow.names))
                     ids.append(batch.column("image_id"))

@@ -34,8 +34,7 @@ NAMELESS = -3
 CONFIDENCE_STEPS = 1 << 40
 """A statement's confidence is read as a whole number of steps of 2^-40, rounded up so that only 0 is verified absence.
 
-A float32 of 2^-17 or more is such a number. Packed with its class into one integer, a statement is grouped in
-three quarters of the time that two columns take.
+A float32 of 2^-17 or more is such a number. Packed with its class into one integer, a statement travels as one column.
 """
 _NO_CONFIDENCE = 2 * CONFIDENCE_STEPS - 1
 _CONFIDENCE_BITS = 41
@@ -137,7 +136,7 @@ def packed_statements(
 ) -> Iterator[pa.RecordBatch]:
     """Yield a block's images, ascending, in the columns of `STATEMENTS` and `unknown`, the raw classes not looked up.
 
-    DuckDB reads the rows; they are grouped here. Its own lists cost as much again as all that this does.
+    DuckDB reads the rows; they are grouped here, because its own lists take longer than all that this does.
 
     Args:
         connection: one with the relation `observations`.

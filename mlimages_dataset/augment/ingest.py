@@ -75,7 +75,7 @@ KEPT_UNKNOWN = 1000
 """A run tells so many unknown classes, those with the most statements: files in the wrong format have millions."""
 _LISTED_UNKNOWN = 10
 _RUN_COMPRESSION = "lz4"
-"""Of files that are read once and removed: a tenth of the time that the tables' own takes, for a third more bytes."""
+"""Of files that are read once and removed: quicker than the tables' own, for 0.5 GB where 3 GB of CSV took 0.3."""
 
 
 @dataclass(frozen=True, slots=True)

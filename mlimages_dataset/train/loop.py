@@ -22,6 +22,7 @@ from mlimages_dataset.train import distributed
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, generator_state, set_generator_state
 from mlimages_dataset.train.config import Precision, Unknown, science
 from mlimages_dataset.train.loss import MLImagesLoss, count_labels, weighted_sigmoid_loss
+from mlimages_dataset.train.models import batch_norms
 from mlimages_dataset.train.optimizer import make_optimizer, set_rate
 from mlimages_dataset.train.schedule import learning_rate
 
@@ -149,9 +150,8 @@ def synchronised(model: nn.Module) -> nn.Module:
 def set_training(model: nn.Module, *, frozen_statistics: bool) -> None:
     """Set a model to training; with frozen statistics, its batch normalisation stays as in evaluation."""
     model.train()
-    for module in model.modules() if frozen_statistics else ():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - torch has no public name for all kinds
-            module.eval()
+    for module in batch_norms(model) if frozen_statistics else ():
+        module.eval()
 
 
 def check_one_image(learner: Learner, image_size: int) -> None:
@@ -165,8 +165,7 @@ def check_one_image(learner: Learner, image_size: int) -> None:
         if given[0].numel() == given[0].shape[1]:
             few.append(type(module).__name__)
 
-    normalising = [one for one in learner.model.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]  # noqa: SLF001 - torch has no public name for all kinds
-    hooks = [module.register_forward_pre_hook(look) for module in normalising]
+    hooks = [module.register_forward_pre_hook(look) for module in batch_norms(learner.model)]
     image = torch.zeros(1, 3, image_size, image_size, device=learner.device)
     learner.model.eval()
     with torch.inference_mode():

@@ -260,10 +260,12 @@ def _with_weight(targets: Tensor, negative: Tensor) -> tuple[Tensor | None, Tens
 
     Both int64, ascending; both None where all entries of all classes had better be computed.
     """
+    labelled = labelled_entries(targets)
+    if labelled is None:  # before anything that a GPU's host would wait for
+        return None, None
     is_full = negative > 0
     (classes,) = torch.nonzero(is_full, as_tuple=True)
-    labelled = labelled_entries(targets)
-    if labelled is None or 2 * len(classes) > len(negative):
+    if 2 * len(classes) > len(negative):
         return None, None
     return classes, labelled[~is_full[labelled % len(negative)]]
 
@@ -467,7 +469,7 @@ class _WeightedSigmoidLoss(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(logits, targets, known, positive, negative, thinned, classes, labelled, sampled)
         entries = _Entries(logits, targets, known)
-        sums = [torch.zeros((), dtype=entries.dtype, device=logits.device)]
+        sums = []
         for rows in _row_chunks(logits, logits.shape[1] if classes is None else len(classes)):
             x, of_both, of_positive = entries.of_classes(rows, classes, positive, negative)
             sums.append(_dot(functional.softplus(x), of_both) - _dot(of_positive, x))

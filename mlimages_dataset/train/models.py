@@ -94,7 +94,7 @@ def create_model(name: str, n_classes: int, *, norm_epsilon: float | None = None
     else:
         model = _torchvision_model(name, n_classes)
     if norm_epsilon is not None:
-        for norm in _batch_norms(model):
+        for norm in batch_norms(model):
             norm.eps = norm_epsilon
     return model
 
@@ -150,5 +150,7 @@ def _timm_model(name: str, n_classes: int) -> MultiLabelClassifier:
     return MultiLabelClassifier(backbone, n_features, n_classes)
 
 
-def _batch_norms(model: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:
-    return (module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))  # noqa: SLF001
+def batch_norms(model: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:
+    """Return the batch normalisations of a model, of any number of dimensions and kind."""
+    kinds = nn.modules.batchnorm._BatchNorm  # noqa: SLF001 - torch has no public name for all kinds
+    return (module for module in model.modules() if isinstance(module, kinds))

@@ -45,7 +45,7 @@ from mlimages_dataset.train.loop import (
     train,
 )
 from mlimages_dataset.train.loss import MLImagesLoss, prior_bias
-from mlimages_dataset.train.models import MultiLabelClassifier, create_model
+from mlimages_dataset.train.models import MultiLabelClassifier, batch_norms, create_model
 from mlimages_dataset.train.plan import Plan, image_bytes, pace, rate_curve, state_bytes, total_steps
 from mlimages_dataset.train.transfer import SoftmaxLoss, load_backbone, load_weights
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform, measure_names, measures
@@ -240,9 +240,8 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> Mul
         UsageError: there is no such network, or `model.weights` are not of it.
     """
     model = create_model(run.model.name, len(classes), norm_epsilon=run.model.batch_norm_epsilon)
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - torch has no public name for all kinds
-            module.momentum = run.model.batch_norm_momentum
+    for module in batch_norms(model):
+        module.momentum = run.model.batch_norm_momentum
     if bias is not None:
         model.set_bias(bias)
     if run.model.weights is not None:

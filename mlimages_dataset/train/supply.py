@@ -91,15 +91,16 @@ class Supply:
         """Return the needs for people."""
         rate, needed = self.rate, self.cores_per_rank
         whose = "packaged photographs, smaller than most: name yours with --images" if rate.packaged else "of --images"
+        made = f"one core here makes {rate.images_per_second:,.0f} images/s of {rate.image_size} pixels"
+        stored = f"from pictures of {rate.bytes_per_image / 1e3:,.0f} kB ({rate.pictures:,} {whose})"
+        of_rank = f"{_cores(needed)} must decode for each rank's {self.images_per_second / self.ranks:,.1f} images/s"
+        of_machine = f"a machine of {_MACHINE_RANKS} such ranks needs {_cores(_MACHINE_RANKS * needed)} that decode"
+        of_all, of_each = _bytes(self.bytes_per_second), _bytes(self.bytes_per_second / self.ranks)
         told = [
-            f"one core here makes {rate.images_per_second:,.0f} images/s of {rate.image_size} pixels, from pictures of "
-            f"{rate.bytes_per_image / 1e3:,.0f} kB ({rate.pictures:,} {whose})",
-            f"{_cores(needed)} must decode for each rank's {self.images_per_second / self.ranks:,.1f} images/s: "
-            f"{self._judgement()}",
-            f"a machine of {_MACHINE_RANKS} such ranks needs {_cores(_MACHINE_RANKS * needed)} that decode; this one has "
-            f"{rate.cores:,}",
-            f"the storage must deliver {_bytes(self.bytes_per_second)}/s to all ranks, "
-            f"{_bytes(self.bytes_per_second / self.ranks)}/s to each",
+            f"{made}, {stored}",
+            f"{of_rank}: {self._judgement()}",
+            f"{of_machine}; this one has {rate.cores:,}",
+            f"the storage must deliver {of_all}/s to all ranks, {of_each}/s to each",
         ]
         if self.paced_on_cpu:
             told.append(
@@ -114,8 +115,8 @@ class Supply:
         if self.workers == 0:
             return "data.workers = 0 decodes in the training process, and the network waits meanwhile"
         return (
-            f"data.workers = {self.workers} is too few, and the network would wait: set {self.cores_per_rank}, or store "
-            "smaller pictures (mlimages-build images ingest --short-edge)"
+            f"data.workers = {self.workers} is too few, and the network would wait: set {self.cores_per_rank}, or "
+            "store smaller pictures (mlimages-build images ingest --short-edge)"
         )
 
 

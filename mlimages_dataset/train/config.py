@@ -290,6 +290,7 @@ class Execution:
         precision: of convolutions and matrix products.
         channels_last: images in memory as (B, H, W, C), which convolutions on tensor cores and bfloat16 CPUs prefer.
         compile: translate the network by torch.compile.
+        fused_loss: on a GPU, compute the loss of ML-Images by compiled kernels, in one pass over its entries.
         images_per_pass: images that a rank takes through the network at once, in as many passes as its share of a batch
             needs; 0 for all.
         threads: of each rank's CPU operations; 0 for what torch chooses.
@@ -302,6 +303,7 @@ class Execution:
     precision: Precision = Precision.BFLOAT16
     channels_last: bool = True
     compile: bool = False
+    fused_loss: bool = False
     images_per_pass: int = 0
     threads: int = 0
     deterministic: bool = False

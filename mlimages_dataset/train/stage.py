@@ -47,6 +47,7 @@ from mlimages_dataset.train.loop import (
 from mlimages_dataset.train.loss import MLImagesLoss, prior_bias
 from mlimages_dataset.train.models import MultiLabelClassifier, batch_norms, create_model
 from mlimages_dataset.train.plan import Plan, image_bytes, pace, rate_curve, state_bytes, total_steps
+from mlimages_dataset.train.supply import Supply, core_rate
 from mlimages_dataset.train.transfer import SoftmaxLoss, load_backbone, load_weights
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform, measure_names, measures
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, refuse_other_vocabulary, vocabulary_digests
@@ -178,6 +179,11 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             measured = here * n_ranks / distributed.n_ranks()
         if out is not None and distributed.rank() == 0:
             write_bytes(out, rate_curve(run))
+        on_cpu = images_per_second is None and device.type == "cpu"
+        supply = None
+        if distributed.rank() == 0:
+            rate = core_rate(run.data.images, largest)
+            supply = Supply(measured, n_ranks, run.data.workers, rate, paced_on_cpu=on_cpu)
         return Plan(
             parameters=sum(parameter.numel() for parameter in learner.model.parameters()),
             state_bytes=state_bytes(learner.model, average=run.optimizer.average_decay > 0),
@@ -189,6 +195,7 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             epochs=run.epochs,
             steps=total_steps(run, n_images),
             images_per_second=measured,
+            supply=distributed.from_first(supply),
         )
 
 
@@ -269,6 +276,7 @@ def make_loss(run: Run, n_classes: int) -> nn.Module:
             negatives_per_positive=options.negatives_per_positive,
             presence_threshold=options.presence_threshold,
             seed=run.seed,
+            fused=run.execution.fused_loss,
         )
     return _OTHER_LOSSES[options.name]()
 

@@ -27,7 +27,6 @@ from mlimages_dataset.train.checkpoint import (
     check_order,
     check_science,
     check_vocabulary,
-    found_checkpoint,
     newest_checkpoint,
     read_checkpoint,
 )
@@ -47,8 +46,9 @@ from mlimages_dataset.train.loop import (
 from mlimages_dataset.train.loss import MLImagesLoss, prior_bias
 from mlimages_dataset.train.models import MultiLabelClassifier, batch_norms, create_model
 from mlimages_dataset.train.plan import Plan, image_bytes, pace, rate_curve, state_bytes, total_steps
-from mlimages_dataset.train.transfer import SoftmaxLoss, load_backbone, load_weights
+from mlimages_dataset.train.transfer import SoftmaxLoss
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform, measure_names, measures
+from mlimages_dataset.train.weights.start import start_from
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
@@ -238,6 +238,7 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> Mul
 
     Raises:
         UsageError: there is no such network, or `model.weights` are not of it.
+        DataError: the file of these is damaged.
     """
     model = create_model(run.model.name, len(classes), norm_epsilon=run.model.batch_norm_epsilon)
     for module in batch_norms(model):
@@ -245,10 +246,7 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> Mul
     if bias is not None:
         model.set_bias(bias)
     if run.model.weights is not None:
-        path = found_checkpoint(run.model.weights)
-        start = read_checkpoint(path)
-        same = start.vocabulary == classes.digest
-        (load_weights if same else load_backbone)(model, start.weights(), path)
+        start_from(model, run.model.weights, run.model, classes.digest)
     return model
 
 

@@ -144,7 +144,8 @@ class Model:
 
     Attributes:
         name: as `train.models.create_model` knows it.
-        weights: checkpoint to start from: all of it for the same vocabulary, all but the head for another.
+        weights: what to start from: a checkpoint, safetensors, a state dict of torchvision or timm, or a TensorFlow
+            checkpoint; all of it for the same vocabulary, all but the head for another.
         batch_norm_momentum: share of a new batch in the running statistics; 0.1 is the paper's decay of 0.9.
         batch_norm_epsilon: what is added to the variance.
         sync_batch_norm: batch statistics over all ranks; needs GPUs.

@@ -27,7 +27,6 @@ from mlimages_dataset.train.checkpoint import (
     check_order,
     check_science,
     check_vocabulary,
-    found_checkpoint,
     newest_checkpoint,
     read_checkpoint,
 )
@@ -51,8 +50,9 @@ from mlimages_dataset.train.pair_rates import check_rates, rates_of_table
 from mlimages_dataset.train.plan import Plan, image_bytes, pace, rate_curve, state_bytes, total_steps
 from mlimages_dataset.train.probabilities import scores_of_loss
 from mlimages_dataset.train.supply import Supply, core_rate
-from mlimages_dataset.train.transfer import SoftmaxLoss, load_backbone, load_weights
+from mlimages_dataset.train.transfer import SoftmaxLoss
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform, measure_names, measures
+from mlimages_dataset.train.weights.start import start_from
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
@@ -249,6 +249,7 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> Mul
 
     Raises:
         UsageError: there is no such network, or `model.weights` are not of it.
+        DataError: the file of these is damaged.
     """
     model = create_model(run.model.name, len(classes), norm_epsilon=run.model.batch_norm_epsilon)
     for module in batch_norms(model):
@@ -256,10 +257,7 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> Mul
     if bias is not None:
         model.set_bias(bias)
     if run.model.weights is not None:
-        path = found_checkpoint(run.model.weights)
-        start = read_checkpoint(path)
-        same = start.vocabulary == classes.digest
-        (load_weights if same else load_backbone)(model, start.weights(), path)
+        start_from(model, run.model.weights, run.model, classes.digest)
     return model
 
 

@@ -63,6 +63,8 @@ _Written: TypeAlias = "tuple[Receipt, ExportCounts]"
 
 BLOCK_BYTES = 1 << 24
 DICTIONARY_FILE = "dictionary_and_semantic_hierarchy.txt"
+FOLDERS = ("", "data", "train", "val")
+"""Where the formats write, relative to the output folder."""
 CARD_FILE, CROISSANT_FILE = "README.md", "croissant.json"
 HUGGING_FACE_NAMES = {"train": "train", "val": "validation"}
 """What `datasets` calls the splits."""

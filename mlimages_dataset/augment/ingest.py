@@ -12,7 +12,6 @@ import functools
 import heapq
 import operator
 import secrets
-import shutil
 import tempfile
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -46,6 +45,7 @@ from mlimages_dataset.augment.observations import (
 from mlimages_dataset.augment.ranges import ImageSample
 from mlimages_dataset.engine import unreported
 from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.locations import remove_folder
 from mlimages_dataset.manifest import Finished, StageResult
 from mlimages_dataset.schemas import ANNOTATIONS, CLASS_COUNTS
 from mlimages_dataset.storage import (
@@ -372,7 +372,7 @@ def _connection(out: Location, where: Location | None = None) -> Iterator[duckdb
         stack.enter_context(duckdb_errors(where))
         if isinstance(out, Path):
             scratch = out / f"{PARTIAL_PREFIX}duckdb-{secrets.token_hex(4)}"
-            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            stack.callback(remove_folder, scratch)
             with write_errors(out):
                 out.mkdir(parents=True, exist_ok=True)  # DuckDB makes the last folder only
         else:
@@ -397,7 +397,7 @@ def _scratch_folder(out: Location) -> Iterator[Location]:
 
 def _remove_folder(folder: Location) -> None:
     if isinstance(folder, Path):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
     else:
         _remove(folder.glob("*"))
 

@@ -38,7 +38,7 @@ from mlimages_dataset.images.repeats import SeenIds
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.subset import Candidates, Rows, Rules, chosen_images, images_of_class, subtree
 from mlimages_dataset.images.verification import MOST_CLASSES
-from mlimages_dataset.locations import reason, relative, system_errors
+from mlimages_dataset.locations import folder_stays, reason, relative, system_errors
 from mlimages_dataset.manifest import Journal, OutputFolder, StageResult
 from mlimages_dataset.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS
 from mlimages_dataset.storage import (
@@ -318,6 +318,8 @@ def run_subset(
     if images is None or not shards:
         return outcome
     copied = {**pictures, **digests([chosen.path / LIST_FILE])}
+    if not folder_stays(chosen.path, IMAGES_FOLDER):
+        raise UsageError("is a link to a folder elsewhere", where=chosen.path / IMAGES_FOLDER, remedy="remove the link")
     copies = OutputFolder(chosen.path / IMAGES_FOLDER, overwrite=overwrite)
     journal = Journal.of(copies.path, {}, copied)
 

@@ -19,12 +19,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from mlimages_dataset.train.loss import MLImagesLoss
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mlimages_dataset.train.evaluation import Evaluation
     from mlimages_dataset.train.metrics import ScoreHistogram
 
 SLOPE_DEVIATION = 0.25
@@ -77,6 +80,49 @@ class Calibration:
         return torch.addcmul(offset, logits.to(torch.float32), slope).sigmoid()
 
 
+def calibration_of_weights(loss: nn.Module, n_classes: int) -> Calibration:
+    """Return what undoes a loss's weights; for a loss whose weights raise the odds by no known factor, nothing."""
+    return Calibration.of_weights(loss.odds_factor() if isinstance(loss, MLImagesLoss) else torch.ones(n_classes))
+
+
+def calibrated(evaluation: Evaluation, weights: Calibration) -> Calibration:
+    """Return the calibration that is fitted on an evaluation's images; arguments as of `fit_calibration`."""
+    return fit_calibration(evaluation.scores, weights, int(evaluation.instance.n_images))
+
+
+def labels_an_image(evaluation: Evaluation, calibration: Calibration) -> dict[str, float]:
+    """Return the mean number of labels of an evaluation's images, and the mean sum of the probabilities said, by name."""
+    n_images = max(int(evaluation.instance.n_images), 1)
+    return {
+        "labels": float(evaluation.scores.counts[1].sum()) / n_images,
+        "labels said": expected_labels(evaluation.scores, calibration) / n_images,
+    }
+
+
+def expected_labels(scores: ScoreHistogram, calibration: Calibration) -> float:
+    """Return the sum of the probabilities of all entries that histograms hold."""
+    centres = scores.centres()
+    total = 0.0
+    for classes, counts in _parts(scores):
+        total += float((_inputs(calibration, classes, centres).sigmoid() * counts.sum(0)).sum())
+    return total
+
+
+def reliability(
+    scores: ScoreHistogram, calibration: Calibration, n_intervals: int = 10
+) -> tuple[tuple[float, float, int], ...]:
+    """Return the mean probability, the share present and the number of entries of each interval of [0, 1]."""
+    centres, sums = scores.centres(), torch.zeros(3, n_intervals, dtype=torch.float64, device=scores.counts.device)
+    for classes, counts in _parts(scores):
+        p = _inputs(calibration, classes, centres).sigmoid().flatten()
+        interval = (p * n_intervals).long().clamp(max=n_intervals - 1)
+        n_entries, n_present = counts.sum(0).flatten(), counts[1].flatten()
+        for row, weights in enumerate((p * n_entries, n_present, n_entries)):
+            sums[row].index_add_(0, interval, weights)
+    rows = [(said, present, n) for said, present, n in sums.T.tolist() if n > 0]
+    return tuple((said / n, present / n, int(n)) for said, present, n in rows)
+
+
 def fit_calibration(scores: ScoreHistogram, weights: Calibration, n_images: int) -> Calibration:
     """Return the calibration of a network on held-out images.
 
@@ -88,9 +134,9 @@ def fit_calibration(scores: ScoreHistogram, weights: Calibration, n_images: int)
     centres = scores.centres()
     parts = []
     common = _common(scores, weights, centres)
-    for classes in torch.arange(scores.counts.shape[1]).split(_CLASSES_AT_A_TIME):
-        inputs, counts = _inputs(weights, classes, centres), scores.counts[:, classes.to(scores.counts.device)].double()
-        parts.append(_fit(inputs, counts, prior=common))
+    for classes, counts in _parts(scores):
+        held = counts.sum((0, 1)) > 0
+        parts.append(_fit(_inputs(weights, classes, centres[held]), counts[:, :, held], prior=common))
     slope, offset = torch.cat(parts).unbind(1)
     slope = torch.where(slope > 0, slope, common[0])  # a class whose few images contradict its logits
     n_positives = scores.counts[1].sum(1)
@@ -102,18 +148,23 @@ def fit_calibration(scores: ScoreHistogram, weights: Calibration, n_images: int)
     )
 
 
+def _parts(scores: ScoreHistogram) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield some classes, int64, and their counts, float64, shape (2, classes, bins), until all have been."""
+    for classes in torch.arange(scores.counts.shape[1], device=scores.counts.device).split(_CLASSES_AT_A_TIME):
+        yield classes, scores.counts[:, classes].double()
+
+
 def _inputs(weights: Calibration, classes: Tensor, centres: Tensor) -> Tensor:
     """Return the log-odds of each bin of some classes after the weights are undone, float64, shape (classes, bins)."""
-    slope, offset = (of_all[classes].to(centres) for of_all in (weights.slope, weights.offset))
+    slope, offset = (of_all.to(centres)[classes] for of_all in (weights.slope, weights.offset))
     return slope[:, None] * centres + offset[:, None]
 
 
 def _common(scores: ScoreHistogram, weights: Calibration, centres: Tensor) -> Tensor:
     """Return the slope and the offset that fit all classes together best, shape (2,)."""
-    # Bins of all classes as one class of many bins: only those that hold anything.
+    # The bins of all classes as those of one class, less the empty ones.
     inputs, counts = [], []
-    for classes in torch.arange(scores.counts.shape[1]).split(_CLASSES_AT_A_TIME):
-        of_part = scores.counts[:, classes.to(scores.counts.device)].double()
+    for classes, of_part in _parts(scores):
         held = of_part.sum(0) > 0
         inputs.append(_inputs(weights, classes, centres)[held])
         counts.append(of_part[:, held])
@@ -139,11 +190,12 @@ def _fit(inputs: Tensor, counts: Tensor, *, prior: Tensor) -> Tensor:
         step = _newton_step(found, inputs, counts, prior, precision)
         size = torch.ones(len(inputs), 1).to(inputs)
         for _ in range(_HALVINGS):
-            better = _cost(found - size * step, inputs, counts, prior, precision) <= value
-            size = torch.where(better[:, None], size, size / 2)
-        new = found - size * step
-        new_value = _cost(new, inputs, counts, prior, precision)
-        goes_down = new_value < value
+            new = found - size * step
+            new_value = _cost(new, inputs, counts, prior, precision)
+            goes_down = new_value < value
+            if bool((goes_down | (new_value == value)).all()):
+                break
+            size = torch.where(goes_down[:, None], size, size / 2)
         found = torch.where(goes_down[:, None], new, found)
         gain = (value - new_value).clamp(min=0)
         value = torch.minimum(value, new_value)
@@ -172,4 +224,5 @@ def _newton_step(found: Tensor, inputs: Tensor, counts: Tensor, prior: Tensor, p
     determinant = slopes * offsets - mixed**2
     of_slope, of_offset = gradient.unbind(1)
     step = torch.stack((offsets * of_slope - mixed * of_offset, slopes * of_offset - mixed * of_slope), 1)
-    return step / determinant.unsqueeze(1)
+    newton: Tensor = step / determinant.unsqueeze(1)
+    return newton

@@ -9,6 +9,7 @@ import functools
 import json
 from typing import TYPE_CHECKING, TypeAlias
 
+from mlimages_dataset.train.calibration import Calibration
 from mlimages_dataset.train.concurrent_softmax import ConcurrentSoftmaxLoss, concurrent_log_odds
 from mlimages_dataset.train.config import LossName
 from mlimages_dataset.train.pair_rates import rates_of_state
@@ -24,11 +25,17 @@ if TYPE_CHECKING:
     """Makes one matrix of another, both of shape (B, C)."""
 
 
-def probabilities_of(checkpoint: Checkpoint, *, where: object = None) -> Change:
+def probabilities_of(checkpoint: Checkpoint, *, raw: bool = False, where: object = None) -> Change:
     """Return what makes probabilities of a network's float32 logits.
 
     Those of `softmax` are of one class among all and add up to 1. Those of `concurrent-softmax` are equation 5 of
-    paper 004: a class against those that are not its companions. Of any other loss each class stands for itself.
+    paper 004: a class against those that are not its companions. Of any other loss each class stands for itself. All
+    but those of `softmax` are calibrated as the checkpoint says.
+
+    Args:
+        checkpoint: of the network.
+        raw: leave the calibration out.
+        where: the checkpoint's place, for messages.
 
     Raises:
         DataError: the checkpoint's loss is concurrent-softmax, and it holds no rates.
@@ -36,7 +43,10 @@ def probabilities_of(checkpoint: Checkpoint, *, where: object = None) -> Change:
     if _taught_by(checkpoint) is LossName.SOFTMAX:
         return lambda logits: logits.softmax(1)
     scores = scores_of(checkpoint, where=where)
-    return lambda logits: scores(logits).sigmoid()
+    if raw or not checkpoint.calibration:
+        return lambda logits: scores(logits).sigmoid()
+    calibration = Calibration.from_state(checkpoint.calibration)
+    return lambda logits: calibration.probabilities(scores(logits))
 
 
 def scores_of(checkpoint: Checkpoint, *, where: object = None) -> Change:

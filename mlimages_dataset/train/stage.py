@@ -21,6 +21,7 @@ from mlimages_dataset.schemas import CATEGORIES, PAIR_COUNTS
 from mlimages_dataset.storage import read_table, write_bytes
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BinaryCrossEntropyLoss, FocalLoss
+from mlimages_dataset.train.calibration import calibrated, calibration_of_weights, labels_an_image
 from mlimages_dataset.train.checkpoint import (
     CheckpointWriter,
     Progress,
@@ -36,6 +37,7 @@ from mlimages_dataset.train.feed import images_of_pass, make_feed
 from mlimages_dataset.train.logs import RunLog
 from mlimages_dataset.train.loop import (
     Feed,
+    Judgement,
     Learner,
     StopRequest,
     Surroundings,
@@ -56,7 +58,7 @@ from mlimages_dataset.train.weights.start import start_from
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from torch import Tensor
@@ -210,7 +212,7 @@ def train_in(
     feed: Feed,
     classes: Classes,
     *,
-    evaluate: Callable[[nn.Module, int], Mapping[str, float]] | None,
+    evaluate: Callable[[nn.Module, int], Judgement] | None,
     stop: StopRequest,
 ) -> Progress:
     """Train a learner on a feed to the run's end, its checkpoints and log in a folder; errors as `pretrain`."""
@@ -318,7 +320,7 @@ _OTHER_LOSSES: dict[LossName, Callable[[], nn.Module]] = {
 
 def _evaluation_after_epochs(
     run: Run, learner: Learner, classes: Classes
-) -> Callable[[nn.Module, int], Mapping[str, float]] | None:
+) -> Callable[[nn.Module, int], Judgement] | None:
     """Return what evaluates a network after an epoch; None where the run names no validation labels.
 
     Raises:
@@ -343,7 +345,7 @@ def _evaluation_after_epochs(
     )
     data.mark_complete(run.loss.absent_unless_listed)
 
-    def evaluate_epoch(network: nn.Module, epoch: int) -> Mapping[str, float]:
+    def evaluate_epoch(network: nn.Module, epoch: int) -> Judgement:
         phase = run.phase(epoch)
         data.transform = evaluation_transform(phase.image_size, options.validation_view)
         evaluation = evaluate_network(
@@ -355,7 +357,12 @@ def _evaluation_after_epochs(
             unknown=run.loss.unknown,
             scores=scores_of_loss(learner.loss),
         )
-        return measures(evaluation.summary())
+        of_weights = (
+            None if isinstance(learner.loss, SoftmaxLoss) else calibration_of_weights(learner.loss, len(classes))
+        )
+        calibration = None if of_weights is None else calibrated(evaluation, of_weights)
+        labels = {} if calibration is None else labels_an_image(evaluation, calibration)
+        return Judgement({**measures(evaluation.summary()), **labels}, calibration)
 
     return evaluate_epoch
 

@@ -14,7 +14,7 @@ import operator
 import secrets
 import tempfile
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -244,11 +244,12 @@ class _Part:
     counts: AnnotationCounts
 
     def finished(self) -> Finished:
-        return Finished(self.receipts, asdict(self.counts))
+        return Finished(self.receipts, self.counts.summary())
 
     @classmethod
     def of(cls, finished: Finished) -> _Part:
-        return cls(finished.receipts, AnnotationCounts(**cast("dict[str, int]", finished.content)))
+        content = cast("dict[str, Any]", finished.content)
+        return cls(finished.receipts, AnnotationCounts(**{**content, "first_names": tuple(content["first_names"])}))
 
 
 def _pieces(form: Format, files: Sequence[Location], mapper: Mapper) -> list[Piece]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from mlimages_dataset.errors import UsageError
 from mlimages_dataset.loaders import MLImages
 from mlimages_dataset.manifest import OutputFolder, StageResult
 from mlimages_dataset.schemas import CATEGORIES, PREDICTIONS
@@ -22,7 +23,7 @@ from mlimages_dataset.train.extract import feature_rows, features_schema
 from mlimages_dataset.train.loop import autocast
 from mlimages_dataset.train.models import MultiLabelClassifier, create_model
 from mlimages_dataset.train.pictures import Part, Pictures, picture_batches
-from mlimages_dataset.train.predict import prediction_rows
+from mlimages_dataset.train.predict import ClassName, Seen, prediction_rows, top_classes
 from mlimages_dataset.train.probabilities import probabilities_of, scores_of
 from mlimages_dataset.train.stage import check_labels, computing, read_classes
 from mlimages_dataset.train.transfer import load_weights
@@ -30,7 +31,7 @@ from mlimages_dataset.train.validation import evaluate_network, evaluation_trans
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, vocabulary_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mlimages_dataset.locations import Location
@@ -50,7 +51,7 @@ class Application:
     Attributes:
         checkpoint: the network: a file, or a run's folder for its newest.
         vocabulary: folder of the vocabulary that it was trained with.
-        images: folder of image shards, or of image files.
+        images: folder of image shards, or of image files, or one such file.
         execution: how it is computed.
         batch_size: images of a rank at once.
         workers: processes that decode for each rank.
@@ -108,6 +109,51 @@ def predict(
         rows_of=rows_of,
         overwrite=overwrite,
     )
+
+
+def see(application: Application, *, top: int = 10, above: float = -1.0) -> Iterator[Seen]:
+    """Yield what a network sees in each picture, in the order of `predict`, as it goes.
+
+    Args:
+        application: the network and the pictures.
+        top: at most so many classes of a picture.
+        above: classes with a higher probability only.
+
+    Raises:
+        UsageError: as `predict`; or there are several ranks.
+        DataError: as `predict`.
+    """
+    with computing(application.execution, seed=0) as device:
+        if distributed.n_ranks() > 1:
+            raise UsageError("several ranks cannot print what they see", remedy="pass --out, or start one process")
+        network, checkpoint = _trained(application, device)
+        probabilities = probabilities_of(checkpoint, where=application.checkpoint)
+        pictures = Pictures(application.images, evaluation_transform(checkpoint.image_size, application.view))
+        size, pin = application.batch_size, device.type == "cuda"
+        workers = application.workers if len(pictures) > size else 0  # a process takes longer to start than a batch
+        parts = Part.all_of(len(pictures), size)
+        for _, batches in picture_batches(pictures, parts, batch_size=size, workers=workers, pin=pin):
+            for batch in batches:
+                found = {number: Seen(*_named(pictures, number), reason=why) for number, why in batch.bad}
+                if batch.numbers:
+                    with torch.inference_mode(), autocast(device, application.execution.precision):
+                        logits = network(pictures.finish(batch.images.to(device))).float()
+                    best = top_classes(probabilities(logits), top, above)
+                    for number, classes in zip(batch.numbers, best, strict=True):
+                        found[number] = Seen(*_named(pictures, number), classes)
+                yield from (found[number] for number in sorted(found))
+
+
+def _named(pictures: Pictures, number: int) -> tuple[str, str]:
+    return pictures.image_id(number), pictures.location(number)
+
+
+def class_names(vocabulary: Location) -> list[ClassName]:
+    """Return how the classes of the vocabulary in a folder are called, by class index; errors as `read_classes`."""
+    categories = read_table(vocabulary / CATEGORIES_FILE, CATEGORIES)
+    return [
+        ClassName(*both) for both in zip(categories["wnid"].to_pylist(), categories["name"].to_pylist(), strict=True)
+    ]
 
 
 def extract(application: Application, out: Location, *, overwrite: bool = False) -> StageOutcome | None:
@@ -276,5 +322,5 @@ def _inputs(application: Application) -> dict[str, str]:
     return {
         **vocabulary_digests(application.vocabulary),
         "checkpoint": file_digest(found_checkpoint(application.checkpoint)),
-        "images": listing_digest(application.images),
+        "images": (listing_digest if application.images.is_dir() else file_digest)(application.images),
     }

@@ -65,9 +65,14 @@ class EvaluationSummary:
     n_classes: int
     groups: tuple[GroupMean, ...]
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the greatest that the mean average precision can be."""
+        return self.mean_average_precision - self.error, self.mean_average_precision + self.error
+
     def to_json(self) -> dict[str, Json]:
         """Return the values by name."""
-        return asdict(self)
+        return {**asdict(self), "mean_average_precision_bounds": list(self.bounds)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,7 +229,11 @@ class _Labels:
     def add(self, image_id: str, member: Member) -> None:
         """Append the labels of one picture."""
         stated = member.all_labels()
-        self._write((image_id, class_id, f"{confidence:g}") for class_id, confidence in stated)
+        # All digits of a float32: six would make of 0.9999999 what is verified.
+        self._write(
+            (image_id, class_id, np.format_float_positional(np.float32(confidence), trim="-"))
+            for class_id, confidence in stated
+        )
         self.rows += len(stated)
 
     def _write(self, rows: Iterable[tuple[str, str, str]]) -> None:

@@ -36,7 +36,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from mlimages_dataset.augment import confidences
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.locations import as_text, reason, relative, system_errors, unpacked
-from mlimages_dataset.storage import parquet_source
+from mlimages_dataset.storage import open_parquet, parquet_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -405,7 +405,7 @@ def _row_start(position: int, kind: str, content: bytes) -> int:
 
 def _parquet_blocks(piece: Piece) -> Iterator[pa.RecordBatch]:
     columns = [name for name in ("image_id", "label", "confidence", "location") if name in piece.columns]
-    with _read_to_its_end(piece.path), parquet_source(piece.path) as source, pq.ParquetFile(source) as parquet:
+    with _read_to_its_end(piece.path), open_parquet(piece.path) as parquet:
         groups = list(range(parquet.num_row_groups))[piece.start : piece.stop]
         for batch in parquet.iter_batches(row_groups=groups, columns=columns):
             if "confidence" not in columns:

@@ -26,7 +26,7 @@ from pyarrow import csv
 from mlimages_dataset.augment.observations import duckdb_errors, read_header
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.locations import reason, unpacked
-from mlimages_dataset.storage import parquet_source, table_parts
+from mlimages_dataset.storage import open_parquet, table_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -183,7 +183,7 @@ def _is_parquet(path: Location) -> bool:
 @contextlib.contextmanager
 def _parquet(path: Location) -> Iterator[pq.ParquetFile]:
     try:
-        with parquet_source(path) as source, pq.ParquetFile(source) as parquet:
+        with open_parquet(path) as parquet:
             yield parquet
     except (pa.ArrowException, OSError) as error:
         raise DataError(

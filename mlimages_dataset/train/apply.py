@@ -16,13 +16,14 @@ from mlimages_dataset.schemas import CATEGORIES, PREDICTIONS
 from mlimages_dataset.storage import file_digest, listing_digest, read_table, write_table
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.checkpoint import Checkpoint, check_vocabulary, found_checkpoint, read_checkpoint
-from mlimages_dataset.train.config import LossName, Unknown, View
+from mlimages_dataset.train.config import Unknown, View
 from mlimages_dataset.train.evaluation import groups_of_categories
 from mlimages_dataset.train.extract import feature_rows, features_schema
 from mlimages_dataset.train.loop import autocast
 from mlimages_dataset.train.models import MultiLabelClassifier, create_model
 from mlimages_dataset.train.pictures import Part, Pictures, picture_batches
 from mlimages_dataset.train.predict import prediction_rows
+from mlimages_dataset.train.probabilities import probabilities_of, scores_of
 from mlimages_dataset.train.stage import check_labels, computing, read_classes
 from mlimages_dataset.train.transfer import load_weights
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform
@@ -87,14 +88,13 @@ def predict(
     """
 
     def rows_of(checkpoint: Checkpoint) -> _Rows:
-        one_label = checkpoint.science.get("loss.name") == json.dumps(LossName.SOFTMAX.value)
+        probabilities = probabilities_of(checkpoint, where=application.checkpoint)
 
         def rows(network: MultiLabelClassifier, images: Tensor, pictures: Pictures, numbers: Sequence[int]) -> pa.Table:
             logits = network(images).float()
             ids = [pictures.image_id(number) for number in numbers]
             places = [pictures.location(number) for number in numbers]
-            probabilities = logits.softmax(1) if one_label else logits.sigmoid()
-            return prediction_rows(probabilities, ids, places, source=source, above=above)
+            return prediction_rows(probabilities(logits), ids, places, source=source, above=above)
 
         return rows
 
@@ -241,6 +241,7 @@ def evaluate(application: Application, labels: Location, *, unknown: Unknown | N
             transform=evaluation_transform(checkpoint.image_size, application.view),
             n_classes=len(classes),
         )
+        data.mark_complete(json.loads(checkpoint.science.get("loss.absent_unless_listed", "[]")))
         evaluation = evaluate_network(
             network,
             data,
@@ -248,6 +249,7 @@ def evaluate(application: Application, labels: Location, *, unknown: Unknown | N
             batch_size=application.batch_size,
             workers=application.workers,
             unknown=unknown or Unknown(taught),
+            scores=scores_of(checkpoint, where=application.checkpoint),
         )
         groups = groups_of_categories(read_table(application.vocabulary / CATEGORIES_FILE, CATEGORIES))
         return evaluation.summary(groups)

@@ -282,7 +282,8 @@ def check_order(checkpoint: Checkpoint, position: Mapping[str, Any], path: Path)
             f"it stopped within an epoch of {checkpoint.sampler.get('order')}, and this is one of "
             f"{position.get('order')}",
             where=path,
-            remedy="name the images and labels of before, or another --out",
+            remedy="name the images and labels of before (streamed images also need as many ranks and workers, and "
+            "passes of the same size, until the epoch ends), or another --out",
         )
 
 

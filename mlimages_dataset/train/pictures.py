@@ -109,11 +109,17 @@ class Pictures(Dataset[Picture]):
             UsageError: a shard cannot be read.
         """
         try:
-            return Picture(number, self._transform(self._content(number), np.random.default_rng(0)))
+            return Picture(number, self._transform(self.content(number), np.random.default_rng(0)))
         except DataError as error:
             return Picture(number, None, error.what)
 
-    def _content(self, number: int) -> bytes:
+    def content(self, number: int) -> bytes:
+        """Return a picture as it is stored.
+
+        Raises:
+            UsageError: a shard cannot be read.
+            DataError: a file cannot be read.
+        """
         if self._index is not None:
             return self._index.read(number)
         path = self._folder / self._files[number]

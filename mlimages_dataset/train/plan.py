@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.train.config import Precision, Run
     from mlimages_dataset.train.loop import Learner
+    from mlimages_dataset.train.supply import Supply
 
 _COUNTED_IMAGES = 2
 _GIBIBYTE = 2**30
@@ -44,6 +45,7 @@ class Plan:
         images: of an epoch.
         steps: of the whole run.
         images_per_second: of all ranks; 0 where it was not measured.
+        supply: what the ranks need to be fed; None where that was not measured.
     """
 
     parameters: int
@@ -56,6 +58,7 @@ class Plan:
     epochs: int
     steps: int
     images_per_second: float
+    supply: Supply | None = None
 
     @property
     def bytes_per_rank(self) -> int:
@@ -80,7 +83,7 @@ class Plan:
         ]
         if self.images_per_second:
             told.append(f"{self.hours:,.1f} hours at {self.images_per_second:,.1f} images/s")
-        return told
+        return told + ([] if self.supply is None else self.supply.lines())
 
 
 def total_steps(run: Run, images: int) -> int:

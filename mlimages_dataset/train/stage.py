@@ -17,7 +17,7 @@ from torch import nn
 
 from mlimages_dataset.errors import ConfigError, UsageError
 from mlimages_dataset.loaders import MLImages, train_transform
-from mlimages_dataset.schemas import CATEGORIES
+from mlimages_dataset.schemas import CATEGORIES, PAIR_COUNTS
 from mlimages_dataset.storage import read_table, write_bytes
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BinaryCrossEntropyLoss, FocalLoss
@@ -27,12 +27,12 @@ from mlimages_dataset.train.checkpoint import (
     check_order,
     check_science,
     check_vocabulary,
-    found_checkpoint,
     newest_checkpoint,
     read_checkpoint,
 )
+from mlimages_dataset.train.concurrent_softmax import ConcurrentSoftmaxLoss
 from mlimages_dataset.train.config import LossName, plain, science
-from mlimages_dataset.train.feed import ImageFeed, images_of_pass
+from mlimages_dataset.train.feed import images_of_pass, make_feed
 from mlimages_dataset.train.logs import RunLog
 from mlimages_dataset.train.loop import (
     Feed,
@@ -46,10 +46,14 @@ from mlimages_dataset.train.loop import (
 )
 from mlimages_dataset.train.loss import MLImagesLoss, prior_bias
 from mlimages_dataset.train.models import MultiLabelClassifier, batch_norms, create_model
+from mlimages_dataset.train.pair_rates import check_rates, rates_of_table
 from mlimages_dataset.train.plan import Plan, image_bytes, pace, rate_curve, state_bytes, total_steps
-from mlimages_dataset.train.transfer import SoftmaxLoss, load_backbone, load_weights
+from mlimages_dataset.train.probabilities import scores_of_loss
+from mlimages_dataset.train.supply import Supply, core_rate
+from mlimages_dataset.train.transfer import SoftmaxLoss
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform, measure_names, measures
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE, refuse_other_vocabulary, vocabulary_digests
+from mlimages_dataset.train.weights.start import start_from
+from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -127,9 +131,10 @@ def pretrain(run: Run, out: Path) -> Progress:
     _check_folder(out)
     with computing(run.execution, run.seed) as device, StopRequest() as stop:
         data = _data(run, classes)
-        feed = ImageFeed(run, data, device)
+        feed = make_feed(run, data, device)
         bias = _prior_bias(data) if run.loss.prior_bias else None
-        learner = make_learner(run, initial_model(run, classes, bias), make_loss(run, len(classes)), device)
+        loss = make_loss(run, len(classes), _rates(run))
+        learner = make_learner(run, initial_model(run, classes, bias), loss, device)
         for phase in run.phases if not run.model.frozen_statistics else ():
             if feed.smallest_pass(phase) == 1:
                 check_one_image(learner, phase.image_size)
@@ -178,6 +183,11 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             measured = here * n_ranks / distributed.n_ranks()
         if out is not None and distributed.rank() == 0:
             write_bytes(out, rate_curve(run))
+        on_cpu = images_per_second is None and device.type == "cpu"
+        supply = None
+        if distributed.rank() == 0:
+            rate = core_rate(run.data.images, largest)
+            supply = Supply(measured, n_ranks, run.data.workers, rate, paced_on_cpu=on_cpu)
         return Plan(
             parameters=sum(parameter.numel() for parameter in learner.model.parameters()),
             state_bytes=state_bytes(learner.model, average=run.optimizer.average_decay > 0),
@@ -189,6 +199,7 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             epochs=run.epochs,
             steps=total_steps(run, n_images),
             images_per_second=measured,
+            supply=distributed.from_first(supply),
         )
 
 
@@ -238,6 +249,7 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> Mul
 
     Raises:
         UsageError: there is no such network, or `model.weights` are not of it.
+        DataError: the file of these is damaged.
     """
     model = create_model(run.model.name, len(classes), norm_epsilon=run.model.batch_norm_epsilon)
     for module in batch_norms(model):
@@ -245,10 +257,7 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> Mul
     if bias is not None:
         model.set_bias(bias)
     if run.model.weights is not None:
-        path = found_checkpoint(run.model.weights)
-        start = read_checkpoint(path)
-        same = start.vocabulary == classes.digest
-        (load_weights if same else load_backbone)(model, start.weights(), path)
+        start_from(model, run.model.weights, run.model, classes.digest)
     return model
 
 
@@ -257,9 +266,18 @@ def _prior_bias(data: MLImages) -> Tensor:
     return prior_bias(torch.from_numpy(data.rows_of_class.sizes), len(data))
 
 
-def make_loss(run: Run, n_classes: int) -> nn.Module:
-    """Return the loss of a run, called as loss(logits, targets, known)."""
+def make_loss(run: Run, n_classes: int, rates: Tensor | None = None) -> nn.Module:
+    """Return the loss of a run, called as loss(logits, targets, known).
+
+    Args:
+        run: the run.
+        n_classes: C.
+        rates: of concurrent-softmax, sparse, shape (C, C); None for none.
+    """
     options = run.loss
+    if options.name is LossName.CONCURRENT_SOFTMAX:
+        none = torch.zeros(n_classes, n_classes, layout=torch.sparse_coo)
+        return ConcurrentSoftmaxLoss(none if rates is None else rates, options.presence_threshold)
     if options.name in {LossName.PAPER, LossName.RELEASED}:
         return MLImagesLoss(
             n_classes,
@@ -269,8 +287,25 @@ def make_loss(run: Run, n_classes: int) -> nn.Module:
             negatives_per_positive=options.negatives_per_positive,
             presence_threshold=options.presence_threshold,
             seed=run.seed,
+            fused=run.execution.fused_loss,
         )
     return _OTHER_LOSSES[options.name]()
+
+
+def _rates(run: Run) -> Tensor | None:
+    """Return the concurrent rates of a run's `pair_counts` table; None where its loss takes none.
+
+    Raises:
+        UsageError, DataError: there is no such table, it was made with another vocabulary, or it is damaged.
+    """
+    table = run.loss.pair_counts
+    if table is None:
+        return None
+    if table.is_dir():
+        raise UsageError("is a folder", where=table, remedy="name the file pair_counts.parquet of `cooccurrence`")
+    vocabulary = _named(run.data.vocabulary, "vocabulary")
+    check_labels(table, vocabulary)
+    return rates_of_table(read_table(table, PAIR_COUNTS), read_vocabulary(vocabulary).closure, where=table)
 
 
 _OTHER_LOSSES: dict[LossName, Callable[[], nn.Module]] = {
@@ -306,6 +341,7 @@ def _evaluation_after_epochs(
         transform=evaluation_transform(run.phase(0).image_size, options.validation_view),
         n_classes=len(classes),
     )
+    data.mark_complete(run.loss.absent_unless_listed)
 
     def evaluate_epoch(network: nn.Module, epoch: int) -> Mapping[str, float]:
         phase = run.phase(epoch)
@@ -317,6 +353,7 @@ def _evaluation_after_epochs(
             batch_size=images_of_pass(run, phase, distributed.n_ranks()),
             workers=options.workers,
             unknown=run.loss.unknown,
+            scores=scores_of_loss(learner.loss),
         )
         return measures(evaluation.summary())
 
@@ -344,6 +381,7 @@ def _data(run: Run, classes: Classes) -> MLImages:
         split=None,
         transform=train_transform(run.phase(0).image_size),
         seed=run.seed,
+        absent_unless_listed=run.loss.absent_unless_listed,
         n_classes=len(classes),
     )
 
@@ -363,6 +401,8 @@ def _resumed(run: Run, learner: Learner, feed: Feed, classes: Classes, out: Path
     checkpoint = read_checkpoint(path)
     check_vocabulary(checkpoint, path, classes.digest, len(classes))
     check_science(checkpoint.science, science(run), path)
+    if isinstance(learner.loss, ConcurrentSoftmaxLoss):
+        check_rates(checkpoint.loss, learner.loss.rates, path)
     check_order(checkpoint, feed.state(checkpoint.progress.epoch, checkpoint.progress.step), path)
     _seed_generators(run.seed, rank=distributed.rank(), step=checkpoint.progress.total_steps)
     restore(learner, checkpoint)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import math
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,9 @@ from torch import Tensor
 
 from mlimages_dataset.errors import UsageError
 from mlimages_dataset.train import loss as loss_module
+from mlimages_dataset.train.fused_loss import compiled, loss_sum, present_counts, slopes
 from mlimages_dataset.train.loss import (
+    BatchWeights,
     LabelCounts,
     MLImagesLoss,
     Variant,
@@ -40,20 +44,33 @@ if TYPE_CHECKING:
 
 ETA = 12
 WITH_WEIGHT = loss_module._with_weight
+OBSERVE = MLImagesLoss.observe
+COMPILED = compiled
 THRESHOLD = 0.7
 
 
-@pytest.fixture(autouse=True, params=["all entries", "those with a weight"])
+@pytest.fixture(autouse=True, params=["all entries", "those with a weight", "all entries, fused"])
 def both_ways(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compute every test's loss over all entries, and over those with a weight alone, however many these are."""
+    """Compute every test's loss over all entries, and over those with a weight alone, however many these are.
+
+    All entries are computed in chunks, and by the functions that become one kernel each; these are not compiled here.
+    """
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "all entries":
+        if request.param != "those with a weight":
             patch.setattr(loss_module, "labelled_entries", lambda targets: None)  # noqa: ARG005 - as it is called
+            if request.param == "all entries, fused":
+                patch.setattr(loss_module, "compiled", lambda function: function)
+                patch.setattr(MLImagesLoss, "observe", observe_fused)
         else:
             patch.setattr(loss_module, "labelled_entries", above_zero)
             patch.setattr(loss_module, "_with_weight", with_weight)
         yield
+
+
+def observe_fused(loss: MLImagesLoss, counts: LabelCounts) -> BatchWeights:
+    """Return the weights of a batch, to be computed with by the functions that become kernels."""
+    return dataclasses.replace(OBSERVE(loss, counts), fused=True)
 
 
 def above_zero(targets: Tensor) -> Tensor:
@@ -559,3 +576,19 @@ def test_counts_of_no_class_present_select_nothing() -> None:
     counts = LabelCounts(torch.zeros(3, dtype=torch.int64), torch.full((3,), 4), 4)
     weights = MLImagesLoss(3, absent_class_rate=0).observe(counts)
     assert weights.positive.tolist() == weights.negative.tolist() == weights.thinned.tolist() == [0, 0, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="torch.compile needs a C compiler")
+# What the compiler itself does is not this test's.
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("with_mask", [False, True])
+def test_compiled_functions_are_themselves_for_any_number_of_images(with_mask: bool) -> None:  # noqa: FBT001 - a parameter
+    for logits, targets, mask in (batches(1, n, 50)[0] for n in (16, 9)):
+        known = mask if with_mask else None
+        weights = torch.rand(50, generator=torch.Generator().manual_seed(0))
+        labels = (targets, known, 12 * weights, weights)
+        torch.testing.assert_close(COMPILED(loss_sum)(logits, *labels), loss_sum(logits, *labels))
+        torch.testing.assert_close(COMPILED(slopes)(logits, *labels), slopes(logits, *labels))
+        counts = COMPILED(present_counts)(targets, known, THRESHOLD)
+        assert counts.tolist() == present_counts(targets, known, THRESHOLD).tolist()

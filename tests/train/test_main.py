@@ -168,11 +168,12 @@ def test_a_plan_says_what_it_will_take(run_toml: Path, tmp_path: Path) -> None:
     size, pace, ranks = ("--dataset-size", "170"), ("--images-per-second", "17"), ("--ranks", "1")
     result = called("plan", run_toml, *size, *pace, *ranks, "--curve", curve)
     assert result.exit_code == 0, result.output
-    parameters, memory, steps, hours = result.stdout.splitlines()
+    parameters, memory, steps, hours, *supply = result.stdout.splitlines()
     assert parameters.endswith(" parameters")
     assert "17 images a pass" in memory
     assert steps == "10 steps of 1 pass: 1 epochs of 170 images"
     assert hours == "0.0 hours at 17.0 images/s"
+    assert len(supply) == 4, "the rate of a core, cores of a rank and of a machine, the storage"
     assert curve.read_bytes().startswith(b"\x89PNG")
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.train.convert import from_tensorflow, read_tensorflow, variable_names
+from mlimages_dataset.train.weights.tensorflow import from_tensorflow, read_tensorflow, variable_names
 from mlimages_dataset.train.models import RELEASED, create_model
 
 if TYPE_CHECKING:

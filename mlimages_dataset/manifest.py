@@ -268,6 +268,10 @@ class Journal:
         entry: Json = {"fingerprint": self.fingerprint, "files": files, "content": finished.content}
         write_bytes(self._entry(job), json.dumps(entry).encode())
 
+    def forget(self, job: str) -> None:
+        """Remove the entry of a job, if there is one: its files no longer count."""
+        self._entry(job).unlink(missing_ok=True)
+
     def finished(self, job: str) -> Finished | None:
         """Return what a job left, None unless it is finished and its files stand."""
         return self._read(self._entry(job))

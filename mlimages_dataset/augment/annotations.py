@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.augment.compiled import compiled
+from mlimages_dataset.augment.confidences import MOST
 from mlimages_dataset.augment.labels import LabelColumns, array_of
 from mlimages_dataset.augment.observations import Format
 from mlimages_dataset.errors import UsageError
@@ -258,7 +259,7 @@ def annotation_batches(
         below: only images whose id is less are taken.
         source: name for the table's source column.
         min_confidence: machines' confidences below this are left out; verified absence stays.
-        schema: `ANNOTATIONS`, or `PREDICTIONS`, whose labels have that origin.
+        schema: `ANNOTATIONS`, or `PREDICTIONS`, whose labels have that origin and are never verified.
     """
     connection.register("packed", statements)
     query = """
@@ -295,6 +296,8 @@ def _finished(
     lists = batch.column("statements")
     start, stop = lists.offsets[0].as_py(), lists.offsets[-1].as_py()
     statements = lists.values.slice(start, stop - start).to_numpy()
+    if schema is PREDICTIONS:
+        statements = _of_a_model(statements)
     named = np.asarray(batch.column("image_id").to_numpy(zero_copy_only=False) != "", bool)
     offsets, class_index, kept, counts = _merged(
         lists.offsets.to_numpy() - np.int32(start), statements, named, min_confidence
@@ -327,6 +330,13 @@ def _finished(
         images_of_several_names=several.num_rows,
         first_names=tuple(f"{one['name']} and {one['last_name']}" for one in first_names),
     )
+
+
+def _of_a_model(statements: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return statements of which none is verified: 1 and 0 become the confidences next to them; same shape."""
+    steps = statements & _NO_CONFIDENCE
+    below_one = CONFIDENCE_STEPS - int(MOST * np.float32(CONFIDENCE_STEPS))
+    return np.asarray(statements + (steps == 0) - (steps == CONFIDENCE_STEPS) * below_one)
 
 
 @compiled

@@ -366,7 +366,9 @@ def _write_shard(job: _Job, *, wnids: Sequence[str]) -> _Written:
     counts = ExportCounts()
     with (
         whole_file(path) as sink,
-        pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression=COMPRESSION) as writer,
+        pq.ParquetWriter(
+            pa.PythonFile(sink, mode="w"), schema, compression=COMPRESSION, write_page_checksum=True
+        ) as writer,
     ):
         for rows, columns in label_batches(part, len(wnids)):
             writer.write_table(pa.Table.from_batches([rows]).cast(schema))

@@ -34,10 +34,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.memory import MemoryFileSystem
 
+from mlimages_dataset.augment import confidences
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.image_ids import PICTURE_SUFFIXES
 from mlimages_dataset.locations import as_text, reason, relative, system_errors, unpacked
-from mlimages_dataset.storage import parquet_source
+from mlimages_dataset.storage import open_parquet, parquet_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -189,10 +190,16 @@ def observed(
             batches = _parquet_blocks(piece)
     for table in _tables(batches):
         connection.register("block", table)
-        columns = _own_columns(table.column_names) if form is Format.PARQUET else "*"
+        columns = _own_columns(table.column_names, _parquet_confidence(table)) if form is Format.PARQUET else "*"
         connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS SELECT {columns} FROM block")
         yield connection
         connection.unregister("block")
+
+
+def _parquet_confidence(table: pa.Table) -> str:
+    """Return SQL for the confidence of a block of Parquet: a text, or float32 already."""
+    is_number = "confidence" in table.column_names and table.schema.field("confidence").type == pa.float32()
+    return "confidence" if is_number else confidences.sql_of_text("confidence")
 
 
 def _checked(form: Format, path: Location) -> Piece:
@@ -314,7 +321,9 @@ def _observed_csv(
         memory.pipe_file(name, content)
         try:
             scan = _csv_scan(f"memory:/{name}", piece.columns, header=piece.start == log.lines == 0)
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {_selection(form, piece)} FROM {scan}")
+            connection.execute(
+                f"CREATE OR REPLACE TEMP VIEW observations AS {_selection(form, piece, content)} FROM {scan}"
+            )
             yield connection
             log.add(*_csv_rejects(connection, piece.path, log.lines, content))
         finally:
@@ -327,19 +336,20 @@ def _with_newlines(content: bytes) -> bytes:
     return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
 
 
-def _selection(form: Format, piece: Piece) -> str:
+def _selection(form: Format, piece: Piece, content: bytes) -> str:
     """Return SQL that names what a row of CSV states."""
+    read = confidences.sql_of_text if confidences.needs_digits(content) else confidences.sql_of_number
     if form is Format.CSV:
-        return f"SELECT {_own_columns(piece.columns)}"
+        return f"SELECT {_own_columns(piece.columns, read('confidence'))}"
     if piece.states:
-        confidence = _probability("Confidence")
+        confidence = read("Confidence")
         return f"SELECT ImageID AS image_id, LabelName AS class_id, {confidence} AS confidence, '' AS location"
     return "SELECT ImageID AS image_id, '' AS class_id, 1::FLOAT AS confidence, OriginalURL AS location"
 
 
-def _own_columns(columns: Sequence[str]) -> str:
-    """Return SQL that reads the columns of a user's own table."""
-    confidence = _probability("confidence") if "confidence" in columns else "1::FLOAT"
+def _own_columns(columns: Sequence[str], confidence: str) -> str:
+    """Return SQL that reads the columns of a user's own table, `confidence` where there is such a column."""
+    confidence = confidence if "confidence" in columns else "1::FLOAT"
     location = "coalesce(location, '')" if "location" in columns else "''"
     return (
         f"image_id::VARCHAR AS image_id, label::VARCHAR AS class_id, {confidence} AS confidence, {location} AS location"
@@ -397,9 +407,21 @@ def _row_start(position: int, kind: str, content: bytes) -> int:
 
 def _parquet_blocks(piece: Piece) -> Iterator[pa.RecordBatch]:
     columns = [name for name in ("image_id", "label", "confidence", "location") if name in piece.columns]
-    with _read_to_its_end(piece.path), parquet_source(piece.path) as source, pq.ParquetFile(source) as parquet:
+    with _read_to_its_end(piece.path), open_parquet(piece.path) as parquet:
         groups = list(range(parquet.num_row_groups))[piece.start : piece.stop]
-        yield from parquet.iter_batches(row_groups=groups, columns=columns)
+        for batch in parquet.iter_batches(row_groups=groups, columns=columns):
+            if "confidence" not in columns:
+                yield batch
+                continue
+            at = batch.schema.get_field_index("confidence")
+            try:
+                yield batch.set_column(at, "confidence", confidences.of_column(batch.column(at)))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                raise DataError(
+                    f"its column confidence is {batch.schema.field(at).type}, no number",
+                    where=piece.path,
+                    remedy="give numbers from 0 to 1",
+                ) from error
 
 
 def _tables(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -490,12 +512,6 @@ def _csv_scan(place: str, columns: Sequence[str], *, header: bool) -> str:
         f"read_csv('{place}', hive_partitioning=false, auto_detect=false, header={str(header).lower()}, delim=',', "
         f"quote='\"', escape='\"', columns={{{named}}}, store_rejects=true, rejects_limit=0, null_padding=false)"
     )
-
-
-def _probability(column: str) -> str:
-    """Return SQL that reads a column as a number from 0 to 1, null where it is none."""
-    number = f"TRY_CAST({column} AS FLOAT)"
-    return f"CASE WHEN {number} BETWEEN 0 AND 1 THEN {number} END"
 
 
 def _quoted(text: str) -> str:
@@ -622,7 +638,7 @@ def tencent_lines(piece: Piece, log: RejectLog) -> Iterator[TencentLines]:
             urls=flat.take(pa.array(starts)),
             offsets=np.concatenate((np.zeros(1, np.int64), ends - np.arange(1, len(ends) + 1))),
             class_ids=pairs.field("index"),
-            confidence=_confidences(pairs.field("confidence")),
+            confidence=confidences.of_texts(pairs.field("confidence")),
         )
 
 
@@ -630,13 +646,6 @@ def _tencent_blocks(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
     for lines in tencent_lines(piece, log):
         url = lines.urls.take(pa.array(lines.rows))
         yield _batch(url, lines.class_ids, lines.confidence, url)
-
-
-def _confidences(text: pa.Array) -> pa.Array:
-    """Return numbers from 0 to 1, null where a text is none."""
-    number = pc.if_else(pc.match_substring_regex(text, r"^(\d+\.?\d*|\.\d+)([eE]-?\d+)?$"), text, None)
-    value = pc.cast(number, pa.float32())
-    return pc.if_else(pc.and_(pc.greater_equal(value, 0), pc.less_equal(value, 1)), value, None)
 
 
 def _batch(image: pa.Array, class_id: pa.Array, confidence: pa.Array | None, location: pa.Array) -> pa.RecordBatch:

@@ -27,7 +27,7 @@ from mlimages_dataset.augment.observations import duckdb_errors, read_header
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.image_ids import image_ids
 from mlimages_dataset.locations import reason, unpacked
-from mlimages_dataset.storage import parquet_source, table_parts
+from mlimages_dataset.storage import open_parquet, table_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -184,7 +184,7 @@ def _is_parquet(path: Location) -> bool:
 @contextlib.contextmanager
 def _parquet(path: Location) -> Iterator[pq.ParquetFile]:
     try:
-        with parquet_source(path) as source, pq.ParquetFile(source) as parquet:
+        with open_parquet(path) as parquet:
             yield parquet
     except (pa.ArrowException, OSError) as error:
         raise DataError(

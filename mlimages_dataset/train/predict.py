@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from mlimages_dataset.augment.confidences import of_a_model
 from mlimages_dataset.schemas import LABEL, PREDICTIONS, Origin
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def prediction_rows(
     labels = pa.StructArray.from_arrays(
         [
             pa.array(classes.astype(np.int32)),
-            pa.array(values[rows, classes].astype(np.float32)),
+            pa.array(of_a_model(values[rows, classes])),
             pa.array(np.full(len(rows), int(Origin.MODEL_PREDICTION), np.uint8)),
         ],
         fields=list(LABEL),

@@ -21,7 +21,7 @@ from mlimages_dataset.image_ids import image_ids
 from mlimages_dataset.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     import duckdb
     from numpy.typing import NDArray
@@ -74,7 +74,8 @@ class AnnotationCounts:
         labels: became a label.
         merged: said a category once more of the same image (a repetition, or a synonym).
         below_confidence: a machine's, below the least confidence asked for.
-        dropped: its class was left out of the vocabulary, for the reason in the mapping.
+        dropped: its class was left out of the vocabulary, for the reason in the mapping; or it says that a class is
+            absent which the vocabulary has only a parent of.
         unknown: its class is not in the mapping.
         malformed: no image id, no class, or a confidence that is no number from 0 to 1.
         contradicted: said absent where another statement of the same category and image verified presence.
@@ -141,6 +142,19 @@ def class_lookup(vocabulary: Vocabulary, form: Format, source: str | None = None
     return lookup if form is Format.OPEN_IMAGES else {**vocabulary.index_of_wnid, **lookup}
 
 
+def broader_ids(vocabulary: Vocabulary, form: Format, source: str | None = None) -> frozenset[str]:
+    """Return the ids of `class_lookup` whose category is only a parent of the class.
+
+    That no stop sign is in an image does not say that no street sign is: absences of these classes are not used.
+    """
+    if form is Format.TENCENT:
+        return frozenset()
+    any_source = source is None and form in {Format.CSV, Format.PARQUET}
+    wanted = source or form.value
+    rows = (row for row in vocabulary.mapping if any_source or row.source == wanted)
+    return frozenset(row.source_id for row in rows if row.is_broader)
+
+
 def packed_statements(
     connection: duckdb.DuckDBPyConnection, piece: Piece, lookup: pa.Table
 ) -> Iterator[pa.RecordBatch]:
@@ -151,7 +165,7 @@ def packed_statements(
     Args:
         connection: one with the relation `observations`.
         piece: where the block comes from.
-        lookup: the columns class_id and code, as `lookup_table` makes them.
+        lookup: the columns that `lookup_table` makes.
     """
     location = ", nullif(location, '') AS location" if piece.places else ""
     rows = connection.sql(
@@ -194,12 +208,18 @@ def _stated(
     classes = rows["class_id"].combine_chunks().dictionary_encode()
     found = pc.index_in(classes.dictionary, lookup["class_id"])
     # One more, which a null index of -1 takes.
-    codes = np.append(np.where(found.is_valid(), lookup["code"].to_numpy()[found.fill_null(0)], UNKNOWN), NAMELESS)
-    code = codes[classes.indices.fill_null(-1).to_numpy()[order]]
+    at = found.fill_null(0)
+    codes = np.stack(
+        [
+            np.append(np.where(found.is_valid(), lookup[column].to_numpy()[at], UNKNOWN), NAMELESS)
+            for column in ("code", "code_if_absent")
+        ]
+    )
     confidence = rows["confidence"].to_numpy()[order]  # NaN for null
     steps = np.full(len(order), _NO_CONFIDENCE)
     is_number = ~np.isnan(confidence)
     steps[is_number] = np.ceil(confidence[is_number] * np.float32(CONFIDENCE_STEPS))
+    code = codes[(steps == 0).astype(np.intp), classes.indices.fill_null(-1).to_numpy()[order]]
     packed = code * (1 << _CONFIDENCE_BITS) + steps
     is_unknown = code == UNKNOWN
     unknown = classes.take(pa.array(order[is_unknown])).dictionary_decode()
@@ -233,10 +253,22 @@ def _by_group(group: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np
     return order
 
 
-def lookup_table(lookup: Mapping[str, int]) -> pa.Table:
-    """Return a lookup's ids and indices as the columns class_id and code; an empty id is nameless."""
+def lookup_table(lookup: Mapping[str, int], broader: Collection[str] = ()) -> pa.Table:
+    """Return a lookup's ids and indices as the columns class_id, code and code_if_absent; an empty id is nameless.
+
+    Args:
+        lookup: class index of each id.
+        broader: ids whose category is only a parent of the class, so that their absence is dropped.
+    """
     codes = {**lookup, "": NAMELESS}
-    return pa.table({"class_id": list(codes), "code": pa.array(codes.values(), pa.int64())})
+    if_absent = [DROPPED if class_id in broader else code for class_id, code in codes.items()]
+    return pa.table(
+        {
+            "class_id": list(codes),
+            "code": pa.array(codes.values(), pa.int64()),
+            "code_if_absent": pa.array(if_absent, pa.int64()),
+        }
+    )
 
 
 def annotation_batches(

@@ -1,4 +1,4 @@
-"""Write the golden digests anew: python -m tests.golden.regenerate, then review the difference."""
+"""Write the golden files anew: python -m tests.golden.regenerate, then review the difference."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlimages_dataset import build
 from mlimages_dataset.recipe import read_recipe
+from tests.golden.boxable_classes import BOXABLE, boxable_table, default_vocabulary
 from tests.golden.inputs_and_tables import GOLDEN, digests_of_rows, write_inputs
 
 
@@ -24,7 +25,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         digests = golden_digests(Path(folder))
     GOLDEN.write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(f"{len(digests)} tables in {GOLDEN}\n")
+    BOXABLE.write_text(boxable_table(default_vocabulary()), encoding="utf-8")
+    sys.stdout.write(f"{len(digests)} tables in {GOLDEN}, the box classes in {BOXABLE}\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ Legend: C classes, N held-out images, x logits, b a bin of the histogram.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,6 @@ from mlimages_dataset.train.loss import MLImagesLoss
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mlimages_dataset.train.evaluation import Evaluation
     from mlimages_dataset.train.metrics import ScoreHistogram
 
 SLOPE_DEVIATION = 0.25
@@ -49,30 +48,33 @@ class Calibration:
     Attributes:
         slope: float32, above 0, shape (C,).
         offset: float32, shape (C,).
+        odds_factor: by which the loss's weights had raised each class's odds, float32, shape (C,).
         n_images: held-out images of the fit; 0 where only the loss's weights are undone.
         n_own: classes with at least 10 positives among them.
     """
 
     slope: Tensor
     offset: Tensor
+    odds_factor: Tensor
     n_images: int = 0
     n_own: int = 0
 
     @classmethod
     def of_weights(cls, odds_factor: Tensor) -> Calibration:
         """Return the calibration that divides the odds by the loss's factor, shape (C,), and does no more."""
-        return cls(torch.ones_like(odds_factor), -odds_factor.log())
+        return cls(torch.ones_like(odds_factor), -odds_factor.log(), odds_factor)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> Calibration:
         """Return the calibration that `state` returned."""
         n_images, n_own = state["counts"].tolist()
-        return cls(state["slope"], state["offset"], n_images, n_own)
+        return cls(state["slope"], state["offset"], state["odds_factor"], n_images, n_own)
 
     def state(self) -> dict[str, Tensor]:
         """Return the calibration as tensors, for a checkpoint."""
         counts = torch.tensor([self.n_images, self.n_own], dtype=torch.int64)
-        return {"slope": self.slope.cpu(), "offset": self.offset.cpu(), "counts": counts}
+        tensors = {"slope": self.slope, "offset": self.offset, "odds_factor": self.odds_factor}
+        return {**{name: tensor.cpu() for name, tensor in tensors.items()}, "counts": counts}
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the probability of each class, float32, shape (B, C), of logits of that shape."""
@@ -85,20 +87,6 @@ def calibration_of_weights(loss: nn.Module, n_classes: int) -> Calibration:
     return Calibration.of_weights(loss.odds_factor() if isinstance(loss, MLImagesLoss) else torch.ones(n_classes))
 
 
-def calibrated(evaluation: Evaluation, weights: Calibration) -> Calibration:
-    """Return the calibration that is fitted on an evaluation's images; arguments as of `fit_calibration`."""
-    return fit_calibration(evaluation.scores, weights, int(evaluation.instance.n_images))
-
-
-def labels_an_image(evaluation: Evaluation, calibration: Calibration) -> dict[str, float]:
-    """Return the mean number of labels of an evaluation's images, and the mean sum of the probabilities said, by name."""
-    n_images = max(int(evaluation.instance.n_images), 1)
-    return {
-        "labels": float(evaluation.scores.counts[1].sum()) / n_images,
-        "labels said": expected_labels(evaluation.scores, calibration) / n_images,
-    }
-
-
 def expected_labels(scores: ScoreHistogram, calibration: Calibration) -> float:
     """Return the sum of the probabilities of all entries that histograms hold."""
     centres = scores.centres()
@@ -108,9 +96,11 @@ def expected_labels(scores: ScoreHistogram, calibration: Calibration) -> float:
     return total
 
 
-def reliability(
-    scores: ScoreHistogram, calibration: Calibration, n_intervals: int = 10
-) -> tuple[tuple[float, float, int], ...]:
+Reliability: TypeAlias = tuple[tuple[float, float, int], ...]
+"""Mean probability said, share present, and number of entries, of each interval of [0, 1] that has any."""
+
+
+def reliability(scores: ScoreHistogram, calibration: Calibration, n_intervals: int = 10) -> Reliability:
     """Return the mean probability, the share present and the number of entries of each interval of [0, 1]."""
     centres, sums = scores.centres(), torch.zeros(3, n_intervals, dtype=torch.float64, device=scores.counts.device)
     for classes, counts in _parts(scores):
@@ -143,6 +133,7 @@ def fit_calibration(scores: ScoreHistogram, weights: Calibration, n_images: int)
     return Calibration(
         slope=(slope * weights.slope.to(slope)).float(),
         offset=(slope * weights.offset.to(slope) + offset).float(),
+        odds_factor=weights.odds_factor,
         n_images=n_images,
         n_own=int((n_positives >= ENOUGH_POSITIVES).sum()),
     )

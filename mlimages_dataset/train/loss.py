@@ -306,7 +306,7 @@ class MLImagesLoss(nn.Module):
     def __init__(  # noqa: PLR0917  # hyper-parameters, most often given by name
         self,
         n_classes: int,
-        variant: str = Variant.PAPER,
+        variant: str = Variant.RELEASED,
         positive_weight: float = 12.0,
         absent_class_rate: float = 0.1,
         negatives_per_positive: float | None = 5,

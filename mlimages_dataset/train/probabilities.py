@@ -9,6 +9,8 @@ import functools
 import json
 from typing import TYPE_CHECKING, TypeAlias
 
+import torch
+
 from mlimages_dataset.train.calibration import Calibration
 from mlimages_dataset.train.concurrent_softmax import ConcurrentSoftmaxLoss, concurrent_log_odds
 from mlimages_dataset.train.config import LossName
@@ -43,10 +45,19 @@ def probabilities_of(checkpoint: Checkpoint, *, raw: bool = False, where: object
     if _taught_by(checkpoint) is LossName.SOFTMAX:
         return lambda logits: logits.softmax(1)
     scores = scores_of(checkpoint, where=where)
-    if raw or not checkpoint.calibration:
+    calibration = calibration_of(checkpoint)
+    if raw or calibration is None:
         return lambda logits: scores(logits).sigmoid()
-    calibration = Calibration.from_state(checkpoint.calibration)
     return lambda logits: calibration.probabilities(scores(logits))
+
+
+def calibration_of(checkpoint: Checkpoint) -> Calibration | None:
+    """Return what makes probabilities of a network's scores; None for `softmax`, which has none of single classes."""
+    if _taught_by(checkpoint) is LossName.SOFTMAX:
+        return None
+    if not checkpoint.calibration:  # of a checkpoint that was written before there was any
+        return Calibration.of_weights(torch.ones(checkpoint.n_classes))
+    return Calibration.from_state(checkpoint.calibration)
 
 
 def scores_of(checkpoint: Checkpoint, *, where: object = None) -> Change:

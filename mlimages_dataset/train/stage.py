@@ -21,7 +21,7 @@ from mlimages_dataset.schemas import CATEGORIES, PAIR_COUNTS
 from mlimages_dataset.storage import read_table, write_bytes
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BinaryCrossEntropyLoss, FocalLoss
-from mlimages_dataset.train.calibration import calibrated, calibration_of_weights, labels_an_image
+from mlimages_dataset.train.calibration import calibration_of_weights
 from mlimages_dataset.train.checkpoint import (
     CheckpointWriter,
     Progress,
@@ -49,7 +49,8 @@ from mlimages_dataset.train.loop import (
 from mlimages_dataset.train.loss import MLImagesLoss, prior_bias
 from mlimages_dataset.train.models import MultiLabelClassifier, batch_norms, create_model
 from mlimages_dataset.train.pair_rates import check_rates, rates_of_table
-from mlimages_dataset.train.plan import Plan, image_bytes, pace, rate_curve, state_bytes, total_steps
+from mlimages_dataset.train.plan import Plan, image_bytes, pace, state_bytes, total_steps
+from mlimages_dataset.train.plots import rate_curve
 from mlimages_dataset.train.probabilities import scores_of_loss
 from mlimages_dataset.train.supply import Supply, core_rate
 from mlimages_dataset.train.transfer import SoftmaxLoss
@@ -357,12 +358,13 @@ def _evaluation_after_epochs(
             unknown=run.loss.unknown,
             scores=scores_of_loss(learner.loss),
         )
-        of_weights = (
-            None if isinstance(learner.loss, SoftmaxLoss) else calibration_of_weights(learner.loss, len(classes))
+        if isinstance(learner.loss, SoftmaxLoss):
+            return Judgement(measures(evaluation.summary()))
+        calibration = evaluation.calibration(calibration_of_weights(learner.loss, len(classes)))
+        summary = evaluation.summary(calibration=calibration)
+        return Judgement(
+            {**measures(summary), "labels": summary.labels, "labels said": summary.labels_said}, calibration
         )
-        calibration = None if of_weights is None else calibrated(evaluation, of_weights)
-        labels = {} if calibration is None else labels_an_image(evaluation, calibration)
-        return Judgement({**measures(evaluation.summary()), **labels}, calibration)
 
     return evaluate_epoch
 

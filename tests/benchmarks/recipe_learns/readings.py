@@ -72,13 +72,13 @@ MakeLoss: TypeAlias = "Callable[[int], nn.Module]"
 """Makes a loss for C classes."""
 
 READINGS: dict[str, MakeLoss] = {
-    "released": lambda n: MLImagesLoss(n, "released"),
-    "paper": MLImagesLoss,
-    "paper, sum": lambda n: Times(MLImagesLoss(n), n),
-    "paper, sum, all negatives": lambda n: Times(MLImagesLoss(n, negatives_per_positive=None), n),
+    "released": MLImagesLoss,
+    "paper": lambda n: MLImagesLoss(n, "paper"),
+    "paper, sum": lambda n: Times(MLImagesLoss(n, "paper"), n),
+    "paper, sum, all negatives": lambda n: Times(MLImagesLoss(n, "paper", negatives_per_positive=None), n),
     "by status, 5 negatives": ByStatus,
     "by status, all negatives": lambda n: ByStatus(n, negatives_per_positive=None),
-    "released, eta 1": lambda n: MLImagesLoss(n, "released", 1.0),
+    "released, eta 1": lambda n: MLImagesLoss(n, positive_weight=1.0),
     "binary-cross-entropy": lambda _: BinaryCrossEntropyLoss(),
     "binary-cross-entropy, sum": lambda n: Times(BinaryCrossEntropyLoss(), n),
     "focal, sum": lambda n: Times(FocalLoss(), n),

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class ReviewedMatch:
     """What one class of a source means: a synset, or none (`wnid` empty) so that it is dropped.
 
-    With `broader`, WordNet has no synset for the class and `wnid` is its nearest parent: an image of the class shows the
-    parent too, but one without the class may still show it.
+    With `broader`, WordNet has no synset for the class and `wnid` is its nearest parent: an image of the class shows
+    the parent too, but one without the class may still show it.
     """
 
     source: str

@@ -11,6 +11,7 @@ from mlimages_dataset import build
 from mlimages_dataset.recipe import read_recipe
 from tests.golden.boxable_classes import BOXABLE, boxable_table, default_vocabulary
 from tests.golden.inputs_and_tables import GOLDEN, digests_of_rows, write_inputs
+from tests.golden.photograph_labels import PHOTOGRAPH_LABELS, photograph_labels
 
 
 def golden_digests(folder: Path) -> dict[str, str]:
@@ -26,7 +27,8 @@ def main() -> None:
         digests = golden_digests(Path(folder))
     GOLDEN.write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
     BOXABLE.write_text(boxable_table(default_vocabulary()), encoding="utf-8")
-    sys.stdout.write(f"{len(digests)} tables in {GOLDEN}, the box classes in {BOXABLE}\n")
+    PHOTOGRAPH_LABELS.write_text(photograph_labels(), encoding="utf-8")
+    sys.stdout.write(f"{len(digests)} tables in {GOLDEN}, classes in {BOXABLE}, labels in {PHOTOGRAPH_LABELS}\n")
 
 
 if __name__ == "__main__":

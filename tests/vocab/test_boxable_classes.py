@@ -149,5 +149,5 @@ def test_two_public_mappings_that_agree_are_agreed_with(shared_data: Path) -> No
     agreed = {mid: wnid for mid, wnid, _ in (line.split("\t") for line in lines)}
     ours = {row.source_id: row.wnid for row in boxable().values()}
     both = agreed.keys() & ours.keys()
-    assert len(both) > 100  # noqa: PLR2004 - most of the file
+    assert len(both) > 100
     assert not {mid for mid in both if agreed[mid] != ours[mid]}

@@ -332,6 +332,8 @@ def evaluate(application: Application, *, labels: str, unknown: str | None, as_j
             f"by chance: precision {summary.chance_precision:.4f}, map {summary.chance:.4f}",
             f"labels an image: {_labels(summary)}",
         ]
+        if summary.sure:
+            lines.append(f"above 0.95: {summary.sure:,} labels, of which {summary.sure_present:,} are present")
         click.echo(whole if as_json else "\n".join([f"{summary.n_images:,} images", *lines]))
 
 

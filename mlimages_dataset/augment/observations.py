@@ -6,12 +6,13 @@ not allow is a reject: it is counted, and the first ones are listed with file an
 
 Formats:
     imagenet: paths or URLs, one a line, each with a wnid in its name (`n01440764/n01440764_10026.JPEG`), or
-        `n01440764_10026 URL`, or `path n01440764`; or a folder whose images lie in folders named by wnid. An image's id
-        is its file name where that begins with a wnid, else its path, in either case without the suffix.
+        `n01440764_10026 URL`, or `path n01440764`; or a folder whose images lie in folders named by wnid.
     open-images: image-level labels V1-V7 (ImageID, LabelName, Confidence) and image tables (ImageID, OriginalURL).
         https://storage.googleapis.com/openimages/web/download_v7.html
     tencent: a URL, then `class_index:confidence`, tab-separated, as Tencent ML-Images publishes label lists.
     csv, parquet: the columns image_id and label, and where there are, confidence (default 1) and location.
+
+What names an image here is its path, its address or its id, as the file has it; `image_ids` makes its id of that.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from mlimages_dataset.augment import confidences
 from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.image_ids import PICTURE_SUFFIXES
 from mlimages_dataset.locations import as_text, reason, relative, system_errors, unpacked
 from mlimages_dataset.storage import open_parquet, parquet_source
 
@@ -59,7 +61,6 @@ _BAD_QUOTE = "UNQUOTED VALUE"
 _READ_COLUMNS = frozenset(
     {"ImageID", "LabelName", "Confidence", "OriginalURL", "image_id", "label", "confidence", "location"}
 )
-_IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 _SCHEMA = pa.schema(
     [("image_id", pa.string()), ("class_id", pa.string()), ("confidence", pa.float32()), ("location", pa.string())]
 )
@@ -170,8 +171,9 @@ def observed(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a connection for each block of a piece in turn, in which the block is the relation `observations`.
 
-    The relation has the columns image_id, class_id, confidence (null where it is no number from 0 to 1) and location.
-    Its rows fit in memory; `log` is complete when they were read to the end.
+    The relation has the columns image_id (the name that the file has for the image), class_id, confidence (null where
+    it is no number from 0 to 1) and location. Its rows fit in memory; `log` is complete when they were
+    read to the end.
 
     Raises:
         DataError: the piece cannot be read to its end.
@@ -541,18 +543,7 @@ def _imagenet_blocks(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
         # `n01440764_10026 URL` has its place in the second word, `path n01440764` in the first.
         second_is_place = pc.match_substring(rest, "/")
         place = pc.if_else(pc.and_(pc.is_valid(rest), second_is_place), rest, word)
-        yield _batch(image_ids(word), wnid, None, place).filter(good)
-
-
-def image_ids(paths: pa.StringArray) -> pa.StringArray:
-    """Return the id of the image at each path or URL, its suffix left out.
-
-    A file name that begins with a wnid is ImageNet's own and says which image it is (`n01440764_10026`). Any other may
-    stand in several folders, so its path belongs to the id.
-    """
-    whole = pc.replace_substring_regex(paths, r"\.[A-Za-z]{3,4}$", "")
-    name = pc.replace_substring_regex(whole, r"^.*/", "")
-    return pc.if_else(pc.match_substring_regex(name, r"^n\d{8}(\D|$)"), name, whole)
+        yield _batch(word, wnid, None, place).filter(good)
 
 
 def _imagenet_folder(folder: Location, log: RejectLog) -> Iterator[pa.RecordBatch]:
@@ -564,7 +555,7 @@ def _imagenet_folder(folder: Location, log: RejectLog) -> Iterator[pa.RecordBatc
             log.add([_reject_of(class_folder, "no image in this folder")], 1)
             continue
         places = pa.array([as_text(relative(path, folder)) for path in images])
-        yield _batch(image_ids(places), pa.array([as_text(class_folder.name)] * len(images)), None, places)
+        yield _batch(places, pa.array([as_text(class_folder.name)] * len(images)), None, places)
 
 
 def _reject_of(path: Location, what: str) -> Reject:
@@ -572,7 +563,7 @@ def _reject_of(path: Location, what: str) -> Reject:
 
 
 def _is_image(path: Location) -> bool:
-    return path.suffix.lower() in _IMAGE_SUFFIXES
+    return path.suffix.lower() in PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)

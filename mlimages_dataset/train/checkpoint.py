@@ -8,6 +8,7 @@ texts and containers of these, and are read without executing anything.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import random
 import re
 import threading
@@ -73,6 +74,7 @@ class Checkpoint:
         scaler: state of float16's loss scaling; empty without it.
         generators: the state of every rank's random generators.
         sampler: the sampler's position in the epoch.
+        calibration: what makes probabilities of the network's scores, see `Calibration.state`; empty for `softmax`.
     """
 
     progress: Progress
@@ -88,6 +90,7 @@ class Checkpoint:
     scaler: StateDict
     generators: list[StateDict]
     sampler: StateDict
+    calibration: StateDict = dataclasses.field(default_factory=dict)
 
     def weights(self) -> StateDict:
         """Return what to evaluate: the moving average where there is one, else the parameters themselves."""

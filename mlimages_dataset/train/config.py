@@ -48,10 +48,10 @@ class Precision(enum.Enum):
 class LossName(enum.Enum):
     """What is minimised."""
 
-    PAPER = "paper"
-    """The weighted sigmoid cross-entropy of paper 000, equations 1 and 2."""
     RELEASED = "released"
-    """The arithmetic of the published code."""
+    """The weighted sigmoid cross-entropy of paper 000 as the published code computes it, a sum over classes."""
+    PAPER = "paper"
+    """The same to the letter of equations 1 and 2, a mean over classes. At the paper's rate it does not learn."""
     BINARY_CROSS_ENTROPY = "binary-cross-entropy"
     FOCAL = "focal"
     ASYMMETRIC = "asymmetric"
@@ -171,7 +171,7 @@ class Loss:
     """What is minimised.
 
     Attributes:
-        name: which loss; the others below are of the paper's.
+        name: which loss; the others below are of `released` and `paper`.
         positive_weight: eta of equation 1.
         absent_class_rate: probability that a class without positives in the batch is learnt from.
         negatives_per_positive: negatives kept for each positive of a class.
@@ -180,10 +180,11 @@ class Loss:
         absent_unless_listed: sources that list every class that an image has: what they do not list is absent, also
             where `unknown` is `ignored`.
         pair_counts: the `pair_counts` table that `concurrent-softmax` takes its rates from.
-        prior_bias: start the head's bias at the log-odds of each class's share of the training images.
+        prior_bias: start a new head's bias at the log-odds of each class's share of the training images, so that
+            classes without positives are not said to be present in half of the images.
     """
 
-    name: LossName = LossName.PAPER
+    name: LossName = LossName.RELEASED
     positive_weight: float = 12.0
     absent_class_rate: float = 0.1
     negatives_per_positive: int = 5
@@ -191,7 +192,7 @@ class Loss:
     unknown: Unknown = Unknown.ABSENT
     absent_unless_listed: tuple[str, ...] = ()
     pair_counts: Location | None = None
-    prior_bias: bool = False
+    prior_bias: bool = True
 
     def __post_init__(self) -> None:
         check_positive("positive_weight", self.positive_weight)

@@ -306,7 +306,7 @@ class MLImagesLoss(nn.Module):
     def __init__(  # noqa: PLR0917  # hyper-parameters, most often given by name
         self,
         n_classes: int,
-        variant: str = Variant.PAPER,
+        variant: str = Variant.RELEASED,
         positive_weight: float = 12.0,
         absent_class_rate: float = 0.1,
         negatives_per_positive: float | None = 5,
@@ -356,6 +356,10 @@ class MLImagesLoss(nn.Module):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("seed", torch.tensor(seed, dtype=torch.int64))
         self.register_buffer("weighed", torch.zeros(4, n_classes, dtype=torch.float64))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        state_dict.setdefault(f"{prefix}weighed", torch.zeros_like(self.weighed))  # checkpoints of before lack it
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def forward(self, logits: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
         """Return the batch's loss, a float32 scalar.

@@ -1,4 +1,4 @@
-"""What a run will take, before it is begun: parameters, memory, steps, hours, the learning rate as a picture.
+"""What a run will take, before it is begun: parameters, memory, steps, hours.
 
 Memory is counted, not guessed: the parameters' own bytes, and those of everything that the forward pass of two images
 keeps for the backward pass, which grows with the images of a pass.
@@ -7,7 +7,6 @@ keeps for the backward pass, which grows with the images of a pass.
 from __future__ import annotations
 
 import copy
-import io
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from torch import nn
 
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.loop import autocast, set_training
-from mlimages_dataset.train.schedule import learning_rate, steps_of_epoch
+from mlimages_dataset.train.schedule import steps_of_epoch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 _COUNTED_IMAGES = 2
 _GIBIBYTE = 2**30
-_SHOWN_STEPS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,23 +117,6 @@ def image_bytes(model: nn.Module, image_size: int, precision: Precision) -> int:
         logits = model(images)
     saved = sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own)
     return int(saved + logits.nbytes) // _COUNTED_IMAGES
-
-
-def rate_curve(run: Run) -> bytes:
-    """Return the learning rate over the epochs as a PNG."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, and wanted once
-
-    points = [
-        (epoch + part / 16, learning_rate(run, epoch, part, 16)) for epoch in range(run.epochs) for part in range(16)
-    ]
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(*zip(*points, strict=True))
-    axes.set(xlabel="epoch", ylabel="learning rate", yscale="log", xlim=(0, run.epochs))
-    axes.grid(visible=True, alpha=0.3)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=150)
-    return content.getvalue()
 
 
 def pace(learner: Learner, *, images: int, image_size: int, steps: int, alone: bool = False) -> float:

@@ -9,6 +9,9 @@ import functools
 import json
 from typing import TYPE_CHECKING, TypeAlias
 
+import torch
+
+from mlimages_dataset.train.calibration import Calibration
 from mlimages_dataset.train.concurrent_softmax import ConcurrentSoftmaxLoss, concurrent_log_odds
 from mlimages_dataset.train.config import LossName
 from mlimages_dataset.train.pair_rates import rates_of_state
@@ -24,11 +27,17 @@ if TYPE_CHECKING:
     """Makes one matrix of another, both of shape (B, C)."""
 
 
-def probabilities_of(checkpoint: Checkpoint, *, where: object = None) -> Change:
+def probabilities_of(checkpoint: Checkpoint, *, raw: bool = False, where: object = None) -> Change:
     """Return what makes probabilities of a network's float32 logits.
 
     Those of `softmax` are of one class among all and add up to 1. Those of `concurrent-softmax` are equation 5 of
-    paper 004: a class against those that are not its companions. Of any other loss each class stands for itself.
+    paper 004: a class against those that are not its companions. Of any other loss each class stands for itself. All
+    but those of `softmax` are calibrated as the checkpoint says.
+
+    Args:
+        checkpoint: of the network.
+        raw: leave the calibration out.
+        where: the checkpoint's place, for messages.
 
     Raises:
         DataError: the checkpoint's loss is concurrent-softmax, and it holds no rates.
@@ -36,7 +45,19 @@ def probabilities_of(checkpoint: Checkpoint, *, where: object = None) -> Change:
     if _taught_by(checkpoint) is LossName.SOFTMAX:
         return lambda logits: logits.softmax(1)
     scores = scores_of(checkpoint, where=where)
-    return lambda logits: scores(logits).sigmoid()
+    calibration = calibration_of(checkpoint)
+    if raw or calibration is None:
+        return lambda logits: scores(logits).sigmoid()
+    return lambda logits: calibration.probabilities(scores(logits))
+
+
+def calibration_of(checkpoint: Checkpoint) -> Calibration | None:
+    """Return what makes probabilities of a network's scores; None for `softmax`, which has none of single classes."""
+    if _taught_by(checkpoint) is LossName.SOFTMAX:
+        return None
+    if not checkpoint.calibration:  # of a checkpoint that was written before there was any
+        return Calibration.of_weights(torch.ones(checkpoint.n_classes))
+    return Calibration.from_state(checkpoint.calibration)
 
 
 def scores_of(checkpoint: Checkpoint, *, where: object = None) -> Change:

@@ -21,6 +21,7 @@ from mlimages_dataset.schemas import CATEGORIES, PAIR_COUNTS
 from mlimages_dataset.storage import read_table, write_bytes
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BinaryCrossEntropyLoss, FocalLoss
+from mlimages_dataset.train.calibration import calibration_of_weights
 from mlimages_dataset.train.checkpoint import (
     CheckpointWriter,
     Progress,
@@ -37,6 +38,7 @@ from mlimages_dataset.train.feed import images_of_pass, make_feed
 from mlimages_dataset.train.logs import RunLog
 from mlimages_dataset.train.loop import (
     Feed,
+    Judgement,
     Learner,
     StopRequest,
     Surroundings,
@@ -49,7 +51,8 @@ from mlimages_dataset.train.loss import MLImagesLoss, prior_bias
 from mlimages_dataset.train.models import MultiLabelClassifier, batch_norms, create_model
 from mlimages_dataset.train.needed import check_needed
 from mlimages_dataset.train.pair_rates import check_rates, rates_of_table
-from mlimages_dataset.train.plan import Plan, image_bytes, pace, rate_curve, state_bytes, total_steps
+from mlimages_dataset.train.plan import Plan, image_bytes, pace, state_bytes, total_steps
+from mlimages_dataset.train.plots import rate_curve
 from mlimages_dataset.train.probabilities import scores_of_loss
 from mlimages_dataset.train.supply import Supply, core_rate
 from mlimages_dataset.train.transfer import SoftmaxLoss
@@ -58,7 +61,7 @@ from mlimages_dataset.train.weights.start import start_from
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from torch import Tensor
@@ -212,7 +215,7 @@ def train_in(
     feed: Feed,
     classes: Classes,
     *,
-    evaluate: Callable[[nn.Module, int], Mapping[str, float]] | None,
+    evaluate: Callable[[nn.Module, int], Judgement] | None,
     stop: StopRequest,
 ) -> Progress:
     """Train a learner on a feed to the run's end, its checkpoints and log in a folder; errors as `pretrain`."""
@@ -322,7 +325,7 @@ _OTHER_LOSSES: dict[LossName, Callable[[], nn.Module]] = {
 
 def _evaluation_after_epochs(
     run: Run, learner: Learner, classes: Classes
-) -> Callable[[nn.Module, int], Mapping[str, float]] | None:
+) -> Callable[[nn.Module, int], Judgement] | None:
     """Return what evaluates a network after an epoch; None where the run names no validation labels.
 
     Raises:
@@ -347,7 +350,7 @@ def _evaluation_after_epochs(
     )
     data.mark_complete(run.loss.absent_unless_listed)
 
-    def evaluate_epoch(network: nn.Module, epoch: int) -> Mapping[str, float]:
+    def evaluate_epoch(network: nn.Module, epoch: int) -> Judgement:
         phase = run.phase(epoch)
         data.transform = evaluation_transform(phase.image_size, options.validation_view)
         evaluation = evaluate_network(
@@ -359,7 +362,13 @@ def _evaluation_after_epochs(
             unknown=run.loss.unknown,
             scores=scores_of_loss(learner.loss),
         )
-        return measures(evaluation.summary())
+        if isinstance(learner.loss, SoftmaxLoss):
+            return Judgement(measures(evaluation.summary()))
+        calibration = evaluation.calibration(calibration_of_weights(learner.loss, len(classes)))
+        summary = evaluation.summary(calibration=calibration)
+        return Judgement(
+            {**measures(summary), "labels": summary.labels, "labels said": summary.labels_said}, calibration
+        )
 
     return evaluate_epoch
 

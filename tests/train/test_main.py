@@ -141,6 +141,13 @@ def test_evaluation_tells_every_measure(trained: Path, photographs: Photographs)
     told = json.loads(result.stdout)
     assert told["n_images"] == len(list(photographs.images.glob("*.jpg")))
     assert {group["kind"] for group in told["groups"]} == {"root", "depth", "images"}
+    lower, upper = told["mean_average_precision_bounds"]
+    assert lower <= told["mean_average_precision"] <= upper
+    assert upper - lower == pytest.approx(2 * told["error"])
+    in_words = called("evaluate", trained, *applied(photographs), "--labels", photographs.labels).stdout.splitlines()
+    name, value, *bounds = in_words[-1].split(maxsplit=2)
+    assert (name, value) == ("map", f"{told['mean_average_precision']:.4f}")
+    assert bounds == [f"({lower:.4f} to {upper:.4f})"]
 
 
 def test_fine_tuning_keeps_all_but_the_head(trained: Path, photographs: Photographs, tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def test_bad_pair_counts_are_refused_in_one_sentence(
         case "too many":
             write_table(path, _with(table, n_both=table["n_left"].to_numpy() + 1), PAIR_COUNTS, digests)
         case "other table":
-            path = table_parts(photographs.labels)[0]
+            path = photographs.labels / "part-00000.parquet"
         case _:
             path = tmp_path
     run_toml = run_file(tmp_path, ("[schedule]", CONCURRENT.format(path)))

@@ -147,7 +147,9 @@ class Description:
             ) from error
 
 
-def with_classes(description: Description, vocabulary: str, wnids: tuple[str, ...], names: tuple[str, ...]) -> Description:
+def with_classes(
+    description: Description, vocabulary: str, wnids: tuple[str, ...], names: tuple[str, ...]
+) -> Description:
     """Return a description that names the classes of a vocabulary with this digest."""
     return dataclasses.replace(description, vocabulary=vocabulary, wnids=wnids, names=names)
 

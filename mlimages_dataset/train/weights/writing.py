@@ -30,7 +30,6 @@ from mlimages_dataset.train.weights.onnx_file import exported, run_onnx
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlimages_dataset.train.models import MultiLabelClassifier
     from mlimages_dataset.train.weights.description import InputRange
     from mlimages_dataset.train.weights.reading import NetworkWeights
 
@@ -103,9 +102,10 @@ def check_images(image_size: int) -> Tensor:
 def as_checkpoint(weights: NetworkWeights) -> Checkpoint:
     """Return a checkpoint that evaluates, predicts and is fine-tuned, and has no run to go on with."""
     told = weights.description
-    loss = told.loss or (
-        LossName.SOFTMAX if told.probability is Probability.SOFTMAX else LossName.BINARY_CROSS_ENTROPY
-    ).value
+    loss = (
+        told.loss
+        or (LossName.SOFTMAX if told.probability is Probability.SOFTMAX else LossName.BINARY_CROSS_ENTROPY).value
+    )
     # A network without batch normalisation has no epsilon, and none is used.
     epsilon = told.norm_epsilon if told.norm_epsilon is not None else 1e-5
     return Checkpoint(
@@ -185,7 +185,11 @@ def _write_state_dict(weights: NetworkWeights, form: Form, out: Path, *, keep_ep
     return Written(
         path=out,
         difference=difference,
-        receive=(*_receive(form, architecture, told.n_classes, input_range), *_epsilon(kept, after), _probability(weights)),
+        receive=(
+            *_receive(form, architecture, told.n_classes, input_range),
+            *_epsilon(kept, after),
+            _probability(weights),
+        ),
     )
 
 
@@ -195,9 +199,7 @@ def library_network(architecture: str, n_classes: int) -> nn.Module:
         if architecture.startswith(TIMM_PREFIX):
             import timm  # noqa: PLC0415 - optional, and slow to import
 
-            network = timm.create_model(
-                architecture.removeprefix(TIMM_PREFIX), pretrained=False, num_classes=n_classes
-            )
+            network = timm.create_model(architecture.removeprefix(TIMM_PREFIX), pretrained=False, num_classes=n_classes)
         else:
             options = {"aux_logits": False, "init_weights": False} if architecture in AUXILIARY_HEADS else {}
             network = torchvision_models.get_model(architecture, weights=None, num_classes=n_classes, **options)

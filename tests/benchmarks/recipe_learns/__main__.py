@@ -11,6 +11,7 @@ set. Each gives 8 random views. Of the photographs, 70 % are learnt from, 15 % c
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from dataclasses import asdict
@@ -23,71 +24,84 @@ from torch import nn
 
 from mlimages_dataset.train.models import create_model
 from tests.benchmarks.measurement import machine
-from tests.benchmarks.recipe_learns.learning import Parts, Result, learn
-from tests.benchmarks.recipe_learns.photographs import VIEWS, Views, build, features_of, pretrained_features, views
-from tests.benchmarks.recipe_learns.readings import READINGS, Reading
+from tests.benchmarks.recipe_learns.learning import Job, Parts, Result, learn
+from tests.benchmarks.recipe_learns.photographs import VIEWS, build, features_of, pretrained_features, views
+from tests.benchmarks.recipe_learns.readings import MEANS, READINGS
 from tests.benchmarks.recipe_learns.telling import draw, draw_reliability, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 RATE = 0.08
 """Of the recipe at its batch of 4,096 images (paper 000, section 4.1.3)."""
-_SWEEP = (0.1, 1.0, 10.0)
-_NETWORK_RATE, _NETWORK_SIZE, _NETWORK_BATCH = 0.05, 64, 64
-_NETWORK_LOSSES = ("paper", "paper, sum", "released", "binary-cross-entropy, sum")
+_SWEEP = (0.1, 10.0)
+_BATCH = 256
+_LONG = ("paper", "released")
+_BIASED = ("released", "paper", "paper, sum", "released, eta 1", "binary-cross-entropy, sum")
+_NETWORK_RATE, _NETWORK_SIZE, _NETWORK_BATCH, _NETWORK_MARKS = 0.05, 64, 64, (50, 150)
+_NETWORK_LOSSES = ("released", "paper", "paper, sum", "binary-cross-entropy, sum")
 
 
 @click.command()
 @click.option("--folder", type=click.Path(path_type=Path), required=True, help="For labels, features and results.")
-@click.option("--steps", type=click.IntRange(min=60), default=300, show_default=True, help="Of the recipe's rate.")
-@click.option("--sweep-steps", type=click.IntRange(min=1), default=60, show_default=True, help="Of the other rates.")
-@click.option("--network-steps", type=click.IntRange(min=0), default=150, show_default=True, help="Of a whole network.")
 @click.option("--only", multiple=True, help="These losses only; repeatable.")
+@click.option("--network/--no-network", default=True, show_default=True, help="Also train whole networks.")
 @click.option("--docs", type=click.Path(path_type=Path), help="Write the plots into this folder.")
-def main(  # noqa: PLR0917 - as click calls it
-    folder: Path, steps: int, sweep_steps: int, network_steps: int, only: tuple[str, ...], docs: Path | None
-) -> None:
-    """Print the tables of both experiments as Markdown."""
+def main(folder: Path, *, only: tuple[str, ...], network: bool, docs: Path | None) -> None:
+    """Print the tables of both experiments as Markdown; what an earlier run has measured is not measured again."""
     shared = os.environ.get("MLIMAGES_SHARED_DATA")
     images, labels = build(folder, None if shared is None else Path(shared) / "images")
-    readings = [reading for reading in READINGS if not only or reading.name in only]
     click.echo(machine())
-    heads = _results(folder / "heads.jsonl", _linear_heads(folder, images, labels, readings, (steps, sweep_steps)))
-    click.echo(f"\nA linear head, batch 256:\n\n{table(heads)}")
-    networks = _results(folder / "networks.jsonl", _networks(images, labels, readings, network_steps))
-    click.echo(f"\nResNet-18 from random weights, batch {_NETWORK_BATCH}, {_NETWORK_SIZE} pixels:\n\n{table(networks)}")
+    jobs = [job for job in _head_jobs() if not only or job.loss in only]
+    heads = list(_results(folder / "heads.jsonl", jobs, _linear_head(folder / "features.pt", images, labels)))
+    click.echo(f"\nA linear head, batch {_BATCH}:\n\n{table(heads)}")
+    if network:
+        jobs = [Job(loss, _NETWORK_RATE, bias=True, marks=_NETWORK_MARKS) for loss in _NETWORK_LOSSES]
+        whole = list(_results(folder / "networks.jsonl", jobs, _network(images, labels)))
+        click.echo(f"\nResNet-18, batch {_NETWORK_BATCH}, {_NETWORK_SIZE} pixels:\n\n{table(whole)}")
     if docs is not None:
-        draw(heads, docs / "recipe-learns.png")
+        draw(heads, RATE, docs / "recipe-learns.png")
         draw_reliability(heads, docs / "reliability.png")
 
 
-def _results(path: Path, results: Iterator[Result]) -> list[Result]:
-    """Return results, each told and kept in a file as soon as it is there."""
-    kept = []
-    with path.open("w", encoding="utf-8") as sink:
-        for result in results:
-            sink.write(json.dumps(asdict(result)) + "\n")
-            sink.flush()
-            kept.append(result)
-    return kept
+def _head_jobs() -> Iterator[Job]:
+    """Yield each loss at the recipe's rate, and for fewer steps at others; means over classes also at their number."""
+    for name in READINGS:
+        marks = (20, 60, 100, 300) if name in _LONG else (20, 60, 100)
+        for bias in (False, True) if name in _BIASED else (False,):
+            yield Job(name, RATE, bias, marks)
+    for name in READINGS:
+        for factor in _SWEEP if name not in MEANS else (*_SWEEP, 1e4):
+            yield Job(name, RATE * factor, bias=False, marks=(60,))
 
 
-def _linear_heads(
-    folder: Path, images: Path, labels: Path, readings: Sequence[Reading], steps: tuple[int, int]
-) -> Iterator[Result]:
-    parts = _features(folder / "features.pt", images, labels)
-    most, few = steps
-    for reading in readings:
-        n_classes = parts.learnt.targets.shape[1]
-        for factor in (*_SWEEP, n_classes) if reading.name in {"paper", "binary-cross-entropy"} else _SWEEP:
-            for bias in (False, True) if factor == 1 else (False,):
-                torch.manual_seed(0)
-                head = nn.Linear(parts.learnt.inputs.shape[1], n_classes)
-                nn.init.normal_(head.weight, std=0.01)
-                nn.init.zeros_(head.bias)
-                marks = (20, 60, 100, most) if factor == 1 else (few,)
-                yield from learn(head, head, parts, reading, RATE * factor, marks, batch_size=256, bias=bias)
+def _results(path: Path, jobs: Sequence[Job], run: Callable[[Job], Iterator[Result]]) -> Iterator[Result]:
+    """Yield the results of jobs in their order; each is kept in a file as soon as it is there."""
+    done: dict[Job, list[Result]] = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            job, results = json.loads(line)
+            done[Job(**{**job, "marks": tuple(job["marks"])})] = [Result(**result) for result in results]
+    for job in jobs:
+        if job not in done:
+            done[job] = list(run(job))
+            with path.open("a", encoding="utf-8") as sink:
+                sink.write(json.dumps([asdict(job), [asdict(result) for result in done[job]]]) + "\n")
+        yield from done[job]
+
+
+def _linear_head(path: Path, images: Path, labels: Path) -> Callable[[Job], Iterator[Result]]:
+    """Return what trains a linear head; the features are kept in a file."""
+    parts = functools.cache(lambda: _features(path, images, labels))
+
+    def run(job: Job) -> Iterator[Result]:
+        torch.manual_seed(0)
+        head = nn.Linear(parts().learnt.inputs.shape[1], parts().learnt.targets.shape[1])
+        nn.init.normal_(head.weight, std=0.01)
+        nn.init.zeros_(head.bias)
+        return learn(head, head, parts(), READINGS[job.loss], job, batch_size=_BATCH)
+
+    return run
 
 
 def _features(path: Path, images: Path, labels: Path) -> Parts:
@@ -101,19 +115,20 @@ def _features(path: Path, images: Path, labels: Path) -> Parts:
     return Parts.of(inputs, targets, VIEWS)
 
 
-def _networks(images: Path, labels: Path, readings: Sequence[Reading], steps: int) -> Iterator[Result]:
-    if not steps:
-        return
-    seen: Views = views(images, labels, image_size=_NETWORK_SIZE)
-    parts = Parts.of(seen.pixels, seen.targets, VIEWS)
-    for reading in readings:
-        if reading.name in _NETWORK_LOSSES:
-            torch.manual_seed(0)
-            network = create_model("resnet18", seen.targets.shape[1], norm_epsilon=1e-3)
-            marks = (steps // 3, steps)
-            yield from learn(
-                network, network.head, parts, reading, _NETWORK_RATE, marks, batch_size=_NETWORK_BATCH, bias=True
-            )
+def _network(images: Path, labels: Path) -> Callable[[Job], Iterator[Result]]:
+    """Return what trains a whole ResNet-18 from random weights."""
+
+    @functools.cache
+    def parts() -> Parts:
+        seen = views(images, labels, image_size=_NETWORK_SIZE)
+        return Parts.of(seen.pixels, seen.targets, VIEWS)
+
+    def run(job: Job) -> Iterator[Result]:
+        torch.manual_seed(0)
+        network = create_model("resnet18", parts().learnt.targets.shape[1], norm_epsilon=1e-3)
+        return learn(network, network.head, parts(), READINGS[job.loss], job, batch_size=_NETWORK_BATCH)
+
+    return run
 
 
 if __name__ == "__main__":

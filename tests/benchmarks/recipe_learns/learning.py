@@ -17,12 +17,29 @@ from mlimages_dataset.train.metrics import ScoreHistogram, average_precision, in
 from tests.benchmarks.recipe_learns.readings import odds_factor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from tests.benchmarks.recipe_learns.readings import Reading
+    from tests.benchmarks.recipe_learns.readings import MakeLoss
 
 PRESENT = 0.7
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training.
+
+    Attributes:
+        loss: its name.
+        rate: the learning rate.
+        bias: whether the head begins at the classes' log-odds.
+        marks: numbers of steps to measure after, ascending.
+    """
+
+    loss: str
+    rate: float
+    bias: bool
+    marks: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +117,8 @@ class Result:
     reliability: tuple[tuple[tuple[float, float], ...], ...] = ()
 
 
-def learn(  # noqa: PLR0917 - the axes of the experiment
-    network: nn.Module,
-    head: nn.Linear,
-    parts: Parts,
-    reading: Reading,
-    rate: float,
-    marks: Sequence[int],
-    *,
-    batch_size: int,
-    bias: bool,
+def learn(
+    network: nn.Module, head: nn.Linear, parts: Parts, make: MakeLoss, job: Job, *, batch_size: int
 ) -> Iterator[Result]:
     """Train a network by SGD and yield results after some numbers of steps; a loss that is not finite ends it.
 
@@ -117,20 +126,20 @@ def learn(  # noqa: PLR0917 - the axes of the experiment
         network: inputs to logits.
         head: its last layer.
         parts: the data.
-        reading: the loss.
-        rate: the learning rate.
-        marks: numbers of steps, ascending.
+        make: makes the loss for C classes.
+        job: the rate, the bias and the steps to measure after.
         batch_size: B.
-        bias: start the head at the classes' log-odds.
     """
     inputs, targets = parts.learnt.inputs, parts.learnt.targets
     n_classes = targets.shape[1]
-    if bias:
+    if job.bias:
         with torch.no_grad():
             head.bias.copy_(prior_bias((targets >= PRESENT).sum(0), len(targets)))
-    loss = reading.make(n_classes)
-    optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True)
-    for step, rows in enumerate(_batches(len(inputs), batch_size, marks[-1]), 1):
+    loss = make(n_classes)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=job.rate, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True
+    )
+    for step, rows in enumerate(_batches(len(inputs), batch_size, job.marks[-1]), 1):
         network.train()
         value = loss(network(inputs[rows]), targets[rows])
         if not bool(torch.isfinite(value)):
@@ -138,8 +147,8 @@ def learn(  # noqa: PLR0917 - the axes of the experiment
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
-        if step in marks:
-            yield _result(network, parts, reading.name, rate, step, odds_factor(loss, n_classes), bias=bias)
+        if step in job.marks:
+            yield _result(network, parts, job, step, odds_factor(loss, n_classes))
 
 
 def _batches(n_images: int, batch_size: int, steps: int) -> Iterator[Tensor]:
@@ -156,9 +165,7 @@ def _logits(network: nn.Module, part: Part) -> Tensor:
     return torch.cat([network(batch).float() for batch in part.inputs.split(128)])
 
 
-def _result(  # noqa: PLR0917 - as `learn`
-    network: nn.Module, parts: Parts, name: str, rate: float, steps: int, factor: Tensor, *, bias: bool
-) -> Result:
+def _result(network: nn.Module, parts: Parts, job: Job, steps: int, factor: Tensor) -> Result:
     learnt, fitted, tested = (_logits(network, part) for part in (parts.learnt, parts.fitted, parts.tested))
     undone = Calibration.of_weights(factor)
     histogram = ScoreHistogram.empty(tested.shape[1])
@@ -167,9 +174,9 @@ def _result(  # noqa: PLR0917 - as `learn`
     of_learnt = instance_sums(learnt, parts.learnt.targets).compute()
     is_present = parts.tested.targets >= PRESENT
     return Result(
-        loss=name,
-        bias=bias,
-        rate=rate,
+        loss=job.loss,
+        bias=job.bias,
+        rate=job.rate,
         steps=steps,
         f1_at_5=of_learnt[0].f1,
         f1_at_10=of_learnt[1].f1,

@@ -5,8 +5,7 @@ Legend: B images in a batch, C classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -69,42 +68,25 @@ class ByStatus(MLImagesLoss):
         return BatchWeights(of_positives, weight - thinned, thinned, windows)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A loss by name.
+MakeLoss: TypeAlias = "Callable[[int], nn.Module]"
+"""Makes a loss for C classes."""
 
-    Attributes:
-        name: as in the table.
-        says: what it is.
-        make: makes it for C classes.
-    """
-
-    name: str
-    says: str
-    make: Callable[[int], nn.Module]
-
-
-READINGS = (
-    Reading("paper", "the literal text: mean over classes, r by entry, 5 negatives", MLImagesLoss),
-    Reading("paper, sum", "the same, summed over classes", lambda n: Times(MLImagesLoss(n), n)),
-    Reading(
-        "paper, sum, all negatives",
-        "the same, no negatives left out",
-        lambda n: Times(MLImagesLoss(n, negatives_per_positive=None), n),
-    ),
-    Reading("by status, 5 negatives", "sum, r by the class's status, floor 0.01", ByStatus),
-    Reading(
-        "by status, all negatives",
-        "the same, no negatives left out",
-        lambda n: ByStatus(n, negatives_per_positive=None),
-    ),
-    Reading("released", "the published code", lambda n: MLImagesLoss(n, "released")),
-    Reading("released, eta 1", "the same, positives not weighed up", lambda n: MLImagesLoss(n, "released", 1.0)),
-    Reading("binary-cross-entropy", "mean over entries", lambda _: BinaryCrossEntropyLoss()),
-    Reading("binary-cross-entropy, sum", "summed over classes", lambda n: Times(BinaryCrossEntropyLoss(), n)),
-    Reading("focal, sum", "summed over classes", lambda n: Times(FocalLoss(), n)),
-    Reading("asymmetric, sum", "summed over classes", lambda n: Times(AsymmetricLoss(), n)),
-)
+READINGS: dict[str, MakeLoss] = {
+    "released": MLImagesLoss,
+    "paper": lambda n: MLImagesLoss(n, "paper"),
+    "paper, sum": lambda n: Times(MLImagesLoss(n, "paper"), n),
+    "paper, sum, all negatives": lambda n: Times(MLImagesLoss(n, "paper", negatives_per_positive=None), n),
+    "by status, 5 negatives": ByStatus,
+    "by status, all negatives": lambda n: ByStatus(n, negatives_per_positive=None),
+    "released, eta 1": lambda n: MLImagesLoss(n, positive_weight=1.0),
+    "binary-cross-entropy": lambda _: BinaryCrossEntropyLoss(),
+    "binary-cross-entropy, sum": lambda n: Times(BinaryCrossEntropyLoss(), n),
+    "focal, sum": lambda n: Times(FocalLoss(), n),
+    "asymmetric, sum": lambda n: Times(AsymmetricLoss(), n),
+}
+"""`sum` adds the classes up where the loss is their mean; `by status` weighs both terms of a class by its status."""
+MEANS = ("paper", "binary-cross-entropy")
+"""Those that divide by the number of classes."""
 
 
 def odds_factor(loss: nn.Module, n_classes: int) -> Tensor:

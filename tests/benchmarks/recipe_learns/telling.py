@@ -34,17 +34,17 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def draw(results: Sequence[Result], path: Path) -> None:
+def draw(results: Sequence[Result], rate: float, path: Path) -> None:
     """Draw F1@5 of the learnt views over the steps at the recipe's rate into a PNG file."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - only the end of a run needs it
 
     figure = Figure(figsize=(7, 4.2), layout="constrained", facecolor="white")
     axes = figure.subplots()
-    rate = max({r.rate for r in results}, key=lambda rate: sum(r.rate == rate for r in results))
-    at_rate = [r for r in results if r.rate == rate and not r.bias]
-    for loss in dict.fromkeys(r.loss for r in at_rate):
-        points = [(0, 0.0), *((r.steps, r.f1_at_5) for r in at_rate if r.loss == loss)]
-        axes.plot(*zip(*points, strict=True), "o-", label=loss, markersize=4)
+    at_rate = [r for r in results if r.rate == rate]
+    for loss, bias in dict.fromkeys((r.loss, r.bias) for r in at_rate):
+        points = [(0, 0.0), *((r.steps, r.f1_at_5) for r in at_rate if (r.loss, r.bias) == (loss, bias))]
+        label = f"{loss} + prior bias" if bias else loss
+        axes.plot(*zip(*points, strict=True), "o--" if bias else "o-", label=label, markersize=4)
     axes.set(
         xlabel=f"Steps at a learning rate of {rate:g}, batch 256", ylabel="F1@5 of the views learnt from", ylim=(0, 1)
     )

@@ -14,6 +14,7 @@ import click
 from mlimages_dataset.errors import MLImagesError, UsageError
 from mlimages_dataset.locations import location
 from mlimages_dataset.train.config import Device, Execution, Precision, Run, Unknown, View, read_run, run_file
+from mlimages_dataset.train.weights.command import card, convert
 
 if TYPE_CHECKING:
     import enum
@@ -88,10 +89,14 @@ def main() -> None:
     """  # noqa: D301 - click wants the backspace itself
 
 
+main.add_command(card)
+main.add_command(convert)
+
+
 @main.command()
 @click.argument("run_toml")
 @_files
-@click.option("--weights", metavar="PLACE", help="Checkpoint to start from.")
+@click.option("--weights", metavar="PLACE", help="Weights to start from.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The run's folder; with --plan, a PNG of the learning rate."
 )
@@ -116,12 +121,12 @@ def pretrain(run_toml: str, *, out: Path | None, weights: str | None, only_plan:
 @main.command()
 @click.argument("run_toml")
 @_files
-@click.option(
-    "--weights", metavar="PLACE", help="Checkpoint to start from; the head of another vocabulary stays behind."
-)
+@click.option("--weights", metavar="PLACE", help="Weights to start from; the head of another vocabulary stays behind.")
 @out_option
 def finetune(run_toml: str, out: Path, weights: str | None, **places: str | None) -> None:
-    """Train RUN_TOML from a checkpoint, with a new head where its classes are others.
+    """Train RUN_TOML from trained weights, with a new head where its classes are others.
+
+    They are a checkpoint, a safetensors file, a state dict of torchvision or timm, or a TensorFlow checkpoint.
 
     \b
     Example:

@@ -27,9 +27,7 @@ OPSET = 18
 _MOST_BYTES = 2 << 30
 
 
-def exported(
-    model: nn.Module, description: Description, images: Tensor, *, opset: int | None, where: Path
-) -> bytes:
+def exported(model: nn.Module, description: Description, images: Tensor, *, opset: int | None, where: Path) -> bytes:
     """Return a network as an ONNX file: `images` (batch, 3, S, S) in [-1, 1] to `logits` (batch, C).
 
     Args:
@@ -83,7 +81,9 @@ def exported(
             where=where,
             remedy=f"leave --opset out for {OPSET}" if wanted != OPSET else "use --to safetensors",
         ) from error
-    onnx.helper.set_model_props(proto, {METADATA_KEY: description.to_json(), "input": "RGB pixels in [-1, 1]", "output": "logits"})
+    onnx.helper.set_model_props(
+        proto, {METADATA_KEY: description.to_json(), "input": "RGB pixels in [-1, 1]", "output": "logits"}
+    )
     return bytes(proto.SerializeToString())
 
 
@@ -104,7 +104,11 @@ def _quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

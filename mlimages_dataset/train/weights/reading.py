@@ -19,7 +19,7 @@ from mlimages_dataset.train.checkpoint import FORMAT, Checkpoint, found_checkpoi
 from mlimages_dataset.train.config import LossName, View
 from mlimages_dataset.train.models import AUXILIARY_HEADS, RELEASED, SCALING, InputScaling, create_model
 from mlimages_dataset.train.weights import architectures
-from mlimages_dataset.train.weights.architectures import COUNTER, HEAD, LITE_STEM
+from mlimages_dataset.train.weights.architectures import HEAD, LITE_STEM
 from mlimages_dataset.train.weights.description import OURS, Description, InputRange, Probability
 from mlimages_dataset.train.weights.files import is_safetensors, read_pickled, read_safetensors, state_dict_in
 from mlimages_dataset.train.weights.norms import common
@@ -131,7 +131,9 @@ def from_checkpoint(path: Path, checkpoint: Checkpoint, said: Said | None = None
     said = said or Said()
     _check_architecture(checkpoint.model_name, said, path)
     model = architectures.outline(checkpoint.model_name, checkpoint.n_classes)
-    state = {name: value.float() if value.is_floating_point() else value for name, value in checkpoint.weights().items()}
+    state = {
+        name: value.float() if value.is_floating_point() else value for name, value in checkpoint.weights().items()
+    }
     found = {name: value.shape for name, value in state.items() if not name.startswith(SCALING)}
     if found != {name: value.shape for name, value in model.state_dict().items()}:
         raise _other_network(path, state, checkpoint.model_name)
@@ -196,9 +198,7 @@ def _from_tensors(path: Path, file: TensorFile, said: Said) -> NetworkWeights:
     )
 
 
-def _architecture(
-    path: Path, tensors: Mapping[str, Tensor], description: Description | None, said: Said
-) -> str:
+def _architecture(path: Path, tensors: Mapping[str, Tensor], description: Description | None, said: Said) -> str:
     """Return the architecture that a file says, or else the user, or else a naming that only one library has.
 
     Raises:
@@ -231,7 +231,7 @@ def _check_architecture(found: str, said: Said, path: Path) -> None:
         raise UsageError(
             f"it is of another network: its weights are of {found}, and {said.architecture} is asked for",
             where=path,
-            remedy=f'write {found} as the model.name (or --architecture) that it was trained with',
+            remedy=f"write {found} as the model.name (or --architecture) that it was trained with",
         )
 
 
@@ -261,7 +261,10 @@ def _stripped(tensors: Mapping[str, Tensor]) -> list[tuple[str, dict[str, Tensor
         (first,) = firsts
         if first in current:
             break
-        prefix, current = f"{prefix}{first}.", {name.removeprefix(f"{first}."): value for name, value in current.items()}
+        prefix, current = (
+            f"{prefix}{first}.",
+            {name.removeprefix(f"{first}."): value for name, value in current.items()},
+        )
         found.append((prefix, current))
     return found
 
@@ -362,7 +365,10 @@ def _of_float32(values: list[float]) -> tuple[float, ...]:
 def _scaling(input_range: InputRange) -> dict[str, Tensor]:
     if input_range == OURS:
         return {}
-    return {f"{SCALING}{name}": value for name, value in InputScaling(input_range.mean, input_range.std).state_dict().items()}
+    return {
+        f"{SCALING}{name}": value
+        for name, value in InputScaling(input_range.mean, input_range.std).state_dict().items()
+    }
 
 
 def _checked_scaling(path: Path, scaling: Mapping[str, Tensor]) -> dict[str, Tensor]:

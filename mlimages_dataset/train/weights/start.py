@@ -45,6 +45,8 @@ def start_from(model: MultiLabelClassifier, place: Location, options: Model, voc
     (load_weights if same else load_backbone)(model, weights.state, weights.path)
     notes = list(weights.notes)
     if not same:
-        notes.append(f"its {told.n_classes:,} classes are not the vocabulary's {model.n_classes:,}: the head begins anew")
+        notes.append(
+            f"its {told.n_classes:,} classes are not the vocabulary's {model.n_classes:,}: the head begins anew"
+        )
     if distributed.rank() == 0:
         sys.stderr.writelines(f"{weights.path}: {note}\n" for note in notes)

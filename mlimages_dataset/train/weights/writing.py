@@ -20,7 +20,7 @@ from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.storage import write_bytes
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
 from mlimages_dataset.train.config import LossName
-from mlimages_dataset.train.models import AUXILIARY_HEADS, SCALING, TIMM_PREFIX, InputScaling
+from mlimages_dataset.train.models import AUXILIARY_HEADS, SCALING, TIMM_PREFIX, InputScaling, batch_norms
 from mlimages_dataset.train.weights import architectures
 from mlimages_dataset.train.weights.description import Probability
 from mlimages_dataset.train.weights.files import SAFETENSORS, write_safetensors, write_state_dict
@@ -30,7 +30,6 @@ from mlimages_dataset.train.weights.onnx_file import exported, run_onnx
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlimages_dataset.train.models import MultiLabelClassifier
     from mlimages_dataset.train.weights.description import InputRange
     from mlimages_dataset.train.weights.reading import NetworkWeights
 
@@ -103,9 +102,10 @@ def check_images(image_size: int) -> Tensor:
 def as_checkpoint(weights: NetworkWeights) -> Checkpoint:
     """Return a checkpoint that evaluates, predicts and is fine-tuned, and has no run to go on with."""
     told = weights.description
-    loss = told.loss or (
-        LossName.SOFTMAX if told.probability is Probability.SOFTMAX else LossName.BINARY_CROSS_ENTROPY
-    ).value
+    loss = (
+        told.loss
+        or (LossName.SOFTMAX if told.probability is Probability.SOFTMAX else LossName.BINARY_CROSS_ENTROPY).value
+    )
     # A network without batch normalisation has no epsilon, and none is used.
     epsilon = told.norm_epsilon if told.norm_epsilon is not None else 1e-5
     return Checkpoint(
@@ -166,7 +166,7 @@ def _write_state_dict(weights: NetworkWeights, form: Form, out: Path, *, keep_ep
     state = weights.state if keep_epsilon else folded(weights.state, before, after, where=weights.path)
     theirs = library_network(architecture, told.n_classes)
     if keep_epsilon and kept is not None:
-        for norm in architectures.batch_norms(theirs):
+        for norm in batch_norms(theirs):
             norm.eps = kept
     shapes = {name: value.shape for name, value in theirs.state_dict().items()}
     tensors = {names[name]: state[name] for name in names}
@@ -185,7 +185,11 @@ def _write_state_dict(weights: NetworkWeights, form: Form, out: Path, *, keep_ep
     return Written(
         path=out,
         difference=difference,
-        receive=(*_receive(form, architecture, told.n_classes, input_range), *_epsilon(kept, after), _probability(weights)),
+        receive=(
+            *_receive(form, architecture, told.n_classes, input_range),
+            *_epsilon(kept, after),
+            _probability(weights),
+        ),
     )
 
 
@@ -195,9 +199,7 @@ def library_network(architecture: str, n_classes: int) -> nn.Module:
         if architecture.startswith(TIMM_PREFIX):
             import timm  # noqa: PLC0415 - optional, and slow to import
 
-            network = timm.create_model(
-                architecture.removeprefix(TIMM_PREFIX), pretrained=False, num_classes=n_classes
-            )
+            network = timm.create_model(architecture.removeprefix(TIMM_PREFIX), pretrained=False, num_classes=n_classes)
         else:
             options = {"aux_logits": False, "init_weights": False} if architecture in AUXILIARY_HEADS else {}
             network = torchvision_models.get_model(architecture, weights=None, num_classes=n_classes, **options)

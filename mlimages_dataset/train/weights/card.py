@@ -109,8 +109,7 @@ def model_card(
             "",
             f"# {name}",
             "",
-            f"`{description.architecture}` with {description.n_classes:,} outputs, one a class of a vocabulary grounded "
-            "in WordNet 3.0.",
+            f"`{description.architecture}`, {description.n_classes:,} outputs: one a class of a WordNet vocabulary.",
             "",
             *_classes(description),
             *_preprocessing(description),
@@ -191,7 +190,8 @@ def _loading(description: Description) -> Iterator[str]:
     yield ""
     if name.startswith("timm/"):
         yield from ("```python", "# --to timm --out model.safetensors", "import timm", "")
-        yield f'network = timm.create_model("{plain}", num_classes={description.n_classes}, checkpoint_path="model.safetensors")'
+        yield f'network = timm.create_model("{plain}", num_classes={description.n_classes},'
+        yield '                            checkpoint_path="model.safetensors")'
         yield "```"
     elif name != "resnet101_released":
         yield from ("```python", "# --to torchvision --out model.pth", "import torch", "import torchvision", "")

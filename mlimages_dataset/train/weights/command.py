@@ -1,4 +1,4 @@
-"""The commands `convert` and `card` of `python -m mlimages_dataset.train`; nothing here imports torch before they run."""
+"""The commands `convert` and `card` of `python -m mlimages_dataset.train`; torch is imported when they run."""
 
 from __future__ import annotations
 

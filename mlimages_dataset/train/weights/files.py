@@ -127,7 +127,7 @@ def read_pickled(path: Path) -> object:
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")  # of forms that are refused below
             return torch.load(path, map_location="cpu", weights_only=True, mmap=_head(path, len(_ZIP)) == _ZIP)
-    except Exception as error:  # what torch raises for a damaged file is of many kinds
+    except Exception as error:  # noqa: BLE001 - what torch raises for a damaged file is of many kinds
         raise _refusal(path, error) from None  # torch's own message tells how to load it unsafely
 
 

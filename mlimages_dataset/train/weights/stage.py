@@ -159,7 +159,7 @@ def _ordered(weights: NetworkWeights, order: Location, wnids: tuple[str, ...]) -
     place = {wnid: number for number, wnid in enumerate(listed)}
     rows = [place[wnid] for wnid in wnids]
     head = {name: weights.state[name][rows] for name in ("head.weight", "head.bias")}
-    calibration = {name: value[rows] for name, value in weights.calibration.items()}
+    calibration = {name: value if name == "counts" else value[rows] for name, value in weights.calibration.items()}
     return dataclasses.replace(weights, state={**weights.state, **head}, calibration=calibration)
 
 

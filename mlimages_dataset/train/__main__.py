@@ -18,6 +18,7 @@ from mlimages_dataset.locations import location
 from mlimages_dataset.storage import write_bytes
 from mlimages_dataset.train.config import Device, Execution, Precision, Run, Unknown, View, read_run, run_file
 from mlimages_dataset.train.needed import PLACES, check_needed
+from mlimages_dataset.train.weights.command import card, convert
 
 if TYPE_CHECKING:
     import enum
@@ -104,10 +105,14 @@ def main() -> None:
     """  # noqa: D301 - click wants the backspace itself
 
 
+main.add_command(card)
+main.add_command(convert)
+
+
 @main.command(options_metavar=_USAGE)
 @click.argument("run_toml")
 @_needed_files
-@click.option("--weights", metavar="PLACE", help="Checkpoint to start from.")
+@click.option("--weights", metavar="PLACE", help="Weights to start from.")
 @out_option
 @click.option("--plan", "only_plan", is_flag=True, help="Only say what it will take, as the command plan does.")
 @click.option("--curve", type=click.Path(path_type=Path), help="With --plan: write the learning rate as a PNG.")
@@ -146,11 +151,13 @@ def pretrain(
 @click.option(
     "--weights",
     metavar="PLACE",
-    help="Checkpoint to start from; the head of another vocabulary stays behind." + NEEDED,
+    help="Weights to start from; the head of another vocabulary stays behind." + NEEDED,
 )
 @out_option
 def finetune(run_toml: str, out: Path | None, weights: str | None, **places: str | None) -> None:
-    """Train RUN_TOML from a checkpoint, with a new head where its classes are others.
+    """Train RUN_TOML from trained weights, with a new head where its classes are others.
+
+    They are a checkpoint, a safetensors file, a state dict of torchvision or timm, or a TensorFlow checkpoint.
 
     \b
     Example:

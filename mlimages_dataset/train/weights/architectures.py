@@ -1,4 +1,4 @@
-"""Architectures as their libraries have them: names of tensors, epsilons, input ranges; and which one a file looks like.
+"""Architectures as their libraries have them: names of tensors, epsilons, input ranges; what a file looks like.
 
 Legend: C classes, D features.
 """

@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+import torch
+
 from mlimages_dataset.errors import ConfigError
 from mlimages_dataset.loaders import (
     ClassAwareSampler,
@@ -26,7 +28,6 @@ from mlimages_dataset.train.schedule import steps_of_epoch
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import torch
     from torch import Tensor
 
     from mlimages_dataset.loaders import Batch, MLImages
@@ -79,6 +80,8 @@ class ImageFeed:
                 pin_memory=self._pin,
                 prefetch_factor=options.prefetch if options.workers else None,
                 worker_init_fn=outlive_sigterm,
+                # A loader draws a seed for its workers: from its own generator, for a run that goes on draws once more.
+                generator=torch.Generator().manual_seed(self._run.seed),
             )
         )
         passes = phase.batch_size // (of_pass * sampler.world)

@@ -48,6 +48,7 @@ from mlimages_dataset.train.loss import MLImagesLoss, prior_bias
 from mlimages_dataset.train.models import MultiLabelClassifier, batch_norms, create_model
 from mlimages_dataset.train.plan import Plan, image_bytes, pace, rate_curve, state_bytes, total_steps
 from mlimages_dataset.train.transfer import SoftmaxLoss, load_backbone, load_weights
+from mlimages_dataset.train.trial import Trial, try_steps
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform, measure_names, measures
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, refuse_other_vocabulary, vocabulary_digests
 
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 
 RUN_FILE = "run.json"
 PUBLISHED_CLASSES = 11_166
-"""Of Tencent ML-Images: what a plan takes for a run that names no vocabulary."""
+"""Of Tencent ML-Images: what a plan takes for a run that names neither a vocabulary nor a number of classes."""
 _TIMED_IMAGES, _TIMED_STEPS = 32, 5
 
 
@@ -128,8 +129,7 @@ def pretrain(run: Run, out: Path) -> Progress:
     with computing(run.execution, run.seed) as device, StopRequest() as stop:
         data = _data(run, classes)
         feed = ImageFeed(run, data, device)
-        bias = _prior_bias(data) if run.loss.prior_bias else None
-        learner = make_learner(run, initial_model(run, classes, bias), make_loss(run, len(classes)), device)
+        learner = _first_learner(run, data, classes, device)
         for phase in run.phases if not run.model.frozen_statistics else ():
             if feed.smallest_pass(phase) == 1:
                 check_one_image(learner, phase.image_size)
@@ -162,10 +162,7 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
         UsageError, DataError: as `pretrain`.
     """
     with computing(run.execution, run.seed) as device:
-        if run.data.vocabulary is None:
-            classes = Classes(tuple(map(str, range(PUBLISHED_CLASSES))), "")
-        else:
-            classes = read_classes(run.data.vocabulary)
+        classes, classes_from = _planned_classes(run)
         n_images = len(_data(run, classes)) if images is None else images
         learner = make_learner(run, initial_model(run, classes), make_loss(run, len(classes)), device)
         first, largest = run.phase(0), max(phase.image_size for phase in run.phases)
@@ -180,6 +177,8 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             write_bytes(out, rate_curve(run))
         return Plan(
             parameters=sum(parameter.numel() for parameter in learner.model.parameters()),
+            classes=len(classes),
+            classes_from=classes_from,
             state_bytes=state_bytes(learner.model, average=run.optimizer.average_decay > 0),
             image_bytes=image_bytes(learner.model, largest, run.execution.precision),
             images_per_pass=of_pass,
@@ -190,6 +189,36 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             steps=total_steps(run, n_images),
             images_per_second=measured,
         )
+
+
+def _planned_classes(run: Run) -> tuple[Classes, str]:
+    """Return the classes that a plan counts on, and where their number comes from."""
+    if run.data.vocabulary is not None:
+        classes = read_classes(run.data.vocabulary)
+        other = run.model.classes not in {0, len(classes)}
+        meant = f", where the run is meant for {run.model.classes:,}" if other else ""
+        return classes, f"(of the vocabulary{meant})"
+    n_classes = run.model.classes or PUBLISHED_CLASSES
+    assumed = "(assumed, those of Tencent ML-Images: give --classes or --vocabulary)"
+    return Classes(tuple(map(str, range(n_classes))), ""), "(model.classes)" if run.model.classes else assumed
+
+
+def trial(run: Run, steps: int | None) -> Trial:
+    """Return what the first steps of a run show of its learning; nothing is written.
+
+    Args:
+        run: names its images, labels and vocabulary.
+        steps: to take; None for `TRIAL_STEPS`, or as many as `TRIAL_SECONDS` allow at the pace of the first.
+
+    Raises:
+        UsageError, DataError: as `pretrain`.
+    """
+    classes = read_classes(_named(run.data.vocabulary, "vocabulary"))
+    with computing(run.execution, run.seed) as device:
+        data = _data(run, classes)
+        learner = _first_learner(run, data, classes, device)
+        _seed_generators(run.seed, rank=distributed.rank(), step=0)
+        return try_steps(run, learner, ImageFeed(run, data, device), steps)
 
 
 def train_in(
@@ -250,6 +279,12 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> Mul
         same = start.vocabulary == classes.digest
         (load_weights if same else load_backbone)(model, start.weights(), path)
     return model
+
+
+def _first_learner(run: Run, data: MLImages, classes: Classes, device: torch.device) -> Learner:
+    """Return the learner that a run starts from; errors as `initial_model`."""
+    bias = _prior_bias(data) if run.loss.prior_bias else None
+    return make_learner(run, initial_model(run, classes, bias), make_loss(run, len(classes)), device)
 
 
 def _prior_bias(data: MLImages) -> Tensor:

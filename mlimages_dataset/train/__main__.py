@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from mlimages_dataset.errors import MLImagesError, UsageError
+from mlimages_dataset.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.locations import location
+from mlimages_dataset.storage import write_bytes
 from mlimages_dataset.train.config import Device, Execution, Precision, Run, Unknown, View, read_run, run_file
 
 if TYPE_CHECKING:
@@ -22,10 +24,13 @@ if TYPE_CHECKING:
     from mlimages_dataset.manifest import StageOutcome
     from mlimages_dataset.train.apply import Application
     from mlimages_dataset.train.checkpoint import Progress
+    from mlimages_dataset.train.evaluation import EvaluationSummary
 
 STOPPED = 75
 """The exit code of a run that was asked to stop and saved itself: EX_TEMPFAIL of sysexits.h, "try again"."""
 _FAILED, _WRONG_USE = 1, 2
+_TOP, _TABLE_ABOVE = 10, 0.5
+"""What `predict` prints of a picture, and from what probability on it lists a class in a table."""
 
 
 class _Group(click.Group):
@@ -177,12 +182,13 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
     def with_application(  # noqa: PLR0917 - as click calls it
         checkpoint: Path,
         vocabulary: str,
-        images: str,
+        images: str | None,
         device: str,
         precision: str,
         batch_size: int,
         workers: int,
         view: str,
+        pictures: str | None = None,
         **others: object,
     ) -> None:
         from mlimages_dataset.train.apply import Application  # noqa: PLC0415 - torch would cost --help seconds
@@ -190,7 +196,7 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
         application = Application(
             checkpoint=checkpoint,
             vocabulary=location(vocabulary),
-            images=location(images),
+            images=location(_one_place(pictures, images)),
             execution=Execution(device=Device(device), precision=Precision(precision)),
             batch_size=batch_size,
             workers=workers,
@@ -203,7 +209,7 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--vocabulary", metavar="PLACE", required=True, help="Folder of the vocabulary it was trained with."
         ),
-        click.option("--images", metavar="PLACE", required=True, help="Folder of image shards, or of image files."),
+        click.option("--images", metavar="PLACE", help="Folder of image shards, or of image files; or one file."),
         _choice("--device", Device, Device.AUTO, "What each rank computes on."),
         _choice("--precision", Precision, Precision.FLOAT32, "Of convolutions and matrix products."),
         click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Of each rank."),
@@ -222,6 +228,16 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
+def _one_place(pictures: str | None, images: str | None) -> str:
+    """Return the place of pictures, which a command takes as an argument or as --images."""
+    if pictures is not None and images is not None:
+        raise UsageError("pictures are named twice", remedy="name them as an argument or as --images")
+    place = pictures if images is None else images
+    if place is None:
+        raise UsageError("no pictures", remedy="name a folder of shards or of image files with --images")
+    return place
+
+
 def _choice(
     name: str, kind: type[enum.Enum], default: enum.Enum | None, said: str
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -232,21 +248,68 @@ def _choice(
 
 @main.command()
 @_applied
-@click.option("--out", metavar="PLACE", required=True, help="The folder to write into.")
-@click.option("--above", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="List classes above this.")
+@click.argument("pictures", required=False)
+@click.option("--out", metavar="PLACE", help="Write a table into this folder, and print no classes.")
+@click.option("--top", type=click.IntRange(min=1), help="Print so many classes of a picture.  [default: 10]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a picture, each on a line.")
+@click.option(
+    "--above", type=click.FloatRange(0, 1), help="List classes above this.  [default: 0.5 in a table, else all]"
+)
+@click.option("--raw", is_flag=True, help="Give the sigmoid of the network's scores, and not calibrated probabilities.")
 @click.option("--source", default="model", show_default=True, help="The table's column of that name.")
 @click.option("--overwrite", is_flag=True, help="Replace what was built with other parameters or inputs.")
-def predict(application: Application, *, out: str, above: float, source: str, overwrite: bool) -> None:
-    """Write the predictions table of CHECKPOINT for a folder's pictures.
+def predict(
+    application: Application,
+    *,
+    out: str | None,
+    top: int | None,
+    as_json: bool,
+    above: float | None,
+    raw: bool,
+    source: str,
+    overwrite: bool,
+) -> None:
+    """Print what CHECKPOINT sees in PICTURES, or write its predictions table with --out.
+
+    PICTURES is an image file, or a folder of image files or of shards. Probabilities are calibrated: of the labels that
+    get 0.95, about 95 in 100 are right, on pictures like those of the run's validation or of `calibrate`.
 
     \b
-    Example:
+    Examples:
+      python -m mlimages_dataset.train predict run/checkpoints/best.pt photo.jpg --vocabulary vocabulary --top 5
       torchrun --nproc-per-node 8 -m mlimages_dataset.train predict run/checkpoints/best.pt \\
           --vocabulary vocabulary --images shards --out predictions
     """  # noqa: D301 - click wants the backspace itself
+    if out is None:
+        _see(application, top=top or _TOP, above=-1.0 if above is None else above, raw=raw, as_json=as_json)
+        return
+    if top is not None or as_json:
+        raise UsageError("--out writes a table, --top and --json print", remedy="leave out --out, or both others")
     from mlimages_dataset.train.apply import predict as work  # noqa: PLC0415 - torch would cost --help seconds
 
-    _tell(work(application, location(out), above=above, source=source, overwrite=overwrite), out)
+    listed = _TABLE_ABOVE if above is None else above
+    _tell(work(application, location(out), above=listed, source=source, raw=raw, overwrite=overwrite), out)
+
+
+def _see(application: Application, *, top: int, above: float, raw: bool, as_json: bool) -> None:
+    """Print what a network sees in each picture.
+
+    Raises:
+        DataError: no picture can be used.
+    """
+    from mlimages_dataset.train.apply import class_names, see  # noqa: PLC0415 - torch would cost --help seconds
+    from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - as above
+
+    names = class_names(application.vocabulary)
+    usable = False
+    for seen in see(application, top=top, above=above, raw=raw):
+        usable = usable or not seen.reason
+        if as_json:
+            click.echo(json_text(seen.to_json(names)))
+        else:
+            click.echo("\n".join(seen.lines(names)), err=bool(seen.reason))
+    if not usable:
+        raise DataError("no picture can be used", where=application.images, remedy="name JPEG, PNG or other pictures")
 
 
 @main.command()
@@ -275,7 +338,45 @@ def evaluate(application: Application, *, labels: str, unknown: str | None, as_j
     if _first():
         whole = json_text(summary.to_json(), indent=2)
         lines = [f"{name:>14}  {value:.4f}" for name, value in measures(summary).items()]
+        lower, upper = summary.bounds
+        lines[-1] += f" ({lower:.4f} to {upper:.4f})"  # of map, the last
+        lines += [
+            f"by chance: precision {summary.chance_precision:.4f}, map {summary.chance:.4f}",
+            f"labels an image: {_labels(summary)}",
+        ]
         click.echo(whole if as_json else "\n".join([f"{summary.n_images:,} images", *lines]))
+
+
+def _labels(summary: EvaluationSummary) -> str:
+    said = "" if math.isnan(summary.labels_said) else f", and {summary.labels_said:.2f} by its probabilities"
+    return f"{summary.labels:.2f}{said}"
+
+
+@main.command()
+@_applied
+@click.option("--labels", metavar="PLACE", required=True, help="Labels table of pictures that it did not learn from.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The checkpoint file to write.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw how far its probabilities hold, as a PNG.")
+def calibrate(application: Application, *, labels: str, out: Path, plot: Path | None) -> None:
+    """Fit the probabilities of CHECKPOINT on labelled pictures, and write a checkpoint with the fit.
+
+    A run with --validation-labels does this at each evaluation. Use other pictures than those it was trained on.
+
+    \b
+    Example:
+      python -m mlimages_dataset.train calibrate run/checkpoints/best.pt \\
+          --vocabulary vocabulary --images shards --labels labels/val --out calibrated.pt --plot reliability.png
+    """  # noqa: D301 - click wants the backspace itself
+    from mlimages_dataset.train.apply import calibrate as work  # noqa: PLC0415 - torch would cost --help seconds
+    from mlimages_dataset.train.plots import reliability_plot  # noqa: PLC0415 - as above
+
+    fit = work(application, location(labels), out)
+    if _first():
+        if plot is not None:
+            write_bytes(plot, reliability_plot(*fit.reliability))
+        click.echo(f"fitted on {fit.calibration.n_images:,} images; {fit.calibration.n_own:,} classes have 10 or more")
+        click.echo(f"labels an image before: {_labels(fit.before)}\nlabels an image after:  {_labels(fit.after)}")
+        click.echo(f"written to {out}")
 
 
 def _tell_end(progress: Progress, out: Path) -> None:

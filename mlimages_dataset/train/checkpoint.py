@@ -8,6 +8,7 @@ texts and containers of these, and are read without executing anything.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import random
 import re
 import threading
@@ -70,6 +71,7 @@ class Checkpoint:
         scaler: state of float16's loss scaling; empty without it.
         generators: the state of every rank's random generators.
         sampler: the sampler's position in the epoch.
+        calibration: what makes probabilities of the network's scores, see `Calibration.state`; empty for `softmax`.
     """
 
     progress: Progress
@@ -85,6 +87,7 @@ class Checkpoint:
     scaler: StateDict
     generators: list[StateDict]
     sampler: StateDict
+    calibration: StateDict = dataclasses.field(default_factory=dict)
 
     def weights(self) -> StateDict:
         """Return what to evaluate: the moving average where there is one, else the parameters themselves."""
@@ -282,7 +285,8 @@ def check_order(checkpoint: Checkpoint, position: Mapping[str, Any], path: Path)
             f"it stopped within an epoch of {checkpoint.sampler.get('order')}, and this is one of "
             f"{position.get('order')}",
             where=path,
-            remedy="name the images and labels of before, or another --out",
+            remedy="name the images and labels of before (streamed images also need as many ranks and workers, and "
+            "passes of the same size, until the epoch ends), or another --out",
         )
 
 

@@ -180,6 +180,8 @@ _REMEDIES = {
     Sign.ALIKE: "lower schedule.learning_rate, or begin with a warm-up",
     Sign.FLAT: "lower schedule.learning_rate, or begin with a warm-up",
 }
+_SOFTMAXES = {LossName.SOFTMAX, LossName.CONCURRENT_SOFTMAX}
+"""Their probabilities add up to 1: the number of classes that the network predicts says nothing."""
 _MEANS_OVER_CLASSES = {LossName.BINARY_CROSS_ENTROPY, LossName.FOCAL, LossName.ASYMMETRIC}
 
 
@@ -236,7 +238,7 @@ def _reach(before: Figures, last: Figures, expected: Expected) -> float:
 def _predicts_every_class(looks: Sequence[Figures], expected: Expected, judged: bool) -> bool:  # noqa: FBT001 - one shape for all signs
     last = looks[-1]
     share = last.labels / last.classes if last.classes else 1.0
-    if expected.loss is LossName.SOFTMAX or share > _MANY_LABELS or not judged:
+    if expected.loss in _SOFTMAXES or share > _MANY_LABELS or not judged:
         return False
     # A weight w of positives multiplies the odds: at best, a share s is predicted as w s / (1 + (w - 1) s).
     weight = expected.positive_weight
@@ -245,7 +247,7 @@ def _predicts_every_class(looks: Sequence[Figures], expected: Expected, judged: 
 
 
 def _predicts_no_class(looks: Sequence[Figures], expected: Expected, judged: bool) -> bool:  # noqa: FBT001 - one shape for all signs
-    if expected.loss is LossName.SOFTMAX or not judged:
+    if expected.loss in _SOFTMAXES or not judged:
         return False
     return all(look.labels > 0 and look.predicted < _NONE_SHARE * look.labels for look in looks[-2:])
 

@@ -26,6 +26,7 @@ from torch.nn import functional
 from mlimages_dataset.errors import UsageError
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.draws import draw_below, draw_positions, draw_uniform, stream_key
+from mlimages_dataset.train.fused_loss import compiled, loss_sum, present_counts, slopes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,12 +81,14 @@ class BatchWeights:
         negative: v_j of the classes whose negatives all count, 0 elsewhere, float32, shape (C,).
         thinned: v_j of the classes whose negatives are down-sampled, 0 elsewhere, float32, shape (C,).
         windows: which images the down-sampled classes keep.
+        fused: where all entries are computed, compute them by compiled kernels.
     """
 
     positive: Tensor
     negative: Tensor
     thinned: Tensor
     windows: Windows | None
+    fused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +127,15 @@ class Windows:
         return row_at[(first[class_of] + nth) % n_rows] * n_classes + class_of
 
 
-def count_labels(targets: Tensor, known: Tensor | None, presence_threshold: float) -> LabelCounts:
+def count_labels(
+    targets: Tensor, known: Tensor | None, presence_threshold: float, *, fused: bool = False
+) -> LabelCounts:
     """Return the images with each class present, target >= threshold and known, and with each class known."""
     n_images, n_classes = targets.shape
     labelled = labelled_entries(targets)
-    if labelled is None:
+    if labelled is None and fused:
+        present = compiled(present_counts)(targets, known, presence_threshold)
+    elif labelled is None:
         present = _count_in_chunks(targets, known, presence_threshold)
     else:
         is_present = targets.reshape(-1)[labelled].to(torch.float32) >= presence_threshold
@@ -250,7 +257,8 @@ def weighted_sigmoid_loss(
     sampled = None if weights.windows is None else weights.windows.entries(rows)
     classes, labelled = _with_weight(targets, weights.negative)
     loss: Tensor = _WeightedSigmoidLoss.apply(
-        logits, targets, known, weights.positive, weights.negative, weights.thinned, classes, labelled, sampled
+        *(logits, targets, known, weights.positive, weights.negative, weights.thinned, classes, labelled, sampled),
+        weights.fused and classes is None,
     )
     return loss
 
@@ -284,23 +292,28 @@ class MLImagesLoss(nn.Module):
     Attributes:
         streak: signed number of batches since the last change of status, see `next_streak`; int64, shape (C,).
         step: number of batches so far, int64 scalar.
-        seed: of the selections, int64 scalar. With `step` it determines every draw, so all three are buffers: a
-            checkpoint holds them, and a resumed run draws what the uninterrupted one would have.
+        seed: of the selections, int64 scalar. With `step` it determines every draw, so all are buffers: a checkpoint
+            holds them, and a resumed run draws what the uninterrupted one would have.
+        weighed: of each class so far: sum of the weights of its positives, their number, and the same of its negatives
+            (see `odds_factor`); float64, shape (4, C).
     """
 
     streak: Tensor
     step: Tensor
     seed: Tensor
+    weighed: Tensor
 
     def __init__(  # noqa: PLR0917  # hyper-parameters, most often given by name
         self,
         n_classes: int,
-        variant: str = Variant.PAPER,
+        variant: str = Variant.RELEASED,
         positive_weight: float = 12.0,
         absent_class_rate: float = 0.1,
         negatives_per_positive: float | None = 5,
         presence_threshold: float = 0.7,
         seed: int = 0,
+        *,
+        fused: bool = False,
     ) -> None:
         """Make the loss of n_classes classes.
 
@@ -313,6 +326,7 @@ class MLImagesLoss(nn.Module):
                 keeps all. The published code does not down-sample: of no effect in the `released` variant.
             presence_threshold: the confidence from which a label is present.
             seed: of the random selections.
+            fused: compute by compiled kernels what else goes through a batch in chunks: all entries, on a GPU.
 
         Raises:
             UsageError: a value is outside its range.
@@ -337,9 +351,15 @@ class MLImagesLoss(nn.Module):
         self.absent_class_rate = absent_class_rate
         self.negatives_per_positive = negatives_per_positive
         self.presence_threshold = presence_threshold
+        self.fused = fused
         self.register_buffer("streak", torch.zeros(n_classes, dtype=torch.int64))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("seed", torch.tensor(seed, dtype=torch.int64))
+        self.register_buffer("weighed", torch.zeros(4, n_classes, dtype=torch.float64))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        state_dict.setdefault(f"{prefix}weighed", torch.zeros_like(self.weighed))  # checkpoints of before lack it
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def forward(self, logits: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
         """Return the batch's loss, a float32 scalar.
@@ -353,7 +373,7 @@ class MLImagesLoss(nn.Module):
             UsageError: the shapes do not fit.
         """
         check_shapes(logits, targets, known, self.n_classes)
-        weights = self.observe(count_labels(targets, known, self.presence_threshold))
+        weights = self.observe(count_labels(targets, known, self.presence_threshold, fused=self.fused))
         return weighted_sigmoid_loss(logits, targets, known, weights)
 
     @torch.no_grad()
@@ -370,17 +390,32 @@ class MLImagesLoss(nn.Module):
         weigh = released_weights if released else paper_weights
         of_positives, of_negatives = weigh(streak, positive, selected, self.positive_weight)
         thinned, windows = torch.zeros_like(of_negatives), None
+        negatives = kept = everywhere.known - everywhere.present
         if not released and self.negatives_per_positive is not None:
             # Where there are no more negatives than wanted, all are kept.
             wanted = everywhere.present.to(torch.float64) * self.negatives_per_positive
-            is_thinned = positive & (wanted < everywhere.known - everywhere.present)
+            is_thinned = positive & (wanted < negatives)
+            kept = torch.where(is_thinned, wanted, negatives)
             thinned = torch.where(is_thinned, of_negatives, 0)
             rows = slice(first_row, first_row + counts.n_images)
             windows = self._windows(everywhere, torch.where(is_thinned, wanted, 0), rows)
         if self.training:
             self.streak.copy_(streak)
             self.step += 1
-        return BatchWeights(of_positives, of_negatives - thinned, thinned, windows)
+            present = everywhere.present
+            self.weighed += torch.stack((of_positives * present, present, of_negatives * kept, negatives))
+        return BatchWeights(of_positives, of_negatives - thinned, thinned, windows, self.fused)
+
+    def odds_factor(self) -> Tensor:
+        """Return by what factor the weights raise the odds of each class, float32, shape (C,).
+
+        The loss of a class is least at the true odds p / (1 - p) times the mean weight of its positives over that of
+        its negatives. This is eta where both always count, and more where negatives count in few batches. It is 1 for a
+        class that has had no positive or no weighed negative.
+        """
+        of_positives, positives, of_negatives, negatives = self.weighed
+        factor = (of_positives / positives) / (of_negatives / negatives)
+        return torch.where(torch.isfinite(factor) & (factor > 0), factor, 1).to(torch.float32)
 
     def extra_repr(self) -> str:
         """Return the options, for the module's representation."""
@@ -466,11 +501,13 @@ class _WeightedSigmoidLoss(torch.autograd.Function):
         classes: Tensor | None,
         labelled: Tensor | None,
         sampled: Tensor | None,
+        fused: bool,  # noqa: FBT001 - torch passes no keywords
     ) -> Tensor:
+        ctx.fused = fused
         ctx.save_for_backward(logits, targets, known, positive, negative, thinned, classes, labelled, sampled)
         entries = _Entries(logits, targets, known)
-        sums = []
-        for rows in _row_chunks(logits, logits.shape[1] if classes is None else len(classes)):
+        sums = [compiled(loss_sum)(logits, targets, known, positive, negative)] if fused else []
+        for rows in () if fused else _row_chunks(logits, logits.shape[1] if classes is None else len(classes)):
             x, of_both, of_positive = entries.of_classes(rows, classes, positive, negative)
             sums.append(_dot(functional.softplus(x), of_both) - _dot(of_positive, x))
         if labelled is not None:
@@ -488,15 +525,18 @@ class _WeightedSigmoidLoss(torch.autograd.Function):
         scale = gradient / len(logits)
         positive, negative, thinned = positive * scale, negative * scale, thinned * scale
         entries = _Entries(logits, targets, known)
-        new = torch.empty_like if classes is None else torch.zeros_like
-        result = new(logits, memory_format=torch.contiguous_format)
-        for rows in _row_chunks(logits, logits.shape[1] if classes is None else len(classes)):
+        if ctx.fused:
+            result = compiled(slopes)(logits, targets, known, positive, negative).contiguous()
+        else:
+            new = torch.empty_like if classes is None else torch.zeros_like
+            result = new(logits, memory_format=torch.contiguous_format)
+        for rows in () if ctx.fused else _row_chunks(logits, logits.shape[1] if classes is None else len(classes)):
             x, of_both, of_positive = entries.of_classes(rows, classes, positive, negative)
-            slopes = x.sigmoid().mul_(of_both).sub_(of_positive)
+            of_rows = x.sigmoid().mul_(of_both).sub_(of_positive)
             if classes is None:
-                result[rows] = slopes
+                result[rows] = of_rows
             else:
-                result[rows].index_copy_(1, classes, slopes.to(result.dtype))
+                result[rows].index_copy_(1, classes, of_rows.to(result.dtype))
         flat = result.view(-1)
         if labelled is not None:
             x, weight = entries.labelled(labelled, positive)
@@ -504,7 +544,7 @@ class _WeightedSigmoidLoss(torch.autograd.Function):
         if sampled is not None:
             x, weight = entries.sampled(sampled, thinned)
             flat[sampled] += (x.sigmoid() * weight).to(flat.dtype)
-        return result, *(None,) * 8
+        return result, *(None,) * 9
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,12 @@ class ScoreHistogram:
         """Return the histograms over all ranks; `reduce` sums a tensor over them."""
         return ScoreHistogram(reduce(self.counts), self.limit)
 
+    def centres(self) -> Tensor:
+        """Return the middle of each bin, float64, shape (bins,)."""
+        n_bins = self.counts.shape[2]
+        places = torch.arange(n_bins, dtype=torch.float64, device=self.counts.device)
+        return (places + 0.5) * (2 * self.limit / n_bins) - self.limit
+
     @torch.no_grad()
     def update(
         self,

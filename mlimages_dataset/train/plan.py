@@ -1,4 +1,4 @@
-"""What a run will take, before it is begun: parameters, memory, steps, hours, the learning rate as a picture.
+"""What a run will take, before it is begun: parameters, memory, steps, hours.
 
 Memory is counted, not guessed: the parameters' own bytes, and those of everything that the forward pass of two images
 keeps for the backward pass, which grows with the images of a pass.
@@ -7,7 +7,6 @@ keeps for the backward pass, which grows with the images of a pass.
 from __future__ import annotations
 
 import copy
-import io
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,17 +16,17 @@ from torch import nn
 
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.loop import autocast, set_training
-from mlimages_dataset.train.schedule import learning_rate, steps_of_epoch
+from mlimages_dataset.train.schedule import steps_of_epoch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from mlimages_dataset.train.config import Precision, Run
     from mlimages_dataset.train.loop import Learner
+    from mlimages_dataset.train.supply import Supply
 
 _COUNTED_IMAGES = 2
 _GIBIBYTE = 2**30
-_SHOWN_STEPS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +45,7 @@ class Plan:
         images: of an epoch.
         steps: of the whole run.
         images_per_second: of all ranks; 0 where it was not measured.
+        supply: what the ranks need to be fed; None where that was not measured.
     """
 
     parameters: int
@@ -60,6 +60,7 @@ class Plan:
     epochs: int
     steps: int
     images_per_second: float
+    supply: Supply | None = None
 
     @property
     def bytes_per_rank(self) -> int:
@@ -84,7 +85,7 @@ class Plan:
         ]
         if self.images_per_second:
             told.append(f"{self.hours:,.1f} hours at {self.images_per_second:,.1f} images/s")
-        return told
+        return told + ([] if self.supply is None else self.supply.lines())
 
 
 def total_steps(run: Run, images: int) -> int:
@@ -120,23 +121,6 @@ def image_bytes(model: nn.Module, image_size: int, precision: Precision) -> int:
         logits = model(images)
     saved = sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own)
     return int(saved + logits.nbytes) // _COUNTED_IMAGES
-
-
-def rate_curve(run: Run) -> bytes:
-    """Return the learning rate over the epochs as a PNG."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, and wanted once
-
-    points = [
-        (epoch + part / 16, learning_rate(run, epoch, part, 16)) for epoch in range(run.epochs) for part in range(16)
-    ]
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(*zip(*points, strict=True))
-    axes.set(xlabel="epoch", ylabel="learning rate", yscale="log", xlim=(0, run.epochs))
-    axes.grid(visible=True, alpha=0.3)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=150)
-    return content.getvalue()
 
 
 def pace(learner: Learner, *, images: int, image_size: int, steps: int, alone: bool = False) -> float:

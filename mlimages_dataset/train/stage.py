@@ -17,25 +17,27 @@ from torch import nn
 
 from mlimages_dataset.errors import ConfigError, UsageError
 from mlimages_dataset.loaders import MLImages, train_transform
-from mlimages_dataset.schemas import CATEGORIES
+from mlimages_dataset.schemas import CATEGORIES, PAIR_COUNTS
 from mlimages_dataset.storage import read_table, write_bytes
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BinaryCrossEntropyLoss, FocalLoss
+from mlimages_dataset.train.calibration import calibration_of_weights
 from mlimages_dataset.train.checkpoint import (
     CheckpointWriter,
     Progress,
     check_order,
     check_science,
     check_vocabulary,
-    found_checkpoint,
     newest_checkpoint,
     read_checkpoint,
 )
+from mlimages_dataset.train.concurrent_softmax import ConcurrentSoftmaxLoss
 from mlimages_dataset.train.config import LossName, plain, science
-from mlimages_dataset.train.feed import ImageFeed, images_of_pass
+from mlimages_dataset.train.feed import images_of_pass, make_feed
 from mlimages_dataset.train.logs import RunLog
 from mlimages_dataset.train.loop import (
     Feed,
+    Judgement,
     Learner,
     StopRequest,
     Surroundings,
@@ -46,14 +48,19 @@ from mlimages_dataset.train.loop import (
 )
 from mlimages_dataset.train.loss import MLImagesLoss, prior_bias
 from mlimages_dataset.train.models import MultiLabelClassifier, batch_norms, create_model
-from mlimages_dataset.train.plan import Plan, image_bytes, pace, rate_curve, state_bytes, total_steps
-from mlimages_dataset.train.transfer import SoftmaxLoss, load_backbone, load_weights
+from mlimages_dataset.train.pair_rates import check_rates, rates_of_table
+from mlimages_dataset.train.plan import Plan, image_bytes, pace, state_bytes, total_steps
+from mlimages_dataset.train.plots import rate_curve
+from mlimages_dataset.train.probabilities import scores_of_loss
+from mlimages_dataset.train.supply import Supply, core_rate
+from mlimages_dataset.train.transfer import SoftmaxLoss
 from mlimages_dataset.train.trial import Trial, try_steps
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform, measure_names, measures
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE, refuse_other_vocabulary, vocabulary_digests
+from mlimages_dataset.train.weights.start import start_from
+from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from torch import Tensor
@@ -128,7 +135,7 @@ def pretrain(run: Run, out: Path) -> Progress:
     _check_folder(out)
     with computing(run.execution, run.seed) as device, StopRequest() as stop:
         data = _data(run, classes)
-        feed = ImageFeed(run, data, device)
+        feed = make_feed(run, data, device)
         learner = _first_learner(run, data, classes, device)
         for phase in run.phases if not run.model.frozen_statistics else ():
             if feed.smallest_pass(phase) == 1:
@@ -175,6 +182,11 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             measured = here * n_ranks / distributed.n_ranks()
         if out is not None and distributed.rank() == 0:
             write_bytes(out, rate_curve(run))
+        on_cpu = images_per_second is None and device.type == "cpu"
+        supply = None
+        if distributed.rank() == 0:
+            rate = core_rate(run.data.images, largest)
+            supply = Supply(measured, n_ranks, run.data.workers, rate, paced_on_cpu=on_cpu)
         return Plan(
             parameters=sum(parameter.numel() for parameter in learner.model.parameters()),
             classes=len(classes),
@@ -188,6 +200,7 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             epochs=run.epochs,
             steps=total_steps(run, n_images),
             images_per_second=measured,
+            supply=distributed.from_first(supply),
         )
 
 
@@ -218,7 +231,7 @@ def trial(run: Run, steps: int | None) -> Trial:
         data = _data(run, classes)
         learner = _first_learner(run, data, classes, device)
         _seed_generators(run.seed, rank=distributed.rank(), step=0)
-        return try_steps(run, learner, ImageFeed(run, data, device), steps)
+        return try_steps(run, learner, make_feed(run, data, device), steps)
 
 
 def train_in(
@@ -228,7 +241,7 @@ def train_in(
     feed: Feed,
     classes: Classes,
     *,
-    evaluate: Callable[[nn.Module, int], Mapping[str, float]] | None,
+    evaluate: Callable[[nn.Module, int], Judgement] | None,
     stop: StopRequest,
 ) -> Progress:
     """Train a learner on a feed to the run's end, its checkpoints and log in a folder; errors as `pretrain`."""
@@ -267,6 +280,7 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> Mul
 
     Raises:
         UsageError: there is no such network, or `model.weights` are not of it.
+        DataError: the file of these is damaged.
     """
     model = create_model(run.model.name, len(classes), norm_epsilon=run.model.batch_norm_epsilon)
     for module in batch_norms(model):
@@ -274,17 +288,15 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> Mul
     if bias is not None:
         model.set_bias(bias)
     if run.model.weights is not None:
-        path = found_checkpoint(run.model.weights)
-        start = read_checkpoint(path)
-        same = start.vocabulary == classes.digest
-        (load_weights if same else load_backbone)(model, start.weights(), path)
+        start_from(model, run.model.weights, run.model, classes.digest)
     return model
 
 
 def _first_learner(run: Run, data: MLImages, classes: Classes, device: torch.device) -> Learner:
-    """Return the learner that a run starts from; errors as `initial_model`."""
+    """Return the learner that a run starts from; errors as `initial_model` and `_rates`."""
     bias = _prior_bias(data) if run.loss.prior_bias else None
-    return make_learner(run, initial_model(run, classes, bias), make_loss(run, len(classes)), device)
+    loss = make_loss(run, len(classes), _rates(run))
+    return make_learner(run, initial_model(run, classes, bias), loss, device)
 
 
 def _prior_bias(data: MLImages) -> Tensor:
@@ -292,9 +304,18 @@ def _prior_bias(data: MLImages) -> Tensor:
     return prior_bias(torch.from_numpy(data.rows_of_class.sizes), len(data))
 
 
-def make_loss(run: Run, n_classes: int) -> nn.Module:
-    """Return the loss of a run, called as loss(logits, targets, known)."""
+def make_loss(run: Run, n_classes: int, rates: Tensor | None = None) -> nn.Module:
+    """Return the loss of a run, called as loss(logits, targets, known).
+
+    Args:
+        run: the run.
+        n_classes: C.
+        rates: of concurrent-softmax, sparse, shape (C, C); None for none.
+    """
     options = run.loss
+    if options.name is LossName.CONCURRENT_SOFTMAX:
+        none = torch.zeros(n_classes, n_classes, layout=torch.sparse_coo)
+        return ConcurrentSoftmaxLoss(none if rates is None else rates, options.presence_threshold)
     if options.name in {LossName.PAPER, LossName.RELEASED}:
         return MLImagesLoss(
             n_classes,
@@ -304,8 +325,25 @@ def make_loss(run: Run, n_classes: int) -> nn.Module:
             negatives_per_positive=options.negatives_per_positive,
             presence_threshold=options.presence_threshold,
             seed=run.seed,
+            fused=run.execution.fused_loss,
         )
     return _OTHER_LOSSES[options.name]()
+
+
+def _rates(run: Run) -> Tensor | None:
+    """Return the concurrent rates of a run's `pair_counts` table; None where its loss takes none.
+
+    Raises:
+        UsageError, DataError: there is no such table, it was made with another vocabulary, or it is damaged.
+    """
+    table = run.loss.pair_counts
+    if table is None:
+        return None
+    if table.is_dir():
+        raise UsageError("is a folder", where=table, remedy="name the file pair_counts.parquet of `cooccurrence`")
+    vocabulary = _named(run.data.vocabulary, "vocabulary")
+    check_labels(table, vocabulary)
+    return rates_of_table(read_table(table, PAIR_COUNTS), read_vocabulary(vocabulary).closure, where=table)
 
 
 _OTHER_LOSSES: dict[LossName, Callable[[], nn.Module]] = {
@@ -318,7 +356,7 @@ _OTHER_LOSSES: dict[LossName, Callable[[], nn.Module]] = {
 
 def _evaluation_after_epochs(
     run: Run, learner: Learner, classes: Classes
-) -> Callable[[nn.Module, int], Mapping[str, float]] | None:
+) -> Callable[[nn.Module, int], Judgement] | None:
     """Return what evaluates a network after an epoch; None where the run names no validation labels.
 
     Raises:
@@ -341,8 +379,9 @@ def _evaluation_after_epochs(
         transform=evaluation_transform(run.phase(0).image_size, options.validation_view),
         n_classes=len(classes),
     )
+    data.mark_complete(run.loss.absent_unless_listed)
 
-    def evaluate_epoch(network: nn.Module, epoch: int) -> Mapping[str, float]:
+    def evaluate_epoch(network: nn.Module, epoch: int) -> Judgement:
         phase = run.phase(epoch)
         data.transform = evaluation_transform(phase.image_size, options.validation_view)
         evaluation = evaluate_network(
@@ -352,8 +391,15 @@ def _evaluation_after_epochs(
             batch_size=images_of_pass(run, phase, distributed.n_ranks()),
             workers=options.workers,
             unknown=run.loss.unknown,
+            scores=scores_of_loss(learner.loss),
         )
-        return measures(evaluation.summary())
+        if isinstance(learner.loss, SoftmaxLoss):
+            return Judgement(measures(evaluation.summary()))
+        calibration = evaluation.calibration(calibration_of_weights(learner.loss, len(classes)))
+        summary = evaluation.summary(calibration=calibration)
+        return Judgement(
+            {**measures(summary), "labels": summary.labels, "labels said": summary.labels_said}, calibration
+        )
 
     return evaluate_epoch
 
@@ -379,6 +425,7 @@ def _data(run: Run, classes: Classes) -> MLImages:
         split=None,
         transform=train_transform(run.phase(0).image_size),
         seed=run.seed,
+        absent_unless_listed=run.loss.absent_unless_listed,
         n_classes=len(classes),
     )
 
@@ -398,6 +445,8 @@ def _resumed(run: Run, learner: Learner, feed: Feed, classes: Classes, out: Path
     checkpoint = read_checkpoint(path)
     check_vocabulary(checkpoint, path, classes.digest, len(classes))
     check_science(checkpoint.science, science(run), path)
+    if isinstance(learner.loss, ConcurrentSoftmaxLoss):
+        check_rates(checkpoint.loss, learner.loss.rates, path)
     check_order(checkpoint, feed.state(checkpoint.progress.epoch, checkpoint.progress.step), path)
     _seed_generators(run.seed, rank=distributed.rank(), step=checkpoint.progress.total_steps)
     restore(learner, checkpoint)

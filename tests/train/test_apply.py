@@ -79,6 +79,16 @@ def _checkpoint(photographs: Photographs, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+def test_no_probability_is_verified() -> None:
+    probabilities = torch.tensor([[200.0, 17.5, 0.0, -200.0], [0.0, 30.0, -90.0, -100.0]]).sigmoid()
+    assert probabilities[0, 0] == 1, "float32 has no number between"
+    table = prediction_rows(probabilities, ["a", "b"], ["", ""], source="model", above=0.0)
+    found = {one["class_index"]: one["confidence"] for one in table["labels"][0].as_py()}
+    assert found[0] == found[1] == 1 - 2**-24
+    assert found[2] == 0.5
+    assert all(0 < one["confidence"] < 1 for labels in table["labels"].to_pylist() for one in labels)
+
+
 @pytest.mark.parametrize("command", ["predict", "extract"])
 def test_parts_are_the_same_bytes_for_any_number_of_ranks(
     checkpoint: Path, photographs: Photographs, tmp_path: Path, command: str

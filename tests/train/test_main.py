@@ -140,6 +140,13 @@ def test_evaluation_tells_every_measure(trained: Path, photographs: Photographs)
     told = json.loads(result.stdout)
     assert told["n_images"] == len(list(photographs.images.glob("*.jpg")))
     assert {group["kind"] for group in told["groups"]} == {"root", "depth", "images"}
+    lower, upper = told["mean_average_precision_bounds"]
+    assert lower <= told["mean_average_precision"] <= upper
+    assert upper - lower == pytest.approx(2 * told["error"])
+    in_words = called("evaluate", trained, *applied(photographs), "--labels", photographs.labels).stdout.splitlines()
+    name, value, *bounds = in_words[-1].split(maxsplit=2)
+    assert (name, value) == ("map", f"{told['mean_average_precision']:.4f}")
+    assert bounds == [f"({lower:.4f} to {upper:.4f})"]
 
 
 def test_fine_tuning_keeps_all_but_the_head(trained: Path, photographs: Photographs, tmp_path: Path) -> None:
@@ -168,11 +175,12 @@ def test_a_plan_says_what_it_will_take(run_toml: Path, tmp_path: Path) -> None:
     size, pace, ranks = ("--dataset-size", "170"), ("--images-per-second", "17"), ("--ranks", "1")
     result = called("plan", run_toml, *size, *pace, *ranks, "--curve", curve)
     assert result.exit_code == 0, result.output
-    parameters, memory, steps, hours = result.stdout.splitlines()
+    parameters, memory, steps, hours, *supply = result.stdout.splitlines()
     assert parameters.endswith(" parameters")
     assert "17 images a pass" in memory
     assert steps == "10 steps of 1 pass: 1 epochs of 170 images"
     assert hours == "0.0 hours at 17.0 images/s"
+    assert len(supply) == 4, "the rate of a core, cores of a rank and of a machine, the storage"
     assert curve.read_bytes().startswith(b"\x89PNG")
 
 

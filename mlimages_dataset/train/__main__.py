@@ -178,23 +178,35 @@ def finetune(run_toml: str, out: Path | None, weights: str | None, **places: str
 @click.option("--dataset-size", type=click.IntRange(min=1), help="Images of an epoch, where they are not there yet.")
 @click.option("--images-per-second", type=click.FloatRange(min=0, min_open=True), help="Of all ranks; else measured.")
 @click.option("--ranks", type=click.IntRange(min=1), help="That it will run on; by default those that are here.")
+@click.option("--classes", type=click.IntRange(min=1), help="Of the head, where the vocabulary is not there yet.")
+@click.option(
+    "--dry-run-steps",
+    type=click.IntRange(min=0),
+    help="Try so many steps on the run's own images and labels and say whether it learns; 0 for none. By default 50, "
+    "where both are given and 50 take at most two minutes.",
+)
 @click.option("--curve", type=click.Path(path_type=Path), help="Write the learning rate as a PNG.")
-def plan(
+def plan(  # noqa: PLR0917 - as click calls it
     run_toml: str,
     dataset_size: int | None,
     images_per_second: float | None,
     ranks: int | None,
+    classes: int | None,
+    dry_run_steps: int | None,
     curve: Path | None,
     **places: str | None,
 ) -> None:
-    """Say what RUN_TOML will take: parameters, memory, steps, hours.
+    """Say what RUN_TOML will take: parameters, memory, steps, hours; and whether its first steps learn.
 
     \b
     Example:
       python -m mlimages_dataset.train plan packaged:mlimages-pretrain.toml \\
           --dataset-size 17609752 --ranks 128 --images-per-second 11077 --curve rate.png
     """  # noqa: D301 - click wants the backspace itself
-    _plan(_run(run_toml, places), curve, images=dataset_size, images_per_second=images_per_second, ranks=ranks)
+    run = _with_classes(_run(run_toml, places), classes)
+    _plan(
+        run, curve, images=dataset_size, images_per_second=images_per_second, ranks=ranks, dry_run_steps=dry_run_steps
+    )
 
 
 def _applied(command: Callable[..., None]) -> Callable[..., None]:
@@ -430,12 +442,32 @@ def _plan(
     images: int | None = None,
     images_per_second: float | None = None,
     ranks: int | None = None,
+    dry_run_steps: int | None = None,
 ) -> None:
     from mlimages_dataset.train.stage import plan as work  # noqa: PLC0415 - torch would cost --help seconds
+    from mlimages_dataset.train.stage import trial  # noqa: PLC0415 - as above
 
     planned = work(run, curve, images=images, images_per_second=images_per_second, ranks=ranks)
     if _first():
         click.echo("\n".join(planned.lines()))
+    here = run.data.images is not None and run.data.labels is not None
+    if dry_run_steps or (here and dry_run_steps is None):
+        tried = trial(run, dry_run_steps)
+        if _first():
+            click.echo("\n".join(tried.lines()))
+
+
+def _with_classes(run: Run, classes: int | None) -> Run:
+    """Return a run that is meant for so many classes; None for what its file says.
+
+    Raises:
+        UsageError: it names a vocabulary besides.
+    """
+    if classes is None:
+        return run
+    if run.data.vocabulary is not None:
+        raise UsageError("--classes and --vocabulary both say how many classes there are", remedy="give one of them")
+    return dataclasses.replace(run, model=dataclasses.replace(run.model, classes=classes))
 
 
 def _first() -> bool:

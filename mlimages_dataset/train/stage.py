@@ -56,6 +56,7 @@ from mlimages_dataset.train.plots import rate_curve
 from mlimages_dataset.train.probabilities import scores_of_loss
 from mlimages_dataset.train.supply import Supply, core_rate
 from mlimages_dataset.train.transfer import SoftmaxLoss
+from mlimages_dataset.train.trial import Trial, try_steps
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform, measure_names, measures
 from mlimages_dataset.train.weights.start import start_from
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary, refuse_other_vocabulary, vocabulary_digests
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
 
 RUN_FILE = "run.json"
 PUBLISHED_CLASSES = 11_166
-"""Of Tencent ML-Images: what a plan takes for a run that names no vocabulary."""
+"""Of Tencent ML-Images: what a plan takes for a run that names neither a vocabulary nor a number of classes."""
 _TIMED_IMAGES, _TIMED_STEPS = 32, 5
 
 
@@ -138,9 +139,7 @@ def pretrain(run: Run, out: Path) -> Progress:
     with computing(run.execution, run.seed) as device, StopRequest() as stop:
         data = _data(run, classes)
         feed = make_feed(run, data, device)
-        bias = _prior_bias(data) if run.loss.prior_bias else None
-        loss = make_loss(run, len(classes), _rates(run))
-        learner = make_learner(run, initial_model(run, classes, bias), loss, device)
+        learner = _first_learner(run, data, classes, device)
         for phase in run.phases if not run.model.frozen_statistics else ():
             if feed.smallest_pass(phase) == 1:
                 check_one_image(learner, phase.image_size)
@@ -172,10 +171,7 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
         UsageError, DataError: as `pretrain`.
     """
     with computing(run.execution, run.seed) as device:
-        if run.data.vocabulary is None:
-            classes = Classes(tuple(map(str, range(PUBLISHED_CLASSES))), "")
-        else:
-            classes = read_classes(run.data.vocabulary)
+        classes, classes_from = _planned_classes(run)
         n_images = len(_data(run, classes)) if images is None else images
         learner = make_learner(run, initial_model(run, classes), make_loss(run, len(classes)), device)
         first, largest = run.phase(0), max(phase.image_size for phase in run.phases)
@@ -195,6 +191,8 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             supply = Supply(measured, n_ranks, run.data.workers, rate, paced_on_cpu=on_cpu)
         return Plan(
             parameters=sum(parameter.numel() for parameter in learner.model.parameters()),
+            classes=len(classes),
+            classes_from=classes_from,
             state_bytes=state_bytes(learner.model, average=run.optimizer.average_decay > 0),
             image_bytes=image_bytes(learner.model, largest, run.execution.precision),
             images_per_pass=of_pass,
@@ -206,6 +204,36 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             images_per_second=measured,
             supply=distributed.from_first(supply),
         )
+
+
+def _planned_classes(run: Run) -> tuple[Classes, str]:
+    """Return the classes that a plan counts on, and where their number comes from."""
+    if run.data.vocabulary is not None:
+        classes = read_classes(run.data.vocabulary)
+        other = run.model.classes not in {0, len(classes)}
+        meant = f", where the run is meant for {run.model.classes:,}" if other else ""
+        return classes, f"(of the vocabulary{meant})"
+    n_classes = run.model.classes or PUBLISHED_CLASSES
+    assumed = "(assumed, those of Tencent ML-Images: give --classes or --vocabulary)"
+    return Classes(tuple(map(str, range(n_classes))), ""), "(model.classes)" if run.model.classes else assumed
+
+
+def trial(run: Run, steps: int | None) -> Trial:
+    """Return what the first steps of a run show of its learning; nothing is written.
+
+    Args:
+        run: names its images, labels and vocabulary.
+        steps: to take; None for `TRIAL_STEPS`, or as many as `TRIAL_SECONDS` allow at the pace of the first.
+
+    Raises:
+        UsageError, DataError: as `pretrain`.
+    """
+    classes = read_classes(_named(run.data.vocabulary, "vocabulary"))
+    with computing(run.execution, run.seed) as device:
+        data = _data(run, classes)
+        learner = _first_learner(run, data, classes, device)
+        _seed_generators(run.seed, rank=distributed.rank(), step=0)
+        return try_steps(run, learner, make_feed(run, data, device), steps)
 
 
 def train_in(
@@ -266,6 +294,13 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> Mul
     if run.model.weights is not None:
         start_from(model, run.model.weights, run.model, classes.digest)
     return model
+
+
+def _first_learner(run: Run, data: MLImages, classes: Classes, device: torch.device) -> Learner:
+    """Return the learner that a run starts from; errors as `initial_model` and `_rates`."""
+    bias = _prior_bias(data) if run.loss.prior_bias else None
+    loss = make_loss(run, len(classes), _rates(run))
+    return make_learner(run, initial_model(run, classes, bias), loss, device)
 
 
 def _prior_bias(data: MLImages) -> Tensor:

@@ -82,7 +82,8 @@ def _photographs() -> Path:
 
 def _tell(began: float, row: Row) -> None:
     click.echo(
-        f"{time.time() - began:5.0f} s  {row.section}: {row.what}: {row.status.value}{': ' if row.figure else ''}{row.figure}"
+        f"{time.time() - began:5.0f} s  {row.section}: {row.what}: {row.status.value}"
+        f"{': ' if row.figure else ''}{row.figure}"
     )
     sys.stdout.flush()
 

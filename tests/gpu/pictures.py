@@ -58,7 +58,8 @@ def make_data(job: Job) -> str:
     kilobytes = np.mean([path.stat().st_size for path in files]) / 1e3
     return (
         f"{n_images:,} pictures: {len(files)} photographs of {kilobytes:,.0f} kB under many names, ingested at "
-        f"{n_images / seconds:,.0f} images/s by {1 if job.small else cores} processes; labels of {n_classes(job):,} classes"
+        f"{n_images / seconds:,.0f} images/s by {1 if job.small else cores} processes; "
+        f"labels of {n_classes(job):,} classes"
     )
 
 

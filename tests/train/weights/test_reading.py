@@ -144,7 +144,7 @@ def test_a_tensor_that_claims_terabytes_is_refused_by_its_shape(tmp_path: Path, 
 def test_values_that_are_not_finite_are_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     bad = {**state, "fc.bias": torch.tensor([0.0, float("nan"), 1.0])}
     torch.save(bad, tmp_path / "w.pth")
-    with pytest.raises(DataError, match="1 of its tensors hold values that are not finite, such as head.bias"):
+    with pytest.raises(DataError, match=r"1 of its tensors hold values that are not finite, such as head\.bias"):
         read_weights(tmp_path / "w.pth", RESNET18)
 
 
@@ -194,8 +194,10 @@ def test_what_is_said_of_a_file_counts_where_it_says_nothing(tmp_path: Path, sta
     assert (told.norm_epsilon, told.probability, told.image_size) == (1e-4, Probability.SIGMOID, 99)
     assert weights.backbone_range() == said.input_range
     assert weights.notes == (
-        "the file does not say how it is used; taken as resnet18: images with mean 0.5/0.4/0.3, std 0.1/0.2/0.3, "
-        "batch normalisation's epsilon 0.0001, sigmoid over 3 classes",
+        (
+            "the file does not say how it is used; taken as resnet18: images with mean 0.5/0.4/0.3, std 0.1/0.2/0.3, "
+            "batch normalisation's epsilon 0.0001, sigmoid over 3 classes"
+        ),
     )
 
 

@@ -56,10 +56,9 @@ def make_data(job: Job) -> str:
     write_labels(job.path("."), n_images, n_classes(job))
     shutil.rmtree(copies)
     kilobytes = np.mean([path.stat().st_size for path in files]) / 1e3
-    return (
-        f"{n_images:,} pictures: {len(files)} photographs of {kilobytes:,.0f} kB under many names, ingested at "
-        f"{n_images / seconds:,.0f} images/s by {1 if job.small else cores} processes; labels of {n_classes(job):,} classes"
-    )
+    pictures = f"{n_images:,} pictures: {len(files)} photographs of {kilobytes:,.0f} kB under many names"
+    ingested = f"ingested at {n_images / seconds:,.0f} images/s by {1 if job.small else cores} processes"
+    return f"{pictures}, {ingested}; labels of {n_classes(job):,} classes"
 
 
 def write_labels(folder: Path, n_images: int, n_of_classes: int) -> None:

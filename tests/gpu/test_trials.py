@@ -176,7 +176,7 @@ def test_costs_are_medians_of_turns_and_the_rule_decides(job: Job, monkeypatch: 
     assert loss_cost.decision(gpu) == (
         "fused / chunked: 0.90 at 512, 0.30 at 4,096; at most 0.8 is asked: leave the chunked form"
     )
-    monkeypatch.setattr(loss_laws.shutil, "which", lambda name: None)  # noqa: ARG005 - as it is called
+    monkeypatch.setattr("shutil.which", lambda name: None)  # noqa: ARG005 - as it is called
     with pytest.raises(NotTriedError, match="needs a C compiler, and there is none"):
         loss_laws.fused_is_chunked(job)
 

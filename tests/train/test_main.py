@@ -17,10 +17,14 @@ import torch
 from click.testing import CliRunner, Result
 
 from mlimages_dataset import __version__
+from mlimages_dataset.loaders import MLImages, train_transform
 from mlimages_dataset.schemas import PREDICTIONS
 from mlimages_dataset.storage import read_table, table_parts
 from mlimages_dataset.train.__main__ import main
 from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint, save_checkpoint
+from mlimages_dataset.train.config import Data, Phase, Run
+from mlimages_dataset.train.feed import ImageFeed
+from mlimages_dataset.train.stage import read_classes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -490,3 +494,18 @@ def test_without_torch_it_says_what_to_install() -> None:
     assert ran.returncode == 2
     (line,) = ran.stderr.splitlines()
     assert line.endswith("run: pip install 'mlimages-dataset[train]'")
+
+
+def test_reading_draws_nothing_from_the_runs_own_generator(photographs: Photographs) -> None:
+    # A run that goes on begins to read once more than the run that was not cut: dropout would differ from there on.
+    data = MLImages(
+        photographs.images,
+        photographs.labels,
+        split=None,
+        transform=train_transform(32),
+        n_classes=len(read_classes(photographs.vocabulary)),
+    )
+    run = Run(epochs=1, data=Data(workers=0), phases=(Phase(batch_size=8, image_size=32),))
+    before = torch.get_rng_state()
+    assert len(list(ImageFeed(run, data, torch.device("cpu")).steps(0, 0))) == 5
+    assert torch.equal(torch.get_rng_state(), before)

@@ -182,8 +182,8 @@ def finetune(run_toml: str, out: Path | None, weights: str | None, **places: str
 @click.option(
     "--dry-run-steps",
     type=click.IntRange(min=0),
-    help="Try so many steps on the run's own images and labels and say whether it learns; 0 for none. By default 50, "
-    "where both are given and 50 take at most two minutes.",
+    help="Try so many steps on the run's own images and labels and say whether it learns; 0 for none. At least 20; by "
+    "default 50, where both are given and 50 take at most two minutes.",
 )
 @click.option("--curve", type=click.Path(path_type=Path), help="Write the learning rate as a PNG.")
 def plan(  # noqa: PLR0917 - as click calls it

@@ -34,12 +34,14 @@ class Trial:
     """What some steps showed.
 
     Attributes:
+        wanted: steps to take, of those that the run has.
         steps: that were taken.
         seconds: of the first of them.
         looks: figures after some of them, ascending.
         found: that the run does not learn; None where nothing says so.
     """
 
+    wanted: int
     steps: int
     seconds: float
     looks: tuple[Figures, ...]
@@ -47,6 +49,8 @@ class Trial:
 
     def lines(self) -> list[str]:
         """Return the trial for people."""
+        if self.steps == 0:
+            return [f"no dry run: {self.wanted} steps are too few to tell whether it learns"]
         if self.found is not None:
             return [f"warning: {self.found.sentence()}"]
         if not self.looks or self.looks[-1].step < LEAST_JUDGED:
@@ -72,6 +76,8 @@ def try_steps(run: Run, learner: Learner, feed: Feed, steps: int | None) -> Tria
         DataError: a loss is not finite.
     """
     wanted = min(steps or TRIAL_STEPS, sum(map(feed.n_steps, range(run.epochs))))
+    if wanted < LEAST_JUDGED and steps is None:
+        return Trial(wanted, 0, 0.0, (), None)
     if wanted < LEAST_JUDGED:
         raise ConfigError(
             f"a dry run of {wanted} steps cannot tell whether a run learns",
@@ -89,7 +95,7 @@ def try_steps(run: Run, learner: Learner, feed: Feed, steps: int | None) -> Tria
         if found is not None or (steps is None and seconds * wanted > TRIAL_SECONDS):
             break
     _refuse_not_finite(losses)
-    return Trial(taken, seconds, tuple(early.looks), found)
+    return Trial(wanted, taken, seconds, tuple(early.looks), found)
 
 
 def _refuse_not_finite(losses: Sequence[Tensor]) -> None:

@@ -81,10 +81,8 @@ def _photographs() -> Path:
 
 
 def _tell(began: float, row: Row) -> None:
-    click.echo(
-        f"{time.time() - began:5.0f} s  {row.section}: {row.what}: {row.status.value}"
-        f"{': ' if row.figure else ''}{row.figure}"
-    )
+    end = f": {row.figure}" if row.figure else ""
+    click.echo(f"{time.time() - began:5.0f} s  {row.section}: {row.what}: {row.status.value}{end}")
     sys.stdout.flush()
 
 

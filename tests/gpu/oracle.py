@@ -35,7 +35,7 @@ class Paper:
         """Return the loss of the next batch and its gradient, shape (B, C)."""
         now = ((y >= THRESHOLD) & k).any(0)
         self.t = np.where((now == self.status) & (self.t > 0), self.t + 1, 1)
-        self.status = now
+        self.status = np.asarray(now)
         r1, r0 = np.maximum(np.log10(10 / (0.01 + self.t)), 0.01), np.maximum(np.log10(10 / (8 + self.t)), 0.01)
         positive, negative, p = np.logaddexp(0, -x), np.logaddexp(0, x), 1 / (1 + np.exp(-x))
         entries = k * (r1 * ETA * y * positive + r0 * (1 - y) * negative) / x.shape[1]

@@ -56,18 +56,17 @@ def make_data(job: Job) -> str:
     write_labels(job.path("."), n_images, n_classes(job))
     shutil.rmtree(copies)
     kilobytes = np.mean([path.stat().st_size for path in files]) / 1e3
-    return (
-        f"{n_images:,} pictures: {len(files)} photographs of {kilobytes:,.0f} kB under many names, ingested at "
-        f"{n_images / seconds:,.0f} images/s by {1 if job.small else cores} processes; "
-        f"labels of {n_classes(job):,} classes"
-    )
+    pictures = f"{n_images:,} pictures: {len(files)} photographs of {kilobytes:,.0f} kB under many names"
+    ingested = f"ingested at {n_images / seconds:,.0f} images/s by {1 if job.small else cores} processes"
+    return f"{pictures}, {ingested}; labels of {n_classes(job):,} classes"
 
 
 def write_labels(folder: Path, n_images: int, n_of_classes: int) -> None:
     """Write a vocabulary of some classes, and labels of images 000000, 000001 and so on."""
     indices = np.arange(n_of_classes, dtype=np.int32)
     wnids = [f"n{number:08d}" for number in range(n_of_classes)]
-    none, zeros = [[] for _ in wnids], np.zeros(n_of_classes, np.int32)
+    none: list[list[str]] = [[] for _ in wnids]
+    zeros = np.zeros(n_of_classes, np.int32)
     columns = [indices, wnids, wnids, indices, zeros - 1, none, zeros, none, none, zeros.astype(np.int64)]
     categories = pa.table([pa.array(column) for column in columns], names=CATEGORIES.arrow.names)
     write_table(folder / VOCABULARY / "categories.parquet", categories.cast(CATEGORIES.arrow), CATEGORIES, {})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import statistics
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 import torchvision
@@ -110,24 +111,22 @@ def bare(job: Job) -> str:
 def timm_step(job: Job) -> str:
     """The network, SGD and loss of timm, stepped as its train.py does."""
     try:
-        import timm  # noqa: PLC0415 - optional
-        import timm.loss  # noqa: PLC0415 - optional
-        import timm.optim  # noqa: PLC0415 - optional
+        timm, optim, loss = (importlib.import_module(name) for name in ("timm", "timm.optim", "timm.loss"))
     except ImportError as error:
         raise NotTriedError("timm is not installed") from error
     torch.backends.cudnn.benchmark = True
     model = timm.create_model(network(job), num_classes=n_classes(job)).to(
         device=job.device, memory_format=torch.channels_last
     )
-    optimizer = timm.optim.create_optimizer_v2(model, opt="momentum", lr=1e-3, momentum=0.9, weight_decay=1e-4)
-    loss_of = timm.loss.BinaryCrossEntropy()
+    optimizer = optim.create_optimizer_v2(model, opt="momentum", lr=1e-3, momentum=0.9, weight_decay=1e-4)
+    loss_of = loss.BinaryCrossEntropy()
     images, targets = resident(job)
     model.train()
 
     def step() -> None:
         with _autocast(job):
-            loss = loss_of(model(images), targets)
-        loss.backward()
+            value = loss_of(model(images), targets)
+        value.backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -175,7 +174,8 @@ def paces(out: Path | str) -> tuple[float, float]:
     """Return a run's images a second and its share of waiting: the medians of its log, without the first two lines."""
     lines = map(json.loads, (location(str(out)) / "log.jsonl").read_text().splitlines())
     told = [line for line in lines if line["kind"] == "train"][2:]
-    return tuple(statistics.median(line[name] for line in told) for name in ("images/s", "data wait"))  # type: ignore[return-value]  # two names
+    pace_of_lines, waited_of_lines = ([line[name] for line in told] for name in ("images/s", "data wait"))
+    return statistics.median(pace_of_lines), statistics.median(waited_of_lines)
 
 
 def loop(job: Job) -> str:
@@ -254,5 +254,5 @@ def for_plan(job: Job) -> str:
     """What to tell `plan`."""
     if job.small:
         raise NotTriedError("there is no GPU whose pace a plan could take")
-    found = max(1, job.gpus) * cast("float", _noted(job, LOOP))
+    found = max(1, job.gpus) * _noted(job, LOOP)
     return f"plan ... --ranks {job.gpus} --images-per-second {found:.0f}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -13,6 +13,9 @@ import torch
 from mlimages_dataset import samples
 from mlimages_dataset.build import run
 from mlimages_dataset.recipe import read_recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RECIPE = """
 [vocabulary]

@@ -94,6 +94,7 @@ def export(
             "export",
             parameters={"format": form, "name": name, "license": licence, "url": url, "date": publication.date},
             inputs=inputs,
+            folders=stage.FOLDERS,
             work=lambda folder: stage.export(
                 read_vocabulary(vocabulary),
                 labels,

@@ -145,17 +145,21 @@ def annotation_lines(summary: Mapping[str, Json]) -> list[str]:
         ("merged", "statements merged into a label of the same image and category"),
         ("contradicted", "verified absences contradicted by a verified presence"),
         ("below_confidence", "machine labels below the least confidence"),
-        ("dropped", "labels of classes that the vocabulary dropped"),
+        ("dropped", "labels of classes that the vocabulary dropped, or absences of classes that it has a parent of"),
         ("images_without_labels", "images that lost every label"),
         ("unknown", "labels of unknown classes"),
         ("malformed", "statements without image id or valid confidence"),
         ("rejected_rows", "malformed rows"),
+        ("images_of_several_names", "images of several names, which may be different pictures"),
     )
     lines = [f"{counts[name]:>12,}  {text}" for name, text in texts if counts.get(name) or name in {"images", "labels"}]
     rejected = summary.get("first_rejected_rows")
     unknown = summary.get("most_frequent_unknown_classes")
     if isinstance(rejected, list):
         lines += [f"rejected: {row}" for row in rejected]
+    names = summary.get("first_names")
+    if isinstance(names, list):
+        lines += [f"one image: {both}" for both in names]
     if isinstance(unknown, list) and unknown:
         lines.append("unknown classes: " + ", ".join(f"{name} ({n:,})" for name, n in unknown))
     return lines

@@ -24,7 +24,6 @@ import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -33,6 +32,7 @@ import urllib3
 
 from mlimages_dataset import __version__
 from mlimages_dataset.errors import ConfigError, DataError, DownloadError, MLImagesError, UsageError
+from mlimages_dataset.locations import is_inside, is_plain
 from mlimages_dataset.storage import file_digest, give_name, write_bytes, write_errors
 
 if TYPE_CHECKING:
@@ -227,8 +227,7 @@ def _from_table(kind: type[_Record], table: Mapping[str, object], where: object)
 
 
 def _check_published(file: PublishedFile, where: object) -> None:
-    path = PurePosixPath(file.name)
-    if path.is_absolute() or ".." in path.parts or "\\" in file.name or file.name in {"", ".", LOCK_NAME}:
+    if not is_plain(file.name) or file.name == LOCK_NAME:
         raise ConfigError(f"{file.name!r} is no path below the output folder", where=where, remedy="name it otherwise")
     if file.url and urlsplit(file.url).scheme not in {"http", "https"}:
         raise ConfigError(f"{file.url} is not an http or https address", where=where, remedy="give such an address")
@@ -282,6 +281,10 @@ def fetch_collection(
     with requests.Session() as session:
         session.headers.update(REQUEST_HEADERS)
         for file in wanted:
+            if not is_inside(out, file.name):
+                raise UsageError(
+                    f"the folder of {file.name} is a link to elsewhere", where=out, remedy="put a folder in its place"
+                )
             download = _Download(session, file, out, listener, patience or Patience())
             outcome = _obtain(download, lock.get(file.name))
             if outcome.record is not None and outcome.record != lock.get(file.name):

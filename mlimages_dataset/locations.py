@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,7 +14,7 @@ from upath import UPath
 from mlimages_dataset.errors import MLImagesError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pyarrow as pa
 
@@ -66,6 +67,50 @@ def is_local(place: Location) -> bool:
 def relative(place: Location, folder: Location) -> str:
     """Return the path of a place within a folder, with slashes."""
     return place.relative_to(folder).as_posix()  # type: ignore[arg-type]  # both are of one kind
+
+
+def paths_outside(folder: Location, paths: Iterable[str]) -> list[str]:
+    """Return those of some paths that lead out of the folder they are relative to, sorted.
+
+    This is the one guard of what manifests, journals and tables name: whoever wrote them may be a stranger. A path
+    leads out by its name (`..`, an absolute one, a backslash, a colon, an empty part, a zero byte), or because a folder
+    on its way is a link to elsewhere. The last part may itself be a link: to remove or replace it is to remove or
+    replace the link, and stores of published files link each file to where its bytes lie.
+    """
+    named = sorted(set(paths))
+    outside = {path for path in named if not is_plain(path)}
+    if isinstance(folder, Path):
+        parents = {path: path.rpartition("/")[0] for path in named if path not in outside}
+        leaving = {parent for parent in set(parents.values()) if parent and not _stays(folder, parent)}
+        outside |= {path for path, parent in parents.items() if parent in leaving}
+    return [path for path in named if path in outside]
+
+
+def is_inside(folder: Location, path: str) -> bool:
+    """Return whether a path stays in the folder it is relative to, see `paths_outside`."""
+    return not paths_outside(folder, [path])
+
+
+def folder_stays(folder: Location, path: str) -> bool:
+    """Return whether a folder's path, empty for the folder itself, stays in it, itself being no link to elsewhere."""
+    return not path or is_inside(folder, f"{path}/file")
+
+
+def is_plain(path: str) -> bool:
+    """Return whether a relative path stays in its folder by its name alone, whatever links there are."""
+    return not ("\\" in path or ":" in path or "\0" in path or {"", ".", ".."} & set(path.split("/")))
+
+
+def _stays(folder: Path, path: str) -> bool:
+    return (folder / path).resolve().is_relative_to(folder.resolve())
+
+
+def remove_folder(folder: Location) -> None:
+    """Remove a folder of this machine with all that is in it, of a link only the link; it need not be there."""
+    if isinstance(folder, Path) and folder.is_symlink():
+        folder.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(str(folder), ignore_errors=True)
 
 
 def as_text(name: str) -> str:

@@ -11,7 +11,6 @@ import fnmatch
 import hashlib
 import json
 import os
-import shutil
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
@@ -21,7 +20,15 @@ import pyarrow.parquet as pq
 
 from mlimages_dataset import __version__, schemas
 from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.locations import is_local, reason, relative
+from mlimages_dataset.locations import (
+    folder_stays,
+    is_inside,
+    is_local,
+    paths_outside,
+    reason,
+    relative,
+    remove_folder,
+)
 from mlimages_dataset.storage import PARTIAL_PREFIX, Receipt, file_digest, parquet_source, write_bytes, write_errors
 
 try:
@@ -189,10 +196,15 @@ def read_manifest(folder: Location) -> Manifest:
             files={path: _file_record_of(record) for path, record in content["files"].items()},
             stages={name: _stage_record_of(record) for name, record in content["stages"].items()},
         )
-        # A manifest may come from somebody else, and what it names is removed when a stage is done again.
-        named = {*manifest.files, *(path for record in manifest.stages.values() for path in record.outputs)}
-        if outside := sorted(path for path in named if not _is_inside(path) or path not in manifest.files):
-            raise DataError(f"it names {outside[0]!r}, no file of the folder", where=path, remedy="do not trust it")
+        # A manifest may come from somebody else, and what it names is read, and removed when a stage is done again.
+        outputs = {path for record in manifest.stages.values() for path in record.outputs}
+        strangers = [*paths_outside(folder, {*manifest.files, *outputs}), *sorted(outputs - manifest.files.keys())]
+        if strangers:
+            raise DataError(
+                f"it names {strangers[0]!r}, no file of the folder",
+                where=path,
+                remedy="do not trust it; if a folder in it is a link of your own, put the folder itself there",
+            )
     except OSError as error:
         raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="check its permissions") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -256,6 +268,10 @@ class Journal:
         entry: Json = {"fingerprint": self.fingerprint, "files": files, "content": finished.content}
         write_bytes(self._entry(job), json.dumps(entry).encode())
 
+    def forget(self, job: str) -> None:
+        """Remove the entry of a job, if there is one: its files no longer count."""
+        self._entry(job).unlink(missing_ok=True)
+
     def finished(self, job: str) -> Finished | None:
         """Return what a job left, None unless it is finished and its files stand."""
         return self._read(self._entry(job))
@@ -275,10 +291,10 @@ class Journal:
     def _read(self, entry: Location) -> Finished | None:
         try:
             content = json.loads(entry.read_bytes())
-            files = {self.folder / path: FileRecord(**record) for path, record in content["files"].items()}
-            if not all(map(_is_inside, content["files"])):
+            if paths_outside(self.folder, content["files"]):
                 return None
-        except (OSError, ValueError, KeyError, TypeError):  # whatever is no entry of ours is not done
+            files = {self.folder / path: FileRecord(**record) for path, record in content["files"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # whatever is no entry of ours is not done
             return None
         if content.get("fingerprint") != self.fingerprint or not all(_stands(path, one) for path, one in files.items()):
             return None
@@ -331,19 +347,21 @@ class OutputFolder:
             inputs: SHA-256 by name.
             work: is called with the folder to write into.
             into: that folder, relative to the output folder.
-            folders: those below `into` in which the work writes parts: what a cut run left in them is removed.
+            folders: those below `into` in which the work writes: the parts that a cut run left in them are removed.
             journal: the journal in `into`, for work that keeps one.
             jobs_of: returns the jobs that some files of the finished stage are the whole output of. With it, a stage
                 of which files were lost does again only the jobs of those.
 
         Raises:
             UsageError: the folder holds another build of this stage, whole or cut, and `overwrite` was not asked for;
-                or another stage has its parts where this one writes; or another run is writing here.
+                or another stage has its parts where this one writes; or a folder in which it writes is a link to
+                elsewhere; or another run is writing here.
         """
         with self._alone():
             wanted = cast("Mapping[str, Json]", json.loads(json.dumps(parameters)))
             target = self.path / into
             written = [target / name if name else target for name in folders]
+            self._refuse_links(into, folders)
             self._refuse_foreign_parts(stage, written)
             standing = self.manifest.stages.get(stage)
             if standing is not None:
@@ -377,6 +395,8 @@ class OutputFolder:
                 summary=cast("Mapping[str, Json]", json.loads(json.dumps(result.summary))),
             )
             files = {self._relative(receipt.path): _file_record(receipt) for receipt in result.receipts}
+            if outside := paths_outside(self.path, files):  # in a folder that the stage did not name before
+                raise _linked_elsewhere(self.path, outside[0].rpartition("/")[0])
             self.manifest = Manifest({**self.manifest.files, **files}, {**self.manifest.stages, stage: record})
             self._save()
             _clear_partial(written)  # the journal's, and those of workers that died
@@ -429,6 +449,12 @@ class OutputFolder:
                     _remove_if_unused(self.path, with_folder=made)
                 raise
 
+    def _refuse_links(self, into: str, folders: Sequence[str]) -> None:
+        """Raise `UsageError` where a folder to write into is a link that leads out: files there would be removed."""
+        for name in ("/".join(filter(None, (into, folder))) for folder in ("", *folders)):
+            if not folder_stays(self.path, name):
+                raise _linked_elsewhere(self.path, name)
+
     def _refuse_foreign_parts(self, stage: str, folders: Sequence[Location]) -> None:
         for other, record in self.manifest.stages.items():
             for path in record.outputs if other != stage else ():
@@ -442,7 +468,8 @@ class OutputFolder:
     def _forget(self, stage: str) -> None:
         """Take a stage and its files out of the manifest, and only then out of the folder."""
         for path in self._without(stage):
-            (self.path / path).unlink(missing_ok=True)
+            if is_inside(self.path, path):  # looked at again: it was read when the run began
+                (self.path / path).unlink(missing_ok=True)
 
     def _reopen(self, stage: str, journal: Journal, jobs: Iterable[tuple[str, Finished]]) -> None:
         # The journal first: whatever ends this in between, each file is known to one of the two.
@@ -465,6 +492,14 @@ class OutputFolder:
 
     def _save(self) -> None:
         write_bytes(self.path / MANIFEST_NAME, self.manifest.to_json())
+
+
+def _linked_elsewhere(folder: Location, name: str) -> UsageError:
+    return UsageError(
+        f"{name} is a link to a folder elsewhere",
+        where=folder,
+        remedy="put a folder in its place, or name another folder",
+    )
 
 
 @contextlib.contextmanager
@@ -570,11 +605,6 @@ def _other_versions(labels: Iterable[str]) -> Iterator[str]:
             yield f"a table is {label} and this version's are {current.label}"
 
 
-def _is_inside(path: str) -> bool:
-    """Return whether a relative path stays in the folder it is relative to."""
-    return not (path.startswith("/") or "\\" in path or ":" in path or {"..", ""} & set(path.split("/")))
-
-
 def _is_part(name: str) -> bool:
     return fnmatch.fnmatchcase(name, "part-*.parquet")
 
@@ -590,7 +620,7 @@ def _clear_partial(folders: Iterable[Location], *, keep: AbstractSet[Location] =
     """Remove the unfinished files that a cut run, or a worker that died, left in a stage's folders."""
     for path in [path for folder in folders for path in folder.glob(f"{PARTIAL_PREFIX}*")]:
         if is_local(path) and path.is_dir():
-            shutil.rmtree(str(path), ignore_errors=True)
+            remove_folder(path)
         elif path not in keep and path.is_file():
             path.unlink(missing_ok=True)
 

@@ -203,7 +203,10 @@ def table_writer(
     with (
         whole_file(path) as sink,
         pq.ParquetWriter(
-            pa.PythonFile(sink, mode="w"), schema.arrow.with_metadata(metadata), compression=compression
+            pa.PythonFile(sink, mode="w"),
+            schema.arrow.with_metadata(metadata),
+            compression=compression,
+            write_page_checksum=True,  # neither zstd nor lz4 tells of a flipped bit by itself
         ) as parquet,
     ):
         writer = TableWriter(parquet, schema)
@@ -275,7 +278,7 @@ def open_table(path: Location, schema: TableSchema) -> Iterator[pq.ParquetFile]:
         raise UsageError("there is no such file", where=path, remedy=f"name a {schema.name} table of an earlier stage")
     with contextlib.ExitStack() as stack:
         with _parquet_errors(path):
-            parquet = stack.enter_context(pq.ParquetFile(stack.enter_context(parquet_source(path))))
+            parquet = stack.enter_context(open_parquet(path))
         found = (parquet.schema_arrow.metadata or {}).get(SCHEMA_KEY, b"none").decode(errors="replace")
         if found != schema.label:
             raise SchemaError(
@@ -304,6 +307,17 @@ def parquet_source(path: Location) -> Iterator[str | IO[bytes]]:
         return
     with path.open("rb") as stream:
         yield stream
+
+
+@contextlib.contextmanager
+def open_parquet(path: Location) -> Iterator[pq.ParquetFile]:
+    """Yield an open Parquet file of anybody's, of which pages with a checksum are compared with it.
+
+    Raises:
+        OSError, pa.ArrowException: it is none, or damaged; also where it is read.
+    """
+    with parquet_source(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as parquet:
+        yield parquet
 
 
 def _metadata(path: Location) -> dict[bytes, bytes]:

@@ -133,6 +133,25 @@ def test_a_parquet_file_made_elsewhere_is_refused(tmp_path: Path) -> None:
         read_table(path, schemas.PAIR_COUNTS)
 
 
+def test_a_table_with_a_flipped_bit_never_reads_as_another(tmp_path: Path) -> None:
+    columns = {name: [k**power % 997 for k in range(3000)] for power, name in enumerate(PAIR, 2)}
+    table = pa.table(columns, schema=schemas.PAIR_COUNTS.arrow)
+    write_table(tmp_path / "whole.parquet", table, schemas.PAIR_COUNTS, {})
+    content = bytearray((tmp_path / "whole.parquet").read_bytes())
+    told = 0
+    for at in range(4, len(content), len(content) // 100):
+        content[at] ^= 1
+        (tmp_path / "damaged.parquet").write_bytes(content)
+        content[at] ^= 1
+        try:
+            found = read_table(tmp_path / "damaged.parquet", schemas.PAIR_COUNTS)
+        except DataError:
+            told += 1
+        else:
+            assert found.equals(table), "a bit that says nothing of the rows"
+    assert told > 90
+
+
 @settings(max_examples=60)
 @given(data=st.data())
 def test_a_truncated_table_never_reads_as_fine(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

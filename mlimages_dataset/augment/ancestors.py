@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlimages_dataset.augment.compiled import compiled
+from mlimages_dataset.augment.confidences import LEAST
 from mlimages_dataset.augment.labels import LabelColumns
 from mlimages_dataset.schemas import Origin
 
@@ -250,7 +251,7 @@ def _augment(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop over 
                 if absent_in[j] == image:
                     blocked += 1
                     continue
-                value = np.float32(confidence[k] * probability[at])
+                value = max(np.float32(confidence[k] * probability[at]), LEAST)  # 0 would be verified absence
                 for a in up[up_ptr[j] : up_ptr[j + 1]]:
                     if present_in[a] != image:
                         present_in[a] = image

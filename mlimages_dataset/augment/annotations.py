@@ -5,7 +5,7 @@ Legend: N images, L statements in all of them.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,13 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.augment.compiled import compiled
+from mlimages_dataset.augment.confidences import MOST
 from mlimages_dataset.augment.labels import LabelColumns, array_of
 from mlimages_dataset.augment.observations import Format
 from mlimages_dataset.errors import UsageError
+from mlimages_dataset.image_ids import image_ids
 from mlimages_dataset.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     import duckdb
     from numpy.typing import NDArray
@@ -39,20 +41,23 @@ A float32 of 2^-17 or more is such a number. Packed with its class into one inte
 _NO_CONFIDENCE = 2 * CONFIDENCE_STEPS - 1
 _CONFIDENCE_BITS = 41
 BATCH_IMAGES = 1 << 16
+LISTED_NAMES = 10
 RUN_BATCH_IMAGES = 1 << 14
 """Rows of a row group between the two passes: few, because a range of images wants few of each."""
 STATEMENTS = TableSchema(
     "statements",
-    1,
+    2,
     pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),
             pa.field("statements", pa.list_(pa.field("element", pa.int64(), nullable=False)), nullable=False),
             pa.field("location", pa.string(), nullable=False),
+            pa.field("name", pa.string(), nullable=False),
         ]
     ),
 )
-"""What one block states of an image, each statement packed: what travels from the first pass to the second."""
+"""What one block states of an image under one name, each statement packed: what travels from the first pass to the
+second. The name is empty where it is the id."""
 RAW_CLASSES = TableSchema(
     "raw_classes",
     1,
@@ -69,12 +74,15 @@ class AnnotationCounts:
         labels: became a label.
         merged: said a category once more of the same image (a repetition, or a synonym).
         below_confidence: a machine's, below the least confidence asked for.
-        dropped: its class was left out of the vocabulary, for the reason in the mapping.
+        dropped: its class was left out of the vocabulary, for the reason in the mapping; or it says that a class is
+            absent which the vocabulary has only a parent of.
         unknown: its class is not in the mapping.
         malformed: no image id, no class, or a confidence that is no number from 0 to 1.
         contradicted: said absent where another statement of the same category and image verified presence.
         images: images with a label.
         images_without_labels: images that lost every statement.
+        images_of_several_names: images whose statements name them by several paths, such as `rex.jpg` and `rex.png`.
+        first_names: two of the names of each of the first of these.
     """
 
     labels: int = 0
@@ -86,13 +94,16 @@ class AnnotationCounts:
     contradicted: int = 0
     images: int = 0
     images_without_labels: int = 0
+    images_of_several_names: int = 0
+    first_names: tuple[str, ...] = ()
 
     def __add__(self, other: AnnotationCounts) -> AnnotationCounts:
-        return AnnotationCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        added = AnnotationCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return replace(added, first_names=added.first_names[:LISTED_NAMES])
 
     def summary(self) -> dict[str, Json]:
         """Return the counts by name."""
-        return asdict(self)
+        return {**asdict(self), "first_names": list(self.first_names)}
 
 
 _FATES = ("labels", "merged", "below_confidence", "dropped", "unknown", "malformed", "contradicted")
@@ -131,6 +142,19 @@ def class_lookup(vocabulary: Vocabulary, form: Format, source: str | None = None
     return lookup if form is Format.OPEN_IMAGES else {**vocabulary.index_of_wnid, **lookup}
 
 
+def broader_ids(vocabulary: Vocabulary, form: Format, source: str | None = None) -> frozenset[str]:
+    """Return the ids of `class_lookup` whose category is only a parent of the class.
+
+    That no stop sign is in an image does not say that no street sign is: absences of these classes are not used.
+    """
+    if form is Format.TENCENT:
+        return frozenset()
+    any_source = source is None and form in {Format.CSV, Format.PARQUET}
+    wanted = source or form.value
+    rows = (row for row in vocabulary.mapping if any_source or row.source == wanted)
+    return frozenset(row.source_id for row in rows if row.is_broader)
+
+
 def packed_statements(
     connection: duckdb.DuckDBPyConnection, piece: Piece, lookup: pa.Table
 ) -> Iterator[pa.RecordBatch]:
@@ -141,7 +165,7 @@ def packed_statements(
     Args:
         connection: one with the relation `observations`.
         piece: where the block comes from.
-        lookup: the columns class_id and code, as `lookup_table` makes them.
+        lookup: the columns that `lookup_table` makes.
     """
     location = ", nullif(location, '') AS location" if piece.places else ""
     rows = connection.sql(
@@ -150,7 +174,9 @@ def packed_statements(
     if not rows.num_rows:
         return
     images = rows["image_id"].combine_chunks().dictionary_encode()
-    ascending = pc.sort_indices(images.dictionary).to_numpy()
+    names, ids = images.dictionary, image_ids(images.dictionary)
+    by_id = [("id", "ascending"), ("name", "ascending")]
+    ascending = pc.sort_indices(pa.table({"id": ids, "name": names}), sort_keys=by_id).to_numpy()
     rank = np.empty(len(ascending), np.int64)
     rank[ascending] = np.arange(len(ascending))
     image_of_row = rank[images.indices.to_numpy()]
@@ -158,9 +184,10 @@ def packed_statements(
     order = _by_group(image_of_row, starts)
     table = pa.table(
         {
-            "image_id": images.dictionary.take(pa.array(ascending)),
+            "image_id": ids.take(pa.array(ascending)),
             **_stated(rows, lookup, order, starts if piece.states else np.zeros_like(starts)),
             "location": _least_locations(rows, image_of_row, starts) if piece.places else [""] * len(ascending),
+            "name": pc.if_else(pc.equal(names, ids), "", names).take(pa.array(ascending)),
         }
     )
     yield from table.to_batches(RUN_BATCH_IMAGES)
@@ -181,12 +208,18 @@ def _stated(
     classes = rows["class_id"].combine_chunks().dictionary_encode()
     found = pc.index_in(classes.dictionary, lookup["class_id"])
     # One more, which a null index of -1 takes.
-    codes = np.append(np.where(found.is_valid(), lookup["code"].to_numpy()[found.fill_null(0)], UNKNOWN), NAMELESS)
-    code = codes[classes.indices.fill_null(-1).to_numpy()[order]]
+    at = found.fill_null(0)
+    codes = np.stack(
+        [
+            np.append(np.where(found.is_valid(), lookup[column].to_numpy()[at], UNKNOWN), NAMELESS)
+            for column in ("code", "code_if_absent")
+        ]
+    )
     confidence = rows["confidence"].to_numpy()[order]  # NaN for null
     steps = np.full(len(order), _NO_CONFIDENCE)
     is_number = ~np.isnan(confidence)
     steps[is_number] = np.ceil(confidence[is_number] * np.float32(CONFIDENCE_STEPS))
+    code = codes[(steps == 0).astype(np.intp), classes.indices.fill_null(-1).to_numpy()[order]]
     packed = code * (1 << _CONFIDENCE_BITS) + steps
     is_unknown = code == UNKNOWN
     unknown = classes.take(pa.array(order[is_unknown])).dictionary_decode()
@@ -220,10 +253,22 @@ def _by_group(group: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np
     return order
 
 
-def lookup_table(lookup: Mapping[str, int]) -> pa.Table:
-    """Return a lookup's ids and indices as the columns class_id and code; an empty id is nameless."""
+def lookup_table(lookup: Mapping[str, int], broader: Collection[str] = ()) -> pa.Table:
+    """Return a lookup's ids and indices as the columns class_id, code and code_if_absent; an empty id is nameless.
+
+    Args:
+        lookup: class index of each id.
+        broader: ids whose category is only a parent of the class, so that their absence is dropped.
+    """
     codes = {**lookup, "": NAMELESS}
-    return pa.table({"class_id": list(codes), "code": pa.array(codes.values(), pa.int64())})
+    if_absent = [DROPPED if class_id in broader else code for class_id, code in codes.items()]
+    return pa.table(
+        {
+            "class_id": list(codes),
+            "code": pa.array(codes.values(), pa.int64()),
+            "code_if_absent": pa.array(if_absent, pa.int64()),
+        }
+    )
 
 
 def annotation_batches(
@@ -246,11 +291,12 @@ def annotation_batches(
         below: only images whose id is less are taken.
         source: name for the table's source column.
         min_confidence: machines' confidences below this are left out; verified absence stays.
-        schema: `ANNOTATIONS`, or `PREDICTIONS`, whose labels have that origin.
+        schema: `ANNOTATIONS`, or `PREDICTIONS`, whose labels have that origin and are never verified.
     """
     connection.register("packed", statements)
     query = """
-        SELECT image_id, flatten(list(statements)) AS statements, coalesce(min(nullif(location, '')), '') AS location
+        SELECT image_id, flatten(list(statements)) AS statements, coalesce(min(nullif(location, '')), '') AS location,
+        coalesce(min(nullif(name, '')), '') AS name, max(name) AS last_name
         FROM packed WHERE image_id < $below GROUP BY image_id HAVING sum(len(statements)) > 0 ORDER BY image_id
     """
     for batch in connection.sql(query, params={"below": below}).to_arrow_reader(BATCH_IMAGES):
@@ -259,10 +305,13 @@ def annotation_batches(
 
 def raw_classes(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
     """Return each image and raw class that a block says to be present in it, once, in the columns of `RAW_CLASSES`."""
-    return connection.sql(
+    rows = connection.sql(
         "SELECT DISTINCT image_id, class_id FROM observations "
-        "WHERE confidence > 0 AND class_id <> '' AND image_id <> '' ORDER BY image_id"
-    ).to_arrow_reader(RUN_BATCH_IMAGES)
+        "WHERE confidence > 0 AND class_id <> '' AND image_id <> ''"
+    ).to_arrow_table()
+    images = rows["image_id"].combine_chunks().dictionary_encode()
+    ids = image_ids(images.dictionary).take(images.indices)
+    return rows.set_column(0, "image_id", ids).sort_by("image_id").to_reader(RUN_BATCH_IMAGES)
 
 
 def images_per_class(connection: duckdb.DuckDBPyConnection, classes: pa.Table, below: str) -> dict[str, int]:
@@ -279,6 +328,8 @@ def _finished(
     lists = batch.column("statements")
     start, stop = lists.offsets[0].as_py(), lists.offsets[-1].as_py()
     statements = lists.values.slice(start, stop - start).to_numpy()
+    if schema is PREDICTIONS:
+        statements = _of_a_model(statements)
     named = np.asarray(batch.column("image_id").to_numpy(zero_copy_only=False) != "", bool)
     offsets, class_index, kept, counts = _merged(
         lists.offsets.to_numpy() - np.int32(start), statements, named, min_confidence
@@ -302,9 +353,22 @@ def _finished(
     )
     n_images = int(with_labels.sum())
     n_without = int(named.sum()) - n_images
+    several = batch.filter(pc.not_equal(batch.column("name"), batch.column("last_name")))
+    first_names = several.select(["name", "last_name"]).slice(0, LISTED_NAMES).to_pylist()
     return table, AnnotationCounts(
-        **dict(zip(_FATES, counts.tolist(), strict=True)), images=n_images, images_without_labels=n_without
+        **dict(zip(_FATES, counts.tolist(), strict=True)),
+        images=n_images,
+        images_without_labels=n_without,
+        images_of_several_names=several.num_rows,
+        first_names=tuple(f"{one['name']} and {one['last_name']}" for one in first_names),
     )
+
+
+def _of_a_model(statements: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return statements of which none is verified: 1 and 0 become the confidences next to them; same shape."""
+    steps = statements & _NO_CONFIDENCE
+    below_one = CONFIDENCE_STEPS - int(MOST * np.float32(CONFIDENCE_STEPS))
+    return np.asarray(statements + (steps == 0) - (steps == CONFIDENCE_STEPS) * below_one)
 
 
 @compiled

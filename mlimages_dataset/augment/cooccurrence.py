@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
+from mlimages_dataset.augment.confidences import rounded
 from mlimages_dataset.errors import DataError
 from mlimages_dataset.schemas import IMPLICATIONS, PAIR_COUNTS, Origin
 
@@ -137,7 +138,7 @@ def implications_table(implications: sp.csr_array, counts: PairCounts) -> pa.Tab
         {
             "antecedent": pairs.row,
             "consequent": pairs.col,
-            "probability": pairs.data.astype(np.float32),
+            "probability": rounded(pairs.data),
             "support": support,
             "lower_bound": wilson_lower_bound(support, counts.n_left[pairs.row]).astype(np.float32),
         },

@@ -63,6 +63,8 @@ _Written: TypeAlias = "tuple[Receipt, ExportCounts]"
 
 BLOCK_BYTES = 1 << 24
 DICTIONARY_FILE = "dictionary_and_semantic_hierarchy.txt"
+FOLDERS = ("", "data", "train", "val")
+"""Where the formats write, relative to the output folder."""
 CARD_FILE, CROISSANT_FILE = "README.md", "croissant.json"
 HUGGING_FACE_NAMES = {"train": "train", "val": "validation"}
 """What `datasets` calls the splits."""
@@ -364,7 +366,9 @@ def _write_shard(job: _Job, *, wnids: Sequence[str]) -> _Written:
     counts = ExportCounts()
     with (
         whole_file(path) as sink,
-        pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression=COMPRESSION) as writer,
+        pq.ParquetWriter(
+            pa.PythonFile(sink, mode="w"), schema, compression=COMPRESSION, write_page_checksum=True
+        ) as writer,
     ):
         for rows, columns in label_batches(part, len(wnids)):
             writer.write_table(pa.Table.from_batches([rows]).cast(schema))

@@ -12,10 +12,9 @@ import functools
 import heapq
 import operator
 import secrets
-import shutil
 import tempfile
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,6 +27,7 @@ from mlimages_dataset.augment.annotations import (
     STATEMENTS,
     AnnotationCounts,
     annotation_batches,
+    broader_ids,
     class_lookup,
     images_per_class,
     lookup_table,
@@ -46,6 +46,7 @@ from mlimages_dataset.augment.observations import (
 from mlimages_dataset.augment.ranges import ImageSample
 from mlimages_dataset.engine import unreported
 from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.locations import remove_folder
 from mlimages_dataset.manifest import Finished, StageResult
 from mlimages_dataset.schemas import ANNOTATIONS, CLASS_COUNTS
 from mlimages_dataset.storage import (
@@ -168,7 +169,7 @@ def annotate(
         UsageError, DataError: a file is missing or not of the format.
     """
     out = out.absolute()  # the workers of an engine may have other working folders
-    lookup = class_lookup(vocabulary, form, ids_of)
+    lookup = lookup_table(class_lookup(vocabulary, form, ids_of), broader_ids(vocabulary, form, ids_of))
     pieces = _pieces(form, files, mapper)
     found: list[_Sorted] = []
     results: list[_Part] = []
@@ -244,11 +245,12 @@ class _Part:
     counts: AnnotationCounts
 
     def finished(self) -> Finished:
-        return Finished(self.receipts, asdict(self.counts))
+        return Finished(self.receipts, self.counts.summary())
 
     @classmethod
     def of(cls, finished: Finished) -> _Part:
-        return cls(finished.receipts, AnnotationCounts(**cast("dict[str, int]", finished.content)))
+        content = cast("dict[str, Any]", finished.content)
+        return cls(finished.receipts, AnnotationCounts(**{**content, "first_names": tuple(content["first_names"])}))
 
 
 def _pieces(form: Format, files: Sequence[Location], mapper: Mapper) -> list[Piece]:
@@ -260,7 +262,7 @@ def _ranges(found: Sequence[_Sorted]) -> list[tuple[str, str]]:
 
 
 def _sort_statements(
-    numbered: tuple[int, Piece], *, form: Format, lookup: Mapping[str, int], out: Location, journal: Journal | None
+    numbered: tuple[int, Piece], *, form: Format, lookup: pa.Table, out: Location, journal: Journal | None
 ) -> _Sorted:
     """Write what a numbered piece states, a run for each block, unless that was done."""
     number, piece = numbered
@@ -268,8 +270,7 @@ def _sort_statements(
     done = None if journal is None else journal.finished(job)
     if done is not None:
         return _Sorted.of(done)
-    codes = lookup_table(lookup)
-    result = _sorted(numbered, form, out, STATEMENTS, lambda block: packed_statements(block, piece, codes))
+    result = _sorted(numbered, form, out, STATEMENTS, lambda block: packed_statements(block, piece, lookup))
     if journal is not None:
         journal.record(job, result.finished())
     return result
@@ -372,7 +373,7 @@ def _connection(out: Location, where: Location | None = None) -> Iterator[duckdb
         stack.enter_context(duckdb_errors(where))
         if isinstance(out, Path):
             scratch = out / f"{PARTIAL_PREFIX}duckdb-{secrets.token_hex(4)}"
-            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            stack.callback(remove_folder, scratch)
             with write_errors(out):
                 out.mkdir(parents=True, exist_ok=True)  # DuckDB makes the last folder only
         else:
@@ -397,7 +398,7 @@ def _scratch_folder(out: Location) -> Iterator[Location]:
 
 def _remove_folder(folder: Location) -> None:
     if isinstance(folder, Path):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
     else:
         _remove(folder.glob("*"))
 

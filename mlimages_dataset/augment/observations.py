@@ -6,12 +6,13 @@ not allow is a reject: it is counted, and the first ones are listed with file an
 
 Formats:
     imagenet: paths or URLs, one a line, each with a wnid in its name (`n01440764/n01440764_10026.JPEG`), or
-        `n01440764_10026 URL`, or `path n01440764`; or a folder whose images lie in folders named by wnid. An image's id
-        is its file name where that begins with a wnid, else its path, in either case without the suffix.
+        `n01440764_10026 URL`, or `path n01440764`; or a folder whose images lie in folders named by wnid.
     open-images: image-level labels V1-V7 (ImageID, LabelName, Confidence) and image tables (ImageID, OriginalURL).
         https://storage.googleapis.com/openimages/web/download_v7.html
     tencent: a URL, then `class_index:confidence`, tab-separated, as Tencent ML-Images publishes label lists.
     csv, parquet: the columns image_id and label, and where there are, confidence (default 1) and location.
+
+What names an image here is its path, its address or its id, as the file has it; `image_ids` makes its id of that.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.memory import MemoryFileSystem
 
+from mlimages_dataset.augment import confidences
 from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.image_ids import PICTURE_SUFFIXES
 from mlimages_dataset.locations import as_text, reason, relative, system_errors, unpacked
-from mlimages_dataset.storage import parquet_source
+from mlimages_dataset.storage import open_parquet, parquet_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -58,7 +61,6 @@ _BAD_QUOTE = "UNQUOTED VALUE"
 _READ_COLUMNS = frozenset(
     {"ImageID", "LabelName", "Confidence", "OriginalURL", "image_id", "label", "confidence", "location"}
 )
-_IMAGE_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 _SCHEMA = pa.schema(
     [("image_id", pa.string()), ("class_id", pa.string()), ("confidence", pa.float32()), ("location", pa.string())]
 )
@@ -169,8 +171,9 @@ def observed(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a connection for each block of a piece in turn, in which the block is the relation `observations`.
 
-    The relation has the columns image_id, class_id, confidence (null where it is no number from 0 to 1) and location.
-    Its rows fit in memory; `log` is complete when they were read to the end.
+    The relation has the columns image_id (the name that the file has for the image), class_id, confidence (null where
+    it is no number from 0 to 1) and location. Its rows fit in memory; `log` is complete when they were
+    read to the end.
 
     Raises:
         DataError: the piece cannot be read to its end.
@@ -187,10 +190,16 @@ def observed(
             batches = _parquet_blocks(piece)
     for table in _tables(batches):
         connection.register("block", table)
-        columns = _own_columns(table.column_names) if form is Format.PARQUET else "*"
+        columns = _own_columns(table.column_names, _parquet_confidence(table)) if form is Format.PARQUET else "*"
         connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS SELECT {columns} FROM block")
         yield connection
         connection.unregister("block")
+
+
+def _parquet_confidence(table: pa.Table) -> str:
+    """Return SQL for the confidence of a block of Parquet: a text, or float32 already."""
+    is_number = "confidence" in table.column_names and table.schema.field("confidence").type == pa.float32()
+    return "confidence" if is_number else confidences.sql_of_text("confidence")
 
 
 def _checked(form: Format, path: Location) -> Piece:
@@ -312,7 +321,9 @@ def _observed_csv(
         memory.pipe_file(name, content)
         try:
             scan = _csv_scan(f"memory:/{name}", piece.columns, header=piece.start == log.lines == 0)
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {_selection(form, piece)} FROM {scan}")
+            connection.execute(
+                f"CREATE OR REPLACE TEMP VIEW observations AS {_selection(form, piece, content)} FROM {scan}"
+            )
             yield connection
             log.add(*_csv_rejects(connection, piece.path, log.lines, content))
         finally:
@@ -325,19 +336,20 @@ def _with_newlines(content: bytes) -> bytes:
     return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
 
 
-def _selection(form: Format, piece: Piece) -> str:
+def _selection(form: Format, piece: Piece, content: bytes) -> str:
     """Return SQL that names what a row of CSV states."""
+    read = confidences.sql_of_text if confidences.needs_digits(content) else confidences.sql_of_number
     if form is Format.CSV:
-        return f"SELECT {_own_columns(piece.columns)}"
+        return f"SELECT {_own_columns(piece.columns, read('confidence'))}"
     if piece.states:
-        confidence = _probability("Confidence")
+        confidence = read("Confidence")
         return f"SELECT ImageID AS image_id, LabelName AS class_id, {confidence} AS confidence, '' AS location"
     return "SELECT ImageID AS image_id, '' AS class_id, 1::FLOAT AS confidence, OriginalURL AS location"
 
 
-def _own_columns(columns: Sequence[str]) -> str:
-    """Return SQL that reads the columns of a user's own table."""
-    confidence = _probability("confidence") if "confidence" in columns else "1::FLOAT"
+def _own_columns(columns: Sequence[str], confidence: str) -> str:
+    """Return SQL that reads the columns of a user's own table, `confidence` where there is such a column."""
+    confidence = confidence if "confidence" in columns else "1::FLOAT"
     location = "coalesce(location, '')" if "location" in columns else "''"
     return (
         f"image_id::VARCHAR AS image_id, label::VARCHAR AS class_id, {confidence} AS confidence, {location} AS location"
@@ -395,9 +407,21 @@ def _row_start(position: int, kind: str, content: bytes) -> int:
 
 def _parquet_blocks(piece: Piece) -> Iterator[pa.RecordBatch]:
     columns = [name for name in ("image_id", "label", "confidence", "location") if name in piece.columns]
-    with _read_to_its_end(piece.path), parquet_source(piece.path) as source, pq.ParquetFile(source) as parquet:
+    with _read_to_its_end(piece.path), open_parquet(piece.path) as parquet:
         groups = list(range(parquet.num_row_groups))[piece.start : piece.stop]
-        yield from parquet.iter_batches(row_groups=groups, columns=columns)
+        for batch in parquet.iter_batches(row_groups=groups, columns=columns):
+            if "confidence" not in columns:
+                yield batch
+                continue
+            at = batch.schema.get_field_index("confidence")
+            try:
+                yield batch.set_column(at, "confidence", confidences.of_column(batch.column(at)))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                raise DataError(
+                    f"its column confidence is {batch.schema.field(at).type}, no number",
+                    where=piece.path,
+                    remedy="give numbers from 0 to 1",
+                ) from error
 
 
 def _tables(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -490,12 +514,6 @@ def _csv_scan(place: str, columns: Sequence[str], *, header: bool) -> str:
     )
 
 
-def _probability(column: str) -> str:
-    """Return SQL that reads a column as a number from 0 to 1, null where it is none."""
-    number = f"TRY_CAST({column} AS FLOAT)"
-    return f"CASE WHEN {number} BETWEEN 0 AND 1 THEN {number} END"
-
-
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
@@ -525,18 +543,7 @@ def _imagenet_blocks(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
         # `n01440764_10026 URL` has its place in the second word, `path n01440764` in the first.
         second_is_place = pc.match_substring(rest, "/")
         place = pc.if_else(pc.and_(pc.is_valid(rest), second_is_place), rest, word)
-        yield _batch(image_ids(word), wnid, None, place).filter(good)
-
-
-def image_ids(paths: pa.StringArray) -> pa.StringArray:
-    """Return the id of the image at each path or URL, its suffix left out.
-
-    A file name that begins with a wnid is ImageNet's own and says which image it is (`n01440764_10026`). Any other may
-    stand in several folders, so its path belongs to the id.
-    """
-    whole = pc.replace_substring_regex(paths, r"\.[A-Za-z]{3,4}$", "")
-    name = pc.replace_substring_regex(whole, r"^.*/", "")
-    return pc.if_else(pc.match_substring_regex(name, r"^n\d{8}(\D|$)"), name, whole)
+        yield _batch(word, wnid, None, place).filter(good)
 
 
 def _imagenet_folder(folder: Location, log: RejectLog) -> Iterator[pa.RecordBatch]:
@@ -548,7 +555,7 @@ def _imagenet_folder(folder: Location, log: RejectLog) -> Iterator[pa.RecordBatc
             log.add([_reject_of(class_folder, "no image in this folder")], 1)
             continue
         places = pa.array([as_text(relative(path, folder)) for path in images])
-        yield _batch(image_ids(places), pa.array([as_text(class_folder.name)] * len(images)), None, places)
+        yield _batch(places, pa.array([as_text(class_folder.name)] * len(images)), None, places)
 
 
 def _reject_of(path: Location, what: str) -> Reject:
@@ -556,7 +563,7 @@ def _reject_of(path: Location, what: str) -> Reject:
 
 
 def _is_image(path: Location) -> bool:
-    return path.suffix.lower() in _IMAGE_SUFFIXES
+    return path.suffix.lower() in PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -631,7 +638,7 @@ def tencent_lines(piece: Piece, log: RejectLog) -> Iterator[TencentLines]:
             urls=flat.take(pa.array(starts)),
             offsets=np.concatenate((np.zeros(1, np.int64), ends - np.arange(1, len(ends) + 1))),
             class_ids=pairs.field("index"),
-            confidence=_confidences(pairs.field("confidence")),
+            confidence=confidences.of_texts(pairs.field("confidence")),
         )
 
 
@@ -639,13 +646,6 @@ def _tencent_blocks(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
     for lines in tencent_lines(piece, log):
         url = lines.urls.take(pa.array(lines.rows))
         yield _batch(url, lines.class_ids, lines.confidence, url)
-
-
-def _confidences(text: pa.Array) -> pa.Array:
-    """Return numbers from 0 to 1, null where a text is none."""
-    number = pc.if_else(pc.match_substring_regex(text, r"^(\d+\.?\d*|\.\d+)([eE]-?\d+)?$"), text, None)
-    value = pc.cast(number, pa.float32())
-    return pc.if_else(pc.and_(pc.greater_equal(value, 0), pc.less_equal(value, 1)), value, None)
 
 
 def _batch(image: pa.Array, class_id: pa.Array, confidence: pa.Array | None, location: pa.Array) -> pa.RecordBatch:

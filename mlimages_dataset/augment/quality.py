@@ -290,8 +290,8 @@ def evaluate_labels(
     """Return how right and how complete the labels are that augmentation adds to a completely annotated collection.
 
     The declared classes are what the mapping makes of the classes of the table's source, and every category that the
-    table lists. Implications are learned from half of the images, chosen by hash, and the other half is evaluated;
-    where implications are given, every image is.
+    table lists, without those that are only a parent of a class. Implications are learned from half of the images,
+    chosen by hash, and the other half is evaluated; where implications are given, every image is.
 
     Args:
         vocabulary: the vocabulary of the annotations.
@@ -311,7 +311,9 @@ def evaluate_labels(
     learn = functools.partial(_learned_from, n_classes=n_classes, seed=seed, pairs=implications is None)
     learned = functools.reduce(operator.add, mapper(learn, parts), _Learned.empty(n_classes))
     declared, pairs, sources = learned.declared.copy(), learned.pairs, learned.sources
-    declared[[row.class_index for row in vocabulary.mapping if row.source in sources and row.class_index >= 0]] = True
+    rows = [row for row in vocabulary.mapping if row.source in sources and row.class_index >= 0]
+    declared[[row.class_index for row in rows if row.is_broader]] = False
+    declared[[row.class_index for row in rows if not row.is_broader]] = True
     if implications is None:
         every = strong_implications(pairs, closure, min(thresholds))
     else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlimages_dataset.augment.confidences import of_a_model
 from mlimages_dataset.augment.labels import LabelColumns
 from mlimages_dataset.errors import DataError
 from mlimages_dataset.schemas import Origin
@@ -19,8 +20,6 @@ from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from mlimages_dataset.vocab.vocabulary import MappingRow, Vocabulary
 
@@ -126,10 +125,6 @@ def _predictions(n_images: int, n_categories: int, classes: Sequence[int], rng: 
     return LabelColumns(
         np.arange(0, n_images * n_labels + 1, n_labels, dtype=np.int32),
         of_image.ravel().astype(np.int32),
-        _float32(probability.ravel()),
+        of_a_model(probability.ravel()),
         np.full(n_images * n_labels, Origin.MODEL_PREDICTION, np.uint8),
     )
-
-
-def _float32(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    return values.astype(np.float32)

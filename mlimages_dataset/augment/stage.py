@@ -49,6 +49,7 @@ from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, low
 from mlimages_dataset.augment.statistics import LabelStatistics, label_statistics
 from mlimages_dataset.engine import unreported
 from mlimages_dataset.errors import DataError
+from mlimages_dataset.image_ids import image_ids
 from mlimages_dataset.manifest import Finished, StageResult
 from mlimages_dataset.schemas import (
     ANNOTATIONS,
@@ -580,9 +581,9 @@ def _audit_of(piece: Piece, *, closure: sp.csr_array) -> tuple[AuditCounts, NDAr
     rejects = RejectLog()
     counts = AuditCounts.empty(closure)
     draws = [np.empty(0, np.uint64)]
-    for image_ids, columns in _label_rows(piece, rejects):
+    for ids, columns in _label_rows(piece, rejects):
         counts += audit_rows(columns, closure)
-        draws.append(draws_of(image_ids, ""))
+        draws.append(draws_of(ids, ""))
     return counts, np.concatenate(draws), rejects
 
 
@@ -596,7 +597,7 @@ def _label_rows(piece: Piece, rejects: RejectLog) -> Iterator[tuple[pa.StringArr
         lines = every_line.without_malformed(path, rejects)
         confidence = lines.confidence.to_numpy(zero_copy_only=False)
         yield (
-            lines.urls,
+            image_ids(lines.urls),
             LabelColumns(
                 lines.offsets.astype(np.int32),
                 pc.cast(lines.class_ids, pa.int64())

@@ -1,6 +1,7 @@
 """Tar archives and folders read as members, in one pass and without unpacking anything to the disk.
 
-An archive within an archive is read in place, as ImageNet's training pictures come: one tar of a tar per synset. Names
+An archive within an archive is read in place, as ImageNet's training pictures come: one tar of a tar per synset; only a
+compressed one is copied first, to compare its checksum before anything in it is taken. Names
 that lead elsewhere, links and devices become members without content; nothing that an archive says names a file here.
 """
 
@@ -11,13 +12,17 @@ import functools
 import re
 import stat
 import tarfile
-from typing import IO, TYPE_CHECKING
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
 
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.members import Member
+from mlimages_dataset.images.packing import check_packed, packing_of, unpacked_stream
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.locations import as_text, reason, system_errors
+from mlimages_dataset.storage import write_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +31,9 @@ if TYPE_CHECKING:
 
 ARCHIVE_NAME = re.compile(r"(?i)\.(?:tar(?:\.(?:gz|bz2|xz))?|tgz|tbz2|txz)$")
 _STREAM_BYTES = 1 << 20
-_GZIP_TRAILER_BYTES = 8
-"""A checksum and a length, https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1: no input of the decompressor."""
+_HEAD_BYTES = 6
+_SPOOLED_BYTES = 64 << 20
+"""Of a compressed archive within another: what is larger waits for its check in the system's temporary folder."""
 _MOST_ARCHIVES_DEEP = 3
 """A tar of tars is ImageNet's own; a chain of them without end is somebody's joke."""
 
@@ -80,7 +86,8 @@ def archive_members(stream: IO[bytes], *, most_bytes: int, folder: str = "", dep
     Raises:
         tarfile.TarError, OSError, EOFError: the archive is cut, damaged or none; members before that were yielded.
     """
-    with tarfile.open(fileobj=stream, mode="r|*", bufsize=_STREAM_BYTES, tarinfo=_StrictHeader) as tar:
+    plain = cast("IO[bytes]", unpacked_stream(stream))  # of which tarfile asks to be read, and nothing else
+    with tarfile.open(fileobj=plain, mode="r|", bufsize=_STREAM_BYTES, tarinfo=_StrictHeader) as tar:
         while (header := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # else it keeps the header of every picture of ImageNet
             if header.isdir():
@@ -98,18 +105,14 @@ def archive_members(stream: IO[bytes], *, most_bytes: int, folder: str = "", dep
 def _check_end(tar: tarfile.TarFile) -> None:
     """Refuse an archive that goes on after what looks like its end: a zeroed header, or another archive behind it.
 
-    tarfile itself takes one block of zeros for the end and is silent about the rest, as it is about a second member of
-    a gzip file, which is here the decompressor's unused input.
+    tarfile itself takes one block of zeros for the end and is silent about the rest. A compressed stream is read to its
+    end here, where its checksum is.
     """
     stream = tar.fileobj
     assert stream is not None
     while piece := stream.read(_STREAM_BYTES):
         if piece.strip(b"\0"):
             raise tarfile.ReadError("it goes on after a block of zeros, which marks the end")
-    unused: bytes = getattr(getattr(stream, "cmp", None), "unused_data", b"")
-    own = _GZIP_TRAILER_BYTES if getattr(stream, "comptype", "") == "gz" else 0
-    if unused[own:].strip(b"\0"):
-        raise tarfile.ReadError("it goes on after the end of what is compressed")
 
 
 def _inner_members(
@@ -117,14 +120,40 @@ def _inner_members(
 ) -> Iterator[Member]:
     inner = tar.extractfile(header)
     assert inner is not None
-    try:
-        yield from archive_members(
-            inner, most_bytes=most_bytes, folder=ARCHIVE_NAME.sub("", path) + "/", depth=depth + 1
-        )
-    except (tarfile.TarError, OSError, EOFError) as error:
-        # The archive around it goes on after it.
-        detail = f"an archive that cannot be read to its end ({reason(error)})"
-        yield Member(path, functools.partial(Inspection, Status.BROKEN, detail), ())
+    with contextlib.ExitStack() as stack:
+        try:
+            checked = stack.enter_context(_checked(inner))
+            yield from archive_members(
+                checked, most_bytes=most_bytes, folder=ARCHIVE_NAME.sub("", path) + "/", depth=depth + 1
+            )
+        except (tarfile.TarError, OSError, EOFError) as error:
+            # The archive around it goes on after it.
+            detail = f"an archive that cannot be read to its end ({reason(error)})"
+            yield Member(path, functools.partial(Inspection, Status.BROKEN, detail), ())
+
+
+@contextlib.contextmanager
+def _checked(inner: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Yield an archive within another, compressed ones only when their checksums were found right.
+
+    Those stand at the end, when its members would have been taken already, so its packed bytes are kept until then.
+
+    Raises:
+        tarfile.TarError, OSError: it is damaged or cut.
+        UsageError: there is no room for it.
+    """
+    head = inner.peek(_HEAD_BYTES)  # type: ignore[attr-defined]  # what extractfile returns is buffered
+    if packing_of(head) is None:
+        yield inner
+        return
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOLED_BYTES) as kept:
+        while piece := inner.read(_STREAM_BYTES):
+            with write_errors(Path(tempfile.gettempdir())):
+                kept.write(piece)
+        kept.seek(0)
+        check_packed(kept)
+        kept.seek(0)
+        yield kept
 
 
 def _unsafe(header: tarfile.TarInfo) -> str:

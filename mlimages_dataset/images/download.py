@@ -13,7 +13,6 @@ import contextlib
 import functools
 import gc
 import operator
-import shutil
 import tempfile
 import time
 from collections import Counter
@@ -30,7 +29,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.augment.observations import duckdb_errors
 from mlimages_dataset.augment.splits import draws_of
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.images.addresses import Refused
 from mlimages_dataset.images.check import Inspection, suffix_of
 from mlimages_dataset.images.examination import Examiners, Exhibit, Rules, examiners, judged_by_header
@@ -50,7 +49,7 @@ from mlimages_dataset.images.progress import HostTrouble, Report, Snapshot
 from mlimages_dataset.images.shards import shard_name
 from mlimages_dataset.images.spool import Spool
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.locations import is_local
+from mlimages_dataset.locations import is_local, paths_outside, remove_folder
 from mlimages_dataset.manifest import Finished, Journal, OutputFolder, StageOutcome, StageResult
 from mlimages_dataset.schemas import IMAGES
 from mlimages_dataset.storage import (
@@ -260,10 +259,10 @@ def _digests(given: Sequence[Location]) -> dict[str, str]:
 def _spool_folder(folder: Location, spool: Path | None, stack: contextlib.ExitStack) -> Path:
     if spool is None and isinstance(folder, Path):
         waiting = folder / f"{PARTIAL_PREFIX}spool"
-        shutil.rmtree(waiting, ignore_errors=True)
+        remove_folder(waiting)
         with write_errors(waiting):
             waiting.mkdir(parents=True)
-        stack.callback(shutil.rmtree, waiting, ignore_errors=True)
+        stack.callback(remove_folder, waiting)
         return waiting
     with write_errors(spool or folder):
         return Path(stack.enter_context(tempfile.TemporaryDirectory(dir=spool, prefix="mlimages-spool-")))
@@ -585,8 +584,18 @@ def _assembled(job: _Assembly) -> WrittenPart:
 
 
 def _rows_of(folder: Location, number: int) -> list[tuple[str, _Outcome]]:
-    """Return the rows of a written part."""
+    """Return the rows of a written part.
+
+    Raises:
+        DataError: the table is damaged, or names a shard elsewhere.
+    """
     table = read_table(folder / part_name(number), IMAGES)
+    if outside := paths_outside(folder, set(table["shard"].to_pylist()) - {""}):
+        raise DataError(
+            f"it names {outside[0]!r}, no shard of the folder",
+            where=folder / part_name(number),
+            remedy="do not trust this table",
+        )
     columns = ("image_id", "status", "detail", "width", "height", "shard", "offset", "bytes")
     return [
         (

@@ -312,16 +312,19 @@ def _target(url: URL, location: str) -> URL:
 
 
 def _unpacked(packed: bytes, max_bytes: int) -> bytes:
-    """Return the bytes of a gzip or zlib stream, never more than allowed."""
-    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: either header
-    try:
-        content = stream.decompress(packed, max_bytes + 1)
-    except zlib.error as error:
-        raise Refused(Status.BROKEN, f"its compression: {error}") from error
-    if len(content) > max_bytes:
-        raise Refused(Status.TOO_LARGE, f"more than {max_bytes:,} bytes unpacked")
-    if not stream.eof:
-        raise Refused(Status.CUT, "its compression does not end", again=True)
+    """Return the bytes of a gzip or zlib stream, or of several one behind the other, never more than allowed."""
+    content, ended = b"", False
+    while packed or not ended:
+        stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: either header
+        try:
+            content += stream.decompress(packed, max_bytes + 1 - len(content))
+        except zlib.error as error:
+            raise Refused(Status.BROKEN, f"its compression: {error}") from error
+        if len(content) > max_bytes:
+            raise Refused(Status.TOO_LARGE, f"more than {max_bytes:,} bytes unpacked")
+        if not stream.eof:
+            raise Refused(Status.CUT, "its compression does not end", again=True)
+        packed, ended = stream.unused_data.lstrip(b"\0"), True
     return content
 
 

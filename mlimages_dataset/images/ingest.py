@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mlimages_dataset.augment.observations import image_ids
 from mlimages_dataset.errors import UsageError
+from mlimages_dataset.image_ids import image_ids
 from mlimages_dataset.images.archives import ARCHIVE_NAME, archive_file_members, folder_members
 from mlimages_dataset.images.check import Inspection, Limits, inspect
 from mlimages_dataset.images.members import Member, is_wnid

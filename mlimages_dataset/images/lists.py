@@ -25,8 +25,9 @@ from pyarrow import csv
 
 from mlimages_dataset.augment.observations import duckdb_errors, read_header
 from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.image_ids import image_ids
 from mlimages_dataset.locations import reason, unpacked
-from mlimages_dataset.storage import parquet_source, table_parts
+from mlimages_dataset.storage import open_parquet, table_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -183,7 +184,7 @@ def _is_parquet(path: Location) -> bool:
 @contextlib.contextmanager
 def _parquet(path: Location) -> Iterator[pq.ParquetFile]:
     try:
-        with parquet_source(path) as source, pq.ParquetFile(source) as parquet:
+        with open_parquet(path) as parquet:
             yield parquet
     except (pa.ArrowException, OSError) as error:
         raise DataError(
@@ -200,6 +201,7 @@ def _batches(tables: Sequence[_Table], columns: Sequence[str]) -> Iterator[pa.Re
         for batch in batches(table.path, present):
             empty = pa.repeat(pa.scalar("", pa.string()), batch.num_rows)
             texts = [_as_text(batch[found[name]]) if found[name] else empty for name in columns]
+            texts = [image_ids(text) if name == "image_id" else text for name, text in zip(columns, texts, strict=True)]
             yield pa.RecordBatch.from_arrays(texts, names=list(columns))
 
 

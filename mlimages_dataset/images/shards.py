@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from upath import UPath
 
 from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.locations import reason, system_errors
+from mlimages_dataset.locations import is_inside, reason, system_errors
 from mlimages_dataset.storage import Receipt, whole_file
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class _RemoteShards:
 
 def _checked(shard: str, folder: Location) -> str:
     """Return the name of a shard; tables come from other people, and their names must not lead elsewhere."""
-    if {"", ".", ".."} & set(shard.split("/")) or "\\" in shard or ":" in shard or "\0" in shard:
+    if not is_inside(folder, shard):
         raise DataError(f"{shard!r} is no name of a shard in it", where=folder, remedy="do not trust this table")
     return shard
 

@@ -38,7 +38,7 @@ from mlimages_dataset.images.repeats import SeenIds
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.subset import Candidates, Rows, Rules, chosen_images, images_of_class, subtree
 from mlimages_dataset.images.verification import MOST_CLASSES
-from mlimages_dataset.locations import reason, relative, system_errors
+from mlimages_dataset.locations import folder_stays, reason, relative, system_errors
 from mlimages_dataset.manifest import Journal, OutputFolder, StageResult
 from mlimages_dataset.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS
 from mlimages_dataset.storage import (
@@ -161,14 +161,12 @@ def ingest(
         DataError: an archive or TFRecord file is cut or damaged, or there is no member at all.
     """
     clear_shards(out, journal)
-    every = itertools.chain.from_iterable(
-        members_of(source, options.form, options.limits, options.class_ids) for source in sources
-    )
+    reading = _Reading(sources, options)
     seen = SeenIds()
     parts: list[WrittenPart] = []
-    with whole_file(out / LABELS_FILE) as sink:
+    with whole_file(out / LABELS_FILE) as sink, reading.forgotten_if_damaged(journal):
         labels = _Labels(sink)
-        for number, members in enumerate(_groups(every, options.part_images)):
+        for number, members in enumerate(_groups(reading.members(), options.part_images)):
             job = job_name(number)
             done = journal.finished(job)
             if done is not None:
@@ -194,6 +192,40 @@ def ingest(
     receipts = [receipt for part in parts for receipt in part.receipts]
     receipts.append(Receipt(out / LABELS_FILE, -1, sink.size, sink.digest.hexdigest(), ""))
     return StageResult(tuple(receipts), {**counts.summary(), "labels": labels.rows})
+
+
+class _Reading:
+    """Sources that are read one after the other."""
+
+    def __init__(self, sources: Sequence[Location], options: IngestOptions) -> None:
+        self._sources = sources
+        self._options = options
+        self._read = 0
+        self._before = 0
+
+    def members(self) -> Iterator[Member]:
+        """Yield the members of all sources."""
+        options = self._options
+        for source in self._sources:
+            self._before = self._read
+            for member in members_of(source, options.form, options.limits, options.class_ids):
+                self._read += 1
+                yield member
+
+    @contextlib.contextmanager
+    def forgotten_if_damaged(self, journal: Journal) -> Iterator[None]:
+        """Forget the finished parts with members of a source that turns out to be damaged.
+
+        A checksum may stand at its end, and what was taken before it may be damaged too: the next run, with the source
+        obtained again, must not take it for finished.
+        """
+        try:
+            yield
+        except DataError:
+            size = self._options.part_images
+            for number in range(self._before // size, self._read // size + 1):
+                journal.forget(job_name(number))
+            raise
 
 
 def _repeated(path: str) -> Inspection:
@@ -229,7 +261,11 @@ class _Labels:
     def add(self, image_id: str, member: Member) -> None:
         """Append the labels of one picture."""
         stated = member.all_labels()
-        self._write((image_id, class_id, f"{confidence:g}") for class_id, confidence in stated)
+        # All digits of a float32: six would make of 0.9999999 what is verified.
+        self._write(
+            (image_id, class_id, np.format_float_positional(np.float32(confidence), trim="-"))
+            for class_id, confidence in stated
+        )
         self.rows += len(stated)
 
     def _write(self, rows: Iterable[tuple[str, str, str]]) -> None:
@@ -318,6 +354,8 @@ def run_subset(
     if images is None or not shards:
         return outcome
     copied = {**pictures, **digests([chosen.path / LIST_FILE])}
+    if not folder_stays(chosen.path, IMAGES_FOLDER):
+        raise UsageError("is a link to a folder elsewhere", where=chosen.path / IMAGES_FOLDER, remedy="remove the link")
     copies = OutputFolder(chosen.path / IMAGES_FOLDER, overwrite=overwrite)
     journal = Journal.of(copies.path, {}, copied)
 

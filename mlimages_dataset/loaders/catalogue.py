@@ -28,6 +28,7 @@ from mlimages_dataset.augment.batches import label_batches
 from mlimages_dataset.augment.compiled import compiled
 from mlimages_dataset.augment.labels import LabelColumns, array_of, columns_of
 from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.images.files import named_files, one_image
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.loaders.orders import RowsOfClass
 from mlimages_dataset.locations import reason, relative, user_cache
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 
 _Number = TypeVar("_Number", bound=np.generic)
 
-FORMAT = "mlimages.catalogue/1"
+FORMAT = "mlimages.catalogue/2"
 BLOCK_ROWS = 1 << 16
 """Rows of each Arrow batch but the last: row i stands in batch i // BLOCK_ROWS."""
 
@@ -268,15 +269,15 @@ def open_catalogue(
     """Return the catalogue of some image folders and a label table, which is made first where it is not there yet.
 
     Args:
-        images: folders that `mlimages-build images` wrote, or of image files that the table's `location` names. A
-            picture that several have is taken from the first.
+        images: folders that `mlimages-build images` wrote, or of image files, which the table's `location` names or
+            else its `image_id`. A picture that several have is taken from the first.
         labels: a folder of parts of a `labels`, `annotations` or `predictions` table, or one part.
         n_classes: C; None for what the manifest of the table says.
         cache: the folder to keep it in; None for the user's cache.
 
     Raises:
-        UsageError: a folder or table is missing, C is not known, no labelled image has a picture, or the cache cannot
-            be written.
+        UsageError: a folder or table is missing, C is not known, no labelled image has a picture, two files have the
+            id of one, or the cache cannot be written.
         DataError, SchemaError: a table is damaged or of another schema, or a class index is not below C.
     """
     if not images:
@@ -416,7 +417,7 @@ def _make(
             f"none of {found.without_picture:,} labelled images has a picture in {_named(pictures)}",
             where=parts[0].parent,
             remedy="name the folder that mlimages-build images wrote for these labels, or one that holds the files "
-            "of their column location",
+            "of their columns location or image_id",
         )
     sizes = _write_rows(made / _ROWS_FILE, found, n_classes)
     _write_rows_of_class(made, sizes)
@@ -468,15 +469,17 @@ def _found_rows(
     sources: dict[str, int] = {}
     keys, source, sizes, files = [np.zeros(0, np.int64)], [np.zeros(0, np.int16)], [np.zeros(0, np.int32)], []
     n_files = n_rows = 0
+    by_id = [None if isinstance(one, ImageIndex) else _FilesById(one) for one in pictures]
     names = [scratch / name for name in ("class_index", "confidence", "origin")]
     with contextlib.ExitStack() as stack:
         sinks = [stack.enter_context(name.open("wb")) for name in names]
         for batch, labels in (pair for part in parts for pair in label_batches(part, n_classes)):
-            folder, picture = _located(batch, pictures)
+            folder, picture, location = _located(batch, pictures, by_id)
             there = folder >= 0
             is_file = there & of_files[folder]
             picture[is_file] = n_files + np.arange(is_file.sum())
-            files.append(batch.select(_FILES.names).filter(pa.array(is_file)))
+            named = pa.RecordBatch.from_arrays([batch.column("image_id"), location], schema=_FILES)
+            files.append(named.filter(pa.array(is_file)))
             keys.append((folder[there] << _PICTURE_BITS) + picture[there])
             source.append(_numbers(batch.column("source"), sources)[there])
             of_row = np.diff(labels.offsets)
@@ -501,10 +504,14 @@ def _found_rows(
 
 
 def _located(
-    batch: pa.RecordBatch, pictures: Sequence[ImageIndex | Location]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the first folder that has each row's picture, and the picture's number in its index; -1 for none."""
+    batch: pa.RecordBatch, pictures: Sequence[ImageIndex | Location], by_id: Sequence[_FilesById | None]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], pa.StringArray]:
+    """Return the first folder that has each row's picture, the picture's number in its index, and the file's path.
+
+    The number is -1 for none and for a file.
+    """
     folder, picture = np.full((2, batch.num_rows), -1, np.int64)
+    location = batch.column("location")
     for number, one in enumerate(pictures):
         rows = np.flatnonzero(folder < 0)
         if isinstance(one, ImageIndex):
@@ -512,9 +519,41 @@ def _located(
             found = numbers >= 0
             picture[rows[found]] = numbers[found]
         else:
-            found = _is_below(one, batch.column("location").take(pa.array(rows)))
+            found = _is_below(one, location.take(pa.array(rows)))
+            files = by_id[number]
+            assert files is not None
+            others = rows[~found]
+            paths = [files.path(image_id) for image_id in batch.column("image_id").take(pa.array(others)).to_pylist()]
+            has_id = np.array([path is not None for path in paths], bool)
+            found[~found] = has_id
+            mask = np.zeros(batch.num_rows, bool)
+            mask[others[has_id]] = True
+            location = pc.replace_with_mask(location, mask, pa.array([p for p in paths if p is not None], pa.string()))
         folder[rows[found]] = number
-    return folder, picture
+    return folder, picture, location
+
+
+class _FilesById:
+    """The picture files of a folder by the ids of their images; the folder is listed when it is first asked."""
+
+    def __init__(self, folder: Location) -> None:
+        self._folder = folder
+        self._paths: dict[str, list[str]] | None = None
+
+    def path(self, image_id: str) -> str | None:
+        """Return the path of an image's file below the folder, None where there is none.
+
+        Raises:
+            UsageError: there are several.
+        """
+        if self._paths is None:
+            self._paths = {}
+            for path, found in named_files(self._folder):
+                self._paths.setdefault(found, []).append(path)
+        paths = self._paths.get(image_id, [])
+        if len(paths) > 1:
+            raise one_image(self._folder, image_id, paths)
+        return paths[0] if paths else None
 
 
 def _is_below(folder: Location, paths: pa.StringArray) -> NDArray[np.bool_]:

@@ -140,6 +140,15 @@ class MLImages(Dataset[Sample]):
         self.epoch = 0
         self._all_listed = _all_listed(self.catalogue.facts.sources, chosen=absent_unless_listed)
 
+    def mark_complete(self, sources: Collection[str]) -> None:
+        """Say which sources list all their classes, in place of what was said before.
+
+        Unlike for `absent_unless_listed`, names of sources that the table has no image of are passed over.
+        """
+        self._all_listed = _all_listed(
+            self.catalogue.facts.sources, chosen=set(sources) & set(self.catalogue.facts.sources)
+        )
+
     def __len__(self) -> int:
         return len(self.catalogue)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -73,12 +74,8 @@ class Loader(DataLoader[Any]):
             self.set_epoch(epoch + 1)
 
     def _batches(self) -> Iterator[Batch]:
-        try:
+        with told_once():
             yield from super().__iter__()
-        except MLImagesError as error:
-            if told := _told(error):
-                raise told from error
-            raise
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch, or stay where the run is if that is in this epoch."""
@@ -97,6 +94,17 @@ class Loader(DataLoader[Any]):
         """
         self.order_sampler.load_state_dict(state)
         self._place = state
+
+
+@contextlib.contextmanager
+def told_once() -> Iterator[None]:
+    """Raise what a worker raised as it was, where torch makes a traceback of it within the block."""
+    try:
+        yield
+    except MLImagesError as error:
+        if told := _told(error):
+            raise told from error
+        raise
 
 
 def _told(error: MLImagesError) -> MLImagesError | None:

@@ -66,6 +66,8 @@ class StreamedImages(IterableDataset[Sample]):
         self.order = BlockShuffled(len(data), seed, block_rows, blocks_of_window)
         self.world = here[0] if world is None else world
         self.rank = here[1] if rank is None else rank
+        self._first_worker = 0
+        self._given_of_worker: tuple[int, ...] = ()
         # Shared, so that workers that persist through epochs learn of the next one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._start = self._given = 0
@@ -77,8 +79,22 @@ class StreamedImages(IterableDataset[Sample]):
         """Say which epoch the next iteration is."""
         self._epoch.fill_(epoch)
 
+    def go_on_after(self, batches: int, *, batch_size: int, workers: int) -> None:
+        """Let the next iteration of a plain `DataLoader` go on behind its first batches of an epoch.
+
+        Its batches are then those that the loader would have yielded next, in the same order.
+
+        Args:
+            batches: that this rank has had of the epoch.
+            batch_size: of the loader.
+            workers: of the loader; 0 for none.
+        """
+        self._given_of_worker, self._first_worker = given_after(len(self), batches, batch_size, max(workers, 1))
+
     def __iter__(self) -> Iterator[Sample]:
         epoch = int(self._epoch)
+        if self._given_of_worker:
+            self._start, self._given_of_worker = self._given_of_worker[self._worker()[0]], ()
         begin, end = self._share()
         self._given, self._start = self._start, 0  # a place is gone on from once
         for start, stop in self._windows(epoch, begin + self._given, end):
@@ -91,10 +107,17 @@ class StreamedImages(IterableDataset[Sample]):
 
     def _share(self) -> tuple[int, int]:
         """Return where this worker's positions begin and end; those beyond the epoch's length are its first again."""
-        worker = get_worker_info()
-        number, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        number, workers = self._worker()
         first = self.rank * len(self)
-        return first + len(self) * number // workers, first + len(self) * (number + 1) // workers
+        begin, end = _stretch(len(self), number, workers)
+        return first + begin, first + end
+
+    def _worker(self) -> tuple[int, int]:
+        """Return which of the rank's stretches this process reads, and how many there are."""
+        worker = get_worker_info()
+        if worker is None:
+            return 0, 1
+        return (worker.id + self._first_worker) % worker.num_workers, worker.num_workers
 
     def _windows(self, epoch: int, begin: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield the stretches of positions that are read at once: a window, or what of it is in begin..end-1."""
@@ -116,3 +139,42 @@ class StreamedImages(IterableDataset[Sample]):
         """Go to a saved place."""
         self.set_epoch(state["epoch"])
         self._start = self._given = state["given"]
+
+
+def batch_sizes(length: int, batch_size: int, workers: int) -> list[int]:
+    """Return the sizes of the batches that a plain `DataLoader` makes of one rank's samples of an epoch, in order.
+
+    Each worker makes batches of a stretch of its own, of which the last may be smaller, and the loader takes one of
+    each worker in turn.
+
+    Args:
+        length: samples of the rank.
+        batch_size: of the loader.
+        workers: stretches, at least 1.
+    """
+    return [size for size, _ in _batches(length, batch_size, workers)]
+
+
+def given_after(length: int, batches: int, batch_size: int, workers: int) -> tuple[tuple[int, ...], int]:
+    """Return how many samples each worker has given after some batches, and whose turn is next; see `batch_sizes`."""
+    in_order = _batches(length, batch_size, workers)
+    given = [0] * workers
+    for size, worker in in_order[:batches]:
+        given[worker] += size
+    return tuple(given), in_order[batches][1] if batches < len(in_order) else 0
+
+
+def _batches(length: int, batch_size: int, workers: int) -> list[tuple[int, int]]:
+    """Return the size and the worker of each batch, in order."""
+    sizes = [stop - first for first, stop in (_stretch(length, number, workers) for number in range(workers))]
+    return [
+        (min(batch_size, size - begun), worker)
+        for begun in range(0, max(sizes), batch_size)
+        for worker, size in enumerate(sizes)
+        if begun < size
+    ]
+
+
+def _stretch(length: int, number: int, workers: int) -> tuple[int, int]:
+    """Return where the samples of one of the workers begin and end among those of its rank."""
+    return length * number // workers, length * (number + 1) // workers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
 import sys
 from pathlib import Path
@@ -11,9 +12,13 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from mlimages_dataset.errors import MLImagesError, UsageError
+from mlimages_dataset import __version__
+from mlimages_dataset.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.locations import location
+from mlimages_dataset.storage import write_bytes
 from mlimages_dataset.train.config import Device, Execution, Precision, Run, Unknown, View, read_run, run_file
+from mlimages_dataset.train.needed import PLACES, check_needed
+from mlimages_dataset.train.weights.command import card, convert
 
 if TYPE_CHECKING:
     import enum
@@ -22,10 +27,13 @@ if TYPE_CHECKING:
     from mlimages_dataset.manifest import StageOutcome
     from mlimages_dataset.train.apply import Application
     from mlimages_dataset.train.checkpoint import Progress
+    from mlimages_dataset.train.evaluation import EvaluationSummary
 
 STOPPED = 75
 """The exit code of a run that was asked to stop and saved itself: EX_TEMPFAIL of sysexits.h, "try again"."""
 _FAILED, _WRONG_USE = 1, 2
+_TOP, _TABLE_ABOVE = 10, 0.5
+"""What `predict` prints of a picture, and from what probability on it lists a class in a table."""
 
 
 class _Group(click.Group):
@@ -55,8 +63,12 @@ def _exit_code(error: MLImagesError) -> int:
     return STOPPED if isinstance(error, Stopped) else _FAILED
 
 
-def _files(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that name a run's files, whose recipe is one of everybody."""
+NEEDED = " [required unless RUN_TOML names it]"
+_USAGE = "--images PLACE --labels PLACE --vocabulary PLACE --out FOLDER [OPTIONS]"
+
+
+def _files(command: Callable[..., None], *, needed: str = "") -> Callable[..., None]:
+    """Add the options that name a run's files, whose recipe is one of everybody; `needed` is said of `PLACES`."""
     for name, said in reversed(
         (
             ("images", "Folder of image shards (mlimages-build images), or of image files."),
@@ -66,14 +78,19 @@ def _files(command: Callable[..., None]) -> Callable[..., None]:
             ("validation-labels", "Folder of the labels table to evaluate on, such as labels/val."),
         )
     ):
-        command = click.option(f"--{name}", metavar="PLACE", help=said)(command)
+        told = said + needed if name in PLACES else said
+        command = click.option(f"--{name}", metavar="PLACE", help=told)(command)
     return command
 
 
-out_option = click.option("--out", type=click.Path(path_type=Path), required=True, help="The run's folder.")
+_needed_files = functools.partial(_files, needed=NEEDED)
+out_option = click.option(
+    "--out", metavar="FOLDER", type=click.Path(path_type=Path), help="The run's folder. [required]"
+)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="python -m mlimages_dataset.train")
 def main() -> None:
     """Train, evaluate and apply multi-label classifiers.
 
@@ -88,15 +105,26 @@ def main() -> None:
     """  # noqa: D301 - click wants the backspace itself
 
 
-@main.command()
+main.add_command(card)
+main.add_command(convert)
+
+
+@main.command(options_metavar=_USAGE)
 @click.argument("run_toml")
-@_files
-@click.option("--weights", metavar="PLACE", help="Checkpoint to start from.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The run's folder; with --plan, a PNG of the learning rate."
-)
+@_needed_files
+@click.option("--weights", metavar="PLACE", help="Weights to start from.")
+@out_option
 @click.option("--plan", "only_plan", is_flag=True, help="Only say what it will take, as the command plan does.")
-def pretrain(run_toml: str, *, out: Path | None, weights: str | None, only_plan: bool, **places: str | None) -> None:
+@click.option("--curve", type=click.Path(path_type=Path), help="With --plan: write the learning rate as a PNG.")
+def pretrain(
+    run_toml: str,
+    *,
+    out: Path | None,
+    weights: str | None,
+    only_plan: bool,
+    curve: Path | None,
+    **places: str | None,
+) -> None:
     """Train RUN_TOML, a run file or packaged:NAME; a run that was cut goes on.
 
     \b
@@ -106,31 +134,42 @@ def pretrain(run_toml: str, *, out: Path | None, weights: str | None, only_plan:
     """  # noqa: D301 - click wants the backspace itself
     run = _run(run_toml, places, weights)
     if only_plan:
-        _plan(run, out)
+        _plan(run, curve)
         return
+    if curve is not None:
+        raise UsageError("--curve goes with --plan", remedy="pass both, or neither")
+    check_needed(run, out)
+    assert out is not None
     from mlimages_dataset.train.stage import pretrain as work  # noqa: PLC0415 - torch would cost --help seconds
 
-    _tell_end(work(run, _given(out)), _given(out))
+    _tell_end(work(run, out), out)
 
 
-@main.command()
+@main.command(options_metavar=f"--weights PLACE {_USAGE}")
 @click.argument("run_toml")
-@_files
+@_needed_files
 @click.option(
-    "--weights", metavar="PLACE", help="Checkpoint to start from; the head of another vocabulary stays behind."
+    "--weights",
+    metavar="PLACE",
+    help="Weights to start from; the head of another vocabulary stays behind." + NEEDED,
 )
 @out_option
-def finetune(run_toml: str, out: Path, weights: str | None, **places: str | None) -> None:
-    """Train RUN_TOML from a checkpoint, with a new head where its classes are others.
+def finetune(run_toml: str, out: Path | None, weights: str | None, **places: str | None) -> None:
+    """Train RUN_TOML from trained weights, with a new head where its classes are others.
+
+    They are a checkpoint, a safetensors file, a state dict of torchvision or timm, or a TensorFlow checkpoint.
 
     \b
     Example:
       torchrun --nproc-per-node 8 -m mlimages_dataset.train finetune packaged:mlimages-finetune-imagenet.toml \\
           --weights run/checkpoints/best.pt --images imagenet --labels labels/train --vocabulary vocabulary --out tuned
     """  # noqa: D301 - click wants the backspace itself
+    run = _run(run_toml, places, weights)
+    check_needed(run, out, weights=True)
+    assert out is not None
     from mlimages_dataset.train.stage import finetune as work  # noqa: PLC0415 - torch would cost --help seconds
 
-    _tell_end(work(_run(run_toml, places, weights), out), out)
+    _tell_end(work(run, out), out)
 
 
 @main.command()
@@ -139,23 +178,35 @@ def finetune(run_toml: str, out: Path, weights: str | None, **places: str | None
 @click.option("--dataset-size", type=click.IntRange(min=1), help="Images of an epoch, where they are not there yet.")
 @click.option("--images-per-second", type=click.FloatRange(min=0, min_open=True), help="Of all ranks; else measured.")
 @click.option("--ranks", type=click.IntRange(min=1), help="That it will run on; by default those that are here.")
+@click.option("--classes", type=click.IntRange(min=1), help="Of the head, where the vocabulary is not there yet.")
+@click.option(
+    "--dry-run-steps",
+    type=click.IntRange(min=0),
+    help="Try so many steps on the run's own images and labels and say whether it learns; 0 for none. At least 20; by "
+    "default 50, where both are given and 50 take at most two minutes.",
+)
 @click.option("--curve", type=click.Path(path_type=Path), help="Write the learning rate as a PNG.")
-def plan(
+def plan(  # noqa: PLR0917 - as click calls it
     run_toml: str,
     dataset_size: int | None,
     images_per_second: float | None,
     ranks: int | None,
+    classes: int | None,
+    dry_run_steps: int | None,
     curve: Path | None,
     **places: str | None,
 ) -> None:
-    """Say what RUN_TOML will take: parameters, memory, steps, hours.
+    """Say what RUN_TOML will take: parameters, memory, steps, hours; and whether its first steps learn.
 
     \b
     Example:
       python -m mlimages_dataset.train plan packaged:mlimages-pretrain.toml \\
           --dataset-size 17609752 --ranks 128 --images-per-second 11077 --curve rate.png
     """  # noqa: D301 - click wants the backspace itself
-    _plan(_run(run_toml, places), curve, images=dataset_size, images_per_second=images_per_second, ranks=ranks)
+    run = _with_classes(_run(run_toml, places), classes)
+    _plan(
+        run, curve, images=dataset_size, images_per_second=images_per_second, ranks=ranks, dry_run_steps=dry_run_steps
+    )
 
 
 def _applied(command: Callable[..., None]) -> Callable[..., None]:
@@ -165,12 +216,13 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
     def with_application(  # noqa: PLR0917 - as click calls it
         checkpoint: Path,
         vocabulary: str,
-        images: str,
+        images: str | None,
         device: str,
         precision: str,
         batch_size: int,
         workers: int,
         view: str,
+        pictures: str | None = None,
         **others: object,
     ) -> None:
         from mlimages_dataset.train.apply import Application  # noqa: PLC0415 - torch would cost --help seconds
@@ -178,7 +230,7 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
         application = Application(
             checkpoint=checkpoint,
             vocabulary=location(vocabulary),
-            images=location(images),
+            images=location(_one_place(pictures, images)),
             execution=Execution(device=Device(device), precision=Precision(precision)),
             batch_size=batch_size,
             workers=workers,
@@ -191,7 +243,7 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--vocabulary", metavar="PLACE", required=True, help="Folder of the vocabulary it was trained with."
         ),
-        click.option("--images", metavar="PLACE", required=True, help="Folder of image shards, or of image files."),
+        click.option("--images", metavar="PLACE", help="Folder of image shards, or of image files; or one file."),
         _choice("--device", Device, Device.AUTO, "What each rank computes on."),
         _choice("--precision", Precision, Precision.FLOAT32, "Of convolutions and matrix products."),
         click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Of each rank."),
@@ -210,6 +262,16 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
+def _one_place(pictures: str | None, images: str | None) -> str:
+    """Return the place of pictures, which a command takes as an argument or as --images."""
+    if pictures is not None and images is not None:
+        raise UsageError("pictures are named twice", remedy="name them as an argument or as --images")
+    place = pictures if images is None else images
+    if place is None:
+        raise UsageError("no pictures", remedy="name a folder of shards or of image files with --images")
+    return place
+
+
 def _choice(
     name: str, kind: type[enum.Enum], default: enum.Enum | None, said: str
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -220,21 +282,68 @@ def _choice(
 
 @main.command()
 @_applied
-@click.option("--out", metavar="PLACE", required=True, help="The folder to write into.")
-@click.option("--above", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="List classes above this.")
+@click.argument("pictures", required=False)
+@click.option("--out", metavar="PLACE", help="Write a table into this folder, and print no classes.")
+@click.option("--top", type=click.IntRange(min=1), help="Print so many classes of a picture.  [default: 10]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a picture, each on a line.")
+@click.option(
+    "--above", type=click.FloatRange(0, 1), help="List classes above this.  [default: 0.5 in a table, else all]"
+)
+@click.option("--raw", is_flag=True, help="Give the sigmoid of the network's scores, and not calibrated probabilities.")
 @click.option("--source", default="model", show_default=True, help="The table's column of that name.")
 @click.option("--overwrite", is_flag=True, help="Replace what was built with other parameters or inputs.")
-def predict(application: Application, *, out: str, above: float, source: str, overwrite: bool) -> None:
-    """Write the predictions table of CHECKPOINT for a folder's pictures.
+def predict(
+    application: Application,
+    *,
+    out: str | None,
+    top: int | None,
+    as_json: bool,
+    above: float | None,
+    raw: bool,
+    source: str,
+    overwrite: bool,
+) -> None:
+    """Print what CHECKPOINT sees in PICTURES, or write its predictions table with --out.
+
+    PICTURES is an image file, or a folder of image files or of shards. Probabilities are calibrated: of the labels that
+    get 0.95, about 95 in 100 are right, on pictures like those of the run's validation or of `calibrate`.
 
     \b
-    Example:
+    Examples:
+      python -m mlimages_dataset.train predict run/checkpoints/best.pt photo.jpg --vocabulary vocabulary --top 5
       torchrun --nproc-per-node 8 -m mlimages_dataset.train predict run/checkpoints/best.pt \\
           --vocabulary vocabulary --images shards --out predictions
     """  # noqa: D301 - click wants the backspace itself
+    if out is None:
+        _see(application, top=top or _TOP, above=-1.0 if above is None else above, raw=raw, as_json=as_json)
+        return
+    if top is not None or as_json:
+        raise UsageError("--out writes a table, --top and --json print", remedy="leave out --out, or both others")
     from mlimages_dataset.train.apply import predict as work  # noqa: PLC0415 - torch would cost --help seconds
 
-    _tell(work(application, location(out), above=above, source=source, overwrite=overwrite), out)
+    listed = _TABLE_ABOVE if above is None else above
+    _tell(work(application, location(out), above=listed, source=source, raw=raw, overwrite=overwrite), out)
+
+
+def _see(application: Application, *, top: int, above: float, raw: bool, as_json: bool) -> None:
+    """Print what a network sees in each picture.
+
+    Raises:
+        DataError: no picture can be used.
+    """
+    from mlimages_dataset.train.apply import class_names, see  # noqa: PLC0415 - torch would cost --help seconds
+    from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - as above
+
+    names = class_names(application.vocabulary)
+    usable = False
+    for seen in see(application, top=top, above=above, raw=raw):
+        usable = usable or not seen.reason
+        if as_json:
+            click.echo(json_text(seen.to_json(names)))
+        else:
+            click.echo("\n".join(seen.lines(names)), err=bool(seen.reason))
+    if not usable:
+        raise DataError("no picture can be used", where=application.images, remedy="name JPEG, PNG or other pictures")
 
 
 @main.command()
@@ -263,7 +372,47 @@ def evaluate(application: Application, *, labels: str, unknown: str | None, as_j
     if _first():
         whole = json_text(summary.to_json(), indent=2)
         lines = [f"{name:>14}  {value:.4f}" for name, value in measures(summary).items()]
+        lower, upper = summary.bounds
+        lines[-1] += f" ({lower:.4f} to {upper:.4f})"  # of map, the last
+        lines += [
+            f"by chance: precision {summary.chance_precision:.4f}, map {summary.chance:.4f}",
+            f"labels an image: {_labels(summary)}",
+        ]
+        if summary.sure:
+            lines.append(f"above 0.95: {summary.sure:,} labels, of which {summary.sure_present:,} are present")
         click.echo(whole if as_json else "\n".join([f"{summary.n_images:,} images", *lines]))
+
+
+def _labels(summary: EvaluationSummary) -> str:
+    said = "" if math.isnan(summary.labels_said) else f", and {summary.labels_said:.2f} by its probabilities"
+    return f"{summary.labels:.2f}{said}"
+
+
+@main.command()
+@_applied
+@click.option("--labels", metavar="PLACE", required=True, help="Labels table of pictures that it did not learn from.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The checkpoint file to write.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw how far its probabilities hold, as a PNG.")
+def calibrate(application: Application, *, labels: str, out: Path, plot: Path | None) -> None:
+    """Fit the probabilities of CHECKPOINT on labelled pictures, and write a checkpoint with the fit.
+
+    A run with --validation-labels does this at each evaluation. Use other pictures than those it was trained on.
+
+    \b
+    Example:
+      python -m mlimages_dataset.train calibrate run/checkpoints/best.pt \\
+          --vocabulary vocabulary --images shards --labels labels/val --out calibrated.pt --plot reliability.png
+    """  # noqa: D301 - click wants the backspace itself
+    from mlimages_dataset.train.apply import calibrate as work  # noqa: PLC0415 - torch would cost --help seconds
+    from mlimages_dataset.train.plots import reliability_plot  # noqa: PLC0415 - as above
+
+    fit = work(application, location(labels), out)
+    if _first():
+        if plot is not None:
+            write_bytes(plot, reliability_plot(*fit.reliability))
+        click.echo(f"fitted on {fit.calibration.n_images:,} images; {fit.calibration.n_own:,} classes have 10 or more")
+        click.echo(f"labels an image before: {_labels(fit.before)}\nlabels an image after:  {_labels(fit.after)}")
+        click.echo(f"written to {out}")
 
 
 def _tell_end(progress: Progress, out: Path) -> None:
@@ -293,23 +442,37 @@ def _plan(
     images: int | None = None,
     images_per_second: float | None = None,
     ranks: int | None = None,
+    dry_run_steps: int | None = None,
 ) -> None:
     from mlimages_dataset.train.stage import plan as work  # noqa: PLC0415 - torch would cost --help seconds
+    from mlimages_dataset.train.stage import trial  # noqa: PLC0415 - as above
 
     planned = work(run, curve, images=images, images_per_second=images_per_second, ranks=ranks)
     if _first():
         click.echo("\n".join(planned.lines()))
+    here = run.data.images is not None and run.data.labels is not None
+    if dry_run_steps or (here and dry_run_steps is None):
+        tried = trial(run, dry_run_steps)
+        if _first():
+            click.echo("\n".join(tried.lines()))
+
+
+def _with_classes(run: Run, classes: int | None) -> Run:
+    """Return a run that is meant for so many classes; None for what its file says.
+
+    Raises:
+        UsageError: it names a vocabulary besides.
+    """
+    if classes is None:
+        return run
+    if run.data.vocabulary is not None:
+        raise UsageError("--classes and --vocabulary both say how many classes there are", remedy="give one of them")
+    return dataclasses.replace(run, model=dataclasses.replace(run.model, classes=classes))
 
 
 def _first() -> bool:
     """Return whether this is the rank that speaks."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def _given(out: Path | None) -> Path:
-    if out is None:
-        raise UsageError("no --out", remedy="name the run's folder")
-    return out
 
 
 def _run(run_toml: str, places: dict[str, str | None], weights: str | None = None) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -10,34 +11,44 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from mlimages_dataset.errors import UsageError
 from mlimages_dataset.loaders import MLImages
 from mlimages_dataset.manifest import OutputFolder, StageResult
 from mlimages_dataset.schemas import CATEGORIES, PREDICTIONS
 from mlimages_dataset.storage import file_digest, listing_digest, read_table, write_table
 from mlimages_dataset.train import distributed
-from mlimages_dataset.train.checkpoint import Checkpoint, check_vocabulary, found_checkpoint, read_checkpoint
-from mlimages_dataset.train.config import LossName, Unknown, View
+from mlimages_dataset.train.calibration import Calibration, reliability
+from mlimages_dataset.train.checkpoint import (
+    Checkpoint,
+    check_vocabulary,
+    found_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
+from mlimages_dataset.train.config import Unknown, View
 from mlimages_dataset.train.evaluation import groups_of_categories
 from mlimages_dataset.train.extract import feature_rows, features_schema
 from mlimages_dataset.train.loop import autocast
 from mlimages_dataset.train.models import MultiLabelClassifier, create_model
 from mlimages_dataset.train.pictures import Part, Pictures, picture_batches
-from mlimages_dataset.train.predict import prediction_rows
+from mlimages_dataset.train.predict import ClassName, Seen, prediction_rows, top_classes
+from mlimages_dataset.train.probabilities import calibration_of, probabilities_of, scores_of
 from mlimages_dataset.train.stage import check_labels, computing, read_classes
 from mlimages_dataset.train.transfer import load_weights
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, vocabulary_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mlimages_dataset.locations import Location
     from mlimages_dataset.manifest import Json, StageOutcome
     from mlimages_dataset.schemas import TableSchema
     from mlimages_dataset.storage import Inputs
+    from mlimages_dataset.train.calibration import Reliability
     from mlimages_dataset.train.config import Execution
-    from mlimages_dataset.train.evaluation import EvaluationSummary
+    from mlimages_dataset.train.evaluation import Evaluation, EvaluationSummary
 
 _SHOWN_BAD = 10
 
@@ -49,7 +60,7 @@ class Application:
     Attributes:
         checkpoint: the network: a file, or a run's folder for its newest.
         vocabulary: folder of the vocabulary that it was trained with.
-        images: folder of image shards, or of image files.
+        images: folder of image shards, or of image files, or one such file.
         execution: how it is computed.
         batch_size: images of a rank at once.
         workers: processes that decode for each rank.
@@ -66,18 +77,26 @@ class Application:
 
 
 def predict(
-    application: Application, out: Location, *, above: float = 0.5, source: str = "model", overwrite: bool = False
+    application: Application,
+    out: Location,
+    *,
+    above: float = 0.5,
+    source: str = "model",
+    raw: bool = False,
+    overwrite: bool = False,
 ) -> StageOutcome | None:
     """Write the `predictions` table of a folder's pictures and return its record, on rank 0.
 
-    Probabilities are those of the loss that taught the network: of each class on its own, or with `softmax` of one
-    class among all. The parts and their rows are the same for any number of ranks.
+    Probabilities are those of the loss that taught the network: of each class on its own, and calibrated as the
+    checkpoint says, or with `softmax` of one class among all. The parts and their rows are the same for any number of
+    ranks.
 
     Args:
         application: the network and the pictures.
         out: the folder to write into.
         above: classes with a higher probability are listed.
         source: the table's column.
+        raw: leave out the calibration.
         overwrite: replace what was built with other parameters or inputs.
 
     Raises:
@@ -87,18 +106,17 @@ def predict(
     """
 
     def rows_of(checkpoint: Checkpoint) -> _Rows:
-        one_label = checkpoint.science.get("loss.name") == json.dumps(LossName.SOFTMAX.value)
+        probabilities = probabilities_of(checkpoint, raw=raw, where=application.checkpoint)
 
         def rows(network: MultiLabelClassifier, images: Tensor, pictures: Pictures, numbers: Sequence[int]) -> pa.Table:
             logits = network(images).float()
             ids = [pictures.image_id(number) for number in numbers]
             places = [pictures.location(number) for number in numbers]
-            probabilities = logits.softmax(1) if one_label else logits.sigmoid()
-            return prediction_rows(probabilities, ids, places, source=source, above=above)
+            return prediction_rows(probabilities(logits), ids, places, source=source, above=above)
 
         return rows
 
-    parameters: dict[str, Json] = {"above": above, "source": source}
+    parameters: dict[str, Json] = {"above": above, "source": source, "raw": raw}
     return _apply(
         application,
         out,
@@ -108,6 +126,52 @@ def predict(
         rows_of=rows_of,
         overwrite=overwrite,
     )
+
+
+def see(application: Application, *, top: int = 10, above: float = -1.0, raw: bool = False) -> Iterator[Seen]:
+    """Yield what a network sees in each picture, in the order of `predict`, as it goes.
+
+    Args:
+        application: the network and the pictures.
+        top: at most so many classes of a picture.
+        above: classes with a higher probability only.
+        raw: leave out the calibration.
+
+    Raises:
+        UsageError: as `predict`; or there are several ranks.
+        DataError: as `predict`.
+    """
+    with computing(application.execution, seed=0) as device:
+        if distributed.n_ranks() > 1:
+            raise UsageError("several ranks cannot print what they see", remedy="pass --out, or start one process")
+        network, checkpoint = _trained(application, device)
+        probabilities = probabilities_of(checkpoint, raw=raw, where=application.checkpoint)
+        pictures = Pictures(application.images, evaluation_transform(checkpoint.image_size, application.view))
+        size, pin = application.batch_size, device.type == "cuda"
+        workers = application.workers if len(pictures) > size else 0  # a process takes longer to start than a batch
+        parts = Part.all_of(len(pictures), size)
+        for _, batches in picture_batches(pictures, parts, batch_size=size, workers=workers, pin=pin):
+            for batch in batches:
+                found = {number: Seen(*_named(pictures, number), reason=why) for number, why in batch.bad}
+                if batch.numbers:
+                    with torch.inference_mode(), autocast(device, application.execution.precision):
+                        logits = network(pictures.finish(batch.images.to(device))).float()
+                    best = top_classes(probabilities(logits), top, above)
+                    for number, classes in zip(batch.numbers, best, strict=True):
+                        found[number] = Seen(*_named(pictures, number), classes)
+                yield from (found[number] for number in sorted(found))
+
+
+def _named(pictures: Pictures, number: int) -> tuple[str, str]:
+    return pictures.image_id(number), pictures.location(number)
+
+
+def class_names(vocabulary: Location) -> list[ClassName]:
+    """Return how the classes of the vocabulary in a folder are called, by class index; errors as `read_classes`."""
+    categories = read_table(vocabulary / CATEGORIES_FILE, CATEGORIES)
+    return [
+        ClassName(*both) for both in zip(categories["wnid"].to_pylist(), categories["name"].to_pylist(), strict=True)
+    ]
 
 
 def extract(application: Application, out: Location, *, overwrite: bool = False) -> StageOutcome | None:
@@ -230,27 +294,89 @@ def evaluate(application: Application, labels: Location, *, unknown: Unknown | N
         unknown: what a class means that is not listed; None for what the network was trained with.
     """
     with computing(application.execution, seed=0) as device:
-        network, checkpoint = _trained(application, device)
-        classes = read_classes(application.vocabulary)
-        check_labels(labels, application.vocabulary)
-        taught = json.loads(checkpoint.science.get("loss.unknown", f'"{Unknown.ABSENT.value}"'))
-        data = MLImages(
-            application.images,
-            labels,
-            split=None,
-            transform=evaluation_transform(checkpoint.image_size, application.view),
-            n_classes=len(classes),
-        )
-        evaluation = evaluate_network(
-            network,
-            data,
-            precision=application.execution.precision,
-            batch_size=application.batch_size,
-            workers=application.workers,
-            unknown=unknown or Unknown(taught),
-        )
+        evaluation, checkpoint = _evaluated(application, labels, device, unknown)
         groups = groups_of_categories(read_table(application.vocabulary / CATEGORIES_FILE, CATEGORIES))
-        return evaluation.summary(groups)
+        return evaluation.summary(groups, calibration_of(checkpoint))
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A calibration, and what it changed.
+
+    Attributes:
+        calibration: fitted.
+        before: the pictures' evaluation with the calibration of before.
+        after: the same with the fitted one.
+        reliability: as the network's scores say, and calibrated; see `calibration.reliability`.
+    """
+
+    calibration: Calibration
+    before: EvaluationSummary
+    after: EvaluationSummary
+    reliability: tuple[Reliability, Reliability]
+
+
+def calibrate(application: Application, labels: Location, out: Path) -> Fit:
+    """Fit a network's calibration on labelled pictures that it did not learn from, and write a checkpoint with it.
+
+    Args:
+        application: the network and the pictures.
+        labels: folder of a table of labels.
+        out: the checkpoint to write, on rank 0.
+
+    Raises:
+        UsageError: as `predict`; or the network says which one class an image shows; or there is no labelled picture.
+        DataError, MLImagesError: as `predict`.
+    """
+    with computing(application.execution, seed=0) as device:
+        evaluation, checkpoint = _evaluated(application, labels, device, None)
+        before = calibration_of(checkpoint)
+        if before is None:
+            raise UsageError(
+                "its loss is softmax, whose probabilities are of one class among all",
+                where=application.checkpoint,
+                remedy="calibrate networks of the other losses",
+            )
+        fitted = evaluation.calibration(Calibration.of_weights(before.odds_factor))
+        if fitted.n_images == 0:
+            raise UsageError("holds no label of these pictures", where=labels, remedy="name labels of --images")
+        if distributed.rank() == 0:
+            save_checkpoint(out, dataclasses.replace(checkpoint, calibration=fitted.state()))
+        nothing = Calibration.of_weights(torch.ones(checkpoint.n_classes))
+        return Fit(
+            calibration=fitted,
+            before=evaluation.summary(calibration=before),
+            after=evaluation.summary(calibration=fitted),
+            reliability=(reliability(evaluation.scores, nothing), reliability(evaluation.scores, fitted)),
+        )
+
+
+def _evaluated(
+    application: Application, labels: Location, device: torch.device, unknown: Unknown | None
+) -> tuple[Evaluation, Checkpoint]:
+    """Return a network's evaluation on the labels of a folder's pictures, and its checkpoint; see `evaluate`."""
+    network, checkpoint = _trained(application, device)
+    classes = read_classes(application.vocabulary)
+    check_labels(labels, application.vocabulary)
+    taught = json.loads(checkpoint.science.get("loss.unknown", f'"{Unknown.ABSENT.value}"'))
+    data = MLImages(
+        application.images,
+        labels,
+        split=None,
+        transform=evaluation_transform(checkpoint.image_size, application.view),
+        n_classes=len(classes),
+    )
+    data.mark_complete(json.loads(checkpoint.science.get("loss.absent_unless_listed", "[]")))
+    evaluation = evaluate_network(
+        network,
+        data,
+        precision=application.execution.precision,
+        batch_size=application.batch_size,
+        workers=application.workers,
+        unknown=unknown or Unknown(taught),
+        scores=scores_of(checkpoint, where=application.checkpoint),
+    )
+    return evaluation, checkpoint
 
 
 def _trained(application: Application, device: torch.device) -> tuple[MultiLabelClassifier, Checkpoint]:
@@ -274,5 +400,5 @@ def _inputs(application: Application) -> dict[str, str]:
     return {
         **vocabulary_digests(application.vocabulary),
         "checkpoint": file_digest(found_checkpoint(application.checkpoint)),
-        "images": listing_digest(application.images),
+        "images": (listing_digest if application.images.is_dir() else file_digest)(application.images),
     }

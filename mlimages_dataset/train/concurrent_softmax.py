@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from mlimages_dataset.errors import UsageError
 from mlimages_dataset.train.loss import check_shapes
 
+RATES_KEY = "_extra_state"
+"""Under which name the loss's state dict has the rates, as torch calls what is neither parameter nor buffer."""
+
 
 def concurrent_rates(
     left: Tensor, right: Tensor, *, n_left: Tensor, n_both: Tensor, related: Tensor, n_classes: int
@@ -43,7 +46,8 @@ class ConcurrentSoftmaxLoss(nn.Module):
     the batch, so it takes B * C * (present classes) multiplications and a dense matrix of (present classes, C).
 
     Attributes:
-        rates: r, sparse, shape (C, C); not in the state dict, because it is data and not learnt.
+        rates: r, sparse, shape (C, C). The state dict has it as `RATES_KEY`, so that a checkpoint's scores need no
+            table; loading a state dict leaves it as it is.
     """
 
     rates: Tensor
@@ -90,6 +94,13 @@ class ConcurrentSoftmaxLoss(nn.Module):
         weight = torch.where(present, targets, 0)[:, classes].to(torch.float32)
         return (weight * (log_denominator - own)).sum() / len(logits)
 
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """Return the rates as the state dict has them: pairs of classes, int64, shape (2, pairs), and their shares."""
+        return {"pairs": self.rates.indices().cpu(), "shares": self.rates.values().cpu()}
+
+    def set_extra_state(self, state: dict[str, Tensor]) -> None:
+        """Leave the rates as they are: they are data and not learnt."""
+
     def _suppressing(self, classes: Tensor) -> Tensor:
         """Return 1 - r of some rows, dense, shape (len(classes), C)."""
         return 1 - self.rates.index_select(0, classes).to_dense()
@@ -102,6 +113,20 @@ def concurrent_probabilities(logits: Tensor, rates: Tensor) -> Tensor:
         logits: shape (B, C).
         rates: sparse or dense, shape (C, C); a class does not make way to itself: its r_ii is 0.
     """
-    z = logits.to(torch.float32)
+    return concurrent_log_odds(logits, rates).sigmoid()
+
+
+def concurrent_log_odds(logits: Tensor, rates: Tensor) -> Tensor:
+    """Return log(sigma / (1 - sigma)) of the scores at inference, float32, shape (B, C); arguments as above.
+
+    It ascends with the score and, unlike that, still tells those apart that are nearly 0 or nearly 1. Log-odds above
+    36 are given as 36: beyond it, what is left of the sum is lost in float64.
+    """
+    z = logits.to(torch.float64)
     powers = (z - z.amax(1, keepdim=True)).exp()
-    return powers / (powers @ (1 - rates.to_dense()).T)
+    total = powers.sum(1, keepdim=True)
+    concurrent = torch.sparse.mm(rates.to_sparse_coo().to(torch.float64), powers.T).T
+    # The sum over j != i of (1 - r_ij) e^{z_j}.
+    rivals = (total - concurrent - powers).clamp(min=torch.finfo(torch.float64).eps)
+    own = powers.clamp(min=torch.finfo(torch.float64).tiny)
+    return torch.log(own / rivals).to(torch.float32)

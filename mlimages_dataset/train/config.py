@@ -48,15 +48,17 @@ class Precision(enum.Enum):
 class LossName(enum.Enum):
     """What is minimised."""
 
-    PAPER = "paper"
-    """The weighted sigmoid cross-entropy of paper 000, equations 1 and 2."""
     RELEASED = "released"
-    """The arithmetic of the published code."""
+    """The weighted sigmoid cross-entropy of paper 000 as the published code computes it, a sum over classes."""
+    PAPER = "paper"
+    """The same to the letter of equations 1 and 2, a mean over classes. At the paper's rate it does not learn."""
     BINARY_CROSS_ENTROPY = "binary-cross-entropy"
     FOCAL = "focal"
     ASYMMETRIC = "asymmetric"
     SOFTMAX = "softmax"
     """Cross-entropy over all classes, for images with one label."""
+    CONCURRENT_SOFTMAX = "concurrent-softmax"
+    """The softmax of paper 004 (4.1.1), in which classes that are often together do not suppress each other."""
 
 
 class Unknown(enum.Enum):
@@ -82,6 +84,8 @@ class SamplerName(enum.Enum):
 
     SHUFFLED = "shuffled"
     """Every image once an epoch."""
+    BLOCKS = "blocks"
+    """The same, but neighbours come near each other, as slow disks and object stores read them fastest."""
     CLASS_AWARE = "class-aware"
     """A class first, each as often, then an image of it."""
     REPEAT_FACTOR = "repeat-factor"
@@ -113,6 +117,8 @@ class Data:
         workers: processes that decode for each rank; 0 decodes in the training process.
         prefetch: batches that each of them decodes ahead.
         bad_image_share: more undecodable images than this share of an epoch stop the run.
+        streamed: read shards in long stretches rather than picture by picture, for slow disks and object stores; every
+            phase's sampler is `blocks` then.
     """
 
     images: Location | None = None
@@ -124,6 +130,7 @@ class Data:
     workers: int = 4
     prefetch: int = 4
     bad_image_share: float = 0.01
+    streamed: bool = False
 
     def __post_init__(self) -> None:
         check_at_least("workers", self.workers, 0)
@@ -137,7 +144,10 @@ class Model:
 
     Attributes:
         name: as `train.models.create_model` knows it.
-        weights: checkpoint to start from: all of it for the same vocabulary, all but the head for another.
+        classes: that the run is meant for, which a plan without a vocabulary counts on; 0 for any. Training takes those
+            of the vocabulary.
+        weights: what to start from: a checkpoint, safetensors, a state dict of torchvision or timm, or a TensorFlow
+            checkpoint; all of it for the same vocabulary, all but the head for another.
         batch_norm_momentum: share of a new batch in the running statistics; 0.1 is the paper's decay of 0.9.
         batch_norm_epsilon: what is added to the variance.
         sync_batch_norm: batch statistics over all ranks; needs GPUs.
@@ -145,6 +155,7 @@ class Model:
     """
 
     name: str = "resnet101"
+    classes: int = 0
     weights: Location | None = None
     batch_norm_momentum: float = 0.1
     batch_norm_epsilon: float = 1e-3
@@ -152,6 +163,7 @@ class Model:
     frozen_statistics: bool = False
 
     def __post_init__(self) -> None:
+        check_at_least("classes", self.classes, 0)
         check_share("batch_norm_momentum", self.batch_norm_momentum)
         check_positive("batch_norm_epsilon", self.batch_norm_epsilon)
         if self.sync_batch_norm and self.frozen_statistics:
@@ -163,22 +175,28 @@ class Loss:
     """What is minimised.
 
     Attributes:
-        name: which loss; the others below are of the paper's.
+        name: which loss; the others below are of `released` and `paper`.
         positive_weight: eta of equation 1.
         absent_class_rate: probability that a class without positives in the batch is learnt from.
         negatives_per_positive: negatives kept for each positive of a class.
         presence_threshold: confidence from which a label counts as positive.
         unknown: what a class means that an image's labels do not list.
-        prior_bias: start the head's bias at the log-odds of each class's share of the training images.
+        absent_unless_listed: sources that list every class that an image has: what they do not list is absent, also
+            where `unknown` is `ignored`.
+        pair_counts: the `pair_counts` table that `concurrent-softmax` takes its rates from.
+        prior_bias: start a new head's bias at the log-odds of each class's share of the training images, so that
+            classes without positives are not said to be present in half of the images.
     """
 
-    name: LossName = LossName.PAPER
+    name: LossName = LossName.RELEASED
     positive_weight: float = 12.0
     absent_class_rate: float = 0.1
     negatives_per_positive: int = 5
     presence_threshold: float = 0.7
     unknown: Unknown = Unknown.ABSENT
-    prior_bias: bool = False
+    absent_unless_listed: tuple[str, ...] = ()
+    pair_counts: Location | None = None
+    prior_bias: bool = True
 
     def __post_init__(self) -> None:
         check_positive("positive_weight", self.positive_weight)
@@ -186,6 +204,13 @@ class Loss:
         check_share("presence_threshold", self.presence_threshold)
         check_positive("presence_threshold", self.presence_threshold)
         check_at_least("negatives_per_positive", self.negatives_per_positive, 1)
+        if self.absent_unless_listed and self.unknown is Unknown.ABSENT:
+            raise ValueError('absent_unless_listed has no effect: write unknown = "ignored" beside it, or leave it out')
+        needs_pairs = self.name is LossName.CONCURRENT_SOFTMAX
+        if needs_pairs and self.pair_counts is None:
+            raise ValueError("pair_counts is missing: concurrent-softmax takes its rates from such a table")
+        if self.pair_counts is not None and not needs_pairs:
+            raise ValueError(f"pair_counts has no effect on the loss {self.name.value}: leave it out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +291,9 @@ class Phase:
         image_size: side of the square that the network sees, in pixels.
         sampler: the order of images.
         balance: for `soft-balance`: 0 draws as the images come, 1 every class as often (lambda of paper 004).
+        block_images: for `blocks`: neighbouring images that stay together while blocks are shuffled.
+        blocks_of_window: for `blocks`: consecutive blocks whose images are shuffled together; each worker that streams
+            holds so many in memory.
     """
 
     first_epoch: int = 0
@@ -273,12 +301,16 @@ class Phase:
     image_size: int = 224
     sampler: SamplerName = SamplerName.SHUFFLED
     balance: float = 0.7
+    block_images: int = 256
+    blocks_of_window: int = 16
 
     def __post_init__(self) -> None:
         check_at_least("first_epoch", self.first_epoch, 0)
         check_at_least("batch_size", self.batch_size, 1)
         check_at_least("image_size", self.image_size, 1)
         check_share("balance", self.balance)
+        check_at_least("block_images", self.block_images, 1)
+        check_at_least("blocks_of_window", self.blocks_of_window, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,6 +421,9 @@ class Run:
         starts = [phase.first_epoch for phase in self.phases]
         if not starts or starts[0] != 0 or starts != sorted(set(starts)):
             raise ValueError(f"phases begin at the epochs {starts}, which do not ascend from 0")
+        other = [phase.sampler.value for phase in self.phases if phase.sampler is not SamplerName.BLOCKS]
+        if self.data.streamed and other:
+            raise ValueError(f'data.streamed goes with sampler = "blocks" in every phase, and one is {other[0]}')
 
     def phase(self, epoch: int) -> Phase:
         """Return what holds in an epoch."""
@@ -435,10 +470,12 @@ def science(run: Run) -> dict[str, str]:
         for name, section in fields.items()
         for key, value in (section.items() if isinstance(section, dict) else [("", section)])
     }
-    # Where a run began matters no more once it has begun.
-    return {
-        name.rstrip("."): json.dumps(value, default=plain) for name, value in flat.items() if name != "model.weights"
-    }
+    return {name.rstrip("."): json.dumps(value, default=plain) for name, value in flat.items() if name not in _APART}
+
+
+_APART = frozenset({"model.weights", "model.classes", "loss.pair_counts"})
+"""Not compared: where a run began matters no more once it has begun, its classes are those of its vocabulary, and a
+table may move (its rates are compared)."""
 
 
 def plain(value: object) -> str:

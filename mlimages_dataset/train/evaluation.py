@@ -5,23 +5,27 @@ Legend: B images in a batch, C classes.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from mlimages_dataset.augment.cooccurrence import PROBABILITY
 from mlimages_dataset.errors import UsageError
+from mlimages_dataset.train.calibration import above, expected_labels, fit_calibration
 from mlimages_dataset.train.metrics import AveragePrecision, InstanceScores, InstanceSums, ScoreHistogram, instance_sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import pyarrow as pa
-    import torch
     from torch import Tensor
 
     from mlimages_dataset.manifest import Json
+    from mlimages_dataset.train.calibration import Calibration
     from mlimages_dataset.train.metrics import Reduce
 
 PUBLISHED_KS = (5, 10)
@@ -56,6 +60,13 @@ class EvaluationSummary:
         error: the bounds of the mean lie this far from it, on either side.
         n_classes: classes with positives.
         groups: the same mean for groups of classes.
+        chance: the mean average precision of images in a random order, about: the mean share of images with a class.
+        chance_precision: the precision at any k of classes drawn at random: the share of known entries present.
+        labels: mean number of present labels an image.
+        labels_said: mean sum of an image's probabilities, which equals `labels` where these are calibrated; NaN where
+            there are none.
+        sure: entries whose probability is above 0.95, as co-occurrence asks for (paper 000, section 3.2).
+        sure_present: those of them that are present.
     """
 
     n_images: int
@@ -64,10 +75,21 @@ class EvaluationSummary:
     error: float
     n_classes: int
     groups: tuple[GroupMean, ...]
+    chance: float
+    chance_precision: float
+    labels: float
+    labels_said: float
+    sure: int
+    sure_present: int
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the greatest that the mean average precision can be."""
+        return self.mean_average_precision - self.error, self.mean_average_precision + self.error
 
     def to_json(self) -> dict[str, Json]:
         """Return the values by name."""
-        return asdict(self)
+        return {**asdict(self), "mean_average_precision_bounds": list(self.bounds)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +144,35 @@ class Evaluation:
         """Return the evaluation over all ranks; `reduce` sums a tensor over them."""
         return Evaluation(self.instance.merged(reduce), self.scores.merged(reduce), self.presence_threshold)
 
-    def summary(self, groups: Mapping[str, Sequence[str]] | None = None) -> EvaluationSummary:
+    def calibration(self, weights: Calibration) -> Calibration:
+        """Return the calibration that is fitted on these images; see `fit_calibration`."""
+        return fit_calibration(self.scores, weights, int(self.instance.n_images))
+
+    def summary(
+        self, groups: Mapping[str, Sequence[str]] | None = None, calibration: Calibration | None = None
+    ) -> EvaluationSummary:
         """Return the means.
 
         Args:
             groups: for each way of grouping, the name of every class's group, such as `groups_of_categories`.
+            calibration: what makes probabilities of the scores; None for a network that says none of single classes.
         """
         precision = self.scores.compute()
         mean, error, n_classes = _mean_with_error(precision)
         estimate = precision.estimate.cpu().numpy()
+        n_images = int(self.instance.n_images)
+        known, present = self.scores.counts.sum((0, 2), dtype=torch.float64), precision.n_positives.double()
+        with_positives = present > 0
+        said = math.nan if calibration is None else expected_labels(self.scores, calibration)
+        sure, sure_present = (0, 0) if calibration is None else above(self.scores, calibration, PROBABILITY)
         return EvaluationSummary(
-            n_images=int(self.instance.n_images),
+            chance=float((present / known)[with_positives].mean()),
+            chance_precision=float(present.sum() / known.sum()),
+            labels=float(present.sum()) / max(n_images, 1),
+            labels_said=said / max(n_images, 1),
+            sure=sure,
+            sure_present=sure_present,
+            n_images=n_images,
             instance=self.instance.compute(),
             mean_average_precision=mean,
             error=error,

@@ -10,16 +10,22 @@ import itertools
 from typing import TYPE_CHECKING
 
 import torch
+from torch.utils.data import DataLoader
 
 from mlimages_dataset.errors import ConfigError
 from mlimages_dataset.loaders import (
+    BadImages,
     ClassAwareSampler,
     Loader,
     RepeatFactorSampler,
     ShuffledSampler,
     SoftBalanceSampler,
+    StreamedImages,
+    collate,
     train_transform,
 )
+from mlimages_dataset.loaders.loader import told_once
+from mlimages_dataset.loaders.streaming import batch_sizes
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.config import SamplerName
 from mlimages_dataset.train.loop import outlive_sigterm
@@ -34,6 +40,16 @@ if TYPE_CHECKING:
     from mlimages_dataset.loaders.samplers import OrderSampler
     from mlimages_dataset.train.checkpoint import StateDict
     from mlimages_dataset.train.config import Phase, Run
+
+
+def make_feed(run: Run, data: MLImages, device: torch.device) -> ImageFeed | StreamFeed:
+    """Return the feed of a run on this rank.
+
+    Raises:
+        ConfigError: a batch cannot be divided over the ranks or into passes.
+        UsageError: a sampler goes by class, and no image has a class.
+    """
+    return (StreamFeed if run.data.streamed else ImageFeed)(run, data, device)
 
 
 class ImageFeed:
@@ -104,6 +120,87 @@ class ImageFeed:
         return self._samplers[phase]
 
 
+class StreamFeed:
+    """The batches of a run from shards that are read in long stretches; see `loop.Feed`.
+
+    Every rank reads a stretch of the epoch's order, and every worker a stretch of that. A worker's last pass may be
+    smaller, so an epoch can have some steps more than with `ImageFeed`. A run that was cut within an epoch goes on
+    with as many ranks and workers as before, and passes of the same size; between epochs these are free.
+    """
+
+    def __init__(self, run: Run, data: MLImages, device: torch.device) -> None:
+        """Open the feed of this rank; errors as `make_feed`."""
+        self._run = run
+        self._data = data
+        self._pin = device.type == "cuda"
+        for phase in run.phases:
+            images_of_pass(run, phase, distributed.n_ranks())
+
+    def n_steps(self, epoch: int) -> int:
+        """See `Feed`."""
+        phase = self._run.phase(epoch)
+        return -(-len(self._passes(phase)) // self._passes_of_step(phase))
+
+    def smallest_pass(self, phase: Phase) -> int:
+        """Return the least images that a rank takes through the network at once in an epoch of a phase."""
+        return min(self._passes(phase))
+
+    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
+        """See `Feed`."""
+        phase, options = self._run.phase(epoch), self._run.data
+        passes, of_pass = self._passes_of_step(phase), images_of_pass(self._run, phase, distributed.n_ranks())
+        self._data.transform = train_transform(phase.image_size)
+        stream = self._stream(phase)
+        stream.set_epoch(epoch)
+        stream.go_on_after(first_step * passes, batch_size=of_pass, workers=options.workers)
+        bad = BadImages(options.bad_image_share)
+        loader = iter(
+            DataLoader(
+                stream,
+                batch_size=of_pass,
+                num_workers=options.workers,
+                collate_fn=collate,
+                pin_memory=self._pin,
+                prefetch_factor=options.prefetch if options.workers else None,
+                worker_init_fn=outlive_sigterm,
+                generator=torch.Generator().manual_seed(self._run.seed),  # as in `ImageFeed`
+            )
+        )
+        with told_once():
+            while batches := list(itertools.islice(loader, passes)):
+                for batch in batches:
+                    bad.add(len(batch), batch.replaced)
+                yield batches
+
+    def finish(self, images: Tensor) -> Tensor:
+        """See `Feed`."""
+        return self._data.transform.finish(images)
+
+    def state(self, epoch: int, step: int) -> StateDict:
+        """See `Feed`."""
+        phase, n_ranks = self._run.phase(epoch), distributed.n_ranks()
+        of_pass, workers = images_of_pass(self._run, phase, n_ranks), max(self._run.data.workers, 1)
+        divided = f"streamed by {n_ranks} x {workers} workers in passes of {of_pass} images"
+        return {"epoch": epoch, "step": step, "order": f"{self._stream(phase).order.name}, {divided}"}
+
+    def _stream(self, phase: Phase) -> StreamedImages:
+        return StreamedImages(
+            self._data,
+            seed=self._run.seed,
+            block_rows=phase.block_images,
+            blocks_of_window=phase.blocks_of_window,
+        )
+
+    def _passes(self, phase: Phase) -> list[int]:
+        """Return the sizes of an epoch's passes on this rank, which are those of any other."""
+        of_pass = images_of_pass(self._run, phase, distributed.n_ranks())
+        return batch_sizes(len(self._stream(phase)), of_pass, max(self._run.data.workers, 1))
+
+    def _passes_of_step(self, phase: Phase) -> int:
+        n_ranks = distributed.n_ranks()
+        return phase.batch_size // (images_of_pass(self._run, phase, n_ranks) * n_ranks)
+
+
 def make_sampler(data: MLImages, phase: Phase, seed: int) -> OrderSampler:
     """Return the sampler of a phase, for this rank.
 
@@ -112,6 +209,8 @@ def make_sampler(data: MLImages, phase: Phase, seed: int) -> OrderSampler:
     """
     if phase.sampler is SamplerName.SHUFFLED:
         return ShuffledSampler(data, seed=seed)
+    if phase.sampler is SamplerName.BLOCKS:
+        return ShuffledSampler(data, seed=seed, block_rows=phase.block_images, blocks_of_window=phase.blocks_of_window)
     if phase.sampler is SamplerName.REPEAT_FACTOR:
         return RepeatFactorSampler(data, seed=seed)
     if phase.sampler is SamplerName.CLASS_AWARE:

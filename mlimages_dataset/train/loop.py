@@ -19,12 +19,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mlimages_dataset.errors import ConfigError, DataError, MLImagesError
 from mlimages_dataset.train import distributed
+from mlimages_dataset.train.calibration import calibration_of_weights
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, generator_state, set_generator_state
 from mlimages_dataset.train.config import Precision, Unknown, science
+from mlimages_dataset.train.learning import JUDGED_FROM, LOOKS, EarlyLooks, expected_of
 from mlimages_dataset.train.loss import MLImagesLoss, count_labels, weighted_sigmoid_loss
 from mlimages_dataset.train.models import batch_norms
 from mlimages_dataset.train.optimizer import make_optimizer, set_rate
 from mlimages_dataset.train.schedule import learning_rate
+from mlimages_dataset.train.transfer import SoftmaxLoss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from torch.nn.parallel import DistributedDataParallel
 
     from mlimages_dataset.loaders import Batch
+    from mlimages_dataset.train.calibration import Calibration
     from mlimages_dataset.train.checkpoint import CheckpointWriter, StateDict
     from mlimages_dataset.train.config import Execution, Run
     from mlimages_dataset.train.logs import RunLog
@@ -355,6 +359,19 @@ class Pace:
         return {"loss": loss, "images/s": self.images / seconds, "data wait": waited}
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What an evaluation says of a network.
+
+    Attributes:
+        measures: by name, `checkpoints.best` among them.
+        calibration: fitted on the evaluation's images; None where the loss has no probabilities to fit.
+    """
+
+    measures: Mapping[str, float]
+    calibration: Calibration | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What a run works with beside its learner.
@@ -365,8 +382,7 @@ class Surroundings:
         vocabulary: digest of the vocabulary.
         writer: of its checkpoints.
         log: what it tells.
-        evaluate: returns measures of the validation images after an epoch, `checkpoints.best` among them, on every
-            rank; None without any.
+        evaluate: judges a network on the validation images after an epoch, on every rank; None without any.
         stop: whether it was asked to end.
     """
 
@@ -375,7 +391,7 @@ class Surroundings:
     vocabulary: str
     writer: CheckpointWriter
     log: RunLog
-    evaluate: Callable[[nn.Module, int], Mapping[str, float]] | None
+    evaluate: Callable[[nn.Module, int], Judgement] | None
     stop: StopRequest
 
 
@@ -386,14 +402,17 @@ def train(run: Run, learner: Learner, around: Surroundings, progress: Progress) 
         Stopped: the run was asked to; it has saved itself.
         DataError: a loss is not finite.
     """
+    early = _early_looks(run, learner, around, progress)
     for epoch in range(progress.epoch, run.epochs):
-        progress = _train_epoch(run, learner, around, progress)
-        measure = _evaluate(run, learner, around, progress)
+        progress = _train_epoch(run, learner, around, progress, early)
+        judgement = _evaluate(run, learner, around, progress)
+        measure = -1.0 if judgement is None else judgement.measures[run.checkpoints.best]
         best = measure > progress.best
         progress = dataclasses.replace(
             progress, best=max(progress.best, measure)
         )  # which stays where the measure is no number
-        _save(run, learner, around, progress, best=best, wait=epoch + 1 == run.epochs)
+        calibration = None if judgement is None else judgement.calibration
+        _save(run, learner, around, progress, best=best, wait=epoch + 1 == run.epochs, calibration=calibration)
     return progress
 
 
@@ -409,7 +428,43 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
         set_generator_state(checkpoint.generators[distributed.rank()])
 
 
-def _train_epoch(run: Run, learner: Learner, around: Surroundings, progress: Progress) -> Progress:
+def _early_looks(run: Run, learner: Learner, around: Surroundings, progress: Progress) -> EarlyLooks:
+    """Return what looks at the first steps of a run; at none where it is past them, or has warned before."""
+    over = progress.total_steps >= max(LOOKS) or distributed.from_first(around.log.has_warned)
+    return early_looks(run, learner, around.feed, () if over else LOOKS, begun=progress.total_steps)
+
+
+def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, begun: int = 0) -> EarlyLooks:
+    """Return what looks at a learner after the steps `at`, of a run that has taken `begun` steps."""
+    steps = feed.n_steps(0) * run.epochs - begun if at else 0
+    expected = expected_of(run, steps, trained=begun > 0 or run.model.weights is not None)
+
+    def logits(images: Tensor) -> Tensor:
+        return logits_without_trace(learner, feed.finish(images))
+
+    return EarlyLooks(
+        expected, logits, learner.known, learner.device, at=at, judged_from=min(JUDGED_FROM, max(at, default=0))
+    )
+
+
+@torch.no_grad()
+def logits_without_trace(learner: Learner, images: Tensor) -> Tensor:
+    """Return the logits that images have in training, float32, shape (B, C).
+
+    Neither the model's buffers nor the random numbers of later steps change, and units dropped out are the same each
+    time.
+    """
+    buffers = [buffer.clone() for buffer in learner.model.buffers()]
+    with torch.random.fork_rng([learner.device] if learner.device.type == "cuda" else []):
+        torch.manual_seed(0)
+        with autocast(learner.device, learner.execution.precision):
+            logits = learner.model(images.contiguous(memory_format=_layout(learner.execution)))
+    for buffer, before in zip(learner.model.buffers(), buffers, strict=True):
+        buffer.copy_(before)
+    return cast("Tensor", logits.float())
+
+
+def _train_epoch(run: Run, learner: Learner, around: Surroundings, progress: Progress, early: EarlyLooks) -> Progress:
     """Take the remaining steps of an epoch and return the beginning of the next."""
     epoch, n_steps = progress.epoch, around.feed.n_steps(progress.epoch)
     set_training(learner.network, frozen_statistics=run.model.frozen_statistics)
@@ -418,6 +473,7 @@ def _train_epoch(run: Run, learner: Learner, around: Surroundings, progress: Pro
     pace = Pace(nothing)
     for batches, waited in _timed(around.feed.steps(epoch, progress.step)):
         rate = learning_rate(run, epoch, progress.step, n_steps)
+        early.before(batches)
         loss = take_step(learner, batches, rate, around.feed.finish)
         progress = dataclasses.replace(progress, step=progress.step + 1, total_steps=progress.total_steps + 1)
         images = tuple(image_id for batch in batches for image_id in batch.image_ids)
@@ -429,6 +485,8 @@ def _train_epoch(run: Run, learner: Learner, around: Surroundings, progress: Pro
             _refuse_not_finite(verdict, around)
             verdict = watch.settle()
             _refuse_not_finite(verdict, around)
+        if (found := early.after(batches, loss, rate)) is not None:
+            around.log.warning(progress.total_steps, found.sentence(), found.last.to_log())
         if tell:
             around.log.tell("train", progress.total_steps, {"epoch": epoch, "rate": rate, **pace.values()})
             pace = Pace(nothing)
@@ -470,19 +528,30 @@ def _refuse_not_finite(verdict: Verdict, around: Surroundings) -> None:
     )
 
 
-def _evaluate(run: Run, learner: Learner, around: Surroundings, progress: Progress) -> float:
-    """Tell the measures after an epoch, where it is time, and return the one that decides; -1 where it is not."""
+def _evaluate(run: Run, learner: Learner, around: Surroundings, progress: Progress) -> Judgement | None:
+    """Return what is said of the network after an epoch, and tell the measures; None where it is not time."""
     last = progress.epoch == run.epochs
     if around.evaluate is None or not (last or _falls_on(progress.epoch, run.evaluate_epochs)):
-        return -1.0
+        return None
     distributed.copy_from_first(learner.evaluated.buffers())  # each rank has seen other images
-    measures = around.evaluate(learner.evaluated, progress.epoch - 1)
-    around.log.tell("evaluation", progress.total_steps, {"epoch": progress.epoch - 1, **measures})
-    return measures[run.checkpoints.best]
+    judgement = around.evaluate(learner.evaluated, progress.epoch - 1)
+    around.log.tell("evaluation", progress.total_steps, {"epoch": progress.epoch - 1, **judgement.measures})
+    return judgement
 
 
-def _save(run: Run, learner: Learner, around: Surroundings, progress: Progress, *, best: bool, wait: bool) -> None:
-    """Give rank 0 a checkpoint to write; every rank calls it."""
+def _save(
+    run: Run,
+    learner: Learner,
+    around: Surroundings,
+    progress: Progress,
+    *,
+    best: bool,
+    wait: bool,
+    calibration: Calibration | None = None,
+) -> None:
+    """Give rank 0 a checkpoint to write; every rank calls it. Without a fit, the loss's weights alone are undone."""
+    if calibration is None and not isinstance(learner.loss, SoftmaxLoss):
+        calibration = calibration_of_weights(learner.loss, around.n_classes)
     generators = distributed.gathered(generator_state())
     if distributed.rank() == 0:
         checkpoint = Checkpoint(
@@ -499,6 +568,7 @@ def _save(run: Run, learner: Learner, around: Surroundings, progress: Progress, 
             scaler=learner.scaler.state_dict(),
             generators=generators,
             sampler=around.feed.state(progress.epoch, progress.step),
+            calibration={} if calibration is None else calibration.state(),
         )
         around.writer.save(checkpoint, best=best, wait=wait)
     if wait:

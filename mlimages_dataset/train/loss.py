@@ -292,18 +292,21 @@ class MLImagesLoss(nn.Module):
     Attributes:
         streak: signed number of batches since the last change of status, see `next_streak`; int64, shape (C,).
         step: number of batches so far, int64 scalar.
-        seed: of the selections, int64 scalar. With `step` it determines every draw, so all three are buffers: a
-            checkpoint holds them, and a resumed run draws what the uninterrupted one would have.
+        seed: of the selections, int64 scalar. With `step` it determines every draw, so all are buffers: a checkpoint
+            holds them, and a resumed run draws what the uninterrupted one would have.
+        weighed: of each class so far: sum of the weights of its positives, their number, and the same of its negatives
+            (see `odds_factor`); float64, shape (4, C).
     """
 
     streak: Tensor
     step: Tensor
     seed: Tensor
+    weighed: Tensor
 
     def __init__(  # noqa: PLR0917  # hyper-parameters, most often given by name
         self,
         n_classes: int,
-        variant: str = Variant.PAPER,
+        variant: str = Variant.RELEASED,
         positive_weight: float = 12.0,
         absent_class_rate: float = 0.1,
         negatives_per_positive: float | None = 5,
@@ -352,6 +355,11 @@ class MLImagesLoss(nn.Module):
         self.register_buffer("streak", torch.zeros(n_classes, dtype=torch.int64))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("seed", torch.tensor(seed, dtype=torch.int64))
+        self.register_buffer("weighed", torch.zeros(4, n_classes, dtype=torch.float64))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        state_dict.setdefault(f"{prefix}weighed", torch.zeros_like(self.weighed))  # checkpoints of before lack it
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def forward(self, logits: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
         """Return the batch's loss, a float32 scalar.
@@ -382,17 +390,32 @@ class MLImagesLoss(nn.Module):
         weigh = released_weights if released else paper_weights
         of_positives, of_negatives = weigh(streak, positive, selected, self.positive_weight)
         thinned, windows = torch.zeros_like(of_negatives), None
+        negatives = kept = everywhere.known - everywhere.present
         if not released and self.negatives_per_positive is not None:
             # Where there are no more negatives than wanted, all are kept.
             wanted = everywhere.present.to(torch.float64) * self.negatives_per_positive
-            is_thinned = positive & (wanted < everywhere.known - everywhere.present)
+            is_thinned = positive & (wanted < negatives)
+            kept = torch.where(is_thinned, wanted, negatives)
             thinned = torch.where(is_thinned, of_negatives, 0)
             rows = slice(first_row, first_row + counts.n_images)
             windows = self._windows(everywhere, torch.where(is_thinned, wanted, 0), rows)
         if self.training:
             self.streak.copy_(streak)
             self.step += 1
+            present = everywhere.present
+            self.weighed += torch.stack((of_positives * present, present, of_negatives * kept, negatives))
         return BatchWeights(of_positives, of_negatives - thinned, thinned, windows, self.fused)
+
+    def odds_factor(self) -> Tensor:
+        """Return by what factor the weights raise the odds of each class, float32, shape (C,).
+
+        The loss of a class is least at the true odds p / (1 - p) times the mean weight of its positives over that of
+        its negatives. This is eta where both always count, and more where negatives count in few batches. It is 1 for a
+        class that has had no positive or no weighed negative.
+        """
+        of_positives, positives, of_negatives, negatives = self.weighed
+        factor = (of_positives / positives) / (of_negatives / negatives)
+        return torch.where(torch.isfinite(factor) & (factor > 0), factor, 1).to(torch.float32)
 
     def extra_repr(self) -> str:
         """Return the options, for the module's representation."""

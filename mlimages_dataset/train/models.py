@@ -6,7 +6,7 @@ Legend: B images in a batch, C classes, D features, H and W pixels.
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,32 +16,64 @@ from mlimages_dataset.errors import UsageError
 from mlimages_dataset.train.released_resnet import ReleasedResNet101
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 RELEASED = "resnet101_released"
 """The published network, see `released_resnet`."""
 TIMM_PREFIX = "timm/"
 """Before the name of a model of timm."""
-_AUXILIARY_HEADS = ("googlenet", "inception_v3")
+AUXILIARY_HEADS = ("googlenet", "inception_v3")
+"""Networks of torchvision with further heads in training, which are left out here."""
+SCALING = "input_scaling."
+"""What the names of the input's scaling begin with."""
+
+
+class InputScaling(nn.Module):
+    """From pixels in [-1, 1] to those that foreign weights were trained on.
+
+    Attributes:
+        mean: of each colour of pixels in [0, 1], shape (3, 1, 1); it is subtracted.
+        std: what is then divided by, shape (3, 1, 1).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Hold the constants as buffers: they are part of the network's state."""
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(tuple(mean), dtype=torch.float32).reshape(3, 1, 1))
+        self.register_buffer("std", torch.tensor(tuple(std), dtype=torch.float32).reshape(3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return images in [-1, 1] as (pixel - mean) / std of pixels in [0, 1], shape (B, 3, H, W)."""
+        return ((images + 1) * 0.5 - self.mean) / self.std
 
 
 class MultiLabelClassifier(nn.Module):
-    """Logits of images, one a class: `head(features(images))`.
+    """Logits of images in [-1, 1], one a class: `head(features(images))`.
 
     Attributes:
         backbone: images (B, 3, H, W) to features (B, D).
         head: features to logits (B, C).
+        input_scaling: what images go through first; None for a backbone that was trained on [-1, 1].
+        original_head: the backbone's own name for the layer that the head replaces; empty where it never had one.
     """
 
-    def __init__(self, backbone: nn.Module, n_features: int, n_classes: int) -> None:
+    input_scaling: InputScaling | None
+
+    def __init__(self, backbone: nn.Module, n_features: int, n_classes: int, *, original_head: str = "") -> None:
         """Put a new head on a backbone: small random weights and no bias (see `set_bias`).
 
         Args:
             backbone: images (B, 3, H, W) to features (B, D).
             n_features: D.
             n_classes: C.
+            original_head: the backbone's own name for the layer that the head replaces.
         """
         super().__init__()
+        self.register_module("input_scaling", None)
+        self.original_head = original_head
         self.backbone = backbone
         self.head = nn.Linear(n_features, n_classes)
         nn.init.normal_(self.head.weight, std=0.01)
@@ -59,6 +91,8 @@ class MultiLabelClassifier(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Return the pooled features of images, shape (B, D)."""
+        if self.input_scaling is not None:
+            images = self.input_scaling(images)
         features: Tensor = self.backbone(images)
         return features
 
@@ -71,6 +105,14 @@ class MultiLabelClassifier(nn.Module):
     def set_bias(self, bias: Tensor) -> None:
         """Start the head from a bias of shape (C,), such as `loss.prior_bias`."""
         self.head.bias.copy_(bias)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Let the state decide about the input's scaling, which belongs to the weights; the rest is torch's."""
+        parts = [state_dict.get(f"{prefix}{SCALING}{name}") for name in ("mean", "std")]
+        self.input_scaling = None
+        if all(isinstance(part, Tensor) for part in parts):
+            self.input_scaling = InputScaling((0, 0, 0), (1, 1, 1)).to(self.head.weight.device)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def create_model(name: str, n_classes: int, *, norm_epsilon: float | None = None) -> MultiLabelClassifier:
@@ -118,7 +160,7 @@ def _torchvision_model(name: str, n_classes: int) -> MultiLabelClassifier:
             remedy=(f"did you mean {' or '.join(near)}? " if near else "")
             + f"torchvision's classification networks, {RELEASED} and {TIMM_PREFIX}NAME are known",
         )
-    options = {"aux_logits": False, "init_weights": True} if name in _AUXILIARY_HEADS else {}
+    options = {"aux_logits": False, "init_weights": True} if name in AUXILIARY_HEADS else {}
     network = torchvision_models.get_model(name, weights=None, **options)
     # Layers are registered in the order of their use: the classifier is the last one with weights.
     path, layer = [
@@ -128,7 +170,7 @@ def _torchvision_model(name: str, n_classes: int) -> MultiLabelClassifier:
         raise UsageError(f"{name} ends in a convolution", remedy="choose a network that ends in a linear layer")
     parent, _, attribute = path.rpartition(".")
     setattr(network.get_submodule(parent), attribute, nn.Identity())
-    return MultiLabelClassifier(network, layer.in_features, n_classes)
+    return MultiLabelClassifier(network, layer.in_features, n_classes, original_head=path)
 
 
 def _timm_model(name: str, n_classes: int) -> MultiLabelClassifier:
@@ -144,10 +186,11 @@ def _timm_model(name: str, n_classes: int) -> MultiLabelClassifier:
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         raise UsageError(f"timm has no model {name!r}", remedy=f"did you mean {' or '.join(near)}?" if near else "")
-    backbone = timm.create_model(name, pretrained=False, num_classes=0)
+    backbone: Any = timm.create_model(name, pretrained=False, num_classes=0)  # its attributes are not torch's
     # Some networks have layers between pooling and classifier: then the features are wider than num_features says.
     n_features: int = getattr(backbone, "head_hidden_size", None) or backbone.num_features
-    return MultiLabelClassifier(backbone, n_features, n_classes)
+    heads = backbone.pretrained_cfg.get("classifier")
+    return MultiLabelClassifier(backbone, n_features, n_classes, original_head=heads if isinstance(heads, str) else "")
 
 
 def batch_norms(model: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:

@@ -14,8 +14,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.images.files import PictureFiles
 from mlimages_dataset.images.index import ImageIndex
-from mlimages_dataset.locations import reason, relative
+from mlimages_dataset.locations import as_text, reason
 from mlimages_dataset.manifest import MANIFEST_NAME
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.loaders.transforms import Transform
     from mlimages_dataset.locations import Location
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _BATCHES_OF_PART = 256
 _LEAST_PARTS = 16
 
@@ -60,43 +60,40 @@ class PictureBatch:
 
 
 class Pictures(Dataset[Picture]):
-    """The pictures of a folder by number: of shards in their order, of files in the order of their paths."""
+    """The pictures of a place by number: of shards in their order, of files in that of their paths; or one file."""
 
-    def __init__(self, folder: Location, transform: Transform) -> None:
-        """Open a folder.
+    def __init__(self, place: Location, transform: Transform) -> None:
+        """Open a folder of shards, a folder of picture files, or one such file.
 
         Raises:
-            UsageError: there is no such folder, or it holds no picture, or two with one name.
+            UsageError: there is no such place, or it holds no picture, or two that would be one image.
             DataError: a table of the shards is damaged.
         """
-        if not folder.is_dir():
-            raise UsageError("there is no such folder", where=folder, remedy="name a folder of images or of shards")
-        self._folder = folder
-        self._transform = transform
-        self._index = ImageIndex.open(folder) if (folder / MANIFEST_NAME).is_file() else None
-        self._files = [] if self._index is not None else sorted(_files_below(folder))
-        if len(self) == 0:
-            raise UsageError("holds no picture", where=folder, remedy="name a folder of images or of shards")
-        stems = {path.rpartition("/")[2].rpartition(".")[0] for path in self._files}
-        if len(stems) < len(self._files):
+        if not place.exists():
             raise UsageError(
-                "two of its files have the same name, and would be one image",
-                where=folder,
-                remedy="make shards of it: mlimages-build images ingest",
+                "there is no such file or folder", where=place, remedy="name pictures, or a folder of shards"
             )
+        self._transform = transform
+        self._index = ImageIndex.open(place) if (place / MANIFEST_NAME).is_file() else None
+        if place.is_dir():
+            self._files = PictureFiles(place, (), ()) if self._index is not None else PictureFiles.below(place)
+        else:
+            self._files = PictureFiles.of(place.parent, [place.name])
+        if len(self) == 0:
+            raise UsageError("holds no picture", where=place, remedy="name a folder of images or of shards")
 
     def __len__(self) -> int:
-        return len(self._files) if self._index is None else len(self._index)
+        return len(self._files.paths) if self._index is None else len(self._index)
 
     def image_id(self, number: int) -> str:
-        """Return a picture's id; that of a file is its name without the suffix."""
+        """Return a picture's id; that of a file is what `image_ids` makes of its path below the folder."""
         if self._index is not None:
             return self._index.image_id(number)
-        return self._files[number].rpartition("/")[2].rpartition(".")[0]
+        return self._files.image_ids[number]
 
     def location(self, number: int) -> str:
         """Return a file's path below the folder; empty for a picture in a shard."""
-        return "" if self._index is not None else self._files[number]
+        return "" if self._index is not None else as_text(self._files.paths[number])
 
     def finish(self, images: Tensor) -> Tensor:
         """Return images as the network takes them."""
@@ -122,7 +119,7 @@ class Pictures(Dataset[Picture]):
         """
         if self._index is not None:
             return self._index.read(number)
-        path = self._folder / self._files[number]
+        path = self._files.folder / self._files.paths[number]
         try:
             return path.read_bytes()
         except OSError as error:
@@ -180,7 +177,3 @@ def _collate(pictures: Sequence[Picture]) -> PictureBatch:
         images=torch.from_numpy(np.stack([planes for _, planes in good])) if good else torch.empty(0),
         bad=tuple((picture.number, picture.reason) for picture in pictures if picture.planes is None),
     )
-
-
-def _files_below(folder: Location) -> Iterator[str]:
-    return (relative(path, folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())

@@ -1,4 +1,4 @@
-"""What a run will take, before it is begun: parameters, memory, steps, hours, the learning rate as a picture.
+"""What a run will take, before it is begun: parameters, memory, steps, hours.
 
 Memory is counted, not guessed: the parameters' own bytes, and those of everything that the forward pass of two images
 keeps for the backward pass, which grows with the images of a pass.
@@ -7,7 +7,6 @@ keeps for the backward pass, which grows with the images of a pass.
 from __future__ import annotations
 
 import copy
-import io
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from torch import nn
 
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.loop import autocast, set_training
-from mlimages_dataset.train.schedule import learning_rate, steps_of_epoch
+from mlimages_dataset.train.schedule import steps_of_epoch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 _COUNTED_IMAGES = 2
 _GIBIBYTE = 2**30
-_SHOWN_STEPS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +35,8 @@ class Plan:
 
     Attributes:
         parameters: of the network.
+        classes: of its head.
+        classes_from: where that number comes from.
         state_bytes: of parameters, gradients, momentum and average, on each rank.
         image_bytes: that the forward pass keeps for each image, at the largest image size.
         images_per_pass: of each rank.
@@ -49,6 +49,8 @@ class Plan:
     """
 
     parameters: int
+    classes: int
+    classes_from: str
     state_bytes: int
     image_bytes: int
     images_per_pass: int
@@ -77,7 +79,7 @@ class Plan:
         kept = f"{state:.2f} GiB of parameters, gradients and momentum"
         passed = f"{self.images_per_pass} images a pass of {image:.0f} MiB each"
         told = [
-            f"{self.parameters:,} parameters",
+            f"{self.parameters:,} parameters, with a head of {self.classes:,} classes {self.classes_from}",
             f"{self.bytes_per_rank / _GIBIBYTE:.1f} GiB a rank, of {self.ranks}: {kept}, and {passed}",
             f"{self.steps:,} steps of {passes}: {self.epochs} epochs of {self.images:,} images",
         ]
@@ -119,23 +121,6 @@ def image_bytes(model: nn.Module, image_size: int, precision: Precision) -> int:
         logits = model(images)
     saved = sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own)
     return int(saved + logits.nbytes) // _COUNTED_IMAGES
-
-
-def rate_curve(run: Run) -> bytes:
-    """Return the learning rate over the epochs as a PNG."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, and wanted once
-
-    points = [
-        (epoch + part / 16, learning_rate(run, epoch, part, 16)) for epoch in range(run.epochs) for part in range(16)
-    ]
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(*zip(*points, strict=True))
-    axes.set(xlabel="epoch", ylabel="learning rate", yscale="log", xlim=(0, run.epochs))
-    axes.grid(visible=True, alpha=0.3)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=150)
-    return content.getvalue()
 
 
 def pace(learner: Learner, *, images: int, image_size: int, steps: int, alone: bool = False) -> float:

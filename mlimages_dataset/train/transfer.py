@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from mlimages_dataset.errors import UsageError
 from mlimages_dataset.train.loss import check_shapes
+from mlimages_dataset.train.models import SCALING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,9 +67,12 @@ def load_weights(model: MultiLabelClassifier, weights: Mapping[str, Tensor], pat
 
 def _load(model: nn.Module, weights: Mapping[str, Tensor], path: Path, *, without: str) -> None:
     ours = {
-        name: value.shape for name, value in model.state_dict().items() if not (without and name.startswith(without))
+        name: value.shape
+        for name, value in model.state_dict().items()
+        if not name.startswith(SCALING) and not (without and name.startswith(without))
     }
-    theirs = {name: value.shape for name, value in weights.items()}
+    # The input's scaling comes and goes with the weights.
+    theirs = {name: value.shape for name, value in weights.items() if not name.startswith(SCALING)}
     differing = [name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
     if differing:
         raise UsageError(

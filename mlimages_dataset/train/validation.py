@@ -16,7 +16,9 @@ from mlimages_dataset.train.evaluation import Evaluation
 from mlimages_dataset.train.loop import autocast, outlive_sigterm
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
 
     from mlimages_dataset.loaders import MLImages
     from mlimages_dataset.loaders.transforms import EvalTransform
@@ -29,9 +31,26 @@ EVALUATED_KS = (1, 5, 10)
 
 @torch.inference_mode()
 def evaluate_network(
-    network: nn.Module, data: MLImages, *, precision: Precision, batch_size: int, workers: int, unknown: Unknown
+    network: nn.Module,
+    data: MLImages,
+    *,
+    precision: Precision,
+    batch_size: int,
+    workers: int,
+    unknown: Unknown,
+    scores: Callable[[Tensor], Tensor],
 ) -> Evaluation:
-    """Return the evaluation of a network over all ranks; each image counts once, and unreadable ones do not."""
+    """Return the evaluation of a network over all ranks; each image counts once, and unreadable ones do not.
+
+    Args:
+        network: on the device.
+        data: labelled images.
+        precision: of the network.
+        batch_size: images of a rank at once.
+        workers: processes that decode for each rank.
+        unknown: what a class means that is not listed.
+        scores: makes of float32 logits what classes and images are ordered by, as `probabilities.scores_of`.
+    """
     network.eval()
     device = next(network.parameters()).device
     evaluation = Evaluation.empty(data.n_classes, ks=_ks(data.n_classes), device=device)
@@ -49,7 +68,7 @@ def evaluate_network(
             logits = network(data.transform.finish(batch.images))
         known = batch.known if unknown is Unknown.IGNORED else None
         # A picture that cannot be read is replaced by another, which counts at its own place.
-        evaluation = evaluation.updated(logits.float(), batch.targets, known, batch.rows == batch.positions)
+        evaluation = evaluation.updated(scores(logits.float()), batch.targets, known, batch.rows == batch.positions)
     return evaluation.merged(distributed.sum_over_ranks)
 
 

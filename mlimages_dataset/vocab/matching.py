@@ -14,6 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from enum import Enum
 from importlib.resources import files
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +49,7 @@ class Rule(Enum):
     ONLY_SENSE = "only sense"
     QUALIFIER = "words in brackets"
     BOX_HIERARCHY = "box hierarchy"
+    AS_SPELLED = "name as spelled"
     IN_IMAGENET = "only sense in ImageNet"
     ONLY_CONCRETE_SENSE = "only concrete sense"
     LIKELIEST_SENSE = "likeliest sense"
@@ -116,15 +118,24 @@ class NamedSenses:
     narrowed_by: Rule | None = None
 
 
-def match_classes(classes: Sequence[SourceClass], context: MatchContext) -> list[Match]:
+def match_classes(
+    classes: Sequence[SourceClass], context: MatchContext, decided: Mapping[str, str] = MappingProxyType({})
+) -> list[Match]:
     """Return the match of each class, in the order of the classes.
 
     The box hierarchy has the last word: where a parent's match has some of a class's senses below it, only those stay.
+
+    Args:
+        classes: the classes to match.
+        context: what the matcher may look at besides the names.
+        decided: wnids of the source's other classes by source_id, known without matching; evidence for the rest.
     """
+    number = context.wordnet.index_of_wnid
+    known = {source_id: number[wnid] for source_id, wnid in decided.items() if wnid in number}
     senses = named_senses(classes, context.wordnet)
-    around = surroundings(senses, context, _weights())
+    around = surroundings(senses, context, _weights(), frozenset(known.values()))
     matches = [_match(named, around) for named in senses]
-    synset_of_id = {m.source_class.source_id: context.wordnet.index_of_wnid[m.wnid] for m in matches if m.wnid}
+    synset_of_id = known | {m.source_class.source_id: number[m.wnid] for m in matches if m.wnid}
     for i, named in enumerate(senses):
         parents = {
             synset_of_id[parent]
@@ -152,7 +163,12 @@ def named_senses(classes: Sequence[SourceClass], wordnet: WordNet) -> list[Named
     return named
 
 
-def surroundings(senses: Sequence[NamedSenses], context: MatchContext, weights: NDArray[np.float64]) -> Surroundings:
+def surroundings(
+    senses: Sequence[NamedSenses],
+    context: MatchContext,
+    weights: NDArray[np.float64],
+    decided: Collection[int] = (),
+) -> Surroundings:
     """Return what all senses of one source are seen against.
 
     A source's names explain each other: most names are unambiguous or nearly so, and show which parts of WordNet the
@@ -163,11 +179,13 @@ def surroundings(senses: Sequence[NamedSenses], context: MatchContext, weights: 
         senses: the candidates of all names of the source.
         context: what the matcher may look at besides the names.
         weights: weights of the features, shape (F,).
+        decided: synsets that other classes of the source are known to mean.
     """
     wordnet, number = context.wordnet, context.wordnet.index_of_wnid
     everything = Neighbourhoods(wordnet, dict.fromkeys(range(len(wordnet)), 1.0))
     imagenet = {number[wnid]: 1.0 for wnid in context.imagenet or context.imagenet_all if wnid in number}
     unambiguous = {named.allowed[0].synset: 1.0 for named in senses if len(named.allowed) == 1}
+    unambiguous |= dict.fromkeys(decided, 1.0)
     around = Surroundings(
         wordnet=wordnet,
         concrete=_below(wordnet, context.roots),
@@ -193,9 +211,27 @@ def _narrowed(named: NamedSenses, above: Collection[int], rule: Rule, wordnet: W
     return replace(named, allowed=below, narrowed_by=rule)
 
 
+def _as_spelled(named: NamedSenses, around: Surroundings) -> NamedSenses:
+    """Return the class with the one sense of its name as spelled, if that is a class below a root; else the same.
+
+    `glasses` is one synset, spectacles: those of `glass` are only meant where a plural is no lemma of its own. Games
+    (`dominoes`) and named places (`Alps`) are left to the ranking, since class lists use plurals for the things too.
+    """
+    exact = [c for c in named.candidates if not c.is_base_form]
+    if len(exact) != 1 or exact[0] not in named.allowed or len(named.allowed) == 1:
+        return named
+    one = exact[0]
+    if one.lemma not in spellings(named.name.base) or one.synset not in around.concrete:
+        return named
+    if is_individual(around.wordnet, one.synset):
+        return named
+    return replace(named, allowed=(one,), narrowed_by=Rule.AS_SPELLED)
+
+
 def _match(named: NamedSenses, around: Surroundings) -> Match:
     if not named.candidates:
         return _unmatched(named, around.wordnet)
+    named = _as_spelled(named, around)
     features = feature_matrix(named.allowed, around)
     scores = features @ _weights()
     order = np.argsort(-scores, kind="stable")

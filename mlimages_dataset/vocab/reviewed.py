@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewedMatch:
-    """What one class of a source means: a synset, or none (`wnid` empty) so that it is dropped."""
+    """What one class of a source means: a synset, or none (`wnid` empty) so that it is dropped.
+
+    With `broader`, WordNet has no synset for the class and `wnid` is its nearest parent: an image of the class shows
+    the parent too, but one without the class may still show it.
+    """
 
     source: str
     source_id: str
     wnid: str
     reason: str
     where: str
+    broader: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,7 @@ class Reviewed:
 
 _KEYS = {
     "match": ("source", "source_id", "wnid", "reason"),
+    "match_parent": ("source", "source_id", "wnid", "reason"),
     "add_category": ("wnid", "reason"),
     "drop_category": ("wnid", "reason"),
     "add_edge": ("child", "parent", "reason"),
@@ -87,13 +93,18 @@ def parse_reviewed(text: str, where: str) -> Reviewed:
     if unknown:
         raise ConfigError(f"unknown table {unknown[0]!r}", where=where, remedy=f"use {', '.join(_KEYS)}")
     rows = {kind: list(_rows(content, kind, where)) for kind in _KEYS}
-    _refuse_repeats([(f"match of {r['source']} {r['source_id']}", r["where"]) for r in rows["match"]])
+    matches = rows["match"] + rows["match_parent"]
+    _refuse_repeats([(f"match of {r['source']} {r['source_id']}", r["where"]) for r in matches])
     _refuse_repeats([(f"decision on {r['wnid']}", r["where"]) for r in rows["add_category"] + rows["drop_category"]])
     _refuse_repeats(
         [(f"edge {r['child']} -> {r['parent']}", r["where"]) for r in rows["add_edge"] + rows["remove_edge"]]
     )
     return Reviewed(
-        matches=tuple(ReviewedMatch(**row) for row in rows["match"]),
+        matches=tuple(
+            ReviewedMatch(**row, broader=broader)
+            for kind, broader in (("match", False), ("match_parent", True))
+            for row in rows[kind]
+        ),
         categories=tuple(
             ReviewedCategory(**row, add=add)
             for kind, add in (("add_category", True), ("drop_category", False))

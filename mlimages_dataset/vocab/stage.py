@@ -10,7 +10,6 @@ from pathlib import Path  # noqa: TC003 - recipes read it
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mlimages_dataset.errors import DataError, UsageError, VocabularyError
 from mlimages_dataset.locations import Location, location, reason
@@ -19,7 +18,7 @@ from mlimages_dataset.samples import on_disk
 from mlimages_dataset.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
 from mlimages_dataset.storage import (
     digests,
-    parquet_source,
+    open_parquet,
     prefixed,
     read_lines,
     read_table,
@@ -285,8 +284,8 @@ def _user_classes(path: Location) -> list[SourceClass]:
     if path.suffix != ".parquet":
         return parse_class_table(read_lines(path), str(path))
     try:
-        with parquet_source(path) as source:
-            table = pq.read_table(source)
+        with open_parquet(path) as parquet:
+            table = parquet.read()
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"cannot be read as a Parquet file ({reason(error)})", where=path, remedy="obtain it again"

@@ -54,6 +54,7 @@ class Rule(Enum):
     WNID = "wnid"
     FINER = "finer-grained"
     REVIEWED = "reviewed"
+    REVIEWED_PARENT = "reviewed: nearest parent"
     DROPPED_UNKNOWN_ID = "dropped: unknown wnid"
     DROPPED_UNMATCHED = "dropped: unmatched name"
     DROPPED_FEW_IMAGES = "dropped: too few images"
@@ -97,6 +98,11 @@ class MappingRow:
     rule: str
     evidence: str
     alternatives: tuple[str, ...] = ()
+
+    @property
+    def is_broader(self) -> bool:
+        """Whether the category is only a parent of the class: without the class, an image may still show it."""
+        return self.rule == Rule.REVIEWED_PARENT.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,13 +323,15 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed) -> lis
     classes = list(first.values())
     overrides = {row.source_id: row for row in reviewed.matches if row.source == one.source}
     named = [c for c in classes if not _WNID.fullmatch(c.source_id) and c.source_id not in overrides]
-    matches = {match.source_class.source_id: match for match in match_classes(named, context)} if named else {}
+    decided = {source_id: row.wnid for source_id, row in overrides.items() if source_id in first and row.wnid}
+    matches = {m.source_class.source_id: m for m in match_classes(named, context, decided)} if named else {}
 
     def proposal(source_class: SourceClass) -> MappingRow:
         row = MappingRow(one.source, source_class.source_id, source_class.name, 0, "", "", "")
         override, match = overrides.get(row.source_id), matches.get(row.source_id)
         if override is not None:
-            meant = replace(row, wnid=override.wnid, rule=Rule.REVIEWED.value, evidence=override.reason)
+            rule = Rule.REVIEWED_PARENT if override.broader else Rule.REVIEWED
+            meant = replace(row, wnid=override.wnid, rule=rule.value, evidence=override.reason)
             return meant if override.wnid else _dropped(row, Rule.DROPPED_REVIEWED, override.reason)
         if match is None:
             return replace(row, wnid=row.source_id, rule=Rule.WNID.value, evidence="the id is a WordNet 3.0 synset")

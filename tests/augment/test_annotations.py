@@ -20,6 +20,7 @@ from mlimages_dataset.augment.annotations import (
     STATEMENTS,
     AnnotationCounts,
     annotation_batches,
+    broader_ids,
     class_lookup,
     images_per_class,
     lookup_table,
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
-LOOKUP = {"dog": 3, "Hund": 3, "cat": 1, "pet": 7, "idea": DROPPED, "notion": DROPPED}
+LOOKUP = {"dog": 3, "Hund": 3, "cat": 1, "pet": 7, "puppy": 3, "idea": DROPPED, "notion": DROPPED}
+BROADER = {"puppy"}
+"""Classes that stand for a parent: an image without puppies may still show a dog."""
 FATES = ("labels", "merged", "below_confidence", "dropped", "unknown", "malformed", "contradicted")
 SPELLINGS: Mapping[str, float | None] = {
     **{text: float(text) for text in ("1", "1.0", "0", "0.0", "0.5", "0.75", "8e-1", "0.8", "0.95")},
@@ -88,7 +91,7 @@ def packed(
         batch
         for piece in pieces_of(form, paths)
         for block in observed(connection, form, piece, log)
-        for batch in packed_statements(block, piece, lookup_table(LOOKUP))
+        for batch in packed_statements(block, piece, lookup_table(LOOKUP, BROADER))
     ]
 
 
@@ -123,7 +126,10 @@ def labels_of(table: pa.Table) -> dict[str, dict[int, float]]:
 
 def expected_of(rows: Sequence[tuple[str, str, str]], min_confidence: float = 0.0) -> Merged:
     as_float32 = {text: None if p is None else float(np.float32(p)) for text, p in SPELLINGS.items()}
-    return merged([Statement(image, name, as_float32[p]) for image, name, p in rows], LOOKUP, min_confidence)
+    dropped_absences = [
+        (image, "idea" if name in BROADER and as_float32[p] == 0 else name, as_float32[p]) for image, name, p in rows
+    ]
+    return merged([Statement(*row) for row in dropped_absences], LOOKUP, min_confidence)
 
 
 @settings(max_examples=40)
@@ -153,11 +159,17 @@ def test_statements_become_the_labels_of_the_rules(
     assert counts_again == counts
 
 
-@given(st.lists(st.builds(AnnotationCounts, *[st.integers(0, 9)] * len(fields(AnnotationCounts))), max_size=4))
+NUMBERS = [field.name for field in fields(AnnotationCounts) if field.name != "first_names"]
+
+
+@given(
+    st.lists(st.builds(AnnotationCounts, *[st.integers(0, 9)] * len(NUMBERS), st.just(("a and b",) * 3)), max_size=4)
+)
 def test_counts_of_parts_add_up(parts: list[AnnotationCounts]) -> None:
     total = sum(parts, AnnotationCounts())
     assert total.summary() == {
-        field.name: sum(getattr(part, field.name) for part in parts) for field in fields(AnnotationCounts)
+        **{name: sum(getattr(part, name) for part in parts) for name in NUMBERS},
+        "first_names": ["a and b"] * min(3 * len(parts), 10),
     }
 
 
@@ -254,6 +266,27 @@ def test_each_format_uses_its_own_ids(mini_vocabulary: Vocabulary) -> None:
     assert "/m/0bt9lr" not in class_lookup(mini_vocabulary, Format.CSV, "imagenet")
     published = class_lookup(mini_vocabulary, Format.TENCENT)
     assert published == {str(index): index for index in range(len(mini_vocabulary))}
+
+
+def test_classes_that_stand_for_a_parent_are_known_by_their_rule(mini_vocabulary: Vocabulary) -> None:
+    rows = [
+        replace(row, rule="reviewed: nearest parent") if row.source_id == "/m/0auto" else row
+        for row in mini_vocabulary.mapping
+    ]
+    vocabulary = replace(mini_vocabulary, mapping=tuple(rows))
+    for form in (Format.OPEN_IMAGES, Format.CSV, Format.PARQUET):
+        assert broader_ids(vocabulary, form) == {"/m/0auto"}
+        assert broader_ids(mini_vocabulary, form) == frozenset()
+    assert broader_ids(vocabulary, Format.CSV, "imagenet") == frozenset()
+    assert broader_ids(vocabulary, Format.CSV, "open-images") == {"/m/0auto"}
+    assert broader_ids(vocabulary, Format.IMAGENET) == broader_ids(vocabulary, Format.TENCENT) == frozenset()
+
+
+def test_no_stop_sign_says_nothing_of_street_signs(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "said.csv", [("a", "puppy", "0"), ("a", "cat", "0"), ("b", "puppy", "1")])
+    table, counts = annotated(Format.CSV, [file])
+    assert labels_of(table) == {"a": {1: 0.0}, "b": {3: 1.0}}
+    assert (counts.labels, counts.dropped) == (2, 1)
 
 
 def test_an_id_of_two_sources_is_a_category_rather_than_none(mini_vocabulary: Vocabulary) -> None:

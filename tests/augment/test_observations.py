@@ -29,6 +29,7 @@ from mlimages_dataset.augment.observations import (
     tencent_lines,
 )
 from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.image_ids import image_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +67,7 @@ def read(form: Format, paths: Sequence[Path]) -> Read:
             for block in observed(connection, form, piece, log):
                 found = block.sql("SELECT image_id, class_id, confidence, location FROM observations").fetchall()
                 if piece.states:
-                    rows += [(image, name, _short(p), place) for image, name, p, place in found]
+                    rows += [(image and image_id(image), name, _short(p), place) for image, name, p, place in found]
                 else:
                     places |= {image: min(place, places.get(image, place)) for image, _, _, place in found}
             logs.append((piece, log))
@@ -94,7 +95,7 @@ def _short(confidence: float | None) -> float | None:
         ("  photos/tench.jpg\tn01440764  ", "photos/tench", "photos/tench.jpg"),
         (
             "http://example.org/n01440764/a.jpeg",
-            "http://example.org/n01440764/a",
+            "http://example.org/n01440764/a.jpeg",
             "http://example.org/n01440764/a.jpeg",
         ),
     ],

@@ -59,11 +59,11 @@ def losses(n_classes: int) -> dict[str, tuple[Loss, bool]]:
 
     return {
         PEER: (peer, False),
-        "paper": (MLImagesLoss(n_classes), False),
+        "paper": (MLImagesLoss(n_classes, "paper"), False),
         "released": (MLImagesLoss(n_classes, "released"), False),
         "BinaryCrossEntropyLoss": (BinaryCrossEntropyLoss(), False),
         PEER_KNOWN: (peer, True),
-        "paper, known": (MLImagesLoss(n_classes), True),
+        "paper, known": (MLImagesLoss(n_classes, "paper"), True),
         "released, known": (MLImagesLoss(n_classes, "released"), True),
     }
 

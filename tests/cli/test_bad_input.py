@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlimages_dataset.manifest import MANIFEST_NAME, read_manifest
+from mlimages_dataset.manifest import MANIFEST_NAME, FileRecord, Manifest, StageRecord, read_manifest
 from mlimages_dataset.vocab.stage import packaged_class_list
 
 if TYPE_CHECKING:
@@ -250,3 +250,32 @@ def test_what_can_be_read_is_read_and_counted(
     assert (ran.code, ran.err) == (0, "")
     assert "           3  labels\n" in ran.out
     assert ("statements merged" in ran.out) == (told == "merged")
+
+
+OVERWRITING = (
+    "vocab --imagenet {inputs}/synsets.txt",
+    "annotate --vocab {build}/vocabulary --format imagenet {inputs}/imagenet.txt",
+    "labels --vocab {build}/vocabulary --annotations {build}/annotations --workers 1",
+    "export --vocab {build}/vocabulary --format csv --workers 1 {build}/labels",
+    "run {inputs}/recipe.toml",
+)
+
+
+@pytest.mark.parametrize("words", OVERWRITING)
+def test_overwriting_a_strangers_folder_removes_nothing_outside_of_it(
+    words: str, golden_inputs: Path, golden_build: Path, command: Command, tmp_path: Path
+) -> None:
+    victim, out = tmp_path / "victim.txt", tmp_path / "out"
+    victim.write_bytes(b"somebody's only copy")
+    out.mkdir()
+    (out / "link").symlink_to("..")
+    record = FileRecord(-1, victim.stat().st_size, "", "")
+    stages = ("vocabulary", "annotations/imagenet", "labels", "export")
+    one = StageRecord({}, {}, ("link/victim.txt",), 0.0, {})
+    manifest = Manifest({"link/victim.txt": record}, dict.fromkeys(stages, one))
+    (out / MANIFEST_NAME).write_bytes(manifest.to_json())
+    ran = command(*words.format(inputs=golden_inputs, build=golden_build).split(), "--out", str(out), "--overwrite")
+    assert (ran.code, ran.out) == (1, "")
+    assert "it names 'link/victim.txt', no file of the folder; do not trust it" in ran.err
+    assert ran.err.count("\n") == 1
+    assert victim.read_bytes() == b"somebody's only copy"

@@ -1,4 +1,4 @@
-"""Write the golden digests anew: python -m tests.golden.regenerate, then review the difference."""
+"""Write the golden files anew: python -m tests.golden.regenerate, then review the difference."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 from mlimages_dataset import build
 from mlimages_dataset.recipe import read_recipe
+from tests.golden.boxable_classes import BOXABLE, boxable_table, default_vocabulary
 from tests.golden.inputs_and_tables import GOLDEN, digests_of_rows, write_inputs
+from tests.golden.photograph_labels import PHOTOGRAPH_LABELS, photograph_labels
 
 
 def golden_digests(folder: Path) -> dict[str, str]:
@@ -24,7 +26,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         digests = golden_digests(Path(folder))
     GOLDEN.write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
-    sys.stdout.write(f"{len(digests)} tables in {GOLDEN}\n")
+    BOXABLE.write_text(boxable_table(default_vocabulary()), encoding="utf-8")
+    PHOTOGRAPH_LABELS.write_text(photograph_labels(), encoding="utf-8")
+    sys.stdout.write(f"{len(digests)} tables in {GOLDEN}, classes in {BOXABLE}, labels in {PHOTOGRAPH_LABELS}\n")
 
 
 if __name__ == "__main__":

@@ -116,6 +116,15 @@ def test_a_folder_of_folders(tmp_path: Path) -> None:
     assert labels(tmp_path / "out") == [("cat/1", "cat", "1"), ("cat/2", "cat", "1"), ("dog/1", "dog", "1")]
 
 
+def test_labels_keep_all_digits_of_their_confidences(tmp_path: Path) -> None:
+    stated = {0: 1.0, 1: 0.9999999, 2: 1 - 2**-24, 3: 0.8, 4: 1e-10, 5: 0.1234567}
+    (tmp_path / "a.tfrecord").write_bytes(record(tencent("n1.jpg", CATS[0], stated)))
+    ingested(tmp_path / "out", tmp_path / "a.tfrecord")
+    found = {int(label): confidence for _, label, confidence in labels(tmp_path / "out")}
+    assert {k: np.float32(text) for k, text in found.items()} == {k: np.float32(value) for k, value in stated.items()}
+    assert (found[0], found[3]) == ("1", "0.8")
+
+
 @pytest.mark.parametrize("name", ["train.tfrecord", "part-of-many"])
 def test_tfrecords(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(

@@ -151,7 +151,7 @@ def paper_oracle(
 
 @pytest.mark.parametrize("absent_class_rate", [0, 1])
 def test_paper_variant_is_equation_1(absent_class_rate: int) -> None:
-    loss = MLImagesLoss(23, absent_class_rate=absent_class_rate, negatives_per_positive=None)
+    loss = MLImagesLoss(23, "paper", absent_class_rate=absent_class_rate, negatives_per_positive=None)
     statuses = StatusVector(23)
     for logits, targets, known in batches(12, 6, 23):
         x, y, k = logits.double().numpy(), targets.double().numpy(), known.numpy()
@@ -216,7 +216,7 @@ def hard_targets(n_images: int, positives: list[int]) -> Tensor:
 
 def test_negatives_are_down_sampled_to_five_times_the_positives() -> None:
     targets = hard_targets(64, [1, 2, 3, 8, 10, 11, 40, 64])
-    loss = MLImagesLoss(8, absent_class_rate=0)
+    loss = MLImagesLoss(8, "paper", absent_class_rate=0)
     kept = np.array([kept_negatives(loss, targets).sum(0) for _ in range(400)])
     negatives = 64 - targets.sum(0).numpy()
     wanted = np.minimum(5 * targets.sum(0).numpy(), negatives)
@@ -227,14 +227,14 @@ def test_negatives_are_down_sampled_to_five_times_the_positives() -> None:
 
 
 def test_less_than_one_negative_may_be_wanted() -> None:
-    loss = MLImagesLoss(1, negatives_per_positive=0.25)
+    loss = MLImagesLoss(1, "paper", negatives_per_positive=0.25)
     kept = [kept_negatives(loss, hard_targets(16, [1])).sum() for _ in range(1000)]
     assert np.mean(kept) == pytest.approx(0.25, abs=0.07)
 
 
 def test_every_negative_is_kept_equally_often_and_independently_of_other_classes() -> None:
     targets = hard_targets(20, [1, 1])
-    loss = MLImagesLoss(2)
+    loss = MLImagesLoss(2, "paper")
     kept = np.array([kept_negatives(loss, targets)[1:] for _ in range(1000)])
     # 5 of 19; the standard error of a frequency over 1,000 batches is 0.014.
     np.testing.assert_allclose(kept.mean(0), 5 / 19, atol=0.07)
@@ -244,7 +244,7 @@ def test_every_negative_is_kept_equally_often_and_independently_of_other_classes
 
 def test_down_sampled_loss_is_equation_1_over_the_kept_entries() -> None:
     statuses = StatusVector(40)
-    loss = MLImagesLoss(40)
+    loss = MLImagesLoss(40, "paper")
     for logits, targets, known in batches(8, 48, 40, density=0.02):
         probe = copy.deepcopy(loss)
         _, at_large = loss_and_gradient(
@@ -330,8 +330,8 @@ def test_what_unknown_entries_hold_is_of_no_effect(variant: str) -> None:
 
 def test_everything_known_is_no_mask() -> None:
     logits, targets, _ = batches(1, 8, 30)[0]
-    masked = loss_and_gradient(MLImagesLoss(30), logits, targets, torch.ones_like(targets, dtype=torch.bool))
-    plain = loss_and_gradient(MLImagesLoss(30), logits, targets)
+    masked = loss_and_gradient(MLImagesLoss(30, "paper"), logits, targets, torch.ones_like(targets, dtype=torch.bool))
+    plain = loss_and_gradient(MLImagesLoss(30, "paper"), logits, targets)
     assert masked[0] == plain[0]
     np.testing.assert_array_equal(masked[1], plain[1])
 
@@ -353,7 +353,7 @@ def test_a_resumed_loss_goes_on_bit_for_bit(variant: str) -> None:
 
 
 def test_evaluation_mode_leaves_no_trace() -> None:
-    loss = MLImagesLoss(50)
+    loss = MLImagesLoss(50, "paper")
     stream = batches(4, 8, 50)
     loss(*stream[0])
     before = copy.deepcopy(loss.state_dict())
@@ -486,7 +486,7 @@ def test_half_precision_logits_are_computed_in_float32(dtype: torch.dtype) -> No
 def test_a_gradient_scaler_keeps_small_gradients_from_underflowing_in_float16() -> None:
     targets = hard_targets(64, [1] + [64] * 4000)
     logits = torch.full_like(targets, -8.0).half().requires_grad_()
-    loss = MLImagesLoss(4001, negatives_per_positive=None)
+    loss = MLImagesLoss(4001, "paper", negatives_per_positive=None)
     (loss(logits, targets) * 2.0**16).backward()
     assert logits.grad is not None
     assert bool((logits.grad[1:, 0] > 0).all())
@@ -494,9 +494,9 @@ def test_a_gradient_scaler_keeps_small_gradients_from_underflowing_in_float16() 
 
 def test_autocast_changes_nothing() -> None:
     logits, targets, known = batches(1, 16, 64)[0]
-    expected, expected_gradient = loss_and_gradient(MLImagesLoss(64), logits, targets, known)
+    expected, expected_gradient = loss_and_gradient(MLImagesLoss(64, "paper"), logits, targets, known)
     with torch.autocast("cpu", torch.bfloat16):
-        value, gradient = loss_and_gradient(MLImagesLoss(64), logits, targets, known)
+        value, gradient = loss_and_gradient(MLImagesLoss(64, "paper"), logits, targets, known)
     assert value == expected
     np.testing.assert_array_equal(gradient, expected_gradient)
 
@@ -520,7 +520,7 @@ def test_a_compiled_loss_is_the_same(variant: str) -> None:
 def test_the_gradient_may_be_taken_twice_and_is_linear(factor: float) -> None:
     logits, targets, known = batches(1, 4, 20)[0]
     logits.requires_grad_()
-    value = MLImagesLoss(20)(logits, targets, known)
+    value = MLImagesLoss(20, "paper")(logits, targets, known)
     (first,) = torch.autograd.grad(value, logits, retain_graph=True)
     (second,) = torch.autograd.grad(value * factor, logits)
     torch.testing.assert_close(second, factor * first)
@@ -528,7 +528,7 @@ def test_the_gradient_may_be_taken_twice_and_is_linear(factor: float) -> None:
 
 def test_large_logits_stay_finite() -> None:
     logits = torch.tensor([[1e4, -1e4], [-1e4, 1e4]])
-    value, gradient = loss_and_gradient(MLImagesLoss(2), logits, torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
+    value, gradient = loss_and_gradient(MLImagesLoss(2, "paper"), logits, torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
     assert math.isfinite(value)
     assert bool(np.isfinite(gradient).all())
 
@@ -536,7 +536,7 @@ def test_large_logits_stay_finite() -> None:
 def test_nan_is_not_hidden() -> None:
     logits = torch.zeros(2, 3)
     logits[0, 0] = torch.nan
-    assert math.isnan(MLImagesLoss(3)(logits, torch.ones(2, 3)).item())
+    assert math.isnan(MLImagesLoss(3, "paper")(logits, torch.ones(2, 3)).item())
 
 
 @given(counts=st.lists(st.integers(0, 1000), min_size=1), extra=st.integers(0, 1000))
@@ -557,24 +557,24 @@ def test_bad_options_and_shapes_are_sentences() -> None:
     with pytest.raises(UsageError, match="no loss variant 'papr'; choose from paper, released"):
         MLImagesLoss(3, "papr")
     with pytest.raises(UsageError, match="give a probability"):
-        MLImagesLoss(3, absent_class_rate=1.5)
+        MLImagesLoss(3, "paper", absent_class_rate=1.5)
     with pytest.raises(UsageError, match="give a positive number, or none"):
-        MLImagesLoss(3, negatives_per_positive=0)
+        MLImagesLoss(3, "paper", negatives_per_positive=0)
     with pytest.raises(UsageError, match="presence_threshold is 0; give a confidence, above 0"):
-        MLImagesLoss(3, presence_threshold=0)
+        MLImagesLoss(3, "paper", presence_threshold=0)
     with pytest.raises(UsageError, match="logits of 4 classes for a loss of 3"):
-        MLImagesLoss(3)(torch.zeros(2, 4), torch.zeros(2, 4))
+        MLImagesLoss(3, "paper")(torch.zeros(2, 4), torch.zeros(2, 4))
     with pytest.raises(UsageError, match="one row an image"):
-        MLImagesLoss(3)(torch.zeros(2, 3), torch.zeros(3, 3))
+        MLImagesLoss(3, "paper")(torch.zeros(2, 3), torch.zeros(3, 3))
     with pytest.raises(UsageError, match="the batch has no images"):
-        MLImagesLoss(3)(torch.zeros(0, 3), torch.zeros(0, 3))
+        MLImagesLoss(3, "paper")(torch.zeros(0, 3), torch.zeros(0, 3))
     with pytest.raises(UsageError, match="count classes and images on the same table"):
         prior_bias(torch.tensor([5]), 4)
 
 
 def test_counts_of_no_class_present_select_nothing() -> None:
     counts = LabelCounts(torch.zeros(3, dtype=torch.int64), torch.full((3,), 4), 4)
-    weights = MLImagesLoss(3, absent_class_rate=0).observe(counts)
+    weights = MLImagesLoss(3, "paper", absent_class_rate=0).observe(counts)
     assert weights.positive.tolist() == weights.negative.tolist() == weights.thinned.tolist() == [0, 0, 0]
 
 

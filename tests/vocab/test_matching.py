@@ -160,6 +160,57 @@ def test_the_likeliest_of_several_concrete_senses(wordnet: WordNet) -> None:
     assert "log tagged occurrences" in one.evidence
 
 
+@pytest.mark.parametrize(
+    ("name", "wnid", "base_form"),
+    [
+        ("Glasses", "n04272054", "n03438257"),
+        ("glasses", "n04272054", "n03438257"),
+        ("Sunglasses", "n04356056", "n04355933"),
+        ("Scrubs", "n03450734", None),
+        ("Waders", "n04542715", "n02000954"),
+        ("Sprinkles", "n07604182", None),
+        ("Pliers", "n03966976", None),
+    ],
+)
+def test_a_plural_that_is_one_synset_is_not_its_singular(
+    wordnet: WordNet, name: str, wnid: str, base_form: str | None
+) -> None:
+    one = match(name, context(wordnet))
+    assert (one.wnid, one.rule) == (wnid, Rule.AS_SPELLED)
+    assert "agree with the name as spelled" in one.evidence
+    assert base_form is None or base_form in one.alternatives
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("Dominoes", "the game is abstract, and lists use the plural for the pieces"),
+        ("Bowls", "so is lawn bowling"),
+        ("Alps", "a named place is no class"),
+        ("Shorts", "two synsets are spelled so"),
+        ("Horses", "no lemma is spelled so"),
+        ("Coffeemakers", "found without its space, and not spelled so"),
+    ],
+)
+def test_other_plurals_are_ranked_with_their_singular(wordnet: WordNet, name: str, why: str) -> None:
+    assert match(name, context(wordnet)).rule is not Rule.AS_SPELLED, why
+
+
+def test_words_in_brackets_and_the_box_hierarchy_stand_above_the_spelling(wordnet: WordNet) -> None:
+    classes = [SourceClass("c", "Container"), SourceClass("g", "Glasses")]
+    below = match_classes(classes, context(wordnet, box_parents={"g": ("c",)}))[1]
+    assert (below.wnid, below.rule) == ("n03438257", Rule.BOX_HIERARCHY)
+    assert match("glasses (container)", context(wordnet)).wnid == "n03438257"
+
+
+def test_what_is_decided_already_narrows_the_rest(wordnet: WordNet) -> None:
+    seal = [SourceClass("s", "Seal")]
+    around = context(wordnet, ["n04159058"], {"s": ("a",)})
+    assert match_classes(seal, around)[0].wnid == "n04159058"
+    assert match_classes(seal, around, {"a": ANIMAL})[0].wnid == SEAL_ANIMAL
+    assert match_classes(seal, around, {"a": "n99999999"}) == match_classes(seal, around)
+
+
 def test_words_in_brackets_choose(wordnet: WordNet) -> None:
     around = context(wordnet)
     assert match("Bun (Food)", around).wnid == BUN

@@ -18,6 +18,8 @@ from mlimages_dataset.vocab.reviewed import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mlimages_dataset.vocab.wordnet import WordNet
 
 DOG, PET, ANIMAL, PUPPY = "n02084071", "n01318894", "n00015388", "n01322604"
@@ -34,6 +36,11 @@ def test_every_table_is_read() -> None:
         source_id = "/m/01yrx"
         wnid = ""
         reason = "a musical"
+        [[match_parent]]
+        source = "open-images"
+        source_id = "/m/02pv19"
+        wnid = "{ANIMAL}"
+        reason = "the nearest"
         [[add_category]]
         wnid = "{DOG}"
         reason = "wanted"
@@ -53,6 +60,14 @@ def test_every_table_is_read() -> None:
         matches=(
             ReviewedMatch(
                 source="open-images", source_id="/m/01yrx", wnid="", reason="a musical", where="r.toml, match 1"
+            ),
+            ReviewedMatch(
+                source="open-images",
+                source_id="/m/02pv19",
+                wnid=ANIMAL,
+                reason="the nearest",
+                where="r.toml, match_parent 1",
+                broader=True,
             ),
         ),
         categories=(
@@ -80,7 +95,7 @@ DOG_MATCH = f'[[match]]\nsource = "s"\nsource_id = "1"\nwnid = "{DOG}"\nreason =
     ("text", "sentence"),
     [
         ("[[add_edge]", "r.toml: is not valid TOML"),
-        ("[[edges]]\n", "r.toml: unknown table 'edges'; use match, add_category"),
+        ("[[edges]]\n", "r.toml: unknown table 'edges'; use match, match_parent, add_category"),
         ("match = 3\n", "r.toml: match is not a list of tables; write [[match]]"),
         ("[match]\n", "r.toml: match is not a list of tables; write [[match]]"),
         ("match = [3]\n", "r.toml, match 1: is not a table"),
@@ -97,6 +112,8 @@ DOG_MATCH = f'[[match]]\nsource = "s"\nsource_id = "1"\nwnid = "{DOG}"\nreason =
             f"r.toml, remove_edge 1: a second edge {DOG} -> {PET}; keep one of it and r.toml, add_edge 1",
         ),
         (DOG_MATCH + DOG_MATCH, "r.toml, match 2: a second match of s 1"),
+        (DOG_MATCH + DOG_MATCH.replace("match", "match_parent"), "r.toml, match_parent 1: a second match of s 1"),
+        (DOG_MATCH.replace("match", "match_parent").replace(DOG, ""), "r.toml, match_parent 1: no wnid"),
     ],
 )
 def test_a_row_that_cannot_be_is_refused(text: str, sentence: str) -> None:
@@ -139,8 +156,21 @@ def test_the_packaged_decisions_fit_wordnet(wordnet: WordNet) -> None:
     closure_matrix(edited_parents(wordnet, reviewed.edges))
 
 
-def test_no_packaged_edge_is_implied_by_wordnet(wordnet: WordNet) -> None:
-    added = [row for row in parse_reviewed(packaged_reviewed(), "reviewed.toml").edges if row.add]
-    closure = closure_matrix([wordnet.parents(s) for s in range(len(wordnet))])
+def test_no_packaged_edge_is_implied_by_the_others(wordnet: WordNet) -> None:
+    edges = parse_reviewed(packaged_reviewed(), "reviewed.toml").edges
+    parents = edited_parents(wordnet, edges)
     number = wordnet.index_of_wnid
-    assert not [(e.child, e.parent) for e in added if closure[number[e.child], number[e.parent]]]
+    for edge_ in edges:
+        child, parent = number[edge_.child], number[edge_.parent]
+        others = [*parents[:child], tuple(p for p in parents[child] if p != parent), *parents[child + 1 :]]
+        assert parent not in above(child, others), f"{edge_.where}: {edge_.child} -> {edge_.parent} changes nothing"
+
+
+def above(synset: int, parents: Sequence[Sequence[int]]) -> set[int]:
+    """Return everything above a synset."""
+    found: set[int] = set()
+    frontier = [synset]
+    while frontier:
+        frontier = [parent for node in frontier for parent in parents[node] if parent not in found]
+        found.update(frontier)
+    return found

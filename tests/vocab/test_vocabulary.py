@@ -183,6 +183,32 @@ def test_a_reviewed_match_overrides_the_matcher() -> None:
     assert (row.wnid, row.rule, row.evidence) == ("n02012849", "reviewed", "the bird")
 
 
+def test_a_class_without_a_synset_becomes_its_nearest_parent() -> None:
+    match = ReviewedMatch(source=OPEN_IMAGES, source_id="/m/0", wnid=DOG, reason="a dog", where="r", broader=True)
+    vocabulary = build(named("Sled dog puppy", "Dog"), reviewed=Reviewed(matches=(match,)))
+    assert [(row.wnid, row.rule, row.is_broader) for row in vocabulary.mapping] == [
+        (DOG, "reviewed: nearest parent", True),
+        (DOG, "only sense", False),
+    ]
+    assert vocabulary.categories[vocabulary.index_of_wnid[DOG]].mids == ("/m/0", "/m/1")
+
+
+def test_a_reviewed_match_is_evidence_for_the_names_that_are_not_reviewed() -> None:
+    names = named("Beasts of all kinds", "Crane")
+    hierarchy = {"/m/1": ("/m/0",)}
+    match = ReviewedMatch(source=OPEN_IMAGES, source_id="/m/0", wnid=ANIMAL, reason="animals", where="r", broader=True)
+    vocabulary = build_vocabulary(
+        [listed("n03126707"), names],
+        WORDNET,
+        Reviewed(matches=(match,)),
+        image_counts={},
+        imagenet_all=frozenset(),
+        box_parents=hierarchy,
+    )
+    crane = vocabulary.mapping[-1]
+    assert (crane.wnid, crane.rule) == ("n02012849", "box hierarchy")
+
+
 def test_a_reviewed_match_without_a_wnid_drops_the_class() -> None:
     match = ReviewedMatch(source=OPEN_IMAGES, source_id="/m/0", wnid="", reason="a film", where="r")
     row = only_row(build(named("Crane"), reviewed=Reviewed(matches=(match,))))

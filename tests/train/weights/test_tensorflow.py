@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.train.convert import from_tensorflow, read_tensorflow, variable_names
 from mlimages_dataset.train.models import RELEASED, create_model
+from mlimages_dataset.train.weights.tensorflow import from_tensorflow, read_tensorflow, variable_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

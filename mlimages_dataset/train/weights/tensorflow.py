@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +15,25 @@ from mlimages_dataset.train.released_resnet import BLOCKS_OF_STAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from mlimages_dataset.locations import Location
+
 _NORM_PARTS = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 _OPTIMISER_STATE = re.compile(r"/(Momentum|ExponentialMovingAverage|Adam(_\d)?|RMSProp(_\d)?)$")
 """What training adds to a variable's name; not part of the network."""
+_INDEX = ".index"
+_DATA = re.compile(r"\.data-\d{5}-of-\d{5}$")
+
+
+def tensorflow_prefix(place: Location) -> Path | None:
+    """Return the prefix of the TensorFlow checkpoint that a place names: it, or one of its files; None for others."""
+    if not isinstance(place, Path):
+        return None
+    prefix = place.with_name(_DATA.sub("", place.name).removesuffix(_INDEX) or place.name)
+    return prefix if prefix.with_name(prefix.name + _INDEX).is_file() else None
 
 
 def from_tensorflow(variables: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:

@@ -1,0 +1,50 @@
+"""The id of an image, from whatever names it: a path, a file's name, an address, or an id.
+
+This module alone decides it, for annotations, lists to download, folders and archives of pictures, predictions and
+loaders. So a picture has one id wherever it is met:
+
+* The suffix of a picture's file is left out, in upper or lower case: `cats/1.JPG` is `cats/1`. What is no such suffix
+  stays: `john.smit`, `v1.2`.
+* A file name that begins with a wnid is ImageNet's own and says which image it is: `n01440764/n01440764_10026.JPEG` is
+  `n01440764_10026`. Any other name may stand in several folders, so its path belongs to the id: `n02084071/rex`.
+* An address (`https://host/cat.jpg`) is an id as it is, unless its last part begins with a wnid.
+* `./` at the beginning is left out, and text is in Unicode's form NFC: file systems and archives keep letters with
+  accents in one of two ways.
+
+An id's id is itself. Several names can have one id (`rex.jpg` and `rex.png`): whoever meets them tells it.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff")
+"""Of picture files, in lower case."""
+
+_NAMES = "|".join(suffix[1:] for suffix in PICTURE_SUFFIXES)
+_SUFFIXES = rf"(?i)([^/])(?:\.(?:{_NAMES}))+$"
+"""At the end of a name that has more than a suffix; all of `rex.jpg.png`, so that an id's id is itself."""
+_OF_A_PATH = r"[./]|[^\x00-\x7F]"
+_ADDRESS = r"^[A-Za-z][A-Za-z0-9+.-]*://"
+_WNID = r"^n\d{8}(?:\D|$)"
+
+
+def image_ids(names: pa.StringArray) -> pa.StringArray:
+    """Return the id of the image of each name, shape of `names`; see the module."""
+    if not pc.any(pc.match_substring_regex(names, _OF_A_PATH)).as_py():
+        return names  # plain ids, as most tables have
+    path = pc.replace_substring_regex(pc.utf8_normalize(names, "NFC"), r"^(?:\./+)+", "")
+    whole = pc.replace_substring_regex(path, _SUFFIXES, r"\1")
+    name = pc.replace_substring_regex(whole, r"^.*/", "")
+    own = pc.match_substring_regex(name, _WNID)
+    return pc.if_else(own, name, pc.if_else(pc.match_substring_regex(path, _ADDRESS), path, whole))
+
+
+def image_id(name: str) -> str:
+    """Return the id of the image of a name.
+
+    >>> image_id("n02084071/rex.JPG"), image_id("n01440764/n01440764_10026.JPEG")
+    ('n02084071/rex', 'n01440764_10026')
+    """
+    return str(image_ids(pa.array([name], pa.string()))[0])

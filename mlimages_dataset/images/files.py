@@ -1,0 +1,92 @@
+"""The picture files below a folder, with the ids of their images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.image_ids import PICTURE_SUFFIXES, image_ids
+from mlimages_dataset.locations import as_text, reason, relative, system_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlimages_dataset.locations import Location
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFiles:
+    """Picture files, in the order of their paths.
+
+    Attributes:
+        folder: that the paths are relative to.
+        paths: of the files below it, with slashes.
+        image_ids: of their images, shape of `paths`, each another.
+    """
+
+    folder: Location
+    paths: tuple[str, ...]
+    image_ids: tuple[str, ...]
+
+    @classmethod
+    def below(cls, folder: Location) -> PictureFiles:
+        """Return the files below a folder whose suffix is that of a picture.
+
+        Raises:
+            UsageError: the folder cannot be listed, or two files would be one image.
+        """
+        return cls._of(folder, named_files(folder))
+
+    @classmethod
+    def of(cls, folder: Location, paths: Sequence[str]) -> PictureFiles:
+        """Return some files below a folder, in their order.
+
+        Raises:
+            UsageError: two of them would be one image.
+        """
+        return cls._of(folder, _named(paths))
+
+    @classmethod
+    def _of(cls, folder: Location, named: Sequence[tuple[str, str]]) -> PictureFiles:
+        first: dict[str, str] = {}
+        for path, image_id in named:
+            if image_id in first:
+                raise one_image(folder, image_id, [first[image_id], path])
+            first[image_id] = path
+        return cls(folder, tuple(first.values()), tuple(first))
+
+
+def named_files(folder: Location) -> list[tuple[str, str]]:
+    """Return path and image id of each file below a folder with the suffix of a picture, by path.
+
+    Raises:
+        UsageError: the folder cannot be listed.
+    """
+    try:
+        with system_errors(folder):
+            found = [
+                relative(path, folder)
+                for path in folder.rglob("*")
+                if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
+            ]
+    except OSError as error:
+        raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check it") from error
+    return _named(sorted(found))
+
+
+def one_image(folder: Location, image_id: str, paths: Sequence[str]) -> UsageError:
+    """Return the error of files below a folder that have the id of one image."""
+    told = " and ".join(as_text(path) for path in paths[:2])
+    return UsageError(
+        f"{told} would be one image, {image_id}",
+        where=folder,
+        remedy="rename one of them, or make shards, which keep the first: mlimages-build images ingest",
+    )
+
+
+def _named(paths: Sequence[str]) -> list[tuple[str, str]]:
+    ids = image_ids(pa.array([as_text(path) for path in paths], pa.string())).to_pylist()
+    return list(zip(paths, ids, strict=True))

@@ -1,0 +1,107 @@
+"""Concurrent rates: out of a `pair_counts` table, and out of a checkpoint whose loss had them.
+
+Legend: C classes, r_ij the share of the images of class i that are also labelled j.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.train.concurrent_softmax import RATES_KEY, concurrent_rates
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+    import scipy.sparse as sp
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from mlimages_dataset.locations import Location
+
+
+def rates_of_table(pair_counts: pa.Table, closure: sp.csr_array, *, where: object = None) -> Tensor:
+    """Return the concurrent rates of a `pair_counts` table, sparse COO float32, shape (C, C).
+
+    Classes of which one is an ancestor of the other have the rate 0 (paper 004, section 4.1.1). The table counts
+    images; the paper counts objects.
+
+    Args:
+        pair_counts: a `pair_counts` table.
+        closure: reflexive ancestor matrix, bool, shape (C, C).
+        where: the table's file, for messages.
+
+    Raises:
+        DataError: a class is not in 0..C-1, a pair is repeated, or more images have both classes than the left one.
+    """
+    n_classes = closure.shape[0]
+    left, right, n_left, n_both = (pair_counts[name].to_numpy() for name in pair_counts.schema.names)
+    if problem := _problem(left.astype(np.int64), right.astype(np.int64), n_left, n_both=n_both, n_classes=n_classes):
+        raise DataError(problem, where=where, remedy="make it with this vocabulary: mlimages-build cooccurrence")
+    related = np.zeros(len(left), bool)
+    if len(left):  # indexing with no rows gives a sparse array, not a dense one
+        related = np.asarray((closure + closure.T)[left, right], bool)
+    return concurrent_rates(
+        torch.from_numpy(left.astype(np.int64)),
+        torch.from_numpy(right.astype(np.int64)),
+        n_left=torch.from_numpy(n_left.copy()),
+        n_both=torch.from_numpy(n_both.copy()),
+        related=torch.from_numpy(related),
+        n_classes=n_classes,
+    )
+
+
+def _problem(
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    n_left: NDArray[np.int64],
+    *,
+    n_both: NDArray[np.int64],
+    n_classes: int,
+) -> str:
+    """Return what is wrong with a table, empty where nothing is."""
+    classes = np.concatenate((left, right))
+    other = classes[(classes < 0) | (classes >= n_classes)]
+    if len(other):
+        return f"names class {other[0]}, and the vocabulary has the classes 0 to {n_classes - 1}"
+    if len(np.unique(left * n_classes + right)) < len(left):
+        return "names a pair twice"
+    if not np.all((n_both >= 0) & (n_both <= n_left)):
+        return "counts more images with both classes than with the first, or fewer than none"
+    return ""
+
+
+def rates_of_state(state: Mapping[str, object], n_classes: int, *, where: object = None) -> Tensor:
+    """Return the concurrent rates that a loss's state dict has, sparse COO float32, shape (C, C).
+
+    Raises:
+        DataError: it has none, or they are not of C classes.
+    """
+    found = state.get(RATES_KEY)
+    try:
+        assert isinstance(found, dict)
+        return torch.sparse_coo_tensor(
+            found["pairs"], found["shares"], (n_classes, n_classes), check_invariants=True
+        ).coalesce()
+    except (AssertionError, KeyError, TypeError, RuntimeError) as error:
+        raise DataError(
+            "its loss is concurrent-softmax, and it holds no concurrent rates of its classes",
+            where=where,
+            remedy="name a checkpoint of `pretrain`",
+        ) from error
+
+
+def check_rates(found: Mapping[str, object], wanted: Tensor, where: Location) -> None:
+    """Raise `UsageError` where a checkpoint's loss has other concurrent rates than a run; `DataError` for none."""
+    before = rates_of_state(found, len(wanted), where=where)
+    after = wanted.cpu().coalesce()
+    if not (torch.equal(before.indices(), after.indices()) and torch.equal(before.values(), after.values())):
+        raise UsageError(
+            "its concurrent rates were those of another pair_counts table",
+            where=where,
+            remedy="name the loss.pair_counts of before, or another --out",
+        )

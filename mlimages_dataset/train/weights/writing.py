@@ -1,0 +1,288 @@
+"""Weights of one of our networks in other forms, each run beside the network before it is called done.
+
+Legend: B images in a batch, C classes, S side of the square.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import enum
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torchvision import models as torchvision_models
+
+from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.storage import write_bytes
+from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
+from mlimages_dataset.train.config import LossName
+from mlimages_dataset.train.models import AUXILIARY_HEADS, SCALING, TIMM_PREFIX, InputScaling, batch_norms
+from mlimages_dataset.train.weights import architectures
+from mlimages_dataset.train.weights.description import Probability
+from mlimages_dataset.train.weights.files import SAFETENSORS, write_safetensors, write_state_dict
+from mlimages_dataset.train.weights.norms import folded
+from mlimages_dataset.train.weights.onnx_file import exported, run_onnx
+from mlimages_dataset.train.weights.reading import CALIBRATION
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlimages_dataset.train.weights.description import InputRange
+    from mlimages_dataset.train.weights.reading import NetworkWeights
+
+TOLERANCE = 1e-5
+"""Logits that differ by more, relative to the largest where that is above 1, are not the same."""
+_TESTED_IMAGES = 3
+
+
+class Form(enum.Enum):
+    """What weights are written as."""
+
+    SAFETENSORS = "safetensors"
+    """Our names; the header describes the network."""
+    TORCHVISION = "torchvision"
+    """The state dict of torchvision's network."""
+    TIMM = "timm"
+    """The state dict of timm's network."""
+    ONNX = "onnx"
+    """A graph that ONNX Runtime and others compute."""
+    CHECKPOINT = "checkpoint"
+    """What `predict`, `evaluate` and `finetune` read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        path: of the file.
+        difference: the largest difference of a logit between the file's network and ours, on the tested images.
+        receive: how the file is used, a sentence each.
+    """
+
+    path: Path
+    difference: float
+    receive: tuple[str, ...]
+
+
+def write_weights(
+    weights: NetworkWeights, form: Form, out: Path, *, opset: int | None = None, keep_epsilon: bool = False
+) -> Written:
+    """Write weights in a form, and return how far its network's logits are from ours.
+
+    Args:
+        weights: the network.
+        form: of the file.
+        out: the file; a state dict is written as safetensors where its name ends so, and pickled otherwise.
+        opset: of ONNX; None for the exporter's own.
+        keep_epsilon: leave variances as they are where their library has another epsilon: the receiver sets it.
+
+    Raises:
+        UsageError: the form has no such network, or cannot hold it exactly.
+        DataError: what was made of the weights computes other logits.
+    """
+    if form is Form.ONNX:
+        return _write_onnx(weights, out, opset)
+    if form is Form.SAFETENSORS:
+        return _write_safetensors(weights, out)
+    if form is Form.CHECKPOINT:
+        return _write_checkpoint(weights, out)
+    return _write_state_dict(weights, form, out, keep_epsilon=keep_epsilon)
+
+
+def check_images(image_size: int) -> Tensor:
+    """Return images in [-1, 1] to compare networks on, shape (3, 3, S, S); the same for every call."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand((_TESTED_IMAGES, 3, image_size, image_size), generator=generator) * 2 - 1
+
+
+def as_checkpoint(weights: NetworkWeights) -> Checkpoint:
+    """Return a checkpoint that evaluates, predicts and is fine-tuned, and has no run to go on with."""
+    told = weights.description
+    loss = (
+        told.loss
+        or (LossName.SOFTMAX if told.probability is Probability.SOFTMAX else LossName.BINARY_CROSS_ENTROPY).value
+    )
+    # A network without batch normalisation has no epsilon, and none is used.
+    epsilon = told.norm_epsilon if told.norm_epsilon is not None else 1e-5
+    return Checkpoint(
+        progress=Progress(),
+        model_name=told.architecture,
+        n_classes=told.n_classes,
+        image_size=told.image_size,
+        vocabulary=told.vocabulary,
+        science={"model.batch_norm_epsilon": json.dumps(epsilon), "loss.name": json.dumps(loss)},
+        model=weights.state,
+        average={},
+        optimizer={},
+        loss={},
+        scaler={},
+        generators=[],
+        sampler={},
+        calibration=weights.calibration,
+    )
+
+
+def _write_safetensors(weights: NetworkWeights, out: Path) -> Written:
+    calibration = {f"{CALIBRATION}{name}": value for name, value in weights.calibration.items()}
+    write_safetensors(out, {**weights.state, **calibration}, weights.description)
+    return Written(path=out, difference=0.0, receive=("`finetune --weights` and `convert` read it",))
+
+
+def _write_checkpoint(weights: NetworkWeights, out: Path) -> Written:
+    if weights.description.loss == LossName.CONCURRENT_SOFTMAX.value:
+        raise UsageError(
+            "its probabilities need the rates of its loss, which the new checkpoint would not hold",
+            where=weights.path,
+            remedy="use the checkpoint as it is",
+        )
+    save_checkpoint(out, as_checkpoint(weights))
+    told = weights.description
+    told_classes = () if told.vocabulary else ("it names no vocabulary: fine-tune it, or convert with --vocabulary",)
+    return Written(path=out, difference=0.0, receive=("predict, evaluate, extract and finetune read it", *told_classes))
+
+
+def _write_onnx(weights: NetworkWeights, out: Path, opset: int | None) -> Written:
+    model, images = weights.model(), check_images(weights.description.image_size)
+    content = exported(model, weights.description, images, opset=opset, where=out)
+    # Other batches than the one that was traced: the batch is free.
+    pairs = [(ours, run_onnx(content, batch)) for batch in (images, images[:1]) for ours in (_logits(model, batch),)]
+    difference = max(_difference(ours, theirs, out) for ours, theirs in pairs)
+    write_bytes(out, content)
+    receive = "feed `images`, RGB pixels in [-1, 1] (pixel / 127.5 - 1), float32, and read `logits`"
+    return Written(path=out, difference=difference, receive=(receive, _probability(weights)))
+
+
+def _write_state_dict(weights: NetworkWeights, form: Form, out: Path, *, keep_epsilon: bool) -> Written:
+    told = weights.description
+    architecture = _architecture_of(form, told.architecture, out)
+    ours = weights.model()
+    outline = architectures.outline(architecture, told.n_classes)
+    names = architectures.library_names(outline)
+    mine = {name: value.shape for name, value in weights.state.items() if not name.startswith(SCALING)}
+    if not names or mine != {name: value.shape for name, value in outline.state_dict().items()}:
+        raise UsageError(
+            f"{form.value}'s {architecture.removeprefix(TIMM_PREFIX)} has other tensors than {told.architecture}",
+            where=out,
+            remedy="use --to safetensors or --to onnx",
+        )
+    before, after = architectures.epsilons(ours), architectures.epsilons(outline)
+    kept = told.norm_epsilon if keep_epsilon else min(after.values(), default=None)
+    state = weights.state if keep_epsilon else folded(weights.state, before, after, where=weights.path)
+    theirs = library_network(architecture, told.n_classes)
+    if keep_epsilon and kept is not None:
+        for norm in batch_norms(theirs):
+            norm.eps = kept
+    shapes = {name: value.shape for name, value in theirs.state_dict().items()}
+    tensors = {names[name]: state[name] for name in names}
+    if tensors.keys() != shapes.keys():
+        raise UsageError(
+            f"{form.value}'s {architecture} has more than one head", where=out, remedy="use --to safetensors"
+        )
+    tensors = {name: value.reshape(shapes[name]) for name, value in tensors.items()}
+    theirs.load_state_dict(tensors)
+    images, input_range = check_images(told.image_size), weights.backbone_range()
+    fed = InputScaling(input_range.mean, input_range.std)(images)
+    difference = _difference(_logits(ours, images), _logits(theirs, fed), out)
+    description = dataclasses.replace(told, architecture=architecture, norm_epsilon=kept, input_range=input_range)
+    write = write_safetensors if out.suffix == SAFETENSORS else write_state_dict
+    write(out, {**tensors}, description)
+    return Written(
+        path=out,
+        difference=difference,
+        receive=(
+            *_receive(form, architecture, told.n_classes, input_range),
+            *_epsilon(kept, after),
+            _probability(weights),
+        ),
+    )
+
+
+def library_network(architecture: str, n_classes: int) -> nn.Module:
+    """Return a library's own network with random weights, for evaluation."""
+    with torch.random.fork_rng(devices=()):
+        if architecture.startswith(TIMM_PREFIX):
+            import timm  # noqa: PLC0415 - optional, and slow to import
+
+            network = timm.create_model(architecture.removeprefix(TIMM_PREFIX), pretrained=False, num_classes=n_classes)
+        else:
+            options = {"aux_logits": False, "init_weights": False} if architecture in AUXILIARY_HEADS else {}
+            network = torchvision_models.get_model(architecture, weights=None, num_classes=n_classes, **options)
+    assert isinstance(network, nn.Module)
+    return network.eval()
+
+
+def _architecture_of(form: Form, name: str, out: Path) -> str:
+    """Return what a library calls an architecture, as `create_model` knows it.
+
+    Raises:
+        UsageError: it has no network of that name.
+    """
+    plain = name.removeprefix(TIMM_PREFIX)
+    if form is Form.TIMM:
+        try:
+            import timm  # noqa: PLC0415 - optional, and slow to import
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                "timm is not installed", where=out, remedy="run: pip install 'mlimages-dataset[weights]'"
+            ) from error
+        known, found = timm.list_models(), f"{TIMM_PREFIX}{plain}" if timm.is_model(plain) else ""
+    else:
+        known = torchvision_models.list_models(module=torchvision_models)
+        found = plain if plain in known else ""
+    if not found:
+        near = difflib.get_close_matches(plain, known, n=1)
+        raise UsageError(
+            f"{form.value} has no network {plain!r}" + (f" (the nearest is {near[0]})" if near else ""),
+            where=out,
+            remedy="use --to safetensors or --to onnx",
+        )
+    return found
+
+
+def _logits(network: nn.Module, images: Tensor) -> Tensor:
+    with torch.inference_mode():
+        logits: Tensor = network(images)
+    return logits
+
+
+def _difference(ours: Tensor, theirs: Tensor, out: Path) -> float:
+    """Return the largest difference of logits.
+
+    Raises:
+        DataError: it is more than the tolerance.
+    """
+    difference, largest = float((ours - theirs).abs().max()), float(ours.abs().max())
+    if not difference <= TOLERANCE * max(1.0, largest):  # NaN is no agreement either
+        raise DataError(
+            f"the network there computes other logits, by up to {difference:.3g}; nothing was written",
+            where=out,
+            remedy="use --to safetensors or --to onnx",
+        )
+    return difference
+
+
+def _receive(form: Form, architecture: str, n_classes: int, input_range: InputRange) -> tuple[str, ...]:
+    plain = architecture.removeprefix(TIMM_PREFIX)
+    options = ", aux_logits=False" if plain in AUXILIARY_HEADS and form is Form.TORCHVISION else ""
+    made = (
+        f"torchvision.models.{plain}(num_classes={n_classes}{options})"
+        if form is Form.TORCHVISION
+        else f"timm.create_model({plain!r}, num_classes={n_classes})"
+    )
+    return (f"load it into {made}", f"feed (pixel - mean) / std of RGB pixels in [0, 1]: {input_range}")
+
+
+def _epsilon(kept: float | None, theirs: dict[str, float]) -> tuple[str, ...]:
+    if kept is None or set(theirs.values()) == {kept}:
+        return ()
+    return (f"set eps = {kept:g} on every batch normalisation: the library's is another",)
+
+
+def _probability(weights: NetworkWeights) -> str:
+    told = f"probabilities are the {weights.description.probability.value} of the logits"
+    return f"{told}, not calibrated" if weights.calibration else told

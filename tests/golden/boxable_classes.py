@@ -1,0 +1,56 @@
+"""What each of the 601 packaged box classes of Open Images becomes, as a table that was read by hand."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
+from mlimages_dataset.vocab.stage import VocabularyFiles, packaged_class_list, packaged_imagenet, read_class_lists
+from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES, Vocabulary, build_vocabulary
+from mlimages_dataset.vocab.wordnet import load_wordnet
+from tests.golden.inputs_and_tables import FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BOXABLE = FOLDER / "boxable_classes.csv"
+HEADER = ("source_id", "name", "wnid", "lemma", "rule")
+DROPPED = "dropped"
+
+
+def packaged_vocabulary(box_parents: Mapping[str, tuple[str, ...]]) -> Vocabulary:
+    """Return the vocabulary of the packaged class lists and reviewed decisions beside a box hierarchy."""
+    files = VocabularyFiles(
+        imagenet=packaged_class_list("imagenet11k.txt"), open_images=packaged_class_list("open_images_boxable.csv")
+    )
+    return build_vocabulary(
+        read_class_lists(files),
+        load_wordnet(),
+        parse_reviewed(packaged_reviewed(), "reviewed.toml"),
+        image_counts={},
+        imagenet_all=packaged_imagenet(),
+        box_parents=box_parents,
+    )
+
+
+@functools.cache
+def default_vocabulary() -> Vocabulary:
+    """Return the vocabulary of the default build."""
+    return packaged_vocabulary({})
+
+
+def boxable_table(vocabulary: Vocabulary) -> str:
+    """Return the box classes as CSV, ascending by id: name, synset (or that it is dropped), its first lemma, rule."""
+    wordnet = load_wordnet()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    for row in sorted(vocabulary.mapping, key=lambda row: row.source_id):
+        if row.source == OPEN_IMAGES:
+            lemma = wordnet.lemmas[wordnet.index_of_wnid[row.wnid]][0] if row.wnid else ""
+            wnid = row.wnid if row.class_index >= 0 else DROPPED
+            writer.writerow((row.source_id, row.source_name, wnid, lemma, row.rule))
+    return text.getvalue()

@@ -1,0 +1,235 @@
+"""What is ingested, annotated, predicted and loaded of one folder joins: a picture has one id everywhere."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from cli.main import main as build
+from mlimages_dataset import samples
+from mlimages_dataset.errors import UsageError
+from mlimages_dataset.loaders import MLImages, train_transform
+from mlimages_dataset.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS, TableSchema
+from mlimages_dataset.storage import read_table, table_parts
+from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
+from mlimages_dataset.train.models import create_model
+from mlimages_dataset.train.stage import read_classes
+from tests.train.test_main import called, refusal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DOG, CAT = "n02084071", "n02121620"
+NAMES = (
+    f"{DOG}/rex.jpg",
+    f"{CAT}/rex.jpg",
+    f"{DOG}/{DOG}_7.JPEG",
+    f"{DOG}/deep/er/a b.c.JPG",
+    f"{CAT}/cafe\u0301.jpg",
+    f"{CAT}/john.smit.jpeg",
+)
+IDS = {
+    f"{DOG}/rex",
+    f"{CAT}/rex",
+    f"{DOG}_7",
+    f"{DOG}/deep/er/a b.c",
+    f"{CAT}/caf\u00e9",
+    f"{CAT}/john.smit",
+}
+
+
+def pictures(folder: Path, names: tuple[str, ...] = NAMES) -> Path:
+    """Write a photograph under each name and return the folder."""
+    for name, source in zip(names, sorted(samples.photographs().glob("*.jpg")), strict=False):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(source.read_bytes())
+    return folder
+
+
+def built(*words: str | Path) -> Result:
+    """Return what became of a command of mlimages-build."""
+    result = CliRunner().invoke(build, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def ids(folder: Path, schema: TableSchema) -> set[str]:
+    """Return the ids of a table's rows, each of which has another."""
+    found = [one for part in table_parts(folder) for one in read_table(part, schema)["image_id"].to_pylist()]
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+@pytest.fixture(name="vocabulary", scope="module")
+def _vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dogs-and-cats")
+    (folder / "wnids.txt").write_text(f"{DOG}\n{CAT}\n", encoding="utf-8")
+    built("vocab", "--imagenet", folder / "wnids.txt", "--out", folder / "vocabulary")
+    return folder / "vocabulary"
+
+
+@pytest.fixture(name="checkpoint", scope="module")
+def _checkpoint(vocabulary: Path) -> Path:
+    """Return a checkpoint of a small network with random weights."""
+    classes = read_classes(vocabulary)
+    torch.manual_seed(0)
+    model = create_model("resnet18", len(classes))
+    path = vocabulary.parent / "random.pt"
+    checkpoint = Checkpoint(
+        progress=Progress(),
+        model_name="resnet18",
+        n_classes=len(classes),
+        image_size=32,
+        vocabulary=classes.digest,
+        science={"model.batch_norm_epsilon": "1e-05"},
+        model=model.state_dict(),
+        average={},
+        optimizer={},
+        loss={},
+        scaler={},
+        generators=[],
+        sampler={},
+    )
+    save_checkpoint(path, checkpoint)
+    return path
+
+
+def test_what_is_made_of_one_folder_joins(tmp_path: Path, vocabulary: Path, checkpoint: Path) -> None:
+    folder = pictures(tmp_path / "pictures")
+    with tarfile.open(tmp_path / "pictures.tar", "w") as tar:
+        tar.add(folder, arcname=".")
+    predict = ("predict", checkpoint, "--vocabulary", vocabulary, "--workers", "0", "--above", "0")
+    built("images", "ingest", folder, "--out", tmp_path / "shards")
+    built("images", "ingest", tmp_path / "pictures.tar", "--out", tmp_path / "of-tar")
+    annotate = ("annotate", "--vocab", vocabulary)
+    built(*annotate, "--format", "imagenet", folder, "--out", tmp_path / "of-folder")
+    stated = tmp_path / "shards" / "labels.csv"
+    built(*annotate, "--format", "csv", "--source", "mine", stated, "--out", tmp_path / "of-csv")
+    rows = "".join(f"{name},{name.split('/')[0]}\n" for name in NAMES)
+    (tmp_path / "paths.csv").write_text(f"image_id,label\n{rows}", encoding="utf-8")
+    built(*annotate, "--format", "csv", "--source", "mine", tmp_path / "paths.csv", "--out", tmp_path / "of-paths")
+    for images in ("pictures", "shards"):
+        out = tmp_path / f"predicted-{images}"
+        assert called(*predict, "--images", tmp_path / images, "--out", out).exit_code == 0
+        assert ids(out, PREDICTIONS) == IDS, images
+    assert ids(tmp_path / "shards", IMAGES) == IDS
+    assert ids(tmp_path / "of-tar", IMAGES) == IDS
+    for table in ("of-folder", "of-csv", "of-paths"):
+        assert ids(tmp_path / table, ANNOTATIONS) == IDS, table
+        built(
+            *("labels", "--vocab", vocabulary, "--annotations", tmp_path / table),
+            *("--out", tmp_path / f"labels-{table}"),
+        )
+        labels = tmp_path / f"labels-{table}"
+        assert set().union(*(ids(split, LABELS) for split in labels.iterdir() if split.is_dir())) == IDS
+        for images in ("pictures", "shards", "of-tar"):
+            data = MLImages(
+                tmp_path / images,
+                tmp_path / table,
+                split=None,
+                transform=train_transform(16),
+                n_classes=len(read_classes(vocabulary)),
+            )
+            assert {data[row].image_id for row in range(len(data))} == IDS, (table, images)
+            contents = {data.catalogue.image_id(row): data.catalogue.content(row) for row in range(len(data))}
+            assert contents[f"{DOG}/rex"] == (folder / DOG / "rex.jpg").read_bytes()
+    # The teacher's predictions meet the annotations.
+    built(
+        *("cooccurrence", "--vocab", vocabulary, "--annotations", tmp_path / "of-paths"),
+        *("--predictions", tmp_path / "predicted-pictures", "--probability", "0", "--out", tmp_path / "pairs"),
+    )
+
+
+def test_a_name_without_its_folder_is_another_image(tmp_path: Path, vocabulary: Path) -> None:
+    folder = pictures(tmp_path / "pictures")
+    text = f"image_id,label\nrex.jpg,{DOG}\n{DOG}/rex,{DOG}\n{DOG}/rex.JPG,{DOG}\n"
+    (tmp_path / "paths.csv").write_text(text, encoding="utf-8")
+    built("annotate", "--vocab", vocabulary, "--format", "csv", tmp_path / "paths.csv", "--out", tmp_path / "out")
+    assert ids(tmp_path / "out", ANNOTATIONS) == {"rex", f"{DOG}/rex"}
+    data = MLImages(folder, tmp_path / "out", split=None, transform=train_transform(16), n_classes=9)
+    assert (len(data), data.catalogue.facts.without_picture) == (1, 1)
+
+
+SHARED = [
+    (f"{DOG}/rex.jpg", f"{DOG}/rex.png"),
+    (f"{DOG}/rex.jpg", f"{DOG}/rex.JPG"),
+    (f"{DOG}/{DOG}_7.jpg", f"{CAT}/{DOG}_7.jpg"),
+    (f"{DOG}/caf\u00e9.jpg", f"{DOG}/cafe\u0301.jpg"),
+]
+
+
+@pytest.mark.parametrize("names", SHARED)
+def test_two_pictures_of_one_id_are_told_or_refused(
+    tmp_path: Path, vocabulary: Path, checkpoint: Path, names: tuple[str, str]
+) -> None:
+    folder = pictures(tmp_path / "pictures", names)
+    told = refusal(
+        *(2, "predict", checkpoint, "--vocabulary", vocabulary, "--images", folder, "--workers", "0"),
+        *("--out", tmp_path / "predicted"),
+    )
+    assert " would be one image, " in told
+    assert "mlimages-build images ingest" in told
+    ingested = json.loads(built("images", "ingest", folder, "--out", tmp_path / "shards", "--json").stdout)
+    assert ingested["summary"]["statuses"]["repeated_id"] == 1
+    csv = tmp_path / "paths.csv"
+    csv.write_text("image_id,label\n" + "".join(f"{name},{DOG}\n" for name in names), encoding="utf-8")
+    for form, given in (("imagenet", folder), ("csv", csv)):
+        result = built("annotate", "--vocab", vocabulary, "--format", form, given, "--out", tmp_path / form)
+        assert "1  images of several names, which may be different pictures" in result.output
+        assert "one image: " in result.output
+    without = tmp_path / "without.csv"
+    without.write_text(f"image_id,label\n{names[0]},{DOG}\n", encoding="utf-8")
+    built("annotate", "--vocab", vocabulary, "--format", "csv", without, "--out", tmp_path / "without")
+    with pytest.raises(UsageError, match="would be one image"):
+        MLImages(folder, tmp_path / "without", split=None, transform=train_transform(16), n_classes=9)
+
+
+def test_one_file_is_seen_in_columns_and_as_json(tmp_path: Path, vocabulary: Path, checkpoint: Path) -> None:
+    folder = pictures(tmp_path / "pictures", (f"{DOG}/rex.jpg", f"{CAT}/tom.JPG"))
+    (folder / "broken.png").write_bytes(b"no picture")
+    given = ("--vocabulary", vocabulary, "--workers", "0")
+    shown = called("predict", checkpoint, folder / DOG / "rex.jpg", *given, "--top", "2")
+    assert shown.exit_code == 0, shown.output
+    title, *lines = shown.stdout.splitlines()
+    assert title == "rex.jpg"
+    assert len(lines) == 2
+    probabilities = [float(line.split()[0]) for line in lines]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert {line.split()[1] for line in lines} <= set(read_classes(vocabulary).wnids)
+
+    told = called("predict", checkpoint, folder, *given, "--json")
+    assert told.exit_code == 0, told.output
+    seen = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [one["image_id"] for one in seen] == ["broken", f"{DOG}/rex", f"{CAT}/tom"]
+    assert "error" in seen[0]
+    assert len(seen[1]["classes"]) == min(10, len(read_classes(vocabulary)))
+    assert seen[1]["classes"][0].keys() == {"class_index", "wnid", "name", "confidence"}
+    assert [round(one["confidence"], 4) for one in seen[1]["classes"][:2]] == pytest.approx(probabilities, abs=2e-4)
+    # What is printed is what the table holds.
+    assert called("predict", checkpoint, folder, *given, "--above", "0", "--out", tmp_path / "out").exit_code == 0
+    rows = [row for part in table_parts(tmp_path / "out") for row in read_table(part, PREDICTIONS).to_pylist()]
+    table = {row["image_id"]: {label["class_index"]: label["confidence"] for label in row["labels"]} for row in rows}
+    for one in seen[1:]:
+        assert all(table[one["image_id"]][c["class_index"]] == pytest.approx(c["confidence"]) for c in one["classes"])
+
+
+def test_predict_refuses_in_one_sentence(tmp_path: Path, vocabulary: Path, checkpoint: Path) -> None:
+    folder = pictures(tmp_path / "pictures")
+    given = ("--vocabulary", vocabulary, "--workers", "0")
+    assert refusal(2, "predict", checkpoint, *given).startswith("no pictures; name ")
+    assert refusal(2, "predict", checkpoint, folder, "--images", folder, *given).startswith("pictures are named twice;")
+    assert "there is no such file or folder" in refusal(2, "predict", checkpoint, tmp_path / "none.jpg", *given)
+    told = refusal(2, "predict", checkpoint, folder, "--top", "3", "--out", tmp_path / "out", *given)
+    assert told.startswith("--out writes a table, --top and --json print;")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    result = called("predict", checkpoint, tmp_path / "broken.jpg", *given)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    first, last = result.stderr.splitlines()
+    assert first.startswith("broken.jpg: cannot be used: ")
+    assert "no picture can be used" in last

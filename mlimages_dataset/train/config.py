@@ -144,6 +144,8 @@ class Model:
 
     Attributes:
         name: as `train.models.create_model` knows it.
+        classes: that the run is meant for, which a plan without a vocabulary counts on; 0 for any. Training takes those
+            of the vocabulary.
         weights: what to start from: a checkpoint, safetensors, a state dict of torchvision or timm, or a TensorFlow
             checkpoint; all of it for the same vocabulary, all but the head for another.
         batch_norm_momentum: share of a new batch in the running statistics; 0.1 is the paper's decay of 0.9.
@@ -153,6 +155,7 @@ class Model:
     """
 
     name: str = "resnet101"
+    classes: int = 0
     weights: Location | None = None
     batch_norm_momentum: float = 0.1
     batch_norm_epsilon: float = 1e-3
@@ -160,6 +163,7 @@ class Model:
     frozen_statistics: bool = False
 
     def __post_init__(self) -> None:
+        check_at_least("classes", self.classes, 0)
         check_share("batch_norm_momentum", self.batch_norm_momentum)
         check_positive("batch_norm_epsilon", self.batch_norm_epsilon)
         if self.sync_batch_norm and self.frozen_statistics:
@@ -466,11 +470,12 @@ def science(run: Run) -> dict[str, str]:
         for name, section in fields.items()
         for key, value in (section.items() if isinstance(section, dict) else [("", section)])
     }
-    return {name.rstrip("."): json.dumps(value, default=plain) for name, value in flat.items() if name not in _PLACES}
+    return {name.rstrip("."): json.dumps(value, default=plain) for name, value in flat.items() if name not in _APART}
 
 
-_PLACES = frozenset({"model.weights", "loss.pair_counts"})
-"""Not compared: where a run began matters no more once it has begun, and a table may move (its rates are compared)."""
+_APART = frozenset({"model.weights", "model.classes", "loss.pair_counts"})
+"""Not compared: where a run began matters no more once it has begun, its classes are those of its vocabulary, and a
+table may move (its rates are compared)."""
 
 
 def plain(value: object) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LOG_FILE = "log.jsonl"
 EVENTS_FOLDER = "tensorboard"
+WARNING = "warning"
+"""The kind of the lines that warn."""
 Values: TypeAlias = "Mapping[str, float | int | str]"
 
 
@@ -38,11 +40,15 @@ class RunLog:
         """
         self._path = None if folder is None else folder / LOG_FILE
         self._events: SummaryWriter | None = None
+        self.has_warned = False
+        """Whether a line of the log warns, of this or an earlier start of the run."""
         if folder is None:
             return
         assert self._path is not None
         if self._path.is_file():
-            write_bytes(self._path, "".join(_lines_until(self._path, resumed_at)).encode())
+            kept = _lines_until(self._path, resumed_at)
+            self.has_warned = any(json.loads(line)["kind"] == WARNING for line in kept)
+            write_bytes(self._path, "".join(kept).encode())
         if tensorboard:
             self._events = _event_writer(folder / EVENTS_FOLDER, resumed_at)
 
@@ -52,6 +58,14 @@ class RunLog:
         Raises:
             UsageError: the log cannot be written.
         """
+        self._tell(kind, step, values, "  ".join(f"{name} {_shown(value)}" for name, value in values.items()))
+
+    def warning(self, step: int, sentence: str, values: Values) -> None:
+        """Append a warning and its figures as a JSON line and events, and print the sentence; errors as `tell`."""
+        self._tell(WARNING, step, {"sentence": sentence, **values}, sentence)
+        self.has_warned = True
+
+    def _tell(self, kind: str, step: int, values: Values, shown: str) -> None:
         if self._path is None:
             return
         line = {"kind": kind, "step": step, "time": round(time.time(), 3), **values}
@@ -62,7 +76,6 @@ class RunLog:
             for name, value in values.items():
                 if not isinstance(value, str):
                     self._events.add_scalar(f"{kind}/{name}", value, step)
-        shown = "  ".join(f"{name} {_shown(value)}" for name, value in values.items())
         sys.stdout.write(f"step {step:>7,}  {kind}: {shown}\n")
         sys.stdout.flush()
 

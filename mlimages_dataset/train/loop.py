@@ -22,6 +22,7 @@ from mlimages_dataset.train import distributed
 from mlimages_dataset.train.calibration import calibration_of_weights
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, generator_state, set_generator_state
 from mlimages_dataset.train.config import Precision, Unknown, science
+from mlimages_dataset.train.learning import JUDGED_FROM, LOOKS, EarlyLooks, expected_of
 from mlimages_dataset.train.loss import MLImagesLoss, count_labels, weighted_sigmoid_loss
 from mlimages_dataset.train.models import batch_norms
 from mlimages_dataset.train.optimizer import make_optimizer, set_rate
@@ -401,8 +402,9 @@ def train(run: Run, learner: Learner, around: Surroundings, progress: Progress) 
         Stopped: the run was asked to; it has saved itself.
         DataError: a loss is not finite.
     """
+    early = _early_looks(run, learner, around, progress)
     for epoch in range(progress.epoch, run.epochs):
-        progress = _train_epoch(run, learner, around, progress)
+        progress = _train_epoch(run, learner, around, progress, early)
         judgement = _evaluate(run, learner, around, progress)
         measure = -1.0 if judgement is None else judgement.measures[run.checkpoints.best]
         best = measure > progress.best
@@ -426,7 +428,43 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
         set_generator_state(checkpoint.generators[distributed.rank()])
 
 
-def _train_epoch(run: Run, learner: Learner, around: Surroundings, progress: Progress) -> Progress:
+def _early_looks(run: Run, learner: Learner, around: Surroundings, progress: Progress) -> EarlyLooks:
+    """Return what looks at the first steps of a run; at none where it is past them, or has warned before."""
+    over = progress.total_steps >= max(LOOKS) or distributed.from_first(around.log.has_warned)
+    return early_looks(run, learner, around.feed, () if over else LOOKS, begun=progress.total_steps)
+
+
+def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, begun: int = 0) -> EarlyLooks:
+    """Return what looks at a learner after the steps `at`, of a run that has taken `begun` steps."""
+    steps = feed.n_steps(0) * run.epochs - begun if at else 0
+    expected = expected_of(run, steps, trained=begun > 0 or run.model.weights is not None)
+
+    def logits(images: Tensor) -> Tensor:
+        return logits_without_trace(learner, feed.finish(images))
+
+    return EarlyLooks(
+        expected, logits, learner.known, learner.device, at=at, judged_from=min(JUDGED_FROM, max(at, default=0))
+    )
+
+
+@torch.no_grad()
+def logits_without_trace(learner: Learner, images: Tensor) -> Tensor:
+    """Return the logits that images have in training, float32, shape (B, C).
+
+    Neither the model's buffers nor the random numbers of later steps change, and units dropped out are the same each
+    time.
+    """
+    buffers = [buffer.clone() for buffer in learner.model.buffers()]
+    with torch.random.fork_rng([learner.device] if learner.device.type == "cuda" else []):
+        torch.manual_seed(0)
+        with autocast(learner.device, learner.execution.precision):
+            logits = learner.model(images.contiguous(memory_format=_layout(learner.execution)))
+    for buffer, before in zip(learner.model.buffers(), buffers, strict=True):
+        buffer.copy_(before)
+    return cast("Tensor", logits.float())
+
+
+def _train_epoch(run: Run, learner: Learner, around: Surroundings, progress: Progress, early: EarlyLooks) -> Progress:
     """Take the remaining steps of an epoch and return the beginning of the next."""
     epoch, n_steps = progress.epoch, around.feed.n_steps(progress.epoch)
     set_training(learner.network, frozen_statistics=run.model.frozen_statistics)
@@ -435,6 +473,7 @@ def _train_epoch(run: Run, learner: Learner, around: Surroundings, progress: Pro
     pace = Pace(nothing)
     for batches, waited in _timed(around.feed.steps(epoch, progress.step)):
         rate = learning_rate(run, epoch, progress.step, n_steps)
+        early.before(batches)
         loss = take_step(learner, batches, rate, around.feed.finish)
         progress = dataclasses.replace(progress, step=progress.step + 1, total_steps=progress.total_steps + 1)
         images = tuple(image_id for batch in batches for image_id in batch.image_ids)
@@ -446,6 +485,8 @@ def _train_epoch(run: Run, learner: Learner, around: Surroundings, progress: Pro
             _refuse_not_finite(verdict, around)
             verdict = watch.settle()
             _refuse_not_finite(verdict, around)
+        if (found := early.after(batches, loss, rate)) is not None:
+            around.log.warning(progress.total_steps, found.sentence(), found.last.to_log())
         if tell:
             around.log.tell("train", progress.total_steps, {"epoch": epoch, "rate": rate, **pace.values()})
             pace = Pace(nothing)

@@ -35,6 +35,8 @@ class Plan:
 
     Attributes:
         parameters: of the network.
+        classes: of its head.
+        classes_from: where that number comes from.
         state_bytes: of parameters, gradients, momentum and average, on each rank.
         image_bytes: that the forward pass keeps for each image, at the largest image size.
         images_per_pass: of each rank.
@@ -47,6 +49,8 @@ class Plan:
     """
 
     parameters: int
+    classes: int
+    classes_from: str
     state_bytes: int
     image_bytes: int
     images_per_pass: int
@@ -75,7 +79,7 @@ class Plan:
         kept = f"{state:.2f} GiB of parameters, gradients and momentum"
         passed = f"{self.images_per_pass} images a pass of {image:.0f} MiB each"
         told = [
-            f"{self.parameters:,} parameters",
+            f"{self.parameters:,} parameters, with a head of {self.classes:,} classes {self.classes_from}",
             f"{self.bytes_per_rank / _GIBIBYTE:.1f} GiB a rank, of {self.ranks}: {kept}, and {passed}",
             f"{self.steps:,} steps of {passes}: {self.epochs} epochs of {self.images:,} images",
         ]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mlimages_dataset.errors import ConfigError, UsageError
+from mlimages_dataset.errors import ConfigError, MLImagesError, UsageError
 from mlimages_dataset.loaders import MLImages, train_transform
 from mlimages_dataset.schemas import CATEGORIES, PAIR_COUNTS
 from mlimages_dataset.storage import read_table, write_bytes
@@ -25,11 +25,12 @@ from mlimages_dataset.train.calibration import calibration_of_weights
 from mlimages_dataset.train.checkpoint import (
     CheckpointWriter,
     Progress,
+    Resumption,
     check_order,
     check_science,
     check_vocabulary,
-    newest_checkpoint,
     read_checkpoint,
+    resumption,
 )
 from mlimages_dataset.train.concurrent_softmax import ConcurrentSoftmaxLoss
 from mlimages_dataset.train.config import LossName, plain, science
@@ -48,12 +49,14 @@ from mlimages_dataset.train.loop import (
 )
 from mlimages_dataset.train.loss import MLImagesLoss, prior_bias
 from mlimages_dataset.train.models import MultiLabelClassifier, batch_norms, create_model
+from mlimages_dataset.train.needed import check_needed
 from mlimages_dataset.train.pair_rates import check_rates, rates_of_table
 from mlimages_dataset.train.plan import Plan, image_bytes, pace, state_bytes, total_steps
 from mlimages_dataset.train.plots import rate_curve
 from mlimages_dataset.train.probabilities import scores_of_loss
 from mlimages_dataset.train.supply import Supply, core_rate
 from mlimages_dataset.train.transfer import SoftmaxLoss
+from mlimages_dataset.train.trial import Trial, try_steps
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform, measure_names, measures
 from mlimages_dataset.train.weights.start import start_from
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary, refuse_other_vocabulary, vocabulary_digests
@@ -69,7 +72,7 @@ if TYPE_CHECKING:
 
 RUN_FILE = "run.json"
 PUBLISHED_CLASSES = 11_166
-"""Of Tencent ML-Images: what a plan takes for a run that names no vocabulary."""
+"""Of Tencent ML-Images: what a plan takes for a run that names neither a vocabulary nor a number of classes."""
 _TIMED_IMAGES, _TIMED_STEPS = 32, 5
 
 
@@ -130,14 +133,13 @@ def pretrain(run: Run, out: Path) -> Progress:
         Stopped: SIGTERM came; the run has saved itself.
         MLImagesError: another rank ended.
     """
+    check_needed(run, out)
     classes = read_classes(_named(run.data.vocabulary, "vocabulary"))
     _check_folder(out)
     with computing(run.execution, run.seed) as device, StopRequest() as stop:
         data = _data(run, classes)
         feed = make_feed(run, data, device)
-        bias = _prior_bias(data) if run.loss.prior_bias else None
-        loss = make_loss(run, len(classes), _rates(run))
-        learner = make_learner(run, initial_model(run, classes, bias), loss, device)
+        learner = _first_learner(run, data, classes, device)
         for phase in run.phases if not run.model.frozen_statistics else ():
             if feed.smallest_pass(phase) == 1:
                 check_one_image(learner, phase.image_size)
@@ -149,10 +151,9 @@ def finetune(run: Run, out: Path) -> Progress:
     """Train a run that starts from `model.weights`, with a new head where its classes are others; errors as `pretrain`.
 
     Raises:
-        ConfigError: the run names no weights.
+        ConfigError: the run names no weights, or as `pretrain`.
     """
-    if run.model.weights is None:
-        raise ConfigError("no model.weights", remedy="write it under [model], or pass --weights")
+    check_needed(run, out, weights=True)
     return pretrain(run, out)
 
 
@@ -170,10 +171,7 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
         UsageError, DataError: as `pretrain`.
     """
     with computing(run.execution, run.seed) as device:
-        if run.data.vocabulary is None:
-            classes = Classes(tuple(map(str, range(PUBLISHED_CLASSES))), "")
-        else:
-            classes = read_classes(run.data.vocabulary)
+        classes, classes_from = _planned_classes(run)
         n_images = len(_data(run, classes)) if images is None else images
         learner = make_learner(run, initial_model(run, classes), make_loss(run, len(classes)), device)
         first, largest = run.phase(0), max(phase.image_size for phase in run.phases)
@@ -193,6 +191,8 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             supply = Supply(measured, n_ranks, run.data.workers, rate, paced_on_cpu=on_cpu)
         return Plan(
             parameters=sum(parameter.numel() for parameter in learner.model.parameters()),
+            classes=len(classes),
+            classes_from=classes_from,
             state_bytes=state_bytes(learner.model, average=run.optimizer.average_decay > 0),
             image_bytes=image_bytes(learner.model, largest, run.execution.precision),
             images_per_pass=of_pass,
@@ -206,6 +206,36 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
         )
 
 
+def _planned_classes(run: Run) -> tuple[Classes, str]:
+    """Return the classes that a plan counts on, and where their number comes from."""
+    if run.data.vocabulary is not None:
+        classes = read_classes(run.data.vocabulary)
+        other = run.model.classes not in {0, len(classes)}
+        meant = f", where the run is meant for {run.model.classes:,}" if other else ""
+        return classes, f"(of the vocabulary{meant})"
+    n_classes = run.model.classes or PUBLISHED_CLASSES
+    assumed = "(assumed, those of Tencent ML-Images: give --classes or --vocabulary)"
+    return Classes(tuple(map(str, range(n_classes))), ""), "(model.classes)" if run.model.classes else assumed
+
+
+def trial(run: Run, steps: int | None) -> Trial:
+    """Return what the first steps of a run show of its learning; nothing is written.
+
+    Args:
+        run: names its images, labels and vocabulary.
+        steps: to take; None for `TRIAL_STEPS`, or as many as `TRIAL_SECONDS` allow at the pace of the first.
+
+    Raises:
+        UsageError, DataError: as `pretrain`.
+    """
+    classes = read_classes(_named(run.data.vocabulary, "vocabulary"))
+    with computing(run.execution, run.seed) as device:
+        data = _data(run, classes)
+        learner = _first_learner(run, data, classes, device)
+        _seed_generators(run.seed, rank=distributed.rank(), step=0)
+        return try_steps(run, learner, make_feed(run, data, device), steps)
+
+
 def train_in(
     out: Path,
     run: Run,
@@ -217,12 +247,14 @@ def train_in(
     stop: StopRequest,
 ) -> Progress:
     """Train a learner on a feed to the run's end, its checkpoints and log in a folder; errors as `pretrain`."""
-    progress = _resumed(run, learner, feed, classes, out)
+    progress, set_aside = _resumed(run, learner, feed, classes, out)
     first = distributed.rank() == 0
     log = RunLog(out if first else None, tensorboard=run.logs.tensorboard, resumed_at=progress.total_steps)
     writer = CheckpointWriter(out, keep=run.checkpoints.keep, asynchronous=run.checkpoints.asynchronous)
     if first:
         write_bytes(out / RUN_FILE, _as_json(run))
+    for said in set_aside:
+        log.tell("damaged checkpoint", progress.total_steps, {"file": said})
     log.tell("run", progress.total_steps, _description(run, learner, classes))
     if run.logs.scaling_steps and distributed.n_ranks() > 1:
         log.tell("scaling", progress.total_steps, _scaling(run, learner, run.phase(progress.epoch)))
@@ -262,6 +294,13 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> Mul
     if run.model.weights is not None:
         start_from(model, run.model.weights, run.model, classes.digest)
     return model
+
+
+def _first_learner(run: Run, data: MLImages, classes: Classes, device: torch.device) -> Learner:
+    """Return the learner that a run starts from; errors as `initial_model` and `_rates`."""
+    bias = _prior_bias(data) if run.loss.prior_bias else None
+    loss = make_loss(run, len(classes), _rates(run))
+    return make_learner(run, initial_model(run, classes, bias), loss, device)
 
 
 def _prior_bias(data: MLImages) -> Tensor:
@@ -395,18 +434,18 @@ def _data(run: Run, classes: Classes) -> MLImages:
     )
 
 
-def _resumed(run: Run, learner: Learner, feed: Feed, classes: Classes, out: Path) -> Progress:
-    """Set a learner as the newest checkpoint in a run's folder has it, and return how far that is.
+def _resumed(run: Run, learner: Learner, feed: Feed, classes: Classes, out: Path) -> tuple[Progress, tuple[str, ...]]:
+    """Set a learner as the newest whole checkpoint in a run's folder has it; return how far that is, and `set_aside`.
 
     Raises:
         UsageError: the checkpoint is of another run or vocabulary, or within an epoch of other images.
-        DataError: it is damaged.
+        DataError: none is whole.
     """
-    # One rank looks: another could see a file more.
-    path = distributed.from_first(newest_checkpoint(out))
+    found = _resumption(out)
+    path = found.path
     if path is None:
         _seed_generators(run.seed, rank=distributed.rank(), step=0)  # ranks drop out other units
-        return Progress()
+        return Progress(), ()
     checkpoint = read_checkpoint(path)
     check_vocabulary(checkpoint, path, classes.digest, len(classes))
     check_science(checkpoint.science, science(run), path)
@@ -415,7 +454,21 @@ def _resumed(run: Run, learner: Learner, feed: Feed, classes: Classes, out: Path
     check_order(checkpoint, feed.state(checkpoint.progress.epoch, checkpoint.progress.step), path)
     _seed_generators(run.seed, rank=distributed.rank(), step=checkpoint.progress.total_steps)
     restore(learner, checkpoint)
-    return checkpoint.progress
+    return checkpoint.progress, found.set_aside
+
+
+def _resumption(out: Path) -> Resumption:
+    """Return where a run goes on, on every rank alike; errors as `resumption`."""
+    found: Resumption | MLImagesError = Resumption(None)
+    if distributed.rank() == 0:  # one rank looks: another could see a file more
+        try:
+            found = resumption(out)
+        except MLImagesError as error:
+            found = error
+    found = distributed.from_first(found)
+    if isinstance(found, MLImagesError):
+        raise found
+    return found
 
 
 def _check_folder(out: Path) -> None:

@@ -133,6 +133,8 @@ class Program:
         ask_after: send this process SIGTERM after so many steps; -1 for never.
         broken_at: the step of an epoch whose images are not finite; -1 for none.
         loss: which.
+        rate: of learning.
+        without_labels: no image has any.
         precision: of the network.
         average: decay of the moving average; 0 for none.
         dying_rank: the rank that is killed or sent SIGTERM.
@@ -148,6 +150,8 @@ class Program:
     ask_after: int = -1
     broken_at: int = -1
     loss: str = "binary-cross-entropy"
+    rate: float = 0.05
+    without_labels: bool = False
     precision: str = "float32"
     average: float = 0.0
     dying_rank: int = 0
@@ -159,7 +163,7 @@ class Program:
             model=Model(frozen_statistics=self.frozen),
             loss=Loss(name=LossName(self.loss)),
             optimizer=Optimizer(average_decay=self.average),
-            schedule=Schedule(learning_rate=0.05, batch_size=16),
+            schedule=Schedule(learning_rate=self.rate, batch_size=16),
             phases=(Phase(batch_size=self.batch_size, image_size=SIZE),),
             execution=Execution(
                 device=Device.CPU,
@@ -187,7 +191,10 @@ class MortalFeed(TensorFeed):
                 os.kill(os.getpid(), signal.SIGKILL)
             if distributed.rank() == self.program.dying_rank and done == self.program.ask_after:
                 os.kill(os.getpid(), signal.SIGTERM)
-            yield batches
+            if self.program.without_labels:
+                yield [batch_of(batch.images, torch.zeros(len(batch), N_CLASSES), batch.image_ids) for batch in batches]
+            else:
+                yield batches
 
 
 def train_synthetic(program: Program) -> Learner:

@@ -63,3 +63,24 @@ def test_events_have_the_numbers_of_the_lines(tmp_path: Path) -> None:
     events.Reload()
     assert events.Tags()["scalars"] == ["train/loss"]
     assert [(event.step, event.value) for event in events.Scalars("train/loss")] == [(7, 0.5)]
+
+
+@pytest.mark.filterwarnings("default::DeprecationWarning")
+def test_a_warning_is_a_sentence_a_line_and_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = RunLog(tmp_path, tensorboard=True)
+    assert not log.has_warned
+    log.warning(50, "the logits stand still", {"moved": 0.25})
+    log.close()
+    assert capsys.readouterr().out == "step      50  warning: the logits stand still\n"
+    (line,) = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert (line["kind"], line["step"], line["moved"]) == ("warning", 50, 0.25)
+    assert line["sentence"] == "the logits stand still"
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("warning/moved")] == [(50, 0.25)]
+
+
+def test_a_log_knows_whether_it_has_warned_of_what_stays(tmp_path: Path) -> None:
+    RunLog(tmp_path).warning(50, "the logits stand still", {})
+    assert RunLog(tmp_path, resumed_at=60).has_warned
+    assert not RunLog(tmp_path, resumed_at=40).has_warned, "step 50 is done again"

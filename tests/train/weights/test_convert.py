@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -175,7 +175,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     ],
 )
 def test_timms_weights_compute_the_same_here(name: str, tmp_path: Path) -> None:
-    theirs = uneven(timm.create_model(name, num_classes=5))
+    theirs: Any = uneven(timm.create_model(name, num_classes=5))  # with attributes that no stub knows
     state = {f"module.{key}": value for key, value in theirs.state_dict().items()}
     torch.save({"arch": name, "state_dict": state, "args": argparse.Namespace(lr=0.1)}, tmp_path / "theirs.pth.tar")
     arguments = ("--architecture", f"timm/{name}", "--image-size", "64")
@@ -290,8 +290,15 @@ def test_what_no_library_has_is_refused(tmp_path: Path, photographs: Photographs
         told = refusal(2, "convert", tmp_path / "own.pt", "--to", form, *out)
         assert f"{form} has no network 'resnet101_released'" in told
         assert told.endswith("use --to safetensors or --to onnx")
-    out = ("--out", tmp_path / "m.pt", "--architecture", "resnet101_released", "--vocabulary", photographs.vocabulary)
-    told = refusal(2, "convert", tmp_path / "own.pt", "--to", "checkpoint", *out)
+    to_checkpoint = (
+        "--out",
+        tmp_path / "m.pt",
+        "--architecture",
+        "resnet101_released",
+        "--vocabulary",
+        photographs.vocabulary,
+    )
+    told = refusal(2, "convert", tmp_path / "own.pt", "--to", "checkpoint", *to_checkpoint)
     assert "its head has 2 classes, and the vocabulary " in told
 
 

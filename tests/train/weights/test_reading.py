@@ -208,7 +208,6 @@ def test_what_is_said_of_a_file_counts_where_it_says_nothing(tmp_path: Path, sta
             "batch normalisation's epsilon 0.0001, sigmoid over 3 classes"
         ),
     )
-    assert weights.notes == (f"the file does not say how it is used; taken as resnet18: {habits}",)
 
 
 def test_a_damaged_description_is_refused_and_anothers_is_ignored(

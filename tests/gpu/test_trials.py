@@ -133,7 +133,7 @@ def test_the_whole_trainer_on_real_shards(job: Job) -> None:
     whole, cut = (str(job.path(f"run-{name}")) for name in ("whole", "float32"))
     names = trainer_laws.differing(trainer_laws._last(whole), trainer_laws._last(cut))
     assert "model" not in names, "a run is its seed's, deterministic or not, on one CPU thread"
-    with pytest.raises(BrokenLawError, match=r"the run ended with 1: .*there is no such"):
+    with pytest.raises(BrokenLawError, match=r"the run ended with 1: .*no network 'resnet1'"):
         trainer_laws.trained_apart(job, [dataclasses.replace(trainer_laws.started(job, "x"), model="resnet1")])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import onnx
@@ -175,7 +175,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     ],
 )
 def test_timms_weights_compute_the_same_here(name: str, tmp_path: Path) -> None:
-    theirs: Any = uneven(timm.create_model(name, num_classes=5))  # with attributes that no stub knows
+    theirs = uneven(timm.create_model(name, num_classes=5))
     state = {f"module.{key}": value for key, value in theirs.state_dict().items()}
     torch.save({"arch": name, "state_dict": state, "args": argparse.Namespace(lr=0.1)}, tmp_path / "theirs.pth.tar")
     arguments = ("--architecture", f"timm/{name}", "--image-size", "64")
@@ -186,7 +186,7 @@ def test_timms_weights_compute_the_same_here(name: str, tmp_path: Path) -> None:
     assert "begin with 'module.', which was taken off" in result.stderr
     assert "the weights are those under 'state_dict' in the file" in result.stderr
     weights = read_weights(tmp_path / "back.safetensors")
-    config = theirs.pretrained_cfg
+    config = cast("dict[str, tuple[float, ...]]", theirs.pretrained_cfg)
     with torch.inference_mode():
         expected = theirs(normalised(images(64), config["mean"], config["std"]))
         found = weights.model()(images(64))
@@ -286,19 +286,12 @@ def test_what_no_library_has_is_refused(tmp_path: Path, photographs: Photographs
         model = create_model("resnet101_released", 2)
     torch.save(model.state_dict(), tmp_path / "own.pt")
     for form in ("torchvision", "timm"):
-        out = ("--out", tmp_path / "m.pth", "--architecture", "resnet101_released")
-        told = refusal(2, "convert", tmp_path / "own.pt", "--to", form, *out)
+        asked = ("--out", tmp_path / "m.pth", "--architecture", "resnet101_released")
+        told = refusal(2, "convert", tmp_path / "own.pt", "--to", form, *asked)
         assert f"{form} has no network 'resnet101_released'" in told
         assert told.endswith("use --to safetensors or --to onnx")
-    to_checkpoint = (
-        "--out",
-        tmp_path / "m.pt",
-        "--architecture",
-        "resnet101_released",
-        "--vocabulary",
-        photographs.vocabulary,
-    )
-    told = refusal(2, "convert", tmp_path / "own.pt", "--to", "checkpoint", *to_checkpoint)
+    out = ("--out", tmp_path / "m.pt", "--architecture", "resnet101_released", "--vocabulary", photographs.vocabulary)
+    told = refusal(2, "convert", tmp_path / "own.pt", "--to", "checkpoint", *out)
     assert "its head has 2 classes, and the vocabulary " in told
 
 

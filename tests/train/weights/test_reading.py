@@ -202,12 +202,10 @@ def test_what_is_said_of_a_file_counts_where_it_says_nothing(tmp_path: Path, sta
     told = weights.description
     assert (told.norm_epsilon, told.probability, told.image_size) == (1e-4, Probability.SIGMOID, 99)
     assert weights.backbone_range() == said.input_range
-    assert weights.notes == (
-        (
-            "the file does not say how it is used; taken as resnet18: images with mean 0.5/0.4/0.3, std 0.1/0.2/0.3, "
-            "batch normalisation's epsilon 0.0001, sigmoid over 3 classes"
-        ),
+    habits = (
+        "images with mean 0.5/0.4/0.3, std 0.1/0.2/0.3, batch normalisation's epsilon 0.0001, sigmoid over 3 classes"
     )
+    assert weights.notes == (f"the file does not say how it is used; taken as resnet18: {habits}",)
 
 
 def test_a_damaged_description_is_refused_and_anothers_is_ignored(

@@ -88,7 +88,7 @@ def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "w.pt", "w", zipfile.ZIP_STORED) as archive:
         for name in ("data.pkl", "constants.pkl", "version"):
             archive.writestr(f"w/{name}", b"3")
-    with pytest.raises(DataError, match="it is a TorchScript archive, a program and not weights"):
+    with pytest.raises(DataError, match="it is a TorchScript archive, a program and no file of weights"):
         read_weights(tmp_path / "w.pt", RESNET18)
 
 
@@ -111,7 +111,7 @@ def test_the_average_is_preferred(tmp_path: Path, state: dict[str, torch.Tensor]
 )
 def test_what_is_no_file_of_weights_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.pth").write_bytes(content)
-    with pytest.raises(DataError, match=r"no whole file of weights|holds no state dict"):
+    with pytest.raises(DataError, match=r"is not a whole file of weights|holds no state dict"):
         read_weights(tmp_path / "w.pth", RESNET18)
 
 
@@ -125,7 +125,7 @@ def test_a_cut_file_is_refused(cut: float, *, safe: bool, tmp_path_factory: pyte
         torch.save(tensors, path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * cut)])
-    with pytest.raises(DataError, match="no whole"):
+    with pytest.raises(DataError, match="no whole|not a whole|not what torch.save writes"):
         read_weights(path, RESNET18)
 
 

@@ -139,11 +139,14 @@ class CutFeed(ImageFeed):
 
 def train(asked: Specification) -> None:
     """Train, and leave the rank's peak memory beside the run's own files."""
+    assert callable(stage.make_feed)  # type: ignore[attr-defined]  # it is the stage's own import that is replaced
     setattr(stage, "make_feed", functools.partial(CutFeed, asked))  # noqa: B010 - imported there; all that differs
     on_gpu = asked.device == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    stage.pretrain(asked.run(), Path(asked.out))
+    taken = stage.pretrain(asked.run(), Path(asked.out)).total_steps
+    if taken != asked.steps:
+        raise RuntimeError(f"the run took {taken} steps, not {asked.steps}")
     peak = torch.cuda.max_memory_allocated() if on_gpu else 0
     rank = distributed.rank_of_machine()
     Path(f"{asked.out}.rank{rank}.json").write_text(json.dumps({"peak": peak}))

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import click
 
+from mlimages_dataset import __version__
 from mlimages_dataset.errors import MLImagesError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="python -m mlimages_dataset.loaders")
 def main() -> None:
     """Tools for the loader."""
 

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from mlimages_dataset import __version__
 from mlimages_dataset.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.locations import location
 from mlimages_dataset.storage import write_bytes
 from mlimages_dataset.train.config import Device, Execution, Precision, Run, Unknown, View, read_run, run_file
+from mlimages_dataset.train.needed import PLACES, check_needed
+from mlimages_dataset.train.weights.command import card, convert
 
 if TYPE_CHECKING:
     import enum
@@ -60,8 +63,12 @@ def _exit_code(error: MLImagesError) -> int:
     return STOPPED if isinstance(error, Stopped) else _FAILED
 
 
-def _files(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that name a run's files, whose recipe is one of everybody."""
+NEEDED = " [required unless RUN_TOML names it]"
+_USAGE = "--images PLACE --labels PLACE --vocabulary PLACE --out FOLDER [OPTIONS]"
+
+
+def _files(command: Callable[..., None], *, needed: str = "") -> Callable[..., None]:
+    """Add the options that name a run's files, whose recipe is one of everybody; `needed` is said of `PLACES`."""
     for name, said in reversed(
         (
             ("images", "Folder of image shards (mlimages-build images), or of image files."),
@@ -71,14 +78,19 @@ def _files(command: Callable[..., None]) -> Callable[..., None]:
             ("validation-labels", "Folder of the labels table to evaluate on, such as labels/val."),
         )
     ):
-        command = click.option(f"--{name}", metavar="PLACE", help=said)(command)
+        told = said + needed if name in PLACES else said
+        command = click.option(f"--{name}", metavar="PLACE", help=told)(command)
     return command
 
 
-out_option = click.option("--out", type=click.Path(path_type=Path), required=True, help="The run's folder.")
+_needed_files = functools.partial(_files, needed=NEEDED)
+out_option = click.option(
+    "--out", metavar="FOLDER", type=click.Path(path_type=Path), help="The run's folder. [required]"
+)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="python -m mlimages_dataset.train")
 def main() -> None:
     """Train, evaluate and apply multi-label classifiers.
 
@@ -93,15 +105,26 @@ def main() -> None:
     """  # noqa: D301 - click wants the backspace itself
 
 
-@main.command()
+main.add_command(card)
+main.add_command(convert)
+
+
+@main.command(options_metavar=_USAGE)
 @click.argument("run_toml")
-@_files
-@click.option("--weights", metavar="PLACE", help="Checkpoint to start from.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The run's folder; with --plan, a PNG of the learning rate."
-)
+@_needed_files
+@click.option("--weights", metavar="PLACE", help="Weights to start from.")
+@out_option
 @click.option("--plan", "only_plan", is_flag=True, help="Only say what it will take, as the command plan does.")
-def pretrain(run_toml: str, *, out: Path | None, weights: str | None, only_plan: bool, **places: str | None) -> None:
+@click.option("--curve", type=click.Path(path_type=Path), help="With --plan: write the learning rate as a PNG.")
+def pretrain(
+    run_toml: str,
+    *,
+    out: Path | None,
+    weights: str | None,
+    only_plan: bool,
+    curve: Path | None,
+    **places: str | None,
+) -> None:
     """Train RUN_TOML, a run file or packaged:NAME; a run that was cut goes on.
 
     \b
@@ -111,31 +134,42 @@ def pretrain(run_toml: str, *, out: Path | None, weights: str | None, only_plan:
     """  # noqa: D301 - click wants the backspace itself
     run = _run(run_toml, places, weights)
     if only_plan:
-        _plan(run, out)
+        _plan(run, curve)
         return
+    if curve is not None:
+        raise UsageError("--curve goes with --plan", remedy="pass both, or neither")
+    check_needed(run, out)
+    assert out is not None
     from mlimages_dataset.train.stage import pretrain as work  # noqa: PLC0415 - torch would cost --help seconds
 
-    _tell_end(work(run, _given(out)), _given(out))
+    _tell_end(work(run, out), out)
 
 
-@main.command()
+@main.command(options_metavar=f"--weights PLACE {_USAGE}")
 @click.argument("run_toml")
-@_files
+@_needed_files
 @click.option(
-    "--weights", metavar="PLACE", help="Checkpoint to start from; the head of another vocabulary stays behind."
+    "--weights",
+    metavar="PLACE",
+    help="Weights to start from; the head of another vocabulary stays behind." + NEEDED,
 )
 @out_option
-def finetune(run_toml: str, out: Path, weights: str | None, **places: str | None) -> None:
-    """Train RUN_TOML from a checkpoint, with a new head where its classes are others.
+def finetune(run_toml: str, out: Path | None, weights: str | None, **places: str | None) -> None:
+    """Train RUN_TOML from trained weights, with a new head where its classes are others.
+
+    They are a checkpoint, a safetensors file, a state dict of torchvision or timm, or a TensorFlow checkpoint.
 
     \b
     Example:
       torchrun --nproc-per-node 8 -m mlimages_dataset.train finetune packaged:mlimages-finetune-imagenet.toml \\
           --weights run/checkpoints/best.pt --images imagenet --labels labels/train --vocabulary vocabulary --out tuned
     """  # noqa: D301 - click wants the backspace itself
+    run = _run(run_toml, places, weights)
+    check_needed(run, out, weights=True)
+    assert out is not None
     from mlimages_dataset.train.stage import finetune as work  # noqa: PLC0415 - torch would cost --help seconds
 
-    _tell_end(work(_run(run_toml, places, weights), out), out)
+    _tell_end(work(run, out), out)
 
 
 @main.command()
@@ -344,6 +378,8 @@ def evaluate(application: Application, *, labels: str, unknown: str | None, as_j
             f"by chance: precision {summary.chance_precision:.4f}, map {summary.chance:.4f}",
             f"labels an image: {_labels(summary)}",
         ]
+        if summary.sure:
+            lines.append(f"above 0.95: {summary.sure:,} labels, of which {summary.sure_present:,} are present")
         click.echo(whole if as_json else "\n".join([f"{summary.n_images:,} images", *lines]))
 
 
@@ -437,12 +473,6 @@ def _with_classes(run: Run, classes: int | None) -> Run:
 def _first() -> bool:
     """Return whether this is the rank that speaks."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def _given(out: Path | None) -> Path:
-    if out is None:
-        raise UsageError("no --out", remedy="name the run's folder")
-    return out
 
 
 def _run(run_toml: str, places: dict[str, str | None], weights: str | None = None) -> Run:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mlimages_dataset.train.loss import MLImagesLoss
+from mlimages_dataset.train.metrics import SCORE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -77,14 +78,28 @@ class Calibration:
         return {**{name: tensor.cpu() for name, tensor in tensors.items()}, "counts": counts}
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Return the probability of each class, float32, shape (B, C), of logits of that shape."""
+        """Return the probability of each class, float32, shape (B, C), of logits of that shape.
+
+        Logits beyond the histograms' limit count as the limit, as they did in the fit.
+        """
         slope, offset = self.slope.to(logits.device), self.offset.to(logits.device)
-        return torch.addcmul(offset, logits.to(torch.float32), slope).sigmoid()
+        return torch.addcmul(offset, logits.to(torch.float32).clamp(-SCORE_LIMIT, SCORE_LIMIT), slope).sigmoid()
 
 
 def calibration_of_weights(loss: nn.Module, n_classes: int) -> Calibration:
     """Return what undoes a loss's weights; for a loss whose weights raise the odds by no known factor, nothing."""
     return Calibration.of_weights(loss.odds_factor() if isinstance(loss, MLImagesLoss) else torch.ones(n_classes))
+
+
+def above(scores: ScoreHistogram, calibration: Calibration, probability: float) -> tuple[int, int]:
+    """Return how many entries get more than a probability, by the middle of their bins, and how many are present."""
+    centres = scores.centres()
+    n_entries = n_present = 0
+    for classes, counts in _parts(scores):
+        sure = _inputs(calibration, classes, centres).sigmoid() > probability
+        n_entries += int(counts.sum(0)[sure].sum())
+        n_present += int(counts[1][sure].sum())
+    return n_entries, n_present
 
 
 def expected_labels(scores: ScoreHistogram, calibration: Calibration) -> float:

@@ -21,7 +21,8 @@ import torch
 
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.locations import reason
-from mlimages_dataset.storage import whole_file
+from mlimages_dataset.storage import whole_file, write_errors
+from mlimages_dataset.train.saved import NotWholeError, read_saved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 FORMAT = "mlimages-checkpoint/1"
 FOLDER = "checkpoints"
 BEST = "best.pt"
+DAMAGED_SUFFIX = ".damaged"
+_REMEDY = "name a checkpoint of `pretrain`; other weights can be what a run starts from (--weights)"
 _NAME = re.compile(r"step-(\d{9})\.pt")
 
 StateDict: TypeAlias = dict[str, Any]  # torch's own: tensors, numbers and containers of these by name
@@ -96,6 +99,24 @@ class Checkpoint:
         return averaged or self.model
 
 
+_KINDS: dict[str, type] = {
+    "progress": dict,
+    "model_name": str,
+    "n_classes": int,
+    "image_size": int,
+    "vocabulary": str,
+    "science": dict,
+    "model": dict,
+    "average": dict,
+    "optimizer": dict,
+    "loss": dict,
+    "scaler": dict,
+    "generators": list,
+    "sampler": dict,
+}
+"""What a file must hold. (What was added later has a default, and may be missing.)"""
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint as a whole file.
 
@@ -116,16 +137,73 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise UsageError("there is no such checkpoint", where=path, remedy="name a .pt file of a run's checkpoints")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # what torch raises for a damaged file is of many kinds
-        raise DataError(
-            f"is not a whole checkpoint ({reason(error)})", where=path, remedy="name another, or remove it"
-        ) from error
+    content = read_saved(path, kind="checkpoint", remedy=_REMEDY)
     found = content.pop("format", None) if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise DataError(f"its format is {found}, not {FORMAT}", where=path, remedy="name a checkpoint of `pretrain`")
-    return Checkpoint(**{**content, "progress": Progress(**content["progress"])})
+    if found != FORMAT or not isinstance(content, dict):
+        raise DataError(f"its format is {found}, not {FORMAT}", where=path, remedy=_REMEDY)
+    return _checkpoint_of(content, path)
+
+
+def _checkpoint_of(content: dict[str, Any], path: Path) -> Checkpoint:
+    """Return what a file of our format holds, which anyone may have made."""
+    missing = sorted(name for name in _KINDS if name not in content)
+    unknown = sorted(str(name) for name in content if name not in Checkpoint.__slots__)
+    other = sorted(name for name, kind in _KINDS.items() if name in content and not isinstance(content[name], kind))
+    for what, names in (("lacks", missing), ("holds an unknown", unknown), ("holds another kind of", other)):
+        if names:
+            raise DataError(f"it {what} {', '.join(names)}: it is of another version", where=path, remedy=_REMEDY)
+    try:
+        return Checkpoint(**{**content, "progress": Progress(**content["progress"])})
+    except TypeError as error:
+        raise DataError(f"it is of another version ({reason(error)})", where=path, remedy=_REMEDY) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """Where a run goes on.
+
+    Attributes:
+        path: the checkpoint; None where the run begins.
+        set_aside: what became of each newer one that is damaged, a sentence each.
+    """
+
+    path: Path | None
+    set_aside: tuple[str, ...] = ()
+
+
+def resumption(folder: Path) -> Resumption:
+    """Return where the run in a folder goes on: at its newest whole checkpoint.
+
+    Newer ones that are damaged get another name, by which nothing here knows them: else the oldest whole ones would
+    make room for them.
+
+    Raises:
+        DataError: none is whole; or the newest holds objects that could run a program, or is of another version.
+        UsageError: one cannot be read, or not be renamed.
+    """
+    damaged: list[NotWholeError] = []
+    for path in sorted(_numbered(folder), reverse=True):
+        try:
+            read_checkpoint(path)
+        except NotWholeError as error:
+            damaged.append(error)
+        else:
+            return Resumption(path, tuple(_set_aside(error, path) for error in damaged))
+    if damaged:
+        raise DataError(
+            f"none of the run's {len(damaged):,} checkpoints is whole, and the newest {damaged[0].what}",
+            where=damaged[0].where,
+            remedy="put a whole one in its place, or remove them to begin anew",
+        )
+    return Resumption(None)
+
+
+def _set_aside(error: NotWholeError, whole: Path) -> str:
+    """Rename a damaged checkpoint and return a sentence that says so."""
+    path = Path(str(error.where))
+    with write_errors(path):
+        path.replace(path.with_name(path.name + DAMAGED_SUFFIX))
+    return f"{path} {error.what}: it is now {path.name}{DAMAGED_SUFFIX}, and the run goes on from {whole.name}"
 
 
 def found_checkpoint(place: Location) -> Path:

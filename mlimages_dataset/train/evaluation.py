@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from mlimages_dataset.augment.cooccurrence import PROBABILITY
 from mlimages_dataset.errors import UsageError
-from mlimages_dataset.train.calibration import expected_labels, fit_calibration
+from mlimages_dataset.train.calibration import above, expected_labels, fit_calibration
 from mlimages_dataset.train.metrics import AveragePrecision, InstanceScores, InstanceSums, ScoreHistogram, instance_sums
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class EvaluationSummary:
         labels: mean number of present labels an image.
         labels_said: mean sum of an image's probabilities, which equals `labels` where these are calibrated; NaN where
             there are none.
+        sure: entries whose probability is above 0.95, as co-occurrence asks for (paper 000, section 3.2).
+        sure_present: those of them that are present.
     """
 
     n_images: int
@@ -76,6 +79,8 @@ class EvaluationSummary:
     chance_precision: float
     labels: float
     labels_said: float
+    sure: int
+    sure_present: int
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -159,11 +164,14 @@ class Evaluation:
         known, present = self.scores.counts.sum((0, 2), dtype=torch.float64), precision.n_positives.double()
         with_positives = present > 0
         said = math.nan if calibration is None else expected_labels(self.scores, calibration)
+        sure, sure_present = (0, 0) if calibration is None else above(self.scores, calibration, PROBABILITY)
         return EvaluationSummary(
             chance=float((present / known)[with_positives].mean()),
             chance_precision=float(present.sum() / known.sum()),
             labels=float(present.sum()) / max(n_images, 1),
             labels_said=said / max(n_images, 1),
+            sure=sure,
+            sure_present=sure_present,
             n_images=n_images,
             instance=self.instance.compute(),
             mean_average_precision=mean,

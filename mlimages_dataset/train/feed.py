@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+import torch
 from torch.utils.data import DataLoader
 
 from mlimages_dataset.errors import ConfigError
@@ -33,7 +34,6 @@ from mlimages_dataset.train.schedule import steps_of_epoch
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import torch
     from torch import Tensor
 
     from mlimages_dataset.loaders import Batch, MLImages
@@ -96,6 +96,8 @@ class ImageFeed:
                 pin_memory=self._pin,
                 prefetch_factor=options.prefetch if options.workers else None,
                 worker_init_fn=outlive_sigterm,
+                # A loader draws a seed for its workers: from its own generator, for a run that goes on draws once more.
+                generator=torch.Generator().manual_seed(self._run.seed),
             )
         )
         passes = phase.batch_size // (of_pass * sampler.world)
@@ -161,6 +163,7 @@ class StreamFeed:
                 pin_memory=self._pin,
                 prefetch_factor=options.prefetch if options.workers else None,
                 worker_init_fn=outlive_sigterm,
+                generator=torch.Generator().manual_seed(self._run.seed),  # as in `ImageFeed`
             )
         )
         with told_once():

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     Reduce = Callable[[Tensor], Tensor]
 
+SCORE_LIMIT = 16.0
+"""Histograms do not tell scores beyond it apart, on either side of 0."""
 _CHUNK_ELEMENTS = 1 << 20
 _CLASSES_AT_A_TIME = 512
 
@@ -158,7 +160,7 @@ class ScoreHistogram:
 
     @classmethod
     def empty(
-        cls, n_classes: int, n_bins: int = 1024, limit: float = 16.0, device: torch.device | str = "cpu"
+        cls, n_classes: int, n_bins: int = 1024, limit: float = SCORE_LIMIT, device: torch.device | str = "cpu"
     ) -> ScoreHistogram:
         """Return the histograms of no image."""
         return cls(torch.zeros(2, n_classes, n_bins, dtype=torch.int32, device=device), limit)

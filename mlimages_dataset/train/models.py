@@ -186,7 +186,7 @@ def _timm_model(name: str, n_classes: int) -> MultiLabelClassifier:
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         raise UsageError(f"timm has no model {name!r}", remedy=f"did you mean {' or '.join(near)}?" if near else "")
-    backbone = timm.create_model(name, pretrained=False, num_classes=0)
+    backbone: Any = timm.create_model(name, pretrained=False, num_classes=0)  # its attributes are not torch's
     # Some networks have layers between pooling and classifier: then the features are wider than num_features says.
     n_features: int = getattr(backbone, "head_hidden_size", None) or backbone.num_features
     heads = backbone.pretrained_cfg.get("classifier")

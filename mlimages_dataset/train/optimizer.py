@@ -37,7 +37,7 @@ def make_optimizer(model: nn.Module, options: Optimizer) -> torch.optim.SGD:
             groups.setdefault((factors[name], decay), []).append(parameter)
     if not groups:
         raise ConfigError("optimizer.layer_rates freezes every parameter", remedy="give one factor above 0")
-    return torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         [
             {"params": parameters, "weight_decay": decay, RATE_FACTOR: factor}
             for (factor, decay), parameters in groups.items()
@@ -47,6 +47,12 @@ def make_optimizer(model: nn.Module, options: Optimizer) -> torch.optim.SGD:
         nesterov=options.nesterov,
         fused=True,
     )
+    if options.momentum:
+        # torch 2.14's fused SGD leaves them as the memory was where a gradient scaler skips the very first step.
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

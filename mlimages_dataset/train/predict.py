@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from mlimages_dataset.augment.confidences import of_a_model
+from mlimages_dataset.augment.confidences import MOST, of_a_model
 from mlimages_dataset.schemas import LABEL, PREDICTIONS, Origin
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def top_classes(probabilities: Tensor, top: int, above: float) -> list[tuple[tup
     """
     values, order = probabilities.cpu().sort(dim=1, descending=True, stable=True)
     rows = zip(order[:, :top].tolist(), values[:, :top].tolist(), strict=True)
-    return [tuple((c, p) for c, p in zip(*row, strict=True) if p > above) for row in rows]
+    return [tuple((c, min(p, float(MOST))) for c, p in zip(*row, strict=True) if p > above) for row in rows]
 
 
 def prediction_rows(

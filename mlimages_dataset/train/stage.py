@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mlimages_dataset.errors import ConfigError, UsageError
+from mlimages_dataset.errors import ConfigError, MLImagesError, UsageError
 from mlimages_dataset.loaders import MLImages, train_transform
 from mlimages_dataset.schemas import CATEGORIES, PAIR_COUNTS
 from mlimages_dataset.storage import read_table, write_bytes
@@ -25,11 +25,12 @@ from mlimages_dataset.train.calibration import calibration_of_weights
 from mlimages_dataset.train.checkpoint import (
     CheckpointWriter,
     Progress,
+    Resumption,
     check_order,
     check_science,
     check_vocabulary,
-    newest_checkpoint,
     read_checkpoint,
+    resumption,
 )
 from mlimages_dataset.train.concurrent_softmax import ConcurrentSoftmaxLoss
 from mlimages_dataset.train.config import LossName, plain, science
@@ -48,6 +49,7 @@ from mlimages_dataset.train.loop import (
 )
 from mlimages_dataset.train.loss import MLImagesLoss, prior_bias
 from mlimages_dataset.train.models import MultiLabelClassifier, batch_norms, create_model
+from mlimages_dataset.train.needed import check_needed
 from mlimages_dataset.train.pair_rates import check_rates, rates_of_table
 from mlimages_dataset.train.plan import Plan, image_bytes, pace, state_bytes, total_steps
 from mlimages_dataset.train.plots import rate_curve
@@ -131,6 +133,7 @@ def pretrain(run: Run, out: Path) -> Progress:
         Stopped: SIGTERM came; the run has saved itself.
         MLImagesError: another rank ended.
     """
+    check_needed(run, out)
     classes = read_classes(_named(run.data.vocabulary, "vocabulary"))
     _check_folder(out)
     with computing(run.execution, run.seed) as device, StopRequest() as stop:
@@ -148,10 +151,9 @@ def finetune(run: Run, out: Path) -> Progress:
     """Train a run that starts from `model.weights`, with a new head where its classes are others; errors as `pretrain`.
 
     Raises:
-        ConfigError: the run names no weights.
+        ConfigError: the run names no weights, or as `pretrain`.
     """
-    if run.model.weights is None:
-        raise ConfigError("no model.weights", remedy="write it under [model], or pass --weights")
+    check_needed(run, out, weights=True)
     return pretrain(run, out)
 
 
@@ -245,12 +247,14 @@ def train_in(
     stop: StopRequest,
 ) -> Progress:
     """Train a learner on a feed to the run's end, its checkpoints and log in a folder; errors as `pretrain`."""
-    progress = _resumed(run, learner, feed, classes, out)
+    progress, set_aside = _resumed(run, learner, feed, classes, out)
     first = distributed.rank() == 0
     log = RunLog(out if first else None, tensorboard=run.logs.tensorboard, resumed_at=progress.total_steps)
     writer = CheckpointWriter(out, keep=run.checkpoints.keep, asynchronous=run.checkpoints.asynchronous)
     if first:
         write_bytes(out / RUN_FILE, _as_json(run))
+    for said in set_aside:
+        log.tell("damaged checkpoint", progress.total_steps, {"file": said})
     log.tell("run", progress.total_steps, _description(run, learner, classes))
     if run.logs.scaling_steps and distributed.n_ranks() > 1:
         log.tell("scaling", progress.total_steps, _scaling(run, learner, run.phase(progress.epoch)))
@@ -430,18 +434,18 @@ def _data(run: Run, classes: Classes) -> MLImages:
     )
 
 
-def _resumed(run: Run, learner: Learner, feed: Feed, classes: Classes, out: Path) -> Progress:
-    """Set a learner as the newest checkpoint in a run's folder has it, and return how far that is.
+def _resumed(run: Run, learner: Learner, feed: Feed, classes: Classes, out: Path) -> tuple[Progress, tuple[str, ...]]:
+    """Set a learner as the newest whole checkpoint in a run's folder has it; return how far that is, and `set_aside`.
 
     Raises:
         UsageError: the checkpoint is of another run or vocabulary, or within an epoch of other images.
-        DataError: it is damaged.
+        DataError: none is whole.
     """
-    # One rank looks: another could see a file more.
-    path = distributed.from_first(newest_checkpoint(out))
+    found = _resumption(out)
+    path = found.path
     if path is None:
         _seed_generators(run.seed, rank=distributed.rank(), step=0)  # ranks drop out other units
-        return Progress()
+        return Progress(), ()
     checkpoint = read_checkpoint(path)
     check_vocabulary(checkpoint, path, classes.digest, len(classes))
     check_science(checkpoint.science, science(run), path)
@@ -450,7 +454,21 @@ def _resumed(run: Run, learner: Learner, feed: Feed, classes: Classes, out: Path
     check_order(checkpoint, feed.state(checkpoint.progress.epoch, checkpoint.progress.step), path)
     _seed_generators(run.seed, rank=distributed.rank(), step=checkpoint.progress.total_steps)
     restore(learner, checkpoint)
-    return checkpoint.progress
+    return checkpoint.progress, found.set_aside
+
+
+def _resumption(out: Path) -> Resumption:
+    """Return where a run goes on, on every rank alike; errors as `resumption`."""
+    found: Resumption | MLImagesError = Resumption(None)
+    if distributed.rank() == 0:  # one rank looks: another could see a file more
+        try:
+            found = resumption(out)
+        except MLImagesError as error:
+            found = error
+    found = distributed.from_first(found)
+    if isinstance(found, MLImagesError):
+        raise found
+    return found
 
 
 def _check_folder(out: Path) -> None:

@@ -76,6 +76,27 @@ def test_the_version_is_the_packages(command: Command) -> None:
     assert command("--version") == (0, f"mlimages-build, version {__version__}\n", "")
 
 
+@pytest.mark.parametrize("module", ["mlimages_dataset", "mlimages_dataset.train", "mlimages_dataset.loaders"])
+def test_each_module_that_runs_tells_its_version(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
+    name = "mlimages-build" if module == "mlimages_dataset" else f"python -m {module}"
+    assert (done.stdout, done.stderr) == (f"{name}, version {__version__}\n", "")
+
+
+def test_the_package_itself_is_the_command(command: Command) -> None:
+    whole = subprocess.run(
+        [sys.executable, "-m", "mlimages_dataset", "--help"], capture_output=True, text=True, check=True
+    )
+    usage, _, rest = whole.stdout.partition("\n")
+    assert usage == "Usage: python -m mlimages_dataset [OPTIONS] COMMAND [ARGS]..."
+    assert rest.split() == command("--help").out.partition("\n")[2].split(), "in lines of another width"
+    refused = subprocess.run(
+        [sys.executable, "-m", "mlimages_dataset", "vocab", "--out", "x"], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("Error: no class list is given")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -112,6 +112,14 @@ def test_without_images_the_weights_alone_are_undone(n_images: int) -> None:
     assert torch.isfinite(fitted.offset).all()
 
 
+def test_logits_beyond_the_histograms_count_as_their_limit_in_the_fit_and_after() -> None:
+    logits, labels = drawn(torch.full((3,), 0.3), torch.zeros(3), 4_000)
+    far = logits * 12
+    fitted = fit_calibration(histogram(far, labels), nothing(3), 4_000)
+    assert fitted.probabilities(far).sum().item() == pytest.approx(labels.sum().item(), rel=0.02)
+    assert fitted.probabilities(torch.tensor([[40.0] * 3])).equal(fitted.probabilities(torch.tensor([[16.0] * 3])))
+
+
 def test_a_calibration_survives_its_state() -> None:
     fitted = fit_calibration(histogram(*drawn(torch.ones(3), torch.zeros(3), 100)), nothing(3), 100)
     back = Calibration.from_state(fitted.state())

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import pickle
 import random
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,18 +16,25 @@ from torch.optim.swa_utils import AveragedModel
 
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.train.checkpoint import (
+    FORMAT,
     Checkpoint,
     CheckpointWriter,
     Progress,
+    Resumption,
     best_path,
     checkpoint_path,
     found_checkpoint,
     generator_state,
     newest_checkpoint,
     read_checkpoint,
+    resumption,
     save_checkpoint,
     set_generator_state,
 )
+from mlimages_dataset.train.saved import NotWholeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def checkpoint(total_steps: int = 1, value: float = 0.0) -> Checkpoint:
@@ -149,10 +159,163 @@ def test_a_cut_file_is_no_checkpoint(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "one.pt")
 
 
-def test_a_file_that_would_execute_something_is_refused(tmp_path: Path) -> None:
-    torch.save({"format": "mlimages-checkpoint/1", "progress": Path("x")}, tmp_path / "bad.pt")
-    with pytest.raises(DataError, match="is not a whole checkpoint"):
+def test_a_flipped_bit_anywhere_is_damage_or_changes_nothing(tmp_path: Path) -> None:
+    whole = dataclasses.replace(checkpoint(), model={"weight": torch.arange(600.0).reshape(20, 30)})
+    save_checkpoint(tmp_path / "whole.pt", whole)
+    content = bytearray((tmp_path / "whole.pt").read_bytes())
+    damaged = 0
+    for at in range(0, len(content), len(content) // 300):
+        content[at] ^= 4
+        (tmp_path / "one.pt").write_bytes(content)
+        content[at] ^= 4
+        try:
+            found = read_checkpoint(tmp_path / "one.pt")
+        except DataError as error:
+            assert "is not a whole checkpoint (" in str(error)  # noqa: PT017 - it may also pass
+            damaged += 1
+        else:
+            assert torch.equal(found.model["weight"], whole.model["weight"]), at
+    assert damaged > 100
+
+
+class Hostile:
+    """An object that runs a program when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch hostile-ran",)
+
+
+def legacy(content: object, path: Path) -> None:
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+
+
+def pickled(content: object, path: Path) -> None:
+    path.write_bytes(pickle.dumps(content, protocol=4))
+
+
+WITH_OBJECT = {"format": FORMAT, "progress": Hostile()}
+
+
+@pytest.mark.parametrize("save", [torch.save, legacy, pickled])
+@pytest.mark.parametrize("content", [WITH_OBJECT, {"a": Path("x")}, torch.nn.Linear(2, 2), [Hostile()]])
+def test_a_file_that_would_execute_something_is_refused_without_advice_to_load_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Callable[[object, Path], None], content: object
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(content, tmp_path / "bad.pt")
+    with pytest.raises(DataError) as refused:
         read_checkpoint(tmp_path / "bad.pt")
+    told = str(refused.value)
+    assert "holds Python objects" in told
+    assert told.endswith("; name a checkpoint of `pretrain`; other weights can be what a run starts from (--weights)")
+    assert not isinstance(refused.value, NotWholeError)
+    for advice in ("weights_only", "False", "safe_globals", "trust", "torch.load", "pytorch.org"):
+        assert advice not in told
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__
+    assert not (tmp_path / "hostile-ran").exists()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_program_is_no_checkpoint(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "program.pt")
+    with pytest.raises(DataError, match=r"it is a TorchScript archive, a program and no checkpoint; name a") as refused:
+        read_checkpoint(tmp_path / "program.pt")
+    assert "weights_only" not in str(refused.value)
+
+
+def changed(**values: object) -> dict[str, object]:
+    """Return what a checkpoint's file holds, with other values; `None` leaves one out."""
+    whole = {name: getattr(checkpoint(), name) for name in Checkpoint.__slots__}
+    progress = dataclasses.asdict(checkpoint().progress)
+    content = {**whole, "progress": progress, "format": FORMAT, **values}
+    return {name: value for name, value in content.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"format": FORMAT}, "it lacks average, generators, image_size, loss, model, "),
+        (changed(model=None), "it lacks model: it is of another version"),
+        (changed(extra=1), "it holds an unknown extra: it is of another version"),
+        (changed(n_classes="3"), "it holds another kind of n_classes: it is of another version"),
+        (changed(progress=[1]), "it holds another kind of progress"),
+        (changed(progress={"epoch": 1, "hours": 2}), "it is of another version ("),
+        (changed(format="mlimages-checkpoint/9"), "its format is mlimages-checkpoint/9, not mlimages-checkpoint/1"),
+        ({"state_dict": {"weight": torch.ones(2)}, "pytorch-lightning_version": "2"}, "its format is None, not "),
+        (torch.ones(2), "its format is None, not mlimages-checkpoint/1"),
+        ([1, 2], "its format is None, not mlimages-checkpoint/1"),
+    ],
+)
+def test_a_checkpoint_of_unknown_make_is_one_sentence(tmp_path: Path, content: object, told: str) -> None:
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(DataError) as refused:
+        read_checkpoint(tmp_path / "other.pt")
+    assert str(refused.value).startswith(f"{tmp_path / 'other.pt'}: {told}")
+    assert str(refused.value).endswith(
+        "name a checkpoint of `pretrain`; other weights can be what a run starts from (--weights)"
+    )
+    assert not isinstance(refused.value, NotWholeError), "it was not damaged"
+
+
+def damage(path: Path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "flipped":
+        content[len(content) // 2] ^= 1
+    path.write_bytes(bytes({"cut": content[:-100], "empty": b"", "zeros": bytes(len(content))}.get(how, content)))
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "empty", "zeros"])
+@pytest.mark.parametrize("n_damaged", [1, 2])
+def test_a_run_goes_on_from_its_newest_whole_checkpoint(tmp_path: Path, how: str, n_damaged: int) -> None:
+    paths = [checkpoint_path(tmp_path, step) for step in (1, 2, 3)]
+    for step, path in enumerate(paths, 1):
+        save_checkpoint(path, checkpoint(step))
+    kept = {}
+    for path in paths[-n_damaged:]:
+        damage(path, how)
+        kept[path.with_name(f"{path.name}.damaged")] = path.read_bytes()
+    found = resumption(tmp_path)
+    whole = paths[-n_damaged - 1]
+    assert found.path == whole
+    assert len(found.set_aside) == n_damaged
+    for said, path in zip(found.set_aside, reversed(paths), strict=False):
+        assert said.startswith(f"{path} is not a whole checkpoint (")
+        assert said.endswith(f": it is now {path.name}.damaged, and the run goes on from {whole.name}")
+    assert {path: path.read_bytes() for path in kept} == kept, "nothing is lost"
+    assert newest_checkpoint(tmp_path) == whole
+    assert resumption(tmp_path) == Resumption(whole), "it is said once"
+    CheckpointWriter(tmp_path, keep=1, asynchronous=False).save(checkpoint(2))
+    assert read_checkpoint(checkpoint_path(tmp_path, 2)).progress.total_steps == 2, "the damaged one counts no more"
+
+
+def test_a_run_of_which_no_checkpoint_is_whole_is_not_begun_anew_in_silence(tmp_path: Path) -> None:
+    for step in (1, 2):
+        save_checkpoint(checkpoint_path(tmp_path, step), checkpoint(step))
+        damage(checkpoint_path(tmp_path, step), "cut")
+    before = sorted((tmp_path / "checkpoints").iterdir())
+    with pytest.raises(DataError) as refused:
+        resumption(tmp_path)
+    newest = checkpoint_path(tmp_path, 2)
+    assert str(refused.value).startswith(
+        f"{newest}: none of the run's 2 checkpoints is whole, and the newest is not a whole checkpoint ("
+    )
+    assert str(refused.value).endswith("; put a whole one in its place, or remove them to begin anew")
+    assert sorted((tmp_path / "checkpoints").iterdir()) == before
+
+
+@pytest.mark.parametrize("content", [WITH_OBJECT, changed(format="mlimages-checkpoint/9"), changed(extra=1)])
+def test_a_newest_checkpoint_that_is_not_damaged_is_not_passed_over(tmp_path: Path, content: object) -> None:
+    save_checkpoint(checkpoint_path(tmp_path, 1), checkpoint(1))
+    torch.save(content, checkpoint_path(tmp_path, 2))
+    with pytest.raises(DataError, match=r"step-000000002\.pt: it"):
+        resumption(tmp_path)
+    assert checkpoint_path(tmp_path, 2).is_file()
+
+
+def test_a_run_without_checkpoints_begins(tmp_path: Path) -> None:
+    assert resumption(tmp_path) == Resumption(None)
 
 
 def test_other_tensors_are_no_checkpoint(tmp_path: Path) -> None:

@@ -355,4 +355,4 @@ def test_the_peak_rate_is_that_after_the_warm_up() -> None:
     )
     found = expected_of(run, 100, trained=False)
     assert found.peak_rate == pytest.approx(0.08)
-    assert found.positive_weight == 1
+    assert found.positive_weight == 1.0

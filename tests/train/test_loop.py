@@ -152,3 +152,26 @@ def test_a_rank_that_dies_stops_the_others_with_a_sentence(tmp_path: Path) -> No
     assert first.code == 1
     assert "rank 0: another rank ended or does not answer" in first.err
     assert last(tmp_path).progress.total_steps == 10
+
+
+@pytest.mark.slow
+def test_all_ranks_go_on_from_the_same_whole_checkpoint(tmp_path: Path) -> None:
+    program = Program(out=str(tmp_path / "out"), every=3, epochs=2)
+    assert [done.code for done in trained(2, program)] == [0, 0]
+    paths = sorted((tmp_path / "out" / "checkpoints").glob("step-*.pt"))
+    paths[-1].rename(tmp_path / "whole.pt")
+    whole = read_checkpoint(tmp_path / "whole.pt")
+    for path in (paths[-1], paths[-2]):
+        path.write_bytes(b"damaged")
+    ranks = trained(2, program)
+    assert [done.code for done in ranks] == [0, 0], ranks[0].err
+    told = [line for line in ranks[0].out.splitlines() if "damaged" in line]
+    assert len(told) == 2
+    assert all(line.endswith(f"and the run goes on from {paths[-3].name}") for line in told)
+    assert "damaged" not in ranks[1].out
+    assert differing(last(tmp_path / "out"), whole) == []
+    for path in (tmp_path / "out" / "checkpoints").glob("step-*.pt"):
+        path.write_bytes(b"damaged")
+    for done in trained(2, program):
+        assert done.code == 1
+        assert f"none of the run's {len(paths):,} checkpoints is whole, and the newest is not a whole" in done.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from mlimages_dataset.errors import ConfigError
 from mlimages_dataset.train.config import Optimizer, read_run, run_file
@@ -52,3 +53,26 @@ def test_a_rate_for_no_layer_is_refused_with_those_that_there_are() -> None:
 def test_freezing_everything_is_refused() -> None:
     with pytest.raises(ConfigError, match="freezes every parameter"):
         make_optimizer(torch.nn.ModuleDict({"low": torch.nn.Linear(2, 2)}), Optimizer(layer_rates=(("low", 0.0),)))
+
+
+def test_a_first_step_that_the_gradient_scaler_skips_leaves_no_trace() -> None:
+    # The gradients of the first step overflow, as float16's often do: torch's fused SGD then makes momentum of whatever
+    # the memory held.
+    ours, plain = (nn.Linear(1000, 1000, bias=False) for _ in range(2))
+    plain.load_state_dict(ours.state_dict())
+    optimizer = make_optimizer(ours, Optimizer(weight_decay=0.0))
+    reference = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9)
+    scaler = torch.amp.GradScaler("cpu")
+    for step, factor in enumerate((1e38, 1.0, 1.0)):
+        set_rate(optimizer, 0.1)
+        scaler.scale((ours.weight * factor).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        if step:
+            plain.weight.sum().backward()
+            reference.step()
+            reference.zero_grad()
+    torch.testing.assert_close(ours.weight, plain.weight)
+    (state,) = optimizer.state.values()
+    torch.testing.assert_close(state["momentum_buffer"], torch.full_like(ours.weight, 1.9))

@@ -11,7 +11,7 @@ import enum
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from mlimages_dataset.errors import DataError
 from mlimages_dataset.train.config import View
@@ -118,8 +118,8 @@ class Description:
             "names": list(self.names),
         }
 
-    @classmethod
-    def from_json(cls, text: str, where: object) -> Self | None:
+    @staticmethod
+    def from_json(text: str, where: object) -> Description | None:
         """Return the description that a text holds; None where it is JSON of another kind.
 
         Args:
@@ -138,7 +138,7 @@ class Description:
         if content["format"] != FORMAT:
             raise DataError(f"its format is {content['format']}, not {FORMAT}", where=where, remedy=_REMEDY)
         try:
-            return cls(**_arguments(content))
+            return _from_values(content)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"its description of the weights is damaged ({type(error).__name__}: {error})",
@@ -154,8 +154,8 @@ def with_classes(
     return dataclasses.replace(description, vocabulary=vocabulary, wnids=wnids, names=names)
 
 
-def _arguments(content: dict[str, Json]) -> dict[str, object]:
-    """Return the arguments of a `Description` from what `values` returned.
+def _from_values(content: dict[str, Json]) -> Description:
+    """Return the description that `values` returned this of.
 
     Raises:
         KeyError, TypeError, ValueError: a value is missing, or none that can be.
@@ -164,19 +164,19 @@ def _arguments(content: dict[str, Json]) -> dict[str, object]:
     if not isinstance(given, dict):
         raise TypeError("input is no table")
     epsilon = content["batch_norm_epsilon"]
-    return {
-        "architecture": _text(content["architecture"]),
-        "n_classes": _whole(content["n_classes"]),
-        "norm_epsilon": None if epsilon is None else _number(epsilon),
-        "input_range": InputRange(_numbers(given["mean"]), _numbers(given["std"])),
-        "image_size": _whole(given["size"]),
-        "view": View(given["view"]),
-        "probability": Probability(content["probability"]),
-        "loss": _text(content["loss"]),
-        "vocabulary": _text(content["vocabulary"]),
-        "wnids": _texts(content["wnids"]),
-        "names": _texts(content["names"]),
-    }
+    return Description(
+        architecture=_text(content["architecture"]),
+        n_classes=_whole(content["n_classes"]),
+        norm_epsilon=None if epsilon is None else _number(epsilon),
+        input_range=InputRange(_numbers(given["mean"]), _numbers(given["std"])),
+        image_size=_whole(given["size"]),
+        view=View(given["view"]),
+        probability=Probability(content["probability"]),
+        loss=_text(content["loss"]),
+        vocabulary=_text(content["vocabulary"]),
+        wnids=_texts(content["wnids"]),
+        names=_texts(content["names"]),
+    )
 
 
 def _text(value: Json) -> str:

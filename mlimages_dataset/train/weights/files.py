@@ -7,8 +7,6 @@ which training scripts keep their options.
 from __future__ import annotations
 
 import argparse
-import re
-import warnings
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, cast
 
@@ -17,6 +15,7 @@ import torch
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.locations import reason
 from mlimages_dataset.storage import whole_file, write_bytes
+from mlimages_dataset.train.saved import read_saved
 from mlimages_dataset.train.weights.description import METADATA_KEY, Description
 
 if TYPE_CHECKING:
@@ -26,11 +25,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SAFETENSORS = ".safetensors"
-_ZIP = b"PK\x03\x04"
 _LENGTH_BYTES = 8
 _CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "module", "net", "weights")
 """Where training scripts put the state dict, in the order of preference; timm prefers the average too."""
-_FORBIDDEN = re.compile(r"GLOBAL (\S+)")
 _SHOWN_PLACES = 5
 _REMEDY = "ask its makers for a state dict (model.state_dict()) or a safetensors file"
 
@@ -123,12 +120,7 @@ def read_pickled(path: Path) -> object:
     Raises:
         DataError: the file is damaged, or holds objects other than tensors and plain values.
     """
-    try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
-            warnings.simplefilter("ignore")  # of forms that are refused below
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=_head(path, len(_ZIP)) == _ZIP)
-    except Exception as error:  # what torch raises for a damaged file is of many kinds
-        raise _refusal(path, error) from None  # torch's own message tells how to load it unsafely
+    return read_saved(path, kind="file of weights", remedy=_REMEDY, allowed=[argparse.Namespace])
 
 
 def state_dict_in(content: object, path: Path) -> TensorFile:
@@ -165,22 +157,3 @@ def _head(path: Path, size: int) -> bytes:
             return stream.read(size)
     except OSError as error:
         raise UsageError(f"cannot be read ({reason(error)})", where=path, remedy="check the path") from error
-
-
-def _refusal(path: Path, error: Exception) -> DataError:
-    """Return what a file is refused with, without torch's advice."""
-    text = str(error)
-    forbidden = _FORBIDDEN.search(text)
-    if forbidden is not None:
-        return DataError(
-            f"it holds Python objects ({forbidden[1]}), which could run any program when they are loaded",
-            where=path,
-            remedy=_REMEDY,
-        )
-    if "TorchScript" in text:
-        return DataError("it is a TorchScript archive, a program and not weights", where=path, remedy=_REMEDY)
-    return DataError(
-        "it is no whole file of weights: neither safetensors nor what torch.save writes",
-        where=path,
-        remedy="fetch or write it again",
-    )

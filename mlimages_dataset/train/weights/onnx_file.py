@@ -73,7 +73,7 @@ def exported(model: nn.Module, description: Description, images: Tensor, *, opse
         proto = program.model_proto
         found = {one.version for one in proto.opset_import if one.domain in {"", "ai.onnx"}}
         if found != {wanted}:
-            raise ValueError(f"it needs opset {max(found)}")
+            raise ValueError(f"it needs opset {max(found)}")  # noqa: TRY301 - one sentence for all that can be wrong
         onnx.checker.check_model(proto)
     except Exception as error:  # the exporter's and the translator's errors are of many kinds
         raise UsageError(

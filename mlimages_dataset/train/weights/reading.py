@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +26,7 @@ from mlimages_dataset.train.weights.tensorflow import from_tensorflow, read_tens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.weights.files import TensorFile
 
 CALIBRATION = "calibration."
-"""What the names of the tensors begin with that turn logits into calibrated ones: `slope` and `offset`, shape (C,)."""
+"""What the names of a calibration's tensors begin with, see `train.calibration.Calibration.state`."""
 _SHOWN_NAMES = 3
 _FORGOTTEN = ("n_averaged",)
 """What torch's AveragedModel adds to the state of what it averages."""
@@ -71,7 +71,7 @@ class NetworkWeights:
         state: what `create_model` of the architecture takes, float32: the input's scaling included, where the weights
             were not trained on [-1, 1]; so the network takes pixels in [-1, 1] in any case.
         description: of the network with its scaling.
-        calibration: what turns its logits into calibrated ones, by name; empty where nothing was fitted.
+        calibration: what turns its logits into calibrated ones, see `Calibration.state`; empty where there is none.
         notes: what was assumed or changed in reading, a sentence each.
     """
 
@@ -149,7 +149,14 @@ def from_checkpoint(path: Path, checkpoint: Checkpoint, said: Said | None = None
         loss=loss,
         vocabulary=checkpoint.vocabulary,
     )
-    return NetworkWeights(path=path, state=state, description=description)
+    notes = (
+        ("its probabilities need the rates of its loss, which only the checkpoint itself holds",)
+        if loss == LossName.CONCURRENT_SOFTMAX.value
+        else ()
+    )
+    return NetworkWeights(
+        path=path, state=state, description=description, calibration=checkpoint.calibration, notes=notes
+    )
 
 
 def _from_tensorflow(prefix: Path, said: Said) -> NetworkWeights:
@@ -193,7 +200,7 @@ def _from_tensors(path: Path, file: TensorFile, said: Said) -> NetworkWeights:
         path=path,
         state={**state, **(_checked_scaling(path, scaling) or _scaling(described.input_range))},
         description=description,
-        calibration=calibration,
+        calibration=_calibration(path, calibration, described.n_classes),
         notes=(*file.notes, *notes, *more),
     )
 
@@ -355,6 +362,22 @@ def _described(
     adds = "" if epsilon is None else f", batch normalisation's epsilon {epsilon:g}"
     told = f"images with {taken.input_range}{adds}, {taken.probability.value} over {n_classes:,} classes"
     return taken, [f"the file does not say how it is used; taken as {habits.architecture}: {told}"]
+
+
+def _calibration(path: Path, tensors: Mapping[str, Tensor], n_classes: int) -> dict[str, Tensor]:
+    """Return a calibration's state from the tensors of a file; slope and offset suffice.
+
+    Raises:
+        DataError: they are of another number of classes, or one is missing.
+    """
+    if not tensors:
+        return {}
+    found = {name.removeprefix(CALIBRATION): value for name, value in tensors.items()}
+    state = {"odds_factor": torch.ones(n_classes), "counts": torch.zeros(2, dtype=torch.int64), **found}
+    wanted = {"slope": (n_classes,), "offset": (n_classes,), "odds_factor": (n_classes,), "counts": (2,)}
+    if {name: tuple(value.shape) for name, value in state.items()} != wanted:
+        raise DataError(f"its calibration is not of {n_classes:,} classes", where=path, remedy="write the file again")
+    return state
 
 
 def _of_float32(values: list[float]) -> tuple[float, ...]:

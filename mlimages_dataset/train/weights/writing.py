@@ -20,12 +20,13 @@ from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.storage import write_bytes
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
 from mlimages_dataset.train.config import LossName
-from mlimages_dataset.train.models import AUXILIARY_HEADS, SCALING, TIMM_PREFIX, InputScaling
+from mlimages_dataset.train.models import AUXILIARY_HEADS, SCALING, TIMM_PREFIX, InputScaling, batch_norms
 from mlimages_dataset.train.weights import architectures
 from mlimages_dataset.train.weights.description import Probability
 from mlimages_dataset.train.weights.files import SAFETENSORS, write_safetensors, write_state_dict
 from mlimages_dataset.train.weights.norms import folded
 from mlimages_dataset.train.weights.onnx_file import exported, run_onnx
+from mlimages_dataset.train.weights.reading import CALIBRATION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +60,8 @@ class Written:
 
     Attributes:
         path: of the file.
-        difference: the largest difference of a logit between the file's network and ours, on the tested images.
+        difference: the largest difference of a logit between the file's network and ours on the tested images, as a
+            share of the largest logit where that is above 1.
         receive: how the file is used, a sentence each.
     """
 
@@ -122,15 +124,23 @@ def as_checkpoint(weights: NetworkWeights) -> Checkpoint:
         scaler={},
         generators=[],
         sampler={},
+        calibration=weights.calibration,
     )
 
 
 def _write_safetensors(weights: NetworkWeights, out: Path) -> Written:
-    write_safetensors(out, {**weights.state, **weights.calibration}, weights.description)
+    calibration = {f"{CALIBRATION}{name}": value for name, value in weights.calibration.items()}
+    write_safetensors(out, {**weights.state, **calibration}, weights.description)
     return Written(path=out, difference=0.0, receive=("`finetune --weights` and `convert` read it",))
 
 
 def _write_checkpoint(weights: NetworkWeights, out: Path) -> Written:
+    if weights.description.loss == LossName.CONCURRENT_SOFTMAX.value:
+        raise UsageError(
+            "its probabilities need the rates of its loss, which the new checkpoint would not hold",
+            where=weights.path,
+            remedy="use the checkpoint as it is",
+        )
     save_checkpoint(out, as_checkpoint(weights))
     told = weights.description
     told_classes = () if told.vocabulary else ("it names no vocabulary: fine-tune it, or convert with --vocabulary",)
@@ -166,7 +176,7 @@ def _write_state_dict(weights: NetworkWeights, form: Form, out: Path, *, keep_ep
     state = weights.state if keep_epsilon else folded(weights.state, before, after, where=weights.path)
     theirs = library_network(architecture, told.n_classes)
     if keep_epsilon and kept is not None:
-        for norm in architectures.batch_norms(theirs):
+        for norm in batch_norms(theirs):
             norm.eps = kept
     shapes = {name: value.shape for name, value in theirs.state_dict().items()}
     tensors = {names[name]: state[name] for name in names}
@@ -242,13 +252,13 @@ def _logits(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def _difference(ours: Tensor, theirs: Tensor, out: Path) -> float:
-    """Return the largest difference of logits.
+    """Return the largest difference of logits, as a share of the largest logit where that is above 1.
 
     Raises:
         DataError: it is more than the tolerance.
     """
-    difference, largest = float((ours - theirs).abs().max()), float(ours.abs().max())
-    if not difference <= TOLERANCE * max(1.0, largest):  # NaN is no agreement either
+    difference = float((ours - theirs).abs().max()) / max(1.0, float(ours.abs().max()))
+    if not difference <= TOLERANCE:  # NaN is no agreement either
         raise DataError(
             f"the network there computes other logits, by up to {difference:.3g}; nothing was written",
             where=out,
@@ -275,4 +285,5 @@ def _epsilon(kept: float | None, theirs: dict[str, float]) -> tuple[str, ...]:
 
 
 def _probability(weights: NetworkWeights) -> str:
-    return f"probabilities are the {weights.description.probability.value} of the logits"
+    told = f"probabilities are the {weights.description.probability.value} of the logits"
+    return f"{told}, not calibrated" if weights.calibration else told

@@ -70,7 +70,7 @@ def build(folder: Path, more: Path | None) -> tuple[Path, Path]:
         writer.writeheader()
         writer.writerows(rows)
     (folder / "recipe.toml").write_text(_RECIPE, encoding="utf-8")
-    run(read_recipe(folder / "recipe.toml"), folder / "build", ended=lambda *_: None)
+    run(read_recipe(folder / "recipe.toml"), folder / "build", overwrite=True, ended=lambda *_: None)
     return images, folder / "build" / "labels" / "train"
 
 

@@ -1,0 +1,38 @@
+"""What a run needs to be told before it begins: all that is missing is said at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlimages_dataset.train.config import Run
+
+PLACES = ("images", "labels", "vocabulary")
+"""The fields of `data` without which no run trains."""
+
+
+def check_needed(run: Run, out: Path | None, *, weights: bool = False) -> None:
+    """Raise `ConfigError`, which names all that is missing, unless a run names what it trains on and its folder.
+
+    Args:
+        run: the run.
+        out: its folder.
+        weights: whether it must say what it starts from.
+    """
+    in_file = [f"data.{name}" for name in PLACES if getattr(run.data, name) is None]
+    if weights and run.model.weights is None:
+        in_file.append("model.weights")
+    options = [f"--{name.partition('.')[2]}" for name in in_file] + ["--out"] * (out is None)
+    if not options:
+        return
+    missing = _joined([*in_file, *["--out"] * (out is None)])
+    write = f", or write {_joined(in_file)} in the run file" if in_file else ""
+    raise ConfigError(f"no {missing}", remedy=f"pass {_joined(options)}{write}")
+
+
+def _joined(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

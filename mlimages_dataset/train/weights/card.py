@@ -1,0 +1,248 @@
+"""A model card: YAML that Hugging Face reads, then a page for people; text made from values.
+
+https://huggingface.co/docs/hub/model-cards
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.train.weights.description import Probability
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mlimages_dataset.train.weights.description import Description
+
+_SHOWN_CLASSES = 20
+_SHOWN_GROUPS = 30
+_VIEWS = {
+    "crop80": "the central 80 % of each side, resized to the square",
+    "resize256": "the short side resized to 256/224 of the square, then the central square",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One measured value.
+
+    Attributes:
+        name: such as `f1@5`.
+        value: the value; NaN is left out.
+    """
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Mean average precision over a group of classes: as of `evaluation.GroupMean`."""
+
+    kind: str
+    group: str
+    mean: float
+    n_classes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What an evaluation found.
+
+    Attributes:
+        n_images: evaluated; None where that was not noted.
+        measures: over all classes.
+        groups: by root, depth and number of images.
+        source: where the values are from, as words.
+    """
+
+    n_images: int | None
+    measures: tuple[Measure, ...]
+    groups: tuple[Group, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How a network was trained.
+
+    Attributes:
+        steps: taken.
+        epochs: done.
+        digests: SHA-256 of what it was trained on, by name.
+        settings: the run's settings, by dotted name.
+    """
+
+    steps: int
+    epochs: int
+    digests: Mapping[str, str]
+    settings: Mapping[str, str]
+
+
+def model_card(
+    name: str,
+    description: Description,
+    training: Training,
+    results: Results | None,
+    *,
+    license_id: str,
+    datasets: Sequence[str] = (),
+) -> str:
+    """Return the README.md of a model repository.
+
+    Args:
+        name: of the model.
+        description: of its weights.
+        training: how it was trained.
+        results: of its evaluation; None for none.
+        license_id: of the weights, as Hugging Face knows it, such as cc-by-4.0; empty where nobody chose one.
+        datasets: their Hugging Face ids.
+    """
+    return "\n".join(
+        [
+            "---",
+            *_front_matter(name, description, results, license_id, datasets),
+            "---",
+            "",
+            f"# {name}",
+            "",
+            f"`{description.architecture}`, {description.n_classes:,} outputs: one a class of a WordNet vocabulary.",
+            "",
+            *_classes(description),
+            *_preprocessing(description),
+            *_loading(description),
+            *_training(training),
+            *_results(results),
+            *_licence(license_id),
+        ]
+    )
+
+
+def _front_matter(
+    name: str, description: Description, results: Results | None, license_id: str, datasets: Sequence[str]
+) -> Iterator[str]:
+    yield f"license: {json.dumps(license_id or 'other')}"
+    if not license_id:
+        yield "license_name: none-chosen"
+    yield f"library_name: {'timm' if description.architecture.startswith('timm/') else 'pytorch'}"
+    yield "pipeline_tag: image-classification"
+    yield from ("tags:", "- image-classification", "- wordnet")
+    if description.probability is Probability.SIGMOID:
+        yield "- multi-label"
+    if datasets:
+        yield from ("datasets:", *(f"- {json.dumps(one)}" for one in datasets))
+    measures = _finite(results)
+    if results is None or not measures:
+        return
+    yield from ("metrics:", *(f"- {json.dumps(one.name)}" for one in measures))
+    yield from ("model-index:", f"- name: {json.dumps(name)}", "  results:", "  - task:")
+    yield from ("      type: image-classification", "    dataset:")
+    yield from (f"      name: {json.dumps(results.source)}", "      type: imagefolder", "    metrics:")
+    for one in measures:
+        yield from (f"    - type: {json.dumps(one.name)}", f"      value: {one.value:.6g}")
+
+
+def _classes(description: Description) -> Iterator[str]:
+    yield from ("## Classes", "")
+    yield f"Digest of the vocabulary (SHA-256 of its wnids, one a line): `{description.vocabulary or 'not known'}`."
+    yield ""
+    if description.wnids:
+        shown = list(zip(description.wnids, description.names, strict=True))[:_SHOWN_CLASSES]
+        yield from ("| output | wnid | name |", "|---:|---|---|")
+        yield from (f"| {number} | {wnid} | {_cell(name)} |" for number, (wnid, name) in enumerate(shown))
+        more = description.n_classes - len(shown)
+        yield from ("", f"and {more:,} more, all in the header of the safetensors file." if more else "", "")
+
+
+def _preprocessing(description: Description) -> Iterator[str]:
+    size = description.image_size
+    yield from ("## Preprocessing", "")
+    yield f"RGB, {size} x {size} pixels: {_VIEWS[description.view.value]}. A checkpoint, safetensors and ONNX take"
+    yield f"pixels as (pixel - mean) / std of pixels in [0, 1], with {description.input_range}."
+    yield f"The outputs are logits; the probability is their {description.probability.value}."
+    if description.norm_epsilon is not None:
+        yield f"Batch normalisation adds {description.norm_epsilon:g} to the variance."
+    yield ""
+
+
+def _loading(description: Description) -> Iterator[str]:
+    """Yield how each form is loaded."""
+    name, plain = description.architecture, description.architecture.removeprefix("timm/")
+    yield from (
+        "## How to load",
+        "",
+        "Write the form with `python -m mlimages_dataset.train convert RUN --to FORM`:",
+        "",
+    )
+    yield from ("```python", "# --to safetensors --out model.safetensors")
+    yield "from pathlib import Path"
+    yield ""
+    yield "from mlimages_dataset.train.weights.reading import read_weights"
+    yield ""
+    yield 'network = read_weights(Path("model.safetensors")).model()  # takes pixels in [-1, 1]'
+    yield from ("```", "", "```python", "# --to onnx --out model.onnx")
+    yield from ("import onnxruntime", "", 'session = onnxruntime.InferenceSession("model.onnx")')
+    yield '(logits,) = session.run(["logits"], {"images": images})  # float32, (batch, 3, size, size), in [-1, 1]'
+    yield "```"
+    yield ""
+    if name.startswith("timm/"):
+        yield from ("```python", "# --to timm --out model.safetensors", "import timm", "")
+        yield f'network = timm.create_model("{plain}", num_classes={description.n_classes},'
+        yield '                            checkpoint_path="model.safetensors")'
+        yield "```"
+    elif name != "resnet101_released":
+        yield from ("```python", "# --to torchvision --out model.pth", "import torch", "import torchvision", "")
+        yield f'network = torchvision.models.get_model("{plain}", num_classes={description.n_classes})'
+        yield 'network.load_state_dict(torch.load("model.pth", weights_only=True))'
+        yield "```"
+    yield ""
+    yield "What a file of torchvision's or timm's names must be fed stands in `NAME.json` beside it, or in its header."
+    yield ""
+
+
+def _training(training: Training) -> Iterator[str]:
+    yield from ("## Training", "", f"{training.epochs:,} epochs, {training.steps:,} steps.", "")
+    yield from ("| data | SHA-256 |", "|---|---|")
+    yield from (f"| {name} | `{digest}` |" for name, digest in training.digests.items())
+    yield from ("", "| setting | value |", "|---|---|")
+    yield from (f"| {name} | {_cell(value)} |" for name, value in training.settings.items())
+    yield ""
+
+
+def _results(results: Results | None) -> Iterator[str]:
+    yield from ("## Evaluation", "")
+    if results is None:
+        yield from ("It was not evaluated.", "")
+        return
+    images = "" if results.n_images is None else f" {results.n_images:,} images."
+    yield from (f"On {results.source}.{images}", "", "| measure | value |", "|---|---:|")
+    yield from (f"| {one.name} | {one.value:.4f} |" for one in _finite(results))
+    yield ""
+    for kind in dict.fromkeys(group.kind for group in results.groups):
+        of_kind = [group for group in results.groups if group.kind == kind and group.n_classes]
+        yield from (f"| {kind} | mean average precision | classes |", "|---|---:|---:|")
+        yield from (f"| {_cell(one.group)} | {one.mean:.4f} | {one.n_classes:,} |" for one in of_kind[:_SHOWN_GROUPS])
+        yield ""
+
+
+def _licence(license_id: str) -> Iterator[str]:
+    yield from ("## Licence", "")
+    if license_id:
+        yield f"The weights: {license_id}."
+    else:
+        yield "Nobody has chosen a licence for these weights yet: without one they may not be passed on."
+    yield "What they were trained on has licences of its own: ImageNet's photographs are for research only; the"
+    yield "annotations of Open Images and of Tencent ML-Images are under CC BY 4.0; names and hierarchy of the classes"
+    yield "are from WordNet 3.0, Copyright 2006 by Princeton University."
+    yield ""
+
+
+def _finite(results: Results | None) -> tuple[Measure, ...]:
+    return tuple(one for one in results.measures if not math.isnan(one.value)) if results is not None else ()
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

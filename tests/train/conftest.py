@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,9 +14,7 @@ from mlimages_dataset import samples
 from mlimages_dataset.build import run
 from mlimages_dataset.recipe import read_recipe
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+DOCUMENT = Path(__file__).parents[2] / "docs" / "training.md"
 RECIPE = """
 [vocabulary]
 imagenet = "wnids.txt"

@@ -14,8 +14,8 @@ import pytest
 from mlimages_dataset import samples
 from mlimages_dataset.schemas import CATEGORIES, LABELS, PREDICTIONS, Origin
 from mlimages_dataset.storage import read_table, table_parts
+from tests.train.conftest import DOCUMENT
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "training.md"
 TRUTH = Path(__file__).parent / "photograph_truth.txt"
 
 

@@ -379,9 +379,9 @@ def test_a_checkpoint_of_another_vocabulary_is_refused(
 
 def test_a_folder_of_another_run_is_refused(trained: Path, photographs: Photographs, tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
-    path.write_text(RUN.replace("learning_rate = 0.001", "learning_rate = 0.02"))
+    path.write_text(RUN.replace("learning_rate = 0.001", "learning_rate = 0.002"))
     told = refusal(2, "pretrain", path, *files(photographs), "--out", trained)
-    assert "it is of another run: schedule.learning_rate was 0.001 and is now 0.02; name another --out" in told
+    assert "it is of another run: schedule.learning_rate was 0.001 and is now 0.002; name another --out" in told
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     told = refusal(2, "pretrain", path, *files(photographs), "--out", tmp_path / "mine")

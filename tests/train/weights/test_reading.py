@@ -125,7 +125,7 @@ def test_a_cut_file_is_refused(cut: float, *, safe: bool, tmp_path_factory: pyte
         torch.save(tensors, path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * cut)])
-    with pytest.raises(DataError, match="no whole|not a whole|not what torch.save writes"):
+    with pytest.raises(DataError, match=r"no whole|not a whole|not what torch.save writes"):
         read_weights(path, RESNET18)
 
 

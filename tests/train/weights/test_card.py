@@ -16,11 +16,12 @@ from huggingface_hub import ModelCard
 from mlimages_dataset.storage import file_digest
 from mlimages_dataset.train.checkpoint import best_path, read_checkpoint
 from mlimages_dataset.train.stage import read_classes
-from tests.train.conftest import DOCUMENT
 from tests.train.test_main import applied, called, refusal
 
 if TYPE_CHECKING:
     from tests.train.conftest import Photographs
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "training.md"
 
 
 def test_a_card_says_what_the_run_says(trained: Path, photographs: Photographs, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def make_data(job: Job) -> str:
     shutil.rmtree(copies)
     kilobytes = np.mean([path.stat().st_size for path in files]) / 1e3
     pictures = f"{n_images:,} pictures: {len(files)} photographs of {kilobytes:,.0f} kB under many names"
-    ingested = f"ingested at {n_images / seconds:,.0f} images/s by {1 if job.small else cores} processes"
+    ingested = f"ingested at {n_images / seconds:,.0f} images/s on {1 if job.small else cores} of {cores} cores"
     return f"{pictures}, {ingested}; labels of {n_classes(job):,} classes"
 
 

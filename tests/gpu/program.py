@@ -56,6 +56,7 @@ class Specification:
         out: the run's folder.
         device: `cuda` or `cpu`.
         steps: how many.
+        learning_rate: for 512 images: small, for curves grow apart by rounding alone where it is large.
         die_after: kill this process before the step of this number is read; -1 for never.
         scaling_steps: time so many steps alone and together first.
     """
@@ -68,6 +69,7 @@ class Specification:
     image_size: int = 64
     model: str = "resnet18"
     loss: str = "released"
+    learning_rate: float = 0.001
     precision: str = "float32"
     channels_last: bool = True
     compile: bool = False
@@ -96,7 +98,7 @@ class Specification:
             ),
             model=Model(name=self.model, frozen_statistics=self.frozen),
             loss=Loss(name=LossName(self.loss)),
-            schedule=Schedule(learning_rate=0.01, batch_size=512),
+            schedule=Schedule(learning_rate=self.learning_rate, batch_size=512),
             phases=(Phase(batch_size=self.batch_size, image_size=self.image_size),),
             execution=Execution(
                 device=Device(self.device),

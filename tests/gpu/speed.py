@@ -142,6 +142,7 @@ def loop_of(job: Job, name: str, **changes: object) -> Specification:
         "batch_size": n_images,
         "image_size": size,
         "precision": precision(job),
+        "learning_rate": 1e-6,  # noise that is learnt could end in infinities, and costs as much as any
         "steps": 12 if job.small else 70,
         "log_every": 3 if job.small else 10,
         "workers": workers,
@@ -187,7 +188,7 @@ def loop(job: Job) -> str:
     job.note(WAITED, waited)
     job.note(PEAK, _peak(asked.out))
     ratio = f", {found / job.noted()[BARE]:.2f} of the bare step" if BARE in job.noted() else ""
-    return _told(job, found, ratio) + f"; {asked.workers} workers"
+    return _told(job, found, ratio) + f"; workers: {asked.workers}"
 
 
 def _peak(out: str) -> float:

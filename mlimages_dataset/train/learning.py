@@ -6,8 +6,8 @@ more than a slow run moves in a hundred steps.
 
 Legend: B images that are looked at, C classes, x logits, y targets in [0, 1], x0 the logits before the first step.
 
-The limits below are set by measurement, with a linear head at 11,010 classes and small networks from random weights, for
-every loss; docs/training.md has the figures. They are wide: an unjust warning costs more than a late one.
+The limits below are set by measurement, with a linear head at 11,010 classes and small networks from random weights,
+for every loss; docs/training.md has the figures. They are wide: an unjust warning costs more than a late one.
 """
 
 from __future__ import annotations

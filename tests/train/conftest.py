@@ -15,6 +15,16 @@ from mlimages_dataset.build import run
 from mlimages_dataset.recipe import read_recipe
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "training.md"
+RECIPE = """
+[vocabulary]
+imagenet = "wnids.txt"
+open_images = "classes.csv"
+
+[[annotations]]
+name = "photographs"
+format = "csv"
+files = ["packaged:photographs.csv"]
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +62,12 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Photographs:
 
 
 def write_inputs(folder: Path) -> Path:
-    """Write the class lists of the photographs and the recipe that docs/training.md has, and return the recipe."""
+    """Write the class lists of the photographs and a recipe of them all, and return the recipe."""
     with samples.labels_csv().open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     wnids = sorted({row["label"] for row in rows if row["label"].startswith("n")})
     classes = sorted({(row["label"], row["name"]) for row in rows if row["label"].startswith("/m")})
     (folder / "wnids.txt").write_text("".join(f"{wnid}\n" for wnid in wnids), encoding="utf-8")
     (folder / "classes.csv").write_text("".join(f'"{mid}","{name}"\n' for mid, name in classes), encoding="utf-8")
-    _, _, text = DOCUMENT.read_text(encoding="utf-8").partition("with `recipe.toml`:\n\n```toml\n")
-    (folder / "recipe.toml").write_text(text.partition("```")[0], encoding="utf-8")
+    (folder / "recipe.toml").write_text(RECIPE, encoding="utf-8")
     return folder / "recipe.toml"

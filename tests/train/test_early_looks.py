@@ -73,7 +73,8 @@ def test_figures_are_those_of_others_arithmetic() -> None:
     logits, start, targets = some_images()
     found = figures_of(Sums.of_logits(logits, start, targets, None))
     x, x0, y = (tensor.numpy().astype(np.float64) for tensor in (logits, start, targets))
-    assert (found.classes, found.labels) == (9, pytest.approx(y.sum() / 6))
+    assert found.classes == 9
+    assert found.labels == pytest.approx(y.sum() / 6)
     assert found.predicted == pytest.approx((1 / (1 + np.exp(-x))).sum() / 6)
     assert found.moved == pytest.approx(max(np.abs(x - x0).mean(), np.abs(x - x0)[y == 1].mean()))
     assert found.spread == pytest.approx(math.sqrt(x.var(axis=0, ddof=1).mean()))
@@ -353,4 +354,5 @@ def test_the_peak_rate_is_that_after_the_warm_up() -> None:
         phases=(Phase(batch_size=4096),),
     )
     found = expected_of(run, 100, trained=False)
-    assert (found.peak_rate, found.positive_weight) == (pytest.approx(0.08), 1.0)
+    assert found.peak_rate == pytest.approx(0.08)
+    assert found.positive_weight == 1.0

@@ -223,7 +223,7 @@ def test_labels_of_another_vocabulary_are_refused_for_evaluation_too(
 
 
 def test_the_head_starts_at_the_shares_of_the_labels(photographs: Photographs, tmp_path: Path) -> None:
-    text = RUN.replace("learning_rate = 0.01", "learning_rate = 1e-9\nwarmup_start = 1e-9")
+    text = RUN.replace("learning_rate = 0.001", "learning_rate = 1e-9\nwarmup_start = 1e-9")
     (tmp_path / "run.toml").write_text(f"{text}[loss]\nprior_bias = true\n")
     result = called("pretrain", tmp_path / "run.toml", *files(photographs), "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
@@ -379,9 +379,9 @@ def test_a_checkpoint_of_another_vocabulary_is_refused(
 
 def test_a_folder_of_another_run_is_refused(trained: Path, photographs: Photographs, tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
-    path.write_text(RUN.replace("learning_rate = 0.01", "learning_rate = 0.02"))
+    path.write_text(RUN.replace("learning_rate = 0.001", "learning_rate = 0.002"))
     told = refusal(2, "pretrain", path, *files(photographs), "--out", trained)
-    assert "it is of another run: schedule.learning_rate was 0.01 and is now 0.02; name another --out" in told
+    assert "it is of another run: schedule.learning_rate was 0.001 and is now 0.002; name another --out" in told
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     told = refusal(2, "pretrain", path, *files(photographs), "--out", tmp_path / "mine")

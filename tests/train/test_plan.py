@@ -92,7 +92,7 @@ def test_a_negative_number_of_classes_is_refused(small: Path) -> None:
 
 def written(folder: Path, loss: str, rate: float) -> Path:
     """Write a run of 60 steps and return its file."""
-    text = RUN.replace("epochs = 1", "epochs = 30").replace("learning_rate = 0.01", f"learning_rate = {rate}")
+    text = RUN.replace("epochs = 1", "epochs = 30").replace("learning_rate = 0.001", f"learning_rate = {rate}")
     (folder / "run.toml").write_text(f'{text}[loss]\nname = "{loss}"\n')
     return folder / "run.toml"
 

@@ -40,6 +40,23 @@ LITE_ARCHITECTURES = tuple(f"{TIMM_PREFIX}tf_efficientnet_lite{number}" for numb
 """What its networks are in timm: padded as TensorFlow pads."""
 _AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 _NEAR = 8
+_FAMILIES = {
+    "layer1.": ("resnet", "resnext", "wide_resnet"),
+    "denseblock": ("densenet",),
+    "encoder.layers": ("vit",),
+    "classifier.6": ("vgg", "alexnet"),
+    "Mixed_": ("inception",),
+    "inception3a": ("googlenet",),
+    "stage2.": ("shufflenet",),
+    "layers.8.": ("mnasnet",),
+    "features.1.block": ("mobilenet_v3",),
+    "features.1.conv": ("mobilenet_v2",),
+    "features.1.0.block": ("convnext", "efficientnet"),
+    "features.1.0.attn": ("swin",),
+    "blocks.0.layers": ("maxvit",),
+    "stages.0.": ("resnet101_released",),
+}
+"""How torchvision's networks begin whose tensors have such a part in their names: to build all takes half a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,14 +199,13 @@ def _candidates(asked: str, tensors: Mapping[str, Tensor]) -> Iterator[str]:
         yield from LITE_ARCHITECTURES
         return
     plain = asked.removeprefix(TIMM_PREFIX)
-    torchvision = model_names()
-    near = difflib.get_close_matches(plain, torchvision, n=len(torchvision), cutoff=0)
+    beginnings = tuple(
+        beginning for part, family in _FAMILIES.items() if any(part in name for name in tensors) for beginning in family
+    )
+    torchvision = [name for name in model_names() if name.startswith(beginnings) and name != asked]
+    near = difflib.get_close_matches(plain, torchvision, n=len(torchvision) or 1, cutoff=0)
     timm = [f"{TIMM_PREFIX}{name}" for name in _near_in_timm(plain)]
-    few = [name for name in near[:_NEAR] if name != asked]
-    first, then = (timm, few) if asked.startswith(TIMM_PREFIX) else (few, timm)
-    yield from first
-    yield from then
-    yield from near[_NEAR:]
+    yield from (*timm, *near) if asked.startswith(TIMM_PREFIX) else (*near, *timm)
 
 
 def _near_in_timm(name: str) -> Iterable[str]:

@@ -60,7 +60,8 @@ class Written:
 
     Attributes:
         path: of the file.
-        difference: the largest difference of a logit between the file's network and ours, on the tested images.
+        difference: the largest difference of a logit between the file's network and ours on the tested images, as a
+            share of the largest logit where that is above 1.
         receive: how the file is used, a sentence each.
     """
 
@@ -251,13 +252,13 @@ def _logits(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def _difference(ours: Tensor, theirs: Tensor, out: Path) -> float:
-    """Return the largest difference of logits.
+    """Return the largest difference of logits, as a share of the largest logit where that is above 1.
 
     Raises:
         DataError: it is more than the tolerance.
     """
-    difference, largest = float((ours - theirs).abs().max()), float(ours.abs().max())
-    if not difference <= TOLERANCE * max(1.0, largest):  # NaN is no agreement either
+    difference = float((ours - theirs).abs().max()) / max(1.0, float(ours.abs().max()))
+    if not difference <= TOLERANCE:  # NaN is no agreement either
         raise DataError(
             f"the network there computes other logits, by up to {difference:.3g}; nothing was written",
             where=out,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def trained(tmp_path_factory: pytest.TempPathFactory, photographs: Photographs) -> Path:
     """Return the folder of a run of resnet18, two steps, batch normalisation's epsilon 0.001."""
     folder = tmp_path_factory.mktemp("weights")
-    (folder / "run.toml").write_text(RUN, encoding="utf-8")
+    (folder / "run.toml").write_text(RUN.replace("learning_rate = 0.001", "learning_rate = 0.0001"), encoding="utf-8")
     validated = ("--validation-labels", photographs.labels)
     result = called("pretrain", folder / "run.toml", *files(photographs), *validated, "--out", folder / "run")
     assert result.exit_code == 0, result.output

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import onnx
@@ -186,7 +186,7 @@ def test_timms_weights_compute_the_same_here(name: str, tmp_path: Path) -> None:
     assert "begin with 'module.', which was taken off" in result.stderr
     assert "the weights are those under 'state_dict' in the file" in result.stderr
     weights = read_weights(tmp_path / "back.safetensors")
-    config = theirs.pretrained_cfg
+    config = cast("dict[str, tuple[float, ...]]", theirs.pretrained_cfg)
     with torch.inference_mode():
         expected = theirs(normalised(images(64), config["mean"], config["std"]))
         found = weights.model()(images(64))
@@ -286,8 +286,8 @@ def test_what_no_library_has_is_refused(tmp_path: Path, photographs: Photographs
         model = create_model("resnet101_released", 2)
     torch.save(model.state_dict(), tmp_path / "own.pt")
     for form in ("torchvision", "timm"):
-        out = ("--out", tmp_path / "m.pth", "--architecture", "resnet101_released")
-        told = refusal(2, "convert", tmp_path / "own.pt", "--to", form, *out)
+        asked = ("--out", tmp_path / "m.pth", "--architecture", "resnet101_released")
+        told = refusal(2, "convert", tmp_path / "own.pt", "--to", form, *asked)
         assert f"{form} has no network 'resnet101_released'" in told
         assert told.endswith("use --to safetensors or --to onnx")
     out = ("--out", tmp_path / "m.pt", "--architecture", "resnet101_released", "--vocabulary", photographs.vocabulary)

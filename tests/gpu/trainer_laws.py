@@ -77,8 +77,7 @@ def trained(job: Job, asked: Specification) -> None:
         NotTriedError: there are no shards.
     """
     refuse_missing(job)
-    if job.device == "cuda":
-        torch.cuda.empty_cache()
+    _free_memory(job)
     train(asked)
 
 
@@ -90,6 +89,7 @@ def trained_apart(job: Job, asked: Sequence[Specification], *, ranks: int = 0, e
         NotTriedError: the time was up, or there are no shards.
     """
     refuse_missing(job)
+    _free_memory(job)
     program = ["-m", "tests.gpu.program", as_argument(asked)]
     # The machine's own name may have no address where there is no network.
     launcher = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node"]
@@ -101,6 +101,12 @@ def trained_apart(job: Job, asked: Sequence[Specification], *, ranks: int = 0, e
     sys.stdout.write(done.stdout + done.stderr)
     if done.returncode != expected:
         raise BrokenLawError(f"the run ended with {done.returncode}: {_telling(done.stderr)}")
+
+
+def _free_memory(job: Job) -> None:
+    """Let other processes have what this one keeps of a GPU's memory for later."""
+    if job.device == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _telling(stderr: str) -> str:

@@ -96,7 +96,7 @@ def test_bad_pictures_count_for_nothing_unless_all_are_bad(tmp_path: Path) -> No
 
 
 def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no such folder"):
+    with pytest.raises(UsageError, match="there is no such file or folder"):
         core_rate(tmp_path / "none", 32)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="holds no picture"):
@@ -118,4 +118,4 @@ def test_the_command_tells_cores_and_storage(tmp_path: Path) -> None:
     assert "(34 of --images)" in result.stdout
     missing = CliRunner().invoke(main, [*given, "--images", str(tmp_path / "none")])
     assert missing.exit_code == 2
-    assert "there is no such folder" in missing.stderr
+    assert "there is no such file or folder" in missing.stderr

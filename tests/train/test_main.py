@@ -509,3 +509,27 @@ def test_reading_draws_nothing_from_the_runs_own_generator(photographs: Photogra
     before = torch.get_rng_state()
     assert len(list(ImageFeed(run, data, torch.device("cpu")).steps(0, 0))) == 5
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_calibration_is_fitted_kept_and_left_out_on_request(
+    trained: Path, photographs: Photographs, tmp_path: Path
+) -> None:
+    out, plot = tmp_path / "calibrated.pt", tmp_path / "reliability.png"
+    result = called(
+        "calibrate", trained, *applied(photographs), "--labels", photographs.labels, "--out", out, "--plot", plot
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("fitted on ")
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    before, after = read_checkpoint(newest_checkpoint(trained) or trained), read_checkpoint(out)
+    assert all(torch.equal(value, after.model[name]) for name, value in before.model.items())
+    assert int(after.calibration["counts"][0]) > 0
+
+    measured = called("evaluate", out, *applied(photographs), "--labels", photographs.labels, "--json")
+    told = json.loads(measured.stdout)
+    assert told["labels_said"] == pytest.approx(told["labels"], rel=0.25)
+
+    one = next(iter(sorted(photographs.images.glob("*.jpg"))))
+    arguments = ("predict", out, one, "--vocabulary", photographs.vocabulary, "--device", "cpu", "--json", "--top", "1")
+    calibrated, raw = (json.loads(called(*arguments, *more).stdout) for more in ((), ("--raw",)))
+    assert calibrated != raw

@@ -133,7 +133,7 @@ def read(form: Format, path: Path, schema: TableSchema = ANNOTATIONS) -> tuple[d
         for piece in pieces_of(form, [path]):
             for block in observed(connection, form, piece, log):
                 statements = pa.Table.from_batches(packed_statements(block, piece, lookup_table({class_id: 7}))).select(
-                    ["image_id", "statements", "location"]
+                    ["image_id", "statements", "location", "name"]
                 )
                 for table, counts in annotation_batches(
                     duckdb.connect(), statements, "\U0010ffff", source="s", min_confidence=0.0, schema=schema

@@ -43,7 +43,7 @@ _N_IMAGES = 32
 _TOP = 5
 
 _STILL_LOGITS = 0.1
-"""Logits that moved by less stand still..."""
+"""Logits that moved by less, and by less than they differed between images at the start, stand still..."""
 _REACHED_LOGITS = 0.7
 """...unless they would move by this within `_AHEAD_STEPS` at the rate after the warm-up."""
 _AHEAD_STEPS = 1000
@@ -222,8 +222,13 @@ def _stands_still(looks: Sequence[Figures], expected: Expected, judged: bool) ->
     if last.moved == 0:
         return True
     share = _KNOWING_SHARE if expected.trained and looks[0].rank > _KNOWS_RANK else 1.0
-    still = last.moved < share * _STILL_LOGITS
-    return judged and still and _reach(before, last, expected) < share * _REACHED_LOGITS
+    still = last.moved < share * min(_STILL_LOGITS, looks[0].spread)
+    return (
+        judged
+        and still
+        and not last.f1 > looks[0].f1 + _BETTER
+        and _reach(before, last, expected) < share * _REACHED_LOGITS
+    )
 
 
 def _reach(before: Figures, last: Figures, expected: Expected) -> float:

@@ -276,7 +276,7 @@ def test_a_source_that_lists_all_its_classes_makes_the_others_known(
     photographs: Photographs, tmp_path: Path, sources: str
 ) -> None:
     listed = f"absent_unless_listed = {json.dumps([sources] if sources else [])}"
-    loss = f'[loss]\nname = "binary-cross-entropy"\nunknown = "ignored"\n{listed}\n[schedule]'
+    loss = f'[loss]\nname = "binary-cross-entropy"\nprior_bias = false\nunknown = "ignored"\n{listed}\n[schedule]'
     run_toml = run_file(tmp_path, ("[schedule]", loss))
     known, listed_classes = known_of_first_batch(read_run(run_toml), photographs)
     assert 0 < listed_classes.float().mean() < 0.5

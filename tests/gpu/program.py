@@ -16,6 +16,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -59,6 +60,7 @@ class Specification:
         learning_rate: for 512 images: small, for curves grow apart by rounding alone where it is large.
         die_after: kill this process before the step of this number is read; -1 for never.
         scaling_steps: time so many steps alone and together first.
+        threads: of CPU operations; 0 for what torch chooses.
     """
 
     folder: str
@@ -82,6 +84,7 @@ class Specification:
     log_every: int = 1
     die_after: int = -1
     scaling_steps: int = 0
+    threads: int = 0
 
     def run(self) -> Run:
         """Return the run."""
@@ -108,6 +111,7 @@ class Specification:
                 fused_loss=self.fused_loss,
                 deterministic=self.deterministic,
                 timeout_seconds=120,
+                threads=self.threads,
             ),
             checkpoints=Checkpoints(every_steps=self.save_every, keep=9, asynchronous=False),
             logs=Logs(every_steps=self.log_every, scaling_steps=self.scaling_steps),
@@ -141,12 +145,11 @@ class CutFeed(ImageFeed):
 
 def train(asked: Specification) -> None:
     """Train, and leave the rank's peak memory beside the run's own files."""
-    assert callable(stage.make_feed)  # type: ignore[attr-defined]  # it is the stage's own import that is replaced
-    setattr(stage, "make_feed", functools.partial(CutFeed, asked))  # noqa: B010 - imported there; all that differs
     on_gpu = asked.device == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    taken = stage.pretrain(asked.run(), Path(asked.out)).total_steps
+    with mock.patch.object(stage, "make_feed", functools.partial(CutFeed, asked)):  # all that differs
+        taken = stage.pretrain(asked.run(), Path(asked.out)).total_steps
     if taken != asked.steps:
         raise RuntimeError(f"the run took {taken} steps, not {asked.steps}")
     peak = torch.cuda.max_memory_allocated() if on_gpu else 0

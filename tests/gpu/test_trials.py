@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from mlimages_dataset.samples import photographs
+from mlimages_dataset.train import stage
 from mlimages_dataset.train.loss import MLImagesLoss
 from tests.gpu import loss_cost, loss_laws, machine, pictures, speed, trainer_laws
 from tests.gpu.__main__ import NO_GPU
@@ -123,7 +124,9 @@ def test_the_whole_trainer_on_real_shards(job: Job) -> None:
     assert "6 finite losses" in trainer_laws.float32(job)
     assert "differ by at most" in trainer_laws.bfloat16(job)
     assert "differ by at most" in trainer_laws.channels_first(job)
+    feed = stage.make_feed  # type: ignore[attr-defined]  # the stage's own import is what runs replace
     assert "all bits of 6 steps are equal" in trainer_laws.resumed(job)
+    assert stage.make_feed is feed, "a run leaves the trainer as it was"  # type: ignore[attr-defined]
     assert "2 ranks: losses differ by at most" in trainer_laws.several_ranks(job)
     assert "images/s" in speed.loop(job)
     assert job.noted()[speed.LOOP] > 0

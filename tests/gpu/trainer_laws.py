@@ -202,7 +202,12 @@ def resumed(job: Job) -> str:
     """A run that is killed and started again equals the run that was not, bit for bit."""
     every = 2 if job.small else 5
     whole = started(
-        job, "whole", deterministic=True, save_every=every, precision="float32" if job.small else "bfloat16"
+        job,
+        "whole",
+        deterministic=True,
+        save_every=every,
+        precision="float32" if job.small else "bfloat16",
+        threads=torch.get_num_threads(),  # of both processes: the order of CPU sums depends on it
     )
     cut = dataclasses.replace(whole, out=str(job.path("run-cut")))
     half = whole.steps // 2

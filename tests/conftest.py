@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
+from mlimages_dataset.vocab.merging import merged_vocabulary
 from mlimages_dataset.vocab.reviewed import Reviewed
-from mlimages_dataset.vocab.vocabulary import Vocabulary, build_vocabulary
 from mlimages_dataset.vocab.wordnet import WordNet, load_wordnet
 from tests import mini
+
+if TYPE_CHECKING:
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 # No test depends on seconds: the first example may have to compile, and the machine may be busy.
 settings.register_profile("untimed", deadline=None)
@@ -43,7 +47,7 @@ def mini_wordnet() -> WordNet:
 @pytest.fixture(scope="session")
 def mini_vocabulary(mini_wordnet: WordNet) -> Vocabulary:
     """Return the vocabulary of `tests.mini`'s two class lists on the mini WordNet."""
-    return build_vocabulary(
+    return merged_vocabulary(
         [mini.IMAGENET_LIST, mini.OPEN_IMAGES_LIST],
         mini_wordnet,
         Reviewed(),

@@ -7,7 +7,8 @@ the senses that are here.
 from __future__ import annotations
 
 from mlimages_dataset.vocab.classes import SourceClass
-from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, ClassList
+from mlimages_dataset.vocab.merging import ClassList
+from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES
 from mlimages_dataset.vocab.wordnet import WordNet
 
 # wnid      | lemmas, with #sense where it is not the first | file | hypernyms | instance of

@@ -26,6 +26,14 @@ from mlimages_dataset.storage import (
     table_parts,
     write_table,
 )
+from mlimages_dataset.vocab.merging import (
+    OPEN_IMAGES_MINIMUM,
+    ClassList,
+    funnel,
+    merged_vocabulary,
+    repeated_ids,
+    vocabulary_from_tencent,
+)
 from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.sources import (
     classes_of_table,
@@ -38,17 +46,7 @@ from mlimages_dataset.vocab.sources import (
 )
 from mlimages_dataset.vocab.tables import categories_table, mapping_table, vocabulary_of_tables
 from mlimages_dataset.vocab.validation import validate
-from mlimages_dataset.vocab.vocabulary import (
-    IMAGENET,
-    OPEN_IMAGES,
-    OPEN_IMAGES_MINIMUM,
-    ClassList,
-    Vocabulary,
-    build_vocabulary,
-    funnel,
-    repeated_ids,
-    vocabulary_from_tencent,
-)
+from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Vocabulary
 from mlimages_dataset.vocab.wordnet import NOUN_FILES, load_wordnet
 
 if TYPE_CHECKING:
@@ -128,7 +126,7 @@ def write_vocabulary(given: VocabularyFiles, out: Location, inputs: Inputs) -> S
     network = load_wordnet(given.wordnet)
     lists = read_class_lists(given)
     reviewed_text = packaged_reviewed() if given.reviewed is None else "\n".join(read_lines(given.reviewed))
-    vocabulary = build_vocabulary(
+    vocabulary = merged_vocabulary(
         lists,
         network,
         parse_reviewed(reviewed_text, "reviewed.toml" if given.reviewed is None else str(given.reviewed)),

@@ -30,8 +30,9 @@ from mlimages_dataset.locations import relative
 from mlimages_dataset.manifest import FileRecord, Manifest, OutputFolder, StageRecord, StageResult
 from mlimages_dataset.schemas import CATEGORIES, MAPPING
 from mlimages_dataset.storage import write_table
+from mlimages_dataset.vocab.merging import funnel
 from mlimages_dataset.vocab.tables import categories_table, mapping_table
-from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Vocabulary, funnel
+from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Vocabulary
 from tests import mini
 
 if TYPE_CHECKING:

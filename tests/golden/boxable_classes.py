@@ -7,9 +7,10 @@ import functools
 import io
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.vocab.merging import merged_vocabulary
 from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.stage import VocabularyFiles, packaged_class_list, packaged_imagenet, read_class_lists
-from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES, Vocabulary, build_vocabulary
+from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES, Vocabulary
 from mlimages_dataset.vocab.wordnet import load_wordnet
 from tests.golden.inputs_and_tables import FOLDER
 
@@ -26,7 +27,7 @@ def packaged_vocabulary(box_parents: Mapping[str, tuple[str, ...]]) -> Vocabular
     files = VocabularyFiles(
         imagenet=packaged_class_list("imagenet11k.txt"), open_images=packaged_class_list("open_images_boxable.csv")
     )
-    return build_vocabulary(
+    return merged_vocabulary(
         read_class_lists(files),
         load_wordnet(),
         parse_reviewed(packaged_reviewed(), "reviewed.toml"),

@@ -135,7 +135,8 @@ def write_voc_inputs(shared: Path, folder: Path) -> None:
     wnids = dict(line.split("\t") for line in (shared / "coco" / "classes_80_wn30.tsv").read_text().splitlines())
     with (shared / "open_images" / "class_descriptions_v6.csv").open(encoding="utf-8") as stream:
         mids = {row["DisplayName"]: row["LabelName"] for row in csv.DictReader(stream)}
-    largest, every = [], []
+    largest: list[tuple[str, ...]] = []
+    every: list[tuple[str, ...]] = []
     for path in sorted((shared / "voc" / "Annotations").glob("*.xml")):
         objects = ET.parse(path).iter("object")  # noqa: S314 - files of the shared data
         found = [(area(item), str(item.findtext("name"))) for item in objects]

@@ -26,9 +26,10 @@ from mlimages_dataset.vocab.hierarchy import (
     reachable_roots,
     tree_of,
 )
+from mlimages_dataset.vocab.merging import ClassList, merged_vocabulary
 from mlimages_dataset.vocab.reviewed import Edge, Reviewed, packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.sources import parse_tencent_dictionary
-from mlimages_dataset.vocab.vocabulary import IMAGENET, ClassList, Vocabulary, build_vocabulary
+from mlimages_dataset.vocab.vocabulary import IMAGENET, Vocabulary
 
 if TYPE_CHECKING:
     from mlimages_dataset.vocab.wordnet import WordNet
@@ -216,7 +217,7 @@ def imagenet_list() -> ClassList:
 
 
 def imagenet_vocabulary(imagenet: ClassList, wordnet: WordNet, reviewed: Reviewed) -> Vocabulary:
-    return build_vocabulary([imagenet], wordnet, reviewed, image_counts={}, imagenet_all=frozenset(), box_parents={})
+    return merged_vocabulary([imagenet], wordnet, reviewed, image_counts={}, imagenet_all=frozenset(), box_parents={})
 
 
 @pytest.fixture(scope="module", params=["WordNet alone", "with the packaged edges"])

@@ -12,6 +12,7 @@ import pytest
 from mlimages_dataset.errors import ConfigError, DataError, MLImagesError, SchemaError, UsageError, VocabularyError
 from mlimages_dataset.schemas import CATEGORIES, CLASS_COUNTS
 from mlimages_dataset.storage import table_inputs, write_table
+from mlimages_dataset.vocab.merging import OPEN_IMAGES_MINIMUM
 from mlimages_dataset.vocab.sources import parse_tencent_dictionary
 from mlimages_dataset.vocab.stage import (
     VocabularyFiles,
@@ -24,7 +25,6 @@ from mlimages_dataset.vocab.stage import (
     write_tencent_vocabulary,
     write_vocabulary,
 )
-from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES_MINIMUM
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,19 +13,10 @@ from hypothesis import strategies as st
 from mlimages_dataset.errors import VocabularyError
 from mlimages_dataset.vocab.classes import SourceClass
 from mlimages_dataset.vocab.hierarchy import ROOTS
+from mlimages_dataset.vocab.merging import ClassList, funnel, merged_vocabulary, repeated_ids, vocabulary_from_tencent
 from mlimages_dataset.vocab.reviewed import Edge, Reviewed, ReviewedCategory, ReviewedMatch
 from mlimages_dataset.vocab.sources import TencentRow
-from mlimages_dataset.vocab.vocabulary import (
-    IMAGENET,
-    OPEN_IMAGES,
-    ClassList,
-    MappingRow,
-    Vocabulary,
-    build_vocabulary,
-    funnel,
-    repeated_ids,
-    vocabulary_from_tencent,
-)
+from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, MappingRow, Vocabulary
 from tests import mini
 
 if TYPE_CHECKING:
@@ -59,7 +50,7 @@ def named(*names: str, minimum_images: int = 0) -> ClassList:
 def build(
     *lists: ClassList, reviewed: Reviewed | None = None, image_counts: dict[tuple[str, str], int] | None = None
 ) -> Vocabulary:
-    return build_vocabulary(
+    return merged_vocabulary(
         lists,
         WORDNET,
         reviewed or Reviewed(),
@@ -197,7 +188,7 @@ def test_a_reviewed_match_is_evidence_for_the_names_that_are_not_reviewed() -> N
     names = named("Beasts of all kinds", "Crane")
     hierarchy = {"/m/1": ("/m/0",)}
     match = ReviewedMatch(source=OPEN_IMAGES, source_id="/m/0", wnid=ANIMAL, reason="animals", where="r", broader=True)
-    vocabulary = build_vocabulary(
+    vocabulary = merged_vocabulary(
         [listed("n03126707"), names],
         WORDNET,
         Reviewed(matches=(match,)),

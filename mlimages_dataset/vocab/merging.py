@@ -1,0 +1,327 @@
+"""Merging several collections' classes into one vocabulary of WordNet synsets (Tencent ML-Images, section 3.1).
+
+Classes with one synset are one category; every category lies below one of the four roots.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.errors import VocabularyError
+from mlimages_dataset.vocab.hierarchy import (
+    ROOTS,
+    Hierarchy,
+    build_hierarchy,
+    closure_matrix,
+    edited_parents,
+    reachable_roots,
+    tree_of,
+)
+from mlimages_dataset.vocab.matching import MatchContext, match_classes
+from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, TENCENT, Category, MappingRow, Rule, Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.vocab.classes import SourceClass
+    from mlimages_dataset.vocab.reviewed import Reviewed
+    from mlimages_dataset.vocab.sources import TencentRow
+    from mlimages_dataset.vocab.wordnet import WordNet
+
+OPEN_IMAGES_MINIMUM = 650
+"""Images that an Open Images class needs to be kept (Tencent ML-Images, section 3.1)."""
+
+ABSTRACTION = "n00002137"
+_REPEATED = "dropped: repeated id"
+_WNID = re.compile(r"n\d{8}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassList:
+    """The classes of one source.
+
+    Attributes:
+        source: the source's name in every table.
+        classes: its classes; those whose id is a wnid are taken at their word, others are matched by name.
+        minimum_images: classes with fewer images are dropped, where images per class are known.
+        finer: take only classes below a kept category that is no root (section 3.1's finer-grained additions).
+    """
+
+    source: str
+    classes: tuple[SourceClass, ...]
+    minimum_images: int = 0
+    finer: bool = False
+
+    @property
+    def title(self) -> str:
+        """Return the list's name for people."""
+        return f"{self.source} (finer)" if self.finer else self.source
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelStep:
+    """How many classes of a source met one fate."""
+
+    source: str
+    step: str
+    classes: int
+
+
+class _Grounds:
+    """WordNet with the reviewed edges, and which of its synsets a vocabulary may hold."""
+
+    def __init__(self, network: WordNet, reviewed: Reviewed) -> None:
+        self.network = network
+        self.parents = edited_parents(network, reviewed.edges)
+        self.closure = closure_matrix(self.parents)
+        self.rooted = reachable_roots(self.closure, [network.index_of_wnid[wnid] for wnid in ROOTS])
+        self._refuse_misfits(reviewed)
+        self.reviewed_drops = {row.wnid: row.reason for row in reviewed.categories if not row.add}
+        self.reviewed_additions = {row.wnid: row.reason for row in reviewed.categories if row.add}
+
+    def ancestors(self, synset: int) -> NDArray[np.int32]:
+        """Return the synset's ancestors, itself included."""
+        return self.closure.indices[self.closure.indptr[synset] : self.closure.indptr[synset + 1]]
+
+    def admitted(self, row: MappingRow) -> MappingRow:
+        """Return the row, dropped where its synset may not be a category."""
+        index_of_wnid = self.network.index_of_wnid
+        if row.wnid not in index_of_wnid:
+            return _dropped(row, Rule.DROPPED_UNKNOWN_ID, "no noun synset of WordNet 3.0 has this id")
+        if row.wnid in self.reviewed_drops:
+            return _dropped(row, Rule.DROPPED_REVIEWED, self.reviewed_drops[row.wnid])
+        synset = index_of_wnid[row.wnid]
+        if self.rooted[synset]:
+            return row
+        abstract = index_of_wnid[ABSTRACTION] in self.ancestors(synset)
+        rule = Rule.DROPPED_ABSTRACT if abstract else Rule.DROPPED_NO_ROOT
+        return _dropped(row, rule, "in WordNet it is " + self._path(synset))
+
+    def _refuse_misfits(self, reviewed: Reviewed) -> None:
+        index_of_wnid = self.network.index_of_wnid
+        named = [(row.wnid, row.where) for row in reviewed.categories]
+        named += [(row.wnid, row.where) for row in reviewed.matches if row.wnid]
+        for wnid, where in named:
+            if wnid not in index_of_wnid:
+                raise VocabularyError(f"{wnid} is no noun synset of WordNet 3.0", where=where, remedy="correct the id")
+        for row in reviewed.categories:
+            if row.add and not self.rooted[index_of_wnid[row.wnid]]:
+                raise VocabularyError(
+                    f"{row.wnid} reaches none of the four roots", where=row.where, remedy="add an edge to a parent too"
+                )
+            if not row.add and row.wnid in ROOTS:
+                raise VocabularyError(
+                    f"{row.wnid} is one of the four roots", where=row.where, remedy="delete the row: roots stay"
+                )
+
+    def _path(self, synset: int) -> str:
+        path = [self.network.lemmas[synset][0]]
+        while self.parents[synset]:
+            synset = self.parents[synset][0]
+            path.append(self.network.lemmas[synset][0])
+        return " < ".join(path)
+
+
+def merged_vocabulary(
+    lists: Sequence[ClassList],
+    network: WordNet,
+    reviewed: Reviewed,
+    *,
+    image_counts: Mapping[tuple[str, str], int],
+    imagenet_all: frozenset[str],
+    box_parents: Mapping[str, tuple[str, ...]],
+) -> Vocabulary:
+    """Return the merged vocabulary of several class lists.
+
+    Args:
+        lists: class lists; one of `finer` must come after those that it refines.
+        network: WordNet's nouns.
+        reviewed: decisions that override rules.
+        image_counts: images by (source, source_id); a source without any count is not judged by counts.
+        imagenet_all: wnids of all synsets that ImageNet has images of, as evidence for matching names.
+        box_parents: Open Images' box hierarchy, as evidence for matching names.
+
+    Raises:
+        VocabularyError: a reviewed decision does not fit WordNet.
+    """
+    grounds = _Grounds(network, reviewed)
+    # Refinements are left out: a long tail of rare synsets says little about what a name usually means.
+    imagenet = frozenset(
+        c.source_id for one in lists if not one.finer for c in one.classes if _WNID.fullmatch(c.source_id)
+    )
+    context = MatchContext(
+        wordnet=network, imagenet=imagenet, imagenet_all=imagenet_all, roots=ROOTS, box_parents=box_parents
+    )
+    rows: list[MappingRow] = []
+    kept: set[str] = set()
+    for one in lists:
+        counted = any(source == one.source for source, _ in image_counts)
+        decided = _proposals(one, context, reviewed)
+        decided = [
+            _with_enough_images(row, one, image_counts, counted=counted) if _is_kept(row) else row for row in decided
+        ]
+        decided = [grounds.admitted(row) if _is_kept(row) else row for row in decided]
+        if one.finer:
+            decided = [_finer(row, grounds, kept - set(ROOTS)) if _is_kept(row) else row for row in decided]
+        kept.update(row.wnid for row in decided if _is_kept(row))
+        rows += decided
+    chosen = kept | set(ROOTS) | set(grounds.reviewed_additions)
+    hierarchy = build_hierarchy(chosen, network.wnids, grounds.parents, grounds.closure)
+    return _assemble(hierarchy, rows, network, image_counts, frozenset(grounds.reviewed_additions))
+
+
+def vocabulary_from_tencent(rows: Sequence[TencentRow], where: str) -> Vocabulary:
+    """Return the published vocabulary and tree exactly: its indices, its single parents.
+
+    Raises:
+        VocabularyError: the parents form a cycle.
+    """
+    parent = [row.parent for row in rows]
+    parents = [() if above < 0 else (above,) for above in parent]
+    try:
+        closure_matrix(parents)
+    except VocabularyError as error:
+        raise VocabularyError(error.what, where=where, remedy="obtain the file again") from error
+    root, depth = tree_of(parent)
+    categories = tuple(
+        Category(
+            wnid=row.wnid,
+            name=row.name,
+            root=root[i],
+            parent=row.parent,
+            parents=parents[i],
+            depth=depth[i],
+            sources=(TENCENT,),
+            mids=(),
+            images=0,
+        )
+        for i, row in enumerate(rows)
+    )
+    mapping = [
+        MappingRow(source, source_id, row.name, row.class_index, row.wnid, Rule.WNID.value, "the published dictionary")
+        for row in rows
+        for source, source_id in ((TENCENT, str(row.class_index)), (IMAGENET, row.wnid))
+    ]
+    return Vocabulary(categories, tuple(sorted(mapping, key=lambda row: (row.source, row.class_index))))
+
+
+def funnel(vocabulary: Vocabulary, lists: Sequence[ClassList]) -> list[FunnelStep]:
+    """Return for each source how many classes entered, were dropped by which rule, and what the kept ones became."""
+    steps: list[FunnelStep] = []
+    homes: set[int] = set()
+    for one in lists:
+        ids = {source_class.source_id for source_class in one.classes}
+        rows = [row for row in vocabulary.mapping if row.source == one.source and row.source_id in ids]
+        kept = [row.class_index for row in rows if _is_kept(row)]
+        fates = Counter(row.rule for row in rows if not _is_kept(row))
+        fates[_REPEATED] = len(one.classes) - len(rows)
+        new = set(kept) - homes
+        steps.append(FunnelStep(one.title, "entered", len(one.classes)))
+        steps += [FunnelStep(one.title, fate, count) for fate, count in sorted(fates.items()) if count]
+        steps.append(FunnelStep(one.title, "kept as a new category", len(new)))
+        steps.append(FunnelStep(one.title, "kept, merged into a category", len(kept) - len(new)))
+        homes |= new
+    steps.append(FunnelStep("hierarchy", "added: roots and reviewed categories", len(vocabulary) - len(homes)))
+    steps.append(FunnelStep("vocabulary", "categories", len(vocabulary)))
+    return steps
+
+
+def repeated_ids(one: ClassList) -> list[str]:
+    """Return the ids that a list holds more than once, in order of their first repetition."""
+    counts = Counter(source_class.source_id for source_class in one.classes)
+    return [source_id for source_id, count in counts.items() if count > 1]
+
+
+def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed) -> list[MappingRow]:
+    """Return what each class of a list means, whether or not the vocabulary may hold it; 0 stands for kept."""
+    first: dict[str, SourceClass] = {}
+    for source_class in one.classes:
+        first.setdefault(source_class.source_id, source_class)
+    classes = list(first.values())
+    overrides = {row.source_id: row for row in reviewed.matches if row.source == one.source}
+    named = [c for c in classes if not _WNID.fullmatch(c.source_id) and c.source_id not in overrides]
+    decided = {source_id: row.wnid for source_id, row in overrides.items() if source_id in first and row.wnid}
+    matches = {m.source_class.source_id: m for m in match_classes(named, context, decided)} if named else {}
+
+    def proposal(source_class: SourceClass) -> MappingRow:
+        row = MappingRow(one.source, source_class.source_id, source_class.name, 0, "", "", "")
+        override, match = overrides.get(row.source_id), matches.get(row.source_id)
+        if override is not None:
+            rule = Rule.REVIEWED_PARENT if override.broader else Rule.REVIEWED
+            meant = replace(row, wnid=override.wnid, rule=rule.value, evidence=override.reason)
+            return meant if override.wnid else _dropped(row, Rule.DROPPED_REVIEWED, override.reason)
+        if match is None:
+            return replace(row, wnid=row.source_id, rule=Rule.WNID.value, evidence="the id is a WordNet 3.0 synset")
+        row = replace(row, alternatives=match.alternatives)
+        if match.wnid is None:
+            return _dropped(row, Rule.DROPPED_UNMATCHED, f"{match.rule.value}: {match.evidence}")
+        return replace(row, wnid=match.wnid, rule=match.rule.value, evidence=match.evidence)
+
+    return [proposal(source_class) for source_class in classes]
+
+
+def _with_enough_images(
+    row: MappingRow, one: ClassList, image_counts: Mapping[tuple[str, str], int], *, counted: bool
+) -> MappingRow:
+    """Return the row, dropped where its class has fewer images than the list asks for."""
+    images = image_counts.get((one.source, row.source_id), 0)
+    if not counted or images >= one.minimum_images:
+        return row
+    return _dropped(row, Rule.DROPPED_FEW_IMAGES, f"{images:,} images, fewer than {one.minimum_images:,}")
+
+
+def _finer(row: MappingRow, grounds: _Grounds, kept: set[str]) -> MappingRow:
+    """Return the row as a refinement of a kept category that is no root, dropped where there is none."""
+    network = grounds.network
+    synset = network.index_of_wnid[row.wnid]
+    above = [s for s in grounds.ancestors(synset).tolist() if s != synset and network.wnids[s] in kept]
+    if not above:
+        return _dropped(row, Rule.DROPPED_NOT_FINER, "no kept category but a root is its ancestor")
+    nearest = max(above, key=lambda s: (len(grounds.ancestors(s)), s))
+    return replace(row, rule=Rule.FINER.value, evidence=f"finer than {network.name(nearest)}")
+
+
+def _dropped(row: MappingRow, rule: Rule, why: str) -> MappingRow:
+    matched = f"{why} (matched: {row.evidence})" if row.wnid and row.rule != Rule.WNID.value else why
+    return replace(row, class_index=-1, rule=rule.value, evidence=matched)
+
+
+def _is_kept(row: MappingRow) -> bool:
+    return row.class_index >= 0
+
+
+def _assemble(
+    hierarchy: Hierarchy,
+    rows: Sequence[MappingRow],
+    network: WordNet,
+    image_counts: Mapping[tuple[str, str], int],
+    reviewed_additions: frozenset[str],
+) -> Vocabulary:
+    index_of_wnid = {wnid: i for i, wnid in enumerate(hierarchy.wnids)}
+    mapping = tuple(replace(row, class_index=index_of_wnid[row.wnid]) if _is_kept(row) else row for row in rows)
+    members: dict[int, list[MappingRow]] = defaultdict(list)
+    for row in mapping:
+        if _is_kept(row):
+            members[row.class_index].append(row)
+    categories = tuple(
+        Category(
+            wnid=wnid,
+            name=network.name(network.index_of_wnid[wnid]),
+            root=hierarchy.root[i],
+            parent=hierarchy.parent[i],
+            parents=hierarchy.parents[i],
+            depth=hierarchy.depth[i],
+            sources=tuple(dict.fromkeys(row.source for row in members[i]))
+            or (("reviewed",) if wnid in reviewed_additions else ("hierarchy",)),
+            mids=tuple(row.source_id for row in members[i] if row.source == OPEN_IMAGES),
+            images=sum(image_counts.get((row.source, row.source_id), 0) for row in members[i]),
+        )
+        for i, wnid in enumerate(hierarchy.wnids)
+    )
+    return Vocabulary(categories, mapping)

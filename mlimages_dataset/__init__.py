@@ -1,3 +1,82 @@
-"""One multi-label data set, grounded in WordNet, from several labelled image collections."""
+"""One multi-label data set, grounded in WordNet, from several labelled image collections.
+
+>>> import mlimages_dataset as ml
+>>> vocabulary = ml.build_vocabulary(imagenet="packaged:imagenet11k.txt")
+>>> len(vocabulary)
+10961
+
+Each name is imported when it is first used: this import costs no more than Python's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlimages_dataset.api.tables import (
+        Annotations,
+        Build,
+        Labels,
+        Pairs,
+        Predictions,
+        annotate,
+        augment,
+        cooccurrence,
+        run,
+    )
+    from mlimages_dataset.api.vocabularies import build_vocabulary, read_vocabulary, write_vocabulary
+    from mlimages_dataset.errors import MLImagesError
+    from mlimages_dataset.schemas import Origin
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Annotations",
+    "Build",
+    "Labels",
+    "MLImagesError",
+    "Origin",
+    "Pairs",
+    "Predictions",
+    "Vocabulary",
+    "annotate",
+    "augment",
+    "build_vocabulary",
+    "cooccurrence",
+    "read_vocabulary",
+    "run",
+    "write_vocabulary",
+]
+
+_MODULES = {
+    "Annotations": "api.tables",
+    "Build": "api.tables",
+    "Labels": "api.tables",
+    "MLImagesError": "errors",
+    "Origin": "schemas",
+    "Pairs": "api.tables",
+    "Predictions": "api.tables",
+    "Vocabulary": "vocab.vocabulary",
+    "annotate": "api.tables",
+    "build_vocabulary": "api.vocabularies",
+    "cooccurrence": "api.tables",
+    "read_vocabulary": "api.vocabularies",
+    "run": "api.tables",
+    "write_vocabulary": "api.vocabularies",
+}
+
+
+if not TYPE_CHECKING:  # else checkers would take any name for one of ours
+
+    def __getattr__(name: str) -> object:
+        if name == "augment":  # a package, which is also the function
+            return importlib.import_module(f"{__name__}.augment")
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,1 +1,19 @@
-"""Augmented label tables: annotations, ancestors, co-occurrence, splits, statistics, audits."""
+"""Augmented label tables: annotations, ancestors, co-occurrence, splits, statistics, audits.
+
+The package is also the public function `mlimages_dataset.augment`: a package's name in its parent is the package's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+
+
+class _Augment(ModuleType):
+    def __call__(self, *arguments: object, **options: object) -> object:
+        """Add ancestors and strongly co-occurring categories to annotations: see `api.tables.augment`."""
+        return importlib.import_module("mlimages_dataset.api.tables").augment(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _Augment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path  # noqa: TC003 - recipes read it
 from typing import TYPE_CHECKING
@@ -140,7 +140,7 @@ def write_vocabulary(given: VocabularyFiles, out: Location, inputs: Inputs) -> S
             f"the vocabulary fails {len(findings)} checks, first: {findings[0]}",
             remedy="correct the reviewed decisions, or report a defect",
         )
-    result = _write(vocabulary, out, inputs)
+    result = write_tables(vocabulary, out, inputs)
     summary: dict[str, Json] = {
         "funnel": [[step.source, step.step, step.classes] for step in funnel(vocabulary, lists)],
         "repeated_ids": {one.title: repeats[:_SHOWN_REPEATS] for one in lists if (repeats := repeated_ids(one))},
@@ -158,7 +158,7 @@ def write_tencent_vocabulary(dictionary: Location, out: Location, inputs: Inputs
     """
     vocabulary = read_tencent_dictionary(dictionary)
     return StageResult(
-        _write(vocabulary, out, inputs),
+        write_tables(vocabulary, out, inputs),
         {"funnel": [["tencent", "entered", len(vocabulary)], ["vocabulary", "categories", len(vocabulary)]]},
     )
 
@@ -184,7 +184,8 @@ def read_vocabulary(folder: str | Location) -> Vocabulary:
     """
     place = _place(folder)
     categories = read_table(place / CATEGORIES_FILE, CATEGORIES)
-    return vocabulary_of_tables(categories, read_table(place / MAPPING_FILE, MAPPING))
+    vocabulary = vocabulary_of_tables(categories, read_table(place / MAPPING_FILE, MAPPING))
+    return replace(vocabulary, folder=place.absolute())
 
 
 def vocabulary_digests(folder: Location) -> dict[str, str]:
@@ -267,7 +268,8 @@ def _data() -> Traversable:
     return files("mlimages_dataset.vocab") / "data"
 
 
-def _write(vocabulary: Vocabulary, out: Location, inputs: Inputs) -> tuple[Receipt, Receipt]:
+def write_tables(vocabulary: Vocabulary, out: Location, inputs: Inputs) -> tuple[Receipt, Receipt]:
+    """Write a vocabulary as `categories` and `mapping` into a folder."""
     return (
         write_table(out / CATEGORIES_FILE, categories_table(vocabulary), CATEGORIES, inputs),
         write_table(out / MAPPING_FILE, mapping_table(vocabulary), MAPPING, inputs),

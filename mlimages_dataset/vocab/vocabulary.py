@@ -5,16 +5,27 @@ Every class of every source has exactly one `MappingRow` that says which categor
 
 from __future__ import annotations
 
+import difflib
 import functools
-from dataclasses import dataclass
+import itertools
+import re
+from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from mlimages_dataset.errors import UsageError
 from mlimages_dataset.vocab.hierarchy import closure_matrix
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import networkx as nx
+    import pandas as pd
     import scipy.sparse as sp
 
+    from mlimages_dataset.locations import Location
+
+_Value = TypeVar("_Value")
 IMAGENET = "imagenet"
 OPEN_IMAGES = "open-images"
 TENCENT = "tencent"
@@ -70,12 +81,28 @@ class Category:
     images: int
 
 
-@dataclass(frozen=True)  # no slots: the inverse map and the closure are computed when first asked for
+@dataclass(frozen=True)  # no slots: what is looked up by is computed when first asked for
 class Vocabulary:
-    """Categories numbered 0..C-1 and how every source's classes map to them."""
+    """Categories numbered 0..C-1 and how every source's classes map to them.
+
+    Where a method takes a key, it is a class index, a wnid, a source's id of a class, or a name with one sense here.
+
+    Attributes:
+        categories: the categories, in the order of their class indices; parents stand before their children.
+        mapping: what became of every source's classes.
+        folder: where its tables lie, None where it was not read.
+
+    >>> import mlimages_dataset as ml
+    >>> vocabulary = ml.build_vocabulary(imagenet=["n02084071", "n02121808"])
+    >>> [category.name for category in vocabulary.ancestors("n02084071")]
+    ['dog, domestic dog, Canis familiaris', 'object, physical object']
+    >>> vocabulary.search("dog")[["wnid", "by"]].values.tolist()
+    [['n02084071', 'name']]
+    """
 
     categories: tuple[Category, ...]
     mapping: tuple[MappingRow, ...]
+    folder: Location | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.categories)
@@ -89,3 +116,140 @@ class Vocabulary:
     def closure(self) -> sp.csr_array:
         """The reflexive ancestor matrix, shape (C, C), true at (category, ancestor)."""
         return closure_matrix([category.parents for category in self.categories])
+
+    @property
+    def roots(self) -> list[Category]:
+        """The categories without a parent."""
+        return [category for category in self.categories if not category.parents]
+
+    def index(self, key: int | str) -> int:
+        """Return the class index of a key.
+
+        Raises:
+            UsageError: no category has it, or several have.
+        """
+        if not isinstance(key, str):
+            if not 0 <= key < len(self):
+                raise UsageError(f"there is no class {key}", remedy=f"class indices are 0..{len(self) - 1}")
+            return int(key)
+        if key in self.index_of_wnid:
+            return self.index_of_wnid[key]
+        found = sorted(self._classes_of_id.get(key, set()) or self._classes_of_name.get(key.casefold(), set()))
+        if len(found) == 1:
+            return found[0]
+        if found:
+            senses = ", ".join(f"{self.categories[i].wnid} ({self.categories[i].name})" for i in found)
+            raise UsageError(f"{key!r} means several categories", remedy=f"name one by its wnid: {senses}")
+        near = [self.categories[self.index(wnid)].name for wnid in self.search(key, limit=3)["wnid"]]
+        raise UsageError(
+            f"no category has the id or the name {key!r}",
+            remedy=f"did you mean {' or '.join(map(repr, near))}?" if near else "look for it with search()",
+        )
+
+    def category(self, key: int | str) -> Category:
+        """Return the category of a key; errors as `index`."""
+        return self.categories[self.index(key)]
+
+    def parents(self, key: int | str) -> list[Category]:
+        """Return the nearest categories above one; errors as `index`."""
+        return [self.categories[i] for i in self.category(key).parents]
+
+    def children(self, key: int | str) -> list[Category]:
+        """Return the categories of which one is a parent; errors as `index`."""
+        at = self.index(key)
+        return [category for category in self.categories if at in category.parents]
+
+    def ancestors(self, key: int | str) -> list[Category]:
+        """Return the categories above one, itself included, deepest first; errors as `index`."""
+        at = self.index(key)
+        found = self.closure.indices[self.closure.indptr[at] : self.closure.indptr[at + 1]]
+        return sorted((self.categories[i] for i in found), key=lambda category: -category.depth)
+
+    def search(self, text: str, *, limit: int = 10) -> pd.DataFrame:
+        """Return the categories that a text may mean, every sense of a name, the likeliest first.
+
+        A text is a wnid, a source's id of a class, a name of a category, or the name of a source's class. Near misses,
+        names that contain the text as a word or differ from it by some letters, follow.
+
+        Returns:
+            a frame with the columns class_index, wnid, name, depth, by (what has the text) and matched (what it is).
+        """
+        import pandas as pd  # noqa: PLC0415 - half a second, and only frames need it
+
+        hits = list(itertools.islice(self._hits(text), limit))
+        rows = [
+            (i, self.categories[i].wnid, self.categories[i].name, self.categories[i].depth, by, matched)
+            for i, by, matched in hits
+        ]
+        return pd.DataFrame(rows, columns=["class_index", "wnid", "name", "depth", "by", "matched"])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row a category, with the columns of the table `categories`; parents, sources and mids are tuples.
+
+        See `schemas.CATEGORIES`.
+        """
+        import pandas as pd  # noqa: PLC0415 - as above
+
+        names = [one.name for one in fields(Category)]
+        frame = pd.DataFrame([[getattr(category, name) for name in names] for category in self.categories])
+        frame.columns = pd.Index(names)
+        frame.insert(0, "class_index", range(len(self)))
+        return frame
+
+    def to_networkx(self) -> nx.DiGraph[str]:
+        """Return the hierarchy: a node a wnid, with class_index, name and depth, and an edge from parent to child."""
+        import networkx as nx  # noqa: PLC0415 - as above
+
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        for i, category in enumerate(self.categories):
+            graph.add_node(category.wnid, class_index=i, name=category.name, depth=category.depth)
+        for category in self.categories:
+            graph.add_edges_from((self.categories[i].wnid, category.wnid) for i in category.parents)
+        return graph
+
+    @functools.cached_property
+    def _classes_of_id(self) -> dict[str, set[int]]:
+        return _grouped((row.source_id, row.class_index) for row in self.mapping if row.class_index >= 0)
+
+    @functools.cached_property
+    def _classes_of_name(self) -> dict[str, set[int]]:
+        lemmas = ((name.casefold(), i) for i, one in enumerate(self.categories) for name in one.name.split(", "))
+        named = ((row.source_name.casefold(), row.class_index) for row in self.mapping if row.class_index >= 0)
+        return _grouped(itertools.chain(lemmas, (pair for pair in named if pair[0])))
+
+    def _hits(self, text: str) -> Iterator[tuple[int, str, str]]:
+        """Yield class indices that a text may mean, each once, with what has it and what that is."""
+        told: set[int] = set()
+        name = text.strip().casefold()
+        if text.strip() in self.index_of_wnid:
+            told.add(self.index_of_wnid[text.strip()])
+            yield self.index_of_wnid[text.strip()], "wnid", text.strip()
+        for by, found, matched in (
+            ("id of a class", self._classes_of_id.get(text.strip(), set()), text.strip()),
+            ("name", self._classes_of_name.get(name, set()), name),
+        ):
+            for i in sorted(found - told):
+                told.add(i)
+                yield i, by, matched
+        for matched in self._near(name):
+            for i in sorted(self._classes_of_name[matched] - told):
+                told.add(i)
+                yield i, "near miss", matched
+
+    def _near(self, name: str) -> Iterator[str]:
+        """Yield names that contain a name as words, the shortest first, then those that differ by some letters."""
+        if not name:
+            return
+        words = re.compile(rf"\b{re.escape(name)}\b")
+        yield from sorted((one for one in self._classes_of_name if words.search(one)), key=len)
+        yield from difflib.get_close_matches(name, self._classes_of_name, n=5, cutoff=0.75)
+        names_of_word = _grouped((word, one) for one in self._classes_of_name for word in one.split())
+        for word in difflib.get_close_matches(name, names_of_word, n=5, cutoff=0.75):
+            yield from sorted(names_of_word[word], key=len)
+
+
+def _grouped(pairs: Iterable[tuple[str, _Value]]) -> dict[str, set[_Value]]:
+    groups: dict[str, set[_Value]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, set()).add(value)
+    return groups

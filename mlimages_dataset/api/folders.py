@@ -1,0 +1,78 @@
+"""Folders that results lie in: a user's, or one of this process that goes with the last reference to its result."""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.api.frames import place
+from mlimages_dataset.locations import relative, remove_folder
+from mlimages_dataset.manifest import OutputFolder, StageResult
+from mlimages_dataset.storage import PARTIAL_PREFIX, digests, open_table, schema_of, write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlimages_dataset.api.frames import PathLike
+    from mlimages_dataset.locations import Location
+    from mlimages_dataset.schemas import TableSchema
+    from mlimages_dataset.storage import Receipt
+
+
+def scratch() -> Path:
+    """Return a new folder of this process; give it to `kept_by`, or remove it."""
+    return Path(tempfile.mkdtemp(prefix="mlimages-"))
+
+
+def kept_by(owner: object, folder: Path) -> None:
+    """Remove a folder when its owner goes, at the latest when the process ends."""
+    weakref.finalize(owner, remove_folder, folder)
+
+
+def output(out: PathLike | None, *, overwrite: bool) -> tuple[OutputFolder, Path | None]:
+    """Return the output folder that is asked for, or else one in a folder of this process, and that folder."""
+    if out is not None:
+        return OutputFolder(place(out, what="out"), overwrite=overwrite), None
+    own = scratch()
+    return OutputFolder(own), own
+
+
+def copy(folder: Location, schemas: Sequence[TableSchema], stage: str, to: PathLike) -> None:
+    """Copy the tables in a folder into an output folder of their own; a copy that was cut is gone on with.
+
+    Args:
+        folder: where the tables lie.
+        schemas: theirs.
+        stage: the name under which the new folder's manifest has them.
+        to: a new or empty folder, or one with this very copy.
+
+    Raises:
+        UsageError: the target holds other files.
+    """
+    names = sorted(
+        relative(path, folder) for path in folder.rglob("*.parquet") if not path.name.startswith(PARTIAL_PREFIX)
+    )
+    subfolders = sorted({name.rpartition("/")[0] for name in names})
+
+    def work(out: Location) -> StageResult:
+        return StageResult(tuple(_copied(folder / name, out / name, schemas) for name in names))
+
+    inputs = digests([folder / name for name in names])
+    target = OutputFolder(place(to, what="folder"))
+    target.run(stage, parameters={"copied": True}, inputs=inputs, work=work, folders=("", *subfolders))
+
+
+def _copied(path: Location, to: Location, schemas: Sequence[TableSchema]) -> Receipt:
+    schema = schema_of(path, schemas)
+    with open_table(path, schema) as parquet:
+        rows = parquet.metadata.num_rows
+    return replace(write_bytes(to, path.read_bytes(), schema=schema.label), rows=rows)
+
+
+def discard(folder: Path | None) -> None:
+    """Remove a folder of this process, where there is one."""
+    if folder is not None:
+        remove_folder(folder)

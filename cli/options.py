@@ -145,7 +145,7 @@ def annotation_lines(summary: Mapping[str, Json]) -> list[str]:
         ("merged", "statements merged into a label of the same image and category"),
         ("contradicted", "verified absences contradicted by a verified presence"),
         ("below_confidence", "machine labels below the least confidence"),
-        ("dropped", "labels of classes that the vocabulary dropped, or absences of classes that it has a parent of"),
+        ("dropped", "labels of classes that the vocabulary dropped, and absences of classes kept only as their parent"),
         ("images_without_labels", "images that lost every label"),
         ("unknown", "labels of unknown classes"),
         ("malformed", "statements without image id or valid confidence"),

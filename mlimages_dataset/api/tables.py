@@ -557,13 +557,14 @@ def _statements(frame: object, what: str) -> dict[str, pa.Array]:
 
 
 def _confidences(column: pa.Array, what: str) -> pa.Array:
-    if pa.types.is_boolean(column.type) or pa.types.is_integer(column.type):
-        column = column.cast(pa.int8()).cast(pa.float32())
-    if not pa.types.is_floating(column.type):
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise DataError(
             f"the column confidence is of the type {column.type}, not of numbers", where=what, remedy="convert it"
         )
-    given = column.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
+    column = column.cast(pa.float64(), safe=False)
+    given = column.to_numpy(zero_copy_only=False)
     bad = np.flatnonzero(~((given >= 0) & (given <= 1)))
     if len(bad):
         value = column[int(bad[0])].as_py()
@@ -649,7 +650,7 @@ def _warn_of_losses(summary: Mapping[str, Json]) -> None:
         "rejected_rows": "rows that the format does not allow",
         "malformed": "malformed rows",
         "unknown": "labels of unknown classes",
-        "dropped": "labels of classes that the vocabulary has dropped",
+        "dropped": "labels of dropped classes, and absences of classes kept only as their parent",
     }
     losses = [f"{what}: {summary[name]:,}" for name, what in told.items() if summary.get(name)]
     if losses:
@@ -659,3 +660,7 @@ def _warn_of_losses(summary: Mapping[str, Json]) -> None:
             examples += [f"class {one[0]!r}" for one in unknown[:3] if isinstance(one, list)]
         such = f" (such as {', '.join(examples)})" if examples else ""
         warnings.warn(f"left out: {'; '.join(losses)}{such}; see summary", stacklevel=3)
+    if several := summary.get("images_of_several_names"):
+        first = summary.get("first_names")
+        such = f" (such as {first[0]})" if isinstance(first, list) and first else ""
+        warnings.warn(f"ids that several names of images share: {several:,}{such}; see summary", stacklevel=3)

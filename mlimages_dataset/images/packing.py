@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 BLOCK_BYTES = 1 << 20
-_HEAD_BYTES = 6
+_HEAD_BYTES = 10
 """What tells the formats apart."""
 _MOST_MEMORY_BYTES = 1 << 30
 """For xz, whose header may ask for any number: its strongest setting needs 65 MB."""
 _GZIP = zlib.MAX_WBITS | 16
 """zlib's own reading of gzip, which compares checksum and length."""
+_BZIP2_BLOCKS = (b"1AY&SY", b"\x17rE8P\x90")
+"""What stands behind bzip2's block size: a block, or the end of a stream without any."""
 
 
 class Packing(enum.Enum):
@@ -36,7 +38,13 @@ class Packing(enum.Enum):
 
 def packing_of(head: bytes) -> Packing | None:
     """Return how a stream is compressed that begins so, None for not at all."""
-    return next((packing for packing in Packing if head.startswith(packing.value)), None)
+    found = next((packing for packing in Packing if head.startswith(packing.value)), None)
+    # A tar begins with a file's name, which may begin so too.
+    if found is Packing.BZIP2 and head[4:_HEAD_BYTES] not in _BZIP2_BLOCKS:
+        return None
+    if found is Packing.LZMA and head[3:5] == b"\0\0":  # of a dictionary without a byte
+        return None
+    return found
 
 
 class _Readable(Protocol):

@@ -8,7 +8,7 @@ and a cut epoch goes on without reading again what it had given.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlimages_dataset.loaders.dataset import MLImages
+
+
+class _CutEpoch(NamedTuple):
+    """An epoch that is gone on with: what each of a rank's stretches has given, and the one whose turn is next."""
+
+    epoch: int
+    given: tuple[int, ...]
+    first_worker: int
 
 
 class StreamPlace(TypedDict):
@@ -67,7 +75,7 @@ class StreamedImages(IterableDataset[Sample]):
         self.world = here[0] if world is None else world
         self.rank = here[1] if rank is None else rank
         self._first_worker = 0
-        self._given_of_worker: tuple[int, ...] = ()
+        self._cut: _CutEpoch | None = None
         # Shared, so that workers that persist through epochs learn of the next one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._start = self._given = 0
@@ -80,21 +88,25 @@ class StreamedImages(IterableDataset[Sample]):
         self._epoch.fill_(epoch)
 
     def go_on_after(self, batches: int, *, batch_size: int, workers: int) -> None:
-        """Let the next iteration of a plain `DataLoader` go on behind its first batches of an epoch.
+        """Let a plain `DataLoader` go on behind its first batches of the epoch that is set.
 
-        Its batches are then those that the loader would have yielded next, in the same order.
+        Its batches are then those that the loader would have yielded next, in the same order. Later epochs are whole.
 
         Args:
             batches: that this rank has had of the epoch.
             batch_size: of the loader.
             workers: of the loader; 0 for none.
         """
-        self._given_of_worker, self._first_worker = given_after(len(self), batches, batch_size, max(workers, 1))
+        given, first_worker = given_after(len(self), batches, batch_size, max(workers, 1))
+        self._cut = _CutEpoch(int(self._epoch), given, first_worker)
 
     def __iter__(self) -> Iterator[Sample]:
         epoch = int(self._epoch)
-        if self._given_of_worker:
-            self._start, self._given_of_worker = self._given_of_worker[self._worker()[0]], ()
+        # Each worker has its own copy of this object: so the epoch says whether the cut counts.
+        cut = self._cut if self._cut is not None and self._cut.epoch == epoch else None
+        self._first_worker = 0 if cut is None else cut.first_worker
+        if cut is not None:
+            self._start = cut.given[self._worker()[0]]
         begin, end = self._share()
         self._given, self._start = self._start, 0  # a place is gone on from once
         for start, stop in self._windows(epoch, begin + self._given, end):

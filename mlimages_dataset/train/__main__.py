@@ -243,7 +243,11 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--vocabulary", metavar="PLACE", required=True, help="Folder of the vocabulary it was trained with."
         ),
-        click.option("--images", metavar="PLACE", help="Folder of image shards, or of image files; or one file."),
+        click.option(
+            "--images",
+            metavar="PLACE",
+            help="Folder of image shards or of image files; for predict and extract also one file.",
+        ),
         _choice("--device", Device, Device.AUTO, "What each rank computes on."),
         _choice("--precision", Precision, Precision.FLOAT32, "Of convolutions and matrix products."),
         click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Of each rank."),
@@ -252,7 +256,7 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
             type=click.IntRange(min=0),
             default=min(4, os.cpu_count() or 1),
             show_default=True,
-            help="That decode, a rank.",
+            help="Decoding workers per process.",
         ),
         _choice("--view", View, View.CROP80, "The part of a picture that the network sees."),
     )
@@ -305,8 +309,8 @@ def predict(
 ) -> None:
     """Print what CHECKPOINT sees in PICTURES, or write its predictions table with --out.
 
-    PICTURES is an image file, or a folder of image files or of shards. Probabilities are calibrated: of the labels that
-    get 0.95, about 95 in 100 are right, on pictures like those of the run's validation or of `calibrate`.
+    PICTURES is an image file, or a folder of image files or of shards. Probabilities are calibrated where the
+    checkpoint holds a fit (a run with validation labels, or `calibrate`); else the loss's weights alone are undone.
 
     \b
     Examples:
@@ -393,7 +397,8 @@ def _labels(summary: EvaluationSummary) -> str:
 @click.option("--labels", metavar="PLACE", required=True, help="Labels table of pictures that it did not learn from.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The checkpoint file to write.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw how far its probabilities hold, as a PNG.")
-def calibrate(application: Application, *, labels: str, out: Path, plot: Path | None) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace the file of --out.")
+def calibrate(application: Application, *, labels: str, out: Path, plot: Path | None, overwrite: bool) -> None:
     """Fit the probabilities of CHECKPOINT on labelled pictures, and write a checkpoint with the fit.
 
     A run with --validation-labels does this at each evaluation. Use other pictures than those it was trained on.
@@ -406,6 +411,8 @@ def calibrate(application: Application, *, labels: str, out: Path, plot: Path | 
     from mlimages_dataset.train.apply import calibrate as work  # noqa: PLC0415 - torch would cost --help seconds
     from mlimages_dataset.train.plots import reliability_plot  # noqa: PLC0415 - as above
 
+    if out.exists() and not overwrite:
+        raise UsageError("is there already", where=out, remedy="name another file, or pass --overwrite to replace it")
     fit = work(application, location(labels), out)
     if _first():
         if plot is not None:
@@ -446,11 +453,20 @@ def _plan(
 ) -> None:
     from mlimages_dataset.train.stage import plan as work  # noqa: PLC0415 - torch would cost --help seconds
     from mlimages_dataset.train.stage import trial  # noqa: PLC0415 - as above
+    from mlimages_dataset.train.trial import TRIAL_BYTES  # noqa: PLC0415 - as above
 
     planned = work(run, curve, images=images, images_per_second=images_per_second, ranks=ranks)
     if _first():
         click.echo("\n".join(planned.lines()))
-    here = run.data.images is not None and run.data.labels is not None
+    here = None not in (run.data.images, run.data.labels, run.data.vocabulary)
+    needed = planned.images_per_pass * planned.image_bytes
+    if here and dry_run_steps is None and needed > TRIAL_BYTES:
+        if _first():
+            click.echo(
+                f"no dry run: a pass of {planned.images_per_pass:,} images keeps {needed / 2**30:,.1f} GiB; "
+                "give --dry-run-steps to try it all the same"
+            )
+        return
     if dry_run_steps or (here and dry_run_steps is None):
         tried = trial(run, dry_run_steps)
         if _first():

@@ -338,8 +338,14 @@ def calibrate(application: Application, labels: Location, out: Path) -> Fit:
                 remedy="calibrate networks of the other losses",
             )
         fitted = evaluation.calibration(Calibration.of_weights(before.odds_factor))
-        if fitted.n_images == 0:
+        if int(evaluation.instance.n_images) == 0:
             raise UsageError("holds no label of these pictures", where=labels, remedy="name labels of --images")
+        if fitted.n_images == 0:
+            raise UsageError(
+                "present classes have lower scores than absent ones",
+                where=labels,
+                remedy="check that the labels are of these pictures and of the network's vocabulary",
+            )
         if distributed.rank() == 0:
             save_checkpoint(out, dataclasses.replace(checkpoint, calibration=fitted.state()))
         nothing = Calibration.of_weights(torch.ones(checkpoint.n_classes))

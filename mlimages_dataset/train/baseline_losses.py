@@ -2,9 +2,10 @@
 
 Legend: B images in a batch, C classes, x logits, y targets in [0, 1], p = sigmoid(x).
 
-Each is the mean over all B * C entries, where unknown entries add nothing. Dividing by the known entries alone would
-weigh an image by how little is known of the others in its batch, and the mean over ranks would not be that of the joint
-batch.
+Each is the mean over the images of the mean, or the sum, over their classes; unknown entries add nothing. Dividing by
+the known entries alone would weigh an image by how little is known of the others in its batch, and the mean over ranks
+would not be that of the joint batch. With thousands of classes, a mean over them makes gradients so small that usual
+learning rates move nothing (docs/losses.md).
 """
 
 from __future__ import annotations
@@ -16,64 +17,87 @@ from torch.nn import functional
 from mlimages_dataset.train.loss import check_shapes
 
 
-class BinaryCrossEntropyLoss(nn.Module):
-    """Binary cross-entropy, -y log p - (1 - y) log(1 - p)."""
+class BaselineLoss(nn.Module):
+    """A loss of each entry by itself.
+
+    Args:
+        sum_classes: sum over the classes instead of their mean.
+    """
+
+    def __init__(self, *, sum_classes: bool = False) -> None:
+        super().__init__()
+        self.sum_classes = sum_classes
 
     def forward(self, logits: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
-        """Return the mean over entries, a float32 scalar; arguments as of `MLImagesLoss`."""
+        """Return the loss, a float32 scalar; arguments as of `MLImagesLoss`."""
         check_shapes(logits, targets, known)
-        weight = None if known is None else known.to(torch.float32)
-        return functional.binary_cross_entropy_with_logits(logits.to(torch.float32), targets.to(torch.float32), weight)
+        mean = self.mean(logits.to(torch.float32), targets.to(torch.float32), known)
+        return mean * logits.shape[1] if self.sum_classes else mean
+
+    def mean(self, x: Tensor, y: Tensor, known: Tensor | None) -> Tensor:
+        """Return the mean over all entries; x and y are float32, shape (B, C)."""
+        losses = self.entries(x, y)
+        return losses.mean() if known is None else torch.where(known, losses, 0).mean()
+
+    def entries(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the loss of each entry, float32, shape (B, C)."""
+        raise NotImplementedError
 
 
-class FocalLoss(nn.Module):
+class BinaryCrossEntropyLoss(BaselineLoss):
+    """Binary cross-entropy, -y log p - (1 - y) log(1 - p)."""
+
+    def mean(self, x: Tensor, y: Tensor, known: Tensor | None) -> Tensor:
+        """See `BaselineLoss`: PyTorch's own, which keeps no loss of an entry."""
+        return functional.binary_cross_entropy_with_logits(x, y, None if known is None else known.to(torch.float32))
+
+
+class FocalLoss(BaselineLoss):
     """Focal loss (Lin et al. 2017, eq. 5), -alpha_t (1 - p_t)^gamma log p_t.
 
     p_t is p for positives and 1 - p for negatives, alpha_t likewise; a soft target y counts as a positive of weight y
     and a negative of weight 1 - y.
     """
 
-    def __init__(self, gamma: float = 2.0, alpha: float = 0.25) -> None:
-        super().__init__()
+    def __init__(self, gamma: float = 2.0, alpha: float = 0.25, *, sum_classes: bool = False) -> None:
+        super().__init__(sum_classes=sum_classes)
         self.gamma = gamma
         self.alpha = alpha
 
-    def forward(self, logits: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
-        """Return the mean over entries, a float32 scalar; arguments as of `MLImagesLoss`."""
-        check_shapes(logits, targets, known)
-        x, y = logits.to(torch.float32), targets.to(torch.float32)
+    def entries(self, x: Tensor, y: Tensor) -> Tensor:
+        """See `BaselineLoss`."""
         p = x.sigmoid()
         of_positive = -self.alpha * (1 - p) ** self.gamma * functional.logsigmoid(x)
         of_negative = -(1 - self.alpha) * p**self.gamma * functional.logsigmoid(-x)
-        return _mean_of_known(y * of_positive + (1 - y) * of_negative, known)
+        return y * of_positive + (1 - y) * of_negative
 
 
-class AsymmetricLoss(nn.Module):
+class AsymmetricLoss(BaselineLoss):
     """Asymmetric loss (Ridnik et al. 2021, eq. 4 to 7).
 
     -y (1 - p)^gamma_positive log p - (1 - y) p_m^gamma_negative log(1 - p_m), with p_m = max(p - margin, 0): easy
     negatives fade with their probability, and those below the margin vanish.
     """
 
-    def __init__(self, gamma_positive: float = 0.0, gamma_negative: float = 4.0, margin: float = 0.05) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        gamma_positive: float = 0.0,
+        gamma_negative: float = 4.0,
+        margin: float = 0.05,
+        *,
+        sum_classes: bool = False,
+    ) -> None:
+        super().__init__(sum_classes=sum_classes)
         self.gamma_positive = gamma_positive
         self.gamma_negative = gamma_negative
         self.margin = margin
 
-    def forward(self, logits: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
-        """Return the mean over entries, a float32 scalar; arguments as of `MLImagesLoss`."""
-        check_shapes(logits, targets, known)
-        x, y = logits.to(torch.float32), targets.to(torch.float32)
+    def entries(self, x: Tensor, y: Tensor) -> Tensor:
+        """See `BaselineLoss`."""
         p = x.sigmoid()
         shifted = (p - self.margin).clamp(min=0)
         of_positive = -((1 - p) ** self.gamma_positive) * functional.logsigmoid(x)
         # Without a margin, 1 - p rounds to 0 for large logits; with one, 1 - p_m is at least the margin.
         log_absent = torch.log1p(-shifted) if self.margin > 0 else functional.logsigmoid(-x)
         of_negative = -(shifted**self.gamma_negative) * log_absent
-        return _mean_of_known(y * of_positive + (1 - y) * of_negative, known)
-
-
-def _mean_of_known(losses: Tensor, known: Tensor | None) -> Tensor:
-    """Return the sum over known entries divided by the number of all."""
-    return losses.mean() if known is None else torch.where(known, losses, 0).mean()
+        return y * of_positive + (1 - y) * of_negative

@@ -135,6 +135,9 @@ def fit_calibration(scores: ScoreHistogram, weights: Calibration, n_images: int)
         scores: histograms of the logits of N held-out images.
         weights: what undoes the weights of its loss, see `Calibration.of_weights`.
         n_images: N.
+
+    Returns:
+        the calibration; `weights` where no class's positives have higher scores than the others on the whole.
     """
     centres = scores.centres()
     parts = []
@@ -142,8 +145,10 @@ def fit_calibration(scores: ScoreHistogram, weights: Calibration, n_images: int)
     for classes, counts in _parts(scores):
         held = counts.sum((0, 1)) > 0
         parts.append(_fit(_inputs(weights, classes, centres[held]), counts[:, :, held], prior=common))
-    slope, offset = torch.cat(parts).unbind(1)
-    slope = torch.where(slope > 0, slope, common[0])  # a class whose few images contradict its logits
+    if not common[0] > 0:  # scores that say the contrary of the labels: there is nothing to fit
+        return weights
+    own = torch.cat(parts)
+    slope, offset = torch.where(own[:, :1] > 0, own, common).unbind(1)  # a class may have few images against its logits
     n_positives = scores.counts[1].sum(1)
     return Calibration(
         slope=(slope * weights.slope.to(slope)).float(),

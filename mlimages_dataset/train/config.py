@@ -61,6 +61,10 @@ class LossName(enum.Enum):
     """The softmax of paper 004 (4.1.1), in which classes that are often together do not suppress each other."""
 
 
+MEANS_OVER_CLASSES = frozenset({LossName.BINARY_CROSS_ENTROPY, LossName.FOCAL, LossName.ASYMMETRIC})
+"""Losses that are a mean over the classes, unless their sum is asked for."""
+
+
 class Unknown(enum.Enum):
     """What a class that an image's labels do not list means to the loss."""
 
@@ -186,6 +190,8 @@ class Loss:
         pair_counts: the `pair_counts` table that `concurrent-softmax` takes its rates from.
         prior_bias: start a new head's bias at the log-odds of each class's share of the training images, so that
             classes without positives are not said to be present in half of the images.
+        sum_classes: sum over the classes where `binary-cross-entropy`, `focal` and `asymmetric` are their mean, so that
+            a learning rate does not depend on the number of classes.
     """
 
     name: LossName = LossName.RELEASED
@@ -197,6 +203,7 @@ class Loss:
     absent_unless_listed: tuple[str, ...] = ()
     pair_counts: Location | None = None
     prior_bias: bool = True
+    sum_classes: bool = False
 
     def __post_init__(self) -> None:
         check_positive("positive_weight", self.positive_weight)
@@ -211,6 +218,8 @@ class Loss:
             raise ValueError("pair_counts is missing: concurrent-softmax takes its rates from such a table")
         if self.pair_counts is not None and not needs_pairs:
             raise ValueError(f"pair_counts has no effect on the loss {self.name.value}: leave it out")
+        if self.sum_classes and self.name not in MEANS_OVER_CLASSES:
+            raise ValueError(f"sum_classes has no effect on the loss {self.name.value}: leave it out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,11 +99,13 @@ class Evaluation:
     Attributes:
         instance: sums over images.
         scores: histograms of the classes' logits.
+        images: of them all, also those without a label, int64 scalar.
         presence_threshold: the confidence from which a label is present.
     """
 
     instance: InstanceSums
     scores: ScoreHistogram
+    images: Tensor
     presence_threshold: float = 0.7
 
     @classmethod
@@ -116,12 +118,22 @@ class Evaluation:
         device: torch.device | str = "cpu",
     ) -> Evaluation:
         """Return the evaluation of no image."""
-        return cls(InstanceSums.empty(ks, device), ScoreHistogram.empty(n_classes, device=device), presence_threshold)
+        return cls(
+            InstanceSums.empty(ks, device),
+            ScoreHistogram.empty(n_classes, device=device),
+            torch.zeros((), dtype=torch.int64, device=device),
+            presence_threshold,
+        )
 
     def __add__(self, other: Evaluation) -> Evaluation:
         if self.presence_threshold != other.presence_threshold:
             raise UsageError("evaluations of different presence thresholds do not add up", remedy="use one threshold")
-        return Evaluation(self.instance + other.instance, self.scores + other.scores, self.presence_threshold)
+        return Evaluation(
+            self.instance + other.instance,
+            self.scores + other.scores,
+            self.images + other.images,
+            self.presence_threshold,
+        )
 
     def updated(
         self, logits: Tensor, targets: Tensor, known: Tensor | None = None, valid: Tensor | None = None
@@ -138,15 +150,18 @@ class Evaluation:
         batch = instance_sums(
             logits, targets, known, valid, ks=self.instance.ks, presence_threshold=self.presence_threshold
         )
-        return Evaluation(self.instance + batch, self.scores, self.presence_threshold)
+        images = self.images + (len(logits) if valid is None else valid.sum())
+        return Evaluation(self.instance + batch, self.scores, images, self.presence_threshold)
 
     def merged(self, reduce: Reduce) -> Evaluation:
         """Return the evaluation over all ranks; `reduce` sums a tensor over them."""
-        return Evaluation(self.instance.merged(reduce), self.scores.merged(reduce), self.presence_threshold)
+        return Evaluation(
+            self.instance.merged(reduce), self.scores.merged(reduce), reduce(self.images), self.presence_threshold
+        )
 
     def calibration(self, weights: Calibration) -> Calibration:
         """Return the calibration that is fitted on these images; see `fit_calibration`."""
-        return fit_calibration(self.scores, weights, int(self.instance.n_images))
+        return fit_calibration(self.scores, weights, int(self.images))
 
     def summary(
         self, groups: Mapping[str, Sequence[str]] | None = None, calibration: Calibration | None = None
@@ -160,7 +175,7 @@ class Evaluation:
         precision = self.scores.compute()
         mean, error, n_classes = _mean_with_error(precision)
         estimate = precision.estimate.cpu().numpy()
-        n_images = int(self.instance.n_images)
+        n_images = max(int(self.images), 1)
         known, present = self.scores.counts.sum((0, 2), dtype=torch.float64), precision.n_positives.double()
         with_positives = present > 0
         said = math.nan if calibration is None else expected_labels(self.scores, calibration)
@@ -168,11 +183,11 @@ class Evaluation:
         return EvaluationSummary(
             chance=float((present / known)[with_positives].mean()),
             chance_precision=float(present.sum() / known.sum()),
-            labels=float(present.sum()) / max(n_images, 1),
-            labels_said=said / max(n_images, 1),
+            labels=float(present.sum()) / n_images,
+            labels_said=said / n_images,
             sure=sure,
             sure_present=sure_present,
-            n_images=n_images,
+            n_images=int(self.instance.n_images),
             instance=self.instance.compute(),
             mean_average_precision=mean,
             error=error,

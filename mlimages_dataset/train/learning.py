@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mlimages_dataset.train import distributed
-from mlimages_dataset.train.config import LossName
+from mlimages_dataset.train.config import MEANS_OVER_CLASSES, LossName
 from mlimages_dataset.train.schedule import learning_rate
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ class Expected:
         peak_rate: the highest learning rate of the run.
         steps: of the run, from the first look on.
         trained: it begins with a network that was trained before.
+        mean_over_classes: the loss is one, and might be their sum.
+        begun: steps that the run had taken before the first look.
     """
 
     loss: LossName
@@ -114,6 +116,8 @@ class Expected:
     peak_rate: float
     steps: int
     trained: bool = False
+    mean_over_classes: bool = False
+    begun: int = 0
 
 
 class Sign(enum.Enum):
@@ -145,7 +149,9 @@ class Finding:
 
     def sentence(self) -> str:
         """Return what was found, its figures and the remedy."""
-        return f"after {self.last.step} steps, {self.sign.value}: {self._figure()}; {self._remedy()}"
+        return (
+            f"after {self.expected.begun + self.last.step} steps, {self.sign.value}: {self._figure()}; {self._remedy()}"
+        )
 
     def _figure(self) -> str:
         first, last = self.first, self.last
@@ -166,9 +172,8 @@ class Finding:
             return "raise schedule.learning_rate, or look for the rate 0 in optimizer.layer_rates"
         if self.sign in {Sign.STILL, Sign.EVERY_CLASS} and loss is LossName.PAPER:
             return 'the loss "paper" does not learn at the published rate: write loss.name = "released"'
-        if self.sign is Sign.STILL and loss in _MEANS_OVER_CLASSES:
-            more = f"up to {self.last.classes:,.0f} times as high"
-            return f"this loss is a mean over the classes: try a schedule.learning_rate {more}"
+        if self.sign is Sign.STILL and self.expected.mean_over_classes:
+            return "this loss is a mean over the classes: write loss.sum_classes = true"
         return _REMEDIES[self.sign]
 
 
@@ -182,10 +187,9 @@ _REMEDIES = {
 }
 _SOFTMAXES = {LossName.SOFTMAX, LossName.CONCURRENT_SOFTMAX}
 """Their probabilities add up to 1: the number of classes that the network predicts says nothing."""
-_MEANS_OVER_CLASSES = {LossName.BINARY_CROSS_ENTROPY, LossName.FOCAL, LossName.ASYMMETRIC}
 
 
-def expected_of(run: Run, steps: int, *, trained: bool) -> Expected:
+def expected_of(run: Run, steps: int, *, begun: int, trained: bool) -> Expected:
     """Return how the figures of a run of so many steps are read; the others as of `Expected`."""
     weighted = run.loss.name in {LossName.PAPER, LossName.RELEASED}
     return Expected(
@@ -194,6 +198,8 @@ def expected_of(run: Run, steps: int, *, trained: bool) -> Expected:
         peak_rate=max(learning_rate(run, epoch) for epoch in range(run.epochs)),
         steps=steps,
         trained=trained,
+        begun=begun,
+        mean_over_classes=run.loss.name in MEANS_OVER_CLASSES and not run.loss.sum_classes,
     )
 
 

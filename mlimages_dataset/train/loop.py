@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mlimages_dataset.errors import ConfigError, DataError, MLImagesError
 from mlimages_dataset.train import distributed
-from mlimages_dataset.train.calibration import calibration_of_weights
+from mlimages_dataset.train.calibration import Calibration, calibration_of_weights
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, generator_state, set_generator_state
 from mlimages_dataset.train.config import Precision, Unknown, science
 from mlimages_dataset.train.learning import JUDGED_FROM, LOOKS, EarlyLooks, expected_of
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from torch.nn.parallel import DistributedDataParallel
 
     from mlimages_dataset.loaders import Batch
-    from mlimages_dataset.train.calibration import Calibration
     from mlimages_dataset.train.checkpoint import CheckpointWriter, StateDict
     from mlimages_dataset.train.config import Execution, Run
     from mlimages_dataset.train.logs import RunLog
@@ -76,6 +75,7 @@ class Learner:
         execution: how it is computed.
         clip_norm: longest gradient; 0 for any.
         unknown: what a class means that is not listed.
+        calibration: the last fit of the run; None before the first.
     """
 
     model: nn.Module
@@ -89,6 +89,7 @@ class Learner:
     execution: Execution
     clip_norm: float
     unknown: Unknown
+    calibration: Calibration | None = None
 
     def known(self, batch: Batch) -> Tensor | None:
         """Return what the loss is told to be known; None where everything is."""
@@ -424,6 +425,8 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
     learner.scaler.load_state_dict(checkpoint.scaler)
     if learner.average is not None:
         learner.average.load_state_dict(checkpoint.average)
+    kept = Calibration.from_state(checkpoint.calibration) if checkpoint.calibration else None
+    learner.calibration = kept if kept is not None and kept.n_images else None
     if len(checkpoint.generators) == distributed.n_ranks():
         set_generator_state(checkpoint.generators[distributed.rank()])
 
@@ -431,13 +434,15 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
 def _early_looks(run: Run, learner: Learner, around: Surroundings, progress: Progress) -> EarlyLooks:
     """Return what looks at the first steps of a run; at none where it is past them, or has warned before."""
     over = progress.total_steps >= max(LOOKS) or distributed.from_first(around.log.has_warned)
-    return early_looks(run, learner, around.feed, () if over else LOOKS, begun=progress.total_steps)
+    begun = progress.total_steps
+    at = () if over else tuple(step - begun for step in LOOKS if step > begun)
+    return early_looks(run, learner, around.feed, at, begun=begun)
 
 
 def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, begun: int = 0) -> EarlyLooks:
-    """Return what looks at a learner after the steps `at`, of a run that has taken `begun` steps."""
+    """Return what looks at a learner after `at` steps more, of a run that has taken `begun` steps."""
     steps = feed.n_steps(0) * run.epochs - begun if at else 0
-    expected = expected_of(run, steps, trained=begun > 0 or run.model.weights is not None)
+    expected = expected_of(run, steps, begun=begun, trained=begun > 0 or run.model.weights is not None)
 
     def logits(images: Tensor) -> Tensor:
         return logits_without_trace(learner, feed.finish(images))
@@ -549,7 +554,13 @@ def _save(
     wait: bool,
     calibration: Calibration | None = None,
 ) -> None:
-    """Give rank 0 a checkpoint to write; every rank calls it. Without a fit, the loss's weights alone are undone."""
+    """Give rank 0 a checkpoint to write; every rank calls it. Without a fit, the last one of the run is kept.
+
+    Before the first, the loss's weights alone are undone.
+    """
+    if calibration is not None:
+        learner.calibration = calibration
+    calibration = learner.calibration
     if calibration is None and not isinstance(learner.loss, SoftmaxLoss):
         calibration = calibration_of_weights(learner.loss, around.n_classes)
     generators = distributed.gathered(generator_state())

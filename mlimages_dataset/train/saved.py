@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _ZIP, _PICKLE = b"PK", b"\x80"
 _CHECK_BYTES = 1 << 20
+_SYSTEM_ERROR = re.compile(r"unable to (?:mmap|open file|map)|Cannot allocate memory|not enough memory", re.IGNORECASE)
+"""What torch says of the machine, and not of the file."""
 _FORBIDDEN = re.compile(r"GLOBAL (\S+)")
 
 
@@ -49,7 +51,15 @@ def read_saved(path: Path, *, kind: str, remedy: str, allowed: Sequence[type] = 
         with warnings.catch_warnings(), torch.serialization.safe_globals([*allowed]):
             warnings.simplefilter("ignore")  # of forms that are refused below
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except Exception as error:  # noqa: BLE001 - what torch raises is of many kinds
+    except (MemoryError, OSError) as error:
+        raise UsageError(
+            f"cannot be read ({reason(error)})", where=path, remedy="free memory, and try again"
+        ) from error
+    except Exception as error:
+        if _SYSTEM_ERROR.search(str(error)):
+            raise UsageError(
+                f"cannot be read ({reason(error)})", where=path, remedy="free memory, and try again"
+            ) from error
         raise _refusal(path, error, kind, remedy) from None  # torch's own message tells how to load it unsafely
 
 

@@ -20,7 +20,7 @@ from mlimages_dataset.loaders import MLImages, train_transform
 from mlimages_dataset.schemas import CATEGORIES, PAIR_COUNTS
 from mlimages_dataset.storage import read_table, write_bytes
 from mlimages_dataset.train import distributed
-from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BinaryCrossEntropyLoss, FocalLoss
+from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BaselineLoss, BinaryCrossEntropyLoss, FocalLoss
 from mlimages_dataset.train.calibration import calibration_of_weights
 from mlimages_dataset.train.checkpoint import (
     CheckpointWriter,
@@ -331,7 +331,9 @@ def make_loss(run: Run, n_classes: int, rates: Tensor | None = None) -> nn.Modul
             seed=run.seed,
             fused=run.execution.fused_loss,
         )
-    return _OTHER_LOSSES[options.name]()
+    if options.name is LossName.SOFTMAX:
+        return SoftmaxLoss()
+    return _BASELINES[options.name](sum_classes=options.sum_classes)
 
 
 def _rates(run: Run) -> Tensor | None:
@@ -350,11 +352,10 @@ def _rates(run: Run) -> Tensor | None:
     return rates_of_table(read_table(table, PAIR_COUNTS), read_vocabulary(vocabulary).closure, where=table)
 
 
-_OTHER_LOSSES: dict[LossName, Callable[[], nn.Module]] = {
+_BASELINES: dict[LossName, type[BaselineLoss]] = {
     LossName.BINARY_CROSS_ENTROPY: BinaryCrossEntropyLoss,
     LossName.FOCAL: FocalLoss,
     LossName.ASYMMETRIC: AsymmetricLoss,
-    LossName.SOFTMAX: SoftmaxLoss,
 }
 
 

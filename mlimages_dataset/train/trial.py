@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 TRIAL_STEPS, TRIAL_SECONDS = 50, 120
 """So many steps are tried where nobody gives a number, unless they take more seconds at the pace of the first."""
+TRIAL_BYTES = 4 << 30
+"""Nor is a pass tried unasked that keeps more than this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,6 +240,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
         r"row 0 has the confidence 1\.5, which is not in 0\.\.1",
     ),
     "percent": ({"image_id": ["a"], "label": ["d"], "confidence": [95]}, "row 0 has the confidence 95"),
+    "permille": ({"image_id": ["a"], "label": ["d"], "confidence": [950]}, "row 0 has the confidence 950"),
+    "a little more than sure": (
+        {"image_id": ["a"], "label": ["d"], "confidence": [1.00000001]},
+        r"row 0 has the confidence 1\.00000001, which is not in 0\.\.1",
+    ),
     "words": ({"image_id": ["a"], "label": ["d"], "confidence": ["sure"]}, "the column confidence is of the type"),
     "no row": ({"image_id": [], "label": []}, "the frame: has no row"),
     "unknown classes only": ({"image_id": ["a"], "label": ["z"]}, "the frame: no image keeps a label: .* unknown"),
@@ -290,6 +295,8 @@ def test_what_is_left_out_is_told(vocabulary: ml.Vocabulary) -> None:
     with pytest.warns(UserWarning, match=r"labels of unknown classes: 1 \(such as class 'unheard of'\); see summary"):
         annotations = ml.annotate(frame, vocabulary)
     assert annotations.summary["unknown"] == 1
+    with pytest.warns(UserWarning, match="ids that several names of images share: 1 "):
+        ml.annotate(pd.DataFrame({"image_id": ["rex.jpg", "rex.png"], "label": ["d", "d"]}), vocabulary)
     classes = pd.DataFrame({"id": ["d", "q", "d"], "name": ["dog", "qwertz", "cat"]})
     with (
         pytest.warns(UserWarning, match=r"of 2 classes of 'mine', 1 became no category \(dropped: unmatched name: 1\)"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import os
 import shutil
 import sys
 import tempfile
@@ -21,7 +22,7 @@ import torch
 
 from mlimages_dataset.samples import photographs
 from tests.gpu.report import Row, exit_code, markdown, table, verdict
-from tests.gpu.runner import ROOT, run_sections
+from tests.gpu.runner import run_sections
 from tests.gpu.sections import SECTIONS
 from tests.gpu.trials import Job
 
@@ -75,9 +76,9 @@ def main(  # noqa: PLR0917 - as click calls it
 
 
 def _photographs() -> Path:
-    """Return a folder of real photographs: those beside the repository, which are larger, or the packaged ones."""
-    beside = ROOT.parent / "shared" / "data" / "images"
-    return beside if beside.is_dir() else photographs()
+    """Return a folder of real photographs: those of the published files, which are larger, or the packaged ones."""
+    published = Path(os.environ.get("MLIMAGES_SHARED_DATA", "")) / "images"
+    return published if "MLIMAGES_SHARED_DATA" in os.environ and published.is_dir() else photographs()
 
 
 def _tell(began: float, row: Row) -> None:

@@ -66,6 +66,13 @@ def test_what_is_not_compressed_is_as_it_is(content: bytes, size: int) -> None:
         assert whole(io.BytesIO(content), size) == content
 
 
+@pytest.mark.parametrize("name", ["BZhotel.jpg", "BZh9.jpg", "BZh1AY.jpg", "]"])
+def test_a_tar_of_a_file_whose_name_begins_as_a_packing_does_is_as_it_is(name: str) -> None:
+    archive = tar_of({name: b"content"})
+    assert packing_of(archive[:10]) is None
+    assert whole(io.BytesIO(archive)) == archive
+
+
 @given(st.sampled_from(sorted(PACK)), st.data())
 def test_a_flipped_bit_anywhere_is_an_error_or_changes_nothing(name: str, data: st.DataObject) -> None:
     packed = bytearray(PACK[name](ARCHIVE))

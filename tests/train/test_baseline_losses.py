@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
 from mlimages_dataset.errors import UsageError
-from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BinaryCrossEntropyLoss, FocalLoss
+from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BaselineLoss, BinaryCrossEntropyLoss, FocalLoss
 
 LOSSES = [BinaryCrossEntropyLoss(), FocalLoss(), AsymmetricLoss(), AsymmetricLoss(1, 2, 0)]
 
@@ -60,6 +60,20 @@ def test_asymmetric_loss_without_asymmetry_is_cross_entropy() -> None:
     logits, targets, known = batch()
     expected = BinaryCrossEntropyLoss()(logits, targets, known)
     torch.testing.assert_close(AsymmetricLoss(0, 0, 0)(logits, targets, known), expected)
+
+
+@pytest.mark.parametrize("kind", [BinaryCrossEntropyLoss, FocalLoss, AsymmetricLoss])
+def test_a_sum_over_classes_has_gradients_that_do_not_depend_on_their_number(kind: type[BaselineLoss]) -> None:
+    logits, targets, known = batch()
+    summed = kind(sum_classes=True)(logits, targets, known)
+    torch.testing.assert_close(summed, kind()(logits, targets, known) * logits.shape[1])
+    gradients = []
+    for copies in (1, 5):
+        wide = logits.repeat(1, copies).requires_grad_()
+        kind(sum_classes=True)(wide, targets.repeat(1, copies), known.repeat(1, copies)).backward()
+        assert wide.grad is not None
+        gradients.append(wide.grad[:, : logits.shape[1]])
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -102,6 +102,16 @@ def test_no_slope_is_negative_even_where_the_held_out_labels_contradict_the_logi
     assert (fitted.slope > 0).all()
 
 
+def test_a_class_that_contradicts_its_logits_has_the_common_pair_and_no_common_contradiction_is_fitted() -> None:
+    logits, labels = drawn(torch.tensor([1.0] * 6 + [-1.0]), torch.zeros(7), 5_000)
+    fitted = fit_calibration(histogram(logits, labels), nothing(), 5_000)
+    assert 0 < fitted.slope[-1] < fitted.slope[:-1].min(), "the pair that fits all classes together"
+    assert abs(fitted.offset[-1]) < 0.3, "not that of the slope which was left out"
+    logits, labels = drawn(torch.full((7,), -1.0), torch.zeros(7), 5_000)
+    weights = nothing()
+    assert fit_calibration(histogram(logits, labels), weights, 5_000) is weights
+
+
 @pytest.mark.parametrize("n_images", [0, 1])
 def test_without_images_the_weights_alone_are_undone(n_images: int) -> None:
     weights = Calibration.of_weights(torch.tensor([12.0, 1.0, 0.5]))

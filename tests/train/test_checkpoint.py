@@ -332,3 +332,18 @@ def test_a_folder_stands_for_its_newest(tmp_path: Path) -> None:
         save_checkpoint(checkpoint_path(tmp_path, step), checkpoint(step))
     (tmp_path / "checkpoints" / "step-unfinished.pt").touch()
     assert found_checkpoint(tmp_path) == checkpoint_path(tmp_path, 10)
+
+
+def test_a_whole_checkpoint_that_cannot_be_mapped_is_not_taken_for_a_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = checkpoint_path(tmp_path, 3)
+    save_checkpoint(path, checkpoint(3))
+
+    def load(*_: object, **__: object) -> object:
+        raise RuntimeError("unable to mmap 4096 bytes from file <x>: Cannot allocate memory (12)")
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(UsageError, match=r"cannot be read \(unable to mmap .*; free memory, and try again"):
+        resumption(tmp_path)
+    assert path.is_file()

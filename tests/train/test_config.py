@@ -18,6 +18,7 @@ from mlimages_dataset.train.config import (
     run_file,
     science,
 )
+from mlimages_dataset.train.stage import make_loss
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,3 +107,13 @@ def test_science_is_what_decides_the_learning_and_nothing_else(tmp_path: Path) -
     other = read_run(written(tmp_path, 'epochs = 2\n[loss]\nname = "focal"'))
     assert other.loss.name is LossName.FOCAL
     assert {name for name, value in science(other).items() if value != science(plain)[name]} == {"loss.name"}
+
+
+def test_a_sum_over_classes_is_of_the_losses_that_are_a_mean(tmp_path: Path) -> None:
+    summed = read_run(written(tmp_path, 'epochs = 1\n[loss]\nname = "binary-cross-entropy"\nsum_classes = true'))
+    assert getattr(make_loss(summed, 7), "sum_classes") is True  # noqa: B009 - a module's attributes are of any kind
+    plain = read_run(written(tmp_path, 'epochs = 1\n[loss]\nname = "asymmetric"'))
+    assert getattr(make_loss(plain, 7), "sum_classes") is False  # noqa: B009 - as above
+    for name in ("released", "paper", "softmax"):
+        with pytest.raises(ConfigError, match=f"sum_classes has no effect on the loss {name}: leave it out"):
+            read_run(written(tmp_path, f'epochs = 1\n[loss]\nname = "{name}"\nsum_classes = true'))

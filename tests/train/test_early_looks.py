@@ -226,6 +226,14 @@ DOES_NOT = {
 }
 
 
+def test_a_mean_over_classes_that_stands_still_is_to_be_summed() -> None:
+    looks = (look(0, 0.0, 0.5, 0.0), *DOES_NOT["asymmetric at 0.08"][2:])
+    for mean in (True, False):
+        found = finding(looks, expected("asymmetric", mean_over_classes=mean))
+        assert found is not None
+        assert ("write loss.sum_classes = true" in found.sentence()) is mean
+
+
 def expected(loss: str, **others: bool) -> Expected:
     weight = 12.0 if loss in {"paper", "released"} else 1.0
     return Expected(loss=LossName(loss), positive_weight=weight, peak_rate=1.0, steps=100_000, **others)
@@ -382,6 +390,6 @@ def test_the_peak_rate_is_that_after_the_warm_up() -> None:
         schedule=Schedule(learning_rate=0.01, batch_size=512, warmup_epochs=8),
         phases=(Phase(batch_size=4096),),
     )
-    found = expected_of(run, 100, trained=False)
+    found = expected_of(run, 100, begun=0, trained=False)
     assert found.peak_rate == pytest.approx(0.08)
     assert found.positive_weight == 1.0

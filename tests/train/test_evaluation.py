@@ -12,6 +12,7 @@ import torch
 
 from mlimages_dataset.errors import UsageError
 from mlimages_dataset.schemas import CATEGORIES
+from mlimages_dataset.train.calibration import Calibration
 from mlimages_dataset.train.evaluation import Evaluation, frequency_band, group_means, groups_of_categories
 from mlimages_dataset.train.metrics import average_precision
 
@@ -108,3 +109,16 @@ def test_an_evaluation_of_no_image_has_no_means() -> None:
     assert (summary.n_images, summary.n_classes) == (0, 0)
     assert math.isnan(summary.mean_average_precision)
     assert math.isnan(summary.instance[0].precision)
+
+
+def test_labels_an_image_are_a_mean_over_all_images_also_those_without_a_label() -> None:
+    logits, targets = torch.zeros(10, 4), torch.zeros(10, 4)
+    targets[0, :2] = 1
+    valid = torch.arange(10) < 8
+    evaluation = Evaluation.empty(4).updated(logits, targets, None, valid)
+    evaluation = (evaluation + Evaluation.empty(4).updated(logits[:2], targets[2:4])).merged(lambda tensor: 2 * tensor)
+    assert int(evaluation.images) == 20
+    summary = evaluation.summary(calibration=Calibration.of_weights(torch.ones(4)))
+    assert summary.labels == pytest.approx(2 / 10)
+    assert summary.labels_said == pytest.approx(4 / 2, rel=1e-2)
+    assert summary.n_images == 2, "those with a label, over which recall is a mean"

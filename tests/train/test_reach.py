@@ -407,7 +407,27 @@ def test_what_is_said_of_a_streams_batches_is_what_the_loader_gives(tmp_path: Pa
         going_on = stream()
         going_on.go_on_after(batches, batch_size=4, workers=workers)
         assert rows(going_on) == whole[batches:], batches
+        later = stream()
+        for one in (going_on, later):
+            one.set_epoch(1)
+        assert rows(going_on) == rows(later), "the epochs after a cut one are whole"
     assert sum(given_after(n, len(whole), 4, max(workers, 1))[0]) == n
+
+
+def test_workers_that_persist_give_whole_epochs_after_a_cut_one(tmp_path: Path) -> None:
+    data = data_set(tmp_path, 30, transform=train_transform(16))
+    cut, whole = (StreamedImages(data, block_rows=4, blocks_of_window=2, world=1, rank=0) for _ in range(2))
+    cut.go_on_after(3, batch_size=4, workers=2)
+    loaders = [
+        DataLoader(one, batch_size=4, num_workers=2, collate_fn=collate, persistent_workers=True)
+        for one in (cut, whole)
+    ]
+    for epoch in range(3):
+        given = []
+        for one, loader in zip((cut, whole), loaders, strict=True):
+            one.set_epoch(epoch)
+            given.append([batch.rows.tolist() for batch in loader])
+        assert given[0] == given[1][3 if epoch == 0 else 0 :], epoch
 
 
 @pytest.mark.slow

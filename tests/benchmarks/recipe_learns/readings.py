@@ -80,9 +80,9 @@ READINGS: dict[str, MakeLoss] = {
     "by status, all negatives": lambda n: ByStatus(n, negatives_per_positive=None),
     "released, eta 1": lambda n: MLImagesLoss(n, positive_weight=1.0),
     "binary-cross-entropy": lambda _: BinaryCrossEntropyLoss(),
-    "binary-cross-entropy, sum": lambda n: Times(BinaryCrossEntropyLoss(), n),
-    "focal, sum": lambda n: Times(FocalLoss(), n),
-    "asymmetric, sum": lambda n: Times(AsymmetricLoss(), n),
+    "binary-cross-entropy, sum": lambda _: BinaryCrossEntropyLoss(sum_classes=True),
+    "focal, sum": lambda _: FocalLoss(sum_classes=True),
+    "asymmetric, sum": lambda _: AsymmetricLoss(sum_classes=True),
 }
 """`sum` adds the classes up where the loss is their mean; `by status` weighs both terms of a class by its status."""
 MEANS = ("paper", "binary-cross-entropy")

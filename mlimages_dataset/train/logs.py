@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TypeAlias
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.storage import write_bytes, write_errors
 
 if TYPE_CHECKING:
@@ -98,9 +98,32 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def read_log(path: Path) -> list[dict[str, float | int | str | None]]:
+    """Return the lines of a run's log; a last one that a crash cut is left out.
+
+    Raises:
+        DataError: a whole line is none of a log.
+    """
+    return [_parsed(line, path, number) for number, line in enumerate(_whole_lines(path), start=1)]
+
+
+def _parsed(line: str, path: Path, number: int) -> dict[str, float | int | str | None]:
+    try:
+        content = json.loads(line)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise DataError("is no line of a run's log", where=path, line=number, remedy="remove the line")
+    return content
+
+
 def _lines_until(path: Path, step: int) -> list[str]:
-    with path.open(encoding="utf-8") as stream:
-        return [line for line in stream if line.endswith("\n") and json.loads(line)["step"] <= step]
+    return [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
+
+
+def _whole_lines(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        return [line for line in stream if line.endswith("\n")]
 
 
 def _event_writer(folder: Path, resumed_at: int) -> SummaryWriter:

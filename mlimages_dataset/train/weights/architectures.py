@@ -6,6 +6,7 @@ Legend: C classes, D features.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from mlimages_dataset.train.models import (
     create_model,
     model_names,
 )
-from mlimages_dataset.train.weights.description import OURS, InputRange
+from mlimages_dataset.train.weights.description import OURS, Form, InputRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -102,6 +103,24 @@ def library(name: str) -> Library:
     itself = name in AUXILIARY_HEADS
     given_range = OURS if itself else InputRange(tuple(transform.mean), tuple(transform.std))
     return Library(given_range, int(transform.crop_size[0]))
+
+
+def construction(form: Form, name: str, n_classes: int, more: str = "") -> str:
+    """Return the call that makes torchvision's or timm's own network, as Python.
+
+    Args:
+        form: whose.
+        name: of the architecture, as `create_model` knows it.
+        n_classes: of its head.
+        more: further arguments of the call, as Python.
+    """
+    plain = name.removeprefix(TIMM_PREFIX)
+    given = [f"num_classes={n_classes}", more]
+    if form is Form.TIMM:
+        return f"timm.create_model({', '.join(filter(None, [json.dumps(plain), *given]))})"
+    if plain in AUXILIARY_HEADS:
+        given.append("aux_logits=False, init_weights=False")
+    return f"torchvision.models.{plain}({', '.join(filter(None, given))})"
 
 
 def epsilons(model: torch.nn.Module) -> dict[str, float]:

@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.train.weights.description import Probability
+from mlimages_dataset.train.weights.architectures import construction
+from mlimages_dataset.train.weights.description import Form, Probability, probability_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _SHOWN_CLASSES = 20
 _SHOWN_GROUPS = 30
+VOCABULARY, WEIGHTS = "vocabulary (wnids)", "weights"
+"""Names of the digests that are of the checkpoint, and not of files that may have changed since."""
 _VIEWS = {
     "crop80": "the central 80 % of each side, resized to the square",
     "resize256": "the short side resized to 256/224 of the square, then the central square",
@@ -72,14 +75,16 @@ class Training:
     Attributes:
         steps: taken.
         epochs: done.
-        digests: SHA-256 of what it was trained on, by name.
-        settings: the run's settings, by dotted name.
+        digests: SHA-256 of vocabulary, weights, and what it was trained on as that is now, by name.
+        missing: what it was trained on and is not there any more.
+        settings: the run's settings, by dotted name, without places.
     """
 
     steps: int
     epochs: int
     digests: Mapping[str, str]
     settings: Mapping[str, str]
+    missing: tuple[str, ...] = ()
 
 
 def model_card(
@@ -88,6 +93,8 @@ def model_card(
     training: Training,
     results: Results | None,
     *,
+    checkpoint: str,
+    calibrated: bool,
     license_id: str,
     datasets: Sequence[str] = (),
 ) -> str:
@@ -98,6 +105,8 @@ def model_card(
         description: of its weights.
         training: how it was trained.
         results: of its evaluation; None for none.
+        checkpoint: the path of its weights within the run's folder.
+        calibrated: whether the checkpoint holds a slope and an offset of each class.
         license_id: of the weights, as Hugging Face knows it, such as cc-by-4.0; empty where nobody chose one.
         datasets: their Hugging Face ids.
     """
@@ -112,8 +121,8 @@ def model_card(
             f"`{description.architecture}`, {description.n_classes:,} outputs: one a class of a WordNet vocabulary.",
             "",
             *_classes(description),
-            *_preprocessing(description),
-            *_loading(description),
+            *_preprocessing(description, calibrated=calibrated),
+            *_loading(description, checkpoint),
             *_training(training),
             *_results(results),
             *_licence(license_id),
@@ -157,24 +166,30 @@ def _classes(description: Description) -> Iterator[str]:
         yield from ("", f"and {more:,} more, all in the header of the safetensors file." if more else "", "")
 
 
-def _preprocessing(description: Description) -> Iterator[str]:
+def _preprocessing(description: Description, *, calibrated: bool) -> Iterator[str]:
     size = description.image_size
     yield from ("## Preprocessing", "")
     yield f"RGB, {size} x {size} pixels: {_VIEWS[description.view.value]}. A checkpoint, safetensors and ONNX take"
     yield f"pixels as (pixel - mean) / std of pixels in [0, 1], with {description.input_range}."
-    yield f"The outputs are logits; the probability is their {description.probability.value}."
+    yield " ".join(
+        f"{told[:1].upper()}{told[1:]}."
+        for told in ("the outputs are logits", *probability_sentences(description, calibrated=calibrated))
+    )
+    if calibrated and description.probability is not Probability.SOFTMAX:
+        yield "Slopes and offsets are `calibration.slope` and `calibration.offset` of the safetensors file, and `slope`"
+        yield "and `offset` under `calibration` of the checkpoint; the other forms do not hold them."
     if description.norm_epsilon is not None:
         yield f"Batch normalisation adds {description.norm_epsilon:g} to the variance."
     yield ""
 
 
-def _loading(description: Description) -> Iterator[str]:
+def _loading(description: Description, checkpoint: str) -> Iterator[str]:
     """Yield how each form is loaded."""
-    name, plain = description.architecture, description.architecture.removeprefix("timm/")
+    name, n_classes = description.architecture, description.n_classes
     yield from (
         "## How to load",
         "",
-        "Write the form with `python -m mlimages_dataset.train convert RUN --to FORM`:",
+        f"Write the form with `python -m mlimages_dataset.train convert RUN/{checkpoint} --to FORM`:",
         "",
     )
     yield from ("```python", "# --to safetensors --out model.safetensors")
@@ -190,12 +205,12 @@ def _loading(description: Description) -> Iterator[str]:
     yield ""
     if name.startswith("timm/"):
         yield from ("```python", "# --to timm --out model.safetensors", "import timm", "")
-        yield f'network = timm.create_model("{plain}", num_classes={description.n_classes},'
-        yield '                            checkpoint_path="model.safetensors")'
+        made = construction(Form.TIMM, name, n_classes, 'checkpoint_path="model.safetensors"')
+        yield f"network = {made}.eval()"
         yield "```"
     elif name != "resnet101_released":
         yield from ("```python", "# --to torchvision --out model.pth", "import torch", "import torchvision", "")
-        yield f'network = torchvision.models.get_model("{plain}", num_classes={description.n_classes})'
+        yield f"network = {construction(Form.TORCHVISION, name, n_classes)}.eval()"
         yield 'network.load_state_dict(torch.load("model.pth", weights_only=True))'
         yield "```"
     yield ""
@@ -207,6 +222,10 @@ def _training(training: Training) -> Iterator[str]:
     yield from ("## Training", "", f"{training.epochs:,} epochs, {training.steps:,} steps.", "")
     yield from ("| data | SHA-256 |", "|---|---|")
     yield from (f"| {name} | `{digest}` |" for name, digest in training.digests.items())
+    if any(name not in {VOCABULARY, WEIGHTS} for name in training.digests):
+        yield from ("", "Digests of labels and images are of the files as they were when this card was written.")
+    if training.missing:
+        yield from ("", f"No digest, because the files are not there any more: {', '.join(training.missing)}.")
     yield from ("", "| setting | value |", "|---|---|")
     yield from (f"| {name} | {_cell(value)} |" for name, value in training.settings.items())
     yield ""

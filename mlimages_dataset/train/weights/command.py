@@ -9,26 +9,28 @@ import click
 
 from mlimages_dataset.errors import UsageError
 from mlimages_dataset.locations import location
+from mlimages_dataset.train.config import View
+from mlimages_dataset.train.weights.description import Form, InputRange, Probability
 
 if TYPE_CHECKING:
-    from mlimages_dataset.train.weights.description import InputRange
+    import enum
 
-_FORMS = ("safetensors", "torchvision", "timm", "onnx", "checkpoint")
-_PROBABILITIES = ("sigmoid", "softmax")
-_VIEWS = ("crop80", "resize256")
+
+def _choice(options: type[enum.Enum]) -> click.Choice[str]:
+    return click.Choice([option.value for option in options])
 
 
 @click.command()
 @click.argument("source")
-@click.option("--to", "form", type=click.Choice(_FORMS), required=True, help="What to write.")
+@click.option("--to", "form", type=_choice(Form), required=True, help="What to write.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
 @click.option("--architecture", metavar="NAME", help="Of weights that do not say it: resnet50, timm/resnet50, ...")
 @click.option("--mean", help="Of the pixels in [0, 1] that the weights were trained on, such as 0.485,0.456,0.406.")
 @click.option("--std", help="What these were divided by, such as 0.229,0.224,0.225.")
 @click.option("--epsilon", type=click.FloatRange(min=0, min_open=True), help="Of the weights' batch normalisation.")
-@click.option("--probability", type=click.Choice(_PROBABILITIES), help="Of logits whose file does not say it.")
+@click.option("--probability", type=_choice(Probability), help="Of logits whose file does not say it.")
 @click.option("--image-size", type=click.IntRange(min=1), help="Side of the images in pixels, likewise.")
-@click.option("--view", type=click.Choice(_VIEWS), help="The part of a picture that was evaluated, likewise.")
+@click.option("--view", type=_choice(View), help="The part of a picture that was evaluated, likewise.")
 @click.option("--vocabulary", metavar="PLACE", help="Folder of the vocabulary whose classes the network tells.")
 @click.option("--order", metavar="FILE", help="The network's classes, a wnid a line, where not as in --vocabulary.")
 @click.option("--opset", type=click.IntRange(min=1), help="Version of ONNX's operators.")
@@ -62,12 +64,9 @@ def convert(
       python -m mlimages_dataset.train convert run --to onnx --out model.onnx
       python -m mlimages_dataset.train convert resnet50.pth --architecture resnet50 --to checkpoint --out resnet50.pt
     """  # noqa: D301 - click wants the backspace itself
-    from mlimages_dataset.train.config import View  # noqa: PLC0415 - as below
-    from mlimages_dataset.train.weights.description import Probability  # noqa: PLC0415 - as below
     from mlimages_dataset.train.weights.reading import Said  # noqa: PLC0415 - torch would cost --help seconds
     from mlimages_dataset.train.weights.stage import Conversion  # noqa: PLC0415 - as above
     from mlimages_dataset.train.weights.stage import convert as work  # noqa: PLC0415 - as above
-    from mlimages_dataset.train.weights.writing import Form  # noqa: PLC0415 - as above
 
     said = Said(
         architecture=architecture,
@@ -145,8 +144,6 @@ def _input_range(mean: str | None, std: str | None) -> InputRange | None:
     Raises:
         UsageError: one is missing, or is not three numbers.
     """
-    from mlimages_dataset.train.weights.description import InputRange  # noqa: PLC0415 - torch would cost --help seconds
-
     if mean is None and std is None:
         return None
     if mean is None or std is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,21 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryWeights:
+    """Weights as the library's own network takes them whose names a file has.
+
+    Attributes:
+        state: as in the file, float32, by our names.
+        norm_epsilon: of all its normalisations; None for the library's own.
+        input_range: of its images.
+    """
+
+    state: dict[str, Tensor]
+    norm_epsilon: float | None
+    input_range: InputRange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkWeights:
     """The weights of one of our networks.
 
@@ -73,6 +89,7 @@ class NetworkWeights:
         description: of the network with its scaling.
         calibration: what turns its logits into calibrated ones, see `Calibration.state`; empty where there is none.
         notes: what was assumed or changed in reading, a sentence each.
+        library: the weights as they were in the names of the architecture's library; None for a file in ours.
     """
 
     path: Path
@@ -80,6 +97,7 @@ class NetworkWeights:
     description: Description
     calibration: dict[str, Tensor] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    library: LibraryWeights | None = None
 
     def model(self) -> MultiLabelClassifier:
         """Return the network with these weights, for evaluation."""
@@ -96,18 +114,26 @@ class NetworkWeights:
         return InputRange(_of_float32(mean), _of_float32(std))
 
 
-def read_weights(place: Location, said: Said | None = None) -> NetworkWeights:
+def read_weights(place: Location, said: Said | None = None, *, view: View | None = None) -> NetworkWeights:
     """Return the weights at a place: of a run, a checkpoint, a safetensors file, a state dict, or TensorFlow's.
 
     Args:
         place: a file, a run's folder for its newest checkpoint, or the prefix of a TensorFlow checkpoint.
         said: what the user says of them.
+        view: what the run of a checkpoint evaluated on, which counts where the user names no view.
 
     Raises:
-        UsageError: there is no such file, the architecture is not known, or the weights are of another one.
+        UsageError: there is no such file, the architecture is not known, the weights are of another one, or the file
+            says something else than the user.
         DataError: the file is damaged, or holds what is not loaded.
     """
     said = said or Said()
+    weights = _read(place, said, view)
+    _check_said(said, weights)
+    return weights
+
+
+def _read(place: Location, said: Said, view: View | None) -> NetworkWeights:
     prefix = tensorflow_prefix(place)
     if prefix is not None:
         return _from_tensorflow(prefix, said)
@@ -118,7 +144,7 @@ def read_weights(place: Location, said: Said | None = None) -> NetworkWeights:
         return _from_tensors(path, read_safetensors(path), said)
     content = read_pickled(path)
     if isinstance(content, dict) and str(content.get("format", "")).startswith(FORMAT.partition("/")[0]):
-        return from_checkpoint(path, read_checkpoint(path), said)
+        return from_checkpoint(path, read_checkpoint(path), dataclasses.replace(said, view=said.view or view))
     return _from_tensors(path, state_dict_in(content, path), said)
 
 
@@ -127,6 +153,7 @@ def from_checkpoint(path: Path, checkpoint: Checkpoint, said: Said | None = None
 
     Raises:
         UsageError: the user names another architecture, or the weights do not fit theirs.
+        DataError: values are not finite.
     """
     said = said or Said()
     _check_architecture(checkpoint.model_name, said, path)
@@ -137,6 +164,7 @@ def from_checkpoint(path: Path, checkpoint: Checkpoint, said: Said | None = None
     found = {name: value.shape for name, value in state.items() if not name.startswith(SCALING)}
     if found != {name: value.shape for name, value in model.state_dict().items()}:
         raise _other_network(path, state, checkpoint.model_name)
+    check_values(path, {**state, **checkpoint.calibration})
     loss = json.loads(checkpoint.science.get("loss.name", '""'))
     softmax = loss == LossName.SOFTMAX.value
     description = Description(
@@ -162,6 +190,7 @@ def from_checkpoint(path: Path, checkpoint: Checkpoint, said: Said | None = None
 def _from_tensorflow(prefix: Path, said: Said) -> NetworkWeights:
     _check_architecture(RELEASED, said, prefix)
     state = from_tensorflow(read_tensorflow(prefix))
+    check_values(prefix, state)
     (epsilon,) = set(architectures.epsilons(architectures.outline(RELEASED)).values())
     description = Description(
         architecture=RELEASED,
@@ -188,12 +217,18 @@ def _from_tensors(path: Path, file: TensorFile, said: Said) -> NetworkWeights:
     model = architectures.outline(name)
     naming, stripped, notes = _naming(path, others, name, model)
     state = _renamed(naming, model, stripped)
-    _check_values(path, {**state, **calibration, **scaling})
-    assumed = _library_habits(name) if naming[f"{HEAD}weight"] != f"{HEAD}weight" else _our_habits(name)
+    check_values(path, {**state, **calibration, **scaling})
+    is_library = naming[f"{HEAD}weight"] != f"{HEAD}weight"
+    assumed = _library_habits(name) if is_library else _our_habits(name)
     described, more = _described(assumed, model, state, file.description, said)
     epsilons = architectures.epsilons(model)
     if described.norm_epsilon is not None:
         epsilons = dict.fromkeys(epsilons, described.norm_epsilon)
+    in_library = (
+        LibraryWeights(state=state, norm_epsilon=described.norm_epsilon, input_range=described.input_range)
+        if is_library
+        else None
+    )
     state, epsilon = common(state, epsilons, where=path)
     description = dataclasses.replace(described, norm_epsilon=epsilon, input_range=OURS)
     return NetworkWeights(
@@ -202,6 +237,7 @@ def _from_tensors(path: Path, file: TensorFile, said: Said) -> NetworkWeights:
         description=description,
         calibration=_calibration(path, calibration, described.n_classes),
         notes=(*file.notes, *notes, *more),
+        library=in_library,
     )
 
 
@@ -240,6 +276,41 @@ def _check_architecture(found: str, said: Said, path: Path) -> None:
             where=path,
             remedy=f"write {found} as the model.name (or --architecture) that it was trained with",
         )
+
+
+def _check_said(said: Said, weights: NetworkWeights) -> None:
+    """Raise `UsageError`, which names the options to leave out, where a file itself says something else than the user.
+
+    What a file does not say was taken from the user, and is the same.
+    """
+    told, own_range = weights.description, weights.backbone_range()
+    epsilon = told.norm_epsilon
+    differing = []
+    if said.input_range is not None and not _same_range(said.input_range, own_range):
+        differing.append((f"images with {own_range}", "--mean and --std"))
+    if said.norm_epsilon is not None and (
+        epsilon is None or not math.isclose(said.norm_epsilon, epsilon, rel_tol=1e-6)
+    ):
+        itself = "no batch normalisation" if epsilon is None else f"batch normalisation's epsilon {epsilon:g}"
+        differing.append((itself, "--epsilon"))
+    if said.probability not in {None, told.probability}:
+        differing.append((f"{told.probability.value} for probabilities", "--probability"))
+    if said.image_size not in {None, told.image_size}:
+        differing.append((f"images of {told.image_size} pixels", "--image-size"))
+    if said.view not in {None, told.view}:
+        differing.append((f"the view {told.view.value}", "--view"))
+    if differing:
+        says, options = zip(*differing, strict=True)
+        raise UsageError(
+            f"it says itself what it needs: {', '.join(says)}",
+            where=weights.path,
+            remedy=f"leave out {', '.join(options)}",
+        )
+
+
+def _same_range(one: InputRange, other: InputRange) -> bool:
+    pairs = zip((*one.mean, *one.std), (*other.mean, *other.std), strict=True)
+    return all(math.isclose(left, right, rel_tol=1e-6, abs_tol=1e-9) for left, right in pairs)
 
 
 def _naming(
@@ -306,7 +377,8 @@ def _other_network(path: Path, tensors: Mapping[str, Tensor], name: str) -> Usag
     )
 
 
-def _check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raise `DataError`, which names the file, where tensors hold values that are not finite."""
     bad = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
     if bad:
         raise DataError(

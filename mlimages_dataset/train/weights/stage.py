@@ -7,27 +7,26 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_type_hints
 
 from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.locations import location, relative
+from mlimages_dataset.locations import Location, location, relative
 from mlimages_dataset.schemas import CATEGORIES
 from mlimages_dataset.storage import file_digest, listing_digest, read_lines, read_table, table_parts, write_bytes
 from mlimages_dataset.train.checkpoint import best_path, found_checkpoint, read_checkpoint
-from mlimages_dataset.train.config import View
-from mlimages_dataset.train.logs import LOG_FILE
+from mlimages_dataset.train.config import Run, View
+from mlimages_dataset.train.logs import LOG_FILE, read_log
 from mlimages_dataset.train.stage import RUN_FILE, read_classes
-from mlimages_dataset.train.weights.card import Group, Measure, Results, Training, model_card
-from mlimages_dataset.train.weights.description import with_classes
+from mlimages_dataset.train.weights.card import VOCABULARY, WEIGHTS, Group, Measure, Results, Training, model_card
+from mlimages_dataset.train.weights.description import Form, with_classes
 from mlimages_dataset.train.weights.files import description_path
 from mlimages_dataset.train.weights.reading import Said, from_checkpoint, read_weights
-from mlimages_dataset.train.weights.writing import Form, write_weights
+from mlimages_dataset.train.weights.writing import write_weights
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from mlimages_dataset.locations import Location
     from mlimages_dataset.train.weights.reading import NetworkWeights
     from mlimages_dataset.train.weights.writing import Written
 
@@ -74,10 +73,7 @@ def convert(conversion: Conversion) -> tuple[NetworkWeights, Written]:
         if path.exists() and not conversion.overwrite:
             raise UsageError("it is there already", where=path, remedy="name another --out, or pass --overwrite")
     run = _run_of(conversion.source)
-    said = conversion.said
-    if said.view is None and run.view is not None:
-        said = dataclasses.replace(said, view=run.view)
-    weights = _named(read_weights(conversion.source, said), conversion, run)
+    weights = _named(read_weights(conversion.source, conversion.said, view=run.view), conversion, run)
     written = write_weights(weights, conversion.form, out, opset=conversion.opset, keep_epsilon=conversion.keep_epsilon)
     return weights, written
 
@@ -160,7 +156,10 @@ def _ordered(weights: NetworkWeights, order: Location, wnids: tuple[str, ...]) -
     rows = [place[wnid] for wnid in wnids]
     head = {name: weights.state[name][rows] for name in ("head.weight", "head.bias")}
     calibration = {name: value if name == "counts" else value[rows] for name, value in weights.calibration.items()}
-    return dataclasses.replace(weights, state={**weights.state, **head}, calibration=calibration)
+    library = weights.library
+    if library is not None:
+        library = dataclasses.replace(library, state={**library.state, **head})
+    return dataclasses.replace(weights, state={**weights.state, **head}, calibration=calibration, library=library)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +208,8 @@ def write_card(request: CardRequest) -> Path:
     else:
         results = _evaluated_results(request.evaluation)
     settings = _settings(request.run)
+    digests, missing = _data_digests(settings)
+    places = {name for name, kind in _setting_kinds() if kind == Location | None}
     text = model_card(
         request.name or request.run.resolve().name,
         weights.description,
@@ -216,13 +217,20 @@ def write_card(request: CardRequest) -> Path:
             steps=checkpoint.progress.total_steps,
             epochs=checkpoint.progress.epoch,
             digests={
-                "vocabulary (wnids)": checkpoint.vocabulary,
-                **_data_digests(settings),
-                "weights": file_digest(path),
+                VOCABULARY: checkpoint.vocabulary,
+                WEIGHTS: file_digest(path),
+                **digests,
             },
-            settings={name: value for name, value in settings.items() if not name.startswith(("data.", "execution."))},
+            missing=missing,
+            settings={
+                name: value
+                for name, value in settings.items()
+                if name not in places and not name.startswith(("data.", "execution."))
+            },
         ),
         results,
+        checkpoint=relative(path, request.run),
+        calibrated=bool(weights.calibration),
         license_id=request.license_id,
         datasets=request.datasets,
     )
@@ -249,24 +257,35 @@ def _settings(run: Path) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in flat.items()}
 
 
-def _data_digests(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return digests of the images and labels that a run names, as far as they are still there."""
-    found = {}
-    for name in ("labels", "validation_labels"):
-        place = settings.get(f"data.{name}", "null")
-        if place != "null" and (folder := location(place)).is_dir():
+def _setting_kinds() -> Iterator[tuple[str, object]]:
+    """Yield the dotted name and the type of each setting of a run's sections."""
+    for name, section in get_type_hints(Run).items():
+        if dataclasses.is_dataclass(section):
+            yield from ((f"{name}.{key}", kind) for key, kind in get_type_hints(section).items())
+
+
+def _data_digests(settings: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return digests of the images and labels that a run names, as they are now, and which are not there any more."""
+    found, missing = {}, []
+    for name in ("labels", "validation_labels", "images"):
+        place, shown = settings.get(f"data.{name}", "null"), name.replace("_", " ")
+        if place == "null":
+            continue
+        folder = location(place)
+        if not folder.is_dir():
+            missing.append(shown)
+        elif name == "images":
+            found["images (names and sizes)"] = listing_digest(folder)
+        else:
             lines = [f"{relative(part, folder)} {file_digest(part)}" for part in table_parts(folder)]
-            found[name.replace("_", " ")] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    place = settings.get("data.images", "null")
-    if place != "null" and (folder := location(place)).is_dir():
-        found["images (names and sizes)"] = listing_digest(folder)
-    return found
+            found[shown] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return found, tuple(missing)
 
 
 def _logged_results(run: Path, steps: int) -> Results | None:
     """Return the evaluation of a run's log after so many steps; None where there is none."""
     log = run / LOG_FILE
-    lines = [json.loads(line) for line in read_lines(log) if line.strip()] if log.is_file() else []
+    lines = read_log(log) if log.is_file() else []
     found = [line for line in lines if line.get("kind") == "evaluation" and line.get("step") == steps]
     if not found:
         return None

@@ -30,7 +30,7 @@ _DATA = re.compile(r"\.data-\d{5}-of-\d{5}$")
 
 def tensorflow_prefix(place: Location) -> Path | None:
     """Return the prefix of the TensorFlow checkpoint that a place names: it, or one of its files; None for others."""
-    if not isinstance(place, Path):
+    if not isinstance(place, Path) or not place.name:  # the current folder and the root have no name
         return None
     prefix = place.with_name(_DATA.sub("", place.name).removesuffix(_INDEX) or place.name)
     return prefix if prefix.with_name(prefix.name + _INDEX).is_file() else None

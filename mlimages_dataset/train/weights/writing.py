@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import enum
 import json
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,18 +17,20 @@ from torch import Tensor, nn
 from torchvision import models as torchvision_models
 
 from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.storage import write_bytes
+from mlimages_dataset.locations import reason
+from mlimages_dataset.storage import PARTIAL_PREFIX, give_name, write_bytes
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
 from mlimages_dataset.train.config import LossName
 from mlimages_dataset.train.models import AUXILIARY_HEADS, SCALING, TIMM_PREFIX, InputScaling, batch_norms
 from mlimages_dataset.train.weights import architectures
-from mlimages_dataset.train.weights.description import Probability
+from mlimages_dataset.train.weights.description import Form, Probability, probability_sentences
 from mlimages_dataset.train.weights.files import SAFETENSORS, write_safetensors, write_state_dict
 from mlimages_dataset.train.weights.norms import folded
 from mlimages_dataset.train.weights.onnx_file import exported, run_onnx
-from mlimages_dataset.train.weights.reading import CALIBRATION
+from mlimages_dataset.train.weights.reading import CALIBRATION, check_values, read_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mlimages_dataset.train.weights.description import InputRange
@@ -39,29 +41,15 @@ TOLERANCE = 1e-5
 _TESTED_IMAGES = 3
 
 
-class Form(enum.Enum):
-    """What weights are written as."""
-
-    SAFETENSORS = "safetensors"
-    """Our names; the header describes the network."""
-    TORCHVISION = "torchvision"
-    """The state dict of torchvision's network."""
-    TIMM = "timm"
-    """The state dict of timm's network."""
-    ONNX = "onnx"
-    """A graph that ONNX Runtime and others compute."""
-    CHECKPOINT = "checkpoint"
-    """What `predict`, `evaluate` and `finetune` read."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """What was written.
 
     Attributes:
         path: of the file.
-        difference: the largest difference of a logit between the file's network and ours on the tested images, as a
-            share of the largest logit where that is above 1.
+        difference: the largest difference of a logit between the file's network and ours, and between ours and that of
+            the library whose names the source had, on the tested images, as a share of the largest logit where that is
+            above 1.
         receive: how the file is used, a sentence each.
     """
 
@@ -75,6 +63,8 @@ def write_weights(
 ) -> Written:
     """Write weights in a form, and return how far its network's logits are from ours.
 
+    The network that was written is run beside ours, and so is the library's own where the source had its names.
+
     Args:
         weights: the network.
         form: of the file.
@@ -84,15 +74,51 @@ def write_weights(
 
     Raises:
         UsageError: the form has no such network, or cannot hold it exactly.
-        DataError: what was made of the weights computes other logits.
+        DataError: values are not finite, or what was made of the weights computes other logits.
     """
+    check_values(weights.path, {**weights.state, **weights.calibration})
+    of_library = library_difference(weights)
     if form is Form.ONNX:
-        return _write_onnx(weights, out, opset)
-    if form is Form.SAFETENSORS:
-        return _write_safetensors(weights, out)
-    if form is Form.CHECKPOINT:
-        return _write_checkpoint(weights, out)
-    return _write_state_dict(weights, form, out, keep_epsilon=keep_epsilon)
+        written = _write_onnx(weights, out, opset)
+    elif form is Form.SAFETENSORS:
+        written = _write_safetensors(weights, out)
+    elif form is Form.CHECKPOINT:
+        written = _write_checkpoint(weights, out)
+    else:
+        written = _write_state_dict(weights, form, out, keep_epsilon=keep_epsilon)
+    return dataclasses.replace(written, difference=max(of_library, written.difference))
+
+
+def library_difference(weights: NetworkWeights) -> float:
+    """Return how far our network's logits are from those of the library whose names the source had; 0 for ours.
+
+    It is 0 as well for a network of the library with further heads, which are not in our weights.
+
+    Raises:
+        UsageError: the library cannot build the network, or it takes no images of this size.
+        DataError: the logits differ.
+    """
+    source, told = weights.library, weights.description
+    if source is None:
+        return 0.0
+    theirs = library_network(told.architecture, told.n_classes)
+    if source.norm_epsilon is not None:
+        for norm in batch_norms(theirs):
+            norm.eps = source.norm_epsilon
+    names = architectures.library_names(architectures.outline(told.architecture, told.n_classes))
+    shapes = {name: value.shape for name, value in theirs.state_dict().items()}
+    if set(names.values()) != shapes.keys():
+        return 0.0
+    theirs.load_state_dict({names[name]: value.reshape(shapes[names[name]]) for name, value in source.state.items()})
+    images = check_images(told.image_size)
+    fed = InputScaling(source.input_range.mean, source.input_range.std)(images)
+    return _difference(
+        _logits(weights.model(), images),
+        _logits(theirs, fed),
+        weights.path,
+        whose="its library's network computes other logits than ours",
+        remedy="report it with the architecture's name",
+    )
 
 
 def check_images(image_size: int) -> Tensor:
@@ -130,8 +156,14 @@ def as_checkpoint(weights: NetworkWeights) -> Checkpoint:
 
 def _write_safetensors(weights: NetworkWeights, out: Path) -> Written:
     calibration = {f"{CALIBRATION}{name}": value for name, value in weights.calibration.items()}
-    write_safetensors(out, {**weights.state, **calibration}, weights.description)
-    return Written(path=out, difference=0.0, receive=("`finetune --weights` and `convert` read it",))
+    tensors = {**weights.state, **calibration}
+    difference = _written_and_read(weights, out, lambda path: write_safetensors(path, tensors, weights.description))
+    held = ("slope and offset are its `calibration.slope` and `calibration.offset`",) if _is_calibrated(weights) else ()
+    return Written(
+        path=out,
+        difference=difference,
+        receive=("`finetune --weights` and `convert` read it", *_probability(weights), *held),
+    )
 
 
 def _write_checkpoint(weights: NetworkWeights, out: Path) -> Written:
@@ -141,10 +173,37 @@ def _write_checkpoint(weights: NetworkWeights, out: Path) -> Written:
             where=weights.path,
             remedy="use the checkpoint as it is",
         )
-    save_checkpoint(out, as_checkpoint(weights))
+    if out.suffix == SAFETENSORS:
+        raise UsageError("a checkpoint of this name would be read as safetensors", where=out, remedy="name it .pt")
+    checkpoint = as_checkpoint(weights)
+    difference = _written_and_read(weights, out, lambda path: save_checkpoint(path, checkpoint))
     told = weights.description
     told_classes = () if told.vocabulary else ("it names no vocabulary: fine-tune it, or convert with --vocabulary",)
-    return Written(path=out, difference=0.0, receive=("predict, evaluate, extract and finetune read it", *told_classes))
+    receive = ("predict, evaluate, extract and finetune read it", *told_classes)
+    return Written(path=out, difference=difference, receive=receive)
+
+
+def _written_and_read(weights: NetworkWeights, out: Path, write: Callable[[Path], None]) -> float:
+    """Write a file that this package reads, and return how far the logits of what is read from it are from ours.
+
+    It takes its name when they are equal within the tolerance; errors as for `write_weights`.
+    """
+    partial = out.with_name(f"{PARTIAL_PREFIX}{secrets.token_hex(4)}-{out.name}")
+    images = check_images(weights.description.image_size)
+    ours = _logits(weights.model(), images)
+    try:
+        write(partial)
+        difference = _difference(
+            ours,
+            _logits(read_weights(partial).model(), images),
+            out,
+            whose="the network that was read back from it computes other logits",
+            remedy="try again, and report it if it stays so",
+        )
+        give_name(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return difference
 
 
 def _write_onnx(weights: NetworkWeights, out: Path, opset: int | None) -> Written:
@@ -155,7 +214,7 @@ def _write_onnx(weights: NetworkWeights, out: Path, opset: int | None) -> Writte
     difference = max(_difference(ours, theirs, out) for ours, theirs in pairs)
     write_bytes(out, content)
     receive = "feed `images`, RGB pixels in [-1, 1] (pixel / 127.5 - 1), float32, and read `logits`"
-    return Written(path=out, difference=difference, receive=(receive, _probability(weights)))
+    return Written(path=out, difference=difference, receive=(receive, *_probability(weights), *_elsewhere(weights)))
 
 
 def _write_state_dict(weights: NetworkWeights, form: Form, out: Path, *, keep_epsilon: bool) -> Written:
@@ -198,7 +257,8 @@ def _write_state_dict(weights: NetworkWeights, form: Form, out: Path, *, keep_ep
         receive=(
             *_receive(form, architecture, told.n_classes, input_range),
             *_epsilon(kept, after),
-            _probability(weights),
+            *_probability(weights),
+            *_elsewhere(weights),
         ),
     )
 
@@ -246,12 +306,31 @@ def _architecture_of(form: Form, name: str, out: Path) -> str:
 
 
 def _logits(network: nn.Module, images: Tensor) -> Tensor:
-    with torch.inference_mode():
-        logits: Tensor = network(images)
+    """Return a network's logits, shape (B, C).
+
+    Raises:
+        UsageError: it takes no images of this size.
+    """
+    try:
+        with torch.inference_mode():
+            logits: Tensor = network(images)
+    except (AssertionError, RuntimeError, ValueError) as error:  # each network has its own
+        size = images.shape[-1]
+        raise UsageError(
+            f"the network does not take images of {size} x {size} pixels ({reason(error)})",
+            remedy="give the size that it was trained on (--image-size)",
+        ) from error
     return logits
 
 
-def _difference(ours: Tensor, theirs: Tensor, out: Path) -> float:
+def _difference(
+    ours: Tensor,
+    theirs: Tensor,
+    where: Path,
+    *,
+    whose: str = "the network there computes other logits",
+    remedy: str = "use --to safetensors or --to onnx",
+) -> float:
     """Return the largest difference of logits, as a share of the largest logit where that is above 1.
 
     Raises:
@@ -259,22 +338,12 @@ def _difference(ours: Tensor, theirs: Tensor, out: Path) -> float:
     """
     difference = float((ours - theirs).abs().max()) / max(1.0, float(ours.abs().max()))
     if not difference <= TOLERANCE:  # NaN is no agreement either
-        raise DataError(
-            f"the network there computes other logits, by up to {difference:.3g}; nothing was written",
-            where=out,
-            remedy="use --to safetensors or --to onnx",
-        )
+        raise DataError(f"{whose}, by up to {difference:.3g}, and nothing was written", where=where, remedy=remedy)
     return difference
 
 
 def _receive(form: Form, architecture: str, n_classes: int, input_range: InputRange) -> tuple[str, ...]:
-    plain = architecture.removeprefix(TIMM_PREFIX)
-    options = ", aux_logits=False" if plain in AUXILIARY_HEADS and form is Form.TORCHVISION else ""
-    made = (
-        f"torchvision.models.{plain}(num_classes={n_classes}{options})"
-        if form is Form.TORCHVISION
-        else f"timm.create_model({plain!r}, num_classes={n_classes})"
-    )
+    made = architectures.construction(form, architecture, n_classes)
     return (f"load it into {made}", f"feed (pixel - mean) / std of RGB pixels in [0, 1]: {input_range}")
 
 
@@ -284,6 +353,16 @@ def _epsilon(kept: float | None, theirs: dict[str, float]) -> tuple[str, ...]:
     return (f"set eps = {kept:g} on every batch normalisation: the library's is another",)
 
 
-def _probability(weights: NetworkWeights) -> str:
-    told = f"probabilities are the {weights.description.probability.value} of the logits"
-    return f"{told}, not calibrated" if weights.calibration else told
+def _probability(weights: NetworkWeights) -> tuple[str, ...]:
+    return probability_sentences(weights.description, calibrated=_is_calibrated(weights))
+
+
+def _elsewhere(weights: NetworkWeights) -> tuple[str, ...]:
+    """Return where the calibration stands that a form does not hold."""
+    if not _is_calibrated(weights):
+        return ()
+    return ("slope and offset are not in this file: --to safetensors writes them (`calibration.slope` and `.offset`)",)
+
+
+def _is_calibrated(weights: NetworkWeights) -> bool:
+    return bool(weights.calibration) and weights.description.probability is not Probability.SOFTMAX

@@ -17,13 +17,18 @@ import torch
 from safetensors import safe_open
 from torchvision import models as torchvision_models
 
+from mlimages_dataset.errors import DataError
 from mlimages_dataset.loaders import eval_transform
 from mlimages_dataset.schemas import CATEGORIES, PREDICTIONS
 from mlimages_dataset.storage import read_table, table_parts
 from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint, save_checkpoint
+from mlimages_dataset.train.config import View
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.stage import read_classes
-from mlimages_dataset.train.weights.reading import read_weights
+from mlimages_dataset.train.weights import writing
+from mlimages_dataset.train.weights.description import Form
+from mlimages_dataset.train.weights.reading import NetworkWeights, read_weights
+from mlimages_dataset.train.weights.writing import library_network, write_weights
 from tests.train.test_main import RUN, applied, called, files, refusal
 from tests.train.weights.networks import IMAGENET, images, normalised, uneven
 
@@ -293,6 +298,113 @@ def test_what_no_library_has_is_refused(tmp_path: Path, photographs: Photographs
     out = ("--out", tmp_path / "m.pt", "--architecture", "resnet101_released", "--vocabulary", photographs.vocabulary)
     told = refusal(2, "convert", tmp_path / "own.pt", "--to", "checkpoint", *out)
     assert "its head has 2 classes, and the vocabulary " in told
+
+
+@pytest.mark.parametrize("form", ["safetensors", "checkpoint"])
+def test_the_written_file_is_read_back_and_run(
+    form: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / ("m.safetensors" if form == "safetensors" else "m.pt")
+    out.write_bytes(b"before")
+
+    def changed(path: Path) -> NetworkWeights:
+        weights = read_weights(path)
+        assert path.name.endswith(out.name)
+        return dataclasses.replace(weights, state={**weights.state, "head.bias": weights.state["head.bias"] + 0.5})
+
+    monkeypatch.setattr(writing, "read_weights", changed)
+    told = refusal(1, "convert", trained, "--to", form, "--out", out, "--overwrite")
+    assert "the network that was read back from it computes other logits, by up to 0." in told
+    assert out.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [out], "nothing is left over"
+
+
+@pytest.mark.parametrize("form", ["safetensors", "checkpoint", "torchvision"])
+def test_values_that_are_not_finite_are_not_written(form: str, trained: Path, tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(newest_checkpoint(trained) or trained)
+    bias = checkpoint.model["head.bias"].clone()
+    bias[0] = float("nan")
+    save_checkpoint(
+        tmp_path / "bad.pt", dataclasses.replace(checkpoint, model={**checkpoint.model, "head.bias": bias}, average={})
+    )
+    told = refusal(1, "convert", tmp_path / "bad.pt", "--to", form, "--out", tmp_path / "m.out")
+    assert "1 of its tensors hold values that are not finite, such as head.bias" in told
+    assert not (tmp_path / "m.out").exists()
+    bad = dataclasses.replace(read_weights(trained), state={**read_weights(trained).state, "head.bias": bias})
+    with pytest.raises(DataError, match=r"not finite, such as head\.bias"):
+        write_weights(bad, Form.CHECKPOINT, tmp_path / "m.out")
+
+
+def test_the_librarys_own_network_is_run_on_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = uneven(torchvision_models.resnet18(num_classes=3))
+    torch.save(theirs.state_dict(), tmp_path / "w.pth")
+    source = (tmp_path / "w.pth", "--architecture", "resnet18", "--image-size", str(SIZE))
+    result = called("convert", *source, "--to", "checkpoint", "--out", tmp_path / "m.pt")
+    assert result.exit_code == 0, result.output
+    runs = []
+
+    def other(architecture: str, n_classes: int) -> torch.nn.Module:
+        network = library_network(architecture, n_classes)
+        runs.append(architecture)
+        network.register_forward_hook(lambda _module, _fed, logits: logits * 1.01)
+        return network
+
+    monkeypatch.setattr(writing, "library_network", other)
+    told = refusal(1, "convert", *source, "--to", "checkpoint", "--out", tmp_path / "no.pt")
+    assert runs == ["resnet18"]
+    assert "its library's network computes other logits than ours, by up to " in told
+    assert not (tmp_path / "no.pt").exists()
+
+
+def test_a_network_that_does_not_take_the_size_is_a_sentence(tmp_path: Path) -> None:
+    torch.save(library_network("vit_b_16", 2).state_dict(), tmp_path / "w.pth")
+    asked = ("--architecture", "vit_b_16", "--image-size", "40", "--out", tmp_path / "m.pt")
+    told = refusal(2, "convert", tmp_path / "w.pth", "--to", "checkpoint", *asked)
+    assert "the network does not take images of 40 x 40 pixels (" in told
+
+
+@pytest.mark.parametrize(
+    ("option", "itself"),
+    [
+        (("--mean", "0.1,0.2,0.3", "--std", "1,1,1"), "images with mean 0.5/0.5/0.5, std 0.5/0.5/0.5"),
+        (("--epsilon", "0.1"), "batch normalisation's epsilon 0.001"),
+        (("--probability", "softmax"), "sigmoid for probabilities"),
+        (("--image-size", "99"), "images of 32 pixels"),
+    ],
+)
+def test_an_option_that_a_checkpoint_contradicts_is_refused(
+    trained: Path, tmp_path: Path, option: tuple[str, ...], itself: str
+) -> None:
+    told = refusal(2, "convert", trained, "--to", "safetensors", "--out", tmp_path / "m.safetensors", *option)
+    assert f"it says itself what it needs: {itself}; leave out {' and '.join(option[::2])}" in told
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_a_described_file_in_a_runs_folder_keeps_its_own_view(trained: Path, tmp_path: Path) -> None:
+    out = converted(trained, "safetensors", tmp_path / "run" / "m.safetensors", "--view", "resize256")
+    (tmp_path / "run" / "run.json").write_bytes((trained / "run.json").read_bytes())
+    again = read_weights(converted(out, "safetensors", tmp_path / "again.safetensors"))
+    assert again.description.view is View.RESIZE256
+
+
+@pytest.mark.parametrize("place", [".", "/"])
+def test_a_folder_without_a_name_is_a_sentence(
+    place: str, photographs: Photographs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "tune.toml").write_text(RUN)
+    monkeypatch.chdir(tmp_path / "empty")
+    assert "holds no checkpoint; name a" in refusal(2, "convert", place, "--to", "onnx", "--out", tmp_path / "m.onnx")
+    tune = ("finetune", tmp_path / "tune.toml", *files(photographs), "--weights", place, "--out", tmp_path / "tuned")
+    assert "holds no checkpoint; name a" in refusal(2, *tune)
+
+
+def test_the_receiver_is_told_of_slope_and_offset(trained: Path, tmp_path: Path) -> None:
+    for form, where in (("safetensors", "are its `calibration.slope`"), ("torchvision", "are not in this file")):
+        result = called("convert", trained, "--to", form, "--out", tmp_path / form)
+        assert result.exit_code == 0, result.output
+        assert "probabilities are sigmoid(slope * logit + offset)" in result.stdout
+        assert f"slope and offset {where}" in result.stdout
 
 
 def test_a_file_is_not_replaced_unasked(trained: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torchvision import models as torchvision_models
 
 from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.train.config import View
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.weights import architectures
 from mlimages_dataset.train.weights.description import Description, InputRange, Probability
@@ -237,6 +238,44 @@ def test_a_description_is_its_text() -> None:
         names=("é", '"'),
     )
     assert Description.from_json(told.to_json(), "text") == told
+
+
+@pytest.mark.parametrize(
+    ("option", "said", "itself"),
+    [
+        ("--mean and --std", Said(input_range=InputRange((0.1, 0.2, 0.3))), "images with mean 0.5/0.5/0.5"),
+        ("--epsilon", Said(norm_epsilon=0.25), "batch normalisation's epsilon 1e-05"),
+        ("--probability", Said(probability=Probability.SOFTMAX), "sigmoid for probabilities"),
+        ("--image-size", Said(image_size=99), "images of 224 pixels"),
+        ("--view", Said(view=View.RESIZE256), "the view crop80"),
+    ],
+)
+def test_a_file_that_says_something_else_than_the_user_is_refused(
+    option: str, said: Said, itself: str, tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(state, path)
+    described = Description(architecture="resnet18", n_classes=3, norm_epsilon=1e-5)
+    description_path(path).write_text(described.to_json())
+    with pytest.raises(UsageError) as refused:
+        read_weights(path, said)
+    assert f"it says itself what it needs: {itself}" in str(refused.value)
+    assert str(refused.value).endswith(f"; leave out {option}")
+    same = Said(
+        input_range=described.input_range,
+        norm_epsilon=described.norm_epsilon,
+        probability=described.probability,
+        image_size=described.image_size,
+        view=described.view,
+    )
+    assert read_weights(path, same).description == described
+
+
+def test_an_epsilon_of_a_network_without_normalisation_is_refused(tmp_path: Path) -> None:
+    network = library_network("alexnet", 2)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    with pytest.raises(UsageError, match="what it needs: no batch normalisation; leave out --epsilon"):
+        read_weights(tmp_path / "w.pth", Said(architecture="alexnet", norm_epsilon=1e-3))
 
 
 def test_an_unknown_place_is_a_sentence(tmp_path: Path) -> None:

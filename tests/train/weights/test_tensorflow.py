@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +14,15 @@ import torch
 
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.train.models import RELEASED, create_model
-from mlimages_dataset.train.weights.tensorflow import from_tensorflow, read_tensorflow, variable_names
+from mlimages_dataset.train.weights.tensorflow import (
+    from_tensorflow,
+    read_tensorflow,
+    tensorflow_prefix,
+    variable_names,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -136,3 +141,9 @@ def test_features_and_logits_are_the_published_networks(shared_data: Path, size:
     golden = np.load(folder / "released_resnet_seed1.npz")
     np.testing.assert_allclose(features.numpy(), golden[f"feat_1_{size}"], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(logits.numpy(), golden[f"logit_1_{size}"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("place", [".", "", "/", ".."])
+def test_a_folder_without_a_name_is_no_prefix(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert tensorflow_prefix(Path(place)) is None

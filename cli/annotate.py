@@ -88,7 +88,7 @@ def annotate(
             name=source or form, format=Format(form), files=inputs, ids_of=ids_of, min_confidence=min_confidence
         )
     except ValueError as error:
-        raise UsageError(f"--source: {error}", remedy="give a plain name") from error
+        raise UsageError(str(error), remedy="correct --source or --min-confidence") from error
     with chosen_engine(workers, dask_address) as mapper, image_progress("annotate", quiet=as_json) as progress:
         outcome = build_annotations(
             OutputFolder(out, overwrite=overwrite),

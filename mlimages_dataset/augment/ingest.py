@@ -198,9 +198,10 @@ def annotate(
     listed = _most_frequent(unknown, _LISTED_UNKNOWN)
     if not counts.images:
         first = f"; the first malformed row is {rejects.first[0]}" if rejects.first else ""
+        unknown_ids = ", ".join(repr(class_id) for class_id, _ in listed[:3])
         raise DataError(
             f"no image keeps a label: {rejects.count + counts.malformed:,} malformed rows, "
-            f"{counts.unknown:,} labels of unknown classes ({', '.join(class_id for class_id, _ in listed[:3])}), "
+            f"{counts.unknown:,} labels of unknown classes ({unknown_ids}), "
             f"{counts.dropped:,} of dropped classes{first}",
             where=files[0],
             remedy=f"check that the files are in the format {form.value} and of the vocabulary's sources",

@@ -368,13 +368,16 @@ def extract(application: Application, *, out: str, overwrite: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, by group of classes too.")
 def evaluate(application: Application, *, labels: str, unknown: str | None, as_json: bool) -> None:
     """Measure CHECKPOINT on the labelled pictures of a folder."""
-    from mlimages_dataset.train.apply import evaluate as work  # noqa: PLC0415 - torch would cost --help seconds
+    from mlimages_dataset.storage import file_digest  # noqa: PLC0415 - torch and pyarrow would cost --help seconds
+    from mlimages_dataset.train.apply import evaluate as work  # noqa: PLC0415 - as above
+    from mlimages_dataset.train.checkpoint import found_checkpoint  # noqa: PLC0415 - as above
     from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - as above
     from mlimages_dataset.train.validation import measures  # noqa: PLC0415 - as above
 
     summary = work(application, location(labels), unknown=None if unknown is None else Unknown(unknown))
     if _first():
-        whole = json_text(summary.to_json(), indent=2)
+        measured = found_checkpoint(application.checkpoint)
+        whole = json_text({"checkpoint_sha256": file_digest(measured), **summary.to_json()}, indent=2)
         lines = [f"{name:>14}  {value:.4f}" for name, value in measures(summary).items()]
         lower, upper = summary.bounds
         lines[-1] += f" ({lower:.4f} to {upper:.4f})"  # of map, the last
@@ -453,8 +456,10 @@ def _plan(
 ) -> None:
     from mlimages_dataset.train.stage import plan as work  # noqa: PLC0415 - torch would cost --help seconds
     from mlimages_dataset.train.stage import trial  # noqa: PLC0415 - as above
-    from mlimages_dataset.train.trial import TRIAL_BYTES  # noqa: PLC0415 - as above
+    from mlimages_dataset.train.trial import TRIAL_BYTES, check_trial  # noqa: PLC0415 - as above
 
+    if dry_run_steps:
+        check_trial(run, dry_run_steps)
     planned = work(run, curve, images=images, images_per_second=images_per_second, ranks=ranks)
     if _first():
         click.echo("\n".join(planned.lines()))

@@ -33,7 +33,7 @@ FORMAT = "mlimages-checkpoint/1"
 FOLDER = "checkpoints"
 BEST = "best.pt"
 DAMAGED_SUFFIX = ".damaged"
-_REMEDY = "name a checkpoint of `pretrain`; other weights can be what a run starts from (--weights)"
+_REMEDY = "name a checkpoint of `pretrain`; `convert` makes one of other weights, and --weights starts a run from them"
 _NAME = re.compile(r"step-(\d{9})\.pt")
 
 StateDict: TypeAlias = dict[str, Any]  # torch's own: tensors, numbers and containers of these by name
@@ -137,6 +137,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise UsageError("there is no such checkpoint", where=path, remedy="name a .pt file of a run's checkpoints")
+    if path.suffix == ".safetensors":
+        raise UsageError("holds weights, and is no checkpoint", where=path, remedy=_REMEDY)
     content = read_saved(path, kind="checkpoint", remedy=_REMEDY)
     found = content.pop("format", None) if isinstance(content, dict) else None
     if found != FORMAT or not isinstance(content, dict):

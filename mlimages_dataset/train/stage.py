@@ -410,7 +410,11 @@ def _evaluation_after_epochs(
 
 
 def check_labels(labels: Location, vocabulary: Location) -> None:
-    """Raise `UsageError` for a table of labels that says it was made with another vocabulary."""
+    """Raise `UsageError` for a folder of several splits, or a table that was made with another vocabulary."""
+    if (labels / "train").is_dir():
+        raise UsageError(
+            "holds the labels of several splits", where=labels, remedy=f"name {labels / 'train'} or another"
+        )
     refuse_other_vocabulary(vocabulary_digests(vocabulary), [labels])
 
 
@@ -421,8 +425,6 @@ def _data(run: Run, classes: Classes) -> MLImages:
         UsageError, DataError: they are not there, or damaged, or no labelled image is among the pictures.
     """
     labels = _named(run.data.labels, "labels")
-    if (labels / "train").is_dir():
-        raise UsageError("holds the labels of several splits", where=labels, remedy=f"name {labels / 'train'}")
     check_labels(labels, _named(run.data.vocabulary, "vocabulary"))
     return MLImages(
         _named(run.data.images, "images"),

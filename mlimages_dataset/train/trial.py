@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mlimages_dataset.errors import ConfigError, DataError
+from mlimages_dataset.errors import ConfigError, DataError, UsageError
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.learning import LEAST_JUDGED, LOOKS
 from mlimages_dataset.train.loop import early_looks, set_training, take_step
@@ -52,7 +52,7 @@ class Trial:
     def lines(self) -> list[str]:
         """Return the trial for people."""
         if self.steps == 0:
-            return [f"no dry run: {self.wanted} steps are too few to tell whether it learns"]
+            return [f"no dry run: the run's {self.wanted} steps are too few to tell whether it learns"]
         if self.found is not None:
             return [f"warning: {self.found.sentence()}"]
         if not self.looks or self.looks[-1].step < LEAST_JUDGED:
@@ -62,6 +62,23 @@ class Trial:
         moved = f"logits moved by {last.moved:.2g} on average"
         ranked = f"labels outrank {last.rank:.0%} of the classes, at first {first.rank:.0%}"
         return [f"dry run: {self.steps} steps give no warning: {moved}, and {ranked}"]
+
+
+def check_trial(run: Run, steps: int) -> None:
+    """Refuse a trial of so many steps that could not be made or would not tell, before anything is measured.
+
+    Raises:
+        UsageError: the run does not name its data.
+        ConfigError: so few steps say nothing.
+    """
+    for name in ("labels", "images", "vocabulary"):
+        if getattr(run.data, name) is None:
+            raise UsageError(f"no data.{name}", remedy=f"write it under [data], or pass --{name}")
+    if steps < LEAST_JUDGED:
+        raise ConfigError(
+            f"a dry run of {steps} steps cannot tell whether a run learns",
+            remedy=f"try {LEAST_JUDGED} or more, or write --dry-run-steps 0",
+        )
 
 
 def try_steps(run: Run, learner: Learner, feed: Feed, steps: int | None) -> Trial:
@@ -74,17 +91,11 @@ def try_steps(run: Run, learner: Learner, feed: Feed, steps: int | None) -> Tria
         steps: to take; None for `TRIAL_STEPS`, unless the first shows that they would take too long.
 
     Raises:
-        ConfigError: so few steps say nothing.
         DataError: a loss is not finite.
     """
     wanted = min(steps or TRIAL_STEPS, sum(map(feed.n_steps, range(run.epochs))))
-    if wanted < LEAST_JUDGED and steps is None:
-        return Trial(wanted, 0, 0.0, (), None)
     if wanted < LEAST_JUDGED:
-        raise ConfigError(
-            f"a dry run of {wanted} steps cannot tell whether a run learns",
-            remedy=f"try {LEAST_JUDGED} or more, or write --dry-run-steps 0",
-        )
+        return Trial(wanted, 0, 0.0, (), None)
     early = early_looks(run, learner, feed, (*(step for step in LOOKS if step < wanted), wanted))
     began = time.perf_counter()
     seconds, found, losses = 0.0, None, []

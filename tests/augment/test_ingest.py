@@ -260,7 +260,7 @@ def test_what_became_of_every_row_is_told(mini_vocabulary: Vocabulary, tmp_path:
 @pytest.mark.parametrize(
     ("form", "text", "told"),
     [
-        (Format.IMAGENET, "n99999999_1\nbad\n", r"1 malformed rows, 1 labels of unknown classes \(n99999999\), 0 of"),
+        (Format.IMAGENET, "n99999999_1\nbad\n", r"1 malformed rows, 1 labels of unknown classes \(.n99999999.\), 0 of"),
         (Format.CSV, "image_id,label\na,\n", r"1 malformed rows, 0 labels of unknown classes \(\), 0 of dropped"),
         (Format.CSV, "image_id,label\n", r"0 malformed rows, 0 labels of unknown classes \(\), 0 of dropped"),
         (Format.CSV, "image_id,label\na,n00482298\n", "1 of dropped classes; check that the files are in the format"),

@@ -70,7 +70,7 @@ CASES = {
     "dictionary: header": Bad("vocab --tencent-dictionary {file}", "0\tn1\t-1\tx\n", 1, "does not begin with", 1),
     "list: missing": Bad(ANNOTATE + " --format imagenet {file}", None, 2, "there is no such file"),
     "list: empty": Bad(ANNOTATE + " --format imagenet {file}", "", 1, "is empty"),
-    "list: unknown": Bad(ANNOTATE + " --format imagenet {file}", "n99999999_1\n", 1, "unknown classes (n99999999)"),
+    "list: unknown": Bad(ANNOTATE + " --format imagenet {file}", "n99999999_1\n", 1, "unknown classes ('n99999999')"),
     "labels: header": Bad(ANNOTATE + " --format open-images {file}", "a,b,c\n", 1, "has neither LabelName", 1),
     "labels: nothing": Bad(ANNOTATE + " --format open-images {file}", LABELS_HEADER, 1, "no image keeps a label"),
     "csv: column": Bad(ANNOTATE + " --format csv {file}", "image_id,class\n", 1, "no column label", 1),

@@ -207,7 +207,7 @@ def test_a_file_that_would_execute_something_is_refused_without_advice_to_load_i
         read_checkpoint(tmp_path / "bad.pt")
     told = str(refused.value)
     assert "holds Python objects" in told
-    assert told.endswith("; name a checkpoint of `pretrain`; other weights can be what a run starts from (--weights)")
+    assert told.endswith("`convert` makes one of other weights, and --weights starts a run from them")
     assert not isinstance(refused.value, NotWholeError)
     for advice in ("weights_only", "False", "safe_globals", "trust", "torch.load", "pytorch.org"):
         assert advice not in told
@@ -254,7 +254,7 @@ def test_a_checkpoint_of_unknown_make_is_one_sentence(tmp_path: Path, content: o
         read_checkpoint(tmp_path / "other.pt")
     assert str(refused.value).startswith(f"{tmp_path / 'other.pt'}: {told}")
     assert str(refused.value).endswith(
-        "name a checkpoint of `pretrain`; other weights can be what a run starts from (--weights)"
+        "name a checkpoint of `pretrain`; `convert` makes one of other weights, and --weights starts a run from them"
     )
     assert not isinstance(refused.value, NotWholeError), "it was not damaged"
 
@@ -322,6 +322,14 @@ def test_other_tensors_are_no_checkpoint(tmp_path: Path) -> None:
     torch.save({"weight": torch.ones(2)}, tmp_path / "weights.pt")
     with pytest.raises(DataError, match="its format is None, not mlimages-checkpoint/1; name a checkpoint of"):
         read_checkpoint(tmp_path / "weights.pt")
+
+
+def test_safetensors_are_no_checkpoint_and_not_called_broken(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
+    with pytest.raises(
+        UsageError, match=r"holds weights, and is no checkpoint; .*`convert` makes one of other weights"
+    ):
+        read_checkpoint(tmp_path / "model.safetensors")
 
 
 def test_a_folder_stands_for_its_newest(tmp_path: Path) -> None:

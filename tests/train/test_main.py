@@ -473,6 +473,11 @@ def test_labels_of_all_splits_are_refused(run_toml: Path, photographs: Photograp
     assert "holds the labels of several splits; name " in told
 
 
+def test_evaluating_the_labels_of_all_splits_is_refused(trained: Path, photographs: Photographs) -> None:
+    told = refusal(2, "evaluate", trained, *applied(photographs), "--labels", photographs.labels.parent)
+    assert "holds the labels of several splits; name " in told
+
+
 def test_a_batch_that_cannot_be_divided_is_refused(photographs: Photographs, tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text(RUN.replace("[execution]\n", "[execution]\nimages_per_pass = 4\n"))

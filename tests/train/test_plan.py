@@ -128,6 +128,10 @@ def test_too_few_steps_to_tell_are_refused(photographs: Photographs, tmp_path: P
     run_toml = written(tmp_path, "softmax", 0.01)
     given = ("plan", run_toml, *files(photographs), "--images-per-second", "10", "--dry-run-steps")
     assert refusal(2, *given, "5").startswith("a dry run of 5 steps cannot tell whether a run learns; try 20 or more")
+    places = files(photographs)
+    without = [places[at] for at in range(len(places)) if "--vocabulary" not in places[max(at - 1, 0) : at + 1]]
+    told = refusal(2, "plan", run_toml, *without, "--dry-run-steps", "50")
+    assert told == "no data.vocabulary; write it under [data], or pass --vocabulary"
 
 
 def test_a_run_that_is_over_before_one_can_tell_is_planned_without_trying(
@@ -135,7 +139,7 @@ def test_a_run_that_is_over_before_one_can_tell_is_planned_without_trying(
 ) -> None:
     result = called("plan", small, *files(photographs), "--images-per-second", "10")
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[-1] == "no dry run: 2 steps are too few to tell whether it learns"
+    assert result.stdout.splitlines()[-1] == "no dry run: the run's 2 steps are too few to tell whether it learns"
 
 
 def test_a_dry_run_without_images_is_refused(small: Path, photographs: Photographs) -> None:

@@ -206,7 +206,7 @@ def write_card(request: CardRequest) -> Path:
     if request.evaluation is None:
         results = _logged_results(request.run, checkpoint.progress.total_steps)
     else:
-        results = _evaluated_results(request.evaluation)
+        results = _evaluated_results(request.evaluation, path)
     settings = _settings(request.run)
     digests, missing = _data_digests(settings)
     places = {name for name, kind in _setting_kinds() if kind == Location | None}
@@ -294,17 +294,21 @@ def _logged_results(run: Path, steps: int) -> Results | None:
     return Results(n_images=None, measures=measures, source=f"the run's validation images, after step {steps:,}")
 
 
-def _evaluated_results(path: Path) -> Results:
-    """Return what `evaluate --json` printed.
+def _evaluated_results(path: Path, checkpoint: Path) -> Results:
+    """Return what `evaluate --json` printed of a checkpoint.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or it is of another checkpoint.
         DataError: it is something else.
     """
     if not path.is_file():
         raise UsageError("there is no such file", where=path, remedy="write it with evaluate --json")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if content["checkpoint_sha256"] != file_digest(checkpoint):
+            raise UsageError(
+                "is of another checkpoint", where=path, remedy=f"write it with: evaluate {checkpoint} --json"
+            )
         by_k = [
             Measure(f"{name}@{scores['k']}", _number(scores[name]))
             for scores in content["instance"]

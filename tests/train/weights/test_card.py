@@ -34,7 +34,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "training.md"
 
 
 def test_a_card_says_what_the_run_says(trained: Path, photographs: Photographs, tmp_path: Path) -> None:
-    evaluated = called("evaluate", trained, *applied(photographs), "--labels", photographs.labels, "--json")
+    evaluated = called("evaluate", best_path(trained), *applied(photographs), "--labels", photographs.labels, "--json")
     assert evaluated.exit_code == 0, evaluated.output
     (tmp_path / "evaluation.json").write_text(evaluated.stdout)
     options = ("--evaluation", tmp_path / "evaluation.json", "--name", "small: a | b", "--license", "cc-by-4.0")
@@ -83,6 +83,9 @@ def test_what_is_no_run_or_no_evaluation_is_refused(trained: Path, tmp_path: Pat
     (tmp_path / "evaluation.json").write_text('{"n_images": 3}')
     told = refusal(1, "card", trained, *out, "--evaluation", tmp_path / "evaluation.json")
     assert told.endswith("is not what evaluate --json prints; write it again")
+    (tmp_path / "evaluation.json").write_text('{"checkpoint_sha256": "of another"}')
+    told = refusal(2, "card", trained, *out, "--evaluation", tmp_path / "evaluation.json")
+    assert "is of another checkpoint; write it with: evaluate " in told
     (tmp_path / "README.md").touch()
     assert "it is there already" in refusal(2, "card", trained, *out)
 

@@ -205,6 +205,30 @@ def fits(naming: Mapping[str, str], model: MultiLabelClassifier, tensors: Mappin
     return all(name in tensors and tensors[name].shape == shape for name, shape in wanted.items())
 
 
+def gaps(
+    naming: Mapping[str, str], model: MultiLabelClassifier, tensors: Mapping[str, Tensor], prefix: str = ""
+) -> list[str]:
+    """Return a sentence for each tensor that a network in a naming lacks, has too many or in another shape.
+
+    Args:
+        naming: a file's name of each entry of the network's state.
+        model: the network.
+        tensors: the file's, without the prefix.
+        prefix: with which the file's names begin.
+    """
+    wanted = {naming[entry]: value.shape for entry, value in model.state_dict().items() if not entry.endswith(COUNTER)}
+    heads = {naming[entry] for entry in naming if entry.startswith(HEAD)}
+    known = set(naming.values())
+    lacking = [f"it lacks {prefix}{name}" for name in wanted if name not in tensors]
+    more = [f"it has {prefix}{name}, which the network has not" for name in tensors if name not in known]
+    other = [
+        f"{prefix}{name} is of shape {tuple(tensors[name].shape)}, not {tuple(shape)}"
+        for name, shape in wanted.items()
+        if name in tensors and name not in heads and tensors[name].shape != shape
+    ]
+    return [*lacking, *more, *other]
+
+
 def looks_like(tensors: Mapping[str, Tensor], asked: str = "") -> str:
     """Return the first architecture whose tensors these are, but for the number of classes; empty where none is found.
 

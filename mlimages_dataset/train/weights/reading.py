@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 CALIBRATION = "calibration."
 """What the names of a calibration's tensors begin with, see `train.calibration.Calibration.state`."""
+_FEW_GAPS = 5
+"""A file that differs by so few tensors is damaged or changed, and not of another network."""
 _SHOWN_NAMES = 3
 _FORGOTTEN = ("n_averaged",)
 """What torch's AveragedModel adds to the state of what it averages."""
@@ -163,7 +165,8 @@ def from_checkpoint(path: Path, checkpoint: Checkpoint, said: Said | None = None
     }
     found = {name: value.shape for name, value in state.items() if not name.startswith(SCALING)}
     if found != {name: value.shape for name, value in model.state_dict().items()}:
-        raise _other_network(path, state, checkpoint.model_name)
+        own = {name: value for name, value in state.items() if not name.startswith(SCALING)}
+        raise _other_network(path, own, checkpoint.model_name, model)
     check_values(path, {**state, **checkpoint.calibration})
     loss = json.loads(checkpoint.science.get("loss.name", '""'))
     softmax = loss == LossName.SOFTMAX.value
@@ -328,7 +331,7 @@ def _naming(
                 if name in AUXILIARY_HEADS and len(stripped) > len(naming):
                     notes.append("its auxiliary heads are left out")
                 return naming, stripped, notes
-    raise _other_network(path, tensors, name)
+    raise _other_network(path, tensors, name, model)
 
 
 def _stripped(tensors: Mapping[str, Tensor]) -> list[tuple[str, dict[str, Tensor]]]:
@@ -361,14 +364,25 @@ def _renamed(
     return state
 
 
-def _other_network(path: Path, tensors: Mapping[str, Tensor], name: str) -> UsageError:
+def _other_network(path: Path, tensors: Mapping[str, Tensor], name: str, model: MultiLabelClassifier) -> UsageError:
     like = architectures.looks_like(tensors, name) or next(
         (found for _, stripped in _stripped(tensors)[1:] if (found := architectures.looks_like(stripped, name))), ""
     )
-    ours = {entry: tuple(value.shape) for entry, value in architectures.outline(name).state_dict().items()}
-    theirs = {entry: tuple(value.shape) for entry, value in tensors.items()}
-    differing = [entry for entry in sorted(ours.keys() | theirs.keys()) if ours.get(entry) != theirs.get(entry)]
-    told = f"its tensors are those of {like}" if like else f"{', '.join(differing[:_SHOWN_NAMES])} differ"
+    gaps = min(
+        (
+            architectures.gaps(naming, model, stripped, prefix)
+            for prefix, stripped in _stripped(tensors)
+            for naming in architectures.namings(name, model)
+        ),
+        key=len,
+    )
+    if not like and len(gaps) <= _FEW_GAPS:
+        return UsageError(
+            f"it is not a whole {name}: {'; '.join(gaps)}",
+            where=path,
+            remedy="obtain it again, or write all its weights",
+        )
+    told = f"its tensors are those of {like}" if like else "; ".join(gaps[:_SHOWN_NAMES])
     return UsageError(
         f"it is of another network than {name}: {told}",
         where=path,

@@ -139,8 +139,23 @@ def test_a_hostile_header_is_refused(tmp_path: Path, length: int) -> None:
 
 def test_a_tensor_that_claims_terabytes_is_refused_by_its_shape(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save({**state, "conv1.weight": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "w.pth")
-    with pytest.raises(UsageError, match="it is of another network than resnet18"):
+    with pytest.raises(
+        UsageError, match=r"it is not a whole resnet18: conv1\.weight is of shape \(1000000, 1000000\), not"
+    ):
         read_weights(tmp_path / "w.pth", RESNET18)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_tensor_that_is_missing_or_too_many_is_told_by_the_files_own_name(
+    tmp_path: Path, state: dict[str, torch.Tensor], prefix: str
+) -> None:
+    changed = {f"{prefix}{name}": value for name, value in state.items() if name != "layer3.0.conv1.weight"}
+    torch.save({**changed, f"{prefix}extra.weight": torch.zeros(1)}, tmp_path / "w.pth")
+    with pytest.raises(UsageError) as refused:
+        read_weights(tmp_path / "w.pth", RESNET18)
+    assert f"it lacks {prefix}layer3.0.conv1.weight; it has {prefix}extra.weight, which the network has not" in str(
+        refused.value
+    )
 
 
 def test_values_that_are_not_finite_are_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:

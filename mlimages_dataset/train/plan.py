@@ -46,6 +46,7 @@ class Plan:
         steps: of the whole run.
         images_per_second: of all ranks; 0 where it was not measured.
         supply: what the ranks need to be fed; None where that was not measured.
+        half_on_cpu: the pace is a CPU's in bfloat16 or float16.
     """
 
     parameters: int
@@ -61,6 +62,7 @@ class Plan:
     steps: int
     images_per_second: float
     supply: Supply | None = None
+    half_on_cpu: bool = False
 
     @property
     def bytes_per_rank(self) -> int:
@@ -85,6 +87,10 @@ class Plan:
         ]
         if self.images_per_second:
             told.append(f"{self.hours:,.1f} hours at {self.images_per_second:,.1f} images/s")
+        if self.half_on_cpu:
+            told.append(
+                'most CPUs are several times faster in float32: to train here, write execution.precision = "float32"'
+            )
         return told + ([] if self.supply is None else self.supply.lines())
 
 

@@ -33,7 +33,7 @@ from mlimages_dataset.train.checkpoint import (
     resumption,
 )
 from mlimages_dataset.train.concurrent_softmax import ConcurrentSoftmaxLoss
-from mlimages_dataset.train.config import LossName, plain, science
+from mlimages_dataset.train.config import LossName, Precision, plain, science
 from mlimages_dataset.train.feed import images_of_pass, make_feed
 from mlimages_dataset.train.logs import RunLog
 from mlimages_dataset.train.loop import (
@@ -203,6 +203,7 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             steps=total_steps(run, n_images),
             images_per_second=measured,
             supply=distributed.from_first(supply),
+            half_on_cpu=on_cpu and run.execution.precision is not Precision.FLOAT32,
         )
 
 

@@ -117,6 +117,15 @@ def test_a_dry_run_that_does_not_learn_warns(photographs: Photographs, tmp_path:
     assert told.endswith("this loss is a mean over the classes: write loss.sum_classes = true")
 
 
+@pytest.mark.parametrize(("precision", "told"), [("float32", False), ("bfloat16", True)])
+def test_a_cpu_paced_in_half_precision_says_that_it_is_slow(tmp_path: Path, precision: str, told: bool) -> None:  # noqa: FBT001 - a parameter
+    run_toml = tmp_path / "run.toml"
+    run_toml.write_text(RUN.replace('precision = "float32"', f'precision = "{precision}"'))
+    result = called("plan", run_toml, "--classes", "3", "--dataset-size", "100", "--dry-run-steps", "0")
+    assert result.exit_code == 0, result.output
+    assert ('write execution.precision = "float32"' in result.stdout) is told
+
+
 def test_no_steps_are_tried_where_nobody_wants_them(photographs: Photographs, tmp_path: Path) -> None:
     run_toml = written(tmp_path, "softmax", 0.01)
     result = called("plan", run_toml, *files(photographs), "--images-per-second", "10", "--dry-run-steps", "0")

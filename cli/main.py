@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from mlimages_dataset import __version__
 from mlimages_dataset.errors import MLImagesError, UsageError
+from mlimages_dataset.version import __version__
 
 from .lazy import LazyGroup, Listed
 

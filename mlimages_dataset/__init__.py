@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from mlimages_dataset.api.tables import (
         Annotations,
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.errors import MLImagesError
     from mlimages_dataset.schemas import Origin
     from mlimages_dataset.vocab.vocabulary import Vocabulary
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Annotations",

@@ -30,10 +30,10 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from mlimages_dataset import __version__
 from mlimages_dataset.errors import ConfigError, DataError, DownloadError, MLImagesError, UsageError
 from mlimages_dataset.locations import is_inside, is_plain
 from mlimages_dataset.storage import file_digest, give_name, write_bytes, write_errors
+from mlimages_dataset.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 import numpy as np
 import pyarrow.parquet as pq
 
-from mlimages_dataset import __version__, schemas
+from mlimages_dataset import schemas
 from mlimages_dataset.errors import DataError, UsageError
 from mlimages_dataset.locations import (
     folder_stays,
@@ -30,6 +30,7 @@ from mlimages_dataset.locations import (
     remove_folder,
 )
 from mlimages_dataset.storage import PARTIAL_PREFIX, Receipt, file_digest, parquet_source, write_bytes, write_errors
+from mlimages_dataset.version import __version__
 
 try:
     import fcntl

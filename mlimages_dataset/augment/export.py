@@ -21,7 +21,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from mlimages_dataset import __version__
 from mlimages_dataset.augment.batches import label_batches
 from mlimages_dataset.augment.cards import (
     ORIGIN_NAMES,
@@ -44,6 +43,7 @@ from mlimages_dataset.storage import (
     write_bytes,
     write_table,
 )
+from mlimages_dataset.version import __version__
 from mlimages_dataset.vocab.sources import TENCENT_HEADER
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, MAPPING_FILE
 from mlimages_dataset.vocab.tables import categories_table, mapping_table

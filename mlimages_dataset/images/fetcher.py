@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from yarl import URL
 
-from mlimages_dataset import __version__
 from mlimages_dataset.images.addresses import CheckedResolver, Refused, check_literal, is_passing, parsed
 from mlimages_dataset.images.politeness import Courtesy, Host, Hosts
 from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from mlimages_dataset import __version__
 from mlimages_dataset.errors import MLImagesError
+from mlimages_dataset.version import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

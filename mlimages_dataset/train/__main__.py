@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from mlimages_dataset import __version__
 from mlimages_dataset.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.locations import location
 from mlimages_dataset.storage import write_bytes
 from mlimages_dataset.train.config import Device, Execution, Precision, Run, Unknown, View, read_run, run_file
 from mlimages_dataset.train.needed import PLACES, check_needed
 from mlimages_dataset.train.weights.command import card, convert
+from mlimages_dataset.version import __version__
 
 if TYPE_CHECKING:
     import enum

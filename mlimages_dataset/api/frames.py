@@ -99,7 +99,9 @@ def strings(table: pa.Table, name: str, *, what: str) -> pa.Array:
     if column.null_count:
         row = pc.index(pc.is_null(column), value=True).as_py()
         raise DataError(f"row {row} has no {name}", where=what, remedy="fill it in, or leave out such rows: dropna()")
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or _is_whole(column.type)):
+    if not (
+        pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_integer(column.type)
+    ):
         raise DataError(
             f"the column {name} is of the type {column.type}, not of strings",
             where=what,
@@ -111,8 +113,6 @@ def strings(table: pa.Table, name: str, *, what: str) -> pa.Array:
 def decoded(column: pa.ChunkedArray) -> pa.Array:
     """Return a column in one piece, categoricals as what they stand for."""
     array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # of no or several chunks in some versions
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_string_view(array.type):
@@ -148,10 +148,6 @@ def listed(given: Any, *, what: str) -> Sequence[Any]:
     if not several:
         raise UsageError(f"{what} is empty", remedy="pass at least one")
     return several
-
-
-def _is_whole(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind))
 
 
 def _kind(thing: object) -> str:

@@ -523,8 +523,6 @@ def run(
 def label_frame(table: pa.Table, vocabulary: Vocabulary) -> pd.DataFrame:
     """Return a table of labels, one row an image, as a frame of one row a label."""
     labels = table["labels"].combine_chunks()
-    if isinstance(labels, pa.ChunkedArray):
-        labels = pa.concat_arrays(labels.chunks) if labels.num_chunks else pa.array([], labels.type)
     rows, flat = pc.list_parent_indices(labels), pc.list_flatten(labels)
     index = flat.field("class_index")
     known = index.to_numpy()
@@ -590,11 +588,8 @@ def _implications_file(pairs: Pairs | Frame | PathLike | None, inputs: Path) -> 
     """Return the file of some pairs' implications, which is written for a frame."""
     if pairs is None:
         return None
-    if isinstance(pairs, Pairs):
-        return pairs.folder / IMPLICATIONS_FILE
-    if is_path(pairs):
-        given = place(pairs, what="pairs")
-        return given / IMPLICATIONS_FILE if given.is_dir() else given
+    if isinstance(pairs, Pairs) or is_path(pairs):
+        return _implications_place(pairs)
     what = "the frame of pairs"
     table = table_of(pairs, what=what)
     missing = [name for name in _PAIR_COLUMNS if name not in table.column_names]
@@ -611,11 +606,13 @@ def _implications_file(pairs: Pairs | Frame | PathLike | None, inputs: Path) -> 
     return path
 
 
+def _implications_place(pairs: object) -> Location:
+    given = pairs.folder if isinstance(pairs, Pairs) else place(pairs, what="pairs")
+    return given / IMPLICATIONS_FILE if given.is_dir() else given
+
+
 def _implications_table(pairs: Pairs | PathLike | None) -> pa.Table | None:
-    if pairs is None:
-        return None
-    folder = pairs.folder if isinstance(pairs, Pairs) else place(pairs, what="pairs")
-    return read_table(folder / IMPLICATIONS_FILE if folder.is_dir() else folder, IMPLICATIONS)
+    return None if pairs is None else read_table(_implications_place(pairs), IMPLICATIONS)
 
 
 def _stage(

@@ -18,7 +18,7 @@ from mlimages_dataset.errors import UsageError
 from mlimages_dataset.manifest import OutputFolder, StageResult
 from mlimages_dataset.recipe import packaged_file
 from mlimages_dataset.schemas import CATEGORIES, MAPPING
-from mlimages_dataset.vocab.stage import VOCABULARY, VocabularyFiles, write_tables
+from mlimages_dataset.vocab.stage import VOCABULARY, VocabularyFiles, vocabulary_digests, write_tables
 from mlimages_dataset.vocab.stage import read_vocabulary as _read_vocabulary
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Vocabulary
 
@@ -140,7 +140,8 @@ def folder_of(given: Vocabulary | PathLike) -> Location:
         object.__setattr__(vocabulary, "folder", own)  # a cache: the tables say nothing that the value does not
         folders.kept_by(vocabulary, own)
         return own
-    if _read_vocabulary(vocabulary.folder) != vocabulary:
+    changed = vocabulary_digests(vocabulary.folder) != vocabulary.digests
+    if changed and _read_vocabulary(vocabulary.folder) != vocabulary:
         raise UsageError("the folder holds another vocabulary by now", where=vocabulary.folder, remedy="read it again")
     return vocabulary.folder
 

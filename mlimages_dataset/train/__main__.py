@@ -376,8 +376,10 @@ def evaluate(application: Application, *, labels: str, unknown: str | None, as_j
 
     summary = work(application, location(labels), unknown=None if unknown is None else Unknown(unknown))
     if _first():
-        measured = found_checkpoint(application.checkpoint)
-        whole = json_text({"checkpoint_sha256": file_digest(measured), **summary.to_json()}, indent=2)
+        if as_json:
+            digest = file_digest(found_checkpoint(application.checkpoint))
+            click.echo(json_text({"checkpoint_sha256": digest, **summary.to_json()}, indent=2))
+            return
         lines = [f"{name:>14}  {value:.4f}" for name, value in measures(summary).items()]
         lower, upper = summary.bounds
         lines[-1] += f" ({lower:.4f} to {upper:.4f})"  # of map, the last
@@ -387,7 +389,7 @@ def evaluate(application: Application, *, labels: str, unknown: str | None, as_j
         ]
         if summary.sure:
             lines.append(f"above 0.95: {summary.sure:,} labels, of which {summary.sure_present:,} are present")
-        click.echo(whole if as_json else "\n".join([f"{summary.n_images:,} images", *lines]))
+        click.echo("\n".join([f"{summary.n_images:,} images", *lines]))
 
 
 def _labels(summary: EvaluationSummary) -> str:
@@ -454,9 +456,9 @@ def _plan(
     ranks: int | None = None,
     dry_run_steps: int | None = None,
 ) -> None:
+    from mlimages_dataset.train.stage import check_trial, trial  # noqa: PLC0415 - as above
     from mlimages_dataset.train.stage import plan as work  # noqa: PLC0415 - torch would cost --help seconds
-    from mlimages_dataset.train.stage import trial  # noqa: PLC0415 - as above
-    from mlimages_dataset.train.trial import TRIAL_BYTES, check_trial  # noqa: PLC0415 - as above
+    from mlimages_dataset.train.trial import TRIAL_BYTES  # noqa: PLC0415 - as above
 
     if dry_run_steps:
         check_trial(run, dry_run_steps)

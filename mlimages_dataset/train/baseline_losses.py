@@ -10,6 +10,8 @@ learning rates move nothing (docs/losses.md).
 
 from __future__ import annotations
 
+import abc
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,7 +19,7 @@ from torch.nn import functional
 from mlimages_dataset.train.loss import check_shapes
 
 
-class BaselineLoss(nn.Module):
+class BaselineLoss(nn.Module, abc.ABC):
     """A loss of each entry by itself.
 
     Args:
@@ -34,14 +36,9 @@ class BaselineLoss(nn.Module):
         mean = self.mean(logits.to(torch.float32), targets.to(torch.float32), known)
         return mean * logits.shape[1] if self.sum_classes else mean
 
+    @abc.abstractmethod
     def mean(self, x: Tensor, y: Tensor, known: Tensor | None) -> Tensor:
-        """Return the mean over all entries; x and y are float32, shape (B, C)."""
-        losses = self.entries(x, y)
-        return losses.mean() if known is None else torch.where(known, losses, 0).mean()
-
-    def entries(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the loss of each entry, float32, shape (B, C)."""
-        raise NotImplementedError
+        """Return the sum over known entries divided by the number of all; x and y are float32, shape (B, C)."""
 
 
 class BinaryCrossEntropyLoss(BaselineLoss):
@@ -64,12 +61,12 @@ class FocalLoss(BaselineLoss):
         self.gamma = gamma
         self.alpha = alpha
 
-    def entries(self, x: Tensor, y: Tensor) -> Tensor:
+    def mean(self, x: Tensor, y: Tensor, known: Tensor | None) -> Tensor:
         """See `BaselineLoss`."""
         p = x.sigmoid()
         of_positive = -self.alpha * (1 - p) ** self.gamma * functional.logsigmoid(x)
         of_negative = -(1 - self.alpha) * p**self.gamma * functional.logsigmoid(-x)
-        return y * of_positive + (1 - y) * of_negative
+        return _mean_of_known(y * of_positive + (1 - y) * of_negative, known)
 
 
 class AsymmetricLoss(BaselineLoss):
@@ -92,7 +89,7 @@ class AsymmetricLoss(BaselineLoss):
         self.gamma_negative = gamma_negative
         self.margin = margin
 
-    def entries(self, x: Tensor, y: Tensor) -> Tensor:
+    def mean(self, x: Tensor, y: Tensor, known: Tensor | None) -> Tensor:
         """See `BaselineLoss`."""
         p = x.sigmoid()
         shifted = (p - self.margin).clamp(min=0)
@@ -100,4 +97,9 @@ class AsymmetricLoss(BaselineLoss):
         # Without a margin, 1 - p rounds to 0 for large logits; with one, 1 - p_m is at least the margin.
         log_absent = torch.log1p(-shifted) if self.margin > 0 else functional.logsigmoid(-x)
         of_negative = -(shifted**self.gamma_negative) * log_absent
-        return y * of_positive + (1 - y) * of_negative
+        return _mean_of_known(y * of_positive + (1 - y) * of_negative, known)
+
+
+def _mean_of_known(losses: Tensor, known: Tensor | None) -> Tensor:
+    """Return the sum over known entries divided by the number of all."""
+    return losses.mean() if known is None else torch.where(known, losses, 0).mean()

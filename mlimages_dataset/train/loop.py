@@ -412,8 +412,9 @@ def train(run: Run, learner: Learner, around: Surroundings, progress: Progress) 
         progress = dataclasses.replace(
             progress, best=max(progress.best, measure)
         )  # which stays where the measure is no number
-        calibration = None if judgement is None else judgement.calibration
-        _save(run, learner, around, progress, best=best, wait=epoch + 1 == run.epochs, calibration=calibration)
+        if judgement is not None and judgement.calibration is not None:
+            learner.calibration = judgement.calibration
+        _save(run, learner, around, progress, best=best, wait=epoch + 1 == run.epochs)
     return progress
 
 
@@ -552,14 +553,11 @@ def _save(
     *,
     best: bool,
     wait: bool,
-    calibration: Calibration | None = None,
 ) -> None:
-    """Give rank 0 a checkpoint to write; every rank calls it. Without a fit, the last one of the run is kept.
+    """Give rank 0 a checkpoint to write; every rank calls it.
 
-    Before the first, the loss's weights alone are undone.
+    Its calibration is the run's last fit. Before the first one, the loss's weights alone are undone.
     """
-    if calibration is not None:
-        learner.calibration = calibration
     calibration = learner.calibration
     if calibration is None and not isinstance(learner.loss, SoftmaxLoss):
         calibration = calibration_of_weights(learner.loss, around.n_classes)

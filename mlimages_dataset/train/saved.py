@@ -51,12 +51,8 @@ def read_saved(path: Path, *, kind: str, remedy: str, allowed: Sequence[type] = 
         with warnings.catch_warnings(), torch.serialization.safe_globals([*allowed]):
             warnings.simplefilter("ignore")  # of forms that are refused below
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except (MemoryError, OSError) as error:
-        raise UsageError(
-            f"cannot be read ({reason(error)})", where=path, remedy="free memory, and try again"
-        ) from error
     except Exception as error:
-        if _SYSTEM_ERROR.search(str(error)):
+        if isinstance(error, MemoryError | OSError) or _SYSTEM_ERROR.search(str(error)):
             raise UsageError(
                 f"cannot be read ({reason(error)})", where=path, remedy="free memory, and try again"
             ) from error

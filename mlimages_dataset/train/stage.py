@@ -35,6 +35,7 @@ from mlimages_dataset.train.checkpoint import (
 from mlimages_dataset.train.concurrent_softmax import ConcurrentSoftmaxLoss
 from mlimages_dataset.train.config import LossName, Precision, plain, science
 from mlimages_dataset.train.feed import images_of_pass, make_feed
+from mlimages_dataset.train.learning import LEAST_JUDGED
 from mlimages_dataset.train.logs import RunLog
 from mlimages_dataset.train.loop import (
     Feed,
@@ -217,6 +218,21 @@ def _planned_classes(run: Run) -> tuple[Classes, str]:
     n_classes = run.model.classes or PUBLISHED_CLASSES
     assumed = "(assumed, those of Tencent ML-Images: give --classes or --vocabulary)"
     return Classes(tuple(map(str, range(n_classes))), ""), "(model.classes)" if run.model.classes else assumed
+
+
+def check_trial(run: Run, steps: int) -> None:
+    """Refuse a trial of so many steps that could not be made or would not tell, before anything is measured.
+
+    Raises:
+        ConfigError: the run does not name its data, or so few steps say nothing.
+    """
+    for name in ("labels", "images", "vocabulary"):
+        _named(getattr(run.data, name), name)
+    if steps < LEAST_JUDGED:
+        raise ConfigError(
+            f"a dry run of {steps} steps cannot tell whether a run learns",
+            remedy=f"try {LEAST_JUDGED} or more, or write --dry-run-steps 0",
+        )
 
 
 def trial(run: Run, steps: int | None) -> Trial:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mlimages_dataset.errors import ConfigError, DataError, UsageError
+from mlimages_dataset.errors import DataError
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.learning import LEAST_JUDGED, LOOKS
 from mlimages_dataset.train.loop import early_looks, set_training, take_step
@@ -62,23 +62,6 @@ class Trial:
         moved = f"logits moved by {last.moved:.2g} on average"
         ranked = f"labels outrank {last.rank:.0%} of the classes, at first {first.rank:.0%}"
         return [f"dry run: {self.steps} steps give no warning: {moved}, and {ranked}"]
-
-
-def check_trial(run: Run, steps: int) -> None:
-    """Refuse a trial of so many steps that could not be made or would not tell, before anything is measured.
-
-    Raises:
-        UsageError: the run does not name its data.
-        ConfigError: so few steps say nothing.
-    """
-    for name in ("labels", "images", "vocabulary"):
-        if getattr(run.data, name) is None:
-            raise UsageError(f"no data.{name}", remedy=f"write it under [data], or pass --{name}")
-    if steps < LEAST_JUDGED:
-        raise ConfigError(
-            f"a dry run of {steps} steps cannot tell whether a run learns",
-            remedy=f"try {LEAST_JUDGED} or more, or write --dry-run-steps 0",
-        )
 
 
 def try_steps(run: Run, learner: Learner, feed: Feed, steps: int | None) -> Trial:

@@ -185,7 +185,7 @@ def read_vocabulary(folder: str | Location) -> Vocabulary:
     place = _place(folder)
     categories = read_table(place / CATEGORIES_FILE, CATEGORIES)
     vocabulary = vocabulary_of_tables(categories, read_table(place / MAPPING_FILE, MAPPING))
-    return replace(vocabulary, folder=place.absolute())
+    return replace(vocabulary, folder=place.absolute(), digests=vocabulary_digests(place))
 
 
 def vocabulary_digests(folder: Location) -> dict[str, str]:

@@ -17,7 +17,7 @@ from mlimages_dataset.errors import UsageError
 from mlimages_dataset.vocab.hierarchy import closure_matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     import networkx as nx
     import pandas as pd
@@ -91,6 +91,7 @@ class Vocabulary:
         categories: the categories, in the order of their class indices; parents stand before their children.
         mapping: what became of every source's classes.
         folder: where its tables lie, None where it was not read.
+        digests: SHA-256 of these tables as they were read, by name.
 
     >>> import mlimages_dataset as ml
     >>> vocabulary = ml.build_vocabulary(imagenet=["n02084071", "n02121808"])
@@ -103,6 +104,7 @@ class Vocabulary:
     categories: tuple[Category, ...]
     mapping: tuple[MappingRow, ...]
     folder: Location | None = field(default=None, compare=False, repr=False)
+    digests: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.categories)

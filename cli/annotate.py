@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 
 from .options import (
     FILE,
@@ -24,7 +24,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 
 @click.command()
@@ -77,11 +77,11 @@ def annotate(
       mlimages-build annotate --vocab vocabulary --format parquet --predictions teacher.parquet --out predictions
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.augment.observations import Format  # noqa: PLC0415
-    from mlimages_dataset.build import build_annotations  # noqa: PLC0415
-    from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
-    from mlimages_dataset.recipe import AnnotationSource  # noqa: PLC0415
-    from mlimages_dataset.schemas import ANNOTATIONS, PREDICTIONS  # noqa: PLC0415
+    from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.recipes.build import build_annotations  # noqa: PLC0415
+    from mlimages_dataset.recipes.recipe import AnnotationSource  # noqa: PLC0415
+    from mlimages_dataset.sources.observations import Format  # noqa: PLC0415
+    from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS  # noqa: PLC0415
 
     try:
         given = AnnotationSource(

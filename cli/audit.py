@@ -11,8 +11,8 @@ from .options import FILE, chosen_engine, dask_option, json_option, vocab_option
 
 if TYPE_CHECKING:
     from mlimages_dataset.augment.stage import Audit
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.records import Json
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 _SHOWN_PAIRS = 10

@@ -21,7 +21,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 
 @click.command()
@@ -70,8 +70,8 @@ def cooccurrence(
           --predictions predictions --out cooccurrence
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.build import build_cooccurrence  # noqa: PLC0415
-    from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.recipes.build import build_cooccurrence  # noqa: PLC0415
 
     with chosen_engine(workers, dask_address) as mapper, image_progress("cooccurrence", quiet=as_json) as progress:
         outcome = build_cooccurrence(

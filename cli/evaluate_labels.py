@@ -12,10 +12,10 @@ from .options import FILE, FOLDER, chosen_engine, dask_option, json_option, voca
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlimages_dataset.augment.quality import Evaluation, Quality
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json
-    from mlimages_dataset.schemas import Origin
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.evaluation.label_quality import Evaluation, Quality
+    from mlimages_dataset.pipeline.records import Json
+    from mlimages_dataset.tables.schemas import Origin
 
 _HEADER = (
     f"{'added':>8}{'precision':>10}{'at most':>9}{'recall':>9}{'unjudged':>10}"
@@ -75,7 +75,7 @@ def evaluate_labels(
       mlimages-build evaluate-labels --vocab vocabulary --truth annotations/coco
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.augment import quality  # noqa: PLC0415
+    from mlimages_dataset.evaluation import label_quality as quality  # noqa: PLC0415
     from mlimages_dataset.vocab.stage import read_vocabulary  # noqa: PLC0415
 
     with chosen_engine(workers, dask_address) as mapper:
@@ -92,7 +92,7 @@ def evaluate_labels(
 
 
 def _summary(found: Evaluation) -> dict[str, Json]:
-    from mlimages_dataset.augment.quality import JUDGED_ORIGINS  # noqa: PLC0415 - as above
+    from mlimages_dataset.evaluation.label_quality import JUDGED_ORIGINS  # noqa: PLC0415 - as above
 
     counts = found.counts
     return {
@@ -140,7 +140,7 @@ def _finite(value: float) -> float | None:
 
 
 def _lines(found: Evaluation) -> list[str]:
-    from mlimages_dataset.augment.quality import JUDGED_ORIGINS  # noqa: PLC0415 - as above
+    from mlimages_dataset.evaluation.label_quality import JUDGED_ORIGINS  # noqa: PLC0415 - as above
 
     ancestor, co_occurrence = JUDGED_ORIGINS
     counts = found.counts

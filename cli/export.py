@@ -22,8 +22,8 @@ from .options import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.records import Json
 
 
 @click.command()
@@ -73,11 +73,11 @@ def export(
       mlimages-build export --format huggingface labels --vocab vocabulary --license cc-by-4.0 --out card
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.augment import export as stage  # noqa: PLC0415
-    from mlimages_dataset.augment.cards import Publication  # noqa: PLC0415
-    from mlimages_dataset.errors import UsageError  # noqa: PLC0415
-    from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
-    from mlimages_dataset.storage import table_digests  # noqa: PLC0415
+    from mlimages_dataset.core.errors import UsageError  # noqa: PLC0415
+    from mlimages_dataset.exports import export as stage  # noqa: PLC0415
+    from mlimages_dataset.exports.cards import Publication  # noqa: PLC0415
+    from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.tables.parquet import table_digests  # noqa: PLC0415
     from mlimages_dataset.vocab.stage import (  # noqa: PLC0415
         read_vocabulary,
         refuse_other_vocabulary,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlimages_dataset.errors import DownloadError, UsageError
+from mlimages_dataset.core.errors import DownloadError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from mlimages_dataset.fetch import Collection, Outcome, Progress, PublishedFile
+    from mlimages_dataset.sources.fetch import Collection, Outcome, Progress, PublishedFile
 
 
 @click.command()
@@ -62,7 +62,7 @@ def fetch(
       mlimages-build fetch tencent --out raw/tencent --json
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: requests would cost --help, and every other command, a tenth of a second.
-    from mlimages_dataset.fetch import fetch_collection, read_publishers  # noqa: PLC0415
+    from mlimages_dataset.sources.fetch import fetch_collection, read_publishers  # noqa: PLC0415
 
     collections = read_publishers(publishers_file)
     chosen = None if collection is None else _named(collection, collections)

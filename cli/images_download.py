@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 
 from .options import FILE, LOCAL_FOLDER, json_option, out_option, overwrite_option, show, workers_option
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.images.progress import Report, Snapshot
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.pipeline.records import Json
 
 LOG_SECONDS = 10.0
 """Between two lines where there is no terminal."""

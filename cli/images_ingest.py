@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 
 from .options import (
     FILE,
@@ -22,8 +22,8 @@ from .options import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.records import Json
 
 
 @click.command("ingest")
@@ -91,7 +91,7 @@ def images_ingest(
     from mlimages_dataset.images.ingest import Form, read_class_ids  # noqa: PLC0415
     from mlimages_dataset.images.reencode import Shrinking  # noqa: PLC0415
     from mlimages_dataset.images.stage import IngestOptions, run_ingest  # noqa: PLC0415
-    from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
 
     if quality is not None and short_edge is None:
         raise UsageError("--quality goes with --short-edge", remedy="give both, or none to keep the original bytes")

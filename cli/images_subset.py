@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 
 from .options import FOLDER, image_progress, json_option, out_option, overwrite_option, show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.records import Json
 
 
 @click.command("subset")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 
 from .options import FOLDER, chosen_engine, image_progress, json_option, workers_option
 
 if TYPE_CHECKING:
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 
 @click.command("verify")

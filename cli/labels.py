@@ -22,7 +22,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 
 @click.command()
@@ -80,9 +80,9 @@ def labels(
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.augment.ancestors import Absences  # noqa: PLC0415
-    from mlimages_dataset.build import build_labels  # noqa: PLC0415
-    from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
-    from mlimages_dataset.recipe import LabelOptions  # noqa: PLC0415
+    from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.recipes.build import build_labels  # noqa: PLC0415
+    from mlimages_dataset.recipes.recipe import LabelOptions  # noqa: PLC0415
 
     options = LabelOptions(
         validation_images=val,

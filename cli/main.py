@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mlimages_dataset.errors import MLImagesError, UsageError
+from mlimages_dataset.core.errors import MLImagesError, UsageError
 from mlimages_dataset.version import __version__
 
 from .lazy import LazyGroup, Listed

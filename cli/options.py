@@ -14,9 +14,9 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from mlimages_dataset.engine import Mapper
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json, StageOutcome
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.pipeline.records import Json, StageOutcome
 
 
 class _Place(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
@@ -30,7 +30,7 @@ class _Place(click.ParamType):  # type: ignore[type-arg]  # generic in later ver
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Location:
         if not isinstance(value, str) or "://" not in value:
             return Path(self._local.convert(value, param, ctx))  # type: ignore[arg-type]  # as click gives it
-        from mlimages_dataset.locations import location  # noqa: PLC0415 - fsspec is needed for URLs only
+        from mlimages_dataset.core.locations import location  # noqa: PLC0415 - fsspec is needed for URLs only
 
         return location(value)
 
@@ -73,7 +73,7 @@ format_option = click.option(
 @contextlib.contextmanager
 def chosen_engine(workers: int, dask_address: str | None) -> Iterator[Mapper]:
     """Yield the mapper that the options of a command ask for."""
-    from mlimages_dataset import engine  # noqa: PLC0415 - process pools would cost --help
+    from mlimages_dataset.pipeline import engine  # noqa: PLC0415 - process pools would cost --help
 
     with engine.local(workers) if dask_address is None else engine.dask(dask_address) as mapper:
         yield mapper

@@ -9,7 +9,7 @@ import click
 from .options import FOLDER, json_option, show
 
 if TYPE_CHECKING:
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 
 @click.command()
@@ -25,8 +25,9 @@ def report(*, folder: Location, as_json: bool) -> None:
       mlimages-build report build
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset import build  # noqa: PLC0415
-    from mlimages_dataset.manifest import OutputFolder, read_manifest  # noqa: PLC0415
+    from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.pipeline.records import read_manifest  # noqa: PLC0415
+    from mlimages_dataset.recipes import build  # noqa: PLC0415
 
     read_manifest(folder)  # an output folder that is not there would be made
     outcome = build.build_report(OutputFolder(folder, overwrite=True))

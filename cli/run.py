@@ -24,8 +24,8 @@ from .options import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json, StageOutcome
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.records import Json, StageOutcome
 
 
 @click.command()
@@ -49,8 +49,8 @@ def run(
       mlimages-build run recipe.toml --out build --workers 8
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset import build  # noqa: PLC0415
-    from mlimages_dataset.recipe import default_recipe, read_recipe  # noqa: PLC0415
+    from mlimages_dataset.recipes import build  # noqa: PLC0415
+    from mlimages_dataset.recipes.recipe import default_recipe, read_recipe  # noqa: PLC0415
 
     chosen = default_recipe() if recipe is None else read_recipe(recipe)
     outcomes: dict[str, StageOutcome] = {}

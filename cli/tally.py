@@ -17,7 +17,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 
 @click.command()
@@ -49,7 +49,7 @@ def tally(
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and DuckDB would cost --help half a second.
     from mlimages_dataset.augment import ingest  # noqa: PLC0415
-    from mlimages_dataset.augment.observations import Format  # noqa: PLC0415
+    from mlimages_dataset.sources.observations import Format  # noqa: PLC0415
 
     with chosen_engine(workers, dask_address) as mapper:
         counted = ingest.tally(Format(form), inputs, source or form, out, overwrite=overwrite, mapper=mapper)

@@ -10,7 +10,7 @@ import click
 from .options import FOLDER, json_option
 
 if TYPE_CHECKING:
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 
 @click.command()
@@ -25,8 +25,8 @@ def verify(ctx: click.Context, *, folder: Location, as_json: bool) -> None:
       mlimages-build verify build
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset import build  # noqa: PLC0415
-    from mlimages_dataset.manifest import read_manifest  # noqa: PLC0415
+    from mlimages_dataset.pipeline.records import read_manifest  # noqa: PLC0415
+    from mlimages_dataset.recipes import build  # noqa: PLC0415
 
     problems = build.verify(folder)
     n_files = len(read_manifest(folder).files)

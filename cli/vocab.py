@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 
 from .options import FILE, LOCAL_FOLDER, funnel_lines, json_option, out_option, overwrite_option, show
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 
 @click.command()
@@ -72,9 +72,9 @@ def vocab(
       mlimages-build vocab --tencent-dictionary dictionary_and_semantic_hierarchy.txt --out vocabulary
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.build import build_published_vocabulary, build_vocabulary  # noqa: PLC0415
-    from mlimages_dataset.locations import location  # noqa: PLC0415
-    from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.core.locations import location  # noqa: PLC0415
+    from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.recipes.build import build_published_vocabulary, build_vocabulary  # noqa: PLC0415
     from mlimages_dataset.vocab.stage import VocabularyFiles  # noqa: PLC0415
 
     lists = (imagenet, open_images, finer, *classes)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
         run,
     )
     from mlimages_dataset.api.vocabularies import build_vocabulary, read_vocabulary, write_vocabulary
-    from mlimages_dataset.errors import MLImagesError
-    from mlimages_dataset.schemas import Origin
+    from mlimages_dataset.core.errors import MLImagesError
+    from mlimages_dataset.tables.schemas import Origin
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 __all__ = [
@@ -54,8 +54,8 @@ _MODULES = {
     "Annotations": "api.tables",
     "Build": "api.tables",
     "Labels": "api.tables",
-    "MLImagesError": "errors",
-    "Origin": "schemas",
+    "MLImagesError": "core.errors",
+    "Origin": "tables.schemas",
     "Pairs": "api.tables",
     "Predictions": "api.tables",
     "Vocabulary": "vocab.vocabulary",

@@ -6,7 +6,7 @@ the senses that are here.
 
 from __future__ import annotations
 
-from mlimages_dataset.vocab.classes import SourceClass
+from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.merging import ClassList
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES
 from mlimages_dataset.vocab.wordnet import WordNet

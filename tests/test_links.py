@@ -8,35 +8,35 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlimages_dataset.build import verify
-from mlimages_dataset.errors import DataError, MLImagesError, UsageError
-from mlimages_dataset.fetch import Collection, PublishedFile, fetch_collection
+from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
+from mlimages_dataset.core.locations import is_inside, paths_outside, remove_folder
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.download import _rows_of
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.parts import part_writer
 from mlimages_dataset.images.shards import ShardReader
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.locations import is_inside, paths_outside, remove_folder
-from mlimages_dataset.manifest import (
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.journal import Finished, Journal
+from mlimages_dataset.pipeline.records import (
     MANIFEST_NAME,
     FileRecord,
-    Finished,
-    Journal,
     Manifest,
-    OutputFolder,
     StageRecord,
     StageResult,
     read_manifest,
-    verify_folder,
 )
-from mlimages_dataset.schemas import IMAGES
-from mlimages_dataset.storage import PARTIAL_PREFIX, Receipt, file_digest, read_table, write_bytes, write_table
+from mlimages_dataset.pipeline.verify import verify_folder
+from mlimages_dataset.recipes.build import verify
+from mlimages_dataset.sources.fetch import Collection, PublishedFile, fetch_collection
+from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, file_digest, write_bytes
+from mlimages_dataset.tables.parquet import read_table, write_table
+from mlimages_dataset.tables.schemas import IMAGES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 VICTIM = b"somebody's only copy"
 

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.api.frames import place
-from mlimages_dataset.locations import relative, remove_folder
-from mlimages_dataset.manifest import OutputFolder, StageResult
-from mlimages_dataset.storage import PARTIAL_PREFIX, digests, open_table, schema_of, write_bytes
+from mlimages_dataset.core.locations import relative, remove_folder
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.tables.files import PARTIAL_PREFIX, digests, write_bytes
+from mlimages_dataset.tables.parquet import open_table, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlimages_dataset.api.frames import PathLike
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.schemas import TableSchema
-    from mlimages_dataset.storage import Receipt
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.tables.files import Receipt
+    from mlimages_dataset.tables.schemas import TableSchema
 
 
 def scratch() -> Path:

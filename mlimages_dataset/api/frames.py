@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mlimages_dataset.errors import DataError, MLImagesError, UsageError
-from mlimages_dataset.locations import Location, location
+from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
+from mlimages_dataset.core.locations import Location, location
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,19 +12,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from mlimages_dataset import build
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.frames import decoded, is_path, listed, place, strings, table_of, told_as, written
 from mlimages_dataset.api.vocabularies import as_vocabulary, folder_of
 from mlimages_dataset.augment.ancestors import Absences
 from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH, strong_pairs
-from mlimages_dataset.augment.observations import Format
-from mlimages_dataset.augment.report import REPORT_FILE
 from mlimages_dataset.augment.stage import IMPLICATIONS_FILE, PAIR_COUNTS_FILE, SPLITS
-from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.recipe import AnnotationSource, LabelOptions, default_recipe, read_recipe
-from mlimages_dataset.schemas import ANNOTATIONS, IMPLICATIONS, LABELS, PAIR_COUNTS, PREDICTIONS, Origin, TableSchema
-from mlimages_dataset.storage import read_table, table_parts, write_table
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.recipes import build
+from mlimages_dataset.recipes.recipe import AnnotationSource, LabelOptions, default_recipe, read_recipe
+from mlimages_dataset.report.report import REPORT_FILE
+from mlimages_dataset.sources.observations import Format
+from mlimages_dataset.tables.parquet import read_table, table_parts, write_table
+from mlimages_dataset.tables.schemas import (
+    ANNOTATIONS,
+    IMPLICATIONS,
+    LABELS,
+    PAIR_COUNTS,
+    PREDICTIONS,
+    Origin,
+    TableSchema,
+)
 from mlimages_dataset.vocab.stage import VOCABULARY, read_vocabulary
 
 if TYPE_CHECKING:
@@ -34,9 +42,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mlimages_dataset.api.frames import Frame, Given, PathLike
-    from mlimages_dataset.engine import Mapper
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json, StageOutcome
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.pipeline.records import Json, StageOutcome
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 FormatName = Literal["imagenet", "open-images", "tencent", "csv", "parquet"]

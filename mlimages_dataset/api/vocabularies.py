@@ -11,13 +11,14 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlimages_dataset import build
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.frames import PACKAGED, is_path, place, strings, table_of, told_as, written
-from mlimages_dataset.errors import UsageError
-from mlimages_dataset.manifest import OutputFolder, StageResult
-from mlimages_dataset.recipe import packaged_file
-from mlimages_dataset.schemas import CATEGORIES, MAPPING
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.recipes import build
+from mlimages_dataset.recipes.recipe import packaged_file
+from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
 from mlimages_dataset.vocab.stage import VOCABULARY, VocabularyFiles, vocabulary_digests, write_tables
 from mlimages_dataset.vocab.stage import read_vocabulary as _read_vocabulary
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Vocabulary
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mlimages_dataset.api.frames import Given, PathLike
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.records import Json
 
 _SHOWN_CLASSES = 5
 

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlimages_dataset.augment.compiled import compiled
-from mlimages_dataset.augment.confidences import LEAST
-from mlimages_dataset.augment.labels import LabelColumns
-from mlimages_dataset.schemas import Origin
+from mlimages_dataset.core.compiled import compiled
+from mlimages_dataset.tables.confidences import LEAST
+from mlimages_dataset.tables.label_columns import LabelColumns
+from mlimages_dataset.tables.schemas import Origin
 
 if TYPE_CHECKING:
     import scipy.sparse as sp

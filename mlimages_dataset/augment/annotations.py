@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlimages_dataset.augment.compiled import compiled
-from mlimages_dataset.augment.confidences import MOST
-from mlimages_dataset.augment.labels import LabelColumns, array_of
-from mlimages_dataset.augment.observations import Format
-from mlimages_dataset.errors import UsageError
-from mlimages_dataset.image_ids import image_ids
-from mlimages_dataset.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
+from mlimages_dataset.core.compiled import compiled
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.image_ids import image_ids
+from mlimages_dataset.sources.observations import Format
+from mlimages_dataset.tables.confidences import MOST
+from mlimages_dataset.tables.label_columns import LabelColumns, array_of
+from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import duckdb
     from numpy.typing import NDArray
 
-    from mlimages_dataset.augment.observations import Piece
-    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.pipeline.records import Json
+    from mlimages_dataset.sources.observations import Piece
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 DROPPED = -1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlimages_dataset.augment.compiled import compiled
+from mlimages_dataset.core.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
-    from mlimages_dataset.augment.labels import LabelColumns
-    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.pipeline.records import Json
+    from mlimages_dataset.tables.label_columns import LabelColumns
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,14 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
-from mlimages_dataset.augment.confidences import rounded
-from mlimages_dataset.errors import DataError
-from mlimages_dataset.schemas import IMPLICATIONS, PAIR_COUNTS, Origin
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.tables.confidences import rounded
+from mlimages_dataset.tables.schemas import IMPLICATIONS, PAIR_COUNTS, Origin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mlimages_dataset.augment.labels import LabelColumns
+    from mlimages_dataset.tables.label_columns import LabelColumns
 
 PROBABILITY = 0.95
 STRENGTH = 0.5

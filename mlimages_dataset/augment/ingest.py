@@ -34,7 +34,13 @@ from mlimages_dataset.augment.annotations import (
     packed_statements,
     raw_classes,
 )
-from mlimages_dataset.augment.observations import (
+from mlimages_dataset.augment.ranges import ImageSample
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import remove_folder
+from mlimages_dataset.pipeline.engine import unreported
+from mlimages_dataset.pipeline.journal import Finished
+from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.sources.observations import (
     Format,
     Piece,
     RejectLog,
@@ -43,30 +49,19 @@ from mlimages_dataset.augment.observations import (
     observed,
     pieces_of,
 )
-from mlimages_dataset.augment.ranges import ImageSample
-from mlimages_dataset.engine import unreported
-from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.locations import remove_folder
-from mlimages_dataset.manifest import Finished, StageResult
-from mlimages_dataset.schemas import ANNOTATIONS, CLASS_COUNTS
-from mlimages_dataset.storage import (
-    PARTIAL_PREFIX,
-    Receipt,
-    read_range,
-    table_writer,
-    write_bytes,
-    write_errors,
-    write_table,
-)
+from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, write_bytes, write_errors
+from mlimages_dataset.tables.parquet import read_range, table_writer, write_table
+from mlimages_dataset.tables.schemas import ANNOTATIONS, CLASS_COUNTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from mlimages_dataset.engine import Mapper
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Journal, Json
-    from mlimages_dataset.schemas import TableSchema
-    from mlimages_dataset.storage import Inputs
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.pipeline.journal import Journal
+    from mlimages_dataset.pipeline.records import Json
+    from mlimages_dataset.tables.files import Inputs
+    from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 PART_IMAGES = 1 << 19

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlimages_dataset.augment.confidences import of_a_model
-from mlimages_dataset.augment.labels import LabelColumns
-from mlimages_dataset.errors import DataError
-from mlimages_dataset.schemas import Origin
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.tables.confidences import of_a_model
+from mlimages_dataset.tables.label_columns import LabelColumns
+from mlimages_dataset.tables.schemas import Origin
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES
 
 if TYPE_CHECKING:

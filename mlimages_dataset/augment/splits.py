@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlimages_dataset.augment.compiled import compiled
-from mlimages_dataset.schemas import Origin
+from mlimages_dataset.core.compiled import compiled
+from mlimages_dataset.tables.schemas import Origin
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from mlimages_dataset.augment.labels import LabelColumns
+    from mlimages_dataset.tables.label_columns import LabelColumns
 
 _NEVER = np.uint64(2**64 - 1)
 _FNV_OFFSET, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)

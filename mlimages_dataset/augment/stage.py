@@ -21,7 +21,6 @@ from mlimages_dataset.augment.ancestors import (
     augmentation_rules,
 )
 from mlimages_dataset.augment.audit import AuditCounts, Consistency, audit_rows
-from mlimages_dataset.augment.batches import checked_columns
 from mlimages_dataset.augment.cooccurrence import (
     PROBABILITY,
     STRENGTH,
@@ -36,32 +35,18 @@ from mlimages_dataset.augment.cooccurrence import (
     strong_implications,
     strong_pairs,
 )
-from mlimages_dataset.augment.labels import LabelColumns, array_of, columns_of
-from mlimages_dataset.augment.observations import (
-    Format,
-    Piece,
-    RejectLog,
-    joined_rejects,
-    pieces_of,
-    tencent_lines,
-)
 from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, lowest_draws
 from mlimages_dataset.augment.statistics import LabelStatistics, label_statistics
-from mlimages_dataset.engine import unreported
-from mlimages_dataset.errors import DataError
-from mlimages_dataset.image_ids import image_ids
-from mlimages_dataset.manifest import Finished, StageResult
-from mlimages_dataset.schemas import (
-    ANNOTATIONS,
-    IMPLICATIONS,
-    LABELS,
-    PAIR_COUNTS,
-    PREDICTIONS,
-    TableSchema,
-)
-from mlimages_dataset.storage import (
-    PARTIAL_PREFIX,
-    Receipt,
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.image_ids import image_ids
+from mlimages_dataset.pipeline.engine import unreported
+from mlimages_dataset.pipeline.journal import Finished
+from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.sources.observations import Format, Piece, RejectLog, joined_rejects, pieces_of, tencent_lines
+from mlimages_dataset.tables.batches import checked_columns
+from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt
+from mlimages_dataset.tables.label_columns import LabelColumns, array_of, columns_of
+from mlimages_dataset.tables.parquet import (
     open_table,
     read_range,
     read_table,
@@ -71,6 +56,7 @@ from mlimages_dataset.storage import (
     table_writer,
     write_table,
 )
+from mlimages_dataset.tables.schemas import ANNOTATIONS, IMPLICATIONS, LABELS, PAIR_COUNTS, PREDICTIONS, TableSchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,10 +64,11 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
-    from mlimages_dataset.engine import Mapper
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Journal, Json
-    from mlimages_dataset.storage import Inputs
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.pipeline.journal import Journal
+    from mlimages_dataset.pipeline.records import Json
+    from mlimages_dataset.tables.files import Inputs
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 PART_IMAGES = 1 << 19

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlimages_dataset.augment.compiled import compiled
-from mlimages_dataset.schemas import Origin
+from mlimages_dataset.core.compiled import compiled
+from mlimages_dataset.tables.schemas import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from mlimages_dataset.augment.labels import LabelColumns
-    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.pipeline.records import Json
+    from mlimages_dataset.tables.label_columns import LabelColumns
 
 TRAINABLE_IMAGES = 100
 """A category with more images than this is trainable (section 3.3)."""

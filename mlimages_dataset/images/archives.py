@@ -16,18 +16,18 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import as_text, reason, system_errors
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.members import Member
 from mlimages_dataset.images.packing import check_packed, packing_of, unpacked_stream
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.locations import as_text, reason, system_errors
-from mlimages_dataset.storage import write_errors
+from mlimages_dataset.tables.files import write_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 ARCHIVE_NAME = re.compile(r"(?i)\.(?:tar(?:\.(?:gz|bz2|xz))?|tgz|tbz2|txz)$")
 _STREAM_BYTES = 1 << 20

@@ -27,9 +27,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlimages_dataset.augment.observations import duckdb_errors
 from mlimages_dataset.augment.splits import draws_of
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import is_local, paths_outside, remove_folder
 from mlimages_dataset.images.addresses import Refused
 from mlimages_dataset.images.check import Inspection, suffix_of
 from mlimages_dataset.images.examination import Examiners, Exhibit, Rules, examiners, judged_by_header
@@ -49,28 +49,23 @@ from mlimages_dataset.images.progress import HostTrouble, Report, Snapshot
 from mlimages_dataset.images.shards import shard_name
 from mlimages_dataset.images.spool import Spool
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.locations import is_local, paths_outside, remove_folder
-from mlimages_dataset.manifest import Finished, Journal, OutputFolder, StageOutcome, StageResult
-from mlimages_dataset.schemas import IMAGES
-from mlimages_dataset.storage import (
-    PARTIAL_PREFIX,
-    Inputs,
-    digests,
-    prefixed,
-    read_table,
-    table_digests,
-    write_errors,
-)
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.journal import Finished, Journal
+from mlimages_dataset.pipeline.records import StageOutcome, StageResult
+from mlimages_dataset.sources.observations import duckdb_errors
+from mlimages_dataset.tables.files import PARTIAL_PREFIX, Inputs, digests, prefixed, write_errors
+from mlimages_dataset.tables.parquet import read_table, table_digests
+from mlimages_dataset.tables.schemas import IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
     from aiohttp.abc import AbstractResolver
 
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.images.lists import Asked
     from mlimages_dataset.images.politeness import Host
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.pipeline.records import Json
 
 STAGE = "download"
 OPEN_IMAGES_MIRROR = "https://open-images-dataset.s3.amazonaws.com/{subset}/{image_id}.jpg"

@@ -20,7 +20,7 @@ import scipy.fft
 import scipy.sparse as sp
 from PIL import Image
 
-from mlimages_dataset.augment.compiled import compiled
+from mlimages_dataset.core.compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,10 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlimages_dataset.augment.batches import label_batches
-from mlimages_dataset.augment.labels import array_of
-from mlimages_dataset.engine import unreported
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.locations import relative
 from mlimages_dataset.images.duplicates import (
     Fingerprints,
     Likeness,
@@ -33,30 +31,25 @@ from mlimages_dataset.images.shards import ShardReader
 from mlimages_dataset.images.stage import LABELS_FOLDER, label_folders
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.verification import MOST_CLASSES
-from mlimages_dataset.locations import relative
-from mlimages_dataset.manifest import OutputFolder, StageResult
-from mlimages_dataset.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS
-from mlimages_dataset.storage import (
-    Receipt,
-    TableWriter,
-    scan_table,
-    schema_of,
-    table_digests,
-    table_parts,
-    table_writer,
-    write_bytes,
-)
+from mlimages_dataset.pipeline.engine import unreported
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.tables.batches import label_batches
+from mlimages_dataset.tables.files import Receipt, write_bytes
+from mlimages_dataset.tables.label_columns import array_of
+from mlimages_dataset.tables.parquet import TableWriter, scan_table, schema_of, table_digests, table_parts, table_writer
+from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from mlimages_dataset.engine import Mapper
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json, StageOutcome
-    from mlimages_dataset.schemas import TableSchema
-    from mlimages_dataset.storage import Inputs
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.pipeline.records import Json, StageOutcome
+    from mlimages_dataset.tables.files import Inputs
+    from mlimages_dataset.tables.schemas import TableSchema
 
 COPIES_FILE = "duplicates.csv"
 LEAKAGE_FILE = "leakage.csv"

@@ -16,11 +16,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from mlimages_dataset.engine import die_with_parent
-from mlimages_dataset.errors import MLImagesError
+from mlimages_dataset.core.errors import MLImagesError
 from mlimages_dataset.images.check import Inspection, Limits, inspect, suffix_of
 from mlimages_dataset.images.reencode import Shrinking, shrunken
 from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.pipeline.engine import die_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mlimages_dataset.errors import UsageError
-from mlimages_dataset.image_ids import PICTURE_SUFFIXES, image_ids
-from mlimages_dataset.locations import as_text, reason, relative, system_errors
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES, image_ids
+from mlimages_dataset.core.locations import as_text, reason, relative, system_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,20 +19,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.augment.splits import draws_of
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.locations import user_cache
 from mlimages_dataset.images.shards import ShardReader
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.locations import user_cache
-from mlimages_dataset.manifest import CACHE_PREFIX, read_manifest
-from mlimages_dataset.schemas import IMAGES
-from mlimages_dataset.storage import mapped_table, mapped_writer, scan_table
+from mlimages_dataset.pipeline.records import CACHE_PREFIX, read_manifest
+from mlimages_dataset.tables.parquet import mapped_table, mapped_writer, scan_table
+from mlimages_dataset.tables.schemas import IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 FORMAT = "mlimages.index/1"
 _SHARDS_KEY = b"mlimages.shards"

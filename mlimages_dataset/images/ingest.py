@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mlimages_dataset.errors import UsageError
-from mlimages_dataset.image_ids import image_ids
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.images.archives import ARCHIVE_NAME, archive_file_members, folder_members
 from mlimages_dataset.images.check import Inspection, Limits, inspect
 from mlimages_dataset.images.members import Member, is_wnid
 from mlimages_dataset.images.reencode import Shrinking, shrunken
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.tfrecords import tfrecord_members
-from mlimages_dataset.storage import read_lines
-from mlimages_dataset.vocab.sources import TENCENT_HEADER, parse_tencent_dictionary
+from mlimages_dataset.sources.class_lists import TENCENT_HEADER, parse_tencent_dictionary
+from mlimages_dataset.tables.files import read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from mlimages_dataset.engine import Mapper
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.engine import Mapper
 
 CHUNK_MEMBERS = 256
 CHUNK_BYTES = 64 << 20

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlimages_dataset.augment.compiled import compiled
+from mlimages_dataset.core.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

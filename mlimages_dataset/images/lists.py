@@ -23,18 +23,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from mlimages_dataset.augment.observations import duckdb_errors, read_header
-from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.image_ids import image_ids
-from mlimages_dataset.locations import reason, unpacked
-from mlimages_dataset.storage import open_parquet, table_parts
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.image_ids import image_ids
+from mlimages_dataset.core.locations import reason, unpacked
+from mlimages_dataset.sources.observations import duckdb_errors, read_header
+from mlimages_dataset.tables.parquet import open_parquet, table_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 ID_COLUMNS = ("image_id", "ImageID", "id", "key")
 LOCATION_COLUMNS = ("location", "OriginalURL", "url", "URL")

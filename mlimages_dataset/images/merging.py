@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlimages_dataset.augment.labels import LabelColumns
+from mlimages_dataset.tables.label_columns import LabelColumns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

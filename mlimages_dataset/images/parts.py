@@ -15,21 +15,22 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mlimages_dataset.errors import MLImagesError
+from mlimages_dataset.core.errors import MLImagesError
+from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.images.shards import ShardWriter, member_name, shard_name, shard_writer
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.locations import as_text
-from mlimages_dataset.manifest import Finished
-from mlimages_dataset.schemas import IMAGES
-from mlimages_dataset.storage import BATCH_ROWS, TableWriter, read_table, table_writer
+from mlimages_dataset.pipeline.journal import Finished
+from mlimages_dataset.tables.parquet import BATCH_ROWS, TableWriter, read_table, table_writer
+from mlimages_dataset.tables.schemas import IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.images.check import Inspection
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Journal, Json
-    from mlimages_dataset.storage import Inputs, Receipt
+    from mlimages_dataset.pipeline.journal import Journal
+    from mlimages_dataset.pipeline.records import Json
+    from mlimages_dataset.tables.files import Inputs, Receipt
 
 PART_IMAGES = 10_000
 """Rows of a part: a shard of ImageNet's pictures has 1.1 GB, which is read in seconds and copied in one piece."""

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING
 
 from upath import UPath
 
-from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.locations import is_inside, reason, system_errors
-from mlimages_dataset.storage import Receipt, whole_file
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import is_inside, reason, system_errors
+from mlimages_dataset.tables.files import Receipt, whole_file
 
 if TYPE_CHECKING:
     import io
     from collections.abc import Iterator
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 SHARD_SCHEMA = "shard/1"
 """What a manifest says that a shard is."""

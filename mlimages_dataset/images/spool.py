@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.storage import write_errors
+from mlimages_dataset.tables.files import write_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

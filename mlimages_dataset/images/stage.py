@@ -16,10 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from mlimages_dataset.augment.batches import label_batches
 from mlimages_dataset.augment.splits import draws_of
-from mlimages_dataset.engine import unreported
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import folder_stays, reason, relative, system_errors
 from mlimages_dataset.images.check import Inspection, Limits, suffix_of
 from mlimages_dataset.images.index import ImageIndex, image_parts
 from mlimages_dataset.images.ingest import CHUNK_MEMBERS, Form, checked, ids_of, members_of
@@ -38,23 +37,22 @@ from mlimages_dataset.images.repeats import SeenIds
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.subset import Candidates, Rows, Rules, chosen_images, images_of_class, subtree
 from mlimages_dataset.images.verification import MOST_CLASSES
-from mlimages_dataset.locations import folder_stays, reason, relative, system_errors
-from mlimages_dataset.manifest import Journal, OutputFolder, StageResult
-from mlimages_dataset.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS
-from mlimages_dataset.storage import (
+from mlimages_dataset.pipeline.engine import unreported
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.journal import Journal
+from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.tables.batches import label_batches
+from mlimages_dataset.tables.files import Receipt, digests, listing_digest, prefixed, whole_file
+from mlimages_dataset.tables.parquet import (
     BATCH_ROWS,
-    Receipt,
     TableWriter,
-    digests,
-    listing_digest,
-    prefixed,
     scan_table,
     schema_of,
     table_digests,
     table_parts,
     table_writer,
-    whole_file,
 )
+from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary
 
 if TYPE_CHECKING:
@@ -62,13 +60,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlimages_dataset.engine import Mapper
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.images.members import Member
     from mlimages_dataset.images.reencode import Shrinking
     from mlimages_dataset.images.shards import ShardReader
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json, StageOutcome
-    from mlimages_dataset.storage import Inputs
+    from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.pipeline.records import Json, StageOutcome
+    from mlimages_dataset.tables.files import Inputs
 
 LABELS_FILE = "labels.csv"
 """What an ingested source itself says of its pictures, as `mlimages-build annotate --format csv` reads it."""

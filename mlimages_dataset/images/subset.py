@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
-from mlimages_dataset.augment.compiled import compiled
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.compiled import compiled
+from mlimages_dataset.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

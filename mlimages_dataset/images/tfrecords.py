@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import google_crc32c
 import numpy as np
 
-from mlimages_dataset.errors import DataError
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.locations import unpacked
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.members import Member
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.locations import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 Feature: TypeAlias = "list[bytes] | list[float] | list[int]"
 

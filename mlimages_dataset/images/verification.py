@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from mlimages_dataset.augment.batches import label_batches
-from mlimages_dataset.engine import unreported
-from mlimages_dataset.errors import MLImagesError
+from mlimages_dataset.core.errors import MLImagesError
 from mlimages_dataset.images.check import MAX_PIXELS, Limits, inspect
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.shards import SHARD_SCHEMA, ShardReader
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.manifest import read_manifest, verify_folder
-from mlimages_dataset.schemas import IMAGES
-from mlimages_dataset.storage import scan_table, table_parts
+from mlimages_dataset.pipeline.engine import unreported
+from mlimages_dataset.pipeline.records import read_manifest
+from mlimages_dataset.pipeline.verify import verify_folder
+from mlimages_dataset.tables.batches import label_batches
+from mlimages_dataset.tables.parquet import scan_table, table_parts
+from mlimages_dataset.tables.schemas import IMAGES
 from mlimages_dataset.vocab.stage import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlimages_dataset.engine import Mapper
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.engine import Mapper
 
 _Row: TypeAlias = "Mapping[str, str | int]"
 _UNLIMITED = Limits(bytes=1 << 62, pixels=MAX_PIXELS)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from mlimages_dataset.errors import MLImagesError
+from mlimages_dataset.core.errors import MLImagesError
 from mlimages_dataset.version import __version__
 
 

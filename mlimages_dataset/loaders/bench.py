@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.loaders.loader import Loader
 from mlimages_dataset.loaders.orders import RepeatFactor
 from mlimages_dataset.loaders.samplers import OrderSampler

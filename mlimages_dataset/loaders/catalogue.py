@@ -24,24 +24,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlimages_dataset.augment.batches import label_batches
-from mlimages_dataset.augment.compiled import compiled
-from mlimages_dataset.augment.labels import LabelColumns, array_of, columns_of
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.compiled import compiled
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import reason, relative, user_cache
 from mlimages_dataset.images.files import named_files, one_image
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.loaders.orders import RowsOfClass
-from mlimages_dataset.locations import reason, relative, user_cache
-from mlimages_dataset.manifest import MANIFEST_NAME, read_manifest
-from mlimages_dataset.schemas import IMAGES, LABELS
-from mlimages_dataset.storage import (
-    PARTIAL_PREFIX,
-    file_digest,
-    listing_digest,
-    mapped_table,
-    mapped_writer,
-    table_parts,
-)
+from mlimages_dataset.pipeline.records import MANIFEST_NAME, read_manifest
+from mlimages_dataset.tables.batches import label_batches
+from mlimages_dataset.tables.files import PARTIAL_PREFIX, file_digest, listing_digest
+from mlimages_dataset.tables.label_columns import LabelColumns, array_of, columns_of
+from mlimages_dataset.tables.parquet import mapped_table, mapped_writer, table_parts
+from mlimages_dataset.tables.schemas import IMAGES, LABELS
 
 try:
     import fcntl
@@ -53,9 +47,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.images.shards import ShardReader
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Manifest
+    from mlimages_dataset.pipeline.records import Manifest
 
 _Number = TypeVar("_Number", bound=np.generic)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlimages_dataset.augment.compiled import vectorised
+from mlimages_dataset.core.compiled import vectorised
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from torch.utils.data import Dataset
 
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import location
 from mlimages_dataset.loaders.catalogue import open_catalogue, split_folder
-from mlimages_dataset.locations import location
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.loaders.catalogue import Catalogue
     from mlimages_dataset.loaders.orders import RowsOfClass
     from mlimages_dataset.loaders.transforms import Transform
-    from mlimages_dataset.locations import Location
 
 ATTEMPTS = 100
 """Bad pictures in a row, after which something else is wrong than a picture."""

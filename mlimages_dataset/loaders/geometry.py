@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from mlimages_dataset.augment.compiled import compiled, vectorised
+from mlimages_dataset.core.compiled import compiled, vectorised
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
 
-from mlimages_dataset.errors import MLImagesError
+from mlimages_dataset.core.errors import MLImagesError
 from mlimages_dataset.loaders.batch import Batch, collate
 from mlimages_dataset.loaders.dataset import BadImages
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

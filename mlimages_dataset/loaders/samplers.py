@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from torch.utils.data import Sampler
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.loaders.dataset import Draw
 from mlimages_dataset.loaders.orders import (
     BALANCE,

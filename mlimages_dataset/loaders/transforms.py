@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
-from mlimages_dataset.errors import ConfigError
+from mlimages_dataset.core.errors import ConfigError
 from mlimages_dataset.loaders.colour import Shift, shift_colour
 from mlimages_dataset.loaders.decoding import decode, eighths_for, read_header
 from mlimages_dataset.loaders.geometry import Box, resize, rotate

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

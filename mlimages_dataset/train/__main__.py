@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from mlimages_dataset.errors import DataError, MLImagesError, UsageError
-from mlimages_dataset.locations import location
-from mlimages_dataset.storage import write_bytes
+from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
+from mlimages_dataset.core.locations import location
+from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.train.config import Device, Execution, Precision, Run, Unknown, View, read_run, run_file
 from mlimages_dataset.train.needed import PLACES, check_needed
 from mlimages_dataset.train.weights.command import card, convert
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import enum
     from collections.abc import Callable
 
-    from mlimages_dataset.manifest import StageOutcome
+    from mlimages_dataset.pipeline.records import StageOutcome
     from mlimages_dataset.train.apply import Application
     from mlimages_dataset.train.checkpoint import Progress
     from mlimages_dataset.train.evaluation import EvaluationSummary
@@ -368,7 +368,7 @@ def extract(application: Application, *, out: str, overwrite: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, by group of classes too.")
 def evaluate(application: Application, *, labels: str, unknown: str | None, as_json: bool) -> None:
     """Measure CHECKPOINT on the labelled pictures of a folder."""
-    from mlimages_dataset.storage import file_digest  # noqa: PLC0415 - torch and pyarrow would cost --help seconds
+    from mlimages_dataset.tables.files import file_digest  # noqa: PLC0415 - torch and pyarrow would cost --help seconds
     from mlimages_dataset.train.apply import evaluate as work  # noqa: PLC0415 - as above
     from mlimages_dataset.train.checkpoint import found_checkpoint  # noqa: PLC0415 - as above
     from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - as above

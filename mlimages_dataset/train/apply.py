@@ -11,11 +11,13 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.loaders import MLImages
-from mlimages_dataset.manifest import OutputFolder, StageResult
-from mlimages_dataset.schemas import CATEGORIES, PREDICTIONS
-from mlimages_dataset.storage import file_digest, listing_digest, read_table, write_table
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.tables.files import file_digest, listing_digest
+from mlimages_dataset.tables.parquet import read_table, write_table
+from mlimages_dataset.tables.schemas import CATEGORIES, PREDICTIONS
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.calibration import Calibration, reliability
 from mlimages_dataset.train.checkpoint import (
@@ -42,10 +44,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import Json, StageOutcome
-    from mlimages_dataset.schemas import TableSchema
-    from mlimages_dataset.storage import Inputs
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.records import Json, StageOutcome
+    from mlimages_dataset.tables.files import Inputs
+    from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.train.calibration import Reliability
     from mlimages_dataset.train.config import Execution
     from mlimages_dataset.train.evaluation import Evaluation, EvaluationSummary

@@ -19,15 +19,15 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 import torch
 
-from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.locations import reason
-from mlimages_dataset.storage import whole_file, write_errors
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import reason
+from mlimages_dataset.tables.files import whole_file, write_errors
 from mlimages_dataset.train.saved import NotWholeError, read_saved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 FORMAT = "mlimages-checkpoint/1"
 FOLDER = "checkpoints"

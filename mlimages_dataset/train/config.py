@@ -12,16 +12,9 @@ import json
 from dataclasses import dataclass
 from importlib.resources import files
 
-from mlimages_dataset.configuration import (
-    PACKAGED,
-    ConfigReader,
-    check_at_least,
-    check_positive,
-    check_share,
-    read_toml,
-)
-from mlimages_dataset.errors import ConfigError
-from mlimages_dataset.locations import Location, location
+from mlimages_dataset.core.config import PACKAGED, ConfigReader, check_at_least, check_positive, check_share, read_toml
+from mlimages_dataset.core.errors import ConfigError
+from mlimages_dataset.core.locations import Location, location
 from mlimages_dataset.samples import on_disk
 
 _RECIPES = "recipes"

@@ -16,8 +16,8 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from mlimages_dataset.errors import MLImagesError, UsageError
-from mlimages_dataset.locations import reason
+from mlimages_dataset.core.errors import MLImagesError, UsageError
+from mlimages_dataset.core.locations import reason
 from mlimages_dataset.train.config import Device
 
 if TYPE_CHECKING:

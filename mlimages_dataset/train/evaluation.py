@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from mlimages_dataset.augment.cooccurrence import PROBABILITY
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.calibration import above, expected_labels, fit_calibration
 from mlimages_dataset.train.metrics import AveragePrecision, InstanceScores, InstanceSums, ScoreHistogram, instance_sums
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from torch import Tensor
 
-    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.pipeline.records import Json
     from mlimages_dataset.train.calibration import Calibration
     from mlimages_dataset.train.metrics import Reduce
 

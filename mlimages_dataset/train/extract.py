@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from mlimages_dataset.schemas import TableSchema
+from mlimages_dataset.tables.schemas import TableSchema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils.data import DataLoader
 
-from mlimages_dataset.errors import ConfigError
+from mlimages_dataset.core.errors import ConfigError
 from mlimages_dataset.loaders import (
     BadImages,
     ClassAwareSampler,

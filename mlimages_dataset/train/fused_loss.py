@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mlimages_dataset.errors import UsageError
-from mlimages_dataset.locations import reason
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.locations import reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable

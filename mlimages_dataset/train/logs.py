@@ -8,8 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, TypeAlias
 
-from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.storage import write_bytes, write_errors
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.tables.files import write_bytes, write_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

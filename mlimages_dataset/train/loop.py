@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mlimages_dataset.errors import ConfigError, DataError, MLImagesError
+from mlimages_dataset.core.errors import ConfigError, DataError, MLImagesError
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.calibration import Calibration, calibration_of_weights
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, generator_state, set_generator_state

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.draws import draw_below, draw_positions, draw_uniform, stream_key
 from mlimages_dataset.train.fused_loss import compiled, loss_sum, present_counts, slopes

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models as torchvision_models
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.released_resnet import ReleasedResNet101
 
 if TYPE_CHECKING:

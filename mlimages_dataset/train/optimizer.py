@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from mlimages_dataset.errors import ConfigError
+from mlimages_dataset.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

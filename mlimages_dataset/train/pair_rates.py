@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.train.concurrent_softmax import RATES_KEY, concurrent_rates
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 
 def rates_of_table(pair_counts: pa.Table, closure: sp.csr_array, *, where: object = None) -> Tensor:

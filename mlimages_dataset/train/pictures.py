@@ -13,19 +13,19 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import as_text, reason
 from mlimages_dataset.images.files import PictureFiles
 from mlimages_dataset.images.index import ImageIndex
-from mlimages_dataset.locations import as_text, reason
-from mlimages_dataset.manifest import MANIFEST_NAME
+from mlimages_dataset.pipeline.records import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.loaders.transforms import Transform
-    from mlimages_dataset.locations import Location
 
 _BATCHES_OF_PART = 256
 _LEAST_PARTS = 16

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from mlimages_dataset.augment.confidences import MOST, of_a_model
-from mlimages_dataset.schemas import LABEL, PREDICTIONS, Origin
+from mlimages_dataset.tables.confidences import MOST, of_a_model
+from mlimages_dataset.tables.schemas import LABEL, PREDICTIONS, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.pipeline.records import Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.locations import reason
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

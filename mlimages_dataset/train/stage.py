@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from mlimages_dataset.errors import ConfigError, MLImagesError, UsageError
+from mlimages_dataset.core.errors import ConfigError, MLImagesError, UsageError
 from mlimages_dataset.loaders import MLImages, train_transform
-from mlimages_dataset.schemas import CATEGORIES, PAIR_COUNTS
-from mlimages_dataset.storage import read_table, write_bytes
+from mlimages_dataset.tables.files import write_bytes
+from mlimages_dataset.tables.parquet import read_table
+from mlimages_dataset.tables.schemas import CATEGORIES, PAIR_COUNTS
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BaselineLoss, BinaryCrossEntropyLoss, FocalLoss
 from mlimages_dataset.train.calibration import calibration_of_weights
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.train.config import Execution, Phase, Run
 
 RUN_FILE = "run.json"

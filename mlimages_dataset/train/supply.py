@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from mlimages_dataset.errors import DataError
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.locations import location
 from mlimages_dataset.loaders.transforms import train_transform
-from mlimages_dataset.locations import location
 from mlimages_dataset.samples import photographs
 from mlimages_dataset.train.pictures import Pictures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.loaders.transforms import Transform
-    from mlimages_dataset.locations import Location
 
 _SAMPLED = 200
 _LEAST_OF_CORE = 40

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.loss import check_shapes
 from mlimages_dataset.train.models import SCALING
 

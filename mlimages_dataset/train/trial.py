@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mlimages_dataset.errors import DataError
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.learning import LEAST_JUDGED, LOOKS
 from mlimages_dataset.train.loop import early_looks, set_training, take_step

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
-from mlimages_dataset.errors import VocabularyError
+from mlimages_dataset.core.errors import VocabularyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlimages_dataset.vocab.classes import SourceClass
+    from mlimages_dataset.sources.classes import SourceClass
     from mlimages_dataset.vocab.wordnet import WordNet
 
 _MIN_SQUASHED = 5

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.errors import VocabularyError
+from mlimages_dataset.core.errors import VocabularyError
 from mlimages_dataset.vocab.hierarchy import (
     ROOTS,
     Hierarchy,
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mlimages_dataset.vocab.classes import SourceClass
+    from mlimages_dataset.sources.class_lists import TencentRow
+    from mlimages_dataset.sources.classes import SourceClass
     from mlimages_dataset.vocab.reviewed import Reviewed
-    from mlimages_dataset.vocab.sources import TencentRow
     from mlimages_dataset.vocab.wordnet import WordNet
 
 OPEN_IMAGES_MINIMUM = 650

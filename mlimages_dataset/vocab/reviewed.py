@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.errors import ConfigError
+from mlimages_dataset.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mlimages_dataset.errors import DataError, UsageError, VocabularyError
-from mlimages_dataset.locations import Location, location, reason
-from mlimages_dataset.manifest import StageResult
+from mlimages_dataset.core.errors import DataError, UsageError, VocabularyError
+from mlimages_dataset.core.locations import Location, location, reason
+from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.samples import on_disk
-from mlimages_dataset.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
-from mlimages_dataset.storage import (
-    digests,
-    open_parquet,
-    prefixed,
-    read_lines,
-    read_table,
-    table_inputs,
-    table_parts,
-    write_table,
+from mlimages_dataset.sources.class_lists import (
+    classes_of_table,
+    parse_box_hierarchy,
+    parse_class_table,
+    parse_imagenet_synsets,
+    parse_open_images_classes,
+    parse_release_status,
+    parse_tencent_dictionary,
 )
+from mlimages_dataset.tables.files import digests, prefixed, read_lines
+from mlimages_dataset.tables.parquet import open_parquet, read_table, table_inputs, table_parts, write_table
+from mlimages_dataset.tables.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
 from mlimages_dataset.vocab.merging import (
     OPEN_IMAGES_MINIMUM,
     ClassList,
@@ -35,15 +36,6 @@ from mlimages_dataset.vocab.merging import (
     vocabulary_from_tencent,
 )
 from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
-from mlimages_dataset.vocab.sources import (
-    classes_of_table,
-    parse_box_hierarchy,
-    parse_class_table,
-    parse_imagenet_synsets,
-    parse_open_images_classes,
-    parse_release_status,
-    parse_tencent_dictionary,
-)
 from mlimages_dataset.vocab.tables import categories_table, mapping_table, vocabulary_of_tables
 from mlimages_dataset.vocab.validation import validate
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Vocabulary
@@ -53,9 +45,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.resources.abc import Traversable
 
-    from mlimages_dataset.manifest import Json
-    from mlimages_dataset.storage import Inputs, Receipt
-    from mlimages_dataset.vocab.classes import SourceClass
+    from mlimages_dataset.pipeline.records import Json
+    from mlimages_dataset.sources.classes import SourceClass
+    from mlimages_dataset.tables.files import Inputs, Receipt
 
 VOCABULARY = "vocabulary"
 """The role of a vocabulary's tables among the inputs of others, and its folder in a build."""

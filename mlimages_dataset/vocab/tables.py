@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from mlimages_dataset.errors import DataError
-from mlimages_dataset.schemas import CATEGORIES, MAPPING
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Vocabulary
 
 _CATEGORY_FIELDS = ("wnid", "name", "root", "parent", "parents", "depth", "sources", "mids", "images")

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.errors import VocabularyError
+from mlimages_dataset.core.errors import VocabularyError
 from mlimages_dataset.vocab.hierarchy import ROOTS, closure_matrix, tree_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.vocab.hierarchy import closure_matrix
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import scipy.sparse as sp
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 _Value = TypeVar("_Value")
 IMAGENET = "imagenet"

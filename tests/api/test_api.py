@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 
 import mlimages_dataset as ml
-from mlimages_dataset.manifest import verify_folder
-from mlimages_dataset.schemas import ANNOTATIONS, IMPLICATIONS, LABELS, PAIR_COUNTS, PREDICTIONS
-from mlimages_dataset.storage import read_table, table_parts
+from mlimages_dataset.pipeline.verify import verify_folder
+from mlimages_dataset.tables.parquet import read_table, table_parts
+from mlimages_dataset.tables.schemas import ANNOTATIONS, IMPLICATIONS, LABELS, PAIR_COUNTS, PREDICTIONS
 from mlimages_dataset.vocab.stage import read_tencent_dictionary
 from tests.golden.inputs_and_tables import write_inputs
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.schemas import TableSchema
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.tables.schemas import TableSchema
 
 DOG, CAT, CROSS, CRANES = "n02084071", "n02121808", "n03135532", ("n03126707", "n02012849")
 

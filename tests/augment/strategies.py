@@ -12,8 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 from hypothesis import strategies as st
 
-from mlimages_dataset.augment.labels import LabelColumns
-from mlimages_dataset.schemas import Origin
+from mlimages_dataset.tables.label_columns import LabelColumns
+from mlimages_dataset.tables.schemas import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mlimages_dataset.augment.labels import array_of, columns_of
-from mlimages_dataset.storage import read_table, table_parts, write_table
+from mlimages_dataset.tables.label_columns import array_of, columns_of
+from mlimages_dataset.tables.parquet import read_table, table_parts, write_table
 from tests.augment.strategies import Row, columns_from, rows_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from mlimages_dataset.schemas import TableSchema
+    from mlimages_dataset.tables.schemas import TableSchema
 
 Images = list[tuple[str, Row]]
 """Image id and labels of each row."""

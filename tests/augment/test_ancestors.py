@@ -22,8 +22,8 @@ from mlimages_dataset.augment.ancestors import (
     augment,
     augmentation_rules,
 )
-from mlimages_dataset.augment.labels import LabelColumns
-from mlimages_dataset.schemas import Origin
+from mlimages_dataset.tables.label_columns import LabelColumns
+from mlimages_dataset.tables.schemas import Origin
 from mlimages_dataset.vocab import read_tencent_dictionary
 from tests.augment.strategies import CONFIDENCES, ORIGINS, Row, closure_of, columns_from, hierarchies, rows, rows_from
 

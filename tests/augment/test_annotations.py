@@ -27,9 +27,9 @@ from mlimages_dataset.augment.annotations import (
     packed_statements,
     raw_classes,
 )
-from mlimages_dataset.augment.labels import columns_of
-from mlimages_dataset.augment.observations import Format, RejectLog, observed, pieces_of
-from mlimages_dataset.schemas import ANNOTATIONS
+from mlimages_dataset.sources.observations import Format, RejectLog, observed, pieces_of
+from mlimages_dataset.tables.label_columns import columns_of
+from mlimages_dataset.tables.schemas import ANNOTATIONS
 from tests.augment.statements import Merged, Statement, merged
 from tests.augment.strategies import rows_from
 

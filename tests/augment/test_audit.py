@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlimages_dataset.augment.audit import AuditCounts, Consistency, audit_rows, most_frequent
-from mlimages_dataset.augment.labels import LabelColumns
 from mlimages_dataset.augment.stage import audit
+from mlimages_dataset.tables.label_columns import LabelColumns
 from mlimages_dataset.vocab.stage import read_tencent_dictionary
 from tests.augment.strategies import CONFIDENCES, closure_of, hierarchies
 

@@ -25,8 +25,8 @@ from mlimages_dataset.augment.cooccurrence import (
     strong_pairs,
     wilson_lower_bound,
 )
-from mlimages_dataset.errors import DataError
-from mlimages_dataset.schemas import IMPLICATIONS, PAIR_COUNTS, Origin
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.tables.schemas import IMPLICATIONS, PAIR_COUNTS, Origin
 from tests.augment.strategies import Row, closure_of, columns_from, hierarchies, rows
 
 if TYPE_CHECKING:

@@ -12,23 +12,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mlimages_dataset.augment import ingest, observations, quality, stage
-from mlimages_dataset.augment.export import ExportFormat, export
-from mlimages_dataset.augment.observations import Format
+from mlimages_dataset.augment import ingest, stage
 from mlimages_dataset.augment.stage import Split
-from mlimages_dataset.engine import dask, local
-from mlimages_dataset.errors import DataError, MLImagesError, UsageError
-from mlimages_dataset.locations import relative
-from mlimages_dataset.schemas import ANNOTATIONS, IMPLICATIONS, PREDICTIONS
-from mlimages_dataset.storage import file_digest, read_table, write_bytes
+from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
+from mlimages_dataset.core.locations import relative
+from mlimages_dataset.evaluation import label_quality as quality
+from mlimages_dataset.exports.export import ExportFormat, export
+from mlimages_dataset.pipeline.engine import dask, local
+from mlimages_dataset.sources import observations
+from mlimages_dataset.sources.observations import Format
+from mlimages_dataset.tables.files import file_digest, write_bytes
+from mlimages_dataset.tables.parquet import read_table
+from mlimages_dataset.tables.schemas import ANNOTATIONS, IMPLICATIONS, PREDICTIONS
 from tests.augment.tables import write_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from mlimages_dataset.engine import Mapper
-    from mlimages_dataset.storage import Receipt
+    from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.tables.files import Receipt
     from mlimages_dataset.vocab.vocabulary import Vocabulary
     from tests.augment.strategies import Row
 

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlimages_dataset.augment import ingest, observations
+from mlimages_dataset.augment import ingest
 from mlimages_dataset.augment.annotations import AnnotationCounts
-from mlimages_dataset.augment.observations import Format, pieces_of
-from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.manifest import Journal
-from mlimages_dataset.schemas import ANNOTATIONS, CLASS_COUNTS, PREDICTIONS, Origin
-from mlimages_dataset.storage import read_table
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.pipeline.journal import Journal
+from mlimages_dataset.sources import observations
+from mlimages_dataset.sources.observations import Format, pieces_of
+from mlimages_dataset.tables.parquet import read_table
+from mlimages_dataset.tables.schemas import ANNOTATIONS, CLASS_COUNTS, PREDICTIONS, Origin
 from tests.augment.tables import read_parts
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 
 from mlimages_dataset.augment.cooccurrence import count_pairs, strong_implications
 from mlimages_dataset.augment.simulation import Simulation, simulate
-from mlimages_dataset.errors import DataError
-from mlimages_dataset.schemas import Origin
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.tables.schemas import Origin
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES
 from tests.augment.strategies import columns_from, rows_from
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, lowest_draws
-from mlimages_dataset.schemas import Origin
+from mlimages_dataset.tables.schemas import Origin
 from tests.augment.strategies import Row, columns_from, rows
 
 N_CLASSES = 4

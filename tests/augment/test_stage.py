@@ -19,10 +19,11 @@ from mlimages_dataset.augment import stage
 from mlimages_dataset.augment.ancestors import Absences
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.augment.stage import Split
-from mlimages_dataset.engine import local
-from mlimages_dataset.errors import DataError, SchemaError, UsageError
-from mlimages_dataset.schemas import ANNOTATIONS, IMPLICATIONS, LABELS, PAIR_COUNTS, PREDICTIONS, Origin
-from mlimages_dataset.storage import file_digest, read_table, table_inputs, write_table
+from mlimages_dataset.core.errors import DataError, SchemaError, UsageError
+from mlimages_dataset.pipeline.engine import local
+from mlimages_dataset.tables.files import file_digest
+from mlimages_dataset.tables.parquet import read_table, table_inputs, write_table
+from mlimages_dataset.tables.schemas import ANNOTATIONS, IMPLICATIONS, LABELS, PAIR_COUNTS, PREDICTIONS, Origin
 from tests.augment.strategies import CONFIDENCES, Row
 from tests.augment.tables import Images, by_image, read_parts, table_of, write_parts
 from tests.augment.test_ancestors import Implications, augmented_by_the_rules

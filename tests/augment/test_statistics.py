@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlimages_dataset.augment.statistics import TRAINABLE_IMAGES, LabelStatistics, label_statistics
-from mlimages_dataset.schemas import Origin
+from mlimages_dataset.tables.schemas import Origin
 from tests.augment.strategies import Row, columns_from, rows
 
 N_CLASSES = 6

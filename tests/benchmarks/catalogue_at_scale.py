@@ -26,16 +26,17 @@ import numpy as np
 import pyarrow as pa
 
 from mlimages_dataset.loaders.catalogue import Catalogue, open_catalogue
-from mlimages_dataset.manifest import OutputFolder, StageResult
-from mlimages_dataset.schemas import IMAGES, LABELS
-from mlimages_dataset.storage import scan_table, table_parts, write_table
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.tables.parquet import scan_table, table_parts, write_table
+from mlimages_dataset.tables.schemas import IMAGES, LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.queues import SimpleQueue
 
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.storage import Receipt
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.tables.files import Receipt
 
 PART_ROWS = 10_000
 LOOKUPS = 20_000
@@ -45,7 +46,7 @@ def write_labels(folder: Path, rows: int, workers: int) -> None:
     """Write labels of simulated annotations, unless they are there."""
     # Not at the top: the process that only opens the catalogue would have them in its memory too.
     from mlimages_dataset.augment.stage import label  # noqa: PLC0415
-    from mlimages_dataset.engine import local  # noqa: PLC0415
+    from mlimages_dataset.pipeline.engine import local  # noqa: PLC0415
     from mlimages_dataset.vocab.stage import read_vocabulary  # noqa: PLC0415
     from tests.benchmarks.simulated import annotations_folder, vocabulary_folder  # noqa: PLC0415
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlimages_dataset.schemas import PAIR_COUNTS
+from mlimages_dataset.tables.schemas import PAIR_COUNTS
 from mlimages_dataset.vocab.stage import read_vocabulary
 from tests.benchmarks.labels_at_scale import DUCKDB_MEMORY
 from tests.benchmarks.measurement import Contender, Row, command, contest, processors

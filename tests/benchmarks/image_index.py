@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from mlimages_dataset.images.index import ImageIndex, write_index_of
 from mlimages_dataset.images.shards import ShardReader, shard_writer
-from mlimages_dataset.schemas import IMAGES
+from mlimages_dataset.tables.schemas import IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -23,8 +23,8 @@ import torch
 from mlimages_dataset.loaders import Loader, MLImages, train_transform
 from mlimages_dataset.loaders.orders import RepeatFactor
 from mlimages_dataset.loaders.samplers import OrderSampler
-from mlimages_dataset.schemas import LABELS
-from mlimages_dataset.storage import write_table
+from mlimages_dataset.tables.parquet import write_table
+from mlimages_dataset.tables.schemas import LABELS
 from tests.images.folders import image_folder
 
 

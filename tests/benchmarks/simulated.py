@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from mlimages_dataset.augment.labels import LabelColumns, array_of
-from mlimages_dataset.schemas import ANNOTATIONS, PREDICTIONS, Origin
-from mlimages_dataset.storage import table_writer
+from mlimages_dataset.tables.label_columns import LabelColumns, array_of
+from mlimages_dataset.tables.parquet import table_writer
+from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, Origin
 from mlimages_dataset.vocab.stage import packaged_class_list
 from tests.benchmarks.measurement import command
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlimages_dataset.schemas import TableSchema
+    from mlimages_dataset.tables.schemas import TableSchema
 
 PARTS = 34
 """Parts of an annotations table; those of 17.6 million images then have half a million each."""

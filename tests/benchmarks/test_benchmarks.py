@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from mlimages_dataset.schemas import LABELS
+from mlimages_dataset.tables.schemas import LABELS
 from tests.augment.tables import Images, write_parts
 from tests.benchmarks import annotate_at_scale, cooccurrence_at_scale, labels_at_scale
 from tests.benchmarks.labels_at_scale import check_equal

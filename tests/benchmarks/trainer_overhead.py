@@ -27,9 +27,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mlimages_dataset import samples
-from mlimages_dataset.build import run as build
 from mlimages_dataset.loaders import Batch, MLImages, train_transform
-from mlimages_dataset.recipe import read_recipe
+from mlimages_dataset.recipes.build import run as build
+from mlimages_dataset.recipes.recipe import read_recipe
 from mlimages_dataset.train.config import Checkpoints, Data, Execution, Logs, Phase, Precision, Run
 from mlimages_dataset.train.feed import ImageFeed
 from mlimages_dataset.train.loop import StopRequest, make_learner

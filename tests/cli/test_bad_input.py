@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlimages_dataset.manifest import MANIFEST_NAME, FileRecord, Manifest, StageRecord, read_manifest
+from mlimages_dataset.pipeline.records import MANIFEST_NAME, FileRecord, Manifest, StageRecord, read_manifest
 from mlimages_dataset.vocab.stage import packaged_class_list
 
 if TYPE_CHECKING:

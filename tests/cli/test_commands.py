@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mlimages_dataset.manifest import read_manifest
-from mlimages_dataset.schemas import CATEGORIES, MAPPING
-from mlimages_dataset.storage import file_digest, read_table
+from mlimages_dataset.pipeline.records import read_manifest
+from mlimages_dataset.tables.files import file_digest
+from mlimages_dataset.tables.parquet import read_table
+from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
 from mlimages_dataset.vocab.stage import packaged_class_list
 
 if TYPE_CHECKING:

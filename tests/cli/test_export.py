@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 import pytest
 
-from mlimages_dataset.manifest import read_manifest
-from mlimages_dataset.schemas import LABELS
-from mlimages_dataset.storage import read_table, table_parts
+from mlimages_dataset.pipeline.records import read_manifest
+from mlimages_dataset.tables.parquet import read_table, table_parts
+from mlimages_dataset.tables.schemas import LABELS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,12 @@ import pytest
 from mlimages_dataset import samples
 from mlimages_dataset.images.parts import jobs_of
 from mlimages_dataset.images.progress import HostTrouble, Snapshot
-from mlimages_dataset.manifest import Journal, OutputFolder, read_manifest
-from mlimages_dataset.schemas import ANNOTATIONS, IMAGES
-from mlimages_dataset.storage import file_digest, read_table, write_table
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.journal import Journal
+from mlimages_dataset.pipeline.records import read_manifest
+from mlimages_dataset.tables.files import file_digest
+from mlimages_dataset.tables.parquet import read_table, write_table
+from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES
 from tests.images import fault_server
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlimages_dataset.manifest import read_manifest
-from mlimages_dataset.schemas import CATEGORIES, LABELS
-from mlimages_dataset.storage import file_digest, read_table
+from mlimages_dataset.pipeline.records import read_manifest
+from mlimages_dataset.tables.files import file_digest
+from mlimages_dataset.tables.parquet import read_table
+from mlimages_dataset.tables.schemas import CATEGORIES, LABELS
 from tests.golden.inputs_and_tables import GOLDEN, digests_of_rows, write_inputs
 
 if TYPE_CHECKING:

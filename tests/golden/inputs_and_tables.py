@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlimages_dataset.augment.labels import array_of
-from mlimages_dataset.recipe import read_recipe
-from mlimages_dataset.schemas import PREDICTIONS, Origin
-from mlimages_dataset.storage import write_table
+from mlimages_dataset.recipes.recipe import read_recipe
+from mlimages_dataset.tables.label_columns import array_of
+from mlimages_dataset.tables.parquet import write_table
+from mlimages_dataset.tables.schemas import PREDICTIONS, Origin
 from mlimages_dataset.vocab.stage import read_vocabulary, write_vocabulary
 from tests.augment.strategies import Row, columns_from
 

@@ -7,8 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mlimages_dataset import build
-from mlimages_dataset.recipe import read_recipe
+from mlimages_dataset.recipes import build
+from mlimages_dataset.recipes.recipe import read_recipe
 from tests.golden.boxable_classes import BOXABLE, boxable_table, default_vocabulary
 from tests.golden.inputs_and_tables import GOLDEN, digests_of_rows, write_inputs
 from tests.golden.photograph_labels import PHOTOGRAPH_LABELS, photograph_labels

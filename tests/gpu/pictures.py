@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from mlimages_dataset.engine import local
+from mlimages_dataset.core.locations import location
 from mlimages_dataset.images.stage import IngestOptions, run_ingest
-from mlimages_dataset.locations import location
-from mlimages_dataset.manifest import OutputFolder
-from mlimages_dataset.schemas import CATEGORIES, LABELS, MAPPING
-from mlimages_dataset.storage import write_table
+from mlimages_dataset.pipeline.engine import local
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.tables.parquet import write_table
+from mlimages_dataset.tables.schemas import CATEGORIES, LABELS, MAPPING
 from mlimages_dataset.train.supply import available_cores
 from tests.gpu.trials import Job, NotTriedError
 

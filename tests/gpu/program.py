@@ -21,9 +21,9 @@ from unittest import mock
 import numpy as np
 import torch
 
+from mlimages_dataset.core.locations import location
 from mlimages_dataset.loaders.orders import RepeatFactor
 from mlimages_dataset.loaders.samplers import OrderSampler
-from mlimages_dataset.locations import location
 from mlimages_dataset.train import distributed, stage
 from mlimages_dataset.train.config import (
     Checkpoints,

@@ -12,7 +12,7 @@ import torch
 import torchvision
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from mlimages_dataset.locations import location
+from mlimages_dataset.core.locations import location
 from mlimages_dataset.train.supply import available_cores, core_rate
 from tests.gpu.loss_laws import refuse_compiling
 from tests.gpu.machine import shared_memory

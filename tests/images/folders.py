@@ -13,13 +13,14 @@ from upath import UPath
 from mlimages_dataset.images.check import Inspection, inspect
 from mlimages_dataset.images.parts import part_writer
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.manifest import OutputFolder, StageResult
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.records import StageResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.storage import Receipt
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.tables.files import Receipt
 
 Place = TypeVar("Place", Path, UPath)
 

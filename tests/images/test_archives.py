@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlimages_dataset.errors import DataError
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.images.archives import archive_file_members, archive_members, folder_members
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.statuses import Status

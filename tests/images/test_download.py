@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images import addresses, check
 from mlimages_dataset.images import download as download_module
 from mlimages_dataset.images.download import OPEN_IMAGES_MIRROR, chosen_mirrors, download
@@ -21,9 +21,11 @@ from mlimages_dataset.images.fetcher import Timeouts
 from mlimages_dataset.images.reencode import Shrinking
 from mlimages_dataset.images.shards import ShardReader
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.manifest import read_manifest, verify_folder
-from mlimages_dataset.schemas import IMAGES
-from mlimages_dataset.storage import PARTIAL_PREFIX, read_table, table_parts
+from mlimages_dataset.pipeline.records import read_manifest
+from mlimages_dataset.pipeline.verify import verify_folder
+from mlimages_dataset.tables.files import PARTIAL_PREFIX
+from mlimages_dataset.tables.parquet import read_table, table_parts
+from mlimages_dataset.tables.schemas import IMAGES
 from tests.images import fault_server
 
 if TYPE_CHECKING:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from mlimages_dataset import engine
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images.duplicates import Likeness
 from mlimages_dataset.images.duplicates_stage import run_duplicates
-from mlimages_dataset.manifest import read_manifest, verify_folder
+from mlimages_dataset.pipeline import engine
+from mlimages_dataset.pipeline.records import read_manifest
+from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.samples import photographs
-from mlimages_dataset.schemas import LABELS
-from mlimages_dataset.storage import read_table
+from mlimages_dataset.tables.parquet import read_table
+from mlimages_dataset.tables.schemas import LABELS
 from tests.images.folders import image_folder
 from tests.images.test_verification import label_part
 

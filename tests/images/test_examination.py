@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
-from mlimages_dataset.errors import MLImagesError
+from mlimages_dataset.core.errors import MLImagesError
 from mlimages_dataset.images.check import Limits
 from mlimages_dataset.images.examination import (
     AHEAD,

@@ -12,18 +12,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from upath import UPath
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images import index as module
 from mlimages_dataset.images.index import ImageIndex
-from mlimages_dataset.manifest import MANIFEST_NAME, Manifest, verify_folder
-from mlimages_dataset.storage import write_bytes
+from mlimages_dataset.pipeline.records import MANIFEST_NAME, Manifest
+from mlimages_dataset.pipeline.verify import verify_folder
+from mlimages_dataset.tables.files import write_bytes
 from tests.images.folders import image_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 PARTS: list[dict[str, bytes | None]] = [{"a": b"1", "b": None, "c": b"333"}, {"d": None}, {"e/ü": b"55555", "f": b""}]
 SAVED = {"a": b"1", "c": b"333", "e/ü": b"55555", "f": b""}

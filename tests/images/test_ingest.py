@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from upath import UPath
 
-from mlimages_dataset import engine
-from mlimages_dataset.errors import DataError, MLImagesError, UsageError
+from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.images import ingest as module
 from mlimages_dataset.images.check import Limits, inspect
 from mlimages_dataset.images.index import ImageIndex
@@ -26,9 +25,12 @@ from mlimages_dataset.images.members import Member
 from mlimages_dataset.images.reencode import Shrinking
 from mlimages_dataset.images.stage import IngestOptions, run_ingest
 from mlimages_dataset.images.verification import verify_images
-from mlimages_dataset.manifest import OutputFolder, read_manifest
-from mlimages_dataset.schemas import IMAGES
-from mlimages_dataset.storage import read_table, table_parts, write_bytes
+from mlimages_dataset.pipeline import engine
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.records import read_manifest
+from mlimages_dataset.tables.files import write_bytes
+from mlimages_dataset.tables.parquet import read_table, table_parts
+from mlimages_dataset.tables.schemas import IMAGES
 from tests.images.folders import picture
 from tests.images.test_archives import special, tar_of
 from tests.images.test_tfrecords import record, tencent
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from mlimages_dataset.locations import Location
-    from mlimages_dataset.manifest import StageOutcome
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.records import StageOutcome
 
 CATS = [picture(k, 40 + k, 30) for k in range(7)]
 

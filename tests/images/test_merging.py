@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.augment.labels import LabelColumns
 from mlimages_dataset.images.merging import ImageLabels, labels_of, merged, with_labels
+from mlimages_dataset.tables.label_columns import LabelColumns
 
 ONE = st.dictionaries(
     st.integers(0, 6), st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.integers(0, 3)), max_size=5

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mlimages_dataset.errors import DataError
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.images.addresses import Refused
 from mlimages_dataset.images.archives import archive_file_members, archive_members
 from mlimages_dataset.images.check import Inspection
@@ -26,7 +26,7 @@ from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.packing import BLOCK_BYTES, Packing, check_packed, packing_of, unpacked_stream
 from mlimages_dataset.images.stage import IngestOptions, run_ingest
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.manifest import OutputFolder
+from mlimages_dataset.pipeline.folder import OutputFolder
 from tests.images.folders import picture
 from tests.images.test_archives import OneWay, read, tar_of
 

@@ -13,9 +13,9 @@ from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.parts import PartCounts, WrittenPart, part_writer
 from mlimages_dataset.images.shards import ShardReader
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.manifest import Journal
-from mlimages_dataset.schemas import IMAGES
-from mlimages_dataset.storage import read_table
+from mlimages_dataset.pipeline.journal import Journal
+from mlimages_dataset.tables.parquet import read_table
+from mlimages_dataset.tables.schemas import IMAGES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.images.shards import ShardReader, member_name, shard_writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 MEMBERS = {"a.jpg": b"first", "b%2Fc.png": b"", "d.jpg": bytes(range(256)) * 5, "e.jpg": b"x" * 512}
 

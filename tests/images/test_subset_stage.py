@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.stage import copy_pictures, run_subset
 from mlimages_dataset.images.subset import Rules
 from mlimages_dataset.images.verification import coverage, verify_images
-from mlimages_dataset.manifest import Journal, read_manifest, verify_folder
-from mlimages_dataset.schemas import CATEGORIES, LABELS, MAPPING
-from mlimages_dataset.storage import read_table, table_parts, write_table
+from mlimages_dataset.pipeline.journal import Journal
+from mlimages_dataset.pipeline.records import read_manifest
+from mlimages_dataset.pipeline.verify import verify_folder
+from mlimages_dataset.tables.parquet import read_table, table_parts, write_table
+from mlimages_dataset.tables.schemas import CATEGORIES, LABELS, MAPPING
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, MAPPING_FILE
 from mlimages_dataset.vocab.tables import categories_table, mapping_table
 from tests.images.folders import image_folder, picture

@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.errors import DataError
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.tfrecords import features_of, masked_crc, tfrecord_members

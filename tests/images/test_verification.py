@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.shards import SHARD_SCHEMA
 from mlimages_dataset.images.verification import Coverage, category_names, coverage, coverage_problems, verify_images
-from mlimages_dataset.manifest import MANIFEST_NAME, Manifest, OutputFolder, StageResult
-from mlimages_dataset.schemas import CATEGORIES, IMAGES, LABELS, MAPPING
-from mlimages_dataset.storage import read_table, write_bytes, write_table
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.records import MANIFEST_NAME, Manifest, StageResult
+from mlimages_dataset.tables.files import write_bytes
+from mlimages_dataset.tables.parquet import read_table, write_table
+from mlimages_dataset.tables.schemas import CATEGORIES, IMAGES, LABELS, MAPPING
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, MAPPING_FILE
 from mlimages_dataset.vocab.tables import categories_table, mapping_table
 from tests.images.folders import image_folder, picture
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 A = picture(1)

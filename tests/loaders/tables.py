@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from mlimages_dataset.loaders.orders import RowsOfClass
 from mlimages_dataset.loaders.transforms import eval_transform
-from mlimages_dataset.schemas import LABELS
-from mlimages_dataset.storage import write_table
+from mlimages_dataset.tables.parquet import write_table
+from mlimages_dataset.tables.schemas import LABELS
 from tests.images.folders import picture
 
 if TYPE_CHECKING:

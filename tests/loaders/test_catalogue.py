@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.loaders.catalogue import Catalogue, open_catalogue, split_folder
-from mlimages_dataset.manifest import OutputFolder, StageResult
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.samples import photographs
 from tests.images.folders import image_folder
 from tests.loaders.tables import pictures, write_labels

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mlimages_dataset.errors import DataError
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.loaders.decoding import MAX_PIXELS, Header, decode, eighths_for, read_header
 from mlimages_dataset.samples import photographs
 from tests.loaders.torchvision_views import psnr

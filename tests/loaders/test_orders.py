@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.loaders.orders import (
     BlockShuffled,
     Hybrid,

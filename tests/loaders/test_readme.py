@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mlimages_dataset.manifest import OutputFolder, StageResult
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.records import StageResult
 from tests.images.folders import image_folder
 from tests.loaders.tables import pictures, write_labels
 
 if TYPE_CHECKING:
     import pytest
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -18,7 +18,7 @@ from scipy.stats import binomtest, ks_2samp, kstest
 from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2 import functional as tv
 
-from mlimages_dataset.errors import ConfigError, DataError
+from mlimages_dataset.core.errors import ConfigError, DataError
 from mlimages_dataset.loaders.transforms import (
     EvalKind,
     TrainTransform,

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from mlimages_dataset import samples
-from mlimages_dataset.build import run
-from mlimages_dataset.recipe import read_recipe
+from mlimages_dataset.recipes.build import run
+from mlimages_dataset.recipes.recipe import read_recipe
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "training.md"
 RECIPE = """

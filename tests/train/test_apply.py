@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.schemas import PREDICTIONS
-from mlimages_dataset.storage import check_rows, file_digest, read_table, table_parts
+from mlimages_dataset.tables.files import file_digest
+from mlimages_dataset.tables.parquet import check_rows, read_table, table_parts
+from mlimages_dataset.tables.schemas import PREDICTIONS
 from mlimages_dataset.train.__main__ import main
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, read_checkpoint, save_checkpoint
 from mlimages_dataset.train.models import create_model

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.train.checkpoint import (
     FORMAT,
     Checkpoint,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.concurrent_softmax import (
     ConcurrentSoftmaxLoss,
     concurrent_probabilities,

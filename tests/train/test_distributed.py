@@ -13,7 +13,7 @@ import pytest
 import torch.distributed as dist
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # documented, but torch does not mark it exported
 
-from mlimages_dataset.errors import MLImagesError
+from mlimages_dataset.core.errors import MLImagesError
 from mlimages_dataset.train.distributed import peer_errors, store_of_this_start
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from mlimages_dataset.errors import UsageError
-from mlimages_dataset.schemas import CATEGORIES
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.tables.schemas import CATEGORIES
 from mlimages_dataset.train.calibration import Calibration
 from mlimages_dataset.train.evaluation import Evaluation, frequency_band, group_means, groups_of_categories
 from mlimages_dataset.train.metrics import average_precision

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from mlimages_dataset.errors import DataError
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.train.checkpoint import Checkpoint, checkpoint_path, newest_checkpoint, read_checkpoint
 from mlimages_dataset.train.loop import Stopped
 from tests.train.processes import Done, on_ranks

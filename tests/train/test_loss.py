@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train import loss as loss_module
 from mlimages_dataset.train.fused_loss import compiled, loss_sum, present_counts, slopes
 from mlimages_dataset.train.loss import (

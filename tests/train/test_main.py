@@ -18,8 +18,8 @@ from click.testing import CliRunner, Result
 
 from mlimages_dataset import __version__
 from mlimages_dataset.loaders import MLImages, train_transform
-from mlimages_dataset.schemas import PREDICTIONS
-from mlimages_dataset.storage import read_table, table_parts
+from mlimages_dataset.tables.parquet import read_table, table_parts
+from mlimages_dataset.tables.schemas import PREDICTIONS
 from mlimages_dataset.train.__main__ import main
 from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint, save_checkpoint
 from mlimages_dataset.train.config import Data, Phase, Run

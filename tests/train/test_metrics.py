@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score, f1_score, precision_score, 
 from torch import Tensor
 from torchmetrics.functional.classification import multilabel_average_precision
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.metrics import InstanceSums, ScoreHistogram, average_precision, instance_sums
 
 SEEDS = st.integers(0, 10_000)

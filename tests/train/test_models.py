@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from mlimages_dataset.errors import ConfigError, UsageError
+from mlimages_dataset.core.errors import ConfigError, UsageError
 from mlimages_dataset.train.loop import synchronised
 from mlimages_dataset.train.loss import prior_bias
 from mlimages_dataset.train.models import RELEASED, create_model, model_names

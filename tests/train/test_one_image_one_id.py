@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 
 from cli.main import main as build
 from mlimages_dataset import samples
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.loaders import MLImages, train_transform
-from mlimages_dataset.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS, TableSchema
-from mlimages_dataset.storage import read_table, table_parts
+from mlimages_dataset.tables.parquet import read_table, table_parts
+from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS, TableSchema
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.stage import read_classes

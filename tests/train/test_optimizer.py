@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mlimages_dataset.errors import ConfigError
+from mlimages_dataset.core.errors import ConfigError
 from mlimages_dataset.train.config import Optimizer, read_run, run_file
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.optimizer import RATE_FACTOR, make_optimizer, rate_factors, set_rate

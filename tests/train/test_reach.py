@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader
 
 from mlimages_dataset.loaders import MLImages, StreamedImages, collate, train_transform
 from mlimages_dataset.loaders.streaming import batch_sizes, given_after
-from mlimages_dataset.schemas import CATEGORIES, PAIR_COUNTS, PREDICTIONS
-from mlimages_dataset.storage import read_table, table_parts, write_table
+from mlimages_dataset.tables.parquet import read_table, table_parts, write_table
+from mlimages_dataset.tables.schemas import CATEGORIES, PAIR_COUNTS, PREDICTIONS
 from mlimages_dataset.train.checkpoint import checkpoint_path, newest_checkpoint, read_checkpoint
 from mlimages_dataset.train.concurrent_softmax import concurrent_log_odds, concurrent_probabilities
 from mlimages_dataset.train.config import Run, read_run
@@ -316,7 +316,7 @@ BLOCKS = ("image_size = 32\n", 'image_size = 64\nsampler = "blocks"\nblock_image
 def _shards(photographs: Photographs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the photographs as a folder of shards."""
     from mlimages_dataset.images.stage import IngestOptions, run_ingest  # noqa: PLC0415
-    from mlimages_dataset.manifest import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
 
     out = tmp_path_factory.mktemp("shards") / "images"
     run_ingest(OutputFolder(out), [photographs.images], IngestOptions(part_images=10))

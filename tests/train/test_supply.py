@@ -10,7 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.loaders.transforms import train_transform
 from mlimages_dataset.samples import photographs
 from mlimages_dataset.train.__main__ import main

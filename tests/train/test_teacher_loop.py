@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlimages_dataset import samples
-from mlimages_dataset.schemas import CATEGORIES, LABELS, PREDICTIONS, Origin
-from mlimages_dataset.storage import read_table, table_parts
+from mlimages_dataset.tables.parquet import read_table, table_parts
+from mlimages_dataset.tables.schemas import CATEGORIES, LABELS, PREDICTIONS, Origin
 from tests.train.conftest import DOCUMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mlimages_dataset.schemas import TableSchema
+    from mlimages_dataset.tables.schemas import TableSchema
 
 TRUTH = Path(__file__).parent / "photograph_truth.txt"
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.vocab.classes import SourceClass
+from mlimages_dataset.sources.class_lists import parse_box_hierarchy, parse_open_images_classes
+from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.hierarchy import ROOTS
 from mlimages_dataset.vocab.matching import MatchContext
 from mlimages_dataset.vocab.sense_features import ancestors
-from mlimages_dataset.vocab.sources import parse_box_hierarchy, parse_open_images_classes
 from mlimages_dataset.vocab.stage import packaged_class_list, packaged_imagenet
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mlimages_dataset.sources.class_lists import parse_box_hierarchy
 from mlimages_dataset.vocab.reviewed import Reviewed, packaged_reviewed, parse_reviewed
-from mlimages_dataset.vocab.sources import parse_box_hierarchy
 from mlimages_dataset.vocab.validation import validate
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, MappingRow
 from tests.golden.boxable_classes import BOXABLE, boxable_table, default_vocabulary, packaged_vocabulary

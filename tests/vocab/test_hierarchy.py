@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.errors import VocabularyError
-from mlimages_dataset.storage import read_lines
-from mlimages_dataset.vocab.classes import SourceClass
+from mlimages_dataset.core.errors import VocabularyError
+from mlimages_dataset.sources.class_lists import parse_tencent_dictionary
+from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.tables.files import read_lines
 from mlimages_dataset.vocab.hierarchy import (
     ROOTS,
     Hierarchy,
@@ -28,7 +29,6 @@ from mlimages_dataset.vocab.hierarchy import (
 )
 from mlimages_dataset.vocab.merging import ClassList, merged_vocabulary
 from mlimages_dataset.vocab.reviewed import Edge, Reviewed, packaged_reviewed, parse_reviewed
-from mlimages_dataset.vocab.sources import parse_tencent_dictionary
 from mlimages_dataset.vocab.vocabulary import IMAGENET, Vocabulary
 
 if TYPE_CHECKING:

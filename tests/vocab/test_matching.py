@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlimages_dataset.vocab.classes import SourceClass
+from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.hierarchy import ROOTS
 from mlimages_dataset.vocab.matching import Match, MatchContext, Rule, match_classes, named_senses
 from mlimages_dataset.vocab.normalisation import ClassName, american, parse_name, spellings, squashed, without_accents

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlimages_dataset.errors import ConfigError, VocabularyError
+from mlimages_dataset.core.errors import ConfigError, VocabularyError
 from mlimages_dataset.vocab.hierarchy import closure_matrix, edited_parents
 from mlimages_dataset.vocab.reviewed import (
     Edge,

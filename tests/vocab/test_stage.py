@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlimages_dataset.errors import ConfigError, DataError, MLImagesError, SchemaError, UsageError, VocabularyError
-from mlimages_dataset.schemas import CATEGORIES, CLASS_COUNTS
-from mlimages_dataset.storage import table_inputs, write_table
+from mlimages_dataset.core.errors import ConfigError, DataError, MLImagesError, SchemaError, UsageError, VocabularyError
+from mlimages_dataset.sources.class_lists import parse_tencent_dictionary
+from mlimages_dataset.tables.parquet import table_inputs, write_table
+from mlimages_dataset.tables.schemas import CATEGORIES, CLASS_COUNTS
 from mlimages_dataset.vocab.merging import OPEN_IMAGES_MINIMUM
-from mlimages_dataset.vocab.sources import parse_tencent_dictionary
 from mlimages_dataset.vocab.stage import (
     VocabularyFiles,
     packaged_class_list,

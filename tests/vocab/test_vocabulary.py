@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.errors import VocabularyError
-from mlimages_dataset.vocab.classes import SourceClass
+from mlimages_dataset.core.errors import VocabularyError
+from mlimages_dataset.sources.class_lists import TencentRow
+from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.hierarchy import ROOTS
 from mlimages_dataset.vocab.merging import ClassList, funnel, merged_vocabulary, repeated_ids, vocabulary_from_tencent
 from mlimages_dataset.vocab.reviewed import Edge, Reviewed, ReviewedCategory, ReviewedMatch
-from mlimages_dataset.vocab.sources import TencentRow
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, MappingRow, Vocabulary
 from tests import mini
 

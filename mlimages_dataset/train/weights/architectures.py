@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torchvision import models as torchvision_models
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.models import (
     AUXILIARY_HEADS,
     RELEASED,

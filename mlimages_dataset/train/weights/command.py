@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlimages_dataset.errors import UsageError
-from mlimages_dataset.locations import location
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.locations import location
 from mlimages_dataset.train.config import View
 from mlimages_dataset.train.weights.description import Form, InputRange, Probability
 

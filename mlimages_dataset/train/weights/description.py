@@ -13,11 +13,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.errors import DataError
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.train.config import LossName, View
 
 if TYPE_CHECKING:
-    from mlimages_dataset.manifest import Json
+    from mlimages_dataset.pipeline.records import Json
 
 FORMAT = "mlimages-weights/1"
 METADATA_KEY = "mlimages.weights"

@@ -12,9 +12,9 @@ from typing import IO, TYPE_CHECKING, cast
 
 import torch
 
-from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.locations import reason
-from mlimages_dataset.storage import whole_file, write_bytes
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import reason
+from mlimages_dataset.tables.files import whole_file, write_bytes
 from mlimages_dataset.train.saved import read_saved
 from mlimages_dataset.train.weights.description import METADATA_KEY, Description
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

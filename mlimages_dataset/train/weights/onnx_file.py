@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.weights.description import METADATA_KEY
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.train.checkpoint import FORMAT, Checkpoint, found_checkpoint, read_checkpoint
 from mlimages_dataset.train.config import LossName, View
 from mlimages_dataset.train.models import AUXILIARY_HEADS, RELEASED, SCALING, InputScaling, create_model
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.train.models import MultiLabelClassifier
     from mlimages_dataset.train.weights.files import TensorFile
 

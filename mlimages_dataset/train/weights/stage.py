@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
-from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.locations import Location, location, relative
-from mlimages_dataset.schemas import CATEGORIES
-from mlimages_dataset.storage import file_digest, listing_digest, read_lines, read_table, table_parts, write_bytes
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import Location, location, relative
+from mlimages_dataset.tables.files import file_digest, listing_digest, read_lines, write_bytes
+from mlimages_dataset.tables.parquet import read_table, table_parts
+from mlimages_dataset.tables.schemas import CATEGORIES
 from mlimages_dataset.train.checkpoint import best_path, found_checkpoint, read_checkpoint
 from mlimages_dataset.train.config import Run, View
 from mlimages_dataset.train.logs import LOG_FILE, read_log

@@ -6,13 +6,13 @@ import math
 import sys
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.errors import UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.transfer import load_backbone, load_weights
 from mlimages_dataset.train.weights.reading import Said, read_weights
 
 if TYPE_CHECKING:
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.train.config import Model
     from mlimages_dataset.train.models import MultiLabelClassifier
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.train.models import RELEASED, create_model
 from mlimages_dataset.train.released_resnet import BLOCKS_OF_STAGE
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from mlimages_dataset.locations import Location
+    from mlimages_dataset.core.locations import Location
 
 _NORM_PARTS = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 _OPTIMISER_STATE = re.compile(r"/(Momentum|ExponentialMovingAverage|Adam(_\d)?|RMSProp(_\d)?)$")

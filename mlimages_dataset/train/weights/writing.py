@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torchvision import models as torchvision_models
 
-from mlimages_dataset.errors import DataError, UsageError
-from mlimages_dataset.locations import reason
-from mlimages_dataset.storage import PARTIAL_PREFIX, give_name, write_bytes
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import reason
+from mlimages_dataset.tables.files import PARTIAL_PREFIX, give_name, write_bytes
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
 from mlimages_dataset.train.config import LossName
 from mlimages_dataset.train.models import AUXILIARY_HEADS, SCALING, TIMM_PREFIX, InputScaling, batch_norms

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from mlimages_dataset import samples
-from mlimages_dataset.build import run
 from mlimages_dataset.loaders import MLImages, train_transform
-from mlimages_dataset.recipe import read_recipe
+from mlimages_dataset.recipes.build import run
+from mlimages_dataset.recipes.recipe import read_recipe
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from mlimages_dataset.storage import file_digest
+from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.train.checkpoint import best_path, read_checkpoint
 from mlimages_dataset.train.config import View
 from mlimages_dataset.train.models import create_model

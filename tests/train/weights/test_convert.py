@@ -17,10 +17,10 @@ import torch
 from safetensors import safe_open
 from torchvision import models as torchvision_models
 
-from mlimages_dataset.errors import DataError
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.loaders import eval_transform
-from mlimages_dataset.schemas import CATEGORIES, PREDICTIONS
-from mlimages_dataset.storage import read_table, table_parts
+from mlimages_dataset.tables.parquet import read_table, table_parts
+from mlimages_dataset.tables.schemas import CATEGORIES, PREDICTIONS
 from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint, save_checkpoint
 from mlimages_dataset.train.config import View
 from mlimages_dataset.train.models import create_model

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision import models as torchvision_models
 
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.train.config import View
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.weights import architectures

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlimages_dataset.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.train.models import RELEASED, create_model
 from mlimages_dataset.train.weights.tensorflow import (
     from_tensorflow,

@@ -1,0 +1,1 @@
+"""The ground floor: errors, places, configurations, image ids, compiled loops."""

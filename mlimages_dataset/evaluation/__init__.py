@@ -1,0 +1,1 @@
+"""How good labels are: arrays in, counts out."""

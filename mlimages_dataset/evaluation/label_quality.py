@@ -1,0 +1,463 @@
+"""What augmentation adds, judged against complete annotations: the trade-off between noisy and missing labels.
+
+Tencent ML-Images (section 3.3, "Noisy and missing tags") names the trade-off and leaves it unmeasured, because images
+whose labels are all known are few. Sets that are annotated completely exist for some classes; here their labels are
+hidden at random, the rest is augmented, and what comes back is judged.
+
+Truth. The declared classes D are those that the annotators looked for in every image; an image lists those present.
+P is the set of an image's listed categories and all their ancestors: an ancestor of a true label is true by definition.
+A category c that augmentation adds to an image is
+
+* `PRESENT` if it is in P;
+* `ABSENT` if it, or a declared ancestor of it, is a declared class that is not in P: annotators looked and saw none;
+* `PRESUMED_ABSENT` if neither holds and a declared class lies below c. None of those is present (else c would be in
+  P), but an undeclared kind of c may be: these count as wrong, so precision is a lower bound;
+* `UNJUDGED` otherwise. Its declared ancestors, if any, are all present: nothing says which kind they are.
+
+Kept labels K are the listed ones that were not hidden. Of the labels that augmentation adds, those of one origin are
+counted by verdict: with n_v of verdict v,
+
+    precision = n_PRESENT / (n_PRESENT + n_ABSENT + n_PRESUMED_ABSENT)
+    recall    = n_PRESENT / (|P| - |K|)
+
+summed over images, over all categories or over declared classes alone (P and the added labels cut to D). Over the whole
+of what is emitted, kept labels included,
+
+    noisy   = wrong / (|K| + right + wrong)        missing = (|P| - |K| - right) / |P|
+
+Legend: N images, L labels in all of them, C categories, T thresholds, V verdicts.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from mlimages_dataset.augment.ancestors import augment, augmentation_rules
+from mlimages_dataset.augment.cooccurrence import PairCounts, count_pairs, implications_of, strong_implications
+from mlimages_dataset.augment.splits import draws_of
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.tables.batches import label_batches
+from mlimages_dataset.tables.label_columns import LabelColumns
+from mlimages_dataset.tables.parquet import read_table, table_parts
+from mlimages_dataset.tables.schemas import IMPLICATIONS, Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.augment.ancestors import AugmentationRules
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+HIDDEN_SHARE = 0.5
+JUDGED_ORIGINS = (Origin.ANCESTOR, Origin.CO_OCCURRENCE)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+class Verdict(enum.IntEnum):
+    """What complete annotations say of an added label; the module's text defines each."""
+
+    PRESENT = 0
+    ABSENT = 1
+    PRESUMED_ABSENT = 2
+    UNJUDGED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredClasses:
+    """The classes that were annotated completely, and how they lie in the hierarchy.
+
+    Attributes:
+        declared: true at declared classes, bool, shape (C,).
+        above: true at (category, declared ancestor or itself), bool sparse, shape (C, C).
+        has_below: true where a declared class other than the category itself lies below it, bool, shape (C,).
+    """
+
+    declared: NDArray[np.bool_]
+    above: sp.csr_array
+    has_below: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class QualityCounts:
+    """What was counted over images; counts of parts add up. Arrays of two hold all categories, then declared ones.
+
+    Attributes:
+        images: images with a listed label.
+        kept: labels that were kept, |K|.
+        present: true labels, |P|, int64, shape (2,).
+        added: labels that augmentation added, int64, shape (T, 2 origins, 2, V).
+    """
+
+    images: int
+    kept: int
+    present: NDArray[np.int64]
+    added: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, n_thresholds: int) -> QualityCounts:
+        """Return the counts of no image."""
+        return cls(
+            0, 0, np.zeros(2, np.int64), np.zeros((n_thresholds, len(JUDGED_ORIGINS), 2, len(Verdict)), np.int64)
+        )
+
+    def __add__(self, other: QualityCounts) -> QualityCounts:
+        return QualityCounts(
+            self.images + other.images,
+            self.kept + other.kept,
+            self.present + other.present,
+            self.added + other.added,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Figures of the labels of one origin that augmentation added, over all categories or declared classes.
+
+    Ratios are NaN where nothing was judged, or nothing was missing.
+    """
+
+    right: int
+    absent: int
+    presumed_absent: int
+    unjudged: int
+    missing: int
+    images: int
+
+    @property
+    def added_per_image(self) -> float:
+        """Labels added to an image, judged or not."""
+        return _ratio(self.right + self.absent + self.presumed_absent + self.unjudged, self.images)
+
+    @property
+    def precision(self) -> float:
+        """Share of the judged labels that are right; what is presumed absent counts as wrong."""
+        return _ratio(self.right, self.right + self.absent + self.presumed_absent)
+
+    @property
+    def precision_at_most(self) -> float:
+        """The same if all that is presumed absent were right."""
+        return _ratio(self.right + self.presumed_absent, self.right + self.absent + self.presumed_absent)
+
+    @property
+    def recall(self) -> float:
+        """Share of the missing labels that were added."""
+        return _ratio(self.right, self.missing)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """An evaluation of augmentation.
+
+    Attributes:
+        thresholds: strengths that a co-occurrence must exceed.
+        implications: strong pairs of each threshold.
+        declared: number of declared classes.
+        learned_from: images that the implications were learned from; 0 where they were given.
+        counts: what was counted over the evaluated images.
+    """
+
+    thresholds: tuple[float, ...]
+    implications: tuple[int, ...]
+    declared: int
+    learned_from: int
+    counts: QualityCounts
+
+    def quality(self, threshold: int, origin: Origin, *, declared_only: bool = False) -> Quality:
+        """Return the figures of one origin at the threshold of that number."""
+        scope = int(declared_only)
+        right, absent, presumed_absent, unjudged = self._added(threshold, [origin], scope)
+        missing = int(self.counts.present[scope]) - self.counts.kept
+        return Quality(right, absent, presumed_absent, unjudged, missing, self.counts.images)
+
+    def noisy(self, threshold: int, origins: Sequence[Origin] = JUDGED_ORIGINS) -> float:
+        """Return the share of wrong labels among the kept and judged ones at a threshold, of some origins only."""
+        right, absent, presumed_absent, _ = self._added(threshold, origins)
+        wrong = absent + presumed_absent
+        return _ratio(wrong, self.counts.kept + right + wrong)
+
+    def missing(self, threshold: int, origins: Sequence[Origin] = JUDGED_ORIGINS) -> float:
+        """Return the share of true labels neither kept nor added at a threshold, of some origins only."""
+        right, *_ = self._added(threshold, origins)
+        present = int(self.counts.present[0])
+        return _ratio(present - self.counts.kept - right, present)
+
+    def _added(self, threshold: int, origins: Sequence[Origin], scope: int = 0) -> list[int]:
+        """Return the added labels of some origins by verdict."""
+        chosen = [JUDGED_ORIGINS.index(origin) for origin in origins]
+        return [int(n) for n in self.counts.added[threshold, chosen, scope].sum(axis=0)]
+
+
+def declared_classes(declared: NDArray[np.bool_], closure: sp.csr_array) -> DeclaredClasses:
+    """Return how declared classes, bool, shape (C,), lie in a reflexive ancestor matrix, shape (C, C)."""
+    n_below = closure.astype(np.int32).T @ declared.astype(np.int32) - declared
+    pairs = closure.tocoo()
+    kept = declared[pairs.col]
+    above = sp.csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=closure.shape)
+    return DeclaredClasses(declared, above, n_below > 0)
+
+
+def listed_labels(labels: LabelColumns) -> LabelColumns:
+    """Return the present labels as original annotations of confidence 1; an unlisted declared class is absent."""
+    return _chosen(labels, labels.confidence > 0)
+
+
+def with_hidden(labels: LabelColumns, draws: NDArray[np.uint64], share: float) -> LabelColumns:
+    """Return the labels without those that are hidden; each image keeps at least the one with the highest draw.
+
+    Args:
+        labels: the labels of N images.
+        draws: a draw of each image, shape (N,); with the class it gives the draw of each label.
+        share: the probability of hiding a label, from 0 to 1.
+    """
+    images = labels.images
+    with np.errstate(over="ignore"):
+        of_label = _mixed(draws[images] + labels.class_index.astype(np.uint64) * _GOLDEN)
+    order = np.lexsort((of_label, images))
+    highest = np.zeros(len(order), bool)
+    sizes = np.diff(labels.offsets)
+    highest[order[labels.offsets[1:][sizes > 0] - 1]] = True
+    # As fractions of 2**64: a float64 threshold of 1 is beyond every uint64.
+    return _chosen(labels, highest | (of_label / 2.0**64 >= share))
+
+
+def verdicts(added: LabelColumns, true: LabelColumns, classes: DeclaredClasses) -> NDArray[np.uint8]:
+    """Return the `Verdict` of each added label, uint8, shape (L,).
+
+    Args:
+        added: labels of N images.
+        true: the true labels P of the same images: those listed, and their ancestors.
+        classes: the declared classes.
+    """
+    n_classes = len(classes.declared)
+    present = _keys(true, n_classes)
+    images = added.images
+    found = np.full(len(images), Verdict.UNJUDGED, np.uint8)
+    found[classes.has_below[added.class_index]] = Verdict.PRESUMED_ABSENT
+    above = classes.above[added.class_index].tocoo()
+    ruled_out = ~_among(images[above.row] * n_classes + above.col, present)
+    found[above.row[ruled_out]] = Verdict.ABSENT
+    found[_among(_keys(added, n_classes), present)] = Verdict.PRESENT
+    return found
+
+
+def quality_counts(
+    true: LabelColumns, kept: LabelColumns, classes: DeclaredClasses, rules: Sequence[AugmentationRules]
+) -> QualityCounts:
+    """Return the counts over N images, each with a true label, for the rules of each threshold.
+
+    Args:
+        true: the images' true labels P.
+        kept: the labels that augmentation is given.
+        classes: the declared classes.
+        rules: what augmentation knows at each threshold.
+    """
+    counts = QualityCounts.empty(len(rules)).added
+    for number, of_threshold in enumerate(rules):
+        emitted, _ = augment(kept, of_threshold)
+        is_added = emitted.origin != Origin.ORIGINAL
+        added, origin = _chosen(emitted, is_added), emitted.origin[is_added]
+        found = verdicts(added, true, classes)
+        declared = classes.declared[added.class_index]
+        for which, one in enumerate(JUDGED_ORIGINS):
+            for scope, chosen in enumerate((origin == one, (origin == one) & declared)):
+                counts[number, which, scope] = np.bincount(found[chosen], minlength=len(Verdict))
+    present = np.array([len(true.class_index), classes.declared[true.class_index].sum()], np.int64)
+    return QualityCounts(len(true), len(kept.class_index), present, counts)
+
+
+def evaluate_labels(
+    vocabulary: Vocabulary,
+    truth: Location,
+    *,
+    implications: Location | None = None,
+    hidden: float = HIDDEN_SHARE,
+    seed: int = 0,
+    thresholds: Sequence[float] = THRESHOLDS,
+    mapper: Mapper = map,
+) -> Evaluation:
+    """Return how right and how complete the labels are that augmentation adds to a completely annotated collection.
+
+    The declared classes are what the mapping makes of the classes of the table's source, and every category that the
+    table lists, without those that are only a parent of a class. Implications are learned from half of the images,
+    chosen by hash, and the other half is evaluated; where implications are given, every image is.
+
+    Args:
+        vocabulary: the vocabulary of the annotations.
+        truth: folder of an `annotations` table.
+        implications: `implications` table; None to learn them.
+        hidden: the share of labels to hide.
+        seed: another one hides other labels and halves the images otherwise.
+        thresholds: strengths that a co-occurrence must exceed.
+        mapper: runs the parts.
+
+    Raises:
+        UsageError, DataError: a table is missing or damaged, or of another vocabulary.
+        DataError: no image is left to learn from or to evaluate.
+    """
+    n_classes, closure = len(vocabulary), vocabulary.closure
+    parts = table_parts(truth.absolute())
+    learn = functools.partial(_learned_from, n_classes=n_classes, seed=seed, pairs=implications is None)
+    learned = functools.reduce(operator.add, mapper(learn, parts), _Learned.empty(n_classes))
+    declared, pairs, sources = learned.declared.copy(), learned.pairs, learned.sources
+    rows = [row for row in vocabulary.mapping if row.source in sources and row.class_index >= 0]
+    declared[[row.class_index for row in rows if row.is_broader]] = False
+    declared[[row.class_index for row in rows if not row.is_broader]] = True
+    if implications is None:
+        every = strong_implications(pairs, closure, min(thresholds))
+    else:
+        every = implications_of(read_table(implications, IMPLICATIONS), n_classes, where=implications)
+    strong = [_stronger(every, threshold) for threshold in thresholds]
+    up, rules = augmentation_rules(closure), [augmentation_rules(closure, one) for one in strong]
+    classes = declared_classes(declared, closure)
+    judge = functools.partial(
+        _judged, seed=seed, hidden=hidden, up=up, classes=classes, rules=rules, half=implications is None
+    )
+    counts = functools.reduce(operator.add, mapper(judge, parts), QualityCounts.empty(len(rules)))
+    if not counts.images or (implications is None and not learned.images):
+        raise DataError(
+            f"{counts.images:,} images to evaluate and {learned.images:,} to learn from",
+            where=truth,
+            remedy="name a table of more images",
+        )
+    return Evaluation(
+        tuple(thresholds), tuple(int(one.nnz) for one in strong), int(declared.sum()), learned.images, counts
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """What is learned from parts of a table before any is judged; parts add up.
+
+    Attributes:
+        sources: the collections that the rows are of.
+        declared: true at classes that a row lists, bool, shape (C,).
+        pairs: pairs of listed classes in the images learned from.
+        images: how many these are.
+    """
+
+    sources: frozenset[str]
+    declared: NDArray[np.bool_]
+    pairs: PairCounts
+    images: int
+
+    @classmethod
+    def empty(cls, n_classes: int) -> _Learned:
+        return cls(frozenset(), np.zeros(n_classes, bool), PairCounts.empty(n_classes), 0)
+
+    def __add__(self, other: _Learned) -> _Learned:
+        return _Learned(
+            self.sources | other.sources,
+            self.declared | other.declared,
+            self.pairs + other.pairs,
+            self.images + other.images,
+        )
+
+
+def _learned_from(part: Location, *, n_classes: int, seed: int, pairs: bool) -> _Learned:
+    """Return what a part says of its classes, and of their pairs in the images that are not evaluated if asked for."""
+    found = _Learned.empty(n_classes)
+    for rows, draws, listed in _listed_batches(part, n_classes, seed):
+        declared = np.zeros(n_classes, bool)
+        declared[listed.class_index] = True
+        half = _rows(listed, ~_evaluated(draws) & pairs)
+        sources = frozenset(rows.column("source").unique().to_pylist())
+        found += _Learned(sources, declared, count_pairs(half, half, n_classes), len(half))
+    return found
+
+
+def _judged(
+    part: Location,
+    *,
+    seed: int,
+    hidden: float,
+    up: AugmentationRules,
+    classes: DeclaredClasses,
+    rules: Sequence[AugmentationRules],
+    half: bool,
+) -> QualityCounts:
+    """Return the counts over a part's images, or over the half of them that is evaluated."""
+    counts = QualityCounts.empty(len(rules))
+    for _, draws, listed in _listed_batches(part, len(classes.declared), seed):
+        chosen = _evaluated(draws) if half else np.ones(len(draws), bool)
+        judged = _rows(listed, chosen)
+        true, _ = augment(judged, up)
+        counts += quality_counts(true, with_hidden(judged, draws[chosen], hidden), classes, rules)
+    return counts
+
+
+def _listed_batches(
+    part: Location, n_classes: int, seed: int
+) -> Iterator[tuple[pa.RecordBatch, NDArray[np.uint64], LabelColumns]]:
+    """Yield rows of a part that list a label, with their draws and listed labels."""
+    for rows, columns in label_batches(part, n_classes):
+        listed = listed_labels(columns)
+        some = np.diff(listed.offsets) > 0
+        draws = draws_of(rows.column("image_id"), f"hide {seed}")
+        yield rows, draws[some], _rows(listed, some)
+
+
+def _evaluated(draws: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which images are evaluated, by a bit that hiding mixes with others."""
+    return np.asarray(draws >> np.uint64(63), bool)
+
+
+def _stronger(implications: sp.csr_array, threshold: float) -> sp.csr_array:
+    """Return the implications with more than a probability."""
+    pairs = implications.tocoo()
+    kept = pairs.data > threshold
+    return sp.csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=implications.shape)
+
+
+def _chosen(labels: LabelColumns, chosen: NDArray[np.bool_]) -> LabelColumns:
+    """Return some labels of every image as original annotations of confidence 1."""
+    ends = np.concatenate(([0], np.cumsum(chosen)))[labels.offsets].astype(np.int32)
+    n_chosen = int(ends[-1])
+    return LabelColumns(ends, labels.class_index[chosen], np.ones(n_chosen, np.float32), np.zeros(n_chosen, np.uint8))
+
+
+def _rows(labels: LabelColumns, chosen: NDArray[np.bool_]) -> LabelColumns:
+    """Return the labels of some images, all of confidence 1 and original."""
+    of_chosen = _chosen(labels, chosen[labels.images])
+    return LabelColumns(
+        np.concatenate((of_chosen.offsets[:1], of_chosen.offsets[1:][chosen])),
+        of_chosen.class_index,
+        of_chosen.confidence,
+        of_chosen.origin,
+    )
+
+
+def _keys(labels: LabelColumns, n_classes: int) -> NDArray[np.int64]:
+    """Return one number for each image and class, ascending, shape (L,)."""
+    return labels.images * n_classes + labels.class_index
+
+
+def _among(keys: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which keys are among ascending ones."""
+    if not len(ascending):
+        return np.zeros(len(keys), bool)
+    at = np.searchsorted(ascending, keys).clip(max=len(ascending) - 1)
+    return np.asarray(ascending[at] == keys)
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return numbers whose bits all depend on all bits: SplitMix64's finalizer (https://prng.di.unimi.it/splitmix64.c)."""
+    with np.errstate(over="ignore"):
+        numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")

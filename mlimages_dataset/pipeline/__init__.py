@@ -1,0 +1,1 @@
+"""How work is run: stages, their records and journal, output folders, engines."""

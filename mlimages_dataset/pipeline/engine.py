@@ -1,0 +1,163 @@
+"""Engines: whatever is shaped like the built-in `map` runs a stage's independent jobs.
+
+Results come back in the order of the jobs, so an engine changes no output. What all jobs share belongs in the function
+(`functools.partial`), which a cluster gets once; a job should be small.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from mlimages_dataset.core.errors import MLImagesError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
+_Any = TypeVar("_Any")
+
+CONNECT_SECONDS = 5
+"""How long a Dask scheduler may take to answer."""
+
+
+def unreported(images: int) -> None:
+    """Report the images that a job has done to nobody: what a stage calls where no progress is asked for."""
+
+
+class Mapper(Protocol):
+    """Anything shaped like `map` over one iterable."""
+
+    def __call__(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
+        """Return the results of the jobs, in their order."""
+
+
+@contextlib.contextmanager
+def local(workers: int) -> Iterator[Mapper]:
+    """Yield a mapper over `workers` processes of this machine; one worker, or one job, stays in this process.
+
+    Raises:
+        MLImagesError: a worker process died.
+    """
+    if workers == 1:
+        yield map
+        return
+    # Not fork: Arrow's and DuckDB's threads do not survive it.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent) as pool:
+
+        def mapper(function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
+            every = list(jobs)
+            if len(every) <= 1:
+                return map(function, every)
+            return _results(collections.deque(pool.submit(function, job) for job in every))
+
+        try:
+            yield mapper
+        except BrokenProcessPool as error:
+            raise MLImagesError(
+                "a worker process died, most often for lack of memory", remedy="run it again with fewer --workers"
+            ) from error
+
+
+def _results(futures: collections.deque[Future[_Result]]) -> Iterator[_Result]:
+    """Yield results in their order; after an error no job still runs, and so none writes what the caller removes."""
+    try:
+        while futures:
+            yield futures.popleft().result()
+    finally:
+        for future in futures:
+            future.cancel()
+        wait(futures)
+
+
+def die_with_parent() -> None:
+    """End this process when its parent is gone: a killed run must leave nobody who still writes into its folder."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def dask(address: str) -> Iterator[Mapper]:
+    """Yield a mapper over the workers of the Dask cluster whose scheduler is at `address`, such as `tcp://host:8786`.
+
+    Every worker must have this package, and see inputs and outputs under the same absolute paths or URLs. Jobs of a
+    worker that dies are done by another.
+
+    Raises:
+        UsageError: Dask is not installed, or no scheduler answers there.
+        MLImagesError: the cluster goes away, or a job ends several workers in turn.
+    """
+    try:
+        import distributed  # noqa: PLC0415 - an extra, and a quarter of a second
+        from distributed.comm.core import CommClosedError  # noqa: PLC0415 - as above
+    except ImportError as error:
+        raise UsageError("Dask is not installed", remedy="run: pip install 'mlimages-dataset[cluster]'") from error
+    asyncio.run(_check_scheduler(address))
+    client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+    with client:
+        pool = client.get_executor(pure=False)  # type: ignore[no-untyped-call]
+
+        def mapper(function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
+            every = list(jobs)
+            # A task, not scattered data: it comes back when the workers that hold it die.
+            shared = client.submit(_itself, function, pure=False)
+            results: Iterator[_Result] = pool.map(_called, [shared] * len(every), every)
+            return results
+
+        try:
+            yield mapper
+        except distributed.KilledWorker as error:
+            raise MLImagesError(
+                "a job ended several Dask workers in turn, most often for lack of memory",
+                where=address,
+                remedy="give the workers more memory, then run it again",
+            ) from error
+        except (CancelledError, CommClosedError) as error:
+            raise MLImagesError(
+                "the Dask cluster went away", where=address, remedy="start it, then run the same command again"
+            ) from error
+
+
+async def _check_scheduler(address: str) -> None:
+    """Raise `UsageError` unless a Dask scheduler answers; a client that cannot connect would wait much longer."""
+    from distributed import Security  # noqa: PLC0415 - as in `dask`
+    from distributed.core import rpc  # noqa: PLC0415 - as in `dask`
+
+    try:
+        security = Security().get_connection_args("client")  # type: ignore[no-untyped-call]
+        client = rpc(address, connection_args=security)  # type: ignore[no-untyped-call]
+        async with asyncio.timeout(CONNECT_SECONDS), client as scheduler:
+            found = (await scheduler.identity())["type"]
+    except Exception as error:
+        # Whatever another server at that port says is no answer either: its bytes may read as any error.
+        raise UsageError(
+            "no Dask scheduler answers",
+            where=address,
+            remedy="start one (dask scheduler) and pass its address, such as tcp://host:8786",
+        ) from error
+    if found != "Scheduler":
+        raise UsageError(f"is a Dask {found.lower()}", where=address, remedy="pass the scheduler's address")
+
+
+def _itself(value: _Any) -> _Any:
+    return value
+
+
+def _called(function: Callable[[_Job], _Result], job: _Job) -> _Result:
+    return function(job)

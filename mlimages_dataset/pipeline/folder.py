@@ -1,0 +1,326 @@
+"""An output folder: it runs stages and keeps its manifest true.
+
+A stage whose parameters and inputs are those of the manifest, and whose files are there, is not run again. The
+manifest is written, whole, after a stage's last file, so a cut run leaves no stage that looks done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import hashlib
+import json
+import os
+import time
+from typing import TYPE_CHECKING, cast
+
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.locations import (
+    folder_stays,
+    is_inside,
+    is_local,
+    paths_outside,
+    relative,
+    remove_folder,
+)
+from mlimages_dataset.pipeline.journal import Finished, Journal, refuse_another_cut_run
+from mlimages_dataset.pipeline.records import (
+    MANIFEST_NAME,
+    Json,
+    Manifest,
+    StageOutcome,
+    StageRecord,
+    StageResult,
+    fields_of,
+    file_record,
+    other_versions,
+    read_manifest,
+    receipt_of,
+    stands,
+)
+from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, write_bytes, write_errors
+from mlimages_dataset.version import __version__
+
+try:
+    import fcntl
+except ImportError:  # not POSIX
+    fcntl = None  # type: ignore[assignment]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from mlimages_dataset.core.locations import Location
+
+
+class OutputFolder:
+    """An output folder opened for building: it runs stages and keeps the manifest true.
+
+    Args:
+        folder: a new or empty folder, or one with a manifest.
+        overwrite: let a stage with other parameters or inputs replace the one on record.
+
+    Raises:
+        UsageError: the folder holds files but no manifest: they are not ours to mix with.
+    """
+
+    def __init__(self, folder: Location, *, overwrite: bool = False) -> None:
+        # Absolute: the workers of an engine may have other working folders.
+        self.path = folder.absolute()
+        self._overwrite = overwrite
+        if (folder / MANIFEST_NAME).is_file():
+            self.manifest = read_manifest(folder)
+            return
+        if folder.exists() and not folder.is_dir():
+            raise UsageError("is a file", where=folder, remedy="name a folder for the output")
+        if folder.exists() and any(not path.name.startswith(PARTIAL_PREFIX) for path in folder.iterdir()):
+            raise UsageError(
+                f"the folder holds files but no {MANIFEST_NAME}", where=folder, remedy="name a new or an empty folder"
+            )
+        self.manifest = Manifest()
+
+    def run(
+        self,
+        stage: str,
+        *,
+        parameters: Mapping[str, Json],
+        inputs: Mapping[str, str],
+        work: Callable[[Location], StageResult],
+        into: str = "",
+        folders: Sequence[str] = ("",),
+        journal: Journal | None = None,
+        jobs_of: Callable[[Sequence[Receipt]], Iterable[tuple[str, Finished]]] | None = None,
+    ) -> StageOutcome:
+        """Return the stage's record after doing its work, unless it stands already with these inputs and parameters.
+
+        Args:
+            stage: the stage's name in the manifest.
+            parameters: everything but the inputs and the package's version that decides the output.
+            inputs: SHA-256 by name.
+            work: is called with the folder to write into.
+            into: that folder, relative to the output folder.
+            folders: those below `into` in which the work writes: the parts that a cut run left in them are removed.
+            journal: the journal in `into`, for work that keeps one.
+            jobs_of: returns the jobs that some files of the finished stage are the whole output of. With it, a stage
+                of which files were lost does again only the jobs of those.
+
+        Raises:
+            UsageError: the folder holds another build of this stage, whole or cut, and `overwrite` was not asked for;
+                or another stage has its parts where this one writes; or a folder in which it writes is a link to
+                elsewhere; or another run is writing here.
+        """
+        with self._alone():
+            wanted = cast("Mapping[str, Json]", json.loads(json.dumps(parameters)))
+            target = self.path / into
+            written = [target / name if name else target for name in folders]
+            self._refuse_links(into, folders)
+            self._refuse_foreign_parts(stage, written)
+            standing = self.manifest.stages.get(stage)
+            if standing is not None:
+                written_as = [self.manifest.files[path].schema for path in standing.outputs]
+                differences = [*_differences(standing, wanted, inputs), *other_versions(written_as)]
+                intact = self.standing(stage)
+                if not differences and len(intact) == len(standing.outputs):
+                    return StageOutcome(standing, fresh=False)
+                if differences and not self._overwrite:
+                    raise UsageError(
+                        f"the folder holds another build: in stage {stage}, {'; '.join(differences[:3])}",
+                        where=self.path,
+                        remedy="name another folder, or pass --overwrite to replace it",
+                    )
+                if differences or journal is None or jobs_of is None:
+                    self._forget(stage)
+                else:
+                    self._reopen(stage, journal, jobs_of(intact))
+            if not self._overwrite:
+                refuse_another_cut_run(target, "" if journal is None else journal.fingerprint)
+            resumed = set() if journal is None else journal.standing()
+            _clear_partial(written, keep=resumed)
+            _clear_parts(written, keep=resumed | {self.path / path for path in self.manifest.files})
+            start = time.monotonic()
+            result = work(target)
+            record = StageRecord(
+                parameters=wanted,
+                inputs=dict(inputs),
+                outputs=tuple(self._relative(receipt.path) for receipt in result.receipts),
+                seconds=round(time.monotonic() - start, 3),
+                summary=cast("Mapping[str, Json]", json.loads(json.dumps(result.summary))),
+            )
+            files = {self._relative(receipt.path): file_record(receipt) for receipt in result.receipts}
+            if outside := paths_outside(self.path, files):  # in a folder that the stage did not name before
+                raise _linked_elsewhere(self.path, outside[0].rpartition("/")[0])
+            self.manifest = Manifest({**self.manifest.files, **files}, {**self.manifest.stages, stage: record})
+            self._save()
+            _clear_partial(written)  # the journal's, and those of workers that died
+            return StageOutcome(record, fresh=True)
+
+    def standing(self, stage: str) -> tuple[Receipt, ...]:
+        """Return the receipts of those files of a finished stage that are there with their size."""
+        known = ((self.path / path, self.manifest.files[path]) for path in self.manifest.stages[stage].outputs)
+        return tuple(receipt_of(path, record) for path, record in known if stands(path, record))
+
+    def reopen(self, stage: str, journal: Journal, jobs: Iterable[tuple[str, Finished]]) -> None:
+        """Turn a finished stage into a cut one, of which only these jobs are finished; its files stay."""
+        with self._alone():
+            self._reopen(stage, journal, jobs)
+
+    def content_digest(self, stage: str) -> str:
+        """Return the SHA-256 of all that the manifest says of a finished stage and its files but the time it took."""
+        record = self.manifest.stages[stage]
+        files = {path: fields_of(self.manifest.files[path]) for path in record.outputs}
+        content = json.dumps({**fields_of(record), "seconds": 0, "outputs": files}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def keep_only(self, stages: Collection[str]) -> None:
+        """Forget every other stage, and remove its files."""
+        with self._alone():
+            for stage in [name for name in self.manifest.stages if name not in stages]:
+                self._forget(stage)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the folder's lock, with the manifest as the last run that held it left it.
+
+        A new folder gets its manifest here, by which a cut run is known to be ours, and loses it again where the work
+        fails before it has written anything.
+        """
+        made = not self.path.exists()
+        if is_local(self.path):
+            with write_errors(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+        with _only_run(self.path):
+            new = not (self.path / MANIFEST_NAME).is_file()
+            if new:
+                self._save()
+            else:
+                self.manifest = read_manifest(self.path)
+            try:
+                yield
+            except BaseException:
+                if new:
+                    _remove_if_unused(self.path, with_folder=made)
+                raise
+
+    def _refuse_links(self, into: str, folders: Sequence[str]) -> None:
+        """Raise `UsageError` where a folder to write into is a link that leads out: files there would be removed."""
+        for name in ("/".join(filter(None, (into, folder))) for folder in ("", *folders)):
+            if not folder_stays(self.path, name):
+                raise _linked_elsewhere(self.path, name)
+
+    def _refuse_foreign_parts(self, stage: str, folders: Sequence[Location]) -> None:
+        for other, record in self.manifest.stages.items():
+            for path in record.outputs if other != stage else ():
+                if (self.path / path).parent in folders and _is_part((self.path / path).name):
+                    raise UsageError(
+                        f"the folder holds another build: {path} is of stage {other}",
+                        where=self.path,
+                        remedy=f"name another folder for {stage}",
+                    )
+
+    def _forget(self, stage: str) -> None:
+        """Take a stage and its files out of the manifest, and only then out of the folder."""
+        for path in self._without(stage):
+            if is_inside(self.path, path):  # looked at again: it was read when the run began
+                (self.path / path).unlink(missing_ok=True)
+
+    def _reopen(self, stage: str, journal: Journal, jobs: Iterable[tuple[str, Finished]]) -> None:
+        # The journal first: whatever ends this in between, each file is known to one of the two.
+        for job, finished in jobs:
+            journal.record(job, finished)
+        self._without(stage)
+
+    def _without(self, stage: str) -> set[str]:
+        """Take a stage and its files out of the manifest, and return the files."""
+        outputs = set(self.manifest.stages[stage].outputs)
+        self.manifest = Manifest(
+            {path: record for path, record in self.manifest.files.items() if path not in outputs},
+            {name: record for name, record in self.manifest.stages.items() if name != stage},
+        )
+        self._save()
+        return outputs
+
+    def _relative(self, path: Location) -> str:
+        return relative(path.absolute(), self.path)
+
+    def _save(self) -> None:
+        write_bytes(self.path / MANIFEST_NAME, self.manifest.to_json())
+
+
+def _linked_elsewhere(folder: Location, name: str) -> UsageError:
+    return UsageError(
+        f"{name} is a link to a folder elsewhere",
+        where=folder,
+        remedy="put a folder in its place, or name another folder",
+    )
+
+
+@contextlib.contextmanager
+def _only_run(folder: Location) -> Iterator[None]:
+    """Hold a folder's lock while its manifest and files are changed; folders not of this machine have none.
+
+    Raises:
+        UsageError: another run holds it.
+    """
+    if fcntl is None or not is_local(folder):
+        yield
+        return
+    descriptor = os.open(str(folder), os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise UsageError("another run is writing here", where=folder, remedy="wait until it has ended") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _differences(record: StageRecord, parameters: Mapping[str, Json], inputs: Mapping[str, str]) -> Iterator[str]:
+    if record.version != __version__:
+        yield f"it was built with version {record.version} and this is {__version__}"
+    for name in sorted(set(record.parameters) | set(parameters)):
+        before, now = record.parameters.get(name), parameters.get(name)
+        if before != now:
+            yield f"{name} was {json.dumps(before)} and is now {json.dumps(now)}"
+    for name in sorted(set(record.inputs) | set(inputs)):
+        if name not in inputs:
+            yield f"input {name} is no longer given"
+        elif name not in record.inputs:
+            yield f"input {name} is new"
+        elif record.inputs[name] != inputs[name]:
+            yield f"input {name} changed"
+
+
+def _is_part(name: str) -> bool:
+    return fnmatch.fnmatchcase(name, "part-*.parquet")
+
+
+def _clear_parts(folders: Iterable[Location], *, keep: set[Location]) -> None:
+    """Remove the parts that a cut run left in a stage's folders."""
+    for path in [path for folder in folders for path in folder.glob("part-*.parquet")]:
+        if path not in keep and path.is_file():
+            path.unlink()
+
+
+def _clear_partial(folders: Iterable[Location], *, keep: AbstractSet[Location] = frozenset()) -> None:
+    """Remove the unfinished files that a cut run, or a worker that died, left in a stage's folders."""
+    for path in [path for folder in folders for path in folder.glob(f"{PARTIAL_PREFIX}*")]:
+        if is_local(path) and path.is_dir():
+            remove_folder(path)
+        elif path not in keep and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def _remove_if_unused(folder: Location, *, with_folder: bool) -> None:
+    """Remove a manifest beside which there is no file, the empty folders there, and if asked the folder itself."""
+    manifest = folder / MANIFEST_NAME
+    below: list[Location] = list(folder.rglob("*"))
+    if any(path.is_file() and path != manifest for path in below):
+        return
+    manifest.unlink(missing_ok=True)
+    folders = [path for path in sorted(below, reverse=True) if path.is_dir()] if is_local(folder) else []
+    if with_folder:
+        folders.append(folder)
+    for path in folders:
+        with contextlib.suppress(OSError):
+            path.rmdir()

@@ -1,0 +1,119 @@
+"""The journal of a stage that was cut: its finished jobs, which the next run need not do again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.locations import (
+    paths_outside,
+    relative,
+)
+from mlimages_dataset.pipeline.records import FileRecord, Json, fields_of, file_record, receipt_of, stands
+from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, write_bytes
+from mlimages_dataset.version import __version__
+
+try:
+    import fcntl
+except ImportError:  # not POSIX
+    fcntl = None  # type: ignore[assignment]
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mlimages_dataset.core.locations import Location
+
+_ENTRY = f"{PARTIAL_PREFIX}done-"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a finished job of a stage wrote, and what else it returned."""
+
+    receipts: tuple[Receipt, ...]
+    content: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The finished jobs of a stage that is not finished: what its next run need not do again after it was cut.
+
+    An entry is a file that appears whole when those of its job have; it goes when the stage is in the manifest.
+
+    Attributes:
+        folder: the stage's folder.
+        fingerprint: of everything that decides the stage's output; entries with another one are not read.
+    """
+
+    folder: Location
+    fingerprint: str
+
+    @classmethod
+    def of(cls, folder: Location, parameters: Mapping[str, Json], inputs: Mapping[str, str]) -> Journal:
+        """Return the journal of a stage with these parameters, and inputs in this order, by which jobs are numbered."""
+        decisive = json.dumps([__version__, parameters, list(inputs.items())], sort_keys=True)
+        return cls(folder, hashlib.sha256(decisive.encode()).hexdigest())
+
+    def record(self, job: str, finished: Finished) -> None:
+        """Write the entry of a job whose files are all there."""
+        files = {relative(r.path, self.folder): fields_of(file_record(r)) for r in finished.receipts}
+        entry: Json = {"fingerprint": self.fingerprint, "files": files, "content": finished.content}
+        write_bytes(self._entry(job), json.dumps(entry).encode())
+
+    def forget(self, job: str) -> None:
+        """Remove the entry of a job, if there is one: its files no longer count."""
+        self._entry(job).unlink(missing_ok=True)
+
+    def finished(self, job: str) -> Finished | None:
+        """Return what a job left, None unless it is finished and its files stand."""
+        return self._read(self._entry(job))
+
+    def standing(self) -> set[Location]:
+        """Return the entries of this fingerprint and the files of their jobs."""
+        found: set[Location] = set()
+        for entry in self.folder.glob(f"{_ENTRY}*"):
+            finished = self._read(entry)
+            if finished is not None:
+                found |= {entry, *(receipt.path for receipt in finished.receipts)}
+        return found
+
+    def _entry(self, job: str) -> Location:
+        return self.folder / f"{_ENTRY}{job}"
+
+    def _read(self, entry: Location) -> Finished | None:
+        try:
+            content = json.loads(entry.read_bytes())
+            if paths_outside(self.folder, content["files"]):
+                return None
+            files = {self.folder / path: FileRecord(**record) for path, record in content["files"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # whatever is no entry of ours is not done
+            return None
+        if content.get("fingerprint") != self.fingerprint or not all(stands(path, one) for path, one in files.items()):
+            return None
+        return Finished(tuple(receipt_of(path, one) for path, one in files.items()), content["content"])
+
+
+def refuse_another_cut_run(folder: Location, fingerprint: str) -> None:
+    """Raise `UsageError` where a folder holds finished jobs of a run that was cut, and that has another fingerprint.
+
+    The fingerprint is empty for a stage that keeps no journal.
+    """
+    others = sum(1 for found in _fingerprints(folder) if found != fingerprint)
+    if others:
+        raise UsageError(
+            f"the folder holds {others:,} finished parts of another run, which was cut: of another command, version, "
+            "or with other parameters or inputs, or these in another order",
+            where=folder,
+            remedy="give its command again to go on with it, name another folder, or pass --overwrite to replace it",
+        )
+
+
+def _fingerprints(folder: Location) -> Iterator[str]:
+    """Yield the fingerprint of each whole entry of a journal in a folder."""
+    for entry in folder.glob(f"{_ENTRY}*"):
+        try:
+            yield str(json.loads(entry.read_bytes())["fingerprint"])
+        except (OSError, ValueError, KeyError, TypeError):  # whatever is no entry of ours is not done
+            continue

@@ -1,0 +1,1 @@
+"""Whole builds: from class lists to the report, in one TOML file."""

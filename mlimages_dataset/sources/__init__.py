@@ -1,0 +1,1 @@
+"""What collections and their files state: class lists, annotations, the publishers' files."""

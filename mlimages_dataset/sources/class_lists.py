@@ -1,0 +1,268 @@
+"""Parsers of class lists: lines, rows or trees in, classes out.
+
+Every parser takes the text of a file and its name for messages, skips blank lines, and refuses a line that its format
+does not allow with the line's number. Repeated classes are passed on: the vocabulary counts them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.sources.classes import SourceClass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+
+TENCENT_HEADER = ("category_index", "category_id", "index_of_parent_category", "category name")
+"""The first line of the published dictionary, separated by tabs."""
+_SYNSET_LINE = re.compile(r"(n\d{8})(?:[\s,]+(.*))?")
+_MID = re.compile(r"/[mgt]/\w+")
+_OPEN_IMAGES_HEADER = ("LabelName", "DisplayName")
+_CLASS_COLUMNS = ("id", "name")
+
+
+@dataclass(frozen=True, slots=True)
+class TencentRow:
+    """One row of the published dictionary; `parent` is -1 at a root."""
+
+    class_index: int
+    wnid: str
+    parent: int
+    name: str
+
+
+def parse_imagenet_synsets(lines: Iterable[str], where: str) -> list[SourceClass]:
+    """Return the classes of an ImageNet synset list: a wnid a line, words behind it or not.
+
+    Raises:
+        DataError: a line does not begin with a wnid, or there is none.
+    """
+
+    def parse(line: str, number: int) -> SourceClass:
+        match = _SYNSET_LINE.fullmatch(line.strip())
+        if match is None:
+            raise DataError(
+                f"{_shown(line)} does not begin with a wnid such as n01440764",
+                where=where,
+                line=number,
+                remedy="give one synset a line",
+            )
+        return SourceClass(match[1], (match[2] or "").strip())
+
+    return _at_least_one((parse(line, n) for n, line in _numbered(lines)), where)
+
+
+def parse_open_images_classes(lines: Iterable[str], where: str) -> list[SourceClass]:
+    """Return the classes of an Open Images list, V1 (no header) or V2-V7 (``LabelName,DisplayName`` or none).
+
+    Raises:
+        DataError: a row is not a mid and a name, or there is none.
+    """
+    rows = list(_csv_rows(lines, where))
+    if rows and tuple(rows[0][1]) == _OPEN_IMAGES_HEADER:
+        rows = rows[1:]
+
+    def parse(row: Sequence[str], number: int) -> SourceClass:
+        if len(row) != len(_OPEN_IMAGES_HEADER) or not _MID.fullmatch(row[0]):
+            raise DataError(
+                f"{_shown(','.join(row))} is not an Open Images id such as /m/01yrx and a name",
+                where=where,
+                line=number,
+                remedy="name a class list (dict.csv, class-descriptions.csv, oidv6-class-descriptions.csv)",
+            )
+        return SourceClass(row[0], row[1].strip())
+
+    return _at_least_one((parse(row, n) for n, row in rows), where)
+
+
+def parse_class_table(lines: Iterable[str], where: str) -> list[SourceClass]:
+    """Return the classes of a CSV or tab-separated table with the columns `id` and `name`, others ignored.
+
+    Raises:
+        DataError: there is no such header, a row is short, or there is no row.
+    """
+    content = list(lines)
+    delimiter = "\t" if content and "\t" in content[0] else ","
+    rows = list(_csv_rows(content, where, delimiter))
+    header = [cell.strip().lower() for cell in rows[0][1]] if rows else []
+    missing = [column for column in _CLASS_COLUMNS if column not in header]
+    if missing:
+        raise _no_columns(missing, header, where, line=1)
+
+    def parse(row: Sequence[str], number: int) -> SourceClass:
+        if len(row) != len(header):
+            raise DataError(
+                f"{len(row)} fields where the header has {len(header)}", where=where, line=number, remedy="correct it"
+            )
+        source_id = row[header.index("id")].strip()
+        if not source_id:
+            raise DataError("the id is empty", where=where, line=number, remedy="give every class an id")
+        return SourceClass(source_id, row[header.index("name")].strip())
+
+    return _at_least_one((parse(row, n) for n, row in rows[1:]), where)
+
+
+def classes_of_table(table: pa.Table, where: str) -> list[SourceClass]:
+    """Return the classes of a table with the columns `id` and `name`, others ignored.
+
+    Raises:
+        DataError: a column is missing, a row holds a null or an empty id, or there is no row.
+    """
+    missing = [column for column in _CLASS_COLUMNS if column not in table.column_names]
+    if missing:
+        raise _no_columns(missing, table.column_names, where)
+    rows = zip(table["id"].to_pylist(), table["name"].to_pylist(), strict=True)
+
+    def parse(row: tuple[object, object], number: int) -> SourceClass:
+        if None in row:
+            raise DataError(f"row {number} holds a null", where=where, remedy="give every class an id and a name")
+        source_id, name = (str(cell).strip() for cell in row)
+        if not source_id:
+            raise DataError(f"the id of row {number} is empty", where=where, remedy="give every class an id")
+        return SourceClass(source_id, name)
+
+    return _at_least_one((parse(row, number) for number, row in enumerate(rows, 1)), where)
+
+
+def parse_release_status(text: str, where: str) -> dict[str, int]:
+    """Return the images of each synset in ImageNet's ``ReleaseStatus.xml``.
+
+    Raises:
+        DataError: it is not such a file.
+    """
+    try:
+        synsets = ET.fromstring(text).iter("synset")  # noqa: S314 - expat has bounded entity expansion since 2.4.1
+        counts = {synset.attrib["wnid"]: int(synset.attrib["numImages"]) for synset in synsets}
+    except (ET.ParseError, KeyError, ValueError) as error:
+        raise DataError(
+            f"is not ImageNet's release status ({error})", where=where, remedy="obtain ReleaseStatus.xml again"
+        ) from error
+    if not counts:
+        raise DataError("lists no synset", where=where, remedy="obtain ReleaseStatus.xml again")
+    return counts
+
+
+def parse_box_hierarchy(text: str, where: str) -> dict[str, tuple[str, ...]]:
+    """Return the parents of each class in Open Images' hierarchy of box classes (``Subcategory``, not ``Part``).
+
+    Raises:
+        DataError: it is not such a file.
+    """
+    try:
+        tree = json.loads(text)
+        parents: dict[str, list[str]] = {}
+        for parent, child in _subcategories(tree):
+            above = parents.setdefault(child, [])
+            if parent not in above:
+                above.append(parent)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"is not Open Images' box hierarchy ({error})",
+            where=where,
+            remedy="obtain bbox_labels_600_hierarchy.json again",
+        ) from error
+    return {child: tuple(above) for child, above in parents.items()}
+
+
+def parse_tencent_dictionary(lines: Iterable[str], where: str) -> list[TencentRow]:
+    """Return the rows of the published dictionary, in order.
+
+    Raises:
+        DataError: the header or a row is malformed, the indices do not count up from 0, a wnid repeats, or a parent is
+            not among the rows.
+    """
+    numbered = list(_numbered(lines))
+    if not numbered or tuple(cell.strip() for cell in numbered[0][1].split("\t")) != TENCENT_HEADER:
+        raise DataError(
+            "does not begin with the header " + ", ".join(TENCENT_HEADER),
+            where=where,
+            line=1,
+            remedy="name Tencent ML-Images' dictionary_and_semantic_hierarchy.txt",
+        )
+    rows: list[TencentRow] = []
+    line_of: dict[str, int] = {}
+    for number, line in numbered[1:]:
+        cells = line.split("\t")
+        if len(cells) != len(TENCENT_HEADER) or not re.fullmatch(r"\d+\tn\d{8}\t(-1|\d+)", "\t".join(cells[:3])):
+            raise DataError(
+                f"{_shown(line)} is not an index, a wnid, a parent's index and names, separated by tabs",
+                where=where,
+                line=number,
+                remedy="obtain the file again",
+            )
+        row = TencentRow(int(cells[0]), cells[1], int(cells[2]), cells[3].strip())
+        if row.class_index != len(rows):
+            raise DataError(
+                f"index {row.class_index} follows {len(rows) - 1}", where=where, line=number, remedy="restore the rows"
+            )
+        if row.wnid in line_of:
+            raise DataError(f"{row.wnid} stands in line {line_of[row.wnid]} too", where=where, line=number)
+        line_of[row.wnid] = number
+        rows.append(row)
+    for row in rows:
+        if row.parent >= len(rows) or row.parent == row.class_index:
+            raise DataError(
+                f"the parent of {row.wnid}, {row.parent}, is no other row",
+                where=where,
+                line=line_of[row.wnid],
+                remedy="obtain the whole file",
+            )
+    return rows
+
+
+def _subcategories(node: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield (parent, child) of a tree, from the top."""
+    pending = [node]
+    while pending:
+        parent = pending.pop()
+        children = parent.get("Subcategory", [])
+        if not isinstance(children, list):
+            raise TypeError("Subcategory is not a list")
+        for child in children:
+            yield str(parent["LabelName"]), str(child["LabelName"])
+            pending.append(child)
+
+
+def _numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    return ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+
+
+def _csv_rows(lines: Iterable[str], where: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    start = 1  # where the row begins: an open quote swallows every line to the end
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield start, row
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"is not CSV there ({error})", where=where, line=start, remedy="correct the quotes") from error
+
+
+def _no_columns(missing: Sequence[str], found: Sequence[str], where: str, line: int | None = None) -> DataError:
+    return DataError(
+        f"no column {' and '.join(missing)} in its header ({_shown(','.join(found))})",
+        where=where,
+        line=line,
+        remedy="give the columns id and name",
+    )
+
+
+def _at_least_one(classes: Iterable[SourceClass], where: str) -> list[SourceClass]:
+    found = list(classes)
+    if not found:
+        raise DataError("holds no class", where=where, remedy="name a class list")
+    return found
+
+
+def _shown(text: str) -> str:
+    """Return a line as a message quotes it."""
+    return repr(text if len(text) <= 60 else text[:57] + "...")  # noqa: PLR2004 - what fits in a sentence

@@ -1,0 +1,1 @@
+"""Tables and files: schemas, Parquet, label columns, confidences."""

@@ -1,0 +1,50 @@
+"""Rows of label tables in batches, checked to be of a vocabulary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.tables.label_columns import columns_of
+from mlimages_dataset.tables.parquet import scan_table, schema_of
+from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.tables.label_columns import LabelColumns
+
+
+def label_batches(part: Location, n_classes: int) -> Iterator[tuple[pa.RecordBatch, LabelColumns]]:
+    """Yield rows of a `labels`, `annotations` or `predictions` table with the columns of their labels.
+
+    Raises:
+        UsageError, SchemaError, DataError: as `read_table`.
+        DataError: a class index is not in 0..n_classes-1, or a confidence or an origin is outside its range.
+    """
+    for batch in scan_table(part, schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS))):
+        remedy = "name the vocabulary that the table was built with"
+        yield batch, checked_columns(batch.column("labels"), n_classes, part, remedy=remedy)
+
+
+def checked_columns(
+    labels: pa.ListArray,
+    n_classes: int,
+    where: Location,
+    *,
+    remedy: str = "build it again with the vocabulary that you pass now",
+) -> LabelColumns:
+    """Return the columns of a table's `labels`, checked to be of a vocabulary of `n_classes`.
+
+    Raises:
+        DataError: a class index is not in 0..n_classes-1, or a confidence or an origin is outside its range.
+    """
+    columns = columns_of(labels)
+    try:
+        columns.check(n_classes)
+    except (IndexError, ValueError) as error:
+        raise DataError(str(error), where=where, remedy=remedy) from error
+    return columns

@@ -1,0 +1,255 @@
+"""Files that appear whole: written under a temporary name, flushed to the disk and renamed.
+
+A reader never meets half of one; a file in a remote store is written on this machine and uploaded when it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import secrets
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeAlias, cast
+
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import reason, relative, system_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from upath import UPath
+
+    from mlimages_dataset.core.locations import Location
+
+PARTIAL_PREFIX = ".partial-"
+
+
+Inputs: TypeAlias = "Mapping[str, str]"
+"""SHA-256 of each thing a table was made from, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was written: a file's path, its rows (-1 where it has none), bytes, SHA-256 and schema label."""
+
+    path: Location
+    rows: int
+    bytes: int
+    sha256: str
+    schema: str
+
+
+class HashingFile(io.RawIOBase):
+    """A file that is hashed as it is written, so that no digest costs a second read."""
+
+    def __init__(self, stream: IO[bytes], path: Location) -> None:
+        super().__init__()
+        self._stream = stream
+        self._path = path
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: object) -> int:
+        """Write and hash bytes, and return how many they are."""
+        view = memoryview(cast("bytes", data))
+        with write_errors(self._path):
+            self._stream.write(view)
+        self.digest.update(view)
+        self.size += view.nbytes
+        return view.nbytes
+
+    def tell(self) -> int:
+        """Return how many bytes were written."""
+        return self.size
+
+
+@contextlib.contextmanager
+def whole_file(path: Location, *, cached: bool = True) -> Iterator[HashingFile]:
+    """Yield a binary file that takes the name `path` only when it is complete and on the disk, or in its store.
+
+    Args:
+        path: the name.
+        cached: whether the kernel keeps it in memory for whoever reads it next. Pages that are let go are there for
+            the next file: a writer of hundreds of gigabytes would else ask for new ones, at up to six times the cost.
+
+    Raises:
+        UsageError: the folder or store cannot be written, or the disk is full.
+    """
+    with _partial_file(path, cached=cached) if isinstance(path, Path) else _uploaded_file(path) as stream:
+        yield HashingFile(stream, path)
+
+
+@contextlib.contextmanager
+def _partial_file(path: Path, *, cached: bool) -> Iterator[IO[bytes]]:
+    # Two machines may use one process id, and a cluster may give one job to two of them.
+    partial = path.with_name(f"{PARTIAL_PREFIX}{secrets.token_hex(4)}-{path.name}")
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = partial.open("wb")
+    try:
+        with _closing(stream):
+            yield stream
+            with write_errors(path):
+                stream.flush()
+                os.fsync(stream.fileno())
+                if not cached and hasattr(os, "posix_fadvise"):  # macOS and Windows have none
+                    os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        give_name(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _closing(stream: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Close a stream at the end; where the disk is full that fails too, which hides the error that says so."""
+    try:
+        yield stream
+    finally:
+        with contextlib.suppress(OSError):
+            stream.close()
+
+
+@contextlib.contextmanager
+def _uploaded_file(path: UPath) -> Iterator[IO[bytes]]:
+    """Yield a file of this machine that is uploaded when it is complete: stores show whole objects only."""
+    with tempfile.TemporaryDirectory(prefix="mlimages-") as folder:
+        written = Path(folder) / path.name
+        with _closing(written.open("wb")) as stream:
+            yield stream
+            with write_errors(path):
+                stream.flush()
+        with write_errors(path):
+            path.fs.put_file(str(written), path.path)
+
+
+def give_name(partial: Path, path: Path) -> None:
+    """Rename a complete file that is on the disk to the name it is read by; the rename survives a power cut.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    with write_errors(path):
+        partial.replace(path)
+        _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def write_errors(path: Location) -> Iterator[None]:
+    """Turn an operating system's or a store's error on writing `path` into a `UsageError` that says what to do."""
+    try:
+        with system_errors(path):
+            yield
+    except OSError as error:
+        raise UsageError(
+            f"cannot be written ({reason(error)})", where=path, remedy="make room or name another folder"
+        ) from error
+
+
+def write_bytes(path: Location, content: bytes, *, schema: str = "") -> Receipt:
+    """Write a whole file and return its receipt."""
+    with whole_file(path) as sink:
+        sink.write(content)
+    return Receipt(path, -1, sink.size, sink.digest.hexdigest(), schema)
+
+
+def file_digest(path: Location) -> str:
+    """Return the SHA-256 of a file's bytes.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    with _read_errors(path), path.open("rb") as stream:
+        return hashlib.file_digest(cast("io.BufferedReader", stream), "sha256").hexdigest()
+
+
+def listing_digest(folder: Location) -> str:
+    """Return the SHA-256 of a folder's listing: the relative path and the size of each file.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    with _read_errors(folder):
+        lines = sorted(f"{relative(path, folder)} {path.stat().st_size}" for path in _files(folder))
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+
+
+@contextlib.contextmanager
+def _read_errors(path: Location) -> Iterator[None]:
+    try:
+        with system_errors(path):
+            yield
+    except OSError as error:
+        raise UsageError(
+            f"cannot be read ({reason(error)})", where=path, remedy="check the path and its permissions"
+        ) from error
+
+
+def _files(folder: Location) -> Iterator[Location]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+def digests(paths: Iterable[Location]) -> dict[str, str]:
+    """Return the SHA-256 of each file, or of a folder's listing, by its name; a repeated name is numbered.
+
+    Names, not paths: what is made from the same files has the same bytes wherever they lie.
+
+    Raises:
+        UsageError: one of them cannot be read.
+    """
+    found: dict[str, str] = {}
+    for path in paths:
+        name, number = path.name, 2
+        while name in found:
+            name, number = f"{path.name} ({number})", number + 1
+        found[name] = listing_digest(path) if path.is_dir() else file_digest(path)
+    return found
+
+
+def prefixed(role: str, by_name: Inputs) -> dict[str, str]:
+    """Return digests by `role/name`: the same file in another role is another input."""
+    return {f"{role}/{name}": digest for name, digest in by_name.items()}
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut (POSIX: the folder's own entry must be flushed too)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def read_lines(path: Location) -> list[str]:
+    """Return a text file's lines without their ends: UTF-8 with or without a byte-order mark, else Latin-1.
+
+    Raises:
+        UsageError: there is no such file, or it cannot be read.
+        DataError: it is empty, or no text.
+    """
+    try:
+        with system_errors(path):
+            content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"cannot be read ({reason(error)})", where=path, remedy="check the path and its permissions"
+        ) from error
+    if b"\0" in content:
+        raise DataError("is not a text file", where=path, remedy="unpack it first, or name another file")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    # Not splitlines(): it would also break at U+2028 and at the form feeds that some names hold.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if not any(line.strip() for line in lines):
+        raise DataError("is empty", where=path, remedy="obtain the file again")
+    return lines if lines[-1] else lines[:-1]

@@ -1,0 +1,326 @@
+"""Tables that say what they are: the only module that opens Parquet files.
+
+A table carries its schema's name and version and the digests of what it was made from in its metadata; a reader refuses
+another version.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import IO, TYPE_CHECKING, TypeVar, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mlimages_dataset.core.errors import DataError, SchemaError, UsageError
+from mlimages_dataset.core.locations import is_local, reason, relative
+from mlimages_dataset.tables.files import Inputs, Receipt, file_digest, whole_file
+from mlimages_dataset.tables.schemas import TableSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from mlimages_dataset.core.locations import Location
+
+SCHEMA_KEY = b"mlimages.schema"
+
+
+INPUTS_KEY = b"mlimages.inputs"
+
+
+COMPRESSION = "zstd"
+
+
+BATCH_ROWS = 1 << 16
+
+
+class TableWriter:
+    """Writes record batches of one schema; `receipt` is there once `table_writer` has closed it."""
+
+    def __init__(self, writer: pq.ParquetWriter, schema: TableSchema) -> None:
+        self._writer = writer
+        self._schema = schema
+        self.rows = 0
+        self.receipt: Receipt | None = None
+
+    def write(self, rows: pa.RecordBatch | pa.Table) -> None:
+        """Append rows, which must have the columns and types of the schema and no nulls.
+
+        Raises:
+            SchemaError: they have not.
+        """
+        if rows.num_rows == 0:
+            return
+        table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
+        check_rows(table, self._schema, where="rows to be written")
+        # Nested fields keep the names they came with unless cast: a file must have exactly the declared schema.
+        declared = table.select(self._schema.arrow.names).cast(self._schema.arrow)
+        self._writer.write_table(declared.replace_schema_metadata(None))
+        self.rows += rows.num_rows
+
+
+@contextlib.contextmanager
+def table_writer(
+    path: Location, schema: TableSchema, inputs: Inputs, *, compression: str = COMPRESSION
+) -> Iterator[TableWriter]:
+    """Yield a writer of a table file that appears whole, with its receipt, when the block ends without an error."""
+    metadata = {SCHEMA_KEY: schema.label.encode(), INPUTS_KEY: json.dumps(dict(inputs), sort_keys=True).encode()}
+    with (
+        whole_file(path) as sink,
+        pq.ParquetWriter(
+            pa.PythonFile(sink, mode="w"),
+            schema.arrow.with_metadata(metadata),
+            compression=compression,
+            write_page_checksum=True,  # neither zstd nor lz4 tells of a flipped bit by itself
+        ) as parquet,
+    ):
+        writer = TableWriter(parquet, schema)
+        yield writer
+    writer.receipt = Receipt(path, writer.rows, sink.size, sink.digest.hexdigest(), schema.label)
+
+
+def write_table(path: Location, rows: pa.Table, schema: TableSchema, inputs: Inputs) -> Receipt:
+    """Write a whole table and return its receipt."""
+    with table_writer(path, schema, inputs) as writer:
+        writer.write(rows)
+    assert writer.receipt is not None
+    return writer.receipt
+
+
+@contextlib.contextmanager
+def mapped_writer(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchFileWriter]:
+    """Yield a writer of an uncompressed Arrow IPC file that appears whole, for `mapped_table` to open at once.
+
+    Such files are caches of this machine: each is made from tables and can be made again, and no stage reads another's.
+    """
+    with whole_file(path) as sink, pa.ipc.new_file(pa.PythonFile(sink, mode="w"), schema) as writer:
+        yield writer
+
+
+def mapped_table(path: Path) -> pa.Table:
+    """Return an Arrow IPC file as a table on mapped memory, which all processes that open it share.
+
+    Raises:
+        DataError: it is not a whole Arrow IPC file.
+    """
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"is not a whole Arrow file ({reason(error)})", where=path, remedy="remove it") from error
+
+
+def read_table(path: Location, schema: TableSchema) -> pa.Table:
+    """Return a table of exactly `schema`.
+
+    Raises:
+        UsageError: there is no such file.
+        SchemaError: it holds another schema or version.
+        DataError: it is not a whole Parquet file, or a column holds nulls.
+    """
+    with open_table(path, schema) as parquet, _parquet_errors(path):
+        table = parquet.read()
+    check_rows(table, schema, where=path)
+    return table.select(schema.arrow.names).replace_schema_metadata(None)
+
+
+def scan_table(
+    path: Location, schema: TableSchema, *, columns: Sequence[str] = (), batch_rows: int = BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
+    """Yield a table's rows, or some of its columns, in batches of at most `batch_rows`; errors as for `read_table`."""
+    names = list(columns) or schema.arrow.names
+    wanted = TableSchema(schema.name, schema.version, pa.schema([schema.arrow.field(name) for name in names]))
+    with open_table(path, schema) as parquet, _parquet_errors(path):
+        # All columns are read where all are wanted: one that the schema has not is refused.
+        for batch in parquet.iter_batches(batch_size=batch_rows, columns=names if columns else None):
+            check_rows(pa.Table.from_batches([batch]), wanted, where=path)
+            yield batch.select(names)
+
+
+@contextlib.contextmanager
+def open_table(path: Location, schema: TableSchema) -> Iterator[pq.ParquetFile]:
+    """Yield the open Parquet file at `path`, checked to be of `schema`; errors as for `read_table`."""
+    if not path.is_file():
+        raise UsageError("there is no such file", where=path, remedy=f"name a {schema.name} table of an earlier stage")
+    with contextlib.ExitStack() as stack:
+        with _parquet_errors(path):
+            parquet = stack.enter_context(open_parquet(path))
+        found = (parquet.schema_arrow.metadata or {}).get(SCHEMA_KEY, b"none").decode(errors="replace")
+        if found != schema.label:
+            raise SchemaError(
+                f"the table's schema is {found}, but {schema.label} is wanted",
+                where=path,
+                remedy=_remedy(found, schema),
+            )
+        yield parquet
+
+
+def schema_of(path: Location, accepted: Sequence[TableSchema]) -> TableSchema:
+    """Return which of the accepted schemas a table file says it has, the first where it has none of them.
+
+    Raises:
+        DataError: it is not a whole Parquet file, or there is none.
+    """
+    found = _metadata(path).get(SCHEMA_KEY, b"").decode(errors="replace")
+    return next((schema for schema in accepted if schema.label == found), accepted[0])
+
+
+@contextlib.contextmanager
+def parquet_source(path: Location) -> Iterator[str | IO[bytes]]:
+    """Yield what pyarrow reads a Parquet file from: the name of a local one, which it reads best itself."""
+    if is_local(path):
+        yield str(path)
+        return
+    with path.open("rb") as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def open_parquet(path: Location) -> Iterator[pq.ParquetFile]:
+    """Yield an open Parquet file of anybody's, of which pages with a checksum are compared with it.
+
+    Raises:
+        OSError, pa.ArrowException: it is none, or damaged; also where it is read.
+    """
+    with parquet_source(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as parquet:
+        yield parquet
+
+
+def _metadata(path: Location) -> dict[bytes, bytes]:
+    with _parquet_errors(path), parquet_source(path) as source:
+        return pq.read_schema(source).metadata or {}
+
+
+def table_inputs(path: Location) -> dict[str, str]:
+    """Return the digests that a table file says it was made from.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is not a whole Parquet file, or what it says of its inputs is not of this form.
+    """
+    if not path.is_file():
+        raise UsageError("there is no such file", where=path, remedy="name a table of an earlier stage")
+    try:
+        inputs = json.loads(_metadata(path).get(INPUTS_KEY, b"{}"))
+    except ValueError as error:
+        raise DataError(f"its inputs cannot be read ({error})", where=path, remedy="build the table again") from error
+    return cast("dict[str, str]", inputs)
+
+
+def table_parts(folder: Location) -> list[Location]:
+    """Return the part files of a table folder in name order, those of its sub-folders included.
+
+    Raises:
+        UsageError: there is no part.
+    """
+    parts: list[Location] = sorted(folder.rglob("part-*.parquet"))
+    if not parts:
+        raise UsageError(
+            "there is no part-*.parquet in it", where=folder, remedy="name the folder that an earlier stage wrote"
+        )
+    return parts
+
+
+def table_digests(name: str, folder: Location) -> dict[str, str]:
+    """Return the SHA-256 of each part of a table folder, as `name/part`.
+
+    Raises:
+        UsageError: there is no part, or one cannot be read.
+    """
+    return {f"{name}/{relative(path, folder)}": file_digest(path) for path in table_parts(folder)}
+
+
+def check_rows(table: pa.Table, schema: TableSchema, *, where: object) -> None:
+    """Raise `SchemaError` unless the table has the columns and types of `schema`, `DataError` if any value is null."""
+    missing = [name for name in schema.arrow.names if name not in table.column_names]
+    if missing:
+        raise SchemaError(f"no column {', '.join(missing)} ({schema.label})", where=where, remedy="rebuild the table")
+    unknown = [name for name in table.column_names if name not in schema.arrow.names]
+    if unknown:
+        raise SchemaError(f"{schema.label} has no {', '.join(unknown)}", where=where, remedy="leave such columns out")
+    for field in schema.arrow:
+        column = table.column(field.name)
+        if not _same_kind(column.type, field.type):
+            raise SchemaError(
+                f"column {field.name} is {column.type}, not {field.type} ({schema.label})",
+                where=where,
+                remedy="rebuild the table",
+            )
+        # Arrow's own validate() accepts nulls in a column declared without them.
+        if any(_has_nulls(chunk) for chunk in column.chunks):
+            raise DataError(f"column {field.name} holds nulls", where=where, remedy="rebuild the table")
+
+
+def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
+    if isinstance(found, pa.ListType) and isinstance(wanted, pa.ListType):
+        return _same_kind(found.value_type, wanted.value_type)
+    if isinstance(found, pa.StructType) and isinstance(wanted, pa.StructType):
+        return [(f.name, f.type) for f in found] == [(f.name, f.type) for f in wanted]
+    return bool(found == wanted)
+
+
+def _has_nulls(array: pa.Array) -> bool:
+    if array.null_count:
+        return True
+    if isinstance(array, pa.ListArray):
+        return _has_nulls(array.flatten())  # not .values, which knows nothing of slices
+    if isinstance(array, pa.StructArray):
+        return any(_has_nulls(array.field(i)) for i in range(array.type.num_fields))
+    return False
+
+
+def _remedy(found: str, schema: TableSchema) -> str:
+    if found.partition("/")[0] == schema.name:
+        return "build it again with this version of mlimages-dataset"
+    return f"name a {schema.name} table written by mlimages-dataset"
+
+
+@contextlib.contextmanager
+def _parquet_errors(path: Location) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"cannot be read as a Parquet file ({reason(error)})",
+            where=path,
+            remedy="it is truncated or of another format: build or obtain it again",
+        ) from error
+
+
+_Bound = TypeVar("_Bound", str, int)
+
+
+def read_range(
+    paths: Sequence[Location], schema: TableSchema, column: str, lowest: _Bound, highest: _Bound
+) -> pa.Table:
+    """Return the rows of several tables whose `column` is within two bounds; row groups outside are not read.
+
+    Raises:
+        UsageError, SchemaError, DataError: as `read_table`.
+    """
+    tables = [schema.arrow.empty_table()]
+    for path in paths:
+        with open_table(path, schema) as parquet:
+            at = parquet.schema_arrow.names.index(column)
+            groups = [
+                group
+                for group in range(parquet.num_row_groups)
+                if _overlaps(parquet.metadata.row_group(group).column(at).statistics, lowest, highest)
+            ]
+            if not groups:
+                continue
+            with _parquet_errors(path):
+                found = parquet.read_row_groups(groups)
+        values = found[column]
+        found = found.filter(pc.and_(pc.greater_equal(values, lowest), pc.less_equal(values, highest)))
+        check_rows(found, schema, where=path)
+        tables.append(found.replace_schema_metadata(None))
+    return pa.concat_tables(tables)
+
+
+def _overlaps(statistics: pq.Statistics | None, lowest: _Bound, highest: _Bound) -> bool:
+    if statistics is None or not statistics.has_min_max:
+        return True
+    return bool(statistics.min <= highest and statistics.max >= lowest)

@@ -1,0 +1,59 @@
+"""A picture has one id, whatever names it."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES, image_id, image_ids
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("n02084071/rex.jpg", "n02084071/rex"),
+        ("n02084071/rex.JPG", "n02084071/rex"),
+        ("n02084071/rex", "n02084071/rex"),
+        ("./n02084071/rex.jpeg", "n02084071/rex"),
+        ("rex.jpg", "rex"),
+        ("n01440764/n01440764_10026.JPEG", "n01440764_10026"),
+        ("train/n01440764/n01440764_10026.JPEG", "n01440764_10026"),
+        ("n01440764_10026", "n01440764_10026"),
+        ("n01440764_10026_n01440764.JPEG", "n01440764_10026_n01440764"),
+        ("a/b/c d.e.Png", "a/b/c d.e"),
+        ("rex.jpg.webp", "rex"),
+        ("john.smit", "john.smit"),
+        ("v1.2", "v1.2"),
+        ("notes.txt", "notes.txt"),
+        (".jpg", ".jpg"),
+        ("dogs/.jpg", "dogs/.jpg"),
+        ("https://host/a/b.jpg", "https://host/a/b.jpg"),
+        ("http://host/n02084071_7.JPEG", "n02084071_7"),
+        ("000a1249af2bc5f0", "000a1249af2bc5f0"),
+        ("cafe\u0301/hu\u0308nd.jpg", "caf\u00e9/h\u00fcnd"),
+        ("", ""),
+    ],
+)
+def test_ids_of_names_as_people_have_them(name: str, expected: str) -> None:
+    assert image_id(name) == expected
+
+
+PARTS = st.sampled_from(["n02084071", "n02084071_7", "rex", "a b", "x.y", "\u00e9", "e\u0301", ".", "..", "", "jpg"])
+NAMES = st.builds(
+    lambda start, parts, suffixes: start + "/".join(parts) + "".join(suffixes),
+    st.sampled_from(["", "./", "././", "https://host/"]),
+    st.lists(PARTS, min_size=1, max_size=3),
+    st.lists(st.sampled_from([*PICTURE_SUFFIXES, ".JPG", ".Tiff", ".txt", ".", "/"]), max_size=3),
+)
+
+
+@given(st.lists(st.one_of(NAMES, st.text(st.characters(exclude_categories=["Cs"]), max_size=12)), max_size=5))
+def test_an_ids_id_is_itself_and_names_do_not_meet(names: list[str]) -> None:
+    ids = image_ids(pa.array(names, pa.string()))
+    assert image_ids(ids).equals(ids)
+    assert ids.to_pylist() == [image_id(name) for name in names], "each by itself"
+    assert all(unicodedata.is_normalized("NFC", one) for one in ids.to_pylist())

@@ -1,0 +1,121 @@
+"""Engines are `map` by other means: the same results in the same order, the same errors."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlimages_dataset.core.errors import (
+    ConfigError,
+    DataError,
+    DownloadError,
+    MLImagesError,
+    SchemaError,
+    UsageError,
+    VocabularyError,
+)
+from mlimages_dataset.pipeline.engine import local
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mlimages_dataset.pipeline.engine import Mapper
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def process_of(_: int) -> int:
+    return os.getpid()
+
+
+def refuse(number: int) -> int:
+    if number == 2:
+        raise DataError("is damaged", where="part-2", line=7, remedy="build it again")
+    return number
+
+
+def die(number: int) -> int:
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@pytest.fixture(name="two", scope="module")
+def _two() -> Iterator[Mapper]:
+    """Return a mapper over two processes."""
+    with local(2) as mapper:
+        yield mapper
+
+
+@pytest.mark.slow
+def test_results_come_in_the_order_of_the_jobs(two: Mapper) -> None:
+    assert list(two(square, range(20))) == list(map(square, range(20)))
+    assert list(two(square, iter([]))) == []
+
+
+@pytest.mark.slow
+def test_several_jobs_leave_this_process_and_one_stays(two: Mapper) -> None:
+    assert os.getpid() not in set(two(process_of, range(4)))
+    assert list(two(process_of, [0])) == [os.getpid()]
+
+
+@pytest.mark.slow
+def test_an_error_comes_home_as_it_was_raised(two: Mapper) -> None:
+    with pytest.raises(DataError) as caught:
+        list(two(refuse, range(4)))
+    assert str(caught.value) == "part-2, line 7: is damaged; build it again"
+    assert caught.value.line == 7
+
+
+def touch_late(path: Path) -> None:
+    if path.name == "0":
+        raise DataError("is damaged", where=path)
+    time.sleep(0.3)
+    path.touch()
+
+
+@pytest.mark.slow
+def test_after_an_error_no_job_still_runs(two: Mapper, tmp_path: Path) -> None:
+    list(two(square, range(4)))  # both processes are there
+    with pytest.raises(DataError):
+        list(two(touch_late, [tmp_path / str(number) for number in range(20)]))
+    written = set(tmp_path.iterdir())
+    assert len(written) < 19, "what had not begun is not done"
+    time.sleep(1)
+    assert set(tmp_path.iterdir()) == written
+
+
+def test_one_worker_is_map() -> None:
+    with local(1) as mapper:
+        assert list(mapper(process_of, range(3))) == [os.getpid()] * 3
+
+
+@pytest.mark.slow
+def test_the_death_of_a_worker_is_a_sentence() -> None:
+    told = "^a worker process died, most often for lack of memory; run it again with fewer --workers$"
+    with pytest.raises(MLImagesError, match=told), local(2) as mapper:
+        list(mapper(die, range(3)))
+
+
+@pytest.mark.parametrize(
+    "kind", [MLImagesError, DataError, SchemaError, UsageError, ConfigError, VocabularyError, DownloadError]
+)
+def test_every_error_survives_the_way_between_processes(kind: type[MLImagesError]) -> None:
+    for error in (kind("what"), kind("what", where="w", line=3, remedy="r")):
+        copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+        assert type(copy) is kind
+        assert (str(copy), copy.what, copy.where, copy.line, copy.remedy) == (
+            str(error),
+            error.what,
+            error.where,
+            error.line,
+            error.remedy,
+        )

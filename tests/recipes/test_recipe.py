@@ -1,0 +1,264 @@
+"""A recipe says exactly what a build does; whatever it cannot mean is refused with the key and what to write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlimages_dataset import samples
+from mlimages_dataset.augment.ancestors import Absences
+from mlimages_dataset.augment.simulation import Simulation
+from mlimages_dataset.augment.stage import Split
+from mlimages_dataset.core.errors import ConfigError
+from mlimages_dataset.recipes.recipe import (
+    AnnotationSource,
+    CooccurrenceSource,
+    LabelOptions,
+    Recipe,
+    default_recipe,
+    packaged_file,
+    read_recipe,
+)
+from mlimages_dataset.sources.observations import Format
+from mlimages_dataset.vocab.stage import PACKAGED_CLASS_LISTS, VocabularyFiles, packaged_class_list
+
+VOCABULARY = '[vocabulary]\nimagenet = "synsets.txt"\n'
+ANNOTATIONS = '[[annotations]]\nname = "mine"\nformat = "csv"\nfiles = ["labels.csv"]\n'
+WHOLE = """
+[vocabulary]
+imagenet = "lists/synsets.txt"
+open_images = "packaged:open_images_boxable.csv"
+finer = "/absolute/finer.txt"
+classes = { birds = "birds.csv", fish = "../fish.csv" }
+image_counts = ["counts.csv", "ReleaseStatus.xml"]
+box_hierarchy = "h.json"
+reviewed = "r.toml"
+wordnet = "WordNet-3.0/dict"
+minimum_images = { open-images = 100, birds = 5 }
+
+[[annotations]]
+name = "imagenet"
+format = "imagenet"
+files = ["photos"]
+
+[[annotations]]
+name = "mine"
+format = "parquet"
+files = ["a.parquet", "b.parquet"]
+ids_of = "birds"
+min_confidence = 1
+
+[cooccurrence]
+annotations = "imagenet"
+predictions = "predictions"
+probability = 0.9
+strength = 0.25
+
+[labels]
+validation_images = 7
+validation_images_per_category = 2
+salt = "pepper"
+absences = "keep"
+
+[simulation]
+imagenet_images = 40
+open_images = 30
+seed = 1
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(folder: Path, text: str) -> str:
+    """Return the sentence with which a recipe is refused, less the file it names."""
+    path = written(folder, text)
+    with pytest.raises(ConfigError) as caught:
+        read_recipe(path)
+    told = str(caught.value)
+    assert told.startswith(f"{path}: ")
+    assert "\n" not in told
+    return told.removeprefix(f"{path}: ")
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    assert read_recipe(written(tmp_path, WHOLE)) == Recipe(
+        vocabulary=VocabularyFiles(
+            imagenet=tmp_path / "lists/synsets.txt",
+            open_images=packaged_class_list("open_images_boxable.csv"),
+            finer=Path("/absolute/finer.txt"),
+            classes=(("birds", tmp_path / "birds.csv"), ("fish", tmp_path / "../fish.csv")),
+            image_counts=(tmp_path / "counts.csv", tmp_path / "ReleaseStatus.xml"),
+            box_hierarchy=tmp_path / "h.json",
+            reviewed=tmp_path / "r.toml",
+            wordnet=tmp_path / "WordNet-3.0/dict",
+            minimum_images=(("open-images", 100), ("birds", 5)),
+        ),
+        annotations=(
+            AnnotationSource(name="imagenet", format=Format.IMAGENET, files=(tmp_path / "photos",)),
+            AnnotationSource(
+                name="mine",
+                format=Format.PARQUET,
+                files=(tmp_path / "a.parquet", tmp_path / "b.parquet"),
+                ids_of="birds",
+                min_confidence=1.0,
+            ),
+        ),
+        cooccurrence=CooccurrenceSource(
+            annotations="imagenet", predictions=tmp_path / "predictions", probability=0.9, strength=0.25
+        ),
+        labels=LabelOptions(
+            validation_images=7, validation_images_per_category=2, salt="pepper", absences=Absences.KEEP
+        ),
+        simulation=Simulation(imagenet_images=40, open_images=30, seed=1),
+    )
+
+
+def test_the_least_recipe_has_the_papers_values(tmp_path: Path) -> None:
+    recipe = read_recipe(written(tmp_path, "\ufeff" + VOCABULARY + ANNOTATIONS))
+    assert (recipe.cooccurrence, recipe.simulation, recipe.labels) == (None, None, LabelOptions())
+    assert recipe.labels.split == Split(images=0, per_category=5)
+    pairs = CooccurrenceSource(annotations="x")
+    assert (pairs.probability, pairs.strength) == (0.95, 0.5)
+    assert dict(recipe.vocabulary.minimum_images) == {"open-images": 650}
+
+
+def test_the_embedded_recipe_names_files_that_are_there() -> None:
+    recipe = default_recipe()
+    lists = recipe.vocabulary
+    assert lists.imagenet is not None
+    assert lists.open_images is not None
+    files = [lists.imagenet, lists.open_images, *(file for source in recipe.annotations for file in source.files)]
+    assert all(file.is_file() for file in files)
+    assert recipe.simulation is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[vocabulary]\nimagnet = 'x'\n" + ANNOTATIONS, "unknown key vocabulary.imagnet; did you mean imagenet?"),
+        ("vocabluary = 1", "unknown key vocabluary; did you mean vocabulary?"),
+        (VOCABULARY + ANNOTATIONS + "fromat = 1", "unknown key annotations[0].fromat; did you mean format?"),
+        (VOCABULARY + ANNOTATIONS + "[labels]\nsalz = 'x'", "unknown key labels.salz; did you mean salt?"),
+        (
+            VOCABULARY + ANNOTATIONS + "[simulation]\nqqq = 1",
+            "unknown key simulation.qqq; use one of imagenet_images, open_images, seed",
+        ),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(tmp_path: Path, text: str, told: str) -> None:
+    assert refusal(tmp_path, text) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "no vocabulary; "),
+        (ANNOTATIONS, "no vocabulary; "),
+        (VOCABULARY, "no annotations; "),
+        ("annotations = []\n" + VOCABULARY, "no annotations; add a table [[annotations]]"),
+        ("[vocabulary]\n" + ANNOTATIONS, "no class list in [vocabulary]; add imagenet, open_images or classes"),
+        (VOCABULARY + "[[annotations]]\nname = 'a'\n", "no annotations[0].format; "),
+        (VOCABULARY + ANNOTATIONS + "[cooccurrence]\npredictions = 'p'", "no cooccurrence.annotations; "),
+        (VOCABULARY + ANNOTATIONS + "[cooccurrence]\nannotations = 'mine'", "no cooccurrence.predictions; name a "),
+        (
+            VOCABULARY + ANNOTATIONS + "[cooccurrence]\nannotations = 'other'\npredictions = 'p'",
+            "cooccurrence.annotations is 'other', which is no annotation source; use one of mine",
+        ),
+        (VOCABULARY + ANNOTATIONS * 2, "two annotation sources share a name; "),
+        (
+            VOCABULARY + ANNOTATIONS.replace("mine", "imagenet-simulated") + "[simulation]",
+            "two annotation sources share a name; ",
+        ),
+    ],
+)
+def test_what_is_missing_or_clashes_is_named(tmp_path: Path, text: str, told: str) -> None:
+    assert refusal(tmp_path, text).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("vocabulary = 1\n" + ANNOTATIONS, "vocabulary is not a table; write [vocabulary]"),
+        ("[vocabulary]\nimagenet = 3\n" + ANNOTATIONS, "vocabulary.imagenet is 3; give a str"),
+        ("[vocabulary]\nimage_counts = 'x'\n" + ANNOTATIONS, "vocabulary.image_counts is not a list; "),
+        ("[vocabulary]\nimage_counts = [1]\n" + ANNOTATIONS, "vocabulary.image_counts[0] is 1; give a str"),
+        ("[vocabulary]\nminimum_images = 4\n" + ANNOTATIONS, "vocabulary.minimum_images is not a table; "),
+        (
+            "[vocabulary]\nminimum_images = { a = 'b' }\n" + ANNOTATIONS,
+            "vocabulary.minimum_images.a is 'b'; give a int",
+        ),
+        ("[annotations]\nname = 'x'\n" + VOCABULARY, "annotations is not a list; write [...], or [[...]] for tables"),
+        (VOCABULARY + ANNOTATIONS.replace("csv", "xml"), "annotations[0].format is 'xml'; use one of imagenet, open-"),
+        (VOCABULARY + ANNOTATIONS + "min_confidence = true", "annotations[0].min_confidence is True; give a float"),
+        (VOCABULARY + ANNOTATIONS + "[labels]\nvalidation_images = 1.5", "labels.validation_images is 1.5; give a int"),
+        (
+            VOCABULARY + ANNOTATIONS + "[labels]\nabsences = 'x'",
+            "labels.absences is 'x'; use one of expand, keep, drop",
+        ),
+    ],
+)
+def test_a_value_of_another_type_is_named(tmp_path: Path, text: str, told: str) -> None:
+    assert refusal(tmp_path, text).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            ANNOTATIONS + "min_confidence = 1.5",
+            "annotations[0].min_confidence is 1.5, which is not in 0..1; correct it",
+        ),
+        (
+            ANNOTATIONS + "min_confidence = nan",
+            "annotations[0].min_confidence is nan, which is not in 0..1; correct it",
+        ),
+        (ANNOTATIONS.replace("mine", "../mine"), "annotations[0].name is '../mine', which names no folder; correct it"),
+        (ANNOTATIONS.replace("mine", ""), "annotations[0].name is '', which names no folder; correct it"),
+        (ANNOTATIONS.replace('"labels.csv"', ""), "annotations[0].files is empty; correct it"),
+        (
+            ANNOTATIONS + "[labels]\nvalidation_images = -1",
+            "labels.validation_images is -1, which is less than 0; corre",
+        ),
+        (
+            ANNOTATIONS + "[labels]\nvalidation_images_per_category = 0",
+            "labels.validation_images_per_category is 0, whi",
+        ),
+        (ANNOTATIONS + "[simulation]\nseed = -1", "simulation.seed is -1, which is less than 0; correct it"),
+        (
+            ANNOTATIONS + "[cooccurrence]\nannotations = 'mine'\npredictions = 'p'\nstrength = 2",
+            "cooccurrence.strength is 2.0, which is not in 0..1; correct it",
+        ),
+    ],
+)
+def test_a_value_that_no_build_can_follow_is_named(tmp_path: Path, text: str, told: str) -> None:
+    assert refusal(tmp_path, VOCABULARY + text).startswith(told)
+
+
+def test_what_is_no_toml_is_told_with_its_line(tmp_path: Path) -> None:
+    assert "is not valid TOML" in (told := refusal(tmp_path, VOCABULARY + "x x\n"))
+    assert "line 3" in told
+    (tmp_path / "latin").write_bytes(b"[vocabulary]\nimagenet = '\xe9'\n")
+    with pytest.raises(ConfigError, match="is not valid TOML"):
+        read_recipe(tmp_path / "latin")
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent.toml", tmp_path):
+        with pytest.raises(ConfigError, match=rf"^{path}: cannot be read \(.*\); check the path$"):
+            read_recipe(path)
+
+
+def test_packaged_files_are_named_or_refused(tmp_path: Path) -> None:
+    assert packaged_file("photographs.csv") == samples.labels_csv()
+    for name in PACKAGED_CLASS_LISTS:
+        assert packaged_file(name) == packaged_class_list(name)
+        assert packaged_file(name).is_file()
+    choices = "imagenet11k.txt, imagenet_fall2011.txt, open_images_boxable.csv, photographs.csv"
+    for name in ("imagenet12k.txt", "wordnet.parquet", "../stage.py", "../data/imagenet11k.txt", ""):
+        text = f'[vocabulary]\nimagenet = "packaged:{name}"\n' + ANNOTATIONS
+        assert refusal(tmp_path, text) == f"there is no packaged file {name!r}; use one of {choices}"

@@ -6,19 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlimages_dataset.core.errors import UsageError
-
 from .options import (
     FILE,
-    annotation_lines,
-    chosen_engine,
     dask_option,
     format_option,
-    image_progress,
     json_option,
     out_option,
     overwrite_option,
     show,
+    stage_engine,
     vocab_option,
     workers_option,
 )
@@ -77,25 +73,20 @@ def annotate(
       mlimages-build annotate --vocab vocabulary --format parquet --predictions teacher.parquet --out predictions
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
-    from mlimages_dataset.recipes.build import build_annotations  # noqa: PLC0415
-    from mlimages_dataset.recipes.recipe import AnnotationSource  # noqa: PLC0415
-    from mlimages_dataset.sources.observations import Format  # noqa: PLC0415
-    from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS  # noqa: PLC0415
+    from mlimages_dataset.api.annotations import annotate as annotated  # noqa: PLC0415
 
-    try:
-        given = AnnotationSource(
-            name=source or form, format=Format(form), files=inputs, ids_of=ids_of, min_confidence=min_confidence
-        )
-    except ValueError as error:
-        raise UsageError(str(error), remedy="correct --source or --min-confidence") from error
-    with chosen_engine(workers, dask_address) as mapper, image_progress("annotate", quiet=as_json) as progress:
-        outcome = build_annotations(
-            OutputFolder(out, overwrite=overwrite),
+    with stage_engine("annotate", workers, dask_address, quiet=as_json) as engine:
+        made = annotated(
+            inputs,
             vocabulary,
-            given,
-            schema=PREDICTIONS if predictions else ANNOTATIONS,
-            mapper=mapper,
-            progress=progress,
+            format=form,
+            source=source,
+            ids_of=ids_of,
+            min_confidence=min_confidence,
+            predictions=predictions,
+            out=out,
+            overwrite=overwrite,
+            **engine,
         )
-    show(outcome, out, as_json=as_json, lines=annotation_lines)
+    assert made.outcome is not None
+    show(made.outcome, out, as_json=as_json)

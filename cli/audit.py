@@ -10,9 +10,9 @@ import click
 from .options import FILE, chosen_engine, dask_option, json_option, vocab_option, workers_option
 
 if TYPE_CHECKING:
-    from mlimages_dataset.augment.stage import Audit
+    from mlimages_dataset.augment.audit_stage import Audit
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.pipeline.records import Json
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 _SHOWN_PAIRS = 10
@@ -46,12 +46,12 @@ def audit(
       mlimages-build audit --vocab published train_urls.txt
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.augment import stage  # noqa: PLC0415
+    from mlimages_dataset.augment.audit_stage import audit as audited  # noqa: PLC0415
     from mlimages_dataset.vocab.stage import read_vocabulary  # noqa: PLC0415
 
     known = read_vocabulary(vocabulary)
     with chosen_engine(workers, dask_address) as mapper:
-        found = stage.audit(known, files, mapper=mapper)
+        found = audited(known, files, mapper=mapper)
     summary = _summary(known, found)
     click.echo(json.dumps(summary, indent=2, ensure_ascii=False) if as_json else "\n".join(_lines(summary)))
     counts = found.counts

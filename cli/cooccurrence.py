@@ -8,14 +8,12 @@ import click
 
 from .options import (
     FOLDER,
-    chosen_engine,
-    cooccurrence_lines,
     dask_option,
-    image_progress,
     json_option,
     out_option,
     overwrite_option,
     show,
+    stage_engine,
     vocab_option,
     workers_option,
 )
@@ -70,18 +68,18 @@ def cooccurrence(
           --predictions predictions --out cooccurrence
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
-    from mlimages_dataset.recipes.build import build_cooccurrence  # noqa: PLC0415
+    from mlimages_dataset.api.pairs import cooccurrence as cooccurring  # noqa: PLC0415
 
-    with chosen_engine(workers, dask_address) as mapper, image_progress("cooccurrence", quiet=as_json) as progress:
-        outcome = build_cooccurrence(
-            OutputFolder(out, overwrite=overwrite),
-            vocabulary,
+    with stage_engine("cooccurrence", workers, dask_address, quiet=as_json) as engine:
+        made = cooccurring(
             annotations,
             predictions,
+            vocabulary,
             probability=probability,
             strength=strength,
-            mapper=mapper,
-            progress=progress,
+            out=out,
+            overwrite=overwrite,
+            **engine,
         )
-    show(outcome, out, as_json=as_json, lines=cooccurrence_lines)
+    assert made.outcome is not None
+    show(made.outcome, out, as_json=as_json)

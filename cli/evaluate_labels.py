@@ -12,9 +12,9 @@ from .options import FILE, FOLDER, chosen_engine, dask_option, json_option, voca
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.evaluation.label_quality import Evaluation, Quality
-    from mlimages_dataset.pipeline.records import Json
     from mlimages_dataset.tables.schemas import Origin
 
 _HEADER = (

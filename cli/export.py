@@ -6,24 +6,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlimages_dataset.core.errors import UsageError
+
 from .options import (
     FOLDER,
-    chosen_engine,
     dask_option,
-    image_progress,
     json_option,
     out_option,
     overwrite_option,
     show,
+    stage_engine,
     vocab_option,
     workers_option,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.pipeline.records import Json
 
 
 @click.command()
@@ -73,48 +71,15 @@ def export(
       mlimages-build export --format huggingface labels --vocab vocabulary --license cc-by-4.0 --out card
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.core.errors import UsageError  # noqa: PLC0415
-    from mlimages_dataset.exports import export as stage  # noqa: PLC0415
     from mlimages_dataset.exports.cards import Publication  # noqa: PLC0415
+    from mlimages_dataset.exports.export import ExportFormat, export_stage  # noqa: PLC0415
     from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
-    from mlimages_dataset.tables.parquet import table_digests  # noqa: PLC0415
-    from mlimages_dataset.vocab.stage import (  # noqa: PLC0415
-        read_vocabulary,
-        refuse_other_vocabulary,
-        vocabulary_digests,
-    )
+    from mlimages_dataset.pipeline.stage import Engine, run  # noqa: PLC0415
 
     publication = Publication(name=name, license=licence, url=url, date=str(date)[:10] if date else "")
     if labels.absolute() == out.absolute():
         raise UsageError("is where the labels lie", where=out, remedy="name another folder for --out")
-    inputs = {**vocabulary_digests(vocabulary), **table_digests("labels", labels)}
-    refuse_other_vocabulary(inputs, [labels])
-    with chosen_engine(workers, dask_address) as mapper, image_progress("export", quiet=as_json) as progress:
-        outcome = OutputFolder(out, overwrite=overwrite).run(
-            "export",
-            parameters={"format": form, "name": name, "license": licence, "url": url, "date": publication.date},
-            inputs=inputs,
-            folders=stage.FOLDERS,
-            work=lambda folder: stage.export(
-                read_vocabulary(vocabulary),
-                labels,
-                stage.ExportFormat(form),
-                folder,
-                publication=publication,
-                inputs=inputs,
-                mapper=mapper,
-                progress=progress,
-            ),
-        )
-    show(outcome, out, as_json=as_json, lines=_lines)
-
-
-def _lines(summary: Mapping[str, Json]) -> list[str]:
-    texts = (
-        ("images", "images"),
-        ("labels", "labels"),
-        ("absent_labels", "labels of verified absence left out: the format cannot say them"),
-        ("images_without_labels", "images left out: no label remains that the format can say"),
-        ("unsayable_images", "images left out: their address holds white space"),
-    )
-    return [f"{summary[name]:>12,}  {text}" for name, text in texts if summary[name] or name in {"images", "labels"}]
+    stage = export_stage(vocabulary, labels, ExportFormat(form), publication)
+    with stage_engine("export", workers, dask_address, quiet=as_json) as engine:
+        outcome = run(stage, OutputFolder(out, overwrite=overwrite), Engine(**engine))
+    show(outcome, out, as_json=as_json)

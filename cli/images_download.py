@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.images.progress import Report, Snapshot
-    from mlimages_dataset.pipeline.records import Json
 
 LOG_SECONDS = 10.0
 """Between two lines where there is no terminal."""

@@ -22,8 +22,8 @@ from .options import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.pipeline.records import Json
 
 
 @click.command("ingest")

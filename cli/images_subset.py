@@ -13,8 +13,8 @@ from .options import FOLDER, image_progress, json_option, out_option, overwrite_
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.pipeline.records import Json
 
 
 @click.command("subset")

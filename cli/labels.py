@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from .options import (
     FILE,
     FOLDER,
-    chosen_engine,
     dask_option,
-    image_progress,
     json_option,
-    label_lines,
     out_option,
     overwrite_option,
     show,
+    stage_engine,
     vocab_option,
     workers_option,
 )
@@ -60,7 +58,7 @@ def labels(
     val: int,
     val_per_category: int,
     salt: str,
-    absences: str,
+    absences: Literal["expand", "keep", "drop"],
     out: Location,
     overwrite: bool,
     workers: int,
@@ -79,25 +77,20 @@ def labels(
           --val 50000 --val-per-category 5 --out labels
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.augment.ancestors import Absences  # noqa: PLC0415
-    from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
-    from mlimages_dataset.recipes.build import build_labels  # noqa: PLC0415
-    from mlimages_dataset.recipes.recipe import LabelOptions  # noqa: PLC0415
+    from mlimages_dataset.api.labels import augment  # noqa: PLC0415
 
-    options = LabelOptions(
-        validation_images=val,
-        validation_images_per_category=val_per_category,
-        salt=salt,
-        absences=Absences(absences),
-    )
-    with chosen_engine(workers, dask_address) as mapper, image_progress("labels", quiet=as_json) as progress:
-        outcome = build_labels(
-            OutputFolder(out, overwrite=overwrite),
-            vocabulary,
+    with stage_engine("labels", workers, dask_address, quiet=as_json) as engine:
+        made = augment(
             annotations,
-            implications=implications,
-            options=options,
-            mapper=mapper,
-            progress=progress,
+            vocabulary,
+            implications,
+            validation_images=val,
+            validation_images_per_category=val_per_category,
+            salt=salt,
+            absences=absences,
+            out=out,
+            overwrite=overwrite,
+            **engine,
         )
-    show(outcome, out, as_json=as_json, lines=label_lines)
+    assert made.outcome is not None
+    show(made.outcome, out, as_json=as_json)

@@ -27,8 +27,9 @@ def report(*, folder: Location, as_json: bool) -> None:
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
     from mlimages_dataset.pipeline.records import read_manifest  # noqa: PLC0415
-    from mlimages_dataset.recipes import build  # noqa: PLC0415
+    from mlimages_dataset.pipeline.stage import run  # noqa: PLC0415
+    from mlimages_dataset.report.page import report_stage  # noqa: PLC0415
 
     read_manifest(folder)  # an output folder that is not there would be made
-    outcome = build.build_report(OutputFolder(folder, overwrite=True))
-    show(outcome, folder, as_json=as_json, lines=lambda _: [])
+    output = OutputFolder(folder, overwrite=True)
+    show(run(report_stage(output), output), folder, as_json=as_json)

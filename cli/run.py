@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import (
     FILE,
-    annotation_lines,
     chosen_engine,
-    cooccurrence_lines,
     dask_option,
-    funnel_lines,
     json_option,
-    label_lines,
     out_option,
     overwrite_option,
     workers_option,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.pipeline.records import Json, StageOutcome
+    from mlimages_dataset.pipeline.records import StageOutcome
 
 
 @click.command()
@@ -49,19 +43,17 @@ def run(
       mlimages-build run recipe.toml --out build --workers 8
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.recipes import build  # noqa: PLC0415
-    from mlimages_dataset.recipes.recipe import default_recipe, read_recipe  # noqa: PLC0415
+    from mlimages_dataset.api.builds import run as built  # noqa: PLC0415
 
-    chosen = default_recipe() if recipe is None else read_recipe(recipe)
-    outcomes: dict[str, StageOutcome] = {}
+    outcomes: dict[str, StageOutcome[Any]] = {}
 
-    def ended(stage: str, outcome: StageOutcome) -> None:
+    def ended(stage: str, outcome: StageOutcome[Any]) -> None:
         outcomes[stage] = outcome
         if not as_json:
             click.echo("\n".join(_lines(stage, outcome)))
 
     with chosen_engine(workers, dask_address) as mapper:
-        build.run(chosen, out, overwrite=overwrite, mapper=mapper, ended=ended)
+        built(recipe, out, overwrite=overwrite, mapper=mapper, ended=ended)
     if as_json:
         content = {
             stage: {"fresh": outcome.fresh, "seconds": outcome.record.seconds, "summary": outcome.record.summary}
@@ -72,16 +64,6 @@ def run(
         click.echo(f"\nDone: open {out / 'report.html'}, or check the files with: mlimages-build verify {out}")
 
 
-def _lines(stage: str, outcome: StageOutcome) -> list[str]:
+def _lines(stage: str, outcome: StageOutcome[Any]) -> list[str]:
     done = f"{outcome.record.seconds:.1f} s" if outcome.fresh else "up to date"
-    return [f"{stage} ({done})", *(f"  {line}" for line in _summary(stage, outcome.record.summary))]
-
-
-def _summary(stage: str, summary: Mapping[str, Json]) -> list[str]:
-    if stage == "vocabulary":
-        return funnel_lines(summary)
-    if stage == "cooccurrence":
-        return cooccurrence_lines(summary)
-    if stage == "labels":
-        return label_lines(summary)
-    return annotation_lines(summary) if stage.startswith("annotations/") else []
+    return [f"{stage} ({done})", *(f"  {line}" for line in outcome.summary.lines())]

@@ -48,11 +48,10 @@ def tally(
       mlimages-build tally --format imagenet fall11_urls.txt --out counts.parquet
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and DuckDB would cost --help half a second.
-    from mlimages_dataset.augment import ingest  # noqa: PLC0415
-    from mlimages_dataset.sources.observations import Format  # noqa: PLC0415
+    from mlimages_dataset.augment.tally import tally as count  # noqa: PLC0415
 
     with chosen_engine(workers, dask_address) as mapper:
-        counted = ingest.tally(Format(form), inputs, source or form, out, overwrite=overwrite, mapper=mapper)
+        counted = count(form, inputs, source or form, out, overwrite=overwrite, mapper=mapper)
     if as_json:
         content = {
             "classes": counted.classes,

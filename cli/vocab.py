@@ -8,7 +8,7 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 
-from .options import FILE, LOCAL_FOLDER, funnel_lines, json_option, out_option, overwrite_option, show
+from .options import FILE, LOCAL_FOLDER, json_option, out_option, overwrite_option, show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,8 +74,12 @@ def vocab(
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.core.locations import location  # noqa: PLC0415
     from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
-    from mlimages_dataset.recipes.build import build_published_vocabulary, build_vocabulary  # noqa: PLC0415
-    from mlimages_dataset.vocab.stage import VocabularyFiles  # noqa: PLC0415
+    from mlimages_dataset.pipeline.stage import run  # noqa: PLC0415
+    from mlimages_dataset.vocab.stage import (  # noqa: PLC0415
+        VocabularyFiles,
+        published_vocabulary_stage,
+        vocabulary_stage,
+    )
 
     lists = (imagenet, open_images, finer, *classes)
     if tencent_dictionary is not None and any(lists):
@@ -101,12 +105,8 @@ def vocab(
         wordnet=wordnet,
         minimum_images=tuple(minimum.items()),
     )
-    output = OutputFolder(out, overwrite=overwrite)
-    if tencent_dictionary is not None:
-        outcome = build_published_vocabulary(output, tencent_dictionary)
-    else:
-        outcome = build_vocabulary(output, given)
-    show(outcome, out, as_json=as_json, lines=funnel_lines)
+    stage = vocabulary_stage(given) if tencent_dictionary is None else published_vocabulary_stage(tencent_dictionary)
+    show(run(stage, OutputFolder(out, overwrite=overwrite)), out, as_json=as_json)
 
 
 def _pair(text: str) -> tuple[str, str]:

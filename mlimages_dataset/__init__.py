@@ -16,17 +16,10 @@ from typing import TYPE_CHECKING
 from mlimages_dataset.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from mlimages_dataset.api.tables import (
-        Annotations,
-        Build,
-        Labels,
-        Pairs,
-        Predictions,
-        annotate,
-        augment,
-        cooccurrence,
-        run,
-    )
+    from mlimages_dataset.api.annotations import Annotations, Predictions, annotate
+    from mlimages_dataset.api.builds import Build, run
+    from mlimages_dataset.api.labels import Labels, augment
+    from mlimages_dataset.api.pairs import Pairs, cooccurrence
     from mlimages_dataset.api.vocabularies import build_vocabulary, read_vocabulary, write_vocabulary
     from mlimages_dataset.core.errors import MLImagesError
     from mlimages_dataset.tables.schemas import Origin
@@ -51,19 +44,19 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Annotations": "api.tables",
-    "Build": "api.tables",
-    "Labels": "api.tables",
+    "Annotations": "api.annotations",
+    "Build": "api.builds",
+    "Labels": "api.labels",
     "MLImagesError": "core.errors",
     "Origin": "tables.schemas",
-    "Pairs": "api.tables",
-    "Predictions": "api.tables",
+    "Pairs": "api.pairs",
+    "Predictions": "api.annotations",
     "Vocabulary": "vocab.vocabulary",
-    "annotate": "api.tables",
+    "annotate": "api.annotations",
     "build_vocabulary": "api.vocabularies",
-    "cooccurrence": "api.tables",
+    "cooccurrence": "api.pairs",
     "read_vocabulary": "api.vocabularies",
-    "run": "api.tables",
+    "run": "api.builds",
     "write_vocabulary": "api.vocabularies",
 }
 

@@ -52,11 +52,12 @@ SYNSETS = ("n02084071", "n02121808", "n02958343", "n02083346", "n01317541", "n00
 
 # Parts as small as those of nobody's data set, so that each stage has many.
 PROGRAM = f"""
-from mlimages_dataset.augment import ingest, observations, stage
+from mlimages_dataset.augment import cooccurrence_stage, runs
 from mlimages_dataset.cli.main import main
+from mlimages_dataset.sources import pieces
 if __name__ == "__main__":
-    ingest.PART_IMAGES = stage.PART_IMAGES = {PART_IMAGES}
-    observations.PIECE_BYTES = {PIECE_BYTES}
+    runs.PART_IMAGES = cooccurrence_stage.PART_IMAGES = {PART_IMAGES}
+    pieces.PIECE_BYTES = {PIECE_BYTES}
     main()
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -127,7 +127,7 @@ def test_only_the_link_goes_where_a_file_is_one(tmp_path: Path) -> None:
     (tmp_path / "out" / "kept.txt").symlink_to(victim)
     (tmp_path / "out" / MANIFEST_NAME).write_bytes(manifest_naming("old.txt", "kept.txt"))
 
-    def work(folder: Location) -> StageResult:
+    def work(folder: Location) -> StageResult[Any]:
         return StageResult((write_bytes(folder / "kept.txt", b"new"),))
 
     output = OutputFolder(tmp_path / "out", overwrite=True)
@@ -149,7 +149,7 @@ def test_a_stage_does_not_clear_or_write_a_folder_that_is_a_link(tmp_path: Path,
     (out / name).symlink_to(precious)
     before = {path: file_digest(path) for path in precious.rglob("*") if path.is_file()}
 
-    def work(_: Location) -> StageResult:
+    def work(_: Location) -> StageResult[Any]:
         raise AssertionError("the work must not begin")
 
     with pytest.raises(UsageError, match=f"{name} is a link to a folder elsewhere; put a folder in its place"):
@@ -256,7 +256,7 @@ def test_nothing_is_fetched_through_a_link(tmp_path: Path, name: str) -> None:
 def test_links_do_not_stop_a_copy_whose_files_are_links(tmp_path: Path) -> None:
     """Stores of published files keep the bytes elsewhere and link each file of a snapshot to them."""
 
-    def work(folder: Location) -> StageResult:
+    def work(folder: Location) -> StageResult[Any]:
         return StageResult(tuple(write_bytes(folder / name, name.encode()) for name in ("a", "b")))
 
     OutputFolder(tmp_path / "out").run("mine", parameters={}, inputs={}, work=work)

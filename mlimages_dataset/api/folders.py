@@ -12,6 +12,7 @@ from mlimages_dataset.api.frames import place
 from mlimages_dataset.core.locations import relative, remove_folder
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.pipeline.stage import NoSummary, Stage, run
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, digests, write_bytes
 from mlimages_dataset.tables.parquet import open_table, schema_of
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.api.frames import PathLike
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.tables.files import Receipt
     from mlimages_dataset.tables.schemas import TableSchema
 
@@ -59,12 +61,18 @@ def copy(folder: Location, schemas: Sequence[TableSchema], stage: str, to: PathL
     )
     subfolders = sorted({name.rpartition("/")[0] for name in names})
 
-    def work(out: Location) -> StageResult:
-        return StageResult(tuple(_copied(folder / name, out / name, schemas) for name in names))
+    def work(at: Workplace) -> StageResult[NoSummary]:
+        return StageResult(tuple(_copied(folder / name, at.out / name, schemas) for name in names), NoSummary())
 
-    inputs = digests([folder / name for name in names])
-    target = OutputFolder(place(to, what="folder"))
-    target.run(stage, parameters={"copied": True}, inputs=inputs, work=work, folders=("", *subfolders))
+    copied = Stage(
+        name=stage,
+        parameters={"copied": True},
+        inputs=digests([folder / name for name in names]),
+        work=work,
+        summary=NoSummary,
+        folders=("", *subfolders),
+    )
+    run(copied, OutputFolder(place(to, what="folder")))
 
 
 def _copied(path: Location, to: Location, schemas: Sequence[TableSchema]) -> Receipt:

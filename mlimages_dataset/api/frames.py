@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-PACKAGED = "packaged:"
-
 
 @runtime_checkable
 class ArrowStream(Protocol):
@@ -37,13 +35,13 @@ class ArrowStream(Protocol):
 
 
 Frame: TypeAlias = "pd.DataFrame | pa.Table | ArrowStream"
-PathLike: TypeAlias = str | os.PathLike[str]
+PathLike: TypeAlias = str | os.PathLike[str] | Location
 Given: TypeAlias = "Frame | PathLike"
 
 
 def is_path(given: object) -> bool:
     """Return whether something names a place."""
-    return isinstance(given, str | os.PathLike)
+    return isinstance(given, str | os.PathLike | Location)
 
 
 def place(given: object, *, what: str) -> Location:
@@ -54,8 +52,10 @@ def place(given: object, *, what: str) -> Location:
     """
     if isinstance(given, str):
         return location(given)
+    if isinstance(given, Location):
+        return given
     if isinstance(given, os.PathLike):
-        return given if isinstance(given, Location) else location(os.fspath(given))
+        return location(os.fspath(given))
     raise UsageError(f"{what} is {_kind(given)}, which names no place", remedy="pass a path or a URL")
 
 

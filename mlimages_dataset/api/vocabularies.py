@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.api import folders
-from mlimages_dataset.api.frames import PACKAGED, is_path, place, strings, table_of, told_as, written
+from mlimages_dataset.api.frames import is_path, place, strings, table_of, told_as, written
+from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.locations import Location
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
-from mlimages_dataset.recipes import build
+from mlimages_dataset.pipeline.stage import NoSummary, Stage
+from mlimages_dataset.pipeline.stage import run as run_stage
 from mlimages_dataset.recipes.recipe import packaged_file
 from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
-from mlimages_dataset.vocab.stage import VOCABULARY, VocabularyFiles, vocabulary_digests, write_tables
+from mlimages_dataset.vocab.stage import VOCABULARY, VocabularyFiles, vocabulary_digests, vocabulary_stage, write_tables
 from mlimages_dataset.vocab.stage import read_vocabulary as _read_vocabulary
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Vocabulary
 
@@ -27,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mlimages_dataset.api.frames import Given, PathLike
-    from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.pipeline.records import Json
+    from mlimages_dataset.pipeline.stage import Workplace
+    from mlimages_dataset.vocab.stage import VocabularySummary
 
 _SHOWN_CLASSES = 5
 
@@ -43,7 +46,7 @@ def build_vocabulary(
     minimum_images: Mapping[str, int] | None = None,
     box_hierarchy: PathLike | None = None,
     reviewed: PathLike | None = None,
-    wordnet: PathLike | None = None,
+    wordnet: str | os.PathLike[str] | None = None,
     out: PathLike | None = None,
     overwrite: bool = False,
 ) -> Vocabulary:
@@ -104,14 +107,14 @@ def build_vocabulary(
         output, own = folders.output(out, overwrite=overwrite)
         try:
             with told_as(inputs.names):
-                outcome = build.build_vocabulary(output, files)
+                outcome = run_stage(vocabulary_stage(files), output)
         except BaseException:
             folders.discard(own)
             raise
     vocabulary = _read_vocabulary(output.path)
     if own is not None:
         folders.kept_by(vocabulary, own)
-    _warn_of_losses(vocabulary, given, outcome.record.summary)
+    _warn_of_losses(vocabulary, given, outcome.summary)
     return vocabulary
 
 
@@ -137,7 +140,7 @@ def folder_of(given: Vocabulary | PathLike) -> Location:
     if vocabulary.folder is None:
         own = folders.scratch()
         work = functools.partial(_tables, vocabulary)
-        OutputFolder(own).run(VOCABULARY, parameters={}, inputs={}, work=work)
+        run_stage(Stage(name=VOCABULARY, parameters={}, inputs={}, work=work, summary=NoSummary), OutputFolder(own))
         object.__setattr__(vocabulary, "folder", own)  # a cache: the tables say nothing that the value does not
         folders.kept_by(vocabulary, own)
         return own
@@ -163,8 +166,8 @@ def write_vocabulary(vocabulary: Vocabulary, folder: PathLike) -> None:
     folders.copy(folder_of(vocabulary), (CATEGORIES, MAPPING), VOCABULARY, folder)
 
 
-def _tables(vocabulary: Vocabulary, out: Location) -> StageResult:
-    return StageResult(write_tables(vocabulary, out, {}))
+def _tables(vocabulary: Vocabulary, at: Workplace) -> StageResult[NoSummary]:
+    return StageResult(write_tables(vocabulary, at.out, at.inputs), NoSummary())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -189,7 +192,7 @@ class _Inputs:
         if given is None or is_path(given):
             return _place(given, what)  # type: ignore[arg-type]  # it is a path or None
         path = self.folder / f"{what}.txt"
-        assert not isinstance(given, os.PathLike)
+        assert not isinstance(given, os.PathLike | Location)
         path.write_text("".join(f"{wnid}\n" for wnid in given), encoding="utf-8")
         self.names[path] = f"the wnids of {what}"
         return path
@@ -214,14 +217,13 @@ def _place(given: PathLike | None, what: str) -> Location | None:
     return None if given is None else place(given, what=what)
 
 
-def _warn_of_losses(vocabulary: Vocabulary, own: Mapping[str, object], summary: Mapping[str, Json]) -> None:
+def _warn_of_losses(vocabulary: Vocabulary, own: Mapping[str, object], summary: VocabularySummary) -> None:
     """Warn of each class of a user's own list that became no category, or whose id is given again."""
-    repeated = summary.get("repeated_ids")
     for source in own:
-        again = repeated.get(source) if isinstance(repeated, dict) else None
-        if again:
+        if again := summary.repeated_ids.get(source):
             warnings.warn(
-                f"ids of {source!r} are given more than once, and the first row counts: {again}", stacklevel=3
+                f"ids of {source!r} are given more than once, and the first row counts: {list(again)}",
+                stacklevel=3,
             )
         rows = [row for row in vocabulary.mapping if row.source == source]
         dropped = [row for row in rows if row.class_index < 0]

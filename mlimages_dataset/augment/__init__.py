@@ -12,8 +12,8 @@ from types import ModuleType
 
 class _Augment(ModuleType):
     def __call__(self, *arguments: object, **options: object) -> object:
-        """Add ancestors and strongly co-occurring categories to annotations: see `api.tables.augment`."""
-        return importlib.import_module("mlimages_dataset.api.tables").augment(*arguments, **options)
+        """Add ancestors and strongly co-occurring categories to annotations: see `api.labels.augment`."""
+        return importlib.import_module("mlimages_dataset.api.labels").augment(*arguments, **options)
 
 
 sys.modules[__name__].__class__ = _Augment

@@ -5,8 +5,8 @@ Legend: N images, L statements in all of them.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,20 +15,20 @@ import pyarrow.compute as pc
 from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import image_ids
-from mlimages_dataset.sources.observations import Format
 from mlimages_dataset.tables.confidences import MOST
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     import duckdb
     from numpy.typing import NDArray
 
-    from mlimages_dataset.pipeline.records import Json
-    from mlimages_dataset.sources.observations import Piece
-    from mlimages_dataset.vocab.vocabulary import Vocabulary
+    from mlimages_dataset.sources.pieces import Piece
+    from mlimages_dataset.sources.rejects import RejectLog
+    from mlimages_dataset.sources.source import Source
+    from mlimages_dataset.vocab.vocabulary import MappingRow, Vocabulary
 
 DROPPED = -1
 UNKNOWN = -2
@@ -101,37 +101,112 @@ class AnnotationCounts:
         added = AnnotationCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
         return replace(added, first_names=added.first_names[:LISTED_NAMES])
 
-    def summary(self) -> dict[str, Json]:
-        """Return the counts by name."""
-        return {**asdict(self), "first_names": list(self.first_names)}
 
+@dataclass(frozen=True, slots=True)
+class AnnotationSummary(AnnotationCounts):
+    """What became of the statements and rows of files.
+
+    Attributes:
+        rejected_rows: rows that the format does not allow.
+        first_rejected_rows: the first of them.
+        most_frequent_unknown_classes: those with the most statements, and how many these are.
+    """
+
+    rejected_rows: int = 0
+    first_rejected_rows: tuple[str, ...] = ()
+    most_frequent_unknown_classes: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def of(cls, counts: AnnotationCounts, rejects: RejectLog, unknown: Sequence[tuple[str, int]]) -> AnnotationSummary:
+        """Return the summary of counts, rejects, and the most frequent unknown classes."""
+        values = {one.name: getattr(counts, one.name) for one in fields(AnnotationCounts)}
+        return cls(
+            **values,
+            rejected_rows=rejects.count,
+            first_rejected_rows=tuple(one.by_name for one in rejects.first),
+            most_frequent_unknown_classes=tuple(unknown),
+        )
+
+    def lines(self) -> list[str]:
+        """Return what became of statements, worst things last, and examples."""
+        return [
+            *(
+                f"{getattr(self, fate.field):>12,}  {fate.text}"
+                for fate in FATES
+                if getattr(self, fate.field) or fate.field in {"images", "labels"}
+            ),
+            *(f"rejected: {row}" for row in self.first_rejected_rows),
+            *(f"one image: {both}" for both in self.first_names),
+            *([f"unknown classes: {self.unknown_classes()}"] if self.most_frequent_unknown_classes else []),
+        ]
+
+    def unknown_classes(self) -> str:
+        """Return the most frequent unknown classes, each with its number of statements."""
+        return ", ".join(f"{name} ({n:,})" for name, n in self.most_frequent_unknown_classes)
+
+
+class Fate(NamedTuple):
+    """What may become of a statement, a row or an image.
+
+    Attributes:
+        field: the field of `AnnotationSummary` that counts it.
+        name: as a heading.
+        text: what is counted.
+        of_statements: it is one of those of which every statement meets exactly one.
+    """
+
+    field: str
+    name: str
+    text: str
+    of_statements: bool = True
+
+
+FATES = (
+    Fate("images", "images", "images with labels", of_statements=False),
+    Fate("labels", "labels", "labels"),
+    Fate("merged", "merged", "statements merged into a label of the same image and category"),
+    Fate("contradicted", "contradicted", "verified absences contradicted by a verified presence: kept present"),
+    Fate("below_confidence", "below confidence", "machine labels below the least confidence asked for"),
+    Fate(
+        "dropped",
+        "dropped class",
+        "labels of classes that the vocabulary dropped, and absences of classes kept only as their parent",
+    ),
+    Fate("images_without_labels", "images lost", "images that lost every label", of_statements=False),
+    Fate("unknown", "unknown class", "labels of unknown classes"),
+    Fate("malformed", "malformed", "statements without image id or valid confidence"),
+    Fate("rejected_rows", "rejected rows", "malformed rows", of_statements=False),
+    Fate(
+        "images_of_several_names",
+        "several names",
+        "images of several names, which may be different pictures",
+        of_statements=False,
+    ),
+)
+"""In the order in which people are told: the worst last."""
 
 _FATES = ("labels", "merged", "below_confidence", "dropped", "unknown", "malformed", "contradicted")
 """What may become of a statement, in the order in which the compiled loop counts them."""
 
 
-def class_lookup(vocabulary: Vocabulary, form: Format, source: str | None = None) -> dict[str, int]:
-    """Return the class index of each id that statements of a format may use, `DROPPED` for a dropped class.
+def class_lookup(vocabulary: Vocabulary, source: Source, ids_of: str | None = None) -> dict[str, int]:
+    """Return the class index of each id that statements of a source may use, `DROPPED` for a dropped class.
 
     Args:
         vocabulary: the vocabulary.
-        form: `tencent` statements use class indices; the others use a source's ids, `csv` and `parquet` also wnids.
-        source: the source whose ids are meant; None for the format's own, or any source for `csv` and `parquet`.
+        source: says whose ids its statements use, where `ids_of` does not.
+        ids_of: the class list whose ids are meant; None for the source's own.
 
     Raises:
-        UsageError: the vocabulary has no such source, or an id means different categories in different sources.
+        UsageError: the vocabulary has no such class list, or an id means different categories in different ones.
     """
-    if form is Format.TENCENT:
+    if source.by_index:
         return {str(index): index for index in range(len(vocabulary))}
-    any_source = source is None and form in {Format.CSV, Format.PARQUET}
     known = dict.fromkeys(row.source for row in vocabulary.mapping)
-    if source is not None and source not in known:
-        raise UsageError(f"the vocabulary has no classes of {source!r}", remedy=f"use one of {', '.join(known)}")
-    wanted = source or form.value
+    if ids_of is not None and ids_of not in known:
+        raise UsageError(f"the vocabulary has no classes of {ids_of!r}", remedy=f"use one of {', '.join(known)}")
     lookup: dict[str, int] = {}
-    for row in vocabulary.mapping:
-        if not any_source and row.source != wanted:
-            continue
+    for row in _rows_of(vocabulary, ids_of or source.ids_of):
         found = lookup.setdefault(row.source_id, row.class_index)
         if found >= 0 <= row.class_index != found:
             raise UsageError(
@@ -139,20 +214,21 @@ def class_lookup(vocabulary: Vocabulary, form: Format, source: str | None = None
                 remedy="say which source's ids are meant (--ids-of)",
             )
         lookup[row.source_id] = max(found, row.class_index)  # a category is better than none
-    return lookup if form is Format.OPEN_IMAGES else {**vocabulary.index_of_wnid, **lookup}
+    return {**vocabulary.index_of_wnid, **lookup} if source.takes_wnids else lookup
 
 
-def broader_ids(vocabulary: Vocabulary, form: Format, source: str | None = None) -> frozenset[str]:
+def broader_ids(vocabulary: Vocabulary, source: Source, ids_of: str | None = None) -> frozenset[str]:
     """Return the ids of `class_lookup` whose category is only a parent of the class.
 
     That no stop sign is in an image does not say that no street sign is: absences of these classes are not used.
     """
-    if form is Format.TENCENT:
-        return frozenset()
-    any_source = source is None and form in {Format.CSV, Format.PARQUET}
-    wanted = source or form.value
-    rows = (row for row in vocabulary.mapping if any_source or row.source == wanted)
+    rows = () if source.by_index else _rows_of(vocabulary, ids_of or source.ids_of)
     return frozenset(row.source_id for row in rows if row.is_broader)
+
+
+def _rows_of(vocabulary: Vocabulary, class_list: str | None) -> Iterable[MappingRow]:
+    """Return what became of the classes of a list, None for all lists."""
+    return (row for row in vocabulary.mapping if class_list in {None, row.source})
 
 
 def packed_statements(

@@ -5,20 +5,19 @@ Legend: N images, L labels in all of them, C categories, A entries of the closur
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray  # noqa: TC002 - the decoder reads it
 
 from mlimages_dataset.core.compiled import compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import scipy.sparse as sp
-    from numpy.typing import NDArray
 
-    from mlimages_dataset.pipeline.records import Json
     from mlimages_dataset.tables.label_columns import LabelColumns
 
 
@@ -113,18 +112,7 @@ class Consistency:
             self.lower + other.lower,
         )
 
-    def to_json(self) -> dict[str, Json]:
-        """Return the counts by name, for a stage's journal."""
-        return {**asdict(self), "missing": self.missing.tolist(), "lower": self.lower.tolist()}
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Json]) -> Consistency:
-        """Return the counts that `to_json` wrote."""
-        values: dict[str, Any] = dict(content)
-        missing, lower = (np.asarray(values.pop(name), np.int64) for name in ("missing", "lower"))
-        return cls(**values, missing=missing, lower=lower)
-
-    def summary(self, names: Sequence[str], limit: int = 5) -> dict[str, Json]:
+    def summary(self, names: Sequence[str], limit: int = 5) -> AuditedRows:
         """Return the counts with the ancestors that are missing most, each as its name and its count.
 
         Args:
@@ -132,14 +120,42 @@ class Consistency:
             limit: how many ancestors.
         """
         most = np.argsort(-self.missing, kind="stable")[:limit].tolist()
-        return {
-            "rows": self.rows,
-            "closed_rows": self.closed,
-            "monotone_rows": self.monotone,
-            "missing_ancestors": int(self.missing.sum()),
-            "lower_ancestors": int(self.lower.sum()),
-            "most_missing": [[names[a], int(self.missing[a])] for a in most if self.missing[a]],
-        }
+        return AuditedRows(
+            rows=self.rows,
+            closed_rows=self.closed,
+            monotone_rows=self.monotone,
+            missing_ancestors=int(self.missing.sum()),
+            lower_ancestors=int(self.lower.sum()),
+            most_missing=tuple((names[a], int(self.missing[a])) for a in most if self.missing[a]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedRows:
+    """How consistent the rows of one source were, for people and the report.
+
+    Attributes:
+        rows: rows seen.
+        closed_rows: rows in which every ancestor of every present label is present.
+        monotone_rows: rows in which no ancestor that is present has a lower confidence than a label below it.
+        missing_ancestors: ancestors that were missing.
+        lower_ancestors: ancestors with a lower confidence than a label below them.
+        most_missing: the ancestors that were missing most often, each as its wnid and a count.
+    """
+
+    rows: int
+    closed_rows: int
+    monotone_rows: int
+    missing_ancestors: int
+    lower_ancestors: int
+    most_missing: tuple[tuple[str, int], ...]
+
+    def line(self) -> str:
+        """Return the counts as a sentence."""
+        return (
+            f"{self.closed_rows:,} of {self.rows:,} rows came closed under ancestors; "
+            f"{self.missing_ancestors:,} ancestors were missing"
+        )
 
 
 def _sums_by_ancestor(counts: NDArray[np.int64], closure: sp.csr_array) -> NDArray[np.int64]:

@@ -5,20 +5,17 @@ Legend: N images, C categories.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray  # noqa: TC002 - the decoder reads it
 
 from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.tables.schemas import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from mlimages_dataset.pipeline.records import Json
     from mlimages_dataset.tables.label_columns import LabelColumns
 
 TRAINABLE_IMAGES = 100
@@ -61,41 +58,63 @@ class LabelStatistics:
             self.labels_of_origin + other.labels_of_origin,
         )
 
-    def to_json(self) -> dict[str, Json]:
-        """Return the counts by name, for a stage's journal."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value if isinstance(value, int) else value.tolist() for name, value in values.items()}
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Json]) -> LabelStatistics:
-        """Return the counts that `to_json` wrote."""
-        values: dict[str, Any] = {
-            name: value if isinstance(value, int) else np.asarray(value, np.int64) for name, value in content.items()
-        }
-        return cls(**values)
-
     @property
     def labels(self) -> int:
         """Number of present labels."""
         return int(self.labels_of_origin.sum())
 
-    def summary(self) -> dict[str, Json]:
+    def summary(self) -> SplitSummary:
         """Return the published statistics and the full distributions, for the manifest and the report."""
         sizes = np.flatnonzero(self.images_of_size)
-        return {
-            "images": self.images,
-            "labels": self.labels,
-            "absent_labels": self.absent,
-            "labels_per_image_mean": self.labels / self.images if self.images else 0.0,
-            "labels_per_image_min": int(sizes[0]) if len(sizes) else 0,
-            "labels_per_image_max": int(sizes[-1]) if len(sizes) else 0,
-            "categories_with_images": int(np.count_nonzero(self.images_of_class)),
-            "trainable_categories": int(np.count_nonzero(self.images_of_class > TRAINABLE_IMAGES)),
-            "largest_category_images": int(self.images_of_class.max(initial=0)),
-            "labels_of_origin": {o.name.lower(): int(self.labels_of_origin[o]) for o in Origin},
-            "images_of_size": self.images_of_size.tolist(),
-            "images_of_class": self.images_of_class.tolist(),
-        }
+        return SplitSummary(
+            images=self.images,
+            labels=self.labels,
+            absent_labels=self.absent,
+            labels_per_image_mean=self.labels / self.images if self.images else 0.0,
+            labels_per_image_min=int(sizes[0]) if len(sizes) else 0,
+            labels_per_image_max=int(sizes[-1]) if len(sizes) else 0,
+            categories_with_images=int(np.count_nonzero(self.images_of_class)),
+            trainable_categories=int(np.count_nonzero(self.images_of_class > TRAINABLE_IMAGES)),
+            largest_category_images=int(self.images_of_class.max(initial=0)),
+            labels_of_origin={o.name.lower(): int(self.labels_of_origin[o]) for o in Origin},
+            images_of_size=self.images_of_size,
+            images_of_class=self.images_of_class,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSummary:
+    """The published statistics of one split, and the distributions that they are of; see `LabelStatistics`."""
+
+    images: int
+    labels: int
+    absent_labels: int
+    labels_per_image_mean: float
+    labels_per_image_min: int
+    labels_per_image_max: int
+    categories_with_images: int
+    trainable_categories: int
+    largest_category_images: int
+    labels_of_origin: Mapping[str, int]
+    images_of_size: NDArray[np.int64]
+    images_of_class: NDArray[np.int64]
+
+    def line(self) -> str:
+        """Return the statistics as a sentence."""
+        return (
+            f"{self.images:,} images, {self.labels:,} labels, {self.labels_per_image_mean:.2f} an image "
+            f"({self.labels_per_image_min} to {self.labels_per_image_max}), {self.absent_labels:,} absences, "
+            f"{self.trainable_categories:,} categories with more than {TRAINABLE_IMAGES} images"
+        )
+
+    def statistics(self) -> LabelStatistics:
+        """Return the counts that this is a summary of.
+
+        Raises:
+            KeyError: the labels of an origin are missing.
+        """
+        origins = np.array([self.labels_of_origin[origin.name.lower()] for origin in Origin], np.int64)
+        return LabelStatistics(self.images, self.absent_labels, self.images_of_class, self.images_of_size, origins)
 
 
 def label_statistics(labels: LabelColumns, n_classes: int) -> LabelStatistics:

@@ -16,7 +16,7 @@ from mlimages_dataset.tables.schemas import Origin
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from mlimages_dataset.pipeline.records import Json
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.tables.files import Receipt
 
 ORIGIN_NAMES = tuple(origin.name.lower() for origin in Origin)

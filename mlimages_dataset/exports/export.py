@@ -29,22 +29,28 @@ from mlimages_dataset.exports.cards import (
     hugging_face_card,
     hugging_face_features,
 )
-from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.sources.class_lists import TENCENT_HEADER
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, whole_file, write_bytes
-from mlimages_dataset.tables.parquet import COMPRESSION, table_parts, table_writer, write_table
+from mlimages_dataset.tables.parquet import COMPRESSION, table_digests, table_parts, table_writer, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, LABELS, MAPPING
 from mlimages_dataset.version import __version__
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE, MAPPING_FILE
+from mlimages_dataset.vocab.stage import (
+    CATEGORIES_FILE,
+    MAPPING_FILE,
+    read_vocabulary,
+    refuse_other_vocabulary,
+    vocabulary_digests,
+)
 from mlimages_dataset.vocab.tables import categories_table, mapping_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.tables.files import Inputs
     from mlimages_dataset.tables.label_columns import LabelColumns
     from mlimages_dataset.vocab.vocabulary import Vocabulary
@@ -108,37 +114,63 @@ class ExportCounts:
         """Images written and left out."""
         return self.images + self.images_without_labels + self.unsayable_images
 
+    def lines(self) -> list[str]:
+        """Return the counts as lines."""
+        texts = {
+            "images": "images",
+            "labels": "labels",
+            "absent_labels": "labels of verified absence left out: the format cannot say them",
+            "images_without_labels": "images left out: no label remains that the format can say",
+            "unsayable_images": "images left out: their address holds white space",
+        }
+        counts = {name: getattr(self, name) for name in texts}
+        return [f"{n:>12,}  {texts[name]}" for name, n in counts.items() if n or name in {"images", "labels"}]
+
     def __add__(self, other: ExportCounts) -> ExportCounts:
         return ExportCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+def export_stage(
+    vocabulary: Location, labels: Location, form: ExportFormat, publication: Publication
+) -> Stage[ExportCounts]:
+    """Return the stage that writes label tables in another format; its work is `export`.
+
+    Raises:
+        UsageError, DataError: a table is missing, damaged, or of another vocabulary.
+    """
+    inputs = {**vocabulary_digests(vocabulary), **table_digests("labels", labels)}
+    refuse_other_vocabulary(inputs, [labels])
+    return Stage(
+        name="export",
+        parameters={"format": form.value, **asdict(publication)},
+        inputs=inputs,
+        work=lambda at: export(read_vocabulary(vocabulary), labels, form, at, publication=publication),
+        summary=ExportCounts,
+        folders=FOLDERS,
+    )
 
 
 def export(
     vocabulary: Vocabulary,
     tables: Location,
     form: ExportFormat,
-    out: Location,
+    at: Workplace,
     *,
     publication: Publication = Publication(),  # noqa: B008 - frozen
-    inputs: Inputs,
-    mapper: Mapper = map,
-    progress: Callable[[int], None] = unreported,
-) -> StageResult:
+) -> StageResult[ExportCounts]:
     """Write label tables in another format.
 
     Args:
         vocabulary: the vocabulary of the tables.
         tables: a folder with the tables train/ and val/, or with one table, which is taken for train.
         form: the format.
-        out: the folder to write into.
+        at: where to write.
         publication: what the publisher says of the data set, for the formats that can say it.
-        inputs: SHA-256 of the inputs by name.
-        mapper: runs the parts; Croissant's splits, which are one file each.
-        progress: is called with the number of images done.
 
     Raises:
         UsageError, DataError: a table is missing or damaged, or of another vocabulary.
     """
-    writer = _Writer(vocabulary, splits_of(tables.absolute()), out.absolute(), publication, inputs, mapper, progress)
+    writer = _Writer(vocabulary, splits_of(tables.absolute()), at, publication)
     match form:
         case ExportFormat.TENCENT:
             receipts, counts = writer.write_tencent()
@@ -150,7 +182,7 @@ def export(
             receipts, counts = writer.write_croissant()
     if not counts.images:
         raise DataError("no image has a label that the format can say", where=tables, remedy="choose another format")
-    return StageResult(tuple(receipts), asdict(counts))
+    return StageResult(tuple(receipts), counts)
 
 
 def splits_of(tables: Location) -> dict[str, list[Location]]:
@@ -248,14 +280,11 @@ class _Writer:
 
     vocabulary: Vocabulary
     splits: Mapping[str, Sequence[Location]]
-    out: Location
+    at: Workplace
     publication: Publication
-    inputs: Inputs
-    mapper: Mapper
-    progress: Callable[[int], None]
 
     def write_tencent(self) -> tuple[list[Receipt], ExportCounts]:
-        dictionary = write_bytes(self.out / DICTIONARY_FILE, tencent_dictionary(self.vocabulary))
+        dictionary = write_bytes(self.at.out / DICTIONARY_FILE, tencent_dictionary(self.vocabulary))
         text = functools.partial(_write_tencent_part, n_classes=len(self.vocabulary))
         receipts, counts = self._joined(text, "{}_urls.txt", b"")
         return [dictionary, *receipts], counts
@@ -268,7 +297,7 @@ class _Writer:
 
     def write_hugging_face(self) -> tuple[list[Receipt], ExportCounts]:
         jobs = [
-            (part, self.out / "data" / f"{HUGGING_FACE_NAMES[split]}-{number:05d}-of-{len(parts):05d}.parquet")
+            (part, self.at.out / "data" / f"{HUGGING_FACE_NAMES[split]}-{number:05d}-of-{len(parts):05d}.parquet")
             for split, parts in self.splits.items()
             for number, part in enumerate(parts)
         ]
@@ -279,26 +308,26 @@ class _Writer:
             name = HUGGING_FACE_NAMES[split]
             of_split = [shard for shard in shards if shard.path.name.startswith(f"{name}-")]
             sizes[name] = sum(shard.rows for shard in of_split), sum(shard.bytes for shard in of_split)
-        card = write_bytes(self.out / CARD_FILE, hugging_face_card(self.publication, self._wnids, sizes).encode())
+        card = write_bytes(self.at.out / CARD_FILE, hugging_face_card(self.publication, self._wnids, sizes).encode())
         return [*self._vocabulary_tables(), *shards, card], _sum([counts for _, counts in results])
 
     def write_croissant(self) -> tuple[list[Receipt], ExportCounts]:
         # One file a split: readers of Croissant check the digest of a single file, not of a set of files.
-        work = functools.partial(_write_split, n_classes=len(self.vocabulary), inputs=dict(self.inputs))
-        jobs = [(tuple(parts), self.out / split / "part-00000.parquet") for split, parts in self.splits.items()]
+        work = functools.partial(_write_split, n_classes=len(self.vocabulary), inputs=dict(self.at.inputs))
+        jobs = [(tuple(parts), self.at.out / split / "part-00000.parquet") for split, parts in self.splits.items()]
         results = list(self._done(work, jobs))
         files = dict(zip(self.splits, (receipt for receipt, _ in results), strict=True))
         tables = self._vocabulary_tables()
         text = croissant(self.publication, len(self.vocabulary), files, tables, version=__version__)
-        receipts = [*files.values(), *tables, write_bytes(self.out / CROISSANT_FILE, text)]
+        receipts = [*files.values(), *tables, write_bytes(self.at.out / CROISSANT_FILE, text)]
         return receipts, _sum([counts for _, counts in results])
 
     def _joined(self, work: Callable[[_Job], _Written], name: str, head: bytes) -> tuple[list[Receipt], ExportCounts]:
         """Let jobs write the text of each part, and join them to one file a split, in which `head` comes first."""
         receipts, found = [], []
         for split, parts in self.splits.items():
-            path = self.out / name.format(split)
-            jobs = [(part, self.out / f"{PARTIAL_PREFIX}{split}-{number:05d}") for number, part in enumerate(parts)]
+            path = self.at.out / name.format(split)
+            jobs = [(part, self.at.out / f"{PARTIAL_PREFIX}{split}-{number:05d}") for number, part in enumerate(parts)]
             with whole_file(path) as sink:
                 sink.write(head)
                 for text, counts in self._done(work, jobs):
@@ -310,9 +339,9 @@ class _Writer:
         return receipts, _sum(found)
 
     def _done(self, work: Callable[[_AnyJob], _Written], jobs: Sequence[_AnyJob]) -> Iterator[_Written]:
-        for receipt, counts in self.mapper(work, jobs):
+        for receipt, counts in self.at.engine.mapper(work, jobs):
             yield receipt, counts
-            self.progress(counts.seen)
+            self.at.engine.progress(counts.seen)
 
     @property
     def _wnids(self) -> list[str]:
@@ -321,8 +350,8 @@ class _Writer:
     def _vocabulary_tables(self) -> tuple[Receipt, Receipt]:
         """Write the vocabulary's own tables: with them the folder can be read as a vocabulary too."""
         return (
-            write_table(self.out / CATEGORIES_FILE, categories_table(self.vocabulary), CATEGORIES, self.inputs),
-            write_table(self.out / MAPPING_FILE, mapping_table(self.vocabulary), MAPPING, self.inputs),
+            write_table(self.at.out / CATEGORIES_FILE, categories_table(self.vocabulary), CATEGORIES, self.at.inputs),
+            write_table(self.at.out / MAPPING_FILE, mapping_table(self.vocabulary), MAPPING, self.at.inputs),
         )
 
 

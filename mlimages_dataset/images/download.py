@@ -52,7 +52,7 @@ from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.journal import Finished, Journal
 from mlimages_dataset.pipeline.records import StageOutcome, StageResult
-from mlimages_dataset.sources.observations import duckdb_errors
+from mlimages_dataset.sources.delimited import duckdb_errors
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Inputs, digests, prefixed, write_errors
 from mlimages_dataset.tables.parquet import read_table, table_digests
 from mlimages_dataset.tables.schemas import IMAGES
@@ -62,10 +62,10 @@ if TYPE_CHECKING:
 
     from aiohttp.abc import AbstractResolver
 
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.images.lists import Asked
     from mlimages_dataset.images.politeness import Host
-    from mlimages_dataset.pipeline.records import Json
 
 STAGE = "download"
 OPEN_IMAGES_MIRROR = "https://open-images-dataset.s3.amazonaws.com/{subset}/{image_id}.jpg"

@@ -45,9 +45,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
-    from mlimages_dataset.pipeline.records import Json, StageOutcome
+    from mlimages_dataset.pipeline.records import StageOutcome
     from mlimages_dataset.tables.files import Inputs
     from mlimages_dataset.tables.schemas import TableSchema
 

@@ -26,7 +26,7 @@ from pyarrow import csv
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.core.locations import reason, unpacked
-from mlimages_dataset.sources.observations import duckdb_errors, read_header
+from mlimages_dataset.sources.delimited import duckdb_errors, read_header
 from mlimages_dataset.tables.parquet import open_parquet, table_parts
 
 if TYPE_CHECKING:

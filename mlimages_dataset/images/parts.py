@@ -26,10 +26,10 @@ from mlimages_dataset.tables.schemas import IMAGES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.images.check import Inspection
     from mlimages_dataset.pipeline.journal import Journal
-    from mlimages_dataset.pipeline.records import Json
     from mlimages_dataset.tables.files import Inputs, Receipt
 
 PART_IMAGES = 10_000

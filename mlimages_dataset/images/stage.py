@@ -60,12 +60,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.images.members import Member
     from mlimages_dataset.images.reencode import Shrinking
     from mlimages_dataset.images.shards import ShardReader
     from mlimages_dataset.pipeline.engine import Mapper
-    from mlimages_dataset.pipeline.records import Json, StageOutcome
+    from mlimages_dataset.pipeline.records import StageOutcome
     from mlimages_dataset.tables.files import Inputs
 
 LABELS_FILE = "labels.csv"

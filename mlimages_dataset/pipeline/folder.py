@@ -12,8 +12,9 @@ import hashlib
 import json
 import os
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from mlimages_dataset.core.decoding import Json, encode
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import (
     folder_stays,
@@ -26,12 +27,10 @@ from mlimages_dataset.core.locations import (
 from mlimages_dataset.pipeline.journal import Finished, Journal, refuse_another_cut_run
 from mlimages_dataset.pipeline.records import (
     MANIFEST_NAME,
-    Json,
     Manifest,
     StageOutcome,
     StageRecord,
     StageResult,
-    fields_of,
     file_record,
     other_versions,
     read_manifest,
@@ -84,13 +83,13 @@ class OutputFolder:
         *,
         parameters: Mapping[str, Json],
         inputs: Mapping[str, str],
-        work: Callable[[Location], StageResult],
+        work: Callable[[Location], StageResult[Any]],
         into: str = "",
         folders: Sequence[str] = ("",),
         journal: Journal | None = None,
         jobs_of: Callable[[Sequence[Receipt]], Iterable[tuple[str, Finished]]] | None = None,
-    ) -> StageOutcome:
-        """Return the stage's record after doing its work, unless it stands already with these inputs and parameters.
+    ) -> StageOutcome[Mapping[str, Json]]:
+        """Return a stage's outcome after doing its work, unless it stands already with these inputs and parameters.
 
         Args:
             stage: the stage's name in the manifest.
@@ -120,7 +119,7 @@ class OutputFolder:
                 differences = [*_differences(standing, wanted, inputs), *other_versions(written_as)]
                 intact = self.standing(stage)
                 if not differences and len(intact) == len(standing.outputs):
-                    return StageOutcome(standing, fresh=False)
+                    return StageOutcome(standing, False, standing.summary)
                 if differences and not self._overwrite:
                     raise UsageError(
                         f"the folder holds another build: in stage {stage}, {'; '.join(differences[:3])}",
@@ -151,7 +150,7 @@ class OutputFolder:
             self.manifest = Manifest({**self.manifest.files, **files}, {**self.manifest.stages, stage: record})
             self._save()
             _clear_partial(written)  # the journal's, and those of workers that died
-            return StageOutcome(record, fresh=True)
+            return StageOutcome(record, True, record.summary)
 
     def standing(self, stage: str) -> tuple[Receipt, ...]:
         """Return the receipts of those files of a finished stage that are there with their size."""
@@ -166,8 +165,10 @@ class OutputFolder:
     def content_digest(self, stage: str) -> str:
         """Return the SHA-256 of all that the manifest says of a finished stage and its files but the time it took."""
         record = self.manifest.stages[stage]
-        files = {path: fields_of(self.manifest.files[path]) for path in record.outputs}
-        content = json.dumps({**fields_of(record), "seconds": 0, "outputs": files}, sort_keys=True)
+        files = {path: encode(self.manifest.files[path]) for path in record.outputs}
+        content = json.dumps(
+            {**cast("Mapping[str, Json]", encode(record)), "seconds": 0, "outputs": files}, sort_keys=True
+        )
         return hashlib.sha256(content.encode()).hexdigest()
 
     def keep_only(self, stages: Collection[str]) -> None:

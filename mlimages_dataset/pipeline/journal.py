@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
+from mlimages_dataset.core.decoding import RECORDS, UndecodableError, encode
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import (
     paths_outside,
     relative,
 )
-from mlimages_dataset.pipeline.records import FileRecord, Json, fields_of, file_record, receipt_of, stands
+from mlimages_dataset.pipeline.records import FileRecord, file_record, receipt_of, stands
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, write_bytes
 from mlimages_dataset.version import __version__
 
-try:
-    import fcntl
-except ImportError:  # not POSIX
-    fcntl = None  # type: ignore[assignment]
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
+
+
+class _Result(Protocol):
+    """A dataclass with the receipts of what a job wrote."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def receipts(self) -> tuple[Receipt, ...]: ...
+
+
+_ResultT = TypeVar("_ResultT", bound=_Result)
 
 _ENTRY = f"{PARTIAL_PREFIX}done-"
 
@@ -56,9 +68,37 @@ class Journal:
         decisive = json.dumps([__version__, parameters, list(inputs.items())], sort_keys=True)
         return cls(folder, hashlib.sha256(decisive.encode()).hexdigest())
 
+    @classmethod
+    def keeping_nothing(cls) -> Journal:
+        """Return the journal of work that is not gone on with."""
+        return cls(Path(), "")
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what is recorded here can be read again."""
+        return bool(self.fingerprint)
+
+    def once(self, job: str, work: Callable[[], _ResultT], kind: type[_ResultT]) -> _ResultT:
+        """Return what a job's work returns, which is done unless an earlier run finished it.
+
+        Args:
+            job: the job's name.
+            work: writes the job's files; its result is a dataclass of this kind.
+            kind: a dataclass whose field `receipts` has the receipts of those files.
+        """
+        done = self.finished(job)
+        if done is not None:
+            with contextlib.suppress(UndecodableError):  # whatever is no entry of ours is not done
+                return replace(RECORDS.decode(kind, done.content), receipts=done.receipts)
+        result = work()
+        self.record(job, Finished(result.receipts, cast("Mapping[str, Json]", encode(replace(result, receipts=())))))
+        return result
+
     def record(self, job: str, finished: Finished) -> None:
         """Write the entry of a job whose files are all there."""
-        files = {relative(r.path, self.folder): fields_of(file_record(r)) for r in finished.receipts}
+        if not self.keeps:
+            return
+        files = {relative(r.path, self.folder): encode(file_record(r)) for r in finished.receipts}
         entry: Json = {"fingerprint": self.fingerprint, "files": files, "content": finished.content}
         write_bytes(self._entry(job), json.dumps(entry).encode())
 
@@ -68,7 +108,7 @@ class Journal:
 
     def finished(self, job: str) -> Finished | None:
         """Return what a job left, None unless it is finished and its files stand."""
-        return self._read(self._entry(job))
+        return self._read(self._entry(job)) if self.keeps else None
 
     def standing(self) -> set[Location]:
         """Return the entries of this fingerprint and the files of their jobs."""

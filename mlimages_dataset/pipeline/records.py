@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-import numpy as np
-
+from mlimages_dataset.core.decoding import RECORDS, Json, UndecodableError, encode
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import (
     paths_outside,
@@ -17,30 +17,17 @@ from mlimages_dataset.tables import schemas
 from mlimages_dataset.tables.files import Receipt
 from mlimages_dataset.version import __version__
 
-try:
-    import fcntl
-except ImportError:  # not POSIX
-    fcntl = None  # type: ignore[assignment]
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterable, Iterator
 
     from mlimages_dataset.core.locations import Location
 
-Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
-
-
+_SummaryT = TypeVar("_SummaryT")
+_SummaryT_co = TypeVar("_SummaryT_co", covariant=True)
 MANIFEST_NAME = "manifest.json"
-
-
 CACHE_PREFIX = ".cache-"
 """Begins the names of files in an output folder that are made from the others and may be removed at any time."""
-
-
 FORMAT = "mlimages.manifest/1"
-
-
 UNFINISHED = "the command that writes it has not ended: run it again"
 
 
@@ -86,84 +73,43 @@ class Manifest:
         """Return the manifest as it is stored."""
         content = {
             "format": FORMAT,
-            "files": {path: fields_of(record) for path, record in sorted(self.files.items())},
-            "stages": {name: fields_of(record) for name, record in self.stages.items()},
+            "files": {path: encode(record) for path, record in sorted(self.files.items())},
+            "stages": {name: encode(record) for name, record in self.stages.items()},
         }
         return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 @dataclass(frozen=True, slots=True)
-class StageResult:
-    """What a stage's work returns: the receipts of its files and its own counts."""
+class StageResult(Generic[_SummaryT_co]):
+    """What a stage's work returns: the receipts of its files and its own counts, a dataclass; by default none."""
 
     receipts: tuple[Receipt, ...]
-    summary: Mapping[str, Json] = field(default_factory=dict)
+    summary: _SummaryT_co = field(default_factory=cast("Any", dict))
 
 
 @dataclass(frozen=True, slots=True)
-class StageOutcome:
-    """A stage's record and whether the work was done now or stood already."""
+class StageOutcome(Generic[_SummaryT_co]):
+    """A stage's record, whether the work was done now or stood already, and its own counts."""
 
     record: StageRecord
     fresh: bool
+    summary: _SummaryT_co
 
 
-class Summary:
-    """A stage's summary in a manifest, which anyone may have edited: each value is checked as it is read."""
+def summary_of(stage: str, record: StageRecord, kind: type[_SummaryT]) -> _SummaryT:
+    """Return a stage's summary out of a manifest, which anyone may have edited.
 
-    def __init__(self, stage: str, content: Mapping[str, Json]) -> None:
-        self._stage = stage
-        self.content = content
-
-    def integer(self, key: str) -> int:
-        """Return the integer of that name."""
-        value = self.content.get(key)
-        return value if isinstance(value, int) and not isinstance(value, bool) else self._refuse(key)
-
-    def integers(self, key: str, length: int | None = None) -> NDArray[np.int64]:
-        """Return the list of integers of that name, int64; `length` None for any."""
-        try:
-            values = np.asarray(self._sequence(key), np.int64).reshape(-1)
-        except (ValueError, TypeError, OverflowError):
-            self._refuse(key)
-        return values if length in {None, len(values)} else self._refuse(key)
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        """Return the list of texts of that name, none where it is absent."""
-        return tuple(str(value) for value in self._sequence(key)) if key in self.content else ()
-
-    def counted(self, key: str) -> list[tuple[tuple[str, ...], int]]:
-        """Return the rows of that name, each of texts and a last count, none where it is absent."""
-        rows = self._sequence(key) if key in self.content else ()
-        return [self._counted(key, row) for row in rows]
-
-    def named_texts(self, key: str) -> dict[str, tuple[str, ...]]:
-        """Return the lists of texts by name, none where they are absent."""
-        if key not in self.content:
-            return {}
-        part = self.part(key)
-        return {name: part.texts(name) for name in part.content}
-
-    def part(self, key: str) -> Summary:
-        """Return the summary of that name."""
-        value = self.content.get(key)
-        return Summary(f"{self._stage}.{key}", value) if isinstance(value, dict) else self._refuse(key)
-
-    def _sequence(self, key: str) -> Sequence[Json]:
-        value = self.content.get(key)
-        return value if isinstance(value, list) else self._refuse(key)
-
-    def _counted(self, key: str, row: Json) -> tuple[tuple[str, ...], int]:
-        if not isinstance(row, list) or not row or not isinstance(row[-1], int):
-            self._refuse(key)
-        return tuple(str(value) for value in row[:-1]), row[-1]
-
-    def _refuse(self, key: str) -> NoReturn:
+    Raises:
+        DataError: it is not what this version writes.
+    """
+    try:
+        return RECORDS.decode(kind, record.summary)
+    except UndecodableError as error:
         raise DataError(
-            f"stage {self._stage} has no {key} as this version writes it",
+            f"the summary of stage {stage} is not as this version writes it ({error})",
             where=MANIFEST_NAME,
             remedy="build the folder again",
-        )
+        ) from error
 
 
 def read_manifest(folder: Location) -> Manifest:
@@ -183,8 +129,8 @@ def read_manifest(folder: Location) -> Manifest:
         if content["format"] != FORMAT:
             raise DataError(f"its format is {content['format']}, not {FORMAT}", where=path, remedy="build it again")
         manifest = Manifest(
-            files={path: _file_record_of(record) for path, record in content["files"].items()},
-            stages={name: _stage_record_of(record) for name, record in content["stages"].items()},
+            files=RECORDS.decode(dict[str, FileRecord], content["files"], "files"),
+            stages=RECORDS.decode(dict[str, StageRecord], content["stages"], "stages"),
         )
         # A manifest may come from somebody else, and what it names is read, and removed when a stage is done again.
         outputs = {path for record in manifest.stages.values() for path in record.outputs}
@@ -202,26 +148,6 @@ def read_manifest(folder: Location) -> Manifest:
             f"is not a whole manifest ({error})", where=path, remedy="name another folder, or remove this one"
         ) from error
     return manifest
-
-
-def _file_record_of(content: Mapping[str, Json]) -> FileRecord:
-    """Return a file's record from JSON that anyone may have edited; a `TypeError` says what is not as it must be."""
-    _check_kinds(content, {"rows": int, "bytes": int, "sha256": str, "schema": str})
-    return FileRecord(**cast("Mapping[str, Any]", content))
-
-
-def _stage_record_of(content: Mapping[str, Json]) -> StageRecord:
-    """Return a stage's record, as `_file_record_of`."""
-    whole = {"parameters": dict, "inputs": dict, "outputs": list, "summary": dict, "version": str}
-    _check_kinds(content, {**whole, "seconds": (int, float)})
-    outputs = cast("list[str]", content["outputs"])
-    return StageRecord(**{**cast("Mapping[str, Any]", content), "outputs": tuple(outputs)})
-
-
-def _check_kinds(content: Mapping[str, Json], kinds: Mapping[str, type | tuple[type, ...]]) -> None:
-    for name, kind in kinds.items():
-        if name in content and (not isinstance(content[name], kind) or isinstance(content[name], bool)):
-            raise TypeError(f"{name} is {json.dumps(content[name])[:40]}")
 
 
 def other_versions(labels: Iterable[str]) -> Iterator[str]:
@@ -245,8 +171,3 @@ def file_record(receipt: Receipt) -> FileRecord:
 def receipt_of(path: Location, record: FileRecord) -> Receipt:
     """Return the receipt of a file on record."""
     return Receipt(path, record.rows, record.bytes, record.sha256, record.schema)
-
-
-def fields_of(record: FileRecord | StageRecord) -> dict[str, Json]:
-    """Return a record as JSON has it."""
-    return {name: getattr(record, name) for name in record.__slots__}

@@ -11,50 +11,21 @@ from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
 from mlimages_dataset import samples
-from mlimages_dataset.augment.ancestors import Absences
+from mlimages_dataset.augment.annotate import AnnotatedFiles  # noqa: TC001 - the decoder reads it
 from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH
+from mlimages_dataset.augment.cooccurrence_stage import Thresholds
+from mlimages_dataset.augment.labels_stage import LabelOptions
 from mlimages_dataset.augment.simulation import Simulation  # noqa: TC001 - as above
-from mlimages_dataset.augment.stage import Split
-from mlimages_dataset.core.config import ConfigReader, check_share, read_toml
+from mlimages_dataset.augment.simulation_stage import SIMULATED_SOURCES
+from mlimages_dataset.core.config import read_config
 from mlimages_dataset.core.errors import ConfigError
-from mlimages_dataset.core.locations import Location  # noqa: TC001 - get_type_hints reads it
-from mlimages_dataset.sources.observations import Format  # noqa: TC001 - get_type_hints reads it
+from mlimages_dataset.core.locations import Location  # noqa: TC001 - as above
 from mlimages_dataset.vocab.stage import PACKAGED_CLASS_LISTS, VocabularyFiles, packaged_class_list
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MOST_PER_CATEGORY = 1000
-"""Validation images of a category that may be asked for: so many draws are held in memory for each."""
 _PHOTOGRAPHS = "photographs.csv"
-SIMULATED_SOURCES = ("imagenet-simulated", "open-images-simulated")
-"""Names of the annotated collections that a simulation adds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnnotationSource:
-    """One annotated collection.
-
-    Attributes:
-        name: the table's folder and source column.
-        format: the files' format.
-        files: the files, or folders of images by wnid.
-        ids_of: the mapping's source whose ids the files use; None for the format's own.
-        min_confidence: machines' confidences below this are left out.
-    """
-
-    name: str
-    format: Format
-    files: tuple[Location, ...]
-    ids_of: str | None = None
-    min_confidence: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not self.name or self.name in {".", ".."} or "/" in self.name or "\\" in self.name:
-            raise ValueError(f"name is {self.name!r}, which names no folder")
-        if not self.files:
-            raise ValueError("files is empty")
-        check_share("min_confidence", self.min_confidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,32 +45,12 @@ class CooccurrenceSource:
     strength: float = STRENGTH
 
     def __post_init__(self) -> None:
-        check_share("probability", self.probability)
-        check_share("strength", self.strength)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelOptions:
-    """How labels are augmented and split."""
-
-    validation_images: int = 0
-    validation_images_per_category: int = 5
-    salt: str = "mlimages"
-    absences: Absences = Absences.EXPAND
-
-    def __post_init__(self) -> None:
-        if self.validation_images < 0:
-            raise ValueError(f"validation_images is {self.validation_images}, which is less than 0")
-        if not 1 <= self.validation_images_per_category <= MOST_PER_CATEGORY:
-            raise ValueError(
-                f"validation_images_per_category is {self.validation_images_per_category}, "
-                f"which is not in 1..{MOST_PER_CATEGORY}"
-            )
+        self.thresholds  # noqa: B018 - refuses other values
 
     @property
-    def split(self) -> Split:
-        """Return the validation split."""
-        return Split(images=self.validation_images, per_category=self.validation_images_per_category, salt=self.salt)
+    def thresholds(self) -> Thresholds:
+        """What makes a pair strong."""
+        return Thresholds(probability=self.probability, strength=self.strength)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +58,9 @@ class Recipe:
     """A whole build."""
 
     vocabulary: VocabularyFiles
-    annotations: tuple[AnnotationSource, ...]
+    annotations: tuple[AnnotatedFiles, ...]
     cooccurrence: CooccurrenceSource | None = None
-    labels: LabelOptions = LabelOptions()
+    labels: LabelOptions = LabelOptions()  # noqa: RUF009 - frozen
     simulation: Simulation | None = None
 
 
@@ -125,8 +76,8 @@ def read_recipe(path: Location) -> Recipe:
     Raises:
         ConfigError: there is no such file, it is not TOML, or a key or value is not one of a recipe.
     """
-    reader = ConfigReader(path, document="recipe", packaged=functools.partial(packaged_file, where=path))
-    recipe = reader.table(Recipe, read_toml(path))
+    packaged = functools.partial(packaged_file, where=path)
+    recipe = read_config(Recipe, path, document="recipe", packaged=packaged)
     lists = recipe.vocabulary
     if not (lists.imagenet or lists.open_images or lists.classes):
         raise ConfigError("no class list in [vocabulary]", where=path, remedy="add imagenet, open_images or classes")

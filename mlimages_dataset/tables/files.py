@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, cast
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import reason, relative, system_errors
+from mlimages_dataset.core.locations import Location, reason, relative, system_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from upath import UPath
 
-    from mlimages_dataset.core.locations import Location
 
 PARTIAL_PREFIX = ".partial-"
 

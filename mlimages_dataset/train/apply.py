@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.pipeline.records import Json, StageOutcome
+    from mlimages_dataset.pipeline.records import StageOutcome
     from mlimages_dataset.tables.files import Inputs
     from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.train.calibration import Reliability

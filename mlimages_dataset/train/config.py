@@ -12,7 +12,8 @@ import json
 from dataclasses import dataclass
 from importlib.resources import files
 
-from mlimages_dataset.core.config import PACKAGED, ConfigReader, check_at_least, check_positive, check_share, read_toml
+from mlimages_dataset.core.config import check_at_least, check_positive, check_share, read_config
+from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import ConfigError
 from mlimages_dataset.core.locations import Location, location
 from mlimages_dataset.samples import on_disk
@@ -438,7 +439,7 @@ def read_run(path: Location) -> Run:
     Raises:
         ConfigError: there is no such file, it is not TOML, or a key or value is not one of a run.
     """
-    return ConfigReader(path, document="run file").table(Run, read_toml(path))
+    return read_config(Run, path, document="run file")
 
 
 def run_file(text: str) -> Location:

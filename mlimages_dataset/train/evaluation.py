@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from torch import Tensor
 
-    from mlimages_dataset.pipeline.records import Json
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.train.calibration import Calibration
     from mlimages_dataset.train.metrics import Reduce
 

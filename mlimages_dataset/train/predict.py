@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mlimages_dataset.pipeline.records import Json
+    from mlimages_dataset.core.decoding import Json
 
 
 @dataclass(frozen=True, slots=True)

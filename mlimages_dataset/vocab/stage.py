@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import functools
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
-from pathlib import Path  # noqa: TC003 - recipes read it
+from pathlib import Path  # noqa: TC003 - the decoder reads it
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from mlimages_dataset.core.decoding import encode
 from mlimages_dataset.core.errors import DataError, UsageError, VocabularyError
 from mlimages_dataset.core.locations import Location, location, reason
 from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.samples import on_disk
 from mlimages_dataset.sources.class_lists import (
     classes_of_table,
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.resources.abc import Traversable
 
-    from mlimages_dataset.pipeline.records import Json
+    from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.sources.classes import SourceClass
     from mlimages_dataset.tables.files import Inputs, Receipt
 
@@ -108,8 +112,66 @@ class VocabularyFiles:
         }
 
 
-def write_vocabulary(given: VocabularyFiles, out: Location, inputs: Inputs) -> StageResult:
-    """Build the vocabulary from files and write `categories` and `mapping` into the folder `out`.
+@dataclass(frozen=True, slots=True)
+class VocabularySummary:
+    """What became of classes.
+
+    Attributes:
+        funnel: source, step and classes of each step from a class list to the vocabulary.
+        repeated_ids: by source, the first ids that its list has more than once.
+    """
+
+    funnel: tuple[tuple[str, str, int], ...]
+    repeated_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """Return the funnel as aligned lines."""
+        width = max((len(f"{source}: {step}") for source, step, _ in self.funnel), default=0)
+        lines = [f"{f'{source}: {step}':{width}}  {classes:>7,}" for source, step, classes in self.funnel]
+        if self.repeated_ids:
+            lines.append(f"repeated ids, first ones: {json.dumps(encode(self.repeated_ids))}")
+        return lines
+
+
+def vocabulary_stage(given: VocabularyFiles, *, into: str = "") -> Stage[VocabularySummary]:
+    """Return the stage that builds the vocabulary from class lists; its work raises as `write_vocabulary`.
+
+    Raises:
+        UsageError: a file cannot be read.
+    """
+    return Stage(
+        name=VOCABULARY,
+        parameters={"minimum_images": dict(given.minimum_images)},
+        inputs=given.digests(),
+        work=functools.partial(write_vocabulary, given),
+        summary=VocabularySummary,
+        into=into,
+    )
+
+
+def published_vocabulary_stage(dictionary: Location) -> Stage[VocabularySummary]:
+    """Return the stage that writes the published vocabulary; its work raises as `read_tencent_dictionary`.
+
+    Raises:
+        UsageError: the dictionary cannot be read.
+    """
+
+    def work(at: Workplace) -> StageResult[VocabularySummary]:
+        vocabulary = read_tencent_dictionary(dictionary)
+        steps = (("tencent", "entered", len(vocabulary)), ("vocabulary", "categories", len(vocabulary)))
+        return StageResult(write_tables(vocabulary, at.out, at.inputs), VocabularySummary(steps))
+
+    return Stage(
+        name=VOCABULARY,
+        parameters={"published": True},
+        inputs=digests([dictionary]),
+        work=work,
+        summary=VocabularySummary,
+    )
+
+
+def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[VocabularySummary]:
+    """Build the vocabulary from files and write `categories` and `mapping`.
 
     Raises:
         UsageError, DataError: a file is missing or malformed.
@@ -132,27 +194,11 @@ def write_vocabulary(given: VocabularyFiles, out: Location, inputs: Inputs) -> S
             f"the vocabulary fails {len(findings)} checks, first: {findings[0]}",
             remedy="correct the reviewed decisions, or report a defect",
         )
-    result = write_tables(vocabulary, out, inputs)
-    summary: dict[str, Json] = {
-        "funnel": [[step.source, step.step, step.classes] for step in funnel(vocabulary, lists)],
-        "repeated_ids": {one.title: repeats[:_SHOWN_REPEATS] for one in lists if (repeats := repeated_ids(one))},
-    }
-    return StageResult(result, summary)
-
-
-def write_tencent_vocabulary(dictionary: Location, out: Location, inputs: Inputs) -> StageResult:
-    """Write the published vocabulary and tree as `categories` and `mapping` into the folder `out`.
-
-    Raises:
-        UsageError: there is no such file, or `out` cannot be written.
-        DataError: it is not the published dictionary.
-        VocabularyError: its parents form a cycle.
-    """
-    vocabulary = read_tencent_dictionary(dictionary)
-    return StageResult(
-        write_tables(vocabulary, out, inputs),
-        {"funnel": [["tencent", "entered", len(vocabulary)], ["vocabulary", "categories", len(vocabulary)]]},
+    summary = VocabularySummary(
+        tuple((step.source, step.step, step.classes) for step in funnel(vocabulary, lists)),
+        {one.title: tuple(repeats[:_SHOWN_REPEATS]) for one in lists if (repeats := repeated_ids(one))},
     )
+    return StageResult(write_tables(vocabulary, at.out, at.inputs), summary)
 
 
 def read_tencent_dictionary(path: str | Location) -> Vocabulary:

@@ -294,7 +294,8 @@ def test_what_is_left_out_is_told(vocabulary: ml.Vocabulary) -> None:
     frame = pd.DataFrame({"image_id": ["a", "b"], "label": ["d", "unheard of"]})
     with pytest.warns(UserWarning, match=r"labels of unknown classes: 1 \(such as class 'unheard of'\); see summary"):
         annotations = ml.annotate(frame, vocabulary)
-    assert annotations.summary["unknown"] == 1
+    assert annotations.summary is not None
+    assert annotations.summary.unknown == 1
     with pytest.warns(UserWarning, match="ids that several names of images share: 1 "):
         ml.annotate(pd.DataFrame({"image_id": ["rex.jpg", "rex.png"], "label": ["d", "d"]}), vocabulary)
     classes = pd.DataFrame({"id": ["d", "q", "d"], "name": ["dog", "qwertz", "cat"]})

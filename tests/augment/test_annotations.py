@@ -27,7 +27,8 @@ from mlimages_dataset.augment.annotations import (
     packed_statements,
     raw_classes,
 )
-from mlimages_dataset.sources.observations import Format, RejectLog, observed, pieces_of
+from mlimages_dataset.sources.registry import pieces_of, source_named
+from mlimages_dataset.sources.rejects import RejectLog
 from mlimages_dataset.tables.label_columns import columns_of
 from mlimages_dataset.tables.schemas import ANNOTATIONS
 from tests.augment.statements import Merged, Statement, merged
@@ -77,26 +78,26 @@ def write_parquet(path: Path, rows: Sequence[tuple[str, str, str]]) -> Path:
     return path
 
 
-WRITERS = {Format.CSV: write_csv, Format.OPEN_IMAGES: write_open_images, Format.PARQUET: write_parquet}
+WRITERS = {"csv": write_csv, "open-images": write_open_images, "parquet": write_parquet}
 
 
 LAST = "\U0010ffff"
 
 
 def packed(
-    connection: duckdb.DuckDBPyConnection, form: Format, paths: Sequence[Path], log: RejectLog
+    connection: duckdb.DuckDBPyConnection, form: str, paths: Sequence[Path], log: RejectLog
 ) -> list[pa.RecordBatch]:
     """Return what the first pass makes of files."""
     return [
         batch
         for piece in pieces_of(form, paths)
-        for block in observed(connection, form, piece, log)
+        for block in source_named(form).observe(connection, piece, log)
         for batch in packed_statements(block, piece, lookup_table(LOOKUP, BROADER))
     ]
 
 
 def annotated(
-    form: Format, paths: Sequence[Path], min_confidence: float = 0.0, log: RejectLog | None = None
+    form: str, paths: Sequence[Path], min_confidence: float = 0.0, log: RejectLog | None = None
 ) -> tuple[pa.Table, AnnotationCounts]:
     """Return the whole table and its counts."""
     counts = AnnotationCounts()
@@ -167,10 +168,8 @@ NUMBERS = [field.name for field in fields(AnnotationCounts) if field.name != "fi
 )
 def test_counts_of_parts_add_up(parts: list[AnnotationCounts]) -> None:
     total = sum(parts, AnnotationCounts())
-    assert total.summary() == {
-        **{name: sum(getattr(part, name) for part in parts) for name in NUMBERS},
-        "first_names": ["a and b"] * min(3 * len(parts), 10),
-    }
+    numbers = {name: sum(getattr(part, name) for part in parts) for name in NUMBERS}
+    assert total == AnnotationCounts(**numbers, first_names=("a and b",) * min(3 * len(parts), 10))
 
 
 @pytest.mark.parametrize(
@@ -189,13 +188,13 @@ def test_verified_presence_over_verified_absence_over_machines(
 ) -> None:
     synonyms = ["dog", "Hund"] * 2
     path = write_csv(tmp_path / "f", [("a", name, p) for name, p in zip(synonyms, said, strict=False)])
-    table, _ = annotated(Format.CSV, [path])
+    table, _ = annotated("csv", [path])
     assert labels_of(table) == {"a": {3: pytest.approx(confidence)}}
 
 
 def test_a_machine_at_the_least_confidence_stays_and_verified_absence_always(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "f", [("a", "dog", "0.8"), ("a", "cat", "0"), ("a", "pet", "0.79999")])
-    table, counts = annotated(Format.CSV, [path], 0.8)
+    table, counts = annotated("csv", [path], 0.8)
     assert labels_of(table) == {"a": {1: 0, 3: pytest.approx(0.8)}}
     assert counts.below_confidence == 1
 
@@ -203,12 +202,12 @@ def test_a_machine_at_the_least_confidence_stays_and_verified_absence_always(tmp
 def test_places_come_with_the_statements_or_with_a_table(tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.write_text("image_id,label,location\na,dog,\na,cat,http://a\nb,dog,\n")
-    table, _ = annotated(Format.CSV, [own])
+    table, _ = annotated("csv", [own])
     assert table["location"].to_pylist() == ["http://a", ""]
     images = tmp_path / "images"
     images.write_text("ImageID,OriginalURL\nb,http://b2\nb,http://b1\nc,http://c\n")
     labels = write_open_images(tmp_path / "labels", [("a", "dog", "1"), ("b", "dog", "1"), ("b", "cat", "0.5")])
-    table, counts = annotated(Format.OPEN_IMAGES, [labels, images])
+    table, counts = annotated("open-images", [labels, images])
     assert table["location"].to_pylist() == ["", "http://b1"]
     assert (counts.labels, counts.merged) == (3, 0), "an image table that repeats an image repeats no statement"
 
@@ -216,7 +215,7 @@ def test_places_come_with_the_statements_or_with_a_table(tmp_path: Path) -> None
 def test_a_value_that_is_no_number_is_counted_once(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "f", [("a", "dog", "often"), ("a", "cat", "1")])
     log = RejectLog()
-    table, counts = annotated(Format.CSV, [path], log=log)
+    table, counts = annotated("csv", [path], log=log)
     assert counts.malformed + log.count == 1
     assert labels_of(table) == {"a": {1: 1}}
 
@@ -225,7 +224,7 @@ def test_unknown_classes_come_with_the_first_pass(tmp_path: Path) -> None:
     rows = [("a", name, "1") for name in ["x", "y", "y", "", "dog", "idea"]] + [("b", "z", "nan"), ("", "z", "1")]
     path = write_csv(tmp_path / "f", rows)
     with duckdb.connect() as connection:
-        batches = packed(connection, Format.CSV, [path], RejectLog())
+        batches = packed(connection, "csv", [path], RejectLog())
     assert {row["image_id"]: sorted(row["unknown"]) for batch in batches for row in batch.to_pylist()} == {
         "": ["z"],
         "a": ["x", "y", "y"],
@@ -244,8 +243,10 @@ def test_a_tally_counts_each_image_of_a_raw_class_once(
         if name and image and SPELLINGS[text]:
             images.setdefault(name, set()).add(image)
     with duckdb.connect() as connection:
-        (piece,) = pieces_of(Format.CSV, [path])
-        batches = [b for block in observed(connection, Format.CSV, piece, RejectLog()) for b in raw_classes(block)]
+        (piece,) = pieces_of("csv", [path])
+        batches = [
+            b for block in source_named("csv").observe(connection, piece, RejectLog()) for b in raw_classes(block)
+        ]
         once = pa.Table.from_batches(batches) if batches else RAW_CLASSES.arrow.empty_table()
         for parts in (once, pa.concat_tables([once, once])):
             found = images_per_class(connection, parts, LAST)
@@ -254,17 +255,17 @@ def test_a_tally_counts_each_image_of_a_raw_class_once(
 
 def test_each_format_uses_its_own_ids(mini_vocabulary: Vocabulary) -> None:
     dog, car = (mini_vocabulary.index_of_wnid[wnid] for wnid in ("n02084071", "n02958343"))
-    imagenet = class_lookup(mini_vocabulary, Format.IMAGENET)
+    imagenet = class_lookup(mini_vocabulary, source_named("imagenet"))
     assert (imagenet["n02084071"], imagenet["n00482298"]) == (dog, DROPPED)
     assert "/m/0bt9lr" not in imagenet
-    open_images = class_lookup(mini_vocabulary, Format.OPEN_IMAGES)
+    open_images = class_lookup(mini_vocabulary, source_named("open-images"))
     assert (open_images["/m/0k4j"], open_images["/m/0auto"], open_images["/m/0zorb"]) == (car, car, DROPPED)
     assert "n02084071" not in open_images
-    own = class_lookup(mini_vocabulary, Format.CSV)
-    assert own == class_lookup(mini_vocabulary, Format.PARQUET)
+    own = class_lookup(mini_vocabulary, source_named("csv"))
+    assert own == class_lookup(mini_vocabulary, source_named("parquet"))
     assert (own["n02084071"], own["/m/0bt9lr"], own["n00482298"]) == (dog, dog, DROPPED)
-    assert "/m/0bt9lr" not in class_lookup(mini_vocabulary, Format.CSV, "imagenet")
-    published = class_lookup(mini_vocabulary, Format.TENCENT)
+    assert "/m/0bt9lr" not in class_lookup(mini_vocabulary, source_named("csv"), "imagenet")
+    published = class_lookup(mini_vocabulary, source_named("tencent"))
     assert published == {str(index): index for index in range(len(mini_vocabulary))}
 
 
@@ -274,17 +275,21 @@ def test_classes_that_stand_for_a_parent_are_known_by_their_rule(mini_vocabulary
         for row in mini_vocabulary.mapping
     ]
     vocabulary = replace(mini_vocabulary, mapping=tuple(rows))
-    for form in (Format.OPEN_IMAGES, Format.CSV, Format.PARQUET):
-        assert broader_ids(vocabulary, form) == {"/m/0auto"}
-        assert broader_ids(mini_vocabulary, form) == frozenset()
-    assert broader_ids(vocabulary, Format.CSV, "imagenet") == frozenset()
-    assert broader_ids(vocabulary, Format.CSV, "open-images") == {"/m/0auto"}
-    assert broader_ids(vocabulary, Format.IMAGENET) == broader_ids(vocabulary, Format.TENCENT) == frozenset()
+    for form in ("open-images", "csv", "parquet"):
+        assert broader_ids(vocabulary, source_named(form)) == {"/m/0auto"}
+        assert broader_ids(mini_vocabulary, source_named(form)) == frozenset()
+    assert broader_ids(vocabulary, source_named("csv"), "imagenet") == frozenset()
+    assert broader_ids(vocabulary, source_named("csv"), "open-images") == {"/m/0auto"}
+    assert (
+        broader_ids(vocabulary, source_named("imagenet"))
+        == broader_ids(vocabulary, source_named("tencent"))
+        == frozenset()
+    )
 
 
 def test_no_stop_sign_says_nothing_of_street_signs(tmp_path: Path) -> None:
     file = write_csv(tmp_path / "said.csv", [("a", "puppy", "0"), ("a", "cat", "0"), ("b", "puppy", "1")])
-    table, counts = annotated(Format.CSV, [file])
+    table, counts = annotated("csv", [file])
     assert labels_of(table) == {"a": {1: 0.0}, "b": {3: 1.0}}
     assert (counts.labels, counts.dropped) == (2, 1)
 
@@ -294,5 +299,5 @@ def test_an_id_of_two_sources_is_a_category_rather_than_none(mini_vocabulary: Vo
     dropped = replace(kept, source="mine", class_index=DROPPED)
     for rows in ((kept, dropped), (dropped, kept)):
         both = replace(mini_vocabulary, mapping=rows)
-        assert class_lookup(both, Format.CSV)["/m/0k4j"] == kept.class_index
-        assert class_lookup(both, Format.CSV, "mine")["/m/0k4j"] == DROPPED
+        assert class_lookup(both, source_named("csv"))["/m/0k4j"] == kept.class_index
+        assert class_lookup(both, source_named("csv"), "mine")["/m/0k4j"] == DROPPED

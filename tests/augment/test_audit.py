@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlimages_dataset.augment.audit import AuditCounts, Consistency, audit_rows, most_frequent
-from mlimages_dataset.augment.stage import audit
+from mlimages_dataset.augment.audit_stage import audit
+from mlimages_dataset.core.decoding import RECORDS, encode
 from mlimages_dataset.tables.label_columns import LabelColumns
 from mlimages_dataset.vocab.stage import read_tencent_dictionary
 from tests.augment.strategies import CONFIDENCES, closure_of, hierarchies
@@ -118,7 +119,7 @@ def test_consistency_sums_an_audit_by_ancestor_and_survives_its_journal(
         Consistency.of(audit_rows(columns_as_said(part), closure), closure) for part in (rows[:at], rows[at:])
     )
     expected = walked(rows, hierarchy)
-    found = Consistency.from_json(json.loads(json.dumps((first + second).to_json())))
+    found = RECORDS.decode(Consistency, json.loads(json.dumps(encode(first + second))))
     assert (found.rows, found.closed, found.monotone) == (len(rows), expected.closed, expected.monotone)
     for counts, of_pairs in ((found.missing, expected.missing), (found.lower, expected.lower)):
         assert counts.tolist() == [sum(n for (_, a), n in of_pairs.items() if a == c) for c in range(len(hierarchy))]

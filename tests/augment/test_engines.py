@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mlimages_dataset.augment import ingest, stage
-from mlimages_dataset.augment.stage import Split
+from mlimages_dataset.augment import runs
+from mlimages_dataset.augment.annotate import AnnotatedFiles, annotate
+from mlimages_dataset.augment.audit_stage import audit
+from mlimages_dataset.augment.cooccurrence_stage import IMPLICATIONS_FILE, Thresholds, cooccurrence
+from mlimages_dataset.augment.labels_stage import LabelOptions, label
+from mlimages_dataset.augment.tally import tally
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.core.locations import relative
 from mlimages_dataset.evaluation import label_quality as quality
 from mlimages_dataset.exports.export import ExportFormat, export
 from mlimages_dataset.pipeline.engine import dask, local
-from mlimages_dataset.sources import observations
-from mlimages_dataset.sources.observations import Format
+from mlimages_dataset.pipeline.stage import Engine, Workplace
+from mlimages_dataset.sources import pieces
 from mlimages_dataset.tables.files import file_digest, write_bytes
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import ANNOTATIONS, IMPLICATIONS, PREDICTIONS
@@ -69,17 +73,15 @@ def build(vocabulary: Vocabulary, folder: Path, mapper: Mapper) -> dict[str, str
         folder / "annotations", list(zip(identities, annotated, strict=True)), ANNOTATIONS, [100, 0, 150, 50, 200]
     )
     predictions = write_parts(folder / "predictions", list(zip(identities, predicted, strict=True)), PREDICTIONS, [170])
-    pairs = stage.cooccurrence(
-        vocabulary, annotations, predictions, folder / "pairs", strength=0.3, inputs={}, mapper=mapper
-    )
-    labels = stage.label(
+    engine = Engine(mapper=mapper)
+    at = Workplace(folder / "pairs", engine=engine)
+    pairs = cooccurrence(vocabulary, annotations, predictions, at, Thresholds(strength=0.3))
+    labels = label(
         vocabulary,
         [annotations],
-        folder / "labels",
-        implications=folder / "pairs" / stage.IMPLICATIONS_FILE,
-        split=Split(images=30),
-        inputs={},
-        mapper=mapper,
+        Workplace(folder / "labels", engine=engine),
+        implications=folder / "pairs" / IMPLICATIONS_FILE,
+        options=LabelOptions(validation_images=30),
     )
     receipts = pairs.receipts + labels.receipts + read_and_exported(vocabulary, folder, annotations, mapper)
     assert all(file_digest(receipt.path) == receipt.sha256 for receipt in receipts)
@@ -94,23 +96,22 @@ def read_and_exported(vocabulary: Vocabulary, folder: Path, annotations: Path, m
         + "".join(f"{n % 211:04d},v,{name},1\n" for n in range(400) for name in ("/m/0bt9lr", "/m/0k4j", "/m/9"))
     )
     with pytest.MonkeyPatch.context() as patched:  # where jobs are made: the workers need not know
-        patched.setattr(observations, "PIECE_BYTES", 4000)
-        patched.setattr(ingest, "PART_IMAGES", 50)
-        read = ingest.annotate(
-            vocabulary, Format.OPEN_IMAGES, [raw], folder / "read", source="s", inputs={}, mapper=mapper
-        )
-        tallied = ingest.tally(
-            Format.OPEN_IMAGES, [raw], "s", folder / "tally.csv", overwrite=True, mapper=mapper
-        ).receipt
+        patched.setattr(pieces, "PIECE_BYTES", 4000)
+        patched.setattr(runs, "PART_IMAGES", 50)
+        given = AnnotatedFiles(name="s", format="open-images", files=(raw,))
+        read = annotate(vocabulary, given, Workplace(folder / "read", engine=Engine(mapper=mapper)))
+        tallied = tally("open-images", [raw], "s", folder / "tally.csv", overwrite=True, mapper=mapper).receipt
     assert len(read.receipts) == 5
     exported = [
         receipt
         for form in ExportFormat
-        for receipt in export(vocabulary, annotations, form, folder / form.value, inputs={}, mapper=mapper).receipts
+        for receipt in export(
+            vocabulary, annotations, form, Workplace(folder / form.value, engine=Engine(mapper=mapper))
+        ).receipts
     ]
     # Neither has a file of its own.
     judged = quality.evaluate_labels(vocabulary, annotations, thresholds=(0.5,), mapper=mapper)
-    audited = stage.audit(vocabulary, [annotations], mapper=mapper)
+    audited = audit(vocabulary, [annotations], mapper=mapper)
     found = write_bytes(
         folder / "found.txt",
         f"{judged.counts.added.tolist()} {judged.learned_from} {audited.repeated_images} "
@@ -127,7 +128,7 @@ def _expected(mini_vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFact
     assert len([path for path in digests if path.startswith(("pairs/", "labels/"))]) == 2 + 5 * 2, (
         "of each part with rows"
     )
-    assert read_table(folder / "pairs" / stage.IMPLICATIONS_FILE, IMPLICATIONS).num_rows
+    assert read_table(folder / "pairs" / IMPLICATIONS_FILE, IMPLICATIONS).num_rows
     return digests
 
 

@@ -43,11 +43,11 @@ def test_the_summary_equals_that_of_pandas(images: list[Row]) -> None:
     summary = label_statistics(columns_from(images), N_CLASSES).summary()
     sizes = present_labels(images)["image"].value_counts().reindex(range(len(images)), fill_value=0)
     of_class = present_labels(images)["class_index"].value_counts()
-    assert summary["labels_per_image_mean"] == pytest.approx(sizes.mean() if len(images) else 0)
-    assert summary["labels_per_image_min"] == (sizes.min() if len(images) else 0)
-    assert summary["labels_per_image_max"] == (sizes.max() if len(images) else 0)
-    assert summary["categories_with_images"] == len(of_class)
-    assert summary["largest_category_images"] == (of_class.max() if len(of_class) else 0)
+    assert summary.labels_per_image_mean == pytest.approx(sizes.mean() if len(images) else 0)
+    assert summary.labels_per_image_min == (sizes.min() if len(images) else 0)
+    assert summary.labels_per_image_max == (sizes.max() if len(images) else 0)
+    assert summary.categories_with_images == len(of_class)
+    assert summary.largest_category_images == (of_class.max() if len(of_class) else 0)
 
 
 def test_a_category_is_trainable_above_100_images() -> None:
@@ -55,7 +55,7 @@ def test_a_category_is_trainable_above_100_images() -> None:
     images: list[Row] = [{many: (0.5, 0), enough: (0.5, 0)}] * TRAINABLE_IMAGES + [{many: (0.5, 0), enough: (0.0, 0)}]
     statistics = label_statistics(columns_from(images), N_CLASSES)
     assert statistics.images_of_class[[many, enough]].tolist() == [101, 100]
-    assert statistics.summary()["trainable_categories"] == 1
+    assert statistics.summary().trainable_categories == 1
 
 
 def assert_same(left: LabelStatistics, right: LabelStatistics) -> None:
@@ -78,7 +78,7 @@ def test_statistics_of_parts_add_up_in_any_grouping(images: list[Row], data: st.
 def test_no_image_has_empty_statistics() -> None:
     statistics = label_statistics(columns_from([]), N_CLASSES)
     assert_same(statistics, LabelStatistics.empty(N_CLASSES))
-    assert statistics.summary()["labels_per_image_mean"] == 0
+    assert statistics.summary().labels_per_image_mean == 0
 
 
 def test_a_class_or_origin_that_does_not_exist_is_refused() -> None:

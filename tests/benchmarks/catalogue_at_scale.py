@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -28,6 +28,7 @@ import pyarrow as pa
 from mlimages_dataset.loaders.catalogue import Catalogue, open_catalogue
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.pipeline.stage import Engine, Workplace
 from mlimages_dataset.tables.parquet import scan_table, table_parts, write_table
 from mlimages_dataset.tables.schemas import IMAGES, LABELS
 
@@ -45,7 +46,7 @@ LOOKUPS = 20_000
 def write_labels(folder: Path, rows: int, workers: int) -> None:
     """Write labels of simulated annotations, unless they are there."""
     # Not at the top: the process that only opens the catalogue would have them in its memory too.
-    from mlimages_dataset.augment.stage import label  # noqa: PLC0415
+    from mlimages_dataset.augment.labels_stage import label  # noqa: PLC0415
     from mlimages_dataset.pipeline.engine import local  # noqa: PLC0415
     from mlimages_dataset.vocab.stage import read_vocabulary  # noqa: PLC0415
     from tests.benchmarks.simulated import annotations_folder, vocabulary_folder  # noqa: PLC0415
@@ -59,14 +60,16 @@ def write_labels(folder: Path, rows: int, workers: int) -> None:
             parameters={"rows": rows},
             inputs={},
             folders=("train", "val"),
-            work=lambda out: label(vocabulary, [given], out, inputs={}, mapper=mapper),
+            work=lambda out: StageResult(
+                label(vocabulary, [given], Workplace(out, engine=Engine(mapper=mapper))).receipts
+            ),
         )
 
 
 def write_images(folder: Path, labels: Path, missing: float) -> None:
     """Write the tables of an image folder without shards, for the images of a label table in its order."""
 
-    def work(out: Location) -> StageResult:
+    def work(out: Location) -> StageResult[Any]:
         return StageResult(tuple(_parts(out)))
 
     def _parts(out: Location) -> Iterator[Receipt]:

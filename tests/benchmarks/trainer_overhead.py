@@ -28,7 +28,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mlimages_dataset import samples
 from mlimages_dataset.loaders import Batch, MLImages, train_transform
-from mlimages_dataset.recipes.build import run as build
+from mlimages_dataset.recipes.build import build_recipe
 from mlimages_dataset.recipes.recipe import read_recipe
 from mlimages_dataset.train.config import Checkpoints, Data, Execution, Logs, Phase, Precision, Run
 from mlimages_dataset.train.feed import ImageFeed
@@ -134,7 +134,7 @@ def measured(
     """Return the seconds of both loops' turns; the first turn of each is left out."""
     steps = steps_of_turn * (n_turns + 1)
     write_photographs(folder, steps * batch_size)
-    build(read_recipe(folder / "recipe.toml"), folder / "build", overwrite=True, ended=lambda stage, outcome: None)  # noqa: ARG005
+    build_recipe(read_recipe(folder / "recipe.toml"), folder / "build", overwrite=True, ended=lambda *_: None)
     classes = read_classes(folder / "build" / "vocabulary")
     run = Run(
         epochs=1,

@@ -17,6 +17,7 @@ from mlimages_dataset.core.locations import Location, location, relative, unpack
 from mlimages_dataset.pipeline.engine import local
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import MANIFEST_NAME, StageResult, read_manifest
+from mlimages_dataset.pipeline.stage import Engine
 from mlimages_dataset.recipes import build
 from mlimages_dataset.recipes.recipe import read_recipe
 from mlimages_dataset.tables.files import whole_file, write_bytes
@@ -79,8 +80,13 @@ def _expected(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 def built(recipe: Location, out: Location, mapper: Mapper = map) -> dict[str, str]:
     """Return the digests of a recipe's build, which verifies, and which is not done twice."""
-    build.run(read_recipe(recipe), out, mapper=mapper, ended=lambda _stage, outcome: require(fresh=outcome.fresh))
-    build.run(read_recipe(recipe), out, ended=lambda _stage, outcome: require(fresh=not outcome.fresh))
+    build.build_recipe(
+        read_recipe(recipe),
+        out,
+        engine=Engine(mapper=mapper),
+        ended=lambda _stage, outcome: require(fresh=outcome.fresh),
+    )
+    build.build_recipe(read_recipe(recipe), out, ended=lambda _stage, outcome: require(fresh=not outcome.fresh))
     assert build.verify(out) == []
     return {path: record.sha256 for path, record in read_manifest(out).files.items()}
 

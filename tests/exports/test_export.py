@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlimages_dataset.augment.ingest import annotate
+from mlimages_dataset.augment.annotate import AnnotatedFiles, annotate
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.exports.cards import ORIGIN_NAMES, Publication
 from mlimages_dataset.exports.export import (
@@ -29,7 +29,7 @@ from mlimages_dataset.exports.export import (
     tencent_dictionary,
     tencent_text,
 )
-from mlimages_dataset.sources.observations import Format
+from mlimages_dataset.pipeline.stage import Workplace
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.label_columns import array_of, columns_of
 from mlimages_dataset.tables.parquet import read_table, write_table
@@ -87,13 +87,13 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def exported(
     vocabulary: Vocabulary, tables: Path, form: ExportFormat, out: Path, publication: Publication | None = None
-) -> StageResult:
-    return export(vocabulary, tables, form, out, publication=publication or Publication(), inputs={})
+) -> StageResult[ExportCounts]:
+    return export(vocabulary, tables, form, Workplace(out), publication=publication or Publication())
 
 
-def annotated(vocabulary: Vocabulary, form: Format, files: Sequence[Path], out: Path) -> dict[str, Row]:
+def annotated(vocabulary: Vocabulary, form: str, files: Sequence[Path], out: Path) -> dict[str, Row]:
     """Return what `annotate` reads: confidence and origin of each label of each image."""
-    annotate(vocabulary, form, files, out, source="again", inputs={})
+    annotate(vocabulary, AnnotatedFiles(name="again", format=form, files=tuple(files)), Workplace(out))
     return dict(read_parts(out, ANNOTATIONS))
 
 
@@ -138,7 +138,7 @@ def test_the_text_form_reads_back_as_the_same_present_labels(
     folder = tmp_path_factory.mktemp("text")
     (folder / "rows.txt").write_bytes(text)
     if expected:
-        assert annotated(vocabulary, Format.TENCENT, [folder / "rows.txt"], folder / "again") == expected
+        assert annotated(vocabulary, "tencent", [folder / "rows.txt"], folder / "again") == expected
 
 
 def _unsayable(address: str) -> bool:
@@ -169,13 +169,7 @@ def test_what_the_text_form_cannot_say_is_left_out_and_counted(
     tmp_path: Path, vocabulary: Vocabulary, tables: Path
 ) -> None:
     result = exported(vocabulary, tables, ExportFormat.TENCENT, tmp_path)
-    assert result.summary == {
-        "images": 3,
-        "labels": 5,
-        "absent_labels": 1,
-        "images_without_labels": 1,
-        "unsayable_images": 0,
-    }
+    assert result.summary == ExportCounts(images=3, labels=5, absent_labels=1, images_without_labels=1)
     assert (tmp_path / "train_urls.txt").read_text() == "http://a\t0:1\t2:0.9\nhttp://b\t3:0.33333334\n"
     assert (tmp_path / "val_urls.txt").read_text() == "http://d\t4:1\t5:0.5\n"
     assert {receipt.path.name: receipt.sha256 for receipt in result.receipts} == {
@@ -206,7 +200,7 @@ def test_the_published_files_come_back_as_they_were(tmp_path: Path, shared_data:
     listed = shared_data / "tencent" / "train_urls_61.txt"
     published = read_tencent_dictionary(dictionary)
     assert tencent_dictionary(published) == dictionary.read_bytes()
-    annotate(published, Format.TENCENT, [listed], tmp_path / "rows", source="tencent", inputs={})
+    annotate(published, AnnotatedFiles(name="tencent", format="tencent", files=(listed,)), Workplace(tmp_path / "rows"))
     exported(published, tmp_path / "rows", ExportFormat.TENCENT, tmp_path / "out")
 
     def statements(path: Path) -> dict[str, dict[str, float]]:
@@ -237,9 +231,9 @@ def test_csv_reads_back_as_the_same_labels(
             exported(vocabulary, folder / "labels", ExportFormat.CSV, folder / "out")
         return
     summary = exported(vocabulary, folder / "labels", ExportFormat.CSV, folder / "out").summary
-    assert summary["images"] == len(expected)
-    assert summary["images_without_labels"] == len(images) - len(expected)
-    again = annotated(vocabulary, Format.CSV, [folder / "out" / "train.csv"], folder / "again")
+    assert summary.images == len(expected)
+    assert summary.images_without_labels == len(images) - len(expected)
+    again = annotated(vocabulary, "csv", [folder / "out" / "train.csv"], folder / "again")
     assert again == {i: {c: (confidence, 0) for c, (confidence, _) in row.items()} for i, row in expected.items()}
     found = read_table(folder / "again" / "part-00000.parquet", ANNOTATIONS)
     locations = dict(zip(found["image_id"].to_pylist(), found["location"].to_pylist(), strict=True))

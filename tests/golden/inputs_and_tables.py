@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlimages_dataset.pipeline.stage import Workplace
 from mlimages_dataset.recipes.recipe import read_recipe
 from mlimages_dataset.tables.label_columns import array_of
 from mlimages_dataset.tables.parquet import write_table
@@ -37,7 +38,7 @@ def write_inputs(folder: Path) -> Path:
     shutil.copytree(FOLDER / "inputs", folder, dirs_exist_ok=True)
     recipe = folder / RECIPE_NAME
     scratch = folder / "vocabulary-of-predictions"
-    write_vocabulary(read_recipe(recipe).vocabulary, scratch, {})
+    write_vocabulary(read_recipe(recipe).vocabulary, Workplace(scratch))
     write_predictions(folder, read_vocabulary(scratch).index_of_wnid)
     shutil.rmtree(scratch)
     return recipe

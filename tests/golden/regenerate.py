@@ -17,7 +17,7 @@ from tests.golden.photograph_labels import PHOTOGRAPH_LABELS, photograph_labels
 def golden_digests(folder: Path) -> dict[str, str]:
     """Return the digests of the golden build, made in an empty folder."""
     recipe = read_recipe(write_inputs(folder / "inputs"))
-    build.run(recipe, folder / "build", ended=lambda stage, outcome: None)  # noqa: ARG005 - nobody watches
+    build.build_recipe(recipe, folder / "build", ended=lambda stage, outcome: None)  # noqa: ARG005 - nobody watches
     return digests_of_rows(folder / "build")
 
 

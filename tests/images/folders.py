@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -28,7 +28,7 @@ Place = TypeVar("Place", Path, UPath)
 def image_folder(folder: Place, parts: Sequence[Mapping[str, bytes | None]], *, overwrite: bool = False) -> Place:
     """Return a folder whose parts hold the given bytes by image id, pictures or not; None is for one not saved."""
 
-    def work(out: Location) -> StageResult:
+    def work(out: Location) -> StageResult[Any]:
         receipts: list[Receipt] = []
         for number, part in enumerate(parts):
             with part_writer(out, number, {}) as writer:

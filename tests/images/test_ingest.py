@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 CATS = [picture(k, 40 + k, 30) for k in range(7)]
 
 
-def ingested(out: Location, *sources: Location, mapper: engine.Mapper = map, **options: Any) -> StageOutcome:
+def ingested(out: Location, *sources: Location, mapper: engine.Mapper = map, **options: Any) -> StageOutcome[Any]:
     return run_ingest(OutputFolder(out), sources, IngestOptions(**options), mapper=mapper)
 
 

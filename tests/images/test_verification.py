@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -44,7 +44,7 @@ def with_rows(folder: Path, change: Callable[[Row], Row]) -> Path:
     """Return a folder with a true manifest, of whose tables the rows were changed before it was written."""
     first = image_folder(folder.with_name("first"), PARTS)
 
-    def work(out: Location) -> StageResult:
+    def work(out: Location) -> StageResult[Any]:
         receipts = [write_bytes(out / p.name, p.read_bytes(), schema=SHARD_SCHEMA) for p in first.glob("*.tar")]
         for part in first.glob("part-*"):
             rows = [change(row) for row in read_table(part, IMAGES).to_pylist()]
@@ -119,7 +119,7 @@ def test_a_folder_that_is_not_finished_is_told(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
-    def work(out: Location) -> StageResult:
+    def work(out: Location) -> StageResult[Any]:
         return StageResult((write_bytes(out / "labels.csv", b""),))
 
     OutputFolder(tmp_path / "other").run("other", parameters={}, inputs={}, work=work)

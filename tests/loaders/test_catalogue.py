@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -203,7 +203,7 @@ def test_other_pictures_or_labels_make_another(tmp_path: Path) -> None:
 def test_the_number_of_classes_is_the_manifests(tmp_path: Path) -> None:
     images = image_folder(tmp_path / "images", [pictures(2)])
 
-    def work(out: Path) -> StageResult:
+    def work(out: Path) -> StageResult[Any]:
         write_labels(out / "train" / "part-00000.parquet", random_rows(list(pictures(2)), 4))
         return StageResult((), {"train": {"images_of_class": [0] * 77}})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,7 +22,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def work(out: Location) -> StageResult:
+    def work(out: Location) -> StageResult[Any]:
         rows = [(name, "mine", "", {0: 1.0, 2: 0.0}) for name in pictures(6)]
         write_labels(Path(str(out)) / "train" / "part-00000.parquet", rows)
         return StageResult((), {"train": {"images_of_class": [6, 0, 0]}})

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.pipeline.records import Json
 
 INPUTS = {"list.txt": "11" * 32, "words.txt": "22" * 32}
 RECORD = {"rows": -1, "bytes": 0, "sha256": "33" * 32, "schema": ""}
@@ -53,7 +53,7 @@ class Work:
         self.content = content
         self.calls = 0
 
-    def __call__(self, folder: Location) -> StageResult:
+    def __call__(self, folder: Location) -> StageResult[Any]:
         """Write the files into the folder that a stage was given."""
         self.calls += 1
         receipts = tuple(write_bytes(folder / name, self.content + name.encode()) for name in self.names)
@@ -62,13 +62,13 @@ class Work:
 
 def run(
     folder: Path,
-    work: Callable[[Location], StageResult],
+    work: Callable[[Location], StageResult[Any]],
     *,
     stage: str = "vocabulary",
     parameters: Mapping[str, Json] = PARAMETERS,
     inputs: Mapping[str, str] = INPUTS,
     overwrite: bool = False,
-) -> StageOutcome:
+) -> StageOutcome[Any]:
     """Open the folder as a new process would, and run one stage."""
     opened = OutputFolder(folder, overwrite=overwrite)
     return opened.run(stage, parameters=parameters, inputs=inputs, work=work, into=stage)
@@ -262,7 +262,7 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path: Path, name: 
 
 
 def test_builds_and_files_of_others_below_a_folder_are_spared(tmp_path: Path) -> None:
-    def work(folder: Location) -> StageResult:
+    def work(folder: Location) -> StageResult[Any]:
         return StageResult((write_bytes(folder / "one.txt", b"1"),))
 
     inner = OutputFolder(tmp_path / "outer" / "inner")
@@ -286,7 +286,7 @@ def test_builds_and_files_of_others_below_a_folder_are_spared(tmp_path: Path) ->
 
 
 def test_two_stages_do_not_share_a_folder_of_parts(tmp_path: Path) -> None:
-    def work(folder: Location) -> StageResult:
+    def work(folder: Location) -> StageResult[Any]:
         return StageResult((write_bytes(folder / "part-00000.parquet", b"1"),))
 
     output = OutputFolder(tmp_path / "out")
@@ -296,7 +296,7 @@ def test_two_stages_do_not_share_a_folder_of_parts(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_another_run_writes_is_refused(tmp_path: Path) -> None:
-    def work(folder: Location) -> StageResult:
+    def work(folder: Location) -> StageResult[Any]:
         with pytest.raises(UsageError, match="another run is writing here"):
             OutputFolder(tmp_path / "out").run("other", parameters={}, inputs={}, work=work)
         return StageResult((write_bytes(folder / "one.txt", b"1"),))
@@ -307,7 +307,7 @@ def test_a_folder_that_another_run_writes_is_refused(tmp_path: Path) -> None:
 def test_a_refused_run_leaves_all_that_the_other_is_writing(tmp_path: Path) -> None:
     out = tmp_path / "out"
 
-    def work(folder: Location) -> StageResult:
+    def work(folder: Location) -> StageResult[Any]:
         partial = folder / f"{PARTIAL_PREFIX}one"
         part = write_bytes(folder / "part-00000.parquet", b"1")
         write_bytes(partial, b"half")
@@ -327,7 +327,7 @@ def test_a_journal_of_inputs_in_another_order_is_another(tmp_path: Path) -> None
 
 
 def test_a_stage_of_another_run_since_the_folder_was_opened_is_kept(tmp_path: Path) -> None:
-    def work(folder: Location) -> StageResult:
+    def work(folder: Location) -> StageResult[Any]:
         return StageResult((write_bytes(folder / "part-00000.parquet", b"1"),))
 
     first, second = OutputFolder(tmp_path / "out"), OutputFolder(tmp_path / "out")
@@ -339,7 +339,7 @@ def test_a_stage_of_another_run_since_the_folder_was_opened_is_kept(tmp_path: Pa
 
 
 def test_another_version_of_the_package_does_the_work_again(tmp_path: Path) -> None:
-    def work(folder: Location) -> StageResult:
+    def work(folder: Location) -> StageResult[Any]:
         return StageResult((write_bytes(folder / "one.txt", b"1"),))
 
     output = OutputFolder(tmp_path / "out", overwrite=True)
@@ -360,7 +360,7 @@ def pair_table(rows: int) -> pa.Table:
 def _built(tmp_path: Path) -> Path:
     """Return a folder with a table of 40 rows and a text."""
 
-    def work(folder: Location) -> StageResult:
+    def work(folder: Location) -> StageResult[Any]:
         table = write_table(folder / "pairs.parquet", pair_table(40), schemas.PAIR_COUNTS, INPUTS)
         return StageResult((table, write_bytes(folder / "notes.txt", b"notes")))
 
@@ -389,8 +389,8 @@ def test_tables_of_another_version_are_built_again_and_told(tmp_path: Path) -> N
     older = schemas.TableSchema("pair_counts", 7, schemas.PAIR_COUNTS.arrow)
     calls: list[schemas.TableSchema] = []
 
-    def write(schema: schemas.TableSchema) -> Callable[[Location], StageResult]:
-        def work(folder: Location) -> StageResult:
+    def write(schema: schemas.TableSchema) -> Callable[[Location], StageResult[Any]]:
+        def work(folder: Location) -> StageResult[Any]:
             calls.append(schema)
             return StageResult((write_table(folder / "pairs.parquet", pair_table(1), schema, {}),))
 
@@ -464,10 +464,10 @@ class CutError(Exception):
     """Stands for the death of the process."""
 
 
-def cut_after(count: int) -> Callable[[Location], StageResult]:
+def cut_after(count: int) -> Callable[[Location], StageResult[Any]]:
     """Return work that dies once it has written so many of its files."""
 
-    def work(folder: Location) -> StageResult:
+    def work(folder: Location) -> StageResult[Any]:
         for i in range(count):
             write_bytes(folder / f"part-{i}.parquet", b"of the cut run")
         raise CutError
@@ -500,7 +500,7 @@ def test_an_overwriting_run_that_is_cut_leaves_no_stage_that_looks_done(tmp_path
 
 
 def test_a_folder_that_is_only_opened_or_refused_work_is_not_made(tmp_path: Path) -> None:
-    def refuse(_: Location) -> StageResult:
+    def refuse(_: Location) -> StageResult[Any]:
         raise UsageError("there is nothing to do")
 
     OutputFolder(tmp_path / "out")
@@ -525,7 +525,7 @@ def test_a_damaged_stage_with_a_journal_does_again_only_what_was_lost(tmp_path: 
     written: list[str] = []
     journal = Journal.of(tmp_path, {}, {})
 
-    def work(folder: Location) -> StageResult:
+    def work(folder: Location) -> StageResult[Any]:
         receipts: list[Receipt] = []
         for name in ("a", "b", "c"):
             done = journal.finished(name)
@@ -539,7 +539,7 @@ def test_a_damaged_stage_with_a_journal_does_again_only_what_was_lost(tmp_path: 
     def jobs_of(receipts: Sequence[Receipt]) -> list[tuple[str, Finished]]:
         return [(receipt.path.name, Finished((receipt,), {})) for receipt in receipts]
 
-    def build() -> StageOutcome:
+    def build() -> StageOutcome[Any]:
         opened = OutputFolder(tmp_path)
         return opened.run("mine", parameters={}, inputs={}, work=work, journal=journal, jobs_of=jobs_of)
 

@@ -11,36 +11,37 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
+from mlimages_dataset.augment.annotate import AnnotatedFiles, annotations_stage
 from mlimages_dataset.augment.audit import most_frequent
+from mlimages_dataset.augment.audit_stage import audit
+from mlimages_dataset.augment.labels_stage import LabelOptions, labels_stage
 from mlimages_dataset.augment.simulation import Simulation
-from mlimages_dataset.augment.stage import audit
+from mlimages_dataset.augment.simulation_stage import SIMULATED_SOURCES
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import UNFINISHED, Manifest, StageOutcome, StageResult, read_manifest
+from mlimages_dataset.pipeline.stage import Engine, NoSummary, Stage, Workplace
+from mlimages_dataset.pipeline.stage import run as run_stage
 from mlimages_dataset.recipes import build
 from mlimages_dataset.recipes.recipe import (
-    SIMULATED_SOURCES,
-    AnnotationSource,
     CooccurrenceSource,
-    LabelOptions,
     Recipe,
     default_recipe,
     read_recipe,
 )
-from mlimages_dataset.sources.observations import Format
+from mlimages_dataset.report.page import report_stage
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.parquet import read_table, table_inputs, table_parts, write_table
 from mlimages_dataset.tables.schemas import ANNOTATIONS, CATEGORIES, LABELS, MAPPING, PREDICTIONS
-from mlimages_dataset.vocab.stage import VOCABULARY, read_vocabulary
+from mlimages_dataset.vocab.stage import VOCABULARY, read_vocabulary, vocabulary_stage
 from tests.golden.inputs_and_tables import write_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.pipeline.engine import Mapper
-    from mlimages_dataset.pipeline.records import Json
 
 
 @pytest.fixture(name="golden", scope="module")
@@ -65,11 +66,11 @@ def run(recipe: Recipe, folder: Path, *, overwrite: bool = False) -> dict[str, b
     """Return whether each stage was done now, in the order in which they ended."""
     ended: dict[str, bool] = {}
 
-    def note(stage: str, outcome: StageOutcome) -> None:
+    def note(stage: str, outcome: StageOutcome[Any]) -> None:
         assert stage not in ended
         ended[stage] = outcome.fresh
 
-    build.run(recipe, folder, overwrite=overwrite, ended=note)
+    build.build_recipe(recipe, folder, overwrite=overwrite, ended=note)
     return ended
 
 
@@ -145,7 +146,7 @@ def test_a_folder_of_images_is_an_input_by_its_listing(golden: Recipe, tmp_path:
     photos = tmp_path / "photos"
     (photos / "n02084071").mkdir(parents=True)
     (photos / "n02084071/n02084071_1.JPEG").write_bytes(b"one")
-    source = replace(golden.annotations[0], name="photos", format=Format.IMAGENET, files=(photos,))
+    source = replace(golden.annotations[0], name="photos", format="imagenet", files=(photos,))
     recipe = replace(golden, annotations=(source,), cooccurrence=None, labels=LabelOptions())
     run(recipe, tmp_path / "out")
     assert not any(run(recipe, tmp_path / "out").values())
@@ -160,14 +161,14 @@ def test_a_folder_of_images_is_an_input_by_its_listing(golden: Recipe, tmp_path:
 def test_a_report_needs_the_stages_it_is_about(golden: Recipe, tmp_path: Path) -> None:
     output = OutputFolder(tmp_path)
     with pytest.raises(UsageError, match=f"{tmp_path}: has no stage vocabulary; finish mlimages-build run first"):
-        build.build_report(output)
-    build.build_vocabulary(output, golden.vocabulary, into="vocabulary")
+        run_stage(report_stage(output), output)
+    run_stage(vocabulary_stage(golden.vocabulary, into="vocabulary"), output)
     with pytest.raises(UsageError, match="has no stage labels"):
-        build.build_report(output)
+        run_stage(report_stage(output), output)
 
 
 def test_verify_checks_the_vocabulary_itself(golden: Recipe, tmp_path: Path) -> None:
-    build.build_vocabulary(OutputFolder(tmp_path / "right"), golden.vocabulary)
+    run_stage(vocabulary_stage(golden.vocabulary), OutputFolder(tmp_path / "right"))
     assert build.verify(tmp_path / "right") == []
     categories = read_table(tmp_path / "right/categories.parquet", CATEGORIES)
     mapping = read_table(tmp_path / "right/mapping.parquet", MAPPING)
@@ -175,15 +176,15 @@ def test_verify_checks_the_vocabulary_itself(golden: Recipe, tmp_path: Path) -> 
     deeper = pa.array([depth + 1 for depth in categories["depth"].to_pylist()], pa.int32())
     wrong = categories.set_column(at, CATEGORIES.arrow.field("depth"), deeper)
 
-    def work(folder: Location) -> StageResult:
-        return StageResult(
-            (
-                write_table(folder / "categories.parquet", wrong, CATEGORIES, {}),
-                write_table(folder / "mapping.parquet", mapping, MAPPING, {}),
-            )
+    def work(at: Workplace) -> StageResult[NoSummary]:
+        receipts = (
+            write_table(at.out / "categories.parquet", wrong, CATEGORIES, {}),
+            write_table(at.out / "mapping.parquet", mapping, MAPPING, {}),
         )
+        return StageResult(receipts, NoSummary())
 
-    OutputFolder(tmp_path / "wrong").run("vocabulary", parameters={}, inputs={}, work=work)
+    stage = Stage(name="vocabulary", parameters={}, inputs={}, work=work, summary=NoSummary)
+    run_stage(stage, OutputFolder(tmp_path / "wrong"))
     problems = build.verify(tmp_path / "wrong")
     assert len(problems) == len(categories), "a manifest that agrees with the files says nothing about what they hold"
     assert all(problem.startswith("categories.parquet: ") for problem in problems)
@@ -225,7 +226,7 @@ def cut_after(jobs: int) -> Mapper:
 def _annotated(golden: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return the folders of a vocabulary and of six parts of annotations."""
     folder = tmp_path_factory.mktemp("annotated")
-    build.build_vocabulary(OutputFolder(folder / "vocabulary"), golden.vocabulary)
+    run_stage(vocabulary_stage(golden.vocabulary), OutputFolder(folder / "vocabulary"))
     images = {f"image{number:02d}": number % 5 for number in range(18)}
     return folder / "vocabulary", parts_of(images, folder / "annotations")
 
@@ -247,18 +248,18 @@ def test_a_cut_run_of_the_same_files_in_another_order_is_another(annotated: tupl
     for name in "ab":
         (tmp_path / f"{name}.txt").write_text("".join(f"n02084071_{name}{number}\n" for number in range(10)))
     a, b = (
-        AnnotationSource(name="s", format=Format.IMAGENET, files=tuple(tmp_path / f"{name}.txt" for name in order))
+        AnnotatedFiles(name="s", format="imagenet", files=tuple(tmp_path / f"{name}.txt" for name in order))
         for order in ("ab", "ba")
     )
-    build.build_annotations(OutputFolder(tmp_path / "whole"), annotated[0], b)
+    run_stage(annotations_stage(annotated[0], b), OutputFolder(tmp_path / "whole"))
     cut = OutputFolder(tmp_path / "cut")
     with pytest.raises(CutError):
         # The first jobs look for the pieces of the two files.
-        build.build_annotations(cut, annotated[0], a, mapper=cut_after_all(3))
+        run_stage(annotations_stage(annotated[0], a), cut, Engine(mapper=cut_after_all(3)))
     assert list((tmp_path / "cut").glob(".partial-done-*")), "the first file is done"
     with pytest.raises(UsageError, match=r"1 finished parts of another run, which was cut: .*in another order"):
-        build.build_annotations(OutputFolder(tmp_path / "cut"), annotated[0], b)
-    build.build_annotations(OutputFolder(tmp_path / "cut", overwrite=True), annotated[0], b)
+        run_stage(annotations_stage(annotated[0], b), OutputFolder(tmp_path / "cut"))
+    run_stage(annotations_stage(annotated[0], b), OutputFolder(tmp_path / "cut", overwrite=True))
     found, expected = (
         [read_table(part, ANNOTATIONS) for part in table_parts(tmp_path / name)] for name in ("cut", "whole")
     )
@@ -273,7 +274,7 @@ def labelled(
     vocabulary, annotations = annotated
     output = OutputFolder(out, overwrite=overwrite)
     options = LabelOptions(salt=salt, validation_images=4)
-    build.build_labels(output, vocabulary, [annotations], options=options, mapper=mapper)
+    run_stage(labels_stage(vocabulary, [annotations], None, options), output, Engine(mapper=mapper))
     assert build.verify(out) == []
     assert not list(out.rglob(".partial*")), "the journal goes with the run"
     return {path: output.manifest.files[path].sha256 for path in output.manifest.stages["labels"].outputs}
@@ -317,7 +318,7 @@ def test_parts_of_a_cut_run_with_other_options_stay_until_they_are_to_be_replace
 
 def test_a_build_that_was_cut_between_two_stages_is_not_all_fine(tmp_path: Path) -> None:
     output = OutputFolder(tmp_path / "build")
-    build.build_vocabulary(output, default_recipe().vocabulary, into=VOCABULARY)
+    run_stage(vocabulary_stage(default_recipe().vocabulary, into=VOCABULARY), output)
     assert build.verify(tmp_path / "build") == [UNFINISHED]
 
 
@@ -361,8 +362,8 @@ def test_verify_tells_files_that_differ_beside_a_summary_of_another_form(
     first, second = build.verify(tmp_path)
     assert first == "train/part-00003.parquet: is missing; run the build again to restore it"
     assert re.fullmatch(
-        r"manifest\.json: stage labels\S* has no (train|images_of_class) as this version writes it; build the folder "
-        "again, to tell which categories have other numbers of images",
+        r"manifest\.json: the summary of stage labels is not as this version writes it \(no conflicts\); build the "
+        "folder again, to tell which categories have other numbers of images",
         second,
     )
 

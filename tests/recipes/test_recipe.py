@@ -8,19 +8,17 @@ import pytest
 
 from mlimages_dataset import samples
 from mlimages_dataset.augment.ancestors import Absences
+from mlimages_dataset.augment.annotate import AnnotatedFiles
+from mlimages_dataset.augment.labels_stage import LabelOptions
 from mlimages_dataset.augment.simulation import Simulation
-from mlimages_dataset.augment.stage import Split
 from mlimages_dataset.core.errors import ConfigError
 from mlimages_dataset.recipes.recipe import (
-    AnnotationSource,
     CooccurrenceSource,
-    LabelOptions,
     Recipe,
     default_recipe,
     packaged_file,
     read_recipe,
 )
-from mlimages_dataset.sources.observations import Format
 from mlimages_dataset.vocab.stage import PACKAGED_CLASS_LISTS, VocabularyFiles, packaged_class_list
 
 VOCABULARY = '[vocabulary]\nimagenet = "synsets.txt"\n'
@@ -99,10 +97,10 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             minimum_images=(("open-images", 100), ("birds", 5)),
         ),
         annotations=(
-            AnnotationSource(name="imagenet", format=Format.IMAGENET, files=(tmp_path / "photos",)),
-            AnnotationSource(
+            AnnotatedFiles(name="imagenet", format="imagenet", files=(tmp_path / "photos",)),
+            AnnotatedFiles(
                 name="mine",
-                format=Format.PARQUET,
+                format="parquet",
                 files=(tmp_path / "a.parquet", tmp_path / "b.parquet"),
                 ids_of="birds",
                 min_confidence=1.0,
@@ -121,7 +119,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
 def test_the_least_recipe_has_the_papers_values(tmp_path: Path) -> None:
     recipe = read_recipe(written(tmp_path, "\ufeff" + VOCABULARY + ANNOTATIONS))
     assert (recipe.cooccurrence, recipe.simulation, recipe.labels) == (None, None, LabelOptions())
-    assert recipe.labels.split == Split(images=0, per_category=5)
+    assert (recipe.labels.validation_images, recipe.labels.validation_images_per_category) == (0, 5)
     pairs = CooccurrenceSource(annotations="x")
     assert (pairs.probability, pairs.strength) == (0.95, 0.5)
     assert dict(recipe.vocabulary.minimum_images) == {"open-images": 650}
@@ -193,7 +191,10 @@ def test_what_is_missing_or_clashes_is_named(tmp_path: Path, text: str, told: st
             "vocabulary.minimum_images.a is 'b'; give a int",
         ),
         ("[annotations]\nname = 'x'\n" + VOCABULARY, "annotations is not a list; write [...], or [[...]] for tables"),
-        (VOCABULARY + ANNOTATIONS.replace("csv", "xml"), "annotations[0].format is 'xml'; use one of imagenet, open-"),
+        (
+            VOCABULARY + ANNOTATIONS.replace("csv", "xml"),
+            "annotations[0].format is 'xml', which is none of imagenet, open-",
+        ),
         (VOCABULARY + ANNOTATIONS + "min_confidence = true", "annotations[0].min_confidence is True; give a float"),
         (VOCABULARY + ANNOTATIONS + "[labels]\nvalidation_images = 1.5", "labels.validation_images is 1.5; give a int"),
         (

@@ -21,7 +21,8 @@ from mlimages_dataset.augment.annotations import annotation_batches, lookup_tabl
 from mlimages_dataset.augment.cooccurrence import PairCounts, implications_table
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.exports.export import _decimals
-from mlimages_dataset.sources.observations import Format, RejectLog, observed, pieces_of
+from mlimages_dataset.sources.registry import pieces_of, source_named
+from mlimages_dataset.sources.rejects import RejectLog
 from mlimages_dataset.tables import confidences
 from mlimages_dataset.tables.confidences import LEAST, MOST
 from mlimages_dataset.tables.label_columns import LabelColumns, columns_of
@@ -124,14 +125,14 @@ def test_ids_do_not_look_like_small_numbers() -> None:
         assert not confidences.needs_digits(line)
 
 
-def read(form: Format, path: Path, schema: TableSchema = ANNOTATIONS) -> tuple[dict[str, float], int, int]:
+def read(form: str, path: Path, schema: TableSchema = ANNOTATIONS) -> tuple[dict[str, float], int, int]:
     """Return the confidence of each image's label as a table has it, and the rows malformed and rejected."""
     found: dict[str, float] = {}
     malformed, log = 0, RejectLog()
-    class_id = "7" if form is Format.TENCENT else "/m/1" if form is Format.OPEN_IMAGES else "n00000001"
+    class_id = "7" if form == "tencent" else "/m/1" if form == "open-images" else "n00000001"
     with duckdb.connect() as connection:
         for piece in pieces_of(form, [path]):
-            for block in observed(connection, form, piece, log):
+            for block in source_named(form).observe(connection, piece, log):
                 statements = pa.Table.from_batches(packed_statements(block, piece, lookup_table({class_id: 7}))).select(
                     ["image_id", "statements", "location", "name"]
                 )
@@ -149,26 +150,26 @@ def in_a_table(value: float) -> float:
     return max(value, 2.0**-40) if 0 < value < 2.0**-17 else value
 
 
-@pytest.mark.parametrize("form", [Format.CSV, Format.OPEN_IMAGES, Format.TENCENT, Format.PARQUET])
+@pytest.mark.parametrize("form", ["csv", "open-images", "tencent", "parquet"])
 @pytest.mark.parametrize("extreme", [False, True])
-def test_every_format_keeps_confidences_between_0_and_1(tmp_path: Path, form: Format, *, extreme: bool) -> None:
+def test_every_format_keeps_confidences_between_0_and_1(tmp_path: Path, form: str, *, extreme: bool) -> None:
     between = [text for text in BETWEEN if extreme or 0 < float(text) < 1]
     texts = [*between, *ENDS, *OUTSIDE]
-    if form is not Format.TENCENT:
+    if form != "tencent":
         texts += [text for text in NO_NUMBERS if "," not in text]
     ids = [f"i{k:03d}" for k in range(len(texts))]
     path = tmp_path / "stated"
     match form:
-        case Format.CSV:
+        case "csv":
             lines = ["image_id,label,confidence", *(f"{i},n00000001,{t}" for i, t in zip(ids, texts, strict=True))]
-        case Format.OPEN_IMAGES:
+        case "open-images":
             lines = [
                 "ImageID,Source,LabelName,Confidence",
                 *(f"{i},s,/m/1,{t}" for i, t in zip(ids, texts, strict=True)),
             ]
         case _:
             lines = [f"{i}\t7:{t}" for i, t in zip(ids, texts, strict=True)]
-    if form is Format.PARQUET:
+    if form == "parquet":
         pq.write_table(pa.table({"image_id": ids, "label": ["n00000001"] * len(ids), "confidence": texts}), path)
     else:
         path.write_text("\n".join(lines) + "\n")
@@ -190,7 +191,7 @@ def stored(values: pa.Array, folder: Path) -> tuple[list[float | None], int]:
     ids = [f"i{k:03d}" for k in range(len(values))]
     table = pa.table({"image_id": ids, "label": ["n00000001"] * len(ids), "confidence": values})
     pq.write_table(table, folder / "stated.parquet")
-    found, malformed, _ = read(Format.PARQUET, folder / "stated.parquet")
+    found, malformed, _ = read("parquet", folder / "stated.parquet")
     return [found.get(image_id) for image_id in ids], malformed
 
 
@@ -241,7 +242,7 @@ def test_a_prediction_of_a_table_is_neither_verified_presence_nor_absence(tmp_pa
     path.write_text(
         "image_id,label,confidence\na,n00000001,1\nb,n00000001,0\nc,n00000001,0.5\nd,n00000001,0.99999999\n"
     )
-    found, malformed, _ = read(Format.CSV, path, PREDICTIONS)
+    found, malformed, _ = read("csv", path, PREDICTIONS)
     assert found == {"a": float(MOST), "b": 2.0**-40, "c": 0.5, "d": float(MOST)}
     assert malformed == 0
 

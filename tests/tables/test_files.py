@@ -337,7 +337,7 @@ def test_a_file_in_the_making_is_not_seen_under_its_name(tmp_path: Path) -> None
 KILLED = """
 import sys, time
 from pathlib import Path
-from mlimages_dataset.tables.storage import whole_file
+from mlimages_dataset.tables.files import whole_file
 with whole_file(Path(sys.argv[1])) as sink:
     sink.write(b"half of the new one")
     print("writing", flush=True)

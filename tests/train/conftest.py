@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mlimages_dataset import samples
-from mlimages_dataset.recipes.build import run
+from mlimages_dataset.recipes.build import build_recipe
 from mlimages_dataset.recipes.recipe import read_recipe
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "training.md"
@@ -56,7 +56,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Photographs:
     """Return a build of the packaged photographs."""
     folder = tmp_path_factory.mktemp("photographs")
     recipe = write_inputs(folder)
-    run(read_recipe(recipe), folder / "build", ended=lambda stage, outcome: None)  # noqa: ARG005 - as it is called
+    build_recipe(read_recipe(recipe), folder / "build", ended=lambda stage, outcome: None)  # noqa: ARG005 - as it is called
     build = folder / "build"
     return Photographs(samples.photographs(), build / "labels" / "train", build / "vocabulary", recipe)
 

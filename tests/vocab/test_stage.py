@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlimages_dataset.core.errors import ConfigError, DataError, MLImagesError, SchemaError, UsageError, VocabularyError
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.stage import Workplace, run
 from mlimages_dataset.sources.class_lists import parse_tencent_dictionary
 from mlimages_dataset.tables.parquet import table_inputs, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, CLASS_COUNTS
@@ -18,11 +20,11 @@ from mlimages_dataset.vocab.stage import (
     VocabularyFiles,
     packaged_class_list,
     packaged_imagenet,
+    published_vocabulary_stage,
     read_class_lists,
     read_image_counts,
     read_tencent_dictionary,
     read_vocabulary,
-    write_tencent_vocabulary,
     write_vocabulary,
 )
 
@@ -68,7 +70,7 @@ def changed(given: VocabularyFiles, **files: Path) -> VocabularyFiles:
 
 
 def test_what_is_written_is_what_is_read_again(given: VocabularyFiles, tmp_path: Path) -> None:
-    result = write_vocabulary(given, tmp_path / "out", given.digests())
+    result = write_vocabulary(given, Workplace(tmp_path / "out", given.digests()))
     vocabulary = read_vocabulary(tmp_path / "out")
     assert {DOG, DOMESTIC_CAT, PET} == {c.wnid for c in vocabulary.categories} - {
         c.wnid for c in vocabulary.categories[:4]
@@ -85,20 +87,18 @@ def test_what_is_written_is_what_is_read_again(given: VocabularyFiles, tmp_path:
 
 
 def test_the_summary_holds_the_funnel_and_the_repeated_ids(given: VocabularyFiles, tmp_path: Path) -> None:
-    summary = write_vocabulary(given, tmp_path / "out", {}).summary
-    assert summary["repeated_ids"] == {"imagenet": [DOG]}
-    funnel = summary["funnel"]
-    assert isinstance(funnel, list)
-    assert funnel[:3] == [
-        ["imagenet", "entered", 4],
-        ["imagenet", "dropped: abstract", 1],
-        ["imagenet", "dropped: repeated id", 1],
-    ]
-    assert funnel[-1] == ["vocabulary", "categories", len(read_vocabulary(tmp_path / "out"))]
+    summary = write_vocabulary(given, Workplace(tmp_path / "out")).summary
+    assert summary.repeated_ids == {"imagenet": (DOG,)}
+    assert summary.funnel[:3] == (
+        ("imagenet", "entered", 4),
+        ("imagenet", "dropped: abstract", 1),
+        ("imagenet", "dropped: repeated id", 1),
+    )
+    assert summary.funnel[-1] == ("vocabulary", "categories", len(read_vocabulary(tmp_path / "out")))
 
 
 def test_the_same_files_give_the_same_bytes(given: VocabularyFiles, tmp_path: Path) -> None:
-    first, second = (write_vocabulary(given, tmp_path / name, {}).receipts for name in ("a", "b"))
+    first, second = (write_vocabulary(given, Workplace(tmp_path / name)).receipts for name in ("a", "b"))
     assert [receipt.sha256 for receipt in first] == [receipt.sha256 for receipt in second]
 
 
@@ -118,7 +118,7 @@ def test_every_optional_file_takes_part(given: VocabularyFiles, tmp_path: Path) 
             tmp_path / "mine.toml", f'[[add_edge]]\nchild = "{DOG}"\nparent = "n01322685"\nreason = "a trial"\n'
         ),
     )
-    write_vocabulary(files, tmp_path / "out", files.digests())
+    write_vocabulary(files, Workplace(tmp_path / "out", files.digests()))
     vocabulary = read_vocabulary(tmp_path / "out")
     assert fates(vocabulary)[PUPPY] == "finer-grained"
     assert fates(vocabulary)["/m/068hy"] == "dropped: too few images"
@@ -226,7 +226,7 @@ def test_a_bad_file_is_named_and_nothing_is_written(
 ) -> None:
     files = changed(given, **{option: written(tmp_path / "bad", text)})
     with pytest.raises(error) as caught:
-        write_vocabulary(files, tmp_path / "out", {})
+        write_vocabulary(files, Workplace(tmp_path / "out"))
     assert str(caught.value).startswith(f"{tmp_path}/{sentence}")
     assert not (tmp_path / "out").exists()
 
@@ -234,7 +234,7 @@ def test_a_bad_file_is_named_and_nothing_is_written(
 @pytest.mark.parametrize("option", ["imagenet", "open_images", "finer", "box_hierarchy", "reviewed", "wordnet"])
 def test_a_missing_file_is_named(given: VocabularyFiles, tmp_path: Path, option: str) -> None:
     with pytest.raises(UsageError) as caught:
-        write_vocabulary(changed(given, **{option: tmp_path / "gone"}), tmp_path / "out", {})
+        write_vocabulary(changed(given, **{option: tmp_path / "gone"}), Workplace(tmp_path / "out"))
     assert str(caught.value).startswith(f"{tmp_path}/gone: ")
     assert caught.value.remedy
 
@@ -243,7 +243,7 @@ def test_a_list_under_anothers_name_fails_its_check(given: VocabularyFiles, tmp_
     again = (("imagenet", written(tmp_path / "again.csv", f"id,name\n{DOG},dog\n")),)
     files = VocabularyFiles(imagenet=given.imagenet, reviewed=given.reviewed, classes=again)
     with pytest.raises(VocabularyError, match="V104 A source's class stands twice in the mapping: imagenet n02084071"):
-        write_vocabulary(files, tmp_path / "out", {})
+        write_vocabulary(files, Workplace(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -253,7 +253,7 @@ def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_table_in_place_of_the_categories_is_refused(given: VocabularyFiles, tmp_path: Path) -> None:
-    write_vocabulary(given, tmp_path, {})
+    write_vocabulary(given, Workplace(tmp_path))
     (tmp_path / "mapping.parquet").replace(tmp_path / "categories.parquet")
     with pytest.raises(SchemaError, match=f"the table's schema is mapping/1, but {CATEGORIES.label} is wanted"):
         read_vocabulary(tmp_path)
@@ -267,9 +267,9 @@ def test_the_published_dictionary_is_written_and_read_as_it_is(tmp_path: Path) -
         (DOG, 0, 0, 1, "dog, domestic dog"),
         (PUPPY, 1, 0, 2, "puppy"),
     ]
-    result = write_tencent_vocabulary(dictionary, tmp_path / "out", {})
+    outcome = run(published_vocabulary_stage(dictionary), OutputFolder(tmp_path / "out"))
     assert read_vocabulary(tmp_path / "out") == vocabulary
-    assert result.summary["funnel"] == [["tencent", "entered", 3], ["vocabulary", "categories", 3]]
+    assert outcome.summary.funnel == (("tencent", "entered", 3), ("vocabulary", "categories", 3))
 
 
 def test_a_cycle_in_the_dictionary_is_refused(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_the_packaged_lists_give_a_vocabulary_without_findings(tmp_path: Path) -
     files = VocabularyFiles(
         imagenet=packaged_class_list("imagenet11k.txt"), open_images=packaged_class_list("open_images_boxable.csv")
     )
-    write_vocabulary(files, tmp_path, files.digests())
+    write_vocabulary(files, Workplace(tmp_path, files.digests()))
     vocabulary = read_vocabulary(tmp_path)
     assert sum(row.source == "imagenet" and row.class_index >= 0 for row in vocabulary.mapping) >= 10_900
     assert sum(row.source == "open-images" for row in vocabulary.mapping) == 601

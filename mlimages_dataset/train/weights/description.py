@@ -17,7 +17,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.train.config import LossName, View
 
 if TYPE_CHECKING:
-    from mlimages_dataset.pipeline.records import Json
+    from mlimages_dataset.core.decoding import Json
 
 FORMAT = "mlimages-weights/1"
 METADATA_KEY = "mlimages.weights"

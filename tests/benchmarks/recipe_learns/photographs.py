@@ -15,7 +15,7 @@ import torch
 
 from mlimages_dataset import samples
 from mlimages_dataset.loaders import MLImages, train_transform
-from mlimages_dataset.recipes.build import run
+from mlimages_dataset.recipes.build import build_recipe
 from mlimages_dataset.recipes.recipe import read_recipe
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def build(folder: Path, more: Path | None) -> tuple[Path, Path]:
         writer.writeheader()
         writer.writerows(rows)
     (folder / "recipe.toml").write_text(_RECIPE, encoding="utf-8")
-    run(read_recipe(folder / "recipe.toml"), folder / "build", overwrite=True, ended=lambda *_: None)
+    build_recipe(read_recipe(folder / "recipe.toml"), folder / "build", overwrite=True, ended=lambda *_: None)
     return images, folder / "build" / "labels" / "train"
 
 

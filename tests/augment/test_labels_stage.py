@@ -15,12 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from mlimages_dataset.augment import stage
+from mlimages_dataset.augment import cooccurrence_stage
 from mlimages_dataset.augment.ancestors import Absences
+from mlimages_dataset.augment.audit_stage import audit
+from mlimages_dataset.augment.cooccurrence_stage import IMPLICATIONS_FILE, PAIR_COUNTS_FILE, Thresholds, cooccurrence
+from mlimages_dataset.augment.labels_stage import LabelOptions, label
 from mlimages_dataset.augment.splits import draws_of
-from mlimages_dataset.augment.stage import Split
 from mlimages_dataset.core.errors import DataError, SchemaError, UsageError
 from mlimages_dataset.pipeline.engine import local
+from mlimages_dataset.pipeline.stage import Engine, Workplace
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.parquet import read_table, table_inputs, write_table
 from mlimages_dataset.tables.schemas import ANNOTATIONS, IMPLICATIONS, LABELS, PAIR_COUNTS, PREDICTIONS, Origin
@@ -92,14 +95,12 @@ def test_labels_are_those_of_the_rules_however_annotations_are_cut(
     folder = tmp_path_factory.mktemp("labels")
     pairs = [(6, 4, 0.75), (15, 6, 0.5), (4, 11, 1.0)]
     others = [(f"other-{image_id}", row) for image_id, row in more]
-    result = stage.label(
+    result = label(
         mini_vocabulary,
         [write_parts(folder / "a", images, ANNOTATIONS, sizes), write_parts(folder / "b", others, ANNOTATIONS)],
-        folder / "labels",
+        Workplace(folder / "labels", {"a": "0" * 64}),
         implications=write_implications(folder / "implications", pairs),
-        split=Split(images=n, per_category=2),
-        absences=absences,
-        inputs={"a": "0" * 64},
+        options=LabelOptions(validation_images=n, validation_images_per_category=2, absences=absences),
     )
     implications: Implications = {}
     for i, j, probability in pairs:
@@ -112,16 +113,12 @@ def test_labels_are_those_of_the_rules_however_annotations_are_cut(
     order = [image_id for image_id, _ in images + others]
     for rows in (train, val):
         assert [i for i, _ in rows] == [i for i in order if i in dict(rows)], "rows keep their order"
-    assert result.summary["conflicts"] == sum(conflicts for _, conflicts, _ in expected.values())
-    assert result.summary["blocked_implications"] == sum(blocked for _, _, blocked in expected.values())
-    assert [summary_of(result, name)["images"] for name in ("train", "val")] == [len(train), len(val)]
+    assert result.summary.conflicts == sum(conflicts for _, conflicts, _ in expected.values())
+    assert result.summary.blocked_implications == sum(blocked for _, _, blocked in expected.values())
+    assert [result.summary.train.images, result.summary.val.images] == [len(train), len(val)]
     for receipt in result.receipts:
         assert file_digest(receipt.path) == receipt.sha256
         assert table_inputs(receipt.path) == {"a": "0" * 64}
-
-
-def summary_of(result: Any, name: str) -> dict[str, Any]:
-    return dict(result.summary[name])
 
 
 @settings(max_examples=40)
@@ -137,12 +134,11 @@ def test_splits_obey_both_quotas_and_take_the_lowest_draws(
     salt: str,
 ) -> None:
     folder = tmp_path_factory.mktemp("splits")
-    stage.label(
+    label(
         mini_vocabulary,
         [write_parts(folder / "annotations", images, ANNOTATIONS, sizes)],
-        folder / "labels",
-        split=Split(images=n, per_category=k, salt=salt),
-        inputs={},
+        Workplace(folder / "labels"),
+        options=LabelOptions(validation_images=n, validation_images_per_category=k, salt=salt),
     )
     drawn = {image_id for image_id, _ in read_parts(folder / "labels" / "val", LABELS)}
     draws = dict(zip(dict(images), draws_of(pa.array(list(dict(images))), salt).tolist(), strict=True))
@@ -168,7 +164,12 @@ def test_an_image_of_two_collections_is_in_one_split_and_in_its_quotas(
     folder = tmp_path_factory.mktemp("splits")
     other = [(image_id, row) for (image_id, _), (_, row) in zip(images, reversed(images), strict=True)]
     tables = [write_parts(folder / str(i), rows, ANNOTATIONS, sizes) for i, rows in enumerate((images, other))]
-    stage.label(mini_vocabulary, tables, folder / "labels", split=Split(images=n, per_category=k), inputs={})
+    label(
+        mini_vocabulary,
+        tables,
+        Workplace(folder / "labels"),
+        options=LabelOptions(validation_images=n, validation_images_per_category=k),
+    )
     train, val = (read_parts(folder / "labels" / name, LABELS) for name in ("train", "val"))
     drawn = dict(val).keys()
     assert not drawn & dict(train).keys()
@@ -180,13 +181,11 @@ def test_an_image_of_two_collections_is_in_one_split_and_in_its_quotas(
 
 def test_an_image_without_labels_stays_an_image(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     images: Images = [("a", {}), ("b", {15: (1.0, 0)}), ("c", {15: (0.0, 0)})]
-    stage.label(
+    label(
         mini_vocabulary,
         [write_parts(tmp_path / "annotations", images, ANNOTATIONS)],
-        tmp_path / "labels",
-        split=Split(images=3),
-        absences=Absences.DROP,
-        inputs={},
+        Workplace(tmp_path / "labels"),
+        options=LabelOptions(validation_images=3, absences=Absences.DROP),
     )
     assert [image_id for image_id, _ in read_parts(tmp_path / "labels" / "val", LABELS)] == ["b"]
     assert read_parts(tmp_path / "labels" / "train", LABELS) == [("a", {}), ("c", {})]
@@ -194,24 +193,25 @@ def test_an_image_without_labels_stays_an_image(mini_vocabulary: Vocabulary, tmp
 
 def test_the_columns_beside_the_labels_are_kept(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     folder = write_parts(tmp_path / "annotations", [("a", {15: (1.0, 0)})], ANNOTATIONS)
-    (receipt,) = stage.label(mini_vocabulary, [folder], tmp_path / "labels", inputs={}).receipts
+    (receipt,) = label(mini_vocabulary, [folder], Workplace(tmp_path / "labels")).receipts
     (row,) = read_table(receipt.path, LABELS).drop_columns("labels").to_pylist()
     assert row == {"image_id": "a", "source": "tests", "location": "http://a"}
 
 
 def label_and_count(vocabulary: Vocabulary, folder: Path, mapper: Any) -> None:
     """Run both stages over the annotations and predictions of a folder, into it."""
-    stage.cooccurrence(
-        vocabulary, folder / "annotations", folder / "predictions", folder / "pairs", inputs={}, mapper=mapper
+    cooccurrence(
+        vocabulary,
+        folder / "annotations",
+        folder / "predictions",
+        Workplace(folder / "pairs", engine=Engine(mapper=mapper)),
     )
-    stage.label(
+    label(
         vocabulary,
         [folder / "annotations"],
-        folder / "labels",
-        implications=folder / "pairs" / stage.IMPLICATIONS_FILE,
-        split=Split(images=20),
-        inputs={},
-        mapper=mapper,
+        Workplace(folder / "labels", engine=Engine(mapper=mapper)),
+        implications=folder / "pairs" / IMPLICATIONS_FILE,
+        options=LabelOptions(validation_images=20),
     )
 
 
@@ -229,33 +229,33 @@ def test_every_engine_writes_the_same_bytes(mini_vocabulary: Vocabulary, tmp_pat
     label_and_count(mini_vocabulary, tmp_path / "one", map)
     with local(2) as mapper:
         label_and_count(mini_vocabulary, tmp_path / "two", mapper)
-    assert read_table(tmp_path / "one" / "pairs" / stage.IMPLICATIONS_FILE, IMPLICATIONS).num_rows
+    assert read_table(tmp_path / "one" / "pairs" / IMPLICATIONS_FILE, IMPLICATIONS).num_rows
     assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
 
 
 def test_annotations_of_another_vocabulary_are_refused(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     folder = write_parts(tmp_path / "annotations", [("a", {N_CLASSES: (1.0, 0)})], ANNOTATIONS)
     told = rf"^{folder / 'part-00000.parquet'}: .*not in 0\.\.17; build it again with the vocabulary that you pass now$"
-    for split in (Split(), Split(images=1)):
+    for split in (LabelOptions(), LabelOptions(validation_images=1)):
         with pytest.raises(DataError, match=told):
-            stage.label(mini_vocabulary, [folder], tmp_path / "labels", split=split, inputs={})
+            label(mini_vocabulary, [folder], Workplace(tmp_path / "labels"), options=split)
     predictions = write_parts(tmp_path / "predictions", [("a", {})], PREDICTIONS)
     with pytest.raises(DataError, match=told):
-        stage.cooccurrence(mini_vocabulary, folder, predictions, tmp_path / "pairs", inputs={})
+        cooccurrence(mini_vocabulary, folder, predictions, Workplace(tmp_path / "pairs"))
 
 
 def test_predictions_of_another_vocabulary_are_refused(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     annotations = write_parts(tmp_path / "annotations", [("a", {1: (1.0, 0)})], ANNOTATIONS)
     predictions = write_parts(tmp_path / "predictions", [("a", {N_CLASSES: (1.0, 3)})], PREDICTIONS)
     with pytest.raises(DataError, match=rf"^{predictions}.*not in 0\.\.17; "):
-        stage.cooccurrence(mini_vocabulary, annotations, predictions, tmp_path / "pairs", inputs={})
+        cooccurrence(mini_vocabulary, annotations, predictions, Workplace(tmp_path / "pairs"))
 
 
 def test_implications_of_another_vocabulary_are_refused(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     folder = write_parts(tmp_path / "annotations", [("a", {1: (1.0, 0)})], ANNOTATIONS)
     path = write_implications(tmp_path / "implications.parquet", [(0, N_CLASSES, 0.9)])
     with pytest.raises(DataError, match=rf"^{path}: names a category that is not in 0\.\.17; "):
-        stage.label(mini_vocabulary, [folder], tmp_path / "labels", implications=path, inputs={})
+        label(mini_vocabulary, [folder], Workplace(tmp_path / "labels"), implications=path)
 
 
 @pytest.mark.parametrize("table", ["predictions", "implications"])
@@ -266,12 +266,12 @@ def test_a_table_in_the_wrong_place_is_refused(mini_vocabulary: Vocabulary, tmp_
     with pytest.raises(
         SchemaError, match=r"the table's schema is predictions/1, but (annotations/1|implications/2) is"
     ):
-        stage.label(mini_vocabulary, given_as[0], tmp_path / "labels", implications=given_as[1], inputs={})
+        label(mini_vocabulary, given_as[0], Workplace(tmp_path / "labels"), implications=given_as[1])
 
 
 def test_a_folder_without_tables_is_refused(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"^{tmp_path}: there is no part"):
-        stage.label(mini_vocabulary, [tmp_path], tmp_path / "labels", inputs={})
+        label(mini_vocabulary, [tmp_path], Workplace(tmp_path / "labels"))
 
 
 def test_a_damaged_part_is_named(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_a_damaged_part_is_named(mini_vocabulary: Vocabulary, tmp_path: Path) ->
     part = folder / "part-00001.parquet"
     part.write_bytes(part.read_bytes()[:-9])
     with pytest.raises(DataError, match=f"^{part}: cannot be read as a Parquet file"):
-        stage.label(mini_vocabulary, [folder], tmp_path / "labels", inputs={})
+        label(mini_vocabulary, [folder], Workplace(tmp_path / "labels"))
     assert not list((tmp_path / "labels").rglob(".partial*"))
 
 
@@ -315,18 +315,16 @@ def test_pairs_are_those_of_the_equation_however_tables_are_cut_and_sorted(
     folder = tmp_path_factory.mktemp("pairs")
 
     def count() -> Any:
-        return stage.cooccurrence(
+        return cooccurrence(
             mini_vocabulary,
             write_parts(folder / "annotations", images, ANNOTATIONS, sizes),
             write_parts(folder / "predictions", predicted, PREDICTIONS, prediction_sizes),
-            folder / "pairs",
-            probability=0.875,
-            strength=strength,
-            inputs={},
+            Workplace(folder / "pairs"),
+            Thresholds(probability=0.875, strength=strength),
         )
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(stage, "PART_IMAGES", rows_at_once)
+        patched.setattr(cooccurrence_stage, "PART_IMAGES", rows_at_once)
         if not known:
             with pytest.raises(DataError, match="no annotated image is predicted; predict the images of"):
                 count()
@@ -334,7 +332,7 @@ def test_pairs_are_those_of_the_equation_however_tables_are_cut_and_sorted(
             return
         result = count()
     assert not list(folder.rglob(".partial*"))
-    assert (result.summary["images"], result.summary["predicted_images"]) == (len(images), len(known))
+    assert (result.summary.images, result.summary.predicted_images) == (len(images), len(known))
 
     n_left, n_both = np.zeros(N_CLASSES, int), np.zeros((N_CLASSES, N_CLASSES), int)
     for image_id, row in images:
@@ -344,7 +342,7 @@ def test_pairs_are_those_of_the_equation_however_tables_are_cut_and_sorted(
             n_left[i] += 1
         for i, j in itertools.product(present, found):
             n_both[i, j] += 1
-    counts = read_table(folder / "pairs" / stage.PAIR_COUNTS_FILE, PAIR_COUNTS).to_pylist()
+    counts = read_table(folder / "pairs" / PAIR_COUNTS_FILE, PAIR_COUNTS).to_pylist()
     assert [tuple(row.values()) for row in counts] == [
         (i, j, n_left[i], n_both[i, j]) for i, j in np.argwhere(n_both).tolist()
     ]
@@ -354,17 +352,16 @@ def test_pairs_are_those_of_the_equation_however_tables_are_cut_and_sorted(
         if Fraction(int(n_both[i, j]), int(n_left[i])) > Fraction(strength)
         and not (i == j or nx.has_path(hierarchy, i, j) or nx.has_path(hierarchy, j, i))
     ]
-    table = read_table(folder / "pairs" / stage.IMPLICATIONS_FILE, IMPLICATIONS)
+    table = read_table(folder / "pairs" / IMPLICATIONS_FILE, IMPLICATIONS)
     assert list(zip(table["antecedent"].to_pylist(), table["consequent"].to_pylist(), strict=True)) == strong
     assert table["probability"].to_pylist() == [float(np.float32(n_both[i, j] / n_left[i])) for i, j in strong]
     assert table["support"].to_pylist() == [n_both[i, j] for i, j in strong]
     bounds = [binomtest(n_both[i, j], n_left[i]).proportion_ci(method="wilson").low for i, j in strong]
     np.testing.assert_allclose(table["lower_bound"].to_numpy(), bounds, rtol=1e-6)
-    surest = result.summary["surest"]
-    assert isinstance(surest, list)
-    assert [pair["lower_bound"] for pair in surest] == sorted(table["lower_bound"].to_pylist(), reverse=True)[:10]
+    surest = result.summary.surest
+    assert [pair.lower_bound for pair in surest] == sorted(table["lower_bound"].to_pylist(), reverse=True)[:10]
     wnids = [category.wnid for category in mini_vocabulary.categories]
-    assert {(pair["antecedent"], pair["consequent"]): (pair["support"], pair["images"]) for pair in surest}.items() <= {
+    assert {(pair.antecedent, pair.consequent): (pair.support, pair.images) for pair in surest}.items() <= {
         (wnids[i], wnids[j]): (n_both[i, j], n_left[i]) for i, j in strong
     }.items()
 
@@ -377,7 +374,7 @@ def test_an_image_predicted_twice_is_refused(
     twice: Images = [("b", {2: (1.0, 3)}), ("a", {2: (1.0, 3)}), ("b", {3: (1.0, 3)})]
     predictions = write_parts(tmp_path / "predictions", twice, PREDICTIONS, sizes)
     with pytest.raises(DataError, match=f"^{predictions}: b is predicted twice; keep one row an image$"):
-        stage.cooccurrence(mini_vocabulary, annotations, predictions, tmp_path / "pairs", inputs={})
+        cooccurrence(mini_vocabulary, annotations, predictions, Workplace(tmp_path / "pairs"))
 
 
 # Audits of files
@@ -389,7 +386,7 @@ def test_an_audit_reads_published_lists_and_tables_alike(mini_vocabulary: Vocabu
     labels = ["\t".join([i, *(f"{c}:{p}" for c, (p, _) in row.items())]) for i, row in rows]
     (tmp_path / "list.txt").write_text("\n".join([*labels, "bad", "c\t5:7"]))
     for files in ([folder], [folder / "part-00000.parquet", folder / "part-00001.parquet"], [tmp_path / "list.txt"]):
-        found = stage.audit(mini_vocabulary, files)
+        found = audit(mini_vocabulary, files)
         assert (found.counts.rows, found.counts.closed, found.counts.monotone) == (3, 2, 2)
         assert found.repeated_images == 1
         expected = 2 if files == [tmp_path / "list.txt"] else 0
@@ -398,9 +395,9 @@ def test_an_audit_reads_published_lists_and_tables_alike(mini_vocabulary: Vocabu
 
 def test_an_audit_names_what_it_cannot_read(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no such file"):
-        stage.audit(mini_vocabulary, [tmp_path / "absent.txt"])
+        audit(mini_vocabulary, [tmp_path / "absent.txt"])
     with pytest.raises(UsageError, match=f"^{tmp_path}: there is no part"):
-        stage.audit(mini_vocabulary, [tmp_path])
+        audit(mini_vocabulary, [tmp_path])
     pq.write_table(table_of([("a", {})], LABELS), tmp_path / "bare.parquet")
     with pytest.raises(SchemaError, match="the table's schema is none, but labels/1 is wanted"):
-        stage.audit(mini_vocabulary, [tmp_path / "bare.parquet"])
+        audit(mini_vocabulary, [tmp_path / "bare.parquet"])

@@ -13,12 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlimages_dataset.augment import ingest
-from mlimages_dataset.augment.annotations import AnnotationCounts
+from mlimages_dataset.augment import runs
+from mlimages_dataset.augment.annotate import AnnotatedFiles, annotate
+from mlimages_dataset.augment.annotations import AnnotationSummary
+from mlimages_dataset.augment.tally import tally
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.journal import Journal
-from mlimages_dataset.sources import observations
-from mlimages_dataset.sources.observations import Format, pieces_of
+from mlimages_dataset.pipeline.stage import Engine, Workplace
+from mlimages_dataset.sources import pieces as pieces_module
+from mlimages_dataset.sources.registry import pieces_of
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import ANNOTATIONS, CLASS_COUNTS, PREDICTIONS, Origin
 from tests.augment.tables import read_parts
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from mlimages_dataset.pipeline.records import StageResult
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 LABELS_HEADER = "ImageID,Source,LabelName,Confidence\n"
@@ -53,12 +57,20 @@ image_rows = st.lists(
 
 
 def annotated(
-    vocabulary: Vocabulary, form: Format, files: Sequence[Path], out: Path, **options: Any
-) -> tuple[Any, Any]:
+    vocabulary: Vocabulary, form: str, files: Sequence[Path], out: Path, *, at: Workplace | None = None, **options: Any
+) -> tuple[Any, AnnotationSummary]:
     """Return the rows of all parts and the summary."""
-    result = ingest.annotate(vocabulary, form, files, out, source="s", inputs={}, **options)
+    result = made(vocabulary, form, files, out, at=at, **options)
     tables = [read_table(receipt.path, ANNOTATIONS) for receipt in result.receipts]
     return pa.concat_tables(tables).to_pylist(), result.summary
+
+
+def made(
+    vocabulary: Vocabulary, form: str, files: Sequence[Path], out: Path, *, at: Workplace | None = None, **options: Any
+) -> StageResult[AnnotationSummary]:
+    """Annotate files."""
+    given = AnnotatedFiles(name="s", format=form, files=tuple(files))
+    return annotate(vocabulary, given, at or Workplace(out, engine=Engine(**options)))
 
 
 # However files are cut
@@ -82,22 +94,18 @@ def test_no_cut_changes_anything(
         first = "000,v,/m/0bt9lr,1\n" if name == "labels.csv" else ""
         (folder / name).write_text(header + first + "\n".join(rows))
     files = [folder / "labels.csv", folder / "images.csv"]
-    expected = annotated(mini_vocabulary, Format.OPEN_IMAGES, files, folder / "whole")
+    expected = annotated(mini_vocabulary, "open-images", files, folder / "whole")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(observations, "PIECE_BYTES", size)
-        patched.setattr(ingest, "PART_IMAGES", part)
+        patched.setattr(pieces_module, "PIECE_BYTES", size)
+        patched.setattr(runs, "PART_IMAGES", part)
         if packed:
             (folder / "labels.csv.gz").write_bytes(gzip.compress((folder / "labels.csv").read_bytes()))
-            found = annotated(
-                mini_vocabulary, Format.OPEN_IMAGES, [folder / "labels.csv.gz", files[1]], folder / "packed"
-            )
-            summary = {**expected[1]}
-            summary["first_rejected_rows"] = [
-                row.replace("labels.csv", "labels.csv.gz") for row in summary["first_rejected_rows"]
-            ]
+            found = annotated(mini_vocabulary, "open-images", [folder / "labels.csv.gz", files[1]], folder / "packed")
+            rejected = [row.replace("labels.csv", "labels.csv.gz") for row in expected[1].first_rejected_rows]
+            summary = replace(expected[1], first_rejected_rows=tuple(rejected))
             expected = expected[0], summary
         else:
-            found = annotated(mini_vocabulary, Format.OPEN_IMAGES, files, folder / "cut")
+            found = annotated(mini_vocabulary, "open-images", files, folder / "cut")
     assert found == expected
     assert not list(folder.rglob(".partial*")), "nothing is left over"
 
@@ -107,13 +115,13 @@ def test_lines_of_lists_are_cut_at_line_ends(
 ) -> None:
     text = "\ufeff" + "".join(f"http://é/{n:02d}\t15:1\t2:0.5\r\n" + "bad\r\n" * (n % 7 == 0) for n in range(40))
     (tmp_path / "list").write_bytes(text.encode()[:-2])
-    expected = annotated(mini_vocabulary, Format.TENCENT, [tmp_path / "list"], tmp_path / "whole")
-    assert expected[1]["rejected_rows"] == 6
+    expected = annotated(mini_vocabulary, "tencent", [tmp_path / "list"], tmp_path / "whole")
+    assert expected[1].rejected_rows == 6
     for size in (17, 100, 1000):
-        monkeypatch.setattr(observations, "PIECE_BYTES", size)
-        pieces = pieces_of(Format.TENCENT, [tmp_path / "list"])
+        monkeypatch.setattr(pieces_module, "PIECE_BYTES", size)
+        pieces = pieces_of("tencent", [tmp_path / "list"])
         assert [piece.start for piece in pieces[1:]] == [piece.stop for piece in pieces[:-1]]
-        assert annotated(mini_vocabulary, Format.TENCENT, [tmp_path / "list"], tmp_path / str(size)) == expected
+        assert annotated(mini_vocabulary, "tencent", [tmp_path / "list"], tmp_path / str(size)) == expected
 
 
 def test_parquet_tables_are_cut_at_row_groups(
@@ -121,13 +129,13 @@ def test_parquet_tables_are_cut_at_row_groups(
 ) -> None:
     table = pa.table({"image_id": [f"i{n % 37:02d}" for n in range(200)], "label": ["n02084071", "n02958343"] * 100})
     pq.write_table(table, tmp_path / "t.parquet", row_group_size=9)
-    expected = annotated(mini_vocabulary, Format.PARQUET, [tmp_path / "t.parquet"], tmp_path / "whole")
+    expected = annotated(mini_vocabulary, "parquet", [tmp_path / "t.parquet"], tmp_path / "whole")
     assert len(expected[0]) == 37
-    monkeypatch.setattr(observations, "PIECE_BYTES", 300)
-    pieces = pieces_of(Format.PARQUET, [tmp_path / "t.parquet"])
+    monkeypatch.setattr(pieces_module, "PIECE_BYTES", 300)
+    pieces = pieces_of("parquet", [tmp_path / "t.parquet"])
     assert len(pieces) > 3
     assert (pieces[0].start, pieces[-1].stop) == (0, 23)
-    assert annotated(mini_vocabulary, Format.PARQUET, [tmp_path / "t.parquet"], tmp_path / "cut") == expected
+    assert annotated(mini_vocabulary, "parquet", [tmp_path / "t.parquet"], tmp_path / "cut") == expected
 
 
 def test_a_quote_left_open_spoils_two_blocks_at_most(
@@ -136,13 +144,13 @@ def test_a_quote_left_open_spoils_two_blocks_at_most(
     rows = [f"{n:04d},v,/m/0k4j,1" for n in range(2000)]
     rows[500] = '"' + rows[500]
     (tmp_path / "labels.csv").write_text(LABELS_HEADER + "\n".join(rows) + "\n")
-    monkeypatch.setattr(observations, "PIECE_BYTES", 4000)
-    found, summary = annotated(mini_vocabulary, Format.OPEN_IMAGES, [tmp_path / "labels.csv"], tmp_path / "out")
+    monkeypatch.setattr(pieces_module, "PIECE_BYTES", 4000)
+    found, summary = annotated(mini_vocabulary, "open-images", [tmp_path / "labels.csv"], tmp_path / "out")
     ids = {row["image_id"] for row in found}
     assert {f"{n:04d}" for n in range(500)} <= ids
     assert {f"{n:04d}" for n in range(1200, 2000)} <= ids, "a block has about 200 rows"
-    assert summary["rejected_rows"] >= 1
-    assert str(summary["first_rejected_rows"][0]).startswith("labels.csv, line 502: ")
+    assert summary.rejected_rows >= 1
+    assert str(summary.first_rejected_rows[0]).startswith("labels.csv, line 502: ")
 
 
 def test_rows_with_too_few_fields_in_the_middle_are_told_with_their_lines(
@@ -151,17 +159,17 @@ def test_rows_with_too_few_fields_in_the_middle_are_told_with_their_lines(
     rows = [f"{n:04d},v,/m/0k4j,1" for n in range(1000)]
     rows[700] = "0700,v"
     (tmp_path / "labels.csv").write_text(LABELS_HEADER + "\n".join(rows) + "\n")
-    monkeypatch.setattr(observations, "PIECE_BYTES", 4000)
-    found, summary = annotated(mini_vocabulary, Format.OPEN_IMAGES, [tmp_path / "labels.csv"], tmp_path / "out")
+    monkeypatch.setattr(pieces_module, "PIECE_BYTES", 4000)
+    found, summary = annotated(mini_vocabulary, "open-images", [tmp_path / "labels.csv"], tmp_path / "out")
     assert len(found) == 999
-    assert summary["first_rejected_rows"] == ["labels.csv, line 702: missing columns: '0700,v'"]
+    assert summary.first_rejected_rows == ("labels.csv, line 702: missing columns: '0700,v'",)
 
 
 def test_a_file_that_becomes_shorter_or_vanishes_amid_the_work_is_a_sentence(
     mini_vocabulary: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "labels.csv"
-    monkeypatch.setattr(observations, "PIECE_BYTES", 400)
+    monkeypatch.setattr(pieces_module, "PIECE_BYTES", 400)
 
     def spoil(change: Callable[[], object]) -> Callable[..., Iterator[Any]]:
         def mapper(function: Callable[[Any], Any], jobs: Iterable[Any], /) -> Iterator[Any]:
@@ -178,7 +186,7 @@ def test_a_file_that_becomes_shorter_or_vanishes_amid_the_work_is_a_sentence(
     ):
         path.write_text(LABELS_HEADER + "".join(f"{n:04d},v,/m/0k4j,1\n" for n in range(100)))
         with pytest.raises(DataError, match=f"^{path}: {told}"):
-            annotated(mini_vocabulary, Format.OPEN_IMAGES, [path], tmp_path / "out", mapper=spoil(change))
+            annotated(mini_vocabulary, "open-images", [path], tmp_path / "out", mapper=spoil(change))
 
 
 # What was cut goes on
@@ -191,10 +199,11 @@ def test_a_cut_run_does_no_finished_piece_and_no_finished_part_again(
     path.write_text(
         LABELS_HEADER + "".join(f"{n % 50:04d},v,/m/0k4j,1\n{n % 50:04d},v,/m/9,1\nbad\n" for n in range(100))
     )
-    monkeypatch.setattr(observations, "PIECE_BYTES", 400)
-    monkeypatch.setattr(ingest, "PART_IMAGES", 7)
-    expected = annotated(mini_vocabulary, Format.OPEN_IMAGES, [path], tmp_path / "whole")
+    monkeypatch.setattr(pieces_module, "PIECE_BYTES", 400)
+    monkeypatch.setattr(runs, "PART_IMAGES", 7)
+    expected = annotated(mini_vocabulary, "open-images", [path], tmp_path / "whole")
     journal = Journal.of(tmp_path / "out", {}, {})
+    at = Workplace(tmp_path / "out", journal=journal)
     done: list[str] = []
     record = Journal.record
 
@@ -205,16 +214,16 @@ def test_a_cut_run_does_no_finished_piece_and_no_finished_part_again(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Journal, "record", recording)
-    runs = 0
+    attempts = 0
     while True:
-        runs += 1
+        attempts += 1
         try:
-            found = annotated(mini_vocabulary, Format.OPEN_IMAGES, [path], tmp_path / "out", journal=journal)
+            found = annotated(mini_vocabulary, "open-images", [path], tmp_path / "out", at=at)
             break
         except KeyboardInterrupt:
             continue
     assert found == expected
-    assert runs >= 4
+    assert attempts >= 4
     assert len(done) == len(set(done)), "nothing was done twice"
     assert {job.partition("-")[0] for job in done} == {"piece", "part"}
     monkeypatch.setattr(Journal, "record", record)
@@ -230,12 +239,12 @@ def test_annotations_are_cut_into_parts_of_a_size(
 ) -> None:
     text = "".join(f"n02084071_{number:03d}\nn02958343_{number:03d}\n" for number in range(25))
     (tmp_path / "list").write_text(text)
-    form, files = Format.IMAGENET, [tmp_path / "list"]
-    whole = ingest.annotate(mini_vocabulary, form, files, tmp_path / "whole", source="s", inputs={})
+    form, files = "imagenet", [tmp_path / "list"]
+    whole = made(mini_vocabulary, form, files, tmp_path / "whole")
     assert [receipt.rows for receipt in whole.receipts] == [50]
-    monkeypatch.setattr(ingest, "PART_IMAGES", 7)
+    monkeypatch.setattr(runs, "PART_IMAGES", 7)
     images: list[int] = []
-    cut = ingest.annotate(mini_vocabulary, form, files, tmp_path / "cut", source="s", inputs={}, progress=images.append)
+    cut = made(mini_vocabulary, form, files, tmp_path / "cut", progress=images.append)
     assert [receipt.rows for receipt in cut.receipts] == [7] * 7 + [1]
     assert cut.summary == whole.summary
     assert sum(images) == 50
@@ -247,48 +256,50 @@ def test_what_became_of_every_row_is_told(mini_vocabulary: Vocabulary, tmp_path:
     header = "ImageID,Source,LabelName,Confidence\n"
     rows = "a,v,/m/0bt9lr,1\na,v,/m/0zorb,1\na,v,/m/99,1\na,v,/m/99,1\nb,v,/m/98,1\nbad\n,v,/m/0bt9lr,1\n"
     (tmp_path / "labels.csv").write_text(header + rows)
-    result = ingest.annotate(
-        mini_vocabulary, Format.OPEN_IMAGES, [tmp_path / "labels.csv"], tmp_path / "out", source="s", inputs={}
+    result = made(mini_vocabulary, "open-images", [tmp_path / "labels.csv"], tmp_path / "out")
+    assert result.summary == AnnotationSummary(
+        labels=1,
+        dropped=1,
+        unknown=3,
+        malformed=1,
+        images=1,
+        images_without_labels=1,
+        rejected_rows=1,
+        first_rejected_rows=("labels.csv, line 7: missing columns: 'bad'",),
+        most_frequent_unknown_classes=(("/m/99", 2), ("/m/98", 1)),
     )
-    assert result.summary == {
-        **AnnotationCounts(labels=1, dropped=1, unknown=3, malformed=1, images=1, images_without_labels=1).summary(),
-        "rejected_rows": 1,
-        "first_rejected_rows": ["labels.csv, line 7: missing columns: 'bad'"],
-        "most_frequent_unknown_classes": [["/m/99", 2], ["/m/98", 1]],
-    }
 
 
 @pytest.mark.parametrize(
     ("form", "text", "told"),
     [
-        (Format.IMAGENET, "n99999999_1\nbad\n", r"1 malformed rows, 1 labels of unknown classes \(.n99999999.\), 0 of"),
-        (Format.CSV, "image_id,label\na,\n", r"1 malformed rows, 0 labels of unknown classes \(\), 0 of dropped"),
-        (Format.CSV, "image_id,label\n", r"0 malformed rows, 0 labels of unknown classes \(\), 0 of dropped"),
-        (Format.CSV, "image_id,label\na,n00482298\n", "1 of dropped classes; check that the files are in the format"),
-        (Format.TENCENT, "\n\n", r"0 malformed rows, 0 labels of unknown classes \(\)"),
+        ("imagenet", "n99999999_1\nbad\n", r"1 malformed rows, 1 labels of unknown classes \(.n99999999.\), 0 of"),
+        ("csv", "image_id,label\na,\n", r"1 malformed rows, 0 labels of unknown classes \(\), 0 of dropped"),
+        ("csv", "image_id,label\n", r"0 malformed rows, 0 labels of unknown classes \(\), 0 of dropped"),
+        ("csv", "image_id,label\na,n00482298\n", "1 of dropped classes; check that the files are in the format"),
+        ("tencent", "\n\n", r"0 malformed rows, 0 labels of unknown classes \(\)"),
     ],
 )
 def test_files_that_leave_no_label_are_refused(
-    mini_vocabulary: Vocabulary, tmp_path: Path, form: Format, text: str, told: str
+    mini_vocabulary: Vocabulary, tmp_path: Path, form: str, text: str, told: str
 ) -> None:
     (tmp_path / "f").write_text(text)
     with pytest.raises(DataError, match=rf"^{tmp_path / 'f'}: no image keeps a label: .*{told}"):
-        ingest.annotate(mini_vocabulary, form, [tmp_path / "f"], tmp_path / "out", source="s", inputs={})
+        made(mini_vocabulary, form, [tmp_path / "f"], tmp_path / "out")
     assert not list(tmp_path.rglob("*.parquet"))
 
 
-@pytest.mark.parametrize("form", [Format.IMAGENET, Format.TENCENT])
-def test_a_list_that_is_empty_is_named_by_the_stage(mini_vocabulary: Vocabulary, tmp_path: Path, form: Format) -> None:
+@pytest.mark.parametrize("form", ["imagenet", "tencent"])
+def test_a_list_that_is_empty_is_named_by_the_stage(mini_vocabulary: Vocabulary, tmp_path: Path, form: str) -> None:
     (tmp_path / "f").touch()
     with pytest.raises(DataError, match=rf"^{tmp_path / 'f'}: is empty; obtain the file again$"):
-        ingest.annotate(mini_vocabulary, form, [tmp_path / "f"], tmp_path / "out", source="s", inputs={})
+        made(mini_vocabulary, form, [tmp_path / "f"], tmp_path / "out")
 
 
 def test_a_tally_is_read_back_in_either_form(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("n02084071_1\nn02084071_1\nn02084071_2\nn02958343_1\nbad\n")
     csv_tally, parquet_tally = (
-        ingest.tally(Format.IMAGENET, [tmp_path / "list"], "imagenet", tmp_path / f"counts.{kind}")
-        for kind in ("csv", "parquet")
+        tally("imagenet", [tmp_path / "list"], "imagenet", tmp_path / f"counts.{kind}") for kind in ("csv", "parquet")
     )
     assert (csv_tally.classes, csv_tally.rejects.count) == (parquet_tally.classes, 1) == (2, 1)
     assert csv_tally.receipt.path.read_text().splitlines() == [
@@ -306,9 +317,9 @@ def test_a_tally_is_replaced_only_if_asked_to(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("n02084071_1\n")
     (tmp_path / "counts.csv").write_text("mine")
     with pytest.raises(UsageError, match=r"counts.csv: is there already; name another file, or pass --overwrite"):
-        ingest.tally(Format.IMAGENET, [tmp_path / "list"], "imagenet", tmp_path / "counts.csv")
+        tally("imagenet", [tmp_path / "list"], "imagenet", tmp_path / "counts.csv")
     assert (tmp_path / "counts.csv").read_text() == "mine"
-    ingest.tally(Format.IMAGENET, [tmp_path / "list"], "imagenet", tmp_path / "counts.csv", overwrite=True)
+    tally("imagenet", [tmp_path / "list"], "imagenet", tmp_path / "counts.csv", overwrite=True)
     assert "n02084071" in (tmp_path / "counts.csv").read_text()
 
 
@@ -318,7 +329,7 @@ def test_a_tally_goes_over_what_a_killed_one_left(tmp_path: Path) -> None:
     (left / "duckdb_temp_storage").touch()
     (left.parent / ".partial-run-00000-00000").write_text("half")
     (tmp_path / "list").write_text("n02084071_1\n")
-    assert ingest.tally(Format.IMAGENET, [tmp_path / "list"], "imagenet", tmp_path / "counts.csv").classes == 1
+    assert tally("imagenet", [tmp_path / "list"], "imagenet", tmp_path / "counts.csv").classes == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counts.csv", "list"]
 
 
@@ -326,14 +337,14 @@ def test_a_tally_goes_over_what_a_killed_one_left(tmp_path: Path) -> None:
 def test_a_tally_spares_its_input_and_names_its_form(tmp_path: Path, name: str, told: str) -> None:
     (tmp_path / "list.csv").write_text("n02084071_1\n")
     with pytest.raises(UsageError, match=told):
-        ingest.tally(Format.IMAGENET, [tmp_path / "list.csv"], "imagenet", tmp_path / name)
+        tally("imagenet", [tmp_path / "list.csv"], "imagenet", tmp_path / name)
     assert (tmp_path / "list.csv").read_text() == "n02084071_1\n"
 
 
 def test_predictions_of_ones_own_are_counted_with(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("image_id,label,confidence\na,n02084071,0.97\nb,n02084071,0.4\n")
-    arguments = (mini_vocabulary, Format.CSV, [tmp_path / "mine.csv"], tmp_path / "predictions")
-    ingest.annotate(*arguments, source="mine", schema=PREDICTIONS, inputs={})
+    given = AnnotatedFiles(name="mine", format="csv", files=(tmp_path / "mine.csv",))
+    annotate(mini_vocabulary, given, Workplace(tmp_path / "predictions"), schema=PREDICTIONS)
     dog = mini_vocabulary.index_of_wnid["n02084071"]
     rows = read_parts(tmp_path / "predictions", PREDICTIONS)
     assert [(i, row[dog][1]) for i, row in rows] == [("a", Origin.MODEL_PREDICTION), ("b", Origin.MODEL_PREDICTION)]
@@ -342,7 +353,7 @@ def test_predictions_of_ones_own_are_counted_with(mini_vocabulary: Vocabulary, t
 def test_a_tally_of_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("bad\n")
     with pytest.raises(DataError, match=r"no image of any class \(1 malformed rows\); check the format"):
-        ingest.tally(Format.IMAGENET, [tmp_path / "list"], "imagenet", tmp_path / "counts.csv")
+        tally("imagenet", [tmp_path / "list"], "imagenet", tmp_path / "counts.csv")
 
 
 @pytest.mark.shared_data
@@ -351,9 +362,9 @@ def test_the_published_rows_are_annotated_whole(shared_data: Path, tmp_path: Pat
 
     vocabulary = read_tencent_dictionary(shared_data / "tencent" / "dictionary_first_9418.txt")
     path = shared_data / "tencent" / "train_urls_61.txt"
-    result = ingest.annotate(vocabulary, Format.TENCENT, [path], tmp_path, source="tencent", inputs={})
+    result = made(vocabulary, "tencent", [path], tmp_path)
     published = {line.split()[0]: line.split()[1:] for line in path.read_text().splitlines()}
-    assert (result.summary["images"], result.summary["labels"]) == (61, sum(map(len, published.values())))
+    assert (result.summary.images, result.summary.labels) == (61, sum(map(len, published.values())))
     assert {i: {c: p for c, (p, _) in row.items()} for i, row in read_parts(tmp_path, ANNOTATIONS)} == {
         url: {int(c): float(np.float32(p)) for c, p in (label.split(":") for label in labels)}
         for url, labels in published.items()

@@ -1,0 +1,224 @@
+"""What a collection, or a model, says of images: files or frames in, a table out."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset.api import folders
+from mlimages_dataset.api.frames import decoded, is_path, listed, place, strings, table_of, told_as, written
+from mlimages_dataset.api.tables import Tables, label_frame, made_by
+from mlimages_dataset.api.vocabularies import folder_of
+from mlimages_dataset.augment.annotate import AnnotatedFiles, annotations_stage
+from mlimages_dataset.augment.annotations import FATES, AnnotationSummary
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.pipeline.engine import unreported
+from mlimages_dataset.pipeline.stage import Engine
+from mlimages_dataset.sources.registry import source_named
+from mlimages_dataset.tables.parquet import read_table, table_parts
+from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, TableSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pandas as pd
+
+    from mlimages_dataset.api.frames import Given, PathLike
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+_FRAME_FORMATS = ("csv", "parquet")
+
+
+@dataclass(frozen=True, eq=False)  # no slots: as `Tables`
+class Annotations(Tables[AnnotationSummary]):
+    """What a collection, or a model, says of its images, mapped onto a vocabulary: one row an image."""
+
+    schema: ClassVar[TableSchema] = ANNOTATIONS
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return int(self.to_arrow().num_rows)
+
+    def to_arrow(self) -> pa.Table:
+        """Return the table, one row an image, with the columns of `schemas.ANNOTATIONS`."""
+        return pa.concat_tables(read_table(part, self.schema) for part in table_parts(self.folder))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row a label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
+        return label_frame(self.to_arrow(), self.vocabulary)
+
+    def write(self, folder: PathLike) -> None:
+        """Copy the table into a new or empty folder, as the command reads it.
+
+        Raises:
+            UsageError: the folder holds other files.
+        """
+        folders.copy(self.folder, (self.schema,), self.schema.name, folder)
+
+    @classmethod
+    def read(cls, folder: PathLike, vocabulary: Vocabulary | PathLike) -> Self:
+        """Return the table in a folder, of a vocabulary.
+
+        Raises:
+            UsageError: there is none.
+        """
+        where = place(folder, what="folder")
+        table_parts(where)
+        return cls(where, vocabulary)
+
+
+class Predictions(Annotations):
+    """What a model says of images: as `Annotations`, from 0.5 or so upwards."""
+
+    schema: ClassVar[TableSchema] = PREDICTIONS
+
+
+def annotate(
+    data: Given | Sequence[PathLike],
+    vocabulary: Vocabulary | PathLike,
+    *,
+    format: str = "csv",  # noqa: A002 - the word that readers of files use for it
+    source: str | None = None,
+    ids_of: str | None = None,
+    min_confidence: float = 0.0,
+    predictions: bool = False,
+    out: PathLike | None = None,
+    overwrite: bool = False,
+    mapper: Mapper = map,
+    progress: Callable[[int], None] = unreported,
+) -> Annotations:
+    """Map what files or a frame say about images onto a vocabulary.
+
+    Rows that cannot be used, and labels of unknown classes, are told in a warning and counted in `summary`.
+
+    Args:
+        data: a frame with the columns image_id and label, and where there are, confidence (default 1: a person saw the
+            class; 0: a person saw that it is absent; between: a machine's) and location; or one or several files.
+        vocabulary: the vocabulary, or its folder.
+        format: of the files: imagenet, open-images, tencent, csv, parquet, or one that another package adds; `csv` for
+            a frame.
+        source: the collection's name in the table; the format's by default.
+        ids_of: the mapping's source whose ids the labels use, where the format alone does not say.
+        min_confidence: machines' confidences below this are left out.
+        predictions: the data are a model's: make `Predictions`.
+        out: the folder to write into: new, empty, or of an earlier call.
+        overwrite: replace what was made with other parameters or inputs.
+        mapper: runs parts; see `pipeline.engine.local` for several processes.
+        progress: is called with the number of images done.
+
+    Raises:
+        UsageError, DataError: a file or column is missing or malformed, or no image keeps a label.
+
+    >>> import mlimages_dataset as ml
+    >>> import pandas as pd
+    >>> vocabulary = ml.build_vocabulary(imagenet=["n02084071", "n02121808"])
+    >>> rows = pd.DataFrame({"image_id": ["image-1", "image-2"], "label": ["n02084071", "n02121808"]})
+    >>> ml.annotate(rows, vocabulary).to_pandas()[["image_id", "name"]].values.tolist()
+    [['image-1', 'dog, domestic dog, Canis familiaris'], ['image-2', 'domestic cat, house cat, ...']]
+    """
+    source_named(format)
+    inputs = folders.scratch()
+    try:
+        names: dict[Location, str] = {}
+        several = listed(data, what="data")
+        form = format
+        if all(map(is_path, several)):
+            files = tuple(place(one, what="data") for one in several)
+        else:
+            if format not in _FRAME_FORMATS:
+                raise UsageError(f"a frame is not of the format {format}", remedy='pass format="csv", or files')
+            path = inputs / "frame.parquet"
+            names[path] = "the frame"
+            files, form = (written(_statements(data, "the frame"), path),), "parquet"
+        try:
+            given = AnnotatedFiles(
+                name=source or format, format=form, files=files, ids_of=ids_of, min_confidence=min_confidence
+            )
+        except ValueError as error:
+            raise UsageError(str(error), remedy="correct the argument") from error
+        kind, schema = (Predictions, PREDICTIONS) if predictions else (Annotations, ANNOTATIONS)
+        with told_as(names):
+            made = made_by(
+                lambda: annotations_stage(folder_of(vocabulary), given, schema=schema),
+                out,
+                lambda folder, outcome: kind(folder, vocabulary, outcome),
+                overwrite=overwrite,
+                engine=Engine(mapper=mapper, progress=progress),
+            )
+    finally:
+        folders.discard(inputs)
+    if made.summary is not None:
+        _warn_of_losses(made.summary)
+    return made
+
+
+def _statements(frame: object, what: str) -> dict[str, pa.Array]:
+    """Return a frame's columns as those of a file of statements."""
+    table = table_of(frame, what=what)
+    if not table.num_rows:
+        raise DataError("has no row", where=what, remedy="pass at least one statement")
+    columns = {name: strings(table, name, what=what) for name in ("image_id", "label")}
+    if "confidence" in table.column_names:
+        columns["confidence"] = _confidences(decoded(table["confidence"]), what)
+    if "location" in table.column_names:
+        columns["location"] = pc.fill_null(decoded(table["location"]).cast(pa.string()), "")
+    return columns
+
+
+def _confidences(column: pa.Array, what: str) -> pa.Array:
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise DataError(
+            f"the column confidence is of the type {column.type}, not of numbers", where=what, remedy="convert it"
+        )
+    column = column.cast(pa.float64(), safe=False)
+    given = column.to_numpy(zero_copy_only=False)
+    bad = np.flatnonzero(~((given >= 0) & (given <= 1)))
+    if len(bad):
+        value = column[int(bad[0])].as_py()
+        told = "no confidence" if value is None or np.isnan(value) else f"the confidence {value}, which is not in 0..1"
+        raise DataError(
+            f"row {bad[0]} has {told}",
+            where=what,
+            remedy="1 says that a person saw the class; without the column all rows have 1",
+        )
+    return column
+
+
+def annotations_of(
+    given: Annotations | Given, vocabulary: Vocabulary | PathLike, *, predictions: bool = False
+) -> Annotations:
+    """Return a table of annotations or predictions that was made, lies in a folder, or is to be made of a frame."""
+    if isinstance(given, Annotations):
+        return given
+    if is_path(given):
+        return (Predictions if predictions else Annotations).read(given, vocabulary)  # type: ignore[arg-type]  # a path
+    return annotate(given, vocabulary, predictions=predictions)
+
+
+_LOSSES = ("rejected_rows", "malformed", "unknown", "dropped")
+
+
+def _warn_of_losses(summary: AnnotationSummary) -> None:
+    """Warn of what a collection says and its table does not."""
+    losses = [
+        f"{fate.text}: {getattr(summary, fate.field):,}"
+        for fate in FATES
+        if fate.field in _LOSSES and getattr(summary, fate.field)
+    ]
+    if losses:
+        examples = [*summary.first_rejected_rows[:1]]
+        examples += [f"class {class_id!r}" for class_id, _ in summary.most_frequent_unknown_classes[:3]]
+        such = f" (such as {', '.join(examples)})" if examples else ""
+        warnings.warn(f"left out: {'; '.join(losses)}{such}; see summary", stacklevel=3)
+    if several := summary.images_of_several_names:
+        such = f" (such as {summary.first_names[0]})" if summary.first_names else ""
+        warnings.warn(f"ids that several names of images share: {several:,}{such}; see summary", stacklevel=3)

@@ -1,0 +1,91 @@
+"""Whole builds of a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlimages_dataset.api.annotations import Annotations
+from mlimages_dataset.api.frames import place
+from mlimages_dataset.api.labels import Labels
+from mlimages_dataset.api.pairs import Pairs, implications_table
+from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE
+from mlimages_dataset.augment.labels_stage import LABELS_STAGE
+from mlimages_dataset.pipeline.stage import Engine
+from mlimages_dataset.recipes.build import ANNOTATIONS, build_recipe
+from mlimages_dataset.recipes.recipe import default_recipe, read_recipe
+from mlimages_dataset.report.page import REPORT_FILE
+from mlimages_dataset.vocab.stage import VOCABULARY, read_vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mlimages_dataset.api.frames import PathLike
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.pipeline.records import StageOutcome
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Build:
+    """What `run` built.
+
+    Attributes:
+        folder: the output folder.
+        vocabulary: the vocabulary.
+        annotations: each annotated collection by name.
+        pairs: the strong pairs, None where the recipe looks for none.
+        labels: the augmented labels.
+        report: the page that tells of it all.
+    """
+
+    folder: Location
+    vocabulary: Vocabulary
+    annotations: Mapping[str, Annotations]
+    pairs: Pairs | None
+    labels: Labels
+    report: Location
+
+
+def run(
+    recipe: PathLike | None = None,
+    out: PathLike = "build",
+    *,
+    overwrite: bool = False,
+    mapper: Mapper = map,
+    ended: Callable[[str, StageOutcome[Any]], None] = lambda stage, outcome: None,  # noqa: ARG005 - as it is called
+) -> Build:
+    """Build a recipe: vocabulary, annotations, pairs, labels and report. What stands already is not built again.
+
+    Args:
+        recipe: a TOML file; None for the packaged recipe of packaged facts and photographs.
+        out: the output folder: new, empty, or of this build, whole or cut.
+        overwrite: replace what was built with other parameters or inputs.
+        mapper: runs parts; see `pipeline.engine.local`.
+        ended: is called with each stage's name and outcome.
+
+    Raises:
+        MLImagesError: an input, the recipe or the folder cannot be used; what is finished stays.
+    """
+    read = default_recipe() if recipe is None else read_recipe(place(recipe, what="recipe"))
+    folder = place(out, what="out").absolute()
+    outcomes: dict[str, StageOutcome[Any]] = {}
+
+    def note(stage: str, outcome: StageOutcome[Any]) -> None:
+        outcomes[stage] = outcome
+        ended(stage, outcome)
+
+    build_recipe(read, folder, overwrite=overwrite, engine=Engine(mapper=mapper), ended=note)
+    vocabulary = read_vocabulary(folder / VOCABULARY)
+    prefix = f"{ANNOTATIONS}/"
+    annotations = {
+        stage.removeprefix(prefix): Annotations(folder / stage, vocabulary, outcome)
+        for stage, outcome in outcomes.items()
+        if stage.startswith(prefix)
+    }
+    pairs = None
+    if COOCCURRENCE in outcomes:
+        pairs = Pairs(folder / COOCCURRENCE, vocabulary, outcomes[COOCCURRENCE])
+    labels = Labels(folder / LABELS_STAGE, vocabulary, outcomes[LABELS_STAGE], pairs=implications_table(pairs))
+    return Build(folder, vocabulary, annotations, pairs, labels, folder / REPORT_FILE)

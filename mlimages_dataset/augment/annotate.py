@@ -1,0 +1,217 @@
+"""The stage that maps what files say about images onto a vocabulary; see `runs` for its two passes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import operator
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.augment.annotations import (
+    STATEMENTS,
+    AnnotationCounts,
+    AnnotationSummary,
+    annotation_batches,
+    broader_ids,
+    class_lookup,
+    lookup_table,
+    packed_statements,
+)
+from mlimages_dataset.augment.runs import (
+    Runs,
+    absolute_pieces,
+    duckdb_connection,
+    most_frequent,
+    ranges_of,
+    remove,
+    sorted_runs,
+)
+from mlimages_dataset.core.config import check_share
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import Location  # noqa: TC001 - the decoder reads it
+from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.pipeline.stage import Stage
+from mlimages_dataset.sources.registry import names, source_named
+from mlimages_dataset.sources.rejects import joined_rejects
+from mlimages_dataset.tables.files import Receipt, digests, prefixed
+from mlimages_dataset.tables.parquet import read_range, table_writer
+from mlimages_dataset.tables.schemas import ANNOTATIONS
+from mlimages_dataset.vocab.stage import read_vocabulary, vocabulary_digests
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from mlimages_dataset.pipeline.journal import Journal
+    from mlimages_dataset.pipeline.stage import Workplace
+    from mlimages_dataset.sources.pieces import Piece
+    from mlimages_dataset.tables.schemas import TableSchema
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+_LISTED_UNKNOWN = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatedFiles:
+    """One annotated collection.
+
+    Attributes:
+        name: the table's folder and source column.
+        format: the files' format: the name of a source.
+        files: the files, or folders of images by wnid.
+        ids_of: the class list whose ids the files use; None for the format's own.
+        min_confidence: machines' confidences below this are left out.
+    """
+
+    name: str
+    format: str
+    files: tuple[Location, ...]
+    ids_of: str | None = None
+    min_confidence: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name in {".", ".."} or "/" in self.name or "\\" in self.name:
+            raise ValueError(f"name is {self.name!r}, which names no folder")
+        if self.format not in names():
+            raise ValueError(f"format is {self.format!r}, which is none of {', '.join(names())}")
+        if not self.files:
+            raise ValueError("files is empty")
+        check_share("min_confidence", self.min_confidence)
+
+
+def annotations_stage(
+    vocabulary: Location, given: AnnotatedFiles, *, schema: TableSchema = ANNOTATIONS, into: str = ""
+) -> Stage[AnnotationSummary]:
+    """Return the stage that maps an annotated collection, or a model's predictions, onto a vocabulary.
+
+    Its work is `annotate`.
+
+    Raises:
+        UsageError: a file is missing.
+    """
+    missing = [path for path in given.files if not path.exists()]
+    if missing:
+        raise UsageError("there is no such file", where=missing[0], remedy="check the path")
+    return Stage(
+        name=f"{schema.name}/{given.name}",
+        parameters={"format": given.format, "ids_of": given.ids_of, "min_confidence": given.min_confidence},
+        inputs={**vocabulary_digests(vocabulary), **prefixed("files", digests(given.files))},
+        work=lambda at: annotate(read_vocabulary(vocabulary), given, at, schema=schema),
+        summary=AnnotationSummary,
+        into=into,
+        resumes=True,
+    )
+
+
+def annotate(
+    vocabulary: Vocabulary, given: AnnotatedFiles, at: Workplace, *, schema: TableSchema = ANNOTATIONS
+) -> StageResult[AnnotationSummary]:
+    """Write what files say about images as parts of a table, ascending by image id, of about `PART_IMAGES` each.
+
+    Args:
+        vocabulary: the vocabulary that the files' classes are mapped onto.
+        given: the files.
+        at: where to write.
+        schema: `ANNOTATIONS`, or `PREDICTIONS` for what a model says.
+
+    Raises:
+        UsageError, DataError: a file is missing or not of the format, or no image keeps a label.
+    """
+    source = source_named(given.format)
+    lookup = lookup_table(class_lookup(vocabulary, source, given.ids_of), broader_ids(vocabulary, source, given.ids_of))
+    pieces = absolute_pieces(given.format, given.files, at.engine.mapper)
+    found: list[Runs] = []
+    results: list[_Part] = []
+    try:
+        sort = functools.partial(_runs_of, form=given.format, lookup=lookup, out=at.out, journal=at.journal)
+        found += at.engine.mapper(sort, enumerate(pieces))
+        work = functools.partial(
+            _part_of,
+            runs=tuple(run.path for one in found for run in one.receipts),
+            out=at.out,
+            source=given.name,
+            min_confidence=given.min_confidence,
+            schema=schema,
+            inputs=dict(at.inputs),
+            journal=at.journal,
+        )
+        for result in at.engine.mapper(work, enumerate(ranges_of(found))):
+            results.append(result)
+            at.engine.progress(result.counts.images)
+    finally:
+        if not at.journal.keeps:  # else they are what the next run goes on from
+            remove(run.path for one in found for run in one.receipts)
+    counts = functools.reduce(operator.add, (result.counts for result in results), AnnotationCounts())
+    rejects = joined_rejects((piece.start, one.rejects) for piece, one in zip(pieces, found, strict=True))
+    unknown = functools.reduce(operator.add, (Counter(one.unknown) for one in found), Counter[str]())
+    summary = AnnotationSummary.of(counts, rejects, most_frequent(unknown, _LISTED_UNKNOWN))
+    if not counts.images:
+        raise _nothing_kept(summary, given, f"; the first malformed row is {rejects.first[0]}" if rejects.first else "")
+    return StageResult(tuple(receipt for result in results for receipt in result.receipts), summary)
+
+
+def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, first: str) -> DataError:
+    unknown = ", ".join(repr(class_id) for class_id, _ in summary.most_frequent_unknown_classes[:3])
+    return DataError(
+        f"no image keeps a label: {summary.rejected_rows + summary.malformed:,} malformed rows, "
+        f"{summary.unknown:,} labels of unknown classes ({unknown}), "
+        f"{summary.dropped:,} of dropped classes{first}",
+        where=given.files[0],
+        remedy=f"check that the files are in the format {given.format} and of the vocabulary's sources",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What the second pass wrote of a range: a part, or none where no image keeps a label."""
+
+    receipts: tuple[Receipt, ...]
+    counts: AnnotationCounts
+
+
+def _runs_of(numbered: tuple[int, Piece], *, form: str, lookup: pa.Table, out: Location, journal: Journal) -> Runs:
+    """Write what a numbered piece states, a run for each block, unless that was done."""
+    number, piece = numbered
+
+    def work() -> Runs:
+        return sorted_runs(numbered, form, out, STATEMENTS, lambda block: packed_statements(block, piece, lookup))
+
+    return journal.once(f"piece-{number:05d}", work, Runs)
+
+
+def _part_of(
+    numbered: tuple[int, tuple[str, str]],
+    *,
+    runs: Sequence[Location],
+    out: Location,
+    source: str,
+    min_confidence: float,
+    schema: TableSchema,
+    inputs: dict[str, str],
+    journal: Journal,
+) -> _Part:
+    """Merge a numbered range of images from all runs and write their part, unless that was done."""
+    number, (first, below) = numbered
+    name = f"part-{number:05d}"
+
+    def work() -> _Part:
+        counts = AnnotationCounts()
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(duckdb_connection(out))
+            writer = None
+            statements = read_range(runs, STATEMENTS, "image_id", first, below)
+            batches = annotation_batches(
+                connection, statements, below, source=source, min_confidence=min_confidence, schema=schema
+            )
+            for table, of_batch in batches:
+                counts += of_batch
+                if writer is None and table.num_rows:
+                    writer = stack.enter_context(table_writer(out / f"{name}.parquet", schema, inputs))
+                if writer is not None:
+                    writer.write(table)
+        return _Part((writer.receipt,) if writer is not None and writer.receipt is not None else (), counts)
+
+    return journal.once(name, work, _Part)

@@ -1,0 +1,362 @@
+"""The stage that augments annotations and splits them, part by part."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset.augment.ancestors import (
+    Absences,
+    AugmentationCounts,
+    AugmentationRules,
+    augment,
+    augmentation_rules,
+)
+from mlimages_dataset.augment.audit import AuditedRows, Consistency, audit_rows
+from mlimages_dataset.augment.cooccurrence import implications_of
+from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, lowest_draws
+from mlimages_dataset.augment.statistics import LabelStatistics, SplitSummary, label_statistics
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.pipeline.stage import Stage
+from mlimages_dataset.tables.batches import checked_columns
+from mlimages_dataset.tables.files import Receipt, digests
+from mlimages_dataset.tables.label_columns import array_of, columns_of
+from mlimages_dataset.tables.parquet import read_table, scan_table, table_digests, table_parts, table_writer
+from mlimages_dataset.tables.schemas import ANNOTATIONS, IMPLICATIONS, LABELS
+from mlimages_dataset.vocab.stage import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import scipy.sparse as sp
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.pipeline.journal import Journal
+    from mlimages_dataset.pipeline.stage import Workplace
+    from mlimages_dataset.tables.files import Inputs
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+LABELS_STAGE = "labels"
+SPLITS = ("train", "val")
+MOST_PER_CATEGORY = 1000
+"""Validation images of a category that may be asked for: so many draws are held in memory for each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelOptions:
+    """How labels are augmented and split.
+
+    Attributes:
+        validation_images: images that are drawn for the split val.
+        validation_images_per_category: at most so many of a category, in 1..1000.
+        salt: another one draws other images.
+        absences: what becomes of verified-absent labels.
+    """
+
+    validation_images: int = 0
+    validation_images_per_category: int = 5
+    salt: str = "mlimages"
+    absences: Absences = Absences.EXPAND
+
+    def __post_init__(self) -> None:
+        if self.validation_images < 0:
+            raise ValueError(f"validation_images is {self.validation_images}, which is less than 0")
+        if not 1 <= self.validation_images_per_category <= MOST_PER_CATEGORY:
+            raise ValueError(
+                f"validation_images_per_category is {self.validation_images_per_category}, "
+                f"which is not in 1..{MOST_PER_CATEGORY}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsSummary:
+    """What was written, and what the annotations were like before.
+
+    Attributes:
+        conflicts: verified absences that a present descendant contradicts: kept present.
+        blocked_implications: co-occurrences that were not added because their category is verified absent.
+        validation_images_asked: the quota.
+        annotations_audit: how consistent the rows of each source were.
+        train, val: statistics of the splits.
+    """
+
+    conflicts: int
+    blocked_implications: int
+    validation_images_asked: int
+    annotations_audit: Mapping[str, AuditedRows]
+    train: SplitSummary
+    val: SplitSummary
+
+    def lines(self) -> list[str]:
+        """Return the published statistics of the splits, and what there is to know of the annotations."""
+        return [
+            *(f"{name}: {split.line()}" for name, split in (("train", self.train), ("val", self.val))),
+            *(f"{source}: {audited.line()}" for source, audited in self.annotations_audit.items()),
+            *self.findings(),
+        ]
+
+    def findings(self) -> list[str]:
+        """Return a sentence for each thing that its reader may not expect."""
+        found = []
+        asked, drawn = self.validation_images_asked, self.val.images
+        if drawn < asked:
+            found.append(f"only {drawn:,} of {asked:,} validation images: the quota allows no more")
+        if self.conflicts:
+            found.append(f"{self.conflicts:,} verified absences contradicted by a present descendant: kept present")
+        if self.blocked_implications:
+            found.append(f"{self.blocked_implications:,} co-occurrences not added: verified absent in the image")
+        return found
+
+
+def labels_stage(
+    vocabulary: Location,
+    annotations: Sequence[Location],
+    implications: Location | None,
+    options: LabelOptions,
+    *,
+    into: str = "",
+) -> Stage[LabelsSummary]:
+    """Return the stage that augments annotations and splits them; its work is `label`.
+
+    Raises:
+        UsageError, DataError: a table is missing, damaged, of another vocabulary, or given twice.
+    """
+    inputs = vocabulary_digests(vocabulary)
+    for number, folder in enumerate(annotations, 1):
+        inputs |= table_digests(f"annotations {number}", folder)
+    if implications is not None:
+        inputs |= digests([implications])
+    refuse_other_vocabulary(inputs, [*annotations, *([] if implications is None else [implications])])
+    if len(set(annotations)) < len(annotations):
+        raise UsageError("a folder of annotations is given twice", where=annotations[-1], remedy="name each once")
+    return Stage(
+        name=LABELS_STAGE,
+        parameters=options,
+        inputs=inputs,
+        work=lambda at: label(read_vocabulary(vocabulary), annotations, at, implications=implications, options=options),
+        summary=LabelsSummary,
+        into=into,
+        folders=("", *SPLITS),
+        resumes=True,
+    )
+
+
+def label(
+    vocabulary: Vocabulary,
+    annotations: Sequence[Location],
+    at: Workplace,
+    *,
+    implications: Location | None = None,
+    options: LabelOptions = LabelOptions(),
+) -> StageResult[LabelsSummary]:
+    """Augment annotation tables and write the `labels` tables `train/` and `val/`, one part for each input part.
+
+    Args:
+        vocabulary: the vocabulary of the annotations.
+        annotations: folders of `annotations` tables.
+        at: where to write.
+        implications: `implications` table; None for none.
+        options: how labels are augmented and split.
+
+    Raises:
+        UsageError, DataError: a table is missing or damaged, or of another vocabulary.
+    """
+    # Absolute: the workers of an engine may have other working folders.
+    parts = [part for folder in annotations for part in table_parts(folder.absolute())]
+    n_classes = len(vocabulary)
+    implied = (
+        None
+        if implications is None
+        else implications_of(read_table(implications, IMPLICATIONS), n_classes, where=implications)
+    )
+    work = functools.partial(
+        _label_part,
+        out=at.out,
+        rules=augmentation_rules(vocabulary.closure, implied, options.absences),
+        closure=vocabulary.closure,
+        draw=_drawn(parts, options, n_classes, at.engine.mapper) if options.validation_images else None,
+        inputs=dict(at.inputs),
+        journal=at.journal,
+    )
+    statistics = {name: LabelStatistics.empty(n_classes) for name in SPLITS}
+    consistency: dict[str, Consistency] = {}
+    counts = AugmentationCounts()
+    receipts: list[Receipt] = []
+    for result in at.engine.mapper(work, enumerate(parts)):
+        receipts += result.receipts
+        counts += result.counts
+        for name, of_part in result.statistics.items():
+            statistics[name] += of_part
+        for source, of_source in result.consistency.items():
+            _add(consistency, source, of_source)
+        at.engine.progress(result.counts.images)
+    wnids = [category.wnid for category in vocabulary.categories]
+    summary = LabelsSummary(
+        conflicts=counts.conflicts,
+        blocked_implications=counts.blocked,
+        validation_images_asked=options.validation_images,
+        annotations_audit={source: consistency[source].summary(wnids) for source in sorted(consistency)},
+        train=statistics["train"].summary(),
+        val=statistics["val"].summary(),
+    )
+    return StageResult(tuple(sorted(receipts, key=lambda receipt: receipt.path)), summary)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """Which images are drawn: those whose draw under the salt is among `chosen`, ascending."""
+
+    salt: str
+    chosen: NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class _LabelledPart:
+    receipts: tuple[Receipt, ...]
+    counts: AugmentationCounts
+    statistics: Mapping[str, LabelStatistics]
+    consistency: Mapping[str, Consistency]
+
+
+def _add(consistency: dict[str, Consistency], source: str, more: Consistency) -> None:
+    consistency[source] = consistency[source] + more if source in consistency else more
+
+
+def _label_part(
+    numbered: tuple[int, Location],
+    *,
+    out: Location,
+    rules: AugmentationRules,
+    closure: sp.csr_array,
+    draw: _Draw | None,
+    inputs: dict[str, str],
+    journal: Journal,
+) -> _LabelledPart:
+    """Audit and augment one numbered part of annotations and write its images by split, unless that was done."""
+    number, part = numbered
+    work = functools.partial(_labelled, number, part, out=out, rules=rules, closure=closure, draw=draw, inputs=inputs)
+    return journal.once(f"{number:05d}", work, _LabelledPart)
+
+
+def _labelled(
+    number: int,
+    annotations: Location,
+    *,
+    out: Location,
+    rules: AugmentationRules,
+    closure: sp.csr_array,
+    draw: _Draw | None,
+    inputs: Inputs,
+) -> _LabelledPart:
+    n_classes = rules.n_classes
+    statistics = {name: LabelStatistics.empty(n_classes) for name in SPLITS}
+    consistency: dict[str, Consistency] = {}
+    counts = AugmentationCounts()
+    writers = {}
+    with contextlib.ExitStack() as stack:
+        for batch in scan_table(annotations, ANNOTATIONS):
+            checked_columns(batch.column("labels"), n_classes, annotations)
+            for source, rows in _by_source(batch):
+                found = audit_rows(columns_of(rows.column("labels")), closure)
+                _add(consistency, source, Consistency.of(found, closure))
+            for name, rows in _split(batch, draw):
+                augmented, of_batch = augment(columns_of(rows.column("labels")), rules)
+                if name not in writers:
+                    path = _part(out / name, number)
+                    writers[name] = stack.enter_context(table_writer(path, LABELS, inputs))
+                writers[name].write(_with_labels(rows, array_of(augmented)))
+                statistics[name] += label_statistics(augmented, n_classes)
+                counts += of_batch
+    receipts = tuple(writer.receipt for writer in writers.values() if writer.receipt is not None)
+    return _LabelledPart(receipts, counts, statistics, consistency)
+
+
+def split_statistics(parts: Sequence[Location], n_classes: int) -> LabelStatistics:
+    """Return the statistics of some parts of a `labels` table; errors as `scan_table`, and of another vocabulary."""
+    statistics = LabelStatistics.empty(n_classes)
+    for part in parts:
+        for batch in scan_table(part, LABELS):
+            statistics += label_statistics(checked_columns(batch.column("labels"), n_classes, part), n_classes)
+    return statistics
+
+
+def _by_source(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Yield the rows of each source."""
+    sources = batch.column("source").unique().to_pylist()
+    for source in sources:
+        yield source, batch if len(sources) == 1 else batch.filter(pc.equal(batch.column("source"), source))
+
+
+def _split(batch: pa.RecordBatch, draw: _Draw | None) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Yield the rows of each split that has any."""
+    if draw is None:
+        yield "train", batch
+        return
+    chosen = np.isin(draws_of(batch.column("image_id"), draw.salt), draw.chosen)
+    for name, mask in (("train", ~chosen), ("val", chosen)):
+        if mask.all():
+            yield name, batch
+        elif mask.any():
+            yield name, batch.filter(pa.array(mask))
+
+
+def _drawn(parts: Sequence[Location], options: LabelOptions, n_classes: int, mapper: Mapper) -> _Draw:
+    """Return the draw of the validation images: the quota's limits first, then the images that are within them.
+
+    An image of several rows, as one of two collections, must be within the limits in each: all its rows are drawn.
+    """
+    salt, per_category = options.salt, options.validation_images_per_category
+    lowest = LowestDraws.empty(n_classes, per_category)
+    for of_part in mapper(functools.partial(_lowest_of, salt=salt, size=(n_classes, per_category)), parts):
+        lowest += of_part
+    found = mapper(functools.partial(_eligible_of, salt=salt, limits=lowest.limits), parts)
+    candidates = np.unique(np.concatenate(list(found)))
+    beyond = mapper(functools.partial(_beyond_of, salt=salt, limits=lowest.limits, candidates=candidates), parts)
+    within = np.setdiff1d(candidates, np.concatenate(list(beyond)), assume_unique=False)
+    return _Draw(salt, within[: options.validation_images])
+
+
+def _lowest_of(part: Location, *, salt: str, size: tuple[int, int]) -> LowestDraws:
+    lowest = LowestDraws.empty(*size)
+    for batch in scan_table(part, ANNOTATIONS):
+        columns = checked_columns(batch.column("labels"), size[0], part)
+        lowest += lowest_draws(draws_of(batch.column("image_id"), salt), columns, *size)
+    return lowest
+
+
+def _eligible_of(part: Location, *, salt: str, limits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return np.concatenate([draws[within] for draws, within in _judged(part, salt, limits)])
+
+
+def _beyond_of(
+    part: Location, *, salt: str, limits: NDArray[np.uint64], candidates: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
+    return np.concatenate([np.intersect1d(draws[~within], candidates) for draws, within in _judged(part, salt, limits)])
+
+
+def _judged(
+    part: Location, salt: str, limits: NDArray[np.uint64]
+) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.bool_]]]:
+    """Yield the draws of a part's rows, and whether each row is within the limits; first those of no row."""
+    yield np.empty(0, np.uint64), np.empty(0, np.bool_)
+    for batch in scan_table(part, ANNOTATIONS):
+        draws = draws_of(batch.column("image_id"), salt)
+        yield draws, eligible(draws, columns_of(batch.column("labels")), limits)
+
+
+def _part(folder: Location, number: int) -> Location:
+    return folder / f"part-{number:05d}.parquet"
+
+
+def _with_labels(rows: pa.RecordBatch, labels: pa.ListArray) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([*rows.columns[:-1], labels], schema=LABELS.arrow)

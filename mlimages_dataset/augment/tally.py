@@ -1,0 +1,94 @@
+"""How many images of each raw class files have, before there is a vocabulary: the pieces' runs, merged by range."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyarrow import csv
+
+from mlimages_dataset.augment.annotations import RAW_CLASSES, images_per_class, raw_classes
+from mlimages_dataset.augment.runs import absolute_pieces, duckdb_connection, ranges_of, scratch_folder, sorted_runs
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.sources.rejects import RejectLog, joined_rejects
+from mlimages_dataset.tables.files import Receipt, write_bytes
+from mlimages_dataset.tables.parquet import read_range, write_table
+from mlimages_dataset.tables.schemas import CLASS_COUNTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlimages_dataset.augment.runs import Runs
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.sources.pieces import Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A written table of images per class: its receipt, its classes, and the rows that were rejected."""
+
+    receipt: Receipt
+    classes: int
+    rejects: RejectLog
+
+
+def tally(
+    form: str,
+    files: Sequence[Location],
+    source: str,
+    out: Location,
+    *,
+    overwrite: bool = False,
+    mapper: Mapper = map,
+) -> Tally:
+    """Write the images of each raw class of a source, as CSV or Parquet by the suffix of `out`.
+
+    Raises:
+        UsageError, DataError: as `pieces_of` and `Source.observe`; or there is no class at all.
+        UsageError: `out` is an input, or it is there and `overwrite` was not asked for.
+    """
+    if any(out.absolute() == path.absolute() for path in files):
+        raise UsageError("is an input", where=out, remedy="name another file for --out")
+    if out.suffix not in {".csv", ".parquet"}:
+        raise UsageError("is neither .csv nor .parquet", where=out, remedy="name the table to write so")
+    if out.exists() and not overwrite:
+        raise UsageError("is there already", where=out, remedy="name another file, or pass --overwrite to replace it")
+    pieces = [piece for piece in absolute_pieces(form, files, mapper) if piece.states]
+    counted: Counter[str] = Counter()
+    with scratch_folder(out) as scratch:
+        sort = functools.partial(_sort_classes, form=form, out=scratch)
+        found = list(mapper(sort, enumerate(pieces)))
+        rejects = joined_rejects((piece.start, one.rejects) for piece, one in zip(pieces, found, strict=True))
+        runs = tuple(run.path for one in found for run in one.receipts)
+        for of_range in mapper(functools.partial(_count_classes, runs=runs), ranges_of(found)):
+            counted.update(of_range)
+    if not counted:
+        raise DataError(
+            f"no image of any class ({rejects.count:,} malformed rows)", where=files[0], remedy="check the format"
+        )
+    classes = sorted(counted)
+    columns = {"source": [source] * len(classes), "source_id": classes, "images": [counted[name] for name in classes]}
+    table = pa.table(columns, schema=CLASS_COUNTS.arrow)
+    if out.suffix == ".parquet":
+        receipt = write_table(out, table, CLASS_COUNTS, {})
+    else:
+        sink = pa.BufferOutputStream()
+        csv.write_csv(table, sink)
+        receipt = write_bytes(out, sink.getvalue().to_pybytes(), schema=CLASS_COUNTS.label)
+    return Tally(receipt, len(classes), rejects)
+
+
+def _sort_classes(numbered: tuple[int, Piece], *, form: str, out: Location) -> Runs:
+    """Write the raw classes of a numbered piece's images, a run for each block."""
+    return sorted_runs(numbered, form, out, RAW_CLASSES, raw_classes)
+
+
+def _count_classes(bounds: tuple[str, str], *, runs: tuple[Location, ...]) -> dict[str, int]:
+    """Return how many images of a range have each raw class."""
+    first, below = bounds
+    with duckdb_connection(runs[0].parent) as connection:
+        return images_per_class(connection, read_range(runs, RAW_CLASSES, "image_id", first, below), below)

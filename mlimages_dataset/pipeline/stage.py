@@ -1,0 +1,127 @@
+"""A stage as a value: what decides its output, and the work that makes it. `run` is the one way to run it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from mlimages_dataset.core.decoding import encode
+from mlimages_dataset.pipeline.engine import unreported
+from mlimages_dataset.pipeline.journal import Journal
+from mlimages_dataset.pipeline.records import StageOutcome, StageResult, summary_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from mlimages_dataset.core.decoding import Json
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.pipeline.folder import OutputFolder
+    from mlimages_dataset.pipeline.journal import Finished
+    from mlimages_dataset.tables.files import Inputs, Receipt
+
+_SummaryT = TypeVar("_SummaryT")
+_SummaryT_co = TypeVar("_SummaryT_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class NoSummary:
+    """The summary of a stage that counts nothing."""
+
+    def lines(self) -> list[str]:
+        """Return no line."""
+        return []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What a stage is run by.
+
+    Attributes:
+        mapper: runs parts of the work, as `map` does.
+        progress: is called with the number of images done.
+    """
+
+    mapper: Mapper = map
+    progress: Callable[[int], None] = unreported
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where a stage's work is done.
+
+    Attributes:
+        out: the folder to write into; absolute, because the workers of an engine may have other working folders.
+        inputs: SHA-256 of the inputs by name, for the metadata of tables.
+        journal: knows the finished jobs of a run that was cut; one that keeps nothing for a stage without jobs.
+        engine: runs the parts.
+    """
+
+    out: Location
+    inputs: Inputs = field(default_factory=dict)
+    journal: Journal = field(default_factory=Journal.keeping_nothing)
+    engine: Engine = field(default_factory=Engine)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "out", self.out.absolute())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage(Generic[_SummaryT_co]):
+    """One step from inputs to files of an output folder.
+
+    Attributes:
+        name: its name in the manifest.
+        parameters: everything but the inputs and the package's version that decides the output: a dataclass, or values
+            by name.
+        inputs: SHA-256 by name.
+        work: writes the files and returns their receipts and a summary.
+        summary: the summary's dataclass.
+        into: the folder to write into, relative to the output folder.
+        folders: those below `into` in which the work writes: the parts that a cut run left in them are removed.
+        resumes: the work is made of jobs (`Journal.once`), and goes on after the finished ones when it was cut.
+        jobs_of: returns the jobs that some files of the finished stage are the whole output of. With it, a stage of
+            which files were lost does again only the jobs of those.
+    """
+
+    name: str
+    parameters: object
+    inputs: Inputs
+    work: Callable[[Workplace], StageResult[_SummaryT_co]]
+    summary: type[_SummaryT_co]
+    into: str = ""
+    folders: tuple[str, ...] = ("",)
+    resumes: bool = False
+    jobs_of: Callable[[Sequence[Receipt]], Iterable[tuple[str, Finished]]] | None = None
+
+
+def run(stage: Stage[_SummaryT], folder: OutputFolder, engine: Engine = Engine()) -> StageOutcome[_SummaryT]:
+    """Return a stage's outcome after doing its work, unless it stands already with these inputs and parameters.
+
+    Raises:
+        UsageError: the folder holds another build of this stage, whole or cut, and replacing it was not asked for; or
+            another stage has its parts where this one writes; or a folder in which it writes is a link to elsewhere; or
+            another run is writing here.
+        DataError: the manifest's summary of a finished stage is not what this version writes.
+        MLImagesError: whatever the work raises.
+    """
+    parameters: Mapping[str, Json] = encode(stage.parameters)  # type: ignore[assignment]  # a dataclass or a mapping
+    journal = Journal.keeping_nothing()
+    if stage.resumes:
+        journal = Journal.of(folder.path / stage.into, {**parameters, "stage": stage.name}, stage.inputs)
+
+    def work(out: Location) -> StageResult[Json]:
+        result = stage.work(Workplace(out, stage.inputs, journal, engine))
+        return StageResult(result.receipts, encode(result.summary))
+
+    outcome = folder.run(
+        stage.name,
+        parameters=parameters,
+        inputs=stage.inputs,
+        work=work,
+        into=stage.into,
+        folders=stage.folders,
+        journal=journal if stage.resumes else None,
+        jobs_of=stage.jobs_of,
+    )
+    return StageOutcome(outcome.record, outcome.fresh, summary_of(stage.name, outcome.record, stage.summary))

@@ -1,0 +1,180 @@
+"""A build's report: one page that needs no network, and the two figures of Tencent ML-Images, section 3.3.
+
+Names of categories and sources come from files of others: the templates escape every one of them, and the page's own
+policy lets no script run but ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import asdict
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from mlimages_dataset.augment.annotations import FATES
+from mlimages_dataset.augment.cooccurrence import strong_pairs
+from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, IMPLICATIONS_FILE, PAIR_COUNTS_FILE
+from mlimages_dataset.augment.labels_stage import LABELS_STAGE
+from mlimages_dataset.augment.statistics import TRAINABLE_IMAGES
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.pipeline.stage import NoSummary, Stage
+from mlimages_dataset.report.figures import images_per_category, labels_per_image, ranking
+from mlimages_dataset.report.reading import REPORT, mean_labels, report_content
+from mlimages_dataset.tables.files import write_bytes
+from mlimages_dataset.tables.parquet import read_table
+from mlimages_dataset.tables.schemas import IMPLICATIONS, PAIR_COUNTS
+from mlimages_dataset.vocab.stage import VOCABULARY, read_vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlimages_dataset.augment.cooccurrence import StrongPair
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.folder import OutputFolder
+    from mlimages_dataset.pipeline.records import Manifest
+    from mlimages_dataset.pipeline.stage import Workplace
+    from mlimages_dataset.report.content import ReportContent
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+REPORT_FILE = "report.html"
+FIGURES_FOLDER = "figures"
+_KILO = 1000
+
+
+def report_stage(output: OutputFolder) -> Stage[NoSummary]:
+    """Return the stage that writes the report of a folder whose other stages are done.
+
+    Raises:
+        UsageError: the folder lacks a stage that the report is about.
+    """
+    folder, stages = output.path, output.manifest.stages
+    for needed in (VOCABULARY, LABELS_STAGE):
+        if needed not in stages:
+            raise UsageError(f"has no stage {needed}", where=folder, remedy="finish mlimages-build run first")
+
+    def work(at: Workplace) -> StageResult[NoSummary]:
+        pairs = _strong_pairs_of(folder / COOCCURRENCE) if COOCCURRENCE in stages else []
+        return write_report(read_vocabulary(folder / VOCABULARY), pairs, output.manifest, at.out)
+
+    return Stage(
+        name=REPORT,
+        parameters={},
+        inputs=told_of(output),
+        work=work,
+        summary=NoSummary,
+        folders=("", FIGURES_FOLDER),
+    )
+
+
+def told_of(output: OutputFolder) -> dict[str, str]:
+    """Return the digest of each stage that a report tells of: all but the report itself."""
+    return {f"stage {stage}": output.content_digest(stage) for stage in output.manifest.stages if stage != REPORT}
+
+
+def _strong_pairs_of(folder: Location) -> list[StrongPair]:
+    implications = read_table(folder / IMPLICATIONS_FILE, IMPLICATIONS)
+    return strong_pairs(implications, read_table(folder / PAIR_COUNTS_FILE, PAIR_COUNTS), where=folder)
+
+
+def write_report(
+    vocabulary: Vocabulary, pairs: Sequence[StrongPair], manifest: Manifest, out: Location
+) -> StageResult[NoSummary]:
+    """Write the report page and the two figures, as SVG and PNG, into the folder `out`.
+
+    Args:
+        vocabulary: the build's vocabulary.
+        pairs: its strong pairs, the surest first; none where it looked for none.
+        manifest: its stages' records; that of an earlier report is passed over.
+        out: the folder to write into.
+
+    Raises:
+        DataError: a stage's summary is not what this version writes, or is about another vocabulary.
+    """
+    content = report_content(vocabulary, pairs, manifest)
+    figures = (
+        images_per_category(ranking(content.train.images_of_class), _image_words(content)),
+        labels_per_image(content.train.images_of_size, _label_words(content)),
+    )
+    page = render(content, *(figure.markup for figure in figures))
+    receipts = [write_bytes(out / REPORT_FILE, page.encode())]
+    for name, figure in zip(("images_per_category", "labels_per_image"), figures, strict=True):
+        receipts.append(write_bytes(out / FIGURES_FOLDER / f"{name}.svg", figure.svg))
+        receipts.append(write_bytes(out / FIGURES_FOLDER / f"{name}.png", figure.png))
+    return StageResult(tuple(receipts), NoSummary())
+
+
+def render(content: ReportContent, image_figure: str, label_figure: str) -> str:
+    """Return the page; the figures are markup of `figures`."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mlimages_dataset.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "size": _size}
+    # Jinja escapes < > & and quotes in what `tojson` writes, so no name can end the script element.
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
+    script = _template("report.js")
+    return environment.get_template("report.html").render(
+        content=content,
+        tree=asdict(content.tree),
+        trainable_images=TRAINABLE_IMAGES,
+        style=Markup(_template("report.css")),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        image_figure=Markup(image_figure),  # noqa: S704 - matplotlib's drawing of numbers
+        label_figure=Markup(label_figure),  # noqa: S704 - as above
+        statement_fates=[fate for fate in FATES if fate.of_statements],
+        image_fates=[fate for fate in FATES if not fate.of_statements],
+        image_words=_image_words(content),
+        label_words=_label_words(content),
+    )
+
+
+def _template(name: str) -> str:
+    return (files("mlimages_dataset.report") / "templates" / name).read_text("utf-8")
+
+
+def _image_words(content: ReportContent) -> str:
+    """Return figure 1 in words."""
+    images = content.train.images_of_class
+    with_images = int(np.count_nonzero(images))
+    if not with_images:
+        return "No category has a training image."
+    return (
+        f"{with_images:,} of {len(images):,} categories have training images, from {int(images.max()):,} down to "
+        f"{int(images[images > 0].min()):,}; the mean over all categories is {_number(float(images.mean()))}."
+    )
+
+
+def _label_words(content: ReportContent) -> str:
+    """Return figure 2 in words."""
+    sizes = content.train.images_of_size
+    if not sizes.any():
+        return "There is no training image."
+    return (
+        f"Training images have from {int(np.flatnonzero(sizes)[0]):,} to {len(sizes) - 1:,} labels, on average "
+        f"{_number(mean_labels(content.train))}; most often {int(sizes.argmax()):,}."
+    )
+
+
+def _number(value: float) -> str:
+    """Return a count with separators, or a mean with two decimals."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
+def _size(n_bytes: int) -> str:
+    """Return a file size for people."""
+    size = float(n_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < _KILO:
+            return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
+        size /= _KILO
+    return f"{size:,.1f} TB"

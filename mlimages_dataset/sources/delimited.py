@@ -1,0 +1,185 @@
+"""Comma-separated files: DuckDB reads them in blocks of whole rows."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import csv
+import secrets
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+from fsspec.implementations.memory import MemoryFileSystem
+
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import reason, unpacked
+from mlimages_dataset.sources.lines import decoded
+from mlimages_dataset.sources.pieces import bytes_of, cut_rows, read_to_its_end, whole_rows
+from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
+from mlimages_dataset.sources.source import Source
+from mlimages_dataset.tables import confidences
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.pieces import Piece
+    from mlimages_dataset.sources.rejects import RejectLog
+
+_BAD_QUOTE = "UNQUOTED VALUE"
+"""What DuckDB calls a row with a quote that is not closed, or with more than a comma behind the one that closes it."""
+
+
+class DelimitedSource(Source):
+    """A source of comma-separated files with a header."""
+
+    @abc.abstractmethod
+    def selection(self, piece: Piece, *, digits: bool) -> str:
+        """Return SQL that selects what a row states, in the columns of `STATEMENT`.
+
+        Args:
+            piece: where the rows come from.
+            digits: a confidence may be one of which only its digits tell that it is neither 0 nor 1.
+        """
+
+    @property
+    @abc.abstractmethod
+    def read_columns(self) -> frozenset[str]:
+        """The columns that `selection` reads."""
+
+    def cut(self, piece: Piece) -> list[Piece]:
+        """See `Source.cut`."""
+        return cut_rows(piece)
+
+    def observe(
+        self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """See `Source.observe`."""
+        memory = MemoryFileSystem()
+        if not connection.filesystem_is_registered("memory"):
+            connection.register_filesystem(memory)
+        for content in map(_with_newlines, _blocks(piece)):
+            # The file system is the whole process's, where a cluster may give several threads a job.
+            name = f"/{secrets.token_hex(8)}.csv"
+            memory.pipe_file(name, content)
+            try:
+                scan = self._scan(f"memory:/{name}", piece.columns, header=piece.start == log.lines == 0)
+                selection = self.selection(piece, digits=confidences.needs_digits(content))
+                connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {selection} FROM {scan}")
+                yield connection
+                log.add(*_rejects(connection, piece.path, log.lines, content))
+            finally:
+                memory.rm(name)
+            log.lines += content.count(b"\n")
+
+    def _scan(self, place: str, columns: Sequence[str], *, header: bool) -> str:
+        # DuckDB tells no upper case from lower case: what is not read must not have the name of what is.
+        names = (name if name in self.read_columns else f"column {number}" for number, name in enumerate(columns, 1))
+        named = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in names)
+        return (
+            f"read_csv('{place}', hive_partitioning=false, auto_detect=false, header={str(header).lower()}, "
+            f"delim=',', quote='\"', escape='\"', columns={{{named}}}, store_rejects=true, rejects_limit=0, "
+            f"null_padding=false)"
+        )
+
+
+def confidence_sql(column: str, *, digits: bool) -> str:
+    """Return SQL for the confidence in a column of texts."""
+    return confidences.sql_of_text(column) if digits else confidences.sql_of_number(column)
+
+
+def _with_newlines(content: bytes) -> bytes:
+    """Return CSV whose lines all end in a newline: DuckDB reads no file with several kinds of line ends."""
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
+
+
+def _blocks(piece: Piece) -> Iterator[bytes]:
+    with read_to_its_end(piece.path):
+        if piece.stop is not None:
+            yield bytes_of(piece)
+            return
+        with unpacked(piece.path) as stream:
+            yield from whole_rows(stream)
+
+
+def _rejects(
+    connection: duckdb.DuckDBPyConnection, path: Location, lines_before: int, content: bytes
+) -> tuple[list[Reject], int]:
+    """Return the first rejects of the block that DuckDB read last, and how many there are; forget them."""
+    count = connection.sql("SELECT count(DISTINCT (scan_id, file_id, line)) FROM reject_errors").fetchall()[0][0]
+    rows = connection.sql(
+        "SELECT DISTINCT ON (line) line_byte_position, error_type, csv_line FROM reject_errors "
+        f"ORDER BY line, error_type, column_idx LIMIT {LISTED_REJECTS}"
+    ).fetchall()
+    connection.execute("DELETE FROM reject_errors; DELETE FROM reject_scans")
+    rejects = []
+    for position, kind, text in rows:
+        start = _row_start(position - 1, kind, content)
+        # The text of such a row may be that of the row before.
+        told = content[start : start + 4 * REJECT_CHARACTERS].decode(errors="replace") if kind == _BAD_QUOTE else text
+        line = lines_before + 1 + content.count(b"\n", 0, start)
+        rejects.append(Reject(str(path), line, kind.lower(), told.strip()[:REJECT_CHARACTERS]))
+    return rejects, count
+
+
+def _row_start(position: int, kind: str, content: bytes) -> int:
+    """Return where a row begins in CSV of which DuckDB gives a position: before blank lines there, or a row too early.
+
+    Its own numbers are no lines either: it counts rows, of which one may have several lines.
+    """
+    while content[position : position + 1] == b"\n":
+        position += 1
+    quote = content.find(b'"', position) if kind == _BAD_QUOTE else -1
+    return position if quote < 0 else max(position, content.rfind(b"\n", position, quote) + 1)
+
+
+@contextlib.contextmanager
+def duckdb_errors(where: object = None) -> Iterator[None]:
+    """Turn DuckDB's errors into sentences; it reads what is in memory, so its files are intermediate results.
+
+    Args:
+        where: the input, for messages.
+
+    Raises:
+        DataError: an input cannot be read to its end.
+        UsageError: there is no room for intermediate results.
+    """
+    try:
+        yield
+    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+        raise UsageError(
+            f"there is no room for intermediate results ({reason(error)})", remedy="free memory or disk space"
+        ) from error
+    except duckdb.Error as error:
+        raise DataError(
+            f"{'an input ' if where is None else ''}cannot be read to its end ({reason(error)})",
+            where=where,
+            remedy="obtain that file again",
+        ) from error
+
+
+def read_header(path: Location) -> list[str]:
+    """Return the column names in the first line of a CSV file, compressed or not.
+
+    Raises:
+        DataError: the file is empty, or no text.
+    """
+    try:
+        with unpacked(path) as stream:
+            first = _with_newlines(stream.read(1 << 16)).split(b"\n", 1)[0]
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="obtain it again") from error
+    if not first.strip():
+        raise DataError("is empty, or begins with an empty line", where=path, remedy="obtain the file again")
+    if b"\0" in first:
+        raise DataError("is not a text file", where=path, remedy="unpack it first, or name another file")
+    names = [name.strip() for name in next(csv.reader([decoded(first).strip().lstrip("\ufeff")]))]
+    repeated = [name for number, name in enumerate(names) if name and name in names[:number]]
+    if repeated:
+        raise DataError(f"has two columns {repeated[0]}", where=path, line=1, remedy="name each differently")
+    return [name or f"column {number}" for number, name in enumerate(names, 1)]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,81 @@
+"""Files of lines: read in blocks, decoded, and the lines that are no statement logged."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.locations import unpacked
+from mlimages_dataset.sources.pieces import bytes_of, read_to_its_end
+from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.pieces import Piece
+    from mlimages_dataset.sources.rejects import RejectLog
+
+BLOCK_BYTES = 1 << 23
+
+
+def line_blocks(piece: Piece, log: RejectLog) -> Iterator[tuple[int, pa.StringArray]]:
+    """Yield the number of a block's first line in its piece, from 1, and its lines; a blank one may be at the end."""
+    rest = b""
+    with read_to_its_end(piece.path), _line_stream(piece) as stream:
+        for block in iter(functools.partial(stream.read, BLOCK_BYTES), b""):
+            whole, newline, rest_of_block = (rest + block).rpartition(b"\n")
+            if not newline:
+                rest = rest_of_block
+                continue
+            rest = rest_of_block
+            lines = _lines(whole, strip_mark=piece.start == log.lines == 0)
+            log.lines += len(lines)
+            yield log.lines - len(lines) + 1, lines
+    if rest.strip():
+        log.lines += 1
+        yield log.lines, _lines(rest, strip_mark=piece.start == 0 and log.lines == 1)
+    elif piece.start == log.lines == 0:
+        raise DataError("is empty", where=piece.path, remedy="obtain the file again")
+
+
+@contextlib.contextmanager
+def _line_stream(piece: Piece) -> Iterator[IO[bytes] | pa.NativeFile]:
+    if piece.stop is not None:
+        yield io.BytesIO(bytes_of(piece))
+        return
+    with unpacked(piece.path) as stream:
+        yield stream
+
+
+def _lines(block: bytes, *, strip_mark: bool) -> pa.StringArray:
+    text = decoded(block)
+    return pa.array((text.removeprefix("\ufeff") if strip_mark else text).replace("\r", "").split("\n"), pa.string())
+
+
+def decoded(block: bytes) -> str:
+    """Return UTF-8 as text, or else Latin-1."""
+    try:
+        return block.decode("utf-8")
+    except UnicodeDecodeError:
+        return block.decode("latin-1")
+
+
+def log_rejects(
+    log: RejectLog, path: Location, first_line: int, lines: pa.StringArray, *, good: pa.BooleanArray, what: str
+) -> None:
+    """Log the lines that are neither good nor blank."""
+    bad = pc.and_(pc.invert(good), pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(lines)), 0))
+    at = np.flatnonzero(bad.to_numpy(zero_copy_only=False))
+    rejects = [
+        Reject(str(path), first_line + int(i), what, lines[int(i)].as_py()[:REJECT_CHARACTERS])
+        for i in at[:LISTED_REJECTS]
+    ]
+    log.add(rejects, len(at))

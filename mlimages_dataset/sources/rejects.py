@@ -1,0 +1,62 @@
+"""Rows that a format does not allow: each is counted, and the first ones are listed with file and line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+LISTED_REJECTS = 10
+REJECT_CHARACTERS = 80
+"""A reject tells so much of its row: an open quote makes one of everything up to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One row, or one file of a folder with `line` 0, that its format does not allow."""
+
+    path: str
+    line: int
+    what: str
+    text: str
+
+    def __str__(self) -> str:
+        place = f"{self.path}, line {self.line}" if self.line else self.path
+        return f"{place}: {self.what}: {self.text!r}"
+
+    @property
+    def by_name(self) -> str:
+        """Return the same with the file's name for its path: what is recorded of it holds wherever it lies."""
+        return str(replace(self, path=PurePath(self.path).name))
+
+
+@dataclass(slots=True)
+class RejectLog:
+    """How many rows were rejected, the first of them, and how many lines were read in all."""
+
+    count: int = 0
+    first: list[Reject] = field(default_factory=list)
+    lines: int = 0
+
+    def add(self, rejects: Sequence[Reject], count: int) -> None:
+        """Count rejects, of which some are given."""
+        self.count += count
+        self.first += rejects[: LISTED_REJECTS - len(self.first)]
+
+
+def joined_rejects(found: Iterable[tuple[int, RejectLog]]) -> RejectLog:
+    """Return the rejects of pieces in their order, with the numbers of lines in their files.
+
+    Args:
+        found: where each piece begins in its file, and its log.
+    """
+    log = RejectLog()
+    before = 0
+    for start, of_piece in found:
+        before = before if start else 0
+        log.add([replace(one, line=one.line + before if one.line else 0) for one in of_piece.first], of_piece.count)
+        before += of_piece.lines
+    return log

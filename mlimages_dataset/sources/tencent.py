@@ -1,0 +1,115 @@
+"""Tencent ML-Images' label lists: an address, then `class_index:confidence`, tab-separated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset.sources.lines import line_blocks, log_rejects
+from mlimages_dataset.sources.pieces import cut_lines
+from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
+from mlimages_dataset.sources.source import BatchSource, statements
+from mlimages_dataset.tables import confidences
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.pieces import Piece
+    from mlimages_dataset.sources.rejects import RejectLog
+
+
+class Tencent(BatchSource):
+    """Label lists as Tencent ML-Images publishes them."""
+
+    name: ClassVar[str] = "tencent"
+    by_index: ClassVar[bool] = True
+
+    def cut(self, piece: Piece) -> list[Piece]:
+        """See `Source.cut`."""
+        return cut_lines(piece)
+
+    def batches(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
+        """See `BatchSource.batches`."""
+        for lines in tencent_lines(piece, log):
+            url = lines.urls.take(pa.array(lines.rows))
+            yield statements(url, lines.class_ids, url, lines.confidence)
+
+
+@dataclass(frozen=True, slots=True)
+class TencentLines:
+    """Well-formed lines of a published label list.
+
+    Attributes:
+        numbers: where in the file each line stands, from 1.
+        urls: the image of each line.
+        offsets: where each line's labels begin, and the end.
+        class_ids: class index of each label, as text.
+        confidence: confidence of each label, null where it is no number from 0 to 1.
+    """
+
+    numbers: NDArray[np.int64]
+    urls: pa.StringArray
+    offsets: NDArray[np.int64]
+    class_ids: pa.StringArray
+    confidence: pa.FloatArray
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Which line, counted from 0, each label stands in."""
+        return np.repeat(np.arange(len(self.urls)), np.diff(self.offsets))
+
+    def without_malformed(self, path: Location, log: RejectLog) -> TencentLines:
+        """Return the lines in which every confidence is a number from 0 to 1; log the others."""
+        rows = self.rows
+        good = np.ones(len(self.urls), bool)
+        good[rows[self.confidence.is_null().to_numpy(zero_copy_only=False)]] = False
+        if good.all():
+            return self
+        what, bad = "a confidence is no number from 0 to 1", np.flatnonzero(~good)
+        first = bad[:LISTED_REJECTS].tolist()
+        told = [self.urls[i].as_py()[:REJECT_CHARACTERS] for i in first]
+        log.add(
+            [Reject(str(path), int(self.numbers[i]), what, url) for i, url in zip(first, told, strict=True)], len(bad)
+        )
+        kept = pa.array(good[rows])
+        return TencentLines(
+            numbers=self.numbers[good],
+            urls=self.urls.filter(pa.array(good)),
+            offsets=np.concatenate((np.zeros(1, np.int64), np.cumsum(np.diff(self.offsets)[good]))),
+            class_ids=self.class_ids.filter(kept),
+            confidence=self.confidence.filter(kept),
+        )
+
+
+def tencent_lines(piece: Piece, log: RejectLog) -> Iterator[TencentLines]:
+    """Yield a piece of a published label list in blocks of lines, malformed ones logged.
+
+    Raises:
+        DataError: the file is empty, or cannot be read to its end.
+    """
+    path = piece.path
+    for first_line, lines in line_blocks(piece, log):
+        # Tabs are published; spaces are what copying through a terminal leaves.
+        good = pc.match_substring_regex(lines, r"^\S+([\t ]+\d{1,9}:[0-9.]+([eE]-?\d+)?)+\s*$")
+        log_rejects(log, path, first_line, lines, good=good, what="not a URL and class:confidence pairs")
+        words = pc.split_pattern_regex(pc.utf8_trim_whitespace(lines.filter(good)), r"[\t ]+")
+        ends = np.cumsum(pc.list_value_length(words).to_numpy().astype(np.int64))
+        starts = np.concatenate((np.zeros(1, np.int64), ends[:-1])) if len(ends) else ends
+        flat = words.flatten()
+        is_label = np.ones(len(flat), bool)
+        is_label[starts] = False
+        pairs = pc.extract_regex(flat.filter(pa.array(is_label)), r"^(?P<index>\d+):(?P<confidence>.*)$")
+        yield TencentLines(
+            numbers=first_line + np.flatnonzero(good.to_numpy(zero_copy_only=False)),
+            urls=flat.take(pa.array(starts)),
+            offsets=np.concatenate((np.zeros(1, np.int64), ends - np.arange(1, len(ends) + 1))),
+            class_ids=pairs.field("index"),
+            confidence=confidences.of_texts(pairs.field("confidence")),
+        )

@@ -30,7 +30,7 @@ _OURS = {
 
 def names() -> list[str]:
     """Return the names of all formats, ours first."""
-    return list(dict.fromkeys([*_OURS, *sorted(_entry_points())]))
+    return list(dict.fromkeys([*_OURS, *sorted(entry_points())]))
 
 
 @functools.cache
@@ -43,9 +43,9 @@ def source_named(name: str) -> Source:
     if name in _OURS:
         module, _, kind = _OURS[name].partition(":")
         return _instance(lambda: getattr(importlib.import_module(f"{__package__}.{module}"), kind), name)
-    if name not in _entry_points():
+    if name not in entry_points():
         raise UsageError(f"there is no format {name!r}", remedy=f"use one of {', '.join(names())}")
-    return _instance(_entry_points()[name].load, name)
+    return _instance(entry_points()[name].load, name)
 
 
 def _instance(load: Callable[[], type[Source]], name: str) -> Source:
@@ -58,7 +58,8 @@ def _instance(load: Callable[[], type[Source]], name: str) -> Source:
 
 
 @functools.cache
-def _entry_points() -> dict[str, metadata.EntryPoint]:
+def entry_points() -> dict[str, metadata.EntryPoint]:
+    """Return the entry points of other packages by the name of their format."""
     return {point.name: point for point in metadata.entry_points(group=GROUP)}
 
 

@@ -1,0 +1,119 @@
+"""What every source keeps, as a check that its author can run: `check_source("mine", [path])`.
+
+A package that adds a format registers it as an entry point of the group `mlimages_dataset.sources` and calls this in
+its tests, with files of its own that are well formed.
+"""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import duckdb
+import pyarrow as pa
+
+from mlimages_dataset.core.errors import MLImagesError
+from mlimages_dataset.sources import pieces as cutting
+from mlimages_dataset.sources.delimited import duckdb_errors
+from mlimages_dataset.sources.registry import names, pieces_of, source_named
+from mlimages_dataset.sources.rejects import RejectLog, joined_rejects
+from mlimages_dataset.sources.source import STATEMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CUTS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)
+_SIZES = (64, 1000)
+
+
+class BrokenContractError(AssertionError):
+    """A source does not keep what every source must."""
+
+
+def read_statements(name: str, files: Sequence[Path]) -> tuple[pa.Table, RejectLog]:
+    """Return what files of a format state, in the columns of `STATEMENT`, and the rows that the format does not allow.
+
+    Raises:
+        MLImagesError: a file is missing or not of the format.
+    """
+    source = source_named(name)
+    tables = [STATEMENT.empty_table()]
+    logs = []
+    with duckdb_errors(), duckdb.connect() as connection:
+        for piece in pieces_of(name, files):
+            log = RejectLog()
+            for block in source.observe(connection, piece, log):
+                rows = block.sql("SELECT image_id, class_id, confidence, location FROM observations").to_arrow_table()
+                tables.append(rows.cast(STATEMENT))
+            logs.append((piece.start, log))
+    return pa.concat_tables(tables), joined_rejects(logs)
+
+
+def check_source(name: str, files: Sequence[Path]) -> None:
+    """Check a source on well-formed files of its format.
+
+    Raises:
+        BrokenContractError: with what it does not keep.
+    """
+    _require(name in names(), f"{name} is not registered")
+    _require(source_named(name).name == name, f"{name} is registered under another name than its own")
+    whole, rejects = read_statements(name, files)
+    _require(whole.num_rows > 0, "the files state nothing")
+    _require(rejects.count == 0, f"well-formed files have rejects, first: {rejects.first[:1]}")
+    _check_values(whole)
+    _require(read_statements(name, files)[0].equals(whole), "the same files state something else the second time")
+    for size in _SIZES:
+        with mock.patch.object(cutting, "PIECE_BYTES", size):
+            pieces = pieces_of(name, files)
+            _require(pickle.loads(pickle.dumps(pieces)) == pieces, "pieces do not travel to other processes")  # noqa: S301 - our own
+            _require(_same_rows(read_statements(name, files)[0], whole), f"pieces of {size} bytes state something else")
+    _check_refusals(name, [path for path in files if path.is_file()])
+
+
+def _check_values(statements: pa.Table) -> None:
+    confidence = [value for value in statements["confidence"].to_pylist() if value is not None]
+    _require(all(0 <= value <= 1 for value in confidence), "a confidence is not in 0..1")
+    _require(statements["location"].null_count == 0, "a location is null: empty says that there is none")
+    _require(statements["image_id"].null_count < statements.num_rows, "no statement names its image")
+
+
+def _check_refusals(name: str, files: Sequence[Path]) -> None:
+    """Check that a file that is missing, empty, cut or something else is a sentence, whatever else it may give."""
+    with tempfile.TemporaryDirectory() as folder:
+        absent, empty = Path(folder) / "absent", Path(folder) / "empty"
+        _require(_refused(name, absent), "a missing file is not refused")
+        empty.touch()
+        _require(_refused(name, empty), "an empty file is not refused")
+        for path in files:
+            content = path.read_bytes()
+            cut = Path(folder) / path.name
+            for share in _CUTS:
+                cut.write_bytes(content[: int(len(content) * share)])
+                _refused(name, cut)
+            cut.write_bytes(content[::-1])
+            _refused(name, cut)
+
+
+def _refused(name: str, path: Path) -> bool:
+    """Return whether a file is refused with a sentence that names it; any other error breaks the contract."""
+    try:
+        read_statements(name, [path])
+    except MLImagesError as error:
+        _require(path.name in str(error), f"a refusal does not name its file: {error}")
+        _require(bool(error.remedy), f"a refusal says no remedy: {error}")
+        return True
+    except Exception as error:
+        raise BrokenContractError(f"{path.name} ends in {type(error).__name__}: {error}") from error
+    return False
+
+
+def _same_rows(left: pa.Table, right: pa.Table) -> bool:
+    return sorted(map(repr, left.to_pylist())) == sorted(map(repr, right.to_pylist()))
+
+
+def _require(kept: bool, what: str) -> None:  # noqa: FBT001 - as an assertion
+    if not kept:
+        raise BrokenContractError(what)

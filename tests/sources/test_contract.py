@@ -1,0 +1,120 @@
+"""Every source keeps the contract, ours and those of other packages, and the contract finds those that do not."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.sources import registry
+from mlimages_dataset.sources.contract import BrokenContractError, check_source, read_statements
+from mlimages_dataset.sources.pieces import cut_lines
+from mlimages_dataset.sources.registry import names, source_named
+from mlimages_dataset.sources.source import BatchSource, statements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mlimages_dataset.sources.pieces import Piece
+    from mlimages_dataset.sources.rejects import RejectLog
+
+ROWS = range(60)
+TEXTS = {
+    "imagenet": "".join(f"n02084071/n02084071_{n}.JPEG\n" for n in ROWS),
+    "open-images": "ImageID,Source,LabelName,Confidence\n" + "".join(f'{n:04},"v,""w""",/m/1,0.5\n' for n in ROWS),
+    "tencent": "".join(f"http://a/{n}\t1:1\t2:0.5\n" for n in ROWS),
+    "csv": "image_id,label,confidence,location\n" + "".join(f'"{n}",dog,0.25,"a\n{n}"\n' for n in ROWS),
+}
+
+
+def sample(name: str, folder: Path) -> list[Path]:
+    """Return well-formed files of a format."""
+    path = folder / f"sample.{name}"
+    if name == "parquet":
+        table = pa.table({"image_id": [str(n) for n in ROWS], "label": ["dog"] * len(ROWS)})
+        pq.write_table(table, path, row_group_size=7)
+    else:
+        path.write_text(TEXTS[name])
+    return [path]
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_source_keeps_the_contract(name: str, tmp_path: Path) -> None:
+    check_source(name, sample(name, tmp_path))
+
+
+class Colons(BatchSource):
+    """A format of another package: `image:class` a line."""
+
+    name = "colons"
+
+    def cut(self, piece: Piece) -> list[Piece]:
+        """Cut at line ends."""
+        return cut_lines(piece)
+
+    def batches(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
+        """Read lines."""
+        from mlimages_dataset.sources.lines import line_blocks  # noqa: PLC0415 - as another package would
+
+        for _, lines in line_blocks(piece, log):
+            pairs = [line.split(":") for line in lines.to_pylist() if line]
+            images, classes = (pa.array([pair[at] for pair in pairs], pa.string()) for at in (0, 1))
+            yield statements(images, classes, pa.array([""] * len(pairs), pa.string()))
+
+
+class Careless(Colons):
+    """The same, whose author forgot that files can be cut."""
+
+    name = "careless"
+
+    def cut(self, piece: Piece) -> list[Piece]:
+        """Forget that a piece is read once."""
+        return [piece, piece]
+
+
+@pytest.fixture
+def added(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Add formats as another package does."""
+    points = [
+        metadata.EntryPoint(name, f"tests.sources.test_contract:{kind}", registry.GROUP)
+        for name, kind in (("colons", "Colons"), ("careless", "Careless"), ("gone", "Nobody"))
+    ]
+    monkeypatch.setattr(metadata, "entry_points", lambda group: points if group == registry.GROUP else [])
+    registry.source_named.cache_clear()
+    registry.entry_points.cache_clear()
+    yield
+    monkeypatch.undo()
+    registry.source_named.cache_clear()
+    registry.entry_points.cache_clear()
+
+
+@pytest.mark.usefixtures("added")
+def test_a_format_of_another_package_is_found_by_its_name(tmp_path: Path) -> None:
+    assert {"colons", "csv"} <= set(names())
+    path = tmp_path / "a.txt"
+    path.write_text("1:dog\n2:cat\n")
+    found, _ = read_statements("colons", [path])
+    assert found["class_id"].to_pylist() == ["dog", "cat"]
+
+
+@pytest.mark.usefixtures("added")
+def test_a_source_that_breaks_the_contract_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("".join(f"a-long-name-of-an-image-{n}:dog\n" for n in range(5)))
+    with pytest.raises(BrokenContractError, match=r"a\.txt ends in IndexError"):  # a line without a colon, once cut
+        check_source("colons", [path])
+    with pytest.raises(BrokenContractError, match=r"a\.txt ends in"):
+        check_source("careless", [path])
+
+
+@pytest.mark.usefixtures("added")
+def test_a_package_that_cannot_be_loaded_is_a_sentence() -> None:
+    with pytest.raises(UsageError, match=r"the format 'gone' cannot be loaded .*repair the package that adds it"):
+        source_named("gone")
+    with pytest.raises(UsageError, match=r"there is no format 'unheard'; use one of imagenet, open-images"):
+        source_named("unheard")

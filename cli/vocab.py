@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 @click.option("--open-images", type=FILE, help="Open Images class list, V1 or V2-V7.")
 @click.option("--finer", type=FILE, help="Synset list from which refinements of kept categories are added.")
 @click.option(
-    "--classes", multiple=True, metavar="NAME=FILE", help="A class list of your own: columns id and name; repeatable."
+    "--classes",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="A class list of your own: a table with the columns id and name, or COCO's JSON; repeatable.",
 )
 @click.option(
     "--image-counts",

@@ -25,6 +25,7 @@ _OURS = {
     "tencent": "tencent:Tencent",
     "csv": "tables:CsvTables",
     "parquet": "tables:ParquetTables",
+    "coco": "coco:Coco",
 }
 
 

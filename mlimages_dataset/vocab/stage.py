@@ -28,6 +28,7 @@ from mlimages_dataset.sources.class_lists import (
     parse_release_status,
     parse_tencent_dictionary,
 )
+from mlimages_dataset.sources.coco import coco_classes
 from mlimages_dataset.tables.files import digests, prefixed, read_lines
 from mlimages_dataset.tables.parquet import open_parquet, read_table, table_inputs, table_parts, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
@@ -319,6 +320,8 @@ def _box_parents(path: Location | None) -> dict[str, tuple[str, ...]]:
 
 
 def _user_classes(path: Location) -> list[SourceClass]:
+    if path.suffix == ".json":
+        return coco_classes(path)
     if path.suffix != ".parquet":
         return parse_class_table(read_lines(path), str(path))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,13 @@ TEXTS = {
     "open-images": "ImageID,Source,LabelName,Confidence\n" + "".join(f'{n:04},"v,""w""",/m/1,0.5\n' for n in ROWS),
     "tencent": "".join(f"http://a/{n}\t1:1\t2:0.5\n" for n in ROWS),
     "csv": "image_id,label,confidence,location\n" + "".join(f'"{n}",dog,0.25,"a\n{n}"\n' for n in ROWS),
+    "coco": json.dumps(
+        {
+            "annotations": [{"id": n, "image_id": n, "category_id": 3, "bbox": [1.5, 2, 3, 4]} for n in ROWS],
+            "images": [{"id": n, "file_name": f"{n:012}.jpg", "neg_category_ids": [7]} for n in ROWS],
+            "categories": [{"id": 3, "name": "dog"}, {"id": 7, "name": "cat"}],
+        }
+    ),
 }
 
 

@@ -1,0 +1,181 @@
+"""COCO's JSON of instances, and what others write in its form: LVIS, Objects365, exports of annotation tools.
+
+https://cocodataset.org/#format-data, https://www.lvisdataset.org/dataset
+
+A class's id is its category's number. An annotation says that its category is in its image, whatever its box or mask,
+crowds included; LVIS's `neg_category_ids` say that categories are verified to be absent. The file is read as a stream,
+twice: images may stand behind annotations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import ijson
+import pyarrow as pa
+
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.locations import unpacked
+from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.sources.pieces import read_to_its_end
+from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
+from mlimages_dataset.sources.source import BatchSource, statements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.pieces import Piece
+    from mlimages_dataset.sources.rejects import RejectLog
+
+BLOCK_STATEMENTS = 1 << 16
+
+
+class Coco(BatchSource):
+    """Files of COCO's form."""
+
+    name: ClassVar[str] = "coco"
+    takes_wnids: ClassVar[bool] = False
+
+    def cut(self, piece: Piece) -> list[Piece]:
+        """See `Source.cut`: a JSON object is one piece."""
+        return [piece]
+
+    def batches(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
+        """See `BatchSource.batches`."""
+        listed = _Listed.of(piece.path, log)
+        block = _Block()
+        for image_id, negatives in listed.absent.items():
+            for category in negatives:
+                block.add(listed.images[image_id], category, 0.0)
+        for number, annotation in enumerate(_items(piece.path, "annotations")):
+            image, category = annotation.get("image_id"), annotation.get("category_id")
+            if image not in listed.images:
+                _reject(log, piece.path, f"annotation {annotation.get('id', number)} is of an image not listed", image)
+            elif category not in listed.categories:
+                what = f"annotation {annotation.get('id', number)} is of a category not listed"
+                _reject(log, piece.path, what, category)
+            else:
+                block.add(listed.images[image], category, 1.0)
+                if len(block) >= BLOCK_STATEMENTS:
+                    yield block.batch()
+                    block = _Block()
+        if len(block):
+            yield block.batch()
+
+
+def coco_classes(path: Location) -> list[SourceClass]:
+    """Return the categories of a file of COCO's form, as a class list.
+
+    Raises:
+        DataError: it is no such file, or two categories have one number.
+    """
+    categories = _categories(path)
+    if not categories:
+        raise DataError("lists no categories", where=path, remedy="name a file of instances, in COCO's form")
+    return [SourceClass(str(number), name) for number, name in categories.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What annotations refer to: images by their number, categories, and the absent categories of each image."""
+
+    images: dict[Any, _Image]
+    categories: dict[Any, str]
+    absent: dict[Any, list[Any]]
+
+    @classmethod
+    def of(cls, path: Location, log: RejectLog) -> _Listed:
+        categories = _categories(path)
+        images: dict[Any, _Image] = {}
+        absent: dict[Any, list[Any]] = {}
+        for number, image in enumerate(_items(path, "images")):
+            address = str(image.get("coco_url") or image.get("flickr_url") or "")
+            name = str(image.get("file_name") or address.rpartition("/")[2])
+            key = image.get("id")
+            if not name or key is None:
+                _reject(log, path, f"image {key or number} has no file_name or id", name)
+            elif key in images:
+                _reject(log, path, f"two images have the id {key}", name)
+            else:
+                images[key] = _Image(name, address or name)
+                negatives = image.get("neg_category_ids") or []
+                absent[key] = [category for category in negatives if category in categories]
+                for category in negatives:
+                    if category not in categories:
+                        _reject(log, path, f"image {key} says that a category is absent which is not listed", category)
+        if not (categories and images):
+            raise DataError(
+                f"lists no {'categories' if images else 'images'}",
+                where=path,
+                remedy="name a file of instances, in COCO's form",
+            )
+        return cls(images, categories, absent)
+
+
+@dataclass(slots=True)
+class _Block:
+    """Statements on their way into a batch."""
+
+    names: list[str] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    confidences: list[float] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def add(self, image: _Image, category: object, confidence: float) -> None:
+        self.names.append(image.name)
+        self.places.append(image.address)
+        self.classes.append(str(category))
+        self.confidences.append(confidence)
+
+    def batch(self) -> pa.RecordBatch:
+        names, classes, places = (pa.array(column, pa.string()) for column in (self.names, self.classes, self.places))
+        return statements(names, classes, places, pa.array(self.confidences, pa.float32()))
+
+
+def _categories(path: Location) -> dict[Any, str]:
+    """Return the names of categories by their number."""
+    found: dict[Any, str] = {}
+    for category in _items(path, "categories"):
+        key, name = category.get("id"), str(category.get("name") or "")
+        if key is None or not name:
+            raise DataError("a category has no id or name", where=path, remedy="give each an id and a name")
+        if found.setdefault(key, name) != name:
+            raise DataError(
+                f"two categories have the id {key}: {found[key]} and {name}", where=path, remedy="correct one"
+            )
+    return found
+
+
+def _items(path: Location, key: str) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a list of the file's object, without holding more of it than one."""
+    with read_to_its_end(path), _json_errors(path), unpacked(path) as stream:
+        for item in ijson.items(stream, f"{key}.item", use_float=True):
+            if not isinstance(item, dict):
+                raise DataError(f"its {key} are no objects", where=path, remedy="name a file in COCO's form")
+            yield item
+
+
+@contextlib.contextmanager
+def _json_errors(path: Location) -> Iterator[None]:
+    try:
+        yield
+    except ijson.JSONError as error:
+        reason = str(error).split("\n", 1)[0].strip()
+        raise DataError(f"is no whole JSON file ({reason})", where=path, remedy="obtain it again") from error
+
+
+def _reject(log: RejectLog, path: Location, what: str, value: object) -> None:
+    rejects = [Reject(str(path), 0, what, str(value)[:REJECT_CHARACTERS])] if log.count < LISTED_REJECTS else []
+    log.add(rejects, 1)

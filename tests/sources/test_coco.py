@@ -1,0 +1,109 @@
+"""What files of COCO's form state is what their annotations, images and negatives say, whoever wrote them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.sources.coco import coco_classes
+from mlimages_dataset.sources.contract import read_statements
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DOG, CAT = {"id": 18, "name": "dog"}, {"id": 17, "name": "cat"}
+
+
+def written(folder: Path, name: str = "instances.json", **content: Any) -> Path:
+    path = folder / name
+    text = json.dumps({"images": [], "annotations": [], "categories": [DOG, CAT], **content}).encode()
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    return path
+
+
+def said(path: Path) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in read_statements("coco", [path])[0].to_pylist()]
+
+
+@pytest.mark.parametrize("name", ["instances.json", "instances.json.gz"])
+def test_annotations_say_what_is_in_images_and_negatives_what_is_not(tmp_path: Path, name: str) -> None:
+    images = [
+        {"id": 9, "file_name": "val/000000000009.jpg", "coco_url": "http://images/val/000000000009.jpg"},
+        {"id": 25, "coco_url": "http://images/train/000000000025.jpg", "neg_category_ids": [17]},
+    ]
+    annotations = [
+        {"id": 1, "image_id": 25, "category_id": 18, "iscrowd": 1, "segmentation": {"size": [2, 2], "counts": [4]}},
+        {"id": 2, "image_id": 9, "category_id": 17, "bbox": [0.5, 1, 2, 3]},
+    ]
+    path = written(tmp_path, name, images=images, annotations=annotations)
+    assert sorted(said(path)) == [
+        ("000000000025.jpg", "17", 0.0, "http://images/train/000000000025.jpg"),
+        ("000000000025.jpg", "18", 1.0, "http://images/train/000000000025.jpg"),
+        ("val/000000000009.jpg", "17", 1.0, "http://images/val/000000000009.jpg"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"annotations": [{"id": 5, "image_id": 2, "category_id": 18}]}, "annotation 5 is of an image not listed: '2'"),
+        (
+            {"annotations": [{"id": 5, "image_id": 1, "category_id": 9}]},
+            "annotation 5 is of a category not listed: '9'",
+        ),
+        ({"annotations": [{"image_id": 1}]}, "annotation 0 is of a category not listed: 'None'"),
+        ({"images": [{"id": 1, "file_name": "a.jpg"}] * 2}, "two images have the id 1: 'a.jpg'"),
+        ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2}]}, "image 2 has no file_name or id: ''"),
+        (
+            {"images": [{"id": 1, "file_name": "a.jpg", "neg_category_ids": [3]}]},
+            "image 1 says that a category is absent which is not listed: '3'",
+        ),
+    ],
+)
+def test_what_refers_to_nothing_is_listed(tmp_path: Path, content: dict[str, Any], told: str) -> None:
+    path = written(tmp_path, **{"images": [{"id": 1, "file_name": "a.jpg"}], **content})
+    _, rejects = read_statements("coco", [path])
+    assert [str(reject) for reject in rejects.first] == [f"{path}: {told}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[]", "lists no images"),
+        ('{"images": [{"id": 1, "file_name": "a"}]}', "lists no categories"),
+        ('{"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}', "two categories have the id 1: a and b"),
+        ('{"categories": [{"id": 1}]}', "a category has no id or name"),
+        ('{"categories": [3]}', "its categories are no objects"),
+        ('{"images": [', r"is no whole JSON file \("),
+        ("image_id,label\n", r"is no whole JSON file \("),
+    ],
+)
+def test_another_file_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "instances.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=rf"^{path}: {told}"):
+        read_statements("coco", [path])
+
+
+def test_categories_are_a_class_list(tmp_path: Path) -> None:
+    assert [(one.source_id, one.name) for one in coco_classes(written(tmp_path))] == [("18", "dog"), ("17", "cat")]
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("form", ["coco_format_v1/instances_default.json", "coco_format_v2/instances_v2.json"])
+def test_other_peoples_files_state_what_voc_does(shared_data: Path, form: str) -> None:
+    folder = shared_data / "voc"
+    stated = set()
+    for file in folder.rglob("Annotations/*.xml"):
+        for name in ET.parse(file).getroot().iterfind("object/name"):  # noqa: S314 - a known file
+            stated.add((f"{file.stem}.jpg", name.text))
+    path = folder / "other_forms" / form
+    name_of = {one.source_id: one.name for one in coco_classes(path)}
+    found = {(image, name_of[number]) for image, number, _, _ in said(path)}
+    assert len(stated) > 100
+    assert found == stated

@@ -108,7 +108,7 @@ def test_an_input_that_vanished_is_a_sentence_and_a_rerun_finishes(
     other = tmp_path / "project"
     shutil.copytree(project, other, ignore=shutil.ignore_patterns("whole"))
     (other / "synsets.txt").rename(other / "gone.txt")
-    check_sentence(run(other, other / "out"), "synsets.txt: cannot be read (No such file or directory)")
+    check_sentence(run(other, other / "out"), "synsets.txt: there is no such file")
     (other / "gone.txt").rename(other / "synsets.txt")
     assert run(other, other / "out").returncode == 0
     check_end(other / "out", expected)

@@ -172,13 +172,14 @@ def augment(
         )
     except ValueError as error:
         raise UsageError(str(error), remedy="correct the argument") from error
-    tables = [annotations_of(one, vocabulary).folder for one in listed(annotations, what="annotations")]
+    # Values, not folders: what was made of a frame has a folder that goes with its value.
+    tables = [annotations_of(one, vocabulary) for one in listed(annotations, what="annotations")]
     inputs = folders.scratch()
     try:
         implications = implications_file(pairs, inputs)
         applied = None if implications is None else read_table(implications, IMPLICATIONS)
         return made_by(
-            lambda: labels_stage(folder_of(vocabulary), tables, implications, options),
+            lambda: labels_stage(folder_of(vocabulary), [one.folder for one in tables], implications, options),
             out,
             lambda folder, outcome: Labels(folder, vocabulary, outcome, pairs=applied),
             overwrite=overwrite,

@@ -185,6 +185,8 @@ def _read_errors(path: Location) -> Iterator[None]:
     try:
         with system_errors(path):
             yield
+    except FileNotFoundError as error:
+        raise UsageError("there is no such file", where=path, remedy="check the path") from error
     except OSError as error:
         raise UsageError(
             f"cannot be read ({reason(error)})", where=path, remedy="check the path and its permissions"

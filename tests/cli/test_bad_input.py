@@ -49,7 +49,7 @@ class Bad:
 
 VOCAB, ANNOTATE = "vocab --imagenet {inputs}/synsets.txt", "annotate --vocab {build}/vocabulary"
 CASES = {
-    "synsets: missing": Bad("vocab --imagenet {file}", None, 2, "cannot be read (No such file or directory)"),
+    "synsets: missing": Bad("vocab --imagenet {file}", None, 2, "there is no such file"),
     "synsets: empty": Bad("vocab --imagenet {file}", "", 1, "is empty"),
     "synsets: malformed": Bad("vocab --imagenet {file}", "n02084071\n\ndog\n", 1, "does not begin with a wnid", 3),
     "synsets: binary": Bad("vocab --imagenet {file}", gzip.compress(b"n02084071"), 1, "is not a text file"),

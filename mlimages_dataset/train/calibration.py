@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mlimages_dataset.train.loss import MLImagesLoss
+from mlimages_dataset.train.losses.ml_images import MLImagesLoss
 from mlimages_dataset.train.metrics import SCORE_LIMIT
 
 if TYPE_CHECKING:

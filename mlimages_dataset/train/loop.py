@@ -23,11 +23,13 @@ from mlimages_dataset.train.calibration import Calibration, calibration_of_weigh
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, generator_state, set_generator_state
 from mlimages_dataset.train.config import Precision, Unknown, science
 from mlimages_dataset.train.learning import JUDGED_FROM, LOOKS, EarlyLooks, expected_of
-from mlimages_dataset.train.loss import MLImagesLoss, count_labels, weighted_sigmoid_loss
+from mlimages_dataset.train.losses.label_counts import count_labels
+from mlimages_dataset.train.losses.ml_images import MLImagesLoss
+from mlimages_dataset.train.losses.softmax import SoftmaxLoss
+from mlimages_dataset.train.losses.weighted_sigmoid import weighted_sigmoid_loss
 from mlimages_dataset.train.models import batch_norms
 from mlimages_dataset.train.optimizer import make_optimizer, set_rate
 from mlimages_dataset.train.schedule import learning_rate
-from mlimages_dataset.train.transfer import SoftmaxLoss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

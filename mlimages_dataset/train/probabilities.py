@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 
 from mlimages_dataset.train.calibration import Calibration
-from mlimages_dataset.train.concurrent_softmax import ConcurrentSoftmaxLoss, concurrent_log_odds
 from mlimages_dataset.train.config import LossName
-from mlimages_dataset.train.pair_rates import rates_of_state
+from mlimages_dataset.train.losses.concurrent_softmax import ConcurrentSoftmaxLoss, concurrent_log_odds
+from mlimages_dataset.train.losses.pair_rates import rates_of_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable

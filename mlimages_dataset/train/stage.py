@@ -21,7 +21,6 @@ from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import CATEGORIES, PAIR_COUNTS
 from mlimages_dataset.train import distributed
-from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BaselineLoss, BinaryCrossEntropyLoss, FocalLoss
 from mlimages_dataset.train.calibration import calibration_of_weights
 from mlimages_dataset.train.checkpoint import (
     CheckpointWriter,
@@ -33,7 +32,6 @@ from mlimages_dataset.train.checkpoint import (
     read_checkpoint,
     resumption,
 )
-from mlimages_dataset.train.concurrent_softmax import ConcurrentSoftmaxLoss
 from mlimages_dataset.train.config import LossName, Precision, plain, science
 from mlimages_dataset.train.feed import images_of_pass, make_feed
 from mlimages_dataset.train.learning import LEAST_JUDGED
@@ -49,15 +47,23 @@ from mlimages_dataset.train.loop import (
     restore,
     train,
 )
-from mlimages_dataset.train.loss import MLImagesLoss, prior_bias
+from mlimages_dataset.train.losses.baseline_losses import (
+    AsymmetricLoss,
+    BaselineLoss,
+    BinaryCrossEntropyLoss,
+    FocalLoss,
+)
+from mlimages_dataset.train.losses.concurrent_softmax import ConcurrentSoftmaxLoss
+from mlimages_dataset.train.losses.ml_images import MLImagesLoss
+from mlimages_dataset.train.losses.pair_rates import check_rates, rates_of_table
+from mlimages_dataset.train.losses.prior_bias import prior_bias
+from mlimages_dataset.train.losses.softmax import SoftmaxLoss
 from mlimages_dataset.train.models import MultiLabelClassifier, batch_norms, create_model
 from mlimages_dataset.train.needed import check_needed
-from mlimages_dataset.train.pair_rates import check_rates, rates_of_table
 from mlimages_dataset.train.plan import Plan, image_bytes, pace, state_bytes, total_steps
 from mlimages_dataset.train.plots import rate_curve
 from mlimages_dataset.train.probabilities import scores_of_loss
 from mlimages_dataset.train.supply import Supply, core_rate
-from mlimages_dataset.train.transfer import SoftmaxLoss
 from mlimages_dataset.train.trial import Trial, try_steps
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform, measure_names, measures
 from mlimages_dataset.train.weights.start import start_from

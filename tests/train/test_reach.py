@@ -19,10 +19,10 @@ from mlimages_dataset.loaders.streaming import batch_sizes, given_after
 from mlimages_dataset.tables.parquet import read_table, table_parts, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, PAIR_COUNTS, PREDICTIONS
 from mlimages_dataset.train.checkpoint import checkpoint_path, newest_checkpoint, read_checkpoint
-from mlimages_dataset.train.concurrent_softmax import concurrent_log_odds, concurrent_probabilities
 from mlimages_dataset.train.config import Run, read_run
 from mlimages_dataset.train.feed import make_feed
-from mlimages_dataset.train.pair_rates import rates_of_state
+from mlimages_dataset.train.losses.concurrent_softmax import concurrent_log_odds, concurrent_probabilities
+from mlimages_dataset.train.losses.pair_rates import rates_of_state
 from mlimages_dataset.train.stage import computing, initial_model, read_classes
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary, vocabulary_digests
 from tests.loaders.test_dataset import data_set

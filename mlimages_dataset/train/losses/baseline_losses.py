@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mlimages_dataset.train.loss import check_shapes
+from mlimages_dataset.train.losses.multi_label import check_shapes
 
 
 class BaselineLoss(nn.Module, abc.ABC):

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.train.concurrent_softmax import (
+from mlimages_dataset.train.losses.concurrent_softmax import (
     ConcurrentSoftmaxLoss,
     concurrent_probabilities,
     concurrent_rates,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.train.loss import check_shapes
+from mlimages_dataset.train.losses.multi_label import check_shapes
 
 RATES_KEY = "_extra_state"
 """Under which name the loss's state dict has the rates, as torch calls what is neither parameter nor buffer."""

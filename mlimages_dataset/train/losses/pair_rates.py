@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.train.concurrent_softmax import RATES_KEY, concurrent_rates
+from mlimages_dataset.train.losses.concurrent_softmax import RATES_KEY, concurrent_rates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

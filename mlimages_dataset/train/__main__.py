@@ -58,7 +58,7 @@ def _exit_code(error: MLImagesError) -> int:
         return _WRONG_USE
     if "torch" not in sys.modules:
         return _FAILED  # nothing was begun that could have stopped
-    from mlimages_dataset.train.loop import Stopped  # noqa: PLC0415 - torch would cost --help seconds
+    from mlimages_dataset.train.stopping import Stopped  # noqa: PLC0415 - torch would cost --help seconds
 
     return STOPPED if isinstance(error, Stopped) else _FAILED
 
@@ -371,8 +371,8 @@ def evaluate(application: Application, *, labels: str, unknown: str | None, as_j
     from mlimages_dataset.tables.files import file_digest  # noqa: PLC0415 - torch and pyarrow would cost --help seconds
     from mlimages_dataset.train.apply import evaluate as work  # noqa: PLC0415 - as above
     from mlimages_dataset.train.checkpoint import found_checkpoint  # noqa: PLC0415 - as above
+    from mlimages_dataset.train.evaluation import measures_of  # noqa: PLC0415 - as above
     from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - as above
-    from mlimages_dataset.train.validation import measures  # noqa: PLC0415 - as above
 
     summary = work(application, location(labels), unknown=None if unknown is None else Unknown(unknown))
     if _first():
@@ -380,7 +380,7 @@ def evaluate(application: Application, *, labels: str, unknown: str | None, as_j
             digest = file_digest(found_checkpoint(application.checkpoint))
             click.echo(json_text({"checkpoint_sha256": digest, **summary.to_json()}, indent=2))
             return
-        lines = [f"{name:>14}  {value:.4f}" for name, value in measures(summary).items()]
+        lines = [f"{name:>14}  {value:.4f}" for name, value in measures_of(summary).items()]
         lower, upper = summary.bounds
         lines[-1] += f" ({lower:.4f} to {upper:.4f})"  # of map, the last
         lines += [
@@ -456,8 +456,8 @@ def _plan(
     ranks: int | None = None,
     dry_run_steps: int | None = None,
 ) -> None:
-    from mlimages_dataset.train.stage import check_trial, trial  # noqa: PLC0415 - as above
-    from mlimages_dataset.train.stage import plan as work  # noqa: PLC0415 - torch would cost --help seconds
+    from mlimages_dataset.train.plan_stage import check_trial, trial  # noqa: PLC0415 - as above
+    from mlimages_dataset.train.plan_stage import plan as work  # noqa: PLC0415 - torch would cost --help seconds
     from mlimages_dataset.train.trial import TRIAL_BYTES  # noqa: PLC0415 - as above
 
     if dry_run_steps:

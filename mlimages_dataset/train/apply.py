@@ -27,15 +27,17 @@ from mlimages_dataset.train.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from mlimages_dataset.train.config import Unknown, View
+from mlimages_dataset.train.computing import computing
+from mlimages_dataset.train.config import View
 from mlimages_dataset.train.evaluation import groups_of_categories
 from mlimages_dataset.train.extract import feature_rows, features_schema
-from mlimages_dataset.train.loop import autocast
+from mlimages_dataset.train.inputs import check_labels, read_classes
+from mlimages_dataset.train.learner import autocast
 from mlimages_dataset.train.models import MultiLabelClassifier, create_model
 from mlimages_dataset.train.pictures import Part, Pictures, picture_batches
-from mlimages_dataset.train.predict import ClassName, Seen, prediction_rows, top_classes
-from mlimages_dataset.train.probabilities import calibration_of, probabilities_of, scores_of
-from mlimages_dataset.train.stage import check_labels, computing, read_classes
+from mlimages_dataset.train.predict import ClassName, Seen, top_classes
+from mlimages_dataset.train.probabilities import calibration_of, probabilities_of
+from mlimages_dataset.train.tasks.registry import task_of_checkpoint
 from mlimages_dataset.train.transfer import load_weights
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, vocabulary_digests
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.tables.files import Inputs
     from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.train.calibration import Reliability
-    from mlimages_dataset.train.config import Execution
+    from mlimages_dataset.train.config import Execution, Unknown
     from mlimages_dataset.train.evaluation import Evaluation, EvaluationSummary
 
 _SHOWN_BAD = 10
@@ -108,13 +110,13 @@ def predict(
     """
 
     def rows_of(checkpoint: Checkpoint) -> _Rows:
-        probabilities = probabilities_of(checkpoint, raw=raw, where=application.checkpoint)
+        task = task_of_checkpoint(checkpoint, where=application.checkpoint)
+        rows_of_outputs = task.rows(checkpoint, raw=raw, source=source, above=above, where=application.checkpoint)
 
         def rows(network: MultiLabelClassifier, images: Tensor, pictures: Pictures, numbers: Sequence[int]) -> pa.Table:
-            logits = network(images).float()
+            outputs = network(images)
             ids = [pictures.image_id(number) for number in numbers]
-            places = [pictures.location(number) for number in numbers]
-            return prediction_rows(probabilities(logits), ids, places, source=source, above=above)
+            return rows_of_outputs(outputs, ids, [pictures.location(number) for number in numbers])
 
         return rows
 
@@ -366,7 +368,7 @@ def _evaluated(
     network, checkpoint = _trained(application, device)
     classes = read_classes(application.vocabulary)
     check_labels(labels, application.vocabulary)
-    taught = json.loads(checkpoint.science.get("loss.unknown", f'"{Unknown.ABSENT.value}"'))
+    task = task_of_checkpoint(checkpoint, unknown=unknown, where=application.checkpoint)
     data = MLImages(
         application.images,
         labels,
@@ -375,14 +377,15 @@ def _evaluated(
         n_classes=len(classes),
     )
     data.mark_complete(json.loads(checkpoint.science.get("loss.absent_unless_listed", "[]")))
+    nothing = task.measures(checkpoint.loss, checkpoint.n_classes, device=device, where=application.checkpoint)
     evaluation = evaluate_network(
         network,
         data,
+        task,
+        nothing,
         precision=application.execution.precision,
         batch_size=application.batch_size,
         workers=application.workers,
-        unknown=unknown or Unknown(taught),
-        scores=scores_of(checkpoint, where=application.checkpoint),
     )
     return evaluation, checkpoint
 

@@ -11,6 +11,7 @@ import enum
 import json
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Self
 
 from mlimages_dataset.core.config import PACKAGED, ConfigReader, check_at_least, check_positive, check_share, read_toml
 from mlimages_dataset.core.errors import ConfigError
@@ -39,23 +40,34 @@ class Precision(enum.Enum):
 
 
 class LossName(enum.Enum):
-    """What is minimised."""
+    """What is minimised.
+
+    Attributes:
+        keys: of `[loss]` that have no effect on any loss without them: a loss that has `pair_counts` needs it, one that
+            has `sum_classes` is a mean over the classes otherwise.
+    """
+
+    _value_: str
+    keys: frozenset[str]
+
+    def __new__(cls, value: str, *keys: str) -> Self:
+        """Return the loss that a run file calls `value`."""
+        name = object.__new__(cls)
+        name._value_ = value
+        name.keys = frozenset(keys)
+        return name
 
     RELEASED = "released"
     """The weighted sigmoid cross-entropy of paper 000 as the published code computes it, a sum over classes."""
     PAPER = "paper"
     """The same to the letter of equations 1 and 2, a mean over classes. At the paper's rate it does not learn."""
-    BINARY_CROSS_ENTROPY = "binary-cross-entropy"
-    FOCAL = "focal"
-    ASYMMETRIC = "asymmetric"
+    BINARY_CROSS_ENTROPY = "binary-cross-entropy", "sum_classes"
+    FOCAL = "focal", "sum_classes"
+    ASYMMETRIC = "asymmetric", "sum_classes"
     SOFTMAX = "softmax"
     """Cross-entropy over all classes, for images with one label."""
-    CONCURRENT_SOFTMAX = "concurrent-softmax"
+    CONCURRENT_SOFTMAX = "concurrent-softmax", "pair_counts"
     """The softmax of paper 004 (4.1.1), in which classes that are often together do not suppress each other."""
-
-
-MEANS_OVER_CLASSES = frozenset({LossName.BINARY_CROSS_ENTROPY, LossName.FOCAL, LossName.ASYMMETRIC})
-"""Losses that are a mean over the classes, unless their sum is asked for."""
 
 
 class Unknown(enum.Enum):
@@ -206,13 +218,16 @@ class Loss:
         check_at_least("negatives_per_positive", self.negatives_per_positive, 1)
         if self.absent_unless_listed and self.unknown is Unknown.ABSENT:
             raise ValueError('absent_unless_listed has no effect: write unknown = "ignored" beside it, or leave it out')
-        needs_pairs = self.name is LossName.CONCURRENT_SOFTMAX
-        if needs_pairs and self.pair_counts is None:
-            raise ValueError("pair_counts is missing: concurrent-softmax takes its rates from such a table")
-        if self.pair_counts is not None and not needs_pairs:
-            raise ValueError(f"pair_counts has no effect on the loss {self.name.value}: leave it out")
-        if self.sum_classes and self.name not in MEANS_OVER_CLASSES:
-            raise ValueError(f"sum_classes has no effect on the loss {self.name.value}: leave it out")
+        if "pair_counts" in self.name.keys and self.pair_counts is None:
+            raise ValueError(f"pair_counts is missing: {self.name.value} takes its rates from such a table")
+        for key in ("pair_counts", "sum_classes"):
+            if getattr(self, key) and key not in self.name.keys:
+                raise ValueError(f"{key} has no effect on the loss {self.name.value}: leave it out")
+
+    @property
+    def is_mean_over_classes(self) -> bool:
+        """Whether the loss is a mean over the classes, and might be their sum."""
+        return "sum_classes" in self.name.keys and not self.sum_classes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,10 +16,10 @@ from mlimages_dataset.tables.parquet import check_rows, read_table, table_parts
 from mlimages_dataset.tables.schemas import PREDICTIONS
 from mlimages_dataset.train.__main__ import main
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, read_checkpoint, save_checkpoint
+from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.pictures import Part
 from mlimages_dataset.train.predict import prediction_rows, top_classes
-from mlimages_dataset.train.stage import read_classes
 from tests.train.processes import on_ranks
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from mlimages_dataset.train.config import (
     run_file,
     science,
 )
-from mlimages_dataset.train.stage import make_loss
+from mlimages_dataset.train.losses.registry import make_loss
 
 if TYPE_CHECKING:
     from pathlib import Path

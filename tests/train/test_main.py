@@ -24,7 +24,7 @@ from mlimages_dataset.train.__main__ import main
 from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint, save_checkpoint
 from mlimages_dataset.train.config import Data, Phase, Run
 from mlimages_dataset.train.feed import ImageFeed
-from mlimages_dataset.train.stage import read_classes
+from mlimages_dataset.train.inputs import read_classes
 
 if TYPE_CHECKING:
     from pathlib import Path

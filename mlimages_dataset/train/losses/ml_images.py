@@ -15,17 +15,26 @@ the negative term, and in the selection s_ij of negatives: see `adaptive_weights
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.losses.adaptive_weights import next_streak, paper_weights, released_weights
+from mlimages_dataset.train.losses.definition import LossDefinition
 from mlimages_dataset.train.losses.draws import draw_below, draw_positions, draw_uniform, stream_key
 from mlimages_dataset.train.losses.label_counts import LabelCounts, count_labels, counts_over_ranks
-from mlimages_dataset.train.losses.multi_label import check_shapes
+from mlimages_dataset.train.losses.multi_label import MultiLabelLoss, check_shapes
 from mlimages_dataset.train.losses.weighted_sigmoid import BatchWeights, Windows, weighted_sigmoid_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlimages_dataset.train.config import Run
+    from mlimages_dataset.train.losses.definition import State
+    from mlimages_dataset.train.losses.multi_label import Labels
+    from mlimages_dataset.train.losses.task_loss import PassLoss
 
 _CLASSES_STREAM, _ORDER_STREAM, _WINDOWS_STREAM, _ROUNDING_STREAM = range(4)
 
@@ -37,7 +46,7 @@ class Variant(enum.StrEnum):
     RELEASED = "released"
 
 
-class MLImagesLoss(nn.Module):
+class MLImagesLoss(MultiLabelLoss):
     """The loss of Tencent ML-Images, averaged over the images of the batch.
 
     In training, each call is one batch: it counts the batch's labels over all ranks, moves the streaks on and draws the
@@ -165,16 +174,18 @@ class MLImagesLoss(nn.Module):
             self.weighed += torch.stack((of_positives * present, present, of_negatives * kept, negatives))
         return BatchWeights(of_positives, of_negatives - thinned, thinned, windows, self.fused)
 
-    def odds_factor(self) -> Tensor:
-        """Return by what factor the weights raise the odds of each class, float32, shape (C,).
+    def of_passes(self, n_passes: int, targets: Callable[[int], Labels]) -> PassLoss:
+        """See `TaskLoss`: classes are weighed by the labels of the whole batch, so several passes are counted first."""
+        if n_passes == 1:
+            return super().of_passes(n_passes, targets)
+        counts = [count_labels(*targets(number), self.presence_threshold) for number in range(n_passes)]
+        weights = self.observe(sum(counts[1:], start=counts[0]))
+        first_row = [sum(one.n_images for one in counts[:number]) for number in range(n_passes)]
+        return lambda logits, number: weighted_sigmoid_loss(logits, *targets(number), weights, first_row[number])
 
-        The loss of a class is least at the true odds p / (1 - p) times the mean weight of its positives over that of
-        its negatives. This is eta where both always count, and more where negatives count in few batches. It is 1 for a
-        class that has had no positive or no weighed negative.
-        """
-        of_positives, positives, of_negatives, negatives = self.weighed
-        factor = (of_positives / positives) / (of_negatives / negatives)
-        return torch.where(torch.isfinite(factor) & (factor > 0), factor, 1).to(torch.float32)
+    def odds_factor(self) -> Tensor:
+        """Return by what factor the weights raise the odds of each class, float32, shape (C,); see `odds_factor`."""
+        return odds_factor(self.weighed)
 
     def extra_repr(self) -> str:
         """Return the options, for the module's representation."""
@@ -199,3 +210,45 @@ class MLImagesLoss(nn.Module):
 
     def _key(self, stream: int) -> Tensor:
         return stream_key(self.seed, self.step, stream)
+
+
+def odds_factor(weighed: Tensor) -> Tensor:
+    """Return by what factor a loss's weights raise the odds of each class, float32, shape (C,).
+
+    The loss of a class is least at the true odds p / (1 - p) times the mean weight of its positives over that of its
+    negatives. This is eta where both always count, and more where negatives count in few batches. It is 1 for a class
+    that has had no positive or no weighed negative.
+
+    Args:
+        weighed: see `MLImagesLoss`.
+    """
+    of_positives, positives, of_negatives, negatives = weighed
+    factor = (of_positives / positives) / (of_negatives / negatives)
+    return torch.where(torch.isfinite(factor) & (factor > 0), factor, 1).to(torch.float32)
+
+
+def _make(run: Run, n_classes: int, rates: Tensor | None) -> MLImagesLoss:  # noqa: ARG001 - as `make` is called
+    options = run.loss
+    return MLImagesLoss(
+        n_classes,
+        variant=options.name.value,
+        positive_weight=options.positive_weight,
+        absent_class_rate=options.absent_class_rate,
+        negatives_per_positive=options.negatives_per_positive,
+        presence_threshold=options.presence_threshold,
+        seed=run.seed,
+        fused=run.execution.fused_loss,
+    )
+
+
+def _odds_factor(state: State, n_classes: int) -> Tensor:  # noqa: ARG001 - as `odds_factor` is called
+    return odds_factor(cast("Tensor", state["weighed"]))
+
+
+RELEASED = LossDefinition(make=_make, weighs_positives=True, odds_factor=_odds_factor)
+PAPER = LossDefinition(
+    make=_make,
+    weighs_positives=True,
+    odds_factor=_odds_factor,
+    remedy='the loss "paper" does not learn at the published rate: write loss.name = "released"',
+)

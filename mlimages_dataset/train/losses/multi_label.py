@@ -1,16 +1,33 @@
-"""What every loss of logits (B, C) and targets (B, C) checks.
+"""What every loss of logits (B, C) and targets (B, C) is given, and checks.
 
 Legend: B images in a batch, C classes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.train.losses.task_loss import TaskLoss
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class Labels(NamedTuple):
+    """The labels of some images.
+
+    Attributes:
+        targets: confidence of each label, 0 to 1, float32, shape (B, C).
+        known: bool, shape (B, C); None where everything is known.
+    """
+
+    targets: Tensor
+    known: Tensor | None
+
+
+class MultiLabelLoss(TaskLoss[Labels]):
+    """A loss of an image's classes, called as loss(logits, targets, known)."""
 
 
 def check_shapes(logits: Tensor, targets: Tensor, known: Tensor | None, n_classes: int | None = None) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from mlimages_dataset.train.losses.multi_label import check_shapes
+from mlimages_dataset.train.losses.definition import LossDefinition
+from mlimages_dataset.train.losses.multi_label import MultiLabelLoss, check_shapes
 
 
-class SoftmaxLoss(nn.Module):
+class SoftmaxLoss(MultiLabelLoss):
     """Cross-entropy over all classes, for images with one label each.
 
     An image's targets are scaled to add up to 1, so the confidence of a single label is of no effect, and several
@@ -27,3 +28,6 @@ class SoftmaxLoss(nn.Module):
         present = targets.float() if known is None else targets.float() * known
         shares = present / present.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
         return -(shares * functional.log_softmax(logits.float(), 1)).sum(1).mean()
+
+
+SOFTMAX = LossDefinition(make=lambda run, n_classes, rates: SoftmaxLoss(), one_label=True, compares_classes=True)  # noqa: ARG005 - as `make` is called

@@ -14,8 +14,8 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.losses.concurrent_softmax import (
     ConcurrentSoftmaxLoss,
     concurrent_probabilities,
-    concurrent_rates,
 )
+from mlimages_dataset.train.losses.pair_rates import concurrent_rates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -36,7 +36,7 @@ from mlimages_dataset.train.learner import autocast
 from mlimages_dataset.train.models import MultiLabelClassifier, create_model
 from mlimages_dataset.train.pictures import Part, Pictures, picture_batches
 from mlimages_dataset.train.predict import ClassName, Seen, top_classes
-from mlimages_dataset.train.probabilities import calibration_of, probabilities_of
+from mlimages_dataset.train.probabilities import calibration_of, lacks_fit, probabilities_of
 from mlimages_dataset.train.tasks.registry import task_of_checkpoint
 from mlimages_dataset.train.transfer import load_weights
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform
@@ -88,6 +88,7 @@ def predict(
     source: str = "model",
     raw: bool = False,
     overwrite: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> StageOutcome | None:
     """Write the `predictions` table of a folder's pictures and return its record, on rank 0.
 
@@ -102,6 +103,7 @@ def predict(
         source: the table's column.
         raw: leave out the calibration.
         overwrite: replace what was built with other parameters or inputs.
+        tell: is told on rank 0, in a sentence, that the checkpoint holds no calibration fit, where that matters.
 
     Raises:
         UsageError: the checkpoint is of another vocabulary, there is no picture, or the folder holds something else.
@@ -110,6 +112,7 @@ def predict(
     """
 
     def rows_of(checkpoint: Checkpoint) -> _Rows:
+        _tell_lacking_fit(checkpoint, application, raw=raw, tell=tell)
         task = task_of_checkpoint(checkpoint, where=application.checkpoint)
         rows_of_outputs = task.rows(checkpoint, raw=raw, source=source, above=above, where=application.checkpoint)
 
@@ -132,7 +135,14 @@ def predict(
     )
 
 
-def see(application: Application, *, top: int = 10, above: float = -1.0, raw: bool = False) -> Iterator[Seen]:
+def see(
+    application: Application,
+    *,
+    top: int = 10,
+    above: float = -1.0,
+    raw: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> Iterator[Seen]:
     """Yield what a network sees in each picture, in the order of `predict`, as it goes.
 
     Args:
@@ -140,6 +150,7 @@ def see(application: Application, *, top: int = 10, above: float = -1.0, raw: bo
         top: at most so many classes of a picture.
         above: classes with a higher probability only.
         raw: leave out the calibration.
+        tell: as for `predict`.
 
     Raises:
         UsageError: as `predict`; or there are several ranks.
@@ -149,6 +160,7 @@ def see(application: Application, *, top: int = 10, above: float = -1.0, raw: bo
         if distributed.n_ranks() > 1:
             raise UsageError("several ranks cannot print what they see", remedy="pass --out, or start one process")
         network, checkpoint = _trained(application, device)
+        _tell_lacking_fit(checkpoint, application, raw=raw, tell=tell)
         probabilities = probabilities_of(checkpoint, raw=raw, where=application.checkpoint)
         pictures = Pictures(application.images, evaluation_transform(checkpoint.image_size, application.view))
         size, pin = application.batch_size, device.type == "cuda"
@@ -164,6 +176,17 @@ def see(application: Application, *, top: int = 10, above: float = -1.0, raw: bo
                     for number, classes in zip(batch.numbers, best, strict=True):
                         found[number] = Seen(*_named(pictures, number), classes)
                 yield from (found[number] for number in sorted(found))
+
+
+def _tell_lacking_fit(
+    checkpoint: Checkpoint, application: Application, *, raw: bool, tell: Callable[[str], None] | None
+) -> None:
+    if tell is None or raw or distributed.rank() > 0 or not lacks_fit(checkpoint):
+        return
+    tell(
+        f"{found_checkpoint(application.checkpoint)} holds no calibration fit, so only the weights of its loss are "
+        "undone: `calibrate` makes a fit"
+    )
 
 
 def _named(pictures: Pictures, number: int) -> tuple[str, str]:

@@ -37,6 +37,7 @@ from mlimages_dataset.train.logs import RunLog
 from mlimages_dataset.train.loop import Feed, RunContext, restore, train
 from mlimages_dataset.train.needed import check_needed
 from mlimages_dataset.train.plan import pace
+from mlimages_dataset.train.run_lock import LOCK_FILE, only_run_in
 from mlimages_dataset.train.stopping import StopRequest
 from mlimages_dataset.train.tasks.registry import task_of_run
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform
@@ -58,7 +59,7 @@ def pretrain(run: Run, out: Path) -> Progress:
     """Train a run to its end, from the newest checkpoint in its folder where there is one.
 
     Raises:
-        UsageError: the run asks for what is not there, or the folder is not this run's.
+        UsageError: the run asks for what is not there, the folder is not this run's, or another run is writing there.
         DataError: an input is damaged, or a loss is not finite.
         Stopped: SIGTERM came; the run has saved itself.
         MLImagesError: another rank ended.
@@ -97,32 +98,36 @@ def train_in(
     evaluate: Callable[[nn.Module, int], Judgement] | None,
     stop: StopRequest,
 ) -> Progress:
-    """Train a learner on a feed to the run's end, its checkpoints and log in a folder; errors as `pretrain`."""
-    progress, set_aside = _resumed(run, learner, feed, classes, out)
-    first = distributed.rank() == 0
-    log = RunLog(out if first else None, tensorboard=run.logs.tensorboard, resumed_at=progress.total_steps)
-    writer = CheckpointWriter(out, keep=run.checkpoints.keep, asynchronous=run.checkpoints.asynchronous)
-    if first:
-        write_bytes(out / RUN_FILE, _as_json(run))
-    for said in set_aside:
-        log.tell("damaged checkpoint", progress.total_steps, {"file": said})
-    log.tell("run", progress.total_steps, _description(run, learner, classes))
-    if run.logs.scaling_steps and distributed.n_ranks() > 1:
-        log.tell("scaling", progress.total_steps, _scaling(run, learner, run.phase(progress.epoch)))
-    around = RunContext(
-        feed=feed,
-        n_classes=len(classes),
-        vocabulary=classes.digest,
-        writer=writer,
-        log=log,
-        evaluate=evaluate,
-        stop=stop,
-    )
-    try:
-        return train(run, learner, around, progress)
-    finally:
-        writer.wait()
-        log.close()
+    """Train a learner on a feed to the run's end, its checkpoints and log in a folder; errors as `pretrain`.
+
+    The folder is this run's alone meanwhile, see `run_lock`.
+    """
+    with only_run_in(out):
+        progress, set_aside = _resumed(run, learner, feed, classes, out)
+        first = distributed.rank() == 0
+        log = RunLog(out if first else None, tensorboard=run.logs.tensorboard, resumed_at=progress.total_steps)
+        writer = CheckpointWriter(out, keep=run.checkpoints.keep, asynchronous=run.checkpoints.asynchronous)
+        if first:
+            write_bytes(out / RUN_FILE, _as_json(run))
+        for said in set_aside:
+            log.tell("damaged checkpoint", progress.total_steps, {"file": said})
+        log.tell("run", progress.total_steps, _description(run, learner, classes))
+        if run.logs.scaling_steps and distributed.n_ranks() > 1:
+            log.tell("scaling", progress.total_steps, _scaling(run, learner, run.phase(progress.epoch)))
+        around = RunContext(
+            feed=feed,
+            n_classes=len(classes),
+            vocabulary=classes.digest,
+            writer=writer,
+            log=log,
+            evaluate=evaluate,
+            stop=stop,
+        )
+        try:
+            return train(run, learner, around, progress)
+        finally:
+            writer.wait()
+            log.close()
 
 
 def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> nn.Module:
@@ -233,7 +238,8 @@ def _check_folder(out: Path) -> None:
     """Raise `UsageError` where a folder holds files of something else."""
     if out.exists() and not out.is_dir():
         raise UsageError("is a file", where=out, remedy="name a folder for the run")
-    if out.is_dir() and any(out.iterdir()) and not (out / RUN_FILE).is_file():
+    others = out.is_dir() and any(path.name != LOCK_FILE for path in out.iterdir())
+    if others and not (out / RUN_FILE).is_file():
         raise UsageError(f"the folder holds files but no {RUN_FILE}", where=out, remedy="name a new or an empty folder")
 
 

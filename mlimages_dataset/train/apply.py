@@ -27,15 +27,17 @@ from mlimages_dataset.train.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from mlimages_dataset.train.config import Unknown, View
+from mlimages_dataset.train.computing import computing
+from mlimages_dataset.train.config import View
 from mlimages_dataset.train.evaluation import groups_of_categories
 from mlimages_dataset.train.extract import feature_rows, features_schema
-from mlimages_dataset.train.loop import autocast
+from mlimages_dataset.train.inputs import check_labels, read_classes
+from mlimages_dataset.train.learner import autocast
 from mlimages_dataset.train.models import MultiLabelClassifier, create_model
 from mlimages_dataset.train.pictures import Part, Pictures, picture_batches
-from mlimages_dataset.train.predict import ClassName, Seen, prediction_rows, top_classes
-from mlimages_dataset.train.probabilities import calibration_of, probabilities_of, scores_of
-from mlimages_dataset.train.stage import check_labels, computing, read_classes
+from mlimages_dataset.train.predict import ClassName, Seen, top_classes
+from mlimages_dataset.train.probabilities import calibration_of, lacks_fit, probabilities_of
+from mlimages_dataset.train.tasks.registry import task_of_checkpoint
 from mlimages_dataset.train.transfer import load_weights
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, vocabulary_digests
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.tables.files import Inputs
     from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.train.calibration import Reliability
-    from mlimages_dataset.train.config import Execution
+    from mlimages_dataset.train.config import Execution, Unknown
     from mlimages_dataset.train.evaluation import Evaluation, EvaluationSummary
 
 _SHOWN_BAD = 10
@@ -87,6 +89,7 @@ def predict(
     source: str = "model",
     raw: bool = False,
     overwrite: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> StageOutcome | None:
     """Write the `predictions` table of a folder's pictures and return its record, on rank 0.
 
@@ -101,6 +104,7 @@ def predict(
         source: the table's column.
         raw: leave out the calibration.
         overwrite: replace what was built with other parameters or inputs.
+        tell: is told on rank 0, in a sentence, that the checkpoint holds no calibration fit, where that matters.
 
     Raises:
         UsageError: the checkpoint is of another vocabulary, there is no picture, or the folder holds something else.
@@ -109,13 +113,14 @@ def predict(
     """
 
     def rows_of(checkpoint: Checkpoint) -> _Rows:
-        probabilities = probabilities_of(checkpoint, raw=raw, where=application.checkpoint)
+        _tell_lacking_fit(checkpoint, application, raw=raw, tell=tell)
+        task = task_of_checkpoint(checkpoint, where=application.checkpoint)
+        rows_of_outputs = task.rows(checkpoint, raw=raw, source=source, above=above, where=application.checkpoint)
 
         def rows(network: MultiLabelClassifier, images: Tensor, pictures: Pictures, numbers: Sequence[int]) -> pa.Table:
-            logits = network(images).float()
+            outputs = network(images)
             ids = [pictures.image_id(number) for number in numbers]
-            places = [pictures.location(number) for number in numbers]
-            return prediction_rows(probabilities(logits), ids, places, source=source, above=above)
+            return rows_of_outputs(outputs, ids, [pictures.location(number) for number in numbers])
 
         return rows
 
@@ -131,7 +136,14 @@ def predict(
     )
 
 
-def see(application: Application, *, top: int = 10, above: float = -1.0, raw: bool = False) -> Iterator[Seen]:
+def see(
+    application: Application,
+    *,
+    top: int = 10,
+    above: float = -1.0,
+    raw: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> Iterator[Seen]:
     """Yield what a network sees in each picture, in the order of `predict`, as it goes.
 
     Args:
@@ -139,6 +151,7 @@ def see(application: Application, *, top: int = 10, above: float = -1.0, raw: bo
         top: at most so many classes of a picture.
         above: classes with a higher probability only.
         raw: leave out the calibration.
+        tell: as for `predict`.
 
     Raises:
         UsageError: as `predict`; or there are several ranks.
@@ -148,6 +161,7 @@ def see(application: Application, *, top: int = 10, above: float = -1.0, raw: bo
         if distributed.n_ranks() > 1:
             raise UsageError("several ranks cannot print what they see", remedy="pass --out, or start one process")
         network, checkpoint = _trained(application, device)
+        _tell_lacking_fit(checkpoint, application, raw=raw, tell=tell)
         probabilities = probabilities_of(checkpoint, raw=raw, where=application.checkpoint)
         pictures = Pictures(application.images, evaluation_transform(checkpoint.image_size, application.view))
         size, pin = application.batch_size, device.type == "cuda"
@@ -163,6 +177,17 @@ def see(application: Application, *, top: int = 10, above: float = -1.0, raw: bo
                     for number, classes in zip(batch.numbers, best, strict=True):
                         found[number] = Seen(*_named(pictures, number), classes)
                 yield from (found[number] for number in sorted(found))
+
+
+def _tell_lacking_fit(
+    checkpoint: Checkpoint, application: Application, *, raw: bool, tell: Callable[[str], None] | None
+) -> None:
+    if tell is None or raw or distributed.rank() > 0 or not lacks_fit(checkpoint):
+        return
+    tell(
+        f"{found_checkpoint(application.checkpoint)} holds no calibration fit, so only the weights of its loss are "
+        "undone: `calibrate` makes a fit"
+    )
 
 
 def _named(pictures: Pictures, number: int) -> tuple[str, str]:
@@ -367,7 +392,7 @@ def _evaluated(
     network, checkpoint = _trained(application, device)
     classes = read_classes(application.vocabulary)
     check_labels(labels, application.vocabulary)
-    taught = json.loads(checkpoint.science.get("loss.unknown", f'"{Unknown.ABSENT.value}"'))
+    task = task_of_checkpoint(checkpoint, unknown=unknown, where=application.checkpoint)
     data = MLImages(
         application.images,
         labels,
@@ -376,14 +401,15 @@ def _evaluated(
         n_classes=len(classes),
     )
     data.mark_complete(json.loads(checkpoint.science.get("loss.absent_unless_listed", "[]")))
+    nothing = task.measures(checkpoint.loss, checkpoint.n_classes, device=device, where=application.checkpoint)
     evaluation = evaluate_network(
         network,
         data,
+        task,
+        nothing,
         precision=application.execution.precision,
         batch_size=application.batch_size,
         workers=application.workers,
-        unknown=unknown or Unknown(taught),
-        scores=scores_of(checkpoint, where=application.checkpoint),
     )
     return evaluation, checkpoint
 

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from mlimages_dataset.train.loss import MLImagesLoss
 from mlimages_dataset.train.metrics import SCORE_LIMIT
 
 if TYPE_CHECKING:
@@ -86,9 +85,10 @@ class Calibration:
         return torch.addcmul(offset, logits.to(torch.float32).clamp(-SCORE_LIMIT, SCORE_LIMIT), slope).sigmoid()
 
 
-def calibration_of_weights(loss: nn.Module, n_classes: int) -> Calibration:
-    """Return what undoes a loss's weights; for a loss whose weights raise the odds by no known factor, nothing."""
-    return Calibration.of_weights(loss.odds_factor() if isinstance(loss, MLImagesLoss) else torch.ones(n_classes))
+def fit_in(state: Mapping[str, Tensor]) -> Calibration | None:
+    """Return the fit that `Calibration.state` returned this of; None for none, or where weights alone are undone."""
+    kept = Calibration.from_state(state) if state else None
+    return kept if kept is not None and kept.n_images else None
 
 
 def above(scores: ScoreHistogram, calibration: Calibration, probability: float) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import enum
 import json
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Self
 
 from mlimages_dataset.core.config import check_at_least, check_positive, check_share, read_config
 from mlimages_dataset.core.decoding import PACKAGED
@@ -40,23 +41,34 @@ class Precision(enum.Enum):
 
 
 class LossName(enum.Enum):
-    """What is minimised."""
+    """What is minimised.
+
+    Attributes:
+        keys: of `[loss]` that have no effect on any loss without them: a loss that has `pair_counts` needs it, one that
+            has `sum_classes` is a mean over the classes otherwise.
+    """
+
+    _value_: str
+    keys: frozenset[str]
+
+    def __new__(cls, value: str, *keys: str) -> Self:
+        """Return the loss that a run file calls `value`."""
+        name = object.__new__(cls)
+        name._value_ = value
+        name.keys = frozenset(keys)
+        return name
 
     RELEASED = "released"
     """The weighted sigmoid cross-entropy of paper 000 as the published code computes it, a sum over classes."""
     PAPER = "paper"
     """The same to the letter of equations 1 and 2, a mean over classes. At the paper's rate it does not learn."""
-    BINARY_CROSS_ENTROPY = "binary-cross-entropy"
-    FOCAL = "focal"
-    ASYMMETRIC = "asymmetric"
+    BINARY_CROSS_ENTROPY = "binary-cross-entropy", "sum_classes"
+    FOCAL = "focal", "sum_classes"
+    ASYMMETRIC = "asymmetric", "sum_classes"
     SOFTMAX = "softmax"
     """Cross-entropy over all classes, for images with one label."""
-    CONCURRENT_SOFTMAX = "concurrent-softmax"
+    CONCURRENT_SOFTMAX = "concurrent-softmax", "pair_counts"
     """The softmax of paper 004 (4.1.1), in which classes that are often together do not suppress each other."""
-
-
-MEANS_OVER_CLASSES = frozenset({LossName.BINARY_CROSS_ENTROPY, LossName.FOCAL, LossName.ASYMMETRIC})
-"""Losses that are a mean over the classes, unless their sum is asked for."""
 
 
 class Unknown(enum.Enum):
@@ -109,11 +121,11 @@ class Data:
         images: folder of image shards, or of image files.
         labels: folder of the `labels` table to train on.
         vocabulary: folder of the vocabulary whose classes the labels name.
-        validation_images: the same for evaluation; None for `images`.
-        validation_labels: the same for evaluation; None for none.
+        validation_images: folder of images to evaluate on; none for `images`.
+        validation_labels: folder of the `labels` table to evaluate on; none for no evaluation.
         validation_view: the part of a picture that evaluation looks at.
         workers: processes that decode for each rank; 0 decodes in the training process.
-        prefetch: batches that each of them decodes ahead.
+        prefetch: batches that each worker decodes ahead.
         bad_image_share: more undecodable images than this share of an epoch stop the run.
         streamed: read shards in long stretches rather than picture by picture, for slow disks and object stores; every
             phase's sampler is `blocks` then.
@@ -141,9 +153,9 @@ class Model:
     """The network.
 
     Attributes:
-        name: as `train.models.create_model` knows it.
-        classes: that the run is meant for, which a plan without a vocabulary counts on; 0 for any. Training takes those
-            of the vocabulary.
+        name: `resnet101_released`, a network of torchvision, or `timm/` and the name of one of timm.
+        classes: number that the run is meant for, which a plan without a vocabulary counts on; 0 for any. Training
+            takes those of the vocabulary.
         weights: what to start from: a checkpoint, safetensors, a state dict of torchvision or timm, or a TensorFlow
             checkpoint; all of it for the same vocabulary, all but the head for another.
         batch_norm_momentum: share of a new batch in the running statistics; 0.1 is the paper's decay of 0.9.
@@ -173,11 +185,11 @@ class Loss:
     """What is minimised.
 
     Attributes:
-        name: which loss; the others below are of `released` and `paper`.
-        positive_weight: eta of equation 1.
-        absent_class_rate: probability that a class without positives in the batch is learnt from.
-        negatives_per_positive: negatives kept for each positive of a class.
-        presence_threshold: confidence from which a label counts as positive.
+        name: which loss.
+        positive_weight: of `released` and `paper`: eta of equation 1.
+        absent_class_rate: of `released` and `paper`: probability that a class without positives in a batch is learnt.
+        negatives_per_positive: of `paper`: negatives kept for each positive of a class.
+        presence_threshold: of `released`, `paper` and `concurrent-softmax`: confidence from which a label is present.
         unknown: what a class means that an image's labels do not list.
         absent_unless_listed: sources that list every class that an image has: what they do not list is absent, also
             where `unknown` is `ignored`.
@@ -207,13 +219,16 @@ class Loss:
         check_at_least("negatives_per_positive", self.negatives_per_positive, 1)
         if self.absent_unless_listed and self.unknown is Unknown.ABSENT:
             raise ValueError('absent_unless_listed has no effect: write unknown = "ignored" beside it, or leave it out')
-        needs_pairs = self.name is LossName.CONCURRENT_SOFTMAX
-        if needs_pairs and self.pair_counts is None:
-            raise ValueError("pair_counts is missing: concurrent-softmax takes its rates from such a table")
-        if self.pair_counts is not None and not needs_pairs:
-            raise ValueError(f"pair_counts has no effect on the loss {self.name.value}: leave it out")
-        if self.sum_classes and self.name not in MEANS_OVER_CLASSES:
-            raise ValueError(f"sum_classes has no effect on the loss {self.name.value}: leave it out")
+        if "pair_counts" in self.name.keys and self.pair_counts is None:
+            raise ValueError(f"pair_counts is missing: {self.name.value} takes its rates from such a table")
+        for key in ("pair_counts", "sum_classes"):
+            if getattr(self, key) and key not in self.name.keys:
+                raise ValueError(f"{key} has no effect on the loss {self.name.value}: leave it out")
+
+    @property
+    def is_mean_over_classes(self) -> bool:
+        """Whether the loss is a mean over the classes, and might be their sum."""
+        return "sum_classes" in self.name.keys and not self.sum_classes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,10 +236,10 @@ class Optimizer:
     """Stochastic gradient descent with momentum.
 
     Attributes:
-        momentum: its share of the last update.
+        momentum: share of the last update that the next one keeps.
         nesterov: look ahead along the momentum.
-        weight_decay: L2 penalty of weights.
-        decay_norm_and_bias: also of normalisation layers and biases.
+        weight_decay: L2 penalty on weights.
+        decay_norm_and_bias: penalise normalisation layers and biases as well.
         clip_norm: gradients longer than this are shortened to it; 0 for never.
         average_decay: keep an exponential moving average of the parameters with this decay, and evaluate that; 0 for
             none.
@@ -258,11 +273,11 @@ class Schedule:
         learning_rate: at `batch_size` images; it is multiplied by k when the batch is.
         batch_size: the batch that `learning_rate` is for.
         warmup_epochs: epochs of warm-up.
-        warmup_start: the rate in the first of them, whatever the batch.
-        warmup_factor: its growth from an epoch to the next; it never exceeds the scaled rate.
-        decay: how it falls.
-        decay_factor: for `step`: what it is multiplied by.
-        decay_epochs: for `step`: every so many epochs, counted from the run's first.
+        warmup_start: learning rate of the first warm-up epoch, whatever the batch.
+        warmup_factor: growth of the rate from a warm-up epoch to the next; it never exceeds the scaled rate.
+        decay: how the rate falls after the warm-up.
+        decay_factor: for `step`: what the rate is multiplied by.
+        decay_epochs: for `step`: the rate falls every so many epochs, counted from the run's first.
         staircase: the rate changes between epochs only, as in the paper; otherwise at every step.
     """
 
@@ -289,7 +304,7 @@ class Phase:
     """What holds from an epoch on, until the next phase.
 
     Attributes:
-        first_epoch: the epoch, from 0.
+        first_epoch: epoch from which the phase holds, counted from 0.
         batch_size: images of a step, over all ranks and accumulated passes.
         image_size: side of the square that the network sees, in pixels.
         sampler: the order of images.
@@ -322,13 +337,13 @@ class Execution:
 
     Attributes:
         device: GPU or CPU.
-        precision: of convolutions and matrix products.
+        precision: type of convolutions and matrix products.
         channels_last: images in memory as (B, H, W, C), which convolutions on tensor cores and bfloat16 CPUs prefer.
         compile: translate the network by torch.compile.
         fused_loss: on a GPU, compute the loss of ML-Images by compiled kernels, in one pass over its entries.
         images_per_pass: images that a rank takes through the network at once, in as many passes as its share of a batch
             needs; 0 for all.
-        threads: of each rank's CPU operations; 0 for what torch chooses.
+        threads: CPU threads of each rank; 0 for what torch chooses.
         deterministic: refuse operations that give other bits each time.
         timeout_seconds: how long ranks wait for one that does not answer.
         bucket_megabytes: gradients are summed over ranks in buckets of this size while the backward pass goes on.
@@ -358,7 +373,7 @@ class Checkpoints:
 
     Attributes:
         every_steps: save each so many steps; 0 for at the end of epochs only.
-        keep: the newest so many stay.
+        keep: so many of the newest stay.
         best: the measure of the validation images whose best checkpoint stays too.
         asynchronous: training goes on while a copy is written.
     """
@@ -378,7 +393,7 @@ class Logs:
     """What is told.
 
     Attributes:
-        every_steps: a line each so many steps.
+        every_steps: write a line each so many steps.
         tensorboard: also write event files.
         scaling_steps: before training, time so many steps on one rank alone and on all, and tell the efficiency; 0 for
             not.
@@ -398,8 +413,8 @@ class Run:
     """A whole training run.
 
     Attributes:
-        epochs: how many.
-        seed: of initial weights, order and augmentation.
+        epochs: how many the run has.
+        seed: decides initial weights, order and augmentation.
         evaluate_epochs: evaluate after each so many epochs, and after the last; 0 for never.
         phases: what holds from which epoch on; the first begins at epoch 0.
     """

@@ -5,6 +5,7 @@ Legend: B images in a batch, C classes.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import defaultdict
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from mlimages_dataset.train.calibration import above, expected_labels, fit_calib
 from mlimages_dataset.train.metrics import AveragePrecision, InstanceScores, InstanceSums, ScoreHistogram, instance_sums
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pyarrow as pa
     from torch import Tensor
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
 
 PUBLISHED_KS = (5, 10)
 """Table 1."""
+EVALUATED_KS = (1, 5, 10)
+"""For images with one label, precision@1 is the accuracy and recall@5 the top-5 accuracy."""
+
+
+def _logits(logits: Tensor) -> Tensor:
+    return logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +108,14 @@ class Evaluation:
         scores: histograms of the classes' logits.
         images: of them all, also those without a label, int64 scalar.
         presence_threshold: the confidence from which a label is present.
+        scores_of: makes of float32 logits what classes and images are ordered by, both of shape (B, C).
     """
 
     instance: InstanceSums
     scores: ScoreHistogram
     images: Tensor
     presence_threshold: float = 0.7
+    scores_of: Callable[[Tensor], Tensor] = _logits
 
     @classmethod
     def empty(
@@ -116,6 +125,7 @@ class Evaluation:
         ks: tuple[int, ...] = PUBLISHED_KS,
         presence_threshold: float = 0.7,
         device: torch.device | str = "cpu",
+        scores_of: Callable[[Tensor], Tensor] = _logits,
     ) -> Evaluation:
         """Return the evaluation of no image."""
         return cls(
@@ -123,16 +133,17 @@ class Evaluation:
             ScoreHistogram.empty(n_classes, device=device),
             torch.zeros((), dtype=torch.int64, device=device),
             presence_threshold,
+            scores_of,
         )
 
     def __add__(self, other: Evaluation) -> Evaluation:
         if self.presence_threshold != other.presence_threshold:
             raise UsageError("evaluations of different presence thresholds do not add up", remedy="use one threshold")
-        return Evaluation(
-            self.instance + other.instance,
-            self.scores + other.scores,
-            self.images + other.images,
-            self.presence_threshold,
+        return dataclasses.replace(
+            self,
+            instance=self.instance + other.instance,
+            scores=self.scores + other.scores,
+            images=self.images + other.images,
         )
 
     def updated(
@@ -146,17 +157,21 @@ class Evaluation:
             known: bool, shape (B, C); None where everything is known.
             valid: bool, shape (B,): false for images that only pad the batch; None where every image counts.
         """
-        self.scores.update(logits, targets, known, valid, presence_threshold=self.presence_threshold)
+        scores = self.scores_of(logits)
+        self.scores.update(scores, targets, known, valid, presence_threshold=self.presence_threshold)
         batch = instance_sums(
-            logits, targets, known, valid, ks=self.instance.ks, presence_threshold=self.presence_threshold
+            scores, targets, known, valid, ks=self.instance.ks, presence_threshold=self.presence_threshold
         )
         images = self.images + (len(logits) if valid is None else valid.sum())
-        return Evaluation(self.instance + batch, self.scores, images, self.presence_threshold)
+        return dataclasses.replace(self, instance=self.instance + batch, images=images)
 
     def merged(self, reduce: Reduce) -> Evaluation:
         """Return the evaluation over all ranks; `reduce` sums a tensor over them."""
-        return Evaluation(
-            self.instance.merged(reduce), self.scores.merged(reduce), reduce(self.images), self.presence_threshold
+        return dataclasses.replace(
+            self,
+            instance=self.instance.merged(reduce),
+            scores=self.scores.merged(reduce),
+            images=reduce(self.images),
         )
 
     def calibration(self, weights: Calibration) -> Calibration:
@@ -198,6 +213,26 @@ class Evaluation:
                 for one in group_means(kind, group_of_class, estimate)
             ),
         )
+
+
+def measure_names(n_classes: int) -> tuple[str, ...]:
+    """Return the names of `measures_of` a network of n_classes."""
+    return (*(f"{name}@{k}" for k in evaluated_ks(n_classes) for name in ("precision", "recall", "f1")), "map")
+
+
+def measures_of(summary: EvaluationSummary) -> dict[str, float]:
+    """Return an evaluation's means by name: those of k, and the mean average precision."""
+    by_k = {
+        f"{name}@{scores.k}": value
+        for scores in summary.instance
+        for name, value in (("precision", scores.precision), ("recall", scores.recall), ("f1", scores.f1))
+    }
+    return {**by_k, "map": summary.mean_average_precision}
+
+
+def evaluated_ks(n_classes: int) -> tuple[int, ...]:
+    """Return the numbers of highest classes that a network of n_classes is evaluated at."""
+    return tuple(k for k in EVALUATED_KS if k <= n_classes)
 
 
 def group_means(kind: str, group_of_class: Sequence[str], values: Iterable[float]) -> tuple[GroupMean, ...]:

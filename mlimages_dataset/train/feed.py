@@ -28,8 +28,8 @@ from mlimages_dataset.loaders.loader import told_once
 from mlimages_dataset.loaders.streaming import batch_sizes
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.config import SamplerName
-from mlimages_dataset.train.loop import outlive_sigterm
 from mlimages_dataset.train.schedule import steps_of_epoch
+from mlimages_dataset.train.stopping import outlive_sigterm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -15,12 +15,12 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from mlimages_dataset.train import distributed
-from mlimages_dataset.train.config import MEANS_OVER_CLASSES, LossName
+from mlimages_dataset.train.losses.registry import LOSSES
 from mlimages_dataset.train.schedule import learning_rate
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.loaders import Batch
     from mlimages_dataset.train.config import Run
+    from mlimages_dataset.train.losses.definition import LossDefinition
+    from mlimages_dataset.train.losses.multi_label import Labels
 
 LOOKS = (10, 20, 50, 100, 200)
 """After which steps the images are looked at, beside the start."""
@@ -111,7 +113,7 @@ class Expected:
         begun: steps that the run had taken before the first look.
     """
 
-    loss: LossName
+    loss: LossDefinition
     positive_weight: float
     peak_rate: float
     steps: int
@@ -167,11 +169,10 @@ class Finding:
         }[self.sign]
 
     def _remedy(self) -> str:
-        loss = self.expected.loss
         if self.sign is Sign.STILL and self.last.moved == 0:
             return "raise schedule.learning_rate, or look for the rate 0 in optimizer.layer_rates"
-        if self.sign in {Sign.STILL, Sign.EVERY_CLASS} and loss is LossName.PAPER:
-            return 'the loss "paper" does not learn at the published rate: write loss.name = "released"'
+        if self.sign in {Sign.STILL, Sign.EVERY_CLASS} and self.expected.loss.remedy:
+            return self.expected.loss.remedy
         if self.sign is Sign.STILL and self.expected.mean_over_classes:
             return "this loss is a mean over the classes: write loss.sum_classes = true"
         return _REMEDIES[self.sign]
@@ -185,21 +186,19 @@ _REMEDIES = {
     Sign.ALIKE: "lower schedule.learning_rate, or begin with a warm-up",
     Sign.FLAT: "lower schedule.learning_rate, or begin with a warm-up",
 }
-_SOFTMAXES = {LossName.SOFTMAX, LossName.CONCURRENT_SOFTMAX}
-"""Their probabilities add up to 1: the number of classes that the network predicts says nothing."""
 
 
 def expected_of(run: Run, steps: int, *, begun: int, trained: bool) -> Expected:
     """Return how the figures of a run of so many steps are read; the others as of `Expected`."""
-    weighted = run.loss.name in {LossName.PAPER, LossName.RELEASED}
+    loss = LOSSES[run.loss.name]
     return Expected(
-        loss=run.loss.name,
-        positive_weight=run.loss.positive_weight if weighted else 1.0,
+        loss=loss,
+        positive_weight=run.loss.positive_weight if loss.weighs_positives else 1.0,
         peak_rate=max(learning_rate(run, epoch) for epoch in range(run.epochs)),
         steps=steps,
         trained=trained,
         begun=begun,
-        mean_over_classes=run.loss.name in MEANS_OVER_CLASSES and not run.loss.sum_classes,
+        mean_over_classes=run.loss.is_mean_over_classes,
     )
 
 
@@ -249,7 +248,7 @@ def _reach(before: Figures, last: Figures, expected: Expected) -> float:
 def _predicts_every_class(looks: Sequence[Figures], expected: Expected, judged: bool) -> bool:  # noqa: FBT001 - one shape for all signs
     last = looks[-1]
     share = last.labels / last.classes if last.classes else 1.0
-    if expected.loss in _SOFTMAXES or share > _MANY_LABELS or not judged:
+    if expected.loss.compares_classes or share > _MANY_LABELS or not judged:
         return False
     # A weight w of positives multiplies the odds: at best, a share s is predicted as w s / (1 + (w - 1) s).
     weight = expected.positive_weight
@@ -258,7 +257,7 @@ def _predicts_every_class(looks: Sequence[Figures], expected: Expected, judged: 
 
 
 def _predicts_no_class(looks: Sequence[Figures], expected: Expected, judged: bool) -> bool:  # noqa: FBT001 - one shape for all signs
-    if expected.loss in _SOFTMAXES or not judged:
+    if expected.loss.compares_classes or not judged:
         return False
     return all(look.labels > 0 and look.predicted < _NONE_SHARE * look.labels for look in looks[-2:])
 
@@ -358,6 +357,37 @@ class Probe:
     start: Tensor
 
 
+class Looks(Protocol):
+    """Looks at a run's first steps; each rank calls both methods at every step."""
+
+    looks: list[Figures]
+
+    def before(self, batches: Sequence[Batch]) -> None:
+        """Take note of this rank's batches of a step that is to come."""
+
+    def after(self, batches: Sequence[Batch], loss: Tensor, rate: float) -> Finding | None:
+        """Return what shows after a step that the run does not learn, on every rank alike; None for nothing.
+
+        Args:
+            batches: this rank's of the step, on the host.
+            loss: this rank's, on the device.
+            rate: of the step.
+        """
+
+
+class NoLooks:
+    """Never looks: for what no figures tell of."""
+
+    def __init__(self) -> None:
+        self.looks: list[Figures] = []
+
+    def before(self, batches: Sequence[Batch]) -> None:
+        """See `Looks`."""
+
+    def after(self, batches: Sequence[Batch], loss: Tensor, rate: float) -> None:
+        """See `Looks`."""
+
+
 class EarlyLooks:
     """Looks at a run's first steps and tells once, on every rank alike, where it does not learn."""
 
@@ -365,7 +395,7 @@ class EarlyLooks:
         self,
         expected: Expected,
         logits: Callable[[Tensor], Tensor],
-        known: Callable[[Batch], Tensor | None],
+        labels: Callable[[Batch], Labels],
         device: torch.device,
         *,
         at: Sequence[int] = LOOKS,
@@ -376,14 +406,14 @@ class EarlyLooks:
         Args:
             expected: of the run.
             logits: returns those of images, as they came in a batch, as in training and without a trace.
-            known: of a batch, as the loss is told.
+            labels: of a batch, as the loss is told.
             device: where the images are kept.
             at: after which steps; none for never.
             judged_from: see `finding`.
         """
         self._expected = expected
         self._logits = logits
-        self._known = known
+        self._labels_of = labels
         self._device = device
         self._at = tuple(at)
         self._judged_from = judged_from
@@ -427,11 +457,11 @@ class EarlyLooks:
         return found
 
     def _kept(self, batch: Batch) -> Probe:
-        known = self._known(batch)
+        targets, known = self._labels_of(batch)
         images = batch.images[:_N_IMAGES].to(self._device)
         return Probe(
             images,
-            batch.targets[:_N_IMAGES].to(self._device),
+            targets[:_N_IMAGES].to(self._device),
             None if known is None else known[:_N_IMAGES].to(self._device),
             self._logits(images),
         )

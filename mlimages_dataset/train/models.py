@@ -103,7 +103,7 @@ class MultiLabelClassifier(nn.Module):
 
     @torch.no_grad()
     def set_bias(self, bias: Tensor) -> None:
-        """Start the head from a bias of shape (C,), such as `loss.prior_bias`."""
+        """Start the head from a bias of shape (C,), such as `losses.prior_bias` returns."""
         self.head.bias.copy_(bias)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:

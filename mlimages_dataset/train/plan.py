@@ -15,14 +15,14 @@ import torch
 from torch import nn
 
 from mlimages_dataset.train import distributed
-from mlimages_dataset.train.loop import autocast, set_training
+from mlimages_dataset.train.learner import autocast, set_training
 from mlimages_dataset.train.schedule import steps_of_epoch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from mlimages_dataset.train.config import Precision, Run
-    from mlimages_dataset.train.loop import Learner
+    from mlimages_dataset.train.learner import Learner
     from mlimages_dataset.train.supply import Supply
 
 _COUNTED_IMAGES = 2

@@ -1,50 +1,27 @@
-"""Transfer: a trained network with a new head, and the loss of images with one label.
+"""Transfer: a trained network with a new head.
 
-Paper 000, section 5.1: the output layer is replaced, the loss is the standard softmax loss, and layers near the input
-learn slowly or not (`optimizer.layer_rates`).
+Paper 000, section 5.1: the output layer is replaced, the loss is the standard softmax loss (`losses.softmax`), and
+layers near the input learn slowly or not (`optimizer.layer_rates`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.train.loss import check_shapes
 from mlimages_dataset.train.models import SCALING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from torch import Tensor, nn
+
     from mlimages_dataset.train.models import MultiLabelClassifier
 
 HEAD = "head."
 """What the names of the head's parameters begin with."""
 _SHOWN_NAMES = 3
-
-
-class SoftmaxLoss(nn.Module):
-    """Cross-entropy over all classes, for images with one label each.
-
-    An image's targets are scaled to add up to 1, so the confidence of a single label is of no effect, and several
-    labels share the image. An image without a label adds nothing. What is not known of an image counts as absent:
-    that it has one label says so of all others.
-    """
-
-    def forward(self, logits: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
-        """Return the mean over images, a float32 scalar; arguments as of `MLImagesLoss`.
-
-        Raises:
-            UsageError: the shapes do not fit.
-        """
-        check_shapes(logits, targets, known)
-        present = targets.float() if known is None else targets.float() * known
-        shares = present / present.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-        return -(shares * functional.log_softmax(logits.float(), 1)).sum(1).mean()
 
 
 def load_backbone(model: MultiLabelClassifier, weights: Mapping[str, Tensor], path: Path) -> None:

@@ -11,8 +11,9 @@ import torch
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.train import distributed
+from mlimages_dataset.train.learner import set_training, take_step
 from mlimages_dataset.train.learning import LEAST_JUDGED, LOOKS
-from mlimages_dataset.train.loop import early_looks, set_training, take_step
+from mlimages_dataset.train.loop import early_looks
 from mlimages_dataset.train.schedule import learning_rate
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.loaders import Batch
     from mlimages_dataset.train.config import Run
+    from mlimages_dataset.train.learner import Learner
     from mlimages_dataset.train.learning import Figures, Finding
-    from mlimages_dataset.train.loop import Feed, Learner
+    from mlimages_dataset.train.loop import Feed
 
 TRIAL_STEPS, TRIAL_SECONDS = 50, 120
 """So many steps are tried where nobody gives a number, unless they take more seconds at the pace of the first."""

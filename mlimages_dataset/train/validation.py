@@ -1,59 +1,54 @@
-"""A network evaluated on the labelled images of a data set, over all ranks.
-
-Legend: B images in a batch, C classes.
-"""
+"""A network evaluated on the labelled images of a data set, over all ranks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from mlimages_dataset.loaders import EvaluationSampler, Loader, eval_transform
 from mlimages_dataset.train import distributed
-from mlimages_dataset.train.config import Unknown, View
-from mlimages_dataset.train.evaluation import Evaluation
-from mlimages_dataset.train.loop import autocast, outlive_sigterm
+from mlimages_dataset.train.learner import autocast
+from mlimages_dataset.train.stopping import outlive_sigterm
+from mlimages_dataset.train.tasks.task import Measures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor, nn
+    from torch import nn
 
     from mlimages_dataset.loaders import MLImages
     from mlimages_dataset.loaders.transforms import EvalTransform
-    from mlimages_dataset.train.config import Precision
-    from mlimages_dataset.train.evaluation import EvaluationSummary
+    from mlimages_dataset.train.config import Precision, View
+    from mlimages_dataset.train.tasks.task import Task
 
-EVALUATED_KS = (1, 5, 10)
-"""For images with one label, precision@1 is the accuracy and recall@5 the top-5 accuracy."""
+_Targets = TypeVar("_Targets", bound=tuple[object, ...])
+_Measures = TypeVar("_Measures", bound=Measures)
 
 
 @torch.inference_mode()
 def evaluate_network(
     network: nn.Module,
     data: MLImages,
+    task: Task[_Targets, _Measures],
+    nothing: _Measures,
     *,
     precision: Precision,
     batch_size: int,
     workers: int,
-    unknown: Unknown,
-    scores: Callable[[Tensor], Tensor],
-) -> Evaluation:
-    """Return the evaluation of a network over all ranks; each image counts once, and unreadable ones do not.
+) -> _Measures:
+    """Return a network's measures over all ranks; each image counts once, and unreadable ones do not.
 
     Args:
         network: on the device.
         data: labelled images.
+        task: what the network has learnt.
+        nothing: the task's measures of no image.
         precision: of the network.
         batch_size: images of a rank at once.
         workers: processes that decode for each rank.
-        unknown: what a class means that is not listed.
-        scores: makes of float32 logits what classes and images are ordered by, as `probabilities.scores_of`.
     """
     network.eval()
     device = next(network.parameters()).device
-    evaluation = Evaluation.empty(data.n_classes, ks=_ks(data.n_classes), device=device)
+    measures = nothing
     loader = Loader(
         data,
         EvaluationSampler(data),
@@ -65,30 +60,9 @@ def evaluate_network(
     for each in loader:
         batch = each.to(device, non_blocking=True)
         with autocast(device, precision):
-            logits = network(data.transform.finish(batch.images))
-        known = batch.known if unknown is Unknown.IGNORED else None
-        # A picture that cannot be read is replaced by another, which counts at its own place.
-        evaluation = evaluation.updated(scores(logits.float()), batch.targets, known, batch.rows == batch.positions)
-    return evaluation.merged(distributed.sum_over_ranks)
-
-
-def measure_names(n_classes: int) -> tuple[str, ...]:
-    """Return the names of the `measures` of a network of n_classes."""
-    return (*(f"{name}@{k}" for k in _ks(n_classes) for name in ("precision", "recall", "f1")), "map")
-
-
-def measures(summary: EvaluationSummary) -> dict[str, float]:
-    """Return an evaluation's means by name: those of k, and the mean average precision."""
-    by_k = {
-        f"{name}@{scores.k}": value
-        for scores in summary.instance
-        for name, value in (("precision", scores.precision), ("recall", scores.recall), ("f1", scores.f1))
-    }
-    return {**by_k, "map": summary.mean_average_precision}
-
-
-def _ks(n_classes: int) -> tuple[int, ...]:
-    return tuple(k for k in EVALUATED_KS if k <= n_classes)
+            outputs = network(data.transform.finish(batch.images))
+        measures = task.measured(measures, outputs, batch)
+    return measures.merged(distributed.sum_over_ranks)
 
 
 def evaluation_transform(image_size: int, view: View) -> EvalTransform:

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mlimages_dataset.train.baseline_losses import BinaryCrossEntropyLoss
-from mlimages_dataset.train.loss import MLImagesLoss
+from mlimages_dataset.train.losses.baseline_losses import BinaryCrossEntropyLoss
+from mlimages_dataset.train.losses.ml_images import MLImagesLoss
 
 if TYPE_CHECKING:
     from collections.abc import Callable

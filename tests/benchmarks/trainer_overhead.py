@@ -30,10 +30,14 @@ from mlimages_dataset import samples
 from mlimages_dataset.loaders import Batch, MLImages, train_transform
 from mlimages_dataset.recipes.build import build_recipe
 from mlimages_dataset.recipes.recipe import read_recipe
+from mlimages_dataset.train.computing import computing
 from mlimages_dataset.train.config import Checkpoints, Data, Execution, Logs, Phase, Precision, Run
 from mlimages_dataset.train.feed import ImageFeed
-from mlimages_dataset.train.loop import StopRequest, make_learner
-from mlimages_dataset.train.stage import computing, initial_model, make_loss, read_classes, train_in
+from mlimages_dataset.train.inputs import read_classes
+from mlimages_dataset.train.learner import make_learner
+from mlimages_dataset.train.losses.registry import make_loss
+from mlimages_dataset.train.stage import initial_model, train_in
+from mlimages_dataset.train.stopping import StopRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

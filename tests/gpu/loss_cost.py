@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from mlimages_dataset.train.loss import MLImagesLoss
+from mlimages_dataset.train.losses.ml_images import MLImagesLoss
 from tests.gpu.loss_laws import refuse_compiling
 from tests.gpu.pictures import LABELS_PER_IMAGE, n_classes, shares
 from tests.gpu.trials import Job, NotTriedError
@@ -126,7 +126,7 @@ def fused_at_4096(job: Job) -> str:
 
 
 def decision(job: Job) -> str:
-    """What the rule of `train.fused_loss` says on this card."""
+    """What the rule of `train.losses.fused_loss` says on this card."""
     ratios = [job.noted().get(f"fused at {at}") for at in range(len(SIZES))]
     found = [ratio for ratio in ratios if ratio is not None]
     if job.small or len(found) < len(SIZES):

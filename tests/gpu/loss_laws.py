@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from mlimages_dataset.train.loss import MLImagesLoss
+from mlimages_dataset.train.losses.ml_images import MLImagesLoss
 from tests.gpu.oracle import Paper, Released
 from tests.gpu.pictures import LABELS_PER_IMAGE, n_classes, shares
 from tests.gpu.runner import ROOT

@@ -16,7 +16,7 @@ import torch
 
 from mlimages_dataset.samples import photographs
 from mlimages_dataset.train import stage
-from mlimages_dataset.train.loss import MLImagesLoss
+from mlimages_dataset.train.losses.ml_images import MLImagesLoss
 from tests.gpu import loss_cost, loss_laws, machine, pictures, speed, trainer_laws
 from tests.gpu.__main__ import NO_GPU
 from tests.gpu.loss_laws import Gaps

@@ -10,10 +10,11 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from mlimages_dataset.train import distributed
+from mlimages_dataset.train.computing import computing
 from mlimages_dataset.train.config import Device, Execution, Loss, LossName, Model, Phase, Precision, Run
-from mlimages_dataset.train.loop import make_learner, take_step
+from mlimages_dataset.train.learner import make_learner, take_step
+from mlimages_dataset.train.losses.registry import make_loss
 from mlimages_dataset.train.models import create_model
-from mlimages_dataset.train.stage import computing, make_loss
 from tests.train.synthetic import batch_of
 
 N_CLASSES = 7

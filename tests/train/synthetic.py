@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mlimages_dataset.loaders import Batch
 from mlimages_dataset.train import distributed
+from mlimages_dataset.train.computing import computing
 from mlimages_dataset.train.config import (
     Checkpoints,
     Device,
@@ -29,8 +30,11 @@ from mlimages_dataset.train.config import (
     Run,
     Schedule,
 )
-from mlimages_dataset.train.loop import Learner, StopRequest, make_learner
-from mlimages_dataset.train.stage import Classes, computing, make_loss, train_in
+from mlimages_dataset.train.inputs import Classes
+from mlimages_dataset.train.learner import Learner, make_learner
+from mlimages_dataset.train.losses.registry import make_loss
+from mlimages_dataset.train.stage import train_in
+from mlimages_dataset.train.stopping import StopRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,10 +16,10 @@ from mlimages_dataset.tables.parquet import check_rows, read_table, table_parts
 from mlimages_dataset.tables.schemas import PREDICTIONS
 from mlimages_dataset.train.__main__ import main
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, read_checkpoint, save_checkpoint
+from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.pictures import Part
 from mlimages_dataset.train.predict import prediction_rows, top_classes
-from mlimages_dataset.train.stage import read_classes
 from tests.train.processes import on_ranks
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def test_probabilities_of_one_label_an_image_add_up_to_one(
     given_options = [text for name, value in options.items() for text in (name, str(value))]
     result = CliRunner().invoke(main, ["predict", str(softmax), *given_options, "--above", "0", "--workers", "0"])
     assert result.exit_code == 0, result.output
+    assert "calibration" not in result.stderr, "there is nothing to calibrate"
     for part in table_parts(tmp_path / "out"):
         for row in read_table(part, PREDICTIONS)["labels"].to_pylist():
             assert sum(label["confidence"] for label in row) == pytest.approx(1, abs=1e-4)
@@ -137,4 +138,6 @@ def test_a_picture_that_cannot_be_decoded_is_told_and_left_out(
     result = CliRunner().invoke(main, ["predict", str(checkpoint), *options, "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     assert "3 images, and 1 that cannot be used" in result.stdout
-    assert result.stderr.startswith("cannot be used: broken: ")
+    no_fit, unreadable = result.stderr.splitlines()
+    assert no_fit.startswith(f"{checkpoint} holds no calibration fit, so only the weights of its loss are undone: ")
+    assert unreadable.startswith("cannot be used: broken: ")

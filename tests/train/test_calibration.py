@@ -14,7 +14,7 @@ from mlimages_dataset.train.calibration import (
     Calibration,
     fit_calibration,
 )
-from mlimages_dataset.train.loss import MLImagesLoss
+from mlimages_dataset.train.losses.ml_images import MLImagesLoss
 from mlimages_dataset.train.metrics import ScoreHistogram
 
 N_CLASSES = 7

@@ -14,6 +14,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from torch import nn
 
 from mlimages_dataset.train import loop
+from mlimages_dataset.train.computing import computing
 from mlimages_dataset.train.config import (
     Device,
     Execution,
@@ -26,9 +27,10 @@ from mlimages_dataset.train.config import (
     Run,
     Schedule,
 )
+from mlimages_dataset.train.learner import logits_without_trace, make_learner
 from mlimages_dataset.train.learning import LOOKS, Expected, Figures, Finding, Sign, Sums, expected_of, finding
-from mlimages_dataset.train.loop import Stopped, logits_without_trace, make_learner
-from mlimages_dataset.train.stage import computing
+from mlimages_dataset.train.losses.registry import LOSSES, make_loss
+from mlimages_dataset.train.stopping import Stopped
 from tests.train.processes import on_ranks
 from tests.train.synthetic import Program, train_synthetic
 from tests.train.test_loop import differing, last
@@ -236,7 +238,7 @@ def test_a_mean_over_classes_that_stands_still_is_to_be_summed() -> None:
 
 def expected(loss: str, **others: bool) -> Expected:
     weight = 12.0 if loss in {"paper", "released"} else 1.0
-    return Expected(loss=LossName(loss), positive_weight=weight, peak_rate=1.0, steps=100_000, **others)
+    return Expected(loss=LOSSES[LossName(loss)], positive_weight=weight, peak_rate=1.0, steps=100_000, **others)
 
 
 @pytest.mark.parametrize("case", LEARNS.values(), ids=LEARNS)
@@ -354,7 +356,7 @@ def test_looks_see_the_same_units_dropped_and_draw_nothing() -> None:
     )
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Dropout(0.5), nn.Flatten(), nn.Linear(288, 4))
     with computing(run.execution, run.seed) as device:
-        learner = make_learner(run, model, nn.BCEWithLogitsLoss(), device)
+        learner = make_learner(run, model, make_loss(run, 4), device)
         model.train()
         state, random = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
         images = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(2))

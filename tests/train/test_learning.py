@@ -17,6 +17,7 @@ import torch
 
 from mlimages_dataset.loaders import MLImages, collate, eval_transform
 from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint
+from mlimages_dataset.train.computing import computing
 from mlimages_dataset.train.config import (
     Device,
     Execution,
@@ -30,8 +31,10 @@ from mlimages_dataset.train.config import (
     Schedule,
 )
 from mlimages_dataset.train.evaluation import Evaluation
-from mlimages_dataset.train.loop import make_learner, set_training, take_step
-from mlimages_dataset.train.stage import computing, initial_model, make_loss, read_classes
+from mlimages_dataset.train.inputs import read_classes
+from mlimages_dataset.train.learner import make_learner, set_training, take_step
+from mlimages_dataset.train.losses.registry import make_loss
+from mlimages_dataset.train.stage import initial_model
 from tests.train.processes import ROOT, on_ranks
 from tests.train.synthetic import Program
 

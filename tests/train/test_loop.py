@@ -11,7 +11,7 @@ import torch
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.train.checkpoint import Checkpoint, checkpoint_path, newest_checkpoint, read_checkpoint
-from mlimages_dataset.train.loop import Stopped
+from mlimages_dataset.train.stopping import Stopped
 from tests.train.processes import Done, on_ranks
 from tests.train.synthetic import Program, train_synthetic
 

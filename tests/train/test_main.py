@@ -24,7 +24,7 @@ from mlimages_dataset.train.__main__ import main
 from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint, save_checkpoint
 from mlimages_dataset.train.config import Data, Phase, Run
 from mlimages_dataset.train.feed import ImageFeed
-from mlimages_dataset.train.stage import read_classes
+from mlimages_dataset.train.inputs import read_classes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +122,8 @@ def test_a_finished_run_has_nothing_left_to_do(trained: Path, run_toml: Path, ph
 
 def test_predictions_are_a_table_that_stands(trained: Path, photographs: Photographs, tmp_path: Path) -> None:
     arguments = ("predict", trained, *applied(photographs), "--above", "0.3", "--out", tmp_path / "out")
-    assert called(*arguments).exit_code == 0
+    ran = called(*arguments)
+    assert (ran.exit_code, ran.stderr) == (0, ""), "the checkpoint holds a fit"
     rows = [row for part in table_parts(tmp_path / "out") for row in read_table(part, PREDICTIONS).to_pylist()]
     assert [row["image_id"] for row in rows] == sorted(path.stem for path in photographs.images.glob("*.jpg"))
     for row in rows:

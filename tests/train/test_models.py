@@ -11,8 +11,8 @@ from torch import nn
 from torchvision.models import resnet18
 
 from mlimages_dataset.core.errors import ConfigError, UsageError
-from mlimages_dataset.train.loop import synchronised
-from mlimages_dataset.train.loss import prior_bias
+from mlimages_dataset.train.learner import synchronised
+from mlimages_dataset.train.losses.prior_bias import prior_bias
 from mlimages_dataset.train.models import RELEASED, create_model, model_names
 from mlimages_dataset.train.released_resnet import ReleasedResNet101
 

@@ -17,8 +17,8 @@ from mlimages_dataset.loaders import MLImages, train_transform
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS, TableSchema
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
+from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
-from mlimages_dataset.train.stage import read_classes
 from tests.train.test_main import called, refusal
 
 if TYPE_CHECKING:

@@ -19,11 +19,13 @@ from mlimages_dataset.loaders.streaming import batch_sizes, given_after
 from mlimages_dataset.tables.parquet import read_table, table_parts, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, PAIR_COUNTS, PREDICTIONS
 from mlimages_dataset.train.checkpoint import checkpoint_path, newest_checkpoint, read_checkpoint
-from mlimages_dataset.train.concurrent_softmax import concurrent_log_odds, concurrent_probabilities
+from mlimages_dataset.train.computing import computing
 from mlimages_dataset.train.config import Run, read_run
 from mlimages_dataset.train.feed import make_feed
-from mlimages_dataset.train.pair_rates import rates_of_state
-from mlimages_dataset.train.stage import computing, initial_model, read_classes
+from mlimages_dataset.train.inputs import read_classes, training_data
+from mlimages_dataset.train.losses.concurrent_softmax import concurrent_log_odds, concurrent_probabilities
+from mlimages_dataset.train.losses.pair_rates import rates_of_state
+from mlimages_dataset.train.stage import initial_model
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary, vocabulary_digests
 from tests.loaders.test_dataset import data_set
 from tests.train.processes import on_ranks
@@ -255,8 +257,6 @@ def test_keys_without_effect_are_refused(photographs: Photographs, tmp_path: Pat
 
 def known_of_first_batch(run: Run, photographs: Photographs) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what is known and what is listed in a run's first batch, as the trainer gets it."""
-    from mlimages_dataset.train import stage  # noqa: PLC0415 - its private function is what makes the data
-
     classes = read_classes(photographs.vocabulary)
     placed = dataclasses.replace(
         run,
@@ -264,7 +264,7 @@ def known_of_first_batch(run: Run, photographs: Photographs) -> tuple[torch.Tens
             run.data, images=photographs.images, labels=photographs.labels, vocabulary=photographs.vocabulary
         ),
     )
-    data = stage._data(placed, classes)
+    data = training_data(placed, classes)
     (batch,) = next(make_feed(placed, data, torch.device("cpu")).steps(0, 0))
     listed = torch.zeros_like(batch.known)
     listed[batch.sample_index, batch.class_index] = True

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.train.weights.architectures import construction
-from mlimages_dataset.train.weights.description import Form, Probability, probability_sentences
+from mlimages_dataset.train.weights.description import Form, Probability
+from mlimages_dataset.train.weights.probability import probability_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

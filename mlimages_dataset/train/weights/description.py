@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.train.config import LossName, View
+from mlimages_dataset.train.config import View
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.decoding import Json
@@ -167,28 +167,6 @@ def with_classes(
 ) -> Description:
     """Return a description that names the classes of a vocabulary with this digest."""
     return dataclasses.replace(description, vocabulary=vocabulary, wnids=wnids, names=names)
-
-
-def probability_sentences(description: Description, *, calibrated: bool) -> tuple[str, ...]:
-    """Return how a network's logits become probabilities, a sentence each, without the full stop.
-
-    Args:
-        description: of the network.
-        calibrated: whether a slope and an offset of each class were fitted.
-    """
-    if description.probability is Probability.SOFTMAX:
-        return ("probabilities are the softmax of the logits",)
-    rates = description.loss == LossName.CONCURRENT_SOFTMAX.value
-    score = "score" if rates else "logit"
-    formula = f"sigmoid(slope * {score} + offset), with a slope and an offset for each class" if calibrated else ""
-    told = f"probabilities are {formula or f'the sigmoid of the {score}s'}"
-    if not rates:
-        return (told,)
-    return (
-        told,
-        "a score is the log-odds of concurrent softmax, computed from all logits and the rates of the loss",
-        "the run's own checkpoint alone holds the rates: use it to compute probabilities (predict)",
-    )
 
 
 def _from_values(content: dict[str, Json]) -> Description:

@@ -17,6 +17,7 @@ import torch
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.train.checkpoint import FORMAT, Checkpoint, found_checkpoint, read_checkpoint
 from mlimages_dataset.train.config import LossName, View
+from mlimages_dataset.train.losses.registry import loss_named
 from mlimages_dataset.train.models import AUXILIARY_HEADS, RELEASED, SCALING, InputScaling, create_model
 from mlimages_dataset.train.weights import architectures
 from mlimages_dataset.train.weights.architectures import HEAD, LITE_STEM
@@ -169,20 +170,19 @@ def from_checkpoint(path: Path, checkpoint: Checkpoint, said: Said | None = None
         raise _other_network(path, own, checkpoint.model_name, model)
     check_values(path, {**state, **checkpoint.calibration})
     loss = json.loads(checkpoint.science.get("loss.name", '""'))
-    softmax = loss == LossName.SOFTMAX.value
     description = Description(
         architecture=checkpoint.model_name,
         n_classes=checkpoint.n_classes,
         norm_epsilon=float(checkpoint.science["model.batch_norm_epsilon"]) if architectures.epsilons(model) else None,
         image_size=checkpoint.image_size,
         view=said.view or View.CROP80,
-        probability=Probability.SOFTMAX if softmax else Probability.SIGMOID,
+        probability=Probability.SOFTMAX if loss_named(loss).one_label else Probability.SIGMOID,
         loss=loss,
         vocabulary=checkpoint.vocabulary,
     )
     notes = (
         ("its probabilities need the rates of its loss, which only the checkpoint itself holds",)
-        if loss == LossName.CONCURRENT_SOFTMAX.value
+        if loss_named(loss).score
         else ()
     )
     return NetworkWeights(

@@ -16,8 +16,9 @@ from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import CATEGORIES
 from mlimages_dataset.train.checkpoint import best_path, found_checkpoint, read_checkpoint
 from mlimages_dataset.train.config import Run, View
+from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.logs import LOG_FILE, read_log
-from mlimages_dataset.train.stage import RUN_FILE, read_classes
+from mlimages_dataset.train.stage import RUN_FILE
 from mlimages_dataset.train.weights.card import VOCABULARY, WEIGHTS, Group, Measure, Results, Training, model_card
 from mlimages_dataset.train.weights.description import Form, with_classes
 from mlimages_dataset.train.weights.files import description_path

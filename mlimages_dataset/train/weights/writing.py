@@ -21,12 +21,14 @@ from mlimages_dataset.core.locations import reason
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, give_name, write_bytes
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
 from mlimages_dataset.train.config import LossName
+from mlimages_dataset.train.losses.registry import loss_named
 from mlimages_dataset.train.models import AUXILIARY_HEADS, SCALING, TIMM_PREFIX, InputScaling, batch_norms
 from mlimages_dataset.train.weights import architectures
-from mlimages_dataset.train.weights.description import Form, Probability, probability_sentences
+from mlimages_dataset.train.weights.description import Form, Probability
 from mlimages_dataset.train.weights.files import SAFETENSORS, write_safetensors, write_state_dict
 from mlimages_dataset.train.weights.norms import folded
 from mlimages_dataset.train.weights.onnx_file import exported, run_onnx
+from mlimages_dataset.train.weights.probability import probability_sentences
 from mlimages_dataset.train.weights.reading import CALIBRATION, check_values, read_weights
 
 if TYPE_CHECKING:
@@ -167,7 +169,7 @@ def _write_safetensors(weights: NetworkWeights, out: Path) -> Written:
 
 
 def _write_checkpoint(weights: NetworkWeights, out: Path) -> Written:
-    if weights.description.loss == LossName.CONCURRENT_SOFTMAX.value:
+    if loss_named(weights.description.loss).score:
         raise UsageError(
             "its probabilities need the rates of its loss, which the new checkpoint would not hold",
             where=weights.path,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mlimages_dataset.train.calibration import Calibration, fit_calibration
-from mlimages_dataset.train.loss import prior_bias
+from mlimages_dataset.train.losses.prior_bias import prior_bias
 from mlimages_dataset.train.metrics import ScoreHistogram, average_precision, instance_sums
 from tests.benchmarks.recipe_learns.readings import odds_factor
 

@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BinaryCrossEntropyLoss, FocalLoss
-from mlimages_dataset.train.draws import draw_uniform
-from mlimages_dataset.train.loss import (
-    BatchWeights,
-    LabelCounts,
-    MLImagesLoss,
-    negative_coefficient,
-    next_streak,
-    positive_coefficient,
-)
+from mlimages_dataset.train.losses.adaptive_weights import negative_coefficient, next_streak, positive_coefficient
+from mlimages_dataset.train.losses.baseline_losses import AsymmetricLoss, BinaryCrossEntropyLoss, FocalLoss
+from mlimages_dataset.train.losses.draws import draw_uniform
+from mlimages_dataset.train.losses.ml_images import MLImagesLoss
+from mlimages_dataset.train.losses.weighted_sigmoid import BatchWeights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mlimages_dataset.train.losses.label_counts import LabelCounts
 
 
 class Times(nn.Module):

@@ -19,8 +19,8 @@ from huggingface_hub import ModelCard
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.train.checkpoint import best_path, read_checkpoint
 from mlimages_dataset.train.config import View
+from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
-from mlimages_dataset.train.stage import read_classes
 from mlimages_dataset.train.weights.card import Training, model_card
 from mlimages_dataset.train.weights.description import Description, Form, Probability
 from mlimages_dataset.train.weights.reading import read_weights

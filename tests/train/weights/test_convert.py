@@ -23,8 +23,8 @@ from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import CATEGORIES, PREDICTIONS
 from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint, save_checkpoint
 from mlimages_dataset.train.config import View
+from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
-from mlimages_dataset.train.stage import read_classes
 from mlimages_dataset.train.weights import writing
 from mlimages_dataset.train.weights.description import Form
 from mlimages_dataset.train.weights.reading import NetworkWeights, read_weights

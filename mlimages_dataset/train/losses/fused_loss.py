@@ -1,9 +1,9 @@
 """The weighted sigmoid loss over all entries of a batch in one pass over a GPU's memory, by `torch.compile`.
 
-`train.loss` computes the same in chunks of rows, one operation after the other: for each float32 entry some 90 bytes of
-memory traffic, forward and backward, and 20 more to count the labels. Compiled, each of the three functions below is
-one kernel that reads logits and targets and writes nothing but its result: 24 bytes in all. The first call of each
-takes seconds.
+`losses.weighted_sigmoid` computes the same in chunks of rows, one operation after the other: for each float32 entry
+some 90 bytes of memory traffic, forward and backward, and 20 more to count the labels. Compiled, each of the three
+functions below is one kernel that reads logits and targets and writes nothing but its result: 24 bytes in all. The
+first call of each takes seconds.
 
 Whether that is faster on a card is measured by `python -m tests.gpu`, section `loss cost`. The rule: `fused_loss`
 becomes the default on GPUs once it takes at most 0.8 of the chunked form's time there, at B = 512 and at B = 4,096.

@@ -8,36 +8,23 @@ A softmax in which classes that are present together, or are often confused, do 
 
 from __future__ import annotations
 
+import functools
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.train.loss import check_shapes
+from mlimages_dataset.train.losses.definition import LossDefinition
+from mlimages_dataset.train.losses.multi_label import MultiLabelLoss, check_shapes
+from mlimages_dataset.train.losses.pair_rates import check_rates, rates_of_state
 
-RATES_KEY = "_extra_state"
-"""Under which name the loss's state dict has the rates, as torch calls what is neither parameter nor buffer."""
-
-
-def concurrent_rates(
-    left: Tensor, right: Tensor, *, n_left: Tensor, n_both: Tensor, related: Tensor, n_classes: int
-) -> Tensor:
-    """Return r_ij = n_both / n_left of pairs of classes (i = left, j = right), sparse COO float32, shape (C, C).
-
-    Args:
-        left: class index of each pair, as in the `pair_counts` table, int64, shape (pairs,).
-        right: class index of each pair, int64, shape (pairs,).
-        n_left: images with the left class, shape (pairs,).
-        n_both: images with both, shape (pairs,).
-        related: pairs of which one class is an ancestor of the other, bool, shape (pairs,): their rate is 0 (4.1.1).
-        n_classes: C.
-    """
-    kept = ~related & (n_left > 0) & (left != right)
-    pairs = torch.stack((left[kept], right[kept]))
-    rates = (n_both[kept] / n_left[kept]).to(torch.float32)
-    return torch.sparse_coo_tensor(pairs, rates, (n_classes, n_classes), check_invariants=True).coalesce()
+if TYPE_CHECKING:
+    from mlimages_dataset.train.config import Run
+    from mlimages_dataset.train.losses.definition import Change, State
 
 
-class ConcurrentSoftmaxLoss(nn.Module):
+class ConcurrentSoftmaxLoss(MultiLabelLoss):
     """Concurrent softmax loss (eq. 3), averaged over the images of the batch.
 
         L = -sum_{i in K} y_i log sigma_i,   sigma_i = e^{z_i} / (sum_{j not in K} (1 - r_ij) e^{z_j} + e^{z_i})
@@ -46,8 +33,8 @@ class ConcurrentSoftmaxLoss(nn.Module):
     the batch, so it takes B * C * (present classes) multiplications and a dense matrix of (present classes, C).
 
     Attributes:
-        rates: r, sparse, shape (C, C). The state dict has it as `RATES_KEY`, so that a checkpoint's scores need no
-            table; loading a state dict leaves it as it is.
+        rates: r, sparse, shape (C, C). The state dict has it as `pair_rates.RATES_KEY`, so that a checkpoint's scores
+            need no table; loading a state dict leaves it as it is.
     """
 
     rates: Tensor
@@ -130,3 +117,26 @@ def concurrent_log_odds(logits: Tensor, rates: Tensor) -> Tensor:
     rivals = (total - concurrent - powers).clamp(min=torch.finfo(torch.float64).eps)
     own = powers.clamp(min=torch.finfo(torch.float64).tiny)
     return torch.log(own / rivals).to(torch.float32)
+
+
+def _make(run: Run, n_classes: int, rates: Tensor | None) -> ConcurrentSoftmaxLoss:
+    none = torch.zeros(n_classes, n_classes, layout=torch.sparse_coo)
+    return ConcurrentSoftmaxLoss(none if rates is None else rates, run.loss.presence_threshold)
+
+
+def _scores(state: State, n_classes: int, where: object) -> Change:
+    on_device = functools.cache(rates_of_state(state, n_classes, where=where).to)
+    return lambda logits: concurrent_log_odds(logits, on_device(logits.device))
+
+
+def _check_state(found: State, wanted: State, n_classes: int, where: object) -> None:
+    check_rates(found, rates_of_state(wanted, n_classes), where)
+
+
+CONCURRENT_SOFTMAX = LossDefinition(
+    make=_make,
+    compares_classes=True,
+    score="a score is the log-odds of concurrent softmax, computed from all logits and the rates of the loss",
+    scores=_scores,
+    check_state=_check_state,
+)

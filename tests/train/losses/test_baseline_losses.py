@@ -9,7 +9,12 @@ from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.train.baseline_losses import AsymmetricLoss, BaselineLoss, BinaryCrossEntropyLoss, FocalLoss
+from mlimages_dataset.train.losses.baseline_losses import (
+    AsymmetricLoss,
+    BaselineLoss,
+    BinaryCrossEntropyLoss,
+    FocalLoss,
+)
 
 LOSSES = [BinaryCrossEntropyLoss(), FocalLoss(), AsymmetricLoss(), AsymmetricLoss(1, 2, 0)]
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
 import math
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,25 +15,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.train import loss as loss_module
-from mlimages_dataset.train.fused_loss import compiled, loss_sum, present_counts, slopes
-from mlimages_dataset.train.loss import (
-    BatchWeights,
-    LabelCounts,
-    MLImagesLoss,
-    Variant,
-    Windows,
-    count_labels,
-    labelled_entries,
-    negative_coefficient,
-    positive_coefficient,
-    prior_bias,
-    weighted_sigmoid_loss,
-)
+from mlimages_dataset.train.losses import label_counts, weighted_sigmoid
+from mlimages_dataset.train.losses.label_counts import LabelCounts, count_labels, labelled_entries
+from mlimages_dataset.train.losses.ml_images import MLImagesLoss, Variant
+from mlimages_dataset.train.losses.weighted_sigmoid import BatchWeights, weighted_sigmoid_loss
 from tests.train.two_ranks import run_on_ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -43,9 +30,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ETA = 12
-WITH_WEIGHT = loss_module._with_weight
+WITH_WEIGHT = weighted_sigmoid._with_weight
 OBSERVE = MLImagesLoss.observe
-COMPILED = compiled
 THRESHOLD = 0.7
 
 
@@ -58,14 +44,21 @@ def both_ways(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         if request.param != "those with a weight":
-            patch.setattr(loss_module, "labelled_entries", lambda targets: None)  # noqa: ARG005 - as it is called
+            list_by(patch, lambda targets: None)  # noqa: ARG005 - as it is called
             if request.param == "all entries, fused":
-                patch.setattr(loss_module, "compiled", lambda function: function)
+                for module in (label_counts, weighted_sigmoid):
+                    patch.setattr(module, "compiled", lambda function: function)
                 patch.setattr(MLImagesLoss, "observe", observe_fused)
         else:
-            patch.setattr(loss_module, "labelled_entries", above_zero)
-            patch.setattr(loss_module, "_with_weight", with_weight)
+            list_by(patch, above_zero)
+            patch.setattr(weighted_sigmoid, "_with_weight", with_weight)
         yield
+
+
+def list_by(patch: pytest.MonkeyPatch, listed: Callable[[Tensor], Tensor | None]) -> None:
+    """Let a function list the entries with labels, for counting and for the sum."""
+    for module in (label_counts, weighted_sigmoid):
+        patch.setattr(module, "labelled_entries", listed)
 
 
 def observe_fused(loss: MLImagesLoss, counts: LabelCounts) -> BatchWeights:
@@ -272,42 +265,6 @@ def test_classes_without_positives_are_updated_at_the_rate(variant: str) -> None
     assert updated[:, 0].mean() == pytest.approx(0.1, abs=0.0075)
 
 
-@given(
-    n_images=st.integers(1, 30),
-    lengths=st.lists(st.integers(0, 30), min_size=1, max_size=8),
-    cuts=st.lists(st.integers(0, 30), max_size=3),
-    seed=st.integers(0, 1000),
-)
-def test_windows_hold_exactly_their_length_however_the_images_are_cut(
-    n_images: int, lengths: list[int], cuts: list[int], seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    n_classes = len(lengths)
-    length = np.minimum(lengths, n_images)
-    start = rng.integers(0, n_images, n_classes)
-    position = rng.permutation(n_images)
-    windows = Windows(torch.tensor(start), torch.tensor(length), torch.tensor(position), n_images)
-    expected = (position[:, None] - start) % n_images < length
-    edges = sorted({0, n_images, *(cut for cut in cuts if cut < n_images)})
-    parts = []
-    for first, last in itertools.pairwise(edges):
-        chosen = np.zeros((last - first, n_classes), bool)
-        entries = windows.entries(slice(first, last)).numpy()
-        assert len(set(entries.tolist())) == len(entries)
-        chosen.reshape(-1)[entries] = True
-        parts.append(chosen)
-    np.testing.assert_array_equal(np.concatenate(parts), expected)
-
-
-def test_coefficients_lie_in_the_ranges_that_section_4_1_1_states() -> None:
-    t = torch.arange(1, 1000)
-    assert positive_coefficient(t).tolist() == sorted(positive_coefficient(t).tolist(), reverse=True)
-    assert positive_coefficient(t).min().item() == pytest.approx(0.01)
-    assert positive_coefficient(t).max().item() == pytest.approx(math.log10(10 / 1.01))
-    assert negative_coefficient(t).min().item() == pytest.approx(0.01)
-    assert negative_coefficient(t).max().item() == pytest.approx(math.log10(10 / 9))
-
-
 @pytest.mark.parametrize("variant", list(Variant))
 def test_gradient_is_that_of_finite_differences(variant: str) -> None:
     logits, targets, known = batches(1, 4, 9, density=0.3)[0]
@@ -393,28 +350,6 @@ def test_counts_of_parts_add_up(cut: int, seed: int) -> None:
         assert counts.n_images == 9
 
 
-@given(
-    shape=st.tuples(st.integers(1, 9), st.integers(1, 300)),
-    density=st.floats(0, 0.2),
-    block=st.sampled_from([1, 3, 64]),
-    seed=st.integers(0, 1000),
-)
-def test_labelled_entries_are_those_above_zero(shape: tuple[int, int], density: float, block: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    targets = np.where(
-        rng.random(shape) < density, rng.choice([np.nan, 1e-30, 0.5, 1.0], shape), -rng.integers(0, 2, shape)
-    )
-    expected = np.flatnonzero(~(targets <= 0))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loss_module, "_BLOCK", block)
-        found = labelled_entries(torch.tensor(targets, dtype=torch.float32))
-    n_blocks = targets.size // block
-    n_labelled = len({nth for nth in (expected // block).tolist() if nth < n_blocks})
-    assert (found is None) == (2 * n_labelled > n_blocks)
-    if found is not None:
-        np.testing.assert_array_equal(found.numpy(), expected)
-
-
 @pytest.mark.parametrize("variant", list(Variant))
 @pytest.mark.parametrize(("density", "sparse"), [(0.001, True), (0.2, False)])
 def test_few_labels_are_listed_and_many_are_not(variant: str, density: float, sparse: bool) -> None:  # noqa: FBT001 - a parameter
@@ -427,8 +362,8 @@ def test_few_labels_are_listed_and_many_are_not(variant: str, density: float, sp
         return found[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loss_module, "labelled_entries", listed)
-        patch.setattr(loss_module, "_with_weight", WITH_WEIGHT)
+        list_by(patch, listed)
+        patch.setattr(weighted_sigmoid, "_with_weight", WITH_WEIGHT)
         value, gradient = loss_and_gradient(MLImagesLoss(3000, variant), logits, targets, known)
     assert [one is not None for one in found] == [sparse] * 2
     assert value == pytest.approx(expected, rel=1e-6)
@@ -539,20 +474,6 @@ def test_nan_is_not_hidden() -> None:
     assert math.isnan(MLImagesLoss(3, "paper")(logits, torch.ones(2, 3)).item())
 
 
-@given(counts=st.lists(st.integers(0, 1000), min_size=1), extra=st.integers(0, 1000))
-def test_prior_bias_is_finite_and_ordered_as_the_counts(counts: list[int], extra: int) -> None:
-    n_images = max(counts) + extra
-    bias = prior_bias(torch.tensor(counts), n_images).tolist()
-    assert all(math.isfinite(one) for one in bias)
-    order = np.argsort(counts, kind="stable")
-    assert bool((np.diff(np.array(bias)[order]) >= 0).all())
-
-
-def test_prior_bias_predicts_the_frequency() -> None:
-    probability = prior_bias(torch.tensor([1000, 500_000]), 1_000_000).sigmoid()
-    torch.testing.assert_close(probability, torch.tensor([0.001, 0.5]), rtol=1e-3, atol=0)
-
-
 def test_bad_options_and_shapes_are_sentences() -> None:
     with pytest.raises(UsageError, match="no loss variant 'papr'; choose from paper, released"):
         MLImagesLoss(3, "papr")
@@ -568,27 +489,9 @@ def test_bad_options_and_shapes_are_sentences() -> None:
         MLImagesLoss(3, "paper")(torch.zeros(2, 3), torch.zeros(3, 3))
     with pytest.raises(UsageError, match="the batch has no images"):
         MLImagesLoss(3, "paper")(torch.zeros(0, 3), torch.zeros(0, 3))
-    with pytest.raises(UsageError, match="count classes and images on the same table"):
-        prior_bias(torch.tensor([5]), 4)
 
 
 def test_counts_of_no_class_present_select_nothing() -> None:
     counts = LabelCounts(torch.zeros(3, dtype=torch.int64), torch.full((3,), 4), 4)
     weights = MLImagesLoss(3, "paper", absent_class_rate=0).observe(counts)
     assert weights.positive.tolist() == weights.negative.tolist() == weights.thinned.tolist() == [0, 0, 0]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="torch.compile needs a C compiler")
-# What the compiler itself does is not this test's.
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("with_mask", [False, True])
-def test_compiled_functions_are_themselves_for_any_number_of_images(with_mask: bool) -> None:  # noqa: FBT001 - a parameter
-    for logits, targets, mask in (batches(1, n, 50)[0] for n in (16, 9)):
-        known = mask if with_mask else None
-        weights = torch.rand(50, generator=torch.Generator().manual_seed(0))
-        labels = (targets, known, 12 * weights, weights)
-        torch.testing.assert_close(COMPILED(loss_sum)(logits, *labels), loss_sum(logits, *labels))
-        torch.testing.assert_close(COMPILED(slopes)(logits, *labels), slopes(logits, *labels))
-        counts = COMPILED(present_counts)(targets, known, THRESHOLD)
-        assert counts.tolist() == present_counts(targets, known, THRESHOLD).tolist()

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.train.concurrent_softmax import RATES_KEY, concurrent_rates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +20,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from mlimages_dataset.core.locations import Location
+RATES_KEY = "_extra_state"
+"""Under which name the loss's state dict has the rates, as torch calls what is neither parameter nor buffer."""
+
+
+def concurrent_rates(
+    left: Tensor, right: Tensor, *, n_left: Tensor, n_both: Tensor, related: Tensor, n_classes: int
+) -> Tensor:
+    """Return r_ij = n_both / n_left of pairs of classes (i = left, j = right), sparse COO float32, shape (C, C).
+
+    Args:
+        left: class index of each pair, as in the `pair_counts` table, int64, shape (pairs,).
+        right: class index of each pair, int64, shape (pairs,).
+        n_left: images with the left class, shape (pairs,).
+        n_both: images with both, shape (pairs,).
+        related: pairs of which one class is an ancestor of the other, bool, shape (pairs,): their rate is 0 (4.1.1).
+        n_classes: C.
+    """
+    kept = ~related & (n_left > 0) & (left != right)
+    pairs = torch.stack((left[kept], right[kept]))
+    rates = (n_both[kept] / n_left[kept]).to(torch.float32)
+    return torch.sparse_coo_tensor(pairs, rates, (n_classes, n_classes), check_invariants=True).coalesce()
 
 
 def rates_of_table(pair_counts: pa.Table, closure: sp.csr_array, *, where: object = None) -> Tensor:
@@ -95,7 +114,7 @@ def rates_of_state(state: Mapping[str, object], n_classes: int, *, where: object
         ) from error
 
 
-def check_rates(found: Mapping[str, object], wanted: Tensor, where: Location) -> None:
+def check_rates(found: Mapping[str, object], wanted: Tensor, where: object) -> None:
     """Raise `UsageError` where a checkpoint's loss has other concurrent rates than a run; `DataError` for none."""
     before = rates_of_state(found, len(wanted), where=where)
     after = wanted.cpu().coalesce()

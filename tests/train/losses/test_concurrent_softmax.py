@@ -11,11 +11,11 @@ import torch
 from torch.nn import functional
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.train.concurrent_softmax import (
+from mlimages_dataset.train.losses.concurrent_softmax import (
     ConcurrentSoftmaxLoss,
     concurrent_probabilities,
-    concurrent_rates,
 )
+from mlimages_dataset.train.losses.pair_rates import concurrent_rates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from mlimages_dataset.train.transfer import SoftmaxLoss
+from mlimages_dataset.train.losses.softmax import SoftmaxLoss
 
 
 @given(n_images=st.integers(1, 6), n_classes=st.integers(2, 9), seed=st.integers(0, 999))

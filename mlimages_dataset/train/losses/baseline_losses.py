@@ -11,15 +11,22 @@ learning rates move nothing (docs/losses.md).
 from __future__ import annotations
 
 import abc
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from mlimages_dataset.train.loss import check_shapes
+from mlimages_dataset.train.losses.definition import LossDefinition
+from mlimages_dataset.train.losses.multi_label import MultiLabelLoss, check_shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlimages_dataset.train.config import Run
 
 
-class BaselineLoss(nn.Module, abc.ABC):
+class BaselineLoss(MultiLabelLoss, abc.ABC):
     """A loss of each entry by itself.
 
     Args:
@@ -103,3 +110,12 @@ class AsymmetricLoss(BaselineLoss):
 def _mean_of_known(losses: Tensor, known: Tensor | None) -> Tensor:
     """Return the sum over known entries divided by the number of all."""
     return losses.mean() if known is None else torch.where(known, losses, 0).mean()
+
+
+def _maker(kind: type[BaselineLoss]) -> Callable[[Run, int, Tensor | None], BaselineLoss]:
+    return lambda run, n_classes, rates: kind(sum_classes=run.loss.sum_classes)  # noqa: ARG005 - as `make` is called
+
+
+BINARY_CROSS_ENTROPY = LossDefinition(make=_maker(BinaryCrossEntropyLoss))
+FOCAL = LossDefinition(make=_maker(FocalLoss))
+ASYMMETRIC = LossDefinition(make=_maker(AsymmetricLoss))

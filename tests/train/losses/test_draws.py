@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.train.draws import draw_below, draw_bits, draw_positions, draw_uniform, stream_key
+from mlimages_dataset.train.losses.draws import draw_below, draw_bits, draw_positions, draw_uniform, stream_key
 
 # Outputs of the reference code for state 1234567 (https://rosettacode.org/wiki/Pseudo-random_numbers/Splitmix64).
 PUBLISHED = (

@@ -1,0 +1,266 @@
+"""The commands `predict`, `extract`, `evaluate` and `calibrate`; torch is imported when they run."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import location
+from mlimages_dataset.tables.files import write_bytes
+from mlimages_dataset.train.config import Device, Execution, Precision, Unknown, View
+from mlimages_dataset.train.run_command import is_first_rank
+
+if TYPE_CHECKING:
+    import enum
+    from collections.abc import Callable
+
+    from mlimages_dataset.pipeline.records import StageOutcome
+    from mlimages_dataset.train.apply import Application
+    from mlimages_dataset.train.evaluation import EvaluationSummary
+
+_TOP, _TABLE_ABOVE = 10, 0.5
+"""What `predict` prints of a picture, and from what probability on it lists a class in a table."""
+
+
+def _applied(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of commands that apply a network, and give the command an `Application`."""
+
+    @functools.wraps(command)
+    def with_application(  # noqa: PLR0917 - as click calls it
+        checkpoint: Path,
+        vocabulary: str,
+        images: str | None,
+        device: str,
+        precision: str,
+        batch_size: int,
+        workers: int,
+        view: str,
+        pictures: str | None = None,
+        **others: object,
+    ) -> None:
+        from mlimages_dataset.train.apply import Application  # noqa: PLC0415 - torch would cost --help seconds
+
+        application = Application(
+            checkpoint=checkpoint,
+            vocabulary=location(vocabulary),
+            images=location(_one_place(pictures, images)),
+            execution=Execution(device=Device(device), precision=Precision(precision)),
+            batch_size=batch_size,
+            workers=workers,
+            view=View(view),
+        )
+        command(application, **others)
+
+    options = (
+        click.argument("checkpoint", type=click.Path(path_type=Path)),
+        click.option(
+            "--vocabulary", metavar="PLACE", required=True, help="Folder of the vocabulary it was trained with."
+        ),
+        click.option(
+            "--images",
+            metavar="PLACE",
+            help="Folder of image shards or of image files; for predict and extract also one file.",
+        ),
+        _choice("--device", Device, Device.AUTO, "What each rank computes on."),
+        _choice("--precision", Precision, Precision.FLOAT32, "Of convolutions and matrix products."),
+        click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Of each rank."),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=0),
+            default=min(4, os.cpu_count() or 1),
+            show_default=True,
+            help="Decoding workers per process.",
+        ),
+        _choice("--view", View, View.CROP80, "The part of a picture that the network sees."),
+    )
+    decorated: Callable[..., None] = with_application
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated
+
+
+def _one_place(pictures: str | None, images: str | None) -> str:
+    """Return the place of pictures, which a command takes as an argument or as --images."""
+    if pictures is not None and images is not None:
+        raise UsageError("pictures are named twice", remedy="name them as an argument or as --images")
+    place = pictures if images is None else images
+    if place is None:
+        raise UsageError("no pictures", remedy="name a folder of shards or of image files with --images")
+    return place
+
+
+def _choice(
+    name: str, kind: type[enum.Enum], default: enum.Enum | None, said: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    values = [member.value for member in kind]
+    chosen = None if default is None else default.value
+    return click.option(name, type=click.Choice(values), default=chosen, show_default=chosen is not None, help=said)
+
+
+@click.command()
+@_applied
+@click.argument("pictures", required=False)
+@click.option("--out", metavar="PLACE", help="Write a table into this folder, and print no classes.")
+@click.option("--top", type=click.IntRange(min=1), help="Print so many classes of a picture.  [default: 10]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a picture, each on a line.")
+@click.option(
+    "--above", type=click.FloatRange(0, 1), help="List classes above this.  [default: 0.5 in a table, else all]"
+)
+@click.option("--raw", is_flag=True, help="Give the sigmoid of the network's scores, and not calibrated probabilities.")
+@click.option("--source", default="model", show_default=True, help="The table's column of that name.")
+@click.option("--overwrite", is_flag=True, help="Replace what was built with other parameters or inputs.")
+def predict(
+    application: Application,
+    *,
+    out: str | None,
+    top: int | None,
+    as_json: bool,
+    above: float | None,
+    raw: bool,
+    source: str,
+    overwrite: bool,
+) -> None:
+    """Print what CHECKPOINT sees in PICTURES, or write its predictions table with --out.
+
+    PICTURES is an image file, or a folder of image files or of shards. Probabilities are calibrated where the
+    checkpoint holds a fit (a run with validation labels, or `calibrate`); else a line says that it holds none, and the
+    loss's weights alone are undone.
+
+    \b
+    Examples:
+      python -m mlimages_dataset.train predict run/checkpoints/best.pt photo.jpg --vocabulary vocabulary --top 5
+      torchrun --nproc-per-node 8 -m mlimages_dataset.train predict run/checkpoints/best.pt \\
+          --vocabulary vocabulary --images shards --out predictions
+    """  # noqa: D301 - click wants the backspace itself
+    if out is None:
+        _see(application, top=top or _TOP, above=-1.0 if above is None else above, raw=raw, as_json=as_json)
+        return
+    if top is not None or as_json:
+        raise UsageError("--out writes a table, --top and --json print", remedy="leave out --out, or both others")
+    from mlimages_dataset.train.apply import predict as work  # noqa: PLC0415 - torch would cost --help seconds
+
+    listed = _TABLE_ABOVE if above is None else above
+    written = work(
+        application, location(out), above=listed, source=source, raw=raw, overwrite=overwrite, tell=_tell_aside
+    )
+    _tell(written, out)
+
+
+def _see(application: Application, *, top: int, above: float, raw: bool, as_json: bool) -> None:
+    """Print what a network sees in each picture.
+
+    Raises:
+        DataError: no picture can be used.
+    """
+    from mlimages_dataset.train.apply import class_names, see  # noqa: PLC0415 - torch would cost --help seconds
+    from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - as above
+
+    names = class_names(application.vocabulary)
+    usable = False
+    for seen in see(application, top=top, above=above, raw=raw, tell=_tell_aside):
+        usable = usable or not seen.reason
+        if as_json:
+            click.echo(json_text(seen.to_json(names)))
+        else:
+            click.echo("\n".join(seen.lines(names)), err=bool(seen.reason))
+    if not usable:
+        raise DataError("no picture can be used", where=application.images, remedy="name JPEG, PNG or other pictures")
+
+
+@click.command()
+@_applied
+@click.option("--out", metavar="PLACE", required=True, help="The folder to write into.")
+@click.option("--overwrite", is_flag=True, help="Replace what was built with other parameters or inputs.")
+def extract(application: Application, *, out: str, overwrite: bool) -> None:
+    """Write the pooled features that CHECKPOINT has of a folder's pictures, as Parquet."""
+    from mlimages_dataset.train.apply import extract as work  # noqa: PLC0415 - torch would cost --help seconds
+
+    _tell(work(application, location(out), overwrite=overwrite), out)
+
+
+@click.command()
+@_applied
+@click.option("--labels", metavar="PLACE", required=True, help="Folder of the labels table to compare with.")
+@_choice("--unknown", Unknown, None, "What an unlisted class means; by default what it did in training.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, by group of classes too.")
+def evaluate(application: Application, *, labels: str, unknown: str | None, as_json: bool) -> None:
+    """Measure CHECKPOINT on the labelled pictures of a folder."""
+    from mlimages_dataset.tables.files import file_digest  # noqa: PLC0415 - torch and pyarrow would cost --help seconds
+    from mlimages_dataset.train.apply import evaluate as work  # noqa: PLC0415 - as above
+    from mlimages_dataset.train.checkpoint import found_checkpoint  # noqa: PLC0415 - as above
+    from mlimages_dataset.train.evaluation import measures_of  # noqa: PLC0415 - as above
+    from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - as above
+
+    summary = work(application, location(labels), unknown=None if unknown is None else Unknown(unknown))
+    if is_first_rank():
+        if as_json:
+            digest = file_digest(found_checkpoint(application.checkpoint))
+            click.echo(json_text({"checkpoint_sha256": digest, **summary.to_json()}, indent=2))
+            return
+        lines = [f"{name:>14}  {value:.4f}" for name, value in measures_of(summary).items()]
+        lower, upper = summary.bounds
+        lines[-1] += f" ({lower:.4f} to {upper:.4f})"  # of map, the last
+        lines += [
+            f"by chance: precision {summary.chance_precision:.4f}, map {summary.chance:.4f}",
+            f"labels an image: {_labels(summary)}",
+        ]
+        if summary.sure:
+            lines.append(f"above 0.95: {summary.sure:,} labels, of which {summary.sure_present:,} are present")
+        click.echo("\n".join([f"{summary.n_images:,} images", *lines]))
+
+
+def _labels(summary: EvaluationSummary) -> str:
+    said = "" if math.isnan(summary.labels_said) else f", and {summary.labels_said:.2f} by its probabilities"
+    return f"{summary.labels:.2f}{said}"
+
+
+@click.command()
+@_applied
+@click.option("--labels", metavar="PLACE", required=True, help="Labels table of pictures that it did not learn from.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The checkpoint file to write.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw how far its probabilities hold, as a PNG.")
+@click.option("--overwrite", is_flag=True, help="Replace the file of --out.")
+def calibrate(application: Application, *, labels: str, out: Path, plot: Path | None, overwrite: bool) -> None:
+    """Fit the probabilities of CHECKPOINT on labelled pictures, and write a checkpoint with the fit.
+
+    A run with --validation-labels does this at each evaluation. Use other pictures than those it was trained on.
+
+    \b
+    Example:
+      python -m mlimages_dataset.train calibrate run/checkpoints/best.pt \\
+          --vocabulary vocabulary --images shards --labels labels/val --out calibrated.pt --plot reliability.png
+    """  # noqa: D301 - click wants the backspace itself
+    from mlimages_dataset.train.apply import calibrate as work  # noqa: PLC0415 - torch would cost --help seconds
+    from mlimages_dataset.train.plots import reliability_plot  # noqa: PLC0415 - as above
+
+    if out.exists() and not overwrite:
+        raise UsageError("is there already", where=out, remedy="name another file, or pass --overwrite to replace it")
+    fit = work(application, location(labels), out)
+    if is_first_rank():
+        if plot is not None:
+            write_bytes(plot, reliability_plot(*fit.reliability))
+        click.echo(f"fitted on {fit.calibration.n_images:,} images; {fit.calibration.n_own:,} classes have 10 or more")
+        click.echo(f"labels an image before: {_labels(fit.before)}\nlabels an image after:  {_labels(fit.after)}")
+        click.echo(f"written to {out}")
+
+
+def _tell_aside(said: str) -> None:
+    """Print what is not the result."""
+    click.echo(said, err=True)
+
+
+def _tell(outcome: StageOutcome | None, out: str) -> None:
+    if outcome is None:
+        return
+    summary = outcome.record.summary
+    for bad in cast("list[str]", summary["first_unreadable"]):
+        click.echo(f"cannot be used: {bad}", err=True)
+    click.echo(f"{summary['images']:,} images, and {summary['unreadable']:,} that cannot be used")
+    files = f"{len(outcome.record.outputs)} files written to {out} in {outcome.record.seconds:.1f} s"
+    click.echo(files if outcome.fresh else f"{out} is up to date: nothing to do")

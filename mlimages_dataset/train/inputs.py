@@ -1,0 +1,113 @@
+"""What runs and trained networks read: the classes of a vocabulary, images and their labels, concurrent rates.
+
+Legend: C classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from mlimages_dataset.core.errors import ConfigError, UsageError
+from mlimages_dataset.loaders import MLImages, train_transform
+from mlimages_dataset.tables.parquet import read_table
+from mlimages_dataset.tables.schemas import CATEGORIES, PAIR_COUNTS
+from mlimages_dataset.train.losses.pair_rates import rates_of_table
+from mlimages_dataset.train.losses.prior_bias import prior_bias
+from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary, refuse_other_vocabulary, vocabulary_digests
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.train.config import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The classes of a vocabulary.
+
+    Attributes:
+        wnids: in the order of class indices.
+        digest: SHA-256 of them: vocabularies with the same classes in the same order are the same to a network.
+    """
+
+    wnids: tuple[str, ...]
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.wnids)
+
+
+def read_classes(vocabulary: Location) -> Classes:
+    """Return the classes of the vocabulary in a folder.
+
+    Raises:
+        UsageError: there is none.
+        SchemaError, DataError: its table is of another version, or damaged.
+    """
+    wnids = tuple(read_table(vocabulary / CATEGORIES_FILE, CATEGORIES)["wnid"].to_pylist())
+    return Classes(wnids, hashlib.sha256("\n".join(wnids).encode()).hexdigest())
+
+
+def check_labels(labels: Location, vocabulary: Location) -> None:
+    """Raise `UsageError` for a folder of several splits, or a table that was made with another vocabulary."""
+    if (labels / "train").is_dir():
+        raise UsageError(
+            "holds the labels of several splits", where=labels, remedy=f"name {labels / 'train'} or another"
+        )
+    refuse_other_vocabulary(vocabulary_digests(vocabulary), [labels])
+
+
+def training_data(run: Run, classes: Classes) -> MLImages:
+    """Return the images and labels that a run trains on.
+
+    Raises:
+        UsageError, DataError: they are not there, or damaged, or no labelled image is among the pictures.
+    """
+    labels = named_place(run.data.labels, "labels")
+    check_labels(labels, named_place(run.data.vocabulary, "vocabulary"))
+    return MLImages(
+        named_place(run.data.images, "images"),
+        labels,
+        split=None,
+        transform=train_transform(run.phase(0).image_size),
+        seed=run.seed,
+        absent_unless_listed=run.loss.absent_unless_listed,
+        n_classes=len(classes),
+    )
+
+
+def class_bias(data: MLImages) -> Tensor:
+    """Return the log-odds of each class's share of the training images, shape (C,)."""
+    return prior_bias(torch.from_numpy(data.rows_of_class.sizes), len(data))
+
+
+def pair_rates(run: Run) -> Tensor | None:
+    """Return the concurrent rates of a run's `pair_counts` table; None where its loss takes none.
+
+    Raises:
+        UsageError, DataError: there is no such table, it was made with another vocabulary, or it is damaged.
+    """
+    table = run.loss.pair_counts
+    if table is None:
+        return None
+    if table.is_dir():
+        raise UsageError("is a folder", where=table, remedy="name the file pair_counts.parquet of `cooccurrence`")
+    vocabulary = named_place(run.data.vocabulary, "vocabulary")
+    check_labels(table, vocabulary)
+    return rates_of_table(read_table(table, PAIR_COUNTS), read_vocabulary(vocabulary).closure, where=table)
+
+
+def named_place(place: Location | None, name: str) -> Location:
+    """Return the place that a run names under `[data]`.
+
+    Raises:
+        ConfigError: it names none.
+    """
+    if place is None:
+        raise ConfigError(f"no data.{name}", remedy=f"write it under [data], or pass --{name.replace('_', '-')}")
+    return place

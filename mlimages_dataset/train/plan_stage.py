@@ -1,0 +1,125 @@
+"""What a run will take, and what its first steps show, before it is begun."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.core.errors import ConfigError
+from mlimages_dataset.tables.files import write_bytes
+from mlimages_dataset.train import distributed
+from mlimages_dataset.train.computing import computing, seed_generators
+from mlimages_dataset.train.config import Precision
+from mlimages_dataset.train.feed import images_of_pass, make_feed
+from mlimages_dataset.train.inputs import Classes, named_place, read_classes, training_data
+from mlimages_dataset.train.learner import make_learner
+from mlimages_dataset.train.learning import LEAST_JUDGED
+from mlimages_dataset.train.losses.registry import make_loss
+from mlimages_dataset.train.plan import Plan, image_bytes, pace, state_bytes, total_steps
+from mlimages_dataset.train.plots import rate_curve
+from mlimages_dataset.train.stage import first_learner, initial_model
+from mlimages_dataset.train.supply import Supply, core_rate
+from mlimages_dataset.train.trial import Trial, try_steps
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlimages_dataset.train.config import Run
+
+PUBLISHED_CLASSES = 11_166
+"""Of Tencent ML-Images: what a plan takes for a run that names neither a vocabulary nor a number of classes."""
+_TIMED_IMAGES, _TIMED_STEPS = 32, 5
+
+
+def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: float | None, ranks: int | None) -> Plan:
+    """Return what a run will take, and write its learning rate as a picture.
+
+    Args:
+        run: the run.
+        out: the PNG to write; None for none.
+        images: of an epoch; None to count those of the run's data.
+        images_per_second: of all ranks; None to measure it on the ranks that are here, and to multiply.
+        ranks: that it will run on; None for those that are here.
+
+    Raises:
+        UsageError, DataError: as `pretrain`.
+    """
+    with computing(run.execution, run.seed) as device:
+        classes, classes_from = _planned_classes(run)
+        n_images = len(training_data(run, classes)) if images is None else images
+        learner = make_learner(run, initial_model(run, classes), make_loss(run, len(classes)), device)
+        first, largest = run.phase(0), max(phase.image_size for phase in run.phases)
+        n_ranks = ranks or distributed.n_ranks()
+        of_pass = images_of_pass(run, first, n_ranks)
+        measured = images_per_second
+        if measured is None:
+            few = min(of_pass, _TIMED_IMAGES)
+            here = pace(learner, images=few, image_size=first.image_size, steps=_TIMED_STEPS)
+            measured = here * n_ranks / distributed.n_ranks()
+        if out is not None and distributed.rank() == 0:
+            write_bytes(out, rate_curve(run))
+        on_cpu = images_per_second is None and device.type == "cpu"
+        supply = None
+        if distributed.rank() == 0:
+            rate = core_rate(run.data.images, largest)
+            supply = Supply(measured, n_ranks, run.data.workers, rate, paced_on_cpu=on_cpu)
+        return Plan(
+            parameters=sum(parameter.numel() for parameter in learner.model.parameters()),
+            classes=len(classes),
+            classes_from=classes_from,
+            state_bytes=state_bytes(learner.model, average=run.optimizer.average_decay > 0),
+            image_bytes=image_bytes(learner.model, largest, run.execution.precision),
+            images_per_pass=of_pass,
+            ranks=n_ranks,
+            passes=first.batch_size // (of_pass * n_ranks),
+            images=n_images,
+            epochs=run.epochs,
+            steps=total_steps(run, n_images),
+            images_per_second=measured,
+            supply=distributed.from_first(supply),
+            half_on_cpu=on_cpu and run.execution.precision is not Precision.FLOAT32,
+        )
+
+
+def check_trial(run: Run, steps: int) -> None:
+    """Refuse a trial of so many steps that could not be made or would not tell, before anything is measured.
+
+    Raises:
+        ConfigError: the run does not name its data, or so few steps say nothing.
+    """
+    for name in ("labels", "images", "vocabulary"):
+        named_place(getattr(run.data, name), name)
+    if steps < LEAST_JUDGED:
+        raise ConfigError(
+            f"a dry run of {steps} steps cannot tell whether a run learns",
+            remedy=f"try {LEAST_JUDGED} or more, or write --dry-run-steps 0",
+        )
+
+
+def trial(run: Run, steps: int | None) -> Trial:
+    """Return what the first steps of a run show of its learning; nothing is written.
+
+    Args:
+        run: names its images, labels and vocabulary.
+        steps: to take; None for `TRIAL_STEPS`, or as many as `TRIAL_SECONDS` allow at the pace of the first.
+
+    Raises:
+        UsageError, DataError: as `pretrain`.
+    """
+    classes = read_classes(named_place(run.data.vocabulary, "vocabulary"))
+    with computing(run.execution, run.seed) as device:
+        data = training_data(run, classes)
+        learner = first_learner(run, data, classes, device)
+        seed_generators(run.seed, rank=distributed.rank(), step=0)
+        return try_steps(run, learner, make_feed(run, data, device), steps)
+
+
+def _planned_classes(run: Run) -> tuple[Classes, str]:
+    """Return the classes that a plan counts on, and where their number comes from."""
+    if run.data.vocabulary is not None:
+        classes = read_classes(run.data.vocabulary)
+        other = run.model.classes not in {0, len(classes)}
+        meant = f", where the run is meant for {run.model.classes:,}" if other else ""
+        return classes, f"(of the vocabulary{meant})"
+    n_classes = run.model.classes or PUBLISHED_CLASSES
+    assumed = "(assumed, those of Tencent ML-Images: give --classes or --vocabulary)"
+    return Classes(tuple(map(str, range(n_classes))), ""), "(model.classes)" if run.model.classes else assumed

@@ -1,0 +1,156 @@
+"""What the loop, evaluation and prediction know of what is learnt: a task, and nothing else.
+
+Legend: B images in a batch, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar
+
+import pyarrow as pa
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from mlimages_dataset.loaders import Batch
+    from mlimages_dataset.tables.schemas import TableSchema
+    from mlimages_dataset.train.calibration import Calibration
+    from mlimages_dataset.train.checkpoint import Checkpoint
+    from mlimages_dataset.train.config import Run
+    from mlimages_dataset.train.learning import Looks
+    from mlimages_dataset.train.losses.definition import State
+    from mlimages_dataset.train.losses.task_loss import TaskLoss
+    from mlimages_dataset.train.metrics import Reduce
+
+RowsOf: TypeAlias = Callable[[Tensor, Sequence[str], Sequence[str]], pa.Table]
+"""Returns rows of the task's table from a network's outputs, and the ids and the places of their images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What an evaluation says of a network.
+
+    Attributes:
+        measures: by name, `checkpoints.best` among them.
+        calibration: fitted on the evaluation's images; None where the loss has no probabilities to fit.
+    """
+
+    measures: Mapping[str, float]
+    calibration: Calibration | None = None
+
+
+class Measures(Protocol):
+    """What an evaluation counts; those of parts of the images add up."""
+
+    def __add__(self, other: Self, /) -> Self:
+        """Return the measures of both parts."""
+
+    def merged(self, reduce: Reduce) -> Self:
+        """Return the measures over all ranks; `reduce` sums a tensor over them."""
+
+
+_Targets = TypeVar("_Targets", bound=tuple[object, ...])
+_Measures = TypeVar("_Measures", bound=Measures)
+
+
+class Task(Protocol[_Targets, _Measures]):
+    """What is learnt: a model, a loss, the targets of a batch, measures that add up, rows of predictions.
+
+    `state` is the loss's state dict, of the run's loss or of a checkpoint; `where` is the checkpoint's place, for
+    messages.
+    """
+
+    @property
+    def predictions(self) -> TableSchema:
+        """The table that predictions are written to."""
+
+    def model(self, run: Run, n_classes: int, vocabulary: str, bias: Tensor | None = None) -> nn.Module:
+        """Return the network that a run starts from.
+
+        Args:
+            run: the run.
+            n_classes: C.
+            vocabulary: digest of the run's.
+            bias: of a head that `model.weights` do not set, shape (C,); None for zeros.
+
+        Raises:
+            UsageError: there is no such network, or `model.weights` are not of it.
+            DataError: the file of these is damaged.
+        """
+
+    def loss(self, run: Run, n_classes: int, rates: Tensor | None = None) -> TaskLoss[_Targets]:
+        """Return what is minimised.
+
+        Args:
+            run: the run.
+            n_classes: C.
+            rates: the concurrent rates of `loss.pair_counts`, sparse, shape (C, C); None without such a table.
+        """
+
+    def targets(self, batch: Batch) -> _Targets:
+        """Return what the loss is given of a batch beside the network's outputs, on the batch's device."""
+
+    def check_state(self, found: State, wanted: State, n_classes: int, where: object) -> None:
+        """Raise `UsageError` where a checkpoint's loss, `found`, was another than the run's, `wanted`."""
+
+    def early_looks(
+        self,
+        run: Run,
+        outputs: Callable[[Tensor], Tensor],
+        device: torch.device,
+        *,
+        at: Sequence[int],
+        steps: int,
+        begun: int,
+    ) -> Looks:
+        """Return what looks whether the first steps of a run learn.
+
+        Args:
+            run: the run.
+            outputs: returns the network's of images, as they came in a batch, as in training and without a trace.
+            device: of the network.
+            at: after which steps, from now on.
+            steps: of the run, from now on.
+            begun: steps that it has taken before.
+        """
+
+    def measure_names(self, n_classes: int) -> tuple[str, ...]:
+        """Return the names of a judgement's measures, by which `checkpoints.best` may choose."""
+
+    def measures(self, state: State, n_classes: int, *, device: torch.device, where: object = None) -> _Measures:
+        """Return the measures of no image.
+
+        Raises:
+            DataError: a checkpoint lacks the state that the loss's scores need.
+        """
+
+    def measured(self, measures: _Measures, outputs: Tensor, batch: Batch) -> _Measures:
+        """Return the measures with a batch more, of which pictures that could not be read do not count."""
+
+    def judgement(self, measures: _Measures, state: State, n_classes: int) -> Judgement:
+        """Return what measures say of a network."""
+
+    def unfitted(self, state: State, n_classes: int) -> Calibration | None:
+        """Return what a checkpoint's calibration is before any fit; None where there is nothing to calibrate."""
+
+    def rows(self, checkpoint: Checkpoint, *, raw: bool, source: str, above: float, where: object = None) -> RowsOf:
+        """Return what makes rows of predictions.
+
+        Args:
+            checkpoint: of the network.
+            raw: leave the calibration out.
+            source: the table's column of that name.
+            above: what is more probable is listed.
+            where: the checkpoint's place.
+
+        Raises:
+            DataError: the checkpoint lacks the state that the loss's scores need.
+        """
+
+
+AnyTask: TypeAlias = Task[Any, Any]
+"""A task whose targets and measures only itself knows."""

@@ -1,4 +1,4 @@
-"""Where each picture of a folder lies: an index over the saved rows of all parts, on mapped memory.
+"""Folders of shards as a store: an index over the saved rows of all parts, on mapped memory.
 
 It is made once from the tables and kept as an Arrow file beside them (or in the user's cache, where the folder is
 remote or cannot be written). Opening it maps the file: processes share its pages, and nothing is parsed.
@@ -23,12 +23,13 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import user_cache
 from mlimages_dataset.images.shards import ShardReader
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.pipeline.records import CACHE_PREFIX, read_manifest
+from mlimages_dataset.images.store import FinderById, Place
+from mlimages_dataset.pipeline.records import CACHE_PREFIX, MANIFEST_NAME, read_manifest
 from mlimages_dataset.tables.parquet import mapped_table, mapped_writer, scan_table
 from mlimages_dataset.tables.schemas import IMAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -47,7 +48,7 @@ _COLUMNS = (
 
 
 class ImageIndex:
-    """The saved pictures of a folder, by number and by id.
+    """The saved pictures of a folder of shards, by number and by id; implements `ImageStore`.
 
     Attributes:
         reader: reads the folder's shards.
@@ -67,6 +68,11 @@ class ImageIndex:
         self.shard_of, self.offsets, self.lengths, self._sorted_draws, self._row_of_draw = numbers
         self.shards: tuple[str, ...] = tuple(json.loads(table.schema.metadata[_SHARDS_KEY]))
         self.reader = ShardReader(folder)
+
+    @classmethod
+    def recognises(cls, folder: Location) -> bool:
+        """See `ImageStore`."""
+        return (folder / MANIFEST_NAME).is_file()
 
     @classmethod
     def open(cls, folder: Location) -> ImageIndex:
@@ -104,6 +110,16 @@ class ImageIndex:
         return len(self.shard_of)
 
     @property
+    def folder(self) -> Location:
+        """See `ImageStore`."""
+        return self.reader.folder
+
+    @property
+    def digest(self) -> str:
+        """See `ImageStore`: the digests of the parts of the `images` table."""
+        return "".join(image_parts(self.folder).values())
+
+    @property
     def image_ids(self) -> pa.LargeStringArray:
         """The ids, shape (N,), on mapped memory."""
         return self._image_ids
@@ -112,7 +128,12 @@ class ImageIndex:
         """Return the id of picture k."""
         return str(self._image_ids[k])
 
-    def place(self, k: int) -> tuple[str, int, int]:
+    def place(self, k: int) -> Place:
+        """See `ImageStore`."""
+        shard, offset, length = self._range(k)
+        return Place(self.folder / shard, offset, length)
+
+    def _range(self, k: int) -> tuple[str, int, int]:
         """Return shard, offset and bytes of picture k."""
         return self.shards[self.shard_of[k]], int(self.offsets[k]), int(self.lengths[k])
 
@@ -122,7 +143,19 @@ class ImageIndex:
         Raises:
             DataError, UsageError: as `ShardReader.read`.
         """
-        return self.reader.read(*self.place(k))
+        return self.reader.read(*self._range(k))
+
+    def read_many(self, numbers: NDArray[np.int64]) -> Iterator[bytes | None]:
+        """See `ImageStore`."""
+        return self.reader.read_many([self._range(k) for k in numbers.tolist()])
+
+    def finder(self) -> FinderById:
+        """See `ImageStore`."""
+        return FinderById(self.rows_of)
+
+    def found_at(self, path: Path) -> ImageIndex:  # noqa: ARG002 - the index has all numbers
+        """See `ImageStore`."""
+        return self
 
     def row_of(self, image_id: str) -> int:
         """Return the number of the picture of an id.

@@ -25,7 +25,7 @@ from mlimages_dataset.tables.files import Receipt, whole_file
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mlimages_dataset.core.locations import Location
 
@@ -34,6 +34,12 @@ SHARD_SCHEMA = "shard/1"
 
 OPEN_SHARDS = 64
 """Shards that a reader keeps open: each takes a file descriptor, of which a process has 1,024 by default."""
+
+GAP_BYTES = 1 << 20
+"""Bytes between two pictures that are read rather than skipped: a request to an object store costs as much time."""
+
+STRETCH_BYTES = 64 << 20
+"""The most that `ShardReader.read_many` reads at once."""
 
 _KEY_BYTES = 88
 """A ustar name has 100 bytes; what a key leaves of them is for its suffix."""
@@ -145,6 +151,43 @@ class ShardReader:
                 remedy="it is cut or of another table: run mlimages-build images verify",
             )
         return content
+
+    def read_many(self, ranges: Sequence[tuple[str, int, int]]) -> Iterator[bytes | None]:
+        """Yield byte ranges, given by shard, offset and length; ranges that lie close together are read at once.
+
+        None stands for a range of which `read` raises DataError.
+
+        Raises:
+            UsageError: a shard cannot be read.
+        """
+        for stretch in _stretches(ranges):
+            (shard, begin, _), (_, last, last_length) = stretch[0], stretch[-1]
+            content = self._read_or_none(shard, begin, last + last_length - begin)
+            if content is None:
+                yield from (self._read_or_none(*one) for one in stretch)
+            else:
+                yield from (content[offset - begin : offset - begin + length] for _, offset, length in stretch)
+
+    def _read_or_none(self, shard: str, offset: int, length: int) -> bytes | None:
+        try:
+            return self.read(shard, offset, length)
+        except DataError:
+            return None
+
+
+def _stretches(ranges: Sequence[tuple[str, int, int]]) -> Iterator[list[tuple[str, int, int]]]:
+    """Yield the ranges that are read at once: of one shard, ascending, with small gaps, and not too long."""
+    stretch: list[tuple[str, int, int]] = []
+    for shard, offset, length in ranges:
+        if stretch:
+            (first_shard, begin, _), (_, last, last_length) = stretch[0], stretch[-1]
+            is_near = shard == first_shard and 0 <= offset - (last + last_length) <= GAP_BYTES
+            if not is_near or offset + length - begin > STRETCH_BYTES:
+                yield stretch
+                stretch = []
+        stretch.append((shard, offset, length))
+    if stretch:
+        yield stretch
 
 
 class _Descriptor:

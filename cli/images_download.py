@@ -144,9 +144,10 @@ def images_download(
     from mlimages_dataset.images.check import Limits  # noqa: PLC0415
     from mlimages_dataset.images.download import Download, chosen_mirrors, download  # noqa: PLC0415
     from mlimages_dataset.images.examination import Placeholder, Rules  # noqa: PLC0415
-    from mlimages_dataset.images.fetcher import USER_AGENT, Manners, Timeouts  # noqa: PLC0415
+    from mlimages_dataset.images.fetcher import Manners, Timeouts  # noqa: PLC0415
     from mlimages_dataset.images.politeness import Courtesy  # noqa: PLC0415
     from mlimages_dataset.images.reencode import Shrinking  # noqa: PLC0415
+    from mlimages_dataset.sources.http import USER_AGENT  # noqa: PLC0415
 
     if user_agent is not None and not user_agent.isprintable():
         raise UsageError("--user-agent holds a control character", remedy="give it as one line of text")

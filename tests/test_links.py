@@ -28,7 +28,8 @@ from mlimages_dataset.pipeline.records import (
 )
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.recipes.build import verify
-from mlimages_dataset.sources.fetch import Collection, PublishedFile, fetch_collection
+from mlimages_dataset.sources.fetch import fetch_collection
+from mlimages_dataset.sources.publishers import Collection, PublishedFile
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, file_digest, write_bytes
 from mlimages_dataset.tables.parquet import read_table, write_table
 from mlimages_dataset.tables.schemas import IMAGES

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
-import email.utils
 import re
 import ssl
 import zlib
@@ -18,14 +16,13 @@ from yarl import URL
 from mlimages_dataset.images.addresses import CheckedResolver, Refused, check_literal, is_passing, parsed
 from mlimages_dataset.images.politeness import Courtesy, Host, Hosts
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.version import __version__
+from mlimages_dataset.sources.http import THROTTLING_STATUSES, TRANSIENT_STATUSES, USER_AGENT, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from aiohttp.abc import AbstractResolver
 
-USER_AGENT = f"mlimages-dataset/{__version__}"
 OPT_OUTS: Final = frozenset({"noai", "noimageai"})
 """Directives of X-Robots-Tag that ask to keep a picture out of training, as DeviantArt introduced them."""
 PLACEHOLDER_TARGETS = (
@@ -39,8 +36,6 @@ _DATED = re.compile(r"unavailable_after\s*:[^,]*")
 _VALUED = frozenset({"max-image-preview", "max-snippet", "max-video-preview"})
 """Directives that have a value after a colon, as the names of robots have directives."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_THROTTLES = frozenset({429, 503})
-_PASSING_ERRORS = frozenset({408, 425, 500, 502, 504})
 _OK = 200
 _READ_BUFFER = 1 << 18
 
@@ -186,9 +181,9 @@ class Fetcher:
 
     async def _told(self, url: URL, host: Host, began: float, response: aiohttp.ClientResponse) -> Body | URL:
         """Return the body of an answer, or where it redirects to; tell its host what it was."""
-        if response.status in _THROTTLES:
+        if response.status in THROTTLING_STATUSES:
             why = Refused(Status.THROTTLED, str(response.status), again=True)
-            host.throttled(began, retry_after(response.headers.get("Retry-After", "")), why)
+            host.throttled(began, retry_after(response.headers.get("Retry-After")), why)
             raise why
         host.answered()
         if response.status in _REDIRECTS:
@@ -199,7 +194,7 @@ class Fetcher:
     def _check_head(self, response: aiohttp.ClientResponse) -> None:
         if response.status != _OK:
             detail = f"{response.status} {response.reason or ''}".strip()[:200]
-            raise Refused(Status.HTTP_ERROR, detail, again=response.status in _PASSING_ERRORS)
+            raise Refused(Status.HTTP_ERROR, detail, again=response.status in TRANSIENT_STATUSES)
         if not self._manners.ignore_opt_out:
             said = opted_out(response.headers.getall("X-Robots-Tag", ()))
             if said:
@@ -260,23 +255,6 @@ def _always() -> asyncio.Event:
     event = asyncio.Event()
     event.set()
     return event
-
-
-def retry_after(value: str) -> float | None:
-    """Return the seconds that a Retry-After header asks to wait, None where it says nothing that can be understood.
-
-    https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
-    """
-    text = value.strip()
-    if re.fullmatch(r"\d{1,9}", text, re.ASCII):
-        return float(text)
-    try:
-        until = email.utils.parsedate_to_datetime(text)
-    except (ValueError, OverflowError):  # the latter of a time zone of many digits
-        return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=dt.UTC)
-    return max(0.0, (until - dt.datetime.now(dt.UTC)).total_seconds())
 
 
 def opted_out(values: Iterable[str]) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import email.utils
 import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,7 +11,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from mlimages_dataset.images.addresses import Refused
-from mlimages_dataset.images.fetcher import Body, Manners, Timeouts, fetcher, opted_out, retry_after
+from mlimages_dataset.images.fetcher import Body, Manners, Timeouts, fetcher, opted_out
 from mlimages_dataset.images.politeness import Courtesy
 from mlimages_dataset.images.statuses import Status
 from tests.images import fault_server
@@ -162,26 +160,6 @@ def test_what_is_not_http_is_an_error_of_its_own() -> None:
         return found.value
 
     assert asyncio.run(go()).status is Status.HTTP_ERROR
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        *[("0", 0.0), (" 120 ", 120.0), ("", None), ("soon", None), ("-1", None), ("1.5", None)],
-        *[("Mon, 01 Jan 99999 00:00:00 GMT", None), ("Mon, 01 Jan 2024 00:00:00 +99999999999999", None)],
-    ],
-)
-def test_retry_after_as_seconds(value: str, seconds: float | None) -> None:
-    assert retry_after(value) == seconds
-
-
-def test_retry_after_as_a_date() -> None:
-    now = dt.datetime.now(dt.UTC)
-    later = email.utils.format_datetime(now + dt.timedelta(seconds=90), usegmt=True)
-    waited = retry_after(later)
-    assert waited is not None
-    assert 85 < waited <= 90
-    assert retry_after(email.utils.format_datetime(now - dt.timedelta(days=1))) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`mlimages-build images duplicates`: copies of pictures, what leaks between splits, labels without copies."""
+"""`mlimages-build images duplicates`: copies of pictures, leaks between splits, labels without copies."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 @click.command("duplicates")
 @click.argument("images", type=FOLDER)
 @click.option("--labels", type=FOLDER, help="Folder of a label table; its sub-folders, train and val, are its splits.")
-@click.option("--exact", is_flag=True, help="Only copies of equal bytes, which asks for no decoding.")
+@click.option("--exact", is_flag=True, help="Only files with equal bytes; decodes nothing.")
 @click.option(
     "--max-bits",
     type=click.IntRange(0, 15),
     default=10,
     show_default=True,
-    help="Bits, of 64, in which the perceptual hashes of copies may differ.",
+    help="Bits of 64 in which the perceptual hashes of copies may differ.",
 )
-@click.option("--merge", is_flag=True, help="Write the label table with one row, of all their labels, for copies.")
+@click.option("--merge", is_flag=True, help="Also write the label table with copies merged into one row.")
 @out_option
 @overwrite_option
 @workers_option
@@ -52,10 +52,11 @@ def images_duplicates(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Find copies among the pictures of the folder IMAGES: equal bytes, or the same picture stored in another way.
+    """Find copies among the pictures of the folder IMAGES: equal bytes, or the same picture encoded differently.
 
-    Writes OUT/duplicates.csv, groups of copies with the one to keep first; with --labels OUT/leakage.csv, what is in
-    several splits; with --merge OUT/labels, in which what is kept has the labels of its copies in the same split.
+    Writes OUT/duplicates.csv: groups of copies, the picture to keep first. With --labels also OUT/leakage.csv: pictures
+    with a copy in another split. With --merge also OUT/labels: the kept picture has the labels of its copies in the
+    same split.
 
     \b
     Examples:
@@ -63,7 +64,7 @@ def images_duplicates(
       mlimages-build images duplicates images --labels labels --merge --out copies
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow would cost --help half a second.
-    from mlimages_dataset.images.duplicates import Likeness  # noqa: PLC0415
+    from mlimages_dataset.images.duplicates import HashTolerance  # noqa: PLC0415
     from mlimages_dataset.images.duplicates_stage import run_duplicates  # noqa: PLC0415
 
     with chosen_engine(workers, None) as mapper, image_progress("duplicates", quiet=as_json) as progress:
@@ -71,7 +72,7 @@ def images_duplicates(
             out,
             images,
             labels=labels,
-            likeness=None if exact else Likeness(frequencies=max_bits),
+            tolerance=None if exact else HashTolerance(frequencies=max_bits),
             merge=merge,
             overwrite=overwrite,
             mapper=mapper,
@@ -83,10 +84,10 @@ def images_duplicates(
 def _lines(summary: Mapping[str, Json]) -> list[str]:
     texts = (
         ("images", "pictures"),
-        ("copies", "copies of others among them"),
+        ("copies", "of them are copies of others"),
         ("groups", "groups of copies"),
         ("copies_of_equal_bytes", "copies of equal bytes"),
-        ("without_perceptual_hash", "pictures that were compared by their bytes only"),
+        ("without_perceptual_hash", "pictures compared by their bytes only"),
         ("leaking_images", "pictures with a copy in another split"),
         ("label_rows_merged_away", "label rows merged into those of copies"),
     )

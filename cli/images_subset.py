@@ -19,17 +19,19 @@ if TYPE_CHECKING:
 
 @click.command("subset")
 @click.option("--labels", type=FOLDER, help="Folder of a label table to choose from.")
-@click.option("--images", type=FOLDER, help="Folder of images: only pictures that it has are chosen.")
+@click.option("--images", type=FOLDER, help="Folder of images: choose only pictures that it has.")
 @click.option("--vocab", "vocabulary", type=FOLDER, help="The vocabulary of the labels, for --under.")
-@click.option("--max-images", "budget_images", type=click.IntRange(min=1), help="At most so many images.")
-@click.option("--max-bytes", "budget_bytes", type=click.IntRange(min=1), help="At most so many bytes of pictures.")
+@click.option("--max-images", "budget_images", type=click.IntRange(min=1), help="Choose at most so many images.")
 @click.option(
-    "--under", multiple=True, metavar="NAME|WNID", help="Only images of this category or of one below it; repeatable."
+    "--max-bytes", "budget_bytes", type=click.IntRange(min=1), help="Choose at most so many bytes of pictures."
 )
 @click.option(
-    "--min-per-category", type=click.IntRange(min=0), default=0, help="Take so many images of each category first."
+    "--under", multiple=True, metavar="NAME|WNID", help="Only images of this category or its descendants; repeatable."
 )
-@click.option("--balanced", is_flag=True, help="Let the categories' numbers of images grow evenly.")
+@click.option(
+    "--min-per-category", type=click.IntRange(min=0), default=0, help="First take so many images of each category."
+)
+@click.option("--balanced", is_flag=True, help="Keep the numbers of images per category as equal as possible.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed chooses other images.")
 @click.option("--shards", is_flag=True, help="Copy the pictures too, into OUT/images.")
 @out_option
@@ -51,9 +53,9 @@ def images_subset(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Choose images for those who cannot hold them all: the list, the label rows and, with --shards, the pictures.
+    """Choose a part of the images, and write their list, their label rows and, with --shards, the pictures.
 
-    The same rules choose the same images anywhere, and a larger budget only adds some. OUT/images.csv is a list for
+    The same rules always choose the same images, and a larger budget only adds images. OUT/images.csv is a list for
     images download; OUT/labels has the rows of the label table.
 
     \b
@@ -64,8 +66,8 @@ def images_subset(
           --shards --out laptop
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow would cost --help half a second.
-    from mlimages_dataset.images.stage import run_subset  # noqa: PLC0415
     from mlimages_dataset.images.subset import Rules  # noqa: PLC0415
+    from mlimages_dataset.images.subset_stage import run_subset  # noqa: PLC0415
 
     try:
         rules = Rules(

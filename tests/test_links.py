@@ -11,10 +11,10 @@ import pytest
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.core.locations import is_inside, paths_outside, remove_folder
 from mlimages_dataset.images.check import Inspection
-from mlimages_dataset.images.download import _rows_of
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.parts import part_writer
 from mlimages_dataset.images.shards import ShardReader
+from mlimages_dataset.images.slices import rows_of
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.journal import Finished, Journal
@@ -235,12 +235,12 @@ def test_no_row_of_a_table_of_images_reads_a_file_elsewhere(tmp_path: Path, name
         ShardReader(tmp_path / "out").read(name, 0, 4)
     images_folder(tmp_path / "out", name)
     with pytest.raises(DataError, match="no shard of the folder; do not trust this table"):
-        _rows_of(tmp_path / "out", 0)
+        rows_of(tmp_path / "out", 0)
 
 
 def test_rows_of_a_folders_own_shard_are_read(tmp_path: Path) -> None:
     images_folder(tmp_path, "shard-00000.tar")
-    ((image_id, outcome),) = _rows_of(tmp_path, 0)
+    ((image_id, outcome),) = rows_of(tmp_path, 0)
     assert (image_id, outcome.path) == ("a", tmp_path / "shard-00000.tar")
 
 

@@ -107,7 +107,7 @@ def inspect(content: bytes, limits: Limits = Limits(), *, decode: bool = True) -
     form = _format_of(content)
     if form is None:
         return Inspection(Status.NOT_AN_IMAGE, _kind_of(content))
-    # Pillow warns of large pictures and of odd metadata; both are judged here.
+    # Pillow warns of large pictures and of odd metadata; both are check_body here.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _inspect_picture(content, form, limits, decode=decode)

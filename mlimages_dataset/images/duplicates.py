@@ -39,7 +39,7 @@ _ONES_OF_WORD = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Likeness:
+class HashTolerance:
     """How alike the hashes of copies are: bits in which they may differ.
 
     Attributes:
@@ -193,7 +193,7 @@ def exact_groups(prints: Fingerprints) -> NDArray[np.int64]:
     return np.asarray(first[group], np.int64)
 
 
-def alike_pairs(prints: Fingerprints, likeness: Likeness) -> NDArray[np.int64]:
+def alike_pairs(prints: Fingerprints, tolerance: HashTolerance) -> NDArray[np.int64]:
     """Return pairs of pictures that are alike in both hashes, int64, shape (P, 2); of equal bytes the first counts.
 
     Pictures whose hashes are all equal, however many, give a chain and not every pair of them.
@@ -208,10 +208,10 @@ def alike_pairs(prints: Fingerprints, likeness: Likeness) -> NDArray[np.int64]:
     # The search itself over distinct hashes by frequencies, then every pair of pictures that have these.
     hashes, of_hash = np.unique(distinct[:, 0], return_inverse=True)
     holders = sp.csr_array((np.ones(len(distinct), np.bool_), (of_hash, np.arange(len(distinct)))))
-    near = pairs_within(hashes, likeness.frequencies)
+    near = pairs_within(hashes, tolerance.frequencies)
     same = np.stack([np.arange(len(hashes))] * 2, axis=1)
     candidates = _holders_of(np.concatenate([same, near]), holders)
-    agree = distances(distinct[candidates[:, 0], 1], distinct[candidates[:, 1], 1]) <= likeness.neighbours
+    agree = distances(distinct[candidates[:, 0], 1], distinct[candidates[:, 1], 1]) <= tolerance.neighbours
     alike = rows[first[candidates[agree]]]
     return np.concatenate([equal, np.sort(alike, axis=1)])
 

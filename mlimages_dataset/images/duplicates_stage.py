@@ -18,7 +18,7 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import relative
 from mlimages_dataset.images.duplicates import (
     Fingerprints,
-    Likeness,
+    HashTolerance,
     alike_pairs,
     distances,
     exact_groups,
@@ -28,8 +28,8 @@ from mlimages_dataset.images.duplicates import (
 from mlimages_dataset.images.index import ImageIndex, image_parts
 from mlimages_dataset.images.merging import ImageLabels, labels_of, merged, with_labels
 from mlimages_dataset.images.shards import ShardReader
-from mlimages_dataset.images.stage import LABELS_FOLDER, label_folders
 from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.images.subset_stage import LABELS_FOLDER, label_folders
 from mlimages_dataset.images.verification import MOST_CLASSES
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.folder import OutputFolder
@@ -83,7 +83,7 @@ def run_duplicates(
     images: Location,
     *,
     labels: Location | None = None,
-    likeness: Likeness | None = None,
+    tolerance: HashTolerance | None = None,
     merge: bool = False,
     overwrite: bool = False,
     mapper: Mapper = map,
@@ -98,7 +98,7 @@ def run_duplicates(
         out: the output folder.
         images: folder of images.
         labels: folder of a label table, whose sub-folders are its splits.
-        likeness: how alike copies are; None for copies of equal bytes only.
+        tolerance: how alike copies are; None for copies of equal bytes only.
         merge: write the label table without copies.
         overwrite: replace what was found before in other images.
         mapper: runs the parts.
@@ -114,12 +114,12 @@ def run_duplicates(
         inputs |= table_digests("labels", labels)
 
     def work(folder: Location) -> StageResult:
-        copies = find_copies(images, likeness, mapper=mapper, progress=progress)
+        copies = find_copies(images, tolerance, mapper=mapper, progress=progress)
         return write_copies(copies, ImageIndex.open(images), folder, labels, merge=merge, inputs=inputs)
 
     return OutputFolder(out, overwrite=overwrite).run(
         "duplicates",
-        parameters={"likeness": None if likeness is None else asdict(likeness), "merge": merge},
+        parameters={"likeness": None if tolerance is None else asdict(tolerance), "merge": merge},
         inputs=inputs,
         work=work,
         folders=("", *(label_folders(labels) if merge else ())),
@@ -128,13 +128,13 @@ def run_duplicates(
 
 def find_copies(
     images: Location,
-    likeness: Likeness | None,
+    tolerance: HashTolerance | None,
     *,
     mapper: Mapper = map,
     progress: Callable[[int], None] = unreported,
 ) -> Copies:
     """Return the pictures of a folder in groups of copies, in the order of its index."""
-    look = functools.partial(_look_at, folder=images.absolute(), perceptual=likeness is not None)
+    look = functools.partial(_look_at, folder=images.absolute(), perceptual=tolerance is not None)
     parts: list[_Part] = []
     for part in mapper(look, list(image_parts(images))):
         parts.append(part)
@@ -142,7 +142,7 @@ def find_copies(
     prints = Fingerprints.joined([part.prints for part in parts])
     same_bytes = exact_groups(prints)
     exact = np.stack([same_bytes, np.arange(len(prints))], axis=1)
-    pairs = exact if likeness is None else np.concatenate([exact, alike_pairs(prints, likeness)])
+    pairs = exact if tolerance is None else np.concatenate([exact, alike_pairs(prints, tolerance)])
     pixels = np.concatenate([part.pixels for part in parts])
     return Copies(prints, pixels, groups_of(len(prints), pairs), same_bytes)
 

@@ -15,7 +15,7 @@ from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.images.archives import ARCHIVE_NAME, archive_file_members, folder_members
 from mlimages_dataset.images.check import Inspection, Limits, inspect
 from mlimages_dataset.images.members import Member, is_wnid
-from mlimages_dataset.images.reencode import Shrinking, shrunken
+from mlimages_dataset.images.resize import ResizeOptions, resized
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.tfrecords import tfrecord_members
 from mlimages_dataset.sources.class_lists import TENCENT_HEADER, parse_tencent_dictionary
@@ -86,10 +86,10 @@ class Checked:
 
 
 def checked(
-    members: Iterable[Member], limits: Limits, shrinking: Shrinking | None = None, mapper: Mapper = map
+    members: Iterable[Member], limits: Limits, resize: ResizeOptions | None = None, mapper: Mapper = map
 ) -> Iterator[Checked]:
     """Yield each member with what its inspection found, in their order; a few chunks are in memory at a time."""
-    prepare = functools.partial(prepared, limits=limits, shrinking=shrinking)
+    prepare = functools.partial(prepared, limits=limits, resize=resize)
     waiting: collections.deque[Iterator[Checked]] = collections.deque()
     for chunk in _chunks(members):
         # Pools begin with what they are given when they are called: the next chunk is read while they work.
@@ -101,12 +101,12 @@ def checked(
         yield from chunk_of
 
 
-def prepared(content: bytes, limits: Limits, shrinking: Shrinking | None) -> tuple[Inspection, bytes | None]:
+def prepared(content: bytes, limits: Limits, resize: ResizeOptions | None) -> tuple[Inspection, bytes | None]:
     """Return what some bytes are, and the smaller picture to keep in their place, None to keep them."""
     found = inspect(content, limits)
-    if found.status is not Status.SAVED or shrinking is None:
+    if found.status is not Status.SAVED or resize is None:
         return found, None
-    return shrunken(content, found, shrinking)
+    return resized(content, found, resize)
 
 
 def _chunks(members: Iterable[Member]) -> Iterator[list[tuple[Member, bytes | Inspection]]]:

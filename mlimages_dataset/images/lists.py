@@ -15,12 +15,11 @@ import binascii
 import contextlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import csv
 
 from mlimages_dataset.core.errors import DataError, UsageError
@@ -51,7 +50,7 @@ _DUCKDB_MEMORY = "1GB"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ListRow:
     """One row of a list.
 
     Attributes:
@@ -107,9 +106,9 @@ class ImageList:
         """Rows whose id an earlier row has."""
         return len(self._repeats)
 
-    def slices(self, rows: int) -> Iterator[list[Asked]]:
+    def slices(self, rows: int) -> Iterator[list[ListRow]]:
         """Yield the list in slices of so many rows, the last with what is left."""
-        waiting: list[Asked] = []
+        waiting: list[ListRow] = []
         for asked in self._asked():
             waiting.append(asked)
             if len(waiting) == rows:
@@ -126,7 +125,7 @@ class ImageList:
             yield batch["location"].take(pa.array(rows[low:high] - start))
             start += batch.num_rows
 
-    def _asked(self) -> Iterator[Asked]:
+    def _asked(self) -> Iterator[ListRow]:
         start = 0
         for batch in _batches(self._tables, _COLUMNS):
             low, high = np.searchsorted(self._repeats, (start, start + batch.num_rows))
@@ -137,7 +136,7 @@ class ImageList:
                 digest, n_bytes = _md5(md5), _size(size)
                 unread = [f"md5 {md5[:40]!r}"] if md5 and not digest else []
                 unread += [f"size {size[:20]!r}"] if size not in _UNKNOWN_SIZES and n_bytes < 0 else []
-                yield Asked(image_id, location, subset, digest, n_bytes, bool(again), ", ".join(unread))
+                yield ListRow(image_id, location, subset, digest, n_bytes, bool(again), ", ".join(unread))
             start += batch.num_rows
 
 
@@ -182,7 +181,7 @@ def _is_parquet(path: Location) -> bool:
 
 
 @contextlib.contextmanager
-def _parquet(path: Location) -> Iterator[pq.ParquetFile]:
+def _parquet(path: Location) -> Iterator[Any]:  # a ParquetFile, which has no annotations
     try:
         with open_parquet(path) as parquet:
             yield parquet

@@ -9,9 +9,10 @@ from __future__ import annotations
 import collections
 import contextlib
 import hashlib
+import itertools
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 PART_IMAGES = 10_000
 """Rows of a part: a shard of ImageNet's pictures has 1.1 GB, which is read in seconds and copied in one piece."""
 
+_Item = TypeVar("_Item")
 _PART_NAME = re.compile(r"part-(\d{5,})\.parquet")
 
 
@@ -194,6 +196,12 @@ def finished_parts(receipts: Sequence[Receipt]) -> Iterator[tuple[int, WrittenPa
 def jobs_of(receipts: Sequence[Receipt]) -> list[tuple[str, Finished]]:
     """Return the entries of a journal for the parts that are whole among some files."""
     return [(job_name(number), part.finished()) for number, part in finished_parts(receipts)]
+
+
+def grouped(items: Iterator[_Item], size: int) -> Iterator[Iterator[_Item]]:
+    """Yield the items in groups of `size`, the last with the rest; each group must be used up before the next."""
+    for first in items:
+        yield itertools.chain([first], itertools.islice(items, size - 1))
 
 
 def job_name(number: int) -> str:

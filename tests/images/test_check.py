@@ -1,4 +1,4 @@
-"""Bytes are judged as what they are, and nothing that anybody sends raises or warns."""
+"""Bytes are check_body as what they are, and nothing that anybody sends raises or warns."""
 
 from __future__ import annotations
 

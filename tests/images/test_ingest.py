@@ -22,7 +22,7 @@ from mlimages_dataset.images.check import Limits, inspect
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.ingest import Form, checked, read_class_ids
 from mlimages_dataset.images.members import Member
-from mlimages_dataset.images.reencode import Shrinking
+from mlimages_dataset.images.resize import ResizeOptions
 from mlimages_dataset.images.stage import IngestOptions, run_ingest
 from mlimages_dataset.images.verification import verify_images
 from mlimages_dataset.pipeline import engine
@@ -221,7 +221,7 @@ def test_names_of_any_bytes_are_text(tmp_path: Path) -> None:
 
 def test_smaller_pictures(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(tar_of({"large.png": picture(1, 200, 100, form="PNG"), "small.jpg": CATS[0]}))
-    ingested(tmp_path / "out", tmp_path / "a.tar", shrinking=Shrinking(short_edge=40, quality=80))
+    ingested(tmp_path / "out", tmp_path / "a.tar", resize=ResizeOptions(short_edge=40, quality=80))
     assert [(row["width"], row["height"]) for row in rows(tmp_path / "out")] == [(80, 40), (40, 30)]
     assert pictures_of(tmp_path / "out")["small"] == CATS[0]
     assert verify_images(tmp_path / "out") == (2, [])

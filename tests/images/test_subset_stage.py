@@ -9,8 +9,8 @@ import pytest
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.images.index import ImageIndex
-from mlimages_dataset.images.stage import copy_pictures, run_subset
 from mlimages_dataset.images.subset import Rules
+from mlimages_dataset.images.subset_stage import copy_pictures, run_subset
 from mlimages_dataset.images.verification import coverage, verify_images
 from mlimages_dataset.pipeline.journal import Journal
 from mlimages_dataset.pipeline.records import read_manifest

@@ -231,7 +231,7 @@ def images_folder(folder: Path, shard: str) -> str:
 @pytest.mark.parametrize("name", LEADING_OUT)
 def test_no_row_of_a_table_of_images_reads_a_file_elsewhere(tmp_path: Path, name: str) -> None:
     make_links(tmp_path / "out")
-    with pytest.raises(DataError, match="no name of a shard"):
+    with pytest.raises(DataError, match="is not a shard inside it"):
         ShardReader(tmp_path / "out").read(name, 0, 4)
     images_folder(tmp_path / "out", name)
     with pytest.raises(DataError, match="no shard of the folder; do not trust this table"):

@@ -1,4 +1,4 @@
-"""The stage that looks for copies: the report of them, what leaks between splits, and labels without copies."""
+"""The stage that finds copies: lists of copies and of leaks between splits, and labels without copies."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class Copies:
     """The pictures of a folder, in groups of copies.
 
     Attributes:
-        prints: what the groups were found by.
+        prints: the digests and hashes that the groups follow from.
         pixels: of each picture, int64, shape (N,).
         group: the number of each picture's group, int64, shape (N,).
-        same_bytes: the first picture of the same bytes, int64, shape (N,).
+        same_bytes: the first picture with the same bytes, int64, shape (N,).
     """
 
     prints: Fingerprints
@@ -89,20 +89,20 @@ def run_duplicates(
     mapper: Mapper = map,
     progress: Callable[[int], None] = unreported,
 ) -> StageOutcome:
-    """Find the copies among the pictures of a folder and write which they are.
+    """Find the copies among the pictures of a folder, and write lists of them.
 
-    Writes `duplicates.csv`, one row for each picture that has a copy; with labels `leakage.csv`, those of which copies
-    are in several splits, and if asked for the label table with one row in place of copies' rows, below `labels/`.
+    Writes `duplicates.csv` with a row for each picture that has a copy. With labels it also writes `leakage.csv` with
+    the pictures that have a copy in another split, and with `merge` the label table with merged copies, in `labels/`.
 
     Args:
         out: the output folder.
         images: folder of images.
         labels: folder of a label table, whose sub-folders are its splits.
-        tolerance: how alike copies are; None for copies of equal bytes only.
-        merge: write the label table without copies.
-        overwrite: replace what was found before in other images.
+        tolerance: how much the hashes of copies may differ; None for equal bytes only.
+        merge: write the label table with one row for all copies of a picture.
+        overwrite: replace the lists of other images or options.
         mapper: runs the parts.
-        progress: is called with the number of pictures looked at.
+        progress: is called with the number of pictures read.
 
     Raises:
         UsageError, DataError: a table or shard is missing or damaged; or there are no labels to merge.
@@ -133,8 +133,8 @@ def find_copies(
     mapper: Mapper = map,
     progress: Callable[[int], None] = unreported,
 ) -> Copies:
-    """Return the pictures of a folder in groups of copies, in the order of its index."""
-    look = functools.partial(_look_at, folder=images.absolute(), perceptual=tolerance is not None)
+    """Return the groups of copies among the pictures of a folder, in the order of its index."""
+    look = functools.partial(_fingerprints, folder=images.absolute(), perceptual=tolerance is not None)
     parts: list[_Part] = []
     for part in mapper(look, list(image_parts(images))):
         parts.append(part)
@@ -147,8 +147,8 @@ def find_copies(
     return Copies(prints, pixels, groups_of(len(prints), pairs), same_bytes)
 
 
-def _look_at(part: str, *, folder: Location, perceptual: bool) -> _Part:
-    """Return what copies of a part's saved pictures are told by, and the pixels of these."""
+def _fingerprints(part: str, *, folder: Location, perceptual: bool) -> _Part:
+    """Return the fingerprints and the pixels of a part's saved pictures."""
     reader = ShardReader(folder)
     digests, pixels, hashes = [], [], []
     for batch in scan_table(folder / part, IMAGES):
@@ -163,17 +163,17 @@ def _look_at(part: str, *, folder: Location, perceptual: bool) -> _Part:
 
 
 def _hashes(content: bytes) -> tuple[int, int] | None:
-    """Return a picture's hashes; one that cannot be decoded has none, as one that shows nothing."""
+    """Return a picture's hashes; None if it has none or cannot be decoded."""
     try:
         return picture_hashes(content)
-    except Exception:  # noqa: BLE001 - decoders raise of every kind, and images verify tells which pictures these are
+    except Exception:  # noqa: BLE001 - decoders raise exceptions of every kind; images verify lists such pictures
         return None
 
 
 def write_copies(
     copies: Copies, index: ImageIndex, out: Location, labels: Location | None, *, merge: bool, inputs: Inputs
 ) -> StageResult:
-    """Write which pictures are copies; see `run_duplicates`."""
+    """Write the lists of copies and the merged labels; see `run_duplicates`."""
     splits = [] if labels is None else sorted({relative(part.parent, labels) for part in table_parts(labels)})
     in_split = np.zeros((len(splits), len(index)), np.bool_)
     if labels is not None:
@@ -210,13 +210,13 @@ def write_copies(
 
 
 def _shared(group: NDArray[np.int64], among: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return whether each picture is of a group of which there are several among some, bool, shape (N,)."""
+    """Return whether the group of each picture has several members among some pictures, bool, shape (N,)."""
     several = np.bincount(group[among], minlength=int(group.max(initial=0)) + 1) > 1
     return np.asarray(several[group])
 
 
 def _leaking(group: NDArray[np.int64], in_split: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return whether each picture is in a split, and it or a copy of it in another one, bool, shape (N,)."""
+    """Return whether each picture is in a split, and it or a copy in another split, bool, shape (N,)."""
     n_splits = np.zeros(int(group.max(initial=0)) + 1, np.int64)
     for members in in_split:
         n_splits[np.unique(group[members])] += 1
@@ -224,7 +224,7 @@ def _leaking(group: NDArray[np.int64], in_split: NDArray[np.bool_]) -> NDArray[n
 
 
 def _kept(copies: Copies, preferred: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the picture that is kept of each group, int64: preferred, then with the most pixels, then the first."""
+    """Return the kept picture of each group, int64: preferred ones first, then the most pixels, then the first."""
     order = np.lexsort((np.arange(len(copies.group)), -copies.pixels, ~preferred, copies.group))
     return np.asarray(order[np.unique(copies.group[order], return_index=True)[1]], np.int64)
 
@@ -232,7 +232,7 @@ def _kept(copies: Copies, preferred: NDArray[np.bool_]) -> NDArray[np.int64]:
 def _lines(
     copies: Copies, index: ImageIndex, splits: list[str], in_split: NDArray[np.bool_], rows: NDArray[np.int64]
 ) -> bytes:
-    """Return the pictures of some rows as CSV, groups together, what is kept of each first."""
+    """Return some pictures as CSV, group by group, the kept picture first."""
     kept = _kept(copies, np.any(in_split, axis=0))[copies.group[rows]] if len(rows) else rows
     bits = distances(copies.prints.frequencies[rows], copies.prints.frequencies[kept])
     order = np.lexsort((rows, rows != kept, copies.group[rows]))
@@ -258,7 +258,7 @@ def _merged_parts(
     index: ImageIndex,
     inputs: Inputs,
 ) -> Iterator[tuple[Receipt | None, int]]:
-    """Write the parts of one split with one row in place of copies' rows; yield receipts, and the rows there were."""
+    """Write the parts of one split with copies merged; yield each part's receipt and its number of rows before."""
     parts = [part for part in table_parts(labels) if relative(part.parent, labels) == split]
     group = np.where(_shared(copies.group, members), copies.group, -1)
     found: dict[int, list[ImageLabels]] = collections.defaultdict(list)
@@ -277,7 +277,7 @@ def _merged_parts(
                 replaced: dict[int, ImageLabels] = {}
                 index_rows = index.rows_of(batch.column("image_id"))
                 for at, of_row in _copied_rows(batch, index, group):
-                    # Of an image with several rows the first takes all.
+                    # If an image has several rows, the first gets all labels.
                     stays[at] = index_rows[at] == kept[of_row] and of_row in found
                     if stays[at]:
                         replaced[at] = merged(found.pop(of_row))
@@ -293,7 +293,7 @@ def _merged_parts(
 
 
 def _copied_rows(batch: pa.RecordBatch, index: ImageIndex, group: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Yield the rows of a batch whose picture has copies, and the group; `group` is -1 for pictures without."""
+    """Yield row and group of the rows of a batch whose picture has copies; `group` is -1 for other pictures."""
     rows = index.rows_of(batch.column("image_id"))
     groups = np.where(rows >= 0, group[rows], -1) if len(group) else np.full(len(rows), -1)
     for at in np.flatnonzero(groups >= 0):

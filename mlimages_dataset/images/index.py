@@ -1,6 +1,6 @@
 """Folders of shards as a store: an index over the saved rows of all parts, on mapped memory.
 
-It is made once from the tables and kept as an Arrow file beside them (or in the user's cache, where the folder is
+The index is made once from the tables and kept as an Arrow file beside them (or in the user's cache if the folder is
 remote or cannot be written). Opening it maps the file: processes share its pages, and nothing is parsed.
 
 Legend: N saved pictures, in the order of the parts and of their rows; k one of them, 0..N-1.
@@ -53,8 +53,8 @@ class ImageIndex:
     Attributes:
         reader: reads the folder's shards.
         shards: the shards' names.
-        shard_of: the number of each picture's shard in `shards`, int32, shape (N,); like the next ones it is a view of
-            mapped memory.
+        shard_of: the number of each picture's shard in `shards`, int32, shape (N,); this and the next two are views
+            of mapped memory.
         offsets: where in its shard each picture begins, bytes, int64, shape (N,).
         lengths: its bytes, int64, shape (N,).
     """
@@ -76,7 +76,7 @@ class ImageIndex:
 
     @classmethod
     def open(cls, folder: Location) -> ImageIndex:
-        """Return the index of an image folder, which is made first where it is not there yet.
+        """Return the index of a folder of images; it is made first if there is none yet.
 
         Raises:
             UsageError: the folder has no manifest, or no finished images.
@@ -169,7 +169,7 @@ class ImageIndex:
         return int(row)
 
     def rows_of(self, image_ids: pa.StringArray) -> NDArray[np.int64]:
-        """Return the number of the picture of each id, -1 where none is saved, int64, shape of `image_ids`."""
+        """Return the number of the picture of each id, -1 if none is saved, int64, shape of `image_ids`."""
         draws = draws_of(image_ids, "")
         at = np.searchsorted(self._sorted_draws, draws)
         rows = np.full(len(draws), -1, np.int64)
@@ -186,7 +186,7 @@ class ImageIndex:
         return rows
 
     def repeated_ids(self) -> list[str]:
-        """Return the ids that several of the pictures have."""
+        """Return the ids that several pictures have."""
         draws = self._sorted_draws
         alike = np.flatnonzero(draws[1:] == draws[:-1])
         rows = self._row_of_draw[np.union1d(alike, alike + 1)]  # equal ids have equal draws
@@ -208,23 +208,23 @@ def image_parts(folder: Location) -> dict[str, str]:
     }
     if not digests:
         raise UsageError(
-            "holds no finished images", where=folder, remedy="let images download or images ingest end first"
+            "holds no finished images", where=folder, remedy="finish images download or images ingest first"
         )
     return digests
 
 
 def write_index(path: Path, parts: Iterable[Location]) -> None:
-    """Write the index over the saved rows of some parts of an `images` table.
+    """Write the index of the saved rows of some parts of an `images` table.
 
     Raises:
         UsageError: the file cannot be written.
-        DataError, SchemaError: a part is damaged, or of another schema.
+        DataError, SchemaError: a part is damaged, or has another schema.
     """
     write_index_of(path, (batch for part in parts for batch in scan_table(part, IMAGES)))
 
 
 def write_index_of(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
-    """Write the index over the saved rows among some of an `images` table; errors as `write_index`."""
+    """Write the index of the saved rows among batches of an `images` table; errors as `write_index`."""
     shards: dict[str, int] = {}
     columns = list(zip(*(_saved(batch, shards) for batch in batches), strict=True)) or [()] * 5
     ids = pa.chunked_array(columns[0], pa.large_string()).combine_chunks()
@@ -255,7 +255,7 @@ def _saved(batch: pa.RecordBatch, shards: dict[str, int]) -> tuple[pa.Array | ND
 
 
 def _remove_older(index: Path) -> None:
-    """Remove the indices of tables that are no longer there."""
+    """Remove the indices of older tables."""
     for path in list(index.parent.glob(f"{CACHE_PREFIX}index-*.arrow")):
         if path != index:
             path.unlink(missing_ok=True)

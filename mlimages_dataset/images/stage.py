@@ -1,4 +1,4 @@
-"""The stages of this package: they alone name paths, read, call, write and return receipts."""
+"""The stage that copies local pictures into shards: `mlimages-build images ingest`."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ if TYPE_CHECKING:
     from mlimages_dataset.pipeline.records import Json, StageOutcome
 
 LABELS_FILE = "labels.csv"
-"""What an ingested source itself says of its pictures, as `mlimages-build annotate --format csv` reads it."""
+"""The labels that the sources themselves state, for `mlimages-build annotate --format csv`."""
 
 _ENDS_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestOptions:
-    """How sources are brought in.
+    """How sources are read.
 
     Attributes:
-        form: what the sources are.
+        form: how the sources are stored.
         limits: how large a picture may be.
-        resize: how pictures are made smaller; None keeps the original bytes.
-        class_ids: the id of each class of TFRecords' label vectors; without them a class's index is its id.
+        resize: the size that larger pictures are re-encoded to; None to keep the original bytes.
+        class_ids: the ids of the classes in TFRecords' label vectors; if empty, the index of a class is its id.
         part_images: rows of a part.
     """
 
@@ -73,7 +73,7 @@ class IngestOptions:
     part_images: int = PART_IMAGES
 
     def parameters(self) -> dict[str, Json]:
-        """Return everything that decides the output, as a manifest keeps it."""
+        """Return everything that decides the output, for the manifest."""
         return {
             "form": self.form.value,
             "limits": asdict(self.limits),
@@ -91,7 +91,7 @@ def run_ingest(
     mapper: Mapper = map,
     progress: Callable[[int], None] = unreported,
 ) -> StageOutcome:
-    """Bring sources into an image folder, unless that was done; a cut run goes on after its last finished part.
+    """Copy the pictures of sources into a folder, unless that was done; an interrupted run continues.
 
     Raises:
         UsageError, DataError: as `ingest`; or the folder holds something else.
@@ -121,11 +121,11 @@ def ingest(
     mapper: Mapper = map,
     progress: Callable[[int], None] = unreported,
 ) -> StageResult:
-    """Write the pictures of sources as parts, one row a member in the sources' own order, and the labels they state.
+    """Write parts with one row per member, in the order of the sources, and the labels that the sources state.
 
     Raises:
-        UsageError: a source is of no known form.
-        DataError: an archive or TFRecord file is cut or damaged, or there is no member at all.
+        UsageError: a source has no known format.
+        DataError: an archive or TFRecord file is truncated or damaged, or there is no member at all.
     """
     clear_shards(out, journal)
     reading = _Reading(sources, options)
@@ -162,7 +162,7 @@ def ingest(
 
 
 class _Reading:
-    """Sources that are read one after the other."""
+    """Reads sources one after the other."""
 
     def __init__(self, sources: Sequence[Location], options: IngestOptions) -> None:
         self._sources = sources
@@ -181,10 +181,10 @@ class _Reading:
 
     @contextlib.contextmanager
     def forgotten_if_damaged(self, journal: Journal) -> Iterator[None]:
-        """Forget the finished parts with members of a source that turns out to be damaged.
+        """If a source is damaged, remove its finished parts from the journal.
 
-        A checksum may stand at its end, and what was taken before it may be damaged too: the next run, with the source
-        obtained again, must not take it for finished.
+        A checksum at the end of a source covers members that were read before it, so the next run, with a new copy of
+        the source, must read them again.
         """
         try:
             yield
@@ -200,9 +200,9 @@ def _repeated(path: str) -> Inspection:
 
 
 def _skip(members: Iterator[Member], part: Location, seen: SeenIds, labels: _Labels) -> None:
-    """Pass over the members of a part that an earlier run finished: only their ids and labels are looked at."""
+    """Skip the members of a part that an earlier run finished, and note their ids and labels."""
     for batch in scan_table(part, IMAGES, batch_rows=CHUNK_MEMBERS):
-        # Not all at once: a TFRecord's member holds its picture.
+        # In batches: a TFRecord's member holds its picture in memory.
         listed = list(itertools.islice(members, batch.num_rows))
         for image_id, status, member in zip(ids_of(listed), batch.column("status").to_pylist(), listed, strict=True):
             if status == Status.SAVED:
@@ -212,7 +212,7 @@ def _skip(members: Iterator[Member], part: Location, seen: SeenIds, labels: _Lab
 
 
 class _Labels:
-    """Writes what sources say of their pictures, as CSV."""
+    """Writes the labels that sources state, as CSV."""
 
     def __init__(self, sink: io.RawIOBase) -> None:
         self._sink = sink
@@ -222,7 +222,7 @@ class _Labels:
     def add(self, image_id: str, member: Member) -> None:
         """Append the labels of one picture."""
         stated = member.all_labels()
-        # All digits of a float32: six would make of 0.9999999 what is verified.
+        # All digits of a float32: with six, 0.9999999 would become 1, which means verified.
         self._write(
             (image_id, class_id, np.format_float_positional(np.float32(confidence), trim="-"))
             for class_id, confidence in stated
@@ -236,10 +236,10 @@ class _Labels:
 
 
 def _fingerprints(sources: Sequence[Location]) -> dict[str, str]:
-    """Return a digest of each source by its name; a repeated name is numbered.
+    """Return a digest of each source by its name; repeated names get a number.
 
-    Of a folder it is the listing's; of a file, that of its size and its two ends: the archives have 150 GB, and each
-    row of the table keeps the digest of its own picture.
+    For a folder it is the digest of its listing. For a file it covers the size, the first and the last bytes only:
+    archives may have 150 GB, and each row of the table has the digest of its picture.
     """
     found: dict[str, str] = {}
     for source in sources:

@@ -82,19 +82,19 @@ def run_subset(
     overwrite: bool = False,
     progress: Callable[[int], None] = unreported,
 ) -> StageOutcome:
-    """Choose images of a label table, of a folder of images, or of both, and write what is left of them.
+    """Choose images from a label table, a folder of images, or both, and write them.
 
-    Writes the list `images.csv`, which `images download` takes, the chosen rows of the label table below `labels/`, and
-    the pictures into the folder of images `images/`.
+    Writes the list `images.csv` for `images download`, the chosen rows of the label table below `labels/`, and with
+    `shards` the pictures into the folder of images `images/`.
 
     Args:
         out: the output folder.
-        rules: what is chosen.
+        rules: which images are chosen.
         labels: folder of a `labels`, `annotations` or `predictions` table.
-        images: folder of images; what it has not saved is not chosen.
-        vocabulary: the folder of the labels' vocabulary, for names.
+        images: folder of images; only its saved pictures are chosen.
+        vocabulary: the folder of the labels' vocabulary, for names of categories.
         shards: copy the pictures too.
-        overwrite: replace what was chosen by other rules or from other tables.
+        overwrite: replace a subset by other rules or from other tables.
         progress: is called with the number of pictures copied.
 
     Raises:
@@ -139,7 +139,7 @@ def _check_subset(
     needs = (
         (labels is None and images is None, "there is nothing to choose from", "pass --labels, --images or both"),
         (labels is None and (rules.by_category or rules.under), "categories need labels", "pass --labels"),
-        (images is None and rules.bytes is not None, "bytes are known of saved pictures only", "pass --images"),
+        (images is None and rules.bytes is not None, "sizes are known only of saved pictures", "pass --images"),
         (images is None and shards, "there are no pictures to copy", "pass --images"),
         (vocabulary is None and rules.under, "--under needs the vocabulary of the labels", "pass --vocab"),
     )
@@ -199,7 +199,7 @@ def subset(
 def _labelled_rows(
     parts: Sequence[Location], rules: Rules, index: ImageIndex | None, allowed: NDArray[np.bool_] | None
 ) -> Iterator[Rows]:
-    """Yield the rows of a label table that may be chosen: with an allowed label, and a picture if there is an index."""
+    """Yield the rows of a label table that have an allowed label and, if an index is given, a saved picture."""
     n_classes = MOST_CLASSES if allowed is None else len(allowed)
     for part in parts:
         for batch, columns in label_batches(part, n_classes):
@@ -234,7 +234,7 @@ def _ids_of(index: ImageIndex) -> Iterator[pa.StringArray]:
 
 
 class _Listed:
-    """Writes the chosen images' ids and locations, each image once; `draws` are those of the chosen, ascending."""
+    """Writes ids and locations of the chosen images, each image once; `draws` are their draws, ascending."""
 
     def __init__(self, lines: arrow_csv.CSVWriter, draws: NDArray[np.uint64]) -> None:
         self._lines = lines
@@ -242,7 +242,7 @@ class _Listed:
         self._done = np.zeros(len(draws), np.bool_)
 
     def add(self, image_ids: pa.StringArray, locations: pa.StringArray, draws: NDArray[np.uint64]) -> pa.BooleanArray:
-        """Write those of some images that are chosen and not written yet, and return which are chosen."""
+        """Write the chosen images of a batch that are not written yet; return which images are chosen."""
         at = np.searchsorted(self._draws, draws).clip(max=len(self._draws) - 1)
         chosen = self._draws[at] == draws
         rows = np.flatnonzero(chosen & ~self._done[at])
@@ -253,7 +253,7 @@ class _Listed:
 
 
 def _chosen_part(part: Location, path: Location, rules: Rules, listed: _Listed, inputs: Inputs) -> list[Receipt]:
-    """Write the chosen rows of a part of a label table, if there are any, and list them."""
+    """Write the chosen rows of a part of a label table, if there are any, and list their images."""
     schema = schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS))
     with contextlib.ExitStack() as stack:
         writer: TableWriter | None = None
@@ -276,10 +276,10 @@ def copy_pictures(
     inputs: Inputs,
     progress: Callable[[int], None] = unreported,
 ) -> StageResult:
-    """Copy the pictures of a list from one folder of images into another, in the order of the former's rows.
+    """Copy the listed pictures of one folder of images into another, in the order of the former's rows.
 
     Raises:
-        DataError: a picture's bytes are not those of its row, or the list's are not all there.
+        DataError: a picture's digest is not that of its row, or a listed picture is missing.
         UsageError: a shard cannot be read.
     """
     clear_shards(out, journal)
@@ -313,7 +313,7 @@ def _listed_rows(listed: Location, index: ImageIndex) -> NDArray[np.bool_]:
             rows = index.rows_of(batch.column("image_id"))
             if len(missing := np.flatnonzero(rows < 0)):
                 raise DataError(
-                    f"names {batch.column('image_id')[int(missing[0])]}, of which there is no picture",
+                    f"names {batch.column('image_id')[int(missing[0])]}, which has no picture",
                     where=listed,
                     remedy="choose the subset again",
                 )
@@ -322,7 +322,7 @@ def _listed_rows(listed: Location, index: ImageIndex) -> NDArray[np.bool_]:
 
 
 def _wanted_rows(images: Location, wanted: NDArray[np.bool_]) -> Iterator[Mapping[str, Any]]:
-    """Yield those of a folder's saved rows that are wanted; `wanted` has one value for each saved row."""
+    """Yield the wanted rows of a folder; `wanted` has one value for each saved row, bool, shape (N,)."""
     first = 0
     for path in image_parts(images):
         for batch in scan_table(images / path, IMAGES):
@@ -335,7 +335,7 @@ def _copy(row: Mapping[str, Any], reader: ShardReader, writer: PartWriter) -> No
     content = reader.read(row["shard"], row["offset"], row["bytes"])
     if hashlib.sha256(content).hexdigest() != row["digest"]:
         raise DataError(
-            f"the bytes of {row['image_id']} are not those of its row",
+            f"the picture of {row['image_id']} has another digest than its row",
             where=reader.folder / row["shard"],
             remedy="run mlimages-build images verify",
         )

@@ -1,4 +1,4 @@
-"""Bodies are check_body where they lie, by every rule, and one that ends its process ends no other's."""
+"""Bodies are checked where they lie, by every rule, and one that crashes its worker affects no other."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_a_subtree(tables: tuple[Path, Path], tmp_path: Path, mini_vocabulary: V
     [
         (Rules(images=1), "", "there is nothing to choose from"),
         (Rules(images=1, balanced=True), "images", "categories need labels"),
-        (Rules(bytes=1), "labels", "bytes are known of saved pictures only"),
+        (Rules(bytes=1), "labels", "sizes are known only of saved pictures"),
         (Rules(under=("dog",)), "labels", "--under needs the vocabulary"),
         (Rules(bytes=1), "labels images", "none of 18 images is chosen"),
     ],
@@ -155,7 +155,7 @@ def test_damaged_pictures_are_not_copied(tables: tuple[Path, Path], tmp_path: Pa
     _, images = tables
     shard = images / "shard-00000.tar"
     shard.write_bytes(bytes(shard.stat().st_size))
-    with pytest.raises(DataError, match="are not those of its row"):
+    with pytest.raises(DataError, match="has another digest than its row"):
         run_subset(tmp_path / "out", Rules(images=19), images=images, shards=True)
 
 
@@ -165,7 +165,7 @@ def test_a_list_that_names_other_pictures_is_refused(tables: tuple[Path, Path], 
     path = tmp_path / "out" / "images.csv"
     journal = Journal.of(tmp_path / "copies", {}, {})
     path.write_bytes(path.read_bytes() + b"stranger,\n")
-    with pytest.raises(DataError, match="names stranger, of which there is no picture"):
+    with pytest.raises(DataError, match="names stranger, which has no picture"):
         copy_pictures(path, images, tmp_path / "copies", journal, inputs={})
 
 

@@ -152,7 +152,7 @@ class FileFinder:
             writer.write_table(files)
 
     def _path_of(self, image_id: str) -> str | None:
-        """Return the path of an image's file below the folder, None where there is none.
+        """Return the path of an image's file below the folder, None if there is none.
 
         Raises:
             UsageError: there are several.

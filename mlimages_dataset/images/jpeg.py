@@ -236,7 +236,7 @@ class _Lookups:
     Attributes:
         alone: of each `_PEEK` bits, the code that they begin with, see `_fill`; shape (T, 2**_PEEK).
         joined: of each `_PEEK` bits, all codes of a block that are whole within them; shape (T, 2**_PEEK).
-        last: the last code of each length, -1 where there is none; shape (T, 17).
+        last: the last code of each length, -1 if there is none; shape (T, 17).
         shift: what to add to a code of each length for the place of its symbol; shape (T, 17).
         symbols: of the codes in their order; shape (T, 256).
     """
@@ -287,7 +287,7 @@ def _fill(  # noqa: PLR0917 - Numba takes no keywords
         is_first: a table of first coefficients.
         alone: of each `_PEEK` bits, what they begin with: 5 bits for the length of the code and its value, 7 for the
             coefficients that it stands for, 1 for the end of the block; 0 where the code is longer. Shape (2**_PEEK,).
-        last: the last code of each length, -1 where there is none, shape (17,).
+        last: the last code of each length, -1 if there is none, shape (17,).
         shift: what to add to a code of each length for the place of its symbol, shape (17,).
     """
     code, nth = 0, 0
@@ -329,7 +329,25 @@ def _join(alone: NDArray[np.uint16], joined: NDArray[np.uint16]) -> None:
 
 
 @compiled
-def _end_of_codes(  # noqa: C901, PLR0911, PLR0912, PLR0917 - one loop over bits, for speed
+def _long_code(  # noqa: PLR0917 - Numba takes no keywords
+    bits: np.int64,
+    n_bits: np.int64,
+    table: np.int64,
+    last: NDArray[np.int64],
+    shift: NDArray[np.int64],
+    symbols: NDArray[np.uint8],
+) -> np.int64:
+    """Return length << 8 | symbol of a code of more than `_PEEK` bits, the first of `n_bits` bits; -1 if unknown."""
+    for length in range(_PEEK + 1, _LONGEST + 1):
+        code = (bits >> (n_bits - length)) & ((1 << length) - 1)
+        if code <= last[table, length]:
+            place = code + shift[table, length]
+            return np.int64(length << _BYTE | symbols[table, place]) if 0 <= place < _N_SYMBOLS else np.int64(-1)
+    return np.int64(-1)
+
+
+@compiled
+def _end_of_codes(  # noqa: C901, PLR0912, PLR0917 - one loop over bits, for speed
     codes: NDArray[np.uint8],
     at: int,
     units: int,
@@ -347,18 +365,8 @@ def _end_of_codes(  # noqa: C901, PLR0911, PLR0912, PLR0917 - one loop over bits
     The lowest `n_bits` bits of `bits` are the next ones; bits above are used up. At a marker or the end of the file
     zeros are added, `n_added` so far, and no code may use any of them.
 
-    Args:
-        codes: the file, shape (bytes,).
-        at: offset of the first code.
-        units: as in `_Scan`, and so on to `interval`.
-        of_block: shape (blocks of a group,).
-        of_block_others: likewise.
-        interval: groups between two restart markers; 0 for none.
-        alone: as in `_Lookups`, and so on to `symbols`.
-        joined: see there.
-        last: see there.
-        shift: see there.
-        symbols: see there.
+    `codes` is the file, shape (bytes,), and `at` the offset of the first code. The arguments from `units` to `interval`
+    are those of `_Scan`, the others those of `_Lookups`.
     """
     end, of_first_code, of_codes, mask = len(codes), alone.reshape(-1), joined.reshape(-1), (1 << _PEEK) - 1
     bits, n_bits, n_added, next_restart = np.int64(0), np.int64(0), np.int64(0), 0
@@ -397,22 +405,13 @@ def _end_of_codes(  # noqa: C901, PLR0911, PLR0912, PLR0917 - one loop over bits
                 peeked = np.uint64((table << _PEEK) + (bits >> (n_bits - _PEEK) & mask))
                 entry = np.int64(of_codes[peeked])
                 if entry == 0:
-                    length = _PEEK + 1
-                    while (
-                        length <= _LONGEST and (bits >> (n_bits - length)) & ((1 << length) - 1) > last[table, length]
-                    ):
-                        length += 1
-                    if length > _LONGEST:
+                    code = _long_code(bits, n_bits, table, last, shift, symbols)
+                    if code < 0:
                         return -1
-                    place = ((bits >> (n_bits - length)) & ((1 << length) - 1)) + shift[table, length]
-                    if not 0 <= place < _N_SYMBOLS:
-                        return -1
-                    symbol = np.int64(symbols[table, place])
+                    length, symbol = code >> _BYTE, code & (_N_SYMBOLS - 1)
                     size, steps, is_end = length + (symbol & 15), (symbol >> 4) + 1, done > 0 and symbol == 0
                 else:
-                    if (
-                        done + (entry >> 5 & 127) + (entry >> 12) > _BLOCK
-                    ):  # the block would be full before the last code
+                    if done + (entry >> 5 & 127) + (entry >> 12) > _BLOCK:  # the block is full before the last code
                         entry = np.int64(of_first_code[peeked])
                     size, steps, is_end = entry & 31, entry >> 5 & 127, entry >> 12 > 0
                 n_bits -= size

@@ -93,7 +93,7 @@ def replace_slice(folder: Path, number: int, part: WrittenPart, journal: Journal
         part: the new files, in a folder of their own.
         journal: of the folder.
     """
-    # Until both files are renamed there is no such slice: a run that ends in between begins it anew.
+    # Until both files are renamed there is no such slice: a run that is interrupted in between starts it again.
     journal.record(job_name(number), REPLACED)
     receipts = []
     for receipt in part.receipts:
@@ -134,7 +134,7 @@ def rows_of(folder: Location, number: int) -> list[tuple[str, RowOutcome]]:
 
 
 def digests_of(folder: Location, number: int) -> list[str]:
-    """Return the SHA-256 of each row's picture, empty where there is none.
+    """Return the SHA-256 of each row's picture, empty if there is none.
 
     Pictures that were refused because the same bytes came for many rows are included.
     """

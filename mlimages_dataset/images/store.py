@@ -124,7 +124,7 @@ class Finder(Protocol):
     """
 
     def find(self, image_ids: pa.StringArray, locations: pa.StringArray) -> NDArray[np.int64]:
-        """Return the number of each row's picture, -1 where there is none, int64, shape (R,).
+        """Return the number of each row's picture, -1 if there is none, int64, shape (R,).
 
         Args:
             image_ids: the rows' ids, shape (R,).
@@ -149,7 +149,7 @@ class FinderById:
     """The finder of a store that has an index by id: nothing is to be saved.
 
     Attributes:
-        numbers_of: returns the number of the picture of each id, -1 where there is none, int64, shape (R,).
+        numbers_of: returns the number of the picture of each id, -1 if there is none, int64, shape (R,).
     """
 
     numbers_of: Callable[[pa.StringArray], NDArray[np.int64]]

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from mlimages_dataset.sources.fetch import Collection, Outcome, Progress, PublishedFile
+    from mlimages_dataset.sources.fetch import Outcome, Progress
+    from mlimages_dataset.sources.publishers import Collection, PublishedFile
 
 
 @click.command()
@@ -62,7 +63,8 @@ def fetch(
       mlimages-build fetch tencent --out raw/tencent --json
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: requests would cost --help, and every other command, a tenth of a second.
-    from mlimages_dataset.sources.fetch import fetch_collection, read_publishers  # noqa: PLC0415
+    from mlimages_dataset.sources.fetch import fetch_collection  # noqa: PLC0415
+    from mlimages_dataset.sources.publishers import read_publishers  # noqa: PLC0415
 
     collections = read_publishers(publishers_file)
     chosen = None if collection is None else _named(collection, collections)

@@ -1,4 +1,4 @@
-"""`mlimages-build images`: the group of commands about the pictures themselves."""
+"""`mlimages-build images`: the commands about pictures."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import click
 from .lazy import LazyGroup, Listed
 
 COMMANDS = {
-    "download": Listed("images_download", "Download the pictures that a list names into shards."),
-    "ingest": Listed("images_ingest", "Bring folders, archives and TFRecords into shards."),
+    "download": Listed("images_download", "Download a list of pictures into shards."),
+    "ingest": Listed("images_ingest", "Copy folders, archives and TFRecords into shards."),
     "subset": Listed("images_subset", "Choose fewer images: by budget, subtree, category, balance."),
-    "duplicates": Listed("images_duplicates", "Find copies, merge their labels, tell what leaks between splits."),
-    "verify": Listed("images_verify", "Check every picture against its row, and labels against pictures."),
+    "duplicates": Listed("images_duplicates", "Find copies, merge their labels, list leaks between splits."),
+    "verify": Listed("images_verify", "Check pictures against their tables and labels."),
 }
 
 
 @click.command(cls=LazyGroup, listed=COMMANDS)
 def images() -> None:
-    """Get the pictures into shards, choose among them, find copies, check them.
+    """Download or copy pictures into shards, choose some, find copies, and check them.
 
-    A folder of images holds part-*.parquet, the tables of every picture that was asked for and what became of it, and
-    shard-*.tar with the saved ones. Labels stay in tables of their own.
+    A folder of images holds tables, part-*.parquet, with a row and a status for each picture, and shard-*.tar with the
+    saved pictures. Labels are in tables of their own.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`mlimages-build images duplicates`: copies of pictures, what leaks between splits, labels without copies."""
+"""`mlimages-build images duplicates`: copies of pictures, leaks between splits, labels without copies."""
 
 from __future__ import annotations
 
@@ -8,34 +8,30 @@ import click
 
 from .options import (
     FOLDER,
-    chosen_engine,
-    image_progress,
     json_option,
     out_option,
     overwrite_option,
     show,
+    stage_engine,
     workers_option,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
 
 
 @click.command("duplicates")
 @click.argument("images", type=FOLDER)
 @click.option("--labels", type=FOLDER, help="Folder of a label table; its sub-folders, train and val, are its splits.")
-@click.option("--exact", is_flag=True, help="Only copies of equal bytes, which asks for no decoding.")
+@click.option("--exact", is_flag=True, help="Only files with equal bytes; decodes nothing.")
 @click.option(
     "--max-bits",
     type=click.IntRange(0, 15),
     default=10,
     show_default=True,
-    help="Bits, of 64, in which the perceptual hashes of copies may differ.",
+    help="Bits of 64 in which the perceptual hashes of copies may differ.",
 )
-@click.option("--merge", is_flag=True, help="Write the label table with one row, of all their labels, for copies.")
+@click.option("--merge", is_flag=True, help="Also write the label table with copies merged into one row.")
 @out_option
 @overwrite_option
 @workers_option
@@ -52,10 +48,11 @@ def images_duplicates(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Find copies among the pictures of the folder IMAGES: equal bytes, or the same picture stored in another way.
+    """Find copies among the pictures of the folder IMAGES: equal bytes, or the same picture encoded differently.
 
-    Writes OUT/duplicates.csv, groups of copies with the one to keep first; with --labels OUT/leakage.csv, what is in
-    several splits; with --merge OUT/labels, in which what is kept has the labels of its copies in the same split.
+    Writes OUT/duplicates.csv: groups of copies, the picture to keep first. With --labels also OUT/leakage.csv: pictures
+    with a copy in another split. With --merge also OUT/labels: the kept picture has the labels of its copies in the
+    same split.
 
     \b
     Examples:
@@ -63,31 +60,13 @@ def images_duplicates(
       mlimages-build images duplicates images --labels labels --merge --out copies
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow would cost --help half a second.
-    from mlimages_dataset.images.duplicates import Likeness  # noqa: PLC0415
-    from mlimages_dataset.images.duplicates_stage import run_duplicates  # noqa: PLC0415
+    from mlimages_dataset.images.duplicates import HashTolerance  # noqa: PLC0415
+    from mlimages_dataset.images.duplicates_stage import duplicates_stage  # noqa: PLC0415
+    from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.pipeline.stage import Engine, run  # noqa: PLC0415
 
-    with chosen_engine(workers, None) as mapper, image_progress("duplicates", quiet=as_json) as progress:
-        outcome = run_duplicates(
-            out,
-            images,
-            labels=labels,
-            likeness=None if exact else Likeness(frequencies=max_bits),
-            merge=merge,
-            overwrite=overwrite,
-            mapper=mapper,
-            progress=progress,
-        )
-    show(outcome, out, as_json=as_json, lines=_lines)
-
-
-def _lines(summary: Mapping[str, Json]) -> list[str]:
-    texts = (
-        ("images", "pictures"),
-        ("copies", "copies of others among them"),
-        ("groups", "groups of copies"),
-        ("copies_of_equal_bytes", "copies of equal bytes"),
-        ("without_perceptual_hash", "pictures that were compared by their bytes only"),
-        ("leaking_images", "pictures with a copy in another split"),
-        ("label_rows_merged_away", "label rows merged into those of copies"),
-    )
-    return [f"{summary[name]:>12,}  {text}" for name, text in texts if name in summary]
+    tolerance = None if exact else HashTolerance(frequencies=max_bits)
+    stage = duplicates_stage(images, labels=labels, tolerance=tolerance, merge=merge)
+    with stage_engine("duplicates", workers, None, quiet=as_json) as engine:
+        outcome = run(stage, OutputFolder(out, overwrite=overwrite), Engine(**engine))
+    show(outcome, out, as_json=as_json)

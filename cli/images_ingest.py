@@ -6,24 +6,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlimages_dataset.core.errors import UsageError
-
+from .images_options import resize_options
 from .options import (
     FILE,
-    chosen_engine,
-    image_progress,
     json_option,
     out_option,
     overwrite_option,
     show,
+    stage_engine,
     workers_option,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.images.resize import ResizeOptions
 
 
 @click.command("ingest")
@@ -35,25 +31,20 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "tfrecords"]),
     default="auto",
     show_default=True,
-    help="auto goes by the suffix; tfrecords takes files, or the files of folders, of any name.",
+    help="auto: by the suffix; tfrecords: TFRecord files, or folders of them, with any names.",
 )
 @click.option(
     "--classes",
     type=FILE,
-    help="The classes of TFRecords' label vectors: one id a line, or Tencent ML-Images' dictionary.  "
-    "[default: a class's index is its id]",
+    help="The class ids of TFRecords' label vectors: one per line, or Tencent ML-Images' dictionary.  "
+    "[default: the index of a class is its id]",
 )
-@click.option("--short-edge", type=click.IntRange(min=1), help="Re-encode larger pictures to JPEGs of so many pixels.")
-@click.option(
-    "--quality",
-    type=click.IntRange(1, 100),
-    help="JPEG quality of re-encoded pictures, with --short-edge.  [default: 90]",
-)
+@resize_options
 @click.option(
     "--max-bytes", type=click.IntRange(min=1), default=64 << 20, show_default=True, help="Refuse larger pictures."
 )
 @click.option(
-    "--shard-images", type=click.IntRange(min=1), default=10_000, show_default=True, help="Members of a shard."
+    "--shard-images", type=click.IntRange(min=1), default=10_000, show_default=True, help="Pictures per shard."
 )
 @overwrite_option
 @workers_option
@@ -64,19 +55,18 @@ def images_ingest(
     out: Location,
     form: str,
     classes: Location | None,
-    short_edge: int | None,
-    quality: int | None,
+    resize: ResizeOptions | None,
     max_bytes: int,
     shard_images: int,
     overwrite: bool,
     workers: int,
     as_json: bool,
 ) -> None:
-    """Bring pictures that lie here already into shards, each checked by decoding it.
+    """Copy pictures from local files into shards, and check each by decoding it.
 
-    SOURCES are folders, tar archives (also archives of archives, as ImageNet's, plain or compressed) and TFRecord
-    files. They are read in one pass; nothing is unpacked to the disk. Every member becomes a row that says what became
-    of it. What folders, archives and label vectors say of the pictures goes to labels.csv, for annotate --format csv.
+    SOURCES are folders, tar archives (plain or compressed, also archives of archives such as ImageNet's) and TFRecord
+    files. They are read in one pass, and nothing is unpacked to the disk. Each member becomes a row with a status.
+    Labels that follow from folders, archives and label vectors go to labels.csv, for annotate --format csv.
 
     \b
     Examples:
@@ -89,30 +79,18 @@ def images_ingest(
     # Here and not above: pyarrow would cost --help half a second.
     from mlimages_dataset.images.check import Limits  # noqa: PLC0415
     from mlimages_dataset.images.ingest import Form, read_class_ids  # noqa: PLC0415
-    from mlimages_dataset.images.reencode import Shrinking  # noqa: PLC0415
-    from mlimages_dataset.images.stage import IngestOptions, run_ingest  # noqa: PLC0415
+    from mlimages_dataset.images.stage import IngestOptions, ingest_stage  # noqa: PLC0415
     from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.pipeline.stage import Engine, run  # noqa: PLC0415
 
-    if quality is not None and short_edge is None:
-        raise UsageError("--quality goes with --short-edge", remedy="give both, or none to keep the original bytes")
     options = IngestOptions(
         form=Form(form),
         limits=Limits(bytes=max_bytes),
-        shrinking=None if short_edge is None else Shrinking(short_edge=short_edge, quality=quality or 90),
+        resize=resize,
         class_ids=() if classes is None else read_class_ids(classes),
         part_images=shard_images,
     )
-    with chosen_engine(workers, None) as mapper, image_progress("ingest", quiet=as_json) as progress:
-        outcome = run_ingest(OutputFolder(out, overwrite=overwrite), sources, options, mapper=mapper, progress=progress)
-    show(outcome, out, as_json=as_json, lines=_lines)
-
-
-def _lines(summary: Mapping[str, Json]) -> list[str]:
-    statuses, size = summary["statuses"], summary["bytes"]
-    assert isinstance(statuses, dict)
-    assert isinstance(size, int)
-    return [
-        *(f"{n:>12,}  {status.replace('_', ' ')}" for status, n in statuses.items()),
-        f"{size / 1e6:>12,.1f}  MB of pictures",
-        f"{summary['labels']:>12,}  labels of theirs in labels.csv",
-    ]
+    stage = ingest_stage(sources, options, out)
+    with stage_engine("ingest", workers, None, quiet=as_json) as engine:
+        outcome = run(stage, OutputFolder(out, overwrite=overwrite), Engine(**engine))
+    show(outcome, out, as_json=as_json)

@@ -11,25 +11,24 @@ from mlimages_dataset.core.errors import UsageError
 from .options import FOLDER, image_progress, json_option, out_option, overwrite_option, show
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
 
 
 @click.command("subset")
 @click.option("--labels", type=FOLDER, help="Folder of a label table to choose from.")
-@click.option("--images", type=FOLDER, help="Folder of images: only pictures that it has are chosen.")
+@click.option("--images", type=FOLDER, help="Folder of images: choose only pictures that it has.")
 @click.option("--vocab", "vocabulary", type=FOLDER, help="The vocabulary of the labels, for --under.")
-@click.option("--max-images", "budget_images", type=click.IntRange(min=1), help="At most so many images.")
-@click.option("--max-bytes", "budget_bytes", type=click.IntRange(min=1), help="At most so many bytes of pictures.")
+@click.option("--max-images", "budget_images", type=click.IntRange(min=1), help="Choose at most so many images.")
 @click.option(
-    "--under", multiple=True, metavar="NAME|WNID", help="Only images of this category or of one below it; repeatable."
+    "--max-bytes", "budget_bytes", type=click.IntRange(min=1), help="Choose at most so many bytes of pictures."
 )
 @click.option(
-    "--min-per-category", type=click.IntRange(min=0), default=0, help="Take so many images of each category first."
+    "--under", multiple=True, metavar="NAME|WNID", help="Only images of this category or its descendants; repeatable."
 )
-@click.option("--balanced", is_flag=True, help="Let the categories' numbers of images grow evenly.")
+@click.option(
+    "--min-per-category", type=click.IntRange(min=0), default=0, help="First take so many images of each category."
+)
+@click.option("--balanced", is_flag=True, help="Keep the numbers of images per category as equal as possible.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed chooses other images.")
 @click.option("--shards", is_flag=True, help="Copy the pictures too, into OUT/images.")
 @out_option
@@ -51,9 +50,9 @@ def images_subset(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Choose images for those who cannot hold them all: the list, the label rows and, with --shards, the pictures.
+    """Choose a part of the images, and write their list, their label rows and, with --shards, the pictures.
 
-    The same rules choose the same images anywhere, and a larger budget only adds some. OUT/images.csv is a list for
+    The same rules always choose the same images, and a larger budget only adds images. OUT/images.csv is a list for
     images download; OUT/labels has the rows of the label table.
 
     \b
@@ -64,8 +63,8 @@ def images_subset(
           --shards --out laptop
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow would cost --help half a second.
-    from mlimages_dataset.images.stage import run_subset  # noqa: PLC0415
     from mlimages_dataset.images.subset import Rules  # noqa: PLC0415
+    from mlimages_dataset.images.subset_stage import choose_subset  # noqa: PLC0415
 
     try:
         rules = Rules(
@@ -80,7 +79,7 @@ def images_subset(
         what, _, remedy = str(error).partition("; ")
         raise UsageError(what, remedy=remedy) from error
     with image_progress("subset", quiet=as_json) as progress:
-        outcome = run_subset(
+        outcome = choose_subset(
             out,
             rules,
             labels=labels,
@@ -90,15 +89,4 @@ def images_subset(
             overwrite=overwrite,
             progress=progress,
         )
-    show(outcome, out, as_json=as_json, lines=_lines)
-
-
-def _lines(summary: Mapping[str, Json]) -> list[str]:
-    lines = [f"{summary['images']:>12,}  of {summary['candidates']:,} images"]
-    if summary["bytes"]:
-        lines.append(f"{summary['bytes'] / 1e6:>12,.1f}  MB of pictures")  # type: ignore[operator]  # a number
-    if "categories" in summary:
-        lines.append(f"{summary['categories']:>12,}  categories with an image")
-    if summary.get("categories_below_minimum"):
-        lines.append(f"{summary['categories_below_minimum']:>12,}  of them with fewer than the minimum")
-    return lines
+    show(outcome, out, as_json=as_json)

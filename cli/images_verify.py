@@ -1,4 +1,4 @@
-"""`mlimages-build images verify`: pictures against their tables, and against labels."""
+"""`mlimages-build images verify`: compare pictures with their tables and with labels."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @click.command("verify")
 @click.argument("folder", type=FOLDER)
-@click.option("--labels", type=FOLDER, help="Folder of a label table: tell which of its pictures are missing.")
-@click.option("--vocab", "vocabulary", type=FOLDER, help="The labels' vocabulary: categories are told by name.")
-@click.option("--no-decode", is_flag=True, help="Compare digests only; faster by far.")
+@click.option("--labels", type=FOLDER, help="Folder of a label table: also list which of its pictures are missing.")
+@click.option("--vocab", "vocabulary", type=FOLDER, help="The vocabulary of the labels, to name categories.")
+@click.option("--no-decode", is_flag=True, help="Compare digests only; much faster.")
 @workers_option
 @json_option
 @click.pass_context
@@ -33,9 +33,9 @@ def images_verify(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Check that every picture of FOLDER is where its table says, has its digest, and can be decoded.
+    """Check that each picture of FOLDER is where its table says, has the right digest, and can be decoded.
 
-    With --labels also count the images of a label table without a saved picture, by category.
+    With --labels also count, by category, the images of a label table without a saved picture.
 
     \b
     Examples:
@@ -51,7 +51,7 @@ def images_verify(
     )
 
     if vocabulary is not None and labels is None:
-        raise UsageError("--vocab names the categories of labels", remedy="pass --labels too")
+        raise UsageError("--vocab is of use only with labels", remedy="pass --labels too")
     names = category_names(vocabulary, labels) if vocabulary is not None and labels is not None else ()
     content: dict[str, object] = {}
     with chosen_engine(workers, None) as mapper, image_progress("verify", quiet=as_json) as progress:

@@ -11,10 +11,10 @@ import pytest
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.core.locations import is_inside, paths_outside, remove_folder
 from mlimages_dataset.images.check import Inspection
-from mlimages_dataset.images.download import _rows_of
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.parts import part_writer
 from mlimages_dataset.images.shards import ShardReader
+from mlimages_dataset.images.slices import rows_of
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.journal import Finished, Journal
@@ -28,7 +28,8 @@ from mlimages_dataset.pipeline.records import (
 )
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.recipes.build import verify
-from mlimages_dataset.sources.fetch import Collection, PublishedFile, fetch_collection
+from mlimages_dataset.sources.fetch import fetch_collection
+from mlimages_dataset.sources.publishers import Collection, PublishedFile
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, file_digest, write_bytes
 from mlimages_dataset.tables.parquet import read_table, write_table
 from mlimages_dataset.tables.schemas import IMAGES
@@ -230,16 +231,16 @@ def images_folder(folder: Path, shard: str) -> str:
 @pytest.mark.parametrize("name", LEADING_OUT)
 def test_no_row_of_a_table_of_images_reads_a_file_elsewhere(tmp_path: Path, name: str) -> None:
     make_links(tmp_path / "out")
-    with pytest.raises(DataError, match="no name of a shard"):
+    with pytest.raises(DataError, match="is not a shard inside it"):
         ShardReader(tmp_path / "out").read(name, 0, 4)
     images_folder(tmp_path / "out", name)
     with pytest.raises(DataError, match="no shard of the folder; do not trust this table"):
-        _rows_of(tmp_path / "out", 0)
+        rows_of(tmp_path / "out", 0)
 
 
 def test_rows_of_a_folders_own_shard_are_read(tmp_path: Path) -> None:
     images_folder(tmp_path, "shard-00000.tar")
-    ((image_id, outcome),) = _rows_of(tmp_path, 0)
+    ((image_id, outcome),) = rows_of(tmp_path, 0)
     assert (image_id, outcome.path) == ("a", tmp_path / "shard-00000.tar")
 
 

@@ -18,7 +18,7 @@ import click
 import pytest
 
 from mlimages_dataset.recipes.recipe import read_recipe
-from mlimages_dataset.sources.fetch import read_publishers, select_files
+from mlimages_dataset.sources.publishers import read_publishers, select_files
 from mlimages_dataset.vocab.stage import read_vocabulary
 from tests.golden.inputs_and_tables import FOLDER as GOLDEN
 from tests.golden.inputs_and_tables import digests_of_rows, write_predictions

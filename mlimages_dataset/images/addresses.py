@@ -1,49 +1,38 @@
-"""Which addresses are asked at all: http and https ones whose hosts lie in the public Internet.
+"""Which URLs may be requested: http and https URLs whose hosts are in the public Internet.
 
-A list of image URLs is other people's text. What it names must not make this machine ask its own services or those of
-its network, neither at once nor by a redirect, nor by a name that resolves to another address the second time: the
-connection goes to exactly the addresses that were checked.
+A list of image URLs is not to be trusted. It must not make this machine send requests to itself or to its own network
+(server-side request forgery): not directly, not by a redirect, and not by a name that resolves to another address the
+second time. So the connection goes to exactly the addresses that were checked (`images/resolver.py`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import collections
 import ipaddress
 import re
-import socket
-import time
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from mlimages_dataset.images.statuses import Status
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_CHARACTERS = 8000
 """Servers refuse longer request lines (nginx at 8 KiB, RFC 9110 section 4.1 asks for 8,000 bytes at least)."""
-NAME_SECONDS = 60.0
-"""How long an answer of the resolver is used."""
-REMEMBERED_NAMES = 10_000
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-"""All that is given out of IPv6 (https://www.iana.org/assignments/ipv6-unicast-address-assignments); Python takes what
-stands in no registry, such as `::127.0.0.1` and `fec0::1`, for public."""
+"""All assigned IPv6 addresses (https://www.iana.org/assignments/ipv6-unicast-address-assignments). Python takes
+unregistered ones, such as `::127.0.0.1` and `fec0::1`, for public."""
 
 
-class Refused(Exception):  # noqa: N818 - what became of an address, no error of the program's
-    """An address gives no picture.
+class Refused(Exception):  # noqa: N818 - the outcome of a row, not an error of the program
+    """A URL gave no body.
 
     Attributes:
-        status: why not.
-        detail: more, in words.
-        again: whether another attempt may end otherwise.
+        status: why.
+        detail: more on it, in words.
+        again: whether another attempt may succeed.
     """
 
     def __init__(self, status: Status, detail: str = "", *, again: bool = False) -> None:
@@ -57,27 +46,27 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def parsed(text: str) -> URL:
-    """Return an address as it can be asked, international names and characters encoded.
+    """Return the URL of a text, with international names and characters encoded.
 
     Raises:
-        Refused: it is no http or https URL with a host, holds a password, or is too long.
+        Refused: it is not an http or https URL with a host, holds a password, or is too long.
     """
     if not text.strip():
         raise Refused(Status.BAD_ADDRESS, "empty")
     if len(text) > MAX_CHARACTERS:
         raise Refused(Status.BAD_ADDRESS, f"{len(text):,} characters")
-    if _CONTROL.search(text.strip()):  # yarl leaves line breaks out: another address than the list's
+    if _CONTROL.search(text.strip()):  # yarl would drop line breaks, which makes it another URL
         raise Refused(Status.BAD_ADDRESS, "holds a line break or another control character")
     try:
         url = URL(text.strip()).with_fragment(None)
         host, port, length = url.raw_host, url.port, len(str(url))
         login = url.raw_user is not None or url.raw_password is not None
-        if ":" in (host or ""):  # yarl takes whatever stands in brackets
+        if ":" in (host or ""):  # yarl accepts anything in brackets
             ipaddress.IPv6Address(str(host).partition("%")[0])
     except (ValueError, IndexError) as error:  # UnicodeError of a host that IDNA cannot encode; yarl's own at "[@]"
-        raise Refused(Status.BAD_ADDRESS, f"no URL: {error}"[:200]) from error
+        raise Refused(Status.BAD_ADDRESS, f"not a URL: {error}"[:200]) from error
     if url.scheme not in {"http", "https"}:
-        raise Refused(Status.BAD_ADDRESS, f"{url.scheme[:20]}: is not fetched" if url.scheme else "no scheme")
+        raise Refused(Status.BAD_ADDRESS, f"{url.scheme[:20]}: is not supported" if url.scheme else "no scheme")
     if not host or not port or length > MAX_CHARACTERS:
         raise Refused(Status.BAD_ADDRESS, "no host" if not host else f"{length:,} characters when encoded")
     if login:
@@ -86,9 +75,9 @@ def parsed(text: str) -> URL:
 
 
 def is_public(address: str) -> bool:
-    """Return whether an IP address is of the public Internet, by the registries of RFC 6890 that Python carries.
+    """Return whether an IP address is in the public Internet, by RFC 6890's registries as Python has them.
 
-    An IPv6 address that embeds an IPv4 one (mapped, NAT64, 6to4, Teredo) is as public as that.
+    An IPv6 address that embeds an IPv4 address (mapped, NAT64, 6to4, Teredo) is public if that one is.
     """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
@@ -103,7 +92,7 @@ def _is_global(ip: _IpAddress) -> bool:
 
 
 def _embedded(ip: _IpAddress) -> list[_IpAddress]:
-    """Return the IPv4 addresses that traffic to an IPv6 address goes to."""
+    """Return the IPv4 addresses that traffic to an IPv6 address reaches; none if it embeds none."""
     if isinstance(ip, ipaddress.IPv4Address):
         return []
     if ip.ipv4_mapped is not None:
@@ -116,81 +105,18 @@ def _embedded(ip: _IpAddress) -> list[_IpAddress]:
 
 
 def check_literal(url: URL) -> None:
-    """Check a host that is an IP address itself, which no resolver is asked about.
+    """Check a host that is an IP address, which is never resolved.
 
     Raises:
-        Refused: it is not public, or of digits and dots (`127.1`, `2130706433`), which systems read in several ways.
+        Refused: it is not public, or consists of digits and dots only (`127.1`, `2130706433`), which systems read
+            differently.
     """
     host = url.raw_host or ""
     try:
         ipaddress.ip_address(host.partition("%")[0])
     except ValueError as error:
         if host.replace(".", "").isdigit():
-            raise Refused(Status.BAD_ADDRESS, f"{host} is no whole IP address"[:200]) from error
+            raise Refused(Status.BAD_ADDRESS, f"{host} is not a complete IP address"[:200]) from error
         return
     if not is_public(host):
-        raise Refused(Status.PRIVATE_ADDRESS, f"{host} is not of the public Internet")
-
-
-def is_passing(error: OSError) -> bool:
-    """Return whether a resolver's error is that it has no answer now, rather than that there is none."""
-    return error.errno == socket.EAI_AGAIN
-
-
-class CheckedResolver(AbstractResolver):
-    """Resolves names to public addresses only, and remembers the answers of late.
-
-    Args:
-        inner: whom to ask.
-        allow_private: whether addresses that are not public are allowed.
-        clock: seconds.
-    """
-
-    def __init__(
-        self, inner: AbstractResolver, *, allow_private: bool, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._inner = inner
-        self._allow_private = allow_private
-        self._clock = clock
-        # aiohttp's own cache forgets no name that is not asked for again: it grows with the list.
-        self._known: collections.OrderedDict[tuple[str, int, int], tuple[float, asyncio.Future[list[ResolveResult]]]]
-        self._known = collections.OrderedDict()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the addresses of a host.
-
-        Raises:
-            Refused: one of them is not public.
-            OSError: there is none.
-        """
-        key = (host, port, int(family))
-        until, found = self._known.get(key, (0.0, None))
-        if found is None or until < self._clock():
-            # All who ask for a name at once wait for one answer, also when the first of them gives up.
-            found = asyncio.ensure_future(self._asked(host, port, family))
-            found.add_done_callback(lambda done: self._forget_failure(key, done))
-            self._known[key] = (self._clock() + NAME_SECONDS, found)
-            self._known.move_to_end(key)
-            if len(self._known) > REMEMBERED_NAMES:
-                self._known.popitem(last=False)
-        return await asyncio.shield(found)
-
-    async def _asked(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        if not found:
-            raise OSError(socket.EAI_NONAME, "no address")
-        private = [one["host"] for one in found if not is_public(one["host"])]
-        if private and not self._allow_private:
-            raise Refused(Status.PRIVATE_ADDRESS, f"{host} is {private[0]}, not of the public Internet"[:200])
-        return found
-
-    def _forget_failure(self, key: tuple[str, int, int], done: asyncio.Future[list[ResolveResult]]) -> None:
-        error = None if done.cancelled() else done.exception()
-        if done.cancelled() or (isinstance(error, OSError) and is_passing(error)):
-            self._known.pop(key, None)
-
-    async def close(self) -> None:
-        """Let go of the resolver that is asked."""
-        await self._inner.close()
+        raise Refused(Status.PRIVATE_ADDRESS, f"{host} is not in the public Internet")

@@ -1,8 +1,8 @@
-"""Tar archives and folders read as members, in one pass and without unpacking anything to the disk.
+"""The members of tar archives and folders, read in one pass without unpacking anything to the disk.
 
-An archive within an archive is read in place, as ImageNet's training pictures come: one tar of a tar per synset; only a
-compressed one is copied first, to compare its checksum before anything in it is taken. Names
-that lead elsewhere, links and devices become members without content; nothing that an archive says names a file here.
+An archive inside an archive is read in place, such as ImageNet's training pictures: a tar with one tar per synset. Only
+a compressed inner archive is copied first, to compare its checksum before its members are used. Names that lead out of
+the archive, links and devices become members without content. No name in an archive is ever used as a path here.
 """
 
 from __future__ import annotations
@@ -33,23 +33,22 @@ ARCHIVE_NAME = re.compile(r"(?i)\.(?:tar(?:\.(?:gz|bz2|xz))?|tgz|tbz2|txz)$")
 _STREAM_BYTES = 1 << 20
 _HEAD_BYTES = 6
 _SPOOLED_BYTES = 64 << 20
-"""Of a compressed archive within another: what is larger waits for its check in the system's temporary folder."""
+"""A larger compressed archive inside another is copied to the system's temporary folder, not to memory."""
 _MOST_ARCHIVES_DEEP = 3
-"""A tar of tars is ImageNet's own; a chain of them without end is somebody's joke."""
-
+"""ImageNet is a tar of tars; deeper nesting is refused, since it could be endless."""
 
 _EXTENSIONS = frozenset(
     {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
 )
 _MOST_EXTENSION_BYTES = 1 << 20
-"""What a header may say in blocks of its own, long names for the most part: tarfile reads it whole into memory, and a
-compressed archive of 0.3 MB can hold one of 300 MB."""
+"""The largest extension of a header, such as a long name: tarfile reads it into memory, and a compressed archive of
+0.3 MB can hold one of 300 MB."""
 _MOST_CONTENT_BYTES = 1 << 42
-"""Of a member, such as an archive within: tarfile skips what is claimed in steps, also long after the stream's end."""
+"""The largest member, such as an inner archive: tarfile skips the claimed size even beyond the stream's end."""
 
 
 class _StrictHeader(tarfile.TarInfo):
-    """A header that is wrong is an error: by itself tarfile takes it for the archive's end and loses what follows."""
+    """A header that raises if it is damaged: tarfile would take it for the end of the archive and ignore the rest."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _StrictHeader:
@@ -62,7 +61,7 @@ class _StrictHeader(tarfile.TarInfo):
         try:
             header = super().fromtarfile(tar)
             _check_size(header, _MOST_CONTENT_BYTES)  # again: an extension may have changed it
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the proper end; typeshed leaves it out
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the regular end; typeshed lacks it
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error)) from error
@@ -75,21 +74,21 @@ def _check_size(header: tarfile.TarInfo, most_bytes: int) -> None:
 
 
 def archive_members(stream: IO[bytes], *, most_bytes: int, folder: str = "", depth: int = 1) -> Iterator[Member]:
-    """Yield the members of a tar archive, plain or compressed, that is read once from its start.
+    """Yield the members of a plain or compressed tar archive, reading it once.
 
     Args:
         stream: the archive.
         most_bytes: larger members are not read.
-        folder: what goes before the members' paths, empty or ending in a slash.
-        depth: archives around this one, itself included.
+        folder: a prefix of the members' paths; empty or with a slash at the end.
+        depth: the nesting depth of this archive, from 1.
 
     Raises:
-        tarfile.TarError, OSError, EOFError: the archive is cut, damaged or none; members before that were yielded.
+        tarfile.TarError, OSError, EOFError: the archive is truncated, damaged or none, perhaps after some members.
     """
-    plain = cast("IO[bytes]", unpacked_stream(stream))  # of which tarfile asks to be read, and nothing else
+    plain = cast("IO[bytes]", unpacked_stream(stream))  # tarfile only calls its read method
     with tarfile.open(fileobj=plain, mode="r|", bufsize=_STREAM_BYTES, tarinfo=_StrictHeader) as tar:
         while (header := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]  # else it keeps the header of every picture of ImageNet
+            tar.members.clear()  # type: ignore[attr-defined]  # else tarfile keeps every header in memory
             if header.isdir():
                 continue
             path = folder + as_text(header.name.removeprefix("./"))
@@ -103,16 +102,16 @@ def archive_members(stream: IO[bytes], *, most_bytes: int, folder: str = "", dep
 
 
 def _check_end(tar: tarfile.TarFile) -> None:
-    """Refuse an archive that goes on after what looks like its end: a zeroed header, or another archive behind it.
+    """Raise if data follows the end of an archive: after a zeroed header, or from a second archive.
 
-    tarfile itself takes one block of zeros for the end and is silent about the rest. A compressed stream is read to its
-    end here, where its checksum is.
+    tarfile takes one block of zeros for the end and ignores the rest. This also reads a compressed stream to its end,
+    where its checksum is.
     """
     stream = tar.fileobj
     assert stream is not None
     while piece := stream.read(_STREAM_BYTES):
         if piece.strip(b"\0"):
-            raise tarfile.ReadError("it goes on after a block of zeros, which marks the end")
+            raise tarfile.ReadError("data follows a block of zeros, which marks the end")
 
 
 def _inner_members(
@@ -127,20 +126,20 @@ def _inner_members(
                 checked, most_bytes=most_bytes, folder=ARCHIVE_NAME.sub("", path) + "/", depth=depth + 1
             )
         except (tarfile.TarError, OSError, EOFError) as error:
-            # The archive around it goes on after it.
-            detail = f"an archive that cannot be read to its end ({reason(error)})"
+            # The outer archive continues.
+            detail = f"a damaged archive ({reason(error)})"
             yield Member(path, functools.partial(Inspection, Status.BROKEN, detail), ())
 
 
 @contextlib.contextmanager
 def _checked(inner: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Yield an archive within another, compressed ones only when their checksums were found right.
+    """Yield an inner archive; a compressed one only after its checksum was compared.
 
-    Those stand at the end, when its members would have been taken already, so its packed bytes are kept until then.
+    The checksum is at the end, so the compressed bytes are copied and read twice.
 
     Raises:
-        tarfile.TarError, OSError: it is damaged or cut.
-        UsageError: there is no room for it.
+        tarfile.TarError, OSError: it is damaged or truncated.
+        UsageError: there is no room for the copy.
     """
     head = inner.peek(_HEAD_BYTES)  # type: ignore[attr-defined]  # what extractfile returns is buffered
     if packing_of(head) is None:
@@ -157,11 +156,11 @@ def _checked(inner: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 def _unsafe(header: tarfile.TarInfo) -> str:
-    """Return what is wrong with a member's name or kind, empty where nothing is."""
+    """Return what is wrong with a member's name or type; empty if nothing is."""
     if header.issym() or header.islnk():
         return f"a link to {as_text(header.linkname)}"
     if not header.isreg():
-        return "no regular file"
+        return "not a regular file"
     if header.name.startswith("/") or "\\" in header.name or ".." in header.name.split("/") or "\0" in header.name:
         return "its name leads out of the archive"
     return ""
@@ -175,15 +174,15 @@ def _content(tar: tarfile.TarFile, header: tarfile.TarInfo, most_bytes: int) -> 
     try:
         return file.read()
     except (tarfile.TarError, OSError, EOFError) as error:
-        # Whoever reads it is not who reads the archive: the latter meets the same error at the next header.
-        return Inspection(Status.BROKEN, f"the archive cannot be read here ({reason(error)})")
+        # A row for this member; the loop over the archive raises the same error at the next header.
+        return Inspection(Status.BROKEN, f"the archive is damaged here ({reason(error)})")
 
 
 def folder_members(folder: Location, *, most_bytes: int, path: str = "") -> Iterator[Member]:
-    """Yield the files below a folder in the order of their names, and the members of the archives among them.
+    """Yield the files below a folder in the order of their names; archives among them are replaced by their members.
 
     Raises:
-        DataError: an archive in it is cut or damaged.
+        DataError: an archive in it is truncated or damaged.
         UsageError: the folder cannot be listed.
     """
     yield from _folder_members(folder, most_bytes, path, frozenset())
@@ -200,7 +199,7 @@ def _folder_members(folder: Location, most_bytes: int, path: str, above: frozens
         place = path + as_text(entry.name)
         if entry.is_dir():
             if entry.is_symlink() and entry.resolve() in inside:
-                continue  # a link to a folder around it has no end
+                continue  # a link to a parent folder would never end
             yield from _folder_members(entry, most_bytes, f"{place}/", inside)
         elif ARCHIVE_NAME.search(entry.name) and entry.is_file():
             yield from archive_file_members(entry, most_bytes=most_bytes, folder=ARCHIVE_NAME.sub("", place) + "/")
@@ -212,7 +211,7 @@ def archive_file_members(archive: Location, *, most_bytes: int, folder: str = ""
     """Yield the members of an archive file.
 
     Raises:
-        DataError: it is cut, damaged or none.
+        DataError: it is truncated, damaged or not an archive.
     """
     last = ""
     with contextlib.ExitStack() as stack:
@@ -224,7 +223,7 @@ def archive_file_members(archive: Location, *, most_bytes: int, folder: str = ""
         except (tarfile.TarError, OSError, EOFError) as error:
             after = f" after {last}" if last else ""
             raise DataError(
-                f"is no whole tar archive ({reason(error)}{after})", where=archive, remedy="obtain it again"
+                f"is not a whole tar archive ({reason(error)}{after})", where=archive, remedy="obtain it again"
             ) from error
 
 
@@ -233,11 +232,11 @@ def _file_content(path: Location, most_bytes: int) -> bytes | Inspection:
         with system_errors(path):
             found = path.stat()
             if not stat.S_ISREG(found.st_mode):
-                return Inspection(Status.UNSAFE_NAME, "no regular file")
+                return Inspection(Status.UNSAFE_NAME, "not a regular file")
             if found.st_size > most_bytes:
                 return Inspection(Status.TOO_LARGE, f"{found.st_size:,} bytes, more than {most_bytes:,}")
             return path.read_bytes()
     except FileNotFoundError:
-        return Inspection(Status.MISSING, "a link that leads nowhere")
+        return Inspection(Status.MISSING, "a broken link")
     except OSError as error:
         return Inspection(Status.BROKEN, f"cannot be read ({reason(error)})")

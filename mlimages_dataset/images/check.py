@@ -1,4 +1,4 @@
-"""Whether bytes are a whole picture: by their first bytes, by their header, and by reading them to the end."""
+"""Whether bytes are a whole picture: by their first bytes, by the header, and by decoding to the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 1 << 27)
-"""The most pixels that Pillow opens."""
+"""The largest pictures that Pillow opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Limits:
     """How large a picture may be.
 
     Attributes:
-        bytes: as stored or sent.
-        pixels: width times height, at most `MAX_PIXELS`.
+        bytes: the encoded size, at most.
+        pixels: width times height, at most; not more than `MAX_PIXELS`.
     """
 
     bytes: int = 64 << 20
@@ -39,10 +39,10 @@ class Inspection:
 
     Attributes:
         status: `SAVED` for a picture that can be kept, else why not.
-        detail: words on the failure, or on what is unusual in a picture that can be kept; often empty.
-        width: pixels, before any rotation that EXIF asks for; -1 where there is no readable header.
+        detail: the failure in words, or what is unusual about a picture that can be kept; often empty.
+        width: pixels, before any rotation by EXIF; -1 if the header cannot be read.
         height: likewise.
-        suffix: of the format by the first bytes, such as `.jpg`; empty where they are of none.
+        suffix: of the format, such as `.jpg`; empty if the bytes have no known format.
     """
 
     status: Status
@@ -65,12 +65,12 @@ _FORMATS = (
     _Format(".gif", "GIF", re.compile(rb"GIF8[79]a")),
     _Format(".webp", "WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
     _Format(".tif", "TIFF", re.compile(rb"II\*\0|MM\0\*")),
-    # Two letters begin many texts too: only with the fields that its header leaves zero.
+    # Many texts begin with these two letters: the zero fields of the header must follow.
     _Format(".bmp", "BMP", re.compile(rb"BM....\0\0\0\0", re.DOTALL)),
 )
 
 PILLOW_FORMATS = tuple(one.pillow for one in _FORMATS)
-"""The accepted formats by their names in Pillow, some of whose others start programs, such as Ghostscript."""
+"""The accepted formats by their names in Pillow. Some of its others start programs, such as Ghostscript."""
 
 _OTHER_KINDS = (
     ("an SVG drawing", re.compile(rb"(?is)\s*(?:<\?xml.{0,600}?)?<svg[\s>]")),
@@ -79,8 +79,8 @@ _OTHER_KINDS = (
     ("a JSON text", re.compile(rb'\s*(?:\{\s*["}]|\[\s*[\[{"\]])')),
     ("a PDF document", re.compile(rb"%PDF-")),
     ("a compressed file", re.compile(rb"\x1f\x8b|PK\x03\x04|7z\xbc\xaf|BZh|\xfd7zXZ")),
-    ("an AVIF or HEIF picture, of no accepted format", re.compile(rb"....ftyp(?:avi|hei|mif|hev)", re.DOTALL)),
-    ("a JPEG XL or JPEG 2000 picture, of no accepted format", re.compile(rb"\xff\x0a|\0\0\0\x0c(?:JXL|jP)")),
+    ("an AVIF or HEIF picture, which is not supported", re.compile(rb"....ftyp(?:avi|hei|mif|hev)", re.DOTALL)),
+    ("a JPEG XL or JPEG 2000 picture, which is not supported", re.compile(rb"\xff\x0a|\0\0\0\x0c(?:JXL|jP)")),
     ("a video", re.compile(rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ", re.DOTALL)),
 )
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -91,14 +91,14 @@ _DETAIL_CHARACTERS = 200
 def inspect(content: bytes, limits: Limits = Limits(), *, decode: bool = True) -> Inspection:
     """Return whether bytes are a whole picture within the limits; never raises and never warns.
 
-    A plain JPEG's codes are read to its end, without making pixels of them. Any other, and one that this finds fault
-    with, is decoded at an eighth of its size, which still reads all of its entropy-coded data: a cut or damaged one is
-    found as by full decoding (libjpeg fills in damage that it can resynchronise after, at any scale).
+    The Huffman codes of a plain JPEG are read to the end without computing pixels. A JPEG that is not plain or fails
+    that check is decoded at an eighth of its size, which still reads all entropy-coded data, so that damage is found as
+    by full decoding (at any scale libjpeg fills in damage that it can resynchronise after).
 
     Args:
         content: the bytes, or a view of them.
-        limits: the bytes and pixels allowed; the header's pixels are counted before anything is decoded.
-        decode: false reads the header only.
+        limits: the largest allowed size; pixels are compared before anything is decoded.
+        decode: decode the whole picture; if false, read only the header.
     """
     if not content:
         return Inspection(Status.EMPTY, "")
@@ -107,14 +107,14 @@ def inspect(content: bytes, limits: Limits = Limits(), *, decode: bool = True) -
     form = _format_of(content)
     if form is None:
         return Inspection(Status.NOT_AN_IMAGE, _kind_of(content))
-    # Pillow warns of large pictures and of odd metadata; both are judged here.
+    # Pillow warns of large pictures, which are handled here, and of odd metadata, which does not matter.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _inspect_picture(content, form, limits, decode=decode)
 
 
 def suffix_of(content: bytes) -> str:
-    """Return the suffix of a picture's format by its first bytes, such as `.jpg`; empty where they are of none."""
+    """Return the suffix of the format of encoded bytes, such as `.jpg`; empty if it is unknown."""
     form = _format_of(content)
     return "" if form is None else form.suffix
 
@@ -146,15 +146,15 @@ def _inspect_picture(content: bytes, form: _Format, limits: Limits, *, decode: b
     except Image.DecompressionBombError:
         return Inspection(Status.TOO_MANY_PIXELS, f"more than {MAX_PIXELS:,} pixels", suffix=form.suffix)
     except UnidentifiedImageError:
-        return Inspection(Status.BROKEN, f"no whole {form.pillow} header", suffix=form.suffix)
-    except Exception as error:  # noqa: BLE001 - decoders raise of every kind, SyntaxError and struct.error among them
+        return Inspection(Status.BROKEN, f"the {form.pillow} header is damaged", suffix=form.suffix)
+    except Exception as error:  # noqa: BLE001 - decoders raise exceptions of every kind, even SyntaxError and struct.error
         detail = f"{form.pillow}: {error}"[:_DETAIL_CHARACTERS]
         return Inspection(Status.BROKEN, detail, width, height, form.suffix)
     return Inspection(Status.SAVED, notes, width, height, form.suffix)
 
 
 def _notes(image: Image.Image) -> Iterator[str]:
-    """Yield what a reader of the picture may have to handle."""
+    """Yield what a reader of the picture must handle."""
     if getattr(image, "is_animated", False):
         yield "animated: its first frame counts"
     if image.mode == "CMYK":
@@ -166,5 +166,5 @@ def _notes(image: Image.Image) -> Iterator[str]:
 def _is_deep(image: Image.Image) -> bool:
     if image.mode.startswith("I;16") or image.mode in {"I", "F"}:
         return True
-    # Pillow shows colour PNGs of 16 bits as 8-bit ones, but names the raw mode that it reads.
+    # Pillow opens 16-bit colour PNGs as 8-bit ones, but names the raw mode that it reads.
     return any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))

@@ -1,9 +1,9 @@
-"""Copies of pictures: of the same bytes, or the same picture stored in another way.
+"""Copies of pictures: files with equal bytes, or the same picture encoded differently.
 
-Two 64-bit hashes describe a picture. The search goes by the signs of its lowest frequencies (pHash: C. Zauner,
-"Implementation and Benchmarking of Perceptual Image Hash Functions", 2010, section 3.2.1); what it finds must also
-agree in the signs of brightness differences between neighbours (dHash), which looks at other things: a pair must be
-alike in both. Mirrored and rotated pictures, and crops of more than a few percent, are other pictures.
+Each picture has two 64-bit hashes. The search uses the signs of the lowest frequencies (pHash: C. Zauner,
+"Implementation and Benchmarking of Perceptual Image Hash Functions", 2010, section 3.2.1). Pairs that it finds must
+also agree in the signs of brightness differences between neighbours (dHash), which makes other mistakes. Mirrored and
+rotated pictures, and crops of more than a few percent, are not copies.
 
 Legend: N pictures, P pairs of them.
 """
@@ -29,7 +29,7 @@ BITS = 64
 _FREQUENCIES = 8
 _THUMBNAIL = 32
 _FLAT = 4.0
-"""Grey levels: the hashes of a picture with a smaller standard deviation are noise."""
+"""Grey levels; below this standard deviation the hashes of a picture are noise."""
 
 _WORDS, _WORD_BITS = 4, 16
 _ONES_OF_WORD = (
@@ -39,12 +39,12 @@ _ONES_OF_WORD = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Likeness:
-    """How alike the hashes of copies are: bits in which they may differ.
+class HashTolerance:
+    """The number of bits in which the hashes of copies may differ.
 
     Attributes:
-        frequencies: of the hash by frequencies.
-        neighbours: of the hash by neighbours.
+        frequencies: bits of the hash by frequencies (pHash).
+        neighbours: bits of the hash by neighbours (dHash).
     """
 
     frequencies: int = 10
@@ -52,10 +52,10 @@ class Likeness:
 
 
 def picture_hashes(content: bytes) -> tuple[int, int] | None:
-    """Return a picture's 64-bit hashes by frequencies and by neighbours, None for one that shows nothing.
+    """Return a picture's 64-bit hashes by frequencies and by neighbours; None for a picture of nearly one colour.
 
     Raises:
-        Exception: of any kind, where Pillow cannot decode it.
+        Exception: of any kind, if Pillow cannot decode it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
@@ -65,7 +65,7 @@ def picture_hashes(content: bytes) -> tuple[int, int] | None:
     thumbnail = np.asarray(grey.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX), np.float32)
     if thumbnail.std() < _FLAT:
         return None
-    # Without row and column 0, which are brightness and its slant: light changes them first.
+    # Without row and column 0, brightness and its gradients, which depend most on the light.
     lowest = scipy.fft.dctn(thumbnail)[1 : _FREQUENCIES + 1, 1 : _FREQUENCIES + 1]
     small = np.asarray(grey.resize((_FREQUENCIES + 1, _FREQUENCIES), Image.Resampling.BOX), np.int16)
     return _packed(lowest > np.median(lowest)), _packed(small[:, 1:] > small[:, :-1])
@@ -76,7 +76,7 @@ def _packed(bits: NDArray[np.bool_]) -> int:
 
 
 def distances(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """Return the bits in which hashes differ, uint8, of the arrays' common shape."""
+    """Return the number of different bits (Hamming distance), uint8, of the arrays' common shape."""
     different = one ^ other
     total = np.zeros(different.shape, np.uint8)
     for word in range(_WORDS):
@@ -85,10 +85,10 @@ def distances(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.
 
 
 def pairs_within(hashes: NDArray[np.uint64], radius: int) -> NDArray[np.int64]:
-    """Return every pair of hashes that differ in at most `radius` bits, int64, shape (P, 2), ascending in each row.
+    """Return the indices of all pairs of hashes that differ in at most `radius` bits, ascending, int64, shape (P, 2).
 
     Multi-index hashing (M. Norouzi, A. Punjani, D. Fleet, "Fast Search in Hamming Space with Multi-Index Hashing",
-    2012, proposition 1): of four words of 16 bits, one differs in at most a quarter of the radius.
+    2012, proposition 1): of the four words of 16 bits, at least one differs in at most a quarter of `radius` bits.
 
     Raises:
         ValueError: the radius is not within 0 and 15.
@@ -101,7 +101,7 @@ def pairs_within(hashes: NDArray[np.uint64], radius: int) -> NDArray[np.int64]:
         key = (hashes >> np.uint64(_WORD_BITS * word)).astype(np.uint16)
         order = np.argsort(key, kind="stable")
         starts = np.searchsorted(key[order], np.arange((1 << _WORD_BITS) + 1))
-        # The search goes through buckets: in their order, hashes are read one after the other.
+        # Sorted by bucket: the search then reads neighbouring hashes.
         found.append(_pairs(hashes[order], (order, starts), masks, word, radius))
     pairs = np.concatenate(found)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
@@ -130,7 +130,7 @@ def _pairs(
                 j = order[at]
                 if j <= i:
                     continue
-                first = True  # else an earlier word has found the pair already
+                first = True  # false if an earlier word has found the pair
                 for earlier in range(word):
                     if _ones((different >> np.uint64(16 * earlier)) & np.uint64(0xFFFF)) <= radius // 4:
                         first = False
@@ -156,13 +156,13 @@ def _ones(value: np.uint64) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprints:
-    """What copies of N pictures are told by.
+    """The digests and hashes of N pictures.
 
     Attributes:
-        digests: the first 64 bits of the SHA-256 of their bytes, uint64, shape (N,).
+        digests: the first 64 bits of the SHA-256 of the bytes, uint64, shape (N,).
         frequencies: hashes by frequencies, uint64, shape (N,).
         neighbours: hashes by neighbours, uint64, shape (N,).
-        hashed: whether they have such hashes, bool, shape (N,).
+        hashed: whether a picture has the two hashes, bool, shape (N,).
     """
 
     digests: NDArray[np.uint64]
@@ -172,7 +172,7 @@ class Fingerprints:
 
     @classmethod
     def joined(cls, parts: list[Fingerprints]) -> Fingerprints:
-        """Return the fingerprints of several parts in a row."""
+        """Return the fingerprints of several parts, concatenated."""
         return cls(
             np.concatenate([part.digests for part in parts]),
             np.concatenate([part.frequencies for part in parts]),
@@ -185,18 +185,19 @@ class Fingerprints:
 
 
 def exact_groups(prints: Fingerprints) -> NDArray[np.int64]:
-    """Return for each picture the first one of the same bytes, itself most often, int64, shape (N,).
+    """Return for each picture the first one with the same bytes, most often itself, int64, shape (N,).
 
-    Equal bytes have equal hashes: with the digests' 64 bits these are 192, of which the digest's alone are enough.
+    64 bits of the digest are enough to tell pictures apart.
     """
     _, first, group = np.unique(prints.digests, return_index=True, return_inverse=True)
     return np.asarray(first[group], np.int64)
 
 
-def alike_pairs(prints: Fingerprints, likeness: Likeness) -> NDArray[np.int64]:
-    """Return pairs of pictures that are alike in both hashes, int64, shape (P, 2); of equal bytes the first counts.
+def alike_pairs(prints: Fingerprints, tolerance: HashTolerance) -> NDArray[np.int64]:
+    """Return pairs of pictures that agree in both hashes within the tolerance, int64, shape (P, 2).
 
-    Pictures whose hashes are all equal, however many, give a chain and not every pair of them.
+    Of pictures with equal bytes only the first is compared. Pictures with equal hashes are each paired with the first
+    of them, not with each other.
     """
     rows = np.flatnonzero(prints.hashed & (exact_groups(prints) == np.arange(len(prints))))
     if not len(rows):
@@ -205,19 +206,19 @@ def alike_pairs(prints: Fingerprints, likeness: Likeness) -> NDArray[np.int64]:
     distinct, first, group = np.unique(both, axis=0, return_index=True, return_inverse=True)
     group = group.reshape(-1)
     equal = np.stack([rows[first[group]], rows], axis=1)[first[group] != np.arange(len(rows))]
-    # The search itself over distinct hashes by frequencies, then every pair of pictures that have these.
+    # Search among distinct hashes by frequencies; then expand each pair of hashes to the pictures that have them.
     hashes, of_hash = np.unique(distinct[:, 0], return_inverse=True)
     holders = sp.csr_array((np.ones(len(distinct), np.bool_), (of_hash, np.arange(len(distinct)))))
-    near = pairs_within(hashes, likeness.frequencies)
+    near = pairs_within(hashes, tolerance.frequencies)
     same = np.stack([np.arange(len(hashes))] * 2, axis=1)
     candidates = _holders_of(np.concatenate([same, near]), holders)
-    agree = distances(distinct[candidates[:, 0], 1], distinct[candidates[:, 1], 1]) <= likeness.neighbours
+    agree = distances(distinct[candidates[:, 0], 1], distinct[candidates[:, 1], 1]) <= tolerance.neighbours
     alike = rows[first[candidates[agree]]]
     return np.concatenate([equal, np.sort(alike, axis=1)])
 
 
 def _holders_of(pairs: NDArray[np.int64], holders: sp.csr_array) -> NDArray[np.int64]:
-    """Return all pairs of different things that hold the hashes of the given pairs, int64, shape (P, 2)."""
+    """Return all pairs of different rows that have the hashes of the given pairs, int64, shape (P, 2)."""
     sizes = np.diff(holders.indptr)
     many = sizes[pairs[:, 0]] * sizes[pairs[:, 1]]
     of_pair = np.repeat(np.arange(len(pairs)), many)
@@ -230,6 +231,6 @@ def _holders_of(pairs: NDArray[np.int64], holders: sp.csr_array) -> NDArray[np.i
 
 
 def groups_of(n: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the number of each picture's group, int64, shape (N,): those that pairs join, directly or not."""
+    """Return the number of each picture's group (connected component of the pairs), int64, shape (N,)."""
     joined = sp.coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
     return np.asarray(sp.csgraph.connected_components(joined, directed=False)[1], np.int64)

@@ -1,4 +1,4 @@
-"""The stage that looks for copies: the report of them, what leaks between splits, and labels without copies."""
+"""The stage that finds copies: lists of copies and of leaks between splits, and labels without copies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import csv
 import functools
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import relative
 from mlimages_dataset.images.duplicates import (
     Fingerprints,
-    Likeness,
+    HashTolerance,
     alike_pairs,
     distances,
     exact_groups,
@@ -28,12 +28,12 @@ from mlimages_dataset.images.duplicates import (
 from mlimages_dataset.images.index import ImageIndex, image_parts
 from mlimages_dataset.images.merging import ImageLabels, labels_of, merged, with_labels
 from mlimages_dataset.images.shards import ShardReader
-from mlimages_dataset.images.stage import LABELS_FOLDER, label_folders
 from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.images.subset_stage import LABELS_FOLDER, label_folders
 from mlimages_dataset.images.verification import MOST_CLASSES
 from mlimages_dataset.pipeline.engine import unreported
-from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.files import Receipt, write_bytes
 from mlimages_dataset.tables.label_columns import array_of
@@ -45,10 +45,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
-    from mlimages_dataset.pipeline.records import StageOutcome
+    from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.tables.files import Inputs
     from mlimages_dataset.tables.schemas import TableSchema
 
@@ -61,10 +60,10 @@ class Copies:
     """The pictures of a folder, in groups of copies.
 
     Attributes:
-        prints: what the groups were found by.
+        prints: the digests and hashes that the groups follow from.
         pixels: of each picture, int64, shape (N,).
         group: the number of each picture's group, int64, shape (N,).
-        same_bytes: the first picture of the same bytes, int64, shape (N,).
+        same_bytes: the first picture with the same bytes, int64, shape (N,).
     """
 
     prints: Fingerprints
@@ -79,31 +78,63 @@ class _Part:
     pixels: NDArray[np.int64]
 
 
-def run_duplicates(
-    out: Location,
+@dataclass(frozen=True, slots=True)
+class DuplicatesSummary:
+    """What was found.
+
+    Attributes:
+        images: pictures that were compared.
+        groups: groups of copies.
+        copies: pictures that are copies of others.
+        copies_of_equal_bytes: those with the bytes of another.
+        without_perceptual_hash: pictures compared by their bytes only.
+        splits: of the labels.
+        leaking_images: pictures with a copy in another split.
+        label_rows_merged_away: label rows merged into those of copies; None where that was not asked for.
+    """
+
+    images: int
+    groups: int
+    copies: int
+    copies_of_equal_bytes: int
+    without_perceptual_hash: int
+    splits: tuple[str, ...]
+    leaking_images: int
+    label_rows_merged_away: int | None = None
+
+    def lines(self) -> list[str]:
+        """Return the counts as lines."""
+        texts = {
+            "images": "pictures",
+            "copies": "of them are copies of others",
+            "groups": "groups of copies",
+            "copies_of_equal_bytes": "copies of equal bytes",
+            "without_perceptual_hash": "pictures compared by their bytes only",
+            "leaking_images": "pictures with a copy in another split",
+            "label_rows_merged_away": "label rows merged into those of copies",
+        }
+        counts = {name: getattr(self, name) for name in texts}
+        return [f"{n:>12,}  {texts[name]}" for name, n in counts.items() if n is not None]
+
+
+def duplicates_stage(
     images: Location,
     *,
     labels: Location | None = None,
-    likeness: Likeness | None = None,
+    tolerance: HashTolerance | None = None,
     merge: bool = False,
-    overwrite: bool = False,
-    mapper: Mapper = map,
-    progress: Callable[[int], None] = unreported,
-) -> StageOutcome:
-    """Find the copies among the pictures of a folder and write which they are.
+) -> Stage[DuplicatesSummary]:
+    """Return the stage that finds the copies among the pictures of a folder, and writes lists of them.
 
-    Writes `duplicates.csv`, one row for each picture that has a copy; with labels `leakage.csv`, those of which copies
-    are in several splits, and if asked for the label table with one row in place of copies' rows, below `labels/`.
+    It writes `duplicates.csv` with a row for each picture that has a copy. With labels it also writes `leakage.csv`
+    with the pictures that have a copy in another split, and with `merge` the label table with merged copies, in
+    `labels/`.
 
     Args:
-        out: the output folder.
         images: folder of images.
         labels: folder of a label table, whose sub-folders are its splits.
-        likeness: how alike copies are; None for copies of equal bytes only.
-        merge: write the label table without copies.
-        overwrite: replace what was found before in other images.
-        mapper: runs the parts.
-        progress: is called with the number of pictures looked at.
+        tolerance: how much the hashes of copies may differ; None for equal bytes only.
+        merge: write the label table with one row for all copies of a picture.
 
     Raises:
         UsageError, DataError: a table or shard is missing or damaged; or there are no labels to merge.
@@ -114,28 +145,29 @@ def run_duplicates(
     if labels is not None:
         inputs |= table_digests("labels", labels)
 
-    def work(folder: Location) -> StageResult:
-        copies = find_copies(images, likeness, mapper=mapper, progress=progress)
-        return write_copies(copies, ImageIndex.open(images), folder, labels, merge=merge, inputs=inputs)
+    def work(at: Workplace) -> StageResult[DuplicatesSummary]:
+        copies = find_copies(images, tolerance, mapper=at.engine.mapper, progress=at.engine.progress)
+        return write_copies(copies, ImageIndex.open(images), at, labels, merge=merge)
 
-    return OutputFolder(out, overwrite=overwrite).run(
-        "duplicates",
-        parameters={"likeness": None if likeness is None else asdict(likeness), "merge": merge},
+    return Stage(
+        name="duplicates",
+        parameters={"likeness": None if tolerance is None else asdict(tolerance), "merge": merge},
         inputs=inputs,
         work=work,
+        summary=DuplicatesSummary,
         folders=("", *(label_folders(labels) if merge else ())),
     )
 
 
 def find_copies(
     images: Location,
-    likeness: Likeness | None,
+    tolerance: HashTolerance | None,
     *,
     mapper: Mapper = map,
     progress: Callable[[int], None] = unreported,
 ) -> Copies:
-    """Return the pictures of a folder in groups of copies, in the order of its index."""
-    look = functools.partial(_look_at, folder=images.absolute(), perceptual=likeness is not None)
+    """Return the groups of copies among the pictures of a folder, in the order of its index."""
+    look = functools.partial(_fingerprints, folder=images.absolute(), perceptual=tolerance is not None)
     parts: list[_Part] = []
     for part in mapper(look, list(image_parts(images))):
         parts.append(part)
@@ -143,13 +175,13 @@ def find_copies(
     prints = Fingerprints.joined([part.prints for part in parts])
     same_bytes = exact_groups(prints)
     exact = np.stack([same_bytes, np.arange(len(prints))], axis=1)
-    pairs = exact if likeness is None else np.concatenate([exact, alike_pairs(prints, likeness)])
+    pairs = exact if tolerance is None else np.concatenate([exact, alike_pairs(prints, tolerance)])
     pixels = np.concatenate([part.pixels for part in parts])
     return Copies(prints, pixels, groups_of(len(prints), pairs), same_bytes)
 
 
-def _look_at(part: str, *, folder: Location, perceptual: bool) -> _Part:
-    """Return what copies of a part's saved pictures are told by, and the pixels of these."""
+def _fingerprints(part: str, *, folder: Location, perceptual: bool) -> _Part:
+    """Return the fingerprints and the pixels of a part's saved pictures."""
     reader = ShardReader(folder)
     digests, pixels, hashes = [], [], []
     for batch in scan_table(folder / part, IMAGES):
@@ -164,17 +196,18 @@ def _look_at(part: str, *, folder: Location, perceptual: bool) -> _Part:
 
 
 def _hashes(content: bytes) -> tuple[int, int] | None:
-    """Return a picture's hashes; one that cannot be decoded has none, as one that shows nothing."""
+    """Return a picture's hashes; None if it has none or cannot be decoded."""
     try:
         return picture_hashes(content)
-    except Exception:  # noqa: BLE001 - decoders raise of every kind, and images verify tells which pictures these are
+    except Exception:  # noqa: BLE001 - decoders raise exceptions of every kind; images verify lists such pictures
         return None
 
 
 def write_copies(
-    copies: Copies, index: ImageIndex, out: Location, labels: Location | None, *, merge: bool, inputs: Inputs
-) -> StageResult:
-    """Write which pictures are copies; see `run_duplicates`."""
+    copies: Copies, index: ImageIndex, at: Workplace, labels: Location | None, *, merge: bool
+) -> StageResult[DuplicatesSummary]:
+    """Write the lists of copies and the merged labels; see `duplicates_stage`."""
+    out, inputs = at.out, at.inputs
     splits = [] if labels is None else sorted({relative(part.parent, labels) for part in table_parts(labels)})
     in_split = np.zeros((len(splits), len(index)), np.bool_)
     if labels is not None:
@@ -188,15 +221,15 @@ def write_copies(
     if len(splits) > 1:
         receipts.append(write_bytes(out / LEAKAGE_FILE, _lines(copies, index, splits, in_split, leaking)))
     n_groups = len(np.unique(copies.group[listed]))
-    summary: dict[str, Json] = {
-        "images": len(index),
-        "groups": n_groups,
-        "copies": len(listed) - n_groups,
-        "copies_of_equal_bytes": int(np.count_nonzero(copies.same_bytes != np.arange(len(index)))),
-        "without_perceptual_hash": int(np.count_nonzero(~copies.prints.hashed)),
-        "splits": splits,
-        "leaking_images": len(leaking),
-    }
+    summary = DuplicatesSummary(
+        images=len(index),
+        groups=n_groups,
+        copies=len(listed) - n_groups,
+        copies_of_equal_bytes=int(np.count_nonzero(copies.same_bytes != np.arange(len(index)))),
+        without_perceptual_hash=int(np.count_nonzero(~copies.prints.hashed)),
+        splits=tuple(splits),
+        leaking_images=len(leaking),
+    )
     if merge and labels is not None:
         rows_before = rows_after = 0
         for split, members in zip(splits, in_split, strict=True):
@@ -206,18 +239,18 @@ def write_copies(
                 receipts += [] if receipt is None else [receipt]
                 rows_before += before
                 rows_after += 0 if receipt is None else receipt.rows
-        summary["label_rows_merged_away"] = rows_before - rows_after
+        summary = replace(summary, label_rows_merged_away=rows_before - rows_after)
     return StageResult(tuple(receipts), summary)
 
 
 def _shared(group: NDArray[np.int64], among: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return whether each picture is of a group of which there are several among some, bool, shape (N,)."""
+    """Return whether the group of each picture has several members among some pictures, bool, shape (N,)."""
     several = np.bincount(group[among], minlength=int(group.max(initial=0)) + 1) > 1
     return np.asarray(several[group])
 
 
 def _leaking(group: NDArray[np.int64], in_split: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return whether each picture is in a split, and it or a copy of it in another one, bool, shape (N,)."""
+    """Return whether each picture is in a split, and it or a copy in another split, bool, shape (N,)."""
     n_splits = np.zeros(int(group.max(initial=0)) + 1, np.int64)
     for members in in_split:
         n_splits[np.unique(group[members])] += 1
@@ -225,7 +258,7 @@ def _leaking(group: NDArray[np.int64], in_split: NDArray[np.bool_]) -> NDArray[n
 
 
 def _kept(copies: Copies, preferred: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the picture that is kept of each group, int64: preferred, then with the most pixels, then the first."""
+    """Return the kept picture of each group, int64: preferred ones first, then the most pixels, then the first."""
     order = np.lexsort((np.arange(len(copies.group)), -copies.pixels, ~preferred, copies.group))
     return np.asarray(order[np.unique(copies.group[order], return_index=True)[1]], np.int64)
 
@@ -233,7 +266,7 @@ def _kept(copies: Copies, preferred: NDArray[np.bool_]) -> NDArray[np.int64]:
 def _lines(
     copies: Copies, index: ImageIndex, splits: list[str], in_split: NDArray[np.bool_], rows: NDArray[np.int64]
 ) -> bytes:
-    """Return the pictures of some rows as CSV, groups together, what is kept of each first."""
+    """Return some pictures as CSV, group by group, the kept picture first."""
     kept = _kept(copies, np.any(in_split, axis=0))[copies.group[rows]] if len(rows) else rows
     bits = distances(copies.prints.frequencies[rows], copies.prints.frequencies[kept])
     order = np.lexsort((rows, rows != kept, copies.group[rows]))
@@ -259,7 +292,7 @@ def _merged_parts(
     index: ImageIndex,
     inputs: Inputs,
 ) -> Iterator[tuple[Receipt | None, int]]:
-    """Write the parts of one split with one row in place of copies' rows; yield receipts, and the rows there were."""
+    """Write the parts of one split with copies merged; yield each part's receipt and its number of rows before."""
     parts = [part for part in table_parts(labels) if relative(part.parent, labels) == split]
     group = np.where(_shared(copies.group, members), copies.group, -1)
     found: dict[int, list[ImageLabels]] = collections.defaultdict(list)
@@ -278,7 +311,7 @@ def _merged_parts(
                 replaced: dict[int, ImageLabels] = {}
                 index_rows = index.rows_of(batch.column("image_id"))
                 for at, of_row in _copied_rows(batch, index, group):
-                    # Of an image with several rows the first takes all.
+                    # If an image has several rows, the first gets all labels.
                     stays[at] = index_rows[at] == kept[of_row] and of_row in found
                     if stays[at]:
                         replaced[at] = merged(found.pop(of_row))
@@ -294,7 +327,7 @@ def _merged_parts(
 
 
 def _copied_rows(batch: pa.RecordBatch, index: ImageIndex, group: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Yield the rows of a batch whose picture has copies, and the group; `group` is -1 for pictures without."""
+    """Yield row and group of the rows of a batch whose picture has copies; `group` is -1 for other pictures."""
     rows = index.rows_of(batch.column("image_id"))
     groups = np.where(rows >= 0, group[rows], -1) if len(group) else np.full(len(rows), -1)
     for at in np.flatnonzero(groups >= 0):

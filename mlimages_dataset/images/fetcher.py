@@ -1,46 +1,43 @@
-"""The bytes at an address, asked for politely: redirects followed by hand, everything bounded, every failure named."""
+"""Downloading one URL: redirects are followed here, sizes and times are bounded, and each failure has a name."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
-import email.utils
 import re
 import ssl
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from mlimages_dataset.images.addresses import CheckedResolver, Refused, check_literal, is_passing, parsed
-from mlimages_dataset.images.politeness import Courtesy, Host, Hosts
+from mlimages_dataset.images.addresses import Refused, check_literal, parsed
+from mlimages_dataset.images.politeness import Host, HostPolicy, Hosts
+from mlimages_dataset.images.resolver import CheckedResolver, is_passing
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.version import __version__
+from mlimages_dataset.sources.http import THROTTLING_STATUSES, TRANSIENT_STATUSES, USER_AGENT, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
-    from aiohttp.abc import AbstractResolver
-
-USER_AGENT = f"mlimages-dataset/{__version__}"
+Resolver: TypeAlias = AbstractResolver
+"""Resolves host names; a test may give its own."""
 OPT_OUTS: Final = frozenset({"noai", "noimageai"})
-"""Directives of X-Robots-Tag that ask to keep a picture out of training, as DeviantArt introduced them."""
+"""Directives of X-Robots-Tag that ask not to train on a picture; DeviantArt introduced them."""
 PLACEHOLDER_TARGETS = (
     r"//[^/]*(?:flickr\.com|yimg\.com)/.*photo_unavailable",
     r"//i\.imgur\.com/removed\.png",
     r"/(?:image|photo|picture)[-_]?(?:not[-_]?(?:found|available)|unavailable|removed|missing)[^/]*\.\w+$",
 )
-"""Where hosts redirect to for a picture that is gone, as regular expressions."""
+"""Regular expressions of URLs that hosts redirect to for pictures that were removed."""
 
 _DATED = re.compile(r"unavailable_after\s*:[^,]*")
 _VALUED = frozenset({"max-image-preview", "max-snippet", "max-video-preview"})
-"""Directives that have a value after a colon, as the names of robots have directives."""
+"""Directives with a value after a colon; other names before a colon are names of robots."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_THROTTLES = frozenset({429, 503})
-_PASSING_ERRORS = frozenset({408, 425, 500, 502, 504})
 _OK = 200
 _READ_BUFFER = 1 << 18
 
@@ -50,9 +47,9 @@ class Timeouts:
     """Seconds that one attempt may take.
 
     Attributes:
-        connect: to resolve the name and connect, TLS included.
-        read: between two pieces of an answer.
-        total: from its turn to its last byte.
+        connect: for resolving the name and connecting, TLS included.
+        read: between two pieces of the answer.
+        total: for the whole attempt.
     """
 
     connect: float = 10.0
@@ -61,23 +58,23 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manners:
-    """How addresses are asked.
+class FetchPolicy:
+    """How URLs are downloaded.
 
     Attributes:
-        courtesy: how one host is treated.
-        connections: at once, to all hosts.
+        per_host: how fast one host is asked.
+        connections: concurrent connections to all hosts, at most.
         timeouts: of one attempt.
-        retries: further attempts after a failure that may pass.
-        redirects: hops that are followed.
-        max_bytes: of a body.
-        allow_private: whether hosts may lie outside the public Internet.
-        ignore_opt_out: whether X-Robots-Tag is not honoured.
-        placeholder_targets: regular expressions of addresses that stand for pictures that are gone.
-        user_agent: as which this program makes itself known.
+        retries: further attempts after a transient failure.
+        redirects: redirects that are followed for one URL.
+        max_bytes: of a body, at most.
+        allow_private: also ask hosts outside the public Internet.
+        ignore_opt_out: keep pictures whose X-Robots-Tag forbids training on them.
+        placeholder_targets: regular expressions; a redirect to a matching URL means that the picture was removed.
+        user_agent: the User-Agent header.
     """
 
-    courtesy: Courtesy = field(default_factory=Courtesy)
+    per_host: HostPolicy = field(default_factory=HostPolicy)
     connections: int = 256
     timeouts: Timeouts = field(default_factory=Timeouts)
     retries: int = 3
@@ -91,13 +88,18 @@ class Manners:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What an address gave: its bytes in pieces, and their number."""
+    """The body of an answer.
+
+    Attributes:
+        pieces: its bytes, in pieces.
+        size: their number.
+    """
 
     pieces: Sequence[bytes]
     size: int
 
     def head(self, size: int) -> bytes:
-        """Return so many of its first bytes, or all where it has fewer."""
+        """Return the first `size` bytes, or all if there are fewer."""
         head = b""
         for piece in self.pieces:
             head += piece[: size - len(head)]
@@ -107,21 +109,21 @@ class Body:
 
 
 class Fetcher:
-    """Asks addresses over one set of connections; see `fetcher`."""
+    """Downloads URLs over one pool of connections; see `fetcher`."""
 
-    def __init__(self, session: aiohttp.ClientSession, manners: Manners, room: asyncio.Event) -> None:
-        self.hosts = Hosts(manners.courtesy)
+    def __init__(self, session: aiohttp.ClientSession, policy: FetchPolicy, room: asyncio.Event) -> None:
+        self.hosts = Hosts(policy.per_host)
         self._room = room
         self._session = session
-        self._manners = manners
-        self._connections = asyncio.Semaphore(manners.connections)
-        self._placeholder = re.compile("|".join(f"(?:{one})" for one in manners.placeholder_targets) or r"(?!)")
+        self._policy = policy
+        self._connections = asyncio.Semaphore(policy.connections)
+        self._placeholder = re.compile("|".join(f"(?:{one})" for one in policy.placeholder_targets) or r"(?!)")
 
     async def fetch(self, address: str) -> Body:
-        """Return the body at an address, after as many attempts as that takes.
+        """Return the body of a URL; transient failures are tried again.
 
         Raises:
-            Refused: there is none.
+            Refused: the last attempt failed, or another one would not help.
         """
         url = parsed(address)
         attempt = 0
@@ -129,39 +131,39 @@ class Fetcher:
             try:
                 return await self._follow(url)
             except Refused as failure:
-                if not failure.again or attempt == self._manners.retries:
+                if not failure.again or attempt == self._policy.retries:
                     raise
                 throttled = failure.status is Status.THROTTLED
             attempt += 1
-            if not throttled:  # its host makes it wait, as all who ask there
-                await asyncio.sleep(self._manners.courtesy.jittered(attempt))
+            if not throttled:  # a throttling host makes all its requests wait anyway
+                await asyncio.sleep(self._policy.per_host.jittered(attempt))
 
     async def _follow(self, url: URL) -> Body:
-        """Return the body that an address leads to."""
+        """Return the body of a URL, following its redirects."""
         seen = {url}
         while True:
             answer = await self._ask(url)
             if isinstance(answer, Body):
                 return answer
             if self._placeholder.search(str(answer)):
-                raise Refused(Status.PLACEHOLDER, f"leads to {answer}"[:200])
+                raise Refused(Status.PLACEHOLDER, f"redirected to {answer}"[:200])
             if answer in seen:
-                raise Refused(Status.REDIRECTS, f"lead in a circle to {answer}"[:200])
-            if len(seen) > self._manners.redirects:
-                raise Refused(Status.REDIRECTS, f"more than {self._manners.redirects}")
+                raise Refused(Status.REDIRECTS, f"a circle, back to {answer}"[:200])
+            if len(seen) > self._policy.redirects:
+                raise Refused(Status.REDIRECTS, f"more than {self._policy.redirects}")
             seen.add(answer)
             url = answer
 
     async def _ask(self, url: URL) -> Body | URL:
-        """Return the body that a host sends for one URL, or where it redirects to."""
-        if not self._manners.allow_private:
+        """Send one request; return the body, or the URL that it redirects to."""
+        if not self._policy.allow_private:
             check_literal(url)
         host = self.hosts.of(f"{url.raw_host}:{url.port}")
         began = await host.turn()
         try:
             async with self._connections:
                 answer = await self._answer(url, host, began)
-                # It keeps its turn and its place until there is room: so no more are asked for meanwhile.
+                # Holding the turn and the connection until there is room keeps further requests from starting.
                 await self._room.wait()
                 return answer
         finally:
@@ -173,9 +175,9 @@ class Fetcher:
                 response = await self._session.get(url, allow_redirects=False)
             try:
                 with _body_errors():
-                    return await self._told(url, host, began, response)
+                    return await self._accepted(url, host, began, response)
             finally:
-                # Gives the connection back if the body was read to its end, else closes it.
+                # Returns the connection to the pool if the body was read to its end, else closes it.
                 response.close()
         except Refused as failure:
             if failure.status in {Status.NO_CONNECTION, Status.NO_HOST} or failure.detail == _NOT_CONNECTED:
@@ -184,11 +186,11 @@ class Fetcher:
                 host.troubles += 1
             raise
 
-    async def _told(self, url: URL, host: Host, began: float, response: aiohttp.ClientResponse) -> Body | URL:
-        """Return the body of an answer, or where it redirects to; tell its host what it was."""
-        if response.status in _THROTTLES:
+    async def _accepted(self, url: URL, host: Host, began: float, response: aiohttp.ClientResponse) -> Body | URL:
+        """Return the body of an answer, or the URL that it redirects to; report the outcome to its host."""
+        if response.status in THROTTLING_STATUSES:
             why = Refused(Status.THROTTLED, str(response.status), again=True)
-            host.throttled(began, retry_after(response.headers.get("Retry-After", "")), why)
+            host.throttled(began, retry_after(response.headers.get("Retry-After")), why)
             raise why
         host.answered()
         if response.status in _REDIRECTS:
@@ -199,14 +201,14 @@ class Fetcher:
     def _check_head(self, response: aiohttp.ClientResponse) -> None:
         if response.status != _OK:
             detail = f"{response.status} {response.reason or ''}".strip()[:200]
-            raise Refused(Status.HTTP_ERROR, detail, again=response.status in _PASSING_ERRORS)
-        if not self._manners.ignore_opt_out:
+            raise Refused(Status.HTTP_ERROR, detail, again=response.status in TRANSIENT_STATUSES)
+        if not self._policy.ignore_opt_out:
             said = opted_out(response.headers.getall("X-Robots-Tag", ()))
             if said:
                 raise Refused(Status.OPTED_OUT, f"X-Robots-Tag: {said}")
         length = response.content_length
-        if length is not None and length > self._manners.max_bytes:
-            raise Refused(Status.TOO_LARGE, f"{length:,} bytes announced, more than {self._manners.max_bytes:,}")
+        if length is not None and length > self._policy.max_bytes:
+            raise Refused(Status.TOO_LARGE, f"{length:,} bytes announced, more than {self._policy.max_bytes:,}")
 
     async def _body(self, response: aiohttp.ClientResponse) -> Body:
         pieces: list[bytes] = []
@@ -214,32 +216,32 @@ class Fetcher:
         while piece := await response.content.readany():
             pieces.append(piece)
             size += len(piece)
-            if size > self._manners.max_bytes:
-                raise Refused(Status.TOO_LARGE, f"more than {self._manners.max_bytes:,} bytes")
+            if size > self._policy.max_bytes:
+                raise Refused(Status.TOO_LARGE, f"more than {self._policy.max_bytes:,} bytes")
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         if encoding in {"gzip", "x-gzip", "deflate"}:
-            pieces = [_unpacked(b"".join(pieces), self._manners.max_bytes)]
+            pieces = [_unpacked(b"".join(pieces), self._policy.max_bytes)]
             size = len(pieces[0])
         return Body(pieces, size)
 
 
 @contextlib.asynccontextmanager
 async def fetcher(
-    manners: Manners, resolver: AbstractResolver | None = None, room: asyncio.Event | None = None
+    policy: FetchPolicy, resolver: Resolver | None = None, room: asyncio.Event | None = None
 ) -> AsyncIterator[Fetcher]:
     """Yield a fetcher.
 
     Args:
-        manners: how it asks.
-        resolver: what turns names into addresses, by default the system's.
-        room: while it is not set, no answer is given on; None where there is always room.
+        policy: how it downloads.
+        resolver: resolves host names; None for the system's.
+        room: an event; while it is not set, finished downloads are held back. None to hold none back.
     """
-    timeouts = manners.timeouts
+    timeouts = policy.timeouts
     connector = aiohttp.TCPConnector(
-        limit=0,  # the fetcher keeps both limits, and hosts their turns
+        limit=0,  # the fetcher itself limits connections, also per host
         use_dns_cache=False,
-        resolver=CheckedResolver(resolver or aiohttp.ThreadedResolver(), allow_private=manners.allow_private),
-        keepalive_timeout=2.0,  # a list of many hosts would else hold a descriptor for each
+        resolver=CheckedResolver(resolver or aiohttp.ThreadedResolver(), allow_private=policy.allow_private),
+        keepalive_timeout=2.0,  # else a list of many hosts would hold a descriptor for each
     )
     async with aiohttp.ClientSession(
         connector=connector,
@@ -248,12 +250,12 @@ async def fetcher(
         read_bufsize=_READ_BUFFER,
         timeout=aiohttp.ClientTimeout(total=timeouts.total, connect=timeouts.connect, sock_read=timeouts.read),
         headers={
-            "User-Agent": manners.user_agent,
+            "User-Agent": policy.user_agent,
             "Accept": "image/jpeg,image/png,image/webp;q=0.9,image/*;q=0.8,*/*;q=0.5",
             "Accept-Encoding": "identity",
         },
     ) as session:
-        yield Fetcher(session, manners, room or _always())
+        yield Fetcher(session, policy, room or _always())
 
 
 def _always() -> asyncio.Event:
@@ -262,27 +264,10 @@ def _always() -> asyncio.Event:
     return event
 
 
-def retry_after(value: str) -> float | None:
-    """Return the seconds that a Retry-After header asks to wait, None where it says nothing that can be understood.
-
-    https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
-    """
-    text = value.strip()
-    if re.fullmatch(r"\d{1,9}", text, re.ASCII):
-        return float(text)
-    try:
-        until = email.utils.parsedate_to_datetime(text)
-    except (ValueError, OverflowError):  # the latter of a time zone of many digits
-        return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=dt.UTC)
-    return max(0.0, (until - dt.datetime.now(dt.UTC)).total_seconds())
-
-
 def opted_out(values: Iterable[str]) -> str:
-    """Return the directive of X-Robots-Tag headers that keeps a picture out of training, empty where there is none.
+    """Return the directive of X-Robots-Tag headers that forbids training on the picture; empty if there is none.
 
-    A directive after the name of a robot is for that one only; this program is none of them unless it is named.
+    Directives after the name of a robot are for that robot only; this program's name is mlimages-dataset.
 
     >>> opted_out(["noindex, noai"]), opted_out(["otherbot: noai"]), opted_out(["otherbot: all", "noimageai"])
     ('noai', '', 'noimageai')
@@ -300,30 +285,34 @@ def opted_out(values: Iterable[str]) -> str:
 
 def _target(url: URL, location: str) -> URL:
     if not location:
-        raise Refused(Status.REDIRECTS, "leads nowhere")
+        raise Refused(Status.REDIRECTS, "no target")
     try:
         target = str(url.join(URL(location)))
     except (ValueError, IndexError) as error:
-        raise Refused(Status.REDIRECTS, f"leads to no URL: {error}"[:200]) from error
+        raise Refused(Status.REDIRECTS, f"the target is not a URL: {error}"[:200]) from error
     try:
         return parsed(target)
     except Refused as refused:
-        raise Refused(Status.REDIRECTS, f"leads to {target[:100]}: {refused.detail}") from refused
+        raise Refused(Status.REDIRECTS, f"to {target[:100]}: {refused.detail}") from refused
 
 
 def _unpacked(packed: bytes, max_bytes: int) -> bytes:
-    """Return the bytes of a gzip or zlib stream, or of several one behind the other, never more than allowed."""
+    """Return the content of one or several concatenated gzip or zlib streams, at most `max_bytes`.
+
+    Raises:
+        Refused: a stream is damaged or cut, or its content is too large.
+    """
     content, ended = b"", False
     while packed or not ended:
         stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: either header
         try:
             content += stream.decompress(packed, max_bytes + 1 - len(content))
         except zlib.error as error:
-            raise Refused(Status.BROKEN, f"its compression: {error}") from error
+            raise Refused(Status.BROKEN, f"decompression failed: {error}") from error
         if len(content) > max_bytes:
             raise Refused(Status.TOO_LARGE, f"more than {max_bytes:,} bytes unpacked")
         if not stream.eof:
-            raise Refused(Status.CUT, "its compression does not end", again=True)
+            raise Refused(Status.CUT, "its compressed data is cut", again=True)
         packed, ended = stream.unused_data.lstrip(b"\0"), True
     return content
 
@@ -333,7 +322,7 @@ _NOT_CONNECTED = "no connection in time"
 
 @contextlib.contextmanager
 def _connection_errors() -> Iterator[None]:
-    """Turn what goes wrong before an answer's head is there into `Refused`."""
+    """Turn errors before the answer's headers into `Refused`."""
     try:
         yield
     except aiohttp.ClientConnectorDNSError as error:
@@ -351,15 +340,15 @@ def _connection_errors() -> Iterator[None]:
         reason = getattr(error, "strerror", None) or "closed without an answer"
         raise Refused(Status.NO_CONNECTION, str(reason)[:200], again=True) from error
     except (aiohttp.ClientError, ValueError) as error:
-        raise Refused(Status.HTTP_ERROR, f"no HTTP: {error}"[:200]) from error
+        raise Refused(Status.HTTP_ERROR, f"not HTTP: {error}"[:200]) from error
 
 
 @contextlib.contextmanager
 def _body_errors() -> Iterator[None]:
-    """Turn what goes wrong while a body is read into `Refused`."""
+    """Turn errors while a body is read into `Refused`."""
     try:
         yield
     except TimeoutError as error:
-        raise Refused(Status.TIMEOUT, "not whole in time", again=True) from error
+        raise Refused(Status.TIMEOUT, "not complete in time", again=True) from error
     except (aiohttp.ClientError, OSError) as error:
         raise Refused(Status.CUT, f"{error}"[:200], again=True) from error

@@ -22,9 +22,9 @@ class PictureFiles:
     """Picture files, in the order of their paths.
 
     Attributes:
-        folder: that the paths are relative to.
-        paths: of the files below it, with slashes.
-        image_ids: of their images, shape of `paths`, each another.
+        folder: the folder that the paths are relative to.
+        paths: with slashes.
+        image_ids: the image id of each file; no two are equal.
     """
 
     folder: Location
@@ -33,19 +33,19 @@ class PictureFiles:
 
     @classmethod
     def below(cls, folder: Location) -> PictureFiles:
-        """Return the files below a folder whose suffix is that of a picture.
+        """Return the files below a folder that have the suffix of a picture.
 
         Raises:
-            UsageError: the folder cannot be listed, or two files would be one image.
+            UsageError: the folder cannot be listed, or two files have the same image id.
         """
         return cls._of(folder, named_files(folder))
 
     @classmethod
     def of(cls, folder: Location, paths: Sequence[str]) -> PictureFiles:
-        """Return some files below a folder, in their order.
+        """Return some files below a folder, in the given order.
 
         Raises:
-            UsageError: two of them would be one image.
+            UsageError: two of them have the same image id.
         """
         return cls._of(folder, _named(paths))
 
@@ -60,7 +60,7 @@ class PictureFiles:
 
 
 def named_files(folder: Location) -> list[tuple[str, str]]:
-    """Return path and image id of each file below a folder with the suffix of a picture, by path.
+    """Return path and image id of each file below a folder that has the suffix of a picture, in the order of the paths.
 
     Raises:
         UsageError: the folder cannot be listed.
@@ -73,12 +73,12 @@ def named_files(folder: Location) -> list[tuple[str, str]]:
                 if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
             ]
     except OSError as error:
-        raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check it") from error
+        raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check its permissions") from error
     return _named(sorted(found))
 
 
 def one_image(folder: Location, image_id: str, paths: Sequence[str]) -> UsageError:
-    """Return the error of files below a folder that have the id of one image."""
+    """Return the error of files below a folder that have the same image id."""
     told = " and ".join(as_text(path) for path in paths[:2])
     return UsageError(
         f"{told} would be one image, {image_id}",

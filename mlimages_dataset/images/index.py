@@ -1,6 +1,6 @@
-"""Where each picture of a folder lies: an index over the saved rows of all parts, on mapped memory.
+"""Folders of shards as a store: an index over the saved rows of all parts, on mapped memory.
 
-It is made once from the tables and kept as an Arrow file beside them (or in the user's cache, where the folder is
+The index is made once from the tables and kept as an Arrow file beside them (or in the user's cache if the folder is
 remote or cannot be written). Opening it maps the file: processes share its pages, and nothing is parsed.
 
 Legend: N saved pictures, in the order of the parts and of their rows; k one of them, 0..N-1.
@@ -23,12 +23,13 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import user_cache
 from mlimages_dataset.images.shards import ShardReader
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.pipeline.records import CACHE_PREFIX, read_manifest
+from mlimages_dataset.images.store import FinderById, Place
+from mlimages_dataset.pipeline.records import CACHE_PREFIX, MANIFEST_NAME, read_manifest
 from mlimages_dataset.tables.parquet import mapped_table, mapped_writer, scan_table
 from mlimages_dataset.tables.schemas import IMAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -47,13 +48,13 @@ _COLUMNS = (
 
 
 class ImageIndex:
-    """The saved pictures of a folder, by number and by id.
+    """The saved pictures of a folder of shards, by number and by id; implements `ImageStore`.
 
     Attributes:
         reader: reads the folder's shards.
         shards: the shards' names.
-        shard_of: the number of each picture's shard in `shards`, int32, shape (N,); like the next ones it is a view of
-            mapped memory.
+        shard_of: the number of each picture's shard in `shards`, int32, shape (N,); this and the next two are views
+            of mapped memory.
         offsets: where in its shard each picture begins, bytes, int64, shape (N,).
         lengths: its bytes, int64, shape (N,).
     """
@@ -69,8 +70,13 @@ class ImageIndex:
         self.reader = ShardReader(folder)
 
     @classmethod
+    def recognises(cls, folder: Location) -> bool:
+        """See `ImageStore`."""
+        return (folder / MANIFEST_NAME).is_file()
+
+    @classmethod
     def open(cls, folder: Location) -> ImageIndex:
-        """Return the index of an image folder, which is made first where it is not there yet.
+        """Return the index of a folder of images; it is made first if there is none yet.
 
         Raises:
             UsageError: the folder has no manifest, or no finished images.
@@ -104,6 +110,16 @@ class ImageIndex:
         return len(self.shard_of)
 
     @property
+    def folder(self) -> Location:
+        """See `ImageStore`."""
+        return self.reader.folder
+
+    @property
+    def digest(self) -> str:
+        """See `ImageStore`: the digests of the parts of the `images` table."""
+        return "".join(image_parts(self.folder).values())
+
+    @property
     def image_ids(self) -> pa.LargeStringArray:
         """The ids, shape (N,), on mapped memory."""
         return self._image_ids
@@ -112,7 +128,12 @@ class ImageIndex:
         """Return the id of picture k."""
         return str(self._image_ids[k])
 
-    def place(self, k: int) -> tuple[str, int, int]:
+    def place(self, k: int) -> Place:
+        """See `ImageStore`."""
+        shard, offset, length = self._range(k)
+        return Place(self.folder / shard, offset, length)
+
+    def _range(self, k: int) -> tuple[str, int, int]:
         """Return shard, offset and bytes of picture k."""
         return self.shards[self.shard_of[k]], int(self.offsets[k]), int(self.lengths[k])
 
@@ -122,7 +143,19 @@ class ImageIndex:
         Raises:
             DataError, UsageError: as `ShardReader.read`.
         """
-        return self.reader.read(*self.place(k))
+        return self.reader.read(*self._range(k))
+
+    def read_many(self, numbers: NDArray[np.int64]) -> Iterator[bytes | None]:
+        """See `ImageStore`."""
+        return self.reader.read_many([self._range(k) for k in numbers.tolist()])
+
+    def finder(self) -> FinderById:
+        """See `ImageStore`."""
+        return FinderById(self.rows_of)
+
+    def found_at(self, path: Path) -> ImageIndex:  # noqa: ARG002 - the index has all numbers
+        """See `ImageStore`."""
+        return self
 
     def row_of(self, image_id: str) -> int:
         """Return the number of the picture of an id.
@@ -136,7 +169,7 @@ class ImageIndex:
         return int(row)
 
     def rows_of(self, image_ids: pa.StringArray) -> NDArray[np.int64]:
-        """Return the number of the picture of each id, -1 where none is saved, int64, shape of `image_ids`."""
+        """Return the number of the picture of each id, -1 if none is saved, int64, shape of `image_ids`."""
         draws = draws_of(image_ids, "")
         at = np.searchsorted(self._sorted_draws, draws)
         rows = np.full(len(draws), -1, np.int64)
@@ -153,7 +186,7 @@ class ImageIndex:
         return rows
 
     def repeated_ids(self) -> list[str]:
-        """Return the ids that several of the pictures have."""
+        """Return the ids that several pictures have."""
         draws = self._sorted_draws
         alike = np.flatnonzero(draws[1:] == draws[:-1])
         rows = self._row_of_draw[np.union1d(alike, alike + 1)]  # equal ids have equal draws
@@ -175,23 +208,23 @@ def image_parts(folder: Location) -> dict[str, str]:
     }
     if not digests:
         raise UsageError(
-            "holds no finished images", where=folder, remedy="let images download or images ingest end first"
+            "holds no finished images", where=folder, remedy="finish images download or images ingest first"
         )
     return digests
 
 
 def write_index(path: Path, parts: Iterable[Location]) -> None:
-    """Write the index over the saved rows of some parts of an `images` table.
+    """Write the index of the saved rows of some parts of an `images` table.
 
     Raises:
         UsageError: the file cannot be written.
-        DataError, SchemaError: a part is damaged, or of another schema.
+        DataError, SchemaError: a part is damaged, or has another schema.
     """
     write_index_of(path, (batch for part in parts for batch in scan_table(part, IMAGES)))
 
 
 def write_index_of(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
-    """Write the index over the saved rows among some of an `images` table; errors as `write_index`."""
+    """Write the index of the saved rows among batches of an `images` table; errors as `write_index`."""
     shards: dict[str, int] = {}
     columns = list(zip(*(_saved(batch, shards) for batch in batches), strict=True)) or [()] * 5
     ids = pa.chunked_array(columns[0], pa.large_string()).combine_chunks()
@@ -222,7 +255,7 @@ def _saved(batch: pa.RecordBatch, shards: dict[str, int]) -> tuple[pa.Array | ND
 
 
 def _remove_older(index: Path) -> None:
-    """Remove the indices of tables that are no longer there."""
+    """Remove the indices of older tables."""
     for path in list(index.parent.glob(f"{CACHE_PREFIX}index-*.arrow")):
         if path != index:
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Pictures that lie here already, checked and brought into parts: what becomes of each member of a source."""
+"""Checking the members of local sources: folders, archives and TFRecords."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.images.archives import ARCHIVE_NAME, archive_file_members, folder_members
 from mlimages_dataset.images.check import Inspection, Limits, inspect
 from mlimages_dataset.images.members import Member, is_wnid
-from mlimages_dataset.images.reencode import Shrinking, shrunken
+from mlimages_dataset.images.resize import ResizeOptions, resized
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.tfrecords import tfrecord_members
 from mlimages_dataset.sources.class_lists import TENCENT_HEADER, parse_tencent_dictionary
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
 
 CHUNK_MEMBERS = 256
 CHUNK_BYTES = 64 << 20
-"""What is given to the workers at once: as many members, or as many bytes."""
+"""A chunk for the workers has at most so many members, or about so many bytes."""
 _CHUNKS_AHEAD = 2
 _TFRECORD_NAME = (".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz")
 
 
 class Form(enum.StrEnum):
-    """What a source is."""
+    """How sources are stored."""
 
     AUTO = "auto"
-    """A folder, a tar archive by its suffix, a TFRecord file by its suffix."""
+    """Folders; tar archives and TFRecord files, recognised by their suffix."""
     TFRECORDS = "tfrecords"
-    """TFRecord files, or folders of them, whatever their names."""
+    """TFRecord files, or folders of them, with any names."""
 
 
 def members_of(source: Location, form: Form, limits: Limits, class_ids: tuple[str, ...] = ()) -> Iterator[Member]:
-    """Yield what a source holds, in an order that is always the same.
+    """Yield the members of a source, always in the same order.
 
     Raises:
-        UsageError: there is no such source, or it is of no known form.
-        DataError: an archive or a TFRecord file is cut or damaged.
+        UsageError: there is no such source, or it has no known format.
+        DataError: an archive or a TFRecord file is truncated or damaged.
     """
     if form is Form.TFRECORDS or source.name.lower().endswith(_TFRECORD_NAME):
         for file in sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]:
@@ -57,7 +57,7 @@ def members_of(source: Location, form: Form, limits: Limits, class_ids: tuple[st
         yield from folder_members(source, most_bytes=limits.bytes)
     elif ARCHIVE_NAME.search(source.name):
         stem = ARCHIVE_NAME.sub("", source.name)
-        # A synset's own tar says whose pictures it holds by its name alone; that of any other is no part of an id.
+        # The name of a synset's tar is the class of its pictures; the name of any other tar is not part of an id.
         folder = f"{stem}/" if is_wnid(stem) else ""
         yield from archive_file_members(source, most_bytes=limits.bytes, folder=folder)
     else:
@@ -70,13 +70,13 @@ def members_of(source: Location, form: Form, limits: Limits, class_ids: tuple[st
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A member that was looked at.
+    """A member that was checked.
 
     Attributes:
-        member: the member; its content is used up.
+        member: the member; its content can no longer be read.
         image_id: the id of its picture.
         found: whether it is a picture that can be kept.
-        content: what to keep; empty where that is nothing.
+        content: the bytes to keep; empty if there are none.
     """
 
     member: Member
@@ -86,13 +86,13 @@ class Checked:
 
 
 def checked(
-    members: Iterable[Member], limits: Limits, shrinking: Shrinking | None = None, mapper: Mapper = map
+    members: Iterable[Member], limits: Limits, resize: ResizeOptions | None = None, mapper: Mapper = map
 ) -> Iterator[Checked]:
-    """Yield each member with what its inspection found, in their order; a few chunks are in memory at a time."""
-    prepare = functools.partial(prepared, limits=limits, shrinking=shrinking)
+    """Check members and yield the results in order; a few chunks are in memory at a time."""
+    prepare = functools.partial(prepared, limits=limits, resize=resize)
     waiting: collections.deque[Iterator[Checked]] = collections.deque()
     for chunk in _chunks(members):
-        # Pools begin with what they are given when they are called: the next chunk is read while they work.
+        # Pools start to work when they are called: meanwhile the next chunk is read.
         results = mapper(prepare, [content for _, content in chunk if isinstance(content, bytes)])
         waiting.append(_joined(chunk, iter(results)))
         if len(waiting) == _CHUNKS_AHEAD:
@@ -101,12 +101,12 @@ def checked(
         yield from chunk_of
 
 
-def prepared(content: bytes, limits: Limits, shrinking: Shrinking | None) -> tuple[Inspection, bytes | None]:
-    """Return what some bytes are, and the smaller picture to keep in their place, None to keep them."""
+def prepared(content: bytes, limits: Limits, resize: ResizeOptions | None) -> tuple[Inspection, bytes | None]:
+    """Check one picture; return its inspection and the re-encoded bytes, None to keep the given ones."""
     found = inspect(content, limits)
-    if found.status is not Status.SAVED or shrinking is None:
+    if found.status is not Status.SAVED or resize is None:
         return found, None
-    return shrunken(content, found, shrinking)
+    return resized(content, found, resize)
 
 
 def _chunks(members: Iterable[Member]) -> Iterator[list[tuple[Member, bytes | Inspection]]]:
@@ -136,13 +136,13 @@ def _joined(
 
 
 def ids_of(members: Iterable[Member]) -> list[str]:
-    """Return the ids of members' pictures, those that annotations of the same paths have."""
+    """Return the image ids of members; annotations of the same paths have the same ids."""
     ids: list[str] = image_ids(pa.array([member.path for member in members], pa.string())).to_pylist()
     return ids
 
 
 def read_class_ids(path: Location) -> tuple[str, ...]:
-    """Return the class ids of a file in the order of label vectors: one a line, or Tencent ML-Images' dictionary.
+    """Return the class ids of a file, one per line or Tencent ML-Images' dictionary, in the order of label vectors.
 
     Raises:
         UsageError, DataError: the file cannot be read, or the dictionary is damaged.

@@ -1,13 +1,13 @@
-"""Plain JPEGs, read to their last code without making pixels of them.
+"""Checking that plain JPEGs are complete, by reading their Huffman codes without computing pixels.
 
 Most JPEGs are plain: baseline or extended sequential, 8 bits, grey or three channels, one scan (ITU-T T.81,
-https://www.w3.org/Graphics/JPEG/itu-t81.pdf). Whether one of these is whole shows in its Huffman codes alone: every
-block of every channel must be there, no code unknown, no block too long, restart markers in their order, and the end
-marker right after the last code. That is what a decoder reads too, but for the pixels, and no fault is filled in. What
-is not plain or not whole in this sense is left for a decoder to judge, and so is what metadata say.
+https://www.w3.org/Graphics/JPEG/itu-t81.pdf). A plain JPEG is complete if its Huffman codes are: every block of every
+channel is there, no code is unknown, no block is too long, restart markers are in order, and the end marker follows the
+last code. A decoder reads the same codes, but fills in faults. Files that are not plain or not complete in this sense
+are left to a decoder, and so are metadata.
 
-A code of up to 13 bits is looked up together with its value bits and the codes that follow in the same 13 bits. How a
-value reads is of no interest, only how long it is.
+A code of up to 13 bits is looked up together with its value bits and with further codes in the same 13 bits. Only the
+length of a value matters, not the value.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _LONGEST = 16  # bits of a code
 _N_SYMBOLS = 256
 _BYTE = 8
 _FULL = 32
-"""Bits that are enough for any code of 16 bits with its value of up to 15."""
+"""Bits that hold any code of up to 16 bits with its value of up to 15."""
 _PEEK = 13
-"""Bits that are looked up at once: a table of 16 KiB, of which two are in use most of the time."""
+"""Bits of one lookup: a table has 16 KiB, and two are in use most of the time."""
 _N_TABLES = 8  # four for the first coefficient of blocks (DC), then four for the others (AC)
 _OTHERS = _N_TABLES // 2
 _MAX_DC = 11  # bits of a first coefficient's difference
@@ -74,10 +74,10 @@ class _Scan:
 
 
 def whole_size(content: bytes | bytearray | memoryview) -> tuple[int, int] | None:
-    """Return width and height of a plain JPEG that is whole to its end marker, None where it is not plain or not whole.
+    """Return width and height of a plain JPEG that is complete; None if it is not plain or not complete.
 
     Args:
-        content: the file; bytes behind its end marker are of no effect.
+        content: the file; bytes after the end marker are ignored.
     """
     scan = _plain_scan(content)
     found = None if scan is None else _lookups(scan.tables)
@@ -91,7 +91,7 @@ def whole_size(content: bytes | bytearray | memoryview) -> tuple[int, int] | Non
 
 
 def _plain_scan(content: bytes | bytearray | memoryview) -> _Scan | None:
-    """Return the scan that a header announces; None where it is not plain, or malformed in any way."""
+    """Return the scan of a JPEG by its header; None if the JPEG is not plain, or the header is malformed."""
     header = _Header()
     try:
         for marker, segment, end in _segments(content):
@@ -99,7 +99,7 @@ def _plain_scan(content: bytes | bytearray | memoryview) -> _Scan | None:
                 return header.scan(segment, end)
             if not header.read(marker, segment):
                 return None
-    except (IndexError, ValueError):  # the header ends in the middle, or names what it does not have
+    except (IndexError, ValueError):  # the header is truncated, or names a table that it lacks
         return None
     return None
 
@@ -108,7 +108,7 @@ def _segments(content: bytes | bytearray | memoryview) -> Iterator[tuple[int, by
     """Yield marker, content and end of each segment of a header.
 
     Raises:
-        IndexError, ValueError: what follows is no whole segment.
+        IndexError, ValueError: a segment is not whole.
     """
     at = 2
     if bytes(content[:at]) != _START_OF_IMAGE:
@@ -129,7 +129,7 @@ def _segments(content: bytes | bytearray | memoryview) -> Iterator[tuple[int, by
 
 @dataclass(slots=True)
 class _Header:
-    """What a header has said so far.
+    """What has been read of a header so far.
 
     Attributes:
         frame: the segment of the frame, None before it.
@@ -144,7 +144,7 @@ class _Header:
     interval: int = 0
 
     def read(self, marker: int, segment: bytes) -> bool:
-        """Note what a segment says; false where it is of no plain JPEG.
+        """Read a segment; return false if no plain JPEG has such a segment.
 
         Raises:
             ValueError: it is malformed.
@@ -163,14 +163,14 @@ class _Header:
         return True
 
     def scan(self, segment: bytes, begin: int) -> _Scan | None:
-        """Return the scan that a segment announces, None where it is not plain.
+        """Return the scan that begins with a segment; None if it is not plain.
 
         Raises:
             IndexError, ValueError: the frame or the scan is too short.
         """
         frame = self.frame or b""
         n_channels, height, width = frame[5], frame[1] << 8 | frame[2], frame[3] << 8 | frame[4]
-        # Both name their channels, in the same order, and the scan two tables for each.
+        # Frame and scan name the channels in the same order, and the scan two tables for each.
         fits = len(frame) == 6 + 3 * n_channels and len(segment) == 4 + 2 * n_channels and segment[0] == n_channels
         if not fits or n_channels not in {1, 3} or frame[0] != _DEPTH or segment[-3:] != _WHOLE_SPECTRUM:
             return None
@@ -181,7 +181,7 @@ class _Header:
         if samplings[0] not in _SAMPLINGS or any(sampling != (1, 1) for sampling in samplings[1:]):
             return None
         if n_channels == 1:
-            samplings = [(1, 1)]  # blocks of one channel come one after the other, whatever its sampling says
+            samplings = [(1, 1)]  # with one channel the sampling does not matter
         across, down = samplings[0]
         of_block: list[int] = []
         of_block_others: list[int] = []
@@ -231,12 +231,12 @@ def _quantisation_tables(segment: bytes) -> set[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Lookups:
-    """What codes are looked up in; the first axis is the table's place, T of them.
+    """Lookup tables for codes; the first axis is the place of the Huffman table, T of them.
 
     Attributes:
         alone: of each `_PEEK` bits, the code that they begin with, see `_fill`; shape (T, 2**_PEEK).
         joined: of each `_PEEK` bits, all codes of a block that are whole within them; shape (T, 2**_PEEK).
-        last: the last code of each length, -1 where there is none; shape (T, 17).
+        last: the last code of each length, -1 if there is none; shape (T, 17).
         shift: what to add to a code of each length for the place of its symbol; shape (T, 17).
         symbols: of the codes in their order; shape (T, 256).
     """
@@ -250,9 +250,9 @@ class _Lookups:
 
 @functools.lru_cache(maxsize=64)
 def _lookups(tables: tuple[tuple[int, bytes], ...]) -> _Lookups | None:
-    """Return what `_end_of_codes` looks codes up in, None where a table is impossible.
+    """Return the lookup tables for `_end_of_codes`; None if a Huffman table is impossible.
 
-    Most JPEGs have the tables of the standard's annex K.
+    Cached, since most JPEGs have the tables of the standard's annex K.
     """
     alone = np.zeros((_N_TABLES, 1 << _PEEK), np.uint16)
     last = np.full((_N_TABLES, _LONGEST + 1), -1)
@@ -279,7 +279,7 @@ def _fill(  # noqa: PLR0917 - Numba takes no keywords
     last: NDArray[np.int64],
     shift: NDArray[np.int64],
 ) -> bool:
-    """Fill the lookups of one table; false where its codes do not fit or its symbols mean nothing.
+    """Fill the lookup tables of one Huffman table; return false if its codes do not fit or a symbol is invalid.
 
     Args:
         counts: codes of each length, 1 to 16 bits, shape (16,).
@@ -287,7 +287,7 @@ def _fill(  # noqa: PLR0917 - Numba takes no keywords
         is_first: a table of first coefficients.
         alone: of each `_PEEK` bits, what they begin with: 5 bits for the length of the code and its value, 7 for the
             coefficients that it stands for, 1 for the end of the block; 0 where the code is longer. Shape (2**_PEEK,).
-        last: the last code of each length, -1 where there is none, shape (17,).
+        last: the last code of each length, -1 if there is none, shape (17,).
         shift: what to add to a code of each length for the place of its symbol, shape (17,).
     """
     code, nth = 0, 0
@@ -295,7 +295,7 @@ def _fill(  # noqa: PLR0917 - Numba takes no keywords
         shift[length] = nth - code
         for _ in range(counts[length - 1]):
             size, run = symbols[nth] & 15, symbols[nth] >> 4
-            # Without a value, a code skips 15 coefficients and one more, or ends the block.
+            # A code without a value skips 16 coefficients or ends the block.
             means_nothing = symbols[nth] > _MAX_DC if is_first else size == 0 and run % 15 != 0
             if means_nothing:
                 return False
@@ -329,7 +329,25 @@ def _join(alone: NDArray[np.uint16], joined: NDArray[np.uint16]) -> None:
 
 
 @compiled
-def _end_of_codes(  # noqa: C901, PLR0911, PLR0912, PLR0917 - one loop over bits, for speed
+def _long_code(  # noqa: PLR0917 - Numba takes no keywords
+    bits: np.int64,
+    n_bits: np.int64,
+    table: np.int64,
+    last: NDArray[np.int64],
+    shift: NDArray[np.int64],
+    symbols: NDArray[np.uint8],
+) -> np.int64:
+    """Return length << 8 | symbol of a code of more than `_PEEK` bits, the first of `n_bits` bits; -1 if unknown."""
+    for length in range(_PEEK + 1, _LONGEST + 1):
+        code = (bits >> (n_bits - length)) & ((1 << length) - 1)
+        if code <= last[table, length]:
+            place = code + shift[table, length]
+            return np.int64(length << _BYTE | symbols[table, place]) if 0 <= place < _N_SYMBOLS else np.int64(-1)
+    return np.int64(-1)
+
+
+@compiled
+def _end_of_codes(  # noqa: C901, PLR0912, PLR0917 - one loop over bits, for speed
     codes: NDArray[np.uint8],
     at: int,
     units: int,
@@ -342,23 +360,13 @@ def _end_of_codes(  # noqa: C901, PLR0911, PLR0912, PLR0917 - one loop over bits
     shift: NDArray[np.int64],
     symbols: NDArray[np.uint8],
 ) -> int:
-    """Return the offset behind the last code of a scan, -1 where any code is not as it should be.
+    """Return the offset after the last code of a scan; -1 if any code is wrong.
 
-    `bits` holds the next `n_bits` bits in its lowest places, and above them what is done with. Where a marker or the
-    file's end comes first, zeros follow, `n_added` so far, of which no code may need any.
+    The lowest `n_bits` bits of `bits` are the next ones; bits above are used up. At a marker or the end of the file
+    zeros are added, `n_added` so far, and no code may use any of them.
 
-    Args:
-        codes: the file, shape (bytes,).
-        at: offset of the first code.
-        units: as in `_Scan`, and so on to `interval`.
-        of_block: shape (blocks of a group,).
-        of_block_others: likewise.
-        interval: groups between two restart markers; 0 for none.
-        alone: as in `_Lookups`, and so on to `symbols`.
-        joined: see there.
-        last: see there.
-        shift: see there.
-        symbols: see there.
+    `codes` is the file, shape (bytes,), and `at` the offset of the first code. The arguments from `units` to `interval`
+    are those of `_Scan`, the others those of `_Lookups`.
     """
     end, of_first_code, of_codes, mask = len(codes), alone.reshape(-1), joined.reshape(-1), (1 << _PEEK) - 1
     bits, n_bits, n_added, next_restart = np.int64(0), np.int64(0), np.int64(0), 0
@@ -375,7 +383,7 @@ def _end_of_codes(  # noqa: C901, PLR0911, PLR0912, PLR0917 - one loop over bits
             while done < _BLOCK:
                 if n_bits < _FULL:
                     if n_added == 0 and at + 4 <= end:
-                        # Unsigned places spare a test for negative ones, which would count from the end.
+                        # Unsigned indices avoid the check for negative ones, which would count from the end.
                         word = (
                             np.int64(codes[np.uint64(at)]) << 24
                             | np.int64(codes[np.uint64(at + 1)]) << 16
@@ -397,17 +405,10 @@ def _end_of_codes(  # noqa: C901, PLR0911, PLR0912, PLR0917 - one loop over bits
                 peeked = np.uint64((table << _PEEK) + (bits >> (n_bits - _PEEK) & mask))
                 entry = np.int64(of_codes[peeked])
                 if entry == 0:
-                    length = _PEEK + 1
-                    while (
-                        length <= _LONGEST and (bits >> (n_bits - length)) & ((1 << length) - 1) > last[table, length]
-                    ):
-                        length += 1
-                    if length > _LONGEST:
+                    code = _long_code(bits, n_bits, table, last, shift, symbols)
+                    if code < 0:
                         return -1
-                    place = ((bits >> (n_bits - length)) & ((1 << length) - 1)) + shift[table, length]
-                    if not 0 <= place < _N_SYMBOLS:
-                        return -1
-                    symbol = np.int64(symbols[table, place])
+                    length, symbol = code >> _BYTE, code & (_N_SYMBOLS - 1)
                     size, steps, is_end = length + (symbol & 15), (symbol >> 4) + 1, done > 0 and symbol == 0
                 else:
                     if done + (entry >> 5 & 127) + (entry >> 12) > _BLOCK:  # the block is full before the last code

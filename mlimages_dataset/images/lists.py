@@ -1,9 +1,9 @@
-"""Lists of images to download, read in slices from whatever tables name them, however long they are.
+"""Lists of images to download, of any length, read in slices.
 
 A list is one of:
-    a folder of an `annotations`, `predictions` or `labels` table: `image_id` and `location`;
-    CSV (compressed or not) or Parquet files with a column of ids and one of addresses, and where there are, one of MD5
-        digests (hexadecimal or base64) and one of sizes in bytes. Open Images' image tables are of this form
+    a folder of an `annotations`, `predictions` or `labels` table, with `image_id` and `location`;
+    CSV (compressed or not) or Parquet files with a column of ids and one of URLs, and optionally one of MD5 digests
+        (hexadecimal or base64) and one of sizes in bytes. Open Images' image tables have this form
         (ImageID, OriginalURL, OriginalMD5, OriginalSize).
         https://storage.googleapis.com/openimages/web/download_v7.html
 """
@@ -15,12 +15,11 @@ import binascii
 import contextlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import csv
 
 from mlimages_dataset.core.errors import DataError, UsageError
@@ -51,17 +50,17 @@ _DUCKDB_MEMORY = "1GB"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ListRow:
     """One row of a list.
 
     Attributes:
         image_id: the image's id.
-        location: where the list says it is; may be empty.
-        subset: the part of a collection that it is of, such as Open Images' `train`; may be empty.
-        md5: of its bytes as published, 16 bytes, or none.
-        size: in bytes as published, -1 for unknown.
+        location: its URL; may be empty.
+        subset: the part of a collection that it belongs to, such as Open Images' `train`; may be empty.
+        md5: the published MD5, 16 bytes; empty if unknown.
+        size: the published size in bytes; -1 if unknown.
         repeated: whether an earlier row has the same id.
-        unread: what the list gives as its MD5 or size and is none, in words; empty where there is nothing of the kind.
+        unread: the list's MD5 or size if it cannot be read, in words; else empty.
     """
 
     image_id: str
@@ -75,7 +74,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """One file of a list and the names of its columns for `_COLUMNS`; an empty name is of a column that it has not."""
+    """One file of a list.
+
+    Attributes:
+        path: the file.
+        columns: its names for `_COLUMNS`; empty for a column that it does not have.
+    """
 
     path: Location
     columns: tuple[str, ...]
@@ -89,44 +93,44 @@ class ImageList:
     """
 
     def __init__(self, inputs: Sequence[Location], *, scratch: Location | None = None) -> None:
-        """Open a list and look which ids repeat.
+        """Open a list and find repeated ids.
 
         Args:
             inputs: files, and folders of tables.
-            scratch: a folder of this machine for intermediate results that do not fit into memory.
+            scratch: a folder of this machine for data that does not fit into memory.
 
         Raises:
             UsageError: a file is missing.
-            DataError: a file has no column of ids or of addresses, or cannot be read to its end.
+            DataError: a file has no column of ids or of URLs, or is damaged.
         """
         self._tables = _tables(inputs)
         self.rows, self._repeats = _repeated_rows(self._tables, scratch)
 
     @property
     def repeated(self) -> int:
-        """Rows whose id an earlier row has."""
+        """The number of rows whose id an earlier row has."""
         return len(self._repeats)
 
-    def slices(self, rows: int) -> Iterator[list[Asked]]:
-        """Yield the list in slices of so many rows, the last with what is left."""
-        waiting: list[Asked] = []
-        for asked in self._asked():
-            waiting.append(asked)
-            if len(waiting) == rows:
-                yield waiting
-                waiting = []
-        if waiting:
-            yield waiting
+    def slices(self, rows: int) -> Iterator[list[ListRow]]:
+        """Yield the list in slices of `rows` rows, the last with the rest."""
+        current: list[ListRow] = []
+        for row in self._rows():
+            current.append(row)
+            if len(current) == rows:
+                yield current
+                current = []
+        if current:
+            yield current
 
     def locations_of(self, rows: NDArray[np.int64]) -> Iterator[pa.StringArray]:
-        """Yield the locations of rows by their numbers, which ascend, some at a time."""
+        """Yield the locations of some rows, in batches; `rows` are their ascending numbers."""
         start = 0
         for batch in _batches(self._tables, ("location",)):
             low, high = np.searchsorted(rows, (start, start + batch.num_rows))
             yield batch["location"].take(pa.array(rows[low:high] - start))
             start += batch.num_rows
 
-    def _asked(self) -> Iterator[Asked]:
+    def _rows(self) -> Iterator[ListRow]:
         start = 0
         for batch in _batches(self._tables, _COLUMNS):
             low, high = np.searchsorted(self._repeats, (start, start + batch.num_rows))
@@ -137,7 +141,7 @@ class ImageList:
                 digest, n_bytes = _md5(md5), _size(size)
                 unread = [f"md5 {md5[:40]!r}"] if md5 and not digest else []
                 unread += [f"size {size[:20]!r}"] if size not in _UNKNOWN_SIZES and n_bytes < 0 else []
-                yield Asked(image_id, location, subset, digest, n_bytes, bool(again), ", ".join(unread))
+                yield ListRow(image_id, location, subset, digest, n_bytes, bool(again), ", ".join(unread))
             start += batch.num_rows
 
 
@@ -182,7 +186,7 @@ def _is_parquet(path: Location) -> bool:
 
 
 @contextlib.contextmanager
-def _parquet(path: Location) -> Iterator[pq.ParquetFile]:
+def _parquet(path: Location) -> Iterator[Any]:  # a ParquetFile, which has no annotations
     try:
         with open_parquet(path) as parquet:
             yield parquet
@@ -193,7 +197,7 @@ def _parquet(path: Location) -> Iterator[pq.ParquetFile]:
 
 
 def _batches(tables: Sequence[_Table], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield some of `_COLUMNS` as texts, batch by batch."""
+    """Yield batches of some of `_COLUMNS`, all as strings."""
     for table in tables:
         found = dict(zip(_COLUMNS, table.columns, strict=True))
         present = [found[name] for name in columns if found[name]]
@@ -218,7 +222,7 @@ def _csv_batches(path: Location, columns: Sequence[str]) -> Iterator[pa.RecordBa
                 stream,
                 read_options=csv.ReadOptions(block_size=1 << 22),
                 parse_options=csv.ParseOptions(newlines_in_values=True),
-                # Bytes: a title in another encoding must not end the download of all the others.
+                # As bytes: a single text in another encoding must not stop the download.
                 convert_options=csv.ConvertOptions(
                     include_columns=list(columns),
                     column_types=dict.fromkeys(columns, pa.binary()),
@@ -229,7 +233,9 @@ def _csv_batches(path: Location, columns: Sequence[str]) -> Iterator[pa.RecordBa
             yield from batches
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"cannot be read to its end as CSV ({reason(error)})", where=path, remedy="mend that row, or obtain it anew"
+            f"cannot be read to its end as CSV ({reason(error)})",
+            where=path,
+            remedy="correct that row, or obtain the file again",
         ) from error
 
 
@@ -249,7 +255,7 @@ def _texts(column: pa.Array) -> list[str]:
 
 
 def _md5(text: str) -> bytes:
-    """Return an MD5 digest that is given in hexadecimal or base64; nothing where it is neither."""
+    """Return the MD5 digest of a hexadecimal or base64 text; empty if it is neither."""
     with contextlib.suppress(ValueError, binascii.Error):
         digest = bytes.fromhex(text) if len(text) == 2 * MD5_BYTES else base64.b64decode(text, validate=True)
         if len(digest) == MD5_BYTES:
@@ -262,9 +268,9 @@ def _size(text: str) -> int:
 
 
 def _repeated_rows(tables: Sequence[_Table], scratch: Location | None) -> tuple[int, NDArray[np.int64]]:
-    """Return the rows of a list, and the numbers of those whose id an earlier one has.
+    """Return the number of rows of a list, and the numbers of rows whose id an earlier row has, ascending.
 
-    DuckDB groups the ids and writes to the disk what does not fit into its share of memory.
+    DuckDB groups the ids, and writes to the disk what does not fit into its memory limit.
     """
     with duckdb_errors(), duckdb.connect() as connection:
         connection.execute(f"SET memory_limit = '{_DUCKDB_MEMORY}'")
@@ -286,7 +292,7 @@ def _repeated_rows(tables: Sequence[_Table], scratch: Location | None) -> tuple[
 
 
 class _NumberedIds:
-    """The ids of a list with their rows' numbers, as a stream that is read once."""
+    """The ids and row numbers of a list, as a stream that can be read once."""
 
     def __init__(self, tables: Sequence[_Table]) -> None:
         self.rows = 0
@@ -307,7 +313,7 @@ class _NumberedIds:
 
 @contextlib.contextmanager
 def _numbered_ids(tables: Sequence[_Table]) -> Iterator[_NumberedIds]:
-    """Yield the ids; raise what went wrong in a file where DuckDB tells only that a stream ended early."""
+    """Yield the ids; an error in a file is raised as it was, while DuckDB only reports an interrupted stream."""
     ids = _NumberedIds(tables)
     try:
         yield ids

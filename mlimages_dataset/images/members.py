@@ -1,4 +1,4 @@
-"""What a source of images holds: one member for each picture, or for whatever stands where one could be."""
+"""The members of a source of images: its files or archive entries, pictures or not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.images.check import Inspection
 
 Content: TypeAlias = "Callable[[], bytes | Inspection]"
-"""Returns the bytes, or why there are none; of an archive's member, only until the next one is asked for."""
+"""Returns the bytes, or why there are none. An archive's member must be read before the next one is taken."""
 
 _WNID = re.compile(r"n\d{8}")
 _STARTS_WITH_WNID = re.compile(r"(n\d{8})(?:\D|$)")
@@ -21,13 +21,12 @@ _WITHOUT_CLASS = re.compile(r"ILSVRC20\d\d_(?:val|test)_\d+\b")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One thing in a source.
+    """One member of a source.
 
     Attributes:
-        path: its path in the source, with slashes, as text that UTF-8 can hold; the path of an archive in an archive
-            counts as a folder's.
+        path: its path in the source, with slashes, as valid UTF-8; an archive inside an archive counts as a folder.
         content: see `Content`.
-        labels: class ids and confidences that the source itself states; None to go by the path.
+        labels: class ids and confidences that the source states; None if the path tells the class.
     """
 
     path: str
@@ -35,7 +34,7 @@ class Member:
     labels: tuple[tuple[str, float], ...] | None = None
 
     def all_labels(self) -> tuple[tuple[str, float], ...]:
-        """Return the labels that the source states, or the one that the path tells."""
+        """Return the labels that the source states, else the one that follows from the path."""
         if self.labels is not None:
             return self.labels
         class_id = class_of_path(self.path)
@@ -43,15 +42,15 @@ class Member:
 
 
 def is_wnid(name: str) -> bool:
-    """Return whether a name is a synset's and nothing more."""
+    """Return whether a name is a wnid, such as `n01440764`."""
     return _WNID.fullmatch(name) is not None
 
 
 def class_of_path(path: str) -> str:
-    """Return the class id that a picture's path tells, empty where it tells none.
+    """Return the class id that follows from a picture's path; empty if none does.
 
-    A folder (or archive) named by a wnid comes first, the innermost one; then a file name that begins with one, as
-    ImageNet's do; then the innermost folder, whatever its name. ILSVRC's validation and test pictures have no class.
+    It is the innermost folder (or archive) that is named by a wnid; else the wnid at the beginning of the file name, as
+    in ImageNet; else the name of the innermost folder. ILSVRC's validation and test pictures have no class.
     """
     *folders, name = path.split("/")
     for folder in reversed(folders):

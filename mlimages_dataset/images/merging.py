@@ -1,4 +1,4 @@
-"""Labels of copies become labels of the one picture that is kept."""
+"""Merging the labels of copies into those of the picture that is kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ImageLabels:
 
 
 def labels_of(columns: LabelColumns, image: int) -> ImageLabels:
-    """Return the labels of one image among others."""
+    """Return the labels of one image."""
     own = slice(columns.offsets[image], columns.offsets[image + 1])
     return ImageLabels(columns.class_index[own], columns.confidence[own], columns.origin[own])
 
@@ -33,8 +33,8 @@ def labels_of(columns: LabelColumns, image: int) -> ImageLabels:
 def merged(copies: Sequence[ImageLabels]) -> ImageLabels:
     """Return the union of the labels of copies.
 
-    Of one category, verified presence wins over verified absence, which wins over machines' confidences, of which the
-    highest counts; of equal labels the most direct origin.
+    If copies differ on a category, verified presence wins over verified absence, and that over machine confidences, of
+    which the highest wins; of equal labels the most direct origin is kept.
     """
     class_index = np.concatenate([copy.class_index for copy in copies])
     confidence = np.concatenate([copy.confidence for copy in copies])
@@ -46,7 +46,7 @@ def merged(copies: Sequence[ImageLabels]) -> ImageLabels:
 
 
 def with_labels(columns: LabelColumns, replaced: Mapping[int, ImageLabels]) -> LabelColumns:
-    """Return the labels of many images, those of some replaced."""
+    """Return the labels of all images, with those of some images replaced."""
     lengths = np.diff(columns.offsets)
     pieces: list[tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.uint8]]] = []
     done = 0

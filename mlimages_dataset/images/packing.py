@@ -1,7 +1,7 @@
-"""Compressed streams read to a proven end: every checksum is compared, and nothing may be cut or follow unnoticed.
+"""Reading compressed streams with every checksum compared; truncated streams and trailing data are errors.
 
-tarfile's own reader of compressed streams compares no checksum of gzip: an archive with a flipped byte passes as whole.
-Several streams one behind the other are one, as their formats say, and zeros behind them are padding.
+tarfile does not compare gzip checksums: it accepts an archive with a flipped byte. Concatenated streams are one stream,
+as their formats define, and trailing zeros are padding.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 20
 _HEAD_BYTES = 10
-"""What tells the formats apart."""
+"""Enough to tell the formats apart."""
 _MOST_MEMORY_BYTES = 1 << 30
-"""For xz, whose header may ask for any number: its strongest setting needs 65 MB."""
+"""For xz, whose header may demand any amount; its strongest preset needs 65 MB."""
 _GZIP = zlib.MAX_WBITS | 16
-"""zlib's own reading of gzip, which compares checksum and length."""
+"""zlib then reads the gzip format and compares checksum and length."""
 _BZIP2_BLOCKS = (b"1AY&SY", b"\x17rE8P\x90")
-"""What stands behind bzip2's block size: a block, or the end of a stream without any."""
+"""What follows the block size of bzip2: a block, or the end of an empty stream."""
 
 
 class Packing(enum.Enum):
-    """How a stream is compressed; the value is what it begins with."""
+    """How a stream is compressed; the values are the first bytes."""
 
     GZIP = b"\x1f\x8b\x08"
     BZIP2 = b"BZh"
@@ -37,12 +37,12 @@ class Packing(enum.Enum):
 
 
 def packing_of(head: bytes) -> Packing | None:
-    """Return how a stream is compressed that begins so, None for not at all."""
+    """Return how a stream with these first bytes is compressed; None if it is not."""
     found = next((packing for packing in Packing if head.startswith(packing.value)), None)
-    # A tar begins with a file's name, which may begin so too.
+    # A tar begins with a file name, which may begin with the same letters.
     if found is Packing.BZIP2 and head[4:_HEAD_BYTES] not in _BZIP2_BLOCKS:
         return None
-    if found is Packing.LZMA and head[3:5] == b"\0\0":  # of a dictionary without a byte
+    if found is Packing.LZMA and head[3:5] == b"\0\0":  # an empty dictionary
         return None
     return found
 
@@ -52,7 +52,7 @@ class _Readable(Protocol):
 
 
 def unpacked_stream(stream: _Readable) -> Plain | Unpacked:
-    """Return the bytes of a stream, decompressed where it begins as a compressed one does."""
+    """Return the content of a stream, decompressed if it is compressed."""
     head = b""
     while len(head) < _HEAD_BYTES and (more := stream.read(_HEAD_BYTES - len(head))):
         head += more
@@ -64,7 +64,7 @@ def check_packed(stream: IO[bytes]) -> None:
     """Read a stream to its end.
 
     Raises:
-        tarfile.ReadError: it is compressed, and damaged, cut or followed by something else.
+        tarfile.ReadError: it is compressed, and damaged, truncated or followed by other data.
     """
     unpacked = unpacked_stream(stream)
     while unpacked.read(BLOCK_BYTES):
@@ -72,14 +72,14 @@ def check_packed(stream: IO[bytes]) -> None:
 
 
 class Plain:
-    """A stream of which the first bytes were read already."""
+    """A stream whose first bytes have been read already."""
 
     def __init__(self, stream: _Readable, head: bytes) -> None:
         self._stream = stream
         self._head = head
 
     def read(self, size: int = BLOCK_BYTES) -> bytes:
-        """Return at most so many of the next bytes, none at the end."""
+        """Return at most `size` of the next bytes; none at the end."""
         if self._head:
             first, self._head = self._head[:size], self._head[size:]
             return first
@@ -87,9 +87,9 @@ class Plain:
 
 
 class Unpacked:
-    """The decompressed bytes of a stream of which the first ones were read already.
+    """The decompressed content of a stream whose first bytes have been read already.
 
-    An error stays: whoever reads on after it meets it again.
+    After an error each further read raises it again.
     """
 
     def __init__(self, stream: _Readable, head: bytes, packing: Packing) -> None:
@@ -100,10 +100,10 @@ class Unpacked:
         self._pieces = self._unpack(head)
 
     def read(self, size: int = BLOCK_BYTES) -> bytes:
-        """Return some of the next bytes, no more than asked for or than a block, none at the end.
+        """Return some of the next bytes, at most `size` and at most a block; none at the end.
 
         Raises:
-            tarfile.ReadError: the stream is damaged, cut, or followed by something else.
+            tarfile.ReadError: the stream is damaged, truncated or followed by other data.
         """
         if self._failure is not None:
             raise self._failure
@@ -124,20 +124,20 @@ class Unpacked:
             while len(packed) < _HEAD_BYTES and (more := self._stream.read(BLOCK_BYTES)):
                 packed += more
             if packing_of(packed) is not self._packing:
-                raise tarfile.ReadError("it goes on after the end of what is compressed")
+                raise tarfile.ReadError("other data follows the compressed data")
 
     def _one(self, packed: bytes) -> Generator[bytes, None, bytes]:
-        """Yield what one compressed stream holds that begins with these bytes; return what follows it."""
+        """Yield the content of one compressed stream with these first bytes; return the bytes that follow it."""
         steps = _GzipSteps() if self._packing is Packing.GZIP else _Steps(self._packing)
         while not steps.ended:
             if not packed and steps.wants_more:
                 packed = self._stream.read(BLOCK_BYTES)
                 if not packed:
-                    raise tarfile.ReadError("it is cut: what is compressed has no end")
+                    raise tarfile.ReadError("the compressed data is truncated")
             try:
                 content = steps.step(packed, self._size)
             except (zlib.error, lzma.LZMAError, OSError) as error:
-                raise tarfile.ReadError(f"what is compressed is damaged: {error}") from error
+                raise tarfile.ReadError(f"the compressed data is damaged: {error}") from error
             packed = b""
             if content:
                 yield content
@@ -152,29 +152,29 @@ class _GzipSteps:
         self._full = False
 
     def step(self, packed: bytes, size: int) -> bytes:
-        """Return at most so many bytes of what comes next."""
+        """Decompress and return at most `size` of the next bytes."""
         content = self._stream.decompress(self._stream.unconsumed_tail + packed, size)
         self._full = len(content) == size
         return content
 
     @property
     def wants_more(self) -> bool:
-        """Whether only more packed bytes lead on."""
+        """Whether more compressed bytes are needed."""
         return not self._full and not self._stream.unconsumed_tail
 
     @property
     def ended(self) -> bool:
-        """Whether its end was read, and its checksum is right."""
+        """Whether the end was read and the checksum is right."""
         return self._stream.eof
 
     @property
     def behind(self) -> bytes:
-        """What was given and is behind its end."""
+        """The given bytes that follow the end."""
         return self._stream.unused_data
 
 
 class _Steps:
-    """One stream of another kind, as `_GzipSteps`."""
+    """One bzip2, xz or LZMA stream, with the methods of `_GzipSteps`."""
 
     def __init__(self, packing: Packing) -> None:
         self._stream = (
@@ -182,20 +182,20 @@ class _Steps:
         )
 
     def step(self, packed: bytes, size: int) -> bytes:
-        """Return at most so many bytes of what comes next."""
+        """Decompress and return at most `size` of the next bytes."""
         return self._stream.decompress(packed, size)
 
     @property
     def wants_more(self) -> bool:
-        """Whether only more packed bytes lead on."""
+        """Whether more compressed bytes are needed."""
         return self._stream.needs_input
 
     @property
     def ended(self) -> bool:
-        """Whether its end was read, and its checksum is right."""
+        """Whether the end was read and the checksum is right."""
         return self._stream.eof
 
     @property
     def behind(self) -> bytes:
-        """What was given and is behind its end."""
+        """The given bytes that follow the end."""
         return self._stream.unused_data

@@ -1,4 +1,4 @@
-"""How far a download is."""
+"""The progress of a download."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HostTrouble:
-    """A host that throttled or failed, how often, and how many requests it is sent at once now."""
+    """A host that throttled or failed.
+
+    Attributes:
+        name: host and port.
+        troubles: how often it throttled or failed.
+        allowed: requests that may run at once now.
+    """
 
     name: str
     troubles: int
@@ -24,11 +30,11 @@ class Snapshot:
 
     Attributes:
         asked: rows of the list.
-        standing: rows of them that an earlier run ended.
-        ended: rows of them that this run ended, by status.
+        standing: rows that an earlier run finished.
+        ended: rows that this run finished, by status.
         received: bytes of bodies.
-        seconds: since the first request.
-        hosts: those in the worst trouble.
+        seconds: since the start.
+        hosts: those with the most failures.
     """
 
     asked: int
@@ -40,22 +46,22 @@ class Snapshot:
 
     @property
     def done(self) -> int:
-        """Return the rows that have ended."""
+        """The number of finished rows."""
         return self.standing + sum(self.ended.values())
 
     @property
     def rate(self) -> float:
-        """Return the rows that ended a second."""
+        """Rows that this run finished per second."""
         return sum(self.ended.values()) / max(self.seconds, 1e-9)
 
     @property
     def remaining_seconds(self) -> float:
-        """Return how long the other rows take at this rate, infinity where none has ended."""
+        """The time that the other rows take at this rate, in seconds; infinity if none has finished."""
         return (self.asked - self.done) / self.rate if self.rate else float("inf")
 
     @property
     def remaining(self) -> str:
-        """Return `remaining_seconds` in words."""
+        """`remaining_seconds` in words."""
         if not self.rate:
             return "unknown time"
         minutes, seconds = divmod(round(self.remaining_seconds), 60)
@@ -66,7 +72,7 @@ class Snapshot:
 
     @property
     def megabytes_per_second(self) -> float:
-        """Return the rate at which bodies come."""
+        """Megabytes of bodies per second."""
         return self.received / max(self.seconds, 1e-9) / 1e6
 
     def __str__(self) -> str:
@@ -83,7 +89,7 @@ class Snapshot:
 
 
 class Report(Protocol):
-    """Is told how far a download is."""
+    """Receives the progress of a download."""
 
     def __call__(self, snapshot: Snapshot, /) -> None:
-        """Show it."""
+        """Show the progress."""

@@ -1,4 +1,4 @@
-"""Which image ids were met before, of many millions, in little memory."""
+"""A set of many million image ids in little memory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _RECENT = 1 << 18
 
 
 class SeenIds:
-    """The image ids met so far, as 64-bit digests: 8 bytes an id.
+    """A set of image ids, kept as 64-bit digests: 8 bytes per id.
 
-    Among 20 million ids, two of one digest are met with a probability of 1 in 90,000.
+    The probability that two of 20 million ids have the same digest is 1 in 90,000.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class SeenIds:
         return self._has(_digest(image_id))
 
     def add(self, image_id: str) -> bool:
-        """Note an id, and return whether it is new."""
+        """Add an id and return whether it is new."""
         digest = _digest(image_id)
         if self._has(digest):
             return False

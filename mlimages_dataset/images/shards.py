@@ -2,8 +2,8 @@
 
 A shard follows the convention of WebDataset (https://github.com/webdataset/webdataset#dataset-format): members are
 named `key.suffix`, and the key has neither a dot nor a slash. Headers are POSIX ustar without times and owners
-(https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_20_92_13_06), so a shard's bytes tell nothing
-but its pictures. The `images` table says where in a shard a picture's own bytes lie: reading one asks no tar library.
+(https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_20_92_13_06), so a shard's bytes depend on its
+pictures only. The `images` table says where in a shard a picture's bytes are: reading one needs no tar library.
 """
 
 from __future__ import annotations
@@ -25,18 +25,24 @@ from mlimages_dataset.tables.files import Receipt, whole_file
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mlimages_dataset.core.locations import Location
 
 SHARD_SCHEMA = "shard/1"
-"""What a manifest says that a shard is."""
+"""The schema of a shard in a manifest."""
 
 OPEN_SHARDS = 64
-"""Shards that a reader keeps open: each takes a file descriptor, of which a process has 1,024 by default."""
+"""Shards that a reader keeps open: each takes a file descriptor, and a process may have 1,024 by default."""
+
+GAP_BYTES = 1 << 20
+"""Bytes between two pictures that are read rather than skipped: a request to an object store costs as much time."""
+
+STRETCH_BYTES = 64 << 20
+"""The most that `ShardReader.read_many` reads at once."""
 
 _KEY_BYTES = 88
-"""A ustar name has 100 bytes; what a key leaves of them is for its suffix."""
+"""Of the 100 bytes of a ustar name; the rest is for the suffix."""
 
 
 def shard_name(number: int) -> str:
@@ -47,8 +53,8 @@ def shard_name(number: int) -> str:
 def member_name(image_id: str, suffix: str) -> str:
     """Return the name of an image's member: its id as a WebDataset key, and a suffix such as `.jpg`.
 
-    Two ids never have one key. Letters, digits, `-` and `_` stand for themselves, other bytes of the id's UTF-8 are
-    percent-encoded; an id that is too long for a tar header ends in a digest of the whole.
+    Two ids never have the same key. Letters, digits, `-` and `_` stay as they are, and other bytes of the id's UTF-8
+    are percent-encoded; the key of an id that is too long for a tar header ends in a digest of the id.
     """
     key = urllib.parse.quote(image_id, safe="").replace(".", "%2E").replace("~", "%7E")
     if len(key) > _KEY_BYTES:
@@ -58,7 +64,7 @@ def member_name(image_id: str, suffix: str) -> str:
 
 
 class ShardWriter:
-    """Adds pictures to a shard; `receipt` is there once `shard_writer` has closed it."""
+    """Adds pictures to a shard; `receipt` is set when `shard_writer` has closed it."""
 
     def __init__(self, sink: io.RawIOBase) -> None:
         self._sink = sink
@@ -72,7 +78,7 @@ class ShardWriter:
         return self._size
 
     def add(self, name: str, content: bytes) -> int:
-        """Append a member and return the offset in the shard of its content's first byte.
+        """Append a member and return the offset of its content in the shard.
 
         Raises:
             ValueError: the name is longer than 100 bytes or not ASCII, or the content has 8 GiB or more.
@@ -101,7 +107,7 @@ class ShardWriter:
 
 @contextlib.contextmanager
 def shard_writer(path: Location) -> Iterator[ShardWriter]:
-    """Yield a writer of a shard that appears whole, with its receipt, when the block ends without an error."""
+    """Yield a writer of a shard; the file appears when the block ends without an error."""
     with whole_file(path, cached=False) as sink:
         writer = ShardWriter(sink)
         yield writer
@@ -110,11 +116,11 @@ def shard_writer(path: Location) -> Iterator[ShardWriter]:
 
 
 class ShardReader:
-    """Reads byte ranges of the shards in a folder; one object serves all threads, forks and pickled copies.
+    """Reads byte ranges of the shards in a folder; safe to share between threads, to fork and to pickle.
 
     Args:
-        folder: the folder that shards' names are relative to.
-        open_shards: how many shards stay open, if the folder is on this machine.
+        folder: the folder of the shards.
+        open_shards: the number of shards that stay open, if the folder is on this machine.
     """
 
     def __init__(self, folder: Location, *, open_shards: int = OPEN_SHARDS) -> None:
@@ -123,14 +129,14 @@ class ShardReader:
         self._source = _LocalShards(folder, open_shards) if isinstance(folder, Path) else _RemoteShards(folder)
 
     def __reduce__(self) -> tuple[type[ShardReader], tuple[Location]]:
-        # Descriptors and connections stay behind: a worker opens its own.
+        # Without descriptors and connections: a worker opens its own.
         return type(self), (self.folder,)
 
     def read(self, shard: str, offset: int, length: int) -> bytes:
         """Return `length` bytes of a shard from `offset` on.
 
         Raises:
-            DataError: the shard's name leads out of the folder, or the shard ends before that.
+            DataError: the shard's name leads out of the folder, or the shard is too short.
             UsageError: the shard cannot be read.
         """
         if offset < 0 or length < 0:
@@ -142,13 +148,50 @@ class ShardReader:
             raise DataError(
                 f"ends before {length:,} bytes at {offset:,}",
                 where=self.folder / shard,
-                remedy="it is cut or of another table: run mlimages-build images verify",
+                remedy="it is truncated or belongs to another table: run mlimages-build images verify",
             )
         return content
 
+    def read_many(self, ranges: Sequence[tuple[str, int, int]]) -> Iterator[bytes | None]:
+        """Yield byte ranges, given by shard, offset and length; ranges that lie close together are read at once.
+
+        None stands for a range of which `read` raises DataError.
+
+        Raises:
+            UsageError: a shard cannot be read.
+        """
+        for stretch in _stretches(ranges):
+            (shard, begin, _), (_, last, last_length) = stretch[0], stretch[-1]
+            content = self._read_or_none(shard, begin, last + last_length - begin)
+            if content is None:
+                yield from (self._read_or_none(*one) for one in stretch)
+            else:
+                yield from (content[offset - begin : offset - begin + length] for _, offset, length in stretch)
+
+    def _read_or_none(self, shard: str, offset: int, length: int) -> bytes | None:
+        try:
+            return self.read(shard, offset, length)
+        except DataError:
+            return None
+
+
+def _stretches(ranges: Sequence[tuple[str, int, int]]) -> Iterator[list[tuple[str, int, int]]]:
+    """Yield the ranges that are read at once: of one shard, ascending, with small gaps, and not too long."""
+    stretch: list[tuple[str, int, int]] = []
+    for shard, offset, length in ranges:
+        if stretch:
+            (first_shard, begin, _), (_, last, last_length) = stretch[0], stretch[-1]
+            is_near = shard == first_shard and 0 <= offset - (last + last_length) <= GAP_BYTES
+            if not is_near or offset + length - begin > STRETCH_BYTES:
+                yield stretch
+                stretch = []
+        stretch.append((shard, offset, length))
+    if stretch:
+        yield stretch
+
 
 class _Descriptor:
-    """An open file, closed when the last user lets go of it: one thread may read while another closes the oldest."""
+    """An open file, closed with its last reference: one thread may read while another drops the oldest file."""
 
     __slots__ = ("number",)
 
@@ -156,18 +199,18 @@ class _Descriptor:
         self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
 
     def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):  # it was never opened, or the interpreter ends
+        with contextlib.suppress(AttributeError, OSError):  # it was never opened, or the interpreter is shutting down
             os.close(self.number)
 
 
 class _LocalShards:
-    """Shards of this machine: `pread` has no position that threads and forks would share."""
+    """Shards on this machine, read with `pread`, which uses no position that threads and forks would share."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = folder
         self._limit = limit
-        # No lock, which a fork could leave closed for ever: single operations of an OrderedDict are atomic, and two
-        # threads that open one shard at once merely open it twice.
+        # No lock: a fork could leave it locked for ever. Single operations of an OrderedDict are atomic, and if two
+        # threads open the same shard at once, it is only opened twice.
         self._open: collections.OrderedDict[str, _Descriptor] = collections.OrderedDict()
 
     def read(self, shard: str, offset: int, length: int) -> bytes:
@@ -178,20 +221,20 @@ class _LocalShards:
                 descriptor = _Descriptor(self._folder / _checked(shard, self._folder))
             self._open[shard] = descriptor
             if len(self._open) > self._limit:
-                with contextlib.suppress(KeyError):  # other threads removed them
+                with contextlib.suppress(KeyError):  # other threads removed all
                     self._open.popitem(last=False)
             content = os.pread(descriptor.number, length, offset)
             while len(content) < length and (
                 more := os.pread(descriptor.number, length - len(content), offset + len(content))
             ):
-                content += more  # one call of Linux reads 2 GiB at most
+                content += more  # one call reads 2 GiB at most on Linux
         except OSError as error:
             raise _unreadable(self._folder / shard, error) from error
         return content
 
 
 class _RemoteShards:
-    """Shards of a store, each read as one ranged request."""
+    """Remote shards; each read is one ranged request."""
 
     def __init__(self, folder: UPath) -> None:
         self._folder = folder
@@ -200,7 +243,7 @@ class _RemoteShards:
     def read(self, shard: str, offset: int, length: int) -> bytes:
         """Return at most `length` bytes of a shard from `offset` on; errors as `ShardReader.read`."""
         if self._process != os.getpid():
-            # A store's client has a thread and connections that do not survive a fork.
+            # The client has a thread and connections that do not survive a fork.
             self._folder, self._process = UPath(str(self._folder), **self._folder.storage_options), os.getpid()
         path = self._folder / _checked(shard, self._folder)
         try:
@@ -212,9 +255,9 @@ class _RemoteShards:
 
 
 def _checked(shard: str, folder: Location) -> str:
-    """Return the name of a shard; tables come from other people, and their names must not lead elsewhere."""
+    """Return the name of a shard if it is inside the folder: tables may come from people who are not to be trusted."""
     if not is_inside(folder, shard):
-        raise DataError(f"{shard!r} is no name of a shard in it", where=folder, remedy="do not trust this table")
+        raise DataError(f"{shard!r} is not a shard inside it", where=folder, remedy="do not trust this table")
     return shard
 
 

@@ -1,4 +1,4 @@
-"""Files in which bodies wait until all of their slice have come."""
+"""Spool files: they hold the bodies of a slice until all of its rows have ended."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class Spool:
-    """A file in which the bodies of a slice wait, then those of another slice.
+    """A file for the bodies of one slice, then of another.
 
-    To write over pages that the kernel holds already costs a third of what new ones do.
+    Overwriting pages that are in the page cache takes a third of the time that new pages take.
     """
 
     def __init__(self, path: Path) -> None:
-        """Make the file.
+        """Create the file.
 
         Raises:
             UsageError: the folder cannot be written.
@@ -29,7 +29,7 @@ class Spool:
         self._size = 0
 
     def add(self, pieces: Iterable[bytes]) -> int:
-        """Append a body and return its offset.
+        """Append a body and return its offset in the file.
 
         Raises:
             UsageError: the disk is full.
@@ -38,13 +38,13 @@ class Spool:
         with write_errors(self.path):
             for piece in pieces:
                 written = self._file.write(piece)
-                while written < len(piece):  # the kernel writes less where the disk is full, and says so the next time
+                while written < len(piece):  # if the disk is full, the first call writes less and the next one fails
                     written += self._file.write(piece[written:])
                 self._size += len(piece)
         return offset
 
     def rewind(self) -> None:
-        """Forget what was added."""
+        """Start again at the beginning of the file."""
         self._file.seek(0)
         self._size = 0
 

@@ -1,33 +1,29 @@
-"""The stages of this package: they alone name paths, read, call, write and return receipts."""
+"""The stage that copies local pictures into shards: `mlimages-build images ingest`."""
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import csv
+import functools
 import hashlib
 import io
 import itertools
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from pyarrow import csv as arrow_csv
 
-from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import folder_stays, reason, relative, system_errors
-from mlimages_dataset.images.check import Inspection, Limits, suffix_of
-from mlimages_dataset.images.index import ImageIndex, image_parts
+from mlimages_dataset.core.locations import reason, system_errors
+from mlimages_dataset.images.check import Inspection, Limits
 from mlimages_dataset.images.ingest import CHUNK_MEMBERS, Form, checked, ids_of, members_of
 from mlimages_dataset.images.parts import (
     PART_IMAGES,
+    ImagesSummary,
     PartCounts,
-    PartWriter,
     WrittenPart,
     clear_shards,
+    grouped,
     job_name,
     jobs_of,
     part_name,
@@ -35,166 +31,140 @@ from mlimages_dataset.images.parts import (
 )
 from mlimages_dataset.images.repeats import SeenIds
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.images.subset import Candidates, Rows, Rules, chosen_images, images_of_class, subtree
-from mlimages_dataset.images.verification import MOST_CLASSES
-from mlimages_dataset.pipeline.engine import unreported
-from mlimages_dataset.pipeline.folder import OutputFolder
-from mlimages_dataset.pipeline.journal import Journal
 from mlimages_dataset.pipeline.records import StageResult
-from mlimages_dataset.tables.batches import label_batches
-from mlimages_dataset.tables.files import Receipt, digests, listing_digest, prefixed, whole_file
+from mlimages_dataset.pipeline.stage import Stage, Workplace
+from mlimages_dataset.tables.files import Receipt, listing_digest, whole_file
 from mlimages_dataset.tables.parquet import (
-    BATCH_ROWS,
-    TableWriter,
     scan_table,
-    schema_of,
-    table_digests,
-    table_parts,
-    table_writer,
 )
-from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary
+from mlimages_dataset.tables.schemas import IMAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.images.members import Member
-    from mlimages_dataset.images.reencode import Shrinking
-    from mlimages_dataset.images.shards import ShardReader
-    from mlimages_dataset.pipeline.engine import Mapper
-    from mlimages_dataset.pipeline.records import StageOutcome
-    from mlimages_dataset.tables.files import Inputs
+    from mlimages_dataset.images.resize import ResizeOptions
+    from mlimages_dataset.pipeline.journal import Journal
 
 LABELS_FILE = "labels.csv"
-"""What an ingested source itself says of its pictures, as `mlimages-build annotate --format csv` reads it."""
-
-LIST_FILE = "images.csv"
-"""The images of a subset and where they come from, as `mlimages-build images download` reads it."""
-
-LABELS_FOLDER = "labels"
-IMAGES_FOLDER = "images"
+"""The labels that the sources themselves state, for `mlimages-build annotate --format csv`."""
 
 _ENDS_BYTES = 1 << 20
-_LIST = pa.schema([("image_id", pa.string()), ("location", pa.string())])
-_LINES = arrow_csv.ParseOptions(newlines_in_values=True)
-_AS_TEXT = arrow_csv.ConvertOptions(column_types=_LIST, strings_can_be_null=False)
-
-_One = TypeVar("_One")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestOptions:
-    """How sources are brought in.
+    """How sources are read.
 
     Attributes:
-        form: what the sources are.
+        form: how the sources are stored.
         limits: how large a picture may be.
-        shrinking: how pictures are made smaller; None keeps the original bytes.
-        class_ids: the id of each class of TFRecords' label vectors; without them a class's index is its id.
+        resize: the size that larger pictures are re-encoded to; None to keep the original bytes.
+        class_ids: the ids of the classes in TFRecords' label vectors; if empty, the index of a class is its id.
         part_images: rows of a part.
     """
 
     form: Form = Form.AUTO
     limits: Limits = field(default_factory=Limits)
-    shrinking: Shrinking | None = None
+    resize: ResizeOptions | None = None
     class_ids: tuple[str, ...] = ()
     part_images: int = PART_IMAGES
 
     def parameters(self) -> dict[str, Json]:
-        """Return everything that decides the output, as a manifest keeps it."""
+        """Return everything that decides the output, for the manifest."""
         return {
             "form": self.form.value,
             "limits": asdict(self.limits),
-            "shrinking": None if self.shrinking is None else asdict(self.shrinking),
+            "shrinking": None if self.resize is None else asdict(self.resize),  # the name in existing manifests
             "class_ids": hashlib.sha256("\n".join(self.class_ids).encode()).hexdigest() if self.class_ids else None,
             "part_images": self.part_images,
         }
 
 
-def run_ingest(
-    folder: OutputFolder,
-    sources: Sequence[Location],
-    options: IngestOptions,
-    *,
-    mapper: Mapper = map,
-    progress: Callable[[int], None] = unreported,
-) -> StageOutcome:
-    """Bring sources into an image folder, unless that was done; a cut run goes on after its last finished part.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSummary(ImagesSummary):
+    """What became of the pictures of sources; `labels` is the number of labels that the sources state."""
+
+    labels: int
+
+    def lines(self) -> list[str]:
+        """Return the counts, the size of the pictures, and the number of labels."""
+        pictures = ImagesSummary(images=self.images, bytes=self.bytes, statuses=self.statuses)
+        return [*pictures.lines(), f"{self.labels:>12,}  labels in {LABELS_FILE}"]
+
+
+def ingest_stage(sources: Sequence[Location], options: IngestOptions, out: Location) -> Stage[IngestSummary]:
+    """Return the stage that copies the pictures of sources into a folder; its work is `ingest`.
 
     Raises:
-        UsageError, DataError: as `ingest`; or the folder holds something else.
+        UsageError: a source is missing, or the folder `out` lies in it.
     """
     for source in sources:
         if not source.exists():
             raise UsageError("there is no such file or folder", where=source, remedy="check the path")
-        if source.absolute() == folder.path or source.absolute() in folder.path.parents:
+        if source.absolute() == out.absolute() or source.absolute() in out.absolute().parents:
             raise UsageError("the output folder is in it", where=source, remedy="name another folder for --out")
-    inputs = _fingerprints(sources)
-    parameters = options.parameters()
-    journal = Journal.of(folder.path, parameters, inputs)
+    return Stage(
+        name="ingest",
+        parameters=options.parameters(),
+        inputs=_fingerprints(sources),
+        work=lambda at: ingest(sources, options, at),
+        summary=IngestSummary,
+        resumes=True,
+        jobs_of=jobs_of,
+    )
 
-    def work(out: Location) -> StageResult:
-        return ingest(sources, out, options, journal, inputs=inputs, mapper=mapper, progress=progress)
 
-    return folder.run("ingest", parameters=parameters, inputs=inputs, work=work, journal=journal, jobs_of=jobs_of)
-
-
-def ingest(
-    sources: Sequence[Location],
-    out: Location,
-    options: IngestOptions,
-    journal: Journal,
-    *,
-    inputs: dict[str, str],
-    mapper: Mapper = map,
-    progress: Callable[[int], None] = unreported,
-) -> StageResult:
-    """Write the pictures of sources as parts, one row a member in the sources' own order, and the labels they state.
+def ingest(sources: Sequence[Location], options: IngestOptions, at: Workplace) -> StageResult[IngestSummary]:
+    """Write parts with one row per member, in the order of the sources, and the labels that the sources state.
 
     Raises:
-        UsageError: a source is of no known form.
-        DataError: an archive or TFRecord file is cut or damaged, or there is no member at all.
+        UsageError: a source has no known format.
+        DataError: an archive or TFRecord file is truncated or damaged, or there is no member at all.
     """
-    clear_shards(out, journal)
+    clear_shards(at.out, at.journal)
     reading = _Reading(sources, options)
     seen = SeenIds()
     parts: list[WrittenPart] = []
-    with whole_file(out / LABELS_FILE) as sink, reading.forgotten_if_damaged(journal):
+    with whole_file(at.out / LABELS_FILE) as sink, reading.forgotten_if_damaged(at.journal):
         labels = _Labels(sink)
-        for number, members in enumerate(_groups(reading.members(), options.part_images)):
+        for number, members in enumerate(grouped(reading.members(), options.part_images)):
             job = job_name(number)
-            done = journal.finished(job)
-            if done is not None:
-                _skip(members, out / part_name(number), seen, labels)
-                parts.append(WrittenPart.of(done))
-            else:
-                with part_writer(out, number, inputs) as writer:
-                    for one in checked(members, options.limits, options.shrinking, mapper):
-                        if one.found.status is not Status.SAVED:
-                            writer.refuse(one.image_id, one.found)
-                            continue
-                        if seen.add(one.image_id):
-                            writer.save(one.image_id, one.content, one.found)
-                        else:
-                            writer.refuse(one.image_id, _repeated(one.member.path))
-                        labels.add(one.image_id, one.member)
-                parts.append(writer.written)
-                journal.record(job, writer.written.finished())
-            progress(parts[-1].counts.asked)
+            if at.journal.finished(job) is not None:
+                _skip(members, at.out / part_name(number), seen, labels)
+            write = functools.partial(_write_part, members, number, options, at, seen=seen, labels=labels)
+            parts.append(at.journal.once(job, write, WrittenPart))
+            at.engine.progress(parts[-1].counts.asked)
         if not parts:
             raise DataError("holds no file", where=sources[0], remedy="check the path")
-    counts = sum((part.counts for part in parts), PartCounts.empty())
+    counts = sum((part.counts for part in parts), PartCounts.empty()).summary()
     receipts = [receipt for part in parts for receipt in part.receipts]
-    receipts.append(Receipt(out / LABELS_FILE, -1, sink.size, sink.digest.hexdigest(), ""))
-    return StageResult(tuple(receipts), {**counts.summary(), "labels": labels.rows})
+    receipts.append(Receipt(at.out / LABELS_FILE, -1, sink.size, sink.digest.hexdigest(), ""))
+    summary = IngestSummary(images=counts.images, bytes=counts.bytes, statuses=counts.statuses, labels=labels.rows)
+    return StageResult(tuple(receipts), summary)
+
+
+def _write_part(
+    members: Iterator[Member], number: int, options: IngestOptions, at: Workplace, *, seen: SeenIds, labels: _Labels
+) -> WrittenPart:
+    """Write the members of a numbered part."""
+    with part_writer(at.out, number, at.inputs) as writer:
+        for one in checked(members, options.limits, options.resize, at.engine.mapper):
+            if one.found.status is not Status.SAVED:
+                writer.refuse(one.image_id, one.found)
+                continue
+            if seen.add(one.image_id):
+                writer.save(one.image_id, one.content, one.found)
+            else:
+                writer.refuse(one.image_id, _repeated(one.member.path))
+            labels.add(one.image_id, one.member)
+    return writer.written
 
 
 class _Reading:
-    """Sources that are read one after the other."""
+    """Reads sources one after the other."""
 
     def __init__(self, sources: Sequence[Location], options: IngestOptions) -> None:
         self._sources = sources
@@ -213,10 +183,10 @@ class _Reading:
 
     @contextlib.contextmanager
     def forgotten_if_damaged(self, journal: Journal) -> Iterator[None]:
-        """Forget the finished parts with members of a source that turns out to be damaged.
+        """If a source is damaged, remove its finished parts from the journal.
 
-        A checksum may stand at its end, and what was taken before it may be damaged too: the next run, with the source
-        obtained again, must not take it for finished.
+        A checksum at the end of a source covers members that were read before it, so the next run, with a new copy of
+        the source, must read them again.
         """
         try:
             yield
@@ -231,16 +201,10 @@ def _repeated(path: str) -> Inspection:
     return Inspection(Status.REPEATED_ID, f"an earlier picture has the id; this one is {path}")
 
 
-def _groups(members: Iterator[_One], size: int) -> Iterator[Iterator[_One]]:
-    """Yield groups of so many things, the last with what is left; each must be used up in turn."""
-    for first in members:
-        yield itertools.chain([first], itertools.islice(members, size - 1))
-
-
 def _skip(members: Iterator[Member], part: Location, seen: SeenIds, labels: _Labels) -> None:
-    """Pass over the members of a part that an earlier run finished: only their ids and labels are looked at."""
+    """Skip the members of a part that an earlier run finished, and note their ids and labels."""
     for batch in scan_table(part, IMAGES, batch_rows=CHUNK_MEMBERS):
-        # Not all at once: a TFRecord's member holds its picture.
+        # In batches: a TFRecord's member holds its picture in memory.
         listed = list(itertools.islice(members, batch.num_rows))
         for image_id, status, member in zip(ids_of(listed), batch.column("status").to_pylist(), listed, strict=True):
             if status == Status.SAVED:
@@ -250,7 +214,7 @@ def _skip(members: Iterator[Member], part: Location, seen: SeenIds, labels: _Lab
 
 
 class _Labels:
-    """Writes what sources say of their pictures, as CSV."""
+    """Writes the labels that sources state, as CSV."""
 
     def __init__(self, sink: io.RawIOBase) -> None:
         self._sink = sink
@@ -260,7 +224,7 @@ class _Labels:
     def add(self, image_id: str, member: Member) -> None:
         """Append the labels of one picture."""
         stated = member.all_labels()
-        # All digits of a float32: six would make of 0.9999999 what is verified.
+        # All digits of a float32: with six, 0.9999999 would become 1, which means verified.
         self._write(
             (image_id, class_id, np.format_float_positional(np.float32(confidence), trim="-"))
             for class_id, confidence in stated
@@ -274,10 +238,10 @@ class _Labels:
 
 
 def _fingerprints(sources: Sequence[Location]) -> dict[str, str]:
-    """Return a digest of each source by its name; a repeated name is numbered.
+    """Return a digest of each source by its name; repeated names get a number.
 
-    Of a folder it is the listing's; of a file, that of its size and its two ends: the archives have 150 GB, and each
-    row of the table keeps the digest of its own picture.
+    For a folder it is the digest of its listing. For a file it covers the size, the first and the last bytes only:
+    archives may have 150 GB, and each row of the table has the digest of its picture.
     """
     found: dict[str, str] = {}
     for source in sources:
@@ -301,283 +265,3 @@ def _ends_digest(path: Location) -> str:
             f"cannot be read ({reason(error)})", where=path, remedy="check the path and its permissions"
         ) from error
     return hashlib.sha256(b"%d\n" % size + first + last).hexdigest()
-
-
-def run_subset(
-    out: Location,
-    rules: Rules,
-    *,
-    labels: Location | None = None,
-    images: Location | None = None,
-    vocabulary: Location | None = None,
-    shards: bool = False,
-    overwrite: bool = False,
-    progress: Callable[[int], None] = unreported,
-) -> StageOutcome:
-    """Choose images of a label table, of a folder of images, or of both, and write what is left of them.
-
-    Writes the list `images.csv`, which `images download` takes, the chosen rows of the label table below `labels/`, and
-    the pictures into the folder of images `images/`.
-
-    Args:
-        out: the output folder.
-        rules: what is chosen.
-        labels: folder of a `labels`, `annotations` or `predictions` table.
-        images: folder of images; what it has not saved is not chosen.
-        vocabulary: the folder of the labels' vocabulary, for names.
-        shards: copy the pictures too.
-        overwrite: replace what was chosen by other rules or from other tables.
-        progress: is called with the number of pictures copied.
-
-    Raises:
-        UsageError: a rule needs a table that is not given.
-        UsageError, DataError: a table is missing or damaged.
-    """
-    _check_subset(rules, labels, images, vocabulary, shards=shards)
-    pictures = {} if images is None else {f"images/{path}": digest for path, digest in image_parts(images).items()}
-    tables = {} if labels is None else table_digests("labels", labels)
-    names = {} if vocabulary is None else prefixed("vocabulary", digests([vocabulary / CATEGORIES_FILE]))
-    inputs = {**pictures, **tables, **names}
-
-    def choose(folder: Location) -> StageResult:
-        return subset(rules, folder, labels=labels, images=images, vocabulary=vocabulary, inputs=inputs)
-
-    chosen = OutputFolder(out, overwrite=overwrite)
-    outcome = chosen.run(
-        "subset",
-        parameters={**asdict(rules), "under": list(rules.under)},
-        inputs=inputs,
-        work=choose,
-        folders=("", *label_folders(labels)),
-    )
-    if images is None or not shards:
-        return outcome
-    copied = {**pictures, **digests([chosen.path / LIST_FILE])}
-    if not folder_stays(chosen.path, IMAGES_FOLDER):
-        raise UsageError("is a link to a folder elsewhere", where=chosen.path / IMAGES_FOLDER, remedy="remove the link")
-    copies = OutputFolder(chosen.path / IMAGES_FOLDER, overwrite=overwrite)
-    journal = Journal.of(copies.path, {}, copied)
-
-    def copy(folder: Location) -> StageResult:
-        return copy_pictures(chosen.path / LIST_FILE, images, folder, journal, inputs=copied, progress=progress)
-
-    copies.run("subset", parameters={}, inputs=copied, work=copy, journal=journal, jobs_of=jobs_of)
-    return outcome
-
-
-def _check_subset(
-    rules: Rules, labels: Location | None, images: Location | None, vocabulary: Location | None, *, shards: bool
-) -> None:
-    needs = (
-        (labels is None and images is None, "there is nothing to choose from", "pass --labels, --images or both"),
-        (labels is None and (rules.by_category or rules.under), "categories need labels", "pass --labels"),
-        (images is None and rules.bytes is not None, "bytes are known of saved pictures only", "pass --images"),
-        (images is None and shards, "there are no pictures to copy", "pass --images"),
-        (vocabulary is None and rules.under, "--under needs the vocabulary of the labels", "pass --vocab"),
-    )
-    for missing, what, remedy in needs:
-        if missing:
-            raise UsageError(what, remedy=remedy)
-
-
-def subset(
-    rules: Rules,
-    out: Location,
-    *,
-    labels: Location | None,
-    images: Location | None,
-    vocabulary: Location | None,
-    inputs: Inputs,
-) -> StageResult:
-    """Write the list and the label rows of the images that rules choose; see `run_subset`."""
-    index = None if images is None else ImageIndex.open(images)
-    allowed = subtree(read_vocabulary(vocabulary), rules.under) if vocabulary is not None and rules.under else None
-    if labels is not None:
-        candidates = Candidates.of(_labelled_rows(table_parts(labels), rules, index, allowed))
-    else:
-        assert index is not None
-        candidates = Candidates.of(_indexed_rows(index, rules))
-    chosen = chosen_images(rules, candidates)
-    if not len(chosen):
-        raise UsageError(
-            f"none of {len(candidates.draws):,} images is chosen", remedy="allow a larger budget, or check the tables"
-        )
-    draws = np.sort(candidates.draws[chosen])
-    receipts: list[Receipt] = []
-    with whole_file(out / LIST_FILE) as sink, arrow_csv.CSVWriter(pa.PythonFile(sink, mode="w"), _LIST) as lines:
-        listed = _Listed(lines, draws)
-        if labels is None:
-            assert index is not None
-            for ids in _ids_of(index):
-                listed.add(ids, pa.array([""] * len(ids)), draws_of(ids, rules.salt))
-        else:
-            for part in table_parts(labels):
-                receipts += _chosen_part(part, out / LABELS_FOLDER / relative(part, labels), rules, listed, inputs)
-    receipts.append(Receipt(out / LIST_FILE, -1, sink.size, sink.digest.hexdigest(), ""))
-    summary: dict[str, Json] = {
-        "candidates": len(candidates.draws),
-        "images": len(chosen),
-        "bytes": int(candidates.sizes[chosen].sum()),
-    }
-    if candidates.categories is not None:
-        of_class = images_of_class(candidates.categories, chosen)
-        summary |= {
-            "categories": int(np.count_nonzero(of_class)),
-            "categories_below_minimum": int(np.count_nonzero((of_class < rules.min_per_category) & (of_class > 0))),
-        }
-    return StageResult(tuple(receipts), summary)
-
-
-def _labelled_rows(
-    parts: Sequence[Location], rules: Rules, index: ImageIndex | None, allowed: NDArray[np.bool_] | None
-) -> Iterator[Rows]:
-    """Yield the rows of a label table that may be chosen: with an allowed label, and a picture if there is an index."""
-    n_classes = MOST_CLASSES if allowed is None else len(allowed)
-    for part in parts:
-        for batch, columns in label_batches(part, n_classes):
-            image_ids = batch.column("image_id")
-            labels = columns.only(columns.confidence > 0)
-            possible = np.ones(len(labels), np.bool_)
-            sizes = np.zeros(len(labels), np.int64)
-            if allowed is not None:
-                labels = labels.only(allowed[labels.class_index])
-                possible &= np.diff(labels.offsets) > 0
-            if index is not None:
-                rows = index.rows_of(image_ids)
-                possible &= rows >= 0
-                sizes[possible] = index.lengths[rows[possible]]
-            labelled = np.diff(labels.offsets)[possible], labels.class_index[possible[labels.images]]
-            yield Rows(
-                draws_of(image_ids, rules.salt)[possible], sizes[possible], labelled if rules.by_category else None
-            )
-
-
-def _indexed_rows(index: ImageIndex, rules: Rules) -> Iterator[Rows]:
-    first = 0
-    for ids in _ids_of(index):
-        yield Rows(draws_of(ids, rules.salt), index.lengths[first : first + len(ids)])
-        first += len(ids)
-
-
-def _ids_of(index: ImageIndex) -> Iterator[pa.StringArray]:
-    """Yield the ids of an index in batches."""
-    for first in range(0, len(index), BATCH_ROWS):
-        yield index.image_ids.slice(first, BATCH_ROWS).cast(pa.string())
-
-
-class _Listed:
-    """Writes the chosen images' ids and locations, each image once; `draws` are those of the chosen, ascending."""
-
-    def __init__(self, lines: arrow_csv.CSVWriter, draws: NDArray[np.uint64]) -> None:
-        self._lines = lines
-        self._draws = draws
-        self._done = np.zeros(len(draws), np.bool_)
-
-    def add(self, image_ids: pa.StringArray, locations: pa.StringArray, draws: NDArray[np.uint64]) -> pa.BooleanArray:
-        """Write those of some images that are chosen and not written yet, and return which are chosen."""
-        at = np.searchsorted(self._draws, draws).clip(max=len(self._draws) - 1)
-        chosen = self._draws[at] == draws
-        rows = np.flatnonzero(chosen & ~self._done[at])
-        new = np.sort(rows[np.unique(at[rows], return_index=True)[1]])
-        self._done[at[new]] = True
-        self._lines.write_batch(pa.record_batch([image_ids.take(new), locations.take(new)], schema=_LIST))
-        return pa.array(chosen)
-
-
-def _chosen_part(part: Location, path: Location, rules: Rules, listed: _Listed, inputs: Inputs) -> list[Receipt]:
-    """Write the chosen rows of a part of a label table, if there are any, and list them."""
-    schema = schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS))
-    with contextlib.ExitStack() as stack:
-        writer: TableWriter | None = None
-        for batch in scan_table(part, schema):
-            image_ids = batch.column("image_id")
-            rows = batch.filter(listed.add(image_ids, batch.column("location"), draws_of(image_ids, rules.salt)))
-            if rows.num_rows and writer is None:
-                writer = stack.enter_context(table_writer(path, schema, inputs))
-            if writer is not None:
-                writer.write(rows)
-    return [] if writer is None or writer.receipt is None else [writer.receipt]
-
-
-def copy_pictures(
-    listed: Location,
-    images: Location,
-    out: Location,
-    journal: Journal,
-    *,
-    inputs: Inputs,
-    progress: Callable[[int], None] = unreported,
-) -> StageResult:
-    """Copy the pictures of a list from one folder of images into another, in the order of the former's rows.
-
-    Raises:
-        DataError: a picture's bytes are not those of its row, or the list's are not all there.
-        UsageError: a shard cannot be read.
-    """
-    clear_shards(out, journal)
-    index = ImageIndex.open(images)
-    wanted = _listed_rows(listed, index)
-    counts = PartCounts.empty()
-    receipts: list[Receipt] = []
-    for number, rows in enumerate(_groups(_wanted_rows(images, wanted), PART_IMAGES)):
-        job = job_name(number)
-        done = journal.finished(job)
-        if done is None:
-            with part_writer(out, number, inputs) as writer:
-                for row in rows:
-                    _copy(row, index.reader, writer)
-            part = writer.written
-            journal.record(job, part.finished())
-        else:
-            part = WrittenPart.of(done)
-            collections.deque(rows, maxlen=0)
-        counts += part.counts
-        receipts += part.receipts
-        progress(part.counts.asked)
-    return StageResult(tuple(receipts), counts.summary())
-
-
-def _listed_rows(listed: Location, index: ImageIndex) -> NDArray[np.bool_]:
-    """Return whether each picture of an index is in a list, bool, shape (N,)."""
-    wanted = np.zeros(len(index), np.bool_)
-    with listed.open("rb") as stream, arrow_csv.open_csv(stream, parse_options=_LINES, convert_options=_AS_TEXT) as ids:
-        for batch in ids:
-            rows = index.rows_of(batch.column("image_id"))
-            if len(missing := np.flatnonzero(rows < 0)):
-                raise DataError(
-                    f"names {batch.column('image_id')[int(missing[0])]}, of which there is no picture",
-                    where=listed,
-                    remedy="choose the subset again",
-                )
-            wanted[rows] = True
-    return wanted
-
-
-def _wanted_rows(images: Location, wanted: NDArray[np.bool_]) -> Iterator[Mapping[str, Any]]:
-    """Yield those of a folder's saved rows that are wanted; `wanted` has one value for each saved row."""
-    first = 0
-    for path in image_parts(images):
-        for batch in scan_table(images / path, IMAGES):
-            saved = batch.filter(pc.equal(batch.column("status"), Status.SAVED.value))
-            yield from saved.filter(pa.array(wanted[first : first + saved.num_rows])).to_pylist()
-            first += saved.num_rows
-
-
-def _copy(row: Mapping[str, Any], reader: ShardReader, writer: PartWriter) -> None:
-    content = reader.read(row["shard"], row["offset"], row["bytes"])
-    if hashlib.sha256(content).hexdigest() != row["digest"]:
-        raise DataError(
-            f"the bytes of {row['image_id']} are not those of its row",
-            where=reader.folder / row["shard"],
-            remedy="run mlimages-build images verify",
-        )
-    found = Inspection(Status.SAVED, row["detail"], row["width"], row["height"], suffix_of(content))
-    writer.save(row["image_id"], content, found)
-
-
-def label_folders(labels: Location | None) -> list[str]:
-    """Return the folders, relative to an output folder, in which parts of a label table are written."""
-    if labels is None:
-        return []
-    inside = {relative(part.parent, labels) for part in table_parts(labels)}
-    return sorted(LABELS_FOLDER if folder == "." else f"{LABELS_FOLDER}/{folder}" for folder in inside)

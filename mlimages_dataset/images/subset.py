@@ -1,8 +1,8 @@
-"""Which images to keep for those who cannot hold them all.
+"""Choosing a subset of images within a budget.
 
-Images are numbered by their draws, fixed random numbers made of their ids and a seed (`augment.splits.draws_of`), and
-put in an order; a subset is as much of its beginning as the budget allows. So no budget is exceeded, a larger one only
-adds images, and an image that comes or goes changes little.
+The draw of an image is a fixed random number made of its id and a seed (`augment.splits.draws_of`). Images are put in
+an order by rules and draws, and a subset is as much of the beginning as the budget allows. So no budget is exceeded, a
+larger one only adds images, and adding or removing an image changes little.
 
 Legend: N images in ascending order of their draws, C categories, L labels.
 """
@@ -33,15 +33,15 @@ _COUNTED_AT_ONCE = 1 << 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What a subset is.
+    """Which images a subset has.
 
     Attributes:
         images: at most so many images; None for any number.
         bytes: at most so many bytes of pictures; None for any number.
-        under: names or wnids of categories: only images of these or of categories below them; none for all.
-        min_per_category: so many images of each category come first, as far as there are as many.
-        balanced: take images so that the categories' numbers grow evenly.
-        seed: another one draws other images.
+        under: names or wnids of categories: only images of these or their descendants; empty for all.
+        min_per_category: first take so many images of each category, or all it has.
+        balanced: keep the numbers of images per category as equal as possible.
+        seed: another seed chooses other images.
     """
 
     images: int | None = None
@@ -59,27 +59,27 @@ class Rules:
 
     @property
     def by_category(self) -> bool:
-        """Whether labels decide the order."""
+        """Whether the order depends on labels."""
         return self.balanced or self.min_per_category > 0
 
     @property
     def salt(self) -> str:
-        """What draws are made with: not what the validation images are drawn with, which would favour them."""
+        """The salt of draws; another one than that of the validation split, which would favour its images."""
         return f"subset {self.seed}"
 
 
 def subtree(vocabulary: Vocabulary, names: Sequence[str]) -> NDArray[np.bool_]:
-    """Return whether each category is one of the named ones or below one, bool, shape (C,).
+    """Return whether each category is a named one or a descendant of one, bool, shape (C,).
 
     Raises:
-        UsageError: a name is no category's, or that of several.
+        UsageError: no category has a name, or several have it.
     """
     named = [_category(vocabulary, name) for name in names]
     return np.asarray(vocabulary.closure[:, named].sum(axis=1) > 0).reshape(-1)
 
 
 def _category(vocabulary: Vocabulary, name: str) -> int:
-    """Return the class index of a wnid, or of a name as WordNet spells it, letters large or small."""
+    """Return the class index of a wnid, or of a name as in WordNet, in upper or lower case."""
     if name in vocabulary.index_of_wnid:
         return vocabulary.index_of_wnid[name]
     wanted = name.casefold().replace("_", " ")
@@ -102,9 +102,9 @@ class Rows:
 
     Attributes:
         draws: the draw of each row's image, uint64, shape (R,); an image may have several rows.
-        sizes: bytes of its picture, 0 where they are not known, int64, shape (R,).
-        labels: how many labels of each row count, int32, shape (R,), and their categories, row after row, int32, shape
-            (L,); None where labels do not count.
+        sizes: bytes of its picture, 0 if unknown, int64, shape (R,).
+        labels: the number of labels of each row, int32, shape (R,), and their categories, row after row, int32, shape
+            (L,); None if the order does not depend on labels.
     """
 
     draws: NDArray[np.uint64]
@@ -114,12 +114,13 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The images of which some are chosen.
+    """The images that may be chosen.
 
     Attributes:
         draws: ascending, uint64, shape (N,).
         sizes: bytes of each image's picture, int64, shape (N,).
-        categories: whether each image has each category, bool, shape (N, C), indices ascending; None where none count.
+        categories: whether each image has each category, bool, shape (N, C), indices ascending; None if the order does
+            not depend on labels.
     """
 
     draws: NDArray[np.uint64]
@@ -130,7 +131,7 @@ class Candidates:
     def of(cls, rows: Iterable[Rows]) -> Candidates:
         """Return the images of some rows.
 
-        Labels are what fills memory: 4 bytes for each are held twice while images are put in order.
+        Most of the memory is for labels: 4 bytes each, twice while images are sorted.
         """
         parts = list(rows)
         every = np.concatenate([np.empty(0, np.uint64), *(part.draws for part in parts)])
@@ -148,12 +149,12 @@ class Candidates:
 def memberships(
     image_of_row: NDArray[np.int64], n_labels: NDArray[np.int32], class_index: NDArray[np.int32], n_images: int
 ) -> sp.csr_array:
-    """Return the matrix of N images and their C categories, bool, shape (N, C), those of an image ascending.
+    """Return whether each image has each category, bool, shape (N, C), with ascending indices.
 
     Args:
         image_of_row: the image of each row, int64, shape (R,); an image may have several rows.
-        n_labels: labels of each row, int32, shape (R,).
-        class_index: the categories of the rows' labels, which may repeat, row after row, int32, shape (L,).
+        n_labels: the number of labels of each row, int32, shape (R,).
+        class_index: the categories of the labels, row after row, with or without repeats, int32, shape (L,).
         n_images: N.
     """
     rows = np.argsort(image_of_row, kind="stable")
@@ -161,7 +162,7 @@ def memberships(
     image_starts = np.concatenate([[0], np.cumsum(np.bincount(image_of_row, minlength=n_images))])
     starts, classes = _categories_of_images((image_starts, rows), (row_starts, class_index))
     if len(classes) <= np.iinfo(np.int32).max:
-        starts = starts.astype(np.int32)  # else scipy widens the categories to the type of the starts
+        starts = starts.astype(np.int32)  # else scipy converts the categories to the type of the starts
     shape = (n_images, int(class_index.max(initial=-1)) + 1)
     return sp.csr_array((np.ones(len(classes), np.bool_), classes, starts), shape=shape)
 
@@ -192,15 +193,15 @@ def _categories_of_images(
 
 
 def by_minimum(categories: sp.csr_array, minimum: int, most: int) -> NDArray[np.int64]:
-    """Return images, in order, that give each category `minimum` of them or all it has; at most `most` images.
+    """Return images, in order, so that each category has `minimum` of them or all it has, int64.
 
-    Each round takes one image, that of the lowest draw, of every category that still has fewer than there were rounds,
-    the rarest first: so every beginning is as even as its length allows.
+    Round r takes one image, that with the lowest draw, of every category that has fewer than r images so far; rare
+    categories come first. So any beginning of the order is as balanced as its length allows.
 
     Args:
         categories: see `Candidates`.
         minimum: images of each category.
-        most: where to stop.
+        most: the largest number of images.
     """
     columns = categories.tocsc()
     columns.sort_indices()
@@ -248,14 +249,14 @@ def _rounds(
 
 
 def chosen_images(rules: Rules, candidates: Candidates) -> NDArray[np.int64]:
-    """Return the images of a subset in the order in which they were taken, int64; `rules.under` was applied before."""
+    """Return the images of a subset in the order of choice, int64; `rules.under` must have been applied before."""
     sizes = candidates.sizes
     most = len(sizes) if rules.images is None else min(rules.images, len(sizes))
     order = np.arange(len(sizes))
     if rules.by_category:
         assert candidates.categories is not None
         first = by_minimum(candidates.categories, len(sizes) if rules.balanced else rules.min_per_category, most)
-        # A minimum without a budget asks for nothing more.
+        # With a minimum and no budget, no other images are chosen.
         others = np.full(len(sizes), rules.images is not None or rules.bytes is not None)
         others[first] = False
         order = np.concatenate([first, np.flatnonzero(others)])
@@ -266,7 +267,7 @@ def chosen_images(rules: Rules, candidates: Candidates) -> NDArray[np.int64]:
 
 
 def images_of_class(categories: sp.csr_array, images: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how many of some images each category has, int64, shape (C,)."""
+    """Return the number of images of each category among some images, int64, shape (C,)."""
     counts = np.zeros(categories.shape[1], np.int64)
     for first in range(0, len(images), _COUNTED_AT_ONCE):
         some = categories[images[first : first + _COUNTED_AT_ONCE]]

@@ -1,6 +1,6 @@
 """TFRecord files as the Tencent ML-Images repository writes them, read without TensorFlow.
 
-A file is a row of records, each a length, a masked CRC-32C of the length, the data and a masked CRC-32C of the data
+A file is a sequence of records: a length, a masked CRC-32C of the length, the data and a masked CRC-32C of the data
 (https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details). The data is a `tf.train.Example`
 (https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/feature.proto) in Protocol Buffers' wire
 format (https://protobuf.dev/programming-guides/encoding/).
@@ -41,7 +41,12 @@ class _Stream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record: its data, and whether the data has the checksum that the file states."""
+    """One record.
+
+    Attributes:
+        data: its content.
+        sound: whether the content has the stated checksum.
+    """
 
     data: bytes
     sound: bool
@@ -57,7 +62,7 @@ def records(stream: _Stream) -> Iterator[Record]:
     """Yield the records of a TFRecord stream.
 
     Raises:
-        ValueError: it is cut, or a length has not its checksum, so that nobody can say where the next record begins.
+        ValueError: it is truncated, or the checksum of a length is wrong, so that the next record cannot be found.
     """
     number = 0
     while header := stream.read(12):
@@ -65,7 +70,7 @@ def records(stream: _Stream) -> Iterator[Record]:
             raise ValueError(f"ends within the header of record {number}")
         length, length_crc = struct.unpack("<QI", header)
         if masked_crc(header[:8]) != length_crc or length > _MOST_RECORD_BYTES:
-            raise ValueError(f"the length of record {number} has another checksum than is stated")
+            raise ValueError(f"the length of record {number} has a wrong checksum")
         data, footer = stream.read(length), stream.read(4)
         if len(data) < length or len(footer) < 4:  # noqa: PLR2004 - as above
             raise ValueError(f"ends within record {number}")
@@ -89,7 +94,7 @@ def features_of(example: bytes) -> dict[str, Feature]:
 
 
 def _values(feature: memoryview | bytes) -> Feature:
-    """Return the values of a `tf.train.Feature`: of its last list, for it is a oneof."""
+    """Return the values of a `tf.train.Feature`, those of its last list: it is a oneof."""
     values: Feature = []
     for kind, wire, payload in _fields(feature):
         if wire != _LENGTH_DELIMITED:
@@ -105,7 +110,7 @@ def _values(feature: memoryview | bytes) -> Feature:
 
 
 def _packed(message: memoryview) -> Iterator[memoryview | int]:
-    """Yield field 1 of a list's message, packed or one by one."""
+    """Yield the occurrences of field 1 of a list's message, packed or not."""
     for number, _, payload in _fields(message):
         if number == 1:
             yield payload
@@ -114,7 +119,7 @@ def _packed(message: memoryview) -> Iterator[memoryview | int]:
 def _floats(packed: memoryview | int) -> list[float]:
     raw = packed.to_bytes(4, "little") if isinstance(packed, int) else bytes(packed)
     if len(raw) % 4:
-        raise ValueError("a list of floats has a part of one")
+        raise ValueError("a list of floats has an incomplete value")
     return [float(value) for value in np.frombuffer(raw, "<f4")]
 
 
@@ -157,7 +162,7 @@ def _fields(message: memoryview | bytes) -> Iterator[tuple[int, int, memoryview 
         elif wire in {_FIXED32, _FIXED64}:
             length = 4 if wire == _FIXED32 else 8
         else:
-            raise ValueError(f"wire type {wire} is none")
+            raise ValueError(f"unknown wire type {wire}")
         if at + length > len(view):
             raise ValueError("a field ends after its message")
         payload = view[at : at + length]
@@ -166,7 +171,7 @@ def _fields(message: memoryview | bytes) -> Iterator[tuple[int, int, memoryview 
 
 
 def _varint(view: memoryview, at: int) -> tuple[int, int]:
-    """Return a variable-length integer and the place after it."""
+    """Return a variable-length integer and the offset after it."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(view):
@@ -174,41 +179,41 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
         byte = view[at]
         at += 1
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the bit that says that more follow
+        if byte < 0x80:  # noqa: PLR2004 - the bit that says that more bytes follow
             return value & 0xFFFFFFFFFFFFFFFF, at
     raise ValueError("a number has more than 10 bytes")
 
 
 def tfrecord_members(path: Location, *, class_ids: tuple[str, ...] = ()) -> Iterator[Member]:
-    """Yield the pictures of a TFRecord file, with the labels that their vectors state.
+    """Yield the pictures of a TFRecord file, with their labels.
 
-    A record has the features `image` (an encoded picture), `name` (which names the image) and `label` (the confidences
-    of all classes as the bytes of float32 values, shape (C,), zero for what is not stated), as
+    A record has the features `image` (an encoded picture), `name` (of the image) and `label` (the confidences of all
+    classes as the bytes of float32 values, shape (C,), zero if nothing is stated), as
     https://github.com/Tencent/tencent-ml-images/blob/master/data/tfrecord.py writes them.
 
     Args:
         path: the file, plain or compressed.
-        class_ids: the id of each class; without them its index is its id.
+        class_ids: the id of each class; if empty, the index of a class is its id.
 
     Raises:
-        DataError: the file is cut or no TFRecord file, or a vector has another length than `class_ids`.
+        DataError: the file is truncated or not a TFRecord file, or a vector has another length than `class_ids`.
     """
     try:
         with unpacked(path) as stream:
             for number, record in enumerate(records(stream)):
                 yield _member(record, f"{path.name}/{number}", class_ids)
     except (ValueError, OSError) as error:
-        raise DataError(f"is no whole TFRecord file ({error})", where=path, remedy="obtain it again") from error
+        raise DataError(f"is not a whole TFRecord file ({error})", where=path, remedy="obtain it again") from error
 
 
 def _member(record: Record, place: str, class_ids: tuple[str, ...]) -> Member:
-    """Return a record's picture; `place` names it where the record does not."""
+    """Return a record's picture; `place` is its path if the record has no name."""
     if not record.sound:
-        return _refused(place, Status.BROKEN, "the record has another checksum than is stated")
+        return _refused(place, Status.BROKEN, "the record has a wrong checksum")
     try:
         features = features_of(record.data)
     except ValueError as error:
-        return _refused(place, Status.BROKEN, f"no tf.train.Example: {error}")
+        return _refused(place, Status.BROKEN, f"not a tf.train.Example: {error}")
     image, name, label = (_bytes_of(features.get(feature, [])) for feature in ("image", "name", "label"))
     path = name.decode(errors="replace") if name else place
     if image is None:
@@ -231,9 +236,9 @@ def _bytes_of(values: Feature) -> bytes | None:
 
 
 def _stated(label: bytes, class_ids: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
-    """Return ids and confidences of the classes that a vector of float32 bytes has above zero."""
+    """Return ids and confidences of the classes with a confidence above zero in a vector of float32 bytes."""
     if len(label) % 4:
-        raise ValueError(f"{len(label):,} bytes of label are no float32 values")
+        raise ValueError(f"{len(label):,} bytes of label are not float32 values")
     vector = np.frombuffer(label, "<f4")
     if class_ids and len(vector) != len(class_ids):
         raise ValueError(f"{len(vector):,} labels, but {len(class_ids):,} classes are given")

@@ -1,4 +1,4 @@
-"""Whether the pictures of a folder are what its tables say, and which of a label table's pictures it has not."""
+"""Comparing the pictures of a folder with its tables, and with a label table."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 _Row: TypeAlias = "Mapping[str, str | int]"
 _UNLIMITED = Limits(bytes=1 << 62, pixels=MAX_PIXELS)
-"""For pictures that were accepted already."""
+"""For pictures that were saved under whatever limits."""
 _LISTED_ROWS = 10
 MOST_CLASSES = 1 << 20
-"""More than any vocabulary has: a damaged table must not ask for that many counts."""
+"""More classes than any vocabulary has: a damaged table must not make counts of any size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class PartFindings:
     """What is wrong with a part.
 
     Attributes:
-        images: saved pictures that were looked at.
-        wrong: rows that are not true.
-        problems: a sentence for each of the first of them.
+        images: the number of saved pictures.
+        wrong: the number of wrong rows.
+        problems: a sentence for each of the first wrong rows.
     """
 
     images: int
@@ -57,29 +57,29 @@ class PartFindings:
 def verify_images(
     folder: Location, *, decode: bool = True, mapper: Mapper = map, progress: Callable[[int], None] = unreported
 ) -> tuple[int, list[str]]:
-    """Return how many saved pictures a folder has, and a sentence for each difference between files and tables.
+    """Return the number of saved pictures of a folder, and a sentence for each problem.
 
-    Every file is compared with the manifest's digest, every saved row's bytes with the row's own digest and size, and
-    the bytes are decoded; of a part, the first few wrong rows are told.
+    Each file is compared with the digest in the manifest; the bytes of each saved row are compared with its digest and
+    size, and decoded. Only the first wrong rows of a part are listed.
 
     Args:
         folder: a folder of images.
-        decode: false leaves the decoding out.
+        decode: decode pictures.
         mapper: runs the parts.
-        progress: is called with the number of pictures done.
+        progress: is called with the number of pictures checked.
 
     Raises:
-        UsageError, DataError: there is no manifest, or none that can be read.
+        UsageError, DataError: there is no manifest, or it cannot be read.
     """
     problems = verify_folder(folder)
     files = read_manifest(folder).files
     shards = frozenset(path for path, record in files.items() if record.schema == SHARD_SCHEMA)
     tables = [path for path, record in sorted(files.items()) if record.schema == IMAGES.label]
     if not tables:
-        # Of a folder in which nothing is finished the problems say that already.
+        # If nothing in the folder is finished, the problems say so already.
         return 0, problems or ["it holds no table of images; name a folder that images download or ingest wrote"]
     images = 0
-    parts = [path for path in tables if (folder / path).is_file()]  # of a missing one the problems tell already
+    parts = [path for path in tables if (folder / path).is_file()]  # a missing one is a problem already
     lost = frozenset(path for path in shards if not (folder / path).is_file())
     check = functools.partial(verify_part, folder=folder.absolute(), shards=shards, lost=lost, decode=decode)
     for part, found in zip(parts, mapper(check, parts), strict=True):
@@ -88,7 +88,7 @@ def verify_images(
         if found.wrong > len(found.problems):
             problems.append(f"{part}: {found.wrong - len(found.problems):,} more rows are wrong")
         progress(found.images)
-    if not problems:  # an index over tables that are not true would be in the way
+    if not problems:  # no index is made of wrong tables
         problems += [
             f"{image_id}: several saved rows have this id"
             for image_id in ImageIndex.open(folder).repeated_ids()[:_LISTED_ROWS]
@@ -99,14 +99,14 @@ def verify_images(
 def verify_part(
     part: str, *, folder: Location, shards: frozenset[str], lost: frozenset[str], decode: bool
 ) -> PartFindings:
-    """Return what is wrong with the part of a folder that has this name.
+    """Return what is wrong with one part of a folder.
 
     Args:
         part: its path in the folder.
         folder: the folder.
-        shards: those of the manifest.
-        lost: those of them that are missing, of which not every row is told.
-        decode: whether pictures are decoded.
+        shards: the shards of the manifest.
+        lost: the missing ones among them, whose rows are not listed one by one.
+        decode: decode pictures.
     """
     reader = ShardReader(folder)
     images = wrong = row = 0
@@ -127,9 +127,9 @@ def verify_part(
 
 
 def _problem(row: _Row, reader: ShardReader, shards: frozenset[str], *, decode: bool) -> str:
-    """Return what is not true in a row of an `images` table, empty where all is."""
+    """Return what is wrong with a row of an `images` table; empty if nothing is."""
     if row["status"] not in set(Status):
-        return f"its status is {row['status']!r}, which is none"
+        return f"its status is {row['status']!r}, which is unknown"
     if row["status"] != Status.SAVED:
         place = (row["shard"], row["offset"], row["bytes"], row["digest"])
         return "" if place == ("", -1, -1, "") else "it has a place but is not saved"
@@ -144,7 +144,7 @@ def _problem(row: _Row, reader: ShardReader, shards: frozenset[str], *, decode: 
 
 
 def _untrue(row: _Row, content: bytes, *, decode: bool) -> str:
-    """Return what is wrong with the bytes of a saved row, empty where nothing is."""
+    """Return what is wrong with the bytes of a saved row; empty if nothing is."""
     if hashlib.sha256(content).hexdigest() != row["digest"]:
         return f"{len(content):,} bytes of {row['shard']} from {row['offset']:,} on have another digest"
     found = inspect(content, _UNLIMITED, decode=decode)
@@ -157,14 +157,14 @@ def _untrue(row: _Row, content: bytes, *, decode: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How much of a label table a folder has pictures of; coverages of parts merge with `+`.
+    """How many images of a label table have a picture in a folder; results of parts are added with `+`.
 
     Attributes:
         images: rows of the label table.
-        missing: those without a saved picture.
+        missing: rows without a saved picture.
         images_of_class: rows in which each category is present, int64, shape (C,).
-        missing_of_class: those without a saved picture, int64, shape (C,).
-        first_missing: ids of the first of them.
+        missing_of_class: those of them without a saved picture, int64, shape (C,).
+        first_missing: image ids of the first rows without a picture.
     """
 
     images: int
@@ -175,7 +175,7 @@ class Coverage:
 
     @classmethod
     def empty(cls) -> Coverage:
-        """Return the coverage of no row."""
+        """Return the coverage of no rows."""
         return cls(0, 0, np.zeros(0, np.int64), np.zeros(0, np.int64), ())
 
     def __add__(self, other: Coverage) -> Coverage:
@@ -188,7 +188,7 @@ class Coverage:
         )
 
     def worst(self, n: int = _LISTED_ROWS) -> list[tuple[int, int, int]]:
-        """Return class index, missing and all images of the categories that miss most, the largest share first."""
+        """Return class index, missing images and all images of the `n` categories with the largest share missing."""
         share = self.missing_of_class / np.maximum(self.images_of_class, 1)
         order = np.lexsort((np.arange(len(share)), -self.missing_of_class, -share))
         return [
@@ -206,7 +206,7 @@ def _sum(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def coverage(labels: Location, images: Location, *, mapper: Mapper = map) -> Coverage:
-    """Return how much of a folder of label tables a folder of images has pictures of.
+    """Return how many images of a label table have a picture in a folder of images.
 
     Raises:
         UsageError, SchemaError, DataError: a table is missing or damaged.
@@ -237,21 +237,21 @@ def category_names(vocabulary: Location, labels: Location) -> tuple[str, ...]:
     """Return wnid and name of each category of a label table's vocabulary, such as `n02084071 (dog)`.
 
     Raises:
-        UsageError, SchemaError, DataError: the table was made with another one, or the vocabulary cannot be read.
+        UsageError, SchemaError, DataError: the table was made with another vocabulary, or it cannot be read.
     """
     refuse_other_vocabulary(vocabulary_digests(vocabulary), [labels])
     return tuple(f"{one.wnid} ({one.name})" for one in read_vocabulary(vocabulary).categories)
 
 
 def coverage_problems(labels: Location, found: Coverage, names: Sequence[str] = ()) -> Iterator[str]:
-    """Yield sentences on the rows of a label table that have no picture; `names` are those of the categories."""
+    """Yield sentences on the rows of a label table without a picture; `names` are the categories' names."""
     if not found.missing:
         return
     first = ", ".join(found.first_missing[:3])
     yield f"{labels}: {found.missing:,} of {found.images:,} images have no saved picture, first {first}"
     for class_index, missing, images in found.worst():
         category = names[class_index] if class_index < len(names) else class_index
-        yield f"{labels}: category {category} has no picture of {missing:,} of its {images:,} images"
+        yield f"{labels}: {missing:,} of {images:,} images of category {category} have no picture"
     classes = np.count_nonzero(found.missing_of_class)
     if classes > _LISTED_ROWS:
-        yield f"{labels}: {classes - _LISTED_ROWS:,} more categories miss pictures (--json lists all)"
+        yield f"{labels}: {classes - _LISTED_ROWS:,} more categories have images without a picture (--json lists all)"

@@ -1,6 +1,6 @@
 """PyTorch data sets, samplers, transforms and loaders over image shards and label tables.
 
-Each name is imported when it is first used: what needs no torch, such as the catalogue and `--help`, works without it.
+Each name is imported at its first use, so the catalogue and `--help` work without torch.
 """
 
 from __future__ import annotations

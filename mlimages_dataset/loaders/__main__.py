@@ -1,4 +1,4 @@
-"""`python -m mlimages_dataset.loaders bench`: the loader's speed on one's own pictures."""
+"""`python -m mlimages_dataset.loaders bench`: measure the loader on your own pictures."""
 
 from __future__ import annotations
 
@@ -22,14 +22,22 @@ def main() -> None:
 @main.command()
 @click.option("--images", required=True, multiple=True, help="A folder of shards or of image files; repeatable.")
 @click.option("--labels", required=True, help="A folder that mlimages-build labels wrote, or a table.")
-@click.option("--split", default="train", show_default=True, help="train or val; none for one table.")
-@click.option("--classes", type=click.IntRange(1), help="Number of classes, where no manifest tells.")
+@click.option("--split", default="train", show_default=True, help="train or val; none for a single table.")
+@click.option("--classes", type=click.IntRange(1), help="Number of classes, if there is no manifest with it.")
 @click.option("--transform", type=click.Choice(["train", "crop80", "resize256"]), default="train", show_default=True)
 @click.option("--image-size", type=click.IntRange(1), default=224, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that make samples.")
+@click.option(
+    "--workers", type=click.IntRange(0), default=1, show_default=True, help="Worker processes that make samples."
+)
 @click.option("--batches", type=click.IntRange(1), default=20, show_default=True, help="Batches to measure.")
-@click.option("--step-ms", type=click.FloatRange(0), default=0.0, show_default=True, help="A network's time a batch.")
+@click.option(
+    "--step-ms",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Milliseconds that a network would take per batch.",
+)
 @click.option("--cache", type=click.Path(path_type=Path), help="Where to keep the catalogue.  [default: user's cache]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def bench(  # noqa: PLR0917 - click passes options by name
@@ -47,12 +55,12 @@ def bench(  # noqa: PLR0917 - click passes options by name
     *,
     as_json: bool,
 ) -> None:
-    """Print images/s, the share of waiting, and what each step of the transform costs.
+    """Print images/s, the share of time spent waiting, and the time of each step of the transform.
 
     Example: python -m mlimages_dataset.loaders bench --images shards --labels build/labels --workers 8
     """
     try:
-        # Here and not above: torch would cost --help seconds, and may not be there.
+        # Here and not above: importing torch takes seconds, and it may not be installed.
         from mlimages_dataset.loaders.bench import measure  # noqa: PLC0415
         from mlimages_dataset.loaders.dataset import MLImages  # noqa: PLC0415
         from mlimages_dataset.loaders.transforms import eval_transform, train_transform  # noqa: PLC0415

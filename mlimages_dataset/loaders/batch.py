@@ -1,4 +1,4 @@
-"""Batches: samples side by side, their labels sparse until they are on the device.
+"""Batches of samples; labels stay sparse until they are on the device.
 
 Legend: B samples, L labels of all of them, C classes, S side of an image.
 """
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B samples. `targets` and `known` are made where the batch lies, each time they are asked for.
+    """B samples. `targets` and `known` are computed on the batch's device, anew at each access.
 
     Attributes:
         images: uint8, shape (B, 3, S, S).
-        sample_index: which sample of the batch each label is of, ascending, int64, shape (L,).
+        sample_index: the sample of each label in the batch, ascending, int64, shape (L,).
         class_index: int64, shape (L,).
-        confidence: 1 verified present, 0 verified absent, between them a machine's, float32, shape (L,).
+        confidence: 1 verified present, 0 verified absent, between them a machine confidence, float32, shape (L,).
         origin: a `schemas.Origin`, uint8, shape (L,).
         absent_unless_listed: samples whose unlisted classes are absent rather than unknown, bool, shape (B,).
-        rows: of the data set, int64, shape (B,).
-        positions: in the epoch, int64, shape (B,).
-        epoch: of the samples.
+        rows: the samples' rows in the data set, int64, shape (B,).
+        positions: their positions in the epoch, int64, shape (B,).
+        epoch: the epoch of the samples.
         n_classes: C.
         image_ids: of the samples.
-        replaced: bad pictures that others stand for.
+        replaced: bad pictures that were replaced by others.
     """
 
     images: Tensor
@@ -56,8 +56,8 @@ class Batch:
         return len(self.images)
 
     def __reduce__(self) -> tuple[Callable[..., Batch], tuple[object, ...]]:
-        # Every tensor that comes from a worker holds a file descriptor, of which a process has 1,024 by default: only
-        # the images, the one large tensor, travel as such.
+        # Every tensor from a worker holds a file descriptor, of which a process has 1,024 by default: only the images,
+        # the one large tensor, are sent as a tensor.
         values = (getattr(self, field.name) for field in dataclasses.fields(self))
         return _received, tuple(
             value.numpy()
@@ -68,17 +68,17 @@ class Batch:
 
     @property
     def targets(self) -> Tensor:
-        """The confidence that each class is present, 0 where it is not listed, float32, shape (B, C)."""
+        """The confidence that each class is present, 0 for unlisted classes, float32, shape (B, C)."""
         dense = torch.zeros(len(self), self.n_classes, device=self.images.device)
         dense[self.sample_index, self.class_index] = self.confidence
         return dense
 
     @property
     def known(self) -> Tensor:
-        """Whether anything is said of each class, bool, shape (B, C).
+        """Whether it is known if each class is present or absent, bool, shape (B, C).
 
-        A class is known where it is listed, be it as present or as verified absent, and everywhere in samples of
-        sources whose unlisted classes are absent.
+        Listed classes are known, present or verified absent. If a source lists all its classes, the unlisted classes of
+        its samples are known to be absent.
         """
         dense = self.absent_unless_listed[:, None].repeat(1, self.n_classes)
         dense[self.sample_index, self.class_index] = True
@@ -89,7 +89,7 @@ class Batch:
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
-        """Return the batch in memory that a GPU reads by itself; `DataLoader(pin_memory=True)` calls this."""
+        """Return the batch in pinned memory; `DataLoader(pin_memory=True)` calls this."""
         return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -107,13 +107,13 @@ class Batch:
 
 
 def _received(*values: Any) -> Batch:
-    """Return a batch that has travelled: columns that came as arrays become tensors."""
+    """Return a batch received from a worker: arrays become tensors again."""
     columns: list[Any] = [torch.from_numpy(value) if isinstance(value, np.ndarray) else value for value in values]
     return Batch(*columns)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Return the batch of some samples with images of one size, as `DataLoader(collate_fn=...)` wants it."""
+    """Return the batch of some samples, whose images have one size, for `DataLoader(collate_fn=...)`."""
     sizes = [len(sample.class_index) for sample in samples]
     return Batch(
         images=torch.from_numpy(np.stack([sample.image for sample in samples])),

@@ -1,4 +1,4 @@
-"""How fast a loader is on the user's own pictures, and where its time goes."""
+"""Measuring a loader on the user's own pictures: its speed, and the time of each step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.loaders.dataset import MLImages
 
 SAMPLED = 200
-"""Pictures whose steps are timed one by one."""
+"""Pictures whose steps are timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class Speed:
 
     Attributes:
         pictures: labelled pictures of the data set.
-        without_picture: labelled images that no image folder has.
-        workers: processes that made samples.
-        images_per_second: in whole batches, without the first ones, before which workers start.
-        waited: the share of the time in which the loop waited for a batch.
-        first_batch: seconds until the first batch, in which workers start.
-        bytes_per_image: as stored, of the pictures that were timed.
-        steps: seconds for one picture on one core, by step.
-        bad: bad pictures, in words.
+        without_picture: labelled images without a picture.
+        workers: worker processes.
+        images_per_second: over whole batches, after the warm-up.
+        waited: the share of the time that the loop waited for batches, 0 to 1.
+        first_batch: seconds until the first batch, including the start of the workers.
+        bytes_per_image: the mean encoded size of the timed pictures.
+        steps: seconds per picture on one core, by step.
+        bad: the bad pictures, in words.
     """
 
     pictures: int
@@ -53,15 +53,15 @@ class Speed:
     bad: str
 
     def lines(self) -> list[str]:
-        """Return the measurement for people."""
+        """Return the measurement as text."""
         alone = sum(self.steps.values())
         return [
-            f"{self.pictures:10,}  pictures; {self.without_picture:,} labelled images have none",
+            f"{self.pictures:10,}  pictures; {self.without_picture:,} labelled images have no picture",
             f"{self.images_per_second:10,.1f}  images/s with {self.workers} workers on {os.cpu_count()} processors",
             f"{self.waited:10.1%}  of the time waiting for a batch",
             f"{self.first_batch:10.2f}  s until the first batch",
-            f"{self.bytes_per_image / 1e3:10,.1f}  kB a picture, as stored",
-            f"{1 / alone:10,.1f}  images/s in one process without a loader, of which",
+            f"{self.bytes_per_image / 1e3:10,.1f}  kB per encoded picture",
+            f"{1 / alone:10,.1f}  images/s in one process without a loader; time per picture:",
             *(f"{seconds * 1e3:10.3f}  ms  {step:10} {seconds / alone:6.1%}" for step, seconds in self.steps.items()),
             f"            {self.bad}",
         ]
@@ -75,18 +75,18 @@ def measure(
     Args:
         data: the data set.
         batch_size: samples of a batch.
-        workers: processes that make samples.
-        batches: how many are measured; pictures come several times for it, where they are few.
-        warm_up: batches before those, which may have been made before anyone asked.
-        step_seconds: how long the loop works on each batch, as a network would; for the share of waiting.
+        workers: worker processes; 0 for none.
+        batches: the number of measured batches; if there are few pictures, they are repeated.
+        warm_up: batches before those, which workers may have made in advance.
+        step_seconds: the time that the loop spends on each batch, as a network would.
 
     Raises:
-        UsageError: there are fewer pictures than one batch has.
+        UsageError: there are fewer pictures than samples in a batch.
         DataError: too many pictures are bad.
     """
     if len(data) < batch_size:
         raise UsageError(f"{len(data):,} pictures make no batch of {batch_size}", remedy="give a smaller --batch-size")
-    # One long epoch: nothing is fetched ahead beyond the end of one, and few pictures make short ones.
+    # One long epoch: loaders prefetch only within an epoch, and few pictures would make short epochs.
     epochs = -(-batch_size * (1 + warm_up + batches) // len(data))
     order = RepeatFactor(np.full(len(data), epochs, np.float32), threshold=1.0)
     loader = Loader(
@@ -124,7 +124,7 @@ def measure(
 
 
 def _steps(data: MLImages) -> tuple[dict[str, float], float]:
-    """Return the seconds of each step for one picture, reading first, and a picture's bytes."""
+    """Return the mean seconds of each step, reading first, and the mean bytes of a picture."""
     rows = np.random.default_rng(0).integers(0, len(data), min(SAMPLED, len(data))).tolist()
     start = time.perf_counter()
     contents = [data.catalogue.content(row) for row in rows]

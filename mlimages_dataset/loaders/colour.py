@@ -1,7 +1,7 @@
-"""The random shift of colour, compiled: brightness, saturation, hue and contrast of a picture's planes.
+"""Compiled colour shift: brightness, saturation, hue and contrast of a picture's planes.
 
-Each is torchvision's operation of that name (`torchvision.transforms.v2.functional.adjust_*`), on real numbers that
-are rounded once, at the end. Legend: S side of a picture; planes are uint8 of shape (3, S, S), red, green, blue.
+Each step is torchvision's function of that name (`torchvision.transforms.v2.functional.adjust_*`), computed in float32
+and rounded only at the end. Legend: S side of a picture; planes are uint8 of shape (3, S, S), red, green, blue.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """One shift of colour; the steps are taken in this order.
+    """A colour shift; the steps are applied in this order.
 
     Attributes:
         brightness: factor of all channels, 1 = unchanged.
-        saturation: distance from the pixel's own grey, as a factor; 1 = unchanged.
+        saturation: factor of the difference from the pixel's grey level; 1 = unchanged.
         hue: in turns of the colour circle, 0 = unchanged.
-        contrast: distance from the picture's mean grey, as a factor; 1 = unchanged.
+        contrast: factor of the difference from the picture's mean grey level; 1 = unchanged.
     """
 
     brightness: float = 1.0
@@ -35,7 +35,7 @@ class Shift:
 
 
 def shift_colour(planes: NDArray[np.uint8], shift: Shift) -> NDArray[np.uint8]:
-    """Return planes of shifted colour, rounded to whole levels."""
+    """Return the planes with shifted colours, uint8, shape (3, S, S)."""
     shifted = np.empty_like(planes)
     factors = (np.float32(shift.brightness), np.float32(shift.saturation), np.float32(shift.contrast))
     _shift(planes.reshape(3, -1), factors, np.float32(shift.hue % 1.0 * 6), shifted.reshape(3, -1))
@@ -44,7 +44,7 @@ def shift_colour(planes: NDArray[np.uint8], shift: Shift) -> NDArray[np.uint8]:
 
 @vectorised
 def _grey(red: np.float32, green: np.float32, blue: np.float32) -> np.float32:
-    """Return luma, ITU-R BT.601 as torchvision rounds its weights."""
+    """Return the luma by ITU-R BT.601, with torchvision's rounded weights."""
     return np.float32(0.2989) * red + np.float32(0.587) * green + np.float32(0.114) * blue
 
 
@@ -55,7 +55,7 @@ def _bounded(level: np.float32) -> np.float32:
 
 @vectorised
 def _channel(sector: np.float32, value: np.float32, chroma: np.float32) -> np.float32:
-    """Return a channel of a colour in HSV by its distance on the circle, in sixths."""
+    """Return one channel of an HSV colour; `sector` is its hue angle in sixths of a turn."""
     sector = sector - np.float32(6) if sector >= np.float32(6) else sector
     return value - chroma * max(np.float32(0), min(sector, np.float32(4) - sector, np.float32(1)))
 

@@ -1,8 +1,8 @@
 """The data set: labelled pictures as a network sees them, by row.
 
-`MLImages` is a map-style data set of PyTorch (https://pytorch.org/docs/stable/data.html#map-style-datasets). What is
-random about a sample is drawn from a generator of its own, seeded by the run, the epoch and the position in the epoch,
-so it is the same whichever process makes it.
+`MLImages` is a map-style data set of PyTorch (https://pytorch.org/docs/stable/data.html#map-style-datasets). Each
+sample has a random generator of its own, seeded by the run's seed, the epoch and the position in the epoch, so it is
+the same whichever process makes it.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from mlimages_dataset.loaders.transforms import Transform
 
 ATTEMPTS = 100
-"""Bad pictures in a row, after which something else is wrong than a picture."""
+"""After so many bad pictures in a row, the cause is not the pictures."""
 
 
 class Draw(int):
-    """A row of a data set as a sampler drew it: an int that knows its epoch and its position there.
+    """A row that a sampler drew: an int with its epoch and its position in the epoch.
 
-    It indexes any map-style data set. `MLImages` needs the two numbers for the random draws of the sample, which two
-    draws of one row must not share, and they come back with the batch, which says how far an epoch is done.
+    It indexes any map-style data set. `MLImages` seeds the sample's random draws with the two numbers, so that two
+    draws of the same row differ. The batch returns them, and so tells the progress of the epoch.
     """
 
     epoch: int
@@ -55,7 +55,7 @@ class Draw(int):
 
 @dataclass(frozen=True, slots=True)
 class BadImage:
-    """A picture that could not be used: its row and id, and why."""
+    """A picture that could not be used: its row, its id, and the reason."""
 
     row: int
     image_id: str
@@ -64,20 +64,20 @@ class BadImage:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture and what is known of it.
+    """One picture and its labels.
 
     Attributes:
         image: uint8, shape (3, S, S).
-        class_index: of its labels, ascending, int32, shape (k,).
-        confidence: 1 verified present, 0 verified absent, between them a machine's, float32, shape (k,).
+        class_index: the classes of its labels, ascending, int32, shape (k,).
+        confidence: 1 verified present, 0 verified absent, between them a machine confidence, float32, shape (k,).
         origin: a `schemas.Origin`, uint8, shape (k,).
-        absent_unless_listed: whether its source says that a class which is not listed is absent.
+        absent_unless_listed: whether unlisted classes are absent rather than unknown.
         n_classes: C.
-        row: of the picture, which is not the one asked for where that is bad.
+        row: the row of the picture; not the one that was drawn if that picture is bad.
         image_id: its id.
         epoch: of the draw.
         position: of the draw in the epoch.
-        replaced: the bad pictures that it stands for.
+        replaced: the bad pictures that it replaces.
     """
 
     image: NDArray[np.uint8]
@@ -96,17 +96,16 @@ class Sample:
 class MLImages(Dataset[Sample]):
     """The pictures of image folders with the labels of a table.
 
-    A picture that cannot be read or decoded is replaced by that of the next row, and the sample says so.
+    A picture that cannot be read or decoded is replaced by that of the next row, and listed in `Sample.replaced`.
 
     Args:
-        images: a folder that `mlimages-build images` wrote, or of image files that the column `location` names, or
-            several of these.
+        images: a folder that `mlimages-build images` wrote, a folder of image files, or several of these.
         labels: a folder that `mlimages-build labels` wrote; with `split=None` any table of labels.
         split: `train` or `val`.
-        transform: makes planes of a picture's bytes; `at_size` of it may be assigned between epochs.
+        transform: decodes and crops a picture; it may be replaced between epochs, for example by its `at_size`.
         seed: of the random draws of samples.
-        absent_unless_listed: the sources that list all their classes, so that others are absent; True for all.
-            Elsewhere an unlisted class is unknown.
+        absent_unless_listed: the sources that list all classes of their images, so that unlisted ones are absent; True
+            for all sources. In other sources unlisted classes are unknown.
         n_classes: C; None for what the manifest of the labels says.
         cache: the folder for the catalogue; None for the user's cache.
 
@@ -141,9 +140,9 @@ class MLImages(Dataset[Sample]):
         self._all_listed = _all_listed(self.catalogue.facts.sources, chosen=absent_unless_listed)
 
     def mark_complete(self, sources: Collection[str]) -> None:
-        """Say which sources list all their classes, in place of what was said before.
+        """Set the sources that list all classes of their images, replacing `absent_unless_listed`.
 
-        Unlike for `absent_unless_listed`, names of sources that the table has no image of are passed over.
+        Here names of sources without any image in the table are ignored.
         """
         self._all_listed = _all_listed(
             self.catalogue.facts.sources, chosen=set(sources) & set(self.catalogue.facts.sources)
@@ -154,18 +153,18 @@ class MLImages(Dataset[Sample]):
 
     @property
     def n_classes(self) -> int:
-        """C, the length of a row of targets."""
+        """The number of classes, C."""
         return self.catalogue.facts.n_classes
 
     @property
     def rows_of_class(self) -> RowsOfClass:
-        """In which rows each class is present: what samplers by class need."""
+        """The rows in which each class is present, for samplers by class."""
         return self.catalogue.rows_of_class
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch it is, for samplers that do not say it themselves.
+        """Set the epoch, for samplers whose draws have none; the samplers of this package need no such call.
 
-        Workers that persist through epochs do not learn of it; the samplers of this package need no such call.
+        Persistent workers do not see the change.
         """
         self.epoch = epoch
 
@@ -174,7 +173,7 @@ class MLImages(Dataset[Sample]):
 
         Raises:
             IndexError: there is no such row.
-            DataError: a hundred rows from there on are bad.
+            DataError: the next hundred rows are bad.
             UsageError: a shard cannot be read.
         """
         if not 0 <= index < len(self):
@@ -188,7 +187,7 @@ class MLImages(Dataset[Sample]):
 
         Args:
             draw: the draw.
-            content: the picture of its row as it is stored, where it was read already.
+            content: the encoded picture of its row, if it was read already; else None.
         """
         replaced: list[BadImage] = []
         for row in range(draw, draw + min(ATTEMPTS, len(self))):
@@ -203,7 +202,7 @@ class MLImages(Dataset[Sample]):
         )
 
     def _made(self, row: int, draw: Draw, replaced: Sequence[BadImage], content: bytes | None) -> Sample | BadImage:
-        """Return the sample of a row in place of some bad ones, or why there is none."""
+        """Return the sample of a row, or why it cannot be used."""
         image_id = self.catalogue.image_id(row)
         try:
             stored = self.catalogue.content(row) if content is None else content
@@ -239,13 +238,13 @@ def _all_listed(sources: Sequence[str], *, chosen: Collection[str] | bool) -> fr
 
 @dataclass(slots=True)
 class BadImages:
-    """How many samples were made, and which pictures were bad.
+    """A count of samples and of bad pictures.
 
     Attributes:
-        most: the share of bad pictures above which training is stopped.
-        samples: samples so far.
-        count: bad pictures so far.
-        first: the first of them.
+        most: the share of bad pictures, 0 to 1, above which `add` raises.
+        samples: the number of samples so far.
+        count: the number of bad pictures so far.
+        first: the first bad pictures.
     """
 
     most: float = 0.05
@@ -264,7 +263,7 @@ class BadImages:
         """Count the samples of a batch and the pictures that were replaced in it.
 
         Raises:
-            DataError: there are more bad pictures than the set share, of at least a thousand samples.
+            DataError: the share of bad pictures is too large, counted over at least a thousand samples.
         """
         self.samples += samples
         self.count += len(replaced)

@@ -1,12 +1,12 @@
-"""Encoded bytes to pixels, no more of them than a crop needs; the only module that knows the JPEG library.
+"""Decoding pictures, no more pixels of them than a crop needs.
 
-A JPEG is read in three steps: its header, which says how large it is; then, once the crop is drawn, the rows down to
-the crop's last one, at the smallest scale that still has as many pixels as the crop is resized to. libjpeg-turbo
-scales inside the inverse DCT (https://libjpeg-turbo.org, `scaling factors`): M of 8 means M x M pixels from a block.
-Only 1/8, 1/4, 1/2 and 1 are used: the others have no vector code and cost more than decoding in full.
+First the header of a JPEG is read for its size. When the crop has been drawn, the rows down to the end of the crop are
+decoded, at the smallest scale that still has as many pixels as the resized crop. libjpeg-turbo scales inside the
+inverse DCT (https://libjpeg-turbo.org, `scaling factors`): scale M/8 gives M x M pixels per block. Only 1/8, 1/4, 1/2
+and 1 are used: other scales have no vector code and take longer than decoding in full.
 
-What is unusual goes through Pillow, at full size: other formats, CMYK, damaged files. The orientation that EXIF asks
-for is ignored, as in the recipe's own code and in torchvision.
+Pillow decodes everything else at full size: other formats, CMYK, damaged files. EXIF's orientation is ignored, as in
+the recipe's own code and in torchvision.
 
 Legend: H, W pixels of the stored picture.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_PIXELS = Limits().pixels
-"""More pixels than these are refused before anything is decoded."""
+"""Larger pictures are refused before they are decoded."""
 
 _BLOCK = 8
 _START_OF_FRAME = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive: Huffman-coded, which is what libjpeg reads
@@ -39,7 +39,7 @@ _START_OF_SCAN = 0xDA
 _MARKER = 0xFF  # begins every marker; may be repeated before one
 _END_OF_IMAGE = b"\xff\xd9"
 _WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD8))
-# What a decoder says that was told of fewer rows than follow: the rest of the scan, up to its end or next restart.
+# The decoder's complaint about the rest of a scan whose header was changed to fewer rows.
 _ROWS_LEFT = re.compile(r"Corrupt JPEG data: \d+ extraneous bytes before marker 0xd[0-79]")
 
 
@@ -50,9 +50,9 @@ class Header:
     Attributes:
         height: H.
         width: W.
-        height_at: where a JPEG's header holds its height, for one whose rows may be left out from the bottom: a
-            sequential one of one scan. 0 for all others.
-        is_plain: whether the JPEG decoder reads it, and it has an end.
+        height_at: the offset of the height in the header of a JPEG whose decoding can stop early, that is, a
+            sequential one with one scan; 0 for all others.
+        is_plain: whether the JPEG decoder can read it, and its end marker is there.
     """
 
     height: int
@@ -65,7 +65,7 @@ def read_header(content: bytes) -> Header:
     """Return the header of a picture in any format that `images.check` accepts.
 
     Raises:
-        DataError: not a picture, or one of more than `MAX_PIXELS`.
+        DataError: it is not a picture, or has more than `MAX_PIXELS`.
     """
     header = _jpeg_header(content) or _other_header(content)
     if header.height * header.width > MAX_PIXELS:
@@ -76,12 +76,12 @@ def read_header(content: bytes) -> Header:
 def decode(content: bytes, header: Header, *, bottom: int | None = None, eighths: int = _BLOCK) -> NDArray[np.uint8]:
     """Return a picture's RGB pixels, shape (rows, ceil(W * M / 8), 3), where M is `eighths` or 8.
 
-    M is 8 where the picture cannot be scaled while it is decoded; the width tells. Rows may end at or after `bottom`.
+    M is 8 if the picture cannot be scaled while it is decoded, which the width shows. There may be rows after `bottom`.
 
     Args:
         content: the bytes of the file.
         header: what `read_header` returned for them.
-        bottom: rows of the stored picture that are needed, counted from its top; all, if None.
+        bottom: the number of rows of the stored picture that are needed, from the top; None for all.
         eighths: the scale, 1, 2, 4 or 8.
 
     Raises:
@@ -95,7 +95,7 @@ def decode(content: bytes, header: Header, *, bottom: int | None = None, eighths
     try:
         simplejpeg.decode_jpeg(shown, "RGB", min_height=pixels.shape[0], min_width=pixels.shape[1], buffer=pixels)
     except ValueError as error:
-        # The decoder reports its first complaint: where it is this one, everything that was decoded is sound.
+        # The decoder reports its first complaint. If it is this one, all decoded rows are correct.
         if rows == header.height or not _ROWS_LEFT.match(str(error)):
             return _decode_by_pillow(content)
     return pixels
@@ -111,7 +111,7 @@ def eighths_for(height: float, width: float, size: int, header: Header) -> int:
 def _rows_to_decode(header: Header, bottom: int | None, eighths: int) -> int:
     if bottom is None or not header.height_at:
         return header.height
-    # Halved chroma is interpolated from the row below too: with two rows more, the last row needed is exact.
+    # Subsampled chroma is interpolated from the row below too: two more rows make the last needed row exact.
     return min(bottom + 2 * _BLOCK // eighths, header.height)
 
 
@@ -122,7 +122,7 @@ def _with_height(content: bytes, header: Header, rows: int) -> bytearray:
 
 
 def _jpeg_header(content: bytes) -> Header | None:
-    """Return the header of a JPEG that the decoder reads itself, or None.
+    """Return the header of a JPEG that the JPEG decoder can read; None for other files.
 
     Markers and frames: ITU-T T.81, B.1 and B.2.2 (https://www.w3.org/Graphics/JPEG/itu-t81.pdf).
     """
@@ -170,7 +170,7 @@ def _decode_by_pillow(content: bytes) -> NDArray[np.uint8]:
 
 def _opened(content: bytes) -> Image.Image:
     with warnings.catch_warnings():
-        # Pillow warns of large pictures and of odd metadata; both are judged here.
+        # Pillow warns of large pictures, which are refused elsewhere, and of odd metadata, which does not matter.
         warnings.simplefilter("ignore")
         try:
             return Image.open(io.BytesIO(content), formats=PILLOW_FORMATS)
@@ -181,7 +181,7 @@ def _opened(content: bytes) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return a picture of at most 8 bits a channel; Pillow's own conversion clips 16 bits instead of scaling them."""
+    """Return a picture with at most 8 bits per channel; Pillow's own conversion clips 16 bits instead of scaling."""
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     return image

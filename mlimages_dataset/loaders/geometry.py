@@ -1,8 +1,8 @@
-"""Crop, resize, flip and rotate, compiled: a box of decoded pixels to the square that a network sees.
+"""Compiled crop, resize, flip and rotation: from a box of decoded pixels to the square input of a network.
 
-Neighbouring pixels are averaged with the three channels in one 64-bit number, 21 bits each: weights are whole numbers
-of sum 4096, levels take at most 9 bits, and 510 * 4096 + 4096 < 2**21, so that nothing is carried from one channel to
-the next. A multiplication then does three channels' work: turning takes less than half of the time of real numbers.
+Weighted sums of pixels are computed with the three channels in one 64-bit integer, 21 bits each. Weights are integers
+with sum 4096 and levels have at most 9 bits, so 510 * 4096 + 4096 < 2**21 and nothing carries from one channel into the
+next. One multiplication then does the work of three: a rotation takes less than half of the time of floating point.
 
 Legend: S side of the square, H/W pixels of the decoded picture; planes are uint8 of shape (3, S, S).
 """
@@ -27,7 +27,7 @@ _HALF = _ONE // 2
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle of a picture, in pixels from its top left corner; its edges may lie inside pixels."""
+    """A rectangle in a picture, in pixels from the top left corner; its edges may lie inside pixels."""
 
     top: float
     left: float
@@ -35,22 +35,22 @@ class Box:
     width: float
 
     def scaled(self, factor: float) -> Box:
-        """Return the same rectangle of a picture that is `factor` times as large."""
+        """Return the same rectangle in the picture scaled by `factor`."""
         return Box(self.top * factor, self.left * factor, self.height * factor, self.width * factor)
 
 
 def resize(pixels: NDArray[np.uint8], box: Box, size: int, *, limits: Box, flip: bool = False) -> NDArray[np.uint8]:
-    """Return planes of `box` resized to size x size, mirrored left to right if `flip`.
+    """Return a box resized to a square, uint8, shape (3, S, S).
 
     Bilinear with antialiasing: a triangle filter as wide as the reduction, as Pillow's BILINEAR and torchvision's
-    `antialias=True`. Unlike theirs, what lies between the two passes is not rounded: they differ by one at most.
+    `antialias=True`. They round between the two passes, which makes a difference of at most one level.
 
     Args:
         pixels: shape (H, W, 3).
-        box: what becomes the square.
+        box: the part of the picture that becomes the square.
         size: S.
-        limits: what the filter may read: the box, if it was cut out before; the picture, if not.
-        flip: whether to mirror.
+        limits: the pixels that the filter may use: those of the box, or of the whole picture.
+        flip: exchange left and right.
     """
     n_rows, n_columns, _ = pixels.shape
     rows, row_weights = _taps(box.top, box.height, limits.top, limits.height, n_rows, size)
@@ -63,7 +63,7 @@ def resize(pixels: NDArray[np.uint8], box: Box, size: int, *, limits: Box, flip:
 
 
 def rotate(planes: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
-    """Return planes turned anticlockwise about their centre, bilinear, with black where nothing was."""
+    """Return planes rotated anticlockwise about the centre, with bilinear interpolation and black corners."""
     rotated = np.empty_like(planes)
     _rotate(planes, math.cos(math.radians(degrees)), math.sin(math.radians(degrees)), rotated)
     return rotated
@@ -73,7 +73,7 @@ def rotate(planes: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
 def _taps(  # noqa: PLR0917 - compiled functions take no keywords cheaply
     start: float, length: float, low: float, extent: float, available: int, size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return for each of `size` outputs the first input it reads, and the weights of that one and the next."""
+    """Return the first input of each of `size` outputs, and the weights of that input and the following ones."""
     scale = length / size
     support = max(scale, 1.0)
     n_taps = math.ceil(2 * support)
@@ -110,7 +110,7 @@ def _resize(  # noqa: PLR0917
     size, n_taps = column_weights.shape
     weights = _whole(column_weights)
     left = columns.min()
-    # Past the last column read, the taps' weights are zero: the line is as long as they are, and zero there.
+    # Weights beyond the last column are zero: the line is as long as the filter and zero there.
     packed = np.zeros(columns.max() - left + n_taps, u64)
     n_read = min(pixels.shape[1] - left, packed.size)
     line = np.empty(n_read * 3, np.float32)
@@ -125,10 +125,10 @@ def _resize(  # noqa: PLR0917
                 source = levels[at : at + line.size]
                 for i in range(line.size):
                     line[i] += weight * np.float32(source[i])
-        # Half levels of 9 bits: the columns' weights of 12 bits leave no channel's 21.
+        # Half levels have 9 bits: with 12 bits of column weights a channel stays within 21 bits.
         for i in range(n_read):
             packed[i] = _packed(np.int32(line[3 * i]), np.int32(line[3 * i + 1]), np.int32(line[3 * i + 2]))
-        # Unsigned positions are not tried for a place counted from the end, which costs as much as the sums.
+        # Unsigned indices avoid the check for negative ones, which takes as long as the sums.
         for x in range(u64(size)):
             total = half + half
             place = u64(columns[x] - left)
@@ -141,7 +141,7 @@ def _resize(  # noqa: PLR0917
 
 @compiled
 def _whole(weights: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """Return weights as whole numbers of sum 4096 in every row; what rounding leaves goes to the next one."""
+    """Return weights as integers with sum 4096 per row; each rounding error is added to the next weight."""
     whole = np.empty(weights.shape, np.uint64)
     for x in range(len(weights)):
         exact, given = 0.0, 0
@@ -154,7 +154,7 @@ def _whole(weights: NDArray[np.float32]) -> NDArray[np.uint64]:
 
 @compiled
 def _packed(red: _Whole, green: _Whole, blue: _Whole) -> np.uint64:
-    """Return three numbers below 2**21 as one of 64 bits."""
+    """Return three integers below 2**21 packed into 64 bits."""
     return np.uint64(red) | np.uint64(green) << np.uint64(21) | np.uint64(blue) << np.uint64(42)
 
 
@@ -162,7 +162,7 @@ def _packed(red: _Whole, green: _Whole, blue: _Whole) -> np.uint64:
 def _rotate(planes: NDArray[np.uint8], cosine: float, sine: float, rotated: NDArray[np.uint8]) -> None:
     u64 = np.uint64
     size = planes.shape[1]
-    # A black frame of a pixel and more, so that neighbours need not be tried one by one.
+    # A black frame of at least one pixel, so that the bounds of neighbours need no checks.
     side = size + 3
     framed = np.zeros((side, side), u64)
     for y in range(size):
@@ -170,7 +170,7 @@ def _rotate(planes: NDArray[np.uint8], cosine: float, sine: float, rotated: NDAr
             framed[y + 1, x + 1] = _packed(planes[0, y, x], planes[1, y, x], planes[2, y, x])
     pixels = framed.reshape(-1)
     half = _packed(_HALF, _HALF, _HALF)
-    # The point of the unturned picture that comes to lie at (x, y), in the frame, as 32.32 bits; y points downwards.
+    # The point of the original that moves to (x, y), in the frame, as 32.32 fixed point; y points downwards.
     centre, one = (size - 1) / 2, float(1 << 32)
     outside: int = (size + 1) << 32
     for y in range(size):

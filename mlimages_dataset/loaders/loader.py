@@ -1,4 +1,4 @@
-"""The loader: PyTorch's DataLoader that knows where in the epoch its user is, and what pictures were bad."""
+"""PyTorch's DataLoader with a position that can be saved, and a count of bad pictures."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 class Loader(DataLoader[Any]):
     """Batches of a data set in the order of a sampler, epoch after epoch.
 
-    When an epoch ends the sampler goes on to the next. `state_dict` tells what the user has got, not what workers have
-    fetched ahead.
+    At the end of an epoch the sampler moves to the next one. `state_dict` counts the batches that the loop received,
+    not those that workers have prefetched.
 
     Args:
         data: the data set.
-        sampler: the order.
-        batch_size: samples of a batch, on each rank.
-        workers: processes that make samples; 0 for none but this one.
-        max_bad_share: the share of bad pictures above which an epoch fails.
-        options: as of `torch.utils.data.DataLoader`, such as `pin_memory`, `prefetch_factor` or `drop_last`.
+        sampler: the order of the samples.
+        batch_size: samples of a batch, per rank.
+        workers: worker processes; 0 to make samples in this one.
+        max_bad_share: the share of bad pictures, 0 to 1, above which an error is raised.
+        options: of `torch.utils.data.DataLoader`, such as `pin_memory`, `prefetch_factor` or `drop_last`.
 
     Raises:
-        UsageError: `max_bad_share` is no share.
+        UsageError: `max_bad_share` is not within 0 to 1.
 
     Attributes:
         bad: the bad pictures so far.
-        waited: seconds that the user of this loader has waited for batches.
+        waited: seconds that the loop has waited for batches.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Loader(DataLoader[Any]):
             self._place = sampler.state_after(batch)
             yield batch
             before = time.perf_counter()
-        # Not where the user has gone elsewhere meanwhile.
+        # Not if the user has set another epoch meanwhile.
         if sampler.epoch == epoch:
             self.set_epoch(epoch + 1)
 
@@ -78,19 +78,19 @@ class Loader(DataLoader[Any]):
             yield from super().__iter__()
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch, or stay where the run is if that is in this epoch."""
+        """Go to the beginning of an epoch, unless the loader is already in it."""
         self.order_sampler.set_epoch(epoch)
         self._place = self.order_sampler.place(self.order_sampler.epoch, self.order_sampler.start)
 
     def state_dict(self) -> Place:
-        """Return the place behind the last batch that was yielded."""
+        """Return the place after the last batch that was yielded."""
         return self._place
 
     def load_state_dict(self, state: Place) -> None:
         """Go to a saved place.
 
         Raises:
-            UsageError: it is one in another order.
+            UsageError: it belongs to another order.
         """
         self.order_sampler.load_state_dict(state)
         self._place = state
@@ -98,7 +98,7 @@ class Loader(DataLoader[Any]):
 
 @contextlib.contextmanager
 def told_once() -> Iterator[None]:
-    """Raise what a worker raised as it was, where torch makes a traceback of it within the block."""
+    """Raise a worker's error as it was; torch would put the worker's traceback into the message."""
     try:
         yield
     except MLImagesError as error:
@@ -108,7 +108,7 @@ def told_once() -> Iterator[None]:
 
 
 def _told(error: MLImagesError) -> MLImagesError | None:
-    """Return what a worker raised of an error that torch made of its traceback; None for one of this process."""
+    """Return a worker's error without the traceback that torch added; None for an error of this process."""
     kind = type(error)
     _, mark, sentence = error.what.rpartition(f"\n{kind.__module__}.{kind.__qualname__}: ")
     return kind(sentence.rstrip()) if mark else None

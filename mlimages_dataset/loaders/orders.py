@@ -1,6 +1,6 @@
-"""Orders: which row of a data set stands at which position of an epoch, as pure functions of the seed.
+"""Orders: the row of a data set at each position of an epoch, as pure functions of the seed.
 
-An order knows nothing of ranks, workers or batches, and any stretch of an epoch is computed by itself, so it is the
+An order does not depend on ranks, workers or batches, and any stretch of an epoch is computed by itself. So it is the
 same however the work is divided and wherever it begins. Uniform numbers come from Philox, a counter-based generator
 (J. K. Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011): position k of an epoch always uses the
 k-th counter.
@@ -30,15 +30,15 @@ REPEAT_BELOW = 1e-3
 
 _NUMBERS_OF_COUNTER = 4
 _PERMUTATION, _DRAWS, _REPEATS, _BLOCKS, _WINDOWS = range(5)
-"""What random numbers are for: each use has keys of its own."""
+"""The uses of random numbers, each with keys of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowsOfClass:
-    """In which rows each class is present, as a compressed sparse row matrix; the arrays may be mapped files.
+    """The rows in which each class is present, as a compressed sparse row matrix; the arrays may be mapped files.
 
     Attributes:
-        offsets: where each class's rows begin, and the end, int64, shape (C + 1,).
+        offsets: the first index of each class in `rows`, and the end, int64, shape (C + 1,).
         rows: ascending within a class, int32 or int64, shape (offsets[-1],).
     """
 
@@ -56,7 +56,7 @@ class Order(Protocol):
 
     @property
     def name(self) -> str:
-        """Everything that decides the order, in words: a saved position means nothing in another order."""
+        """Everything that decides the order, in words; a saved position is valid only in the same order."""
 
     def length(self, epoch: int) -> int:
         """Return the number of positions of an epoch."""
@@ -108,10 +108,10 @@ class Shuffled:
 
 @dataclass(frozen=True, slots=True)
 class BlockShuffled:
-    """Every row once, shuffled in two steps that a disk can follow.
+    """Every row once, shuffled in two steps that suit a disk.
 
-    Rows are cut into blocks of neighbours, the blocks are shuffled, and then the rows within each window of a few
-    consecutive blocks. So at any time all reads fall into `blocks_of_window` stretches of the shards.
+    Neighbouring rows form blocks. The blocks are shuffled, then the rows within each window of a few consecutive
+    blocks. So at any time all reads are in `blocks_of_window` stretches of the shards.
     """
 
     n: int
@@ -156,7 +156,7 @@ class BlockShuffled:
         return np.append(starts[: -1 : self.blocks_of_window], np.int64(self.n))
 
     def _blocks(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the shuffled blocks, and at which position each begins, and the end: the last block may be short."""
+        """Return the shuffled blocks, and the first position of each, and the end; the last block may be short."""
         n_blocks = -(-self.n // self.block_rows)
         blocks = permuted(np.arange(n_blocks), n_blocks, keys_of(self.seed, epoch, _BLOCKS))
         sizes = np.minimum(self.block_rows, self.n - blocks * self.block_rows)
@@ -167,11 +167,11 @@ def soft_balance(sizes: NDArray[np.int64], balance: float) -> NDArray[np.float64
     """Return the probability of drawing each class, P_s* of paper 004 (eq. 8), shape (C,).
 
     P_s(c) = (1 / C)^balance * P_n(c)^(1 - balance) with P_n(c) = n_c / sum(n) (eq. 6 and 7). A class without rows
-    cannot be drawn and is not counted in C; the factor (1 / C)^balance goes with the normalisation.
+    cannot be drawn and is not counted in C; the factor (1 / C)^balance cancels in the normalisation.
 
     Args:
         sizes: n_c, shape (C,).
-        balance: the paper's lambda; 0 draws classes by their rows, 1 each class equally, more favours rare ones.
+        balance: the paper's lambda; 0 draws classes by their number of rows, 1 uniformly, more favours rare classes.
     """
     present = sizes > 0
     share = np.zeros(len(sizes))
@@ -181,13 +181,13 @@ def soft_balance(sizes: NDArray[np.int64], balance: float) -> NDArray[np.float64
 
 @dataclass(frozen=True)
 class SoftBalance:
-    """Rows drawn with replacement: a class by `soft_balance`, then one of its rows, each as likely.
+    """Rows drawn with replacement: a class by `soft_balance`, then one of its rows uniformly.
 
     Probabilities are exact to 2^-53 for a class and 2^-53 n_c for its rows, whatever N is.
 
     Attributes:
         rows_of_class: the rows of each class.
-        n: the positions of an epoch.
+        n: the number of positions of an epoch.
         balance: the paper's lambda.
         seed: the seed.
     """
@@ -213,7 +213,7 @@ class SoftBalance:
 
     @functools.cached_property
     def _cumulative(self) -> NDArray[np.float64]:
-        """The probability of the classes up to each, shape (C,); exactly 1 from the last that can be drawn on."""
+        """The cumulative probability of the classes, shape (C,); exactly 1 from the last drawable class on."""
         total = np.cumsum(soft_balance(self.rows_of_class.sizes, self.balance))
         return np.asarray(total / total[-1])
 
@@ -233,19 +233,19 @@ class SoftBalance:
         return self.rows_of_class.rows[begin + (uniform[:, 1] * (end - begin)).astype(np.int64)].astype(np.int64)
 
     def _drawn(self, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
-        # "right": a number that equals a step belongs to the next class, so one of probability 0 is never drawn.
+        # "right": a number equal to a bound belongs to the next class, so a class of probability 0 is never drawn.
         return np.searchsorted(self._cumulative, uniform, "right")
 
 
 def repeat_factors(rows_of_class: RowsOfClass, n: int, threshold: float = REPEAT_BELOW) -> NDArray[np.float32]:
-    """Return how often each row should come in an epoch on average, at least 1, shape (N,).
+    """Return the mean number of repeats of each row per epoch, at least 1, float32, shape (N,).
 
     r_row = max over its classes of max(1, sqrt(threshold / f_c)), where f_c = n_c / N (A. Gupta, P. Dollar and
     R. Girshick, "LVIS: A Dataset for Large Vocabulary Instance Segmentation", CVPR 2019, appendix B,
     https://arxiv.org/abs/1908.03195). A row without a class has 1.
 
     Raises:
-        UsageError: the threshold is below 0 or no number.
+        UsageError: the threshold is negative or not finite.
     """
     if not 0 <= threshold < np.inf:
         raise UsageError(f"threshold is {threshold}", remedy="give the share of rows below which a class is repeated")
@@ -254,7 +254,7 @@ def repeat_factors(rows_of_class: RowsOfClass, n: int, threshold: float = REPEAT
     rare = np.flatnonzero((sizes > 0) & (sizes < threshold * n))
     of_class = np.sqrt(threshold * n / sizes[rare])
     for c, factor in zip(rare[np.argsort(of_class)], np.sort(of_class), strict=True):
-        # From the least to the greatest: what is written last is the maximum.
+        # In ascending order of factors: the value written last is the maximum.
         factors[rows_of_class.rows[rows_of_class.offsets[c] : rows_of_class.offsets[c + 1]]] = factor
     return factors
 
@@ -263,11 +263,11 @@ def repeat_factors(rows_of_class: RowsOfClass, n: int, threshold: float = REPEAT
 class RepeatFactor:
     """Every row at least once, rows of rare classes more often, shuffled.
 
-    A row's repeats are its factor rounded up or down at random in each epoch, so that they are the factor on average.
+    In each epoch the number of repeats of a row is its factor, rounded up or down at random so that the mean is right.
 
     Attributes:
         factors: see `repeat_factors`, shape (N,).
-        threshold: what they were computed with.
+        threshold: that the factors were computed with.
         seed: the seed.
     """
 
@@ -292,7 +292,7 @@ class RepeatFactor:
         return repeated[positions].astype(np.int64)
 
     def _repeated(self, epoch: int) -> NDArray[np.int32]:
-        """Return each row as often as it comes in an epoch, ascending; that of the latest epoch is kept."""
+        """Return the rows of an epoch with their repeats, ascending; the result for the latest epoch is cached."""
         if epoch not in self._latest:
             self._latest.clear()
             self._latest[epoch] = self._repeat(epoch)

@@ -1,6 +1,6 @@
 """Which positions of an epoch each rank reads: every `world`-th.
 
-So step k reads the same rows whatever `world` is, if all ranks together have batches of one size.
+So step k reads the same rows for any `world`, if the batch size of all ranks together is the same.
 
 Legend: rank r of `world` ranks; n positions in an epoch, numbered from 0.
 """
@@ -15,11 +15,11 @@ from mlimages_dataset.core.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The positions start + rank, start + rank + world, ... below stop: one rank's of those from `start` on.
+    """One rank's positions: start + rank, start + rank + world, ... below stop.
 
     Attributes:
         start: the first position that any rank reads.
-        stop: the end of those that ranks read; beyond the epoch's end where ranks are padded to be equally long.
+        stop: the end of the positions of all ranks; beyond the end of the epoch if ranks are padded to equal length.
         world: the number of ranks.
         rank: the rank, in 0..world-1.
     """
@@ -37,19 +37,19 @@ class Share:
         return self.start + self.rank + k * self.world
 
     def done(self, k: int) -> int:
-        """Return the position before which all ranks have read everything once each has read k of its positions."""
+        """Return the position up to which everything is read when each rank has read k of its positions."""
         return min(self.start + k * self.world, self.stop)
 
 
 def share(n: int, start: int, world: int, rank: int, *, padded: bool) -> Share:
-    """Return what a rank reads of the positions start..n-1.
+    """Return one rank's share of the positions start..n-1.
 
     Args:
         n: positions of the epoch.
-        start: the first that was not read yet.
+        start: the first position that was not read yet.
         world: the number of ranks.
-        rank: which of them.
-        padded: let every rank read equally many, for which the last ones read up to `world` - 1 positions beyond n.
+        rank: the rank.
+        padded: give every rank the same number of positions; the last ranks may read positions beyond n.
 
     Raises:
         UsageError: there is no such rank.
@@ -61,7 +61,7 @@ def share(n: int, start: int, world: int, rank: int, *, padded: bool) -> Share:
 
 
 def current_rank() -> tuple[int, int]:
-    """Return the number of ranks and this process's: torch.distributed's where it runs, torchrun's, else (1, 0)."""
+    """Return the number of ranks and this rank: of torch.distributed if it runs, else of torchrun, else (1, 0)."""
     import torch.distributed as dist  # noqa: PLC0415 - this module's arithmetic needs no torch
 
     if dist.is_available() and dist.is_initialized():

@@ -1,9 +1,9 @@
-"""Permutations of 0..n-1 of which any element is computed by itself, without a table of n numbers.
+"""Permutations of 0..n-1 whose elements are computed one by one, without a table of n numbers.
 
-A Feistel network permutes 0..2^b-1, where 2^b is the smallest such power that is at least n; an element that falls on
-n or beyond is sent through it again until it does not ("cycle walking"), which leaves a permutation of 0..n-1. Each
-network is a keyed one, so every key gives another order. Source: J. Black and P. Rogaway, "Ciphers with Arbitrary
-Finite Domains", CT-RSA 2002, https://web.cs.ucdavis.edu/~rogaway/papers/subset.pdf.
+A Feistel network permutes 0..2^b-1, where 2^b is the smallest such power that is at least n. An element that is
+sent to n or beyond is sent through the network again until it is below n ("cycle walking"), which gives a permutation
+of 0..n-1. The network has a key, and every key gives another order. Source: J. Black and P. Rogaway, "Ciphers with
+Arbitrary Finite Domains", CT-RSA 2002, https://web.cs.ucdavis.edu/~rogaway/papers/subset.pdf.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ ROUNDS = 8
 """Luby and Rackoff ask for four rounds; short halves need more."""
 
 TABLE = 1 << 12
-"""Up to so many elements a table is made instead: it takes no longer, and short halves would make some orders rare."""
+"""Up to so many elements a table is used: it takes no longer, and with short halves some orders would be rare."""
 
 
 def keys_of(*entropy: int) -> NDArray[np.uint64]:
-    """Return the key that a sequence of integers stands for, shape (ROUNDS,); (1, 2) is not (2, 1).
+    """Return the key of a sequence of integers, uint64, shape (ROUNDS,); (1, 2) and (2, 1) have different keys.
 
     Raises:
         UsageError: one of them is negative.
@@ -38,7 +38,7 @@ def keys_of(*entropy: int) -> NDArray[np.uint64]:
 
 
 def permuted(positions: NDArray[np.int64], n: int, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return where a permutation of 0..n-1 sends each position.
+    """Return the images of positions under a permutation of 0..n-1, int64, of the positions' shape.
 
     Args:
         positions: each in 0..n-1, any shape.
@@ -58,9 +58,9 @@ def permuted(positions: NDArray[np.int64], n: int, keys: NDArray[np.uint64]) -> 
 
 
 def _network(values: NDArray[np.uint64], widths: Sequence[int], keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return a permutation of 0..2^b-1 at `values`, where the two widths add up to b.
+    """Return the images of `values` under a permutation of 0..2^b-1; the two widths add up to b.
 
-    The halves swap in every round, so that with an odd b their widths swap too.
+    The halves are swapped in every round, and with an odd b their widths, too.
     """
     low, high = widths
     right, left = values & np.uint64((1 << low) - 1), values >> np.uint64(low)

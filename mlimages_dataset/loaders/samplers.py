@@ -1,11 +1,11 @@
-"""Samplers: orders, cut by rank and begun anywhere, in the form that PyTorch's loaders take.
+"""Samplers for PyTorch's loaders: an order, divided among ranks, that can be continued at any position.
 
-Every sampler yields `Draw`s, ints that know their position in the epoch. Batches bring the positions back, so a run's
-place is what reached the training loop, however much workers have fetched ahead: `sampler.state_after(batch)`.
-torchdata's StatefulDataLoader asks the iterator instead, which has `state_dict` and `load_state_dict`. A place is an
-epoch and a number of positions that all ranks together have read, so a run may go on with another number of ranks.
+Every sampler yields `Draw`s, ints with their position in the epoch. Batches carry the positions, so the place of a run
+is that of the last batch in the training loop, whatever workers have prefetched: `sampler.state_after(batch)`.
+torchdata's StatefulDataLoader asks the iterator instead, by `state_dict` and `load_state_dict`. A place is an epoch and
+the number of positions that all ranks together have read, so a run may continue with another number of ranks.
 
-`WeightedRandomSampler` refuses more than 2^24 weights (torch.multinomial); these draw a class first and take any N.
+`WeightedRandomSampler` takes at most 2^24 weights (torch.multinomial); these samplers draw a class first, for any N.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from mlimages_dataset.loaders.partition import Share
 
 _STRETCH = 1 << 14
-"""Positions that are computed at once."""
+"""Positions that are computed together."""
 
 
 class Labelled(Protocol):
-    """What samplers by class need of a data set: its length and where each class is; `MLImages` has both."""
+    """What samplers by class need of a data set; `MLImages` has both."""
 
     def __len__(self) -> int: ...
 
@@ -53,12 +53,12 @@ class Labelled(Protocol):
 
 
 class Place(TypedDict):
-    """Where a run is, as it is saved.
+    """The saved position of a run.
 
     Attributes:
         epoch: from 0.
-        position: of the next sample that no rank has read.
-        order: the name of the order, in no other of which the position means anything.
+        position: the first position that no rank has read.
+        order: the name of the order; the position is valid only in this order.
     """
 
     epoch: int
@@ -67,14 +67,14 @@ class Place(TypedDict):
 
 
 class OrderSampler(Sampler[int]):
-    """One rank's share of an order, from a place on.
+    """One rank's share of an order, from any place on.
 
     Args:
         order: the rows of each epoch.
         world: the number of ranks; None for torch.distributed's.
         rank: this one; None for torch.distributed's.
-        padded: give every rank equally many samples, for which some ranks read the epoch's first rows again; else
-            nothing is repeated and some ranks have one sample less.
+        padded: give every rank the same number of samples, so that some ranks read the epoch's first rows again; if
+            false, nothing is repeated and some ranks have one sample less.
     """
 
     def __init__(self, order: Order, *, world: int | None = None, rank: int | None = None, padded: bool = True) -> None:
@@ -85,40 +85,40 @@ class OrderSampler(Sampler[int]):
         self.padded = padded
         self.epoch = 0
         self.start = 0
-        self.share()  # refuses a rank that there is not
+        self.share()  # raises if there is no such rank
 
     def share(self) -> Share:
-        """Return the positions that an iterator begun now would read."""
+        """Return the positions that the next iterator will read."""
         return share(self.order.length(self.epoch), self.start, self.world, self.rank, padded=self.padded)
 
     def __len__(self) -> int:
         return len(self.share())
 
     def __iter__(self) -> PlacedIterator:
-        mine, self.start = self.share(), 0  # a place is gone on from once
+        mine, self.start = self.share(), 0  # a saved place is used once
         return PlacedIterator(self, mine)
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch, or stay where the run is to go on if that is in this epoch."""
+        """Go to the beginning of an epoch, unless the saved place is in it."""
         if epoch != self.epoch:
             self.epoch, self.start = epoch, 0
 
     def place(self, epoch: int, position: int) -> Place:
-        """Return a place as it is saved; one at the end of an epoch is the beginning of the next."""
+        """Return a place to be saved; the end of an epoch is the beginning of the next."""
         if position >= self.order.length(epoch):
             epoch, position = epoch + 1, 0
         return Place(epoch=epoch, position=position, order=self.order.name)
 
     def state_after(self, batch: Batch) -> Place:
-        """Return the place behind a batch that was yielded by a loader of this sampler."""
-        # The last sample of this rank: every rank has read as far, each within its `world` positions.
+        """Return the place after a batch of a loader with this sampler."""
+        # After the last sample of this rank every rank has read the same number of samples.
         return self.place(batch.epoch, int(batch.positions[-1]) - self.rank + self.world)
 
     def load_state_dict(self, state: Place) -> None:
         """Go to a saved place.
 
         Raises:
-            UsageError: it is one in another order.
+            UsageError: it belongs to another order.
         """
         if state["order"] != self.order.name:
             raise UsageError(
@@ -163,7 +163,7 @@ class PlacedIterator:
                 yield Draw(row, epoch, position)
 
     def state_dict(self) -> Place:
-        """Return the place behind the last draw that was given."""
+        """Return the place after the last draw that was given."""
         return Place(epoch=self._epoch, position=self._share.done(self._given), order=self._sampler.order.name)
 
     def load_state_dict(self, state: Place) -> None:
@@ -174,7 +174,7 @@ class PlacedIterator:
 
 
 class EvaluationSampler(OrderSampler):
-    """Every row once over all ranks, ascending; ranks may differ by one sample.
+    """Every row once over all ranks, ascending; some ranks may have one sample less.
 
     Args:
         data: the data set.
@@ -193,7 +193,7 @@ class ShuffledSampler(OrderSampler):
         data: the data set.
         seed: of the order.
         block_rows: shuffle blocks of so many neighbouring rows, and rows within windows of blocks, for disks that
-            read neighbours faster (see `orders.BlockShuffled`); None to shuffle all rows.
+            read neighbouring rows faster (see `orders.BlockShuffled`); None to shuffle all rows.
         blocks_of_window: blocks that are shuffled together.
         world: see `OrderSampler`.
         rank: see `OrderSampler`.
@@ -218,18 +218,18 @@ class ShuffledSampler(OrderSampler):
 
 
 class SoftBalanceSampler(OrderSampler):
-    """Rows drawn with replacement, classes balanced in part: soft-balance sampling of paper 004 (eq. 6-8).
+    """Rows drawn with replacement, with partly balanced classes: soft-balance sampling of paper 004 (eq. 6-8).
 
     Args:
         data: the data set.
-        balance: the paper's lambda: 0 draws classes by their images, 1 each equally; 0.7 is its best.
+        balance: the paper's lambda: 0 draws classes by their number of images, 1 uniformly; 0.7 is the paper's best.
         seed: of the draws.
-        length: draws of an epoch; None for as many as the data has rows.
+        length: draws per epoch; None for the number of rows.
         world: see `OrderSampler`.
         rank: see `OrderSampler`.
 
     Raises:
-        UsageError: no row has a class, the balance is below 0 or no number, or the length is below 0.
+        UsageError: no row has a class, the balance is negative or not finite, or the length is negative.
     """
 
     def __init__(
@@ -247,9 +247,9 @@ class SoftBalanceSampler(OrderSampler):
 
 
 class ClassAwareSampler(SoftBalanceSampler):
-    """Rows drawn with replacement: a class first, each as likely, then one of its rows, each as likely.
+    """Rows drawn with replacement: first a class, then one of its rows, both uniformly.
 
-    It is soft-balance sampling with a balance of 1; arguments as there.
+    This is `SoftBalanceSampler` with a balance of 1, with the same arguments.
     """
 
     def __init__(
@@ -269,8 +269,8 @@ class RepeatFactorSampler(OrderSampler):
 
     Args:
         data: the data set.
-        threshold: classes in a smaller share of the rows are repeated.
-        seed: of the order and of what is repeated.
+        threshold: rows of classes in a smaller share of all rows are repeated.
+        seed: of the order and of the repeats.
         world: see `OrderSampler`.
         rank: see `OrderSampler`.
     """
@@ -293,10 +293,10 @@ class HybridSampler(OrderSampler):
 
     Args:
         data: the data set.
-        unbalanced_epochs: how many epochs are shuffled only; the paper trains 20, and 7 balanced ones (table 4).
+        unbalanced_epochs: the number of shuffled epochs; the paper trains 20, then 7 balanced ones (table 4).
         balance: see `SoftBalanceSampler`.
         seed: of the order and the draws.
-        length: draws of a balanced epoch; None for as many as the data has rows.
+        length: draws per balanced epoch; None for the number of rows.
         world: see `OrderSampler`.
         rank: see `OrderSampler`.
     """

@@ -1,8 +1,8 @@
-"""Streaming: the same shards read in long stretches, for disks that seek slowly and for object stores.
+"""Streaming: shards read in long stretches, for disks that seek slowly and for object stores.
 
-Rows are read in the order of `orders.BlockShuffled`: the blocks of a window are read from one end to the other, and
-their pictures are given in random order. So memory is bounded by a window, the order is a pure function of the seed,
-and a cut epoch goes on without reading again what it had given.
+Rows come in the order of `orders.BlockShuffled`: the blocks of a window are read from end to end, and their pictures
+are given in random order. So memory is bounded by a window, the order is a pure function of the seed, and an
+interrupted epoch continues without reading again the samples that it had given.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class _CutEpoch(NamedTuple):
-    """An epoch that is gone on with: what each of a rank's stretches has given, and the one whose turn is next."""
+    """An epoch to be continued: the samples that each worker of this rank has given, and the next worker."""
 
     epoch: int
     given: tuple[int, ...]
@@ -35,7 +35,7 @@ class _CutEpoch(NamedTuple):
 
 
 class StreamPlace(TypedDict):
-    """Where one worker of one rank is: how many of its samples of an epoch were given."""
+    """The position of one worker of one rank: the number of samples of the epoch that it has given."""
 
     epoch: int
     given: int
@@ -44,16 +44,16 @@ class StreamPlace(TypedDict):
 class StreamedImages(IterableDataset[Sample]):
     """The samples of a data set as a stream, an iterable-style data set of PyTorch.
 
-    Every rank gets a stretch of the epoch's order and every worker a stretch of that, all ranks equally many samples;
-    some of the first rows come twice for it. With one rank and one process the samples are those of
-    `ShuffledSampler(block_rows=...)`. With torchdata's StatefulDataLoader a cut epoch goes on with as many ranks and
-    workers as before.
+    Each rank gets a stretch of the epoch's order, and each worker a stretch of that. All ranks get the same number of
+    samples, so some of the first rows may come twice. With one rank and one process the samples are those of
+    `ShuffledSampler(block_rows=...)`. With torchdata's StatefulDataLoader an interrupted epoch continues, if the
+    numbers of ranks and workers are the same.
 
     Args:
         data: the data set.
         seed: of the order.
-        block_rows: neighbouring rows that are read at once.
-        blocks_of_window: blocks that are shuffled together and held in memory.
+        block_rows: neighbouring rows that are read together.
+        blocks_of_window: blocks that are shuffled together and kept in memory.
         world: the number of ranks; None for torch.distributed's.
         rank: this one; None for torch.distributed's.
     """
@@ -76,7 +76,7 @@ class StreamedImages(IterableDataset[Sample]):
         self.rank = here[1] if rank is None else rank
         self._first_worker = 0
         self._cut: _CutEpoch | None = None
-        # Shared, so that workers that persist through epochs learn of the next one.
+        # In shared memory, so that persistent workers see the next epoch.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._start = self._given = 0
 
@@ -84,16 +84,16 @@ class StreamedImages(IterableDataset[Sample]):
         return len(share(len(self.data), 0, self.world, self.rank, padded=True))
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch the next iteration is."""
+        """Set the epoch of the next iteration."""
         self._epoch.fill_(epoch)
 
     def go_on_after(self, batches: int, *, batch_size: int, workers: int) -> None:
-        """Let a plain `DataLoader` go on behind its first batches of the epoch that is set.
+        """Skip the first batches of the current epoch, as a plain `DataLoader` gives them.
 
-        Its batches are then those that the loader would have yielded next, in the same order. Later epochs are whole.
+        The loader then yields the batches that would have come next, in the same order. Later epochs are whole.
 
         Args:
-            batches: that this rank has had of the epoch.
+            batches: the number of batches of the epoch that this rank has received.
             batch_size: of the loader.
             workers: of the loader; 0 for none.
         """
@@ -102,13 +102,13 @@ class StreamedImages(IterableDataset[Sample]):
 
     def __iter__(self) -> Iterator[Sample]:
         epoch = int(self._epoch)
-        # Each worker has its own copy of this object: so the epoch says whether the cut counts.
+        # Each worker has its own copy of this object, so the epoch decides whether the cut applies.
         cut = self._cut if self._cut is not None and self._cut.epoch == epoch else None
         self._first_worker = 0 if cut is None else cut.first_worker
         if cut is not None:
             self._start = cut.given[self._worker()[0]]
         begin, end = self._share()
-        self._given, self._start = self._start, 0  # a place is gone on from once
+        self._given, self._start = self._start, 0  # a saved place is used once
         for start, stop in self._windows(epoch, begin + self._given, end):
             rows = self.order.rows(epoch, start % len(self.data), (stop - 1) % len(self.data) + 1)
             contents = self._read(rows)
@@ -118,21 +118,21 @@ class StreamedImages(IterableDataset[Sample]):
         self._given = 0
 
     def _share(self) -> tuple[int, int]:
-        """Return where this worker's positions begin and end; those beyond the epoch's length are its first again."""
+        """Return begin and end of this worker's positions; positions beyond the epoch's length mean its first rows."""
         number, workers = self._worker()
         first = self.rank * len(self)
         begin, end = _stretch(len(self), number, workers)
         return first + begin, first + end
 
     def _worker(self) -> tuple[int, int]:
-        """Return which of the rank's stretches this process reads, and how many there are."""
+        """Return the number of this process's stretch in its rank, and the number of stretches."""
         worker = get_worker_info()
         if worker is None:
             return 0, 1
         return (worker.id + self._first_worker) % worker.num_workers, worker.num_workers
 
     def _windows(self, epoch: int, begin: int, end: int) -> Iterator[tuple[int, int]]:
-        """Yield the stretches of positions that are read at once: a window, or what of it is in begin..end-1."""
+        """Yield the windows of positions begin..end-1, the first and the last perhaps in part."""
         n = len(self.data)
         bounds = self.order.windows(epoch)
         cuts = np.unique(np.concatenate([bounds + turn * n for turn in range(begin // n, -(-end // n) + 1)]))
@@ -144,7 +144,7 @@ class StreamedImages(IterableDataset[Sample]):
         return dict(zip(ascending.tolist(), self.data.catalogue.contents(ascending), strict=True))
 
     def state_dict(self) -> StreamPlace:
-        """Return the place behind the last sample that was given."""
+        """Return the place after the last sample that was given."""
         return StreamPlace(epoch=int(self._epoch), given=self._given)
 
     def load_state_dict(self, state: StreamPlace) -> None:
@@ -154,21 +154,21 @@ class StreamedImages(IterableDataset[Sample]):
 
 
 def batch_sizes(length: int, batch_size: int, workers: int) -> list[int]:
-    """Return the sizes of the batches that a plain `DataLoader` makes of one rank's samples of an epoch, in order.
+    """Return the sizes of the batches of one epoch of one rank with a plain `DataLoader`, in order.
 
-    Each worker makes batches of a stretch of its own, of which the last may be smaller, and the loader takes one of
+    Each worker makes batches of its own stretch, the last of which may be smaller, and the loader takes one batch of
     each worker in turn.
 
     Args:
         length: samples of the rank.
         batch_size: of the loader.
-        workers: stretches, at least 1.
+        workers: number of workers, at least 1.
     """
     return [size for size, _ in _batches(length, batch_size, workers)]
 
 
 def given_after(length: int, batches: int, batch_size: int, workers: int) -> tuple[tuple[int, ...], int]:
-    """Return how many samples each worker has given after some batches, and whose turn is next; see `batch_sizes`."""
+    """Return the samples that each worker has given after some batches, and the worker of the next batch."""
     in_order = _batches(length, batch_size, workers)
     given = [0] * workers
     for size, worker in in_order[:batches]:
@@ -188,5 +188,5 @@ def _batches(length: int, batch_size: int, workers: int) -> list[tuple[int, int]
 
 
 def _stretch(length: int, number: int, workers: int) -> tuple[int, int]:
-    """Return where the samples of one of the workers begin and end among those of its rank."""
+    """Return begin and end of the samples of one worker among those of its rank."""
     return length * number // workers, length * (number + 1) // workers

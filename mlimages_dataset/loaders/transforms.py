@@ -1,8 +1,8 @@
-"""Encoded bytes to what a network sees: the recipe's six training steps, and its two ways of evaluating.
+"""From an encoded picture to the network's input: the recipe's six training steps, and two evaluation transforms.
 
-A transform is a value: `transform(content, rng)` is a pure function of the bytes and of what `rng` draws, and returns
-uint8 planes, C-contiguous, shape (3, S, S). `transform.finish(images)` turns a whole batch of them, where it lies,
-into real numbers in [-1, 1]: a quarter of the bytes travel to the device. The image size may change between epochs:
+A transform is a value: `transform(content, rng)` is a pure function of the bytes and of the draws of `rng`, and returns
+uint8 planes, C-contiguous, shape (3, S, S). `transform.finish(images)` converts a whole batch of them to float32 in
+[-1, 1] on its device, so only a quarter of the bytes are copied there. The image size may change between epochs:
 `transform.at_size(160)`.
 
 Legend: B images in a batch, S side of the square, H/W pixels of the stored picture.
@@ -35,14 +35,14 @@ _ATTEMPTS = 10
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How one picture is to be seen: everything that was drawn.
+    """Everything that is drawn at random for one picture.
 
     Attributes:
-        box: what becomes the square, in pixels of the stored picture.
-        limits: what may be read around the box's edges: the box itself, or the picture.
-        flip: whether left and right are exchanged.
-        degrees: by which the square is turned, anticlockwise.
-        shift: of the colour, if any.
+        box: the crop, in pixels of the stored picture.
+        limits: the pixels that interpolation may use: those of the box, or of the whole picture.
+        flip: exchange left and right.
+        degrees: rotation of the square, anticlockwise.
+        shift: of the colour; None for none.
     """
 
     box: Box
@@ -53,7 +53,7 @@ class View:
 
 
 class Transform(Protocol):
-    """What a loader needs of a transform."""
+    """The methods of a transform that a loader calls."""
 
     @property
     def image_size(self) -> int:
@@ -65,11 +65,11 @@ class Transform(Protocol):
         ...
 
     def finish(self, images: torch.Tensor) -> torch.Tensor:
-        """Return a batch as the network takes it."""
+        """Return a batch as the network takes it, float32, shape (B, 3, S, S)."""
         ...
 
     def at_size(self, image_size: int) -> Self:
-        """Return the same transform to another size."""
+        """Return the same transform with another image size."""
         ...
 
     def steps(self, content: bytes, rng: np.random.Generator) -> Iterator[tuple[str, NDArray[np.uint8]]]:
@@ -78,7 +78,7 @@ class Transform(Protocol):
 
 
 class _Rendering(abc.ABC):
-    """What the transforms share: seeing a picture in a view that they choose."""
+    """What the transforms share: decoding, cropping and colouring a picture by its `View`."""
 
     __slots__ = ()
 
@@ -87,17 +87,17 @@ class _Rendering(abc.ABC):
 
     @abc.abstractmethod
     def view(self, height: int, width: int, rng: np.random.Generator) -> View:
-        """Return how to see a picture of `height` x `width` pixels."""
+        """Return the view of a picture of `height` x `width` pixels."""
 
     def __call__(self, content: bytes, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Return a picture's planes, shape (3, S, S), C-contiguous.
 
         Args:
             content: the bytes of an image file.
-            rng: the draws; equal ones make equal planes.
+            rng: the source of all random draws.
 
         Raises:
-            DataError: the bytes are no picture, are broken, or hold too many pixels.
+            DataError: the bytes are not a picture, are damaged, or have too many pixels.
         """
         *_, (_, planes) = self.steps(content, rng)
         return planes
@@ -125,38 +125,38 @@ class _Rendering(abc.ABC):
         yield "colour", planes
 
     def finish(self, images: torch.Tensor) -> torch.Tensor:
-        """Return a batch of planes as real numbers in [-1, 1], shape (B, 3, S, S), on the device where they lie.
+        """Return a batch of planes as float32 in [-1, 1], shape (B, 3, S, S), on the same device.
 
         Paper 000, section 4.1.2, step 6.
         """
         return images.float().sub_(127.5).mul_(1 / 127.5)
 
     def at_size(self, image_size: int) -> Self:
-        """Return the same transform to squares of another side."""
+        """Return the same transform with another image size."""
         return dataclasses.replace(self, image_size=image_size)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainTransform(_Rendering):
-    """The six steps of paper 000, section 4.1.2. Probabilities and ranges are the paper's where it gives any.
+    """The six steps of paper 000, section 4.1.2, with the paper's probabilities and ranges as far as it states them.
 
-    The paper leaves open what step 5 shifts and how far; the ranges here are those of the authors' published code,
-    which are Inception's. `docs/decisions/0006-transforms.md` lists what differs.
+    The paper does not state the colour shifts of step 5. The ranges here are those of the authors' published code,
+    which are Inception's. `docs/decisions/0006-transforms.md` lists the differences.
 
     Attributes:
         image_size: S; the paper's 224.
-        area: step 1, the share of the picture that the box covers, from and to.
-        aspect: step 1, the box's width over its height, from and to.
+        area: step 1, the smallest and largest share of the picture that the crop covers.
+        aspect: step 1, the smallest and largest width of the crop divided by its height.
         flip: step 3, the probability of exchanging left and right.
-        rotate: step 4, its probability.
+        rotate: step 4, the probability of a rotation.
         degrees: step 4, the largest angle to either side.
-        shift: step 5, its probability.
-        brightness: step 5, the largest change of the factor 1.
+        shift: step 5, the probability of a colour shift.
+        brightness: step 5, the largest difference of the factor from 1.
         saturation: likewise.
         hue: step 5, the largest turn of the colour circle to either side, in turns.
         contrast: as brightness.
-        scaled: whether a large crop is reduced while it is decoded. If not, pixels agree with torchvision's to one
-            level before colour, and decoding takes longer.
+        scaled: reduce large crops while decoding. If false, pixels before the colour shift agree with torchvision's to
+            one level, and decoding takes longer.
     """
 
     image_size: int = 224
@@ -176,8 +176,7 @@ class TrainTransform(_Rendering):
         """Check every field.
 
         Raises:
-            ConfigError: a size that is not a whole number from 1 on, a probability outside [0, 1], or a range that is
-                none.
+            ConfigError: the size is not a whole number from 1 on, a probability is outside [0, 1], or a range is empty.
         """
         _check_size(self.image_size)
         for name in ("flip", "rotate", "shift"):
@@ -192,9 +191,9 @@ class TrainTransform(_Rendering):
                 raise ConfigError(f"{name} cannot be {getattr(self, name)}", remedy=f"set it within 0 to {most}")
 
     def view(self, height: int, width: int, rng: np.random.Generator) -> View:
-        """Return a random view; drawn in the order of the steps, and as many numbers whatever comes of them."""
+        """Return a random view; the number of draws after the crop does not depend on their values."""
         box = draw_box(rng, height, width, self.area, self.aspect)
-        # One call for all: each costs a microsecond while warm, and ten in a loader that does other things in between.
+        # One call for all draws: a call takes a microsecond in a tight loop, and ten in a loader.
         flip, rotate, angle, shift, *factors, hue = rng.random(8).tolist()
         brightness, saturation, contrast = (2 * factor - 1 for factor in factors)
         return View(
@@ -214,22 +213,22 @@ class TrainTransform(_Rendering):
 
 
 class EvalKind(enum.StrEnum):
-    """Which part of a picture is looked at in evaluation."""
+    """The part of a picture that is used in evaluation."""
 
     CROP80 = "crop80"
-    """The central 80 % of each side, resized to the square: the multi-label evaluation of paper 000's code."""
+    """The central 80 % of each side, resized to the square, as in the multi-label evaluation of paper 000's code."""
     RESIZE256 = "resize256"
-    """The short side resized to 256 (for S = 224), then the central square: the usual one for ImageNet."""
+    """The short side resized to 256 (for S = 224), then the central square, as is usual for ImageNet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalTransform(_Rendering):
-    """A view without chance; nothing is drawn.
+    """A transform without random draws.
 
     Attributes:
         image_size: S.
         kind: of the view.
-        scaled: whether a large picture is reduced while it is decoded; off, so that figures compare with others'.
+        scaled: reduce large pictures while decoding; false by default, so that results compare with other code.
     """
 
     image_size: int = 224
@@ -240,7 +239,7 @@ class EvalTransform(_Rendering):
         """Check the size.
 
         Raises:
-            ConfigError: a size that is not a whole number from 1 on.
+            ConfigError: the size is not a whole number from 1 on.
         """
         _check_size(self.image_size)
 
@@ -254,15 +253,15 @@ class EvalTransform(_Rendering):
 
 
 def train_transform(image_size: int = 224) -> TrainTransform:
-    """Return the recipe's training transform to squares of `image_size` pixels (paper 000, section 4.1.2)."""
+    """Return the recipe's training transform with a given image size (paper 000, section 4.1.2)."""
     return TrainTransform(image_size=image_size)
 
 
 def eval_transform(image_size: int = 224, kind: EvalKind | str = EvalKind.RESIZE256) -> EvalTransform:
-    """Return an evaluation transform to squares of `image_size` pixels.
+    """Return an evaluation transform with a given image size.
 
     Raises:
-        ConfigError: another kind than `crop80` and `resize256`.
+        ConfigError: the kind is neither `crop80` nor `resize256`.
     """
     try:
         return EvalTransform(image_size=image_size, kind=EvalKind(kind))
@@ -274,10 +273,10 @@ def eval_transform(image_size: int = 224, kind: EvalKind | str = EvalKind.RESIZE
 def draw_box(
     rng: np.random.Generator, height: int, width: int, area: tuple[float, float], aspect: tuple[float, float]
 ) -> Box:
-    """Return a box of whole pixels inside a picture, distributed as torchvision's RandomResizedCrop draws it.
+    """Return a random box of whole pixels inside a picture, with the distribution of torchvision's RandomResizedCrop.
 
-    The area is uniform, the aspect uniform in its logarithm, the place uniform over whole pixels; a box that does not
-    fit is drawn again, and after ten attempts it is the largest central box of an allowed aspect.
+    The area is uniform, the aspect ratio log-uniform, the position uniform over whole pixels. A box that does not fit
+    is drawn again; after ten attempts the largest central box with an allowed aspect ratio is used.
     """
     lowest, highest = math.log(aspect[0]), math.log(aspect[1])
     for _ in range(_ATTEMPTS):
@@ -294,15 +293,15 @@ def draw_box(
 
 
 def central_box(height: int, width: int, share: float) -> Box:
-    """Return the central box of whole pixels that has `share` of each side, as TensorFlow's `central_crop`."""
+    """Return the central box of whole pixels with a share of each side, as TensorFlow's `central_crop`."""
     top, left = int((height - height * share) / 2), int((width - width * share) / 2)
     return Box(top, left, height - 2 * top, width - 2 * left)
 
 
 def short_side_box(height: int, width: int, image_size: int) -> Box:
-    """Return what is left of a picture whose short side is resized to 256/224 of `image_size` and the centre kept.
+    """Return the box that remains if the short side is resized to 256/224 of `image_size` and the centre is cropped.
 
-    The sides are rounded as torchvision's Resize and CenterCrop round them; the box's edges may lie inside pixels.
+    Sides are rounded as by torchvision's Resize and CenterCrop; the edges of the box may lie inside pixels.
     """
     short = round(image_size * 256 / 224)
     long = int(short * max(height, width) / min(height, width))
@@ -313,7 +312,7 @@ def short_side_box(height: int, width: int, image_size: int) -> Box:
 
 
 def timed(transform: Transform, contents: Iterable[bytes], rng: np.random.Generator) -> dict[str, float]:
-    """Return the processor's seconds that each step takes for one picture, on average, in the steps' order.
+    """Return the mean processor time of each step for one picture, in seconds, in the order of the steps.
 
     Raises:
         DataError: as calling the transform does.

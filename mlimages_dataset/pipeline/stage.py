@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from mlimages_dataset.core.decoding import encode
 from mlimages_dataset.pipeline.engine import unreported
@@ -105,10 +105,7 @@ def run(stage: Stage[_SummaryT], folder: OutputFolder, engine: Engine = Engine()
         DataError: the manifest's summary of a finished stage is not what this version writes.
         MLImagesError: whatever the work raises.
     """
-    parameters: Mapping[str, Json] = encode(stage.parameters)  # type: ignore[assignment]  # a dataclass or a mapping
-    journal = Journal.keeping_nothing()
-    if stage.resumes:
-        journal = Journal.of(folder.path / stage.into, {**parameters, "stage": stage.name}, stage.inputs)
+    journal = journal_of(stage, folder)
 
     def work(out: Location) -> StageResult[Json]:
         result = stage.work(Workplace(out, stage.inputs, journal, engine))
@@ -116,7 +113,7 @@ def run(stage: Stage[_SummaryT], folder: OutputFolder, engine: Engine = Engine()
 
     outcome = folder.run(
         stage.name,
-        parameters=parameters,
+        parameters=_parameters(stage),
         inputs=stage.inputs,
         work=work,
         into=stage.into,
@@ -125,3 +122,14 @@ def run(stage: Stage[_SummaryT], folder: OutputFolder, engine: Engine = Engine()
         jobs_of=stage.jobs_of,
     )
     return StageOutcome(outcome.record, outcome.fresh, summary_of(stage.name, outcome.record, stage.summary))
+
+
+def journal_of(stage: Stage[Any], folder: OutputFolder) -> Journal:
+    """Return the journal of a stage in an output folder; one that keeps nothing for a stage without jobs."""
+    if not stage.resumes:
+        return Journal.keeping_nothing()
+    return Journal.of(folder.path / stage.into, {**_parameters(stage), "stage": stage.name}, stage.inputs)
+
+
+def _parameters(stage: Stage[Any]) -> Mapping[str, Json]:
+    return cast("Mapping[str, Json]", encode(stage.parameters))

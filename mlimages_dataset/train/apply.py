@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 import torch
@@ -15,6 +15,7 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.loaders import MLImages
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.pipeline.stage import Stage, run
 from mlimages_dataset.tables.files import file_digest, listing_digest
 from mlimages_dataset.tables.parquet import read_table, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, PREDICTIONS
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.records import StageOutcome
+    from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.tables.files import Inputs
     from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.train.calibration import Reliability
@@ -81,6 +83,21 @@ class Application:
     view: View = View.CROP80
 
 
+@dataclass(frozen=True, slots=True)
+class AppliedSummary:
+    """What a network was applied to.
+
+    Attributes:
+        images: rows written.
+        unreadable: pictures that cannot be read.
+        first_unreadable: the first of them, each with its reason.
+    """
+
+    images: int
+    unreadable: int
+    first_unreadable: tuple[str, ...]
+
+
 def predict(
     application: Application,
     out: Location,
@@ -90,7 +107,7 @@ def predict(
     raw: bool = False,
     overwrite: bool = False,
     tell: Callable[[str], None] | None = None,
-) -> StageOutcome | None:
+) -> StageOutcome[AppliedSummary] | None:
     """Write the `predictions` table of a folder's pictures and return its record, on rank 0.
 
     Probabilities are those of the loss that taught the network: of each class on its own, and calibrated as the
@@ -202,7 +219,7 @@ def class_names(vocabulary: Location) -> list[ClassName]:
     ]
 
 
-def extract(application: Application, out: Location, *, overwrite: bool = False) -> StageOutcome | None:
+def extract(application: Application, out: Location, *, overwrite: bool = False) -> StageOutcome[AppliedSummary] | None:
     """Write the pooled features of a folder's pictures and return their record, on rank 0; errors as `predict`."""
 
     def rows(network: MultiLabelClassifier, images: Tensor, pictures: Pictures, numbers: Sequence[int]) -> pa.Table:
@@ -248,7 +265,7 @@ def _apply(
     schema_of: Callable[[MultiLabelClassifier], TableSchema],
     rows_of: Callable[[Checkpoint], _Rows],
     overwrite: bool,
-) -> StageOutcome | None:
+) -> StageOutcome[AppliedSummary] | None:
     """Write a table of what a network says of a folder's pictures, each rank some of its parts."""
     with computing(application.execution, seed=0) as device:
         network, checkpoint = _trained(application, device)
@@ -266,27 +283,28 @@ def _apply(
             return None
         began = False
 
-        def work(folder: Location) -> StageResult:
+        def work(at: Workplace) -> StageResult[AppliedSummary]:
             nonlocal began
             began = distributed.from_first(value=True)
-            return _write_parts(job, folder)
+            return _write_parts(job, at.out)
 
         how: dict[str, Json] = {
             "batch_size": application.batch_size,
             "precision": application.execution.precision.value,
             "view": application.view.value,
         }
+        applied = Stage(
+            name=stage, parameters={**parameters, **how}, inputs=job.inputs, work=work, summary=AppliedSummary
+        )
         try:
-            return OutputFolder(out, overwrite=overwrite).run(
-                stage, parameters={**parameters, **how}, inputs=job.inputs, work=work
-            )
+            return run(applied, OutputFolder(out, overwrite=overwrite))
         finally:
             if not began:  # it stands already, or cannot be done: the others have nothing to do
                 distributed.from_first(value=False)
 
 
 @torch.inference_mode()
-def _write_parts(job: _Job, out: Location) -> StageResult:
+def _write_parts(job: _Job, out: Location) -> StageResult[AppliedSummary]:
     """Write this rank's parts and return what all ranks have written."""
     application, device = job.application, next(job.network.parameters()).device
     parts = Part.all_of(len(job.pictures), application.batch_size)[distributed.rank() :: distributed.n_ranks()]
@@ -305,11 +323,7 @@ def _write_parts(job: _Job, out: Location) -> StageResult:
         receipts.append(write_table(out / part.name, pa.concat_tables(tables), job.schema, job.inputs))
     written = [receipt for of_rank in distributed.gathered(receipts) for receipt in of_rank]
     all_bad = sorted(one for of_rank in distributed.gathered(bad) for one in of_rank)
-    summary: dict[str, Json] = {
-        "images": sum(receipt.rows for receipt in written),
-        "unreadable": len(all_bad),
-        "first_unreadable": cast("list[Json]", all_bad[:_SHOWN_BAD]),
-    }
+    summary = AppliedSummary(sum(receipt.rows for receipt in written), len(all_bad), tuple(all_bad[:_SHOWN_BAD]))
     return StageResult(tuple(sorted(written, key=lambda receipt: receipt.path.name)), summary)
 
 

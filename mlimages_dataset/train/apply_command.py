@@ -6,7 +6,7 @@ import functools
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlimages_dataset.pipeline.records import StageOutcome
-    from mlimages_dataset.train.apply import Application
+    from mlimages_dataset.train.apply import Application, AppliedSummary
     from mlimages_dataset.train.evaluation import EvaluationSummary
 
 _TOP, _TABLE_ABOVE = 10, 0.5
@@ -255,12 +255,12 @@ def _tell_aside(said: str) -> None:
     click.echo(said, err=True)
 
 
-def _tell(outcome: StageOutcome | None, out: str) -> None:
+def _tell(outcome: StageOutcome[AppliedSummary] | None, out: str) -> None:
     if outcome is None:
         return
-    summary = outcome.record.summary
-    for bad in cast("list[str]", summary["first_unreadable"]):
+    summary = outcome.summary
+    for bad in summary.first_unreadable:
         click.echo(f"cannot be used: {bad}", err=True)
-    click.echo(f"{summary['images']:,} images, and {summary['unreadable']:,} that cannot be used")
+    click.echo(f"{summary.images:,} images, and {summary.unreadable:,} that cannot be used")
     files = f"{len(outcome.record.outputs)} files written to {out} in {outcome.record.seconds:.1f} s"
     click.echo(files if outcome.fresh else f"{out} is up to date: nothing to do")

@@ -56,7 +56,7 @@ def test_rows_are_counted_by_status_and_a_second_run_is_up_to_date(port: int, tm
         ["2", "saved"],
         ["2", "bad address"],
         ["1", "http error"],
-        ["5", "asked for in all"],
+        ["5", "rows in all"],
     ]
     assert "2 files written to" in lines[-1]
     assert "is up to date: nothing to do" in command(*arguments).out
@@ -94,7 +94,7 @@ def test_a_table_of_annotations_is_a_list(port: int, tmp_path: Path, command: Co
         ("image_id,url", ("--user-agent", "me\nX-Evil: 1"), "--user-agent holds a control character"),
         ("image_id,url", ("--spool", "/dev/null/nowhere"), "/dev/null/nowhere: cannot be written"),
         ("image_id,url", ("--quality", "80"), "--quality goes with --short-edge"),
-        ("image_id,url", ("--mirror", "https://example.org/"), "is no mirror"),
+        ("image_id,url", ("--mirror", "https://example.org/"), "is not a mirror"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(
@@ -115,8 +115,8 @@ def test_what_cannot_be_done_is_one_sentence(
             "a,http://127.0.0.1:9/a.jpg\nb,http://127.0.0.1:9/b.jpg\nc,\n",
             "2 of 3 rows are private address; pass --allow",
         ),
-        ("a,\n", "1 of 1 rows are bad address; the list has no http or https addresses"),
-        (",http://127.0.0.1:9/a.jpg\n", "1 of 1 rows are unsafe name; the list gives no ids"),
+        ("a,\n", "1 of 1 rows are bad address; the list has no http or https URLs"),
+        (",http://127.0.0.1:9/a.jpg\n", "1 of 1 rows are unsafe name; the list has no ids"),
         ("", "the list has no rows"),
     ],
 )
@@ -150,7 +150,7 @@ def test_digests_that_are_none_are_noted_and_counted(port: int, tmp_path: Path, 
     (tmp_path / "list.csv").write_text(f"image_id,url,md5,size\na,{address},zzzz,-3\nb,{address},,\n")
     options = ("--out", tmp_path / "out", "--allow-private", "--workers", "1")
     ran = command("images", "download", tmp_path / "list.csv", *options)
-    assert "1 rows have an md5 or size that is none" in ran.err
+    assert "1 rows have an md5 or size that cannot be read" in ran.err
     details = read_table(tmp_path / "out" / "part-00000.parquet", IMAGES)["detail"].to_pylist()
     assert details == ["not compared, unreadable in the list: md5 'zzzz', size '-3'", ""]
 

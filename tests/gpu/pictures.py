@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from mlimages_dataset.core.locations import location
-from mlimages_dataset.images.stage import IngestOptions, run_ingest
+from mlimages_dataset.images.stage import IngestOptions, ingest_stage
 from mlimages_dataset.pipeline.engine import local
 from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.stage import Engine, run
 from mlimages_dataset.tables.parquet import write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, LABELS, MAPPING
 from mlimages_dataset.train.supply import available_cores
@@ -51,7 +52,9 @@ def make_data(job: Job) -> str:
         _linked(files[number % len(files)], copies / f"{number:06d}.jpg")
     began, cores = time.perf_counter(), available_cores()
     with contextlib.nullcontext(map) if job.small else local(cores) as mapper:
-        run_ingest(OutputFolder(job.path(SHARDS)), [location(str(copies))], IngestOptions(), mapper=mapper)
+        shards = job.path(SHARDS)
+        stage = ingest_stage([location(str(copies))], IngestOptions(), shards)
+        run(stage, OutputFolder(shards), Engine(mapper=mapper))
     seconds = time.perf_counter() - began
     write_labels(job.path("."), n_images, n_classes(job))
     shutil.rmtree(copies)

@@ -32,10 +32,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from PIL import Image
 
 from mlimages_dataset.images.check import Limits
-from mlimages_dataset.images.download import Download, download
-from mlimages_dataset.images.examination import Placeholder, Rules
-from mlimages_dataset.images.fetcher import Manners, Timeouts
-from mlimages_dataset.images.politeness import Courtesy
+from mlimages_dataset.images.decode_pool import ImageRules, Placeholder
+from mlimages_dataset.images.download import DownloadOptions, download
+from mlimages_dataset.images.fetcher import FetchPolicy, Timeouts
+from mlimages_dataset.images.politeness import HostPolicy
 from mlimages_dataset.images.statuses import Status
 
 if TYPE_CHECKING:
@@ -223,15 +223,15 @@ class LoopbackResolver(AbstractResolver):
         """Do nothing: there is nothing to close."""
 
 
-def options(**changes: object) -> Download:
+def options(**changes: object) -> DownloadOptions:
     """Return how the lists of this server are downloaded."""
     fixed: dict[str, object] = {
-        "rules": Rules(
+        "rules": ImageRules(
             limits=Limits(bytes=MAX_BYTES, pixels=1_000_000),
             placeholders=frozenset({Placeholder.of(KNOWN_PLACEHOLDER)}),
         ),
-        "manners": Manners(
-            courtesy=Courtesy(requests=16, backoff=0.02, longest_pause=2.0),
+        "policy": FetchPolicy(
+            per_host=HostPolicy(requests=16, backoff=0.02, longest_pause=2.0),
             timeouts=Timeouts(connect=5.0, read=0.7, total=1.5),
             retries=4,
             max_bytes=MAX_BYTES,
@@ -241,7 +241,7 @@ def options(**changes: object) -> Download:
         "placeholder_repeats": REPEATS,
         "workers": 1,
     }
-    return Download(**{**fixed, **changes})  # type: ignore[arg-type]
+    return DownloadOptions(**{**fixed, **changes})  # type: ignore[arg-type]
 
 
 class _Server:

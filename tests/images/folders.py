@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image
-from upath import UPath
 
 from mlimages_dataset.images.check import Inspection, inspect
 from mlimages_dataset.images.parts import part_writer
@@ -18,11 +17,14 @@ from mlimages_dataset.pipeline.records import StageResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from upath import UPath
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.tables.files import Receipt
 
-Place = TypeVar("Place", Path, UPath)
+Place = TypeVar("Place", bound="Path | UPath")
 
 
 def image_folder(folder: Place, parts: Sequence[Mapping[str, bytes | None]], *, overwrite: bool = False) -> Place:

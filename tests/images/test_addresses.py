@@ -15,14 +15,12 @@ from yarl import URL
 
 from mlimages_dataset.images.addresses import (
     MAX_CHARACTERS,
-    NAME_SECONDS,
-    REMEMBERED_NAMES,
-    CheckedResolver,
     Refused,
     check_literal,
     is_public,
     parsed,
 )
+from mlimages_dataset.images.resolver import NAME_SECONDS, REMEMBERED_NAMES, CheckedResolver
 from mlimages_dataset.images.statuses import Status
 
 
@@ -117,7 +115,7 @@ def test_a_host_that_is_an_address_is_checked_itself() -> None:
     check_literal(URL("http://8.8.8.8/"))
     check_literal(URL("http://localhost/"))  # the resolver's business
     for url in ("http://127.0.0.1:8080/", "http://[::1]/", "http://[::ffff:10.0.0.1]/"):
-        with pytest.raises(Refused, match="not of the public Internet"):
+        with pytest.raises(Refused, match="not in the public Internet"):
             check_literal(URL(url))
 
 

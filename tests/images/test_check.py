@@ -1,4 +1,4 @@
-"""Bytes are judged as what they are, and nothing that anybody sends raises or warns."""
+"""Bytes are recognised as what they are, and no bytes raise or warn."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
+from mlimages_dataset.images import check
 from mlimages_dataset.images.check import Inspection, Limits, inspect, suffix_of
 from mlimages_dataset.images.statuses import Status
 from tests.images import fault_server
@@ -59,7 +61,7 @@ def test_a_progressive_jpeg_and_one_of_odd_size_are_read_to_their_end() -> None:
         (b"%PDF-1.7", "a PDF document"),
         (b"\x1f\x8b\x08", "a compressed file"),
         (b"\0\0\0\x20ftypisom", "a video"),
-        (b"\0\0\0\x20ftypavif", "an AVIF or HEIF picture, of no accepted format"),
+        (b"\0\0\0\x20ftypavif", "an AVIF or HEIF picture, which is not supported"),
         (b"Not found", "begins with b'Not found'"),
         (b"BM", "begins with b'BM'"),
     ],
@@ -107,3 +109,7 @@ def test_photographs_are_whole(shared_data: Path) -> None:
             size = image.size
         found = inspect(path.read_bytes())
         assert (found.status, (found.width, found.height)) == (Status.SAVED, size), path
+
+
+def test_every_format_has_a_suffix_that_image_ids_leave_out() -> None:
+    assert {one.suffix for one in check._FORMATS} <= set(PICTURE_SUFFIXES)

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.images import addresses, check
-from mlimages_dataset.images import download as download_module
+from mlimages_dataset.images import addresses, check, download_run
 from mlimages_dataset.images.download import OPEN_IMAGES_MIRROR, chosen_mirrors, download
 from mlimages_dataset.images.fetcher import Timeouts
-from mlimages_dataset.images.reencode import Shrinking
+from mlimages_dataset.images.resize import ResizeOptions
 from mlimages_dataset.images.shards import ShardReader
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.records import read_manifest
@@ -94,8 +93,8 @@ def test_every_fault_of_twenty_thousand_rows_ends_in_its_one_status(tmp_path: Pa
     with fault_server.started(10 * fault_server.REQUESTS_A_SECOND) as port:
         wanted = fault_server.rows(20_000, port)
         given = fault_server.write_list(tmp_path / "list.parquet", wanted)
-        patient = replace(fault_server.options().manners, timeouts=Timeouts(connect=20.0, read=4.0, total=8.0))
-        options = fault_server.options(shard_images=1000, workers=2, manners=patient)
+        patient = replace(fault_server.options().policy, timeouts=Timeouts(connect=20.0, read=4.0, total=8.0))
+        options = fault_server.options(shard_images=1000, workers=2, policy=patient)
         download([given], tmp_path / "out", options, resolver=fault_server.LoopbackResolver())
     check_all_faults(tmp_path / "out", wanted)
 
@@ -145,11 +144,11 @@ def test_a_second_run_does_nothing_and_another_list_is_refused(port: int, tmp_pa
 
 def test_a_retry_asks_only_for_what_failed_and_leaves_the_shards_of_a_luckier_first_run(tmp_path: Path) -> None:
     # Every third address answers 500 the first time it is asked.
-    once = replace(fault_server.options().manners, retries=0)
+    once = replace(fault_server.options().policy, retries=0)
     with fault_server.started() as port:
         wanted = [fault_server.row(n, "flaky" if n % 3 == 0 else "good", port) for n in range(250)]
         given = fault_server.write_list(tmp_path / "list.parquet", wanted)
-        unlucky = fault_server.options(manners=once)
+        unlucky = fault_server.options(policy=once)
         download([given], tmp_path / "out", unlucky, resolver=fault_server.LoopbackResolver())
         first = {row["image_id"]: row["status"] for row in table_rows(tmp_path / "out")}
         assert first == {row.image_id: "http_error" if row.kind == "flaky" else "saved" for row in wanted}
@@ -167,7 +166,7 @@ def test_a_finished_folder_is_mended_without_its_good_slices(tmp_path: Path, ret
     with fault_server.started() as port:
         wanted = [fault_server.row(n, "good", port) for n in range(250)]
         given = fault_server.write_list(tmp_path / "list.parquet", wanted)
-        options = fault_server.options(shard_images=100, manners=replace(fault_server.options().manners, retries=0))
+        options = fault_server.options(shard_images=100, policy=replace(fault_server.options().policy, retries=0))
         download([given], tmp_path / "out", options, resolver=fault_server.LoopbackResolver())
     before = shard_digests(tmp_path / "out")
     (tmp_path / "out" / "shard-00001.tar").unlink()
@@ -207,8 +206,8 @@ def test_a_retry_that_was_cut_goes_on(port: int, tmp_path: Path, monkeypatch: py
             raise UsageError("the disk is full")
         await write(*arguments, **named)
 
-    write = download_module._write
-    monkeypatch.setattr(download_module, "_write", failing)
+    write = download_run._write
+    monkeypatch.setattr(download_run, "_write", failing)
     with pytest.raises(UsageError, match="the disk is full"):
         download([given], out, fault_server.options(), retry="failed", resolver=resolver)
     monkeypatch.undo()
@@ -260,9 +259,9 @@ def test_a_redirect_into_a_private_network_is_refused(
     direct = replace(fault_server.row(1, "good", port), url=inside)
     public = fault_server.row(2, "good", port)
     given = fault_server.write_list(tmp_path / "list.parquet", [first, direct, public])
-    guarded = replace(fault_server.options().manners, allow_private=False)
+    guarded = replace(fault_server.options().policy, allow_private=False)
     resolver = fault_server.LoopbackResolver(inside="127.0.0.2")
-    download([given], tmp_path / "out", fault_server.options(manners=guarded), resolver=resolver)
+    download([given], tmp_path / "out", fault_server.options(policy=guarded), resolver=resolver)
     assert [row["status"] for row in table_rows(tmp_path / "out")] == ["private_address", "private_address", "saved"]
 
 
@@ -293,7 +292,7 @@ def test_open_images_lists_get_the_buckets_mirror(tmp_path: Path) -> None:
 def test_pictures_are_made_smaller_when_asked(port: int, tmp_path: Path) -> None:
     wanted = [fault_server.row(n, "good", port) for n in range(3)]
     given = fault_server.write_list(tmp_path / "list.parquet", wanted)
-    rules = replace(fault_server.options().rules, shrinking=Shrinking(short_edge=24, quality=80))
+    rules = replace(fault_server.options().rules, resize=ResizeOptions(short_edge=24, quality=80))
     download([given], tmp_path / "out", fault_server.options(rules=rules), resolver=fault_server.LoopbackResolver())
     found = table_rows(tmp_path / "out")
     assert {(row["width"], row["height"]) for row in found} == {(32, 24)}

@@ -14,7 +14,7 @@ from PIL import Image, ImageEnhance
 
 from mlimages_dataset.images.duplicates import (
     Fingerprints,
-    Likeness,
+    HashTolerance,
     alike_pairs,
     distances,
     exact_groups,
@@ -82,7 +82,7 @@ def test_groups_are_those_of_comparing_all_pairs(seed: int, n: int, kinds: int) 
             hashed[same[:1]],
         )
     prints = Fingerprints(digests, frequencies, neighbours, hashed)
-    likeness = Likeness(frequencies=7, neighbours=9)
+    tolerance = HashTolerance(frequencies=7, neighbours=9)
     pairs = [
         (i, j)
         for i, j in itertools.combinations(range(n), 2)
@@ -95,7 +95,7 @@ def test_groups_are_those_of_comparing_all_pairs(seed: int, n: int, kinds: int) 
         )
     ]
     exact = np.stack([exact_groups(prints), np.arange(n)], axis=1)
-    found = groups_of(n, np.concatenate([exact, alike_pairs(prints, likeness)]))
+    found = groups_of(n, np.concatenate([exact, alike_pairs(prints, tolerance)]))
     expected = groups_of(n, np.array(pairs, np.int64).reshape(-1, 2))
     assert found.tolist() == expected.tolist()
 
@@ -105,7 +105,7 @@ def test_thousands_of_equal_hashes_are_no_thousands_squared_pairs() -> None:
     prints = Fingerprints(
         np.arange(n, dtype=np.uint64), np.zeros(n, np.uint64), np.zeros(n, np.uint64), np.ones(n, np.bool_)
     )
-    assert len(alike_pairs(prints, Likeness())) == n - 1
+    assert len(alike_pairs(prints, HashTolerance())) == n - 1
 
 
 @pytest.mark.parametrize("content", [picture(0, 1, 1), picture(0, 2000, 1)])
@@ -145,7 +145,7 @@ CHANGES: dict[str, Callable[[Image.Image], bytes]] = {
 
 def recalls(files: list[Path]) -> tuple[dict[str, float], int]:
     """Return the share of changed photographs that are told for copies, and how many pairs of others are."""
-    likeness = Likeness()
+    tolerance = HashTolerance()
     originals = [Image.open(path).convert("RGB") for path in files]
     hashes = np.array([picture_hashes(path.read_bytes()) or (0, 0) for path in files], np.uint64)
 
@@ -153,7 +153,7 @@ def recalls(files: list[Path]) -> tuple[dict[str, float], int]:
         others: np.ndarray[tuple[int, int], np.dtype[np.uint64]],
     ) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
         bits = distances(hashes[:, None, :], others[None, :, :])
-        return np.asarray((bits[..., 0] <= likeness.frequencies) & (bits[..., 1] <= likeness.neighbours))
+        return np.asarray((bits[..., 0] <= tolerance.frequencies) & (bits[..., 1] <= tolerance.neighbours))
 
     found, wrong = {}, 0
     for name, change in CHANGES.items():

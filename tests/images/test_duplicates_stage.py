@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.images.duplicates import Likeness
-from mlimages_dataset.images.duplicates_stage import run_duplicates
+from mlimages_dataset.images.duplicates import HashTolerance
+from mlimages_dataset.images.duplicates_stage import duplicates_stage
 from mlimages_dataset.pipeline import engine
+from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import read_manifest
+from mlimages_dataset.pipeline.stage import Engine, run
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.samples import photographs
 from mlimages_dataset.tables.parquet import read_table
@@ -66,7 +68,7 @@ def rows(part: Path) -> dict[str, dict[int, float]]:
 def test_copies_leaks_and_merged_labels(tables: tuple[Path, Path], tmp_path: Path) -> None:
     images, labels = tables
     out = tmp_path / "out"
-    outcome = run_duplicates(out, images, labels=labels, likeness=Likeness(), merge=True)
+    outcome = run(duplicates_stage(images, labels=labels, tolerance=HashTolerance(), merge=True), OutputFolder(out))
     assert lines(out / "duplicates.csv") == [
         ("again", "kept", "train"),
         ("small", "alike", "train"),
@@ -90,14 +92,16 @@ def test_copies_leaks_and_merged_labels(tables: tuple[Path, Path], tmp_path: Pat
     }
     assert (summary["leaking_images"], summary["label_rows_merged_away"]) == (2, 1)
     assert verify_folder(out) == []
-    assert not run_duplicates(out, images, labels=labels, likeness=Likeness(), merge=True).fresh
+    assert not run(
+        duplicates_stage(images, labels=labels, tolerance=HashTolerance(), merge=True), OutputFolder(out)
+    ).fresh
 
 
 def test_exact_copies_ask_for_no_pixels(tables: tuple[Path, Path], tmp_path: Path) -> None:
     images, _ = tables
     for shard in images.glob("*.tar"):
         shard.unlink()
-    run_duplicates(tmp_path / "out", images)
+    run(duplicates_stage(images), OutputFolder(tmp_path / "out"))
     assert [line[:2] for line in lines(tmp_path / "out" / "duplicates.csv")] == [
         ("one", "kept"),
         ("again", "same bytes"),
@@ -106,27 +110,34 @@ def test_exact_copies_ask_for_no_pixels(tables: tuple[Path, Path], tmp_path: Pat
 
 def test_engines_change_nothing(tables: tuple[Path, Path], tmp_path: Path) -> None:
     images, labels = tables
-    run_duplicates(tmp_path / "one", images, labels=labels, likeness=Likeness(), merge=True)
+    run(duplicates_stage(images, labels=labels, tolerance=HashTolerance(), merge=True), OutputFolder(tmp_path / "one"))
     with engine.local(2) as mapper:
-        run_duplicates(tmp_path / "two", images, labels=labels, likeness=Likeness(), merge=True, mapper=mapper)
+        run(
+            duplicates_stage(images, labels=labels, tolerance=HashTolerance(), merge=True),
+            OutputFolder(tmp_path / "two"),
+            Engine(mapper=mapper),
+        )
     assert read_manifest(tmp_path / "one").files == read_manifest(tmp_path / "two").files
 
 
 def test_a_folder_without_pictures_has_no_copies(tmp_path: Path) -> None:
     images = image_folder(tmp_path / "images", [{"a": None}])
     label_part(tmp_path / "labels" / "part-00000.parquet", {"a": {1: 1.0}})
-    run_duplicates(tmp_path / "out", images, labels=tmp_path / "labels", likeness=Likeness(), merge=True)
+    run(
+        duplicates_stage(images, labels=tmp_path / "labels", tolerance=HashTolerance(), merge=True),
+        OutputFolder(tmp_path / "out"),
+    )
     assert lines(tmp_path / "out" / "duplicates.csv") == []
     assert rows(tmp_path / "out" / "labels" / "part-00000.parquet") == {"a": {1: 1.0}}
 
 
 def test_merging_needs_labels(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there are no labels to merge"):
-        run_duplicates(tmp_path / "out", tmp_path, merge=True)
+        run(duplicates_stage(tmp_path, merge=True), OutputFolder(tmp_path / "out"))
 
 
 def test_a_picture_that_cannot_be_decoded_is_compared_by_its_bytes(tmp_path: Path) -> None:
     images = image_folder(tmp_path / "images", [{"a": b"no picture", "b": b"no picture", "c": b"nor this"}])
-    outcome = run_duplicates(tmp_path / "out", images, likeness=Likeness())
+    outcome = run(duplicates_stage(images, tolerance=HashTolerance()), OutputFolder(tmp_path / "out"))
     assert outcome.record.summary["without_perceptual_hash"] == 3
     assert [line[:2] for line in lines(tmp_path / "out" / "duplicates.csv")] == [("a", "kept"), ("b", "same bytes")]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import email.utils
 import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,16 +11,16 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from mlimages_dataset.images.addresses import Refused
-from mlimages_dataset.images.fetcher import Body, Manners, Timeouts, fetcher, opted_out, retry_after
-from mlimages_dataset.images.politeness import Courtesy
+from mlimages_dataset.images.fetcher import Body, FetchPolicy, Timeouts, fetcher, opted_out
+from mlimages_dataset.images.politeness import HostPolicy
 from mlimages_dataset.images.statuses import Status
 from tests.images import fault_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MANNERS = Manners(
-    courtesy=Courtesy(backoff=0.01),
+POLICY = FetchPolicy(
+    per_host=HostPolicy(backoff=0.01),
     timeouts=Timeouts(connect=2.0, read=0.5, total=1.0),
     retries=0,
     max_bytes=fault_server.MAX_BYTES,
@@ -36,17 +34,17 @@ def _port() -> Iterator[int]:
         yield port
 
 
-def fetched(url: str, manners: Manners = MANNERS, resolver: AbstractResolver | None = None) -> Body:
+def fetched(url: str, policy: FetchPolicy = POLICY, resolver: AbstractResolver | None = None) -> Body:
     async def go() -> Body:
-        async with fetcher(manners, resolver or fault_server.LoopbackResolver()) as ask:
+        async with fetcher(policy, resolver or fault_server.LoopbackResolver()) as ask:
             return await ask.fetch(url)
 
     return asyncio.run(go())
 
 
-def refused(url: str, manners: Manners = MANNERS, resolver: AbstractResolver | None = None) -> Refused:
+def refused(url: str, policy: FetchPolicy = POLICY, resolver: AbstractResolver | None = None) -> Refused:
     with pytest.raises(Refused) as found:
-        fetched(url, manners, resolver)
+        fetched(url, policy, resolver)
     return found.value
 
 
@@ -67,7 +65,7 @@ def test_no_more_is_asked_for_while_there_is_no_room(port: int) -> None:
 
     async def go() -> list[Body]:
         room = asyncio.Event()
-        async with fetcher(replace(MANNERS, connections=2), resolver, room) as ask:
+        async with fetcher(replace(POLICY, connections=2), resolver, room) as ask:
             bodies = asyncio.gather(*map(ask.fetch, urls))
             await asyncio.wait([bodies], timeout=0.3)
             assert resolver.asked == ["host0.test", "host1.test"]
@@ -81,23 +79,23 @@ def test_no_more_is_asked_for_while_there_is_no_room(port: int) -> None:
 def test_redirects_are_followed_so_far(port: int) -> None:
     url = f"http://good.test:{port}/hop/5.jpg"
     assert b"".join(fetched(url).pieces) == fault_server.picture(5)
-    none = refused(url, replace(MANNERS, redirects=0))
+    none = refused(url, replace(POLICY, redirects=0))
     assert (none.status, none.detail) == (Status.REDIRECTS, "more than 0")
 
 
 def test_failures_that_pass_are_tried_again_and_others_are_not(port: int) -> None:
     flaky = f"http://good.test:{port}/flaky/900.jpg"
     assert refused(flaky).detail == "500 Internal Server Error"
-    assert fetched(f"http://good.test:{port}/flaky/901.jpg", replace(MANNERS, retries=1)).size
+    assert fetched(f"http://good.test:{port}/flaky/901.jpg", replace(POLICY, retries=1)).size
     resolver = fault_server.LoopbackResolver()
-    assert refused("http://nowhere.test/a.jpg", replace(MANNERS, retries=5), resolver).status is Status.NO_HOST
+    assert refused("http://nowhere.test/a.jpg", replace(POLICY, retries=5), resolver).status is Status.NO_HOST
     assert resolver.asked == ["nowhere.test"]
 
 
 def test_opt_outs_are_honoured_unless_ignored(port: int) -> None:
     url = f"http://good.test:{port}/noai/1.jpg"
     assert refused(url).detail == "X-Robots-Tag: noai"
-    assert fetched(url, replace(MANNERS, ignore_opt_out=True)).size
+    assert fetched(url, replace(POLICY, ignore_opt_out=True)).size
 
 
 def test_bodies_are_cut_off_at_the_cap(port: int) -> None:
@@ -108,11 +106,11 @@ def test_bodies_are_cut_off_at_the_cap(port: int) -> None:
 def test_a_redirect_to_a_placeholder_is_told_by_its_target(port: int) -> None:
     url = f"http://good.test:{port}/unavailable/1.jpg"
     assert refused(url).status is Status.PLACEHOLDER
-    assert refused(url, replace(MANNERS, placeholder_targets=())).status is Status.HTTP_ERROR
+    assert refused(url, replace(POLICY, placeholder_targets=())).status is Status.HTTP_ERROR
 
 
 def test_private_hosts_are_not_connected_to(port: int) -> None:
-    guarded = replace(MANNERS, allow_private=False)
+    guarded = replace(POLICY, allow_private=False)
     for url in (f"http://127.0.0.1:{port}/good/1.jpg", f"http://good.test:{port}/good/1.jpg", f"http://[::1]:{port}/"):
         assert refused(url, guarded).status is Status.PRIVATE_ADDRESS
 
@@ -156,32 +154,12 @@ def test_what_is_not_http_is_an_error_of_its_own() -> None:
             writer.close()
 
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        async with server, fetcher(MANNERS) as ask:
+        async with server, fetcher(POLICY) as ask:
             with pytest.raises(Refused) as found:
                 await ask.fetch(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.jpg")
         return found.value
 
     assert asyncio.run(go()).status is Status.HTTP_ERROR
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        *[("0", 0.0), (" 120 ", 120.0), ("", None), ("soon", None), ("-1", None), ("1.5", None)],
-        *[("Mon, 01 Jan 99999 00:00:00 GMT", None), ("Mon, 01 Jan 2024 00:00:00 +99999999999999", None)],
-    ],
-)
-def test_retry_after_as_seconds(value: str, seconds: float | None) -> None:
-    assert retry_after(value) == seconds
-
-
-def test_retry_after_as_a_date() -> None:
-    now = dt.datetime.now(dt.UTC)
-    later = email.utils.format_datetime(now + dt.timedelta(seconds=90), usegmt=True)
-    waited = retry_after(later)
-    assert waited is not None
-    assert 85 < waited <= 90
-    assert retry_after(email.utils.format_datetime(now - dt.timedelta(days=1))) == 0
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,13 @@ from mlimages_dataset.images.check import Limits, inspect
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.ingest import Form, checked, read_class_ids
 from mlimages_dataset.images.members import Member
-from mlimages_dataset.images.reencode import Shrinking
-from mlimages_dataset.images.stage import IngestOptions, run_ingest
+from mlimages_dataset.images.resize import ResizeOptions
+from mlimages_dataset.images.stage import IngestOptions, IngestSummary, ingest_stage
 from mlimages_dataset.images.verification import verify_images
 from mlimages_dataset.pipeline import engine
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import read_manifest
+from mlimages_dataset.pipeline.stage import Engine, run
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import IMAGES
@@ -46,7 +47,7 @@ CATS = [picture(k, 40 + k, 30) for k in range(7)]
 
 
 def ingested(out: Location, *sources: Location, mapper: engine.Mapper = map, **options: Any) -> StageOutcome[Any]:
-    return run_ingest(OutputFolder(out), sources, IngestOptions(**options), mapper=mapper)
+    return run(ingest_stage(sources, IngestOptions(**options), out), OutputFolder(out), Engine(mapper=mapper))
 
 
 def rows(folder: Location) -> list[dict[str, Any]]:
@@ -221,13 +222,13 @@ def test_names_of_any_bytes_are_text(tmp_path: Path) -> None:
 
 def test_smaller_pictures(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(tar_of({"large.png": picture(1, 200, 100, form="PNG"), "small.jpg": CATS[0]}))
-    ingested(tmp_path / "out", tmp_path / "a.tar", shrinking=Shrinking(short_edge=40, quality=80))
+    ingested(tmp_path / "out", tmp_path / "a.tar", resize=ResizeOptions(short_edge=40, quality=80))
     assert [(row["width"], row["height"]) for row in rows(tmp_path / "out")] == [(80, 40), (40, 30)]
     assert pictures_of(tmp_path / "out")["small"] == CATS[0]
     assert verify_images(tmp_path / "out") == (2, [])
 
 
-def digests(outcome: StageOutcome, out: Location) -> dict[str, str]:
+def digests(outcome: StageOutcome[IngestSummary], out: Location) -> dict[str, str]:
     files = {path: record.sha256 for path, record in read_manifest(out).files.items()}
     return files | {"": str(outcome.record.summary)}
 
@@ -261,7 +262,11 @@ def test_a_cut_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Monk
 
     options = IngestOptions(part_images=2)
     with pytest.raises(Cut):
-        run_ingest(OutputFolder(tmp_path / "out"), [tmp_path / "a.tar"], options, progress=stop)
+        run(
+            ingest_stage([tmp_path / "a.tar"], options, tmp_path / "out"),
+            OutputFolder(tmp_path / "out"),
+            Engine(progress=stop),
+        )
     assert not (tmp_path / "out" / "labels.csv").exists()
     looked_at = []
 
@@ -270,10 +275,10 @@ def test_a_cut_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Monk
         return inspect(content, limits, **others)
 
     monkeypatch.setattr("mlimages_dataset.images.ingest.inspect", counting)
-    again = run_ingest(OutputFolder(tmp_path / "out"), [tmp_path / "a.tar"], options)
+    again = run(ingest_stage([tmp_path / "a.tar"], options, tmp_path / "out"), OutputFolder(tmp_path / "out"))
     assert len(looked_at) == max(0, 7 - 2 * (after + 1)), "finished parts are not looked at again"
     assert digests(again, tmp_path / "out") == digests(whole, tmp_path / "whole")
-    assert not run_ingest(OutputFolder(tmp_path / "out"), [tmp_path / "a.tar"], options).fresh
+    assert not run(ingest_stage([tmp_path / "a.tar"], options, tmp_path / "out"), OutputFolder(tmp_path / "out")).fresh
 
 
 def test_a_cut_run_with_other_options_is_replaced_if_asked_for_and_leaves_no_shard_behind(tmp_path: Path) -> None:
@@ -284,11 +289,15 @@ def test_a_cut_run_with_other_options_is_replaced_if_asked_for_and_leaves_no_sha
             raise Cut
 
     with pytest.raises(Cut):
-        run_ingest(OutputFolder(tmp_path / "out"), [tmp_path / "a.tar"], IngestOptions(part_images=2), progress=stop)
+        run(
+            ingest_stage([tmp_path / "a.tar"], IngestOptions(part_images=2), tmp_path / "out"),
+            OutputFolder(tmp_path / "out"),
+            Engine(progress=stop),
+        )
     options = IngestOptions(part_images=100)
     with pytest.raises(UsageError, match=r"finished parts? of another run, which was cut"):
-        run_ingest(OutputFolder(tmp_path / "out"), [tmp_path / "a.tar"], options)
-    run_ingest(OutputFolder(tmp_path / "out", overwrite=True), [tmp_path / "a.tar"], options)
+        run(ingest_stage([tmp_path / "a.tar"], options, tmp_path / "out"), OutputFolder(tmp_path / "out"))
+    run(ingest_stage([tmp_path / "a.tar"], options, tmp_path / "out"), OutputFolder(tmp_path / "out", overwrite=True))
     assert verify_images(tmp_path / "out") == (7, [])
 
 

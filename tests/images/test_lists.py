@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.images.lists import Asked, ImageList, is_of_open_images
+from mlimages_dataset.images.lists import ImageList, ListRow, is_of_open_images
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,8 +37,8 @@ def test_open_images_tables_carry_digests_and_sizes(tmp_path: Path) -> None:
         images = ImageList([path])
         assert list(images.slices(10)) == [
             [
-                Asked("0a", "https://example.org/0.jpg", "train", DIGEST, 9),
-                Asked("0b", "https://example.org/1.jpg", "train"),
+                ListRow("0a", "https://example.org/0.jpg", "train", DIGEST, 9),
+                ListRow("0b", "https://example.org/1.jpg", "train"),
             ]
         ]
         assert is_of_open_images([path])
@@ -73,7 +73,7 @@ def test_nulls_and_other_types_are_read_as_texts(tmp_path: Path) -> None:
     table = pa.table({"id": [1, 2], "url": ["http://h/a", None], "size": [5, None], "md5": [DIGEST.hex(), "odd"]})
     pq.write_table(table, path)
     assert list(ImageList([path]).slices(5)) == [
-        [Asked("1", "http://h/a", "", DIGEST, 5), Asked("2", "", unread="md5 'odd'")]
+        [ListRow("1", "http://h/a", "", DIGEST, 5), ListRow("2", "", unread="md5 'odd'")]
     ]
 
 
@@ -84,7 +84,7 @@ def test_bytes_and_numbers_of_any_length_are_read(tmp_path: Path) -> None:
         pq.write_table(pa.table(table), path)
         unread = "size '99999999999999999999'"
         assert list(ImageList([path]).slices(9)) == [
-            [Asked("a", "u", size=7), Asked("", "v", unread=unread), Asked("\ufffd", "w")]
+            [ListRow("a", "u", size=7), ListRow("", "v", unread=unread), ListRow("\ufffd", "w")]
         ]
 
 

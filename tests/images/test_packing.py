@@ -24,9 +24,10 @@ from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.fetcher import _unpacked
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.packing import BLOCK_BYTES, Packing, check_packed, packing_of, unpacked_stream
-from mlimages_dataset.images.stage import IngestOptions, run_ingest
+from mlimages_dataset.images.stage import IngestOptions, ingest_stage
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.stage import run
 from tests.images.folders import picture
 from tests.images.test_archives import OneWay, read, tar_of
 
@@ -90,7 +91,7 @@ def test_a_flipped_bit_in_the_pictures_is_an_error(tmp_path: Path, name: str) ->
     for at in range(100, len(packed) - 40, 41):
         packed[at] ^= 16
         (tmp_path / f"a.tar.{name}").write_bytes(packed)
-        with pytest.raises(DataError, match=rf"a\.tar\.{name}: is no whole tar archive \(.*; obtain it again"):
+        with pytest.raises(DataError, match=rf"a\.tar\.{name}: is not a whole tar archive \(.*; obtain it again"):
             read(archive_file_members(tmp_path / f"a.tar.{name}", most_bytes=MOST))
         packed[at] ^= 16
 
@@ -132,7 +133,7 @@ def test_an_error_stays() -> None:
     packed[-5] ^= 1
     stream = unpacked_stream(io.BytesIO(packed))
     for _ in range(3):
-        with pytest.raises(tarfile.ReadError, match="what is compressed is damaged"):
+        with pytest.raises(tarfile.ReadError, match="the compressed data is damaged"):
             list(iter(lambda: stream.read(100), b""))
 
 
@@ -164,7 +165,7 @@ def test_nothing_of_a_damaged_archive_within_another_is_taken(name: str, damage:
     assert [path for path, _ in found] == [f"in.tar.{name}", "last.jpg"]
     assert isinstance(broken := found[0][1], Inspection)
     assert broken.status is Status.BROKEN
-    assert broken.detail.startswith("an archive that cannot be read to its end (")
+    assert broken.detail.startswith("a damaged archive (")
 
 
 def test_a_large_archive_within_another_waits_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +176,7 @@ def test_a_large_archive_within_another_waits_on_the_disk(monkeypatch: pytest.Mo
 
 
 def ingest(out: Path, *sources: Path) -> None:
-    run_ingest(OutputFolder(out), sources, IngestOptions(part_images=2))
+    run(ingest_stage(sources, IngestOptions(part_images=2), out), OutputFolder(out))
 
 
 def test_no_part_of_a_damaged_archive_counts_as_finished(tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_no_part_of_a_damaged_archive_counts_as_finished(tmp_path: Path) -> None
     damaged = bytearray(packed)
     damaged[at] ^= 1
     second.write_bytes(damaged)
-    with pytest.raises(DataError, match=r"b\.tar\.gz: is no whole tar archive \(what is compressed is damaged"):
+    with pytest.raises(DataError, match=r"b\.tar\.gz: is not a whole tar archive \(the compressed data is damaged"):
         ingest(tmp_path / "out", first, second)
     kept = [path.name for path in (tmp_path / "out").glob(".partial-done-*")]
     assert sorted(kept) == [".partial-done-00000", ".partial-done-00001", ".partial-done-00002"]

@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from mlimages_dataset.images.addresses import Refused
-from mlimages_dataset.images.politeness import REMEMBERED_HOSTS, Courtesy, Host, Hosts
+from mlimages_dataset.images.politeness import REMEMBERED_HOSTS, Host, HostPolicy, Hosts
 from mlimages_dataset.images.statuses import Status
 
 THROTTLED = Refused(Status.THROTTLED, "429", again=True)
@@ -17,7 +17,7 @@ GONE = Refused(Status.NO_CONNECTION, "refused", again=True)
 
 def test_no_more_turns_at_once_than_allowed_and_all_come() -> None:
     async def go() -> None:
-        host = Host("a", Courtesy(requests=3))
+        host = Host("a", HostPolicy(requests=3))
         active = most = 0
 
         async def visit() -> None:
@@ -38,7 +38,7 @@ def test_no_more_turns_at_once_than_allowed_and_all_come() -> None:
 
 def test_turns_keep_the_rate() -> None:
     async def go() -> None:
-        host = Host("a", Courtesy(requests=50, requests_per_second=100))
+        host = Host("a", HostPolicy(requests=50, requests_per_second=100))
         begun: list[float] = []
 
         async def visit() -> None:
@@ -53,7 +53,7 @@ def test_turns_keep_the_rate() -> None:
 
 def test_a_throttling_host_pauses_all_and_is_asked_less_until_it_answers_again() -> None:
     async def go() -> None:
-        host = Host("a", Courtesy(requests=8, longest_pause=0.2))
+        host = Host("a", HostPolicy(requests=8, longest_pause=0.2))
         began = [await host.turn() for _ in range(8)]
         start = asyncio.get_running_loop().time()
         for one in began:
@@ -71,7 +71,7 @@ def test_a_throttling_host_pauses_all_and_is_asked_less_until_it_answers_again()
 
 def test_a_host_that_only_fails_is_let_be_and_tried_again_later() -> None:
     async def go() -> None:
-        host = Host("a", Courtesy(requests=1, failures=5, failing_seconds=0.0, rest=0.05))
+        host = Host("a", HostPolicy(requests=1, failures=5, failing_seconds=0.0, cooldown=0.05))
         await host.turn()
         waiting = asyncio.ensure_future(host.turn())
         await asyncio.sleep(0)
@@ -95,13 +95,13 @@ def test_a_host_that_only_fails_is_let_be_and_tried_again_later() -> None:
 
 def test_failures_are_forgiven_by_an_answer_and_need_time() -> None:
     async def go() -> None:
-        host = Host("a", Courtesy(failures=3, failing_seconds=0.0))
+        host = Host("a", HostPolicy(failures=3, failing_seconds=0.0))
         for _ in range(10):
             host.failed(GONE)
             host.failed(GONE)
             host.answered()
         await host.turn()
-        slow = Host("b", Courtesy(failures=3, failing_seconds=60.0))
+        slow = Host("b", HostPolicy(failures=3, failing_seconds=60.0))
         for _ in range(50):
             slow.failed(GONE)
         await slow.turn()
@@ -111,7 +111,7 @@ def test_failures_are_forgiven_by_an_answer_and_need_time() -> None:
 
 def test_one_who_gives_up_waiting_takes_no_turn() -> None:
     async def go() -> None:
-        host = Host("a", Courtesy(requests=1))
+        host = Host("a", HostPolicy(requests=1))
         await host.turn()
         leaving = asyncio.ensure_future(host.turn())
         staying = asyncio.ensure_future(host.turn())
@@ -128,16 +128,16 @@ def test_one_who_gives_up_waiting_takes_no_turn() -> None:
 
 
 def test_jitter_is_below_a_bound_that_doubles_up_to_the_longest_pause() -> None:
-    courtesy = Courtesy(backoff=1.0, longest_pause=10.0)
+    policy = HostPolicy(backoff=1.0, longest_pause=10.0)
     for failures, bound in ((1, 1), (2, 2), (3, 4), (5, 10), (1000, 10)):
-        waits = [courtesy.jittered(failures) for _ in range(300)]
+        waits = [policy.jittered(failures) for _ in range(300)]
         assert 0 <= min(waits) < 0.2 * bound
         assert 0.8 * bound < max(waits) <= bound
 
 
 def test_remembered_hosts_are_bounded_but_those_in_use_stay() -> None:
     async def go() -> None:
-        hosts = Hosts(Courtesy())
+        hosts = Hosts(HostPolicy())
         used = hosts.of("used")
         await used.turn()
         for number in range(3 * REMEMBERED_HOSTS):

@@ -9,11 +9,11 @@ import pytest
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.images.index import ImageIndex
-from mlimages_dataset.images.stage import copy_pictures, run_subset
 from mlimages_dataset.images.subset import Rules
+from mlimages_dataset.images.subset_stage import choose_subset, copy_pictures
 from mlimages_dataset.images.verification import coverage, verify_images
-from mlimages_dataset.pipeline.journal import Journal
 from mlimages_dataset.pipeline.records import read_manifest
+from mlimages_dataset.pipeline.stage import Workplace
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.tables.parquet import read_table, table_parts, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, LABELS, MAPPING
@@ -64,7 +64,7 @@ def pictures_of(out: Path) -> dict[str, bytes]:
 
 def test_list_labels_and_pictures_agree(tables: tuple[Path, Path], tmp_path: Path) -> None:
     labels, images = tables
-    outcome = run_subset(tmp_path / "out", Rules(images=9), labels=labels, images=images, shards=True)
+    outcome = choose_subset(tmp_path / "out", Rules(images=9), labels=labels, images=images, shards=True)
     chosen = listed(tmp_path / "out")
     assert len(chosen) == len(set(chosen)) == outcome.record.summary["images"] == 9
     assert not {"i03", "i19"} & set(chosen), "one has no picture, one no labels"
@@ -74,7 +74,7 @@ def test_list_labels_and_pictures_agree(tables: tuple[Path, Path], tmp_path: Pat
     assert coverage(tmp_path / "out" / "labels", tmp_path / "out" / "images").missing == 0
     assert verify_images(tmp_path / "out" / "images") == (9, [])
     assert verify_folder(tmp_path / "out") == []
-    again = run_subset(tmp_path / "out", Rules(images=9), labels=labels, images=images, shards=True)
+    again = choose_subset(tmp_path / "out", Rules(images=9), labels=labels, images=images, shards=True)
     assert not again.fresh
 
 
@@ -82,7 +82,7 @@ def test_larger_budgets_keep_what_smaller_ones_have(tables: tuple[Path, Path], t
     labels, images = tables
     before: set[str] = set()
     for size in (3000, 8000, 14000):
-        outcome = run_subset(tmp_path / str(size), Rules(bytes=size, balanced=True), labels=labels, images=images)
+        outcome = choose_subset(tmp_path / str(size), Rules(bytes=size, balanced=True), labels=labels, images=images)
         chosen = set(listed(tmp_path / str(size)))
         assert before < chosen
         assert sum(len(CONTENTS[i]) for i in chosen) == outcome.record.summary["bytes"]
@@ -93,17 +93,17 @@ def test_seeds_choose_others_and_places_do_not(tables: tuple[Path, Path], tmp_pa
     labels, images = tables
     found = {}
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        run_subset(tmp_path / name, Rules(images=5, seed=seed), labels=labels, images=images)
+        choose_subset(tmp_path / name, Rules(images=5, seed=seed), labels=labels, images=images)
         found[name] = {path: record.sha256 for path, record in read_manifest(tmp_path / name).files.items()}
     assert found["a"] == found["b"] != found["c"]
 
 
 def test_pictures_alone_and_labels_alone(tables: tuple[Path, Path], tmp_path: Path) -> None:
     labels, images = tables
-    run_subset(tmp_path / "a", Rules(images=8), images=images)
+    choose_subset(tmp_path / "a", Rules(images=8), images=images)
     assert len(listed(tmp_path / "a")) == 8
     assert not (tmp_path / "a" / "labels").exists()
-    outcome = run_subset(tmp_path / "b", Rules(min_per_category=2), labels=labels)
+    outcome = choose_subset(tmp_path / "b", Rules(min_per_category=2), labels=labels)
     present = [
         {label["class_index"] for label in row["labels"] if label["confidence"]} for row in rows_of(tmp_path / "b")
     ]
@@ -118,7 +118,7 @@ def test_a_subtree(tables: tuple[Path, Path], tmp_path: Path, mini_vocabulary: V
     write_table(tmp_path / "vocabulary" / MAPPING_FILE, mapping_table(mini_vocabulary), MAPPING, {})
     wnid = mini_vocabulary.categories[2].wnid
     below = set(mini_vocabulary.closure[:, [2]].nonzero()[0].tolist())
-    run_subset(tmp_path / "out", Rules(under=(wnid,)), labels=labels, vocabulary=tmp_path / "vocabulary")
+    choose_subset(tmp_path / "out", Rules(under=(wnid,)), labels=labels, vocabulary=tmp_path / "vocabulary")
     expected = {
         row["image_id"]
         for row in rows_of(labels.parent)
@@ -133,7 +133,7 @@ def test_a_subtree(tables: tuple[Path, Path], tmp_path: Path, mini_vocabulary: V
     [
         (Rules(images=1), "", "there is nothing to choose from"),
         (Rules(images=1, balanced=True), "images", "categories need labels"),
-        (Rules(bytes=1), "labels", "bytes are known of saved pictures only"),
+        (Rules(bytes=1), "labels", "sizes are known only of saved pictures"),
         (Rules(under=("dog",)), "labels", "--under needs the vocabulary"),
         (Rules(bytes=1), "labels images", "none of 18 images is chosen"),
     ],
@@ -141,37 +141,36 @@ def test_a_subtree(tables: tuple[Path, Path], tmp_path: Path, mini_vocabulary: V
 def test_what_cannot_be_is_told(tables: tuple[Path, Path], tmp_path: Path, rules: Rules, given: str, told: str) -> None:
     labels, images = tables
     with pytest.raises(UsageError, match=told):
-        run_subset(
+        choose_subset(
             tmp_path / "out",
             rules,
             labels=labels if "labels" in given else None,
             images=images if "images" in given else None,
         )
     with pytest.raises(UsageError, match="there are no pictures to copy"):
-        run_subset(tmp_path / "out", Rules(images=1), labels=labels, shards=True)
+        choose_subset(tmp_path / "out", Rules(images=1), labels=labels, shards=True)
 
 
 def test_damaged_pictures_are_not_copied(tables: tuple[Path, Path], tmp_path: Path) -> None:
     _, images = tables
     shard = images / "shard-00000.tar"
     shard.write_bytes(bytes(shard.stat().st_size))
-    with pytest.raises(DataError, match="are not those of its row"):
-        run_subset(tmp_path / "out", Rules(images=19), images=images, shards=True)
+    with pytest.raises(DataError, match="has another digest than its row"):
+        choose_subset(tmp_path / "out", Rules(images=19), images=images, shards=True)
 
 
 def test_a_list_that_names_other_pictures_is_refused(tables: tuple[Path, Path], tmp_path: Path) -> None:
     _, images = tables
-    run_subset(tmp_path / "out", Rules(images=3), images=images)
+    choose_subset(tmp_path / "out", Rules(images=3), images=images)
     path = tmp_path / "out" / "images.csv"
-    journal = Journal.of(tmp_path / "copies", {}, {})
     path.write_bytes(path.read_bytes() + b"stranger,\n")
-    with pytest.raises(DataError, match="names stranger, of which there is no picture"):
-        copy_pictures(path, images, tmp_path / "copies", journal, inputs={})
+    with pytest.raises(DataError, match="names stranger, which has no picture"):
+        copy_pictures(path, images, Workplace(tmp_path / "copies"))
 
 
 def test_ids_of_any_letters_are_listed_and_copied(tmp_path: Path) -> None:
     contents = {f'a{letter}"b,': picture(k, 30, 20) for k, letter in enumerate("\n\r\t;é")}
     images = image_folder(tmp_path / "pictures", [dict(contents)])
-    run_subset(tmp_path / "out", Rules(images=9), images=images, shards=True)
+    choose_subset(tmp_path / "out", Rules(images=9), images=images, shards=True)
     assert sorted(listed(tmp_path / "out")) == sorted(contents)
     assert pictures_of(tmp_path / "out") == contents

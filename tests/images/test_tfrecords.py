@@ -187,8 +187,8 @@ def test_a_damaged_record_is_a_status_and_the_next_ones_are_read(tmp_path: Path)
     [
         (lambda whole: whole[:-1], "ends within record 1"),
         (lambda whole: whole[: len(whole) // 2 + 5], "ends within the header of record 1"),
-        (lambda whole: b"\1" + whole[1:], "the length of record 0 has another checksum"),
-        (lambda _: b"an ordinary text file", "the length of record 0 has another checksum"),
+        (lambda whole: b"\1" + whole[1:], "the length of record 0 has a wrong checksum"),
+        (lambda _: b"an ordinary text file", "the length of record 0 has a wrong checksum"),
     ],
 )
 def test_a_damaged_file_is_an_error(tmp_path: Path, change: Any, told: str) -> None:
@@ -213,5 +213,5 @@ def test_labels_of_other_classes_are_an_error(
 def test_a_compressed_file_that_is_cut_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.tfrecord.gz"
     path.write_bytes(gzip.compress(record(tencent("a.jpg", bytes(range(256)) * 40, {})) * 3)[:-40])
-    with pytest.raises(DataError, match="no whole TFRecord file"):
+    with pytest.raises(DataError, match="not a whole TFRecord file"):
         list(tfrecord_members(path))

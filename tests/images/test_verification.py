@@ -71,7 +71,7 @@ def test_a_true_folder_has_no_problem(folder: Path) -> None:
         ({"bytes": 0}, "row 0 (a): 0 bytes of shard-00000.tar from 512 on have another digest"),
         ({"digest": ""}, "row 0 (a): {bytes} bytes of shard-00000.tar from 512 on have another digest"),
         ({"shard": "../shard.tar"}, "row 0 (a): its shard '../shard.tar' is not in the manifest"),
-        ({"status": "perhaps"}, "row 0 (a): its status is 'perhaps', which is none"),
+        ({"status": "perhaps"}, "row 0 (a): its status is 'perhaps', which is unknown"),
         ({"status": "timeout"}, "row 0 (a): it has a place but is not saved"),
         ({"width": 1}, "row 0 (a): has 64 x 48 pixels, not 1 x 48"),
     ],
@@ -169,9 +169,9 @@ def test_labels_without_a_picture_are_counted_by_category(folder: Path, tmp_path
     assert found.worst() == [(4, 1, 1), (0, 1, 2), (2, 1, 2)]
     assert list(coverage_problems(tmp_path / "labels", found)) == [
         f"{tmp_path / 'labels'}: 2 of 4 images have no saved picture, first b, x",
-        f"{tmp_path / 'labels'}: category 4 has no picture of 1 of its 1 images",
-        f"{tmp_path / 'labels'}: category 0 has no picture of 1 of its 2 images",
-        f"{tmp_path / 'labels'}: category 2 has no picture of 1 of its 2 images",
+        f"{tmp_path / 'labels'}: 1 of 1 images of category 4 have no picture",
+        f"{tmp_path / 'labels'}: 1 of 2 images of category 0 have no picture",
+        f"{tmp_path / 'labels'}: 1 of 2 images of category 2 have no picture",
     ]
 
 
@@ -183,7 +183,7 @@ def test_categories_are_told_by_name(folder: Path, tmp_path: Path, mini_vocabula
     names = category_names(tmp_path / "vocab", tmp_path / "labels")
     one = mini_vocabulary.categories[1]
     (_, told) = coverage_problems(tmp_path / "labels", found, names)
-    assert told.endswith(f"category {one.wnid} ({one.name}) has no picture of 1 of its 1 images")
+    assert told.endswith(f"1 of 1 images of category {one.wnid} ({one.name}) have no picture")
 
 
 COVERAGES = st.builds(

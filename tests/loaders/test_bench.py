@@ -41,7 +41,7 @@ def test_one_table_has_no_split(tmp_path: Path) -> None:
     table = ("--labels", str(tmp_path / "labels" / "train"), "--split", "none")
     done = CliRunner().invoke(main, arguments(tmp_path, "--batch-size", "8", *table))
     assert done.exit_code == 0, done.output
-    assert "8  pictures; 0 labelled images have none" in done.output
+    assert "8  pictures; 0 labelled images have no picture" in done.output
 
 
 def test_what_cannot_be_measured_is_one_sentence(tmp_path: Path) -> None:

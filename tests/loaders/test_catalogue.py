@@ -46,7 +46,7 @@ def random_rows(ids: list[str], seed: int) -> list[Row]:
 def test_rows_are_the_labelled_pictures_in_the_order_of_the_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlimages_dataset.loaders.catalogue.BLOCK_ROWS", 7)
+    monkeypatch.setattr("mlimages_dataset.loaders.catalogue.layout.BLOCK_ROWS", 7)
     saved = pictures(40)
     names = list(saved)
     first = image_folder(tmp_path / "first", [{n: saved[n] for n in names[:15]}, {n: saved[n] for n in names[15:22]}])
@@ -161,7 +161,7 @@ def _open_and_die(images: Path, labels: Path, cache: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mlimages_dataset.loaders.catalogue._write_rows_of_class", die)
+        patch.setattr("mlimages_dataset.loaders.catalogue.build._write_rows_of_class", die)
         open_catalogue([images], labels, n_classes=C, cache=cache)
 
 

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 from upath import UPath
 
+from mlimages_dataset.images import shards
 from mlimages_dataset.loaders import Batch, Loader, MLImages, ShuffledSampler, StreamedImages, collate, train_transform
-from mlimages_dataset.loaders import catalogue as catalogues
 from tests.images.folders import image_folder
 from tests.loaders.tables import SMALL, pictures, write_labels
 from tests.loaders.test_dataset import data_set, same
@@ -87,7 +87,7 @@ def test_persistent_workers_learn_of_the_next_epoch(tmp_path: Path) -> None:
 def test_pictures_are_read_in_stretches_from_any_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gap: int
 ) -> None:
-    monkeypatch.setattr(catalogues, "GAP_BYTES", gap)
+    monkeypatch.setattr(shards, "GAP_BYTES", gap)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
     saved = pictures(10)
     folder = image_folder(

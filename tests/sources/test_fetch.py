@@ -21,26 +21,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlimages_dataset.core.errors import ConfigError, DataError, DownloadError, UsageError
-from mlimages_dataset.sources.fetch import (
-    LOCK_NAME,
-    Collection,
-    Outcome,
-    Patience,
-    PublishedFile,
-    Status,
-    fetch_collection,
-    read_lock,
-    read_publishers,
-    select_files,
-)
+from mlimages_dataset.core.errors import DataError, DownloadError, UsageError
+from mlimages_dataset.sources.fetch import Outcome, RetryPolicy, Status, fetch_collection
+from mlimages_dataset.sources.lock import read_lock
+from mlimages_dataset.sources.publishers import LOCK_NAME, Collection, PublishedFile, read_publishers, select_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 BODY = bytes(range(256)) * 40
-HASTY = Patience(attempts=3, first_wait=0.001, longest_wait=2.0, connect_timeout=5.0, read_timeout=5.0)
+HASTY = RetryPolicy(attempts=3, first_wait=0.001, longest_wait=2.0, connect_timeout=5.0, read_timeout=5.0)
 
 
 @dataclass
@@ -173,7 +164,7 @@ def collect(*files: PublishedFile) -> Collection:
 
 
 def fetch_one(file: PublishedFile, out: Path) -> Outcome:
-    (outcome,) = fetch_collection(collect(file), out, patience=HASTY)
+    (outcome,) = fetch_collection(collect(file), out, retry=HASTY)
     return outcome
 
 
@@ -281,7 +272,8 @@ def test_wherever_a_body_is_cut_the_file_is_the_same(
 CLIENT = """
 import sys
 from pathlib import Path
-from mlimages_dataset.sources.fetch import Collection, PublishedFile, fetch_collection
+from mlimages_dataset.sources.fetch import fetch_collection
+from mlimages_dataset.sources.publishers import Collection, PublishedFile
 file = PublishedFile("a.bin", "the file", url=sys.argv[1], page="https://example.org")
 fetch_collection(Collection("things", "", "", "", ("*",), (file,)), Path(sys.argv[2]))
 """
@@ -425,7 +417,7 @@ def test_a_body_that_is_always_short_is_never_taken_for_whole(server: str, tmp_p
 
 def test_a_file_whose_length_nobody_tells_is_not_taken(server: str, tmp_path: Path) -> None:
     file = serve(server, "a.bin", Resource(length=False))
-    assert "does not say how long it is" in sentence(fetch_one(file, tmp_path))
+    assert "does not state its length" in sentence(fetch_one(file, tmp_path))
     assert not (tmp_path / "a.bin").exists()
 
 
@@ -471,10 +463,13 @@ def test_dead_addresses_are_told_apart_and_keep_nothing_else_from_being_fetched(
     nameless = PublishedFile("nameless.bin", "the nameless", url="http://gone.example/x", page=page)
     by_hand = PublishedFile("by-hand.bin", "the given", page=page)
     there = serve(server, "there.bin", Resource())
-    outcomes = fetch_collection(collect(missing, refused, nameless, by_hand, there), tmp_path, patience=HASTY)
+    outcomes = fetch_collection(collect(missing, refused, nameless, by_hand, there), tmp_path, retry=HASTY)
     told = [sentence(outcome) for outcome in outcomes[:4]]
     for file, text, reason in zip(
-        (missing, refused, nameless, by_hand), told, ("404", "refused", "has no address", "web page only"), strict=True
+        (missing, refused, nameless, by_hand),
+        told,
+        ("404", "refused", "has no address", "only through a web page"),
+        strict=True,
     ):
         assert reason in text
         assert page in text
@@ -487,8 +482,8 @@ def test_a_silent_server_is_given_up_in_time(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/a.bin"
         file = PublishedFile("a.bin", "the file", url=url, page="https://example.org")
-        patience = Patience(attempts=2, first_wait=0.001, connect_timeout=0.2, read_timeout=0.2)
-        (outcome,) = fetch_collection(collect(file), tmp_path, patience=patience)
+        retry = RetryPolicy(attempts=2, first_wait=0.001, connect_timeout=0.2, read_timeout=0.2)
+        (outcome,) = fetch_collection(collect(file), tmp_path, retry=retry)
     assert "does not answer in time" in sentence(outcome)
 
 
@@ -536,7 +531,7 @@ def test_a_file_that_changed_at_the_publisher_is_told_and_accepted_on_demand(ser
 def test_a_published_digest_is_insisted_on(server: str, tmp_path: Path) -> None:
     right = serve(server, "right.bin", Resource(), sha256=sha256(BODY))
     wrong = serve(server, "wrong.bin", Resource(), sha256=sha256(b"as published"))
-    outcomes = fetch_collection(collect(right, wrong), tmp_path, patience=HASTY)
+    outcomes = fetch_collection(collect(right, wrong), tmp_path, retry=HASTY)
     assert outcomes[0].status is Status.FETCHED
     assert sha256(b"as published") in sentence(outcomes[1])
     assert not (tmp_path / "wrong.bin").exists()
@@ -555,7 +550,7 @@ def test_a_lock_that_is_none_is_refused(server: str, tmp_path: Path, content: st
 
 def test_only_the_files_asked_for_are_fetched(server: str, tmp_path: Path) -> None:
     files = [serve(server, name, Resource(body=name.encode())) for name in ("v1/a.csv", "v1/b.csv", "v2/a.csv")]
-    outcomes = fetch_collection(collect(*files), tmp_path, only=["v1/b*", "v2/*"], patience=HASTY)
+    outcomes = fetch_collection(collect(*files), tmp_path, only=["v1/b*", "v2/*"], retry=HASTY)
     assert [outcome.file.name for outcome in outcomes] == ["v1/b.csv", "v2/a.csv"]
     assert [request["path"] for request in Handler.requests] == ["/v1/b.csv", "/v2/a.csv"]
     with pytest.raises(UsageError, match=r"no file of things matches v9/\*"):
@@ -575,7 +570,7 @@ def test_progress_hears_every_byte_and_every_outcome(server: str, tmp_path: Path
             ended.append(outcome)
 
     file = serve(server, "a.bin", Resource(cuts=[3000]))
-    outcomes = fetch_collection(collect(file), tmp_path, progress=Listener(), patience=HASTY)
+    outcomes = fetch_collection(collect(file), tmp_path, progress=Listener(), retry=HASTY)
     assert heard[0] == (0, len(BODY))
     assert heard[-1] == (len(BODY), len(BODY))
     assert [done for done, _ in heard] == sorted(done for done, _ in heard)
@@ -586,48 +581,6 @@ def test_a_folder_that_cannot_be_written_is_told(server: str, tmp_path: Path) ->
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UsageError, match="cannot be written"):
         fetch_one(serve(server, "a.bin", Resource()), tmp_path / "file" / "below")
-
-
-def test_the_packaged_table_is_complete() -> None:
-    publishers = read_publishers()
-    assert {"open-images", "tencent", "wordnet", "imagenet"} <= set(publishers)
-    for name, collection in publishers.items():
-        assert collection.name == name
-        assert select_files(collection)
-        for file in collection.files:
-            assert all((file.what, file.reader, file.licence, file.page)), file.name
-            assert not file.url or re.match(r"https?://[\w.-]+/\S+$", file.url)
-
-
-def test_a_table_of_ones_own_needs_no_more_than_names_addresses_and_pages(tmp_path: Path) -> None:
-    path = tmp_path / "mirror.toml"
-    path.write_text("[a]\npage='p'\n[[a.files]]\nname='x'\nwhat='y'\nurl='http://z/x'")
-    file = PublishedFile("x", "y", url="http://z/x", page="p")
-    assert read_publishers(path) == {"a": Collection("a", "a", "", "p", ("*",), (file,))}
-
-
-@pytest.mark.parametrize(
-    ("table", "told"),
-    [
-        ("[a", "TOML"),
-        ("a = 1", "is no table"),
-        ("[a]\nlicence='x'", "names no file"),
-        ("[[a.files]]\nname='x'", "lacks what"),
-        ("[[a.files]]\nname='x'\nwhat='y'", "has no page"),
-        ("[[a.files]]\nname='x'\nwhat='y'\npage='z'\nurll='u'", "did you mean url"),
-        ("[[a.files]]\nname='x'\nwhat=1\npage='z'", "what is 1"),
-        ("[[a.files]]\nname='../x'\nwhat='y'\npage='z'", "below the output folder"),
-        ("[[a.files]]\nname='x'\nwhat='y'\npage='z'\nurl='file:///etc/passwd'", "http"),
-        ("[a]\ndefault='*'\n[[a.files]]\nname='x'\nwhat='y'\npage='z'", "default"),
-        ("[[a.files]]\nname='x'\nwhat='y'\npage='z'\n[[a.files]]\nname='x'\nwhat='y'\npage='z'", "twice"),
-    ],
-)
-def test_a_table_of_another_form_is_refused(tmp_path: Path, table: str, told: str) -> None:
-    path = tmp_path / "mirror.toml"
-    path.write_text(table)
-    with pytest.raises(ConfigError, match=told) as caught:
-        read_publishers(path)
-    assert "mirror.toml" in str(caught.value)
 
 
 @pytest.fixture(name="command")

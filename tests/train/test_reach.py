@@ -315,11 +315,12 @@ BLOCKS = ("image_size = 32\n", 'image_size = 64\nsampler = "blocks"\nblock_image
 @pytest.fixture(name="shards", scope="module")
 def _shards(photographs: Photographs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the photographs as a folder of shards."""
-    from mlimages_dataset.images.stage import IngestOptions, run_ingest  # noqa: PLC0415
+    from mlimages_dataset.images.stage import IngestOptions, ingest_stage  # noqa: PLC0415
     from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
+    from mlimages_dataset.pipeline.stage import run  # noqa: PLC0415
 
     out = tmp_path_factory.mktemp("shards") / "images"
-    run_ingest(OutputFolder(out), [photographs.images], IngestOptions(part_images=10))
+    run(ingest_stage([photographs.images], IngestOptions(part_images=10), out), OutputFolder(out))
     return out
 
 

@@ -1,4 +1,4 @@
-"""Smaller JPEGs of pictures, for those who cannot hold the originals."""
+"""Re-encoding pictures as smaller JPEGs."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 _DETAIL_CHARACTERS = 200
 _REDUCING_GAP = 3.0
-"""Pillow's own advice: reducing by whole factors first, down to this many times the final size, costs no quality."""
+"""Pillow first reduces by whole factors to this many times the final size; by its documentation no quality is lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shrinking:
-    """How pictures are made smaller.
+class ResizeOptions:
+    """The size and quality that larger pictures are re-encoded with.
 
     Attributes:
-        short_edge: pixels of the shorter edge; pictures are never enlarged.
-        quality: libjpeg's, 1 to 100.
+        short_edge: pixels of the shorter edge; smaller pictures stay as they are.
+        quality: of libjpeg, 1 to 100.
     """
 
     short_edge: int
@@ -36,19 +36,19 @@ class Shrinking:
 
     def __post_init__(self) -> None:
         if self.short_edge < 1:
-            raise ValueError(f"an edge of {self.short_edge} pixels is none")
+            raise ValueError(f"short_edge is {self.short_edge}, not at least 1")
         if not 1 <= self.quality <= 100:  # noqa: PLR2004 - libjpeg's range
-            raise ValueError(f"a quality of {self.quality} is not within 1 and 100")
+            raise ValueError(f"quality is {self.quality}, not within 1 to 100")
 
 
-def shrink(content: bytes, short_edge: int, quality: int) -> bytes:
-    """Return a picture as a JPEG whose shorter edge has `short_edge` pixels, or itself where it is no larger.
+def resized_jpeg(content: bytes, short_edge: int, quality: int) -> bytes:
+    """Return a picture as a JPEG whose shorter edge has `short_edge` pixels; one that is no larger is returned itself.
 
-    The pixels are those that a decoder sees which ignores EXIF; colour profiles and metadata are left out, and of an
-    animation the first frame is kept. JPEGs are decoded near the wanted size (libjpeg's scaling by eighths).
+    EXIF's rotation is not applied; colour profiles and metadata are dropped; of an animation the first frame is kept.
+    JPEGs are decoded near the wanted size (libjpeg scales by eighths).
 
     Raises:
-        Exception: of any kind, where Pillow cannot decode it; `check.inspect` finds out before.
+        Exception: of any kind, if Pillow cannot decode the picture; `check.inspect` tells before.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
@@ -66,17 +66,17 @@ def shrink(content: bytes, short_edge: int, quality: int) -> bytes:
     return encoded.getvalue()
 
 
-def shrunken(content: bytes, found: Inspection, shrinking: Shrinking) -> tuple[Inspection, bytes | None]:
-    """Return what a picture is once it is made smaller, and its bytes, None where the given ones stay.
+def resized(content: bytes, found: Inspection, resize: ResizeOptions) -> tuple[Inspection, bytes | None]:
+    """Return the inspection of the re-encoded picture and its bytes; None for bytes that stay as they are.
 
     Args:
-        content: a picture.
-        found: what its inspection found, which may have decoded it at another size or not at all.
-        shrinking: the wanted size.
+        content: an encoded picture.
+        found: its inspection, which need not have decoded it.
+        resize: the wanted size.
     """
     try:
-        smaller = shrink(content, shrinking.short_edge, shrinking.quality)
-    except Exception as error:  # noqa: BLE001 - decoders raise of every kind
+        smaller = resized_jpeg(content, resize.short_edge, resize.quality)
+    except Exception as error:  # noqa: BLE001 - decoders raise exceptions of every kind
         return dataclasses.replace(found, status=Status.BROKEN, detail=str(error)[:_DETAIL_CHARACTERS]), None
     if smaller is content:
         return found, None
@@ -84,7 +84,7 @@ def shrunken(content: bytes, found: Inspection, shrinking: Shrinking) -> tuple[I
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return a picture in grey or RGB of 8 bits a channel."""
+    """Return a picture in grey or RGB with 8 bits per channel."""
     if image.mode.startswith("I;16") or image.mode == "I":
         return Image.fromarray((np.asarray(image).clip(0, 0xFFFF) >> 8).astype(np.uint8))
     return image if image.mode == "L" else image.convert("RGB")

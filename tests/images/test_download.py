@@ -15,6 +15,7 @@ import pytest
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images import addresses, check, download_run
+from mlimages_dataset.images import resolver as checked_resolver
 from mlimages_dataset.images.download import OPEN_IMAGES_MIRROR, chosen_mirrors, download
 from mlimages_dataset.images.fetcher import Timeouts
 from mlimages_dataset.images.resize import ResizeOptions
@@ -253,7 +254,8 @@ def test_a_redirect_into_a_private_network_is_refused(
     target: str, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The server's own address passes for a public one; nothing leaves the loopback interface.
-    monkeypatch.setattr(addresses, "is_public", lambda address: address == "127.0.0.1")
+    for module in (addresses, checked_resolver):
+        monkeypatch.setattr(module, "is_public", lambda address: address == "127.0.0.1")
     inside = target.format(port=port)
     first = replace(fault_server.row(0, "good", port), url=f"http://good.test:{port}/lead/0.jpg?to={inside}")
     direct = replace(fault_server.row(1, "good", port), url=inside)

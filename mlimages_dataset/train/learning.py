@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -355,6 +355,37 @@ class Probe:
     targets: Tensor
     known: Tensor | None
     start: Tensor
+
+
+class Looks(Protocol):
+    """Looks at a run's first steps; each rank calls both methods at every step."""
+
+    looks: list[Figures]
+
+    def before(self, batches: Sequence[Batch]) -> None:
+        """Take note of this rank's batches of a step that is to come."""
+
+    def after(self, batches: Sequence[Batch], loss: Tensor, rate: float) -> Finding | None:
+        """Return what shows after a step that the run does not learn, on every rank alike; None for nothing.
+
+        Args:
+            batches: this rank's of the step, on the host.
+            loss: this rank's, on the device.
+            rate: of the step.
+        """
+
+
+class NoLooks:
+    """Never looks: for what no figures tell of."""
+
+    def __init__(self) -> None:
+        self.looks: list[Figures] = []
+
+    def before(self, batches: Sequence[Batch]) -> None:
+        """See `Looks`."""
+
+    def after(self, batches: Sequence[Batch], loss: Tensor, rate: float) -> None:
+        """See `Looks`."""
 
 
 class EarlyLooks:

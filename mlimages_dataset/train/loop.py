@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.loaders import Batch
     from mlimages_dataset.train.checkpoint import CheckpointWriter, StateDict
     from mlimages_dataset.train.config import Run
-    from mlimages_dataset.train.learning import EarlyLooks
+    from mlimages_dataset.train.learning import Looks
     from mlimages_dataset.train.logs import RunLog
     from mlimages_dataset.train.tasks.task import Judgement
 
@@ -108,7 +108,7 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
         set_generator_state(checkpoint.generators[distributed.rank()])
 
 
-def _early_looks(run: Run, learner: Learner, around: RunContext, progress: Progress) -> EarlyLooks:
+def _early_looks(run: Run, learner: Learner, around: RunContext, progress: Progress) -> Looks:
     """Return what looks at the first steps of a run; at none where it is past them, or has warned before."""
     over = progress.total_steps >= max(LOOKS) or distributed.from_first(around.log.has_warned)
     begun = progress.total_steps
@@ -116,7 +116,7 @@ def _early_looks(run: Run, learner: Learner, around: RunContext, progress: Progr
     return early_looks(run, learner, around.feed, at, begun=begun)
 
 
-def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, begun: int = 0) -> EarlyLooks:
+def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, begun: int = 0) -> Looks:
     """Return what looks at a learner after `at` steps more, of a run that has taken `begun` steps."""
     steps = feed.n_steps(0) * run.epochs - begun if at else 0
 
@@ -126,7 +126,7 @@ def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, be
     return learner.task.early_looks(run, outputs, learner.device, at=at, steps=steps, begun=begun)
 
 
-def _train_epoch(run: Run, learner: Learner, around: RunContext, progress: Progress, early: EarlyLooks) -> Progress:
+def _train_epoch(run: Run, learner: Learner, around: RunContext, progress: Progress, early: Looks) -> Progress:
     """Take the remaining steps of an epoch and return the beginning of the next."""
     epoch, n_steps = progress.epoch, around.feed.n_steps(progress.epoch)
     set_training(learner.network, frozen_statistics=run.model.frozen_statistics)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.calibration import Calibration
     from mlimages_dataset.train.checkpoint import Checkpoint
     from mlimages_dataset.train.config import Run
-    from mlimages_dataset.train.learning import EarlyLooks
+    from mlimages_dataset.train.learning import Looks
     from mlimages_dataset.train.losses.definition import State
     from mlimages_dataset.train.losses.task_loss import TaskLoss
     from mlimages_dataset.train.metrics import Reduce
@@ -106,7 +106,7 @@ class Task(Protocol[_Targets, _Measures]):
         at: Sequence[int],
         steps: int,
         begun: int,
-    ) -> EarlyLooks:
+    ) -> Looks:
         """Return what looks whether the first steps of a run learn.
 
         Args:

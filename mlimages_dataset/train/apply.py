@@ -130,7 +130,6 @@ def predict(
     """
 
     def rows_of(checkpoint: Checkpoint) -> _Rows:
-        _tell_lacking_fit(checkpoint, application, raw=raw, tell=tell)
         task = task_of_checkpoint(checkpoint, where=application.checkpoint)
         rows_of_outputs = task.rows(checkpoint, raw=raw, source=source, above=above, where=application.checkpoint)
 
@@ -150,6 +149,7 @@ def predict(
         schema_of=lambda _: PREDICTIONS,
         rows_of=rows_of,
         overwrite=overwrite,
+        done=lambda checkpoint: _tell_lacking_fit(checkpoint, application, raw=raw, tell=tell),
     )
 
 
@@ -178,16 +178,18 @@ def see(
         if distributed.n_ranks() > 1:
             raise UsageError("several ranks cannot print what they see", remedy="pass --out, or start one process")
         network, checkpoint = _trained(application, device)
-        _tell_lacking_fit(checkpoint, application, raw=raw, tell=tell)
         probabilities = probabilities_of(checkpoint, raw=raw, where=application.checkpoint)
         pictures = Pictures(application.images, evaluation_transform(checkpoint.image_size, application.view))
         size, pin = application.batch_size, device.type == "cuda"
         workers = application.workers if len(pictures) > size else 0  # a process takes longer to start than a batch
-        parts = Part.all_of(len(pictures), size)
+        parts, is_first = Part.all_of(len(pictures), size), True
         for _, batches in picture_batches(pictures, parts, batch_size=size, workers=workers, pin=pin):
             for batch in batches:
                 found = {number: Seen(*_named(pictures, number), reason=why) for number, why in batch.bad}
                 if batch.numbers:
+                    if is_first:  # there are probabilities to tell of
+                        _tell_lacking_fit(checkpoint, application, raw=raw, tell=tell)
+                    is_first = False
                     with torch.inference_mode(), autocast(device, application.execution.precision):
                         logits = network(pictures.finish(batch.images.to(device))).float()
                     best = top_classes(probabilities(logits), top, above)
@@ -265,8 +267,9 @@ def _apply(
     schema_of: Callable[[MultiLabelClassifier], TableSchema],
     rows_of: Callable[[Checkpoint], _Rows],
     overwrite: bool,
+    done: Callable[[Checkpoint], None] | None = None,
 ) -> StageOutcome[AppliedSummary] | None:
-    """Write a table of what a network says of a folder's pictures, each rank some of its parts."""
+    """Write a table of what a network says of a folder's pictures, each rank some of its parts; then call `done`."""
     with computing(application.execution, seed=0) as device:
         network, checkpoint = _trained(application, device)
         job = _Job(
@@ -297,10 +300,13 @@ def _apply(
             name=stage, parameters={**parameters, **how}, inputs=job.inputs, work=work, summary=AppliedSummary
         )
         try:
-            return run(applied, OutputFolder(out, overwrite=overwrite))
+            outcome = run(applied, OutputFolder(out, overwrite=overwrite))
         finally:
             if not began:  # it stands already, or cannot be done: the others have nothing to do
                 distributed.from_first(value=False)
+        if done is not None:
+            done(checkpoint)
+        return outcome
 
 
 @torch.inference_mode()

@@ -39,7 +39,7 @@ def write_csv(path: Path, *urls: str, header: str = "image_id,url") -> Path:
 def cut_after_two_parts(out: Path) -> None:
     """Turn a finished download into one that was cut."""
     output, record = OutputFolder(out), read_manifest(out).stages["download"]
-    journal = Journal.of(output.path, record.parameters, record.inputs)
+    journal = Journal.of(output.path, {**record.parameters, "stage": "download"}, record.inputs)
     jobs = sorted(jobs_of(output.standing("download")), key=lambda job: job[0])
     output.reopen("download", journal, jobs[:2])
 

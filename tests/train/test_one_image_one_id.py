@@ -195,6 +195,8 @@ def test_one_file_is_seen_in_columns_and_as_json(tmp_path: Path, vocabulary: Pat
     given = ("--vocabulary", vocabulary, "--workers", "0")
     shown = called("predict", checkpoint, folder / DOG / "rex.jpg", *given, "--top", "2")
     assert shown.exit_code == 0, shown.output
+    assert "holds no calibration fit" in shown.stderr
+    assert called("predict", checkpoint, folder / DOG / "rex.jpg", *given, "--raw").stderr == "", "none is asked for"
     title, *lines = shown.stdout.splitlines()
     assert title == "rex.jpg"
     assert len(lines) == 2

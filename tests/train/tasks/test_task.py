@@ -139,7 +139,7 @@ TASK: AnyTask = Regression()
 
 @pytest.mark.parametrize("passes", [1, 2])
 def test_the_loop_trains_a_task_that_it_has_never_seen(tmp_path: Path, passes: int) -> None:
-    run = Program(out="", epochs=6, rate=0.02).run()
+    run = Program(out="", epochs=30, rate=0.002).run()
     with computing(run.execution, run.seed) as device, StopRequest() as stop:
         learner = make_learner(run, TASK.model(run, 1, ""), TASK.loss(run, 1), device)
         learner = dataclasses.replace(learner, task=TASK)

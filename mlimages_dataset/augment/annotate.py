@@ -158,9 +158,11 @@ def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, first: str)
     return DataError(
         f"no image keeps a label: {summary.rejected_rows + summary.malformed:,} malformed rows, "
         f"{summary.unknown:,} labels of unknown classes ({unknown}), "
-        f"{summary.dropped:,} of dropped classes{first}",
+        f"{summary.dropped:,} of dropped classes, {summary.below_confidence:,} below the least confidence{first}",
         where=given.files[0],
-        remedy=f"check that the files are in the format {given.format} and of the vocabulary's sources",
+        remedy="lower --min-confidence"
+        if summary.below_confidence
+        else f"check that the files are in the format {given.format} and of the vocabulary's sources",
     )
 
 

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import image_ids
-from mlimages_dataset.tables.confidences import MOST
+from mlimages_dataset.sources.source import refuse_other_scale
+from mlimages_dataset.tables.confidences import MOST, MOST_ROUNDED
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.source import Source
     from mlimages_dataset.vocab.vocabulary import MappingRow, Vocabulary
 
+_OTHER_SCALE = (
+    "SELECT DISTINCT stated FROM observations "
+    f"WHERE confidence IS NULL AND stated > {MOST_ROUNDED} AND isfinite(stated) ORDER BY stated LIMIT 5"
+)
 DROPPED = -1
 UNKNOWN = -2
 NAMELESS = -3
@@ -249,6 +254,8 @@ def packed_statements(
     ).to_arrow_table()
     if not rows.num_rows:
         return
+    if rows["confidence"].null_count:
+        refuse_other_scale([number for (number,) in connection.sql(_OTHER_SCALE).fetchall()], piece.path)
     images = rows["image_id"].combine_chunks().dictionary_encode()
     names, ids = images.dictionary, image_ids(images.dictionary)
     by_id = [("id", "ascending"), ("name", "ascending")]

@@ -1,12 +1,15 @@
-"""The id of an image, from whatever names it: a path, a file's name, an address, or an id.
+r"""The id of an image, from whatever names it: a path, a file's name, an address, or an id.
 
 This module alone decides it, for annotations, lists to download, folders and archives of pictures, predictions and
 loaders. So a picture has one id wherever it is met:
 
 * The suffix of a picture's file is left out, in upper or lower case: `cats/1.JPG` is `cats/1`. What is no such suffix
   stays: `john.smit`, `v1.2`.
-* A file name that begins with a wnid is ImageNet's own and says which image it is: `n01440764/n01440764_10026.JPEG` is
-  `n01440764_10026`. Any other name may stand in several folders, so its path belongs to the id: `n02084071/rex`.
+* A file name that begins with a wnid, and one such as `ILSVRC2012_val_00000001`, is ImageNet's own and says which image
+  it is: `n01440764/n01440764_10026.JPEG` is `n01440764_10026`. A class that somebody wrote behind it is left out:
+  `n01440764_10026_n01440764.JPEG` and `ILSVRC2012_val_00000001_n01751748.JPEG` are the same images. Any other name may
+  stand in several folders, so its path belongs to the id: `n02084071/rex`.
+* A path of Windows (`n02084071\rex.jpg`, without a slash) is read with slashes.
 * An address (`https://host/cat.jpg`) is an id as it is, unless its last part begins with a wnid.
 * `./` at the beginning is left out, and text is in Unicode's form NFC: file systems and archives keep letters with
   accents in one of two ways.
@@ -25,20 +28,29 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", "
 _NAMES = "|".join(suffix[1:] for suffix in PICTURE_SUFFIXES)
 _SUFFIXES = rf"(?i)([^/])(?:\.(?:{_NAMES}))+$"
 """At the end of a name that has more than a suffix; all of `rex.jpg.png`, so that an id's id is itself."""
-_OF_A_PATH = r"[./]|[^\x00-\x7F]"
+_OF_A_PATH = r"[./\\]|_n\d{8}$|[^\x00-\x7F]"
+_HERE = r"^(?:\./+)+"
 _ADDRESS = r"^[A-Za-z][A-Za-z0-9+.-]*://"
-_WNID = r"^n\d{8}(?:\D|$)"
+_OF_WINDOWS = r"^[^/]*\\[^/]*$"
+_IMAGENETS = r"^(?:n\d{8}(?:\D|$)|ILSVRC20\d\d_(?:train|val|test)_\d{8}(?:_n\d{8})?$)"
+_WITH_CLASS = r"^(n\d{8}_\d+|ILSVRC20\d\d_(?:train|val|test)_\d{8})_n\d{8}$"
 
 
 def image_ids(names: pa.StringArray) -> pa.StringArray:
     """Return the id of the image of each name, shape of `names`; see the module."""
     if not pc.any(pc.match_substring_regex(names, _OF_A_PATH)).as_py():
         return names  # plain ids, as most tables have
-    path = pc.replace_substring_regex(pc.utf8_normalize(names, "NFC"), r"^(?:\./+)+", "")
+    text = pc.replace_substring_regex(pc.utf8_normalize(names, "NFC"), _HERE, "")
+    slashed = pc.replace_substring_regex(pc.replace_substring(text, "\\", "/"), _HERE, "")
+    path = pc.if_else(pc.match_substring_regex(text, _OF_WINDOWS), slashed, text)
     whole = pc.replace_substring_regex(path, _SUFFIXES, r"\1")
     name = pc.replace_substring_regex(whole, r"^.*/", "")
-    own = pc.match_substring_regex(name, _WNID)
-    return pc.if_else(own, name, pc.if_else(pc.match_substring_regex(path, _ADDRESS), path, whole))
+    own = pc.match_substring_regex(name, _IMAGENETS)
+    return pc.if_else(
+        own,
+        pc.replace_substring_regex(name, _WITH_CLASS, r"\1"),
+        pc.if_else(pc.match_substring_regex(path, _ADDRESS), path, whole),
+    )
 
 
 def image_id(name: str) -> str:

@@ -14,17 +14,18 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.images.archives import ARCHIVE_NAME, archive_file_members, folder_members
 from mlimages_dataset.images.check import Inspection, Limits, inspect
-from mlimages_dataset.images.members import Member, is_wnid
 from mlimages_dataset.images.resize import ResizeOptions, resized
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.tfrecords import tfrecord_members
 from mlimages_dataset.sources.class_lists import TENCENT_HEADER, parse_tencent_dictionary
+from mlimages_dataset.sources.folders import is_wnid
 from mlimages_dataset.tables.files import read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.images.members import Member
     from mlimages_dataset.pipeline.engine import Mapper
 
 CHUNK_MEMBERS = 256

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from mlimages_dataset.sources.folders import class_of_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,10 +14,6 @@ if TYPE_CHECKING:
 
 Content: TypeAlias = "Callable[[], bytes | Inspection]"
 """Returns the bytes, or why there are none. An archive's member must be read before the next one is taken."""
-
-_WNID = re.compile(r"n\d{8}")
-_STARTS_WITH_WNID = re.compile(r"(n\d{8})(?:\D|$)")
-_WITHOUT_CLASS = re.compile(r"ILSVRC20\d\d_(?:val|test)_\d+\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +36,3 @@ class Member:
             return self.labels
         class_id = class_of_path(self.path)
         return ((class_id, 1.0),) if class_id else ()
-
-
-def is_wnid(name: str) -> bool:
-    """Return whether a name is a wnid, such as `n01440764`."""
-    return _WNID.fullmatch(name) is not None
-
-
-def class_of_path(path: str) -> str:
-    """Return the class id that follows from a picture's path; empty if none does.
-
-    It is the innermost folder (or archive) that is named by a wnid; else the wnid at the beginning of the file name, as
-    in ImageNet; else the name of the innermost folder. ILSVRC's validation and test pictures have no class.
-    """
-    *folders, name = path.split("/")
-    for folder in reversed(folders):
-        if is_wnid(folder):
-            return folder
-    if begins := _STARTS_WITH_WNID.match(name):
-        return begins[1]
-    return folders[-1] if folders and not _WITHOUT_CLASS.match(name) else ""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.rejects import RejectLog
 
 BLOCK_STATEMENTS = 1 << 16
+_LOOK_BYTES = 1 << 16
 
 
 class Coco(BatchSource):
@@ -38,6 +39,14 @@ class Coco(BatchSource):
 
     name: ClassVar[str] = "coco"
     takes_wnids: ClassVar[bool] = False
+
+    def piece(self, path: Location) -> Piece:
+        """See `Source.piece`."""
+        piece = super().piece(path)
+        with read_to_its_end(path), unpacked(path) as stream:
+            if not stream.read(_LOOK_BYTES).strip():
+                raise DataError("is empty", where=path, remedy="obtain the file again")
+        return piece
 
     def cut(self, piece: Piece) -> list[Piece]:
         """See `Source.cut`: a JSON object is one piece."""

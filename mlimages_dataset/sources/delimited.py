@@ -85,8 +85,9 @@ class DelimitedSource(Source):
 
 
 def confidence_sql(column: str, *, digits: bool) -> str:
-    """Return SQL for the confidence in a column of texts."""
-    return confidences.sql_of_text(column) if digits else confidences.sql_of_number(column)
+    """Return SQL for the columns `confidence` and `stated` of a column of texts."""
+    confidence = confidences.sql_of_text(column) if digits else confidences.sql_of_number(column)
+    return f"{confidence} AS confidence, TRY_CAST({column} AS DOUBLE) AS stated"
 
 
 def _with_newlines(content: bytes) -> bytes:

@@ -1,10 +1,19 @@
-"""ImageNet: lists of paths or addresses with a wnid in the name, or a folder whose images lie in folders named by wnid.
+"""ImageNet: lists of paths or addresses with a wnid in the name, or a folder of images whose paths tell their class.
 
-A line is `n01440764/n01440764_10026.JPEG`, or `n01440764_10026 URL`, or `path n01440764`.
+A line is one of these, where blanks are spaces or tabs, and a path may have spaces and Windows' separators:
+
+* a path or an address with a wnid in it: `n01440764/n01440764_10026.JPEG`;
+* an image of ImageNet and where it is: `n01440764_10026 http://...`;
+* a path and a wnid, either way round: `photos/tench.jpg n01440764`;
+* a path and a number, which is passed over: `n01440764/n01440764_10026 0`;
+* a row of Kaggle's solution files: `n01440764_10026,n01440764 13 22 298 294`.
+
+A row of another table (commas, semicolons, tabs, quotes) is a reject: which of its fields is what, nobody said.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
@@ -12,6 +21,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
 from mlimages_dataset.core.locations import as_text, relative
+from mlimages_dataset.sources.folders import class_of_path, is_wnid
 from mlimages_dataset.sources.lines import line_blocks, log_rejects
 from mlimages_dataset.sources.pieces import cut_lines
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, Reject
@@ -41,30 +51,95 @@ class ImageNet(BatchSource):
         return _of_a_folder(piece.path, log) if piece.path.is_dir() else _of_lines(piece, log)
 
 
+_SUFFIX = "|".join(suffix[1:] for suffix in PICTURE_SUFFIXES)
+_OWN = r"n\d{8}_\d+"
+_SOLUTION = rf"{_OWN}|ILSVRC20\d\d_\w+_\d{{8}}"
+_ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]*://"
+_PLAIN = r"^[^\s,;|\"']+$"
+"""A line that is one word, as nearly all lines are."""
+_IN_QUOTES = r"^\s*(?:\"(?P<a>[^\"]*)\"|'(?P<b>[^']*)')\s*$"
+_KAGGLE_HEADER = r"^ImageId,PredictionString\s*$"
+_SHAPES = (
+    rf"^\s*(?P<image>{_SOLUTION}),(?P<wnid>n\d{{8}})(?: +(?:n\d{{8}}|\d+))+ *$",
+    rf"^\s*(?P<image>{_OWN})(?:\.(?i:{_SUFFIX}))?[\t ]+(?P<place>[^\t]*[/\\][^\t]*?)\s*$",
+    r"^\s*(?P<image>[^\t]*\S)[\t ]+(?P<wnid>n\d{8})\s*$",
+    rf"^\s*(?P<wnid>n\d{{8}})[\t ]+(?P<image>[^\t]*(?:[/\\][^\t]*|\.(?i:{_SUFFIX})))\s*$",
+    rf"^\s*(?P<image>[^\t]*(?:{_OWN}|\.(?i:{_SUFFIX})))[\t ]+\d+\s*$",
+    rf"^\s*(?P<image>[^\t\s]+|[^\t]*[/\\][^\t]*\S|[^\t]*\.(?i:{_SUFFIX}))\s*$",
+)
+"""The shapes of a line, of which the first that fits counts; see the module. Without a group `place` the place is the
+image itself, and without a group `wnid` the class is the first wnid in it."""
+_FIRST_WNID = r"(?:^|[^a-z0-9])(?P<wnid>n\d{8})(?:\D|$)"
+_ALONE = rf"[\"']?(?:n\d{{8}}|{_ADDRESS}\S*|\d+(?:\.\d+)?)[\"']?"
+_TABLE = rf"^\s*[\"']|^[^,;|]*(?:{_OWN}|\.(?i:{_SUFFIX}))[\"']?\s*[,;|]|[,;|]\s*{_ALONE}\s*$"
+"""A row of a table: an image is followed by a separator, or a field of its own is a wnid, an address or a number."""
+
+
 def _of_lines(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
     for first_line, lines in line_blocks(piece, log):
-        # The first wnid of a line is the class, the first word the image.
-        found = pc.extract_regex(lines, r"(?:^|[^a-z0-9])(?P<wnid>n\d{8})(?:\D|$)")
-        words = pc.extract_regex(lines, r"^\s*(?P<word>\S+)(?:\s+(?P<rest>\S.*?))?\s*$")
-        wnid, word, rest = found.field("wnid"), words.field("word"), words.field("rest")
-        good = pc.and_(pc.is_valid(found), pc.is_valid(words))
-        log_rejects(log, piece.path, first_line, lines, good=good, what="no wnid such as n01440764")
-        # `n01440764_10026 URL` has its place in the second word, `path n01440764` in the first.
-        second_is_place = pc.match_substring(rest, "/")
-        place = pc.if_else(pc.and_(pc.is_valid(rest), second_is_place), rest, word)
-        yield statements(word, wnid, place).filter(good)
+        told = functools.partial(log_rejects, log, piece.path, first_line, lines)
+        plain = pc.match_substring_regex(lines, _PLAIN)
+        if pc.all(plain).as_py():
+            image, place, wnid = lines, lines, pc.struct_field(pc.extract_regex(lines, _FIRST_WNID), "wnid")
+        else:
+            image, place, wnid = _fields(lines)
+        header = pc.match_substring_regex(lines, _KAGGLE_HEADER)
+        table = pc.and_(pc.invert(plain), _is_table(lines))
+        named = pc.and_(pc.is_valid(wnid), pc.invert(pc.fill_null(pc.equal(image, wnid), False)))
+        good = pc.and_(named, pc.invert(table))
+        told(
+            good=pc.or_(pc.invert(table), header),
+            what="a row of a table: give its columns names, and --format csv",
+        )
+        told(good=pc.or_(named, pc.or_(table, header)), what="no wnid such as n01440764")
+        yield statements(image, wnid, place).filter(good)
+
+
+def _fields(lines: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
+    """Return the image, the place and the wnid of each line, null where it has none."""
+    quoted = pc.extract_regex(lines, _IN_QUOTES)
+    lines = pc.coalesce(pc.struct_field(quoted, "a"), pc.struct_field(quoted, "b"), lines)
+    nothing = pa.nulls(len(lines), pa.string())
+    image = place = wnid = nothing
+    for shape in _SHAPES:
+        found = pc.extract_regex(lines, shape)
+        fits = pc.and_(pc.is_valid(found), pc.is_null(image))
+        names = {field.name for field in found.type}
+        of_image = pc.struct_field(found, "image")
+        of_place = pc.struct_field(found, "place") if "place" in names else of_image
+        named = pc.extract_regex(of_image, _FIRST_WNID)
+        of_wnid = pc.struct_field(found, "wnid") if "wnid" in names else pc.struct_field(named, "wnid")
+        image, place = pc.if_else(fits, of_image, image), pc.if_else(fits, of_place, place)
+        wnid = pc.if_else(fits, of_wnid, wnid)
+    return image, place, wnid
+
+
+def _is_table(lines: pa.StringArray) -> pa.BooleanArray:
+    alone = pc.or_(pc.match_substring_regex(lines, _IN_QUOTES), pc.match_substring_regex(lines, _SHAPES[0]))
+    with_class = pc.match_substring_regex(lines, r"[,;|]\s*n\d{8}\s*$")
+    addresses = pc.and_(pc.match_substring_regex(lines, rf"^\s*{_ADDRESS}"), pc.invert(with_class))
+    tabs = pc.greater(pc.count_substring(lines, "\t"), 1)
+    table = pc.or_(pc.match_substring_regex(lines, _TABLE), tabs)
+    return pc.and_(table, pc.invert(pc.or_(alone, addresses)))
 
 
 def _of_a_folder(folder: Location, log: RejectLog) -> Iterator[pa.RecordBatch]:
-    strays = sorted(path for path in folder.iterdir() if _is_image(path))
-    log.add([_reject_of(path, "not in a folder named by wnid") for path in strays[:LISTED_REJECTS]], len(strays))
-    for class_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
-        images = sorted(path for path in class_folder.rglob("*") if _is_image(path))
-        if not images:
-            log.add([_reject_of(class_folder, "no image in this folder")], 1)
-            continue
-        places = pa.array([as_text(relative(path, folder)) for path in images])
-        yield statements(places, pa.array([as_text(class_folder.name)] * len(images)), places)
+    found: dict[str, list[str]] = {}
+    strays: list[Location] = []
+    images: list[Location] = [path for path in folder.rglob("*") if _is_image(path)]
+    for path in sorted(images):
+        name = as_text(relative(path, folder))
+        if class_id := class_of_path(name):
+            found.setdefault(class_id, []).append(name)
+        else:
+            strays.append(path)
+    log.add([_reject_of(path, "its path tells no class") for path in strays[:LISTED_REJECTS]], len(strays))
+    classes: list[Location] = [path for path in folder.iterdir() if path.is_dir() and is_wnid(path.name)]
+    empty = [path for path in sorted(classes) if path.name not in found]
+    log.add([_reject_of(path, "no image in this folder") for path in empty[:LISTED_REJECTS]], len(empty))
+    for class_id, names in found.items():
+        places = pa.array(names, pa.string())
+        yield statements(places, pa.array([class_id] * len(names), pa.string()), places)
 
 
 def _reject_of(path: Location, what: str) -> Reject:

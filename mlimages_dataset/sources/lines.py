@@ -27,23 +27,37 @@ BLOCK_BYTES = 1 << 23
 
 
 def line_blocks(piece: Piece, log: RejectLog) -> Iterator[tuple[int, pa.StringArray]]:
-    """Yield the number of a block's first line in its piece, from 1, and its lines; a blank one may be at the end."""
+    """Yield the number of a block's first line in its piece, from 1, and its lines; a blank one may be at the end.
+
+    Lines end with LF, CRLF or CR. Each is decoded by itself: UTF-8, or else Windows' Latin alphabet.
+
+    Raises:
+        DataError: the file is empty, holds UTF-16, or cannot be read to its end.
+    """
     rest = b""
     with read_to_its_end(piece.path), _line_stream(piece) as stream:
         for block in iter(functools.partial(stream.read, BLOCK_BYTES), b""):
-            whole, newline, rest_of_block = (rest + block).rpartition(b"\n")
-            if not newline:
-                rest = rest_of_block
+            if piece.start == log.lines == 0 and not rest and block.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise DataError("is UTF-16 text", where=piece.path, remedy="save it as UTF-8")
+            content = rest + block
+            end = _last_line_end(content)
+            rest = content[end:]
+            if not end:
                 continue
-            rest = rest_of_block
-            lines = _lines(whole, strip_mark=piece.start == log.lines == 0)
+            lines = _lines(content[:end], strip_mark=piece.start == log.lines == 0)
             log.lines += len(lines)
             yield log.lines - len(lines) + 1, lines
     if rest.strip():
-        log.lines += 1
-        yield log.lines, _lines(rest, strip_mark=piece.start == 0 and log.lines == 1)
+        lines = _lines(rest, strip_mark=piece.start == log.lines == 0)
+        log.lines += len(lines)
+        yield log.lines - len(lines) + 1, lines
     elif piece.start == log.lines == 0:
         raise DataError("is empty", where=piece.path, remedy="obtain the file again")
+
+
+def _last_line_end(content: bytes) -> int:
+    """Return where the last whole line ends, 0 if there is none; a CR at the very end may be half of a CRLF."""
+    return content.rfind(b"\n") + 1 or content.rfind(b"\r", 0, -1) + 1
 
 
 @contextlib.contextmanager
@@ -56,16 +70,27 @@ def _line_stream(piece: Piece) -> Iterator[IO[bytes] | pa.NativeFile]:
 
 
 def _lines(block: bytes, *, strip_mark: bool) -> pa.StringArray:
-    text = decoded(block)
-    return pa.array((text.removeprefix("\ufeff") if strip_mark else text).replace("\r", "").split("\n"), pa.string())
+    if b"\r" in block:
+        block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    text = decoded(block.removesuffix(b"\n"))
+    return pa.array((text.removeprefix("\ufeff") if strip_mark else text).split("\n"), pa.string())
 
 
 def decoded(block: bytes) -> str:
-    """Return UTF-8 as text, or else Latin-1."""
+    """Return lines as text, each by itself: UTF-8, or else Windows' Latin alphabet, of which Latin-1 is the rest."""
     try:
         return block.decode("utf-8")
     except UnicodeDecodeError:
-        return block.decode("latin-1")
+        return "\n".join(map(_decoded_line, block.split(b"\n")))
+
+
+def _decoded_line(line: bytes) -> str:
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            return line.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return line.decode("latin-1")
 
 
 def log_rejects(

@@ -41,5 +41,5 @@ class OpenImages(DelimitedSource):
         """See `DelimitedSource.selection`."""
         if piece.states:
             confidence = confidence_sql("Confidence", digits=digits)
-            return f"SELECT ImageID AS image_id, LabelName AS class_id, {confidence} AS confidence, '' AS location"
-        return "SELECT ImageID AS image_id, '' AS class_id, 1::FLOAT AS confidence, OriginalURL AS location"
+            return f"SELECT ImageID AS image_id, LabelName AS class_id, {confidence}, '' AS location"
+        return "SELECT ImageID AS image_id, '' AS class_id, 1::FLOAT AS confidence, NULL AS stated, OriginalURL AS location"

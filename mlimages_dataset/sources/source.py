@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.sources.pieces import PIECE_BYTES, Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import duckdb
 
@@ -73,7 +73,8 @@ class Source(abc.ABC):
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection for each block of a piece in turn, in which the block is the relation `observations`.
 
-        The relation has the columns of `STATEMENT`. Its rows fit in memory; `log` is complete when they were read to
+        The relation has the columns of `STATEMENT`, and `stated`, the number that a confidence is null for, if it is
+        one. Its rows fit in memory; `log` is complete when they were read to
         the end.
 
         Raises:
@@ -94,7 +95,7 @@ class BatchSource(Source):
         """See `Source.observe`."""
         for table in joined(self.batches(piece, log)):
             connection.register("block", table)
-            connection.execute("CREATE OR REPLACE TEMP VIEW observations AS SELECT * FROM block")
+            connection.execute("CREATE OR REPLACE TEMP VIEW observations AS SELECT *, NULL AS stated FROM block")
             yield connection
             connection.unregister("block")
 
@@ -119,3 +120,21 @@ def joined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
             waiting, size = [], 0
     if waiting:
         yield pa.Table.from_batches(waiting)
+
+
+def refuse_other_scale(numbers: Sequence[float], where: Location) -> None:
+    """Raise `DataError` where confidences are numbers of another scale than 0 to 1.
+
+    Of 1 to 10, 1 is the least, and would be taken for what a person has verified.
+
+    Args:
+        numbers: some that are greater than `confidences.MOST_ROUNDED`, none where all is well.
+        where: the file.
+    """
+    if numbers:
+        shown = ", ".join(f"{number:g}" for number in sorted(numbers)[:5])
+        raise DataError(
+            f"has confidences such as {shown}, on another scale than 0 to 1",
+            where=where,
+            remedy="divide them by the scale's greatest value; 1 says that a person has verified the class",
+        )

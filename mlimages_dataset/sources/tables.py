@@ -14,7 +14,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import reason, system_errors
 from mlimages_dataset.sources.delimited import DelimitedSource, confidence_sql, read_header
 from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
-from mlimages_dataset.sources.source import Source, joined
+from mlimages_dataset.sources.source import Source, joined, refuse_other_scale
 from mlimages_dataset.tables import confidences
 from mlimages_dataset.tables.parquet import open_parquet, parquet_source
 
@@ -95,18 +95,16 @@ def _checked(path: Location, columns: Sequence[str], *, line: int | None) -> Pie
 
 
 def _confidence(table: pa.Table) -> str:
-    """Return SQL for the confidence of a block of Parquet: a text, or float32 already."""
+    """Return SQL for the columns `confidence` and `stated` of a block of Parquet: a text, or float32 already."""
     is_number = "confidence" in table.column_names and table.schema.field("confidence").type == pa.float32()
-    return "confidence" if is_number else confidences.sql_of_text("confidence")
+    return "confidence, NULL AS stated" if is_number else confidence_sql("confidence", digits=True)
 
 
 def _own_columns(columns: Sequence[str], confidence: str) -> str:
     """Return SQL that reads the columns of a user's own table, `confidence` where there is such a column."""
-    confidence = confidence if "confidence" in columns else "1::FLOAT"
+    confidence = confidence if "confidence" in columns else "1::FLOAT AS confidence, NULL AS stated"
     location = "coalesce(location, '')" if "location" in columns else "''"
-    return (
-        f"image_id::VARCHAR AS image_id, label::VARCHAR AS class_id, {confidence} AS confidence, {location} AS location"
-    )
+    return f"image_id::VARCHAR AS image_id, label::VARCHAR AS class_id, {confidence}, {location} AS location"
 
 
 def _blocks(piece: Piece) -> Iterator[pa.RecordBatch]:
@@ -119,6 +117,7 @@ def _blocks(piece: Piece) -> Iterator[pa.RecordBatch]:
                 continue
             at = batch.schema.get_field_index("confidence")
             try:
+                refuse_other_scale(confidences.beyond_one(batch.column(at)), piece.path)
                 yield batch.set_column(at, "confidence", confidences.of_column(batch.column(at)))
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 raise DataError(

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.rejects import RejectLog
 
 
+_LINE = r"^ *(?P<url>[^\t]*?\S)(?P<labels>(?:[\t ]+\d{1,9}:[0-9.]+(?:[eE]-?\d+)?)+)\s*$"
+"""An address or a path, which may hold spaces, and its labels. Tabs are published; spaces are what copying through a
+terminal leaves."""
+
+
 class Tencent(BatchSource):
     """Label lists as Tencent ML-Images publishes them."""
 
@@ -96,20 +101,16 @@ def tencent_lines(piece: Piece, log: RejectLog) -> Iterator[TencentLines]:
     """
     path = piece.path
     for first_line, lines in line_blocks(piece, log):
-        # Tabs are published; spaces are what copying through a terminal leaves.
-        good = pc.match_substring_regex(lines, r"^\S+([\t ]+\d{1,9}:[0-9.]+([eE]-?\d+)?)+\s*$")
+        found = pc.extract_regex(lines, _LINE)
+        good = pc.is_valid(found)
         log_rejects(log, path, first_line, lines, good=good, what="not a URL and class:confidence pairs")
-        words = pc.split_pattern_regex(pc.utf8_trim_whitespace(lines.filter(good)), r"[\t ]+")
-        ends = np.cumsum(pc.list_value_length(words).to_numpy().astype(np.int64))
-        starts = np.concatenate((np.zeros(1, np.int64), ends[:-1])) if len(ends) else ends
-        flat = words.flatten()
-        is_label = np.ones(len(flat), bool)
-        is_label[starts] = False
-        pairs = pc.extract_regex(flat.filter(pa.array(is_label)), r"^(?P<index>\d+):(?P<confidence>.*)$")
+        lists = pc.split_pattern_regex(pc.utf8_trim_whitespace(found.field("labels").filter(good)), r"[\t ]+")
+        ends = np.cumsum(pc.list_value_length(lists).to_numpy().astype(np.int64))
+        pairs = pc.extract_regex(lists.flatten(), r"^(?P<index>\d+):(?P<confidence>.*)$")
         yield TencentLines(
             numbers=first_line + np.flatnonzero(good.to_numpy(zero_copy_only=False)),
-            urls=flat.take(pa.array(starts)),
-            offsets=np.concatenate((np.zeros(1, np.int64), ends - np.arange(1, len(ends) + 1))),
+            urls=found.field("url").filter(good),
+            offsets=np.concatenate((np.zeros(1, np.int64), ends)),
             class_ids=pairs.field("index"),
             confidence=confidences.of_texts(pairs.field("confidence")),
         )

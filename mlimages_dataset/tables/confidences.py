@@ -21,6 +21,8 @@ LEAST = np.nextafter(np.float32(0), np.float32(1))
 """The least float32 above 0, 2^-149."""
 MOST = np.nextafter(np.float32(1), np.float32(0))
 """The greatest float32 below 1, 1 - 2^-24."""
+MOST_ROUNDED = 1.5
+"""A number from 1 to this is a confidence that somebody rounded badly: malformed, but of no other scale."""
 _SQL_LEAST, _SQL_MOST = "1.401298464324817e-45::FLOAT", "0.99999994::FLOAT"
 _MANY_NINES = re.compile(rb"9(?:\.?9){14}")
 _MANY_ZEROS = b"0" * 300
@@ -53,6 +55,15 @@ def of_column(column: pa.Array) -> pa.Array:
     if pa.types.is_decimal(column.type):
         return of_texts(pc.cast(column, pa.string()))
     return _of_numbers(pc.cast(column, pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False))
+
+
+def beyond_one(column: pa.Array) -> list[float]:
+    """Return some of the finite numbers in a column of numbers that are greater than 1.5, none of other columns."""
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return []
+    values = np.unique(pc.cast(column.drop_null(), pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+    found: list[float] = values[(values > MOST_ROUNDED) & np.isfinite(values)][:5].tolist()
+    return found
 
 
 def of_texts(texts: pa.StringArray) -> pa.FloatArray:

@@ -369,3 +369,34 @@ def test_the_published_rows_are_annotated_whole(shared_data: Path, tmp_path: Pat
         url: {int(c): float(np.float32(p)) for c, p in (label.split(":") for label in labels)}
         for url, labels in published.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("form", "header"), [("csv", "image_id,label,confidence"), ("open-images", "ImageID,LabelName,Confidence")]
+)
+@pytest.mark.parametrize(("numbers", "told"), [("1 7 10", "7, 10"), ("1 0.5 100", "100"), ("3 1.0001", "3")])
+def test_confidences_on_another_scale_are_refused_with_the_values_seen(
+    mini_vocabulary: Vocabulary, tmp_path: Path, *, form: str, header: str, numbers: str, told: str
+) -> None:
+    rows = "".join(f"{n},/m/0k4j,{number}\n" for n, number in enumerate(numbers.split()))
+    (tmp_path / "scale.csv").write_text(f"{header}\n{rows}")
+    with pytest.raises(DataError, match=rf"scale\.csv: has confidences such as {told}, on another scale than 0 to 1"):
+        made(mini_vocabulary, form, [tmp_path / "scale.csv"], tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.string(), pa.float32()])
+def test_confidences_of_parquet_on_another_scale_are_refused(
+    mini_vocabulary: Vocabulary, tmp_path: Path, kind: pa.DataType
+) -> None:
+    numbers = pa.array([1, 5, 9]).cast(pa.float64()).cast(kind)
+    table = pa.table({"image_id": ["a", "b", "c"], "label": ["/m/0k4j"] * 3, "confidence": numbers})
+    pq.write_table(table, tmp_path / "scale.parquet")
+    with pytest.raises(DataError, match="has confidences such as 5, 9, on another scale than 0 to 1"):
+        made(mini_vocabulary, "parquet", [tmp_path / "scale.parquet"], tmp_path / "out")
+
+
+def test_labels_that_are_all_below_the_least_confidence_say_so(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    (tmp_path / "low.csv").write_text("image_id,label,confidence\na,/m/0k4j,0.3\n")
+    given = AnnotatedFiles(name="s", format="csv", files=(tmp_path / "low.csv",), min_confidence=0.5)
+    with pytest.raises(DataError, match="no image keeps a label: .* 1 below the least confidence; lower --min-confid"):
+        annotate(mini_vocabulary, given, Workplace(tmp_path / "out"))

@@ -46,7 +46,7 @@ BROADER = {"puppy"}
 FATES = ("labels", "merged", "below_confidence", "dropped", "unknown", "malformed", "contradicted")
 SPELLINGS: Mapping[str, float | None] = {
     **{text: float(text) for text in ("1", "1.0", "0", "0.0", "0.5", "0.75", "8e-1", "0.8", "0.95")},
-    **dict.fromkeys(("nan", "2", "-1", "")),
+    **dict.fromkeys(("nan", "1.2", "-1", "")),
 }
 """How files write confidences, and which they are."""
 

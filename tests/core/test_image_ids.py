@@ -23,7 +23,19 @@ from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES, image_id, image_id
         ("n01440764/n01440764_10026.JPEG", "n01440764_10026"),
         ("train/n01440764/n01440764_10026.JPEG", "n01440764_10026"),
         ("n01440764_10026", "n01440764_10026"),
-        ("n01440764_10026_n01440764.JPEG", "n01440764_10026_n01440764"),
+        ("n01440764_10026_n01440764.JPEG", "n01440764_10026"),
+        ("n01440764_10026_n01440764", "n01440764_10026"),
+        ("data/train_images_0/n01440764_10026_n01440764.JPEG", "n01440764_10026"),
+        ("Data/CLS-LOC/val/ILSVRC2012_val_00000001", "ILSVRC2012_val_00000001"),
+        ("val/n01751748/ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_00000001"),
+        ("ILSVRC2012_val_00000001_n01751748.JPEG", "ILSVRC2012_val_00000001"),
+        ("ILSVRC2014_train_0003/ILSVRC2014_train_00031234.JPEG", "ILSVRC2014_train_00031234"),
+        ("mine/ILSVRC2012_val_1.JPEG", "mine/ILSVRC2012_val_1"),
+        ("mine/notes_n01751748.JPEG", "mine/notes_n01751748"),
+        ("n02084071\\rex.jpg", "n02084071/rex"),
+        (".\\n02084071\\rex.jpg", "n02084071/rex"),
+        ("C:\\My Pictures\\n01440764\\n01440764_10026.JPEG", "n01440764_10026"),
+        ("dogs/a\\b.jpg", "dogs/a\\b"),
         ("a/b/c d.e.Png", "a/b/c d.e"),
         ("rex.jpg.webp", "rex"),
         ("john.smit", "john.smit"),
@@ -42,7 +54,25 @@ def test_ids_of_names_as_people_have_them(name: str, expected: str) -> None:
     assert image_id(name) == expected
 
 
-PARTS = st.sampled_from(["n02084071", "n02084071_7", "rex", "a b", "x.y", "\u00e9", "e\u0301", ".", "..", "", "jpg"])
+PARTS = st.sampled_from(
+    [
+        "n02084071",
+        "n02084071_7",
+        "rex",
+        "a b",
+        "x.y",
+        "\u00e9",
+        "e\u0301",
+        ".",
+        "..",
+        "",
+        "jpg",
+        "a\\b",
+        "ILSVRC2012_val_00000001",
+        "n02084071_7_n02084071",
+        "x_n02084071",
+    ]
+)
 NAMES = st.builds(
     lambda start, parts, suffixes: start + "/".join(parts) + "".join(suffixes),
     st.sampled_from(["", "./", "././", "https://host/"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlimages_dataset.images.members import class_of_path
+from mlimages_dataset.sources.folders import class_of_path
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_an_image_beside_the_folders_is_listed(tmp_path: Path) -> None:
     found = read("imagenet", [tmp_path])
     assert len(found.rows) == 1
     assert [(reject.path, reject.what) for reject in found.rejects.first] == [
-        (str(tmp_path / "stray.jpg"), "not in a folder named by wnid")
+        (str(tmp_path / "stray.jpg"), "its path tells no class")
     ]
 
 

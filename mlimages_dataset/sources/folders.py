@@ -1,0 +1,42 @@
+"""The class that a picture's path tells: of files, folders and archives of any layout."""
+
+from __future__ import annotations
+
+import re
+
+_WNID = re.compile(r"n\d{8}")
+_STARTS_WITH_WNID = re.compile(r"(n\d{8})(?:\D|$)")
+_ENDS_WITH_WNID = re.compile(r"(?:^|_)(n\d{8})(?:\.\w+)*$")
+_WITHOUT_CLASS = re.compile(r"ILSVRC20\d\d_(?:val|test)_\d+(?:\D|$)")
+_WORDS_OF_PARTS = (
+    "train|training|trn|val|valid|validation|test|testing|dev|eval|extra|trainval|unlabell?ed|query|gallery",
+    "images?|imgs?|pictures?|pics?|photos?|photographs?|jpe?gs?|pngs?|jpegimages|data|dataset|set|split",
+    "parts?|shards?|batch(?:es)?|chunks?|folds?|tars?|archives?|dir|folder|subset|download(?:s|ed)?|raw",
+)
+_WORD_OF_A_PART = rf"(?:{'|'.join(_WORDS_OF_PARTS)})"
+_NO_CLASS = re.compile(rf"{_WORD_OF_A_PART}(?:[-_ .]*(?:{_WORD_OF_A_PART}|\d+|of))*|\d{{4,}}|0\d+", re.IGNORECASE)
+"""Names of folders that say which part of a collection they hold, not what is in its pictures."""
+
+
+def is_wnid(name: str) -> bool:
+    """Return whether a name is a wnid, such as `n01440764`."""
+    return _WNID.fullmatch(name) is not None
+
+
+def class_of_path(path: str) -> str:
+    """Return the class id that follows from a picture's path; empty if none does.
+
+    It is the innermost folder (or archive) that is named by a wnid; else the wnid at the beginning of the file name, as
+    in ImageNet, or at its end; else the name of the innermost folder, unless that is of a split, a shard or a number of
+    several digits (`train`, `val_images`, `train-0000`, `00001`). ILSVRC's validation and test pictures have no other
+    class.
+    """
+    *folders, name = path.split("/")
+    for folder in reversed(folders):
+        if is_wnid(folder):
+            return folder
+    if stated := _STARTS_WITH_WNID.match(name) or _ENDS_WITH_WNID.search(name):
+        return stated[1]
+    if not folders or _WITHOUT_CLASS.match(name) or _NO_CLASS.fullmatch(folders[-1].strip()):
+        return ""
+    return folders[-1]

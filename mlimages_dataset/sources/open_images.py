@@ -42,4 +42,5 @@ class OpenImages(DelimitedSource):
         if piece.states:
             confidence = confidence_sql("Confidence", digits=digits)
             return f"SELECT ImageID AS image_id, LabelName AS class_id, {confidence}, '' AS location"
-        return "SELECT ImageID AS image_id, '' AS class_id, 1::FLOAT AS confidence, NULL AS stated, OriginalURL AS location"
+        no_class = "'' AS class_id, 1::FLOAT AS confidence, NULL AS stated"
+        return f"SELECT ImageID AS image_id, {no_class}, OriginalURL AS location"

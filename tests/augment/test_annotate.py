@@ -398,5 +398,5 @@ def test_confidences_of_parquet_on_another_scale_are_refused(
 def test_labels_that_are_all_below_the_least_confidence_say_so(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     (tmp_path / "low.csv").write_text("image_id,label,confidence\na,/m/0k4j,0.3\n")
     given = AnnotatedFiles(name="s", format="csv", files=(tmp_path / "low.csv",), min_confidence=0.5)
-    with pytest.raises(DataError, match="no image keeps a label: .* 1 below the least confidence; lower --min-confid"):
+    with pytest.raises(DataError, match=r"no image keeps a label: .* 1 below the least confidence; lower --min-confid"):
         annotate(mini_vocabulary, given, Workplace(tmp_path / "out"))

@@ -24,7 +24,7 @@ def main() -> int:
             (package / child.name).symlink_to(child)
         (package / "cli").symlink_to(ROOT / "cli")
         command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
-        command += ["--config", str(ROOT / "setup.cfg"), "--no-cache"]
+        command += [str(ROOT / "setup.cfg"), "--no-cache"]
         environment = {**os.environ, "PYTHONPATH": folder}
         return subprocess.run(command, cwd=folder, env=environment, check=False).returncode  # noqa: S603 - our own
 

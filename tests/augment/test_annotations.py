@@ -133,6 +133,7 @@ def expected_of(rows: Sequence[tuple[str, str, str]], min_confidence: float = 0.
     return merged([Statement(*row) for row in dropped_absences], LOOKUP, min_confidence)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(rows=statements, data=st.data())
 def test_statements_become_the_labels_of_the_rules(

@@ -121,6 +121,7 @@ def test_labels_are_those_of_the_rules_however_annotations_are_cut(
         assert table_inputs(receipt.path) == {"a": "0" * 64}
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(images=images_of, sizes=part_sizes, n=st.integers(1, 8), k=st.integers(1, 3), salt=st.sampled_from("ab"))
 def test_splits_obey_both_quotas_and_take_the_lowest_draws(
@@ -150,6 +151,7 @@ def test_splits_obey_both_quotas_and_take_the_lowest_draws(
     assert drawn == set(sorted(fit, key=draws.__getitem__)[:n])
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(images=images_of, sizes=part_sizes, n=st.integers(1, 8), k=st.integers(1, 3))
 def test_an_image_of_two_collections_is_in_one_split_and_in_its_quotas(
@@ -286,6 +288,7 @@ def test_a_damaged_part_is_named(mini_vocabulary: Vocabulary, tmp_path: Path) ->
 # Co-occurrence
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     images=images_of,

@@ -32,6 +32,7 @@ def fail(out: Path) -> None:
     raise ValueError(out)
 
 
+@pytest.mark.slow
 def test_a_contest_times_each_contender_in_turn_and_extrapolates_samples(tmp_path: Path) -> None:
     contenders = [
         Contender("ours", functools.partial(rest, 0.2, None)),

@@ -193,6 +193,7 @@ def test_a_damaged_page_gets_one_sentence(
     assert ran.err.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "call",
     [

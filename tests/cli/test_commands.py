@@ -133,6 +133,7 @@ def test_a_tally_feeds_the_vocabulary(golden_inputs: Path, command: Command, tmp
     assert "image" in rows["/m/01lsmm"]["rule"] + rows["/m/01lsmm"]["evidence"]
 
 
+@pytest.mark.slow
 def test_an_audit_says_what_is_wrong_and_ends_with_1(golden_build: Path, command: Command, tmp_path: Path) -> None:
     vocabulary = golden_build / "vocabulary"
     fine = command("audit", "--vocab", vocabulary, golden_build / "labels")

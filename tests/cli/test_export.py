@@ -25,6 +25,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FILES)
 def test_a_build_is_exported_once_and_verifies(form: str, golden_build: Path, command: Command, tmp_path: Path) -> None:
     out = tmp_path / form
@@ -43,6 +44,7 @@ def test_a_build_is_exported_once_and_verifies(form: str, golden_build: Path, co
     assert command("verify", out).code == 0
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_said(golden_build: Path, command: Command, tmp_path: Path) -> None:
     arguments = ("export", golden_build / "labels", "--vocab", golden_build / "vocabulary")
     said = command(*arguments, "--format", "tencent", "--out", tmp_path / "text")
@@ -50,6 +52,7 @@ def test_what_is_left_out_is_said(golden_build: Path, command: Command, tmp_path
     assert "left out" not in command(*arguments, "--format", "csv", "--out", tmp_path / "csv").out
 
 
+@pytest.mark.slow
 def test_the_card_says_what_the_publisher_says(golden_build: Path, command: Command, tmp_path: Path) -> None:
     arguments = ("export", golden_build / "labels", "--vocab", golden_build / "vocabulary", "--format", "croissant")
     words = ("--name", "Golden", "--license", "cc0-1.0", "--url", "https://example.org", "--date", "2024-02-29")

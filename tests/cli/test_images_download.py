@@ -108,6 +108,7 @@ def test_what_cannot_be_done_is_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
@@ -126,6 +127,7 @@ def test_a_run_that_saved_nothing_says_why(rows: str, said: str, tmp_path: Path,
     assert (ran.code, said in ran.err) == (1 if rows else 0, True), ran
 
 
+@pytest.mark.slow
 def test_pictures_of_a_cut_run_are_not_lost_to_another_command(port: int, tmp_path: Path, command: Command) -> None:
     out = tmp_path / "out"
     urls = write_csv(tmp_path / "list.csv", *(f"http://127.0.0.1:{port}/good/{number}.jpg" for number in range(6)))

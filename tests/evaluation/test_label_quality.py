@@ -130,6 +130,7 @@ def judged(case: Case, kept: LabelColumns, emitted: LabelColumns, origin: Origin
     return Judged(true, added)
 
 
+@pytest.mark.slow
 @given(case=cases(), strengths=st.lists(st.floats(0.05, 0.95), min_size=1, max_size=3), seed=st.integers(0, 99))
 def test_precision_and_recall_are_sklearns(case: Case, strengths: list[float], seed: int) -> None:
     n_classes, closure = len(case.hierarchy), closure_of(case.hierarchy)

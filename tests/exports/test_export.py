@@ -214,6 +214,7 @@ def test_the_published_files_come_back_as_they_were(tmp_path: Path, shared_data:
 # CSV
 
 
+@pytest.mark.slow
 @settings(max_examples=40)  # each writes and reads files
 @given(images=rows(N_CLASSES), data=st.data())
 def test_csv_reads_back_as_the_same_labels(

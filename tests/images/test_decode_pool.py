@@ -130,6 +130,7 @@ def deadly(_: object) -> None:
     os._exit(1)
 
 
+@pytest.mark.slow
 def test_a_body_that_ends_its_process_is_broken_and_the_others_are_checked(tmp_path: Path) -> None:
     jobs = laid_out(tmp_path / "spool", *(fault_server.picture(number) for number in range(12)))
     jobs[5] = replace(jobs[5], path=Deadly())  # type: ignore[arg-type]  # what a crash in a decoder does

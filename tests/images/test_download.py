@@ -73,6 +73,7 @@ def check_all_faults(out: Path, wanted: list[fault_server.Row]) -> None:
     assert not list(out.glob(f"{PARTIAL_PREFIX}*")), "nothing is left over"
 
 
+@pytest.mark.slow
 def test_every_fault_ends_in_its_one_status(port: int, tmp_path: Path) -> None:
     wanted = fault_server.rows(2000, port)
     given = fault_server.write_list(tmp_path / "list.parquet", wanted)
@@ -143,6 +144,7 @@ def test_a_second_run_does_nothing_and_another_list_is_refused(port: int, tmp_pa
         download([other], tmp_path / "out", fault_server.options(), retry="all", resolver=resolver)
 
 
+@pytest.mark.slow
 def test_a_retry_asks_only_for_what_failed_and_leaves_the_shards_of_a_luckier_first_run(tmp_path: Path) -> None:
     # Every third address answers 500 the first time it is asked.
     once = replace(fault_server.options().policy, retries=0)
@@ -162,6 +164,7 @@ def test_a_retry_asks_only_for_what_failed_and_leaves_the_shards_of_a_luckier_fi
     assert shard_digests(tmp_path / "out") == shard_digests(tmp_path / "lucky")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("retry", ["", "failed"])
 def test_a_finished_folder_is_mended_without_its_good_slices(tmp_path: Path, retry: str) -> None:
     with fault_server.started() as port:
@@ -179,6 +182,7 @@ def test_a_finished_folder_is_mended_without_its_good_slices(tmp_path: Path, ret
     assert verify_folder(tmp_path / "out") == []
 
 
+@pytest.mark.slow
 def test_a_first_run_that_is_told_to_retry_says_what_it_did(port: int, tmp_path: Path) -> None:
     given = fault_server.write_list(tmp_path / "list.parquet", [fault_server.row(n, "good", port) for n in range(5)])
     resolver = fault_server.LoopbackResolver()
@@ -192,6 +196,7 @@ def test_a_spool_that_is_not_there_is_named(port: int, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_retry_that_was_cut_goes_on(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [fault_server.row(n, ("good", "missing")[n % 2], port) for n in range(300)]
     given = fault_server.write_list(tmp_path / "list.parquet", wanted)
@@ -218,6 +223,7 @@ def test_a_retry_that_was_cut_goes_on(port: int, tmp_path: Path, monkeypatch: py
     assert shard_digests(out) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_while_a_slice_takes_its_place_begins_that_slice_anew(
     port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +248,7 @@ def test_a_run_that_ends_while_a_slice_takes_its_place_begins_that_slice_anew(
     check_all_faults(out, wanted)
 
 
+@pytest.mark.slow
 def test_one_address_that_a_list_repeats_is_no_placeholder(port: int, tmp_path: Path) -> None:
     wanted = [replace(fault_server.row(0, "good", port), image_id=str(n)) for n in range(3 * fault_server.REPEATS)]
     given = fault_server.write_list(tmp_path / "list.parquet", wanted)
@@ -249,6 +256,7 @@ def test_one_address_that_a_list_repeats_is_no_placeholder(port: int, tmp_path: 
     assert {row["status"] for row in table_rows(tmp_path / "out")} == {"saved"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["http://127.0.0.2:{port}/good/1.jpg", "http://inside.test:{port}/good/1.jpg"])
 def test_a_redirect_into_a_private_network_is_refused(
     target: str, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -53,6 +53,7 @@ contents = st.binary(max_size=3000) | st.builds(lambda one, n: one * n, st.binar
 packed_parts = st.lists(contents, min_size=1, max_size=3)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(PACK)), packed_parts, st.integers(0, 20), st.integers(1, 5000))
 def test_streams_one_behind_the_other_are_one(name: str, parts: list[bytes], padding: int, size: int) -> None:
     packed = b"".join(PACK[name](part) + bytes(padding) for part in parts)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 from click.testing import CliRunner
 
 from mlimages_dataset.loaders.__main__ import main
@@ -22,6 +23,7 @@ def arguments(folder: Path, *more: str) -> list[str]:
     return ["bench", "--images", images, "--labels", labels, "--cache", cache, *shape, *more]
 
 
+@pytest.mark.slow
 def test_it_measures_reading_and_every_step(tmp_path: Path) -> None:
     data_set(tmp_path, 20, broken=[3])
     done = CliRunner().invoke(main, arguments(tmp_path, "--batch-size", "8", "--json"))

@@ -24,6 +24,7 @@ def levels_apart(one: object, other: object) -> int:
 
 
 # torch 2.15 fails with an internal assertion where one row of one pixel is made.
+@pytest.mark.slow
 @given(data=st.data(), size=st.integers(2, 300))
 @settings(max_examples=60)
 def test_a_box_of_whole_pixels_is_cropped_and_resized_as_torchvision_does(data: st.DataObject, size: int) -> None:

@@ -553,8 +553,8 @@ def test_a_damaged_stage_with_a_journal_does_again_only_what_was_lost(tmp_path: 
 KILLED = """
 import sys, time
 from pathlib import Path
-from mlimages_dataset.pipeline.manifest import OutputFolder
-from mlimages_dataset.tables.storage import write_bytes, whole_file
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.tables.files import write_bytes, whole_file
 def work(folder):
     write_bytes(folder / "part-0.parquet", b"of the killed run")
     with whole_file(folder / "part-1.parquet") as sink:

@@ -84,6 +84,7 @@ STAGES = (
 )
 
 
+@pytest.mark.slow
 def test_stages_end_in_order_and_stand_the_second_time(simulated: Recipe, tmp_path: Path) -> None:
     assert list(run(simulated, tmp_path / "out").items()) == [(stage, True) for stage in STAGES]
     assert list(run(simulated, tmp_path / "out").items()) == [(stage, False) for stage in STAGES]
@@ -91,6 +92,7 @@ def test_stages_end_in_order_and_stand_the_second_time(simulated: Recipe, tmp_pa
     assert build.verify(tmp_path / "out") == []
 
 
+@pytest.mark.slow
 def test_a_change_redoes_what_follows_from_it_and_no_more(simulated: Recipe, tmp_path: Path) -> None:
     run(simulated, tmp_path)
     salted = replace(simulated, labels=replace(simulated.labels, salt="pepper"))
@@ -368,6 +370,7 @@ def test_verify_tells_files_that_differ_beside_a_summary_of_another_form(
     )
 
 
+@pytest.mark.slow
 def test_a_report_is_written_anew_when_anything_that_it_tells_changes(simulated: Recipe, tmp_path: Path) -> None:
     assert simulated.cooccurrence is not None
     run(simulated, tmp_path)

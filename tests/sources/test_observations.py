@@ -303,6 +303,7 @@ def test_of_a_rejected_row_the_beginning_is_told(tmp_path: Path) -> None:
         assert len(reject.text) == REJECT_CHARACTERS
 
 
+@pytest.mark.slow
 def test_an_open_quote_is_told_with_its_line_in_a_large_file(tmp_path: Path) -> None:
     rows = [f"{number:07d},{'v' * 200},/m/1,1" for number in range(170_000)]
     rows[1000] = '"' + rows[1000]

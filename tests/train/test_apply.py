@@ -92,6 +92,7 @@ def test_no_probability_is_verified() -> None:
     assert top_classes(probabilities, 2, 0.5)[0] == ((0, 1 - 2**-24), (1, 1 - 2**-24))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["predict", "extract"])
 def test_parts_are_the_same_bytes_for_any_number_of_ranks(
     checkpoint: Path, photographs: Photographs, tmp_path: Path, command: str

@@ -99,6 +99,7 @@ def _checkpoint(vocabulary: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_what_is_made_of_one_folder_joins(tmp_path: Path, vocabulary: Path, checkpoint: Path) -> None:
     folder = pictures(tmp_path / "pictures")
     with tarfile.open(tmp_path / "pictures.tar", "w") as tar:
@@ -163,6 +164,7 @@ SHARED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", SHARED)
 def test_two_pictures_of_one_id_are_told_or_refused(
     tmp_path: Path, vocabulary: Path, checkpoint: Path, names: tuple[str, str]

@@ -117,6 +117,7 @@ def test_a_dry_run_that_does_not_learn_warns(photographs: Photographs, tmp_path:
     assert told.endswith("this loss is a mean over the classes: write loss.sum_classes = true")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "told"), [("float32", False), ("bfloat16", True)])
 def test_a_cpu_paced_in_half_precision_says_that_it_is_slow(tmp_path: Path, precision: str, told: bool) -> None:  # noqa: FBT001 - a parameter
     run_toml = tmp_path / "run.toml"

@@ -87,6 +87,7 @@ def dense_rates(pair_counts: Path, photographs: Photographs) -> np.ndarray[tuple
 CONCURRENT = '[loss]\nname = "concurrent-softmax"\npair_counts = "{}"\nprior_bias = false\n[schedule]'
 
 
+@pytest.mark.slow
 def test_concurrent_softmax_trains_resumes_evaluates_and_predicts(
     photographs: Photographs, pair_counts: Path, tmp_path: Path
 ) -> None:
@@ -330,6 +331,7 @@ def weights_of(out: Path) -> dict[str, torch.Tensor]:
     return read_checkpoint(newest).model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("streamed", "workers"), [("false", 0), ("true", 0), ("true", 2)])
 def test_a_run_in_blocks_resumes_bit_for_bit_within_an_epoch(
     photographs: Photographs, shards: Path, tmp_path: Path, streamed: str, workers: int
@@ -388,6 +390,7 @@ def test_a_stream_in_another_order_than_blocks_is_refused(photographs: Photograp
     assert 'data.streamed goes with sampler = "blocks" in every phase, and one is shuffled' in told
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # more workers than cores
 @pytest.mark.parametrize("workers", [0, 1, 2, 3, 5])
 @pytest.mark.parametrize("n", [7, 30])

@@ -227,6 +227,7 @@ def reviewed(request: pytest.FixtureRequest) -> Reviewed:
     return Reviewed() if alone else parse_reviewed(packaged_reviewed(), "reviewed.toml")
 
 
+@pytest.mark.slow
 def test_ancestors_of_imagenet_are_those_that_networkx_finds_in_wordnets_own_file(
     imagenet_list: ClassList, wordnet: WordNet, reviewed: Reviewed
 ) -> None:

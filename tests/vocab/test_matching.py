@@ -102,6 +102,7 @@ def test_writings_of_one_compound_mean_one_synset(wordnet: WordNet, name: str) -
     assert match(name, context(wordnet)).wnid == "n03063338"
 
 
+@pytest.mark.slow
 @given(lemmas)
 @settings(max_examples=20)
 def test_a_regular_plural_has_the_senses_of_its_singular(lemma: str) -> None:
@@ -112,6 +113,7 @@ def test_a_regular_plural_has_the_senses_of_its_singular(lemma: str) -> None:
     assert {c.synset for c in one.candidates} <= {c.synset for c in many.candidates}
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(lemmas, names), max_size=9))
 @settings(max_examples=10)  # counting all of WordNet takes 0.3 s
 def test_matches_are_the_candidates_in_the_order_of_the_classes_and_the_same_again(some: list[str]) -> None:
@@ -160,6 +162,7 @@ def test_the_likeliest_of_several_concrete_senses(wordnet: WordNet) -> None:
     assert "log tagged occurrences" in one.evidence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "wnid", "base_form"),
     [
@@ -181,6 +184,7 @@ def test_a_plural_that_is_one_synset_is_not_its_singular(
     assert base_form is None or base_form in one.alternatives
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "why"),
     [
@@ -308,6 +312,7 @@ FLOORS = {
 """Shares of right answers below which the matcher has got worse."""
 
 
+@pytest.mark.slow
 def test_accuracy_on_names_whose_sense_is_known(shared_data: Path, wordnet: WordNet) -> None:
     measured = {}
     for source in truth.known_sources(shared_data, wordnet):

@@ -219,12 +219,14 @@ def test_negatives_are_down_sampled_to_five_times_the_positives() -> None:
     np.testing.assert_array_equal(kept[:, 5:], np.broadcast_to(wanted[5:], (400, 3)))
 
 
+@pytest.mark.slow
 def test_less_than_one_negative_may_be_wanted() -> None:
     loss = MLImagesLoss(1, "paper", negatives_per_positive=0.25)
     kept = [kept_negatives(loss, hard_targets(16, [1])).sum() for _ in range(1000)]
     assert np.mean(kept) == pytest.approx(0.25, abs=0.07)
 
 
+@pytest.mark.slow
 def test_every_negative_is_kept_equally_often_and_independently_of_other_classes() -> None:
     targets = hard_targets(20, [1, 1])
     loss = MLImagesLoss(2, "paper")

@@ -356,6 +356,7 @@ def test_the_librarys_own_network_is_run_on_import(tmp_path: Path, monkeypatch: 
     assert not (tmp_path / "no.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_network_that_does_not_take_the_size_is_a_sentence(tmp_path: Path) -> None:
     torch.save(library_network("vit_b_16", 2).state_dict(), tmp_path / "w.pth")
     asked = ("--architecture", "vit_b_16", "--image-size", "40", "--out", tmp_path / "m.pt")

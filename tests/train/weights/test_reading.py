@@ -145,6 +145,7 @@ def test_a_tensor_that_claims_terabytes_is_refused_by_its_shape(tmp_path: Path, 
         read_weights(tmp_path / "w.pth", RESNET18)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_a_tensor_that_is_missing_or_too_many_is_told_by_the_files_own_name(
     tmp_path: Path, state: dict[str, torch.Tensor], prefix: str
@@ -181,6 +182,7 @@ def test_half_precision_and_missing_counters_are_read(tmp_path: Path, state: dic
     assert torch.equal(weights.state["head.weight"], state["fc.weight"].half().float())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("made", "asked"),
     [

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import mlimages_dataset as ml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "api.md"
 _SECTION = re.compile(r"^(Args|Attributes|Raises|Source):(.*)$")
 _ENTRY = re.compile(r"^    (?P<name>[\w, ]+): (?P<text>.*)$")
+_WIDTH = 100
 _HEAD = """# Python API
 
 Each name is `mlimages_dataset.NAME`; this page is made from the docstrings (`python scripts/build_api_reference.py`).
@@ -62,13 +63,33 @@ def _members(kind: type) -> Iterator[tuple[str, object]]:
 def _described(name: str, value: object) -> Iterator[str]:
     function = value.__func__ if isinstance(value, classmethod) else value
     if inspect.isfunction(function):
-        text = re.sub(r"<(?:built-in )?function (\S+?)(?: at \w+)?>", r"\1", str(inspect.signature(function)))
-        yield f"```python\n{name}{text.replace(chr(39), '')}\n```\n"
+        yield f"```python\n{_signature(name, function)}\n```\n"
     if isinstance(value, property):
         function = value.fget
     elif isinstance(value, cached_property):
         function = value.func
     yield from _markdown(inspect.getdoc(function) or "")
+
+
+def _signature(name: str, function: Callable[..., object]) -> str:
+    """Return a function's signature as it is written, one line a parameter where it is long."""
+    told = inspect.signature(function)
+    parameters, keywords = [], False
+    for one in told.parameters.values():
+        if one.name in {"self", "cls"}:
+            continue
+        if one.kind is one.KEYWORD_ONLY and not keywords:
+            parameters.append("*")
+            keywords = True
+        default = one.default if one.default is not one.empty else None
+        shown = getattr(default, "__name__", None) if callable(default) else repr(default)
+        kind = str(one.annotation).strip("'\"")
+        parameters.append(f"{one.name}: {kind}" + ("" if one.default is one.empty else f" = {shown}"))
+    result = f" -> {str(told.return_annotation).strip(chr(39))}"
+    line = f"{name}({', '.join(parameters)}){result}"
+    if len(line) <= _WIDTH:
+        return line
+    return "\n".join([f"{name}(", *(f"    {one}," for one in parameters), f"){result}"])
 
 
 def _markdown(doc: str) -> Iterator[str]:
@@ -87,9 +108,9 @@ def _markdown(doc: str) -> Iterator[str]:
 
 def _attributes(doc: str) -> Iterator[str]:
     """Yield the attributes that the docstring of a base class tells of."""
-    yield from (
-        line for part in re.split(r"\n\s*\n", doc) if part.startswith("Attributes:") for line in _markdown(part)
-    )
+    for paragraph in re.split(r"\n\s*\n", doc):
+        if paragraph.startswith("Attributes:"):
+            yield from _markdown(paragraph)
 
 
 def _entries(text: str) -> Iterator[str]:

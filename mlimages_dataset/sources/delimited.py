@@ -21,7 +21,7 @@ from mlimages_dataset.sources.source import Source
 from mlimages_dataset.tables import confidences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.pieces import Piece
@@ -31,8 +31,11 @@ _BAD_QUOTE = "UNQUOTED VALUE"
 """What DuckDB calls a row with a quote that is not closed, or with more than a comma behind the one that closes it."""
 
 
+DELIMITERS = (",", "\t", ";", "|")
+
+
 class DelimitedSource(Source):
-    """A source of comma-separated files with a header."""
+    """A source of delimited files with a header: commas, or what else separates the columns that it reads."""
 
     @abc.abstractmethod
     def selection(self, piece: Piece, *, digits: bool) -> str:
@@ -64,7 +67,7 @@ class DelimitedSource(Source):
             name = f"/{secrets.token_hex(8)}.csv"
             memory.pipe_file(name, content)
             try:
-                scan = self._scan(f"memory:/{name}", piece.columns, header=piece.start == log.lines == 0)
+                scan = self._scan(f"memory:/{name}", piece, header=piece.start == log.lines == 0)
                 selection = self.selection(piece, digits=confidences.needs_digits(content))
                 connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {selection} FROM {scan}")
                 yield connection
@@ -73,14 +76,15 @@ class DelimitedSource(Source):
                 memory.rm(name)
             log.lines += content.count(b"\n")
 
-    def _scan(self, place: str, columns: Sequence[str], *, header: bool) -> str:
+    def _scan(self, place: str, piece: Piece, *, header: bool) -> str:
         # DuckDB tells no upper case from lower case: what is not read must not have the name of what is.
-        names = (name if name in self.read_columns else f"column {number}" for number, name in enumerate(columns, 1))
+        known = self.read_columns
+        names = (name if name in known else f"column {number}" for number, name in enumerate(piece.columns, 1))
         named = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in names)
         return (
             f"read_csv('{place}', hive_partitioning=false, auto_detect=false, header={str(header).lower()}, "
-            f"delim=',', quote='\"', escape='\"', columns={{{named}}}, store_rejects=true, rejects_limit=0, "
-            f"null_padding=false)"
+            f"delim={_quoted(piece.delimiter)}, quote='\"', escape='\"', columns={{{named}}}, store_rejects=true, "
+            f"rejects_limit=0, null_padding=false)"
         )
 
 
@@ -160,8 +164,18 @@ def duckdb_errors(where: object = None) -> Iterator[None]:
         ) from error
 
 
-def read_header(path: Location) -> list[str]:
-    """Return the column names in the first line of a CSV file, compressed or not.
+def delimiter_of(path: Location, wanted: Collection[str]) -> str:
+    """Return what separates the columns of a file: with it the header has all wanted ones; a comma where nothing does.
+
+    Raises:
+        DataError: the file is empty, or no text.
+    """
+    found = (one for one in DELIMITERS if set(wanted) <= set(read_header(path, one)))
+    return next(found, ",")
+
+
+def read_header(path: Location, delimiter: str = ",") -> list[str]:
+    """Return the column names in the first line of a delimited file, compressed or not.
 
     Raises:
         DataError: the file is empty, or no text.
@@ -173,9 +187,13 @@ def read_header(path: Location) -> list[str]:
         raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="obtain it again") from error
     if not first.strip():
         raise DataError("is empty, or begins with an empty line", where=path, remedy="obtain the file again")
+    if first.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError("is UTF-16 text", where=path, remedy="save it as UTF-8")
     if b"\0" in first:
         raise DataError("is not a text file", where=path, remedy="unpack it first, or name another file")
-    names = [name.strip() for name in next(csv.reader([decoded(first).strip().lstrip("\ufeff")]))]
+    names = [
+        name.strip() for name in next(csv.reader([decoded(first).strip("\r\n ").lstrip("\ufeff")], delimiter=delimiter))
+    ]
     repeated = [name for number, name in enumerate(names) if name and name in names[:number]]
     if repeated:
         raise DataError(f"has two columns {repeated[0]}", where=path, line=1, remedy="name each differently")

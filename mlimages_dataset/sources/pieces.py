@@ -30,6 +30,7 @@ class Piece:
     Attributes:
         path: the file, or a folder.
         columns: names of its columns, none for line formats.
+        delimiter: what separates its columns.
         start: where it begins, in bytes, or in row groups of a Parquet file.
         stop: where it ends; None for a file that is read from its beginning to its end.
         states: whether it states classes; Open Images' tables of images state places only.
@@ -38,6 +39,7 @@ class Piece:
 
     path: Location
     columns: tuple[str, ...] = ()
+    delimiter: str = ","
     start: int = 0
     stop: int | None = None
     states: bool = True

@@ -1,18 +1,22 @@
 """Tables of one's own: CSV and Parquet with the columns image_id and label, and perhaps confidence and location.
 
-A missing confidence is 1: a person saw the class.
+A missing confidence is 1: a person saw the class. Text tables may be separated by tabs, semicolons or bars; decimals of
+those with semicolons may have commas. In Parquet, texts may be of any type that holds text or whole numbers, and a list
+of labels says each of them.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import reason, system_errors
-from mlimages_dataset.sources.delimited import DelimitedSource, confidence_sql, read_header
+from mlimages_dataset.sources.delimited import DelimitedSource, confidence_sql, delimiter_of, read_header
 from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
 from mlimages_dataset.sources.source import Source, joined, refuse_other_scale
 from mlimages_dataset.tables import confidences
@@ -26,7 +30,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.rejects import RejectLog
 
-_COLUMNS = ("image_id", "label", "confidence", "location")
+_NEEDED = ("image_id", "label")
+_COLUMNS = (*_NEEDED, "confidence", "location")
 
 
 class CsvTables(DelimitedSource):
@@ -37,11 +42,13 @@ class CsvTables(DelimitedSource):
 
     def piece(self, path: Location) -> Piece:
         """See `Source.piece`."""
-        return _checked(path, read_header(path), line=1)
+        delimiter = delimiter_of(path, _NEEDED)
+        return replace(_checked(path, read_header(path, delimiter), line=1), delimiter=delimiter)
 
     def selection(self, piece: Piece, *, digits: bool) -> str:
         """See `DelimitedSource.selection`."""
-        return f"SELECT {_own_columns(piece.columns, confidence_sql('confidence', digits=digits))}"
+        stated = "replace(confidence, ',', '.')" if piece.delimiter == ";" else "confidence"
+        return f"SELECT {_own_columns(piece.columns, confidence_sql(stated, digits=digits))}"
 
 
 class ParquetTables(Source):
@@ -83,7 +90,7 @@ class ParquetTables(Source):
 
 
 def _checked(path: Location, columns: Sequence[str], *, line: int | None) -> Piece:
-    missing = [name for name in ("image_id", "label") if name not in columns]
+    missing = [name for name in _NEEDED if name not in columns]
     if missing:
         raise DataError(
             f"no column {' and '.join(missing)} among {', '.join(columns)[:80]}",
@@ -108,20 +115,69 @@ def _own_columns(columns: Sequence[str], confidence: str) -> str:
 
 
 def _blocks(piece: Piece) -> Iterator[pa.RecordBatch]:
+    """Yield the columns that are read: texts, and confidences as texts or float32; one row a label."""
     columns = [name for name in _COLUMNS if name in piece.columns]
     with read_to_its_end(piece.path), open_parquet(piece.path) as parquet:
         groups = list(range(parquet.num_row_groups))[piece.start : piece.stop]
         for batch in parquet.iter_batches(row_groups=groups, columns=columns):
-            if "confidence" not in columns:
-                yield batch
-                continue
-            at = batch.schema.get_field_index("confidence")
-            try:
-                refuse_other_scale(confidences.beyond_one(batch.column(at)), piece.path)
-                yield batch.set_column(at, "confidence", confidences.of_column(batch.column(at)))
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-                raise DataError(
-                    f"its column confidence is {batch.schema.field(at).type}, no number",
-                    where=piece.path,
-                    remedy="give numbers from 0 to 1",
-                ) from error
+            found = {name: batch.column(name) for name in columns}
+            if any(map(pa.types.is_nested, (found[name].type for name in ("label", "confidence") if name in found))):
+                found = _one_row_a_label(found, piece.path)
+            texts = {name: _text(column, name, piece.path) for name, column in found.items() if name != "confidence"}
+            if "confidence" in found:
+                texts["confidence"] = _confidence_column(found["confidence"], piece.path)
+            yield pa.RecordBatch.from_pydict(texts)
+
+
+def _one_row_a_label(columns: dict[str, pa.Array], where: Location) -> dict[str, pa.Array]:
+    """Return rows of lists as one row a label; a list of confidences has one for each label."""
+    label, confidence = columns["label"], columns.get("confidence")
+    if not _is_list(label.type):
+        raise _no_text("label" if pa.types.is_nested(label.type) else "confidence", label.type, where)
+    rows = pc.list_parent_indices(label)
+    flat: dict[str, pa.Array] = {"label": pc.list_flatten(label)}
+    flat |= {name: columns[name].take(rows) for name in ("image_id", "location") if name in columns}
+    if confidence is not None and not _is_list(confidence.type):
+        flat["confidence"] = confidence.take(rows)
+    elif confidence is not None:
+        lengths = [pc.fill_null(pc.list_value_length(lists), 0).to_pylist() for lists in (label, confidence)]
+        if lengths[0] != lengths[1]:
+            what = "a list of confidences is not as long as that of its labels"
+            raise DataError(what, where=where, remedy="give each label one")
+        flat["confidence"] = pc.list_flatten(confidence)
+    return flat
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any(one(kind) for one in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
+
+
+def _text(column: pa.Array, name: str, where: Location) -> pa.Array:
+    """Return a column of texts, bytes of UTF-8, or whole numbers as texts."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    try:
+        if pa.types.is_floating(kind):  # what pandas makes of whole numbers where some are missing
+            return pc.cast(pc.cast(pc.cast(column, pa.float64()), pa.int64()), pa.string())
+        if pa.types.is_fixed_size_binary(kind) or pa.types.is_binary_view(kind):
+            column = pc.cast(column, pa.binary())
+        if pa.types.is_nested(kind) or pa.types.is_temporal(kind) or pa.types.is_boolean(kind):
+            raise _no_text(name, kind, where)
+        return pc.cast(column, pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise _no_text(name, kind, where) from error
+
+
+def _no_text(name: str, kind: pa.DataType, where: Location) -> DataError:
+    return DataError(f"its column {name} is {kind}, no text", where=where, remedy="give texts or whole numbers")
+
+
+def _confidence_column(column: pa.Array, where: Location) -> pa.Array:
+    try:
+        refuse_other_scale(confidences.beyond_one(column), where)
+        return confidences.of_column(column)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f"its column confidence is {column.type}, no number", where=where, remedy="give numbers from 0 to 1"
+        ) from error

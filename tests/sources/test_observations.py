@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -523,3 +524,91 @@ def test_published_lines(shared_data: Path) -> None:
     assert len({url for url, *_ in expected}) == 61
     assert found.rows == expected
     assert found.rejects.count == 0
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ";", "|", ","])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_table_is_read_with_what_separates_its_columns(tmp_path: Path, delimiter: str, end: str) -> None:
+    rows = [["image_id", "label", "confidence"], ["a b.jpg", "dog", "0.75"], ["c", '"x,;|\ty"', "1"]]
+    found = read("csv", written(tmp_path, end.join(delimiter.join(row) for row in rows)))
+    assert found.rows == [("a b", "dog", 0.75, ""), ("c", "x,;|\ty", 1, "")]
+
+
+def test_decimals_of_a_table_with_semicolons_may_have_commas(tmp_path: Path) -> None:
+    found = read("csv", written(tmp_path, "image_id;label;confidence\na;dog;0,75\nb;cat;1,0\nc;cat;0.5\n"))
+    assert [row[2] for row in found.rows] == [0.75, 1, 0.5]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_table_in_utf_16_is_told(tmp_path: Path, encoding: str) -> None:
+    with pytest.raises(DataError, match="is UTF-16 text; save it as UTF-8"):
+        read("csv", written(tmp_path, "\ufeffimage_id,label\na,b\n".encode(encoding)))
+
+
+TEXTS = ["é", "dog"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pa.array(TEXTS).dictionary_encode(),
+        pa.array(TEXTS, pa.large_string()),
+        pa.array(TEXTS, pa.string_view()),
+        pa.array([text.encode() for text in TEXTS], pa.binary()),
+        pa.array([text.encode() for text in TEXTS], pa.large_binary()),
+        pa.array(TEXTS).dictionary_encode().cast(pa.dictionary(pa.int8(), pa.string())),
+        pa.array([["é"], ["dog"]]),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_parquet_texts_of_every_type_are_texts(tmp_path: Path, labels: pa.Array) -> None:
+    pq.write_table(pa.table({"image_id": ["a", "b"], "label": labels}), tmp_path / "t")
+    assert [row[:2] for row in read("parquet", [tmp_path / "t"]).rows] == [("a", "é"), ("b", "dog")]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "ids"),
+    [
+        (pa.array([7, None], pa.int16()), ["7", None]),
+        (pa.array([7.0, None], pa.float64()), ["7", None]),
+        (pa.array([2**53, 1], pa.uint64()), [str(2**53), "1"]),
+    ],
+)
+def test_parquet_ids_may_be_whole_numbers(tmp_path: Path, numbers: pa.Array, ids: list[str | None]) -> None:
+    pq.write_table(pa.table({"image_id": numbers, "label": ["a", "b"]}), tmp_path / "t")
+    assert [row[0] for row in read("parquet", [tmp_path / "t"]).rows] == ids
+
+
+def test_a_list_of_labels_says_each_of_them(tmp_path: Path) -> None:
+    table = pa.table(
+        {"image_id": ["a", "b", "c", "d"], "label": [["x", "y"], [], None, ["z"]], "location": ["u", "v", "w", "t"]}
+    )
+    pq.write_table(table, tmp_path / "one")
+    assert read("parquet", [tmp_path / "one"]).rows == [("a", "x", 1, "u"), ("a", "y", 1, "u"), ("d", "z", 1, "t")]
+    lists = pa.array([[0.5, 0.25], [], None, [1.0]], pa.list_(pa.float32()))
+    pq.write_table(table.append_column("confidence", lists), tmp_path / "two")
+    assert [row[2] for row in read("parquet", [tmp_path / "two"]).rows] == [0.5, 0.25, 1]
+    pq.write_table(table.append_column("confidence", pa.array([0.5, 1, 1, 0.25])), tmp_path / "three")
+    assert [row[2] for row in read("parquet", [tmp_path / "three"]).rows] == [0.5, 0.5, 0.25]
+    pq.write_table(table.append_column("confidence", pa.array([[0.5], [], None, [1.0]])), tmp_path / "four")
+    with pytest.raises(DataError, match="a list of confidences is not as long as that of its labels"):
+        read("parquet", [tmp_path / "four"])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([{"a": 1}, {"a": 2}]),
+        pa.array([1.5, 2.0]),
+        pa.array([True, False]),
+        pa.array([0, 1], pa.timestamp("ms")),
+        pa.array([b"\xff\xfe", b"a"]),
+    ],
+    ids=lambda column: str(column.type),
+)
+@pytest.mark.parametrize("name", ["image_id", "label"])
+def test_what_is_no_text_is_told_with_its_type(tmp_path: Path, name: str, column: pa.Array) -> None:
+    columns = {"image_id": pa.array(["a", "b"]), "label": pa.array(["x", "y"]), name: column}
+    pq.write_table(pa.table(columns), tmp_path / "t")
+    with pytest.raises(DataError, match=rf"its column {name} is {re.escape(str(column.type))}, no text"):
+        read("parquet", [tmp_path / "t"])

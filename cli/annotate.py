@@ -61,9 +61,9 @@ def annotate(
 
     INPUTS are files, plain or compressed. imagenet: paths or URLs with a wnid in the name, one a line, or a folder of
     images whose paths tell their class. open-images: image-level labels V1-V7, and image tables for the addresses.
-    tencent: a URL and class:confidence pairs, tab-separated, of this very vocabulary. csv, parquet: the columns image_id
-    and label, and confidence and location where there are; commas, tabs, semicolons or bars may separate the columns.
-    coco: instances in COCO's JSON form, also LVIS's; class ids are the categories' numbers.
+    tencent: a URL and class:confidence pairs, tab-separated, of this very vocabulary. csv, parquet: the columns
+    image_id and label, and confidence and location where there are; commas, tabs, semicolons or bars may separate the
+    columns. coco: instances in COCO's JSON form, also LVIS's; class ids are the categories' numbers.
 
     \b
     Examples:

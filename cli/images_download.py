@@ -120,14 +120,12 @@ def images_download(
 
 def _warnings(summary: DownloadSummary) -> Iterator[str]:
     """Yield warnings on a finished run: nothing was saved, or digests could not be compared."""
-    if not summary.saved:
-        if not summary.statuses:
-            yield "the list has no rows"
-        else:
-            status = max(summary.statuses, key=lambda one: summary.statuses[one])
-            what = f"{summary.statuses[status]:,} of {summary.images:,} rows are {status.replace('_', ' ')}"
-            remedy = _REMEDIES.get(status, "the rows' detail says more; run it again with --retry failed")
-            yield f"nothing was saved: {what}; {remedy}"
+    if not summary.images:
+        yield "the list has no rows"
+    if nothing := summary.nothing_saved():
+        status = max(summary.statuses, key=lambda one: summary.statuses[one])
+        remedy = _REMEDIES.get(status, "the rows' detail says more; run it again with --retry failed")
+        yield f"{nothing}; {remedy}"
     if unread := summary.unreadable_digests:
         yield f"{unread:,} rows have an md5 or size that cannot be read; it was not compared, and their detail says so"
 

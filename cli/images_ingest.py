@@ -49,7 +49,9 @@ if TYPE_CHECKING:
 @overwrite_option
 @workers_option
 @json_option
+@click.pass_context
 def images_ingest(
+    ctx: click.Context,
     *,
     sources: tuple[Location, ...],
     out: Location,
@@ -94,3 +96,6 @@ def images_ingest(
     with stage_engine("ingest", workers, None, quiet=as_json) as engine:
         outcome = run(stage, OutputFolder(out, overwrite=overwrite), Engine(**engine))
     show(outcome, out, as_json=as_json)
+    if nothing := outcome.summary.nothing_saved():
+        click.echo(f"warning: {nothing}; the rows' detail says more", err=True)
+        ctx.exit(1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import TypeAlias
+from urllib.parse import quote
 
 from yarl import URL
 
@@ -46,7 +47,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def parsed(text: str) -> URL:
-    """Return the URL of a text, with international names and characters encoded.
+    """Return the URL of a text, whose path and query are asked for as they are written.
+
+    Signed URLs are valid in one spelling only. International names, and characters that no URL may hold, are encoded.
 
     Raises:
         Refused: it is not an http or https URL with a host, holds a password, or is too long.
@@ -58,7 +61,7 @@ def parsed(text: str) -> URL:
     if _CONTROL.search(text.strip()):  # yarl would drop line breaks, which makes it another URL
         raise Refused(Status.BAD_ADDRESS, "holds a line break or another control character")
     try:
-        url = URL(text.strip()).with_fragment(None)
+        url = _as_written(text.strip())
         host, port, length = url.raw_host, url.port, len(str(url))
         login = url.raw_user is not None or url.raw_password is not None
         if ":" in (host or ""):  # yarl accepts anything in brackets
@@ -72,6 +75,22 @@ def parsed(text: str) -> URL:
     if login:
         raise Refused(Status.BAD_ADDRESS, "holds a user name or a password")
     return url
+
+
+_END_OF_HOST = re.compile(r"[/?#]")
+_ILLEGAL = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]")
+"""What a path and a query may not hold as it is (RFC 3986, section 2): also a percent sign that begins no escape."""
+
+
+def _as_written(text: str) -> URL:
+    """Return a URL without its fragment; nothing but what is illegal in its path and query is encoded."""
+    scheme, mark, rest = text.partition("://")
+    end = match.start() if (match := _END_OF_HOST.search(rest)) else len(rest)
+    host = URL(f"{scheme}{mark}{rest[:end]}")
+    if not (host.scheme and host.raw_authority):
+        return URL(text)
+    target = _ILLEGAL.sub(lambda one: quote(one[0], safe=""), rest[end:].partition("#")[0])
+    return URL(f"{host.scheme}://{host.raw_authority}{target or '/'}", encoded=True)
 
 
 def is_public(address: str) -> bool:

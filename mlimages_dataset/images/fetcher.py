@@ -287,7 +287,7 @@ def _target(url: URL, location: str) -> URL:
     if not location:
         raise Refused(Status.REDIRECTS, "no target")
     try:
-        target = str(url.join(URL(location)))
+        target = str(url.join(URL(location, encoded=True)))
     except (ValueError, IndexError) as error:
         raise Refused(Status.REDIRECTS, f"the target is not a URL: {error}"[:200]) from error
     try:

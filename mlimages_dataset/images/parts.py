@@ -98,6 +98,13 @@ class ImagesSummary:
     bytes: int
     statuses: Mapping[str, int]
 
+    def nothing_saved(self) -> str:
+        """Return which status led where no picture was saved; empty where one was, or there is no row."""
+        if self.statuses.get(Status.SAVED) or not self.statuses:
+            return ""
+        status, n = max(self.statuses.items(), key=lambda one: one[1])
+        return f"nothing was saved: {n:,} of {self.images:,} rows are {status.replace('_', ' ')}"
+
     def lines(self) -> list[str]:
         """Return the counts, and the size of the pictures."""
         return [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mlimages_dataset import samples
 from tests.images.folders import picture
 from tests.images.test_archives import tar_of
 from tests.images.test_verification import label_part
@@ -113,3 +114,13 @@ def test_the_number_of_workers_changes_nothing(archive: Path, tmp_path: Path, ru
     run_script("images", "ingest", archive, "--shard-images", "2", "--out", one, "--workers", "1")
     manifests = [json.loads((folder / "manifest.json").read_text())["files"] for folder in (tmp_path / "two", one)]
     assert manifests[0] == manifests[1]
+
+
+def test_an_ingest_that_saves_nothing_ends_with_1_and_says_why(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "in" / name).write_bytes(b"no picture")
+    ran = command("images", "ingest", tmp_path / "in", "--out", tmp_path / "out")
+    assert ran.code == 1
+    assert "warning: nothing was saved: 2 of 2 rows are not an image" in ran.err
+    assert command("images", "ingest", samples.photographs(), "--out", tmp_path / "other").code == 0

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import socket
 
+import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given
@@ -79,6 +80,49 @@ def test_hosts_that_systems_may_read_as_addresses_are_refused(host: str) -> None
 
 def test_international_names_and_paths_are_encoded() -> None:
     assert str(parsed(" https://bücher.example/ä b.jpg#top ")) == "https://xn--bcher-kva.example/%C3%A4%20b.jpg"
+
+
+TARGETS = (
+    "/a/b.jpg?X-Amz-Credential=AK/20240101/us-east-1/s3/aws4_request&X-Amz-Signature=ab+c%2Fd",
+    "/a.jpg?user=a@b&sig=x%2fy%2Bz",
+    "/proxy/http:%2F%2Fhost%2fa.jpg",
+    "/it's,a;path/(1)~x!$&*.jpg?q='1',2;3",
+    "/%7Euser/%41.jpg?a=%20+b",
+    "/a//b/./c/../d.jpg",
+    "/a?b=c?d/e:f@g[0]",
+    "/%E4.jpg",
+)
+QUOTED = {
+    "/a b.jpg?c d": "/a%20b.jpg?c%20d",
+    "/100%.jpg?50%&x=%zz": "/100%25.jpg?50%25&x=%25zz",
+    '/ä"<>\\^`{|}.jpg': "/%C3%A4%22%3C%3E%5C%5E%60%7B%7C%7D.jpg",
+    "?a=b": "?a=b",
+    "/a.jpg#part": "/a.jpg",
+    "": "/",
+}
+
+
+@pytest.mark.parametrize(("written", "target"), [*((one, one) for one in TARGETS), *QUOTED.items()])
+def test_a_server_is_asked_for_what_is_written(written: str, target: str) -> None:
+    """A server that keeps the bytes that it was asked for."""
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def ask() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        url = parsed(f"http://127.0.0.1:{port}{written}")
+        async with server, aiohttp.ClientSession() as session, session.get(url) as response:
+            assert response.status == 204
+
+    asyncio.run(ask())
+    asked_for = asked[0].split(b" ")[1].decode()
+    assert asked_for == (target if target.startswith("/") else f"/{target}")
 
 
 @pytest.mark.parametrize(

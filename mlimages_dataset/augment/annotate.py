@@ -158,7 +158,9 @@ def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, first: str)
     return DataError(
         f"no image keeps a label: {summary.rejected_rows + summary.malformed:,} malformed rows, "
         f"{summary.unknown:,} labels of unknown classes ({unknown}), "
-        f"{summary.dropped:,} of dropped classes, {summary.below_confidence:,} below the least confidence{first}",
+        f"{summary.dropped:,} of dropped classes"
+        + (f", {summary.below_confidence:,} below the least confidence" if summary.below_confidence else "")
+        + first,
         where=given.files[0],
         remedy="lower --min-confidence"
         if summary.below_confidence

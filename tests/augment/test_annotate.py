@@ -110,6 +110,7 @@ def test_no_cut_changes_anything(
     assert not list(folder.rglob(".partial*")), "nothing is left over"
 
 
+@pytest.mark.slow
 def test_lines_of_lists_are_cut_at_line_ends(
     mini_vocabulary: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -490,6 +490,7 @@ def test_colours_have_the_contrast_that_wcag_asks_for(mini_vocabulary: Vocabular
             assert contrast(scheme[graphic], scheme["ground"]) >= 3
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_report_of_a_folder(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="mlimages-build")
     main, folder = command.load(), tmp_path / "build"

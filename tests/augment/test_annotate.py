@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mlimages_dataset.augment import runs
 from mlimages_dataset.augment.annotate import AnnotatedFiles, annotate
-from mlimages_dataset.augment.annotations import AnnotationSummary
+from mlimages_dataset.augment.annotation_counts import AnnotationSummary
 from mlimages_dataset.augment.tally import tally
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.journal import Journal

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.augment.annotations import AnnotationCounts
+from mlimages_dataset.augment.annotation_counts import AnnotationCounts
 from mlimages_dataset.augment.cooccurrence import StrongPair
 from mlimages_dataset.augment.statistics import LabelStatistics
 from mlimages_dataset.core.decoding import encode

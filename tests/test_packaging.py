@@ -94,6 +94,7 @@ def test_every_file_beside_the_modules_is_package_data(setup_cfg: configparser.C
         assert beside <= packaged, package
 
 
+@pytest.mark.slow
 def test_building_labels_never_imports_torch() -> None:
     modules = [module for package in ("mlimages_dataset", *WITHOUT_TORCH) for module in modules_of(package)]
     modules = [module for module in modules if not module.endswith("__main__")]

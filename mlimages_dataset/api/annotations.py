@@ -15,7 +15,7 @@ from mlimages_dataset.api.frames import decoded, is_path, listed, place, strings
 from mlimages_dataset.api.tables import Tables, label_frame, made_by
 from mlimages_dataset.api.vocabularies import folder_of
 from mlimages_dataset.augment.annotate import AnnotatedFiles, annotations_stage
-from mlimages_dataset.augment.annotations import FATES, AnnotationSummary
+from mlimages_dataset.augment.annotation_counts import FATES, AnnotationSummary
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine

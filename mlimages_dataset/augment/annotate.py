@@ -9,10 +9,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.augment.annotation_counts import AnnotationCounts, AnnotationSummary
 from mlimages_dataset.augment.annotations import (
     STATEMENTS,
-    AnnotationCounts,
-    AnnotationSummary,
     annotation_batches,
     broader_ids,
     class_lookup,

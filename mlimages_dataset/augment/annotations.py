@@ -5,13 +5,13 @@ Legend: N images, L statements in all of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlimages_dataset.augment.annotation_counts import LISTED_NAMES, AnnotationCounts
 from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import image_ids
@@ -21,13 +21,12 @@ from mlimages_dataset.tables.label_columns import LabelColumns, array_of
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     import duckdb
     from numpy.typing import NDArray
 
     from mlimages_dataset.sources.pieces import Piece
-    from mlimages_dataset.sources.rejects import RejectLog
     from mlimages_dataset.sources.source import Source
     from mlimages_dataset.vocab.vocabulary import MappingRow, Vocabulary
 
@@ -46,7 +45,6 @@ A float32 of 2^-17 or more is such a number. Packed with its class into one inte
 _NO_CONFIDENCE = 2 * CONFIDENCE_STEPS - 1
 _CONFIDENCE_BITS = 41
 BATCH_IMAGES = 1 << 16
-LISTED_NAMES = 10
 RUN_BATCH_IMAGES = 1 << 14
 """Rows of a row group between the two passes: few, because a range of images wants few of each."""
 STATEMENTS = TableSchema(
@@ -70,125 +68,6 @@ RAW_CLASSES = TableSchema(
 )
 """An image and a raw class that is present in it: what travels between the passes of a tally."""
 
-
-@dataclass(frozen=True, slots=True)
-class AnnotationCounts:
-    """What became of statements; counts of parts add up. Every statement is in exactly one of the first seven.
-
-    Attributes:
-        labels: became a label.
-        merged: said a category once more of the same image (a repetition, or a synonym).
-        below_confidence: a machine's, below the least confidence asked for.
-        dropped: its class was left out of the vocabulary, for the reason in the mapping; or it says that a class is
-            absent which the vocabulary has only a parent of.
-        unknown: its class is not in the mapping.
-        malformed: no image id, no class, or a confidence that is no number from 0 to 1.
-        contradicted: said absent where another statement of the same category and image verified presence.
-        images: images with a label.
-        images_without_labels: images that lost every statement.
-        images_of_several_names: images whose statements name them by several paths, such as `rex.jpg` and `rex.png`.
-        first_names: two of the names of each of the first of these.
-    """
-
-    labels: int = 0
-    merged: int = 0
-    below_confidence: int = 0
-    dropped: int = 0
-    unknown: int = 0
-    malformed: int = 0
-    contradicted: int = 0
-    images: int = 0
-    images_without_labels: int = 0
-    images_of_several_names: int = 0
-    first_names: tuple[str, ...] = ()
-
-    def __add__(self, other: AnnotationCounts) -> AnnotationCounts:
-        added = AnnotationCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-        return replace(added, first_names=added.first_names[:LISTED_NAMES])
-
-
-@dataclass(frozen=True, slots=True)
-class AnnotationSummary(AnnotationCounts):
-    """What became of the statements and rows of files.
-
-    Attributes:
-        rejected_rows: rows that the format does not allow.
-        first_rejected_rows: the first of them.
-        most_frequent_unknown_classes: those with the most statements, and how many these are.
-    """
-
-    rejected_rows: int = 0
-    first_rejected_rows: tuple[str, ...] = ()
-    most_frequent_unknown_classes: tuple[tuple[str, int], ...] = ()
-
-    @classmethod
-    def of(cls, counts: AnnotationCounts, rejects: RejectLog, unknown: Sequence[tuple[str, int]]) -> AnnotationSummary:
-        """Return the summary of counts, rejects, and the most frequent unknown classes."""
-        values = {one.name: getattr(counts, one.name) for one in fields(AnnotationCounts)}
-        return cls(
-            **values,
-            rejected_rows=rejects.count,
-            first_rejected_rows=tuple(one.by_name for one in rejects.first),
-            most_frequent_unknown_classes=tuple(unknown),
-        )
-
-    def lines(self) -> list[str]:
-        """Return what became of statements, worst things last, and examples."""
-        return [
-            *(
-                f"{getattr(self, fate.field):>12,}  {fate.text}"
-                for fate in FATES
-                if getattr(self, fate.field) or fate.field in {"images", "labels"}
-            ),
-            *(f"rejected: {row}" for row in self.first_rejected_rows),
-            *(f"one image: {both}" for both in self.first_names),
-            *([f"unknown classes: {self.unknown_classes()}"] if self.most_frequent_unknown_classes else []),
-        ]
-
-    def unknown_classes(self) -> str:
-        """Return the most frequent unknown classes, each with its number of statements."""
-        return ", ".join(f"{name} ({n:,})" for name, n in self.most_frequent_unknown_classes)
-
-
-class Fate(NamedTuple):
-    """What may become of a statement, a row or an image.
-
-    Attributes:
-        field: the field of `AnnotationSummary` that counts it.
-        name: as a heading.
-        text: what is counted.
-        of_statements: it is one of those of which every statement meets exactly one.
-    """
-
-    field: str
-    name: str
-    text: str
-    of_statements: bool = True
-
-
-FATES = (
-    Fate("images", "images", "images with labels", of_statements=False),
-    Fate("labels", "labels", "labels"),
-    Fate("merged", "merged", "statements merged into a label of the same image and category"),
-    Fate("contradicted", "contradicted", "verified absences contradicted by a verified presence: kept present"),
-    Fate("below_confidence", "below confidence", "machine labels below the least confidence asked for"),
-    Fate(
-        "dropped",
-        "dropped class",
-        "labels of classes that the vocabulary dropped, and absences of classes kept only as their parent",
-    ),
-    Fate("images_without_labels", "images lost", "images that lost every label", of_statements=False),
-    Fate("unknown", "unknown class", "labels of unknown classes"),
-    Fate("malformed", "malformed", "statements without image id or valid confidence"),
-    Fate("rejected_rows", "rejected rows", "malformed rows", of_statements=False),
-    Fate(
-        "images_of_several_names",
-        "several names",
-        "images of several names, which may be different pictures",
-        of_statements=False,
-    ),
-)
-"""In the order in which people are told: the worst last."""
 
 _FATES = ("labels", "merged", "below_confidence", "dropped", "unknown", "malformed", "contradicted")
 """What may become of a statement, in the order in which the compiled loop counts them."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlimages_dataset.augment.annotations import AnnotationSummary
+    from mlimages_dataset.augment.annotation_counts import AnnotationSummary
     from mlimages_dataset.augment.audit import AuditedRows
     from mlimages_dataset.augment.statistics import LabelStatistics
 

@@ -16,7 +16,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from mlimages_dataset.augment.annotations import FATES
+from mlimages_dataset.augment.annotation_counts import FATES
 from mlimages_dataset.augment.cooccurrence import strong_pairs
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, IMPLICATIONS_FILE, PAIR_COUNTS_FILE
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlimages_dataset.augment.annotations import FATES, AnnotationSummary
+from mlimages_dataset.augment.annotation_counts import FATES, AnnotationSummary
 from mlimages_dataset.augment.labels_stage import LabelsSummary
 from mlimages_dataset.augment.statistics import TRAINABLE_IMAGES, LabelStatistics
 from mlimages_dataset.core.errors import DataError

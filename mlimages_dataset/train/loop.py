@@ -14,10 +14,10 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.calibration import fit_in
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress, generator_state, set_generator_state
-from mlimages_dataset.train.config import science
 from mlimages_dataset.train.learner import Learner, logits_without_trace, set_training, take_step
 from mlimages_dataset.train.learning import LOOKS
 from mlimages_dataset.train.schedule import learning_rate
+from mlimages_dataset.train.science import science
 from mlimages_dataset.train.stopping import Stopped, StopRequest
 from mlimages_dataset.train.watch import Pace, StepReport, Watch
 

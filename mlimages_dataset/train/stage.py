@@ -21,7 +21,6 @@ from mlimages_dataset.train.checkpoint import (
     resumption,
 )
 from mlimages_dataset.train.computing import computing, seed_generators
-from mlimages_dataset.train.config import plain, science
 from mlimages_dataset.train.feed import images_of_pass, make_feed
 from mlimages_dataset.train.inputs import (
     Classes,
@@ -38,6 +37,7 @@ from mlimages_dataset.train.loop import Feed, RunContext, restore, train
 from mlimages_dataset.train.needed import check_needed
 from mlimages_dataset.train.plan import pace
 from mlimages_dataset.train.run_lock import LOCK_FILE, only_run_in
+from mlimages_dataset.train.science import plain, science
 from mlimages_dataset.train.stopping import StopRequest
 from mlimages_dataset.train.tasks.registry import task_of_run
 from mlimages_dataset.train.validation import evaluate_network, evaluation_transform

@@ -62,6 +62,7 @@ def rows_of(folder: Location, schema: TableSchema) -> list[dict[str, Any]]:
     return [row for part in table_parts(folder) for row in read_table(part, schema).to_pylist()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_folders", [False, True])
 @pytest.mark.filterwarnings("ignore:left out")
 def test_single_calls_make_what_a_recipe_makes(
@@ -370,6 +371,7 @@ def test_a_vocabulary_that_no_folder_holds_can_be_used(shared_data: Path, tmp_pa
     assert set(found["wnid"]) == {one.wnid for one in vocabulary.ancestors(DOG)}
 
 
+@pytest.mark.slow
 def test_scratch_folders_go_with_their_results(tmp_path: Path) -> None:
     program = f"""
 import tempfile, gc, os

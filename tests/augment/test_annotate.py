@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mlimages_dataset.augment import runs
 from mlimages_dataset.augment.annotate import AnnotatedFiles, annotate
-from mlimages_dataset.augment.annotations import AnnotationSummary
+from mlimages_dataset.augment.annotation_counts import AnnotationSummary
 from mlimages_dataset.augment.tally import tally
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.journal import Journal
@@ -110,6 +110,7 @@ def test_no_cut_changes_anything(
     assert not list(folder.rglob(".partial*")), "nothing is left over"
 
 
+@pytest.mark.slow
 def test_lines_of_lists_are_cut_at_line_ends(
     mini_vocabulary: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

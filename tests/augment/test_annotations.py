@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlimages_dataset.augment.annotation_counts import AnnotationCounts
 from mlimages_dataset.augment.annotations import (
     DROPPED,
     RAW_CLASSES,
     STATEMENTS,
-    AnnotationCounts,
     annotation_batches,
     broader_ids,
     class_lookup,

@@ -91,6 +91,7 @@ def test_counts_equal_the_equation(case: Case) -> None:
     assert counts.n_left.dtype == counts.n_both.dtype == np.int64
 
 
+@pytest.mark.slow
 @given(cases(), st.sampled_from([Fraction(1, 4), Fraction(1, 2), Fraction(3, 4)]))
 def test_strong_pairs_equal_the_equation(case: Case, strength: Fraction) -> None:
     n_left, n_both = dense_counts(case)
@@ -161,6 +162,7 @@ def assert_same(left: PairCounts, right: PairCounts) -> None:
     assert left.n_both.dtype == right.n_both.dtype
 
 
+@pytest.mark.slow
 @given(case=cases(), data=st.data())
 def test_counts_of_parts_add_up_in_any_grouping(case: Case, data: st.DataObject) -> None:
     first, second = sorted(data.draw(st.tuples(*[st.integers(0, len(case.images))] * 2)))

@@ -79,6 +79,7 @@ def snapshot(folder: Path) -> dict[str, str]:
 # Labels
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(images=images_of, sizes=part_sizes, more=images_of, absences=st.sampled_from(Absences), n=st.integers(0, 6))
 def test_labels_are_those_of_the_rules_however_annotations_are_cut(

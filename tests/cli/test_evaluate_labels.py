@@ -106,6 +106,7 @@ def test_the_converter_names_the_line_it_cannot_read(line: str, message: str, tm
     assert message in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_coco_is_judged(shared_data: Path, command: Command, tmp_path: Path) -> None:
     coco = shared_data / "coco"

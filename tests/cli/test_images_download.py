@@ -44,6 +44,7 @@ def cut_after_two_parts(out: Path) -> None:
     output.reopen("download", journal, jobs[:2])
 
 
+@pytest.mark.slow
 def test_rows_are_counted_by_status_and_a_second_run_is_up_to_date(port: int, tmp_path: Path, command: Command) -> None:
     host = f"http://127.0.0.1:{port}"
     urls = (f"{host}/good/1.jpg", f"{host}/missing/2.jpg", "ftp://127.0.0.1/a.jpg", f"{host}/good/3.jpg", "")

@@ -115,6 +115,7 @@ def _no_rows() -> pa.RecordBatch:
 # The published text form
 
 
+@pytest.mark.slow
 @settings(max_examples=40)  # each writes and reads files
 @given(images=rows(N_CLASSES), data=st.data())
 def test_the_text_form_reads_back_as_the_same_present_labels(

@@ -73,6 +73,7 @@ def _runs(process: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_where_the_time_is_up_the_rest_is_not_tried(job: Job) -> None:
     late = dataclasses.replace(job, deadline=time.time() + 6)
     assert rows("late", late) == [("l", NOT_TRIED, "time", True), ("m", NOT_TRIED, "time", False)]

@@ -129,6 +129,7 @@ def test_a_killed_run_ends_with_the_shards_of_an_undisturbed_one(port: int, tmp_
     assert len(shard_digests(out)) == 15
 
 
+@pytest.mark.slow
 def test_a_second_run_does_nothing_and_another_list_is_refused(port: int, tmp_path: Path) -> None:
     given = fault_server.write_list(tmp_path / "list.parquet", [fault_server.row(n, "good", port) for n in range(5)])
     other = fault_server.write_list(tmp_path / "other.parquet", [fault_server.row(n, "good", port) for n in range(6)])

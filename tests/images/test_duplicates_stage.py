@@ -108,6 +108,7 @@ def test_exact_copies_ask_for_no_pixels(tables: tuple[Path, Path], tmp_path: Pat
     ]
 
 
+@pytest.mark.slow
 def test_engines_change_nothing(tables: tuple[Path, Path], tmp_path: Path) -> None:
     images, labels = tables
     run(duplicates_stage(images, labels=labels, tolerance=HashTolerance(), merge=True), OutputFolder(tmp_path / "one"))

@@ -116,6 +116,7 @@ def test_simulated_rows_say_that_they_are_simulated(simulated: Recipe, tmp_path:
     assert table["image_id"].to_pylist() == sorted(table["image_id"].to_pylist())
 
 
+@pytest.mark.slow
 def test_every_table_carries_the_digests_of_what_it_was_made_from(golden: Recipe, tmp_path: Path) -> None:
     run(golden, tmp_path)
     manifest = read_manifest(tmp_path)

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.augment.annotations import AnnotationCounts
+from mlimages_dataset.augment.annotation_counts import AnnotationCounts
 from mlimages_dataset.augment.cooccurrence import StrongPair
 from mlimages_dataset.augment.statistics import LabelStatistics
 from mlimages_dataset.core.decoding import encode
@@ -490,6 +490,7 @@ def test_colours_have_the_contrast_that_wcag_asks_for(mini_vocabulary: Vocabular
             assert contrast(scheme[graphic], scheme["ground"]) >= 3
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_report_of_a_folder(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="mlimages-build")
     main, folder = command.load(), tmp_path / "build"

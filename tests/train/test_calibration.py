@@ -138,6 +138,7 @@ def test_a_calibration_survives_its_state() -> None:
     assert torch.equal(back.probabilities(logits), fitted.probabilities(logits))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "negatives"), [("released", None), ("paper", None), ("paper", 5)])
 def test_the_odds_factor_is_that_of_the_constant_logits_at_which_the_loss_has_no_slope(
     variant: str, negatives: int | None

@@ -16,9 +16,9 @@ from mlimages_dataset.train.config import (
     packaged_recipes,
     read_run,
     run_file,
-    science,
 )
 from mlimages_dataset.train.losses.registry import make_loss
+from mlimages_dataset.train.science import science
 from tests.train import run_keys
 
 if TYPE_CHECKING:

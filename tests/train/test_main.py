@@ -333,6 +333,7 @@ def test_out_is_the_runs_folder_and_curve_the_picture(run_toml: Path, tmp_path: 
     assert "picture" not in called("pretrain", "--help").stdout.partition("--out")[2].partition("--plan")[0]
 
 
+@pytest.mark.slow
 def test_pretrain_with_plan_writes_the_picture_where_curve_says(
     run_toml: Path, photographs: Photographs, tmp_path: Path
 ) -> None:
@@ -404,6 +405,7 @@ def test_a_damaged_checkpoint_is_refused(photographs: Photographs, tmp_path: Pat
     assert told.startswith(f"{tmp_path / 'cut.pt'}: is not a whole checkpoint (")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_past_a_damaged_newest_checkpoint_to_the_same_end(
     photographs: Photographs, tmp_path: Path
 ) -> None:

@@ -97,6 +97,7 @@ def test_british_spelling_and_accents() -> None:
     assert "baby and toddler clothing" in spellings("baby & toddler clothing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Coffeemaker", "coffee-maker", "COFFEE MAKERS", "the coffee maker"])
 def test_writings_of_one_compound_mean_one_synset(wordnet: WordNet, name: str) -> None:
     assert match(name, context(wordnet)).wnid == "n03063338"

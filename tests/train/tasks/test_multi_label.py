@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from mlimages_dataset.train.checkpoint import Checkpoint, Progress
-from mlimages_dataset.train.config import Loss, LossName, Run, Unknown, science
+from mlimages_dataset.train.config import Loss, LossName, Run, Unknown
 from mlimages_dataset.train.losses.registry import LOSSES
+from mlimages_dataset.train.science import science
 from mlimages_dataset.train.tasks.multi_label import MultiLabel
 from mlimages_dataset.train.tasks.registry import task_of_checkpoint, task_of_run
 from tests.train.synthetic import N_CLASSES, batch_of, dataset

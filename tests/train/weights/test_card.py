@@ -175,6 +175,7 @@ def test_the_card_says_how_logits_become_probabilities(trained: Path, tmp_path: 
     assert "Probabilities are sigmoid(slope * logit + offset)" in carded(trained, tmp_path / "README.md")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["googlenet", "resnet18", "timm/resnet18"])
 def test_the_snippet_loads_what_convert_wrote(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     size = 64

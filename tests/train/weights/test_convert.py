@@ -98,6 +98,7 @@ def test_a_run_goes_to_every_form_and_computes_the_same_there(
             assert agrees(model(images(SIZE)), ours)
 
 
+@pytest.mark.slow
 def test_each_form_comes_back_with_what_it_was(trained: Path, ours: torch.nn.Module, tmp_path: Path) -> None:
     own = read_weights(trained).description
     for form, name in (("torchvision", "a.pth"), ("timm", "b.safetensors"), ("safetensors", "c.safetensors")):
@@ -198,6 +199,7 @@ def test_timms_weights_compute_the_same_here(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * max(1.0, float(expected.abs().max())))
 
 
+@pytest.mark.slow
 def test_the_epsilon_goes_into_the_variance_or_is_kept_or_refused(tmp_path: Path) -> None:
     # timm's network adds 0.001 where these weights were trained with 0.00001: variances would have to shrink.
     network = uneven(timm.create_model("tf_efficientnet_lite0", num_classes=5))

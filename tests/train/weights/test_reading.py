@@ -137,6 +137,7 @@ def test_a_hostile_header_is_refused(tmp_path: Path, length: int) -> None:
         read_weights(tmp_path / "w.safetensors", RESNET18)
 
 
+@pytest.mark.slow
 def test_a_tensor_that_claims_terabytes_is_refused_by_its_shape(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save({**state, "conv1.weight": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "w.pth")
     with pytest.raises(

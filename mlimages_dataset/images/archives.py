@@ -22,6 +22,7 @@ from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.members import Member
 from mlimages_dataset.images.packing import check_packed, packing_of, unpacked_stream
 from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.images.zips import ZIP_NAME, zip_file_members
 from mlimages_dataset.tables.files import write_errors
 
 if TYPE_CHECKING:
@@ -203,6 +204,8 @@ def _folder_members(folder: Location, most_bytes: int, path: str, above: frozens
             yield from _folder_members(entry, most_bytes, f"{place}/", inside)
         elif ARCHIVE_NAME.search(entry.name) and entry.is_file():
             yield from archive_file_members(entry, most_bytes=most_bytes, folder=ARCHIVE_NAME.sub("", place) + "/")
+        elif ZIP_NAME.search(entry.name) and entry.is_file():
+            yield from zip_file_members(entry, most_bytes=most_bytes, folder=ZIP_NAME.sub("", place) + "/")
         else:
             yield Member(place, functools.partial(_file_content, entry, most_bytes))
 

@@ -17,6 +17,7 @@ from mlimages_dataset.images.check import Inspection, Limits, inspect
 from mlimages_dataset.images.resize import ResizeOptions, resized
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.tfrecords import tfrecord_members
+from mlimages_dataset.images.zips import ZIP_NAME, zip_file_members
 from mlimages_dataset.sources.class_lists import TENCENT_HEADER, parse_tencent_dictionary
 from mlimages_dataset.sources.folders import is_wnid
 from mlimages_dataset.tables.files import read_lines
@@ -39,7 +40,7 @@ class Form(enum.StrEnum):
     """How sources are stored."""
 
     AUTO = "auto"
-    """Folders; tar archives and TFRecord files, recognised by their suffix."""
+    """Folders; tar and zip archives and TFRecord files, recognised by their suffix."""
     TFRECORDS = "tfrecords"
     """TFRecord files, or folders of them, with any names."""
 
@@ -56,14 +57,15 @@ def members_of(source: Location, form: Form, limits: Limits, class_ids: tuple[st
             yield from tfrecord_members(file, class_ids=class_ids)
     elif source.is_dir():
         yield from folder_members(source, most_bytes=limits.bytes)
-    elif ARCHIVE_NAME.search(source.name):
-        stem = ARCHIVE_NAME.sub("", source.name)
-        # The name of a synset's tar is the class of its pictures; the name of any other tar is not part of an id.
+    elif ARCHIVE_NAME.search(source.name) or ZIP_NAME.search(source.name):
+        stem = ZIP_NAME.sub("", ARCHIVE_NAME.sub("", source.name))
+        # The name of a synset's archive is the class of its pictures; the name of any other is not part of an id.
         folder = f"{stem}/" if is_wnid(stem) else ""
-        yield from archive_file_members(source, most_bytes=limits.bytes, folder=folder)
+        read = zip_file_members if ZIP_NAME.search(source.name) else archive_file_members
+        yield from read(source, most_bytes=limits.bytes, folder=folder)
     else:
         raise UsageError(
-            "is neither a folder, nor a tar archive or TFRecord file by its suffix",
+            "is neither a folder, nor a tar or zip archive or TFRecord file by its suffix",
             where=source,
             remedy="check its name, or pass --format tfrecords",
         )

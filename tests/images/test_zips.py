@@ -1,0 +1,114 @@
+"""Members of zip archives are read in their order; hostile and damaged ones are rows with a status."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlimages_dataset.core.errors import DataError, MLImagesError
+from mlimages_dataset.images.check import Inspection, Limits
+from mlimages_dataset.images.ingest import Form, members_of
+from mlimages_dataset.images.zips import zip_file_members
+from tests.images.folders import picture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST = 100_000
+
+
+def zip_of(members: dict[str, bytes], *, packing: int = zipfile.ZIP_DEFLATED) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", packing) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def said(path: Path, content: bytes) -> dict[str, bytes | str]:
+    """Return the content or the status of each member."""
+    path.write_bytes(content)
+    found: dict[str, bytes | str] = {}
+    for member in zip_file_members(path, most_bytes=MOST):
+        got = member.content()
+        found[member.path] = f"{got.status.value}: {got.detail}" if isinstance(got, Inspection) else got
+    return found
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_members_come_in_the_order_of_the_list(tmp_path: Path, packing: int) -> None:
+    members = {"b/2.jpg": picture(1, 30, 20), "a/": b"", "a/1 é.jpg": b"x" * 5000, "notes.txt": b"a text"}
+    found = said(tmp_path / "a.zip", zip_of(members, packing=packing))
+    assert list(found.items()) == [(name, content) for name, content in members.items() if name != "a/"]
+
+
+def test_names_that_lead_out_and_links_have_no_content(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("link.jpg")
+    link.external_attr = 0o120777 << 16
+    stream = io.BytesIO(
+        zip_of({"../a.jpg": b"a", "/etc/b.jpg": b"b", "x/../../c.jpg": b"c", "C:\\d.jpg": b"d", "ok\\e.jpg": b"e"})
+    )
+    with zipfile.ZipFile(stream, "a") as archive:
+        archive.writestr(link, "target")
+    found = said(tmp_path / "a.zip", stream.getvalue())
+    assert found.pop("ok/e.jpg") == b"e"
+    assert {text.partition(":")[0] for text in found.values() if isinstance(text, str)} == {"unsafe_name"}
+    assert len(found) == 5
+
+
+def test_a_bomb_is_read_no_further_than_allowed(tmp_path: Path) -> None:
+    content = zip_of({"bomb.jpg": b"\0" * (MOST * 50), "fine.jpg": b"x" * MOST})
+    assert len(content) < MOST
+    found = said(tmp_path / "a.zip", content)
+    assert found == {"bomb.jpg": "too_large: more than 100,000 bytes", "fine.jpg": b"x" * MOST}
+    lying = content.replace((MOST * 50).to_bytes(4, "little"), (7).to_bytes(4, "little"))
+    assert not isinstance(said(tmp_path / "b.zip", lying)["bomb.jpg"], bytes), "whatever the header claims"
+
+
+def test_a_damaged_member_is_a_row_and_the_others_are_read(tmp_path: Path) -> None:
+    content = bytearray(zip_of({"a.jpg": b"first" * 9, "b.jpg": b"second"}, packing=zipfile.ZIP_STORED))
+    content[content.index(b"first")] ^= 1
+    found = said(tmp_path / "a.zip", bytes(content))
+    assert str(found["a.jpg"]).startswith("broken: the archive is damaged here (Bad CRC-32")
+    assert found["b.jpg"] == b"second"
+
+
+def test_names_without_the_flag_of_utf_8_may_be_utf_8(tmp_path: Path) -> None:
+    content = zip_of({"hänge.jpg": b"x"})
+    plain = content.replace((1 << 11).to_bytes(2, "little") + b"\x08\0", b"\0\0\x08\0")
+    assert list(said(tmp_path / "a.zip", plain)) == ["hänge.jpg"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive at all"])
+def test_what_is_no_archive_is_told(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(DataError, match=r"a\.zip: is not a whole zip archive \(.*obtain it again"):
+        said(tmp_path / "a.zip", content)
+
+
+@given(st.integers(0, 400), st.integers(0, 255), st.booleans())
+def test_no_damage_is_another_error(tmp_path_factory: pytest.TempPathFactory, at: int, value: int, cut: bool) -> None:  # noqa: FBT001
+    content = bytearray(zip_of({"a.jpg": b"first" * 9, "b.jpg": b"second"}))
+    at %= len(content)
+    content[at] = value
+    with contextlib.suppress(MLImagesError):
+        said(tmp_path_factory.mktemp("zip") / "a.zip", bytes(content[:at] if cut else content))
+
+
+def test_archives_are_sources_alone_and_in_folders(tmp_path: Path) -> None:
+    content = zip_of({"1.jpg": picture(1, 30, 20)})
+    (tmp_path / "in" / "train").mkdir(parents=True)
+    for name in ("in/n02084071.zip", "in/train/cats.zip"):
+        (tmp_path / name).write_bytes(content)
+    limits = Limits(bytes=MOST)
+    paths = [(member.path, member.all_labels()) for member in members_of(tmp_path / "in", Form.AUTO, limits)]
+    assert paths == [("n02084071/1.jpg", (("n02084071", 1.0),)), ("train/cats/1.jpg", (("cats", 1.0),))]
+    (alone,) = members_of(tmp_path / "in" / "n02084071.zip", Form.AUTO, limits)
+    assert alone.path == "n02084071/1.jpg"
+    (other,) = members_of(tmp_path / "in" / "train" / "cats.zip", Form.AUTO, limits)
+    assert (other.path, other.all_labels()) == ("1.jpg", ())

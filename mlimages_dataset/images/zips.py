@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 ZIP_NAME = re.compile(r"(?i)\.zip$")
 _UTF_8 = 1 << 11
-"""The flag of a name in UTF-8 (APPNOTE.TXT, section 4.4.4); any other is in an old code page, if its author kept to it."""
+"""The flag of a name in UTF-8 (APPNOTE.TXT, section 4.4.4); a name without it may be UTF-8, too."""
 _ENCRYPTED = 1
-_FAULTS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError)
-"""What a damaged member raises, or one that is packed in a way that Python does not know."""
+_FAULTS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError)
+"""What a damaged archive or member raises, or one that is packed in a way that Python does not know."""
 
 
 def zip_file_members(archive: Location, *, most_bytes: int, folder: str = "") -> Iterator[Member]:
@@ -50,7 +50,7 @@ def zip_file_members(archive: Location, *, most_bytes: int, folder: str = "") ->
                     yield Member(path, functools.partial(Inspection, Status.UNSAFE_NAME, why), ())
                 else:
                     yield Member(path, functools.partial(_content, packed, entry, most_bytes))
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    except _FAULTS as error:
         raise DataError(
             f"is not a whole zip archive ({reason(error)})", where=archive, remedy="obtain it again"
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import json
+from collections import Counter
 from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -189,6 +190,13 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
         imagenet_all=packaged_imagenet(),
         box_parents=_box_parents(given.box_hierarchy),
     )
+    if all(row.class_index < 0 for row in vocabulary.mapping):
+        rules = Counter(row.rule for row in vocabulary.mapping).most_common(3)
+        told = ", ".join(f"{rule}: {n:,}" for rule, n in rules)
+        raise VocabularyError(
+            f"none of {len(vocabulary.mapping):,} classes became a category ({told})",
+            remedy="check that names are English nouns and that ids are those of their list",
+        )
     findings = validate(vocabulary, network)
     if findings:
         raise VocabularyError(

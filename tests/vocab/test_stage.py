@@ -247,6 +247,13 @@ def test_a_list_under_anothers_name_fails_its_check(given: VocabularyFiles, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_a_vocabulary_without_a_class_of_its_lists_is_refused(given: VocabularyFiles, tmp_path: Path) -> None:
+    classes = (("mine", written(tmp_path / "mine.csv", "id,name\n1,qwertz\n2,zxcvb\n")),)
+    with pytest.raises(VocabularyError, match=r"none of 2 classes became a category \(dropped: unmatched name: 2\); "):
+        write_vocabulary(VocabularyFiles(classes=classes, reviewed=given.reviewed), Workplace(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"categories\.parquet: there is no such file"):
         read_vocabulary(tmp_path)

@@ -102,8 +102,8 @@ def annotate(
         data: a frame with the columns image_id and label, and where there are, confidence (default 1: a person saw the
             class; 0: a person saw that it is absent; between: a machine's) and location; or one or several files.
         vocabulary: the vocabulary, or its folder.
-        format: of the files: imagenet, open-images, tencent, csv, parquet, or one that another package adds; `csv` for
-            a frame.
+        format: of the files: imagenet, open-images, tencent, csv, parquet, coco, or one that another package adds; for
+            a frame `csv`.
         source: the collection's name in the table; the format's by default.
         ids_of: the mapping's source whose ids the labels use, where the format alone does not say.
         min_confidence: machines' confidences below this are left out.
@@ -168,7 +168,11 @@ def _statements(frame: object, what: str) -> dict[str, pa.Array]:
     if "confidence" in table.column_names:
         columns["confidence"] = _confidences(decoded(table["confidence"]), what)
     if "location" in table.column_names:
-        columns["location"] = pc.fill_null(decoded(table["location"]).cast(pa.string()), "")
+        try:
+            columns["location"] = pc.fill_null(decoded(table["location"]).cast(pa.string()), "")
+        except pa.ArrowException as error:
+            kind = table["location"].type
+            raise DataError(f"the column location is of the type {kind}", where=what, remedy="convert it") from error
     return columns
 
 

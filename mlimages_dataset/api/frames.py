@@ -79,6 +79,8 @@ def table_of(frame: object, *, what: str) -> pa.Table:
             where=what,
             remedy="convert it, for instance with astype(str)",
         ) from error
+    except ValueError as error:  # pandas' own, of repeated names
+        raise DataError(f"cannot be read ({error})", where=what, remedy="name each column differently") from error
     raise UsageError(f"{what} is {_kind(frame)}", remedy="pass a frame, an Arrow table or a path")
 
 

@@ -162,7 +162,7 @@ def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, first: str)
         + first,
         where=given.files[0],
         remedy="lower --min-confidence"
-        if summary.below_confidence
+        if summary.below_confidence >= max(1, summary.unknown, summary.dropped, summary.malformed)
         else f"check that the files are in the format {given.format} and of the vocabulary's sources",
     )
 

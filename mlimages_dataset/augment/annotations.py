@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import duckdb
     from numpy.typing import NDArray
 
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.pieces import Piece
     from mlimages_dataset.sources.source import Source
     from mlimages_dataset.vocab.vocabulary import MappingRow, Vocabulary
@@ -134,7 +135,7 @@ def packed_statements(
     if not rows.num_rows:
         return
     if rows["confidence"].null_count:
-        refuse_other_scale([number for (number,) in connection.sql(_OTHER_SCALE).fetchall()], piece.path)
+        check_scale(connection, piece.path)
     images = rows["image_id"].combine_chunks().dictionary_encode()
     names, ids = images.dictionary, image_ids(images.dictionary)
     by_id = [("id", "ascending"), ("name", "ascending")]
@@ -153,6 +154,16 @@ def packed_statements(
         }
     )
     yield from table.to_batches(RUN_BATCH_IMAGES)
+
+
+def check_scale(connection: duckdb.DuckDBPyConnection, where: Location) -> None:
+    """Raise `DataError` where confidences of a block are numbers of another scale than 0 to 1.
+
+    Args:
+        connection: one with the relation `observations`.
+        where: the file.
+    """
+    refuse_other_scale([number for (number,) in connection.sql(_OTHER_SCALE).fetchall()], where)
 
 
 def _stated(
@@ -265,8 +276,13 @@ def annotation_batches(
         yield _finished(batch, source, np.float32(min_confidence), schema)
 
 
-def raw_classes(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
-    """Return each image and raw class that a block says to be present in it, once, in the columns of `RAW_CLASSES`."""
+def raw_classes(connection: duckdb.DuckDBPyConnection, piece: Piece) -> pa.RecordBatchReader:
+    """Return each image and raw class that a block says to be present in it, once, in the columns of `RAW_CLASSES`.
+
+    Raises:
+        DataError: confidences are of another scale than 0 to 1.
+    """
+    check_scale(connection, piece.path)
     rows = connection.sql(
         "SELECT DISTINCT image_id, class_id FROM observations "
         "WHERE confidence > 0 AND class_id <> '' AND image_id <> ''"

@@ -153,8 +153,8 @@ class AuditedRows:
     def line(self) -> str:
         """Return the counts as a sentence."""
         return (
-            f"{self.closed_rows:,} of {self.rows:,} rows came closed under ancestors; "
-            f"{self.missing_ancestors:,} ancestors were missing"
+            f"{self.closed_rows:,} of {self.rows:,} rows listed all parent categories; "
+            f"{self.missing_ancestors:,} parents were added"
         )
 
 

@@ -42,7 +42,7 @@ PART_IMAGES = 1 << 19
 DUCKDB_MEMORY = "1GB"
 """What DuckDB may use in a job; beyond it, it writes intermediate results."""
 KEPT_UNKNOWN = 1000
-"""A run tells so many unknown classes, those with the most statements: files in the wrong format have millions."""
+"""Unknown classes kept of a run, those with the most statements: files in the wrong format have millions."""
 _RUN_COMPRESSION = "lz4"
 """Of files that are read once and removed: quicker than the tables' own, for 0.5 GB where 3 GB of CSV took 0.3."""
 

@@ -84,7 +84,7 @@ def tally(
 
 def _sort_classes(numbered: tuple[int, Piece], *, form: str, out: Location) -> Runs:
     """Write the raw classes of a numbered piece's images, a run for each block."""
-    return sorted_runs(numbered, form, out, RAW_CLASSES, raw_classes)
+    return sorted_runs(numbered, form, out, RAW_CLASSES, lambda block: raw_classes(block, numbered[1]))
 
 
 def _count_classes(bounds: tuple[str, str], *, runs: tuple[Location, ...]) -> dict[str, int]:

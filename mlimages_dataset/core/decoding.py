@@ -223,7 +223,10 @@ def _placed(place: int | str, kind: Any) -> Iterator[None]:
 
 def _plain(value: object, kind: type) -> object:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise _Refused(f" is {value!r}", "give a float") from error
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise _Refused(f" is {value!r}", f"give a {kind.__name__}")
     return value

@@ -132,7 +132,7 @@ def ingest(sources: Sequence[Location], options: IngestOptions, at: Workplace) -
         labels = _Labels(sink)
         for number, members in enumerate(grouped(reading.members(), options.part_images)):
             job = job_name(number)
-            if at.journal.finished(job) is not None:
+            if at.journal.done(job, WrittenPart) is not None:
                 _skip(members, at.out / part_name(number), seen, labels)
             write = functools.partial(_write_part, members, number, options, at, seen=seen, labels=labels)
             parts.append(at.journal.once(job, write, WrittenPart))

@@ -86,13 +86,20 @@ class Journal:
             work: writes the job's files; its result is a dataclass of this kind.
             kind: a dataclass whose field `receipts` has the receipts of those files.
         """
-        done = self.finished(job)
+        done = self.done(job, kind)
         if done is not None:
-            with contextlib.suppress(UndecodableError):  # whatever is no entry of ours is not done
-                return replace(RECORDS.decode(kind, done.content), receipts=done.receipts)
+            return done
         result = work()
         self.record(job, Finished(result.receipts, cast("Mapping[str, Json]", encode(replace(result, receipts=())))))
         return result
+
+    def done(self, job: str, kind: type[_ResultT]) -> _ResultT | None:
+        """Return what an earlier run recorded of a job, None unless it is finished and its files stand."""
+        finished = self.finished(job)
+        if finished is not None:
+            with contextlib.suppress(UndecodableError):  # whatever is no entry of ours is not done
+                return replace(RECORDS.decode(kind, finished.content), receipts=finished.receipts)
+        return None
 
     def record(self, job: str, finished: Finished) -> None:
         """Write the entry of a job whose files are all there."""
@@ -128,11 +135,12 @@ class Journal:
             if paths_outside(self.folder, content["files"]):
                 return None
             files = {self.folder / path: FileRecord(**record) for path, record in content["files"].items()}
+            said, fingerprint = content["content"], content["fingerprint"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):  # whatever is no entry of ours is not done
             return None
-        if content.get("fingerprint") != self.fingerprint or not all(stands(path, one) for path, one in files.items()):
+        if fingerprint != self.fingerprint or not all(stands(path, one) for path, one in files.items()):
             return None
-        return Finished(tuple(receipt_of(path, one) for path, one in files.items()), content["content"])
+        return Finished(tuple(receipt_of(path, one) for path, one in files.items()), said)
 
 
 def refuse_another_cut_run(folder: Location, fingerprint: str) -> None:

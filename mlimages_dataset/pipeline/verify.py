@@ -21,10 +21,6 @@ from mlimages_dataset.pipeline.records import (
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, file_digest
 from mlimages_dataset.tables.parquet import parquet_source
 
-try:
-    import fcntl
-except ImportError:  # not POSIX
-    fcntl = None  # type: ignore[assignment]
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

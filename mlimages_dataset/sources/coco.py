@@ -4,14 +4,14 @@ https://cocodataset.org/#format-data, https://www.lvisdataset.org/dataset
 
 A class's id is its category's number. An annotation says that its category is in its image, whatever its box or mask,
 crowds included; LVIS's `neg_category_ids` say that categories are verified to be absent. The file is read as a stream,
-twice: images may stand behind annotations.
+once for each list: categories and images may stand behind annotations.
 """
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import ijson
 import pyarrow as pa
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.pieces import Piece
     from mlimages_dataset.sources.rejects import RejectLog
 
+_Key: TypeAlias = int | str
 BLOCK_STATEMENTS = 1 << 16
 _LOOK_BYTES = 1 << 16
 
@@ -54,25 +55,38 @@ class Coco(BatchSource):
 
     def batches(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
         """See `BatchSource.batches`."""
-        listed = _Listed.of(piece.path, log)
         block = _Block()
-        for image_id, negatives in listed.absent.items():
-            for category in negatives:
-                block.add(listed.images[image_id], category, 0.0)
-        for number, annotation in enumerate(_items(piece.path, "annotations")):
-            image, category = annotation.get("image_id"), annotation.get("category_id")
-            if image not in listed.images:
-                _reject(log, piece.path, f"annotation {annotation.get('id', number)} is of an image not listed", image)
-            elif category not in listed.categories:
-                what = f"annotation {annotation.get('id', number)} is of a category not listed"
-                _reject(log, piece.path, what, category)
-            else:
-                block.add(listed.images[image], category, 1.0)
-                if len(block) >= BLOCK_STATEMENTS:
-                    yield block.batch()
-                    block = _Block()
+        for image, category, confidence in _said(piece.path, log):
+            block.add(image, category, confidence)
+            if len(block) >= BLOCK_STATEMENTS:
+                yield block.batch()
+                block = _Block()
         if len(block):
             yield block.batch()
+
+
+def _said(path: Location, log: RejectLog) -> Iterator[tuple[_Image, _Key, float]]:
+    """Yield each image and category, with 1 for what an annotation says, and 0 for a negative."""
+    listed = _Listed.of(path, log)
+    for image_id, negatives in listed.absent.items():
+        for category in negatives:
+            yield listed.images[image_id], category, 0.0
+    for number, annotation in enumerate(_items(path, "annotations")):
+        image, named = _key(annotation.get("image_id")), _key(annotation.get("category_id"))
+        name = f"annotation {annotation.get('id', number)}"
+        if image is None or image not in listed.images:
+            _reject(log, path, f"{name} is of an image not listed", annotation.get("image_id"))
+        elif named is None or named not in listed.categories:
+            _reject(log, path, f"{name} is of a category not listed", annotation.get("category_id"))
+        else:
+            yield listed.images[image], named, 1.0
+
+
+def _key(value: object) -> _Key | None:
+    """Return a number or a text that identifies something, None for what is neither; tools write 1 as 1.0."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, (int, str)) and not isinstance(value, bool) else None
 
 
 def coco_classes(path: Location) -> list[SourceClass]:
@@ -97,30 +111,32 @@ class _Image:
 class _Listed:
     """What annotations refer to: images by their number, categories, and the absent categories of each image."""
 
-    images: dict[Any, _Image]
-    categories: dict[Any, str]
-    absent: dict[Any, list[Any]]
+    images: dict[_Key, _Image]
+    categories: dict[_Key, str]
+    absent: dict[_Key, list[_Key]]
 
     @classmethod
     def of(cls, path: Location, log: RejectLog) -> _Listed:
         categories = _categories(path)
-        images: dict[Any, _Image] = {}
-        absent: dict[Any, list[Any]] = {}
+        images: dict[_Key, _Image] = {}
+        absent: dict[_Key, list[_Key]] = {}
         for number, image in enumerate(_items(path, "images")):
             address = str(image.get("coco_url") or image.get("flickr_url") or "")
             name = str(image.get("file_name") or address.rpartition("/")[2])
-            key = image.get("id")
+            key = _key(image.get("id"))
             if not name or key is None:
-                _reject(log, path, f"image {key or number} has no file_name or id", name)
+                _reject(log, path, f"image {number if key is None else key} has no file_name or id", name)
             elif key in images:
                 _reject(log, path, f"two images have the id {key}", name)
             else:
                 images[key] = _Image(name, address or name)
                 negatives = image.get("neg_category_ids") or []
-                absent[key] = [category for category in negatives if category in categories]
-                for category in negatives:
-                    if category not in categories:
-                        _reject(log, path, f"image {key} says that a category is absent which is not listed", category)
+                for value in negatives if isinstance(negatives, list) else [negatives]:
+                    category = _key(value)
+                    if category is not None and category in categories:
+                        absent.setdefault(key, []).append(category)
+                    else:
+                        _reject(log, path, f"image {key} says that a category is absent which is not listed", value)
         if not (categories and images):
             raise DataError(
                 f"lists no {'categories' if images else 'images'}",
@@ -153,11 +169,11 @@ class _Block:
         return statements(names, classes, places, pa.array(self.confidences, pa.float32()))
 
 
-def _categories(path: Location) -> dict[Any, str]:
+def _categories(path: Location) -> dict[_Key, str]:
     """Return the names of categories by their number."""
-    found: dict[Any, str] = {}
+    found: dict[_Key, str] = {}
     for category in _items(path, "categories"):
-        key, name = category.get("id"), str(category.get("name") or "")
+        key, name = _key(category.get("id")), str(category.get("name") or "")
         if key is None or not name:
             raise DataError("a category has no id or name", where=path, remedy="give each an id and a name")
         if found.setdefault(key, name) != name:

@@ -25,6 +25,7 @@ from mlimages_dataset.sources.source import STATEMENT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_QUERY = "SELECT image_id, class_id, confidence, location FROM observations"
 _CUTS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)
 _SIZES = (64, 1000)
 
@@ -42,12 +43,12 @@ def read_statements(name: str, files: Sequence[Path]) -> tuple[pa.Table, RejectL
     source = source_named(name)
     tables = [STATEMENT.empty_table()]
     logs = []
-    with duckdb_errors(), duckdb.connect() as connection:
+    with duckdb.connect() as connection:
         for piece in pieces_of(name, files):
             log = RejectLog()
-            for block in source.observe(connection, piece, log):
-                rows = block.sql("SELECT image_id, class_id, confidence, location FROM observations").to_arrow_table()
-                tables.append(rows.cast(STATEMENT))
+            with duckdb_errors(piece.path):
+                blocks = source.observe(connection, piece, log)
+                tables.extend(block.sql(_QUERY).to_arrow_table().cast(STATEMENT) for block in blocks)
             logs.append((piece.start, log))
     return pa.concat_tables(tables), joined_rejects(logs)
 

@@ -1,4 +1,4 @@
-"""Comma-separated files: DuckDB reads them in blocks of whole rows."""
+"""Delimited files: DuckDB reads them in blocks of whole rows."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _rejects(
     connection: duckdb.DuckDBPyConnection, path: Location, lines_before: int, content: bytes
 ) -> tuple[list[Reject], int]:
     """Return the first rejects of the block that DuckDB read last, and how many there are; forget them."""
-    count = connection.sql("SELECT count(DISTINCT (scan_id, file_id, line)) FROM reject_errors").fetchall()[0][0]
+    count = connection.sql("SELECT count(DISTINCT line) FROM reject_errors").fetchall()[0][0]
     rows = connection.sql(
         "SELECT DISTINCT ON (line) line_byte_position, error_type, csv_line FROM reject_errors "
         f"ORDER BY line, error_type, column_idx LIMIT {LISTED_REJECTS}"

@@ -50,12 +50,17 @@ def source_named(name: str) -> Source:
 
 
 def _instance(load: Callable[[], type[Source]], name: str) -> Source:
+    from mlimages_dataset.sources.source import Source  # noqa: PLC0415 - names are told without it
+
     try:
-        return load()()
-    except (ImportError, AttributeError, TypeError) as error:
+        source: object = load()()
+        if not isinstance(source, Source):
+            raise TypeError(f"{type(source).__name__} is no Source")  # noqa: TRY301 - told as below
+    except Exception as error:
         raise UsageError(
             f"the format {name!r} cannot be loaded ({error})", remedy="repair the package that adds it"
         ) from error
+    return source
 
 
 @functools.cache

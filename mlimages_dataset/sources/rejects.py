@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 LISTED_REJECTS = 10
 REJECT_CHARACTERS = 80
-"""A reject tells so much of its row: an open quote makes one of everything up to the next."""
+"""Characters quoted of a rejected row: an open quote makes one row of everything up to the next."""
 
 
 @dataclass(frozen=True, slots=True)

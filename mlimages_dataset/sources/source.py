@@ -1,7 +1,7 @@
 """What a source is: the files of one format, which state what is in images.
 
 A new format is one file with one class of this kind, and one line in `registry`, or an entry point of the group
-`mlimages_dataset.sources` in anyone's package. `tests/sources/contract.py` holds what every source must keep.
+`mlimages_dataset.sources` in anyone's package. `contract.py` holds what every source must keep.
 
 What names an image is its path, its address or its id, as the file has it; `image_ids` makes its id of that.
 """
@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.sources.pieces import PIECE_BYTES, Piece
+from mlimages_dataset.sources import pieces
+from mlimages_dataset.sources.pieces import Piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -115,7 +116,7 @@ def joined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
     for batch in batches:
         waiting.append(batch)
         size += batch.nbytes
-        if size >= 2 * PIECE_BYTES:
+        if size >= 2 * pieces.PIECE_BYTES:
             yield pa.Table.from_batches(waiting)
             waiting, size = [], 0
     if waiting:

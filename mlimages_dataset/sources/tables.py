@@ -1,8 +1,8 @@
 """Tables of one's own: CSV and Parquet with the columns image_id and label, and perhaps confidence and location.
 
-A missing confidence is 1: a person saw the class. Text tables may be separated by tabs, semicolons or bars; decimals of
-those with semicolons may have commas. In Parquet, texts may be of any type that holds text or whole numbers, and a list
-of labels says each of them.
+Without a column confidence each is 1: a person saw the class. Commas, tabs, semicolons or bars may separate the columns
+of a text; decimals in one with semicolons may have commas. In Parquet, texts may be of any type that holds text or
+whole numbers, and a list of labels says each of them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COLUMNS = (*_NEEDED, "confidence", "location")
 
 
 class CsvTables(DelimitedSource):
-    """Comma-separated tables."""
+    """Delimited tables."""
 
     name: ClassVar[str] = "csv"
     read_columns = frozenset(_COLUMNS)
@@ -90,6 +90,9 @@ class ParquetTables(Source):
 
 
 def _checked(path: Location, columns: Sequence[str], *, line: int | None) -> Piece:
+    repeated = [name for name in _COLUMNS if list(columns).count(name) > 1]
+    if repeated:
+        raise DataError(f"has two columns {repeated[0]}", where=path, line=line, remedy="name each differently")
     missing = [name for name in _NEEDED if name not in columns]
     if missing:
         raise DataError(
@@ -121,7 +124,7 @@ def _blocks(piece: Piece) -> Iterator[pa.RecordBatch]:
         groups = list(range(parquet.num_row_groups))[piece.start : piece.stop]
         for batch in parquet.iter_batches(row_groups=groups, columns=columns):
             found = {name: batch.column(name) for name in columns}
-            if any(map(pa.types.is_nested, (found[name].type for name in ("label", "confidence") if name in found))):
+            if _is_list(found["label"].type):
                 found = _one_row_a_label(found, piece.path)
             texts = {name: _text(column, name, piece.path) for name, column in found.items() if name != "confidence"}
             if "confidence" in found:
@@ -132,8 +135,6 @@ def _blocks(piece: Piece) -> Iterator[pa.RecordBatch]:
 def _one_row_a_label(columns: dict[str, pa.Array], where: Location) -> dict[str, pa.Array]:
     """Return rows of lists as one row a label; a list of confidences has one for each label."""
     label, confidence = columns["label"], columns.get("confidence")
-    if not _is_list(label.type):
-        raise _no_text("label" if pa.types.is_nested(label.type) else "confidence", label.type, where)
     rows = pc.list_parent_indices(label)
     flat: dict[str, pa.Array] = {"label": pc.list_flatten(label)}
     flat |= {name: columns[name].take(rows) for name in ("image_id", "location") if name in columns}

@@ -27,7 +27,7 @@ _SQL_LEAST, _SQL_MOST = "1.401298464324817e-45::FLOAT", "0.99999994::FLOAT"
 _MANY_NINES = re.compile(rb"9(?:\.?9){14}")
 _MANY_ZEROS = b"0" * 300
 _SMALL_EXPONENTS = (re.compile(rb"e-\d{3}"), re.compile(rb"E-\d{3}"))
-_SMALL_NUMBER = re.compile(rb"[\d.][eE]-\d{3,5}\s*[\",\r\n]")
+_SMALL_NUMBER = re.compile(rb"[\d.][eE]-\d{3,5}\s*(?:[\",;|\t\r\n]|$)")
 _NUMBER = r"^(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
@@ -59,7 +59,10 @@ def of_column(column: pa.Array) -> pa.Array:
 
 def beyond_one(column: pa.Array) -> list[float]:
     """Return some of the finite numbers in a column of numbers that are greater than 1.5, none of other columns."""
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         return []
     values = np.unique(pc.cast(column.drop_null(), pa.float64(), safe=False).to_numpy(zero_copy_only=False))
     found: list[float] = values[(values > MOST_ROUNDED) & np.isfinite(values)][:5].tolist()

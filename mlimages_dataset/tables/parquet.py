@@ -1,4 +1,4 @@
-"""Tables that say what they are: the only module that opens Parquet files.
+"""Tables that say what they are, in Parquet files.
 
 A table carries its schema's name and version and the digests of what it was made from in its metadata; a reader refuses
 another version.

@@ -1,7 +1,7 @@
 """The nouns of WordNet 3.0: synsets, lemmas, senses and hypernym edges.
 
 `load_wordnet()` returns the packaged table, written by ``scripts/build_wordnet.py`` from WordNet's own files. With a
-path it reads any WordNet 3.0 folder or NLTK corpus. This is the only module that knows NLTK.
+path it reads any WordNet 3.0 folder or NLTK corpus. `nltk_reader` alone knows NLTK.
 
 Formats: https://wordnet.princeton.edu/documentation/wndb5wn (data and index files, exception lists),
 https://wordnet.princeton.edu/documentation/lexnames5wn (lexicographer files),

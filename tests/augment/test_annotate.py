@@ -385,7 +385,20 @@ def test_confidences_on_another_scale_are_refused_with_the_values_seen(
         made(mini_vocabulary, form, [tmp_path / "scale.csv"], tmp_path / "out")
 
 
-@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.string(), pa.float32()])
+def test_rejects_beside_a_missing_confidence_are_counted_once(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    rows = "a,/m/0k4j,1\nb,/m/0k4j,\nbad\nc,/m/0k4j,1.2\nworse\n"
+    (tmp_path / "rows.csv").write_text(f"image_id,label,confidence\n{rows}")
+    summary = made(mini_vocabulary, "csv", [tmp_path / "rows.csv"], tmp_path / "out").summary
+    assert (summary.rejected_rows, summary.malformed) == (2, 2)
+
+
+def test_a_tally_of_another_scale_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scale.csv").write_text("image_id,label,confidence\na,x,1\nb,y,90\n")
+    with pytest.raises(DataError, match="has confidences such as 90, on another scale than 0 to 1"):
+        tally("csv", [tmp_path / "scale.csv"], "s", tmp_path / "counts.csv")
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.string(), pa.float32(), pa.decimal128(9, 2)])
 def test_confidences_of_parquet_on_another_scale_are_refused(
     mini_vocabulary: Vocabulary, tmp_path: Path, kind: pa.DataType
 ) -> None:

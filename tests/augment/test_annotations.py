@@ -246,7 +246,9 @@ def test_a_tally_counts_each_image_of_a_raw_class_once(
     with duckdb.connect() as connection:
         (piece,) = pieces_of("csv", [path])
         batches = [
-            b for block in source_named("csv").observe(connection, piece, RejectLog()) for b in raw_classes(block)
+            b
+            for block in source_named("csv").observe(connection, piece, RejectLog())
+            for b in raw_classes(block, piece)
         ]
         once = pa.Table.from_batches(batches) if batches else RAW_CLASSES.arrow.empty_table()
         for parts in (once, pa.concat_tables([once, once])):

@@ -314,7 +314,7 @@ def test_a_changed_source_is_told(tmp_path: Path) -> None:
     [
         (lambda _: None, UsageError, "there is no such file or folder"),
         (lambda path: path.mkdir(), DataError, "holds no file"),
-        (lambda path: path.write_bytes(CATS[0]), UsageError, "is neither a folder, nor a tar archive"),
+        (lambda path: path.write_bytes(CATS[0]), UsageError, "is neither a folder, nor a tar or zip archive"),
     ],
 )
 def test_sources_that_are_none_are_told(

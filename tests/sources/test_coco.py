@@ -90,6 +90,23 @@ def test_another_file_is_refused(tmp_path: Path, text: str, told: str) -> None:
         read_statements("coco", [path])
 
 
+def test_ids_that_tools_write_as_decimals_are_whole_numbers(tmp_path: Path) -> None:
+    images = [{"id": 9.0, "file_name": "a.jpg", "neg_category_ids": [17.0]}]
+    annotations = [{"id": 1, "image_id": 9, "category_id": 18.0}]
+    path = written(tmp_path, images=images, annotations=annotations, categories=[{"id": 18.0, "name": "dog"}, CAT])
+    assert sorted(said(path)) == [("a.jpg", "17", 0.0, "a.jpg"), ("a.jpg", "18", 1.0, "a.jpg")]
+    assert [one.source_id for one in coco_classes(path)] == ["18", "17"]
+
+
+@pytest.mark.parametrize("odd", [[1], {"a": 1}, 1.5, True, None])
+def test_ids_of_another_kind_are_rejects(tmp_path: Path, odd: object) -> None:
+    image = {"id": 1, "file_name": "a.jpg", "neg_category_ids": odd if isinstance(odd, dict) else [odd]}
+    annotations = [{"id": 1, "image_id": odd, "category_id": 18}, {"id": 2, "image_id": 1, "category_id": odd}]
+    path = written(tmp_path, images=[image, {"id": odd, "file_name": "b.jpg"}], annotations=annotations)
+    found, rejects = read_statements("coco", [path])
+    assert (found.num_rows, rejects.count) == (0, 4)
+
+
 def test_categories_are_a_class_list(tmp_path: Path) -> None:
     assert [(one.source_id, one.name) for one in coco_classes(written(tmp_path))] == [("18", "dog"), ("17", "cat")]
 

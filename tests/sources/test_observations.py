@@ -18,6 +18,7 @@ import pytest
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.image_ids import image_id
 from mlimages_dataset.sources import lines, pieces
+from mlimages_dataset.sources.contract import read_statements
 from mlimages_dataset.sources.delimited import duckdb_errors, read_header
 from mlimages_dataset.sources.pieces import Piece
 from mlimages_dataset.sources.registry import names, pieces_of, source_named
@@ -456,7 +457,7 @@ def test_an_archive_under_another_name_is_named(tmp_path: Path) -> None:
         ("open-images", "LabelName,DisplayName", "has neither LabelName and Confidence nor OriginalURL"),
         ("open-images", "a,v,/m/1,1", "has neither LabelName and Confidence nor OriginalURL"),
         ("csv", "image_id,class", "no column label among image_id, class"),
-        ("csv", "image_id;label", "no column image_id and label among image_id;label"),
+        ("csv", "image_id:label", "no column image_id and label among image_id:label"),
         ("csv", "image_id,label,label", "has two columns label"),
     ],
 )
@@ -612,3 +613,20 @@ def test_what_is_no_text_is_told_with_its_type(tmp_path: Path, name: str, column
     pq.write_table(pa.table(columns), tmp_path / "t")
     with pytest.raises(DataError, match=rf"its column {name} is {re.escape(str(column.type))}, no text"):
         read("parquet", [tmp_path / "t"])
+
+
+def test_a_table_with_two_columns_of_a_name_is_told(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["a"])] * 3, names=["image_id", "label", "label"])
+    pq.write_table(table, tmp_path / "t")
+    with pytest.raises(DataError, match="has two columns label; name each differently"):
+        read("parquet", [tmp_path / "t"])
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", ";", "|"])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_tiny_confidence_at_the_end_of_a_row_is_no_absence(tmp_path: Path, delimiter: str, end: str) -> None:
+    path = tmp_path / "tiny"
+    path.write_text("image_id,label,confidence\na,dog,1e-400\nb,dog,1e-400".replace(",", delimiter) + end)
+    (found, _) = read_statements("csv", [path])
+    assert found["image_id"].to_pylist() == ["a", "b"]
+    assert all(confidence > 0 for confidence in found["confidence"].to_pylist())

@@ -9,10 +9,11 @@ from mlimages_dataset.api.annotations import Annotations
 from mlimages_dataset.api.frames import place
 from mlimages_dataset.api.labels import Labels
 from mlimages_dataset.api.pairs import Pairs, implications_table
+from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE
 from mlimages_dataset.pipeline.stage import Engine
-from mlimages_dataset.recipes.build import ANNOTATIONS, build_recipe
+from mlimages_dataset.recipes.build import build_recipe
 from mlimages_dataset.recipes.recipe import default_recipe, read_recipe
 from mlimages_dataset.report.page import REPORT_FILE
 from mlimages_dataset.vocab.stage import VOCABULARY, read_vocabulary
@@ -78,7 +79,7 @@ def run(
 
     build_recipe(read, folder, overwrite=overwrite, engine=Engine(mapper=mapper), ended=note)
     vocabulary = read_vocabulary(folder / VOCABULARY)
-    prefix = f"{ANNOTATIONS}/"
+    prefix = f"{ANNOTATIONS_FOLDER}/"
     annotations = {
         stage.removeprefix(prefix): Annotations(folder / stage, vocabulary, outcome)
         for stage, outcome in outcomes.items()

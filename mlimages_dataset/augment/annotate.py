@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
+ANNOTATIONS_FOLDER = "annotations"
+"""The folder of a build in which the tables of its collections lie, and what their stages' names begin with."""
 _LISTED_UNKNOWN = 10
 
 

@@ -26,15 +26,11 @@ if TYPE_CHECKING:
     import duckdb
     from numpy.typing import NDArray
 
-    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.pieces import Piece
     from mlimages_dataset.sources.source import Source
     from mlimages_dataset.vocab.vocabulary import MappingRow, Vocabulary
 
-_OTHER_SCALE = (
-    "SELECT DISTINCT stated FROM observations "
-    f"WHERE confidence IS NULL AND stated > {MOST_ROUNDED} AND isfinite(stated) ORDER BY stated LIMIT 5"
-)
+_OTHER_SCALE = f"confidence IS NULL AND stated > {MOST_ROUNDED} AND isfinite(stated)"
 DROPPED = -1
 UNKNOWN = -2
 NAMELESS = -3
@@ -135,7 +131,8 @@ def packed_statements(
     if not rows.num_rows:
         return
     if rows["confidence"].null_count:
-        check_scale(connection, piece.path)
+        stated = connection.sql(f"SELECT DISTINCT stated FROM observations WHERE {_OTHER_SCALE}").fetchall()
+        refuse_other_scale([number for (number,) in stated], piece.path)
     images = rows["image_id"].combine_chunks().dictionary_encode()
     names, ids = images.dictionary, image_ids(images.dictionary)
     by_id = [("id", "ascending"), ("name", "ascending")]
@@ -154,16 +151,6 @@ def packed_statements(
         }
     )
     yield from table.to_batches(RUN_BATCH_IMAGES)
-
-
-def check_scale(connection: duckdb.DuckDBPyConnection, where: Location) -> None:
-    """Raise `DataError` where confidences of a block are numbers of another scale than 0 to 1.
-
-    Args:
-        connection: one with the relation `observations`.
-        where: the file.
-    """
-    refuse_other_scale([number for (number,) in connection.sql(_OTHER_SCALE).fetchall()], where)
 
 
 def _stated(
@@ -282,11 +269,12 @@ def raw_classes(connection: duckdb.DuckDBPyConnection, piece: Piece) -> pa.Recor
     Raises:
         DataError: confidences are of another scale than 0 to 1.
     """
-    check_scale(connection, piece.path)
     rows = connection.sql(
-        "SELECT DISTINCT image_id, class_id FROM observations "
-        "WHERE confidence > 0 AND class_id <> '' AND image_id <> ''"
+        f"SELECT DISTINCT image_id, class_id, CASE WHEN {_OTHER_SCALE} THEN stated END AS stated FROM observations "
+        f"WHERE (confidence > 0 AND class_id <> '' AND image_id <> '') OR ({_OTHER_SCALE})"
     ).to_arrow_table()
+    refuse_other_scale(pc.unique(rows["stated"]).drop_null().to_pylist(), piece.path)
+    rows = rows.drop_columns("stated")
     images = rows["image_id"].combine_chunks().dictionary_encode()
     ids = image_ids(images.dictionary).take(images.indices)
     return rows.set_column(0, "image_id", ids).sort_by("image_id").to_reader(RUN_BATCH_IMAGES)

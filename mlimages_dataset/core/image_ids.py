@@ -25,8 +25,9 @@ import pyarrow.compute as pc
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff")
 """Of picture files, in lower case."""
 
-_NAMES = "|".join(suffix[1:] for suffix in PICTURE_SUFFIXES)
-_SUFFIXES = rf"(?i)([^/])(?:\.(?:{_NAMES}))+$"
+SUFFIX_PATTERN = "|".join(suffix[1:] for suffix in PICTURE_SUFFIXES)
+"""The same without the dot, as alternatives of a regular expression."""
+_SUFFIXES = rf"(?i)([^/])(?:\.(?:{SUFFIX_PATTERN}))+$"
 """At the end of a name that has more than a suffix; all of `rex.jpg.png`, so that an id's id is itself."""
 _OF_A_PATH = r"[./\\]|_n\d{8}$|[^\x00-\x7F]"
 _HERE = r"^(?:\./+)+"

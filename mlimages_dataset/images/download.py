@@ -24,7 +24,6 @@ from mlimages_dataset.images.lists import ImageList, is_of_open_images
 from mlimages_dataset.images.parts import WrittenPart, clear_shards, finished_parts, job_name, jobs_of
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.folder import OutputFolder
-from mlimages_dataset.pipeline.records import StageOutcome, StageResult
 from mlimages_dataset.pipeline.stage import Stage, journal_of, run
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, digests, prefixed, write_errors
 from mlimages_dataset.tables.parquet import table_digests

@@ -134,7 +134,7 @@ class WrittenPart:
 
     def finished(self) -> Finished:
         """Return the journal's entry of the part."""
-        return Finished(self.receipts, {"receipts": [], "rows": dict(self.rows), "bytes": self.bytes})
+        return Finished.of(self)
 
     @classmethod
     def of(cls, finished: Finished) -> WrittenPart:

@@ -26,16 +26,17 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
 
 
-class _Result(Protocol):
+class JobResult(Protocol):
     """A dataclass with the receipts of what a job wrote."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
-    def receipts(self) -> tuple[Receipt, ...]: ...
+    def receipts(self) -> tuple[Receipt, ...]:
+        """The receipts of what the job wrote."""
 
 
-_ResultT = TypeVar("_ResultT", bound=_Result)
+_ResultT = TypeVar("_ResultT", bound=JobResult)
 
 _ENTRY = f"{PARTIAL_PREFIX}done-"
 
@@ -46,6 +47,11 @@ class Finished:
 
     receipts: tuple[Receipt, ...]
     content: Mapping[str, Json]
+
+    @classmethod
+    def of(cls, result: JobResult) -> Finished:
+        """Return what a job's result leaves in a journal."""
+        return cls(result.receipts, cast("Mapping[str, Json]", encode(replace(result, receipts=()))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,7 @@ class Journal:
         if done is not None:
             return done
         result = work()
-        self.record(job, Finished(result.receipts, cast("Mapping[str, Json]", encode(replace(result, receipts=())))))
+        self.record(job, Finished.of(result))
         return result
 
     def done(self, job: str, kind: type[_ResultT]) -> _ResultT | None:

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from mlimages_dataset.core.decoding import RECORDS, Json, UndecodableError, encode
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import (
-    paths_outside,
-    reason,
-)
+from mlimages_dataset.core.locations import paths_outside, reason
 from mlimages_dataset.tables import schemas
 from mlimages_dataset.tables.files import Receipt
 from mlimages_dataset.version import __version__

@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from mlimages_dataset.core.locations import (
-    reason,
-    relative,
-)
+from mlimages_dataset.core.locations import reason, relative
 from mlimages_dataset.pipeline.records import (
     CACHE_PREFIX,
     MANIFEST_NAME,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlimages_dataset.augment.annotate import annotations_stage
+from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER, annotations_stage
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, IMPLICATIONS_FILE, cooccurrence_stage
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, LabelsSummary, labels_stage, split_statistics
 from mlimages_dataset.augment.simulation_stage import (
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.pipeline.stage import Stage
     from mlimages_dataset.recipes.recipe import Recipe
 
-ANNOTATIONS = "annotations"
 _SHOWN_CLASSES = 5
 
 
@@ -81,8 +80,8 @@ def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
         yield simulation_stage(vocabulary, recipe.simulation)
         collections += simulated_files(folder / SIMULATION)
     for given in collections:
-        yield annotations_stage(vocabulary, given, into=f"{ANNOTATIONS}/{given.name}")
-    annotations = {given.name: folder / ANNOTATIONS / given.name for given in collections}
+        yield annotations_stage(vocabulary, given, into=f"{ANNOTATIONS_FOLDER}/{given.name}")
+    annotations = {given.name: folder / ANNOTATIONS_FOLDER / given.name for given in collections}
     implications = None
     if recipe.cooccurrence is not None:
         pairs = recipe.cooccurrence

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.augment.annotation_counts import FATES, AnnotationSummary
-from mlimages_dataset.augment.labels_stage import LabelsSummary
+from mlimages_dataset.augment.labels_stage import LABELS_STAGE, LabelsSummary
 from mlimages_dataset.augment.statistics import TRAINABLE_IMAGES, LabelStatistics
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.pipeline.records import MANIFEST_NAME, summary_of
@@ -30,7 +31,7 @@ from mlimages_dataset.report.content import (
     Tree,
 )
 from mlimages_dataset.tables.schemas import Origin
-from mlimages_dataset.vocab.stage import VocabularySummary
+from mlimages_dataset.vocab.stage import VOCABULARY, VocabularySummary
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, TENCENT, Rule
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 REPORT = "report"
-_VOCABULARY, _LABELS = "vocabulary", "labels"
-_ANNOTATIONS = "annotations/"
+_ANNOTATIONS = f"{ANNOTATIONS_FOLDER}/"
 _SHOWN_PAIRS = 25
 _SHOWN_TEXTS = 5
 _PUBLISHED_CLASSES = {
@@ -63,7 +63,7 @@ _PUBLISHED_CLASSES = {
 def report_content(vocabulary: Vocabulary, pairs: Sequence[StrongPair], manifest: Manifest) -> ReportContent:
     """Return what the page says; arguments and errors as `page.write_report`."""
     records = {name: record for name, record in manifest.stages.items() if name != REPORT}
-    labels = summary_of(_LABELS, records[_LABELS], LabelsSummary) if _LABELS in records else None
+    labels = summary_of(LABELS_STAGE, records[LABELS_STAGE], LabelsSummary) if LABELS_STAGE in records else None
     train, validation = _splits(labels, len(vocabulary))
     sources = tuple(_source(name, one) for name, one in records.items() if name.startswith(_ANNOTATIONS))
     audits = tuple(_audits(labels, vocabulary))
@@ -71,7 +71,7 @@ def report_content(vocabulary: Vocabulary, pairs: Sequence[StrongPair], manifest
         compares=_is_ml_images(vocabulary),
         simulated=tuple(_source_name(stage) for stage in records if _is_simulated(stage)),
         overview=_overview(vocabulary, train, validation),
-        funnels=_funnels(records.get(_VOCABULARY)),
+        funnels=_funnels(records.get(VOCABULARY)),
         image_measures=_image_measures(train),
         magnitudes=_magnitudes(train.images_of_class),
         label_measures=_label_measures(train),
@@ -189,7 +189,7 @@ def _n_trainable(images_of_class: NDArray[np.int64]) -> int:
 def _funnels(record: StageRecord | None) -> tuple[Funnel, ...]:
     if record is None:
         return ()
-    summary = summary_of(_VOCABULARY, record, VocabularySummary)
+    summary = summary_of(VOCABULARY, record, VocabularySummary)
     steps: dict[str, list[tuple[str, int]]] = {}
     for source, step, classes in summary.funnel:
         steps.setdefault(source, []).append((step, classes))
@@ -318,16 +318,16 @@ def _audit_findings(audits: Sequence[AuditRow]) -> Iterator[Finding]:
     for audit in audits:
         if lower := audit.counts.rows - audit.counts.monotone_rows:
             yield Finding(
-                _LABELS,
+                LABELS_STAGE,
                 f"{lower:,} rows of {audit.name} gave an ancestor a lower confidence than a label below it: raised",
             )
 
 
 def _label_findings(labels: LabelsSummary | None, train: LabelStatistics) -> Iterator[Finding]:
     for text in labels.findings() if labels is not None else ():
-        yield Finding(_LABELS, text)
+        yield Finding(LABELS_STAGE, text)
     if train.images and (without := int(np.count_nonzero(train.images_of_class == 0))):
-        yield Finding(_LABELS, f"{without:,} categories have no training image")
+        yield Finding(LABELS_STAGE, f"{without:,} categories have no training image")
 
 
 def _stages(manifest: Manifest) -> Iterator[StageRow]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
+from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES, SUFFIX_PATTERN
 from mlimages_dataset.core.locations import as_text, relative
 from mlimages_dataset.sources.folders import class_of_path, is_wnid
 from mlimages_dataset.sources.lines import line_blocks, log_rejects
@@ -51,7 +51,6 @@ class ImageNet(BatchSource):
         return _of_a_folder(piece.path, log) if piece.path.is_dir() else _of_lines(piece, log)
 
 
-_SUFFIX = "|".join(suffix[1:] for suffix in PICTURE_SUFFIXES)
 _OWN = r"n\d{8}_\d+"
 _SOLUTION = rf"{_OWN}|ILSVRC20\d\d_\w+_\d{{8}}"
 _ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]*://"
@@ -61,17 +60,17 @@ _IN_QUOTES = r"^\s*(?:\"(?P<a>[^\"]*)\"|'(?P<b>[^']*)')\s*$"
 _KAGGLE_HEADER = r"^ImageId,PredictionString\s*$"
 _SHAPES = (
     rf"^\s*(?P<image>{_SOLUTION}),(?P<wnid>n\d{{8}})(?: +(?:n\d{{8}}|\d+))+ *$",
-    rf"^\s*(?P<image>{_OWN})(?:\.(?i:{_SUFFIX}))?[\t ]+(?P<place>[^\t]*[/\\][^\t]*?)\s*$",
+    rf"^\s*(?P<image>{_OWN})(?:\.(?i:{SUFFIX_PATTERN}))?[\t ]+(?P<place>[^\t]*[/\\][^\t]*?)\s*$",
     r"^\s*(?P<image>[^\t]*\S)[\t ]+(?P<wnid>n\d{8})\s*$",
-    rf"^\s*(?P<wnid>n\d{{8}})[\t ]+(?P<image>[^\t]*(?:[/\\][^\t]*|\.(?i:{_SUFFIX})))\s*$",
-    rf"^\s*(?P<image>[^\t]*(?:{_OWN}|\.(?i:{_SUFFIX})))[\t ]+\d+\s*$",
-    rf"^\s*(?P<image>[^\t\s]+|[^\t]*[/\\][^\t]*\S|[^\t]*\.(?i:{_SUFFIX}))\s*$",
+    rf"^\s*(?P<wnid>n\d{{8}})[\t ]+(?P<image>[^\t]*(?:[/\\][^\t]*|\.(?i:{SUFFIX_PATTERN})))\s*$",
+    rf"^\s*(?P<image>[^\t]*(?:{_OWN}|\.(?i:{SUFFIX_PATTERN})))[\t ]+\d+\s*$",
+    rf"^\s*(?P<image>[^\t\s]+|[^\t]*[/\\][^\t]*\S|[^\t]*\.(?i:{SUFFIX_PATTERN}))\s*$",
 )
 """The shapes of a line, of which the first that fits counts; see the module. Without a group `place` the place is the
 image itself, and without a group `wnid` the class is the first wnid in it."""
 _FIRST_WNID = r"(?:^|[^a-z0-9])(?P<wnid>n\d{8})(?:\D|$)"
 _ALONE = rf"[\"']?(?:n\d{{8}}|{_ADDRESS}\S*|\d+(?:\.\d+)?)[\"']?"
-_TABLE = rf"^\s*[\"']|^[^,;|]*(?:{_OWN}|\.(?i:{_SUFFIX}))[\"']?\s*[,;|]|[,;|]\s*{_ALONE}\s*$"
+_TABLE = rf"^\s*[\"']|^[^,;|]*(?:{_OWN}|\.(?i:{SUFFIX_PATTERN}))[\"']?\s*[,;|]|[,;|]\s*{_ALONE}\s*$"
 """A row of a table: an image is followed by a separator, or a field of its own is a wnid, an address or a number."""
 
 

@@ -19,7 +19,7 @@ from mlimages_dataset.sources import pieces
 from mlimages_dataset.sources.pieces import Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import duckdb
 
@@ -94,11 +94,7 @@ class BatchSource(Source):
         self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """See `Source.observe`."""
-        for table in joined(self.batches(piece, log)):
-            connection.register("block", table)
-            connection.execute("CREATE OR REPLACE TEMP VIEW observations AS SELECT *, NULL AS stated FROM block")
-            yield connection
-            connection.unregister("block")
+        yield from observed(connection, self.batches(piece, log), lambda _: "*, NULL AS stated")
 
 
 def statements(
@@ -109,7 +105,19 @@ def statements(
     return pa.RecordBatch.from_arrays([image, class_id, certain, location], schema=STATEMENT)
 
 
-def joined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+def observed(
+    connection: duckdb.DuckDBPyConnection, batches: Iterator[pa.RecordBatch], columns: Callable[[pa.Table], str]
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection for each block of batches, of which SQL selects the columns that `Source.observe` tells."""
+    for table in _joined(batches):
+        connection.register("block", table)
+        selection = f"SELECT {columns(table)} FROM block"
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {selection}")
+        yield connection
+        connection.unregister("block")
+
+
+def _joined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
     """Yield batches joined to tables of about two pieces' bytes."""
     waiting: list[pa.RecordBatch] = []
     size = 0

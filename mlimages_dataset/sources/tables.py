@@ -18,7 +18,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import reason, system_errors
 from mlimages_dataset.sources.delimited import DelimitedSource, confidence_sql, delimiter_of, read_header
 from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
-from mlimages_dataset.sources.source import Source, joined, refuse_other_scale
+from mlimages_dataset.sources.source import Source, observed, refuse_other_scale
 from mlimages_dataset.tables import confidences
 from mlimages_dataset.tables.parquet import open_parquet, parquet_source
 
@@ -81,12 +81,9 @@ class ParquetTables(Source):
         log: RejectLog,  # noqa: ARG002 - a table has no row that its format does not allow
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """See `Source.observe`."""
-        for table in joined(_blocks(piece)):
-            connection.register("block", table)
-            columns = _own_columns(table.column_names, _confidence(table))
-            connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS SELECT {columns} FROM block")
-            yield connection
-            connection.unregister("block")
+        yield from observed(
+            connection, _blocks(piece), lambda table: _own_columns(table.column_names, _confidence(table))
+        )
 
 
 def _checked(path: Location, columns: Sequence[str], *, line: int | None) -> Piece:

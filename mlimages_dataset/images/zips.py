@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import lzma
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from typing import TYPE_CHECKING
@@ -24,7 +26,17 @@ ZIP_NAME = re.compile(r"(?i)\.zip$")
 _UTF_8 = 1 << 11
 """The flag of a name in UTF-8 (APPNOTE.TXT, section 4.4.4); a name without it may be UTF-8, too."""
 _ENCRYPTED = 1
-_FAULTS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError)
+_FAULTS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
 """What a damaged archive or member raises, or one that is packed in a way that Python does not know."""
 
 
@@ -42,9 +54,9 @@ def zip_file_members(archive: Location, *, most_bytes: int, folder: str = "") ->
     try:
         with system_errors(archive), archive.open("rb") as stream, zipfile.ZipFile(stream) as packed:
             for entry in packed.infolist():
-                if entry.is_dir():
-                    continue
                 name = _name(entry)
+                if name.endswith("/"):
+                    continue
                 path = folder + as_text(name.removeprefix("./"))
                 if why := _unsafe(entry, name):
                     yield Member(path, functools.partial(Inspection, Status.UNSAFE_NAME, why), ())
@@ -69,6 +81,8 @@ def _name(entry: zipfile.ZipInfo) -> str:
 
 def _unsafe(entry: zipfile.ZipInfo, name: str) -> str:
     """Return what is wrong with a member's name or type; empty if nothing is."""
+    if not name:
+        return "it has no name"
     if stat.S_ISLNK(entry.external_attr >> 16):
         return "a link"
     if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in name.split("/"):

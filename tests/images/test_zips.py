@@ -8,7 +8,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlimages_dataset.core.errors import DataError, MLImagesError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST = 100_000
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
 def zip_of(members: dict[str, bytes], *, packing: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -41,7 +42,7 @@ def said(path: Path, content: bytes) -> dict[str, bytes | str]:
     return found
 
 
-@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("packing", PACKINGS)
 def test_members_come_in_the_order_of_the_list(tmp_path: Path, packing: int) -> None:
     members = {"b/2.jpg": picture(1, 30, 20), "a/": b"", "a/1 é.jpg": b"x" * 5000, "notes.txt": b"a text"}
     found = said(tmp_path / "a.zip", zip_of(members, packing=packing))
@@ -51,14 +52,16 @@ def test_members_come_in_the_order_of_the_list(tmp_path: Path, packing: int) -> 
 def test_names_that_lead_out_and_links_have_no_content(tmp_path: Path) -> None:
     link = zipfile.ZipInfo("link.jpg")
     link.external_attr = 0o120777 << 16
-    names = ("../a.jpg", "/etc/b.jpg", "x/../../c.jpg", "C:\\d.jpg", "ok\\e.jpg")
+    names = ("../a.jpg", "/etc/b.jpg", "x/../../c.jpg", "C:\\d.jpg", "ok\\e.jpg", "_")
     stream = io.BytesIO(zip_of(dict.fromkeys(names, b"e")))
     with zipfile.ZipFile(stream, "a") as archive:
         archive.writestr(link, "target")
-    found = said(tmp_path / "a.zip", stream.getvalue())
+    nameless = stream.getvalue().replace(b"_", b"\0")
+    found = said(tmp_path / "a.zip", nameless)
     assert found.pop("ok/e.jpg") == b"e"
+    assert found[""] == "unsafe_name: it has no name"
     assert {text.partition(":")[0] for text in found.values() if isinstance(text, str)} == {"unsafe_name"}
-    assert len(found) == 5
+    assert len(found) == 6
 
 
 def test_a_bomb_is_read_no_further_than_allowed(tmp_path: Path) -> None:
@@ -91,13 +94,20 @@ def test_what_is_no_archive_is_told(tmp_path: Path, content: bytes) -> None:
 
 
 @settings(max_examples=400)
-@given(st.integers(0, 400), st.integers(0, 255), st.booleans())
-def test_no_damage_is_another_error(tmp_path_factory: pytest.TempPathFactory, at: int, value: int, cut: bool) -> None:  # noqa: FBT001
-    content = bytearray(zip_of({"a.jpg": b"first" * 9, "b.jpg": b"second"}))
-    at %= len(content)
-    content[at] = value
+@given(
+    st.sampled_from(PACKINGS),
+    st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 255)), max_size=9),
+    st.none() | st.integers(0, 1000),
+)
+@example(zipfile.ZIP_DEFLATED, [(185, 0)], None)
+def test_no_damage_is_another_error(
+    tmp_path_factory: pytest.TempPathFactory, packing: int, changes: list[tuple[int, int]], cut: int | None
+) -> None:
+    content = bytearray(zip_of({"a.jpg": b"first" * 9, "b.jpg": b"second"}, packing=packing))
+    for at, value in changes:
+        content[at % len(content)] = value
     with contextlib.suppress(MLImagesError):
-        said(tmp_path_factory.mktemp("zip") / "a.zip", bytes(content[:at] if cut else content))
+        said(tmp_path_factory.mktemp("zip") / "a.zip", bytes(content[:cut]))
 
 
 def test_archives_are_sources_alone_and_in_folders(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from .options import (
     FILE,
     dask_option,
     format_option,
+    ids_of_option,
     json_option,
     out_option,
     overwrite_option,
     show,
+    source_option,
     stage_engine,
     vocab_option,
     workers_option,
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Leave out machines' labels with less; verified absence stays. ML-Images kept 0.8 and more.",
 )
-@click.option("--source", help="Name of the collection in the table.  [default: the format]")
-@click.option("--ids-of", help="The mapping's source whose ids the files use.  [default: the format's own]")
+@source_option
+@ids_of_option
 @click.option("--predictions", is_flag=True, help="The files are a model's: write a predictions table.")
 @click.argument("inputs", nargs=-1, required=True, type=FILE)
 @out_option
@@ -63,7 +65,8 @@ def annotate(
     images whose paths tell their class. open-images: image-level labels V1-V7, and image tables for the addresses.
     tencent: a URL and class:confidence pairs, tab-separated, of this very vocabulary. csv, parquet: the columns
     image_id and label, and confidence and location where there are; commas, tabs, semicolons or bars may separate the
-    columns. coco: instances in COCO's JSON form, also LVIS's; class ids are the categories' numbers.
+    columns. coco: instances in COCO's JSON form, also LVIS's; class ids are the categories' numbers. voc: a folder
+    with Annotations/*.xml, or such files.
 
     \b
     Examples:

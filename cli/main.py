@@ -14,6 +14,7 @@ COMMANDS = {
     "vocab": Listed("vocab", "Merge class lists into one WordNet vocabulary with its hierarchy."),
     "tally": Listed("tally", "Count the images of each raw class of a source."),
     "annotate": Listed("annotate", "Map files of annotations onto a vocabulary."),
+    "regions": Listed("regions", "Map the boxes of files onto a vocabulary."),
     "cooccurrence": Listed("cooccurrence", "Find categories that come with others, from predictions."),
     "labels": Listed("labels", "Augment annotations and split them into training and validation."),
     "verify": Listed("verify", "Check a folder's files against its manifest."),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.api.builds import Build, run
     from mlimages_dataset.api.labels import Labels, augment
     from mlimages_dataset.api.pairs import Pairs, cooccurrence
+    from mlimages_dataset.api.regions import Regions, regions
     from mlimages_dataset.api.vocabularies import build_vocabulary, read_vocabulary, write_vocabulary
     from mlimages_dataset.core.errors import MLImagesError
     from mlimages_dataset.tables.schemas import Origin
@@ -33,12 +34,14 @@ __all__ = [
     "Origin",
     "Pairs",
     "Predictions",
+    "Regions",
     "Vocabulary",
     "annotate",
     "augment",
     "build_vocabulary",
     "cooccurrence",
     "read_vocabulary",
+    "regions",
     "run",
     "write_vocabulary",
 ]
@@ -51,11 +54,13 @@ _MODULES = {
     "Origin": "tables.schemas",
     "Pairs": "api.pairs",
     "Predictions": "api.annotations",
+    "Regions": "api.regions",
     "Vocabulary": "vocab.vocabulary",
     "annotate": "api.annotations",
     "build_vocabulary": "api.vocabularies",
     "cooccurrence": "api.pairs",
     "read_vocabulary": "api.vocabularies",
+    "regions": "api.regions",
     "run": "api.builds",
     "write_vocabulary": "api.vocabularies",
 }

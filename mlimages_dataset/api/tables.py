@@ -83,17 +83,26 @@ def label_frame(table: pa.Table, vocabulary: Vocabulary) -> pd.DataFrame:
     labels = table["labels"].combine_chunks()
     rows, flat = pc.list_parent_indices(labels), pc.list_flatten(labels)
     index = flat.field("class_index")
+    columns = [table["image_id"].take(rows), table["source"].take(rows), index, *class_names(index, vocabulary)]
+    columns += [flat.field("confidence"), flat.field("origin")]
+    frame: pd.DataFrame = pa.table(dict(zip(_COLUMNS, columns, strict=True))).to_pandas()
+    return frame
+
+
+def class_names(index: pa.Array, vocabulary: Vocabulary) -> tuple[pa.Array, pa.Array]:
+    """Return the wnid and the name of each class index.
+
+    Raises:
+        DataError: an index is of another vocabulary.
+    """
     known = index.to_numpy()
     if len(known) and not 0 <= known.min() <= known.max() < len(vocabulary):
         raise DataError(
             f"a label is of class {known.max()}, where the vocabulary has {len(vocabulary)}",
             remedy="pass the vocabulary that the table was made with",
         )
-    columns = [table["image_id"].take(rows), table["source"].take(rows), index]
-    columns += [
+    wnid, name = (
         pa.array([getattr(category, name) for category in vocabulary.categories], pa.string()).take(index)
         for name in ("wnid", "name")
-    ]
-    columns += [flat.field("confidence"), flat.field("origin")]
-    frame: pd.DataFrame = pa.table(dict(zip(_COLUMNS, columns, strict=True))).to_pandas()
-    return frame
+    )
+    return wnid, name

@@ -65,6 +65,7 @@ class AnnotatedFiles:
         files: the files, or folders of images by wnid.
         ids_of: the class list whose ids the files use; None for the format's own.
         min_confidence: machines' confidences below this are left out.
+        regions: a build writes their boxes too, as the table `regions/NAME`.
     """
 
     name: str
@@ -72,6 +73,7 @@ class AnnotatedFiles:
     files: tuple[Location, ...]
     ids_of: str | None = None
     min_confidence: float = 0.0
+    regions: bool = False
 
     def __post_init__(self) -> None:
         if not self.name or self.name in {".", ".."} or "/" in self.name or "\\" in self.name:
@@ -96,10 +98,11 @@ def annotations_stage(
     missing = [path for path in given.files if not path.exists()]
     if missing:
         raise UsageError("there is no such file", where=missing[0], remedy="check the path")
+    digest = source_named(given.format).digest
     return Stage(
         name=f"{schema.name}/{given.name}",
         parameters={"format": given.format, "ids_of": given.ids_of, "min_confidence": given.min_confidence},
-        inputs={**vocabulary_digests(vocabulary), **prefixed("files", digests(given.files))},
+        inputs={**vocabulary_digests(vocabulary), **prefixed("files", digests(given.files, digest))},
         work=lambda at: annotate(read_vocabulary(vocabulary), given, at, schema=schema),
         summary=AnnotationSummary,
         into=into,

@@ -69,9 +69,9 @@ def absolute_pieces(form: str, files: Sequence[Location], mapper: Mapper) -> lis
     return pieces_of(form, [path.absolute() for path in files], mapper)
 
 
-def ranges_of(found: Sequence[Runs]) -> list[tuple[str, str]]:
-    """Return half-open ranges of image ids with about `PART_IMAGES` images each."""
-    return functools.reduce(operator.add, (one.sample for one in found), ImageSample()).ranges(PART_IMAGES)
+def ranges_of(found: Sequence[Runs], images: int = PART_IMAGES) -> list[tuple[str, str]]:
+    """Return half-open ranges of image ids with about so many images each."""
+    return functools.reduce(operator.add, (one.sample for one in found), ImageSample()).ranges(images)
 
 
 def sorted_runs(
@@ -83,23 +83,47 @@ def sorted_runs(
 ) -> Runs:
     """Write what a query makes of each block of a piece as a run, and return what there is to know of the runs."""
     number, piece = numbered
-    runs: list[Receipt] = []
-    sample, rejects, unknown = ImageSample(), RejectLog(), Counter[str]()
+    rejects = RejectLog()
     with duckdb_connection(out, piece.path) as connection:
-        for block in source_named(form).observe(connection, piece, rejects):
-            path = out / f"{PARTIAL_PREFIX}run-{number:05d}-{len(runs):05d}"
-            ids, of_run = [], Counter[str]()
-            with table_writer(path, schema, {}, compression=_RUN_COMPRESSION) as writer:
-                for batch in query(block):
-                    writer.write(batch.select(schema.arrow.names))
-                    ids.append(batch.column("image_id"))
-                    if "unknown" in batch.schema.names:
-                        of_run.update(_counted(batch.column("unknown").flatten()))
-            assert writer.receipt is not None
-            runs.append(writer.receipt)
-            unknown.update(dict(most_frequent(of_run, KEPT_UNKNOWN)))
-            # Places alone make no image.
-            sample += ImageSample.of(pa.concat_arrays(ids)) if ids and piece.states else ImageSample()
+        blocks = (query(block) for block in source_named(form).observe(connection, piece, rejects))
+        return runs_of(number, blocks, out, schema, rejects, sampled=piece.states)  # places alone make no image
+
+
+def runs_of(
+    number: int,
+    blocks: Iterable[Iterable[pa.RecordBatch]],
+    out: Location,
+    schema: TableSchema,
+    rejects: RejectLog,
+    *,
+    sampled: bool = True,
+) -> Runs:
+    """Write blocks of a numbered piece, each a run, and return what there is to know of the runs.
+
+    Args:
+        number: the piece's.
+        blocks: the rows of each block, ascending by image id; beside the columns of the schema, `unknown` lists raw
+            classes that are in no vocabulary.
+        out: where to write.
+        schema: the runs'.
+        rejects: complete when the blocks were read.
+        sampled: whether their images are images of the table.
+    """
+    runs: list[Receipt] = []
+    sample, unknown = ImageSample(), Counter[str]()
+    for block in blocks:
+        path = out / f"{PARTIAL_PREFIX}run-{number:05d}-{len(runs):05d}"
+        ids, of_run = [], Counter[str]()
+        with table_writer(path, schema, {}, compression=_RUN_COMPRESSION) as writer:
+            for batch in block:
+                writer.write(batch.select(schema.arrow.names))
+                ids.append(batch.column("image_id"))
+                if "unknown" in batch.schema.names:
+                    of_run.update(_counted(batch.column("unknown").flatten()))
+        assert writer.receipt is not None
+        runs.append(writer.receipt)
+        unknown.update(dict(most_frequent(of_run, KEPT_UNKNOWN)))
+        sample += ImageSample.of(pa.concat_arrays(ids)) if ids and sampled else ImageSample()
     return Runs(tuple(runs), sample, rejects, unknown)
 
 

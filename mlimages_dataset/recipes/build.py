@@ -9,6 +9,7 @@ import numpy as np
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER, annotations_stage
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, IMPLICATIONS_FILE, cooccurrence_stage
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, LabelsSummary, labels_stage, split_statistics
+from mlimages_dataset.augment.regions_stage import REGIONS_FOLDER, regions_stage
 from mlimages_dataset.augment.simulation_stage import (
     PREDICTIONS_FOLDER,
     SIMULATION,
@@ -81,6 +82,8 @@ def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
         collections += simulated_files(folder / SIMULATION)
     for given in collections:
         yield annotations_stage(vocabulary, given, into=f"{ANNOTATIONS_FOLDER}/{given.name}")
+        if given.regions:
+            yield regions_stage(vocabulary, given, into=f"{REGIONS_FOLDER}/{given.name}")
     annotations = {given.name: folder / ANNOTATIONS_FOLDER / given.name for given in collections}
     implications = None
     if recipe.cooccurrence is not None:

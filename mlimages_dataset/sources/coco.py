@@ -3,39 +3,43 @@
 https://cocodataset.org/#format-data, https://www.lvisdataset.org/dataset
 
 A class's id is its category's number. An annotation says that its category is in its image, whatever its box or mask,
-crowds included; LVIS's `neg_category_ids` say that categories are verified to be absent. The file is read as a stream,
-once for each list: categories and images may stand behind annotations.
+crowds included; LVIS's `neg_category_ids` say that categories are verified to be absent. A box needs its image's width
+and height. A mask of run lengths is kept; polygons are outlines, which are counted and left out. The file is read as a
+stream, once for each list: categories and images may stand behind annotations.
 """
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import ijson
-import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import unpacked
+from mlimages_dataset.sources.boxes import BoxSource, Instance, number_of, of_pixels
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.sources.pieces import read_to_its_end
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
-from mlimages_dataset.sources.source import BatchSource, statements
+from mlimages_dataset.sources.rle import mask_text
+from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.boxes import Sides
     from mlimages_dataset.sources.pieces import Piece
     from mlimages_dataset.sources.rejects import RejectLog
 
 _Key: TypeAlias = int | str
-BLOCK_STATEMENTS = 1 << 16
+_FLAG_OF_KEY = {"iscrowd": "crowd", "ignore": "difficult", "isfake": "depiction"}
+"""COCO's own key, and those of exports of Pascal VOC and of Objects365."""
 _LOOK_BYTES = 1 << 16
 
 
-class Coco(BatchSource):
+class Coco(BoxSource):
     """Files of COCO's form."""
 
     name: ClassVar[str] = "coco"
@@ -53,33 +57,63 @@ class Coco(BatchSource):
         """See `Source.cut`: a JSON object is one piece."""
         return [piece]
 
-    def batches(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
-        """See `BatchSource.batches`."""
-        block = _Block()
-        for image, category, confidence in _said(piece.path, log):
-            block.add(image, category, confidence)
-            if len(block) >= BLOCK_STATEMENTS:
-                yield block.batch()
-                block = _Block()
-        if len(block):
-            yield block.batch()
+    def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:
+        """See `BoxSource.instances`."""
+        path = piece.path
+        listed = _Listed.of(path, log)
+        for image_id, negatives in listed.absent.items():
+            image = listed.images[image_id]
+            for category in negatives:
+                place = f"negative of image {image_id}"
+                yield Instance(image.name, str(category), str(path), place, None, 0.0, location=image.address)
+        for at, annotation in enumerate(_items(path, "annotations")):
+            place = f"annotation {annotation.get('id', at)}"
+            image_key, named = _key(annotation.get("image_id")), _key(annotation.get("category_id"))
+            if image_key is None or image_key not in listed.images:
+                _reject(log, path, f"{place} is of an image not listed", annotation.get("image_id"))
+            elif named is None or named not in listed.categories:
+                _reject(log, path, f"{place} is of a category not listed", annotation.get("category_id"))
+            elif not 0 <= (score := number_of(annotation.get("score", 1.0))) <= 1:
+                _reject(log, path, f"{place} has a score that is not in 0..1", annotation["score"])
+            else:
+                yield _instance(
+                    annotation, listed.images[image_key], str(named), where=str(path), place=place, score=score
+                )
 
 
-def _said(path: Location, log: RejectLog) -> Iterator[tuple[_Image, _Key, float]]:
-    """Yield each image and category, with 1 for what an annotation says, and 0 for a negative."""
-    listed = _Listed.of(path, log)
-    for image_id, negatives in listed.absent.items():
-        for category in negatives:
-            yield listed.images[image_id], category, 0.0
-    for number, annotation in enumerate(_items(path, "annotations")):
-        image, named = _key(annotation.get("image_id")), _key(annotation.get("category_id"))
-        name = f"annotation {annotation.get('id', number)}"
-        if image is None or image not in listed.images:
-            _reject(log, path, f"{name} is of an image not listed", annotation.get("image_id"))
-        elif named is None or named not in listed.categories:
-            _reject(log, path, f"{name} is of a category not listed", annotation.get("category_id"))
-        else:
-            yield listed.images[image], named, 1.0
+def _instance(
+    annotation: Mapping[str, Any], image: _Image, category: str, *, where: str, place: str, score: float
+) -> Instance:
+    segmentation = annotation.get("segmentation")
+    mask = mask_text(segmentation) if isinstance(segmentation, dict) else ""
+    return Instance(
+        image=image.name,
+        class_id=category,
+        where=where,
+        place=place,
+        box=_box(annotation.get("bbox"), image),
+        confidence=score,
+        flags=_flags(annotation),
+        mask=mask,
+        location=image.address,
+        outline=bool(segmentation) and not mask,
+    )
+
+
+def _box(bbox: object, image: _Image) -> Sides | str:
+    """Return a box that is given by its left upper corner, width and height in pixels, or why there is none."""
+    if not (isinstance(bbox, list) and len(bbox) == 4):  # noqa: PLR2004 - x, y, width, height
+        return "it has no bbox"
+    x, y, across, down = map(number_of, bbox)
+    return of_pixels((x, y, x + across, y + down), image.width, image.height)
+
+
+def _flags(annotation: Mapping[str, Any]) -> frozenset[str]:
+    """Return what an annotation states by COCO's `iscrowd`, others' `ignore` and `isfake`, or a flag's own name."""
+    attributes = annotation.get("attributes")
+    named = {**(attributes if isinstance(attributes, dict) else {}), **annotation}
+    keys = {**{flag: flag for flag in REGION_FLAGS}, **_FLAG_OF_KEY}
+    return frozenset(flag for key, flag in keys.items() if named.get(key) in (1, "1"))  # True is 1
 
 
 def _key(value: object) -> _Key | None:
@@ -105,6 +139,8 @@ def coco_classes(path: Location) -> list[SourceClass]:
 class _Image:
     name: str
     address: str
+    width: object
+    height: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +165,7 @@ class _Listed:
             elif key in images:
                 _reject(log, path, f"two images have the id {key}", name)
             else:
-                images[key] = _Image(name, address or name)
+                images[key] = _Image(name, address or name, image.get("width"), image.get("height"))
                 negatives = image.get("neg_category_ids") or []
                 for value in negatives if isinstance(negatives, list) else [negatives]:
                     category = _key(value)
@@ -144,29 +180,6 @@ class _Listed:
                 remedy="name a file of instances, in COCO's form",
             )
         return cls(images, categories, absent)
-
-
-@dataclass(slots=True)
-class _Block:
-    """Statements on their way into a batch."""
-
-    names: list[str] = field(default_factory=list)
-    classes: list[str] = field(default_factory=list)
-    places: list[str] = field(default_factory=list)
-    confidences: list[float] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def add(self, image: _Image, category: object, confidence: float) -> None:
-        self.names.append(image.name)
-        self.places.append(image.address)
-        self.classes.append(str(category))
-        self.confidences.append(confidence)
-
-    def batch(self) -> pa.RecordBatch:
-        names, classes, places = (pa.array(column, pa.string()) for column in (self.names, self.classes, self.places))
-        return statements(names, classes, places, pa.array(self.confidences, pa.float32()))
 
 
 def _categories(path: Location) -> dict[_Key, str]:

@@ -26,6 +26,8 @@ _OURS = {
     "csv": "tables:CsvTables",
     "parquet": "tables:ParquetTables",
     "coco": "coco:Coco",
+    "voc": "voc:Voc",
+    "boxes": "box_tables:BoxTables",
 }
 
 

@@ -17,9 +17,11 @@ import pyarrow as pa
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.sources import pieces
 from mlimages_dataset.sources.pieces import Piece
+from mlimages_dataset.tables.files import content_digest
+from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import duckdb
 
@@ -33,6 +35,26 @@ STATEMENT = pa.schema(
 where the image is, empty where the file does not say."""
 
 
+BOX = ("xmin", "ymin", "xmax", "ymax")
+"""The sides of a box: shares of the image's width and height, from its left upper corner."""
+REGION = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("class_id", pa.string()),
+        *((side, pa.float32()) for side in BOX),
+        ("confidence", pa.float32()),
+        *((flag, pa.bool_()) for flag in REGION_FLAGS),
+        ("mask", pa.string()),
+        ("location", pa.string()),
+        ("clipped", pa.bool_()),
+        ("outline", pa.bool_()),
+    ]
+)
+"""A box that a file states: an image and a raw class, as in `STATEMENT`; the box, of some area and in the image; a
+confidence above 0; flags; a mask, empty where there is none; whether the box reached beyond the image and was clipped;
+and whether the file has an outline (a polygon) that `mask` does not say."""
+
+
 class Source(abc.ABC):
     """Files of one format.
 
@@ -42,6 +64,7 @@ class Source(abc.ABC):
         takes_wnids: its statements may use wnids too.
         by_index: its statements use class indices of the vocabulary itself.
         takes_folders: a folder of images is read too.
+        has_regions: the files may state boxes.
     """
 
     name: ClassVar[str]
@@ -49,6 +72,7 @@ class Source(abc.ABC):
     takes_wnids: ClassVar[bool] = True
     by_index: ClassVar[bool] = False
     takes_folders: ClassVar[bool] = False
+    has_regions: ClassVar[bool] = False
 
     def piece(self, path: Location) -> Piece:
         """Return a file as one piece, its header checked to be of the format.
@@ -82,6 +106,23 @@ class Source(abc.ABC):
             DataError: the piece cannot be read to its end.
         """
 
+    def regions(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:  # noqa: ARG002 - for those that have any
+        """Yield the boxes that a piece states, in the columns of `REGION`; `log` as for `observe`.
+
+        Raises:
+            UsageError: files of this format, or this one, state no boxes.
+            DataError: the piece cannot be read to its end.
+        """
+        raise UsageError(f"the format {self.name} states no boxes", where=piece.path, remedy="name files with boxes")
+
+    def digest(self, path: Location) -> str:
+        """Return the SHA-256 of all that decides what a file or folder states.
+
+        Raises:
+            UsageError: it cannot be read.
+        """
+        return content_digest(path)
+
 
 class BatchSource(Source):
     """A source that makes Arrow batches itself."""
@@ -109,7 +150,7 @@ def observed(
     connection: duckdb.DuckDBPyConnection, batches: Iterator[pa.RecordBatch], columns: Callable[[pa.Table], str]
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a connection for each block of batches, of which SQL selects the columns that `Source.observe` tells."""
-    for table in _joined(batches):
+    for table in joined_batches(batches):
         connection.register("block", table)
         selection = f"SELECT {columns(table)} FROM block"
         connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {selection}")
@@ -117,7 +158,7 @@ def observed(
         connection.unregister("block")
 
 
-def _joined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+def joined_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     """Yield batches joined to tables of about two pieces' bytes."""
     waiting: list[pa.RecordBatch] = []
     size = 0

@@ -19,7 +19,7 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import Location, reason, relative, system_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from upath import UPath
 
@@ -197,10 +197,23 @@ def _files(folder: Location) -> Iterator[Location]:
     return (path for path in folder.rglob("*") if path.is_file())
 
 
-def digests(paths: Iterable[Location]) -> dict[str, str]:
-    """Return the SHA-256 of each file, or of a folder's listing, by its name; a repeated name is numbered.
+def content_digest(path: Location) -> str:
+    """Return the SHA-256 of a file's bytes, or of a folder's listing.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    return listing_digest(path) if path.is_dir() else file_digest(path)
+
+
+def digests(paths: Iterable[Location], digest: Callable[[Location], str] = content_digest) -> dict[str, str]:
+    """Return the SHA-256 of each file or folder by its name; a repeated name is numbered.
 
     Names, not paths: what is made from the same files has the same bytes wherever they lie.
+
+    Args:
+        paths: the files and folders.
+        digest: returns the SHA-256 of one.
 
     Raises:
         UsageError: one of them cannot be read.
@@ -210,7 +223,7 @@ def digests(paths: Iterable[Location]) -> dict[str, str]:
         name, number = path.name, 2
         while name in found:
             name, number = f"{path.name} ({number})", number + 1
-        found[name] = listing_digest(path) if path.is_dir() else file_digest(path)
+        found[name] = digest(path)
     return found
 
 

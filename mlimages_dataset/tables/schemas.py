@@ -115,6 +115,25 @@ IMAGES = _schema(
     height=pa.int32(),
     digest=pa.string(),
 )
+REGION_FLAGS = ("group_of", "difficult", "occluded", "truncated", "depiction", "inside", "crowd")
+"""What a collection may say of a box: true only where it says so."""
+
+REGIONS = _schema(
+    "regions",
+    image_id=pa.string(),
+    source=pa.string(),
+    class_index=pa.int32(),
+    xmin=pa.float32(),
+    ymin=pa.float32(),
+    xmax=pa.float32(),
+    ymax=pa.float32(),
+    confidence=pa.float32(),
+    origin=pa.uint8(),
+    **dict.fromkeys(REGION_FLAGS, pa.bool_()),
+    mask=pa.string(),
+)
+"""One box of one category in one image, as shares of the image's width and height; rows ascend by image id."""
+
 CLASS_COUNTS = _schema("class_counts", source=pa.string(), source_id=pa.string(), images=pa.int64())
 """Images per raw class of a source, as `mlimages-build tally` writes them."""
 
@@ -129,6 +148,7 @@ ALL = {
         PAIR_COUNTS,
         IMPLICATIONS,
         IMAGES,
+        REGIONS,
         CLASS_COUNTS,
     )
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +12,7 @@ import pytest
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.sources import registry
-from mlimages_dataset.sources.contract import BrokenContractError, check_source, read_statements
+from mlimages_dataset.sources.contract import BrokenContractError, check_regions, check_source, read_statements
 from mlimages_dataset.sources.pieces import cut_lines
 from mlimages_dataset.sources.registry import names, source_named
 from mlimages_dataset.sources.source import BatchSource, statements
@@ -33,11 +33,20 @@ TEXTS = {
     "coco": json.dumps(
         {
             "annotations": [{"id": n, "image_id": n, "category_id": 3, "bbox": [1.5, 2, 3, 4]} for n in ROWS],
-            "images": [{"id": n, "file_name": f"{n:012}.jpg", "neg_category_ids": [7]} for n in ROWS],
+            "images": [
+                {"id": n, "file_name": f"{n:012}.jpg", "width": 9, "height": 8, "neg_category_ids": [7]} for n in ROWS
+            ],
             "categories": [{"id": 3, "name": "dog"}, {"id": 7, "name": "cat"}],
         }
     ),
 }
+VOC = (
+    "<annotation><filename>{0}.jpg</filename><size><width>9</width><height>8</height></size>"
+    "<object><name>dog</name><difficult>1</difficult>"
+    "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>4.5</ymax></bndbox></object></annotation>"
+)
+OF_A_FILE_EACH = {"voc": ("Annotations/{0:03}.xml", VOC)}
+"""Of formats of one file a picture, its path in a folder and its text."""
 
 
 def sample(name: str, folder: Path) -> list[Path]:
@@ -46,6 +55,18 @@ def sample(name: str, folder: Path) -> list[Path]:
     if name == "parquet":
         table = pa.table({"image_id": [str(n) for n in ROWS], "label": ["dog"] * len(ROWS)})
         pq.write_table(table, path, row_group_size=7)
+    elif name == "boxes":
+        box: dict[str, list[Any]] = {"xmin": [0.0], "ymin": [0.5], "xmax": [1], "ymax": [0.75], "occluded": [True]}
+        rows = {"image_id": [str(n) for n in ROWS], "label": ["dog"] * len(ROWS)}
+        columns = {key: values * len(ROWS) for key, values in box.items()}
+        pq.write_table(pa.table({**rows, **columns}), path, row_group_size=7)
+    elif name in OF_A_FILE_EACH:
+        file, text = OF_A_FILE_EACH[name]
+        for n in ROWS:
+            place = path / file.format(n)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text.format(f"{n:03}"))
+        return [path, *sorted(place.parent.glob("*1*"))[:1]]
     else:
         path.write_text(TEXTS[name])
     return [path]
@@ -54,6 +75,11 @@ def sample(name: str, folder: Path) -> list[Path]:
 @pytest.mark.parametrize("name", names())
 def test_every_source_keeps_the_contract(name: str, tmp_path: Path) -> None:
     check_source(name, sample(name, tmp_path))
+
+
+@pytest.mark.parametrize("name", [name for name in names() if source_named(name).has_regions])
+def test_every_source_of_boxes_keeps_the_contract(name: str, tmp_path: Path) -> None:
+    check_regions(name, sample(name, tmp_path))
 
 
 class Colons(BatchSource):

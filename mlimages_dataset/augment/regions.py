@@ -1,0 +1,244 @@
+"""Boxes in images, mapped onto a vocabulary: one row a box and category.
+
+Legend: R boxes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset.augment.annotations import DROPPED, NAMELESS, RUN_BATCH_IMAGES, UNKNOWN
+from mlimages_dataset.core.image_ids import image_ids
+from mlimages_dataset.sources.source import BOX
+from mlimages_dataset.tables.schemas import REGION_FLAGS, REGIONS, Origin, TableSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import duckdb
+    import scipy.sparse as sp
+
+    from mlimages_dataset.sources.rejects import RejectLog
+
+BATCH_REGIONS = 1 << 16
+_KEPT_COLUMNS = ("image_id", "class_index", *BOX, "confidence", *REGION_FLAGS, "mask")
+_OF_SOURCE = ("clipped", "outline")
+STATED_REGIONS = TableSchema(
+    "stated_regions",
+    1,
+    pa.schema(
+        [
+            *(REGIONS.arrow.field(name) for name in _KEPT_COLUMNS),
+            *(pa.field(name, pa.bool_(), nullable=False) for name in _OF_SOURCE),
+        ]
+    ),
+)
+"""What travels from the first pass to the second: a box that a file states, by its image's id. `class_index` is below 0
+for a class of which there is no category (`annotations.DROPPED` and so on)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionCounts:
+    """What became of boxes; counts of parts add up.
+
+    Attributes:
+        images: images with a region.
+        regions: boxes that became a row.
+        ancestors: rows of parent categories, where these are asked for.
+        clipped: regions that reached beyond their image, and were cut at its edge.
+        outlines: regions with an outline (a polygon) that the table does not have.
+        below_confidence: boxes of a machine, below the least confidence asked for.
+        dropped: boxes of a class that was left out of the vocabulary.
+        unknown: boxes of a class that is not in the mapping.
+        malformed: boxes without an image or a class.
+    """
+
+    images: int = 0
+    regions: int = 0
+    ancestors: int = 0
+    clipped: int = 0
+    outlines: int = 0
+    below_confidence: int = 0
+    dropped: int = 0
+    unknown: int = 0
+    malformed: int = 0
+
+    def __add__(self, other: RegionCounts) -> RegionCounts:
+        return RegionCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(RegionCounts)))
+
+
+_TEXTS = {
+    "images": "images with regions",
+    "regions": "regions",
+    "ancestors": "regions of parent categories, over the same boxes",
+    "clipped": "regions that reached beyond their image: cut at its edge",
+    "outlines": "regions with a polygon, which the table leaves out: only its box is kept",
+    "below_confidence": "machine boxes below the least confidence asked for",
+    "dropped": "boxes of classes that the vocabulary dropped",
+    "unknown": "boxes of unknown classes",
+    "malformed": "boxes without an image or a class",
+    "rejected_rows": "entries that cannot be used",
+}
+"""In the order in which people are told: the worst last."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionSummary(RegionCounts):
+    """What became of boxes and of entries of files.
+
+    Attributes:
+        rejected_rows: entries, rows or files that cannot be used.
+        first_rejected_rows: the first of them, each with its reason.
+        most_frequent_unknown_classes: those with the most boxes, and how many these are.
+    """
+
+    rejected_rows: int = 0
+    first_rejected_rows: tuple[str, ...] = ()
+    most_frequent_unknown_classes: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def of(cls, counts: RegionCounts, rejects: RejectLog, unknown: Sequence[tuple[str, int]]) -> RegionSummary:
+        """Return the summary of counts, rejects, and the most frequent unknown classes."""
+        values = {one.name: getattr(counts, one.name) for one in fields(RegionCounts)}
+        return cls(
+            **values,
+            rejected_rows=rejects.count,
+            first_rejected_rows=tuple(one.by_name for one in rejects.first),
+            most_frequent_unknown_classes=tuple(unknown),
+        )
+
+    def lines(self) -> list[str]:
+        """Return what became of boxes, worst things last, and examples."""
+        counts = {name: getattr(self, name) for name in _TEXTS}
+        unknown = ", ".join(f"{name} ({n:,})" for name, n in self.most_frequent_unknown_classes)
+        return [
+            *(f"{n:>12,}  {_TEXTS[name]}" for name, n in counts.items() if n or name in {"images", "regions"}),
+            *(f"rejected: {row}" for row in self.first_rejected_rows),
+            *([f"unknown classes: {unknown}"] if unknown else []),
+        ]
+
+    def losses(self) -> list[str]:
+        """Return what was stated and is in no row, each with its count."""
+        lost = ("rejected_rows", "malformed", "unknown", "dropped")
+        return [f"{_TEXTS[name]}: {getattr(self, name):,}" for name in lost if getattr(self, name)]
+
+
+def stated_regions(regions: pa.Table, lookup: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Yield boxes by ascending image id, in the columns of `STATED_REGIONS` and `unknown`, raw classes not looked up.
+
+    Args:
+        regions: the columns of `source.REGION`, R rows.
+        lookup: the columns that `annotations.lookup_table` makes.
+    """
+    images = regions["image_id"].fill_null("").combine_chunks().dictionary_encode()
+    classes = regions["class_id"].fill_null("").combine_chunks().dictionary_encode()
+    found = pc.index_in(classes.dictionary, lookup["class_id"])
+    code_of = np.where(found.is_valid(), lookup["code"].to_numpy()[found.fill_null(0)], UNKNOWN)
+    code = code_of.astype(np.int32)[classes.indices] if len(classes) else np.empty(0, np.int32)
+    columns = {name: regions[name] for name in (*_KEPT_COLUMNS[2:], *_OF_SOURCE)}
+    table = pa.table(
+        {
+            "image_id": image_ids(images.dictionary).take(images.indices),
+            "class_index": code,
+            **columns,
+            "unknown": _listed(classes.dictionary_decode(), code == UNKNOWN),
+        }
+    )
+    yield from table.sort_by("image_id").combine_chunks().to_batches(RUN_BATCH_IMAGES)
+
+
+def _listed(texts: pa.StringArray, chosen: np.ndarray) -> pa.ListArray:
+    """Return a list of one text in each chosen row, and an empty one in any other."""
+    offsets = np.append(0, np.cumsum(chosen)).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), texts.filter(pa.array(chosen)))
+
+
+def closure_table(closure: sp.csr_array) -> pa.Table:
+    """Return a reflexive ancestor matrix, shape (C, C), as the columns class_index and ancestor, a row each pair."""
+    below, above = closure.nonzero()
+    return pa.table({"class_index": pa.array(below, pa.int32()), "ancestor": pa.array(above, pa.int32())})
+
+
+def region_batches(
+    connection: duckdb.DuckDBPyConnection,
+    stated: pa.Table,
+    below: str,
+    *,
+    source: str,
+    min_confidence: float,
+    closure: pa.Table | None,
+) -> tuple[Iterator[pa.RecordBatch], RegionCounts]:
+    """Return rows of a `regions` table in their one order, and what became of the boxes.
+
+    Rows ascend by image id, then by all other columns in the table's order, so their order depends on nothing else.
+
+    Args:
+        connection: any connection.
+        stated: all rows of `STATED_REGIONS` that there are of some images.
+        below: only images whose id is less are taken.
+        source: name for the table's source column.
+        min_confidence: machines' boxes below this are left out.
+        closure: the columns that `closure_table` makes, to add the ancestors of each box's categories: with the
+            highest confidence of what is below them and their own, and each flag that anything below them has. None for
+            what is stated alone.
+    """
+    limits = {"below": below, "least": float(np.float32(min_confidence))}
+    connection.register("stated", stated)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE kept AS SELECT * FROM stated WHERE image_id < $below AND image_id <> '' "
+        "AND class_index >= 0 AND confidence >= $least",
+        limits,
+    )
+    counts = connection.sql(_COUNTS, params=limits).fetchall()[0]
+    query = _STATED
+    if closure is not None:
+        connection.register("closure", closure)
+        connection.execute(_UPWARDS)
+        query = f"{_RAISED} UNION ALL {_ADDED}"
+    n_ancestors = 0 if closure is None else connection.sql(f"SELECT count(*) FROM ({_ADDED})").fetchall()[0][0]
+    rows = connection.sql(f"SELECT {_ROW} FROM ({query}) ORDER BY ALL", params={"source": source})
+    found = RegionCounts(**dict(zip(_COUNTED, counts, strict=True)), ancestors=n_ancestors)
+    return rows.to_arrow_reader(BATCH_REGIONS), found
+
+
+_PLACE = ", ".join(("image_id", *BOX, "mask"))
+_FLAGS = ", ".join(REGION_FLAGS)
+_ROW = ", ".join("$source AS source" if name == "source" else name for name in REGIONS.arrow.names)
+_STATED = f"SELECT {_PLACE}, class_index, confidence, {_FLAGS}, {int(Origin.ORIGINAL)}::UTINYINT AS origin FROM kept"
+_UPWARDS = (
+    f"CREATE OR REPLACE TEMP TABLE upwards AS SELECT {_PLACE}, ancestor AS class_index, "
+    f"max(confidence) AS confidence, {', '.join(f'bool_or({flag}) AS {flag}' for flag in REGION_FLAGS)} "
+    f"FROM kept JOIN closure USING (class_index) GROUP BY {_PLACE}, ancestor"
+)
+_RAISED = (
+    f"SELECT {_PLACE}, class_index, upwards.confidence, {', '.join(f'kept.{flag}' for flag in REGION_FLAGS)}, "
+    f"{int(Origin.ORIGINAL)}::UTINYINT AS origin FROM kept JOIN upwards USING ({_PLACE}, class_index)"
+)
+_ADDED = (
+    f"SELECT {_PLACE}, class_index, confidence, {_FLAGS}, {int(Origin.ANCESTOR)}::UTINYINT AS origin "
+    f"FROM upwards ANTI JOIN kept USING ({_PLACE}, class_index)"
+)
+_COUNTED = (
+    "images",
+    "regions",
+    "clipped",
+    "outlines",
+    "malformed",
+    "dropped",
+    "unknown",
+    "below_confidence",
+)
+_NAMED = f"image_id <> '' AND class_index <> {NAMELESS}"
+_COUNTS = f"""
+    SELECT (SELECT count(DISTINCT image_id) FROM kept), (SELECT count(*) FROM kept),
+    (SELECT count(*) FROM kept WHERE clipped), (SELECT count(*) FROM kept WHERE outline),
+    count(*) FILTER (NOT ({_NAMED})), count(*) FILTER ({_NAMED} AND class_index = {DROPPED}),
+    count(*) FILTER ({_NAMED} AND class_index = {UNKNOWN}),
+    count(*) FILTER ({_NAMED} AND class_index >= 0 AND confidence < $least)
+    FROM stated WHERE image_id < $below
+"""

@@ -1,0 +1,110 @@
+"""Boxes in a Parquet table: the columns image_id, label, xmin, ymin, xmax, ymax, and confidence, flags and mask if any.
+
+Sides are shares of the image's width and height.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.locations import as_text
+from mlimages_dataset.sources.boxes import BoxSource, Instance, number_of
+from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
+from mlimages_dataset.sources.source import BOX
+from mlimages_dataset.tables.parquet import open_parquet
+from mlimages_dataset.tables.schemas import REGION_FLAGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.rejects import RejectLog
+
+NAMES = ("image_id", "label")
+_WANTED = (*NAMES, *BOX)
+_MORE = ("confidence", "mask", *REGION_FLAGS)
+_BATCH_ROWS = 1 << 14
+
+
+class BoxTables(BoxSource):
+    """Tables of boxes, such as a user's frame."""
+
+    name: ClassVar[str] = "boxes"
+
+    def piece(self, path: Location) -> Piece:
+        """See `Source.piece`."""
+        super().piece(path)
+        with read_to_its_end(path), open_parquet(path) as parquet:
+            schema = parquet.schema_arrow
+        missing = [name for name in _WANTED if name not in schema.names]
+        if missing:
+            raise DataError(
+                f"no column {', '.join(missing)}",
+                where=path,
+                remedy="name them image_id, label, xmin, ymin, xmax and ymax, in shares of the image",
+            )
+        for name in schema.names:
+            _check_type(name, schema.field(name).type, path)
+        return Piece(path, tuple(name for name in (*_WANTED, *_MORE) if name in schema.names))
+
+    def cut(self, piece: Piece) -> list[Piece]:
+        """See `Source.cut`: a table is cut between its row groups."""
+        with read_to_its_end(piece.path), open_parquet(piece.path) as parquet:
+            metadata = parquet.metadata
+            sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
+        return piece.cut_at(group_ends(sizes))
+
+    def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:
+        """See `BoxSource.instances`."""
+        at = 0
+        with read_to_its_end(piece.path), open_parquet(piece.path) as parquet:
+            before = sum(parquet.metadata.row_group(group).num_rows for group in range(piece.start))
+            groups = list(range(piece.start, piece.stop or 0))
+            for batch in parquet.iter_batches(_BATCH_ROWS, groups, list(piece.columns)):
+                for row in _texts(batch).to_pylist():
+                    one = _instance(row, f"row {before + at}", as_text(str(piece.path)))
+                    at += 1
+                    if one.image and one.class_id and 0 <= one.confidence <= 1:
+                        yield one
+                    else:
+                        log.add([one.reject("it has no image_id, no label or no confidence in 0..1")], 1)
+
+
+def _texts(batch: pa.RecordBatch) -> pa.Table:
+    """Return a batch whose names are texts."""
+    table = pa.Table.from_batches([batch])
+    for name in NAMES:
+        table = table.set_column(table.schema.get_field_index(name), name, pc.cast(table[name], pa.string()))
+    return table
+
+
+def _check_type(name: str, kind: pa.DataType, path: Location) -> None:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    good = {
+        **dict.fromkeys(NAMES, texts or pa.types.is_integer(kind)),
+        **dict.fromkeys((*BOX, "confidence"), numbers),
+        **dict.fromkeys(REGION_FLAGS, pa.types.is_boolean(kind) or pa.types.is_integer(kind)),
+        "mask": texts,
+    }
+    if not good.get(name, True):
+        raise DataError(f"its column {name} is of the type {kind}", where=path, remedy="convert it")
+
+
+def _instance(row: Mapping[str, object], place: str, where: str) -> Instance:
+    xmin, ymin, xmax, ymax = (number_of(row[side]) for side in BOX)
+    return Instance(
+        image=str(row["image_id"] or ""),
+        class_id=str(row["label"] or ""),
+        where=where,
+        place=place,
+        box=(xmin, ymin, xmax, ymax),
+        confidence=number_of(row.get("confidence", 1.0)),
+        flags=frozenset(flag for flag in REGION_FLAGS if row.get(flag) == 1),
+        mask=str(row.get("mask") or ""),
+    )

@@ -1,0 +1,43 @@
+"""Masks as COCO writes them: run lengths down the columns, as a list or as the text that its own tools make.
+
+https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c (rleToString)
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def mask_text(segmentation: Mapping[str, Any]) -> str:
+    """Return a mask of run lengths as JSON, its counts in COCO's compressed form; empty for what is no such mask."""
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if not (isinstance(size, list) and len(size) == 2 and all(map(_is_count, size))):  # noqa: PLR2004 - height, width
+        return ""
+    if isinstance(counts, list) and all(map(_is_count, counts)):
+        counts = compressed([int(count) for count in counts]) if sum(counts) == size[0] * size[1] else ""
+    if not isinstance(counts, str) or not counts:
+        return ""
+    return json.dumps({"size": [int(side) for side in size], "counts": counts}, separators=(",", ":"))
+
+
+def _is_count(value: object) -> bool:
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return whole and not isinstance(value, bool) and value >= 0  # type: ignore[operator]  # a number
+
+
+def compressed(counts: Sequence[int]) -> str:
+    """Return run lengths as COCO's text: from the fourth on the difference to the one two before, six bits a sign."""
+    text = []
+    for at, count in enumerate(counts):
+        rest = count - (counts[at - 2] if at > 2 else 0)  # noqa: PLR2004 - as in maskApi.c
+        more = True
+        while more:
+            bits = rest & 0x1F
+            rest >>= 5
+            more = rest != (-1 if bits & 0x10 else 0)
+            text.append(chr(48 + (bits | (0x20 if more else 0))))
+    return "".join(text)

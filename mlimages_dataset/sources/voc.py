@@ -1,0 +1,121 @@
+"""Pascal VOC: a folder with Annotations/*.xml, or such files, as ImageNet and many tools write them too.
+
+http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/index.html
+
+A class's id is its name; ImageNet's files have wnids. A box is in pixels that count from 1, and both ends belong to it:
+from 1 to the width is the whole image. `difficult`, `truncated` and `occluded` are flags; the pose is not kept. The
+parts of a person (head, hand, foot) are instances of their own. Of a folder with SegmentationClass/*.png, `mask` is the
+path of the image's picture there, in which 255 is what nobody labelled.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING, ClassVar
+
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.locations import as_text, relative
+from mlimages_dataset.sources.annotation_files import FileSource, reject
+from mlimages_dataset.sources.boxes import Instance, number_of, of_pixels
+from mlimages_dataset.sources.rejects import LISTED_REJECTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.boxes import Sides
+    from mlimages_dataset.sources.pieces import Piece
+    from mlimages_dataset.sources.rejects import Reject, RejectLog
+
+ANNOTATIONS, MASKS = "Annotations", "SegmentationClass"
+"""The folders of a VOC folder with its files, and with the pictures that tell the class of each pixel."""
+_FLAGS = ("difficult", "truncated", "occluded")
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+class Voc(FileSource):
+    """Pascal VOC's folders and files."""
+
+    name: ClassVar[str] = "voc"
+    suffix: ClassVar[str] = ".xml"
+    layout: ClassVar[frozenset[str]] = frozenset({ANNOTATIONS})
+
+    def files(self, folder: Location) -> list[Location]:
+        """See `FileSource.files`: only those in `Annotations`, where a folder has such a folder."""
+        found = super().files(folder)
+        return [path for path in found if ANNOTATIONS in relative(path, folder).split("/")[:-1]] or found
+
+    def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:
+        """See `BoxSource.instances`."""
+        if piece.path.is_dir() and piece.start == 0:
+            alone = _masks_alone(piece.path, self.files(piece.path))
+            what = f"no .xml file in {ANNOTATIONS} has its boxes"
+            log.add([reject(path, what) for path in alone[:LISTED_REJECTS]], len(alone))
+        yield from super().instances(piece, log)
+
+    def instances_of(self, path: Location, content: bytes, folder: Location | None) -> Iterator[Instance | Reject]:
+        """See `FileSource.instances_of`."""
+        root = _root(path, content)
+        stated = _text(root, "filename")
+        image = self.picture_name(path, folder, stated)
+        size = tuple(number_of(_text(root, f"size/{side}")) for side in ("width", "height"))
+        mask = _mask(path, folder)
+        for at, entry in enumerate(_entries(root), 1):
+            place = f"{'part' if entry.tag == 'part' else 'object'} {at}"
+            class_id = _text(entry, "name")
+            if not class_id:
+                yield reject(path, f"{place} has no name")
+                continue
+            yield Instance(
+                image=image,
+                class_id=class_id,
+                where=as_text(str(path)),
+                place=place,
+                box=_box(entry.find("bndbox"), *size),
+                flags=frozenset(flag for flag in _FLAGS if _text(entry, flag).lower() in {"1", "true"}),
+                mask=mask,
+                location=stated,
+            )
+
+
+def _root(path: Location, content: bytes) -> ET.Element:
+    try:
+        root = ET.fromstring(content)  # noqa: S314 - expat has bounded entity expansion since 2.4.1
+    except (ET.ParseError, ValueError, LookupError) as error:
+        raise DataError(f"is no whole XML file ({error})", where=path, remedy="obtain it again") from error
+    if root.tag != "annotation":
+        raise DataError(f"is a file of <{root.tag[:40]}>, not of <annotation>", where=path, remedy="name files of VOC")
+    return root
+
+
+def _entries(root: ET.Element) -> Iterator[ET.Element]:
+    for found in root.iterfind("object"):
+        yield found
+        yield from found.iterfind("part")
+
+
+def _text(element: ET.Element, path: str) -> str:
+    return (element.findtext(path) or "").strip()
+
+
+def _box(bndbox: ET.Element | None, width: float, height: float) -> Sides | str:
+    if bndbox is None:
+        return "it has no bndbox"
+    xmin, ymin, xmax, ymax = (number_of(_text(bndbox, side)) for side in _SIDES)
+    return of_pixels((xmin - 1, ymin - 1, xmax, ymax), width, height)
+
+
+def _mask(path: Location, folder: Location | None) -> str:
+    """Return the path, within the folder that was named, of the picture that tells each pixel's class, if there is."""
+    parts = [] if folder is None else relative(path, folder).split("/")[:-1]
+    if folder is None or ANNOTATIONS not in parts:
+        return ""
+    name = "/".join([*parts[: parts.index(ANNOTATIONS)], MASKS, f"{path.stem}.png"])
+    return as_text(name) if (folder / name).is_file() else ""
+
+
+def _masks_alone(folder: Location, files: Sequence[Location]) -> list[Location]:
+    """Return the pictures of pixels' classes of which there is no file in `Annotations`."""
+    described = {path.stem for path in files}
+    found: list[Location] = sorted(folder.rglob(f"{MASKS}/*.png"))
+    return [path for path in found if path.stem not in described]

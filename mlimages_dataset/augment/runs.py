@@ -69,9 +69,10 @@ def absolute_pieces(form: str, files: Sequence[Location], mapper: Mapper) -> lis
     return pieces_of(form, [path.absolute() for path in files], mapper)
 
 
-def ranges_of(found: Sequence[Runs], images: int = PART_IMAGES) -> list[tuple[str, str]]:
-    """Return half-open ranges of image ids with about so many images each."""
-    return functools.reduce(operator.add, (one.sample for one in found), ImageSample()).ranges(images)
+def ranges_of(found: Sequence[Runs], images: int | None = None) -> list[tuple[str, str]]:
+    """Return half-open ranges of image ids with about so many images each, `PART_IMAGES` where nothing is said."""
+    sample = functools.reduce(operator.add, (one.sample for one in found), ImageSample())
+    return sample.ranges(PART_IMAGES if images is None else images)
 
 
 def sorted_runs(

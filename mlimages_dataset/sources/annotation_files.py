@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, relative
@@ -21,30 +22,53 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.boxes import Instance
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """How files were named.
+
+    Attributes:
+        folder: the folder that they were found in; None for a file that was named itself.
+        context: what `FileSource.context` returned.
+    """
+
+    folder: Location | None
+    context: Any
+
+
 class FileSource(BoxSource):
     """A format of one file a picture.
 
     Attributes:
         suffix: of such files, in lower case.
         layout: names of folders that belong to the format and not to a picture's name.
+        may_be_empty: an empty file says that nothing is in its picture.
     """
 
     takes_folders: ClassVar[bool] = True
     suffix: ClassVar[str]
     layout: ClassVar[frozenset[str]] = frozenset()
+    may_be_empty: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def instances_of(self, path: Location, content: bytes, folder: Location | None) -> Iterator[Instance | Reject]:
+    def instances_of(self, path: Location, content: bytes, given: Given) -> Iterator[Instance | Reject]:
         """Yield what a file states, and what in it cannot be used.
 
         Args:
             path: the file.
-            content: its bytes, not empty.
-            folder: the folder that it was found in; None where the file itself was named.
+            content: its bytes.
+            given: how the file was named, and what is known of all files that were named with it.
 
         Raises:
             DataError: it is no file of the format.
         """
+
+    def context(self, path: Location) -> Any:  # noqa: ARG002 - for those that have any
+        """Return what files beside a file, or beside those of a folder, say of all of them; read once for each piece.
+
+        Raises:
+            DataError: it is missing or cannot be read.
+        """
+        return None
 
     def is_annotation(self, path: Location) -> bool:
         """Return whether a file in a folder is of the format."""
@@ -66,8 +90,9 @@ class FileSource(BoxSource):
         """See `Source.piece`."""
         if path.is_dir():
             self.files(path)
-        elif not _content(path).strip():
+        elif not self._content(path).strip():
             raise DataError("is empty", where=path, remedy="obtain the file again")
+        self.context(path)
         return Piece(path)
 
     def cut(self, piece: Piece) -> list[Piece]:
@@ -78,29 +103,32 @@ class FileSource(BoxSource):
 
     def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:
         """See `BoxSource.instances`."""
-        folder = piece.path if piece.path.is_dir() else None
-        for path in [piece.path] if folder is None else self.files(folder)[piece.start : piece.stop]:
+        path = piece.path
+        given = Given(path if path.is_dir() else None, self.context(path))
+        for file in [path] if given.folder is None else self.files(path)[piece.start : piece.stop]:
             try:
-                for one in self._stated(path, folder):
+                for one in self.instances_of(file, self._content(file), given):
                     if isinstance(one, Reject):
                         log.add([one], 1)
                     else:
                         yield one
             except DataError as error:
-                if folder is None:
+                if given.folder is None:
                     raise
-                log.add([reject(path, f"{error.what}; the file is passed over")], 1)
+                log.add([reject(file, f"{error.what}; the file is passed over")], 1)
 
     def digest(self, path: Location) -> str:
         """See `Source.digest`: the names and bytes of a folder's files, since a box may change and the size stay."""
         if not path.is_dir():
             return file_digest(path)
-        lines = (f"{as_text(relative(one, path))} {file_digest(one)}\n" for one in self.digested(path))
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        digest = hashlib.sha256()
+        for one in [*self.files(path), *self.beside(path)]:
+            digest.update(f"{as_text(relative(one, path))} {file_digest(one)}\n".encode())
+        return digest.hexdigest()
 
-    def digested(self, folder: Location) -> list[Location]:
-        """Return the files in a folder that decide what it states."""
-        return self.files(folder)
+    def beside(self, folder: Location) -> list[Location]:  # noqa: ARG002 - for those that have any
+        """Return the other files in a folder that decide what it states."""
+        return []
 
     def classes(self, path: Location) -> list[SourceClass]:
         """Return the classes that a file or the files of a folder name, in the order of their names.
@@ -108,37 +136,29 @@ class FileSource(BoxSource):
         Raises:
             DataError: there is none, or it is no such file.
         """
-        pieces = self.cut(self.piece(path))
-        names = {one.class_id for piece in pieces for one in self.instances(piece, RejectLog())}
+        names = {one.class_id for piece in self.cut(self.piece(path)) for one in self.instances(piece, RejectLog())}
         if not names:
             raise DataError("names no class", where=path, remedy=f"name files of the format {self.name}")
         return [SourceClass(name, name) for name in sorted(names)]
 
-    def picture_name(self, path: Location, folder: Location | None, stated: str) -> str:
+    def picture_name(self, path: Location, given: Given, stated: str) -> str:
         """Return a picture's name: its file's place in a folder, without folders of the layout, and its own suffix.
 
         A picture and its file have one name but for the suffix. Where what the file states is another name, whoever
         renamed the two did not look into the file.
         """
-        if folder is not None and path != folder:
-            *above, _ = as_text(relative(path, folder)).split("/")
-        else:
-            above = []
+        above = [] if given.folder is None else as_text(relative(path, given.folder)).split("/")[:-1]
         stem = as_text(path.name)[: -len(path.suffix)] if path.suffix else as_text(path.name)
         told = stated.replace("\\", "/").rpartition("/")[2]
         name = told if told == stem or told.rpartition(".")[0] == stem else stem
         return "/".join([*(one for one in above if one not in self.layout), name])
 
-    def _stated(self, path: Location, folder: Location | None) -> Iterator[Instance | Reject]:
-        content = _content(path)
-        if not content.strip():
+    def _content(self, path: Location) -> bytes:
+        with read_to_its_end(path):
+            content: bytes = path.read_bytes()
+        if not (self.may_be_empty or content.strip()):
             raise DataError("is empty", where=path, remedy="obtain the file again")
-        yield from self.instances_of(path, content, folder)
-
-
-def _content(path: Location) -> bytes:
-    with read_to_its_end(path):
-        return path.read_bytes()
+        return content
 
 
 def reject(path: Location, what: str, text: object = "", line: int = 0) -> Reject:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import as_text
+from mlimages_dataset.core.locations import as_text, reason, system_errors
 from mlimages_dataset.sources.boxes import BoxSource, Instance, number_of
 from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
 from mlimages_dataset.sources.source import BOX
@@ -38,8 +38,16 @@ class BoxTables(BoxSource):
     def piece(self, path: Location) -> Piece:
         """See `Source.piece`."""
         super().piece(path)
-        with read_to_its_end(path), open_parquet(path) as parquet:
-            schema = parquet.schema_arrow
+        try:
+            with system_errors(path), open_parquet(path) as parquet:
+                schema = parquet.schema_arrow
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(
+                f"cannot be read as a Parquet file ({reason(error)})", where=path, remedy="obtain it again"
+            ) from error
+        repeated = [name for name in (*_WANTED, *_MORE) if schema.names.count(name) > 1]
+        if repeated:
+            raise DataError(f"has two columns {repeated[0]}", where=path, remedy="name each differently")
         missing = [name for name in _WANTED if name not in schema.names]
         if missing:
             raise DataError(
@@ -68,10 +76,10 @@ class BoxTables(BoxSource):
                 for row in _texts(batch).to_pylist():
                     one = _instance(row, f"row {before + at}", as_text(str(piece.path)))
                     at += 1
-                    if one.image and one.class_id and 0 <= one.confidence <= 1:
+                    if 0 <= one.confidence <= 1:
                         yield one
                     else:
-                        log.add([one.reject("it has no image_id, no label or no confidence in 0..1")], 1)
+                        log.add([one.reject("its confidence is no number in 0..1")], 1)
 
 
 def _texts(batch: pa.RecordBatch) -> pa.Table:

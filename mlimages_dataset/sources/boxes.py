@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import abc
 import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject
+from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.source import BOX, REGION, BatchSource, statements
 from mlimages_dataset.tables.confidences import rounded
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -75,6 +76,7 @@ class Instance:
         """Return the reject of this entry."""
         stated = "" if self.box is None or isinstance(self.box, str) else ", ".join(f"{side:g}" for side in self.box)
         text = f"{self.class_id} {stated}".strip()
+        text = text.encode(errors="replace").decode()
         return Reject(self.where, self.line, f"{self.place}: {what}", text[:REJECT_CHARACTERS])
 
 
@@ -89,7 +91,7 @@ class BoxSource(BatchSource):
 
     def batches(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
         """See `BatchSource.batches`."""
-        for block in _blocks(self.instances(piece, log)):
+        for block in _blocks(self.instances(piece, log), log):
             image, class_id, location = (
                 pa.array([getattr(one, name) for one in block], pa.string())
                 for name in ("image", "class_id", "location")
@@ -98,16 +100,30 @@ class BoxSource(BatchSource):
 
     def regions(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
         """See `Source.regions`."""
-        for block in _blocks(self.instances(piece, log)):
-            yield region_batch([one for one in block if _has_box(one, log)], log)
+        for block in _blocks(self.instances(piece, log), log):
+            yield _batch_of([one for one in block if _has_box(one, log)], log)
 
 
-def _blocks(instances: Iterator[Instance]) -> Iterator[list[Instance]]:
-    return iter(lambda: list(itertools.islice(instances, BLOCK_INSTANCES)), [])
+def _blocks(instances: Iterator[Instance], log: RejectLog) -> Iterator[list[Instance]]:
+    named = (one for one in instances if _is_named(one, log))
+    return iter(lambda: list(itertools.islice(named, BLOCK_INSTANCES)), [])
 
 
-def _confidences(instances: Sequence[Instance]) -> NDArray[np.float32]:
-    return rounded(np.array([one.confidence for one in instances], np.float64))
+def _is_named(one: Instance, log: RejectLog) -> bool:
+    """Return whether an instance names its image and its class by texts; else it is a reject."""
+    good = bool(one.image and one.class_id) and all(map(is_text, (one.image, one.class_id, one.mask, one.location)))
+    if not good:
+        log.add([one.reject("it has no image, no class, or a name that is no Unicode text")], 1)
+    return good
+
+
+def is_text(text: str) -> bool:
+    """Return whether UTF-8 can hold a text: JSON may escape half of a sign."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _has_box(one: Instance, log: RejectLog) -> bool:
@@ -120,25 +136,46 @@ def _has_box(one: Instance, log: RejectLog) -> bool:
     return not what
 
 
-def region_batch(instances: Sequence[Instance], log: RejectLog) -> pa.RecordBatch:
-    """Return instances that have a box in the columns of `REGION`; those whose box is none in the image are rejects."""
-    boxes, faults, clipped = judged(np.array([one.box for one in instances], np.float64).reshape(-1, 4))
-    bad = np.flatnonzero(faults).tolist()
-    log.add([instances[at].reject(_FAULTS[faults[at]]) for at in bad], len(bad))
-    good = np.flatnonzero(faults == 0).tolist()
-    kept = [instances[at] for at in good]
+def _batch_of(instances: Sequence[Instance], log: RejectLog) -> pa.RecordBatch:
+    """Return instances that have a box in the columns of `REGION`."""
     columns: dict[str, object] = {
-        "image_id": [one.image for one in kept],
-        "class_id": [one.class_id for one in kept],
-        **{side: boxes[good, at] for at, side in enumerate(BOX)},
-        "confidence": _confidences(kept),
-        **{flag: [flag in one.flags for one in kept] for flag in REGION_FLAGS},
-        "mask": [one.mask for one in kept],
-        "location": [one.location for one in kept],
-        "clipped": clipped[good],
-        "outline": [one.outline for one in kept],
+        **{name: [getattr(one, field) for one in instances] for name, field in _FIELD_OF_COLUMN.items()},
+        "confidence": _confidences(instances),
+        **{flag: [flag in one.flags for one in instances] for flag in REGION_FLAGS},
     }
-    return pa.RecordBatch.from_pydict(columns, schema=REGION)
+    boxes = np.array([one.box for one in instances], np.float64).reshape(-1, 4)
+    return region_batch(columns, boxes, log, lambda at, what: instances[at].reject(what))
+
+
+_FIELD_OF_COLUMN = {name: name for name in ("image_id", "class_id", "mask", "location", "outline")} | {
+    "image_id": "image"
+}
+
+
+def _confidences(instances: Sequence[Instance]) -> NDArray[np.float32]:
+    return rounded(np.array([one.confidence for one in instances], np.float64))
+
+
+def region_batch(
+    columns: Mapping[str, object],
+    boxes: NDArray[np.float64],
+    log: RejectLog,
+    reject_of: Callable[[int, str], Reject],
+) -> pa.RecordBatch:
+    """Return boxes in the columns of `REGION`; those that are none in their image are rejects.
+
+    Args:
+        columns: all but the box and `clipped`, R rows.
+        boxes: shape (R, 4), as `judged` takes them.
+        log: takes the rejects.
+        reject_of: returns the reject of a row by its number and what is wrong with its box.
+    """
+    inside, faults, clipped = judged(boxes)
+    bad = np.flatnonzero(faults).tolist()
+    log.add([reject_of(at, _FAULTS[faults[at]]) for at in bad[:LISTED_REJECTS]], len(bad))
+    sides = {side: inside[:, at] for at, side in enumerate(BOX)}
+    whole = pa.RecordBatch.from_pydict({**columns, **sides, "clipped": clipped}, schema=REGION)
+    return whole.filter(pa.array(faults == 0))
 
 
 def judged(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.bool_]]:
@@ -190,3 +227,11 @@ def number_of(text: object) -> float:
         return float(text)
     except (ValueError, OverflowError):
         return float("nan")
+
+
+def around(points: Sequence[tuple[float, float]]) -> Sides:
+    """Return the box around points (x, y), which are at least one; NaN where a number is."""
+    across, down = zip(*points, strict=True)
+    if any(map(math.isnan, (*across, *down))):
+        return (math.nan,) * 4
+    return min(across), min(down), max(across), max(down)

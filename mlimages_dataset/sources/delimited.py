@@ -21,7 +21,7 @@ from mlimages_dataset.sources.source import Source
 from mlimages_dataset.tables import confidences
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.pieces import Piece
@@ -51,6 +51,10 @@ class DelimitedSource(Source):
     def read_columns(self) -> frozenset[str]:
         """The columns that `selection` reads."""
 
+    def condition(self, piece: Piece) -> str:  # noqa: ARG002 - for those that state something in some rows only
+        """Return SQL for the rows that state something; empty for all."""
+        return ""
+
     def cut(self, piece: Piece) -> list[Piece]:
         """See `Source.cut`."""
         return cut_rows(piece)
@@ -59,6 +63,30 @@ class DelimitedSource(Source):
         self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """See `Source.observe`."""
+        condition = self.condition(piece)
+        where = f" WHERE {condition}" if condition else ""
+
+        def query(scan: str, content: bytes) -> str:
+            selection = self.selection(piece, digits=confidences.needs_digits(content))
+            return f"{selection} FROM {scan}{where}"
+
+        return self.blocks(connection, piece, log, query)
+
+    def blocks(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        piece: Piece,
+        log: RejectLog,
+        query: Callable[[str, bytes], str],
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a connection for each block of a piece, in which what a query makes of it is the view `observations`.
+
+        Args:
+            connection: any.
+            piece: the piece.
+            log: complete when the blocks were read to the end.
+            query: returns SQL from that which reads the block's rows, and the block's bytes.
+        """
         memory = MemoryFileSystem()
         if not connection.filesystem_is_registered("memory"):
             connection.register_filesystem(memory)
@@ -68,8 +96,7 @@ class DelimitedSource(Source):
             memory.pipe_file(name, content)
             try:
                 scan = self._scan(f"memory:/{name}", piece, header=piece.start == log.lines == 0)
-                selection = self.selection(piece, digits=confidences.needs_digits(content))
-                connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {selection} FROM {scan}")
+                connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {query(scan, content)}")
                 yield connection
                 log.add(*_rejects(connection, piece.path, log.lines, content))
             finally:

@@ -1,46 +1,199 @@
-"""Open Images: image-level labels V1 to V7 (ImageID, LabelName, Confidence), and image tables (ImageID, OriginalURL).
+"""Open Images V1 to V7: image-level labels, boxes, segmentations, points, and image tables.
 
 https://storage.googleapis.com/openimages/web/download_v7.html
+
+* Labels (ImageID, LabelName, Confidence): a class is present, absent, or likely.
+* Boxes (ImageID, LabelName, XMin, XMax, YMin, YMax; Confidence, Score and flags where there are): the class is
+  present, and there. Flags are 1, or not stated: 0, -1 (unknown) or nothing. A spreadsheet's decimal commas are read as
+  such. A box without Confidence was drawn or verified by a person.
+* Segmentations (MaskPath, ImageID, LabelName, BoxXMin, ...): boxes whose mask is the picture MaskPath.
+* Points (ImageId, X, Y, Label, EstimatedYesNo): a yes says that the class is present in the image. A no is about the
+  point alone, and says nothing of the image; neither is a box.
+* Image tables (ImageID, OriginalURL): where images are.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.sources.delimited import DelimitedSource, confidence_sql, read_header
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import as_text
+from mlimages_dataset.sources.boxes import region_batch
+from mlimages_dataset.sources.delimited import DelimitedSource, confidence_sql, duckdb_errors, read_header
 from mlimages_dataset.sources.pieces import Piece
+from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
+from mlimages_dataset.sources.source import BOX, REGION
+from mlimages_dataset.tables import confidences
+from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.rejects import RejectLog
+
+_SIDES = ("XMin", "YMin", "XMax", "YMax")
+_SIDES_OF_MASK = tuple(f"Box{side}" for side in _SIDES)
+_POINT = ("ImageId", "Label", "EstimatedYesNo")
+_FLAG_COLUMNS = {
+    "IsOccluded": "occluded",
+    "IsTruncated": "truncated",
+    "IsGroupOf": "group_of",
+    "IsDepiction": "depiction",
+    "IsInside": "inside",
+}
 
 
 class OpenImages(DelimitedSource):
-    """Open Images' label files and image tables; the latter state only where images are."""
+    """Open Images' files; image tables state only where images are."""
 
     name: ClassVar[str] = "open-images"
     ids_of: ClassVar[str | None] = "open-images"
     takes_wnids: ClassVar[bool] = False
-    read_columns = frozenset({"ImageID", "LabelName", "Confidence", "OriginalURL"})
+    has_regions: ClassVar[bool] = True
+    read_columns = frozenset(
+        {
+            *("ImageID", "LabelName", "Confidence", "Score", "OriginalURL", "MaskPath"),
+            *(*_SIDES, *_SIDES_OF_MASK, *_POINT, *_FLAG_COLUMNS),
+        }
+    )
 
     def piece(self, path: Location) -> Piece:
         """See `Source.piece`."""
         columns = tuple(read_header(path))
-        if {"ImageID", "LabelName", "Confidence"} <= set(columns):
+        states = {"ImageID", "LabelName"} <= set(columns) and ("Confidence" in columns or _sides(columns))
+        if states or set(_POINT) <= set(columns):
             return Piece(path, columns, places=False)
         if {"ImageID", "OriginalURL"} <= set(columns):
             return Piece(path, columns, states=False)
         raise DataError(
-            f"its header ({', '.join(columns)[:80]}) has neither LabelName and Confidence nor OriginalURL",
+            f"its header ({', '.join(columns)[:80]}) has neither LabelName and Confidence, nor boxes, nor OriginalURL",
             where=path,
             line=1,
-            remedy="name Open Images' image-level label files and image tables",
+            remedy="name Open Images' labels, boxes, segmentations, points and image tables",
         )
 
     def selection(self, piece: Piece, *, digits: bool) -> str:
         """See `DelimitedSource.selection`."""
-        if piece.states:
-            confidence = confidence_sql("Confidence", digits=digits)
-            return f"SELECT ImageID AS image_id, LabelName AS class_id, {confidence}, '' AS location"
-        no_class = "'' AS class_id, 1::FLOAT AS confidence, NULL AS stated"
-        return f"SELECT ImageID AS image_id, {no_class}, OriginalURL AS location"
+        columns = piece.columns
+        certain = "1::FLOAT AS confidence, NULL AS stated"
+        if not piece.states:
+            return f"SELECT ImageID AS image_id, '' AS class_id, {certain}, OriginalURL AS location"
+        if set(_POINT) <= set(columns):
+            return f"SELECT ImageId AS image_id, Label AS class_id, {certain}, '' AS location"
+        names = "SELECT ImageID AS image_id, LabelName AS class_id"
+        column = _confidence_column(columns)
+        if not column:
+            return f"{names}, {certain}, '' AS location"
+        stated = confidence_sql(_of_box(column) if _sides(columns) else column, digits=digits)
+        return f"{names}, {stated}, '' AS location"
+
+    def condition(self, piece: Piece) -> str:
+        """See `DelimitedSource.condition`."""
+        return "lower(trim(EstimatedYesNo)) = 'yes'" if set(_POINT) <= set(piece.columns) else ""
+
+    def regions(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
+        """See `Source.regions`."""
+        if not _sides(piece.columns):
+            raise UsageError(
+                "has no boxes: no XMin, XMax, YMin and YMax, and no BoxXMin and so on",
+                where=piece.path,
+                remedy="name files of boxes or segmentations",
+            )
+        n_lines = 0
+
+        def query(scan: str, content: bytes) -> str:
+            nonlocal n_lines
+            n_lines = content.count(b"\n") + (not content.endswith(b"\n"))
+            return f"{_box_selection(piece.columns)} FROM {scan}"
+
+        with duckdb_errors(piece.path), duckdb.connect() as connection:
+            connection.execute("SET threads = 1; SET enable_progress_bar = false")
+            for block in self.blocks(connection, piece, log, query):
+                rows = block.sql("SELECT * FROM observations").to_arrow_table().combine_chunks()
+                header = piece.start == log.lines == 0
+                # A row may have several lines, or a line no row: then nobody knows which line a row is.
+                first = log.lines + 1 + header if rows.num_rows == n_lines - header else None
+                numbers = np.zeros(len(rows), np.int64) if first is None else first + np.arange(len(rows))
+                yield _batch(rows.append_column("line", pa.array(numbers)), piece.path, log)
+
+
+def _sides(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns xmin, ymin, xmax and ymax of a file's boxes, none where it has none."""
+    return next((sides for sides in (_SIDES, _SIDES_OF_MASK) if set(sides) <= set(columns)), ())
+
+
+def _confidence_column(columns: tuple[str, ...]) -> str:
+    """Return the column of confidences, that of the challenge's predictions too; empty for a file without."""
+    return next((name for name in ("Confidence", "Score") if name in columns), "")
+
+
+def _of_box(column: str) -> str:
+    """Return SQL for the text of a box's number, with a decimal point; 1 for a confidence that nobody wrote."""
+    number = f"replace(trim({column}), ',', '.')"
+    return f"coalesce(nullif({number}, ''), '1')" if column in {"Confidence", "Score"} else number
+
+
+def _box_selection(columns: tuple[str, ...]) -> str:
+    """Return SQL that selects the boxes of a file, null where a value is none."""
+    column = _confidence_column(columns)
+    confidence = confidences.sql_of_text(f"({_of_box(column)})") if column else "1::FLOAT"
+    flag_of = {flag: column for column, flag in _FLAG_COLUMNS.items() if column in columns}
+    return ", ".join(
+        (
+            "SELECT ImageID AS image_id, LabelName AS class_id",
+            *(
+                f"TRY_CAST({_of_box(column)} AS DOUBLE) AS {side}"
+                for side, column in zip(BOX, _sides(columns), strict=True)
+            ),
+            f"{confidence} AS confidence",
+            *(f"{_flag(flag_of[flag]) if flag in flag_of else 'false'} AS {flag}" for flag in REGION_FLAGS),
+            "coalesce(MaskPath, '') AS mask" if "MaskPath" in columns else "'' AS mask",
+        )
+    )
+
+
+def _flag(column: str) -> str:
+    text = f"lower(trim(coalesce({column}, '')))"
+    return (
+        f"CASE WHEN {text} IN ('1', '1.0', 'true') THEN true "
+        f"WHEN {text} IN ('', '0', '0.0', '-1', '-1.0', 'false') THEN false END"
+    )
+
+
+_NAMELESS = "no ImageID or no LabelName"
+_BAD_CONFIDENCE = "its confidence is no number above 0 and up to 1"
+_BAD_FLAG = "a flag is none of 1, 0 and -1"
+
+
+def _batch(rows: pa.Table, path: Location, log: RejectLog) -> pa.RecordBatch:
+    """Return the boxes of a block in the columns of `REGION`."""
+    named = pc.and_(*(pc.not_equal(pc.fill_null(rows[name], ""), "") for name in ("image_id", "class_id")))
+    likely = pc.fill_null(pc.greater(rows["confidence"], 0), False)
+    flagged = pc.invert(pc.is_null(rows[REGION_FLAGS[0]]))
+    for flag in REGION_FLAGS[1:]:
+        flagged = pc.and_(flagged, pc.is_valid(rows[flag]))
+    faults = ((named, _NAMELESS), (likely, _BAD_CONFIDENCE), (flagged, _BAD_FLAG))
+    good = pc.and_(pc.and_(named, likely), flagged)
+    told = pa.array([""] * rows.num_rows)
+    for is_good, what in reversed(faults):
+        told = pc.if_else(is_good, told, what)
+
+    def reject_of(row: dict[str, Any], what: str) -> Reject:
+        sides = ", ".join(f"{row[side]}" for side in BOX)
+        text = f"{row['image_id']}, {row['class_id']}, {sides}"
+        return Reject(as_text(str(path)), row["line"], what, text[:REJECT_CHARACTERS])
+
+    bad = rows.append_column("told", told).filter(pc.invert(good))
+    first = [reject_of(row, row["told"]) for row in bad.slice(0, LISTED_REJECTS).to_pylist()]
+    log.add(first, bad.num_rows)
+    kept = rows.filter(good)
+    boxes = np.stack([kept[side].to_numpy() for side in BOX], axis=1)
+    nothing = {"location": [""] * len(kept), "outline": [False] * len(kept)}
+    columns = {name: kept[name].combine_chunks() for name in REGION.names if name in kept.column_names} | nothing
+    return region_batch(columns, boxes, log, lambda at, what: reject_of(kept.slice(at, 1).to_pylist()[0], what))

@@ -27,6 +27,9 @@ _OURS = {
     "parquet": "tables:ParquetTables",
     "coco": "coco:Coco",
     "voc": "voc:Voc",
+    "cvat": "cvat:Cvat",
+    "labelme": "labelme:LabelMe",
+    "yolo": "yolo:Yolo",
     "boxes": "box_tables:BoxTables",
 }
 

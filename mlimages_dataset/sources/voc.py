@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.annotation_files import Given
     from mlimages_dataset.sources.boxes import Sides
     from mlimages_dataset.sources.pieces import Piece
     from mlimages_dataset.sources.rejects import Reject, RejectLog
@@ -45,6 +46,10 @@ class Voc(FileSource):
         found = super().files(folder)
         return [path for path in found if ANNOTATIONS in relative(path, folder).split("/")[:-1]] or found
 
+    def beside(self, folder: Location) -> list[Location]:
+        """See `FileSource.beside`: the pictures that `mask` may name."""
+        return _masks(folder)
+
     def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:
         """See `BoxSource.instances`."""
         if piece.path.is_dir() and piece.start == 0:
@@ -53,22 +58,18 @@ class Voc(FileSource):
             log.add([reject(path, what) for path in alone[:LISTED_REJECTS]], len(alone))
         yield from super().instances(piece, log)
 
-    def instances_of(self, path: Location, content: bytes, folder: Location | None) -> Iterator[Instance | Reject]:
+    def instances_of(self, path: Location, content: bytes, given: Given) -> Iterator[Instance | Reject]:
         """See `FileSource.instances_of`."""
         root = _root(path, content)
         stated = _text(root, "filename")
-        image = self.picture_name(path, folder, stated)
+        image = self.picture_name(path, given, stated)
         size = tuple(number_of(_text(root, f"size/{side}")) for side in ("width", "height"))
-        mask = _mask(path, folder)
+        mask = _mask(path, given.folder)
         for at, entry in enumerate(_entries(root), 1):
             place = f"{'part' if entry.tag == 'part' else 'object'} {at}"
-            class_id = _text(entry, "name")
-            if not class_id:
-                yield reject(path, f"{place} has no name")
-                continue
             yield Instance(
                 image=image,
-                class_id=class_id,
+                class_id=_text(entry, "name"),
                 where=as_text(str(path)),
                 place=place,
                 box=_box(entry.find("bndbox"), *size),
@@ -117,5 +118,8 @@ def _mask(path: Location, folder: Location | None) -> str:
 def _masks_alone(folder: Location, files: Sequence[Location]) -> list[Location]:
     """Return the pictures of pixels' classes of which there is no file in `Annotations`."""
     described = {path.stem for path in files}
-    found: list[Location] = sorted(folder.rglob(f"{MASKS}/*.png"))
-    return [path for path in found if path.stem not in described]
+    return [path for path in _masks(folder) if path.stem not in described]
+
+
+def _masks(folder: Location) -> list[Location]:
+    return sorted(folder.rglob(f"{MASKS}/*.png"))

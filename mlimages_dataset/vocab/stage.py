@@ -20,6 +20,7 @@ from mlimages_dataset.core.locations import Location, location, reason
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.samples import on_disk
+from mlimages_dataset.sources.class_files import class_files_digest, classes_of_files, is_annotation_file
 from mlimages_dataset.sources.class_lists import (
     classes_of_table,
     parse_box_hierarchy,
@@ -29,7 +30,6 @@ from mlimages_dataset.sources.class_lists import (
     parse_release_status,
     parse_tencent_dictionary,
 )
-from mlimages_dataset.sources.coco import coco_classes
 from mlimages_dataset.tables.files import digests, prefixed, read_lines
 from mlimages_dataset.tables.parquet import open_parquet, read_table, table_inputs, table_parts, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
@@ -71,7 +71,8 @@ class VocabularyFiles:
         imagenet: ImageNet synset list.
         open_images: Open Images class list.
         finer: synset list from which refinements of kept categories are taken.
-        classes: a user's own class lists by source name: CSV, tab-separated or Parquet, with the columns id and name.
+        classes: a user's own class lists by source name: CSV, tab-separated or Parquet, with the columns id and name;
+            or annotations whose classes are taken (COCO, CVAT, or a file or folder of VOC, LabelMe or YOLO).
         image_counts: images per class: `class_counts` tables, CSV files of source,source_id,images, or ImageNet's
             ``ReleaseStatus.xml``.
         box_hierarchy: Open Images' hierarchy of box classes.
@@ -103,15 +104,17 @@ class VocabularyFiles:
             "box hierarchy": [self.box_hierarchy],
             "reviewed": [self.reviewed],
             "counts": self.image_counts,
-            **{f"classes of {source}": [path] for source, path in self.classes},
         }
         if self.wordnet is not None:
             roles["wordnet"] = [self.wordnet / name for name in NOUN_FILES]
-        return {
+        found = {
             name: digest
             for role, paths in roles.items()
             for name, digest in prefixed(role, digests([path for path in paths if path is not None])).items()
         }
+        for source, path in self.classes:
+            found |= prefixed(f"classes of {source}", digests([path], class_files_digest))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,8 +331,8 @@ def _box_parents(path: Location | None) -> dict[str, tuple[str, ...]]:
 
 
 def _user_classes(path: Location) -> list[SourceClass]:
-    if path.suffix == ".json":
-        return coco_classes(path)
+    if is_annotation_file(path):
+        return classes_of_files(path)
     if path.suffix != ".parquet":
         return parse_class_table(read_lines(path), str(path))
     try:

@@ -28,7 +28,15 @@ ROWS = range(60)
 TEXTS = {
     "imagenet": "".join(f"n02084071/n02084071_{n}.JPEG\n" for n in ROWS),
     "open-images": "ImageID,Source,LabelName,Confidence\n" + "".join(f'{n:04},"v,""w""",/m/1,0.5\n' for n in ROWS),
+    "cvat": "<annotations>"
+    + "".join(
+        f'<image name="{n}.jpg" width="9" height="8"><box label="dog" xtl="1" ytl="2" xbr="9" ybr="4.5"/></image>'
+        for n in ROWS
+    )
+    + "</annotations>",
     "tencent": "".join(f"http://a/{n}\t1:1\t2:0.5\n" for n in ROWS),
+    "boxes of open-images": "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsInside\n"
+    + "".join(f'{n:04},"v,""w""",/m/1,1,0.25,0.5,0,1,0,1,-1\n' for n in ROWS),
     "csv": "image_id,label,confidence,location\n" + "".join(f'"{n}",dog,0.25,"a\n{n}"\n' for n in ROWS),
     "coco": json.dumps(
         {
@@ -45,7 +53,15 @@ VOC = (
     "<object><name>dog</name><difficult>1</difficult>"
     "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>4.5</ymax></bndbox></object></annotation>"
 )
-OF_A_FILE_EACH = {"voc": ("Annotations/{0:03}.xml", VOC)}
+LABELME = (
+    '{{"imagePath": "{0}.jpg", "imageWidth": 9, "imageHeight": 8, "shapes": '
+    '[{{"label": "dog", "points": [[5, 2], [1, 8]], "shape_type": "rectangle"}}]}}'
+)
+OF_A_FILE_EACH = {
+    "voc": ("Annotations/{0:03}.xml", VOC),
+    "labelme": ("{0:03}.json", LABELME),
+    "yolo": ("labels/{0:03}.txt", "0 0.5 0.5 1 0.25\n1 0.5 0.5 0.25 1 0.75\n"),
+}
 """Of formats of one file a picture, its path in a folder and its text."""
 
 
@@ -66,6 +82,8 @@ def sample(name: str, folder: Path) -> list[Path]:
             place = path / file.format(n)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text.format(f"{n:03}"))
+        if name == "yolo":
+            (path / "classes.txt").write_text("dog\ncat\n")
         return [path, *sorted(place.parent.glob("*1*"))[:1]]
     else:
         path.write_text(TEXTS[name])
@@ -79,7 +97,7 @@ def test_every_source_keeps_the_contract(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for name in names() if source_named(name).has_regions])
 def test_every_source_of_boxes_keeps_the_contract(name: str, tmp_path: Path) -> None:
-    check_regions(name, sample(name, tmp_path))
+    check_regions(name, sample(name if name != "open-images" else "boxes of open-images", tmp_path))
 
 
 class Colons(BatchSource):

@@ -1,0 +1,64 @@
+"""The classes of annotation files, as a class list: what their format names, whether images have them or not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.locations import unpacked
+from mlimages_dataset.sources.coco import coco_classes
+from mlimages_dataset.sources.cvat import cvat_classes
+from mlimages_dataset.sources.labelme import LabelMe
+from mlimages_dataset.sources.pieces import read_to_its_end
+from mlimages_dataset.sources.voc import Voc
+from mlimages_dataset.sources.yolo import Yolo
+from mlimages_dataset.tables.files import content_digest
+
+if TYPE_CHECKING:
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.annotation_files import FileSource
+    from mlimages_dataset.sources.classes import SourceClass
+
+_OF_FOLDERS: tuple[FileSource, ...] = (Voc(), LabelMe(), Yolo())
+_LOOK_BYTES = 1 << 12
+
+
+def is_annotation_file(path: Location) -> bool:
+    """Return whether a class list's name is that of annotations: a folder, or a JSON or XML file."""
+    return path.is_dir() or path.suffix.lower() in {".json", ".xml"}
+
+
+def classes_of_files(path: Location) -> list[SourceClass]:
+    """Return the classes of a file of COCO's form or CVAT's, or of a file or folder of VOC, LabelMe or YOLO.
+
+    Raises:
+        DataError: it is none of these, or names no class.
+    """
+    if path.is_dir():
+        return _of_folder(path).classes(path)
+    if path.suffix.lower() == ".xml":
+        return cvat_classes(path) if _begins(path, b"<annotations") else Voc().classes(path)
+    return coco_classes(path)
+
+
+def class_files_digest(path: Location) -> str:
+    """Return the SHA-256 of what decides a class list.
+
+    Raises:
+        UsageError: it cannot be read.
+        DataError: it is a folder of no format.
+    """
+    return _of_folder(path).digest(path) if path.is_dir() else content_digest(path)
+
+
+def _of_folder(path: Location) -> FileSource:
+    for source in _OF_FOLDERS:
+        with read_to_its_end(path):
+            if any(source.is_annotation(one) for one in path.rglob(f"*{source.suffix}")):
+                return source
+    raise DataError("holds no annotations of VOC, LabelMe or YOLO", where=path, remedy="name a class list")
+
+
+def _begins(path: Location, tag: bytes) -> bool:
+    with read_to_its_end(path), unpacked(path) as stream:
+        return tag in stream.read(_LOOK_BYTES)

@@ -1,0 +1,102 @@
+"""LabelMe's JSON: one file a picture, with shapes in pixels from 0.
+
+https://github.com/wkentaro/labelme (label_file.py)
+
+A class's id is its label. A rectangle, polygon, circle or mask is an area, whose box is the least that holds it; a line
+or a point marks none, and says that its class is in the image. Flags of a shape that are named as ours are such.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.locations import as_text
+from mlimages_dataset.sources.annotation_files import FileSource, reject
+from mlimages_dataset.sources.boxes import Instance, around, number_of, of_pixels
+from mlimages_dataset.tables.schemas import REGION_FLAGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.annotation_files import Given
+    from mlimages_dataset.sources.boxes import Sides
+    from mlimages_dataset.sources.rejects import Reject
+
+_AREAS = {"rectangle", "polygon", "circle", "mask", "rotation"}
+"""`rotation` is a turned rectangle of X-AnyLabeling, which writes LabelMe's form."""
+
+
+class LabelMe(FileSource):
+    """LabelMe's files and folders of them."""
+
+    name: ClassVar[str] = "labelme"
+    suffix: ClassVar[str] = ".json"
+
+    def instances_of(self, path: Location, content: bytes, given: Given) -> Iterator[Instance | Reject]:
+        """See `FileSource.instances_of`."""
+        document = _document(path, content)
+        stated = str(document.get("imagePath") or "")
+        image = self.picture_name(path, given, stated)
+        for at, shape in enumerate(document["shapes"], 1):
+            place = f"shape {at}"
+            if not isinstance(shape, dict):
+                yield reject(path, f"{place} is no object", shape)
+                continue
+            score = 1.0 if shape.get("score") is None else number_of(shape["score"])
+            if not 0 <= score <= 1:
+                yield reject(path, f"{place} has a score that is not in 0..1", shape["score"])
+                continue
+            label = shape.get("label")
+            box = _box(shape)
+            size = document.get("imageWidth"), document.get("imageHeight")
+            yield Instance(
+                image=image,
+                class_id=label if isinstance(label, str) else "",
+                where=as_text(str(path)),
+                place=place,
+                box=of_pixels(box, *size) if isinstance(box, tuple) else box,
+                confidence=score,
+                flags=_flags(shape),
+                location=stated,
+                outline=shape.get("shape_type") != "rectangle",
+            )
+
+
+def _document(path: Location, content: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"is no whole JSON file ({error})", where=path, remedy="obtain it again") from error
+    if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
+        raise DataError("has no list of shapes", where=path, remedy="name files of LabelMe")
+    return document
+
+
+def _box(shape: Mapping[str, Any]) -> Sides | str:
+    """Return the least box in pixels that holds a shape, or why there is none."""
+    kind = shape.get("shape_type") or "polygon"  # as the first versions had it
+    if kind not in _AREAS:
+        return f"a {str(kind)[:20]} marks no area"
+    points = shape.get("points")
+    pairs = [
+        (number_of(pair[0]), number_of(pair[1]))
+        for pair in (points if isinstance(points, list) else [])
+        if isinstance(pair, list) and len(pair) == 2  # noqa: PLR2004 - x and y
+    ]
+    if len(pairs) < 2:  # noqa: PLR2004 - two corners
+        return "it has no two points"
+    if kind == "circle":
+        (x, y), edge = pairs[:2]
+        radius = math.dist((x, y), edge)
+        return x - radius, y - radius, x + radius, y + radius
+    return around(pairs)
+
+
+def _flags(shape: Mapping[str, Any]) -> frozenset[str]:
+    flags = shape.get("flags")
+    stated = {**(flags if isinstance(flags, dict) else {}), **shape}
+    return frozenset(flag for flag in REGION_FLAGS if stated.get(flag) is True)

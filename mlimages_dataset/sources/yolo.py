@@ -1,0 +1,170 @@
+"""YOLO's folders of label files, in Darknet's, Ultralytics' and other tools' layouts.
+
+https://docs.ultralytics.com/datasets/detect/, https://github.com/AlexeyAB/darknet
+
+A file of lines `class x y width height`, in shares of the image, is named as its picture: `labels/train/a.txt` is
+`train/a`. A sixth number is a model's confidence. More numbers are a polygon, whose box is the least that holds it; or
+key points behind a box, where the folder's YAML has `kpt_shape`. A class's id is its name: in `names` of a YAML file,
+or a line of `*.names` or `classes.txt`, in the folder or up to two above. An empty file says that nothing is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import yaml
+
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.locations import as_text
+from mlimages_dataset.sources.annotation_files import FileSource, reject
+from mlimages_dataset.sources.boxes import Instance, around, number_of
+from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.sources.pieces import read_to_its_end
+from mlimages_dataset.tables.files import file_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.annotation_files import Given
+    from mlimages_dataset.sources.boxes import Sides
+    from mlimages_dataset.sources.rejects import Reject
+
+_LISTS = frozenset({"train", "val", "valid", "test", "trainval", "classes"})
+"""Names of text files that list pictures or classes, unless their first line is of numbers."""
+_FOLDERS_ABOVE = 2
+_BOX_FIELDS, _WITH_CONFIDENCE, _POLYGON_FIELDS = 5, 6, 7
+
+
+@dataclass(frozen=True, slots=True)
+class _Classes:
+    """What a folder says of all its label files: the names of classes by number, and whether they have key points."""
+
+    where: Location
+    names: dict[int, str]
+    key_points: bool = False
+
+
+class Yolo(FileSource):
+    """YOLO's folders and files."""
+
+    name: ClassVar[str] = "yolo"
+    suffix: ClassVar[str] = ".txt"
+    may_be_empty: ClassVar[bool] = True
+    layout: ClassVar[frozenset[str]] = frozenset({"labels", "obj_train_data", "obj_valid_data", "obj_test_data"})
+
+    def is_annotation(self, path: Location) -> bool:
+        """See `FileSource.is_annotation`: lists of pictures and classes, and notes, are none."""
+        if not super().is_annotation(path) or path.name.upper().startswith("README"):
+            return False
+        return path.stem.lower() not in _LISTS or _begins_with_numbers(path)
+
+    def context(self, path: Location) -> _Classes:
+        """See `FileSource.context`."""
+        return _classes(path)
+
+    def instances_of(self, path: Location, content: bytes, given: Given) -> Iterator[Instance | Reject]:
+        """See `FileSource.instances_of`."""
+        image = self.picture_name(path, given, "")
+        for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
+            if line.strip():
+                one = _of_line(line.split(), given.context)
+                if isinstance(one, str):
+                    yield reject(path, one, line, number)
+                else:
+                    yield replace(one, image=image, where=as_text(str(path)), line=number)
+
+    def digest(self, path: Location) -> str:
+        """See `Source.digest`: of the file with the names too."""
+        return hashlib.sha256(f"{super().digest(path)} {file_digest(_classes(path).where)}".encode()).hexdigest()
+
+    def classes(self, path: Location) -> list[SourceClass]:
+        """See `FileSource.classes`: in the order of their numbers, whether they have boxes or not."""
+        return [SourceClass(name, name) for _, name in sorted(_classes(path).names.items())]
+
+
+def _of_line(fields: Sequence[str], classes: _Classes) -> Instance | str:
+    """Return what a line states, of no image yet, or why it states nothing."""
+    values = [number_of(field) for field in fields]
+    box = _box(values, key_points=classes.key_points)
+    if isinstance(box, str):
+        return box
+    name = classes.names.get(int(values[0])) if values[0].is_integer() else None
+    if name is None:
+        return f"its class is not the number of one of {len(classes.names)}"
+    confidence = values[5] if len(fields) == _WITH_CONFIDENCE else 1.0
+    if not 0 <= confidence <= 1:
+        return "its confidence is no number in 0..1"
+    is_polygon = len(fields) >= _POLYGON_FIELDS and not classes.key_points
+    return Instance(image="", class_id=name, where="", place="box", box=box, confidence=confidence, outline=is_polygon)
+
+
+def _box(values: Sequence[float], *, key_points: bool) -> Sides | str:
+    n_fields = len(values)
+    if n_fields < _BOX_FIELDS or (n_fields >= _POLYGON_FIELDS and n_fields % 2 == 0 and not key_points):
+        return f"has {n_fields} fields, not a class and a box or polygon"
+    if n_fields >= _POLYGON_FIELDS and not key_points:
+        return around(list(zip(values[1::2], values[2::2], strict=True)))
+    x, y, across, down = values[1:_BOX_FIELDS]
+    return x - across / 2, y - down / 2, x + across / 2, y + down / 2
+
+
+def _classes(path: Location) -> _Classes:
+    """Return what the folder of label files, or one above, says of their classes.
+
+    Raises:
+        DataError: nothing does, or it cannot be read, or two classes have one name.
+    """
+    folder = path if path.is_dir() else path.parent
+    for place in [folder, *folder.absolute().parents[:_FOLDERS_ABOVE]]:
+        for pattern in ("data.yaml", "*.yaml", "*.yml", "*.names", "classes.txt"):
+            candidates: list[Location] = sorted(place.glob(pattern))
+            for one in candidates:
+                found = _of_yaml(one) if one.suffix in {".yaml", ".yml"} else _of_lines(one)
+                if found is not None:
+                    return _checked(found)
+    raise DataError(
+        "nothing names the classes: no names in a YAML file, no *.names and no classes.txt, in the folder or two above",
+        where=path,
+        remedy="put classes.txt beside the files, one name a line",
+    )
+
+
+def _of_lines(path: Location) -> _Classes:
+    with read_to_its_end(path):
+        lines = path.read_bytes().decode("utf-8-sig", "replace").splitlines()
+    return _Classes(path, {at: line.strip() for at, line in enumerate(lines) if line.strip()})
+
+
+def _of_yaml(path: Location) -> _Classes | None:
+    try:
+        with read_to_its_end(path):
+            content: Any = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DataError("is no YAML file", where=path, remedy="correct it") from error
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict):
+        return None
+    numbered = {int(at): str(name) for at, name in names.items() if str(at).isdecimal()}
+    return _Classes(path, numbered, key_points="kpt_shape" in content)
+
+
+def _checked(classes: _Classes) -> _Classes:
+    names = list(classes.names.values())
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise DataError(f"two classes are named {repeated[0]}", where=classes.where, remedy="name each differently")
+    if not names:
+        raise DataError("names no class", where=classes.where, remedy="list the names of the classes")
+    return classes
+
+
+def _begins_with_numbers(path: Location) -> bool:
+    with path.open("rb") as stream:
+        fields = stream.readline(1 << 12).decode("utf-8", "replace").split()
+    return len(fields) >= _BOX_FIELDS and not any(math.isnan(number_of(field)) for field in fields)

@@ -65,8 +65,9 @@ def annotate(
     images whose paths tell their class. open-images: image-level labels V1-V7, and image tables for the addresses.
     tencent: a URL and class:confidence pairs, tab-separated, of this very vocabulary. csv, parquet: the columns
     image_id and label, and confidence and location where there are; commas, tabs, semicolons or bars may separate the
-    columns. coco: instances in COCO's JSON form, also LVIS's; class ids are the categories' numbers. voc: a folder
-    with Annotations/*.xml, or such files.
+    columns. coco: instances in COCO's JSON form, also LVIS's; class ids are the categories' numbers. voc,
+    labelme, yolo: folders, or single files. cvat: the XML of images. boxes: Parquet (mlimages-build regions). A box
+    says that its class is in the image.
 
     \b
     Examples:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.exports.registry import FORMATS
+from mlimages_dataset.exports.registry import FORMATS, REGION_FORMATS
 
 from .options import (
     FOLDER,
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(FORMATS),
+    type=click.Choice((*FORMATS, *REGION_FORMATS)),
     required=True,
     help="The format to write.",
 )
 @click.argument("labels", type=FOLDER)
+@click.option("--images", type=FOLDER, help="Where the pictures are, whose sizes coco needs (images ingest).")
 @click.option("--name", default="multi-label images", show_default=True, help="The data set's name on its card.")
 @click.option("--license", "licence", default="", help="Its licence on its card: an identifier or a URL.")
 @click.option("--url", default="", help="Its page, for its card.")
@@ -49,6 +50,7 @@ def export(
     vocabulary: Location,
     form: str,
     labels: Location,
+    images: Location | None,
     name: str,
     licence: str,
     url: str,
@@ -66,10 +68,14 @@ def export(
     one row a label. huggingface: a folder that datasets.load_dataset("parquet", data_dir=...) loads, with a dataset
     card. croissant: croissant.json beside one Parquet file a split.
 
+    Of a folder with regions (mlimages-build regions): coco: instances.json, whose boxes are in the pixels of --images.
+    open-images: boxes.csv, in the columns of V6.
+
     \b
     Examples:
       mlimages-build export --format tencent labels --vocab vocabulary --out published
       mlimages-build export --format huggingface labels --vocab vocabulary --license cc-by-4.0 --out card
+      mlimages-build export --format coco regions/voc --images pictures --vocab vocabulary --out coco
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.exports.export import export_stage  # noqa: PLC0415
@@ -80,7 +86,7 @@ def export(
     publication = Publication(name=name, license=licence, url=url, date=str(date)[:10] if date else "")
     if labels.absolute() == out.absolute():
         raise UsageError("is where the labels lie", where=out, remedy="name another folder for --out")
-    stage = export_stage(vocabulary, labels, form, publication)
+    stage = export_stage(vocabulary, labels, form, publication, images)
     with stage_engine("export", workers, dask_address, quiet=as_json) as engine:
         outcome = run(stage, OutputFolder(out, overwrite=overwrite), Engine(**engine))
     show(outcome, out, as_json=as_json)

@@ -62,8 +62,10 @@ def regions(
     """Map the boxes that files state onto a vocabulary: one row a box and category.
 
     INPUTS are files, or folders where the format has such. coco: instances in COCO's JSON form, also LVIS's and
-    Objects365's. voc: a folder with Annotations/*.xml, or such files. boxes: Parquet with the columns image_id, label,
-    xmin, ymin, xmax and ymax in shares of the image.
+    Objects365's. voc: a folder with Annotations/*.xml, or such files. open-images: CSV of boxes or segmentations of any
+    version. cvat: the XML of images. labelme: JSON files, or a folder. yolo: a folder of label files, with the names
+    of classes in a YAML file, *.names or classes.txt. boxes: Parquet with the columns image_id, label, xmin, ymin, xmax
+    and ymax in shares of the image.
 
     A box that reaches beyond its image is cut at its edge; one outside it, inverted, without area or of an image
     without size is left out and listed.

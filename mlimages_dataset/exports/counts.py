@@ -23,6 +23,10 @@ class ExportCounts:
         absent_labels: labels of verified absence left out.
         images_without_labels: images left out because no label that the format can say remains.
         unsayable_images: images left out because their address holds white space or nothing.
+        regions: regions written.
+        unsized_images: images left out because their size is not known.
+        unsaid_masks: regions whose mask the format cannot say.
+        unsaid_flags: regions of which the format cannot say that they are difficult or a crowd.
     """
 
     images: int = 0
@@ -30,11 +34,15 @@ class ExportCounts:
     absent_labels: int = 0
     images_without_labels: int = 0
     unsayable_images: int = 0
+    regions: int = 0
+    unsized_images: int = 0
+    unsaid_masks: int = 0
+    unsaid_flags: int = 0
 
     @property
     def seen(self) -> int:
         """Images written and left out."""
-        return self.images + self.images_without_labels + self.unsayable_images
+        return self.images + self.images_without_labels + self.unsayable_images + self.unsized_images
 
     def lines(self) -> list[str]:
         """Return the counts as lines."""
@@ -44,9 +52,14 @@ class ExportCounts:
             "absent_labels": "labels of verified absence left out: the format cannot say them",
             "images_without_labels": "images left out: no label remains that the format can say",
             "unsayable_images": "images left out: their address holds white space",
+            "regions": "regions",
+            "unsized_images": "images left out: their size is not known",
+            "unsaid_masks": "regions whose mask the format cannot say",
+            "unsaid_flags": "regions that are difficult or a crowd, which the format cannot say",
         }
         counts = {name: getattr(self, name) for name in texts}
-        return [f"{n:>12,}  {texts[name]}" for name, n in counts.items() if n or name in {"images", "labels"}]
+        shown = "regions" if self.regions else "labels"
+        return [f"{n:>12,}  {texts[name]}" for name, n in counts.items() if n or name in {"images", shown}]
 
     def __add__(self, other: ExportCounts) -> ExportCounts:
         return ExportCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

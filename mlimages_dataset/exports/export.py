@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.exports.counts import ExportCounts
 from mlimages_dataset.exports.publication import Publication
-from mlimages_dataset.exports.registry import writer_of
+from mlimages_dataset.exports.registry import REGION_FORMATS, writer_of
 from mlimages_dataset.exports.writing import Export
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
@@ -28,19 +28,23 @@ FOLDERS = ("", "data", "train", "val")
 SPLITS = ("train", "val")
 
 
-def export_stage(vocabulary: Location, labels: Location, form: str, publication: Publication) -> Stage[ExportCounts]:
-    """Return the stage that writes label tables in another format; its work is `export`.
+def export_stage(
+    vocabulary: Location, labels: Location, form: str, publication: Publication, images: Location | None = None
+) -> Stage[ExportCounts]:
+    """Return the stage that writes label tables, or regions, in another format; its work is `export`.
 
     Raises:
         UsageError, DataError: a table is missing, damaged, or of another vocabulary.
     """
     inputs = {**vocabulary_digests(vocabulary), **table_digests("labels", labels)}
     refuse_other_vocabulary(inputs, [labels])
+    if images is not None:
+        inputs |= table_digests("images", images)
     return Stage(
         name="export",
         parameters={"format": form, **asdict(publication)},
         inputs=inputs,
-        work=lambda at: export(read_vocabulary(vocabulary), labels, form, at, publication=publication),
+        work=lambda at: export(read_vocabulary(vocabulary), labels, form, at, publication=publication, images=images),
         summary=ExportCounts,
         folders=FOLDERS,
     )
@@ -53,22 +57,27 @@ def export(
     at: Workplace,
     *,
     publication: Publication = Publication(),  # noqa: B008 - frozen
+    images: Location | None = None,
 ) -> StageResult[ExportCounts]:
-    """Write label tables in another format.
+    """Write label tables, or a table of regions, in another format.
 
     Args:
         vocabulary: the vocabulary of the tables.
         tables: a folder with the tables train/ and val/, or with one table, which is taken for train.
-        form: the name of one of `registry.FORMATS`.
+        form: the name of one of `registry.FORMATS`, or for regions of `REGION_FORMATS`.
         at: where to write.
         publication: what the publisher says of the data set, for the formats that can say it.
+        images: the folder of the tables of the pictures, for a format that needs their sizes.
 
     Raises:
         UsageError, DataError: a table is missing or damaged, or of another vocabulary.
     """
-    receipts, counts = writer_of(form)(Export(vocabulary, splits_of(tables.absolute()), at, publication))
+    receipts, counts = writer_of(form)(
+        Export(vocabulary, splits_of(tables.absolute()), at, publication, None if images is None else images.absolute())
+    )
     if not counts.images:
-        raise DataError("no image has a label that the format can say", where=tables, remedy="choose another format")
+        what = "region" if form in REGION_FORMATS else "label"
+        raise DataError(f"no image has a {what} that the format can say", where=tables, remedy="choose another format")
     return StageResult(tuple(receipts), counts)
 
 

@@ -16,7 +16,11 @@ _MODULES = {
     "huggingface": "hugging_face",
     "croissant": "croissant",
 }
+_OF_REGIONS = {"coco": "coco", "open-images": "open_images"}
 FORMATS = tuple(_MODULES)
+"""Of label tables."""
+REGION_FORMATS = tuple(_OF_REGIONS)
+"""Of tables of regions."""
 
 
 def writer_of(form: str) -> Callable[[Export], Written]:
@@ -25,5 +29,5 @@ def writer_of(form: str) -> Callable[[Export], Written]:
     Raises:
         KeyError: there is no such format.
     """
-    module = importlib.import_module(f"{__package__}.{_MODULES[form]}")
+    module = importlib.import_module(f"{__package__}.{(_MODULES | _OF_REGIONS)[form]}")
     return cast("Callable[[Export], Written]", module.write)

@@ -10,6 +10,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.exports.counts import ExportCounts, summed
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, whole_file
 from mlimages_dataset.tables.parquet import write_table
@@ -33,6 +34,17 @@ Written: TypeAlias = "tuple[list[Receipt], ExportCounts]"
 _AnyJob = TypeVar("_AnyJob")
 
 
+def region_parts(export: Export) -> Sequence[Location]:
+    """Return the parts of an export of regions.
+
+    Raises:
+        UsageError: they are in train/ and val/, as regions are not.
+    """
+    if set(export.splits) != {"train"}:
+        raise UsageError(f"regions have no split {max(export.splits)}", remedy="name the folder of one regions table")
+    return export.splits["train"]
+
+
 @dataclass(frozen=True, slots=True)
 class Export:
     """One export of label tables.
@@ -42,12 +54,14 @@ class Export:
         splits: the parts of each split, `train` or `val`.
         at: where to write.
         publication: what the publisher says of the data set.
+        images: the folder of the tables of its pictures; None where none is named.
     """
 
     vocabulary: Vocabulary
     splits: Mapping[str, Sequence[Location]]
     at: Workplace
     publication: Publication
+    images: Location | None = None
 
     @property
     def wnids(self) -> list[str]:

@@ -19,7 +19,7 @@ from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.tfrecords import tfrecord_members
 from mlimages_dataset.images.zips import ZIP_NAME, zip_file_members
 from mlimages_dataset.sources.class_lists import TENCENT_HEADER, parse_tencent_dictionary
-from mlimages_dataset.sources.folders import is_wnid
+from mlimages_dataset.sources.folders import is_mask, is_wnid
 from mlimages_dataset.tables.files import read_lines
 
 if TYPE_CHECKING:
@@ -71,6 +71,9 @@ def members_of(source: Location, form: Form, limits: Limits, class_ids: tuple[st
         )
 
 
+_MASK = Inspection(Status.MASK, "what each pixel of another picture is: shards hold photographs")
+
+
 @dataclass(frozen=True, slots=True)
 class Checked:
     """A member that was checked.
@@ -117,6 +120,7 @@ def _chunks(members: Iterable[Member]) -> Iterator[list[tuple[Member, bytes | In
     size = 0
     for member in members:
         content = member.content()
+        content = _MASK if is_mask(member.path) else content
         chunk.append((member, content))
         size += len(content) if isinstance(content, bytes) else 0
         if len(chunk) >= CHUNK_MEMBERS or size >= CHUNK_BYTES:

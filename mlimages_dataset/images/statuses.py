@@ -36,6 +36,8 @@ class Status(enum.StrEnum):
     """The connection closed before all bytes had arrived, in every attempt."""
     EMPTY = "empty"
     """No bytes."""
+    MASK = "mask"
+    """A picture of Pascal VOC that says what each pixel of a photograph is, and is no photograph."""
     NOT_AN_IMAGE = "not_an_image"
     """Something else, such as a web page."""
     BROKEN = "broken"

@@ -8,6 +8,7 @@ _WNID = re.compile(r"n\d{8}")
 _STARTS_WITH_WNID = re.compile(r"(n\d{8})(?:\D|$)")
 _ENDS_WITH_WNID = re.compile(r"(?:^|_)(n\d{8})(?:\.\w+)*$")
 _WITHOUT_CLASS = re.compile(r"ILSVRC20\d\d_(?:val|test)_\d+(?:\D|$)")
+_OF_MASKS = frozenset({"SegmentationClass", "SegmentationObject"})
 _WORDS_OF_PARTS = (
     "train|training|trn|val|valid|validation|test|testing|dev|eval|extra|trainval|unlabell?ed|query|gallery",
     "images?|imgs?|pictures?|pics?|photos?|photographs?|jpe?gs?|pngs?|jpegimages|data|dataset|set|split",
@@ -16,6 +17,11 @@ _WORDS_OF_PARTS = (
 _WORD_OF_A_PART = rf"(?:{'|'.join(_WORDS_OF_PARTS)})"
 _NO_CLASS = re.compile(rf"{_WORD_OF_A_PART}(?:[-_ .]*(?:{_WORD_OF_A_PART}|\d+|of))*|\d{{4,}}|0\d+", re.IGNORECASE)
 """Names of folders that say which part of a collection they hold, not what is in its pictures."""
+
+
+def is_mask(path: str) -> bool:
+    """Return whether a picture lies in a folder of Pascal VOC's that says what each pixel of another picture is."""
+    return not _OF_MASKS.isdisjoint(path.split("/")[:-1])
 
 
 def is_wnid(name: str) -> bool:
@@ -29,7 +35,7 @@ def class_of_path(path: str) -> str:
     It is the innermost folder (or archive) that is named by a wnid; else the wnid at the beginning of the file name, as
     in ImageNet, or at its end; else the name of the innermost folder, unless that is of a split, a shard or a number of
     several digits (`train`, `val_images`, `train-0000`, `00001`). ILSVRC's validation and test pictures have no other
-    class.
+    class, and masks have none.
     """
     *folders, name = path.split("/")
     for folder in reversed(folders):
@@ -37,6 +43,6 @@ def class_of_path(path: str) -> str:
             return folder
     if stated := _STARTS_WITH_WNID.match(name) or _ENDS_WITH_WNID.search(name):
         return stated[1]
-    if not folders or _WITHOUT_CLASS.match(name) or _NO_CLASS.fullmatch(folders[-1].strip()):
+    if is_mask(path) or not folders or _WITHOUT_CLASS.match(name) or _NO_CLASS.fullmatch(folders[-1].strip()):
         return ""
     return folders[-1]

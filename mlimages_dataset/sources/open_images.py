@@ -54,7 +54,6 @@ class OpenImages(DelimitedSource):
 
     name: ClassVar[str] = "open-images"
     ids_of: ClassVar[str | None] = "open-images"
-    takes_wnids: ClassVar[bool] = False
     has_regions: ClassVar[bool] = True
     read_columns = frozenset(
         {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.tables.label_columns import columns_of
 from mlimages_dataset.tables.parquet import scan_table, schema_of
-from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS
+from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS, REGIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,24 @@ def label_batches(part: Location, n_classes: int) -> Iterator[tuple[pa.RecordBat
     for batch in scan_table(part, schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS))):
         remedy = "name the vocabulary that the table was built with"
         yield batch, checked_columns(batch.column("labels"), n_classes, part, remedy=remedy)
+
+
+def region_batches(part: Location, n_classes: int) -> Iterator[pa.RecordBatch]:
+    """Yield rows of a `regions` table.
+
+    Raises:
+        UsageError, SchemaError, DataError: as `read_table`.
+        DataError: a class index is not in 0..n_classes-1.
+    """
+    for batch in scan_table(part, REGIONS):
+        index = batch.column("class_index").to_numpy()
+        if len(index) and not 0 <= index.min() <= index.max() < n_classes:
+            raise DataError(
+                f"a class index is not in 0..{n_classes - 1}",
+                where=part,
+                remedy="name the vocabulary that the table was built with",
+            )
+        yield batch
 
 
 def checked_columns(

@@ -119,6 +119,20 @@ def test_a_folder_of_folders(tmp_path: Path) -> None:
     assert labels(tmp_path / "out") == [("cat/1", "cat", "1"), ("cat/2", "cat", "1"), ("dog/1", "dog", "1")]
 
 
+def test_masks_of_voc_are_no_photographs(tmp_path: Path) -> None:
+    for name in ("JPEGImages/a.jpg", "SegmentationClass/a.png", "SegmentationObject/a.png"):
+        (tmp_path / "voc" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "voc" / name).write_bytes(CATS[0])
+    outcome = ingested(tmp_path / "out", tmp_path / "voc")
+    assert outcome.record.summary["statuses"] == {"saved": 1, "mask": 2}
+    assert {row["image_id"]: row["status"] for row in rows(tmp_path / "out")} == {
+        "JPEGImages/a": "saved",
+        "SegmentationClass/a": "mask",
+        "SegmentationObject/a": "mask",
+    }
+    assert labels(tmp_path / "out") == []
+
+
 def test_labels_keep_all_digits_of_their_confidences(tmp_path: Path) -> None:
     stated = {0: 1.0, 1: 0.9999999, 2: 1 - 2**-24, 3: 0.8, 4: 1e-10, 5: 0.1234567}
     (tmp_path / "a.tfrecord").write_bytes(record(tencent("n1.jpg", CATS[0], stated)))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mlimages_dataset.augment.annotate import AnnotatedFiles, annotations_stage
@@ -32,7 +33,7 @@ from mlimages_dataset.recipes.recipe import (
 from mlimages_dataset.report.page import report_stage
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.parquet import read_table, table_inputs, table_parts, write_table
-from mlimages_dataset.tables.schemas import ANNOTATIONS, CATEGORIES, LABELS, MAPPING, PREDICTIONS
+from mlimages_dataset.tables.schemas import ANNOTATIONS, CATEGORIES, LABELS, MAPPING, PREDICTIONS, REGIONS
 from mlimages_dataset.vocab.stage import VOCABULARY, read_vocabulary, vocabulary_stage
 from tests.golden.inputs_and_tables import write_inputs
 
@@ -410,3 +411,24 @@ def test_labels_say_how_consistent_each_source_was(golden: Recipe, tmp_path: Pat
         assert all(most[wnid] == n for wnid, n in found["most_missing"])
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "The annotations as they came" in page
+
+
+def test_a_collection_gives_its_boxes_where_it_is_asked_to(tmp_path: Path) -> None:
+    box = {"image_id": ["a", "b"], "label": ["n02084071"] * 2, "xmin": [0.0, 0.5], "ymin": [0.0] * 2}
+    pq.write_table(pa.table({**box, "xmax": [1.0] * 2, "ymax": [0.5] * 2}), tmp_path / "boxes.parquet")
+    (tmp_path / "synsets.txt").write_text("n02084071 dog\n")
+    collection = '[[annotations]]\nname = "mine"\nformat = "boxes"\nfiles = ["boxes.parquet"]\nregions = true\n'
+    (tmp_path / "recipe.toml").write_text(f'[vocabulary]\nimagenet = "synsets.txt"\n{collection}')
+    stages = ["vocabulary", "annotations/mine", "regions/mine", "labels", "report"]
+    assert list(run(read_recipe(tmp_path / "recipe.toml"), tmp_path / "out")) == stages
+    table = read_table(tmp_path / "out" / "regions" / "mine" / "part-00000.parquet", REGIONS)
+    assert table["source"].to_pylist() == ["mine"] * 2
+    assert build.verify(tmp_path / "out") == []
+    path = tmp_path / "recipe.toml"
+    path.write_text(path.read_text().replace("regions = true\n", ""))
+    assert "regions/mine" not in run(read_recipe(path), tmp_path / "out", overwrite=True)
+    assert not (tmp_path / "out" / "regions" / "mine" / "part-00000.parquet").exists()
+    csv = path.read_text().replace('format = "boxes"', 'format = "parquet"\nregions = true')
+    path.write_text(csv)
+    with pytest.raises(UsageError, match="files of the format parquet state no boxes; use one of"):
+        run(read_recipe(path), tmp_path / "other")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -24,7 +25,7 @@ from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, TableSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -124,39 +125,73 @@ def annotate(
     [['image-1', 'dog, domestic dog, Canis familiaris'], ['image-2', 'domestic cat, house cat, ...']]
     """
     source_named(format)
+    kind, schema = (Predictions, PREDICTIONS) if predictions else (Annotations, ANNOTATIONS)
+    frames = dict.fromkeys(_FRAME_FORMATS, "parquet")
+    with collection(data, source, format, ids_of, min_confidence, frames=frames, columns=_statements) as given:
+        made = made_by(
+            lambda: annotations_stage(folder_of(vocabulary), given, schema=schema),
+            out,
+            lambda folder, outcome: kind(folder, vocabulary, outcome),
+            overwrite=overwrite,
+            engine=Engine(mapper=mapper, progress=progress),
+        )
+    if made.summary is not None:
+        _warn_of_losses(made.summary)
+    return made
+
+
+@contextlib.contextmanager
+def collection(
+    data: Given | Sequence[PathLike],
+    source: str | None,
+    form: str,
+    ids_of: str | None,
+    min_confidence: float,
+    *,
+    frames: Mapping[str, str],
+    columns: Callable[[object, str], dict[str, pa.Array]],
+) -> Iterator[AnnotatedFiles]:
+    """Yield files, or a frame that is written as one meanwhile, as a collection; errors of it name the frame.
+
+    Args:
+        data: one or several files, or a frame.
+        source: the collection's name; the format's by default.
+        form: the files' format.
+        ids_of: as for `AnnotatedFiles`.
+        min_confidence: as for `AnnotatedFiles`.
+        frames: by the formats that a frame may be called, the format that it is written in.
+        columns: returns a frame's columns as that format has them, from the frame and its name in messages.
+
+    Raises:
+        UsageError, DataError: the data or an argument cannot be used.
+    """
     inputs = folders.scratch()
     try:
         names: dict[Location, str] = {}
         several = listed(data, what="data")
-        form = format
         if all(map(is_path, several)):
             files = tuple(place(one, what="data") for one in several)
         else:
-            if format not in _FRAME_FORMATS:
-                raise UsageError(f"a frame is not of the format {format}", remedy='pass format="csv", or files')
+            if form not in frames:
+                remedy = f'pass format="{next(iter(frames))}", or files'
+                raise UsageError(f"a frame is not of the format {form}", remedy=remedy)
             path = inputs / "frame.parquet"
             names[path] = "the frame"
-            files, form = (written(_statements(data, "the frame"), path),), "parquet"
+            files = (written(columns(data, "the frame"), path),)
         try:
             given = AnnotatedFiles(
-                name=source or format, format=form, files=files, ids_of=ids_of, min_confidence=min_confidence
+                name=source or form,
+                format=frames[form] if names else form,
+                files=files,
+                ids_of=ids_of,
+                min_confidence=min_confidence,
             )
         except ValueError as error:
             raise UsageError(str(error), remedy="correct the argument") from error
-        kind, schema = (Predictions, PREDICTIONS) if predictions else (Annotations, ANNOTATIONS)
         with told_as(names):
-            made = made_by(
-                lambda: annotations_stage(folder_of(vocabulary), given, schema=schema),
-                out,
-                lambda folder, outcome: kind(folder, vocabulary, outcome),
-                overwrite=overwrite,
-                engine=Engine(mapper=mapper, progress=progress),
-            )
+            yield given
     finally:
         folders.discard(inputs)
-    if made.summary is not None:
-        _warn_of_losses(made.summary)
-    return made
 
 
 def _statements(frame: object, what: str) -> dict[str, pa.Array]:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import pyarrow as pa
 
 from mlimages_dataset.api import folders
-from mlimages_dataset.api.frames import is_path, listed, place, strings, table_of, told_as, written
+from mlimages_dataset.api.annotations import collection
+from mlimages_dataset.api.frames import place, strings, table_of
 from mlimages_dataset.api.tables import Tables, class_names, made_by
 from mlimages_dataset.api.vocabularies import folder_of
-from mlimages_dataset.augment.annotate import AnnotatedFiles
 from mlimages_dataset.augment.regions import RegionSummary
 from mlimages_dataset.augment.regions_stage import regions_stage
-from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
 from mlimages_dataset.sources.box_tables import BoxTables
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mlimages_dataset.api.frames import Given, PathLike
-    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
@@ -119,34 +118,15 @@ def regions(
     >>> ml.regions(pd.DataFrame(box), vocabulary).to_pandas()[["name", "xmin", "xmax"]].values.tolist()
     [['dog, domestic dog, Canis familiaris', 0.25, 1.0]]
     """
-    inputs = folders.scratch()
-    try:
-        names: dict[Location, str] = {}
-        several = listed(data, what="data")
-        if all(map(is_path, several)):
-            files = tuple(place(one, what="data") for one in several)
-        else:
-            if format != BoxTables.name:
-                raise UsageError(f"a frame is not of the format {format}", remedy="leave out format, or pass files")
-            path = inputs / "frame.parquet"
-            names[path] = "the frame"
-            files = (written(_columns(data), path),)
-        try:
-            given = AnnotatedFiles(
-                name=source or format, format=format, files=files, ids_of=ids_of, min_confidence=min_confidence
-            )
-        except ValueError as error:
-            raise UsageError(str(error), remedy="correct the argument") from error
-        with told_as(names):
-            made = made_by(
-                lambda: regions_stage(folder_of(vocabulary), given, ancestors=ancestors),
-                out,
-                lambda folder, outcome: Regions(folder, vocabulary, outcome),
-                overwrite=overwrite,
-                engine=Engine(mapper=mapper, progress=progress),
-            )
-    finally:
-        folders.discard(inputs)
+    frames = {BoxTables.name: BoxTables.name}
+    with collection(data, source, format, ids_of, min_confidence, frames=frames, columns=_columns) as given:
+        made = made_by(
+            lambda: regions_stage(folder_of(vocabulary), given, ancestors=ancestors),
+            out,
+            lambda folder, outcome: Regions(folder, vocabulary, outcome),
+            overwrite=overwrite,
+            engine=Engine(mapper=mapper, progress=progress),
+        )
     if made.summary is not None and (losses := made.summary.losses()):
         examples = [*made.summary.first_rejected_rows[:1]]
         examples += [f"class {class_id!r}" for class_id, _ in made.summary.most_frequent_unknown_classes[:3]]
@@ -155,9 +135,8 @@ def regions(
     return made
 
 
-def _columns(frame: object) -> dict[str, pa.Array]:
+def _columns(frame: object, what: str) -> dict[str, pa.Array]:
     """Return a frame's columns as those of a file of boxes."""
-    what = "the frame"
     table = table_of(frame, what=what)
     if not table.num_rows:
         raise DataError("has no row", where=what, remedy="pass at least one box")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,9 +22,8 @@ from mlimages_dataset.augment.runs import (
     absolute_pieces,
     duckdb_connection,
     most_frequent,
-    ranges_of,
-    remove,
     sorted_runs,
+    two_passes,
 )
 from mlimages_dataset.core.config import check_share
 from mlimages_dataset.core.errors import DataError, UsageError
@@ -33,7 +31,6 @@ from mlimages_dataset.core.locations import Location  # noqa: TC001 - the decode
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.sources.registry import names, source_named
-from mlimages_dataset.sources.rejects import joined_rejects
 from mlimages_dataset.tables.files import Receipt, digests, prefixed
 from mlimages_dataset.tables.parquet import read_range, table_writer
 from mlimages_dataset.tables.schemas import ANNOTATIONS
@@ -127,34 +124,27 @@ def annotate(
     source = source_named(given.format)
     lookup = lookup_table(class_lookup(vocabulary, source, given.ids_of), broader_ids(vocabulary, source, given.ids_of))
     pieces = absolute_pieces(given.format, given.files, at.engine.mapper)
-    found: list[Runs] = []
-    results: list[_Part] = []
-    try:
-        sort = functools.partial(_runs_of, form=given.format, lookup=lookup, out=at.out, journal=at.journal)
-        found += at.engine.mapper(sort, enumerate(pieces))
-        work = functools.partial(
+    made = two_passes(
+        pieces,
+        at,
+        functools.partial(_runs_of, form=given.format, lookup=lookup, out=at.out, journal=at.journal),
+        functools.partial(
             _part_of,
-            runs=tuple(run.path for one in found for run in one.receipts),
             out=at.out,
             source=given.name,
             min_confidence=given.min_confidence,
             schema=schema,
             inputs=dict(at.inputs),
             journal=at.journal,
-        )
-        for result in at.engine.mapper(work, enumerate(ranges_of(found))):
-            results.append(result)
-            at.engine.progress(result.counts.images)
-    finally:
-        if not at.journal.keeps:  # else they are what the next run goes on from
-            remove(run.path for one in found for run in one.receipts)
-    counts = functools.reduce(operator.add, (result.counts for result in results), AnnotationCounts())
-    rejects = joined_rejects((piece.start, one.rejects) for piece, one in zip(pieces, found, strict=True))
-    unknown = functools.reduce(operator.add, (Counter(one.unknown) for one in found), Counter[str]())
-    summary = AnnotationSummary.of(counts, rejects, most_frequent(unknown, _LISTED_UNKNOWN))
+        ),
+    )
+    counts = functools.reduce(operator.add, (result.counts for result in made.results), AnnotationCounts())
+    summary = AnnotationSummary.of(counts, made.rejects, most_frequent(made.unknown, _LISTED_UNKNOWN))
     if not counts.images:
-        raise _nothing_kept(summary, given, f"; the first malformed row is {rejects.first[0]}" if rejects.first else "")
-    return StageResult(tuple(receipt for result in results for receipt in result.receipts), summary)
+        raise _nothing_kept(
+            summary, given, f"; the first malformed row is {made.rejects.first[0]}" if made.rejects.first else ""
+        )
+    return StageResult(tuple(receipt for result in made.results for receipt in result.receipts), summary)
 
 
 def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, first: str) -> DataError:

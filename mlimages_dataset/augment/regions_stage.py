@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,15 +22,14 @@ from mlimages_dataset.augment.runs import (
     absolute_pieces,
     duckdb_connection,
     most_frequent,
-    ranges_of,
-    remove,
     runs_of,
+    two_passes,
 )
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.sources.registry import names, source_named
-from mlimages_dataset.sources.rejects import RejectLog, joined_rejects
+from mlimages_dataset.sources.rejects import RejectLog
 from mlimages_dataset.sources.source import joined_batches
 from mlimages_dataset.tables.files import Receipt, digests, prefixed
 from mlimages_dataset.tables.parquet import read_range, table_writer
@@ -106,33 +104,25 @@ def map_regions(
     """
     lookup = lookup_table(class_lookup(vocabulary, source_named(given.format), given.ids_of))
     pieces = absolute_pieces(given.format, given.files, at.engine.mapper)
-    found: list[Runs] = []
-    results: list[_Part] = []
-    try:
-        sort = functools.partial(_runs_of, form=given.format, lookup=lookup, out=at.out, journal=at.journal)
-        found += at.engine.mapper(sort, enumerate(pieces))
-        work = functools.partial(
+    made = two_passes(
+        pieces,
+        at,
+        functools.partial(_runs_of, form=given.format, lookup=lookup, out=at.out, journal=at.journal),
+        functools.partial(
             _part_of,
-            runs=tuple(run.path for one in found for run in one.receipts),
             out=at.out,
             given=given,
             closure=closure_table(vocabulary.closure) if ancestors else None,
             inputs=dict(at.inputs),
             journal=at.journal,
-        )
-        for result in at.engine.mapper(work, enumerate(ranges_of(found, RANGE_IMAGES))):
-            results.append(result)
-            at.engine.progress(result.counts.images)
-    finally:
-        if not at.journal.keeps:  # else they are what the next run goes on from
-            remove(run.path for one in found for run in one.receipts)
-    counts = functools.reduce(operator.add, (result.counts for result in results), RegionCounts())
-    rejects = joined_rejects((piece.start, one.rejects) for piece, one in zip(pieces, found, strict=True))
-    unknown = functools.reduce(operator.add, (Counter(one.unknown) for one in found), Counter[str]())
-    summary = RegionSummary.of(counts, rejects, most_frequent(unknown, _LISTED_UNKNOWN))
+        ),
+        range_images=RANGE_IMAGES,
+    )
+    counts = functools.reduce(operator.add, (result.counts for result in made.results), RegionCounts())
+    summary = RegionSummary.of(counts, made.rejects, most_frequent(made.unknown, _LISTED_UNKNOWN))
     if not counts.regions:
         raise _nothing_kept(summary, given)
-    return StageResult(tuple(receipt for result in results for receipt in result.receipts), summary)
+    return StageResult(tuple(receipt for result in made.results for receipt in result.receipts), summary)
 
 
 def _nothing_kept(summary: RegionSummary, given: AnnotatedFiles) -> DataError:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -26,7 +26,7 @@ from mlimages_dataset.augment.ranges import ImageSample
 from mlimages_dataset.core.locations import remove_folder
 from mlimages_dataset.sources.delimited import duckdb_errors
 from mlimages_dataset.sources.registry import pieces_of, source_named
-from mlimages_dataset.sources.rejects import RejectLog
+from mlimages_dataset.sources.rejects import RejectLog, joined_rejects
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, write_errors
 from mlimages_dataset.tables.parquet import table_writer
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.sources.pieces import Piece
     from mlimages_dataset.tables.schemas import TableSchema
 
@@ -62,6 +63,73 @@ class Runs:
     sample: ImageSample
     rejects: RejectLog
     unknown: Mapping[str, int]
+
+
+class PartResult(Protocol):
+    """What the second pass made of a range of images."""
+
+    @property
+    def counts(self) -> ImageCounts:
+        """What became of the range's rows."""
+
+
+class ImageCounts(Protocol):
+    """Counts of which one is of images."""
+
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+
+
+_Result = TypeVar("_Result", bound=PartResult)
+
+
+@dataclass(frozen=True, slots=True)
+class Passes(Generic[_Result]):
+    """What two passes over files made.
+
+    Attributes:
+        results: of each range, in their order.
+        rejects: rows that the format does not allow, with the lines of their files.
+        unknown: statements by unknown class.
+    """
+
+    results: list[_Result]
+    rejects: RejectLog
+    unknown: Counter[str]
+
+
+def two_passes(
+    pieces: Sequence[Piece],
+    at: Workplace,
+    sort: Callable[[tuple[int, Piece]], Runs],
+    merge: Callable[..., _Result],
+    *,
+    range_images: int | None = None,
+) -> Passes[_Result]:
+    """Sort numbered pieces into runs, and merge numbered ranges of images of all runs.
+
+    Args:
+        pieces: of the files.
+        at: where to write.
+        sort: makes the runs of a piece.
+        merge: makes the part of a range, given as its number and bounds, from all `runs`.
+        range_images: images of a range; `PART_IMAGES` where nothing is said.
+    """
+    found: list[Runs] = []
+    results: list[_Result] = []
+    try:
+        found += at.engine.mapper(sort, enumerate(pieces))
+        work = functools.partial(merge, runs=tuple(run.path for one in found for run in one.receipts))
+        for result in at.engine.mapper(work, enumerate(ranges_of(found, range_images))):
+            results.append(result)
+            at.engine.progress(result.counts.images)
+    finally:
+        if not at.journal.keeps:  # else they are what the next run goes on from
+            remove(run.path for one in found for run in one.receipts)
+    rejects = joined_rejects((piece.start, one.rejects) for piece, one in zip(pieces, found, strict=True))
+    unknown = functools.reduce(operator.add, (Counter(one.unknown) for one in found), Counter[str]())
+    return Passes(results, rejects, unknown)
 
 
 def absolute_pieces(form: str, files: Sequence[Location], mapper: Mapper) -> list[Piece]:

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.locations import unpacked
+from mlimages_dataset.sources.pieces import read_to_its_end
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.source import BOX, REGION, BatchSource, statements
 from mlimages_dataset.tables.confidences import rounded
@@ -24,12 +27,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.pieces import Piece
     from mlimages_dataset.sources.rejects import RejectLog
 
 Sides: TypeAlias = tuple[float, float, float, float]
 """xmin, ymin, xmax, ymax."""
 BLOCK_INSTANCES = 1 << 14
+_LOOK_BYTES = 1 << 16
 ROUNDING = 1e-5
 """A box that reaches this far beyond its image was rounded, not clipped: tools write six decimals, or fewer."""
 _FAULTS = (
@@ -102,6 +107,22 @@ class BoxSource(BatchSource):
         """See `Source.regions`."""
         for block in _blocks(self.instances(piece, log), log):
             yield _batch_of([one for one in block if _has_box(one, log)], log)
+
+
+class DocumentSource(BoxSource):
+    """A source whose files are each one document, which is read as a stream: JSON or XML."""
+
+    def piece(self, path: Location) -> Piece:
+        """See `Source.piece`."""
+        piece = super().piece(path)
+        with read_to_its_end(path), unpacked(path) as stream:
+            if not stream.read(_LOOK_BYTES).strip():
+                raise DataError("is empty", where=path, remedy="obtain the file again")
+        return piece
+
+    def cut(self, piece: Piece) -> list[Piece]:
+        """See `Source.cut`: a document is one piece."""
+        return [piece]
 
 
 def _blocks(instances: Iterator[Instance], log: RejectLog) -> Iterator[list[Instance]]:

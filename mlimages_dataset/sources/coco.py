@@ -18,7 +18,7 @@ import ijson
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import unpacked
-from mlimages_dataset.sources.boxes import BoxSource, Instance, number_of, of_pixels
+from mlimages_dataset.sources.boxes import DocumentSource, Instance, number_of, of_pixels
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.sources.pieces import read_to_its_end
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
@@ -36,26 +36,13 @@ if TYPE_CHECKING:
 _Key: TypeAlias = int | str
 _FLAG_OF_KEY = {"iscrowd": "crowd", "ignore": "difficult", "isfake": "depiction"}
 """COCO's own key, and those of exports of Pascal VOC and of Objects365."""
-_LOOK_BYTES = 1 << 16
 
 
-class Coco(BoxSource):
+class Coco(DocumentSource):
     """Files of COCO's form."""
 
     name: ClassVar[str] = "coco"
     takes_wnids: ClassVar[bool] = False
-
-    def piece(self, path: Location) -> Piece:
-        """See `Source.piece`."""
-        piece = super().piece(path)
-        with read_to_its_end(path), unpacked(path) as stream:
-            if not stream.read(_LOOK_BYTES).strip():
-                raise DataError("is empty", where=path, remedy="obtain the file again")
-        return piece
-
-    def cut(self, piece: Piece) -> list[Piece]:
-        """See `Source.cut`: a JSON object is one piece."""
-        return [piece]
 
     def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:
         """See `BoxSource.instances`."""

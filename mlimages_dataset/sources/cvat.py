@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, unpacked
-from mlimages_dataset.sources.boxes import BoxSource, Instance, around, number_of, of_pixels
+from mlimages_dataset.sources.boxes import DocumentSource, Instance, around, number_of, of_pixels
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.sources.pieces import read_to_its_end
 from mlimages_dataset.sources.rejects import Reject
@@ -30,28 +30,15 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.pieces import Piece
     from mlimages_dataset.sources.rejects import RejectLog
 
-_LOOK_BYTES = 1 << 16
 _ELLIPSE = ("cx", "cy", "rx", "ry")
 _BOX = ("xtl", "ytl", "xbr", "ybr")
 _MASK = ("left", "top", "width", "height")
 
 
-class Cvat(BoxSource):
+class Cvat(DocumentSource):
     """CVAT's files."""
 
     name: ClassVar[str] = "cvat"
-
-    def piece(self, path: Location) -> Piece:
-        """See `Source.piece`."""
-        piece = super().piece(path)
-        with read_to_its_end(path), unpacked(path) as stream:
-            if not stream.read(_LOOK_BYTES).strip():
-                raise DataError("is empty", where=path, remedy="obtain the file again")
-        return piece
-
-    def cut(self, piece: Piece) -> list[Piece]:
-        """See `Source.cut`: an XML document is one piece."""
-        return [piece]
 
     def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:
         """See `BoxSource.instances`."""

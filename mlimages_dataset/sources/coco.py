@@ -34,8 +34,12 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.rejects import RejectLog
 
 _Key: TypeAlias = int | str
-_FLAG_OF_KEY = {"iscrowd": "crowd", "ignore": "difficult", "isfake": "depiction"}
-"""COCO's own key, and those of exports of Pascal VOC and of Objects365."""
+_FLAG_OF_KEY = {flag: flag for flag in REGION_FLAGS} | {
+    "iscrowd": "crowd",
+    "ignore": "difficult",
+    "isfake": "depiction",
+}
+"""A flag's own name, COCO's own key, and those of exports of Pascal VOC and of Objects365."""
 
 
 class Coco(DocumentSource):
@@ -99,8 +103,7 @@ def _flags(annotation: Mapping[str, Any]) -> frozenset[str]:
     """Return what an annotation states by COCO's `iscrowd`, others' `ignore` and `isfake`, or a flag's own name."""
     attributes = annotation.get("attributes")
     named = {**(attributes if isinstance(attributes, dict) else {}), **annotation}
-    keys = {**{flag: flag for flag in REGION_FLAGS}, **_FLAG_OF_KEY}
-    return frozenset(flag for key, flag in keys.items() if named.get(key) in (1, "1"))  # True is 1
+    return frozenset(flag for key, flag in _FLAG_OF_KEY.items() if named.get(key) in (1, "1"))  # True is 1
 
 
 def _key(value: object) -> _Key | None:

@@ -84,4 +84,4 @@ def test_what_cannot_be_read_is_refused(
     vocabulary: ml.Vocabulary, given: object, options: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(ml.MLImagesError, match=told):
-        ml.regions(given, vocabulary, **options)  # type: ignore[arg-type]  # bad input is the point
+        ml.regions(given, vocabulary, **options)

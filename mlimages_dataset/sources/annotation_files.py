@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, relative
-from mlimages_dataset.sources.boxes import BoxSource
+from mlimages_dataset.sources.boxes import BoxSource, is_text
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
 from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject, RejectLog
@@ -136,7 +136,8 @@ class FileSource(BoxSource):
         Raises:
             DataError: there is none, or it is no such file.
         """
-        names = {one.class_id for piece in self.cut(self.piece(path)) for one in self.instances(piece, RejectLog())}
+        stated = (one for piece in self.cut(self.piece(path)) for one in self.instances(piece, RejectLog()))
+        names = {one.class_id for one in stated if one.class_id and is_text(one.class_id)}
         if not names:
             raise DataError("names no class", where=path, remedy=f"name files of the format {self.name}")
         return [SourceClass(name, name) for name in sorted(names)]
@@ -163,4 +164,5 @@ class FileSource(BoxSource):
 
 def reject(path: Location, what: str, text: object = "", line: int = 0) -> Reject:
     """Return the reject of something in a file."""
-    return Reject(as_text(str(path)), line, what, str(text)[:REJECT_CHARACTERS])
+    told = str(text)[:REJECT_CHARACTERS].encode(errors="replace").decode()
+    return Reject(as_text(str(path)), line, what, told)

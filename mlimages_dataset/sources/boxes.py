@@ -36,7 +36,7 @@ Sides: TypeAlias = tuple[float, float, float, float]
 BLOCK_INSTANCES = 1 << 14
 _LOOK_BYTES = 1 << 16
 ROUNDING = 1e-5
-"""A box that reaches this far beyond its image was rounded, not clipped: tools write six decimals, or fewer."""
+"""A box that reaches no farther than this beyond its image was rounded by a tool, and does not count as clipped."""
 _FAULTS = (
     "",
     "a side of its box is no finite number",

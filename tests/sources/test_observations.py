@@ -454,8 +454,8 @@ def test_an_archive_under_another_name_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("form", "header", "told"),
     [
-        ("open-images", "LabelName,DisplayName", "has neither LabelName and Confidence nor OriginalURL"),
-        ("open-images", "a,v,/m/1,1", "has neither LabelName and Confidence nor OriginalURL"),
+        ("open-images", "LabelName,DisplayName", "has neither LabelName and Confidence, nor boxes, nor OriginalURL"),
+        ("open-images", "a,v,/m/1,1", "has neither LabelName and Confidence, nor boxes, nor OriginalURL"),
         ("csv", "image_id,class", "no column label among image_id, class"),
         ("csv", "image_id:label", "no column image_id and label among image_id:label"),
         ("csv", "image_id,label,label", "has two columns label"),

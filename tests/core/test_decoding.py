@@ -11,19 +11,27 @@ from mlimages_dataset.core.decoding import Decoder, UndecodableError, encode
 
 
 class Plain(enum.Enum):
+    """Without another type."""
+
     A = "a"
 
 
 class Text(enum.StrEnum):
+    """Texts."""
+
     B = "b"
 
 
 class Number(enum.IntEnum):
+    """Numbers."""
+
     ONE = 1
 
 
 @dataclass(frozen=True)
 class Choices:
+    """One of each."""
+
     plain: Plain = Plain.A
     text: Text = Text.B
     number: Number = Number.ONE

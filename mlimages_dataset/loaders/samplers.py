@@ -218,7 +218,7 @@ class ShuffledSampler(OrderSampler):
 
 
 class SoftBalanceSampler(OrderSampler):
-    """Rows drawn with replacement, with partly balanced classes: soft-balance sampling of paper 004 (eq. 6-8).
+    """Rows drawn with replacement, with partly balanced classes: soft-balance sampling of Peng et al. 2020 (eq. 6-8).
 
     Args:
         data: the data set.
@@ -289,7 +289,7 @@ class RepeatFactorSampler(OrderSampler):
 
 
 class HybridSampler(OrderSampler):
-    """Every row once in each of the first epochs, then soft-balance sampling: the schedule of paper 004, section 4.2.
+    """Every row once in each of the first epochs, then soft-balance sampling: the schedule of Peng et al. 2020, section 4.2.
 
     Args:
         data: the data set.

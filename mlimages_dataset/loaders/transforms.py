@@ -127,7 +127,7 @@ class _Rendering(abc.ABC):
     def finish(self, images: torch.Tensor) -> torch.Tensor:
         """Return a batch of planes as float32 in [-1, 1], shape (B, 3, S, S), on the same device.
 
-        Paper 000, section 4.1.2, step 6.
+        Wu et al. 2019, section 4.1.2, step 6.
         """
         return images.float().sub_(127.5).mul_(1 / 127.5)
 
@@ -138,7 +138,7 @@ class _Rendering(abc.ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainTransform(_Rendering):
-    """The six steps of paper 000, section 4.1.2, with the paper's probabilities and ranges as far as it states them.
+    """The six steps of Wu et al. 2019, section 4.1.2, with the paper's probabilities and ranges as far as it states them.
 
     The paper does not state the colour shifts of step 5. The ranges here are those of the authors' published code,
     which are Inception's. `docs/decisions/0006-transforms.md` lists the differences.
@@ -216,7 +216,7 @@ class EvalKind(enum.StrEnum):
     """The part of a picture that is used in evaluation."""
 
     CROP80 = "crop80"
-    """The central 80 % of each side, resized to the square, as in the multi-label evaluation of paper 000's code."""
+    """The central 80 % of each side, resized to the square, as in the multi-label evaluation of the published code."""
     RESIZE256 = "resize256"
     """The short side resized to 256 (for S = 224), then the central square, as is usual for ImageNet."""
 
@@ -253,7 +253,7 @@ class EvalTransform(_Rendering):
 
 
 def train_transform(image_size: int = 224) -> TrainTransform:
-    """Return the recipe's training transform with a given image size (paper 000, section 4.1.2)."""
+    """Return the recipe's training transform with a given image size (Wu et al. 2019, section 4.1.2)."""
     return TrainTransform(image_size=image_size)
 
 

@@ -57,7 +57,7 @@ class LossName(enum.Enum):
         return name
 
     RELEASED = "released"
-    """The weighted sigmoid cross-entropy of paper 000 as the published code computes it, a sum over classes."""
+    """The weighted sigmoid cross-entropy of Wu et al. 2019 as the published code computes it, a sum over classes."""
     PAPER = "paper"
     """The same to the letter of equations 1 and 2, a mean over classes. At the paper's rate it does not learn."""
     BINARY_CROSS_ENTROPY = "binary-cross-entropy", "sum_classes"
@@ -66,7 +66,7 @@ class LossName(enum.Enum):
     SOFTMAX = "softmax"
     """Cross-entropy over all classes, for images with one label."""
     CONCURRENT_SOFTMAX = "concurrent-softmax", "pair_counts"
-    """The softmax of paper 004 (4.1.1), in which classes that are often together do not suppress each other."""
+    """The softmax of Peng et al. 2020 (4.1.1), in which classes that are often together do not suppress each other."""
 
 
 class Unknown(enum.Enum):
@@ -99,7 +99,7 @@ class SamplerName(enum.Enum):
     REPEAT_FACTOR = "repeat-factor"
     """Images of rare classes several times an epoch."""
     SOFT_BALANCE = "soft-balance"
-    """Between shuffled and class-aware (paper 004, equations 6 to 8)."""
+    """Between shuffled and class-aware (Peng et al. 2020, equations 6 to 8)."""
 
 
 class Decay(enum.Enum):
@@ -265,7 +265,7 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """The learning rate: linear scaling, warm-up, decay (paper 000, section 4.1.3).
+    """The learning rate: linear scaling, warm-up, decay (Wu et al. 2019, section 4.1.3).
 
     Attributes:
         learning_rate: at `batch_size` images; it is multiplied by k when the batch is.
@@ -306,7 +306,7 @@ class Phase:
         batch_size: images of a step, over all ranks and accumulated passes.
         image_size: side of the square that the network sees, in pixels.
         sampler: the order of images.
-        balance: for `soft-balance`: 0 draws as the images come, 1 every class as often (lambda of paper 004).
+        balance: for `soft-balance`: 0 draws as the images come, 1 every class as often (lambda of Peng et al. 2020).
         block_images: for `blocks`: neighbouring images that stay together while blocks are shuffled.
         blocks_of_window: for `blocks`: consecutive blocks whose images are shuffled together; each worker that streams
             holds so many in memory.

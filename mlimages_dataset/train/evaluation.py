@@ -72,7 +72,7 @@ class EvaluationSummary:
         labels: mean number of present labels an image.
         labels_said: mean sum of an image's probabilities, which equals `labels` where these are calibrated; NaN where
             there are none.
-        sure: entries whose probability is above 0.95, as co-occurrence asks for (paper 000, section 3.2).
+        sure: entries whose probability is above 0.95, as co-occurrence asks for (Wu et al. 2019, section 3.2).
         sure_present: those of them that are present.
     """
 

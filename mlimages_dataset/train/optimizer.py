@@ -1,6 +1,6 @@
 """Parameters in groups: which decay, and which learn how fast.
 
-Paper 000, section 5.1.1: in fine-tuning, layers near the output learn fast and those near the input slowly or not.
+Wu et al. 2019, section 5.1.1: in fine-tuning, layers near the output learn fast and those near the input slowly or not.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Transfer: a trained network with a new head.
 
-Paper 000, section 5.1: the output layer is replaced, the loss is the standard softmax loss (`losses.softmax`), and
+Wu et al. 2019, section 5.1: the output layer is replaced, the loss is the standard softmax loss (`losses.softmax`), and
 layers near the input learn slowly or not (`optimizer.layer_rates`).
 """
 

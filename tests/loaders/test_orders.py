@@ -78,7 +78,7 @@ def test_a_window_of_block_shuffling_reads_few_stretches(
 
 
 def expected_by_formula(present: NDArray[np.bool_], balance: float) -> NDArray[np.float64]:
-    """Return the probability of each row by equations 6 to 8 of paper 004, term by term, shape (N,)."""
+    """Return the probability of each row by equations 6 to 8 of Peng et al. 2020, term by term, shape (N,)."""
     present = present[:, present.any(axis=0)]
     n_of_class = present.sum(axis=0)
     p_n = n_of_class / n_of_class.sum()

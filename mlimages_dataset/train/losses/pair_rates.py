@@ -46,7 +46,7 @@ def concurrent_rates(
 def rates_of_table(pair_counts: pa.Table, closure: sp.csr_array, *, where: object = None) -> Tensor:
     """Return the concurrent rates of a `pair_counts` table, sparse COO float32, shape (C, C).
 
-    Classes of which one is an ancestor of the other have the rate 0 (paper 004, section 4.1.1). The table counts
+    Classes of which one is an ancestor of the other have the rate 0 (Peng et al. 2020, section 4.1.1). The table counts
     images; the paper counts objects.
 
     Args:

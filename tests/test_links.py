@@ -276,6 +276,6 @@ def test_the_message_says_what_where_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(MLImagesError) as error:
         read_manifest(tmp_path / "out")
     assert str(error.value) == (
-        f"{tmp_path / 'out' / MANIFEST_NAME}: it names 'up/victim.txt', no file of the folder; do not trust it; if a "
-        "folder in it is a link of your own, put the folder itself there"
+        f"{tmp_path / 'out' / MANIFEST_NAME}: it names 'up/victim.txt', which is outside the folder; do not trust it; "
+        "if you made a link to a folder there, replace the link by the folder"
     )

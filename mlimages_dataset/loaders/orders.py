@@ -309,7 +309,7 @@ class RepeatFactor:
 
 @dataclass(frozen=True, slots=True)
 class Hybrid:
-    """One order for the first epochs and another for the rest: the hybrid schedule of Peng et al. 2020 (section 4.2)."""
+    """One order for the first epochs, another for the rest: the hybrid schedule of Peng et al. 2020 (section 4.2)."""
 
     first: Order
     then: Order

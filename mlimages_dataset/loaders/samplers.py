@@ -289,7 +289,7 @@ class RepeatFactorSampler(OrderSampler):
 
 
 class HybridSampler(OrderSampler):
-    """Every row once in each of the first epochs, then soft-balance sampling: the schedule of Peng et al. 2020, section 4.2.
+    """Every row once per epoch in the first epochs, then soft-balance sampling (Peng et al. 2020, section 4.2).
 
     Args:
         data: the data set.

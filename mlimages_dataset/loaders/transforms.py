@@ -138,7 +138,7 @@ class _Rendering(abc.ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainTransform(_Rendering):
-    """The six steps of Wu et al. 2019, section 4.1.2, with the paper's probabilities and ranges as far as it states them.
+    """The six steps of Wu et al. 2019, section 4.1.2, with the paper's probabilities, and its ranges if it states them.
 
     The paper does not state the colour shifts of step 5. The ranges here are those of the authors' published code,
     which are Inception's. `docs/decisions/0006-transforms.md` lists the differences.

@@ -1,7 +1,7 @@
 """The learning rate as a pure function of the run, the epoch and the step.
 
-Wu et al. 2019, section 4.1.3: the rate scales with the batch (0.01 at 512 images, 0.08 at 4,096), grows by 1.297 an epoch
-from 0.01 in 8 warm-up epochs, and falls by 0.1 every 25 epochs, counted from the first.
+Wu et al. 2019, section 4.1.3: the rate scales with the batch (0.01 at 512 images, 0.08 at 4,096), grows by 1.297 per
+epoch from 0.01 in 8 warm-up epochs, and falls by 0.1 every 25 epochs, counted from the first.
 """
 
 from __future__ import annotations

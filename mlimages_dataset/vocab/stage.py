@@ -366,7 +366,7 @@ def _parse_image_counts(lines: Sequence[str], where: str) -> list[tuple[tuple[st
         images = (row["images"] or "").strip()
         if not images.isdecimal():
             raise DataError(
-                f"{images!r} is no number of images", where=where, line=reader.line_num, remedy="correct it"
+                f"{images!r} is not a number of images", where=where, line=reader.line_num, remedy="correct it"
             )
         counts.append(((row["source"], row["source_id"]), int(images)))
     return counts

@@ -165,12 +165,12 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path, text: str, told: str) 
         (VOCABULARY + ANNOTATIONS + "[cooccurrence]\nannotations = 'mine'", "no cooccurrence.predictions; name a "),
         (
             VOCABULARY + ANNOTATIONS + "[cooccurrence]\nannotations = 'other'\npredictions = 'p'",
-            "cooccurrence.annotations is 'other', which is no annotation source; use one of mine",
+            "cooccurrence.annotations is 'other', which is no annotated collection; use one of mine",
         ),
-        (VOCABULARY + ANNOTATIONS * 2, "two annotation sources share a name; "),
+        (VOCABULARY + ANNOTATIONS * 2, "two annotated collections have the same name; "),
         (
             VOCABULARY + ANNOTATIONS.replace("mine", "imagenet-simulated") + "[simulation]",
-            "two annotation sources share a name; ",
+            "two annotated collections have the same name; ",
         ),
     ],
 )

@@ -647,7 +647,7 @@ def test_the_command_ends_with_1_when_a_file_is_missing(
     [
         (["thing", "--out", "o"], "did you mean things"),
         (["--out", "o"], "no collection is named"),
-        (["things"], "no folder is named"),
+        (["things"], "no folder is given"),
         (["things", "--out", "o", "--only", "z*"], "no file of things matches z"),
         (["--list", "--only", "z*"], "no file matches z"),
     ],

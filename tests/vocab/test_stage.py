@@ -186,9 +186,9 @@ def test_image_counts_of_several_files_are_added(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("source,id,images\n", "counts.csv, line 1: no columns source, source_id and images in its header"),
-        ("source,source_id,images\na,b,many\n", "counts.csv, line 2: 'many' is no number of images"),
-        ("source,source_id,images\na,b,1\na,b,-1\n", "counts.csv, line 3: '-1' is no number of images"),
-        ("source,source_id,images\na,b\n", "counts.csv, line 2: '' is no number of images"),
+        ("source,source_id,images\na,b,many\n", "counts.csv, line 2: 'many' is not a number of images"),
+        ("source,source_id,images\na,b,1\na,b,-1\n", "counts.csv, line 3: '-1' is not a number of images"),
+        ("source,source_id,images\na,b\n", "counts.csv, line 2: '' is not a number of images"),
     ],
 )
 def test_bad_image_counts_are_refused(tmp_path: Path, text: str, sentence: str) -> None:

@@ -142,7 +142,9 @@ def scan_table(
 def open_table(path: Location, schema: TableSchema) -> Iterator[pq.ParquetFile]:
     """Yield the open Parquet file at `path`, checked to have `schema`; errors as for `read_table`."""
     if not path.is_file():
-        raise UsageError("there is no such file", where=path, remedy=f"name a {schema.name} table of an earlier stage")
+        raise UsageError(
+            "there is no such file", where=path, remedy=f"name a table of {schema.name} of an earlier stage"
+        )
     with contextlib.ExitStack() as stack:
         with _parquet_errors(path):
             parquet = stack.enter_context(open_parquet(path))
@@ -273,7 +275,7 @@ def _has_nulls(array: pa.Array) -> bool:
 def _remedy(found: str, schema: TableSchema) -> str:
     if found.partition("/")[0] == schema.name:
         return "build it again with this version of mlimages-dataset"
-    return f"name a {schema.name} table written by mlimages-dataset"
+    return f"name a table of {schema.name} written by mlimages-dataset"
 
 
 @contextlib.contextmanager

@@ -403,5 +403,5 @@ def test_an_audit_names_what_it_cannot_read(mini_vocabulary: Vocabulary, tmp_pat
     with pytest.raises(UsageError, match=f"^{tmp_path}: there is no part"):
         audit(mini_vocabulary, [tmp_path])
     pq.write_table(table_of([("a", {})], LABELS), tmp_path / "bare.parquet")
-    with pytest.raises(SchemaError, match="the table's schema is none, but labels/1 is wanted"):
+    with pytest.raises(SchemaError, match="the table's schema is none, but labels/1 is needed"):
         audit(mini_vocabulary, [tmp_path / "bare.parquet"])

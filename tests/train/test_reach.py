@@ -201,9 +201,9 @@ def _with(table: pa.Table, **columns: object) -> pa.Table:
         ("missing", "nowhere.parquet: there is no such file"),
         ("other vocabulary", "it was made with another vocabulary than the one given"),
         ("other classes", "names class 85, and the vocabulary has the classes 0 to "),
-        ("twice", "names a pair twice"),
+        ("twice", "holds a pair twice"),
         ("too many", "counts more images with both classes than with the first, or fewer than none"),
-        ("other table", "schema is labels/1, but pair_counts/1 is wanted"),
+        ("other table", "schema is labels/1, but pair_counts/1 is needed"),
         ("folder", "is a folder"),
     ],
 )

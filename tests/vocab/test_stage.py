@@ -217,7 +217,7 @@ def test_bad_image_counts_are_refused(tmp_path: Path, text: str, sentence: str) 
             "reviewed",
             '[[drop_category]]\nwnid = "n99999999"\nreason = "x"\n',
             VocabularyError,
-            "bad, drop_category 1: n99999999 is no noun synset of WordNet 3.0",
+            "bad, drop_category 1: n99999999 is not a noun synset of WordNet 3.0",
         ),
     ],
 )
@@ -262,7 +262,7 @@ def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
 def test_another_table_in_place_of_the_categories_is_refused(given: VocabularyFiles, tmp_path: Path) -> None:
     write_vocabulary(given, Workplace(tmp_path))
     (tmp_path / "mapping.parquet").replace(tmp_path / "categories.parquet")
-    with pytest.raises(SchemaError, match=f"the table's schema is mapping/1, but {CATEGORIES.label} is wanted"):
+    with pytest.raises(SchemaError, match=f"the table's schema is mapping/1, but {CATEGORIES.label} is needed"):
         read_vocabulary(tmp_path)
 
 

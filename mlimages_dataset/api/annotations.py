@@ -38,7 +38,7 @@ _FRAME_FORMATS = ("csv", "parquet")
 
 @dataclass(frozen=True, eq=False)  # no slots: as `Tables`
 class Annotations(Tables[AnnotationSummary]):
-    """What a collection, or a model, says of its images, mapped onto a vocabulary: one row an image."""
+    """What a collection, or a model, says of its images, mapped onto a vocabulary: one row per image."""
 
     schema: ClassVar[TableSchema] = ANNOTATIONS
 
@@ -47,11 +47,11 @@ class Annotations(Tables[AnnotationSummary]):
         return int(self.to_arrow().num_rows)
 
     def to_arrow(self) -> pa.Table:
-        """Return the table, one row an image, with the columns of `schemas.ANNOTATIONS`."""
+        """Return the table, one row per image, with the columns of `schemas.ANNOTATIONS`."""
         return pa.concat_tables(read_table(part, self.schema) for part in table_parts(self.folder))
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return one row a label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
+        """Return one row per label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
         return label_frame(self.to_arrow(), self.vocabulary)
 
     def write(self, folder: PathLike) -> None:

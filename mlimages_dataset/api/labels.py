@@ -49,7 +49,7 @@ class Labels(Tables[LabelsSummary]):
         return int(self.to_arrow().num_rows)
 
     def to_arrow(self, split: str | None = None) -> pa.Table:
-        """Return the table of one split, or of all, one row an image, with the columns of `schemas.LABELS`.
+        """Return the table of one split, or of all, one row per image, with the columns of `schemas.LABELS`.
 
         Raises:
             UsageError: there is no such split.
@@ -62,7 +62,7 @@ class Labels(Tables[LabelsSummary]):
         return pa.concat_tables(tables) if tables else LABELS.arrow.empty_table()
 
     def to_pandas(self, split: str | None = None) -> pd.DataFrame:
-        """Return one row a label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
+        """Return one row per label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
         return label_frame(self.to_arrow(split), self.vocabulary)
 
     def why(self, image_id: str) -> pd.DataFrame:

@@ -79,7 +79,7 @@ def made_by(
 
 
 def label_frame(table: pa.Table, vocabulary: Vocabulary) -> pd.DataFrame:
-    """Return a table of labels, one row an image, as a frame of one row a label."""
+    """Return a table of labels, one row per image, as a frame of one row per label."""
     labels = table["labels"].combine_chunks()
     rows, flat = pc.list_parent_indices(labels), pc.list_flatten(labels)
     index = flat.field("class_index")

@@ -1,4 +1,4 @@
-"""Statements about images, mapped onto a vocabulary: one row an image, one label a category.
+"""Statements about images, mapped onto a vocabulary: one row per image, one label per category.
 
 Legend: N images, L statements in all of them.
 """

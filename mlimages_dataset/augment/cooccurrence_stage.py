@@ -315,7 +315,7 @@ def _count_bucket(
     predicted_ids = right["image_id"].combine_chunks()
     if pc.count_distinct(predicted_ids).as_py() < len(predicted_ids):
         repeated = _first_repeat(predicted_ids)
-        raise DataError(f"{repeated} is predicted twice", where=where, remedy="keep one row an image")
+        raise DataError(f"{repeated} is predicted twice", where=where, remedy="keep one row per image")
     if not left.num_rows:
         return PairCounts.empty(n_classes), 0, 0
     at = pc.index_in(left["image_id"].combine_chunks(), value_set=predicted_ids)

@@ -79,7 +79,7 @@ LONG_FORM = pa.schema(
         ("location", pa.string()),
     ]
 )
-"""The columns of exported CSV, one row a label."""
+"""The columns of exported CSV, one row per label."""
 
 
 class ExportFormat(enum.Enum):
@@ -250,7 +250,7 @@ def tencent_text(rows: pa.RecordBatch, columns: LabelColumns) -> tuple[pa.Buffer
 
 
 def long_form(rows: pa.RecordBatch, columns: LabelColumns, wnids: pa.StringArray) -> tuple[pa.Table, ExportCounts]:
-    """Return one row a label in the columns of `LONG_FORM`, L rows, and the counts."""
+    """Return one row per label in the columns of `LONG_FORM`, L rows, and the counts."""
     images = pa.array(columns.images)
     table = pa.Table.from_arrays(
         [
@@ -323,7 +323,7 @@ class _Writer:
         return receipts, _sum([counts for _, counts in results])
 
     def _joined(self, work: Callable[[_Job], _Written], name: str, head: bytes) -> tuple[list[Receipt], ExportCounts]:
-        """Let jobs write the text of each part, and join them to one file a split, in which `head` comes first."""
+        """Let jobs write the text of each part, and join them to one file per split, in which `head` comes first."""
         receipts, found = [], []
         for split, parts in self.splits.items():
             path = self.at.out / name.format(split)

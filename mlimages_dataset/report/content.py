@@ -147,7 +147,7 @@ class FileRow:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The categories as the page's browser reads them: one entry a category, in order of class index.
+    """The categories as the page's browser reads them: one entry per category, in order of class index.
 
     Attributes:
         wnids, names: each category's.

@@ -40,7 +40,7 @@ class TencentRow:
 
 
 def parse_imagenet_synsets(lines: Iterable[str], where: str) -> list[SourceClass]:
-    """Return the classes of an ImageNet synset list: a wnid a line, words behind it or not.
+    """Return the classes of an ImageNet synset list: one wnid per line, words behind it or not.
 
     Raises:
         DataError: a line does not begin with a wnid, or there is none.

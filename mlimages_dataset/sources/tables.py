@@ -115,7 +115,7 @@ def _own_columns(columns: Sequence[str], confidence: str) -> str:
 
 
 def _blocks(piece: Piece) -> Iterator[pa.RecordBatch]:
-    """Yield the columns that are read: texts, and confidences as texts or float32; one row a label."""
+    """Yield the columns that are read: texts, and confidences as texts or float32; one row per label."""
     columns = [name for name in _COLUMNS if name in piece.columns]
     with read_to_its_end(piece.path), open_parquet(piece.path) as parquet:
         groups = list(range(parquet.num_row_groups))[piece.start : piece.stop]
@@ -130,7 +130,7 @@ def _blocks(piece: Piece) -> Iterator[pa.RecordBatch]:
 
 
 def _one_row_a_label(columns: dict[str, pa.Array], where: Location) -> dict[str, pa.Array]:
-    """Return rows of lists as one row a label; a list of confidences has one for each label."""
+    """Return rows of lists as one row per label; a list of confidences has one for each label."""
     label, confidence = columns["label"], columns.get("confidence")
     rows = pc.list_parent_indices(label)
     flat: dict[str, pa.Array] = {"label": pc.list_flatten(label)}

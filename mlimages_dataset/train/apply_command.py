@@ -208,7 +208,7 @@ def evaluate(application: Application, *, labels: str, unknown: str | None, as_j
         lines[-1] += f" ({lower:.4f} to {upper:.4f})"  # of map, the last
         lines += [
             f"by chance: precision {summary.chance_precision:.4f}, map {summary.chance:.4f}",
-            f"labels an image: {_labels(summary)}",
+            f"labels per image: {_labels(summary)}",
         ]
         if summary.sure:
             lines.append(f"above 0.95: {summary.sure:,} labels, of which {summary.sure_present:,} are present")
@@ -246,7 +246,7 @@ def calibrate(application: Application, *, labels: str, out: Path, plot: Path | 
         if plot is not None:
             write_bytes(plot, reliability_plot(*fit.reliability))
         click.echo(f"fitted on {fit.calibration.n_images:,} images; {fit.calibration.n_own:,} classes have 10 or more")
-        click.echo(f"labels an image before: {_labels(fit.before)}\nlabels an image after:  {_labels(fit.after)}")
+        click.echo(f"labels per image before: {_labels(fit.before)}\nlabels per image after:  {_labels(fit.after)}")
         click.echo(f"written to {out}")
 
 

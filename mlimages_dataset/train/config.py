@@ -91,13 +91,13 @@ class SamplerName(enum.Enum):
     """The order in which images are drawn."""
 
     SHUFFLED = "shuffled"
-    """Every image once an epoch."""
+    """Every image once per epoch."""
     BLOCKS = "blocks"
     """The same, but neighbours come near each other, as slow disks and object stores read them fastest."""
     CLASS_AWARE = "class-aware"
     """A class first, each as often, then an image of it."""
     REPEAT_FACTOR = "repeat-factor"
-    """Images of rare classes several times an epoch."""
+    """Images of rare classes several times per epoch."""
     SOFT_BALANCE = "soft-balance"
     """Between shuffled and class-aware (Peng et al. 2020, equations 6 to 8)."""
 

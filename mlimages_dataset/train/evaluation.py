@@ -69,7 +69,7 @@ class EvaluationSummary:
         groups: the same mean for groups of classes.
         chance: the mean average precision of images in a random order, about: the mean share of images with a class.
         chance_precision: the precision at any k of classes drawn at random: the share of known entries present.
-        labels: mean number of present labels an image.
+        labels: mean number of present labels per image.
         labels_said: mean sum of an image's probabilities, which equals `labels` where these are calibrated; NaN where
             there are none.
         sure: entries whose probability is above 0.95, as co-occurrence asks for (Wu et al. 2019, section 3.2).

@@ -158,7 +158,7 @@ class Finding:
     def _figure(self) -> str:
         first, last = self.first, self.last
         ranked = f"labels outrank {last.rank:.0%} of the other classes"
-        predicted = f"the network predicts {last.predicted:,.1f} of {last.classes:,.0f} classes an image"
+        predicted = f"the network predicts {last.predicted:,.1f} of {last.classes:,.0f} classes per image"
         return {
             Sign.NO_LABELS: "no image had a label",
             Sign.STILL: f"logits moved by {last.moved:.2g} on average, and {ranked}",

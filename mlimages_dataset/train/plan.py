@@ -130,7 +130,7 @@ def image_bytes(model: nn.Module, image_size: int, precision: Precision) -> int:
 
 
 def pace(learner: Learner, *, images: int, image_size: int, steps: int, alone: bool = False) -> float:
-    """Return the images a second of forward and backward passes on images of noise, over the ranks that take part.
+    """Return the images per second of forward and backward passes on images of noise, over the ranks that take part.
 
     Args:
         learner: its parameters stay; gradients are summed over the ranks unless `alone`.

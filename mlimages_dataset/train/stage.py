@@ -244,7 +244,7 @@ def _check_folder(out: Path) -> None:
 
 
 def _scaling(run: Run, learner: Learner, phase: Phase) -> dict[str, float]:
-    """Return images a second of one rank and of all, and the efficiency."""
+    """Return images per second of one rank and of all, and the efficiency."""
     of_pass, steps = images_of_pass(run, phase, distributed.n_ranks()), run.logs.scaling_steps
     alone = pace(learner, images=of_pass, image_size=phase.image_size, steps=steps, alone=True)
     together = pace(learner, images=of_pass, image_size=phase.image_size, steps=steps)

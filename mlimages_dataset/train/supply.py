@@ -1,4 +1,4 @@
-"""What a run's ranks need to be fed: cores that decode for each, and bytes a second of its storage.
+"""What a run's ranks need to be fed: cores that decode for each, and bytes per second of its storage.
 
 A network that waits for pictures looks like a slow network, and the hours of a plan come true only where the pictures
 arrive as fast as they are learnt from. So the rate of this machine's cores is measured on real pictures.
@@ -55,7 +55,7 @@ class CoreRate:
     cores: int
 
     def cores_for(self, images_per_second: float) -> int:
-        """Return how many cores make so many images a second."""
+        """Return how many cores make so many images per second."""
         return math.ceil(images_per_second / self.images_per_second)
 
 

@@ -93,8 +93,8 @@ class Pace:
         self.waited += waited
 
     def values(self) -> dict[str, float]:
-        """Return the mean loss over steps and ranks, images a second of all ranks, and the share of time that the rank
-        waited which waited longest. Every rank calls it.
+        """Return the mean loss over steps and ranks, images per second of all ranks, and the share of time that the
+        rank waited which waited longest. Every rank calls it.
         """  # noqa: D205 - three results in one sentence
         loss = distributed.sum_over_ranks(self.loss / self.steps).item() / distributed.n_ranks()
         seconds = time.perf_counter() - self.since

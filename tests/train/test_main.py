@@ -153,7 +153,7 @@ def test_evaluation_tells_every_measure(trained: Path, photographs: Photographs)
     (line,) = (line for line in in_words if line.split()[0] == "map")
     assert line.split(maxsplit=2)[1:] == [f"{told['mean_average_precision']:.4f}", f"({lower:.4f} to {upper:.4f})"]
     assert f"by chance: precision {told['chance_precision']:.4f}, map {told['chance']:.4f}" in in_words
-    assert any(line.startswith(f"labels an image: {told['labels']:.2f}, and ") for line in in_words)
+    assert any(line.startswith(f"labels per image: {told['labels']:.2f}, and ") for line in in_words)
 
 
 def test_fine_tuning_keeps_all_but_the_head(trained: Path, photographs: Photographs, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What a run minimises: one file a loss, and what they share."""
+"""What a run minimises: one file per loss, and what they share."""

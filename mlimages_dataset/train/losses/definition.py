@@ -1,4 +1,4 @@
-"""What a loss is to the trainer beside its arithmetic: one value a loss, in the loss's own file.
+"""What a loss is to the trainer beside its arithmetic: one value per loss, in the loss's own file.
 
 Legend: B images in a batch, C classes.
 """

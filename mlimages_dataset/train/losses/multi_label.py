@@ -44,7 +44,7 @@ def check_shapes(logits: Tensor, targets: Tensor, known: Tensor | None, n_classe
         raise UsageError(
             f"logits are of shape {tuple(logits.shape)}, targets of {tuple(targets.shape)}"
             + ("" if known is None else f", known of {tuple(known.shape)}"),
-            remedy="give all of them one row an image and one column a class",
+            remedy="give all of them one row per image and one column per class",
         )
     if n_classes is not None and logits.shape[1] != n_classes:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Any number of classes an image, and with a loss of one label one of them.
+"""Any number of classes per image, and with a loss of one label one of them.
 
 Legend: B images in a batch, C classes.
 """

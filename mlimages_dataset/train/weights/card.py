@@ -157,7 +157,7 @@ def _front_matter(
 
 def _classes(description: Description) -> Iterator[str]:
     yield from ("## Classes", "")
-    yield f"Digest of the vocabulary (SHA-256 of its wnids, one a line): `{description.vocabulary or 'not known'}`."
+    yield f"Digest of the vocabulary (SHA-256 of its wnids, one per line): `{description.vocabulary or 'not known'}`."
     yield ""
     if description.wnids:
         shown = list(zip(description.wnids, description.names, strict=True))[:_SHOWN_CLASSES]

@@ -32,7 +32,11 @@ def _choice(options: type[enum.Enum]) -> click.Choice[str]:
 @click.option("--image-size", type=click.IntRange(min=1), help="Side of the images in pixels, likewise.")
 @click.option("--view", type=_choice(View), help="The part of a picture that was evaluated, likewise.")
 @click.option("--vocabulary", metavar="PLACE", help="Folder of the vocabulary whose classes the network tells.")
-@click.option("--order", metavar="FILE", help="The network's classes, a wnid a line, where not as in --vocabulary.")
+@click.option(
+    "--order",
+    metavar="FILE",
+    help="The network's classes, one wnid per line, if their order is not that of --vocabulary.",
+)
 @click.option("--opset", type=click.IntRange(min=1), help="Version of ONNX's operators.")
 @click.option("--keep-epsilon", is_flag=True, help="Change no variance; the receiver sets the epsilon.")
 @click.option("--overwrite", is_flag=True, help="Replace the file.")

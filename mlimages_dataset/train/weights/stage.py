@@ -45,7 +45,7 @@ class Conversion:
         out: the file to write.
         said: what the user says of the source.
         vocabulary: folder of the vocabulary whose classes the network tells; None for the one that the run names.
-        order: file of wnids, one a line, in the order of the network's outputs, where that is not the vocabulary's.
+        order: file of wnids, one per line, in the order of the network's outputs, where that is not the vocabulary's.
         opset: of ONNX; None for the exporter's own.
         keep_epsilon: see `write_weights`.
         overwrite: replace the file.

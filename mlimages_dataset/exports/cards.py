@@ -1,4 +1,4 @@
-"""What publishers say about a data set in the forms that catalogues read: a dataset card and a Croissant description.
+"""Descriptions of a data set in the forms that catalogues read: a dataset card and a Croissant description.
 
 Hugging Face: https://huggingface.co/docs/hub/datasets-manual-configuration; Croissant 1.0:
 https://docs.mlcommons.org/croissant/docs/croissant-spec-1.0.html. Both are text made from values; neither library is
@@ -70,7 +70,7 @@ _ORIGIN = ", ".join(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """What only its publisher knows of a data set; an empty text is left out of its descriptions.
+    """Facts about a data set that only its publisher knows; empty texts are left out of the descriptions.
 
     Attributes:
         name: the data set's name.
@@ -86,7 +86,7 @@ class Publication:
 
 
 def description(n_categories: int, rows: Mapping[str, int]) -> str:
-    """Return one sentence about a data set of so many categories, with the rows of each split."""
+    """Return one sentence about a data set with `n_categories` categories, with the rows of each split."""
     splits = " and ".join(f"{n:,} {split}" for split, n in rows.items())
     return (
         f"Multi-label annotations of {splits} images over {n_categories:,} WordNet 3.0 categories; "
@@ -113,7 +113,7 @@ def hugging_face_card(publication: Publication, wnids: Sequence[str], splits: Ma
     """Return the README.md of a data set repository: YAML for machines, then a page for people.
 
     Args:
-        publication: what the publisher says of it.
+        publication: the publisher's facts.
         wnids: wnid of each category, by class index.
         splits: rows and bytes of each split.
     """
@@ -142,7 +142,7 @@ def croissant(
     """Return the Croissant description of a folder with one `labels` table a split and a vocabulary's tables.
 
     Args:
-        publication: what the publisher says of it.
+        publication: the publisher's facts.
         n_categories: categories in the vocabulary.
         splits: the file of each split, in a folder named like the split.
         tables: the files of the vocabulary, `categories` among them, in the folder itself.

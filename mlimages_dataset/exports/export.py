@@ -1,7 +1,7 @@
-"""Label tables in the formats that others read: the published text form, CSV, Hugging Face, Croissant.
+"""Label tables in the formats of other tools: the published text form, CSV, Hugging Face, Croissant.
 
 Tables are read in batches and written as they come, so memory does not grow with the rows; the same tables give the
-same bytes. What a format cannot say is left out and counted.
+same bytes. Data that a format cannot hold are left out and counted.
 
 Legend: N images, L labels in all of them, C categories.
 """
@@ -62,11 +62,11 @@ _Written: TypeAlias = "tuple[Receipt, ExportCounts]"
 BLOCK_BYTES = 1 << 24
 DICTIONARY_FILE = "dictionary_and_semantic_hierarchy.txt"
 FOLDERS = ("", "data", "train", "val")
-"""Where the formats write, relative to the output folder."""
+"""Folders of the formats' output, relative to the output folder."""
 CARD_FILE, CROISSANT_FILE = "README.md", "croissant.json"
 HUGGING_FACE_NAMES = {"train": "train", "val": "validation"}
 """What `datasets` calls the splits."""
-# What ends a word, or is trimmed from a line, where the published text form is read.
+# Characters that end a word, or are trimmed from a line, when the published text form is read.
 _UNSAYABLE = r"[\x00-\x20\x7f\x{85}\x{feff}\p{Z}]"
 
 LONG_FORM = pa.schema(
@@ -93,14 +93,14 @@ class ExportFormat(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ExportCounts:
-    """What was written and what the format could not say; counts of parts add up.
+    """Counts of what was written and what the format could not hold; counts of parts add up.
 
     Attributes:
         images: images written.
         labels: labels written.
         absent_labels: labels of verified absence left out.
-        images_without_labels: images left out because no label that the format can say remains.
-        unsayable_images: images left out because their address holds white space or nothing.
+        images_without_labels: images left out because they have no label that the format can hold.
+        unsayable_images: images left out because their address holds white space or is empty.
     """
 
     images: int = 0
@@ -119,8 +119,8 @@ class ExportCounts:
         texts = {
             "images": "images",
             "labels": "labels",
-            "absent_labels": "labels of verified absence left out: the format cannot say them",
-            "images_without_labels": "images left out: no label remains that the format can say",
+            "absent_labels": "labels of verified absence left out: the format cannot hold them",
+            "images_without_labels": "images left out: they have no label that the format can hold",
             "unsayable_images": "images left out: their address holds white space",
         }
         counts = {name: getattr(self, name) for name in texts}
@@ -165,7 +165,7 @@ def export(
         tables: a folder with the tables train/ and val/, or with one table, which is taken for train.
         form: the format.
         at: where to write.
-        publication: what the publisher says of the data set, for the formats that can say it.
+        publication: the publisher's facts about the data set, for the formats that can hold them.
 
     Raises:
         UsageError, DataError: a table is missing or damaged, or of another vocabulary.
@@ -181,7 +181,7 @@ def export(
         case ExportFormat.CROISSANT:
             receipts, counts = writer.write_croissant()
     if not counts.images:
-        raise DataError("no image has a label that the format can say", where=tables, remedy="choose another format")
+        raise DataError("no image has a label that the format can hold", where=tables, remedy="choose another format")
     return StageResult(tuple(receipts), counts)
 
 
@@ -223,7 +223,7 @@ def tencent_text(rows: pa.RecordBatch, columns: LabelColumns) -> tuple[pa.Buffer
 
     A line is the image's location, or its id where there is none, and `class_index:confidence` of each present label,
     tab-separated, with the shortest decimals that read back as the same float32. Absent labels, images without present
-    labels and addresses with white space cannot be said; origins are not said.
+    labels and addresses with white space cannot be written; origins are not written.
     """
     location = rows.column("location")
     address = pc.if_else(pc.equal(location, ""), rows.column("image_id"), location)
@@ -268,7 +268,7 @@ def long_form(rows: pa.RecordBatch, columns: LabelColumns, wnids: pa.StringArray
 
 
 def hugging_face_schema(wnids: Sequence[str]) -> pa.Schema:
-    """Return the Arrow schema of label tables as `datasets` wants them: `ClassLabel` numbers are int64."""
+    """Return the Arrow schema of label tables for `datasets`, in which `ClassLabel` numbers are int64."""
     label = pa.struct([("class_index", pa.int64()), ("confidence", pa.float32()), ("origin", pa.int64())])
     texts = [(name, pa.string()) for name in ("image_id", "source", "location")]
     return pa.schema([*texts, ("labels", pa.list_(label))], metadata={"huggingface": hugging_face_features(wnids)})
@@ -312,7 +312,7 @@ class _Writer:
         return [*self._vocabulary_tables(), *shards, card], _sum([counts for _, counts in results])
 
     def write_croissant(self) -> tuple[list[Receipt], ExportCounts]:
-        # One file a split: readers of Croissant check the digest of a single file, not of a set of files.
+        # One file per split: readers of Croissant check the digest of a single file, not of a set of files.
         work = functools.partial(_write_split, n_classes=len(self.vocabulary), inputs=dict(self.at.inputs))
         jobs = [(tuple(parts), self.at.out / split / "part-00000.parquet") for split, parts in self.splits.items()]
         results = list(self._done(work, jobs))
@@ -323,7 +323,7 @@ class _Writer:
         return receipts, _sum([counts for _, counts in results])
 
     def _joined(self, work: Callable[[_Job], _Written], name: str, head: bytes) -> tuple[list[Receipt], ExportCounts]:
-        """Let jobs write the text of each part, and join them to one file per split, in which `head` comes first."""
+        """Let jobs write the text of each part, and join the texts to one file per split that begins with `head`."""
         receipts, found = [], []
         for split, parts in self.splits.items():
             path = self.at.out / name.format(split)
@@ -348,7 +348,7 @@ class _Writer:
         return [category.wnid for category in self.vocabulary.categories]
 
     def _vocabulary_tables(self) -> tuple[Receipt, Receipt]:
-        """Write the vocabulary's own tables: with them the folder can be read as a vocabulary too."""
+        """Write the vocabulary's tables, so that the folder can also be read as a vocabulary."""
         return (
             write_table(self.at.out / CATEGORIES_FILE, categories_table(self.vocabulary), CATEGORIES, self.at.inputs),
             write_table(self.at.out / MAPPING_FILE, mapping_table(self.vocabulary), MAPPING, self.at.inputs),
@@ -381,7 +381,7 @@ def _write_csv_part(job: _Job, *, wnids: Sequence[str]) -> _Written:
 
 
 def _write_shard(job: _Job, *, wnids: Sequence[str]) -> _Written:
-    """Write a part as Parquet with the schema that `datasets` wants."""
+    """Write a part as Parquet with the schema for `datasets`."""
     part, path = job
     schema = hugging_face_schema(wnids)
     counts = ExportCounts()
@@ -411,7 +411,7 @@ def _write_split(job: tuple[tuple[Location, ...], Location], *, n_classes: int, 
 
 
 def _everything(columns: LabelColumns) -> ExportCounts:
-    """Return the counts of rows of which the format says everything."""
+    """Return the counts of rows that the format can hold completely."""
     return ExportCounts(images=len(columns), labels=len(columns.class_index))
 
 
@@ -420,7 +420,7 @@ def _sum(counts: Sequence[ExportCounts]) -> ExportCounts:
 
 
 def _decimals(numbers: np.ndarray) -> pa.StringArray:
-    """Return the shortest decimals that read back as the same numbers; few are distinct, and each is made once."""
+    """Return the shortest decimals that read back as the same numbers; few differ, and each is made once."""
     encoded = pa.array(numbers).dictionary_encode()
     return pc.cast(encoded.dictionary, pa.string()).take(encoded.indices)
 

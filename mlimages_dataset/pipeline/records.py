@@ -135,7 +135,7 @@ def read_manifest(folder: Location) -> Manifest:
         strangers = [*paths_outside(folder, {*manifest.files, *outputs}), *sorted(outputs - manifest.files.keys())]
         if strangers:
             raise DataError(
-                f"it names {strangers[0]!r}, which is outside the folder",
+                f"it names {strangers[0]!r}, which is not a file inside the folder",
                 where=path,
                 remedy="do not trust it; if you made a link to a folder there, replace the link by the folder",
             )

@@ -1,4 +1,4 @@
-"""The value every source of classes yields: an id and a name in some collection's own vocabulary."""
+"""A class of a collection: an id and a name in the collection's own vocabulary."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class SourceClass:
     """One class of one collection.
 
     Attributes:
-        source_id: the collection's own id (a wnid, an Open Images mid, anything of a user's).
-        name: the name as the collection spells it; may be empty where ids are wnids.
+        source_id: the collection's own id (a wnid, an Open Images mid, or any id of a user's).
+        name: the name as the collection spells it; may be empty if the id is a wnid.
     """
 
     source_id: str

@@ -101,4 +101,4 @@ def _refusal(path: Path, error: Exception, kind: str, remedy: str) -> DataError:
 
 
 def _not_whole(path: Path, kind: str, why: str) -> NotWholeError:
-    return NotWholeError(f"is not a whole {kind} ({why})", where=path, remedy="name another, or obtain it again")
+    return NotWholeError(f"is not a complete {kind} ({why})", where=path, remedy="name another, or obtain it again")

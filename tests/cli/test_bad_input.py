@@ -277,6 +277,6 @@ def test_overwriting_a_strangers_folder_removes_nothing_outside_of_it(
     (out / MANIFEST_NAME).write_bytes(manifest.to_json())
     ran = command(*words.format(inputs=golden_inputs, build=golden_build).split(), "--out", str(out), "--overwrite")
     assert (ran.code, ran.out) == (1, "")
-    assert "it names 'link/victim.txt', which is outside the folder; do not trust it" in ran.err
+    assert "it names 'link/victim.txt', which is not a file inside the folder; do not trust it" in ran.err
     assert ran.err.count("\n") == 1
     assert victim.read_bytes() == b"somebody's only copy"

@@ -176,7 +176,7 @@ def test_a_damaged_catalogue_is_named(tmp_path: Path, name: str, left: int | Non
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(DataError, match=f"{name}: is not a whole"):
+    with pytest.raises(DataError, match=f"{name}: is not a complete"):
         open_catalogue([images], labels, n_classes=C, cache=tmp_path / "c")
 
 

@@ -257,7 +257,7 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path: Path, name: 
     stage = StageRecord({}, {}, (name,), 0.0, {})
     manifest = Manifest({} if as_output else {name: record}, {"mine": stage} if as_output else {})
     write_bytes(tmp_path / MANIFEST_NAME, manifest.to_json())
-    with pytest.raises(DataError, match="no file of the folder"):
+    with pytest.raises(DataError, match="not a file inside the folder"):
         OutputFolder(tmp_path, overwrite=True)
 
 
@@ -291,7 +291,7 @@ def test_two_stages_do_not_share_a_folder_of_parts(tmp_path: Path) -> None:
 
     output = OutputFolder(tmp_path / "out")
     output.run("annotations/a", parameters={}, inputs={}, work=work)
-    with pytest.raises(UsageError, match="of stage annotations/a"):
+    with pytest.raises(UsageError, match="belongs to stage annotations/a"):
         output.run("annotations/b", parameters={}, inputs={}, work=work)
 
 

@@ -226,10 +226,10 @@ def test_predict_refuses_in_one_sentence(tmp_path: Path, vocabulary: Path, check
     folder = pictures(tmp_path / "pictures")
     given = ("--vocabulary", vocabulary, "--workers", "0")
     assert refusal(2, "predict", checkpoint, *given).startswith("no pictures; name ")
-    assert refusal(2, "predict", checkpoint, folder, "--images", folder, *given).startswith("pictures are named twice;")
+    assert refusal(2, "predict", checkpoint, folder, "--images", folder, *given).startswith("pictures are given twice;")
     assert "there is no such file or folder" in refusal(2, "predict", checkpoint, tmp_path / "none.jpg", *given)
     told = refusal(2, "predict", checkpoint, folder, "--top", "3", "--out", tmp_path / "out", *given)
-    assert told.startswith("--out writes a table, --top and --json print;")
+    assert told.startswith("--out writes a table, but --top and --json print;")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
     result = called("predict", checkpoint, tmp_path / "broken.jpg", *given)
     assert result.exit_code == 1

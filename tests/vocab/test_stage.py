@@ -242,7 +242,7 @@ def test_a_missing_file_is_named(given: VocabularyFiles, tmp_path: Path, option:
 def test_a_list_under_anothers_name_fails_its_check(given: VocabularyFiles, tmp_path: Path) -> None:
     again = (("imagenet", written(tmp_path / "again.csv", f"id,name\n{DOG},dog\n")),)
     files = VocabularyFiles(imagenet=given.imagenet, reviewed=given.reviewed, classes=again)
-    with pytest.raises(VocabularyError, match="V104 A source's class stands twice in the mapping: imagenet n02084071"):
+    with pytest.raises(VocabularyError, match="V104 A source's class is in the mapping twice: imagenet n02084071"):
         write_vocabulary(files, Workplace(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

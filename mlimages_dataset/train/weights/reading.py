@@ -378,7 +378,7 @@ def _other_network(path: Path, tensors: Mapping[str, Tensor], name: str, model: 
     )
     if not like and len(gaps) <= _FEW_GAPS:
         return UsageError(
-            f"it is not a whole {name}: {'; '.join(gaps)}",
+            f"it is not a complete {name}: {'; '.join(gaps)}",
             where=path,
             remedy="obtain it again, or write all its weights",
         )

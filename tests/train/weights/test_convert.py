@@ -299,7 +299,7 @@ def test_what_no_library_has_is_refused(tmp_path: Path, photographs: Photographs
         assert told.endswith("use --to safetensors or --to onnx")
     out = ("--out", tmp_path / "m.pt", "--architecture", "resnet101_released", "--vocabulary", photographs.vocabulary)
     told = refusal(2, "convert", tmp_path / "own.pt", "--to", "checkpoint", *out)
-    assert "its head has 2 classes, and the vocabulary " in told
+    assert "its head has 2 classes, but the vocabulary has " in told
 
 
 @pytest.mark.parametrize("form", ["safetensors", "checkpoint"])

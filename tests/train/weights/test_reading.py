@@ -112,7 +112,7 @@ def test_the_average_is_preferred(tmp_path: Path, state: dict[str, torch.Tensor]
 )
 def test_what_is_no_file_of_weights_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.pth").write_bytes(content)
-    with pytest.raises(DataError, match=r"is not a whole file of weights|holds no state dict"):
+    with pytest.raises(DataError, match=r"is not a complete file of weights|holds no state dict"):
         read_weights(tmp_path / "w.pth", RESNET18)
 
 
@@ -126,7 +126,7 @@ def test_a_cut_file_is_refused(cut: float, *, safe: bool, tmp_path_factory: pyte
         torch.save(tensors, path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * cut)])
-    with pytest.raises(DataError, match=r"no whole|not a whole|not what torch.save writes"):
+    with pytest.raises(DataError, match=r"no whole|not a complete|not what torch.save writes"):
         read_weights(path, RESNET18)
 
 
@@ -141,7 +141,7 @@ def test_a_hostile_header_is_refused(tmp_path: Path, length: int) -> None:
 def test_a_tensor_that_claims_terabytes_is_refused_by_its_shape(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save({**state, "conv1.weight": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "w.pth")
     with pytest.raises(
-        UsageError, match=r"it is not a whole resnet18: conv1\.weight is of shape \(1000000, 1000000\), not"
+        UsageError, match=r"it is not a complete resnet18: conv1\.weight is of shape \(1000000, 1000000\), not"
     ):
         read_weights(tmp_path / "w.pth", RESNET18)
 

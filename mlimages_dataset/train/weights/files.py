@@ -74,7 +74,7 @@ def read_safetensors(path: Path) -> TensorFile:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(
-            f"is no whole safetensors file ({reason(error)})", where=path, remedy="fetch or write it again"
+            f"is not a complete safetensors file ({reason(error)})", where=path, remedy="fetch or write it again"
         ) from error
     text = metadata.get(METADATA_KEY)
     return TensorFile(tensors, None if text is None else Description.from_json(text, path))

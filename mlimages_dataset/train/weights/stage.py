@@ -255,7 +255,7 @@ def _settings(run: Path) -> dict[str, str]:
             for key, value in (section.items() if isinstance(section, dict) else [("", section)])
         }
     except (AttributeError, ValueError) as error:
-        raise DataError("is no whole run file", where=path, remedy="name the folder of another run") from error
+        raise DataError("is not a complete run file", where=path, remedy="name the folder of another run") from error
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in flat.items()}
 
 

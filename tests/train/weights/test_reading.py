@@ -126,14 +126,14 @@ def test_a_cut_file_is_refused(cut: float, *, safe: bool, tmp_path_factory: pyte
         torch.save(tensors, path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * cut)])
-    with pytest.raises(DataError, match=r"no whole|not a complete|not what torch.save writes"):
+    with pytest.raises(DataError, match=r"not a complete|not what torch.save writes"):
         read_weights(path, RESNET18)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2**62, 2**64 - 1])
 def test_a_hostile_header_is_refused(tmp_path: Path, length: int) -> None:
     (tmp_path / "w.safetensors").write_bytes(struct.pack("<Q", length) + b"{")
-    with pytest.raises(DataError, match="is no whole safetensors file"):
+    with pytest.raises(DataError, match="is not a complete safetensors file"):
         read_weights(tmp_path / "w.safetensors", RESNET18)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.evaluation.label_quality import Evaluation, Quality
+    from mlimages_dataset.evaluation.label_quality import AugmentationEvaluation, Quality
     from mlimages_dataset.tables.schemas import Origin
 
 _HEADER = (
@@ -92,7 +92,7 @@ def evaluate_labels(
     click.echo(json.dumps(_summary(found), indent=2) if as_json else "\n".join(_lines(found)))
 
 
-def _summary(found: Evaluation) -> dict[str, Json]:
+def _summary(found: AugmentationEvaluation) -> dict[str, Json]:
     from mlimages_dataset.evaluation.label_quality import JUDGED_ORIGINS  # noqa: PLC0415 - as above
 
     counts = found.counts
@@ -140,7 +140,7 @@ def _finite(value: float) -> float | None:
     return round(value, 6) if value == value else None  # noqa: PLR0124 - only NaN differs from itself
 
 
-def _lines(found: Evaluation) -> list[str]:
+def _lines(found: AugmentationEvaluation) -> list[str]:
     from mlimages_dataset.evaluation.label_quality import JUDGED_ORIGINS  # noqa: PLC0415 - as above
 
     ancestor, co_occurrence = JUDGED_ORIGINS
@@ -166,11 +166,11 @@ def _lines(found: Evaluation) -> list[str]:
     return [*lines, "", "added: labels per image. noisy, missing: shares of the output labels and of the true labels."]
 
 
-def _shares(found: Evaluation, number: int, origins: Sequence[Origin]) -> str:
+def _shares(found: AugmentationEvaluation, number: int, origins: Sequence[Origin]) -> str:
     return f"{found.noisy(number, origins):>9.2%}{found.missing(number, origins):>9.2%}"
 
 
-def _columns(found: Evaluation, number: int, origin: Origin) -> str:
+def _columns(found: AugmentationEvaluation, number: int, origin: Origin) -> str:
     every, declared = (found.quality(number, origin, declared_only=only) for only in (False, True))
     return (
         f"{every.added_per_image:>8.3f}{every.precision:>10.2%}{every.precision_at_most:>9.2%}{every.recall:>9.2%}"

@@ -157,7 +157,7 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class AugmentationEvaluation:
     """An evaluation of augmentation.
 
     Attributes:
@@ -286,7 +286,7 @@ def evaluate_labels(
     seed: int = 0,
     thresholds: Sequence[float] = THRESHOLDS,
     mapper: Mapper = map,
-) -> Evaluation:
+) -> AugmentationEvaluation:
     """Return the precision and recall of the labels that augmentation adds to a completely annotated collection.
 
     The declared classes are the categories of the classes of the table's source, and every category that the table
@@ -331,7 +331,7 @@ def evaluate_labels(
             where=truth,
             remedy="name a table of more images",
         )
-    return Evaluation(
+    return AugmentationEvaluation(
         tuple(thresholds), tuple(int(one.nnz) for one in strong), int(declared.sum()), learned.images, counts
     )
 

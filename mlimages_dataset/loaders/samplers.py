@@ -52,7 +52,7 @@ class Labelled(Protocol):
         ...
 
 
-class Place(TypedDict):
+class SamplerState(TypedDict):
     """The saved position of a run.
 
     Attributes:
@@ -103,18 +103,18 @@ class OrderSampler(Sampler[int]):
         if epoch != self.epoch:
             self.epoch, self.start = epoch, 0
 
-    def place(self, epoch: int, position: int) -> Place:
+    def place(self, epoch: int, position: int) -> SamplerState:
         """Return a place to be saved; the end of an epoch is the beginning of the next."""
         if position >= self.order.length(epoch):
             epoch, position = epoch + 1, 0
-        return Place(epoch=epoch, position=position, order=self.order.name)
+        return SamplerState(epoch=epoch, position=position, order=self.order.name)
 
-    def state_after(self, batch: Batch) -> Place:
+    def state_after(self, batch: Batch) -> SamplerState:
         """Return the place after a batch of a loader with this sampler."""
         # After the last sample of this rank every rank has read the same number of samples.
         return self.place(batch.epoch, int(batch.positions[-1]) - self.rank + self.world)
 
-    def load_state_dict(self, state: Place) -> None:
+    def load_state_dict(self, state: SamplerState) -> None:
         """Go to a saved place.
 
         Raises:
@@ -162,11 +162,11 @@ class PlacedIterator:
             for row, position in zip(rows, positions, strict=True):
                 yield Draw(row, epoch, position)
 
-    def state_dict(self) -> Place:
+    def state_dict(self) -> SamplerState:
         """Return the place after the last draw that was given."""
-        return Place(epoch=self._epoch, position=self._share.done(self._given), order=self._sampler.order.name)
+        return SamplerState(epoch=self._epoch, position=self._share.done(self._given), order=self._sampler.order.name)
 
-    def load_state_dict(self, state: Place) -> None:
+    def load_state_dict(self, state: SamplerState) -> None:
         """Go to a saved place; errors as `OrderSampler.load_state_dict`."""
         self._sampler.load_state_dict(state)
         mine, self._sampler.start = self._sampler.share(), 0

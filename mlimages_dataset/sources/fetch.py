@@ -45,7 +45,7 @@ CHUNK_BYTES = 1 << 20
 REQUEST_HEADERS = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
 
 
-class Status(enum.StrEnum):
+class FetchStatus(enum.StrEnum):
     """What happened to a file."""
 
     FETCHED = "fetched"
@@ -70,7 +70,7 @@ class Outcome:
     """
 
     file: PublishedFile
-    status: Status
+    status: FetchStatus
     record: LockRecord | None = None
     error: MLImagesError | None = None
 
@@ -208,7 +208,7 @@ def _obtain(download: _Download, record: LockRecord | None) -> Outcome:
         if download.target.exists():
             found = _record_of(download.target, file, etag="")
             _check_digest(download, found, record)
-            return Outcome(file, Status.RECORDED if record is None else Status.STANDS, record or found)
+            return Outcome(file, FetchStatus.RECORDED if record is None else FetchStatus.STANDS, record or found)
         if not file.url:
             raise _unavailable(download, "its publisher offers it only through a web page")
         entity, sha256 = _download(download)
@@ -216,9 +216,9 @@ def _obtain(download: _Download, record: LockRecord | None) -> Outcome:
         _check_digest(download, arrived, record)
         give_name(download.part, download.target)
         download.part_entity.unlink(missing_ok=True)
-        return Outcome(file, Status.FETCHED, record or arrived)
+        return Outcome(file, FetchStatus.FETCHED, record or arrived)
     except DownloadError as error:
-        return Outcome(file, Status.FAILED, error=error)
+        return Outcome(file, FetchStatus.FAILED, error=error)
 
 
 def _record_of(path: Path, file: PublishedFile, *, etag: str) -> LockRecord:

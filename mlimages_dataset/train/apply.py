@@ -29,7 +29,7 @@ from mlimages_dataset.train.checkpoint import (
     save_checkpoint,
 )
 from mlimages_dataset.train.computing import computing
-from mlimages_dataset.train.config import View
+from mlimages_dataset.train.config import EvaluationView
 from mlimages_dataset.train.evaluation import groups_of_categories
 from mlimages_dataset.train.extract import feature_rows, features_schema
 from mlimages_dataset.train.inputs import check_labels, read_classes
@@ -80,7 +80,7 @@ class Application:
     execution: Execution
     batch_size: int = 64
     workers: int = 4
-    view: View = View.CROP80
+    view: EvaluationView = EvaluationView.CROP80
 
 
 @dataclass(frozen=True, slots=True)

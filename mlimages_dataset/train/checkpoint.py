@@ -42,7 +42,7 @@ StateDict: TypeAlias = dict[str, Any]  # as for torch.save: tensors, numbers and
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RunProgress:
     """The progress of a run.
 
     Attributes:
@@ -79,7 +79,7 @@ class Checkpoint:
         calibration: how scores become probabilities, see `Calibration.state`; empty for `softmax`.
     """
 
-    progress: Progress
+    progress: RunProgress
     model_name: str
     n_classes: int
     image_size: int
@@ -157,7 +157,7 @@ def _checkpoint_of(content: dict[str, Any], path: Path) -> Checkpoint:
         if names:
             raise DataError(f"it {what} {', '.join(names)}: it is of another version", where=path, remedy=_REMEDY)
     try:
-        return Checkpoint(**{**content, "progress": Progress(**content["progress"])})
+        return Checkpoint(**{**content, "progress": RunProgress(**content["progress"])})
     except TypeError as error:
         raise DataError(f"it is of another version ({reason(error)})", where=path, remedy=_REMEDY) from error
 

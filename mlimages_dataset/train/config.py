@@ -78,7 +78,7 @@ class Unknown(enum.Enum):
     """Not at all: they add neither loss nor gradient."""
 
 
-class View(enum.Enum):
+class EvaluationView(enum.Enum):
     """The part of a picture that evaluation and prediction use."""
 
     CROP80 = "crop80"
@@ -134,7 +134,7 @@ class Data:
     vocabulary: Location | None = None
     validation_images: Location | None = None
     validation_labels: Location | None = None
-    validation_view: View = View.CROP80
+    validation_view: EvaluationView = EvaluationView.CROP80
     workers: int = 4
     prefetch: int = 4
     bad_image_share: float = 0.01

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.loaders import Batch
     from mlimages_dataset.train.config import Run
     from mlimages_dataset.train.learner import Learner
-    from mlimages_dataset.train.learning import Figures, Finding
+    from mlimages_dataset.train.learning import Figures, LearningFault
     from mlimages_dataset.train.loop import Feed
 
 TRIAL_STEPS, TRIAL_SECONDS = 50, 120
@@ -49,7 +49,7 @@ class Trial:
     steps: int
     seconds: float
     looks: tuple[Figures, ...]
-    found: Finding | None
+    found: LearningFault | None
 
     def lines(self) -> list[str]:
         """Return the trial for people."""

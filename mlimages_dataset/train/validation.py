@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.loaders import MLImages
     from mlimages_dataset.loaders.transforms import EvalTransform
-    from mlimages_dataset.train.config import Precision, View
+    from mlimages_dataset.train.config import EvaluationView, Precision
     from mlimages_dataset.train.tasks.task import Task
 
 _Targets = TypeVar("_Targets", bound=tuple[object, ...])
@@ -65,6 +65,6 @@ def evaluate_network(
     return measures.merged(distributed.sum_over_ranks)
 
 
-def evaluation_transform(image_size: int, view: View) -> EvalTransform:
+def evaluation_transform(image_size: int, view: EvaluationView) -> EvalTransform:
     """Return what makes the planes of a picture's part, squares of `image_size` pixels."""
     return eval_transform(image_size, view.value)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import softmax
 
-from mlimages_dataset.vocab.normalisation import ClassName, parse_name, spellings, squashed
+from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings, squashed
 from mlimages_dataset.vocab.sense_features import (
     FEATURES,
     Candidate,
@@ -43,7 +43,7 @@ _MIN_SQUASHED = 5
 """Least letters of a lemma to be found without its spaces and hyphens; shorter ones would match by accident."""
 
 
-class Rule(Enum):
+class MatchRule(Enum):
     """What decided a match, or why there is none; the values appear in the `mapping` table."""
 
     ONLY_SENSE = "only sense"
@@ -73,7 +73,7 @@ class Match:
 
     source_class: SourceClass
     wnid: str | None
-    rule: Rule
+    rule: MatchRule
     evidence: str
     alternatives: tuple[str, ...]
 
@@ -111,11 +111,11 @@ class NamedSenses:
     """
 
     source_class: SourceClass
-    name: ClassName
+    name: ParsedName
     candidates: tuple[Candidate, ...]
     surnames: tuple[int, ...]
     allowed: tuple[Candidate, ...]
-    narrowed_by: Rule | None = None
+    narrowed_by: MatchRule | None = None
 
 
 def match_classes(
@@ -142,7 +142,7 @@ def match_classes(
             for parent in context.box_parents.get(named.source_class.source_id, ())
             if parent in synset_of_id
         }
-        narrower = _narrowed(named, parents, Rule.BOX_HIERARCHY, context.wordnet)
+        narrower = _narrowed(named, parents, MatchRule.BOX_HIERARCHY, context.wordnet)
         if narrower is not named:
             matches[i] = _match(narrower, around)
     return matches
@@ -159,7 +159,7 @@ def named_senses(classes: Sequence[SourceClass], wordnet: WordNet) -> list[Named
         candidates = tuple(c for c in found if c.synset not in surnames)
         qualifiers = {c.synset for c in _candidates(name.qualifier, wordnet, compounds)}
         whole = NamedSenses(source_class, name, candidates, surnames, candidates)
-        named.append(_narrowed(whole, qualifiers, Rule.QUALIFIER, wordnet))
+        named.append(_narrowed(whole, qualifiers, MatchRule.QUALIFIER, wordnet))
     return named
 
 
@@ -201,7 +201,7 @@ def surroundings(
     return replace(around, source=Neighbourhoods(wordnet, shares, everything))
 
 
-def _narrowed(named: NamedSenses, above: Collection[int], rule: Rule, wordnet: WordNet) -> NamedSenses:
+def _narrowed(named: NamedSenses, above: Collection[int], rule: MatchRule, wordnet: WordNet) -> NamedSenses:
     """Return the class with only those allowed senses that lie below one of `above`; the same if all or none do."""
     if not above:
         return named
@@ -225,7 +225,7 @@ def _as_spelled(named: NamedSenses, around: Surroundings) -> NamedSenses:
         return named
     if is_individual(around.wordnet, one.synset):
         return named
-    return replace(named, allowed=(one,), narrowed_by=Rule.AS_SPELLED)
+    return replace(named, allowed=(one,), narrowed_by=MatchRule.AS_SPELLED)
 
 
 def _match(named: NamedSenses, around: Surroundings) -> Match:
@@ -245,7 +245,7 @@ def _match(named: NamedSenses, around: Surroundings) -> Match:
         evidence += f"; {len(named.allowed)} of {len(named.candidates)} senses agree with the {named.narrowed_by.value}"
     if len(order) > 1:
         evidence += _ranking_evidence(features[order[0]] - features[order[1]], wnids[1])
-    if rule is Rule.ABSTRACT_SENSE:
+    if rule is MatchRule.ABSTRACT_SENSE:
         evidence += "; it reaches no root"
     return Match(named.source_class, wnids[0], rule, evidence, tuple(wnids[1:]))
 
@@ -253,29 +253,29 @@ def _match(named: NamedSenses, around: Surroundings) -> Match:
 def _unmatched(named: NamedSenses, wordnet: WordNet) -> Match:
     base = named.name.base
     if not base:
-        return Match(named.source_class, None, Rule.EMPTY_NAME, "the class has no name", ())
+        return Match(named.source_class, None, MatchRule.EMPTY_NAME, "the class has no name", ())
     if named.surnames:
         people = tuple(wordnet.wnids[synset] for synset in named.surnames)
         evidence = f"'{base}' names only people in WordNet, such as {wordnet.lemmas[named.surnames[0]][-1]}"
-        return Match(named.source_class, None, Rule.NAMED_PERSON, evidence, people)
+        return Match(named.source_class, None, MatchRule.NAMED_PERSON, evidence, people)
     head = base.rpartition(" ")[2]
     known_head = head != base and wordnet.base_forms(head)
     evidence = f"'{base}' is no noun of WordNet" + (f", only its head '{head}' is" if known_head else "")
-    return Match(named.source_class, None, Rule.NOT_IN_WORDNET, evidence, ())
+    return Match(named.source_class, None, MatchRule.NOT_IN_WORDNET, evidence, ())
 
 
-def _rule(named: NamedSenses, around: Surroundings, best: int) -> Rule:
+def _rule(named: NamedSenses, around: Surroundings, best: int) -> MatchRule:
     """Return the simplest rule that explains why `best` came first among the candidates."""
     concrete = [c.synset for c in named.candidates if c.synset in around.concrete]
     if best not in around.concrete:
-        return Rule.ABSTRACT_SENSE
+        return MatchRule.ABSTRACT_SENSE
     if len(named.candidates) == 1:
-        return Rule.ONLY_SENSE
+        return MatchRule.ONLY_SENSE
     if named.narrowed_by:
         return named.narrowed_by
     if [c.synset for c in named.candidates if c.synset in around.imagenet.shares] == [best]:
-        return Rule.IN_IMAGENET
-    return Rule.ONLY_CONCRETE_SENSE if concrete == [best] else Rule.LIKELIEST_SENSE
+        return MatchRule.IN_IMAGENET
+    return MatchRule.ONLY_CONCRETE_SENSE if concrete == [best] else MatchRule.LIKELIEST_SENSE
 
 
 def _lemma_evidence(named: NamedSenses, best: Candidate, wordnet: WordNet) -> str:

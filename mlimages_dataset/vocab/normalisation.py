@@ -49,7 +49,7 @@ _AMERICAN = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class ClassName:
+class ParsedName:
     """A parsed class name.
 
     Attributes:
@@ -61,13 +61,13 @@ class ClassName:
     qualifier: str
 
 
-def parse_name(name: str) -> ClassName:
+def parse_name(name: str) -> ParsedName:
     """Return the base and the qualifier of a class name; an unclosed bracket (in a truncated name) counts as closed."""
     plain = " ".join(unicodedata.normalize("NFKC", name).translate(_PUNCTUATION).lower().split())
     qualified = _QUALIFIED.match(plain)
     if qualified is None:
-        return ClassName(plain, "")
-    return ClassName(qualified["base"], qualified["qualifier"].strip())
+        return ParsedName(plain, "")
+    return ParsedName(qualified["base"], qualified["qualifier"].strip())
 
 
 def spellings(base: str) -> tuple[str, ...]:

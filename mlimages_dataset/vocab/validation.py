@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Violation:
     """One violation of one check."""
 
     code: str
@@ -124,13 +124,13 @@ _GRAPH = (h202, h203, h204)
 _ACYCLIC = (h205, h206)
 
 
-def validate(vocabulary: Vocabulary, network: WordNet) -> list[Finding]:
+def validate(vocabulary: Vocabulary, network: WordNet) -> list[Violation]:
     """Return every violation; checks of the graph run only if earlier checks found its parents valid."""
-    findings: list[Finding] = []
+    findings: list[Violation] = []
     for group in (_STRUCTURE, _GRAPH, _ACYCLIC):
         for check in group:
             message = (check.__doc__ or "").splitlines()[0].rstrip(".") + ":"
-            findings += [Finding(check.__name__.upper(), message, found) for found in check(vocabulary, network)]
+            findings += [Violation(check.__name__.upper(), message, found) for found in check(vocabulary, network)]
         if any(finding.code in {"H201", "H202", "H204"} for finding in findings):
             break
     return findings

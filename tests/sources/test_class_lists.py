@@ -86,7 +86,7 @@ def test_an_empty_list_is_refused(form: str, text: str) -> None:
     ],
 )
 def test_a_list_of_a_header_alone_is_refused(form: str, text: str) -> None:
-    with pytest.raises(DataError, match="list: holds no class; name a class list"):
+    with pytest.raises(DataError, match="list: holds no classes; name a class list"):
         PARSERS[form](lines(text), "list")
 
 

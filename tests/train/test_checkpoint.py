@@ -19,8 +19,8 @@ from mlimages_dataset.train.checkpoint import (
     FORMAT,
     Checkpoint,
     CheckpointWriter,
-    Progress,
     Resumption,
+    RunProgress,
     best_path,
     checkpoint_path,
     found_checkpoint,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 def checkpoint(total_steps: int = 1, value: float = 0.0) -> Checkpoint:
     return Checkpoint(
-        progress=Progress(epoch=1, step=2, total_steps=total_steps, best=0.5),
+        progress=RunProgress(epoch=1, step=2, total_steps=total_steps, best=0.5),
         model_name="resnet18",
         n_classes=3,
         image_size=32,
@@ -220,7 +220,9 @@ def test_a_file_that_would_execute_something_is_refused_without_advice_to_load_i
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_program_is_no_checkpoint(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "program.pt")
-    with pytest.raises(DataError, match=r"it is a TorchScript archive, a program and no checkpoint; name a") as refused:
+    with pytest.raises(
+        DataError, match=r"it is a TorchScript archive, which is a program, not a checkpoint; name"
+    ) as refused:
         read_checkpoint(tmp_path / "program.pt")
     assert "weights_only" not in str(refused.value)
 

@@ -186,7 +186,7 @@ def test_a_plan_says_what_it_will_take(run_toml: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     parameters, memory, steps, hours, *supply = result.stdout.splitlines()
     assert "with a head of 11,166 classes (assumed, those of Tencent ML-Images" in parameters
-    assert "17 images a pass" in memory
+    assert "17 images per pass" in memory
     assert steps == "10 steps of 1 pass: 1 epochs of 170 images"
     assert hours == "0.0 hours at 17.0 images/s"
     assert len(supply) == 4, "the rate of a core, cores of a rank and of a machine, the storage"
@@ -204,7 +204,7 @@ def test_a_measure_that_there_is_not_is_refused_before_training(photographs: Pho
     (tmp_path / "run.toml").write_text(RUN.replace("[checkpoints]", '[checkpoints]\nbest = "f2"'))
     validated = (*files(photographs), "--validation-labels", photographs.labels)
     told = refusal(2, "pretrain", tmp_path / "run.toml", *validated, "--out", tmp_path / "out")
-    assert told.startswith("checkpoints.best is 'f2', which is no measure; use precision@1, recall@1, f1@1, ")
+    assert told.startswith("checkpoints.best is 'f2', which is not a measure; use precision@1, recall@1, f1@1, ")
     assert not (tmp_path / "out").exists()
 
 
@@ -451,7 +451,7 @@ def test_a_pass_of_one_small_image_is_refused(photographs: Photographs, tmp_path
         RUN.replace('precision = "float32"', 'precision = "float32"\nimages_per_pass = 1'), encoding="utf-8"
     )
     told = refusal(2, "pretrain", path, "--out", tmp_path / "out", *files(photographs))
-    assert told.startswith("a pass has one image of 32 pixels, which leaves one value of a channel, too few to normal")
+    assert told.startswith("a pass has one image of 32 pixels, but batch norm needs at least two values per channel")
     assert not (tmp_path / "out").exists()
 
 

@@ -16,7 +16,7 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.loaders import MLImages, train_transform
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS, TableSchema
-from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
+from mlimages_dataset.train.checkpoint import Checkpoint, RunProgress, save_checkpoint
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
 from tests.train.test_main import called, refusal
@@ -81,7 +81,7 @@ def _checkpoint(vocabulary: Path) -> Path:
     model = create_model("resnet18", len(classes))
     path = vocabulary.parent / "random.pt"
     checkpoint = Checkpoint(
-        progress=Progress(),
+        progress=RunProgress(),
         model_name="resnet18",
         n_classes=len(classes),
         image_size=32,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Labels(NamedTuple):
+class BatchLabels(NamedTuple):
     """The labels of some images.
 
     Attributes:
@@ -26,7 +26,7 @@ class Labels(NamedTuple):
     known: Tensor | None
 
 
-class MultiLabelLoss(TaskLoss[Labels]):
+class MultiLabelLoss(TaskLoss[BatchLabels]):
     """A loss of an image's classes, called as loss(logits, targets, known)."""
 
 

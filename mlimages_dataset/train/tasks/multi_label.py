@@ -13,7 +13,7 @@ from mlimages_dataset.train.calibration import Calibration
 from mlimages_dataset.train.config import Unknown
 from mlimages_dataset.train.evaluation import Evaluation, evaluated_ks, measure_names, measures_of
 from mlimages_dataset.train.learning import JUDGED_FROM, EarlyLooks, expected_of
-from mlimages_dataset.train.losses.multi_label import Labels
+from mlimages_dataset.train.losses.multi_label import BatchLabels
 from mlimages_dataset.train.models import batch_norms, create_model
 from mlimages_dataset.train.predict import prediction_rows
 from mlimages_dataset.train.probabilities import probabilities_of
@@ -65,9 +65,9 @@ class MultiLabel:
         """See `Task`."""
         return self.taught_by.make(run, n_classes, rates)
 
-    def targets(self, batch: Batch) -> Labels:
+    def targets(self, batch: Batch) -> BatchLabels:
         """See `Task`."""
-        return Labels(batch.targets, batch.known if self.unknown is Unknown.IGNORED else None)
+        return BatchLabels(batch.targets, batch.known if self.unknown is Unknown.IGNORED else None)
 
     def check_state(self, found: State, wanted: State, n_classes: int, where: object) -> None:
         """See `Task`."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.train.weights.architectures import construction
-from mlimages_dataset.train.weights.description import Form, Probability
+from mlimages_dataset.train.weights.description import Probability, WeightsForm
 from mlimages_dataset.train.weights.probability import probability_sentences
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _VIEWS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class MeasuredValue:
     """One measured value.
 
     Attributes:
@@ -43,7 +43,7 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class GroupPrecision:
     """Mean average precision over a group of classes: as of `evaluation.GroupMean`."""
 
     kind: str
@@ -64,8 +64,8 @@ class Results:
     """
 
     n_images: int | None
-    measures: tuple[Measure, ...]
-    groups: tuple[Group, ...] = ()
+    measures: tuple[MeasuredValue, ...]
+    groups: tuple[GroupPrecision, ...] = ()
     source: str = ""
 
 
@@ -206,12 +206,12 @@ def _loading(description: Description, checkpoint: str) -> Iterator[str]:
     yield ""
     if name.startswith("timm/"):
         yield from ("```python", "# --to timm --out model.safetensors", "import timm", "")
-        made = construction(Form.TIMM, name, n_classes, 'checkpoint_path="model.safetensors"')
+        made = construction(WeightsForm.TIMM, name, n_classes, 'checkpoint_path="model.safetensors"')
         yield f"network = {made}.eval()"
         yield "```"
     elif name != "resnet101_released":
         yield from ("```python", "# --to torchvision --out model.pth", "import torch", "import torchvision", "")
-        yield f"network = {construction(Form.TORCHVISION, name, n_classes)}.eval()"
+        yield f"network = {construction(WeightsForm.TORCHVISION, name, n_classes)}.eval()"
         yield 'network.load_state_dict(torch.load("model.pth", weights_only=True))'
         yield "```"
     yield ""
@@ -260,7 +260,7 @@ def _licence(license_id: str) -> Iterator[str]:
     yield ""
 
 
-def _finite(results: Results | None) -> tuple[Measure, ...]:
+def _finite(results: Results | None) -> tuple[MeasuredValue, ...]:
     return tuple(one for one in results.measures if not math.isnan(one.value)) if results is not None else ()
 
 

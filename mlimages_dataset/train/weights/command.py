@@ -9,8 +9,8 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import location
-from mlimages_dataset.train.config import View
-from mlimages_dataset.train.weights.description import Form, InputRange, Probability
+from mlimages_dataset.train.config import EvaluationView
+from mlimages_dataset.train.weights.description import InputRange, Probability, WeightsForm
 
 if TYPE_CHECKING:
     import enum
@@ -22,7 +22,7 @@ def _choice(options: type[enum.Enum]) -> click.Choice[str]:
 
 @click.command()
 @click.argument("source")
-@click.option("--to", "form", type=_choice(Form), required=True, help="What to write.")
+@click.option("--to", "form", type=_choice(WeightsForm), required=True, help="What to write.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
 @click.option("--architecture", metavar="NAME", help="Of weights that do not say it: resnet50, timm/resnet50, ...")
 @click.option("--mean", help="Of the pixels in [0, 1] that the weights were trained on, such as 0.485,0.456,0.406.")
@@ -30,7 +30,7 @@ def _choice(options: type[enum.Enum]) -> click.Choice[str]:
 @click.option("--epsilon", type=click.FloatRange(min=0, min_open=True), help="Of the weights' batch normalisation.")
 @click.option("--probability", type=_choice(Probability), help="Of logits whose file does not say it.")
 @click.option("--image-size", type=click.IntRange(min=1), help="Side of the images in pixels, likewise.")
-@click.option("--view", type=_choice(View), help="The part of a picture that was evaluated, likewise.")
+@click.option("--view", type=_choice(EvaluationView), help="The part of a picture that was evaluated, likewise.")
 @click.option("--vocabulary", metavar="PLACE", help="Folder of the vocabulary whose classes the network tells.")
 @click.option(
     "--order",
@@ -78,12 +78,12 @@ def convert(
         norm_epsilon=epsilon,
         probability=None if probability is None else Probability(probability),
         image_size=image_size,
-        view=None if view is None else View(view),
+        view=None if view is None else EvaluationView(view),
     )
     weights, written = work(
         Conversion(
             source=location(source),
-            form=Form(form),
+            form=WeightsForm(form),
             out=out,
             said=said,
             vocabulary=None if vocabulary is None else location(vocabulary),

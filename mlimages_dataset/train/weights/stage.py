@@ -15,12 +15,20 @@ from mlimages_dataset.tables.files import file_digest, listing_digest, read_line
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import CATEGORIES
 from mlimages_dataset.train.checkpoint import best_path, found_checkpoint, read_checkpoint
-from mlimages_dataset.train.config import Run, View
+from mlimages_dataset.train.config import EvaluationView, Run
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.logs import LOG_FILE, read_log
 from mlimages_dataset.train.stage import RUN_FILE
-from mlimages_dataset.train.weights.card import VOCABULARY, WEIGHTS, Group, Measure, Results, Training, model_card
-from mlimages_dataset.train.weights.description import Form, with_classes
+from mlimages_dataset.train.weights.card import (
+    VOCABULARY,
+    WEIGHTS,
+    GroupPrecision,
+    MeasuredValue,
+    Results,
+    Training,
+    model_card,
+)
+from mlimages_dataset.train.weights.description import WeightsForm, with_classes
 from mlimages_dataset.train.weights.files import description_path
 from mlimages_dataset.train.weights.reading import Said, from_checkpoint, read_weights
 from mlimages_dataset.train.weights.writing import write_weights
@@ -52,7 +60,7 @@ class Conversion:
     """
 
     source: Location
-    form: Form
+    form: WeightsForm
     out: Path
     said: Said
     vocabulary: Location | None = None
@@ -85,7 +93,7 @@ class _RunFacts:
     """What a run's folder tells beside its checkpoints; None for what it does not."""
 
     vocabulary: Location | None = None
-    view: View | None = None
+    view: EvaluationView | None = None
 
 
 def _run_of(source: Location) -> _RunFacts:
@@ -97,7 +105,9 @@ def _run_of(source: Location) -> _RunFacts:
             try:
                 data = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["data"]
                 vocabulary = data["vocabulary"]
-                return _RunFacts(None if vocabulary is None else location(vocabulary), View(data["validation_view"]))
+                return _RunFacts(
+                    None if vocabulary is None else location(vocabulary), EvaluationView(data["validation_view"])
+                )
             except (KeyError, TypeError, ValueError):
                 return _RunFacts()
     return _RunFacts()
@@ -203,7 +213,7 @@ def write_card(request: CardRequest) -> Path:
     checkpoint = read_checkpoint(path)
     run = _run_of(request.run)
     said = Said(view=run.view)
-    wanted = Conversion(source=path, form=Form.CHECKPOINT, out=request.out, said=said)
+    wanted = Conversion(source=path, form=WeightsForm.CHECKPOINT, out=request.out, said=said)
     weights = _named(from_checkpoint(path, checkpoint, said), wanted, run)
     if request.evaluation is None:
         results = _logged_results(request.run, checkpoint.progress.total_steps)
@@ -292,7 +302,9 @@ def _logged_results(run: Path, steps: int) -> Results | None:
     if not found:
         return None
     values = {name: value for name, value in found[-1].items() if name not in {"kind", "step", "time", "epoch"}}
-    measures = tuple(Measure(name, float("nan") if value is None else float(value)) for name, value in values.items())
+    measures = tuple(
+        MeasuredValue(name, float("nan") if value is None else float(value)) for name, value in values.items()
+    )
     return Results(n_images=None, measures=measures, source=f"the run's validation images, after step {steps:,}")
 
 
@@ -312,17 +324,17 @@ def _evaluated_results(path: Path, checkpoint: Path) -> Results:
                 "is of another checkpoint", where=path, remedy=f"write it with: evaluate {checkpoint} --json"
             )
         by_k = [
-            Measure(f"{name}@{scores['k']}", _number(scores[name]))
+            MeasuredValue(f"{name}@{scores['k']}", _number(scores[name]))
             for scores in content["instance"]
             for name in ("precision", "recall", "f1")
         ]
         groups = tuple(
-            Group(group["kind"], group["group"], _number(group["mean"]), group["n_classes"])
+            GroupPrecision(group["kind"], group["group"], _number(group["mean"]), group["n_classes"])
             for group in content["groups"]
         )
         return Results(
             n_images=int(content["n_images"]),
-            measures=(*by_k, Measure("mean average precision", _number(content["mean_average_precision"]))),
+            measures=(*by_k, MeasuredValue("mean average precision", _number(content["mean_average_precision"]))),
             groups=groups,
             source="the images of the evaluation",
         )

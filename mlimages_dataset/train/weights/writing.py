@@ -19,12 +19,12 @@ from torchvision import models as torchvision_models
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import reason
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, give_name, write_bytes
-from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
+from mlimages_dataset.train.checkpoint import Checkpoint, RunProgress, save_checkpoint
 from mlimages_dataset.train.config import LossName
 from mlimages_dataset.train.losses.registry import loss_named
 from mlimages_dataset.train.models import AUXILIARY_HEADS, SCALING, TIMM_PREFIX, InputScaling, batch_norms
 from mlimages_dataset.train.weights import architectures
-from mlimages_dataset.train.weights.description import Form, Probability
+from mlimages_dataset.train.weights.description import Probability, WeightsForm
 from mlimages_dataset.train.weights.files import SAFETENSORS, write_safetensors, write_state_dict
 from mlimages_dataset.train.weights.norms import folded
 from mlimages_dataset.train.weights.onnx_file import exported, run_onnx
@@ -61,7 +61,7 @@ class Written:
 
 
 def write_weights(
-    weights: NetworkWeights, form: Form, out: Path, *, opset: int | None = None, keep_epsilon: bool = False
+    weights: NetworkWeights, form: WeightsForm, out: Path, *, opset: int | None = None, keep_epsilon: bool = False
 ) -> Written:
     """Write weights in a form, and return how far its network's logits are from ours.
 
@@ -80,11 +80,11 @@ def write_weights(
     """
     check_values(weights.path, {**weights.state, **weights.calibration})
     of_library = library_difference(weights)
-    if form is Form.ONNX:
+    if form is WeightsForm.ONNX:
         written = _write_onnx(weights, out, opset)
-    elif form is Form.SAFETENSORS:
+    elif form is WeightsForm.SAFETENSORS:
         written = _write_safetensors(weights, out)
-    elif form is Form.CHECKPOINT:
+    elif form is WeightsForm.CHECKPOINT:
         written = _write_checkpoint(weights, out)
     else:
         written = _write_state_dict(weights, form, out, keep_epsilon=keep_epsilon)
@@ -139,7 +139,7 @@ def as_checkpoint(weights: NetworkWeights) -> Checkpoint:
     # A network without batch normalisation has no epsilon, and none is used.
     epsilon = told.norm_epsilon if told.norm_epsilon is not None else 1e-5
     return Checkpoint(
-        progress=Progress(),
+        progress=RunProgress(),
         model_name=told.architecture,
         n_classes=told.n_classes,
         image_size=told.image_size,
@@ -219,7 +219,7 @@ def _write_onnx(weights: NetworkWeights, out: Path, opset: int | None) -> Writte
     return Written(path=out, difference=difference, receive=(receive, *_probability(weights), *_elsewhere(weights)))
 
 
-def _write_state_dict(weights: NetworkWeights, form: Form, out: Path, *, keep_epsilon: bool) -> Written:
+def _write_state_dict(weights: NetworkWeights, form: WeightsForm, out: Path, *, keep_epsilon: bool) -> Written:
     told = weights.description
     architecture = _architecture_of(form, told.architecture, out)
     ours = weights.model()
@@ -279,14 +279,14 @@ def library_network(architecture: str, n_classes: int) -> nn.Module:
     return network.eval()
 
 
-def _architecture_of(form: Form, name: str, out: Path) -> str:
+def _architecture_of(form: WeightsForm, name: str, out: Path) -> str:
     """Return what a library calls an architecture, as `create_model` knows it.
 
     Raises:
         UsageError: it has no network of that name.
     """
     plain = name.removeprefix(TIMM_PREFIX)
-    if form is Form.TIMM:
+    if form is WeightsForm.TIMM:
         try:
             import timm  # noqa: PLC0415 - optional, and slow to import
         except ModuleNotFoundError as error:
@@ -344,7 +344,7 @@ def _difference(
     return difference
 
 
-def _receive(form: Form, architecture: str, n_classes: int, input_range: InputRange) -> tuple[str, ...]:
+def _receive(form: WeightsForm, architecture: str, n_classes: int, input_range: InputRange) -> tuple[str, ...]:
     made = architectures.construction(form, architecture, n_classes)
     return (f"load it into {made}", f"feed (pixel - mean) / std of RGB pixels in [0, 1]: {input_range}")
 

@@ -18,11 +18,11 @@ from huggingface_hub import ModelCard
 
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.train.checkpoint import best_path, read_checkpoint
-from mlimages_dataset.train.config import View
+from mlimages_dataset.train.config import EvaluationView
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.weights.card import Training, model_card
-from mlimages_dataset.train.weights.description import Description, Form, Probability
+from mlimages_dataset.train.weights.description import Description, Probability, WeightsForm
 from mlimages_dataset.train.weights.reading import read_weights
 from tests.train.test_main import applied, called, refusal
 from tests.train.weights.networks import images, uneven
@@ -115,7 +115,7 @@ def test_a_last_line_of_the_log_that_a_kill_cut_is_left_out(copied: Path, tmp_pa
 def test_a_whole_line_that_is_none_of_a_log_is_named(copied: Path, tmp_path: Path) -> None:
     (copied / "log.jsonl").write_text("{}\n[1]\n")
     told = refusal(1, "card", copied, "--out", tmp_path / "README.md")
-    assert "log.jsonl, line 2: is no line of a run's log" in told
+    assert "log.jsonl, line 2: is not a line of a run's log" in told
 
 
 def test_the_command_in_the_card_converts_the_checkpoint_that_it_is_of(copied: Path, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_help_needs_no_torch_and_lists_every_choice() -> None:
         "print('torch' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    enums = (Form, Probability, View)
+    enums = (WeightsForm, Probability, EvaluationView)
     assert told == [*(option.value for options in enums for option in options), "False"]
 
 

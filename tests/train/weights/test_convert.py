@@ -22,11 +22,11 @@ from mlimages_dataset.loaders import eval_transform
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import CATEGORIES, PREDICTIONS
 from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint, save_checkpoint
-from mlimages_dataset.train.config import View
+from mlimages_dataset.train.config import EvaluationView
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.weights import writing
-from mlimages_dataset.train.weights.description import Form
+from mlimages_dataset.train.weights.description import WeightsForm
 from mlimages_dataset.train.weights.reading import NetworkWeights, read_weights
 from mlimages_dataset.train.weights.writing import library_network, write_weights
 from tests.train.test_main import RUN, applied, called, files, refusal
@@ -334,7 +334,7 @@ def test_values_that_are_not_finite_are_not_written(form: str, trained: Path, tm
     assert not (tmp_path / "m.out").exists()
     bad = dataclasses.replace(read_weights(trained), state={**read_weights(trained).state, "head.bias": bias})
     with pytest.raises(DataError, match=r"not finite, such as head\.bias"):
-        write_weights(bad, Form.CHECKPOINT, tmp_path / "m.out")
+        write_weights(bad, WeightsForm.CHECKPOINT, tmp_path / "m.out")
 
 
 def test_the_librarys_own_network_is_run_on_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -387,7 +387,7 @@ def test_a_described_file_in_a_runs_folder_keeps_its_own_view(trained: Path, tmp
     out = converted(trained, "safetensors", tmp_path / "run" / "m.safetensors", "--view", "resize256")
     (tmp_path / "run" / "run.json").write_bytes((trained / "run.json").read_bytes())
     again = read_weights(converted(out, "safetensors", tmp_path / "again.safetensors"))
-    assert again.description.view is View.RESIZE256
+    assert again.description.view is EvaluationView.RESIZE256
 
 
 @pytest.mark.parametrize("place", [".", "/"])

@@ -394,7 +394,7 @@ def test_weights_of_another_network_are_refused(trained: Path, photographs: Phot
     path = tmp_path / "run.toml"
     path.write_text(RUN.replace("resnet18", "resnet34"))
     told = refusal(2, "pretrain", path, *files(photographs), "--weights", trained, "--out", tmp_path / "out")
-    assert "it is of another network: its weights are of resnet18, and resnet34 is asked for; " in told
+    assert "its weights belong to resnet18, not to resnet34; " in told
     assert told.endswith("write resnet18 as the model.name (or --architecture) that it was trained with")
 
 

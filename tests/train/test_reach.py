@@ -185,7 +185,7 @@ def test_other_rates_are_refused_on_resuming(photographs: Photographs, pair_coun
     again = run_file(tmp_path, ("[schedule]", CONCURRENT.format("fewer.parquet")))
     told = refusal(2, "pretrain", again, *files(photographs), "--out", out)
     assert told.endswith(
-        "its concurrent rates were those of another pair_counts table; name the loss.pair_counts of before, or another "
+        "its concurrent rates come from another pair_counts table; use the same loss.pair_counts as before, or another "
         "--out"
     )
 
@@ -200,7 +200,7 @@ def _with(table: pa.Table, **columns: object) -> pa.Table:
     [
         ("missing", "nowhere.parquet: there is no such file"),
         ("other vocabulary", "it was made with another vocabulary than the one given"),
-        ("other classes", "names class 85, and the vocabulary has the classes 0 to "),
+        ("other classes", "names class 85, but the vocabulary has the classes 0 to "),
         ("twice", "holds a pair twice"),
         ("too many", "counts more images with both classes than with the first, or fewer than none"),
         ("other table", "schema is labels/1, but pair_counts/1 is needed"),

@@ -1,4 +1,4 @@
-"""What every loss of logits (B, C) and targets (B, C) is given, and checks.
+"""Arguments and checks of all losses of logits (B, C) and targets (B, C).
 
 Legend: B images in a batch, C classes.
 """

@@ -1,4 +1,4 @@
-"""Any number of classes per image, and with a loss of one label one of them.
+"""Multi-label classification: any number of classes per image (one, with a loss for one label).
 
 Legend: B images in a batch, C classes.
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MultiLabel:
-    """The task of multi-label classification; methods as of `Task`.
+    """The task of multi-label classification; methods as in `Task`.
 
     Attributes:
         taught_by: the loss.
@@ -99,7 +99,7 @@ class MultiLabel:
 
     def measured(self, measures: Evaluation, outputs: Tensor, batch: Batch) -> Evaluation:
         """See `Task`."""
-        # A picture that cannot be read is replaced by another, which counts at its own place.
+        # A picture that cannot be read is replaced by another, which is counted at its own position.
         return measures.updated(outputs.float(), *self.targets(batch), valid=batch.rows == batch.positions)
 
     def judgement(self, measures: Evaluation, state: State, n_classes: int) -> Judgement:

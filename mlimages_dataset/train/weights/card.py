@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SHOWN_CLASSES = 20
 _SHOWN_GROUPS = 30
 VOCABULARY, WEIGHTS = "vocabulary (wnids)", "weights"
-"""Names of the digests that are of the checkpoint, and not of files that may have changed since."""
+"""Names of the digests that belong to the checkpoint, not to files that may have changed since."""
 _VIEWS = {
     "crop80": "the central 80 % of each side, resized to the square",
     "resize256": "the short side resized to 256/224 of the square, then the central square",
@@ -119,7 +119,7 @@ def model_card(
             "",
             f"# {name}",
             "",
-            f"`{description.architecture}`, {description.n_classes:,} outputs: one a class of a WordNet vocabulary.",
+            f"`{description.architecture}`, {description.n_classes:,} outputs: one per class of a WordNet vocabulary.",
             "",
             *_classes(description),
             *_preprocessing(description, calibrated=calibrated),
@@ -215,7 +215,7 @@ def _loading(description: Description, checkpoint: str) -> Iterator[str]:
         yield 'network.load_state_dict(torch.load("model.pth", weights_only=True))'
         yield "```"
     yield ""
-    yield "What a file of torchvision's or timm's names must be fed stands in `NAME.json` beside it, or in its header."
+    yield "The input of a file with torchvision's or timm's names is described in `NAME.json` beside it, or its header."
     yield ""
 
 
@@ -253,8 +253,8 @@ def _licence(license_id: str) -> Iterator[str]:
     if license_id:
         yield f"The weights: {license_id}."
     else:
-        yield "Nobody has chosen a licence for these weights yet: without one they may not be passed on."
-    yield "What they were trained on has licences of its own: ImageNet's photographs are for research only; the"
+        yield "No licence has been chosen for these weights yet: without one they may not be passed on."
+    yield "The training data have their own licences: ImageNet's photographs are for research only; the"
     yield "annotations of Open Images and of Tencent ML-Images are under CC BY 4.0; names and hierarchy of the classes"
     yield "are from WordNet 3.0, Copyright 2006 by Princeton University."
     yield ""

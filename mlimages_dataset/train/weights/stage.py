@@ -45,14 +45,14 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """What is to be converted, and into what.
+    """A conversion: the source, and the form of the result.
 
     Attributes:
         source: the weights, see `read_weights`.
-        form: of the result.
+        form: form of the result.
         out: the file to write.
-        said: what the user says of the source.
-        vocabulary: folder of the vocabulary whose classes the network tells; None for the one that the run names.
+        said: the user's description of the source.
+        vocabulary: folder of the vocabulary whose classes the network predicts; None for the one that the run names.
         order: file of wnids, one per line, in the order of the network's outputs, where that is not the vocabulary's.
         opset: of ONNX; None for the exporter's own.
         keep_epsilon: see `write_weights`.
@@ -90,7 +90,7 @@ def convert(conversion: Conversion) -> tuple[NetworkWeights, Written]:
 
 @dataclass(frozen=True, slots=True)
 class _RunFacts:
-    """What a run's folder tells beside its checkpoints; None for what it does not."""
+    """Facts in a run's folder besides its checkpoints; None for missing ones."""
 
     vocabulary: Location | None = None
     view: EvaluationView | None = None
@@ -126,7 +126,7 @@ def _named(weights: NetworkWeights, conversion: Conversion, run: _RunFacts) -> N
         if weights.description.wnids or place is None or not (place / CATEGORIES_FILE).is_file():
             return weights
         if read_classes(place).digest != weights.description.vocabulary:
-            return weights  # the folder has become another since
+            return weights  # the folder has changed since
     else:
         place = conversion.vocabulary
     classes = read_classes(place)
@@ -134,7 +134,7 @@ def _named(weights: NetworkWeights, conversion: Conversion, run: _RunFacts) -> N
     told = weights.description
     if told.n_classes != len(classes):
         raise UsageError(
-            f"its head has {told.n_classes:,} classes, and the vocabulary {len(classes):,}",
+            f"its head has {told.n_classes:,} classes, but the vocabulary has {len(classes):,}",
             where=weights.path,
             remedy="name the vocabulary that it was trained with, or fine-tune it to this one (finetune)",
         )
@@ -159,7 +159,7 @@ def _ordered(weights: NetworkWeights, order: Location, wnids: tuple[str, ...]) -
     differing = sorted(set(listed) ^ set(wnids))
     if differing or len(listed) != len(wnids):
         raise UsageError(
-            f"it lists {len(listed):,} classes and the vocabulary has {len(wnids):,}"
+            f"it lists {len(listed):,} classes, but the vocabulary has {len(wnids):,}"
             + (f"; only one of them has {', '.join(differing[:_SHOWN])}" if differing else ""),
             where=order,
             remedy="list each class of the vocabulary once, in the order of the network's outputs",
@@ -176,7 +176,7 @@ def _ordered(weights: NetworkWeights, order: Location, wnids: tuple[str, ...]) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardRequest:
-    """What a model card is wanted of.
+    """A request for a model card.
 
     Attributes:
         run: the run's folder.
@@ -198,7 +198,7 @@ class CardRequest:
 
 
 def write_card(request: CardRequest) -> Path:
-    """Write the model card of a run, and return the checkpoint that it is of: the best one where there is one.
+    """Write the model card of a run, and return its checkpoint: the best one if there is one.
 
     Raises:
         UsageError: there is no such run, or the card is there already.
@@ -321,7 +321,7 @@ def _evaluated_results(path: Path, checkpoint: Path) -> Results:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["checkpoint_sha256"] != file_digest(checkpoint):
             raise UsageError(
-                "is of another checkpoint", where=path, remedy=f"write it with: evaluate {checkpoint} --json"
+                "belongs to another checkpoint", where=path, remedy=f"write it with: evaluate {checkpoint} --json"
             )
         by_k = [
             MeasuredValue(f"{name}@{scores['k']}", _number(scores[name]))

@@ -74,7 +74,7 @@ def test_without_an_evaluation_the_log_counts_and_without_a_licence_it_says_so(t
     found = {one.metric_type: one.metric_value for one in card.data.eval_results}
     assert found["f1@5"] == pytest.approx(logged["f1@5"], rel=1e-5)
     assert card.data.license == "other"
-    assert "Nobody has chosen a licence" in card.text
+    assert "No licence has been chosen" in card.text
 
 
 def test_what_is_no_run_or_no_evaluation_is_refused(trained: Path, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_what_is_no_run_or_no_evaluation_is_refused(trained: Path, tmp_path: Pat
     assert told.endswith("is not what evaluate --json prints; write it again")
     (tmp_path / "evaluation.json").write_text('{"checkpoint_sha256": "of another"}')
     told = refusal(2, "card", trained, *out, "--evaluation", tmp_path / "evaluation.json")
-    assert "is of another checkpoint; write it with: evaluate " in told
+    assert "belongs to another checkpoint; write it with: evaluate " in told
     (tmp_path / "README.md").touch()
     assert "it is there already" in refusal(2, "card", trained, *out)
 
@@ -170,7 +170,7 @@ def test_the_card_says_how_logits_become_probabilities(trained: Path, tmp_path: 
     assert "`calibration.slope` and `calibration.offset` of the safetensors file" in card_of(plain, calibrated=True)
     text = card_of(rates, calibrated=True)
     assert "Probabilities are sigmoid(slope * score + offset)" in text
-    assert "The run's own checkpoint alone holds the rates" in text
+    assert "Only the run's own checkpoint holds the rates" in text
     assert "of the logits." not in card_of(rates)
     assert "Probabilities are sigmoid(slope * logit + offset)" in carded(trained, tmp_path / "README.md")
 

@@ -172,7 +172,7 @@ def test_a_common_prefix_is_taken_off_and_told(tmp_path: Path, state: dict[str, 
     torch.save({f"{prefix}{name}": value for name, value in state.items()}, tmp_path / "w.pth")
     weights = read_weights(tmp_path / "w.pth", RESNET18)
     assert torch.equal(weights.state["backbone.layer1.0.bn1.weight"], state["layer1.0.bn1.weight"])
-    assert weights.notes[0] == f"the names of its tensors begin with {prefix!r}, which was taken off"
+    assert weights.notes[0] == f"the names of its tensors begin with {prefix!r}, which was removed"
 
 
 def test_half_precision_and_missing_counters_are_read(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
@@ -202,7 +202,9 @@ def test_another_architecture_is_named(tmp_path: Path, made: str, asked: str) ->
     torch.save({name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}, tmp_path / "w.pth")
     with pytest.raises(UsageError) as refused:
         read_weights(tmp_path / "w.pth", Said(architecture=asked))
-    assert f"it is of another network than {asked}: its tensors are those of {made}; write {made}" in str(refused.value)
+    assert f"it belongs to another network than {asked}: its tensors are those of {made}; write {made}" in str(
+        refused.value
+    )
     if made == "resnet34":
         with pytest.raises(UsageError, match=f"name it with --architecture; its tensors are those of {made}"):
             read_weights(tmp_path / "w.pth")
@@ -277,7 +279,7 @@ def test_a_file_that_says_something_else_than_the_user_is_refused(
     description_path(path).write_text(described.to_json())
     with pytest.raises(UsageError) as refused:
         read_weights(path, said)
-    assert f"it says itself what it needs: {itself}" in str(refused.value)
+    assert f"it contradicts the options: it says {itself}" in str(refused.value)
     assert str(refused.value).endswith(f"; leave out {option}")
     same = Said(
         input_range=described.input_range,

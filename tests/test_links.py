@@ -234,7 +234,7 @@ def test_no_row_of_a_table_of_images_reads_a_file_elsewhere(tmp_path: Path, name
     with pytest.raises(DataError, match="is not a shard inside it"):
         ShardReader(tmp_path / "out").read(name, 0, 4)
     images_folder(tmp_path / "out", name)
-    with pytest.raises(DataError, match="no shard of the folder; do not trust this table"):
+    with pytest.raises(DataError, match="not a shard in the folder; do not trust this table"):
         rows_of(tmp_path / "out", 0)
 
 

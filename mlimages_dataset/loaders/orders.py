@@ -199,9 +199,9 @@ class SoftBalance:
 
     def __post_init__(self) -> None:
         if not 0 <= self.balance < np.inf:
-            raise UsageError(f"balance is {self.balance}", remedy="give 0 for none, 1 for classes that are alike")
+            raise UsageError(f"balance is {self.balance}", remedy="give 0 for no balance, 1 for equal classes")
         if self.n < 0:
-            raise UsageError(f"an epoch has no {self.n} draws", remedy="give a length of 0 or more")
+            raise UsageError(f"an epoch cannot have {self.n} draws", remedy="give a length of 0 or more")
         if not self.rows_of_class.offsets[-1]:
             raise UsageError("no class has an image to draw", remedy="name labels that say what is present")
 

@@ -122,7 +122,7 @@ class OrderSampler(Sampler[int]):
         """
         if state["order"] != self.order.name:
             raise UsageError(
-                f"the place is in another order ({state['order']}, and this is {self.order.name})",
+                f"the place is in another order ({state['order']}, but this is {self.order.name})",
                 remedy="resume with the data, the sampler and the seed of the run that was saved",
             )
         self.epoch, self.start = state["epoch"], state["position"]
@@ -187,7 +187,7 @@ class EvaluationSampler(OrderSampler):
 
 
 class ShuffledSampler(OrderSampler):
-    """Every row once an epoch, in random order.
+    """Every row once per epoch, in random order.
 
     Args:
         data: the data set.
@@ -265,7 +265,7 @@ class ClassAwareSampler(SoftBalanceSampler):
 
 
 class RepeatFactorSampler(OrderSampler):
-    """Every row at least once an epoch, rows of rare classes more often, in random order (see `orders.RepeatFactor`).
+    """Every row at least once per epoch, rows of rare classes more often, in random order (`orders.RepeatFactor`).
 
     Args:
         data: the data set.

@@ -65,7 +65,7 @@ class Transform(Protocol):
         ...
 
     def finish(self, images: torch.Tensor) -> torch.Tensor:
-        """Return a batch as the network takes it, float32, shape (B, 3, S, S)."""
+        """Return a batch as the network's input, float32, shape (B, 3, S, S)."""
         ...
 
     def at_size(self, image_size: int) -> Self:
@@ -78,7 +78,7 @@ class Transform(Protocol):
 
 
 class _Rendering(abc.ABC):
-    """What the transforms share: decoding, cropping and colouring a picture by its `View`."""
+    """The common part of the transforms: decoding, cropping and colouring a picture by its `View`."""
 
     __slots__ = ()
 

@@ -165,10 +165,10 @@ def test_a_threshold_that_is_none_is_refused(threshold: float) -> None:
 
 
 def test_negative_lengths_seeds_and_epochs_are_refused() -> None:
-    with pytest.raises(UsageError, match="an epoch has no -1 draws"):
+    with pytest.raises(UsageError, match="an epoch cannot have -1 draws"):
         SoftBalance(DATA.rows_of_class, -1)
     for order, epoch in ((Shuffled(9, -1), 0), (Shuffled(9), -1), (SoftBalance(DATA.rows_of_class, 9), -1)):
-        with pytest.raises(UsageError, match="-1 is no seed and no epoch"):
+        with pytest.raises(UsageError, match="-1 is neither a seed nor an epoch"):
             order.rows(epoch, 0, 9)
 
 

@@ -213,7 +213,7 @@ def parse_tencent_dictionary(lines: Iterable[str], where: str) -> list[TencentRo
                 f"the parent of {row.wnid}, {row.parent}, is not another row",
                 where=where,
                 line=line_of[row.wnid],
-                remedy="obtain the whole file",
+                remedy="obtain the complete file",
             )
     return rows
 

@@ -154,7 +154,7 @@ def _train_epoch(run: Run, learner: Learner, around: RunContext, progress: RunPr
             _save(run, learner, around, progress, best=False, wait=report.stop)
         if report.stop:
             raise Stopped(
-                f"stopped after step {progress.total_steps:,}, and saved", remedy="run the same command again to resume"
+                f"stopped after step {progress.total_steps:,} and saved", remedy="run the same command again to resume"
             )
     return dataclasses.replace(progress, epoch=epoch + 1, step=0)
 

@@ -270,7 +270,7 @@ def test_other_things_are_refused_in_a_sentence(vocabulary: ml.Vocabulary, tmp_p
         (lambda: ml.annotate(tmp_path / "no.csv", vocabulary), r"no\.csv: there is no such file"),
         (lambda: ml.annotate(frame, vocabulary, format="tencent"), "a frame cannot have the format tencent"),
         (lambda: ml.annotate(frame, vocabulary, format=wrong), "there is no format 3; use one of imagenet"),
-        (lambda: ml.annotate(frame, vocabulary, source="a/b"), "name is 'a/b', which names no folder"),
+        (lambda: ml.annotate(frame, vocabulary, source="a/b"), "name is 'a/b', which cannot be a folder's name"),
         (lambda: ml.augment([], vocabulary), "annotations is empty"),
         (lambda: ml.augment(frame, vocabulary, pd.DataFrame({"a": [1]})), "frame of pairs: no column antecedent"),
         (lambda: ml.augment(frame, vocabulary, validation_images=-1), "validation_images is -1"),

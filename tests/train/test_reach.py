@@ -387,7 +387,7 @@ def test_a_stream_goes_on_with_as_many_workers_only(photographs: Photographs, sh
 def test_a_stream_in_another_order_than_blocks_is_refused(photographs: Photographs, tmp_path: Path) -> None:
     run_toml = run_file(tmp_path, ("[data]\n", "[data]\nstreamed = true\n"))
     told = refusal(2, "pretrain", run_toml, *files(photographs), "--out", tmp_path / "out")
-    assert 'data.streamed goes with sampler = "blocks" in every phase, and one is shuffled' in told
+    assert 'data.streamed needs sampler = "blocks" in every phase, but one is shuffled' in told
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ def _problem(
     if len(other):
         return f"names class {other[0]}, but the vocabulary has the classes 0 to {n_classes - 1}"
     if len(np.unique(left * n_classes + right)) < len(left):
-        return "names a pair twice"
+        return "holds a pair twice"
     if not np.all((n_both >= 0) & (n_both <= n_left)):
         return "counts more images with both classes than with the first, or fewer than none"
     return ""

@@ -202,7 +202,7 @@ def _text(value: Json) -> str:
 
 def _texts(value: Json) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise TypeError(f"{value!r} is no list")
+        raise TypeError(f"{value!r} is not a list")
     return tuple(_text(one) for one in value)
 
 
@@ -220,7 +220,7 @@ def _number(value: Json) -> float:
 
 def _numbers(value: Json) -> tuple[float, ...]:
     if not isinstance(value, list):
-        raise TypeError(f"{value!r} is no list")
+        raise TypeError(f"{value!r} is not a list")
     return tuple(_number(one) for one in value)
 
 

@@ -12,8 +12,9 @@ import click
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import location
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.tables.files import write_bytes
-from mlimages_dataset.train.config import Device, EvaluationView, Execution, Precision, Unknown
+from mlimages_dataset.train.config import Device, Execution, Precision, Unknown
 from mlimages_dataset.train.run_command import is_first_rank
 
 if TYPE_CHECKING:
@@ -260,7 +261,7 @@ def calibrate(application: Application, *, labels: str, out: Path, plot: Path | 
         if plot is not None:
             write_bytes(plot, reliability_plot(*fit.reliability))
         click.echo(f"fitted on {fit.calibration.n_images:,} images; {fit.calibration.n_own:,} classes have 10 or more")
-        click.echo(f"labels per image before: {_labels(fit.before)}\nlabels per image after:  {_labels(fit.after)}")
+        click.echo(f"labels per image before: {_labels(fit.before)}\nlabels an image after:  {_labels(fit.after)}")
         click.echo(f"written to {out}")
 
 

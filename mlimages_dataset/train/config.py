@@ -15,6 +15,7 @@ from mlimages_dataset.core.config import check_at_least, check_positive, check_s
 from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import ConfigError
 from mlimages_dataset.core.locations import Location, location
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.samples import on_disk
 
 _RECIPES = "recipes"
@@ -76,15 +77,6 @@ class Unknown(enum.Enum):
     """As absent, as in the papers, whose labels mostly list present classes."""
     IGNORED = "ignored"
     """Not at all: they add neither loss nor gradient."""
-
-
-class EvaluationView(enum.Enum):
-    """The part of a picture that evaluation and prediction use."""
-
-    CROP80 = "crop80"
-    """The central 80 % of each side, as the published code evaluates multi-label networks."""
-    RESIZE256 = "resize256"
-    """The short side resized to 256 (for 224), then the central square, as is usual for ImageNet."""
 
 
 class SamplerName(enum.Enum):

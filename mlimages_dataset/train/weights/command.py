@@ -9,7 +9,7 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import location
-from mlimages_dataset.train.config import EvaluationView
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.train.weights.description import InputRange, Probability, WeightsForm
 
 if TYPE_CHECKING:
@@ -46,11 +46,7 @@ def _choice(options: type[enum.Enum]) -> click.Choice[str]:
     help="The part of a picture that was evaluated, if the file does not say it.",
 )
 @click.option("--vocabulary", metavar="PLACE", help="Folder of the vocabulary whose classes the network predicts.")
-@click.option(
-    "--order",
-    metavar="FILE",
-    help="The network's classes, one wnid per line, if their order is not that of --vocabulary.",
-)
+@click.option("--order", metavar="FILE", help="The network's classes, one wnid per line, where not as in --vocabulary.")
 @click.option("--opset", type=click.IntRange(min=1), help="Version of ONNX's operators.")
 @click.option("--keep-epsilon", is_flag=True, help="Keep the variances; the user of the file must set the epsilon.")
 @click.option("--overwrite", is_flag=True, help="Replace the file.")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.train.config import EvaluationView
+from mlimages_dataset.loaders.views import EvaluationView
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.decoding import Json
@@ -202,13 +202,13 @@ def _text(value: Json) -> str:
 
 def _texts(value: Json) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise TypeError(f"{value!r} is not a list")
+        raise TypeError(f"{value!r} is no list")
     return tuple(_text(one) for one in value)
 
 
 def _whole(value: Json) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is not a whole number")
+        raise TypeError(f"{value!r} is no whole number")
     return value
 
 
@@ -220,7 +220,7 @@ def _number(value: Json) -> float:
 
 def _numbers(value: Json) -> tuple[float, ...]:
     if not isinstance(value, list):
-        raise TypeError(f"{value!r} is not a list")
+        raise TypeError(f"{value!r} is no list")
     return tuple(_number(one) for one in value)
 
 

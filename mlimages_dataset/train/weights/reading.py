@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.train.checkpoint import FORMAT, Checkpoint, found_checkpoint, read_checkpoint
-from mlimages_dataset.train.config import EvaluationView, LossName
+from mlimages_dataset.train.config import LossName
 from mlimages_dataset.train.losses.registry import loss_named
 from mlimages_dataset.train.models import AUXILIARY_HEADS, RELEASED, SCALING, InputScaling, create_model
 from mlimages_dataset.train.weights import architectures
@@ -378,7 +379,7 @@ def _other_network(path: Path, tensors: Mapping[str, Tensor], name: str, model: 
     )
     if not like and len(gaps) <= _FEW_GAPS:
         return UsageError(
-            f"it is not a complete {name}: {'; '.join(gaps)}",
+            f"it is not a whole {name}: {'; '.join(gaps)}",
             where=path,
             remedy="obtain it again, or write all its weights",
         )

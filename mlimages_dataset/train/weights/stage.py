@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, get_type_hints
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import Location, location, relative
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.tables.files import file_digest, listing_digest, read_lines, write_bytes
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import CATEGORIES
 from mlimages_dataset.train.checkpoint import best_path, found_checkpoint, read_checkpoint
-from mlimages_dataset.train.config import EvaluationView, Run
+from mlimages_dataset.train.config import Run
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.logs import LOG_FILE, read_log
 from mlimages_dataset.train.stage import RUN_FILE
@@ -265,7 +266,7 @@ def _settings(run: Path) -> dict[str, str]:
             for key, value in (section.items() if isinstance(section, dict) else [("", section)])
         }
     except (AttributeError, ValueError) as error:
-        raise DataError("is not a complete run file", where=path, remedy="name the folder of another run") from error
+        raise DataError("is no whole run file", where=path, remedy="name the folder of another run") from error
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in flat.items()}
 
 

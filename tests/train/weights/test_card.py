@@ -16,9 +16,9 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.train.checkpoint import best_path, read_checkpoint
-from mlimages_dataset.train.config import EvaluationView
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.weights.card import Training, model_card

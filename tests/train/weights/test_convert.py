@@ -19,10 +19,10 @@ from torchvision import models as torchvision_models
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.loaders import eval_transform
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import CATEGORIES, PREDICTIONS
 from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint, save_checkpoint
-from mlimages_dataset.train.config import EvaluationView
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.weights import writing
@@ -354,7 +354,7 @@ def test_the_librarys_own_network_is_run_on_import(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(writing, "library_network", other)
     told = refusal(1, "convert", *source, "--to", "checkpoint", "--out", tmp_path / "no.pt")
     assert runs == ["resnet18"]
-    assert "its library's network computes other logits than ours, by up to " in told
+    assert "its library's network gives other logits than ours, by up to " in told
     assert not (tmp_path / "no.pt").exists()
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torchvision import models as torchvision_models
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.train.config import EvaluationView
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.weights import architectures
 from mlimages_dataset.train.weights.description import Description, InputRange, Probability

@@ -49,8 +49,8 @@ _REMEDIES = {
     "mirrors",
     multiple=True,
     metavar="TEMPLATE",
-    help="A URL with {image_id} and perhaps {subset}, tried before the list's own; repeatable. open-images is the "
-    "bucket of Open Images, the default for its image tables; none is no mirror.",
+    help="A URL with {image_id} and optionally {subset}, tried before the list's own URL; repeatable. open-images "
+    "means Open Images' public bucket, the default for its image tables; none means no mirror.",
 )
 @rules_options
 @click.option(
@@ -172,7 +172,7 @@ def _table(snapshot: Snapshot) -> RenderableType:
     statuses = Table("status", "rows", box=None, pad_edge=False)
     for status, n in sorted(snapshot.ended.items(), key=lambda one: -one[1]):
         statuses.add_row(status.replace("_", " "), f"{n:,}")
-    hosts = Table("host in trouble", "times", "requests at once", box=None, pad_edge=False)
+    hosts = Table("host with failures", "times", "requests at once", box=None, pad_edge=False)
     for host in snapshot.hosts:
         hosts.add_row(Text(host.name[:60]), f"{host.troubles:,}", str(host.allowed))
     beside = Table.grid(padding=(0, 4))

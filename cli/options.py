@@ -53,7 +53,7 @@ def place(text: str) -> Location:
 
 
 class _FormatName(click.ParamType):  # type: ignore[type-arg]  # as above
-    """The name of a source, ours or one that another package adds."""
+    """The name of a source, built in or added by another package."""
 
     name = "format"
 
@@ -76,7 +76,9 @@ LOCAL_FOLDER = click.Path(path_type=Path, file_okay=False)
 FOLDER = _Place(LOCAL_FOLDER)
 FILE = _Place(click.Path(path_type=Path))
 
-out_option = click.option("--out", type=FOLDER, required=True, help="The folder to write into: new, empty, or ours.")
+out_option = click.option(
+    "--out", type=FOLDER, required=True, help="The folder to write into: new, empty, or written by an earlier run."
+)
 vocab_option = click.option(
     "--vocab",
     "--vocabulary",
@@ -86,7 +88,7 @@ vocab_option = click.option(
     help="The folder of a vocabulary (mlimages-build vocab).",
 )
 overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace what was built with other parameters or inputs."
+    "--overwrite", is_flag=True, help="Replace output that was built with other parameters or inputs."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 workers_option = click.option(
@@ -94,13 +96,13 @@ workers_option = click.option(
     type=click.IntRange(min=1),
     default=lambda: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     show_default="processors",
-    help="Processes that work at once; the result is the same for any number.",
+    help="Number of parallel processes; the result is the same for any number.",
 )
 dask_option = click.option(
     "--dask",
     "dask_address",
     metavar="ADDRESS",
-    help="Work on the Dask cluster with this scheduler, such as tcp://host:8786, instead of in --workers. All its "
+    help="Run on the Dask cluster with this scheduler, such as tcp://host:8786, instead of --workers. All its "
     "workers must see the files under the same absolute paths or URLs.",
 )
 format_option = click.option(
@@ -122,7 +124,7 @@ def chosen_engine(workers: int, dask_address: str | None) -> Iterator[Mapper]:
 
 
 class _Counts(Protocol):
-    """What a stage counted."""
+    """The counts of a stage."""
 
     def lines(self) -> list[str]: ...
 
@@ -149,7 +151,7 @@ def show(outcome: StageOutcome[_Counts], out: Location, *, as_json: bool) -> Non
 
 @contextlib.contextmanager
 def stage_engine(title: str, workers: int, dask_address: str | None, *, quiet: bool) -> Iterator[_Engine]:
-    """Yield the mapper that a command's options ask for and its progress display; what is warned of is shown anyway."""
+    """Yield the mapper that a command's options select, and its progress display; warnings are shown even if quiet."""
     with (
         chosen_engine(workers, dask_address) as mapper,
         image_progress(title, quiet=quiet) as progress,
@@ -160,14 +162,14 @@ def stage_engine(title: str, workers: int, dask_address: str | None, *, quiet: b
 
 
 class _Engine(TypedDict):
-    """What functions of the package take to run parts and to tell of progress."""
+    """The arguments by which functions of the package run parts and report progress."""
 
     mapper: Mapper
     progress: Callable[[int], None]
 
 
 def _ignore(images: int) -> None:
-    """Report progress to nobody."""
+    """Ignore progress."""
 
 
 @contextlib.contextmanager

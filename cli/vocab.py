@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--imagenet", type=FILE, help="ImageNet synset list, one wnid a line.")
+@click.option("--imagenet", type=FILE, help="ImageNet synset list, one wnid per line.")
 @click.option("--open-images", type=FILE, help="Open Images class list, V1 or V2-V7.")
-@click.option("--finer", type=FILE, help="Synset list from which refinements of kept categories are added.")
+@click.option("--finer", type=FILE, help="Synset list from which descendants of kept categories are added.")
 @click.option(
     "--classes",
     multiple=True,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "--min-images",
     multiple=True,
     metavar="NAME=N",
-    help="Drop a source's classes with fewer images, where counts are given.  [default: open-images=650]",
+    help="Drop a source's classes with fewer images, if counts are given.  [default: open-images=650]",
 )
 @click.option("--box-hierarchy", type=FILE, help="Open Images' bbox_labels_600_hierarchy.json.")
 @click.option(
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 @click.option("--reviewed", type=FILE, help="Reviewed decisions (TOML), which win over the packaged ones.")
 @click.option("--reviewed-only", is_flag=True, help="Leave out the packaged decisions.")
 @click.option("--wordnet", type=LOCAL_FOLDER, help="A WordNet 3.0 folder instead of the packaged nouns.")
-@click.option("--tencent-dictionary", type=FILE, help="Take the published vocabulary and tree as they are.")
+@click.option("--tencent-dictionary", type=FILE, help="Use the published vocabulary and tree unchanged.")
 @out_option
 @overwrite_option
 @json_option
@@ -78,7 +78,7 @@ def vocab(
     """Merge class lists into one vocabulary of WordNet synsets under the four roots.
 
     Writes categories.parquet (the vocabulary and its hierarchy) and mapping.parquet (what became of each class, and
-    why), and prints the funnel.
+    why), and prints how many classes were kept, merged and dropped.
 
     \b
     Examples:
@@ -100,16 +100,16 @@ def vocab(
 
     lists = (imagenet, open_images, finer, *classes)
     if tencent_dictionary is not None and any(lists):
-        raise UsageError("--tencent-dictionary goes with no class list", remedy="drop one of them")
+        raise UsageError("--tencent-dictionary cannot be combined with class lists", remedy="drop one of them")
     if tencent_dictionary is None and not (imagenet or open_images or classes):
         raise UsageError("no class list is given", remedy="pass --imagenet, --open-images or --classes")
     sources = [name for name, given in (("imagenet", imagenet), ("open-images", open_images)) if given]
     own = [name for name, _ in map(_pair, classes)]
     if repeated := [name for name in own if (sources + own).count(name) > 1]:
-        raise UsageError(f"two class lists are of {repeated[0]!r}", remedy="give each --classes a name of its own")
+        raise UsageError(f"two class lists have the name {repeated[0]!r}", remedy="give each --classes its own name")
     if strangers := [name for name, _ in map(_pair, min_images) if name not in {*sources, *own}]:
         known = f"use one of {', '.join(sources + own)}" if sources + own else "pass a class list"
-        raise UsageError(f"--min-images names {strangers[0]!r}, of which there is no class list", remedy=known)
+        raise UsageError(f"--min-images names {strangers[0]!r}, but no class list has that name", remedy=known)
     minimum = dict(VocabularyFiles().minimum_images) | {name: _number(text) for name, text in map(_pair, min_images)}
     given = VocabularyFiles(
         imagenet=imagenet,
@@ -132,11 +132,11 @@ def vocab(
 def _pair(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not (name and sign and value):
-        raise UsageError(f"{text!r} is not NAME=VALUE", remedy="write for instance open-images=650")
+        raise UsageError(f"{text!r} is not NAME=VALUE", remedy="write for example open-images=650")
     return name, value
 
 
 def _number(text: str) -> int:
     if not text.isdecimal():
-        raise UsageError(f"{text!r} is no number of images", remedy="write for instance open-images=650")
+        raise UsageError(f"{text!r} is not a number of images", remedy="write for example open-images=650")
     return int(text)

@@ -1,4 +1,4 @@
-"""Vocabularies of class lists in memory or in files."""
+"""Vocabularies made from class lists in memory or in files."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ def build_vocabulary(
     """Merge class lists into one vocabulary of WordNet 3.0 synsets under the four roots.
 
     A path may be `packaged:NAME` for a class list that comes with the package: `imagenet11k.txt`,
-    `imagenet_fall2011.txt`, `open_images_boxable.csv`. A class of your own (`classes`) that becomes no category of its
-    own is told in a warning; `Vocabulary.mapping` tells what became of every class, and why.
+    `imagenet_fall2011.txt`, `open_images_boxable.csv`. A warning names classes of your own (`classes`) that became no
+    category of their own; `Vocabulary.mapping` says what became of every class, and why.
 
     Args:
-        imagenet: wnids, or a synset list with one a line.
+        imagenet: wnids, or a synset list with one per line.
         open_images: Open Images' class list, V1 or V2 to V7.
-        finer: wnids, or a synset list, from which refinements of kept categories are added.
-        classes: your own class lists by a name for each: a frame with the columns id and name, or a file of them. Where
-            you know what a class means, say so in a column wnid, or in a column parent (a wnid, or an id of the list)
-            what it is a kind of.
+        finer: wnids, or a synset list, from which descendants of kept categories are added.
+        classes: your own class lists by name: frames with the columns id and name, or files with these columns. If you
+            know what a class means, give its wnid in a column wnid, or in a column parent what it is a kind of (a wnid,
+            or an id of the list).
         image_counts: files with the images of each class (`mlimages-build tally`, or ImageNet's ReleaseStatus.xml).
-        minimum_images: how many images a source's classes need, where counts are given; Open Images' 650 by default.
+        minimum_images: how many images a source's classes need, if counts are given; by default 650 for Open Images.
         box_hierarchy: Open Images' bbox_labels_600_hierarchy.json.
         ancestors: `all`: every ancestor that WordNet has between a class and its root is a category too; `listed`: only
             classes of the lists are. By default the ancestors of your own classes are.
@@ -127,10 +127,10 @@ def _refuse_names(given: Mapping[str, object], minimum_images: Mapping[str, int]
         raise UsageError("no class list is given", remedy="pass imagenet, open_images or classes")
     for name in given:
         if not isinstance(name, str) or not name or name in {IMAGENET, OPEN_IMAGES}:
-            raise UsageError(f"{name!r} is no name for a class list of your own", remedy="give it another name")
+            raise UsageError(f"{name!r} cannot be the name of your own class list", remedy="give it another name")
     sources = {*given, IMAGENET, OPEN_IMAGES}
     if strangers := [name for name in minimum_images if name not in sources]:
-        raise UsageError(f"minimum_images names {strangers[0]!r}, of which there is no class list", remedy="correct it")
+        raise UsageError(f"minimum_images names {strangers[0]!r}, but no class list has that name", remedy="correct it")
 
 
 def _built(
@@ -156,10 +156,10 @@ def read_vocabulary(folder: PathLike) -> Vocabulary:
 
 
 def folder_of(given: Vocabulary | PathLike) -> Location:
-    """Return the folder of a vocabulary's tables, which is written where there is none yet.
+    """Return the folder of a vocabulary's tables; write them first if they have none.
 
     Raises:
-        UsageError: its folder holds another vocabulary by now.
+        UsageError: its folder now holds another vocabulary.
     """
     if is_path(given):
         return place(given, what="vocabulary")
@@ -168,17 +168,17 @@ def folder_of(given: Vocabulary | PathLike) -> Location:
         own = folders.scratch()
         work = functools.partial(_tables, vocabulary)
         run_stage(Stage(name=VOCABULARY, parameters={}, inputs={}, work=work, summary=NoSummary), OutputFolder(own))
-        object.__setattr__(vocabulary, "folder", own)  # a cache: the tables say nothing that the value does not
+        object.__setattr__(vocabulary, "folder", own)  # a cache: the tables hold only what the value holds
         folders.kept_by(vocabulary, own)
         return own
     changed = vocabulary_digests(vocabulary.folder) != vocabulary.digests
     if changed and _read_vocabulary(vocabulary.folder) != vocabulary:
-        raise UsageError("the folder holds another vocabulary by now", where=vocabulary.folder, remedy="read it again")
+        raise UsageError("the folder now holds another vocabulary", where=vocabulary.folder, remedy="read it again")
     return vocabulary.folder
 
 
 def as_vocabulary(given: Vocabulary | PathLike) -> Vocabulary:
-    """Return a vocabulary, or read it from its folder.
+    """Return a vocabulary, read from its folder if a path is given.
 
     Raises:
         UsageError: it is neither.
@@ -189,7 +189,7 @@ def as_vocabulary(given: Vocabulary | PathLike) -> Vocabulary:
 
 
 def write_vocabulary(vocabulary: Vocabulary, folder: PathLike) -> None:
-    """Write a vocabulary's tables into a new or empty folder, as `read_vocabulary` and the command read them."""
+    """Write a vocabulary's tables into a new or empty folder, for `read_vocabulary` and the command."""
     folders.copy(folder_of(vocabulary), (CATEGORIES, MAPPING), VOCABULARY, folder)
 
 
@@ -199,7 +199,7 @@ def _tables(vocabulary: Vocabulary, at: Workplace) -> StageResult[NoSummary]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Inputs:
-    """Files of what was given in memory, and how errors name them."""
+    """Files of data that were given in memory, and their names in errors."""
 
     folder: Path
     names: dict[Location, str] = dataclasses.field(default_factory=dict)
@@ -207,7 +207,7 @@ class _Inputs:
     @classmethod
     @contextlib.contextmanager
     def opened(cls) -> Iterator[_Inputs]:
-        """Yield a folder for such files, which goes when the block ends."""
+        """Yield a folder for such files, which is removed after the block."""
         own = folders.scratch()
         try:
             yield cls(own)
@@ -256,7 +256,7 @@ def _warn(own: Mapping[str, object], summary: VocabularySummary) -> None:
     for source in own:
         if again := summary.repeated_ids.get(source):
             warnings.warn(
-                f"ids of {source!r} are given more than once, and the first row counts: {list(again)}",
+                f"ids of {source!r} occur more than once; the first row counts: {list(again)}",
                 stacklevel=3,
             )
     for sentence in summary.findings():

@@ -148,7 +148,7 @@ class Fetcher:
             if self._placeholder.search(str(answer)):
                 raise Refused(Status.PLACEHOLDER, f"redirected to {answer}"[:200])
             if answer in seen:
-                raise Refused(Status.REDIRECTS, f"a circle, back to {answer}"[:200])
+                raise Refused(Status.REDIRECTS, f"a loop, back to {answer}"[:200])
             if len(seen) > self._policy.redirects:
                 raise Refused(Status.REDIRECTS, f"more than {self._policy.redirects}")
             seen.add(answer)
@@ -312,7 +312,7 @@ def _unpacked(packed: bytes, max_bytes: int) -> bytes:
         if len(content) > max_bytes:
             raise Refused(Status.TOO_LARGE, f"more than {max_bytes:,} bytes unpacked")
         if not stream.eof:
-            raise Refused(Status.CUT, "its compressed data is cut", again=True)
+            raise Refused(Status.CUT, "its compressed data is truncated", again=True)
         packed, ended = stream.unused_data.lstrip(b"\0"), True
     return content
 

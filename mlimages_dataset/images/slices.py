@@ -115,7 +115,7 @@ def rows_of(folder: Location, number: int) -> list[tuple[str, RowOutcome]]:
     table = read_table(folder / part_name(number), IMAGES)
     if outside := paths_outside(folder, set(table["shard"].to_pylist()) - {""}):
         raise DataError(
-            f"it names {outside[0]!r}, no shard of the folder",
+            f"it names {outside[0]!r}, which is not a shard in the folder",
             where=folder / part_name(number),
             remedy="do not trust this table",
         )

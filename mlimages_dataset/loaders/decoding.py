@@ -175,9 +175,9 @@ def _opened(content: bytes) -> Image.Image:
         try:
             return Image.open(io.BytesIO(content), formats=PILLOW_FORMATS)
         except UnidentifiedImageError as error:
-            raise _error(f"{len(content):,} bytes are no picture of an accepted format") from error
+            raise _error(f"{len(content):,} bytes are not a picture in an accepted format") from error
         except Exception as error:
-            raise _error(f"{len(content):,} bytes are no picture ({error})") from error
+            raise _error(f"{len(content):,} bytes are not a picture ({error})") from error
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -65,7 +65,7 @@ class Transform(Protocol):
         ...
 
     def finish(self, images: torch.Tensor) -> torch.Tensor:
-        """Return a batch as the network takes it, float32, shape (B, 3, S, S)."""
+        """Return a batch as the network's input, float32, shape (B, 3, S, S)."""
         ...
 
     def at_size(self, image_size: int) -> Self:
@@ -78,7 +78,7 @@ class Transform(Protocol):
 
 
 class _Rendering(abc.ABC):
-    """What the transforms share: decoding, cropping and colouring a picture by its `View`."""
+    """The common part of the transforms: decoding, cropping and colouring a picture by its `View`."""
 
     __slots__ = ()
 
@@ -127,7 +127,7 @@ class _Rendering(abc.ABC):
     def finish(self, images: torch.Tensor) -> torch.Tensor:
         """Return a batch of planes as float32 in [-1, 1], shape (B, 3, S, S), on the same device.
 
-        Paper 000, section 4.1.2, step 6.
+        Wu et al. 2019, section 4.1.2, step 6.
         """
         return images.float().sub_(127.5).mul_(1 / 127.5)
 
@@ -138,7 +138,7 @@ class _Rendering(abc.ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainTransform(_Rendering):
-    """The six steps of paper 000, section 4.1.2, with the paper's probabilities and ranges as far as it states them.
+    """The six steps of Wu et al. 2019, section 4.1.2, with the paper's probabilities, and its ranges if it states them.
 
     The paper does not state the colour shifts of step 5. The ranges here are those of the authors' published code,
     which are Inception's. `docs/decisions/0006-transforms.md` lists the differences.
@@ -244,7 +244,7 @@ class EvalTransform(_Rendering):
 
 
 def train_transform(image_size: int = 224) -> TrainTransform:
-    """Return the recipe's training transform with a given image size (paper 000, section 4.1.2)."""
+    """Return the recipe's training transform with a given image size (Wu et al. 2019, section 4.1.2)."""
     return TrainTransform(image_size=image_size)
 
 

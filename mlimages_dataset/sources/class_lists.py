@@ -1,7 +1,7 @@
-"""Parsers of class lists: lines, rows or trees in, classes out.
+"""Parsers of class lists: from lines, rows or trees to classes.
 
-Every parser takes the text of a file and its name for messages, skips blank lines, and refuses a line that its format
-does not allow with the line's number. Repeated classes are passed on: the vocabulary counts them.
+Every parser takes the text of a file, and its name for messages. It skips blank lines, and refuses a line that violates
+the format, with the line's number. Repeated classes are returned too; the vocabulary counts them.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class TencentRow:
 
 
 def parse_imagenet_synsets(lines: Iterable[str], where: str) -> list[SourceClass]:
-    """Return the classes of an ImageNet synset list: a wnid a line, words behind it or not.
+    """Return the classes of an ImageNet synset list: one wnid per line, optionally followed by words.
 
     Raises:
-        DataError: a line does not begin with a wnid, or there is none.
+        DataError: a line does not begin with a wnid, or the list is empty.
     """
 
     def parse(line: str, number: int) -> SourceClass:
@@ -56,7 +56,7 @@ def parse_imagenet_synsets(lines: Iterable[str], where: str) -> list[SourceClass
                 f"{_shown(line)} does not begin with a wnid such as n01440764",
                 where=where,
                 line=number,
-                remedy="give one synset a line",
+                remedy="write one synset per line",
             )
         return SourceClass(match[1], (match[2] or "").strip())
 
@@ -67,7 +67,7 @@ def parse_open_images_classes(lines: Iterable[str], where: str) -> list[SourceCl
     """Return the classes of an Open Images list, V1 (no header) or V2-V7 (``LabelName,DisplayName`` or none).
 
     Raises:
-        DataError: a row is not a mid and a name, or there is none.
+        DataError: a row is not a mid and a name, or the list is empty.
     """
     rows = list(_csv_rows(lines, where))
     if rows and tuple(rows[0][1]) == _OPEN_IMAGES_HEADER:
@@ -220,16 +220,16 @@ def parse_tencent_dictionary(lines: Iterable[str], where: str) -> list[TencentRo
                 f"index {row.class_index} follows {len(rows) - 1}", where=where, line=number, remedy="restore the rows"
             )
         if row.wnid in line_of:
-            raise DataError(f"{row.wnid} stands in line {line_of[row.wnid]} too", where=where, line=number)
+            raise DataError(f"{row.wnid} is also in line {line_of[row.wnid]}", where=where, line=number)
         line_of[row.wnid] = number
         rows.append(row)
     for row in rows:
         if row.parent >= len(rows) or row.parent == row.class_index:
             raise DataError(
-                f"the parent of {row.wnid}, {row.parent}, is no other row",
+                f"the parent of {row.wnid}, {row.parent}, is not another row",
                 where=where,
                 line=line_of[row.wnid],
-                remedy="obtain the whole file",
+                remedy="obtain the complete file",
             )
     return rows
 
@@ -253,7 +253,7 @@ def _numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 def _csv_rows(lines: Iterable[str], where: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    start = 1  # where the row begins: an open quote swallows every line to the end
+    start = 1  # the line where the row begins: an open quote takes in all lines to the end
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
@@ -275,10 +275,10 @@ def _no_columns(missing: Sequence[str], found: Sequence[str], where: str, line: 
 def _at_least_one(classes: Iterable[SourceClass], where: str) -> list[SourceClass]:
     found = list(classes)
     if not found:
-        raise DataError("holds no class", where=where, remedy="name a class list")
+        raise DataError("holds no classes", where=where, remedy="name a class list")
     return found
 
 
 def _shown(text: str) -> str:
-    """Return a line as a message quotes it."""
-    return repr(text if len(text) <= 60 else text[:57] + "...")  # noqa: PLR2004 - what fits in a sentence
+    """Return a line shortened for a message."""
+    return repr(text if len(text) <= 60 else text[:57] + "...")  # noqa: PLR2004 - as much as fits in a sentence

@@ -1,6 +1,6 @@
-"""Merging several collections' classes into one vocabulary of WordNet synsets (Tencent ML-Images, section 3.1).
+"""Merges the classes of several collections into one vocabulary of WordNet synsets (Tencent ML-Images, section 3.1).
 
-Classes with one synset are one category; every category lies below one of the four roots.
+Classes with the same synset become one category; every category is below one of the four roots.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class ClassList:
 
     Attributes:
         source: the source's name in every table.
-        classes: its classes; those whose id is a wnid are taken at their word, others are matched by name.
-        minimum_images: classes with fewer images are dropped, where images per class are known.
+        classes: its classes; a class whose id is a wnid is that synset, others are matched by name.
+        minimum_images: classes with fewer images are dropped, if images per class are known.
         finer: take only classes below a kept category that is no root (section 3.1's finer-grained additions).
         own: a user's own: what became of each of its classes is told by name.
         ancestors: every ancestor that WordNet has between a kept class and a root is a category too.
@@ -95,7 +95,7 @@ class _Grounds:
         return found - set(self.reviewed_drops)
 
     def admitted(self, row: MappingRow) -> MappingRow:
-        """Return the row, dropped where its synset may not be a category."""
+        """Return the row, dropped if its synset cannot be a category."""
         index_of_wnid = self.network.index_of_wnid
         if row.wnid not in index_of_wnid:
             return _dropped(row, Rule.DROPPED_UNKNOWN_ID, "no noun synset of WordNet 3.0 has this id")
@@ -114,7 +114,9 @@ class _Grounds:
         named += [(row.wnid, row.where) for row in reviewed.matches if row.wnid]
         for wnid, where in named:
             if wnid not in index_of_wnid:
-                raise VocabularyError(f"{wnid} is no noun synset of WordNet 3.0", where=where, remedy="correct the id")
+                raise VocabularyError(
+                    f"{wnid} is not a noun synset of WordNet 3.0", where=where, remedy="correct the id"
+                )
         for row in reviewed.categories:
             if row.add and not self.rooted[index_of_wnid[row.wnid]]:
                 raise VocabularyError(
@@ -145,10 +147,10 @@ def merged_vocabulary(
     """Return the merged vocabulary of several class lists.
 
     Args:
-        lists: class lists; one of `finer` must come after those that it refines.
+        lists: class lists; one with `finer` must come after those that it refines.
         network: WordNet's nouns.
         reviewed: decisions that override rules.
-        image_counts: images by (source, source_id); a source without any count is not judged by counts.
+        image_counts: images by (source, source_id); without counts of a source, its classes are kept.
         imagenet_all: wnids of all synsets that ImageNet has images of, as evidence for matching names.
         box_parents: Open Images' box hierarchy, as evidence for matching names.
 
@@ -156,7 +158,7 @@ def merged_vocabulary(
         VocabularyError: a reviewed decision does not fit WordNet.
     """
     grounds = _Grounds(network, reviewed)
-    # Refinements are left out: a long tail of rare synsets says little about what a name usually means.
+    # Without refinements: a long tail of rare synsets says little about what a name usually means.
     imagenet = frozenset(
         c.source_id for one in lists if not one.finer for c in one.classes if _WNID.fullmatch(c.source_id)
     )
@@ -186,7 +188,7 @@ def merged_vocabulary(
 
 
 def vocabulary_from_tencent(rows: Sequence[TencentRow], where: str) -> Vocabulary:
-    """Return the published vocabulary and tree exactly: its indices, its single parents.
+    """Return the published vocabulary and tree unchanged, with its indices and single parents.
 
     Raises:
         VocabularyError: the parents form a cycle.
@@ -221,7 +223,7 @@ def vocabulary_from_tencent(rows: Sequence[TencentRow], where: str) -> Vocabular
 
 
 def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed) -> list[MappingRow]:
-    """Return what each class of a list means, whether or not the vocabulary may hold it; 0 stands for kept."""
+    """Return what each class of a list means, before checking that the vocabulary can hold it; index 0 means kept."""
     first: dict[str, SourceClass] = {}
     for source_class in one.classes:
         first.setdefault(source_class.source_id, source_class)
@@ -298,7 +300,7 @@ def _with_listed_parents(rows: Sequence[MappingRow]) -> list[MappingRow]:
 def _with_enough_images(
     row: MappingRow, one: ClassList, image_counts: Mapping[tuple[str, str], int], *, counted: bool
 ) -> MappingRow:
-    """Return the row, dropped where its class has fewer images than the list asks for."""
+    """Return the row, dropped if its class has fewer images than the list requires."""
     images = image_counts.get((one.source, row.source_id), 0)
     if not counted or images >= one.minimum_images:
         return row
@@ -306,7 +308,7 @@ def _with_enough_images(
 
 
 def _finer(row: MappingRow, grounds: _Grounds, kept: set[str]) -> MappingRow:
-    """Return the row as a refinement of a kept category that is no root, dropped where there is none."""
+    """Return the row as a refinement of a kept category that is not a root, dropped if there is none."""
     network = grounds.network
     synset = network.index_of_wnid[row.wnid]
     above = [s for s in grounds.ancestors(synset).tolist() if s != synset and network.wnids[s] in kept]

@@ -23,7 +23,7 @@ _Row = TypeVar("_Row")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewedMatch:
-    """What one class of a source means: a synset, or none (`wnid` empty) so that it is dropped.
+    """The synset that a class of a source means; if `wnid` is empty, the class is dropped.
 
     With `broader`, WordNet has no synset for the class and `wnid` is its nearest parent: an image of the class shows
     the parent too, but one without the class may still show it.

@@ -1,4 +1,4 @@
-"""The vocabulary stage: it alone of this package names paths, reads, calls, writes and returns receipts."""
+"""The vocabulary stage. No other module of this package names paths, reads or writes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.tables.files import Inputs, Receipt
 
 VOCABULARY = "vocabulary"
-"""The role of a vocabulary's tables among the inputs of others, and its folder in a build."""
+"""The role of a vocabulary's tables among the inputs of other stages, and the vocabulary's folder in a build."""
 CATEGORIES_FILE = "categories.parquet"
 MAPPING_FILE = "mapping.parquet"
 PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv")
@@ -99,7 +99,7 @@ class VocabularyFiles:
         ancestors: which ancestors are categories; None for those of a user's own classes only.
         attach: a class of one's own whose name is no noun of WordNet is kept as the category of its head word.
         wordnet: WordNet 3.0 folder; None for the packaged nouns.
-        minimum_images: images that a class needs, by source, where counts are known.
+        minimum_images: images that a class needs, by source, if counts are known.
     """
 
     imagenet: Location | None = None
@@ -116,7 +116,7 @@ class VocabularyFiles:
     minimum_images: tuple[tuple[str, int], ...] = ((OPEN_IMAGES, OPEN_IMAGES_MINIMUM),)
 
     def digests(self) -> dict[str, str]:
-        """Return the SHA-256 of each file by what it is for, WordNet's own included.
+        """Return the SHA-256 of each file by its role, including WordNet's.
 
         Raises:
             UsageError: a file cannot be read.
@@ -141,7 +141,7 @@ class VocabularyFiles:
 
 @dataclass(frozen=True, slots=True)
 class VocabularySummary:
-    """What became of classes.
+    """How many classes were kept, merged and dropped.
 
     Attributes:
         funnel: source, step and classes of each step from a class list to the vocabulary.
@@ -274,7 +274,7 @@ def read_reviewed(given: VocabularyFiles) -> Reviewed:
 
 
 def read_tencent_dictionary(path: str | Location) -> Vocabulary:
-    """Return the published Tencent ML-Images vocabulary and tree exactly as the file has them.
+    """Return the published Tencent ML-Images vocabulary and tree exactly as in the file.
 
     Raises:
         UsageError: there is no such file.
@@ -304,7 +304,7 @@ def vocabulary_digests(folder: Location) -> dict[str, str]:
 
 
 def refuse_other_vocabulary(inputs: Inputs, folders: Sequence[Location]) -> None:
-    """Raise `UsageError` for a table that says it was made with a vocabulary other than that among the inputs."""
+    """Raise `UsageError` for a table whose metadata name another vocabulary than the one among the inputs."""
     name = f"{VOCABULARY}/{CATEGORIES_FILE}"
     for folder in folders:
         for part in table_parts(folder) if folder.is_dir() else [folder]:
@@ -318,7 +318,7 @@ def refuse_other_vocabulary(inputs: Inputs, folders: Sequence[Location]) -> None
 
 
 def read_class_lists(given: VocabularyFiles) -> list[ClassList]:
-    """Return the class lists of the files, refinements after what they refine."""
+    """Return the class lists of the files, refinements after the lists that they refine."""
     minimum = dict(given.minimum_images)
     lists = []
     if given.imagenet is not None:
@@ -370,7 +370,7 @@ def packaged_class_list(name: str) -> Path:
     """Return the path of a packaged class list, one of `PACKAGED_CLASS_LISTS`.
 
     Raises:
-        UsageError: there is none of that name, or the package is imported from a zip archive.
+        UsageError: no packaged list has that name, or the package is imported from a zip archive.
     """
     if name not in PACKAGED_CLASS_LISTS:
         raise UsageError(
@@ -438,7 +438,7 @@ def _parse_image_counts(lines: Sequence[str], where: str) -> list[tuple[tuple[st
         images = (row["images"] or "").strip()
         if not images.isdecimal():
             raise DataError(
-                f"{images!r} is no number of images", where=where, line=reader.line_num, remedy="correct it"
+                f"{images!r} is not a number of images", where=where, line=reader.line_num, remedy="correct it"
             )
         counts.append(((row["source"], row["source_id"]), int(images)))
     return counts

@@ -143,7 +143,7 @@ def test_pictures_of_a_cut_run_are_not_lost_to_another_command(port: int, tmp_pa
     ):
         ran = command(*other)
         assert ran.code == 2
-        assert "2 finished parts of another run, which was cut" in ran.err
+        assert "2 finished parts of an interrupted run with another" in ran.err
     assert command(*given, "--workers", "1").code == 0
     assert {path.name: file_digest(path) for path in out.glob("shard-*")} == digests
 

@@ -295,7 +295,7 @@ def test_a_cut_run_with_other_options_is_replaced_if_asked_for_and_leaves_no_sha
             Engine(progress=stop),
         )
     options = IngestOptions(part_images=100)
-    with pytest.raises(UsageError, match=r"finished parts? of another run, which was cut"):
+    with pytest.raises(UsageError, match=r"finished parts? of an interrupted run with another"):
         run(ingest_stage([tmp_path / "a.tar"], options, tmp_path / "out"), OutputFolder(tmp_path / "out"))
     run(ingest_stage([tmp_path / "a.tar"], options, tmp_path / "out"), OutputFolder(tmp_path / "out", overwrite=True))
     assert verify_images(tmp_path / "out") == (7, [])

@@ -92,7 +92,7 @@ def test_a_flipped_bit_in_the_pictures_is_an_error(tmp_path: Path, name: str) ->
     for at in range(100, len(packed) - 40, 41):
         packed[at] ^= 16
         (tmp_path / f"a.tar.{name}").write_bytes(packed)
-        with pytest.raises(DataError, match=rf"a\.tar\.{name}: is not a whole tar archive \(.*; obtain it again"):
+        with pytest.raises(DataError, match=rf"a\.tar\.{name}: is not a complete tar archive \(.*; obtain it again"):
             read(archive_file_members(tmp_path / f"a.tar.{name}", most_bytes=MOST))
         packed[at] ^= 16
 
@@ -191,7 +191,7 @@ def test_no_part_of_a_damaged_archive_counts_as_finished(tmp_path: Path) -> None
     damaged = bytearray(packed)
     damaged[at] ^= 1
     second.write_bytes(damaged)
-    with pytest.raises(DataError, match=r"b\.tar\.gz: is not a whole tar archive \(the compressed data is damaged"):
+    with pytest.raises(DataError, match=r"b\.tar\.gz: is not a complete tar archive \(the compressed data is damaged"):
         ingest(tmp_path / "out", first, second)
     kept = [path.name for path in (tmp_path / "out").glob(".partial-done-*")]
     assert sorted(kept) == [".partial-done-00000", ".partial-done-00001", ".partial-done-00002"]

@@ -190,7 +190,7 @@ def test_padding_and_scores_outside_the_bins_and_nan_are_counted_as_said() -> No
 
 
 def test_what_was_counted_differently_does_not_add_up() -> None:
-    with pytest.raises(UsageError, match="ask for one list of k"):
+    with pytest.raises(UsageError, match="use the same list of k"):
         InstanceSums.empty((5,)) + InstanceSums.empty((10,))
     with pytest.raises(UsageError, match="make both with the same options"):
         ScoreHistogram.empty(3, limit=2) + ScoreHistogram.empty(3)

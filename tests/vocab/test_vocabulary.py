@@ -249,13 +249,13 @@ def test_a_removed_edge_takes_a_class_from_under_its_root() -> None:
 @pytest.mark.parametrize(
     ("reviewed", "what"),
     [
-        (ReviewedCategory(wnid="n12345678", add=True, reason="x", where="r, row"), "n12345678 is no noun synset"),
-        (ReviewedCategory(wnid="n12345678", add=False, reason="x", where="r, row"), "n12345678 is no noun synset"),
+        (ReviewedCategory(wnid="n12345678", add=True, reason="x", where="r, row"), "n12345678 is not a noun synset"),
+        (ReviewedCategory(wnid="n12345678", add=False, reason="x", where="r, row"), "n12345678 is not a noun synset"),
         (ReviewedCategory(wnid=TENNIS, add=True, reason="x", where="r, row"), f"{TENNIS} reaches none of the four"),
         (ReviewedCategory(wnid=ROOTS[0], add=False, reason="x", where="r, row"), f"{ROOTS[0]} is one of the four"),
         (
             ReviewedMatch(source="s", source_id="1", wnid="n12345678", reason="x", where="r, row"),
-            "n12345678 is no noun synset",
+            "n12345678 is not a noun synset",
         ),
     ],
 )

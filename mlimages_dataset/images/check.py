@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import warnings
@@ -125,7 +126,7 @@ def _inspect_picture(content: bytes, form: _Format, limits: Limits, *, decode: b
             if width * height > limits.pixels:
                 detail = f"{width} x {height} pixels, more than {limits.pixels:,}"
                 return Inspection(Status.TOO_MANY_PIXELS, detail, width, height, form.suffix)
-            notes = [*_notes(image)]
+            notes = list(_notes(image))
             if decode and not (image.format == "JPEG" and whole_size(content) == image.size):
                 if form.pillow == "JPEG":
                     image.draft("L", (max(1, width // 8), max(1, height // 8)))
@@ -135,8 +136,8 @@ def _inspect_picture(content: bytes, form: _Format, limits: Limits, *, decode: b
         return Inspection(Status.TOO_MANY_PIXELS, f"more than {MAX_PIXELS:,} pixels", suffix=form.suffix)
     except Exception as error:  # noqa: BLE001 - decoders raise exceptions of every kind, even SyntaxError and struct.error
         return _undecodable(content, form, error, width, height)
-    notes += [orientation_note(orientation)] if orientation != UPRIGHT else []
-    return Inspection(Status.SAVED, "; ".join(notes), width, height, form.suffix, orientation)
+    found = Inspection(Status.SAVED, "; ".join(notes), width, height, form.suffix, orientation)
+    return found if orientation == UPRIGHT else noted(found, orientation_note(orientation))
 
 
 def _undecodable(content: bytes, form: _Format, error: Exception, width: int, height: int) -> Inspection:
@@ -151,6 +152,11 @@ def _undecodable(content: bytes, form: _Format, error: Exception, width: int, he
 def orientation_note(orientation: int) -> str:
     """Return the words in `detail` for stored pixels that are not upright."""
     return f"EXIF orientation {orientation}"
+
+
+def noted(found: Inspection, note: str) -> Inspection:
+    """Return an inspection with one more note in its detail."""
+    return dataclasses.replace(found, detail=f"{found.detail}; {note}" if found.detail else note)
 
 
 def _notes(image: Image.Image) -> Iterator[str]:

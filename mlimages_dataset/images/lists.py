@@ -4,7 +4,8 @@ A list is one of:
     a folder of an `annotations`, `predictions` or `labels` table, with `image_id` and `location`;
     CSV (compressed or not) or Parquet files with a column of ids and one of URLs, and optionally one of MD5 digests
         (hexadecimal or base64) and one of sizes in bytes. Open Images' image tables have this form
-        (ImageID, OriginalURL, OriginalMD5, OriginalSize).
+        (ImageID, OriginalURL, OriginalMD5, OriginalSize), and two more columns: Rotation, see `images/orientation.py`,
+        and Thumbnail300KURL.
         https://storage.googleapis.com/openimages/web/download_v7.html
 """
 
@@ -25,6 +26,7 @@ from pyarrow import csv
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.core.locations import reason, unpacked
+from mlimages_dataset.images.orientation import NO_ROTATION, stated_rotation
 from mlimages_dataset.sources.delimited import duckdb_errors, read_header
 from mlimages_dataset.tables.parquet import open_parquet, table_parts
 
@@ -40,12 +42,14 @@ LOCATION_COLUMNS = ("location", "OriginalURL", "url", "URL")
 MD5_COLUMNS = ("OriginalMD5", "md5")
 SUBSET_COLUMNS = ("Subset", "subset")
 SIZE_COLUMNS = ("OriginalSize", "size", "bytes")
+ROTATION_COLUMNS = ("Rotation",)
+THUMBNAIL_COLUMNS = ("Thumbnail300KURL",)
 MD5_BYTES = 16
 _UNKNOWN_SIZES = ("", "-1")
 _SIZE = re.compile(r"[0-9]{1,18}")
 
 _BATCH_ROWS = 1 << 14
-_COLUMNS = ("image_id", "location", "subset", "md5", "size")
+_COLUMNS = ("image_id", "location", "subset", "md5", "size", "rotation", "thumbnail")
 _DUCKDB_MEMORY = "1GB"
 
 
@@ -60,7 +64,9 @@ class ListRow:
         md5: the published MD5, 16 bytes; empty if unknown.
         size: the published size in bytes; -1 if unknown.
         repeated: whether an earlier row has the same id.
-        unread: the list's MD5 or size if it cannot be read, in words; else empty.
+        unread: the list's MD5, size or rotation if it cannot be read, in words; else empty.
+        rotation: the published degrees, counterclockwise, by which it has to be turned; `NO_ROTATION` if unknown.
+        thumbnail: the URL of a small copy; may be empty.
     """
 
     image_id: str
@@ -70,6 +76,8 @@ class ListRow:
     size: int = -1
     repeated: bool = False
     unread: str = ""
+    rotation: int = NO_ROTATION
+    thumbnail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,11 @@ class ImageList:
         self.rows, self._repeats = _repeated_rows(self._tables, scratch)
 
     @property
+    def has_thumbnails(self) -> bool:
+        """Whether every file of the list has a column of thumbnails' URLs."""
+        return all(table.columns[_COLUMNS.index("thumbnail")] for table in self._tables)
+
+    @property
     def repeated(self) -> int:
         """The number of rows whose id an earlier row has."""
         return len(self._repeats)
@@ -137,12 +150,20 @@ class ImageList:
             repeated = np.zeros(batch.num_rows, bool)
             repeated[self._repeats[low:high] - start] = True
             columns = (_texts(batch[name]) for name in _COLUMNS)
-            for image_id, location, subset, md5, size, again in zip(*columns, repeated, strict=True):
-                digest, n_bytes = _md5(md5), _size(size)
-                unread = [f"md5 {md5[:40]!r}"] if md5 and not digest else []
-                unread += [f"size {size[:20]!r}"] if size not in _UNKNOWN_SIZES and n_bytes < 0 else []
-                yield ListRow(image_id, location, subset, digest, n_bytes, bool(again), ", ".join(unread))
+            for values, again in zip(zip(*columns, strict=True), repeated, strict=True):
+                yield _row(values, repeated=bool(again))
             start += batch.num_rows
+
+
+def _row(values: Sequence[str], *, repeated: bool) -> ListRow:
+    """Return a row from its values in the order of `_COLUMNS`."""
+    image_id, location, subset, md5, size, rotation, thumbnail = values
+    digest, n_bytes, degrees = _md5(md5), _size(size), stated_rotation(rotation)
+    unread = [f"md5 {md5[:40]!r}"] if md5 and not digest else []
+    unread += [f"size {size[:20]!r}"] if size not in _UNKNOWN_SIZES and n_bytes < 0 else []
+    unread += [f"Rotation {rotation[:20]!r}"] if degrees is None else []
+    turn = NO_ROTATION if degrees is None else degrees
+    return ListRow(image_id, location, subset, digest, n_bytes, repeated, ", ".join(unread), turn, thumbnail)
 
 
 def is_of_open_images(inputs: Sequence[Location]) -> bool:
@@ -173,7 +194,8 @@ def _table(path: Location) -> _Table:
             line=None if _is_parquet(path) else 1,
             remedy="name its columns so",
         )
-    others = (_first(names, header) for names in (SUBSET_COLUMNS, MD5_COLUMNS, SIZE_COLUMNS))
+    kinds = (SUBSET_COLUMNS, MD5_COLUMNS, SIZE_COLUMNS, ROTATION_COLUMNS, THUMBNAIL_COLUMNS)
+    others = (_first(names, header) for names in kinds)
     return _Table(path, (image_id, location, *others))
 
 

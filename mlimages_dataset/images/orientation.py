@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     _Scalar = TypeVar("_Scalar", bound=np.generic)
+    _Length = TypeVar("_Length", int, float)
 
 UPRIGHT = 1
 NO_ROTATION = -1
@@ -84,7 +85,7 @@ def may_state_orientation(content: bytes) -> bool:
     return not content.startswith(b"\x89PNG") or any(mark in content for mark in _OF_PNG)
 
 
-def upright_size(height: int, width: int, orientation: int) -> tuple[int, int]:
+def upright_size(height: _Length, width: _Length, orientation: int) -> tuple[_Length, _Length]:
     """Return height and width of a picture when it is upright, from those of its stored pixels."""
     return (width, height) if orientation in _SWAPS else (height, width)
 

@@ -153,9 +153,9 @@ def test_digests_that_are_none_are_noted_and_counted(port: int, tmp_path: Path, 
     (tmp_path / "list.csv").write_text(f"image_id,url,md5,size\na,{address},zzzz,-3\nb,{address},,\n")
     options = ("--out", tmp_path / "out", "--allow-private", "--workers", "1")
     ran = command("images", "download", tmp_path / "list.csv", *options)
-    assert "1 rows have an md5 or size that cannot be read" in ran.err
+    assert "1 rows have an md5, size or Rotation that cannot be read" in ran.err
     details = read_table(tmp_path / "out" / "part-00000.parquet", IMAGES)["detail"].to_pylist()
-    assert details == ["not compared, unreadable in the list: md5 'zzzz', size '-3'", ""]
+    assert details == ["not used, unreadable in the list: md5 'zzzz', size '-3'", ""]
 
 
 def test_a_list_that_is_not_there_is_one_sentence(tmp_path: Path, command: Command) -> None:

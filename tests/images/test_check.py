@@ -80,7 +80,10 @@ def saved_as(form: str) -> bytes:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture: convert it to JPEG or PNG first, for example with pillow"),
+        (
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+            "a HEIC picture: convert it to JPEG or PNG first, for example with pillow",
+        ),
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "a HEIC picture"),
         (b"\0\0\0\x18ftyphevx\0\0\0\0msf1hevx", "a HEIC picture"),
         (b"\xff\x0a\xfa\x7f", "a JPEG XL picture: convert it to JPEG or PNG first, for example with djxl"),

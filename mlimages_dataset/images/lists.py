@@ -28,6 +28,7 @@ from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.core.locations import reason, unpacked
 from mlimages_dataset.images.orientation import NO_ROTATION, stated_rotation
 from mlimages_dataset.sources.delimited import duckdb_errors, read_header
+from mlimages_dataset.sources.lines import decoded
 from mlimages_dataset.tables.parquet import open_parquet, table_parts
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ _SIZE = re.compile(r"[0-9]{1,18}")
 
 _BATCH_ROWS = 1 << 14
 _COLUMNS = ("image_id", "location", "subset", "md5", "size", "rotation", "thumbnail")
+_ADDRESSES = ("location", "thumbnail")
+_HOST = re.compile(rb"\s*[A-Za-z]+://[^/?#]*")
+_NO_ASCII = 0x80
 _DUCKDB_MEMORY = "1GB"
 
 
@@ -226,7 +230,7 @@ def _batches(tables: Sequence[_Table], columns: Sequence[str]) -> Iterator[pa.Re
         batches = _parquet_batches if _is_parquet(table.path) else _csv_batches
         for batch in batches(table.path, present):
             empty = pa.repeat(pa.scalar("", pa.string()), batch.num_rows)
-            texts = [_as_text(batch[found[name]]) if found[name] else empty for name in columns]
+            texts = [_as_text(batch[found[name]], name) if found[name] else empty for name in columns]
             texts = [image_ids(text) if name == "image_id" else text for name, text in zip(columns, texts, strict=True)]
             yield pa.RecordBatch.from_arrays(texts, names=list(columns))
 
@@ -261,14 +265,28 @@ def _csv_batches(path: Location, columns: Sequence[str]) -> Iterator[pa.RecordBa
         ) from error
 
 
-def _as_text(column: pa.Array) -> pa.Array:
+def _as_text(column: pa.Array, name: str) -> pa.Array:
+    """Return one of `_COLUMNS` as strings; bytes that are not UTF-8 are not lost."""
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         column = column.fill_null(b"")
         try:
             return column.cast(pa.string())
         except pa.ArrowInvalid:
-            return pa.array([value.decode(errors="replace") for value in column.to_pylist()], pa.string())
+            of_bytes = _address if name in _ADDRESSES else decoded
+            return pa.array([of_bytes(value) for value in column.to_pylist()], pa.string())
     return column.cast(pa.string()).fill_null("")
+
+
+def _address(written: bytes) -> str:
+    """Return an address as text; where it is not UTF-8, the bytes of its path and query are escaped as they are.
+
+    The host is read in Windows' Latin alphabet: its name is encoded in another way (IDNA).
+    """
+    with contextlib.suppress(UnicodeDecodeError):
+        return written.decode()
+    host = _HOST.match(written)
+    end = host.end() if host else 0
+    return decoded(written[:end]) + "".join(chr(byte) if byte < _NO_ASCII else f"%{byte:02X}" for byte in written[end:])
 
 
 def _texts(column: pa.Array) -> list[str]:

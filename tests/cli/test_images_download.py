@@ -96,6 +96,7 @@ def test_a_table_of_annotations_is_a_list(port: int, tmp_path: Path, command: Co
         ("image_id,url", ("--spool", "/dev/null/nowhere"), "/dev/null/nowhere: cannot be written"),
         ("image_id,url", ("--quality", "80"), "--quality goes with --short-edge"),
         ("image_id,url", ("--mirror", "https://example.org/"), "is not a mirror"),
+        ("image_id,url", ("--thumbnails",), "a file has no column Thumbnail300KURL; use Open Images' image tables"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(

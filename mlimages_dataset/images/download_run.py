@@ -20,7 +20,7 @@ from mlimages_dataset.images.parts import ImagesSummary, PartCounts, WrittenPart
 from mlimages_dataset.images.placeholders import repeated_digests
 from mlimages_dataset.images.progress import HostTrouble, Report, Snapshot
 from mlimages_dataset.images.resize import TURNED, turned_lines
-from mlimages_dataset.images.slice_download import THUMBNAIL_DETAIL, SliceDownload, write
+from mlimages_dataset.images.slice_download import THUMBNAIL_DETAIL, SliceDownload, record_slice
 from mlimages_dataset.images.slices import (
     REPEATED_DETAIL,
     REPLACED,
@@ -258,4 +258,4 @@ async def _refuse_repeated(run: DownloadRun, pool: DecodePool) -> None:
             for (image_id, one), digest in zip(rows, found, strict=True)
         )
         if now != tuple(rows):
-            await write(run, pool, number, now, rewrite=True)
+            await record_slice(run, pool, number, now, rewrite=True)

@@ -66,7 +66,7 @@ class SliceDownload:
                 *(self._ended(row, None if before is None else before[at][1]) for at, row in enumerate(self.rows))
             )
             rows = tuple((row.image_id, outcome) for row, outcome in zip(self.rows, outcomes, strict=True))
-            await write(run, self.pool, self.number, rows, rewrite=before is not None)
+            await record_slice(run, self.pool, self.number, rows, rewrite=before is not None)
         finally:
             if self._spool is not None:
                 self._spool.rewind()
@@ -175,7 +175,7 @@ def _mirror_urls(mirrors: Sequence[str], row: ListRow) -> Iterator[str]:
             yield template.replace("{image_id}", quote(row.image_id)).replace("{subset}", quote(row.subset))
 
 
-async def write(
+async def record_slice(
     run: DownloadRun, pool: DecodePool, number: int, rows: tuple[tuple[str, RowOutcome], ...], *, rewrite: bool
 ) -> None:
     """Write a slice's part and shard, and record it in the journal; with `rewrite` they replace older ones."""

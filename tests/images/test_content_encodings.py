@@ -135,6 +135,16 @@ def test_packed_bodies_that_are_cut_or_too_large_are_named(kind: str) -> None:
     assert fetched(answer(pack(bytes(MOST)), Content_Encoding=encoding)).size == MOST
 
 
+@pytest.mark.parametrize("kind", ["gzip", "zlib"])
+def test_a_changed_bit_is_found(kind: str) -> None:
+    encoding, pack = PACKS[kind]
+    for at in range(10, len(pack(PICTURE)), 97):
+        damaged = bytearray(pack(PICTURE))
+        damaged[at] ^= 16
+        with pytest.raises(Refused):
+            without_encodings(bytes(damaged), [encoding], MOST)
+
+
 def test_wrong_checksums_and_lengths_are_broken() -> None:
     packed = gzip.compress(PICTURE)
     for damaged in (packed[:-8] + bytes(4) + packed[-4:], packed[:-4] + bytes(4), packed + b"more"):

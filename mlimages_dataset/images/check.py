@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError, features
 
 from mlimages_dataset.images.formats import AVIF, kind_of, not_decoded_jpeg
 from mlimages_dataset.images.jpeg import whole_size
-from mlimages_dataset.images.orientation import UPRIGHT, orientation_of
+from mlimages_dataset.images.orientation import UPRIGHT, orientation_note, orientation_of
 from mlimages_dataset.images.statuses import Status
 
 if TYPE_CHECKING:
@@ -147,11 +147,6 @@ def _undecodable(content: bytes, form: _Format, error: Exception, width: int, he
         detail = f"the {form.pillow} header is damaged, or of a kind that Pillow does not read"
         return Inspection(Status.BROKEN, detail, suffix=form.suffix)
     return Inspection(Status.BROKEN, f"{form.pillow}: {error}"[:_DETAIL_CHARACTERS], width, height, form.suffix)
-
-
-def orientation_note(orientation: int) -> str:
-    """Return the words in `detail` for stored pixels that are not upright."""
-    return f"EXIF orientation {orientation}"
 
 
 def noted(found: Inspection, note: str) -> Inspection:

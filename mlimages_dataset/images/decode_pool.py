@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mlimages_dataset.core.errors import MLImagesError
 from mlimages_dataset.images.check import Inspection, Limits, inspect, noted, suffix_of
-from mlimages_dataset.images.orientation import NO_ROTATION
-from mlimages_dataset.images.resize import ResizeOptions, resized, rotation_note
+from mlimages_dataset.images.orientation import NO_ROTATION, rotation_note
+from mlimages_dataset.images.resize import ResizeOptions, resized
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.engine import die_with_parent
 
@@ -143,12 +143,13 @@ def check_body(content: bytes, job: DecodeJob, rules: ImageRules) -> DecodeResul
         return DecodeResult(Inspection(Status.WRONG_DIGEST, detail))
     if job.md5 and hashlib.md5(content, usedforsecurity=False).digest() != job.md5:
         return DecodeResult(Inspection(Status.WRONG_DIGEST, f"its MD5 is not {job.md5.hex()}"))
-    result = DecodeResult(found)
-    if rules.resize is not None:
-        result = DecodeResult(*resized(content, found, rules.resize, job.rotation))
-    if result.replacement is None and job.rotation > 0:
-        result = DecodeResult(noted(result.inspection, rotation_note(job.rotation)))
-    return result
+    if job.rotation > 0:
+        found = noted(found, rotation_note(job.rotation))
+    return (
+        DecodeResult(found)
+        if rules.resize is None
+        else DecodeResult(*resized(content, found, rules.resize, job.rotation))
+    )
 
 
 class DecodePool:

@@ -13,7 +13,7 @@ _CONVERT = "convert it to JPEG or PNG first"
 _UNSUPPORTED = tuple(
     (kind, re.compile(pattern, re.DOTALL))
     for kind, pattern in (
-        ("an AVIF picture: install Pillow 11.3 or newer, whose wheels decode it", AVIF.pattern),
+        ("an AVIF picture: install Pillow from its wheel first, which decodes it", AVIF.pattern),
         (f"a HEIC picture: {_CONVERT}, for example with pillow-heif", rb"....ftyp(?:he[iv][cmsx]|m[is]f1)"),
         (f"a JPEG XL picture: {_CONVERT}, for example with djxl", rb"\xff\x0a|\0\0\0\x0cJXL "),
         (f"a JPEG 2000 picture: {_CONVERT}, for example with Pillow", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
@@ -39,7 +39,7 @@ _NO_PICTURES = tuple(
         ("a JSON text", rb'\s*(?:\{\s*["}]|\[\s*[\[{"\]])'),
         ("a PDF or PostScript document", rb"%PDF-|%!PS"),
         ("a compressed file", rb"\x1f\x8b|PK\x03\x04|7z\xbc\xaf|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|Rar!"),
-        ("a video", rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI |FLV\x01|\0\0\x01\xba|....(?:moov|mdat|wide)"),
+        ("a video", rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI |FLV\x01|\0\0\x01\xba|....(?:moov|mdat)"),
         ("a sound", rb"RIFF....WAVE|ID3|OggS|fLaC"),
         ("a Git LFS pointer: fetch the file itself with git lfs pull", rb"version https://git-lfs"),
     )

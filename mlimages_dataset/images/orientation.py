@@ -85,6 +85,16 @@ def may_state_orientation(content: bytes) -> bool:
     return not content.startswith(b"\x89PNG") or any(mark in content for mark in _OF_PNG)
 
 
+def orientation_note(orientation: int) -> str:
+    """Return the words in `detail` for stored pixels whose file states that they are not upright."""
+    return f"EXIF orientation {orientation}"
+
+
+def rotation_note(degrees: int) -> str:
+    """Return the words in `detail` for stored pixels whose list states that they have to be turned."""
+    return f"Rotation {degrees}"
+
+
 def upright_size(height: _Length, width: _Length, orientation: int) -> tuple[_Length, _Length]:
     """Return height and width of a picture when it is upright, from those of its stored pixels."""
     return (width, height) if orientation in _SWAPS else (height, width)

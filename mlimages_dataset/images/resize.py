@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from mlimages_dataset.images.check import PILLOW_FORMATS, inspect, orientation_note
+from mlimages_dataset.images.check import PILLOW_FORMATS, inspect
 from mlimages_dataset.images.orientation import (
     NO_ROTATION,
     UPRIGHT,
+    orientation_note,
     orientation_of,
     orientation_of_rotation,
+    rotation_note,
     upright_image,
 )
 from mlimages_dataset.images.statuses import Status
@@ -52,11 +54,11 @@ class ResizeOptions:
             raise ValueError(f"quality is {self.quality}, not within 1 to 100")
 
 
-def resized_jpeg(content: bytes, options: ResizeOptions, rotation: int = NO_ROTATION) -> bytes:
-    """Return a picture as a JPEG of the wanted size, upright; one that needs no change is returned itself.
+def resized_jpeg(content: bytes, options: ResizeOptions, rotation: int = NO_ROTATION) -> tuple[bytes, int]:
+    """Return a picture as a JPEG of the wanted size, upright, and the orientation that it was stored in.
 
-    Colour profiles and metadata are dropped; of an animation the first frame is kept. JPEGs are decoded near the wanted
-    size (libjpeg scales by eighths).
+    A picture that needs no change is returned itself. Colour profiles and metadata are dropped; of an animation
+    the first frame is kept. JPEGs are decoded near the wanted size (libjpeg scales by eighths).
 
     Args:
         content: an encoded picture.
@@ -73,12 +75,12 @@ def resized_jpeg(content: bytes, options: ResizeOptions, rotation: int = NO_ROTA
             orientation = orientation_of(image) if rotation == NO_ROTATION else orientation_of_rotation(rotation)
             larger = 0 < options.short_edge < min(image.size)
             if not larger and not (options.upright and orientation != UPRIGHT):
-                return content
+                return content, orientation
             stored = _scaled(image, options.short_edge) if larger else _eight_bits(image)
             upright = upright_image(stored, orientation)
     encoded = io.BytesIO()
     upright.save(encoded, "JPEG", quality=options.quality)
-    return encoded.getvalue()
+    return encoded.getvalue(), orientation
 
 
 def _scaled(image: Image.Image, short_edge: int) -> Image.Image:
@@ -102,27 +104,15 @@ def resized(
         rotation: as for `resized_jpeg`.
     """
     try:
-        smaller = resized_jpeg(content, options, rotation)
+        smaller, orientation = resized_jpeg(content, options, rotation)
     except Exception as error:  # noqa: BLE001 - decoders raise exceptions of every kind
         return dataclasses.replace(found, status=Status.BROKEN, detail=str(error)[:_DETAIL_CHARACTERS]), None
     if smaller is content:
         return found, None
-    kept = [note for note in found.detail.split("; ") if note not in {"", orientation_note(found.orientation)}]
-    return dataclasses.replace(
-        inspect(smaller, decode=False), detail="; ".join([*kept, *_turned(found, rotation)])
-    ), smaller
-
-
-def _turned(found: Inspection, rotation: int) -> list[str]:
-    """Return the note on how a re-encoded picture was turned; none if it was upright."""
-    if rotation == NO_ROTATION:
-        return [TURNED + orientation_note(found.orientation)] if found.orientation != UPRIGHT else []
-    return [TURNED + rotation_note(rotation)] if rotation else []
-
-
-def rotation_note(rotation: int) -> str:
-    """Return the words in `detail` for the degrees that a list states."""
-    return f"Rotation {rotation}"
+    why = orientation_note(orientation) if rotation == NO_ROTATION else rotation_note(rotation)
+    notes = [one for one in found.detail.split("; ") if one not in {"", why, orientation_note(found.orientation)}]
+    notes += [TURNED + why] if orientation != UPRIGHT else []
+    return dataclasses.replace(inspect(smaller, decode=False), detail="; ".join(notes)), smaller
 
 
 def turned_lines(turned: int) -> list[str]:

@@ -187,6 +187,13 @@ def test_upright_re_encodes_what_is_not_upright_and_nothing_else(orientation: in
     assert kept[0].detail == f"EXIF orientation {orientation}"
 
 
+def test_a_turn_is_told_also_where_the_check_read_only_the_header() -> None:
+    content = behind_the_pixels(6)
+    found = inspect(content, decode=False)
+    assert found.orientation == UPRIGHT
+    assert resized(content, found, ResizeOptions(upright=True))[0].detail == f"{TURNED}EXIF orientation 6"
+
+
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_a_published_rotation_counts_in_place_of_exifs_orientation(orientation: int, rotation: int) -> None:

@@ -10,7 +10,7 @@ import click
 from .options import FILE, chosen_engine, dask_option, json_option, vocab_option, workers_option
 
 if TYPE_CHECKING:
-    from mlimages_dataset.augment.audit_stage import Audit
+    from mlimages_dataset.augment.label_audit import Audit
     from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.vocab.vocabulary import Vocabulary
@@ -46,7 +46,7 @@ def audit(
       mlimages-build audit --vocab published train_urls.txt
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.augment.audit_stage import audit as audited  # noqa: PLC0415
+    from mlimages_dataset.augment.label_audit import audit as audited  # noqa: PLC0415
     from mlimages_dataset.vocab.stage import read_vocabulary  # noqa: PLC0415
 
     known = read_vocabulary(vocabulary)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.exports.registry import FORMATS
 
 from .options import (
     FOLDER,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["tencent", "csv", "huggingface", "croissant"]),
+    type=click.Choice(FORMATS),
     required=True,
     help="The format to write.",
 )
@@ -71,15 +72,15 @@ def export(
       mlimages-build export --format huggingface labels --vocab vocabulary --license cc-by-4.0 --out card
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.exports.cards import Publication  # noqa: PLC0415
-    from mlimages_dataset.exports.export import ExportFormat, export_stage  # noqa: PLC0415
+    from mlimages_dataset.exports.export import export_stage  # noqa: PLC0415
+    from mlimages_dataset.exports.publication import Publication  # noqa: PLC0415
     from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
     from mlimages_dataset.pipeline.stage import Engine, run  # noqa: PLC0415
 
     publication = Publication(name=name, license=licence, url=url, date=str(date)[:10] if date else "")
     if labels.absolute() == out.absolute():
         raise UsageError("is where the labels lie", where=out, remedy="name another folder for --out")
-    stage = export_stage(vocabulary, labels, ExportFormat(form), publication)
+    stage = export_stage(vocabulary, labels, form, publication)
     with stage_engine("export", workers, dask_address, quiet=as_json) as engine:
         outcome = run(stage, OutputFolder(out, overwrite=overwrite), Engine(**engine))
     show(outcome, out, as_json=as_json)

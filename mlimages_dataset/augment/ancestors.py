@@ -170,7 +170,77 @@ def _room(labels: LabelColumns, rules: AugmentationRules) -> int:
 
 
 @compiled
-def _augment(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop over images; the comments number the rules
+def _no_image(n_classes: int) -> NDArray[np.int64]:
+    """Return for each category that no image has marked it, shape (C,)."""
+    return np.full(n_classes, -1, np.int64)
+
+
+@compiled
+def _way(origin: int, itself: bool) -> int:  # noqa: FBT001 - compiled code takes no keywords
+    """Return the origin of a category that follows from a label: the label's own for the label `itself`."""
+    return origin if itself else max(origin, _ANCESTOR)
+
+
+@compiled
+def _list(  # noqa: PLR0917 - compiled code takes no keywords
+    category: int,
+    image: int,
+    confidence: float,
+    origin: int,
+    listed_in: NDArray[np.int64],
+    best: NDArray[np.float32],
+    lowest: NDArray[np.uint8],
+    out_class: NDArray[np.int32],
+    end: int,
+) -> int:
+    """Give an image a category, listed once with its highest confidence and lowest origin; return the list's end."""
+    if listed_in[category] != image:
+        listed_in[category] = image
+        best[category] = confidence
+        lowest[category] = origin
+        out_class[end] = category
+        return end + 1
+    best[category] = max(best[category], confidence)
+    lowest[category] = min(lowest[category], origin)
+    return end
+
+
+@compiled
+def _list_all(  # noqa: PLR0917 - compiled code takes no keywords
+    above: NDArray[np.int32],
+    category: int,
+    image: int,
+    confidence: float,
+    origin: int,
+    present_in: NDArray[np.int64],
+    best: NDArray[np.float32],
+    lowest: NDArray[np.uint8],
+    out_class: NDArray[np.int32],
+    end: int,
+) -> int:
+    """Give an image a category and the categories above it; return the list's end."""
+    for a in above:
+        end = _list(a, image, confidence, _way(origin, a == category), present_in, best, lowest, out_class, end)
+    return end
+
+
+@compiled
+def _sort(values: NDArray[np.int32]) -> None:
+    """Sort in place."""
+    if len(values) > _SHORT:
+        values.sort()
+        return
+    for x in range(1, len(values)):
+        moving = values[x]
+        y = x - 1
+        while y >= 0 and values[y] > moving:
+            values[y + 1] = values[y]
+            y -= 1
+        values[y + 1] = moving
+
+
+@compiled
+def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; the comments number the rules
     offsets: NDArray[np.int32],
     class_index: NDArray[np.int32],
     confidence: NDArray[np.float32],
@@ -191,9 +261,7 @@ def _augment(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop over 
 ) -> tuple[int, int]:
     n_classes = len(up_ptr) - 1
     # The last image that marked a category so: nothing is cleared between images.
-    present_in = np.full(n_classes, -1, np.int64)
-    absent_in = np.full(n_classes, -1, np.int64)
-    listed_in = np.full(n_classes, -1, np.int64)
+    present_in, absent_in, listed_in = _no_image(n_classes), _no_image(n_classes), _no_image(n_classes)
     best = np.empty(n_classes, np.float32)
     lowest = np.empty(n_classes, np.uint8)
     conflicts = 0
@@ -209,39 +277,21 @@ def _augment(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop over 
                 n_absent += 1
                 continue
             c = class_index[k]
-            for a in up[up_ptr[c] : up_ptr[c + 1]]:
-                way = origin[k] if a == c else max(origin[k], _ANCESTOR)
-                if present_in[a] != image:
-                    present_in[a] = image
-                    best[a] = confidence[k]
-                    lowest[a] = way
-                    out_class[end] = a
-                    end += 1
-                else:
-                    best[a] = max(best[a], confidence[k])
-                    lowest[a] = min(lowest[a], way)
+            above = up[up_ptr[c] : up_ptr[c + 1]]
+            end = _list_all(above, c, image, confidence[k], origin[k], present_in, best, lowest, out_class, end)
         if n_absent:
             for k in range(first, last):  # rule 2
                 if confidence[k] > 0:
                     continue
                 c = class_index[k]
-                if present_in[c] == image:
-                    conflicts += 1
+                conflicts += present_in[c] == image
                 for d in down[down_ptr[c] : down_ptr[c + 1]]:
                     if present_in[d] == image:
                         continue
                     absent_in[d] = image
-                    if not keep_absences or (d != c and not expand_absences):
-                        continue
-                    way = origin[k] if d == c else max(origin[k], _ANCESTOR)
-                    if listed_in[d] != image:
-                        listed_in[d] = image
-                        best[d] = 0
-                        lowest[d] = way
-                        out_class[end] = d
-                        end += 1
-                    else:
-                        lowest[d] = min(lowest[d], way)
+                    if keep_absences and (d == c or expand_absences):
+                        way = _way(origin[k], d == c)
+                        end = _list(d, image, 0.0, way, listed_in, best, lowest, out_class, end)
         for k in range(first, last):  # rule 3
             if confidence[k] <= 0 or origin[k] != _ORIGINAL:
                 continue
@@ -252,27 +302,9 @@ def _augment(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop over 
                     blocked += 1
                     continue
                 value = max(np.float32(confidence[k] * probability[at]), LEAST)  # 0 would be verified absence
-                for a in up[up_ptr[j] : up_ptr[j + 1]]:
-                    if present_in[a] != image:
-                        present_in[a] = image
-                        best[a] = value
-                        lowest[a] = _CO_OCCURRENCE
-                        out_class[end] = a
-                        end += 1
-                    else:
-                        best[a] = max(best[a], value)
-                        lowest[a] = min(lowest[a], _CO_OCCURRENCE)
-        found = out_class[start:end]
-        if len(found) > _SHORT:
-            found.sort()
-        else:
-            for x in range(1, len(found)):
-                moving = found[x]
-                y = x - 1
-                while y >= 0 and found[y] > moving:
-                    found[y + 1] = found[y]
-                    y -= 1
-                found[y + 1] = moving
+                above = up[up_ptr[j] : up_ptr[j + 1]]
+                end = _list_all(above, j, image, value, _CO_OCCURRENCE, present_in, best, lowest, out_class, end)
+        _sort(out_class[start:end])
         for x in range(start, end):
             out_confidence[x] = best[out_class[x]]
             out_origin[x] = lowest[out_class[x]]

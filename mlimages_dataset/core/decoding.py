@@ -222,6 +222,8 @@ def _placed(place: int | str, kind: Any) -> Iterator[None]:
 
 
 def _plain(value: object, kind: type) -> object:
+    if issubclass(kind, Enum):  # cattrs takes a StrEnum for a text
+        return _member(value, kind)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             return float(value)
@@ -237,11 +239,10 @@ def _is_enum(kind: object) -> bool:
 
 
 def _member(value: object, kind: type[Enum]) -> Enum:
-    text = _plain(value, str)
     choices = [member.value for member in kind]
-    if text not in choices:
-        raise _Refused(f" is {text!r}", f"use one of {', '.join(choices)}")
-    return kind(text)
+    if not any(value == choice and type(value) is type(choice) for choice in choices):
+        raise _Refused(f" is {value!r}", f"use one of {', '.join(map(str, choices))}")
+    return kind(value)
 
 
 def _is_array(kind: object) -> bool:
@@ -282,6 +283,8 @@ def encode(value: object) -> Json:
 
 def _encoder() -> cattrs.Converter:
     converter = cattrs.Converter()
+    for kind in (str, int):  # as which cattrs takes a StrEnum and an IntEnum
+        converter.register_unstructure_hook(kind, lambda one: one.value if isinstance(one, Enum) else one)
     converter.register_unstructure_hook(np.ndarray, lambda array: array.tolist())
     converter.register_unstructure_hook_func(_is_array, lambda array: array.tolist())
     converter.register_unstructure_hook_func(_is_place, str)

@@ -43,6 +43,7 @@ from mlimages_dataset.augment.ancestors import augment, augmentation_rules
 from mlimages_dataset.augment.cooccurrence import PairCounts, count_pairs, implications_of, strong_implications
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.hashing import GAMMA, mixed
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.label_columns import LabelColumns
 from mlimages_dataset.tables.parquet import read_table, table_parts
@@ -62,7 +63,6 @@ if TYPE_CHECKING:
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 HIDDEN_SHARE = 0.5
 JUDGED_ORIGINS = (Origin.ANCESTOR, Origin.CO_OCCURRENCE)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Verdict(enum.IntEnum):
@@ -223,7 +223,7 @@ def with_hidden(labels: LabelColumns, draws: NDArray[np.uint64], share: float) -
     """
     images = labels.images
     with np.errstate(over="ignore"):
-        of_label = _mixed(draws[images] + labels.class_index.astype(np.uint64) * _GOLDEN)
+        of_label = mixed(draws[images] + labels.class_index.astype(np.uint64) * np.uint64(GAMMA))
     order = np.lexsort((of_label, images))
     highest = np.zeros(len(order), bool)
     sizes = np.diff(labels.offsets)
@@ -449,14 +449,6 @@ def _among(keys: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.
         return np.zeros(len(keys), bool)
     at = np.searchsorted(ascending, keys).clip(max=len(ascending) - 1)
     return np.asarray(ascending[at] == keys)
-
-
-def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return numbers whose bits all depend on all bits: SplitMix64's finalizer (https://prng.di.unimi.it/splitmix64.c)."""
-    with np.errstate(over="ignore"):
-        numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return numbers ^ (numbers >> np.uint64(31))
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.hashing import mixed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,13 +66,6 @@ def _network(values: NDArray[np.uint64], widths: Sequence[int], keys: NDArray[np
     low, high = widths
     right, left = values & np.uint64((1 << low) - 1), values >> np.uint64(low)
     for key in keys:
-        left, right = right, left ^ (_mixed(right + key) & np.uint64((1 << high) - 1))
+        left, right = right, left ^ (mixed(right + key) & np.uint64((1 << high) - 1))
         low, high = high, low
     return (left << np.uint64(low)) | right
-
-
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return each number with its bits mixed (the finaliser of SplitMix64, https://prng.di.unimi.it/splitmix64.c)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import enum
 import math
 import time
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from mlimages_dataset.images.orientation import UPRIGHT, mirrored_axes, upright_
 from mlimages_dataset.loaders.colour import Shift, shift_colour
 from mlimages_dataset.loaders.decoding import Header, decode, eighths_for, read_header, read_orientation
 from mlimages_dataset.loaders.geometry import Box, resize, rotate
+from mlimages_dataset.loaders.views import EvaluationView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -219,15 +219,6 @@ class TrainTransform(_Rendering):
         )
 
 
-class EvalKind(enum.StrEnum):
-    """The part of a picture that is used in evaluation."""
-
-    CROP80 = "crop80"
-    """The central 80 % of each side, resized to the square, as in the multi-label evaluation of paper 000's code."""
-    RESIZE256 = "resize256"
-    """The short side resized to 256 (for S = 224), then the central square, as is usual for ImageNet."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalTransform(_Rendering):
     """A transform without random draws.
@@ -240,7 +231,7 @@ class EvalTransform(_Rendering):
     """
 
     image_size: int = 224
-    kind: EvalKind = EvalKind.RESIZE256
+    kind: EvaluationView = EvaluationView.RESIZE256
     scaled: bool = False
     upright: bool = False
 
@@ -255,7 +246,7 @@ class EvalTransform(_Rendering):
     def view(self, height: int, width: int, rng: np.random.Generator) -> View:  # noqa: ARG002 - nothing is drawn
         """Return the central view."""
         picture = Box(0, 0, height, width)
-        if self.kind is EvalKind.CROP80:
+        if self.kind is EvaluationView.CROP80:
             box = central_box(height, width, 0.8)
             return View(box, box)
         return View(short_side_box(height, width, self.image_size), picture)
@@ -270,7 +261,7 @@ def train_transform(image_size: int = 224, *, upright: bool = False) -> TrainTra
 
 
 def eval_transform(
-    image_size: int = 224, kind: EvalKind | str = EvalKind.RESIZE256, *, upright: bool = False
+    image_size: int = 224, kind: EvaluationView | str = EvaluationView.RESIZE256, *, upright: bool = False
 ) -> EvalTransform:
     """Return an evaluation transform with a given image size; `upright` turns pictures as their metadata say.
 
@@ -278,9 +269,9 @@ def eval_transform(
         ConfigError: the kind is neither `crop80` nor `resize256`.
     """
     try:
-        return EvalTransform(image_size=image_size, kind=EvalKind(kind), upright=upright)
+        return EvalTransform(image_size=image_size, kind=EvaluationView(kind), upright=upright)
     except ValueError as error:
-        kinds = " or ".join(EvalKind)
+        kinds = " or ".join(EvaluationView)
         raise ConfigError(f"no evaluation transform is called {kind!r}", remedy=f"use {kinds}") from error
 
 

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.loaders import MLImages
+from mlimages_dataset.loaders.transforms import eval_transform
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage, run
@@ -29,7 +31,6 @@ from mlimages_dataset.train.checkpoint import (
     save_checkpoint,
 )
 from mlimages_dataset.train.computing import computing
-from mlimages_dataset.train.config import View
 from mlimages_dataset.train.evaluation import groups_of_categories
 from mlimages_dataset.train.extract import feature_rows, features_schema
 from mlimages_dataset.train.inputs import check_labels, read_classes
@@ -40,7 +41,7 @@ from mlimages_dataset.train.predict import ClassName, Seen, top_classes
 from mlimages_dataset.train.probabilities import calibration_of, lacks_fit, probabilities_of
 from mlimages_dataset.train.tasks.registry import task_of_checkpoint
 from mlimages_dataset.train.transfer import load_weights
-from mlimages_dataset.train.validation import evaluate_network, evaluation_transform
+from mlimages_dataset.train.validation import evaluate_network
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, vocabulary_digests
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Application:
     execution: Execution
     batch_size: int = 64
     workers: int = 4
-    view: View = View.CROP80
+    view: EvaluationView = EvaluationView.CROP80
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ def see(
             raise UsageError("several ranks cannot print what they see", remedy="pass --out, or start one process")
         network, checkpoint = _trained(application, device)
         probabilities = probabilities_of(checkpoint, raw=raw, where=application.checkpoint)
-        pictures = Pictures(application.images, evaluation_transform(checkpoint.image_size, application.view))
+        pictures = Pictures(application.images, eval_transform(checkpoint.image_size, application.view))
         size, pin = application.batch_size, device.type == "cuda"
         workers = application.workers if len(pictures) > size else 0  # a process takes longer to start than a batch
         parts, is_first = Part.all_of(len(pictures), size), True
@@ -275,7 +276,7 @@ def _apply(
         job = _Job(
             application=application,
             network=network,
-            pictures=Pictures(application.images, evaluation_transform(checkpoint.image_size, application.view)),
+            pictures=Pictures(application.images, eval_transform(checkpoint.image_size, application.view)),
             schema=schema_of(network),
             inputs=distributed.from_first(_inputs(application) if distributed.rank() == 0 else {}),
             rows=rows_of(checkpoint),
@@ -417,7 +418,7 @@ def _evaluated(
         application.images,
         labels,
         split=None,
-        transform=evaluation_transform(checkpoint.image_size, application.view),
+        transform=eval_transform(checkpoint.image_size, application.view),
         n_classes=len(classes),
     )
     data.mark_complete(json.loads(checkpoint.science.get("loss.absent_unless_listed", "[]")))

@@ -12,8 +12,9 @@ import click
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import location
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.tables.files import write_bytes
-from mlimages_dataset.train.config import Device, Execution, Precision, Unknown, View
+from mlimages_dataset.train.config import Device, Execution, Precision, Unknown
 from mlimages_dataset.train.run_command import is_first_rank
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
             execution=Execution(device=Device(device), precision=Precision(precision)),
             batch_size=batch_size,
             workers=workers,
-            view=View(view),
+            view=EvaluationView(view),
         )
         command(application, **others)
 
@@ -77,7 +78,7 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="Decoding workers per process.",
         ),
-        _choice("--view", View, View.CROP80, "The part of a picture that the network sees."),
+        _choice("--view", EvaluationView, EvaluationView.CROP80, "The part of a picture that the network sees."),
     )
     decorated: Callable[..., None] = with_application
     for option in reversed(options):

@@ -15,6 +15,7 @@ from mlimages_dataset.core.config import check_at_least, check_positive, check_s
 from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import ConfigError
 from mlimages_dataset.core.locations import Location, location
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.samples import on_disk
 
 _RECIPES = "recipes"
@@ -78,15 +79,6 @@ class Unknown(enum.Enum):
     """Nothing: it adds neither loss nor gradient."""
 
 
-class View(enum.Enum):
-    """Which part of a picture is looked at in evaluation and prediction."""
-
-    CROP80 = "crop80"
-    """The central 80 % of each side, as the published code evaluates multi-label networks."""
-    RESIZE256 = "resize256"
-    """The short side resized to 256 (for 224), then the central square, as is usual for ImageNet."""
-
-
 class SamplerName(enum.Enum):
     """The order in which images are drawn."""
 
@@ -134,7 +126,7 @@ class Data:
     vocabulary: Location | None = None
     validation_images: Location | None = None
     validation_labels: Location | None = None
-    validation_view: View = View.CROP80
+    validation_view: EvaluationView = EvaluationView.CROP80
     workers: int = 4
     prefetch: int = 4
     bad_image_share: float = 0.01

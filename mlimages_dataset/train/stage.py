@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import ConfigError, MLImagesError, UsageError
 from mlimages_dataset.loaders import MLImages
+from mlimages_dataset.loaders.transforms import eval_transform
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.checkpoint import (
@@ -40,7 +41,7 @@ from mlimages_dataset.train.run_lock import LOCK_FILE, only_run_in
 from mlimages_dataset.train.science import plain, science
 from mlimages_dataset.train.stopping import StopRequest
 from mlimages_dataset.train.tasks.registry import task_of_run
-from mlimages_dataset.train.validation import evaluate_network, evaluation_transform
+from mlimages_dataset.train.validation import evaluate_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,14 +176,14 @@ def _evaluation_after_epochs(
         named_place(options.validation_images or options.images, "images"),
         options.validation_labels,
         split=None,
-        transform=evaluation_transform(run.phase(0).image_size, options.validation_view),
+        transform=eval_transform(run.phase(0).image_size, options.validation_view),
         n_classes=len(classes),
     )
     data.mark_complete(run.loss.absent_unless_listed)
 
     def evaluate_epoch(network: nn.Module, epoch: int) -> Judgement:
         phase = run.phase(epoch)
-        data.transform = evaluation_transform(phase.image_size, options.validation_view)
+        data.transform = eval_transform(phase.image_size, options.validation_view)
         state = learner.loss.state_dict()
         found = evaluate_network(
             network,

@@ -17,8 +17,8 @@ from scipy.stats import binomtest
 
 from mlimages_dataset.augment import cooccurrence_stage
 from mlimages_dataset.augment.ancestors import Absences
-from mlimages_dataset.augment.audit_stage import audit
 from mlimages_dataset.augment.cooccurrence_stage import IMPLICATIONS_FILE, PAIR_COUNTS_FILE, Thresholds, cooccurrence
+from mlimages_dataset.augment.label_audit import audit
 from mlimages_dataset.augment.labels_stage import LabelOptions, label
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core.errors import DataError, SchemaError, UsageError

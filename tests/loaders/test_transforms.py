@@ -21,13 +21,13 @@ from torchvision.transforms.v2 import functional as tv
 from mlimages_dataset.core.errors import ConfigError, DataError
 from mlimages_dataset.loaders.decoding import read_orientation
 from mlimages_dataset.loaders.transforms import (
-    EvalKind,
     TrainTransform,
     draw_box,
     eval_transform,
     timed,
     train_transform,
 )
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.samples import photographs
 from tests.loaders.torchvision_views import as_planes, psnr, seen
 
@@ -175,7 +175,7 @@ def test_resize256_is_resizing_the_short_side_and_cropping_the_centre(content: b
     pixels = as_planes(simplejpeg.decode_jpeg(content, "RGB"))
     resized = tv.resize(pixels, [round(size * 256 / 224)], antialias=True)
     expected = tv.center_crop(resized, [size, size]).numpy()
-    ours = eval_transform(size, EvalKind.RESIZE256)(content, rng(0))
+    ours = eval_transform(size, EvaluationView.RESIZE256)(content, rng(0))
     assert np.abs(ours.astype(int) - expected).max() <= 1
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from mlimages_dataset.augment.annotate import AnnotatedFiles, annotations_stage
 from mlimages_dataset.augment.audit import most_frequent
-from mlimages_dataset.augment.audit_stage import audit
+from mlimages_dataset.augment.label_audit import audit
 from mlimages_dataset.augment.labels_stage import LabelOptions, labels_stage
 from mlimages_dataset.augment.simulation import Simulation
 from mlimages_dataset.augment.simulation_stage import SIMULATED_SOURCES

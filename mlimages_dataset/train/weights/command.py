@@ -9,7 +9,7 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import location
-from mlimages_dataset.train.config import View
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.train.weights.description import Form, InputRange, Probability
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _choice(options: type[enum.Enum]) -> click.Choice[str]:
 @click.option("--epsilon", type=click.FloatRange(min=0, min_open=True), help="Of the weights' batch normalisation.")
 @click.option("--probability", type=_choice(Probability), help="Of logits whose file does not say it.")
 @click.option("--image-size", type=click.IntRange(min=1), help="Side of the images in pixels, likewise.")
-@click.option("--view", type=_choice(View), help="The part of a picture that was evaluated, likewise.")
+@click.option("--view", type=_choice(EvaluationView), help="The part of a picture that was evaluated, likewise.")
 @click.option("--vocabulary", metavar="PLACE", help="Folder of the vocabulary whose classes the network tells.")
 @click.option("--order", metavar="FILE", help="The network's classes, a wnid a line, where not as in --vocabulary.")
 @click.option("--opset", type=click.IntRange(min=1), help="Version of ONNX's operators.")
@@ -74,7 +74,7 @@ def convert(
         norm_epsilon=epsilon,
         probability=None if probability is None else Probability(probability),
         image_size=image_size,
-        view=None if view is None else View(view),
+        view=None if view is None else EvaluationView(view),
     )
     weights, written = work(
         Conversion(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.train.config import View
+from mlimages_dataset.loaders.views import EvaluationView
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.decoding import Json
@@ -92,7 +92,7 @@ class Description:
     norm_epsilon: float | None
     input_range: InputRange = OURS
     image_size: int = 224
-    view: View = View.CROP80
+    view: EvaluationView = EvaluationView.CROP80
     probability: Probability = Probability.SIGMOID
     loss: str = ""
     vocabulary: str = ""
@@ -185,7 +185,7 @@ def _from_values(content: dict[str, Json]) -> Description:
         norm_epsilon=None if epsilon is None else _number(epsilon),
         input_range=InputRange(_numbers(given["mean"]), _numbers(given["std"])),
         image_size=_whole(given["size"]),
-        view=View(given["view"]),
+        view=EvaluationView(given["view"]),
         probability=Probability(content["probability"]),
         loss=_text(content["loss"]),
         vocabulary=_text(content["vocabulary"]),

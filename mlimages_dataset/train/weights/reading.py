@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.train.checkpoint import FORMAT, Checkpoint, found_checkpoint, read_checkpoint
-from mlimages_dataset.train.config import LossName, View
+from mlimages_dataset.train.config import LossName
 from mlimages_dataset.train.losses.registry import loss_named
 from mlimages_dataset.train.models import AUXILIARY_HEADS, RELEASED, SCALING, InputScaling, create_model
 from mlimages_dataset.train.weights import architectures
@@ -63,7 +64,7 @@ class Said:
     norm_epsilon: float | None = None
     probability: Probability | None = None
     image_size: int | None = None
-    view: View | None = None
+    view: EvaluationView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +118,7 @@ class NetworkWeights:
         return InputRange(_of_float32(mean), _of_float32(std))
 
 
-def read_weights(place: Location, said: Said | None = None, *, view: View | None = None) -> NetworkWeights:
+def read_weights(place: Location, said: Said | None = None, *, view: EvaluationView | None = None) -> NetworkWeights:
     """Return the weights at a place: of a run, a checkpoint, a safetensors file, a state dict, or TensorFlow's.
 
     Args:
@@ -136,7 +137,7 @@ def read_weights(place: Location, said: Said | None = None, *, view: View | None
     return weights
 
 
-def _read(place: Location, said: Said, view: View | None) -> NetworkWeights:
+def _read(place: Location, said: Said, view: EvaluationView | None) -> NetworkWeights:
     prefix = tensorflow_prefix(place)
     if prefix is not None:
         return _from_tensorflow(prefix, said)
@@ -175,7 +176,7 @@ def from_checkpoint(path: Path, checkpoint: Checkpoint, said: Said | None = None
         n_classes=checkpoint.n_classes,
         norm_epsilon=float(checkpoint.science["model.batch_norm_epsilon"]) if architectures.epsilons(model) else None,
         image_size=checkpoint.image_size,
-        view=said.view or View.CROP80,
+        view=said.view or EvaluationView.CROP80,
         probability=Probability.SOFTMAX if loss_named(loss).one_label else Probability.SIGMOID,
         loss=loss,
         vocabulary=checkpoint.vocabulary,
@@ -200,7 +201,7 @@ def _from_tensorflow(prefix: Path, said: Said) -> NetworkWeights:
         n_classes=len(state[f"{HEAD}bias"]),
         norm_epsilon=epsilon,
         image_size=said.image_size or 224,
-        view=said.view or View.CROP80,
+        view=said.view or EvaluationView.CROP80,
         probability=said.probability or Probability.SIGMOID,
         loss=LossName.RELEASED.value,
     )
@@ -417,7 +418,7 @@ def _library_habits(name: str) -> Description:
         norm_epsilon=None,
         input_range=given.input_range,
         image_size=given.image_size,
-        view=View.RESIZE256,
+        view=EvaluationView.RESIZE256,
         probability=Probability.SOFTMAX,
     )
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, get_type_hints
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import Location, location, relative
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.tables.files import file_digest, listing_digest, read_lines, write_bytes
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import CATEGORIES
 from mlimages_dataset.train.checkpoint import best_path, found_checkpoint, read_checkpoint
-from mlimages_dataset.train.config import Run, View
+from mlimages_dataset.train.config import Run
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.logs import LOG_FILE, read_log
 from mlimages_dataset.train.stage import RUN_FILE
@@ -85,7 +86,7 @@ class _RunFacts:
     """What a run's folder tells beside its checkpoints; None for what it does not."""
 
     vocabulary: Location | None = None
-    view: View | None = None
+    view: EvaluationView | None = None
 
 
 def _run_of(source: Location) -> _RunFacts:
@@ -97,7 +98,9 @@ def _run_of(source: Location) -> _RunFacts:
             try:
                 data = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["data"]
                 vocabulary = data["vocabulary"]
-                return _RunFacts(None if vocabulary is None else location(vocabulary), View(data["validation_view"]))
+                return _RunFacts(
+                    None if vocabulary is None else location(vocabulary), EvaluationView(data["validation_view"])
+                )
             except (KeyError, TypeError, ValueError):
                 return _RunFacts()
     return _RunFacts()

@@ -16,9 +16,9 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.train.checkpoint import best_path, read_checkpoint
-from mlimages_dataset.train.config import View
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.weights.card import Training, model_card
@@ -201,7 +201,7 @@ def test_help_needs_no_torch_and_lists_every_choice() -> None:
         "print('torch' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    enums = (Form, Probability, View)
+    enums = (Form, Probability, EvaluationView)
     assert told == [*(option.value for options in enums for option in options), "False"]
 
 

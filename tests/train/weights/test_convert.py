@@ -19,10 +19,10 @@ from torchvision import models as torchvision_models
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.loaders import eval_transform
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import CATEGORIES, PREDICTIONS
 from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint, save_checkpoint
-from mlimages_dataset.train.config import View
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.weights import writing
@@ -387,7 +387,7 @@ def test_a_described_file_in_a_runs_folder_keeps_its_own_view(trained: Path, tmp
     out = converted(trained, "safetensors", tmp_path / "run" / "m.safetensors", "--view", "resize256")
     (tmp_path / "run" / "run.json").write_bytes((trained / "run.json").read_bytes())
     again = read_weights(converted(out, "safetensors", tmp_path / "again.safetensors"))
-    assert again.description.view is View.RESIZE256
+    assert again.description.view is EvaluationView.RESIZE256
 
 
 @pytest.mark.parametrize("place", [".", "/"])

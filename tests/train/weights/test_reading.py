@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torchvision import models as torchvision_models
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.train.config import View
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.weights import architectures
 from mlimages_dataset.train.weights.description import Description, InputRange, Probability
@@ -265,7 +265,7 @@ def test_a_description_is_its_text() -> None:
         ("--epsilon", Said(norm_epsilon=0.25), "batch normalisation's epsilon 1e-05"),
         ("--probability", Said(probability=Probability.SOFTMAX), "sigmoid for probabilities"),
         ("--image-size", Said(image_size=99), "images of 224 pixels"),
-        ("--view", Said(view=View.RESIZE256), "the view crop80"),
+        ("--view", Said(view=EvaluationView.RESIZE256), "the view crop80"),
     ],
 )
 def test_a_file_that_says_something_else_than_the_user_is_refused(

@@ -28,7 +28,7 @@ _UNSUPPORTED = tuple(
         (f"a QOI picture: {_CONVERT}", rb"qoif"),
         (f"a camera's raw picture: {_CONVERT}", rb"FUJIFILMCCD-RAW|II(?:R[OS]|U\0)|....ftypcrx "),
         (f"a DICOM picture: {_CONVERT}", rb".{128}DICM"),
-        ("an SVG drawing: render it first, for example with rsvg-convert", rb"(?i)\s*(?:<\?xml.{0,600}?)?<svg[\s>]"),
+        ("an SVG drawing: render it first, for example with rsvg-convert", rb"(?i)\s*(?:<\?xml.{0,600}?)?<svg[\s>/]"),
     )
 )
 _NO_PICTURES = tuple(

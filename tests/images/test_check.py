@@ -94,6 +94,7 @@ def saved_as(form: str) -> bytes:
         (b"8BPS\0\x01", "a Photoshop picture"),
         (b"<?xml version='1.0'?>\n<svg xmlns=''>", "an SVG drawing: render it first"),
         (b"\xef\xbb\xbf<svg width='1'/>", "an SVG drawing"),
+        (b"<svg/>", "an SVG drawing"),
         (b"\0\0\0\x18ftypcrx \0\0\0\1", "a camera's raw picture"),
         *((saved_as(form), kind) for form, kind in (("PPM", "a Netpbm"), ("ICO", "an icon"), ("DDS", "a DirectDraw"))),
         *((saved_as(form), "a PCX or SGI picture") for form in ("PCX", "SGI")),

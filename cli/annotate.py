@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Leave out machines' labels with less; verified absence stays. ML-Images kept 0.8 and more.",
+    help="Drop machine labels with a lower confidence; verified absence stays. ML-Images used 0.8.",
 )
 @source_option
 @ids_of_option
-@click.option("--predictions", is_flag=True, help="The files are a model's: write a predictions table.")
+@click.option("--predictions", is_flag=True, help="The files are a model's predictions: write a predictions table.")
 @click.argument("inputs", nargs=-1, required=True, type=FILE)
 @out_option
 @overwrite_option
@@ -59,15 +59,15 @@ def annotate(
     dask_address: str | None,
     as_json: bool,
 ) -> None:
-    """Map files of annotations onto a vocabulary: one row an image, one label a category.
+    """Map files of annotations onto a vocabulary: one row per image, one label per category.
 
-    INPUTS are files, plain or compressed. imagenet: paths or URLs with a wnid in the name, one a line, or a folder of
-    images whose paths tell their class. open-images: image-level labels V1-V7, and image tables for the addresses.
-    tencent: a URL and class:confidence pairs, tab-separated, of this very vocabulary. csv, parquet: the columns
-    image_id and label, and confidence and location where there are; commas, tabs, semicolons or bars may separate the
-    columns. coco: instances in COCO's JSON form, also LVIS's; class ids are the categories' numbers. voc,
-    labelme, yolo: folders, or single files. cvat: the XML of images. boxes: Parquet (mlimages-build regions). A box
-    says that its class is in the image.
+    INPUTS are files, plain or compressed. imagenet: paths or URLs with a wnid in the name, one per line, or a folder of
+    images whose paths name their class. open-images: image-level labels V1-V7, and image tables for the URLs.
+    tencent: a URL and class:confidence pairs, tab-separated, with the class indices of this vocabulary. csv, parquet:
+    the columns image_id and label, and optionally confidence and location; commas, tabs, semicolons or bars may
+    separate the columns. coco: instances in COCO's JSON form, also LVIS's; class ids are the categories' numbers.
+    voc, labelme, yolo: folders, or single files. cvat: the XML of images. boxes: Parquet (mlimages-build regions). A
+    box says that its class is in the image.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`mlimages-build tally`: images per raw class of a source."""
+"""`mlimages-build tally`: images per class of a source, before any mapping."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--source", help="Name of the collection.  [default: the format]")
 @click.argument("inputs", nargs=-1, required=True, type=FILE)
 @click.option("--out", type=FILE, required=True, help="The table to write: .csv or .parquet.")
-@click.option("--overwrite", is_flag=True, help="Replace the table if it is there.")
+@click.option("--overwrite", is_flag=True, help="Replace the table if it exists.")
 @workers_option
 @dask_option
 @json_option
@@ -40,7 +40,7 @@ def tally(
     dask_address: str | None,
     as_json: bool,
 ) -> None:
-    """Count the images of each raw class of a source, before any mapping, for `vocab --image-counts`.
+    """Count the images of each class of a source, before any mapping, for `vocab --image-counts`.
 
     \b
     Examples:
@@ -62,6 +62,6 @@ def tally(
         return
     click.echo(f"{counted.classes:,} classes written to {out}")
     if counted.rejects.count:
-        click.echo(f"{counted.rejects.count:,} malformed rows left out, first ones:")
+        click.echo(f"{counted.rejects.count:,} malformed rows left out, the first:")
     for reject in counted.rejects.first:
         click.echo(f"  {reject}")

@@ -1,4 +1,4 @@
-"""What a collection, or a model, says of images: files or frames in, a table out."""
+"""Statements of a collection, or of a model, about images: from files or frames to a table."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 _FRAME_FORMATS = ("csv", "parquet")
 
 
-@dataclass(frozen=True, eq=False)  # no slots: as `Tables`
+@dataclass(frozen=True, eq=False)  # no slots, like `Tables`
 class Annotations(Tables[AnnotationSummary]):
-    """What a collection, or a model, says of its images, mapped onto a vocabulary: one row an image."""
+    """The statements of a collection, or of a model, mapped onto a vocabulary: one row per image."""
 
     schema: ClassVar[TableSchema] = ANNOTATIONS
 
@@ -48,15 +48,15 @@ class Annotations(Tables[AnnotationSummary]):
         return int(self.to_arrow().num_rows)
 
     def to_arrow(self) -> pa.Table:
-        """Return the table, one row an image, with the columns of `schemas.ANNOTATIONS`."""
+        """Return the table, one row per image, with the columns of `schemas.ANNOTATIONS`."""
         return pa.concat_tables(read_table(part, self.schema) for part in table_parts(self.folder))
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return one row a label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
+        """Return one row per label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
         return label_frame(self.to_arrow(), self.vocabulary)
 
     def write(self, folder: PathLike) -> None:
-        """Copy the table into a new or empty folder, as the command reads it.
+        """Copy the table into a new or empty folder, in the form that the command reads.
 
         Raises:
             UsageError: the folder holds other files.
@@ -65,7 +65,7 @@ class Annotations(Tables[AnnotationSummary]):
 
     @classmethod
     def read(cls, folder: PathLike, vocabulary: Vocabulary | PathLike) -> Self:
-        """Return the table in a folder, of a vocabulary.
+        """Return the table in a folder, made with a vocabulary.
 
         Raises:
             UsageError: there is none.
@@ -76,7 +76,7 @@ class Annotations(Tables[AnnotationSummary]):
 
 
 class Predictions(Annotations):
-    """What a model says of images: as `Annotations`, from 0.5 or so upwards."""
+    """The predictions of a model, in the form of `Annotations`; usually those above 0.5."""
 
     schema: ClassVar[TableSchema] = PREDICTIONS
 
@@ -85,7 +85,7 @@ def annotate(
     data: Given | Sequence[PathLike],
     vocabulary: Vocabulary | PathLike,
     *,
-    format: str = "csv",  # noqa: A002 - the word that readers of files use for it
+    format: str = "csv",  # noqa: A002 - the usual name of this parameter
     source: str | None = None,
     ids_of: str | None = None,
     min_confidence: float = 0.0,
@@ -95,24 +95,24 @@ def annotate(
     mapper: Mapper = map,
     progress: Callable[[int], None] = unreported,
 ) -> Annotations:
-    """Map what files or a frame say about images onto a vocabulary.
+    """Map the labels of files or of a frame onto a vocabulary.
 
-    Rows that cannot be used, and labels of unknown classes, are told in a warning and counted in `summary`.
+    A warning reports rows that cannot be used and labels of unknown classes; `summary` counts them.
 
     Args:
-        data: a frame with the columns image_id and label, and where there are, confidence (default 1: a person saw the
+        data: a frame with the columns image_id and label, and optionally confidence (1, the default: a person saw the
             class; 0: a person saw that it is absent; between: a machine's) and location; or one or several files.
         vocabulary: the vocabulary, or its folder.
-        format: of the files: imagenet, open-images, tencent, csv, parquet, coco, or one that another package adds; for
-            a frame `csv`.
-        source: the collection's name in the table; the format's by default.
-        ids_of: the mapping's source whose ids the labels use, where the format alone does not say.
+        format: format of the files: imagenet, open-images, tencent, csv, parquet, coco, or one that another package
+            adds; for a frame `csv`.
+        source: the collection's name in the table; by default the name of the format.
+        ids_of: the class list of the vocabulary whose ids the labels use, if the format does not determine it.
         min_confidence: machines' confidences below this are left out.
-        predictions: the data are a model's: make `Predictions`.
+        predictions: the data are a model's predictions: return `Predictions`.
         out: the folder to write into: new, empty, or of an earlier call.
         overwrite: replace what was made with other parameters or inputs.
         mapper: runs parts; see `pipeline.engine.local` for several processes.
-        progress: is called with the number of images done.
+        progress: is called with the number of finished images.
 
     Raises:
         UsageError, DataError: a file or column is missing or malformed, or no image keeps a label.
@@ -174,7 +174,7 @@ def collection(
         else:
             if form not in frames:
                 remedy = f'pass format="{next(iter(frames))}", or files'
-                raise UsageError(f"a frame is not of the format {form}", remedy=remedy)
+                raise UsageError(f"a frame cannot have the format {form}", remedy=remedy)
             path = inputs / "frame.parquet"
             names[path] = "the frame"
             files = (written(columns(data, "the frame"), path),)
@@ -195,7 +195,7 @@ def collection(
 
 
 def _statements(frame: object, what: str) -> dict[str, pa.Array]:
-    """Return a frame's columns as those of a file of statements."""
+    """Return a frame's columns in the form of a file of labels."""
     table = table_of(frame, what=what)
     if not table.num_rows:
         raise DataError("has no row", where=what, remedy="pass at least one statement")
@@ -207,7 +207,7 @@ def _statements(frame: object, what: str) -> dict[str, pa.Array]:
             columns["location"] = pc.fill_null(decoded(table["location"]).cast(pa.string()), "")
         except pa.ArrowException as error:
             kind = table["location"].type
-            raise DataError(f"the column location is of the type {kind}", where=what, remedy="convert it") from error
+            raise DataError(f"the column location has the type {kind}", where=what, remedy="convert it") from error
     return columns
 
 
@@ -216,7 +216,7 @@ def _confidences(column: pa.Array, what: str) -> pa.Array:
         column = column.cast(pa.int8())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise DataError(
-            f"the column confidence is of the type {column.type}, not of numbers", where=what, remedy="convert it"
+            f"the column confidence has the type {column.type}, but must hold numbers", where=what, remedy="convert it"
         )
     column = column.cast(pa.float64(), safe=False)
     given = column.to_numpy(zero_copy_only=False)
@@ -227,7 +227,7 @@ def _confidences(column: pa.Array, what: str) -> pa.Array:
         raise DataError(
             f"row {bad[0]} has {told}",
             where=what,
-            remedy="1 says that a person saw the class; without the column all rows have 1",
+            remedy="1 means that a person saw the class; without the column all rows have 1",
         )
     return column
 
@@ -235,7 +235,7 @@ def _confidences(column: pa.Array, what: str) -> pa.Array:
 def annotations_of(
     given: Annotations | Given, vocabulary: Vocabulary | PathLike, *, predictions: bool = False
 ) -> Annotations:
-    """Return a table of annotations or predictions that was made, lies in a folder, or is to be made of a frame."""
+    """Return a table of annotations or predictions: given as such, read from a folder, or made from a frame."""
     if isinstance(given, Annotations):
         return given
     if is_path(given):
@@ -247,7 +247,7 @@ _LOSSES = ("rejected_rows", "malformed", "unknown", "dropped")
 
 
 def _warn_of_losses(summary: AnnotationSummary) -> None:
-    """Warn of what a collection says and its table does not."""
+    """Warn of statements that are not in the table."""
     losses = [
         f"{fate.text}: {getattr(summary, fate.field):,}"
         for fate in FATES
@@ -260,4 +260,4 @@ def _warn_of_losses(summary: AnnotationSummary) -> None:
         warnings.warn(f"left out: {'; '.join(losses)}{such}; see summary", stacklevel=3)
     if several := summary.images_of_several_names:
         such = f" (such as {summary.first_names[0]})" if summary.first_names else ""
-        warnings.warn(f"ids that several names of images share: {several:,}{such}; see summary", stacklevel=3)
+        warnings.warn(f"ids that several image names share: {several:,}{such}; see summary", stacklevel=3)

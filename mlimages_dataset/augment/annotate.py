@@ -1,4 +1,4 @@
-"""The stage that maps what files say about images onto a vocabulary; see `runs` for its two passes."""
+"""The stage that maps the labels in files onto a vocabulary; see `runs` for its two passes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 ANNOTATIONS_FOLDER = "annotations"
-"""The folder of a build in which the tables of its collections lie, and what their stages' names begin with."""
+"""Folder of a build's tables of collections, and prefix of the names of their stages."""
 _LISTED_UNKNOWN = 10
 
 
@@ -61,7 +61,7 @@ class AnnotatedFiles:
         format: the files' format: the name of a source.
         files: the files, or folders of images by wnid.
         ids_of: the class list whose ids the files use; None for the format's own.
-        min_confidence: machines' confidences below this are left out.
+        min_confidence: machine labels with a lower confidence are dropped.
         regions: a build writes their boxes too, as the table `regions/NAME`.
     """
 
@@ -74,9 +74,9 @@ class AnnotatedFiles:
 
     def __post_init__(self) -> None:
         if not self.name or self.name in {".", ".."} or "/" in self.name or "\\" in self.name:
-            raise ValueError(f"name is {self.name!r}, which names no folder")
+            raise ValueError(f"name is {self.name!r}, which cannot be a folder's name")
         if self.format not in names():
-            raise ValueError(f"format is {self.format!r}, which is none of {', '.join(names())}")
+            raise ValueError(f"format is {self.format!r}, which is not one of {', '.join(names())}")
         if not self.files:
             raise ValueError("files is empty")
         check_share("min_confidence", self.min_confidence)
@@ -110,13 +110,13 @@ def annotations_stage(
 def annotate(
     vocabulary: Vocabulary, given: AnnotatedFiles, at: Workplace, *, schema: TableSchema = ANNOTATIONS
 ) -> StageResult[AnnotationSummary]:
-    """Write what files say about images as parts of a table, ascending by image id, of about `PART_IMAGES` each.
+    """Write the labels in files as parts of a table, ascending by image id, of about `PART_IMAGES` each.
 
     Args:
         vocabulary: the vocabulary that the files' classes are mapped onto.
         given: the files.
         at: where to write.
-        schema: `ANNOTATIONS`, or `PREDICTIONS` for what a model says.
+        schema: `ANNOTATIONS`, or `PREDICTIONS` for a model's predictions.
 
     Raises:
         UsageError, DataError: a file is missing or not of the format, or no image keeps a label.
@@ -164,14 +164,14 @@ def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, first: str)
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What the second pass wrote of a range: a part, or none where no image keeps a label."""
+    """The part that the second pass wrote for a range, or none if no image keeps a label."""
 
     receipts: tuple[Receipt, ...]
     counts: AnnotationCounts
 
 
 def _runs_of(numbered: tuple[int, Piece], *, form: str, lookup: pa.Table, out: Location, journal: Journal) -> Runs:
-    """Write what a numbered piece states, a run for each block, unless that was done."""
+    """Write the statements of a numbered piece, one run per block, unless an earlier run did."""
     number, piece = numbered
 
     def work() -> Runs:
@@ -191,7 +191,7 @@ def _part_of(
     inputs: dict[str, str],
     journal: Journal,
 ) -> _Part:
-    """Merge a numbered range of images from all runs and write their part, unless that was done."""
+    """Merge a numbered range of images from all runs and write their part, unless an earlier run did."""
     number, (first, below) = numbered
     name = f"part-{number:05d}"
 

@@ -1,4 +1,4 @@
-"""How many images of each raw class files have, before there is a vocabulary: the pieces' runs, merged by range."""
+"""Counts the images of each class in files, before any vocabulary: the runs of the pieces, merged by range."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A written table of images per class: its receipt, its classes, and the rows that were rejected."""
+    """A written table of images per class: its receipt, the number of classes, and the rejected rows."""
 
     receipt: Receipt
     classes: int
@@ -45,16 +45,16 @@ def tally(
     overwrite: bool = False,
     mapper: Mapper = map,
 ) -> Tally:
-    """Write the images of each raw class of a source, as CSV or Parquet by the suffix of `out`.
+    """Write the number of images of each class of a source, as CSV or Parquet by the suffix of `out`.
 
     Raises:
         UsageError, DataError: as `pieces_of` and `Source.observe`; or there is no class at all.
-        UsageError: `out` is an input, or it is there and `overwrite` was not asked for.
+        UsageError: `out` is an input, or exists and `overwrite` is not set.
     """
     if any(out.absolute() == path.absolute() for path in files):
         raise UsageError("is an input", where=out, remedy="name another file for --out")
     if out.suffix not in {".csv", ".parquet"}:
-        raise UsageError("is neither .csv nor .parquet", where=out, remedy="name the table to write so")
+        raise UsageError("is neither .csv nor .parquet", where=out, remedy="give the table one of these suffixes")
     if out.exists() and not overwrite:
         raise UsageError("is there already", where=out, remedy="name another file, or pass --overwrite to replace it")
     pieces = [piece for piece in absolute_pieces(form, files, mapper) if piece.states]
@@ -83,12 +83,12 @@ def tally(
 
 
 def _sort_classes(numbered: tuple[int, Piece], *, form: str, out: Location) -> Runs:
-    """Write the raw classes of a numbered piece's images, a run for each block."""
+    """Write the classes of a numbered piece's images, one run per block."""
     return sorted_runs(numbered, form, out, RAW_CLASSES, lambda block: raw_classes(block, numbered[1]))
 
 
 def _count_classes(bounds: tuple[str, str], *, runs: tuple[Location, ...]) -> dict[str, int]:
-    """Return how many images of a range have each raw class."""
+    """Return how many images of a range have each class."""
     first, below = bounds
     with duckdb_connection(runs[0].parent) as connection:
         return images_per_class(connection, read_range(runs, RAW_CLASSES, "image_id", first, below), below)

@@ -1,4 +1,4 @@
-"""What an export wrote, and what its format could not say."""
+"""Counts of an export: what it wrote, and what its format could not hold."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExportCounts:
-    """What was written and what the format could not say; counts of parts add up.
+    """Counts of what was written and what the format could not hold; counts of parts add up.
 
     Attributes:
         images: images written.
         labels: labels written.
         absent_labels: labels of verified absence left out.
-        images_without_labels: images left out because no label that the format can say remains.
-        unsayable_images: images left out because their address holds white space or nothing.
+        images_without_labels: images left out because they have no label that the format can hold.
+        unsayable_images: images left out because their address holds white space or is empty.
         regions: regions written.
         unsized_images: images left out because their size is not known.
         unsaid_masks: regions whose mask the format cannot say.
@@ -49,8 +49,8 @@ class ExportCounts:
         texts = {
             "images": "images",
             "labels": "labels",
-            "absent_labels": "labels of verified absence left out: the format cannot say them",
-            "images_without_labels": "images left out: no label remains that the format can say",
+            "absent_labels": "labels of verified absence left out: the format cannot hold them",
+            "images_without_labels": "images left out: they have no label that the format can hold",
             "unsayable_images": "images left out: their address holds white space",
             "regions": "regions",
             "unsized_images": "images left out: their size is not known",
@@ -66,7 +66,7 @@ class ExportCounts:
 
 
 def everything(columns: LabelColumns) -> ExportCounts:
-    """Return the counts of rows of which the format says everything."""
+    """Return the counts of rows that the format can hold completely."""
     return ExportCounts(images=len(columns), labels=len(columns.class_index))
 
 

@@ -1,4 +1,4 @@
-"""A Croissant description, beside one Parquet table a split.
+"""A Croissant description with one Parquet table per split.
 
 Croissant 1.0: https://docs.mlcommons.org/croissant/docs/croissant-spec-1.0.html. Its library is not needed to write it.
 """
@@ -70,8 +70,8 @@ _CONTEXT: Mapping[str, Json] = {
 
 
 def write(export: Export) -> Written:
-    """Write one table a split, the vocabulary's tables and their description."""
-    # One file a split: readers of Croissant check the digest of a single file, not of a set of files.
+    """Write one table per split, the vocabulary's tables and their description."""
+    # One file per split: readers of Croissant check the digest of a single file, not of a set of files.
     work = functools.partial(_write_split, n_classes=len(export.vocabulary), inputs=dict(export.at.inputs))
     jobs = [(tuple(parts), export.at.out / split / "part-00000.parquet") for split, parts in export.splits.items()]
     results = list(export.done(work, jobs))
@@ -90,10 +90,10 @@ def croissant(
     *,
     version: str,
 ) -> bytes:
-    """Return the Croissant description of a folder with one `labels` table a split and a vocabulary's tables.
+    """Return the Croissant description of a folder with one `labels` table per split and a vocabulary's tables.
 
     Args:
-        publication: what the publisher says of it.
+        publication: the publisher's facts.
         n_categories: categories in the vocabulary.
         splits: the file of each split, in a folder named like the split.
         tables: the files of the vocabulary, `categories` among them, in the folder itself.

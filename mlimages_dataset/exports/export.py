@@ -1,6 +1,6 @@
-"""The stage that writes label tables in a format that others read.
+"""The stage that writes label tables in a format of other tools.
 
-What a format cannot say is left out and counted.
+Data that the format cannot hold are left out and counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 FOLDERS = ("", "data", "train", "val")
-"""Where the formats write, relative to the output folder."""
+"""Folders of the formats' output, relative to the output folder."""
 SPLITS = ("train", "val")
 
 
@@ -66,7 +66,7 @@ def export(
         tables: a folder with the tables train/ and val/, or with one table, which is taken for train.
         form: the name of one of `registry.FORMATS`, or for regions of `REGION_FORMATS`.
         at: where to write.
-        publication: what the publisher says of the data set, for the formats that can say it.
+        publication: the publisher's facts about the data set, for the formats that can hold them.
         images: the folder of the tables of the pictures, for a format that needs their sizes.
 
     Raises:
@@ -77,7 +77,7 @@ def export(
     )
     if not counts.images:
         what = "region" if form in REGION_FORMATS else "label"
-        raise DataError(f"no image has a {what} that the format can say", where=tables, remedy="choose another format")
+        raise DataError(f"no image has a {what} that the format can hold", where=tables, remedy="choose another format")
     return StageResult(tuple(receipts), counts)
 
 

@@ -30,7 +30,7 @@ SPLIT_NAMES = {"train": "train", "val": "validation"}
 
 
 def write(export: Export) -> Written:
-    """Write Parquet files a split, the vocabulary's tables and the card."""
+    """Write Parquet files for each split, the vocabulary's tables and the card."""
     jobs = [
         (part, export.at.out / "data" / f"{SPLIT_NAMES[split]}-{number:05d}-of-{len(parts):05d}.parquet")
         for split, parts in export.splits.items()
@@ -48,7 +48,7 @@ def write(export: Export) -> Written:
 
 
 def hugging_face_schema(wnids: Sequence[str]) -> pa.Schema:
-    """Return the Arrow schema of label tables as `datasets` wants them: `ClassLabel` numbers are int64."""
+    """Return the Arrow schema of label tables for `datasets`, in which `ClassLabel` numbers are int64."""
     label = pa.struct([("class_index", pa.int64()), ("confidence", pa.float32()), ("origin", pa.int64())])
     texts = [(name, pa.string()) for name in ("image_id", "source", "location")]
     return pa.schema([*texts, ("labels", pa.list_(label))], metadata={"huggingface": hugging_face_features(wnids)})
@@ -73,7 +73,7 @@ def hugging_face_card(publication: Publication, wnids: Sequence[str], splits: Ma
     """Return the README.md of a data set repository: YAML for machines, then a page for people.
 
     Args:
-        publication: what the publisher says of it.
+        publication: the publisher's facts.
         wnids: wnid of each category, by class index.
         splits: rows and bytes of each split.
     """
@@ -92,7 +92,7 @@ def hugging_face_card(publication: Publication, wnids: Sequence[str], splits: Ma
 
 
 def _write_shard(job: Job, *, wnids: Sequence[str]) -> PartWritten:
-    """Write a part as Parquet with the schema that `datasets` wants."""
+    """Write a part as Parquet with the schema for `datasets`."""
     part, path = job
     schema = hugging_face_schema(wnids)
     counts = ExportCounts()

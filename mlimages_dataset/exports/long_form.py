@@ -1,4 +1,4 @@
-"""CSV with one row a label.
+"""CSV with one row per label.
 
 Legend: L labels in N images.
 """
@@ -33,7 +33,7 @@ LONG_FORM = pa.schema(
         ("location", pa.string()),
     ]
 )
-"""The columns of exported CSV, one row a label."""
+"""The columns of exported CSV, one row per label."""
 
 
 def write(export: Export) -> Written:
@@ -45,7 +45,7 @@ def write(export: Export) -> Written:
 
 
 def long_form(rows: pa.RecordBatch, columns: LabelColumns, wnids: pa.StringArray) -> tuple[pa.Table, ExportCounts]:
-    """Return one row a label in the columns of `LONG_FORM`, L rows, and the counts."""
+    """Return one row per label in the columns of `LONG_FORM`, L rows, and the counts."""
     images = pa.array(columns.images)
     table = pa.Table.from_arrays(
         [

@@ -1,4 +1,4 @@
-"""What a publisher says of a data set, for the formats that describe it."""
+"""The publisher's facts about a data set, for the formats that describe it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORIGIN = ", ".join(f"{int(origin)} {name.replace('_', '-')}" for origin, name in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """What only its publisher knows of a data set; an empty text is left out of its descriptions.
+    """Facts about a data set that only its publisher knows; empty texts are left out of the descriptions.
 
     Attributes:
         name: the data set's name.
@@ -33,7 +33,7 @@ class Publication:
 
 
 def description(n_categories: int, rows: Mapping[str, int]) -> str:
-    """Return one sentence about a data set of so many categories, with the rows of each split."""
+    """Return one sentence about a data set with `n_categories` categories, with the rows of each split."""
     splits = " and ".join(f"{n:,} {split}" for split, n in rows.items())
     return (
         f"Multi-label annotations of {splits} images over {n_categories:,} WordNet 3.0 categories; "

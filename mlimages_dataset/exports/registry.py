@@ -1,4 +1,4 @@
-"""The formats of exports by their names: a format is one file of this package, and one line here."""
+"""Export formats by name: a format is one file of this package, and one line here."""
 
 from __future__ import annotations
 

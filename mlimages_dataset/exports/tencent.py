@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 DICTIONARY_FILE = "dictionary_and_semantic_hierarchy.txt"
-# What ends a word, or is trimmed from a line, where the published text form is read.
+# Characters that end a word, or are trimmed from a line, when the published text form is read.
 _UNSAYABLE = r"[\x00-\x20\x7f\x{85}\x{feff}\p{Z}]"
 
 
@@ -59,7 +59,7 @@ def tencent_text(rows: pa.RecordBatch, columns: LabelColumns) -> tuple[pa.Buffer
 
     A line is the image's location, or its id where there is none, and `class_index:confidence` of each present label,
     tab-separated, with the shortest decimals that read back as the same float32. Absent labels, images without present
-    labels and addresses with white space cannot be said; origins are not said.
+    labels and addresses with white space cannot be written; origins are not written.
     """
     location = rows.column("location")
     address = pc.if_else(pc.equal(location, ""), rows.column("image_id"), location)
@@ -98,7 +98,7 @@ def _write_part(job: Job, *, n_classes: int) -> PartWritten:
 
 
 def _decimals(numbers: np.ndarray) -> pa.StringArray:
-    """Return the shortest decimals that read back as the same numbers; few are distinct, and each is made once."""
+    """Return the shortest decimals that read back as the same numbers; few differ, and each is made once."""
     encoded = pa.array(numbers).dictionary_encode()
     return pc.cast(encoded.dictionary, pa.string()).take(encoded.indices)
 

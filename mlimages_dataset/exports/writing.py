@@ -1,4 +1,4 @@
-"""What every format's writer is given: tables by split, where to write, and workers for their parts.
+"""The input of every format's writer: tables by split, the output folder, and workers for the parts.
 
 A format is one file with a function from an `Export` to receipts and counts, and one line in `registry.py`. Tables are
 read in batches and written as they come, so memory does not grow with the rows; the same tables give the same bytes.
@@ -50,10 +50,10 @@ class Export:
     """One export of label tables.
 
     Attributes:
-        vocabulary: of the tables.
+        vocabulary: vocabulary of the tables.
         splits: the parts of each split, `train` or `val`.
         at: where to write.
-        publication: what the publisher says of the data set.
+        publication: the publisher's facts about the data set.
         images: the folder of the tables of its pictures; None where none is named.
     """
 
@@ -69,18 +69,18 @@ class Export:
         return [category.wnid for category in self.vocabulary.categories]
 
     def done(self, work: Callable[[_AnyJob], PartWritten], jobs: Sequence[_AnyJob]) -> Iterator[PartWritten]:
-        """Yield what jobs wrote, in their order."""
+        """Yield the output of jobs, in their order."""
         for receipt, counts in self.at.engine.mapper(work, jobs):
             yield receipt, counts
             self.at.engine.progress(counts.seen)
 
     def joined(self, work: Callable[[Job], PartWritten], name: str, head: bytes) -> Written:
-        """Let jobs write the text of each part, and join them to one file a split.
+        """Let jobs write the text of each part, and join them to one file per split.
 
         Args:
             work: writes the text of a part.
-            name: of the files; `{}` stands for the split.
-            head: comes first in each.
+            name: name of the files; `{}` stands for the split.
+            head: beginning of each file.
         """
         receipts, found = [], []
         for split, parts in self.splits.items():
@@ -97,7 +97,7 @@ class Export:
         return receipts, summed(found)
 
     def vocabulary_tables(self) -> tuple[Receipt, Receipt]:
-        """Write the vocabulary's own tables: with them the folder can be read as a vocabulary too."""
+        """Write the vocabulary's tables, so that the folder can also be read as a vocabulary."""
         return (
             write_table(self.at.out / CATEGORIES_FILE, categories_table(self.vocabulary), CATEGORIES, self.at.inputs),
             write_table(self.at.out / MAPPING_FILE, mapping_table(self.vocabulary), MAPPING, self.at.inputs),

@@ -226,7 +226,7 @@ def archive_file_members(archive: Location, *, most_bytes: int, folder: str = ""
         except (tarfile.TarError, OSError, EOFError) as error:
             after = f" after {last}" if last else ""
             raise DataError(
-                f"is not a whole tar archive ({reason(error)}{after})", where=archive, remedy="obtain it again"
+                f"is not a complete tar archive ({reason(error)}{after})", where=archive, remedy="obtain it again"
             ) from error
 
 

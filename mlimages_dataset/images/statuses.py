@@ -38,6 +38,8 @@ class Status(enum.StrEnum):
     """No bytes."""
     MASK = "mask"
     """A picture of Pascal VOC that says what each pixel of a photograph is, and is no photograph."""
+    UNSUPPORTED = "unsupported"
+    """A picture, or a content encoding, of a kind that is not read; `detail` names it and what to do."""
     NOT_AN_IMAGE = "not_an_image"
     """Something else, such as a web page."""
     BROKEN = "broken"

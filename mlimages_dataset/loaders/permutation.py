@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROUNDS = 8
-"""Luby and Rackoff ask for four rounds; short halves need more."""
+"""Luby and Rackoff prove four rounds sufficient; short halves need more."""
 
 TABLE = 1 << 12
 """Up to so many elements a table is used: it takes no longer, and with short halves some orders would be rare."""
@@ -34,7 +34,7 @@ def keys_of(*entropy: int) -> NDArray[np.uint64]:
         UsageError: one of them is negative.
     """
     if min(entropy) < 0:
-        raise UsageError(f"{min(entropy)} is no seed and no epoch", remedy="count both from 0")
+        raise UsageError(f"{min(entropy)} is neither a seed nor an epoch", remedy="count both from 0")
     return np.asarray(np.random.SeedSequence(entropy).generate_state(ROUNDS, np.uint64), np.uint64)
 
 

@@ -1,4 +1,4 @@
-"""The part of a picture that networks are evaluated on."""
+"""The part of a picture on which networks are evaluated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class EvaluationView(enum.StrEnum):
-    """Which part of a picture is looked at in evaluation and prediction."""
+    """The part of a picture that evaluation and prediction use."""
 
     CROP80 = "crop80"
     """The central 80 % of each side, resized to the square, as the published code evaluates multi-label networks."""

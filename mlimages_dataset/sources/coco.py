@@ -2,10 +2,10 @@
 
 https://cocodataset.org/#format-data, https://www.lvisdataset.org/dataset
 
-A class's id is its category's number. An annotation says that its category is in its image, whatever its box or mask,
+A class's id is its category's number. An annotation says that its category is in its image, for any box or mask,
 crowds included; LVIS's `neg_category_ids` say that categories are verified to be absent. A box needs its image's width
 and height. A mask of run lengths is kept; polygons are outlines, which are counted and left out. The file is read as a
-stream, once for each list: categories and images may stand behind annotations.
+stream, once for each list, because categories and images may come after the annotations.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class Coco(DocumentSource):
             place = f"annotation {annotation.get('id', at)}"
             image_key, named = _key(annotation.get("image_id")), _key(annotation.get("category_id"))
             if image_key is None or image_key not in listed.images:
-                _reject(log, path, f"{place} is of an image not listed", annotation.get("image_id"))
+                _reject(log, path, f"{place} refers to an image that is not listed", annotation.get("image_id"))
             elif named is None or named not in listed.categories:
-                _reject(log, path, f"{place} is of a category not listed", annotation.get("category_id"))
+                _reject(log, path, f"{place} refers to a category that is not listed", annotation.get("category_id"))
             elif not 0 <= (score := number_of(annotation.get("score", 1.0))) <= 1:
                 _reject(log, path, f"{place} has a score that is not in 0..1", annotation["score"])
             else:
@@ -107,7 +107,7 @@ def _flags(annotation: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _key(value: object) -> _Key | None:
-    """Return a number or a text that identifies something, None for what is neither; tools write 1 as 1.0."""
+    """Return a number or text as an identifier, None for other values; some tools write 1 as 1.0."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, (int, str)) and not isinstance(value, bool) else None
@@ -117,7 +117,7 @@ def coco_classes(path: Location) -> list[SourceClass]:
     """Return the categories of a file of COCO's form, as a class list.
 
     Raises:
-        DataError: it is no such file, or two categories have one number.
+        DataError: it is not such a file, or two categories have the same number.
     """
     categories = _categories(path)
     if not categories:
@@ -162,7 +162,7 @@ class _Listed:
                     if category is not None and category in categories:
                         absent.setdefault(key, []).append(category)
                     else:
-                        _reject(log, path, f"image {key} says that a category is absent which is not listed", value)
+                        _reject(log, path, f"image {key} gives as absent a category that is not listed", value)
         if not (categories and images):
             raise DataError(
                 f"lists no {'categories' if images else 'images'}",
@@ -187,11 +187,11 @@ def _categories(path: Location) -> dict[_Key, str]:
 
 
 def _items(path: Location, key: str) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a list of the file's object, without holding more of it than one."""
+    """Yield the items of a list in the file's object, holding only one at a time."""
     with read_to_its_end(path), _json_errors(path), unpacked(path) as stream:
         for item in ijson.items(stream, f"{key}.item", use_float=True):
             if not isinstance(item, dict):
-                raise DataError(f"its {key} are no objects", where=path, remedy="name a file in COCO's form")
+                raise DataError(f"its {key} are not objects", where=path, remedy="name a file in COCO's form")
             yield item
 
 
@@ -201,7 +201,7 @@ def _json_errors(path: Location) -> Iterator[None]:
         yield
     except ijson.JSONError as error:
         reason = str(error).split("\n", 1)[0].strip()
-        raise DataError(f"is no whole JSON file ({reason})", where=path, remedy="obtain it again") from error
+        raise DataError(f"is not a complete JSON file ({reason})", where=path, remedy="obtain it again") from error
 
 
 def _reject(log: RejectLog, path: Location, what: str, value: object) -> None:

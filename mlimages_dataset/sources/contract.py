@@ -1,7 +1,7 @@
-"""What every source keeps, as a check that its author can run: `check_source("mine", [path])`.
+"""The rules for every source, as a check that its author can run: `check_source("mine", [path])`.
 
 A package that adds a format registers it as an entry point of the group `mlimages_dataset.sources` and calls this in
-its tests, with files of its own that are well formed.
+its tests, with its own well-formed files.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _SIZES = (64, 1000)
 
 
 class BrokenContractError(AssertionError):
-    """A source does not keep what every source must."""
+    """A source breaks a rule for all sources."""
 
 
 def read_statements(name: str, files: Sequence[Path]) -> tuple[pa.Table, RejectLog]:
-    """Return what files of a format state, in the columns of `STATEMENT`, and the rows that the format does not allow.
+    """Return the statements of files, in the columns of `STATEMENT`, and the rows that violate the format.
 
     Raises:
         MLImagesError: a file is missing or not of the format.
@@ -105,7 +105,7 @@ def check_source(name: str, files: Sequence[Path]) -> None:
     """Check a source on well-formed files of its format.
 
     Raises:
-        BrokenContractError: with what it does not keep.
+        BrokenContractError: it breaks a rule, which the message names.
     """
     _require(name in names(), f"{name} is not registered")
     _require(source_named(name).name == name, f"{name} is registered under another name than its own")
@@ -115,24 +115,26 @@ def check_source(name: str, files: Sequence[Path]) -> None:
     _require(whole.num_rows > 0, "the files state nothing")
     _require(rejects.count == 0, f"well-formed files have rejects, first: {rejects.first[:1]}")
     _check_values(whole)
-    _require(read_statements(name, files)[0].equals(whole), "the same files state something else the second time")
+    _require(read_statements(name, files)[0].equals(whole), "reading the same files twice gives different statements")
     for size in _SIZES:
         with mock.patch.object(cutting, "PIECE_BYTES", size):
             pieces = pieces_of(name, files)
-            _require(pickle.loads(pickle.dumps(pieces)) == pieces, "pieces do not travel to other processes")  # noqa: S301 - our own
-            _require(_same_rows(read_statements(name, files)[0], whole), f"pieces of {size} bytes state something else")
+            _require(pickle.loads(pickle.dumps(pieces)) == pieces, "pieces cannot be pickled for other processes")  # noqa: S301 - our own
+            _require(
+                _same_rows(read_statements(name, files)[0], whole), f"pieces of {size} bytes give different statements"
+            )
     _check_refusals(read_statements, name, [path for path in files if path.is_file()])
 
 
 def _check_values(statements: pa.Table) -> None:
     confidence = [value for value in statements["confidence"].to_pylist() if value is not None]
     _require(all(0 <= value <= 1 for value in confidence), "a confidence is not in 0..1")
-    _require(statements["location"].null_count == 0, "a location is null: empty says that there is none")
+    _require(statements["location"].null_count == 0, "a location is null: write an empty text if there is none")
     _require(statements["image_id"].null_count < statements.num_rows, "no statement names its image")
 
 
 def _check_refusals(read: _Reader, name: str, files: Sequence[Path]) -> None:
-    """Check that a file that is missing, empty, cut or something else is a sentence, whatever else it may give."""
+    """Check that missing, empty, truncated and foreign files raise errors of ours, not other exceptions."""
     with tempfile.TemporaryDirectory() as folder:
         absent, empty = Path(folder) / "absent", Path(folder) / "empty"
         _require(_refused(read, name, absent), "a missing file is not refused")
@@ -154,7 +156,7 @@ def _refused(read: _Reader, name: str, path: Path) -> bool:
         read(name, [path])
     except MLImagesError as error:
         _require(path.name in str(error), f"a refusal does not name its file: {error}")
-        _require(bool(error.remedy), f"a refusal says no remedy: {error}")
+        _require(bool(error.remedy), f"a refusal gives no remedy: {error}")
         return True
     except Exception as error:
         raise BrokenContractError(f"{path.name} ends in {type(error).__name__}: {error}") from error

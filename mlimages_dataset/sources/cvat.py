@@ -93,7 +93,7 @@ def _xml_errors(path: Location) -> Iterator[None]:
     try:
         yield
     except (ET.ParseError, ValueError, LookupError) as error:
-        raise DataError(f"is no whole XML file ({error})", where=path, remedy="obtain it again") from error
+        raise DataError(f"is not a complete XML file ({error})", where=path, remedy="obtain it again") from error
 
 
 def _instance(shape: ET.Element, image: ET.Element, place: str, where: str) -> Instance:

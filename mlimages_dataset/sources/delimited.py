@@ -1,4 +1,4 @@
-"""Delimited files: DuckDB reads them in blocks of whole rows."""
+"""Delimited files, which DuckDB reads in blocks of whole rows."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.rejects import RejectLog
 
 _BAD_QUOTE = "UNQUOTED VALUE"
-"""What DuckDB calls a row with a quote that is not closed, or with more than a comma behind the one that closes it."""
+"""DuckDB's name for a row with an unclosed quote, or with text between a closing quote and the comma."""
 
 
 DELIMITERS = (",", "\t", ";", "|")
 
 
 class DelimitedSource(Source):
-    """A source of delimited files with a header: commas, or what else separates the columns that it reads."""
+    """A source of delimited files with a header, separated by commas or another character."""
 
     @abc.abstractmethod
     def selection(self, piece: Piece, *, digits: bool) -> str:
-        """Return SQL that selects what a row states, in the columns of `STATEMENT`.
+        """Return SQL that selects the statement of a row, in the columns of `STATEMENT`.
 
         Args:
             piece: where the rows come from.
-            digits: a confidence may be one of which only its digits tell that it is neither 0 nor 1.
+            digits: whether some confidence differs from 0 or 1 only in its digits, not as float64.
         """
 
     @property
@@ -91,7 +91,7 @@ class DelimitedSource(Source):
         if not connection.filesystem_is_registered("memory"):
             connection.register_filesystem(memory)
         for content in map(_with_newlines, _blocks(piece)):
-            # The file system is the whole process's, where a cluster may give several threads a job.
+            # The file system belongs to the whole process, in which a cluster may run jobs in several threads.
             name = f"/{secrets.token_hex(8)}.csv"
             memory.pipe_file(name, content)
             try:
@@ -104,7 +104,7 @@ class DelimitedSource(Source):
             log.lines += content.count(b"\n")
 
     def _scan(self, place: str, piece: Piece, *, header: bool) -> str:
-        # DuckDB tells no upper case from lower case: what is not read must not have the name of what is.
+        # DuckDB ignores case: columns that are not read must not have the names of those that are.
         known = self.read_columns
         names = (name if name in known else f"column {number}" for number, name in enumerate(piece.columns, 1))
         named = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in names)
@@ -122,7 +122,7 @@ def confidence_sql(column: str, *, digits: bool) -> str:
 
 
 def _with_newlines(content: bytes) -> bytes:
-    """Return CSV whose lines all end in a newline: DuckDB reads no file with several kinds of line ends."""
+    """Return CSV whose lines all end in a newline: DuckDB does not read files with several kinds of line ends."""
     return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
 
 
@@ -138,7 +138,7 @@ def _blocks(piece: Piece) -> Iterator[bytes]:
 def _rejects(
     connection: duckdb.DuckDBPyConnection, path: Location, lines_before: int, content: bytes
 ) -> tuple[list[Reject], int]:
-    """Return the first rejects of the block that DuckDB read last, and how many there are; forget them."""
+    """Return the first rejects of the block that DuckDB read last, and their number; clear them."""
     count = connection.sql("SELECT count(DISTINCT line) FROM reject_errors").fetchall()[0][0]
     rows = connection.sql(
         "SELECT DISTINCT ON (line) line_byte_position, error_type, csv_line FROM reject_errors "
@@ -156,9 +156,9 @@ def _rejects(
 
 
 def _row_start(position: int, kind: str, content: bytes) -> int:
-    """Return where a row begins in CSV of which DuckDB gives a position: before blank lines there, or a row too early.
+    """Return where a row begins, from DuckDB's position, which may be before blank lines or one row too early.
 
-    Its own numbers are no lines either: it counts rows, of which one may have several lines.
+    DuckDB's line numbers cannot be used: it counts rows, and a row may have several lines.
     """
     while content[position : position + 1] == b"\n":
         position += 1
@@ -168,7 +168,7 @@ def _row_start(position: int, kind: str, content: bytes) -> int:
 
 @contextlib.contextmanager
 def duckdb_errors(where: object = None) -> Iterator[None]:
-    """Turn DuckDB's errors into sentences; it reads what is in memory, so its files are intermediate results.
+    """Turn DuckDB's errors into errors of ours; its input is in memory, so its files are intermediate results.
 
     Args:
         where: the input, for messages.
@@ -192,7 +192,7 @@ def duckdb_errors(where: object = None) -> Iterator[None]:
 
 
 def delimiter_of(path: Location, wanted: Collection[str]) -> str:
-    """Return what separates the columns of a file: with it the header has all wanted ones; a comma where nothing does.
+    """Return the separator with which a file's header has all wanted columns; a comma if there is none.
 
     Raises:
         DataError: the file is empty, or no text.

@@ -1,14 +1,14 @@
-"""ImageNet: lists of paths or addresses with a wnid in the name, or a folder of images whose paths tell their class.
+"""ImageNet: lists of paths or URLs with a wnid in the name, or a folder of images whose paths name their class.
 
-A line is one of these, where blanks are spaces or tabs, and a path may have spaces and Windows' separators:
+A line has one of these forms, separated by spaces or tabs; a path may hold spaces and Windows separators:
 
 * a path or an address with a wnid in it: `n01440764/n01440764_10026.JPEG`;
 * an image of ImageNet and where it is: `n01440764_10026 http://...`;
 * a path and a wnid, either way round: `photos/tench.jpg n01440764`;
-* a path and a number, which is passed over: `n01440764/n01440764_10026 0`;
+* a path and a number, which is ignored: `n01440764/n01440764_10026 0`;
 * a row of Kaggle's solution files: `n01440764_10026,n01440764 13 22 298 294`.
 
-A row of another table (commas, semicolons, tabs, quotes) is a reject: which of its fields is what, nobody said.
+A row of another table (commas, semicolons, tabs, quotes) is a reject, because the meaning of its fields is unknown.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _OWN = r"n\d{8}_\d+"
 _SOLUTION = rf"{_OWN}|ILSVRC20\d\d_\w+_\d{{8}}"
 _ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _PLAIN = r"^[^\s,;|\"']+$"
-"""A line that is one word, as nearly all lines are."""
+"""A line that is one word, like nearly all lines."""
 _IN_QUOTES = r"^\s*(?:\"(?P<a>[^\"]*)\"|'(?P<b>[^']*)')\s*$"
 _KAGGLE_HEADER = r"^ImageId,PredictionString\s*$"
 _SHAPES = (
@@ -66,12 +66,12 @@ _SHAPES = (
     rf"^\s*(?P<image>[^\t]*(?:{_OWN}|\.(?i:{SUFFIX_PATTERN})))[\t ]+\d+\s*$",
     rf"^\s*(?P<image>[^\t\s]+|[^\t]*[/\\][^\t]*\S|[^\t]*\.(?i:{SUFFIX_PATTERN}))\s*$",
 )
-"""The shapes of a line, of which the first that fits counts; see the module. Without a group `place` the place is the
+"""The forms of a line, of which the first match counts; see the module. Without a group `place` the location is the
 image itself, and without a group `wnid` the class is the first wnid in it."""
 _FIRST_WNID = r"(?:^|[^a-z0-9])(?P<wnid>n\d{8})(?:\D|$)"
 _ALONE = rf"[\"']?(?:n\d{{8}}|{_ADDRESS}\S*|\d+(?:\.\d+)?)[\"']?"
 _TABLE = rf"^\s*[\"']|^[^,;|]*(?:{_OWN}|\.(?i:{SUFFIX_PATTERN}))[\"']?\s*[,;|]|[,;|]\s*{_ALONE}\s*$"
-"""A row of a table: an image is followed by a separator, or a field of its own is a wnid, an address or a number."""
+"""A row of a table: an image followed by a separator, or a separate field with a wnid, a URL or a number."""
 
 
 def _of_lines(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
@@ -95,7 +95,7 @@ def _of_lines(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
 
 
 def _fields(lines: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray, pa.StringArray]:
-    """Return the image, the place and the wnid of each line, null where it has none."""
+    """Return the image, the location and the wnid of each line, null if it has none."""
     quoted = pc.extract_regex(lines, _IN_QUOTES)
     lines = pc.coalesce(pc.struct_field(quoted, "a"), pc.struct_field(quoted, "b"), lines)
     nothing = pa.nulls(len(lines), pa.string())
@@ -132,7 +132,7 @@ def _of_a_folder(folder: Location, log: RejectLog) -> Iterator[pa.RecordBatch]:
             found.setdefault(class_id, []).append(name)
         else:
             strays.append(path)
-    log.add([_reject_of(path, "its path tells no class") for path in strays[:LISTED_REJECTS]], len(strays))
+    log.add([_reject_of(path, "its path names no class") for path in strays[:LISTED_REJECTS]], len(strays))
     classes: list[Location] = [path for path in folder.iterdir() if path.is_dir() and is_wnid(path.name)]
     empty = [path for path in sorted(classes) if path.name not in found]
     log.add([_reject_of(path, "no image in this folder") for path in empty[:LISTED_REJECTS]], len(empty))

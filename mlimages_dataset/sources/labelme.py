@@ -70,7 +70,7 @@ def _document(path: Location, content: bytes) -> dict[str, Any]:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"is no whole JSON file ({error})", where=path, remedy="obtain it again") from error
+        raise DataError(f"is not a complete JSON file ({error})", where=path, remedy="obtain it again") from error
     if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
         raise DataError("has no list of shapes", where=path, remedy="name files of LabelMe")
     return document

@@ -1,4 +1,4 @@
-"""The sources by the names of their formats: ours, and those that other packages add as entry points."""
+"""Sources by the names of their formats: built-in ones, and those that other packages add as entry points."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OURS = {
 
 
 def names() -> list[str]:
-    """Return the names of all formats, ours first."""
+    """Return the names of all formats, built-in ones first."""
     return list(dict.fromkeys([*_OURS, *sorted(entry_points())]))
 
 
@@ -44,7 +44,7 @@ def source_named(name: str) -> Source:
     """Return the source of a format.
 
     Raises:
-        UsageError: there is none of that name, or the package that adds it cannot be imported.
+        UsageError: no format has that name, or the package that adds it cannot be imported.
     """
     if name in _OURS:
         module, _, kind = _OURS[name].partition(":")
@@ -55,12 +55,12 @@ def source_named(name: str) -> Source:
 
 
 def _instance(load: Callable[[], type[Source]], name: str) -> Source:
-    from mlimages_dataset.sources.source import Source  # noqa: PLC0415 - names are told without it
+    from mlimages_dataset.sources.source import Source  # noqa: PLC0415 - not needed for the names
 
     try:
         source: object = load()()
         if not isinstance(source, Source):
-            raise TypeError(f"{type(source).__name__} is no Source")  # noqa: TRY301 - told as below
+            raise TypeError(f"{type(source).__name__} is not a Source")  # noqa: TRY301 - told as below
     except Exception as error:
         raise UsageError(
             f"the format {name!r} cannot be loaded ({error})", remedy="repair the package that adds it"
@@ -75,7 +75,7 @@ def entry_points() -> dict[str, metadata.EntryPoint]:
 
 
 def pieces_of(form: str, files: Sequence[Location], mapper: Mapper = map) -> list[Piece]:
-    """Return the pieces of files in their order; they depend on the files alone.
+    """Return the pieces of files in their order; they depend only on the files.
 
     Raises:
         UsageError: a file is missing.

@@ -1,9 +1,9 @@
-"""What a source is: the files of one format, which state what is in images.
+"""The base class of sources: files of one format that state what images show.
 
-A new format is one file with one class of this kind, and one line in `registry`, or an entry point of the group
-`mlimages_dataset.sources` in anyone's package. `contract.py` holds what every source must keep.
+A new format is one file with one subclass, and one line in `registry`, or an entry point of the group
+`mlimages_dataset.sources` in another package. `contract.py` checks the rules for every source.
 
-What names an image is its path, its address or its id, as the file has it; `image_ids` makes its id of that.
+A file names an image by its path, URL or id; `image_ids` turns this name into the image's id.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 STATEMENT = pa.schema(
     [("image_id", pa.string()), ("class_id", pa.string()), ("confidence", pa.float32()), ("location", pa.string())]
 )
-"""A statement: an image, as the file names it; a raw class; a confidence, null where it is no number from 0 to 1; and
-where the image is, empty where the file does not say."""
+"""A statement: an image, as the file names it; a class of the source; a confidence, null if it is not a number from 0
+to 1; and the image's location, empty if the file does not give it."""
 
 
 BOX = ("xmin", "ymin", "xmax", "ymax")
@@ -60,11 +60,11 @@ class Source(abc.ABC):
 
     Attributes:
         name: the format's name in commands and recipes.
-        ids_of: the class list whose ids its statements use; None for any list's.
-        takes_wnids: its statements may use wnids too.
-        by_index: its statements use class indices of the vocabulary itself.
-        takes_folders: a folder of images is read too.
-        has_regions: the files may state boxes.
+        ids_of: the class list whose ids its statements use; None if they may use those of any list.
+        takes_wnids: whether its statements may also use wnids.
+        by_index: whether its statements use class indices of the vocabulary itself.
+        takes_folders: whether it also reads a folder of images.
+        has_regions: whether its files may state boxes.
     """
 
     name: ClassVar[str]
@@ -75,7 +75,7 @@ class Source(abc.ABC):
     has_regions: ClassVar[bool] = False
 
     def piece(self, path: Location) -> Piece:
-        """Return a file as one piece, its header checked to be of the format.
+        """Return a file as one piece, after checking its header.
 
         Raises:
             UsageError, DataError: it is not of the format.
@@ -86,7 +86,7 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def cut(self, piece: Piece) -> list[Piece]:
-        """Return the pieces of a file, which depend on the file alone.
+        """Return the pieces of a file, which depend only on the file.
 
         Raises:
             DataError: the file cannot be read.
@@ -98,9 +98,8 @@ class Source(abc.ABC):
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection for each block of a piece in turn, in which the block is the relation `observations`.
 
-        The relation has the columns of `STATEMENT`, and `stated`, the number that a confidence is null for, if it is
-        one. Its rows fit in memory; `log` is complete when they were read to
-        the end.
+        The relation has the columns of `STATEMENT`, and `stated`: the number in the file if the confidence is null
+        because the number is out of range. Its rows fit in memory; `log` is complete when all rows were read.
 
         Raises:
             DataError: the piece cannot be read to its end.
@@ -129,7 +128,7 @@ class BatchSource(Source):
 
     @abc.abstractmethod
     def batches(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
-        """Yield what a piece states, in the columns of `STATEMENT`; errors and `log` as `observe`."""
+        """Yield the statements of a piece, in the columns of `STATEMENT`; errors and `log` as for `observe`."""
 
     def observe(
         self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog
@@ -141,7 +140,7 @@ class BatchSource(Source):
 def statements(
     image: pa.Array, class_id: pa.Array, location: pa.Array, confidence: pa.Array | None = None
 ) -> pa.RecordBatch:
-    """Return statements as a batch; each is verified presence where there is no confidence."""
+    """Return statements as a batch; without confidences, each is a verified presence."""
     certain = pa.array(np.ones(len(image), np.float32)) if confidence is None else confidence
     return pa.RecordBatch.from_arrays([image, class_id, certain, location], schema=STATEMENT)
 
@@ -149,7 +148,7 @@ def statements(
 def observed(
     connection: duckdb.DuckDBPyConnection, batches: Iterator[pa.RecordBatch], columns: Callable[[pa.Table], str]
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a connection for each block of batches, of which SQL selects the columns that `Source.observe` tells."""
+    """Yield a connection for each block of batches, from which SQL selects the columns of `Source.observe`."""
     for table in joined_batches(batches):
         connection.register("block", table)
         selection = f"SELECT {columns(table)} FROM block"
@@ -159,7 +158,7 @@ def observed(
 
 
 def joined_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Yield batches joined to tables of about two pieces' bytes."""
+    """Yield batches joined to tables of about twice `PIECE_BYTES`."""
     waiting: list[pa.RecordBatch] = []
     size = 0
     for batch in batches:
@@ -173,12 +172,12 @@ def joined_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def refuse_other_scale(numbers: Sequence[float], where: Location) -> None:
-    """Raise `DataError` where confidences are numbers of another scale than 0 to 1.
+    """Raise `DataError` if confidences have another scale than 0 to 1.
 
-    Of 1 to 10, 1 is the least, and would be taken for what a person has verified.
+    On a scale from 1 to 10, 1 is the lowest value, but would count as verified by a person.
 
     Args:
-        numbers: some that are greater than `confidences.MOST_ROUNDED`, none where all is well.
+        numbers: some of the numbers greater than `confidences.MOST_ROUNDED`, empty if there are none.
         where: the file.
     """
     if numbers:
@@ -186,5 +185,5 @@ def refuse_other_scale(numbers: Sequence[float], where: Location) -> None:
         raise DataError(
             f"has confidences such as {shown}, on another scale than 0 to 1",
             where=where,
-            remedy="divide them by the scale's greatest value; 1 says that a person has verified the class",
+            remedy="divide them by the scale's greatest value; 1 means that a person has verified the class",
         )

@@ -1,8 +1,8 @@
-"""Tables of one's own: CSV and Parquet with the columns image_id and label, and perhaps confidence and location.
+"""Users' own tables: CSV and Parquet with the columns image_id and label, and optionally confidence and location.
 
-Without a column confidence each is 1: a person saw the class. Commas, tabs, semicolons or bars may separate the columns
-of a text; decimals in one with semicolons may have commas. In Parquet, texts may be of any type that holds text or
-whole numbers, and a list of labels says each of them.
+Without a column confidence, every confidence is 1: a person saw the class. The columns of a text file may be separated
+by commas, tabs, semicolons or bars; with semicolons, decimals may have commas. In Parquet, texts may have any type that
+holds text or whole numbers, and a list of labels states each of them.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class ParquetTables(Source):
         self,
         connection: duckdb.DuckDBPyConnection,
         piece: Piece,
-        log: RejectLog,  # noqa: ARG002 - a table has no row that its format does not allow
+        log: RejectLog,  # noqa: ARG002 - no row of a table violates the format
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """See `Source.observe`."""
         yield from observed(
@@ -96,26 +96,26 @@ def _checked(path: Location, columns: Sequence[str], *, line: int | None) -> Pie
             f"no column {' and '.join(missing)} among {', '.join(columns)[:80]}",
             where=path,
             line=line,
-            remedy="give the columns image_id and label, and confidence and location where there are",
+            remedy="give the columns image_id and label, and optionally confidence and location",
         )
     return Piece(path, tuple(columns), places="location" in columns)
 
 
 def _confidence(table: pa.Table) -> str:
-    """Return SQL for the columns `confidence` and `stated` of a block of Parquet: a text, or float32 already."""
+    """Return SQL for the columns `confidence` and `stated` of a block of Parquet, from texts or from float32."""
     is_number = "confidence" in table.column_names and table.schema.field("confidence").type == pa.float32()
     return "confidence, NULL AS stated" if is_number else confidence_sql("confidence", digits=True)
 
 
 def _own_columns(columns: Sequence[str], confidence: str) -> str:
-    """Return SQL that reads the columns of a user's own table, `confidence` where there is such a column."""
+    """Return SQL that reads the columns of a user's own table, with `confidence` if there is such a column."""
     confidence = confidence if "confidence" in columns else "1::FLOAT AS confidence, NULL AS stated"
     location = "coalesce(location, '')" if "location" in columns else "''"
     return f"image_id::VARCHAR AS image_id, label::VARCHAR AS class_id, {confidence}, {location} AS location"
 
 
 def _blocks(piece: Piece) -> Iterator[pa.RecordBatch]:
-    """Yield the columns that are read: texts, and confidences as texts or float32; one row a label."""
+    """Yield the columns that are read: texts, and confidences as texts or float32; one row per label."""
     columns = [name for name in _COLUMNS if name in piece.columns]
     with read_to_its_end(piece.path), open_parquet(piece.path) as parquet:
         groups = list(range(parquet.num_row_groups))[piece.start : piece.stop]
@@ -130,7 +130,7 @@ def _blocks(piece: Piece) -> Iterator[pa.RecordBatch]:
 
 
 def _one_row_a_label(columns: dict[str, pa.Array], where: Location) -> dict[str, pa.Array]:
-    """Return rows of lists as one row a label; a list of confidences has one for each label."""
+    """Return rows of lists as one row per label; a list of confidences has one for each label."""
     label, confidence = columns["label"], columns.get("confidence")
     rows = pc.list_parent_indices(label)
     flat: dict[str, pa.Array] = {"label": pc.list_flatten(label)}
@@ -140,7 +140,7 @@ def _one_row_a_label(columns: dict[str, pa.Array], where: Location) -> dict[str,
     elif confidence is not None:
         lengths = [pc.fill_null(pc.list_value_length(lists), 0).to_pylist() for lists in (label, confidence)]
         if lengths[0] != lengths[1]:
-            what = "a list of confidences is not as long as that of its labels"
+            what = "a list of confidences has another length than the list of labels"
             raise DataError(what, where=where, remedy="give each label one")
         flat["confidence"] = pc.list_flatten(confidence)
     return flat
@@ -156,7 +156,7 @@ def _text(column: pa.Array, name: str, where: Location) -> pa.Array:
         column = column.dictionary_decode()
     kind = column.type
     try:
-        if pa.types.is_floating(kind):  # what pandas makes of whole numbers where some are missing
+        if pa.types.is_floating(kind):  # pandas' type for whole numbers with missing values
             return pc.cast(pc.cast(pc.cast(column, pa.float64()), pa.int64()), pa.string())
         if pa.types.is_fixed_size_binary(kind) or pa.types.is_binary_view(kind):
             column = pc.cast(column, pa.binary())
@@ -168,7 +168,7 @@ def _text(column: pa.Array, name: str, where: Location) -> pa.Array:
 
 
 def _no_text(name: str, kind: pa.DataType, where: Location) -> DataError:
-    return DataError(f"its column {name} is {kind}, no text", where=where, remedy="give texts or whole numbers")
+    return DataError(f"its column {name} is {kind}, not text", where=where, remedy="give texts or whole numbers")
 
 
 def _confidence_column(column: pa.Array, where: Location) -> pa.Array:
@@ -177,5 +177,5 @@ def _confidence_column(column: pa.Array, where: Location) -> pa.Array:
         return confidences.of_column(column)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
-            f"its column confidence is {column.type}, no number", where=where, remedy="give numbers from 0 to 1"
+            f"its column confidence is {column.type}, not a number", where=where, remedy="give numbers from 0 to 1"
         ) from error

@@ -83,7 +83,7 @@ def _root(path: Location, content: bytes) -> ET.Element:
     try:
         root = ET.fromstring(content)  # noqa: S314 - expat has bounded entity expansion since 2.4.1
     except (ET.ParseError, ValueError, LookupError) as error:
-        raise DataError(f"is no whole XML file ({error})", where=path, remedy="obtain it again") from error
+        raise DataError(f"is not a complete XML file ({error})", where=path, remedy="obtain it again") from error
     if root.tag != "annotation":
         raise DataError(f"is a file of <{root.tag[:40]}>, not of <annotation>", where=path, remedy="name files of VOC")
     return root

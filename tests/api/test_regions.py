@@ -74,7 +74,7 @@ def test_what_is_left_out_is_told(vocabulary: ml.Vocabulary) -> None:
         (frame().drop(columns="xmin"), {}, "the frame: no column xmin"),
         (frame().drop(columns="label"), {}, "no column label among"),
         (frame().iloc[:0], {}, "the frame: has no row"),
-        (frame(), {"format": "coco"}, "a frame is not of the format coco"),
+        (frame(), {"format": "coco"}, "a frame cannot have the format coco"),
         (frame(xmin=["0", "0", "0"]), {}, "the frame: its column xmin is of the type"),
         (frame(label=["unheard"] * 3), {}, "no box is kept"),
         ([], {}, "data is empty"),

@@ -198,7 +198,7 @@ def test_an_error_comes_home_from_a_cluster_as_it_was_raised(two_dask_workers: A
 def test_a_job_that_ends_every_worker_is_a_sentence() -> None:
     with (
         cluster(1) as started,
-        pytest.raises(MLImagesError, match=r"a job ended several Dask workers.*memory"),
+        pytest.raises(MLImagesError, match=r"several Dask workers died of the same job.*memory"),
         dask(started.scheduler_address) as mapper,
     ):
         list(mapper(end, range(2)))

@@ -107,7 +107,7 @@ def test_pycocotools_loads_what_comes_back_within_half_a_pixel(
     stated, pictures = tables(folder, rows, known | {"a": (0, 0), "other": (7, 7)})
     kept = [row for row in sorted(rows, key=key) if row["image_id"] in known]
     if not kept:
-        with pytest.raises(DataError, match="no image has a region that the format can say"):
+        with pytest.raises(DataError, match="no image has a region that the format can hold"):
             exported(mini_vocabulary, stated, "coco", folder / "out", pictures)
         return
     counts = exported(mini_vocabulary, stated, "coco", folder / "out", pictures)
@@ -187,7 +187,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, mini_vocabulary: Voc
         exported(mini_vocabulary, stated, "coco", tmp_path / "out")
     with pytest.raises(UsageError, match=r"regions: holds no images table"):
         exported(mini_vocabulary, stated, "coco", tmp_path / "out", stated)
-    with pytest.raises(SchemaError, match=r"the table's schema is images/1, but regions/1 is wanted"):
+    with pytest.raises(SchemaError, match=r"the table's schema is images/1, but regions/1 is needed"):
         exported(mini_vocabulary, pictures, "open-images", tmp_path / "out")
     other, _ = tables(tmp_path / "other", [{**row, "class_index": 999}], {})
     with pytest.raises(DataError, match=r"a class index is not in 0\.\."):

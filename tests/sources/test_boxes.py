@@ -105,7 +105,7 @@ def coco(folder: Path, annotation: dict[str, Any], **image: Any) -> Path:
         ({"bbox": [10, [5], 3, 10]}, {}, "annotation 5: a side of its box is no finite number"),
         ({"score": 0}, {}, "annotation 5: a box of confidence 0"),
         ({"score": 80}, {}, "annotation 5 has a score that is not in 0..1"),
-        ({"category_id": 4}, {}, "annotation 5 is of a category not listed"),
+        ({"category_id": 4}, {}, "annotation 5 refers to a category that is not listed"),
     ],
 )
 def test_a_box_that_cannot_be_used_is_a_reject(
@@ -115,7 +115,7 @@ def test_a_box_that_cannot_be_used_is_a_reject(
     try:
         found, rejects = read_regions("coco", [path])
     except DataError as error:  # NaN and Infinity are no JSON to every reader
-        assert "is no whole JSON file" in str(error)  # noqa: PT017
+        assert "is not a complete JSON file" in str(error)  # noqa: PT017
         return
     assert (found.num_rows, rejects.count) == (0, 1)
     assert str(rejects.first[0]).startswith(f"{path}: {told}")

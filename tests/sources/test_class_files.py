@@ -45,7 +45,7 @@ def test_labels_of_cvats_task_are_classes_without_a_shape(tmp_path: Path) -> Non
     [
         ("a.xml", "<annotations/>", r"a\.xml: names no label"),
         ("a.xml", "<annotation/>", r"a\.xml: names no class"),
-        ("a.xml", "<annotations><image", r"a\.xml: is no whole XML file"),
+        ("a.xml", "<annotations><image", r"a\.xml: is not a complete XML file"),
         ("folder/a.csv", "id,name", r"holds no annotations of VOC, LabelMe or YOLO"),
     ],
 )

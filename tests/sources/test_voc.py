@@ -113,7 +113,7 @@ def test_a_bad_file_of_a_folder_is_passed_over_and_told(tmp_path: Path) -> None:
     found, rejects = read_regions("voc", [tmp_path])
     assert found["image_id"].to_pylist() == ["a.jpg"]
     assert [one.what.partition(" (")[0].partition(";")[0] for one in rejects.first] == [
-        "is no whole XML file",
+        "is not a complete XML file",
         "is empty",
         "is a file of <annotations>, not of <annotation>",
     ]

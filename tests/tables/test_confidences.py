@@ -234,7 +234,7 @@ def test_what_is_no_number_from_0_to_1_is_malformed(tmp_path: Path, values: pa.A
 
 @pytest.mark.parametrize("values", [pa.array([[0.5]]), pa.array([1], pa.date32()), pa.array([{"a": 1}])])
 def test_a_column_that_holds_no_numbers_is_one_sentence(tmp_path: Path, values: pa.Array) -> None:
-    with pytest.raises(DataError, match=r"stated\.parquet: its column confidence is .*, no number; give numbers"):
+    with pytest.raises(DataError, match=r"stated\.parquet: its column confidence is .*, not a number; give numbers"):
         stored(values, tmp_path)
 
 

@@ -16,7 +16,7 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.loaders import MLImages, train_transform
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS, TableSchema
-from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
+from mlimages_dataset.train.checkpoint import Checkpoint, RunProgress, save_checkpoint
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
 from tests.train.test_main import called, refusal
@@ -81,7 +81,7 @@ def _checkpoint(vocabulary: Path) -> Path:
     model = create_model("resnet18", len(classes))
     path = vocabulary.parent / "random.pt"
     checkpoint = Checkpoint(
-        progress=Progress(),
+        progress=RunProgress(),
         model_name="resnet18",
         n_classes=len(classes),
         image_size=32,
@@ -226,10 +226,10 @@ def test_predict_refuses_in_one_sentence(tmp_path: Path, vocabulary: Path, check
     folder = pictures(tmp_path / "pictures")
     given = ("--vocabulary", vocabulary, "--workers", "0")
     assert refusal(2, "predict", checkpoint, *given).startswith("no pictures; name ")
-    assert refusal(2, "predict", checkpoint, folder, "--images", folder, *given).startswith("pictures are named twice;")
+    assert refusal(2, "predict", checkpoint, folder, "--images", folder, *given).startswith("pictures are given twice;")
     assert "there is no such file or folder" in refusal(2, "predict", checkpoint, tmp_path / "none.jpg", *given)
     told = refusal(2, "predict", checkpoint, folder, "--top", "3", "--out", tmp_path / "out", *given)
-    assert told.startswith("--out writes a table, --top and --json print;")
+    assert told.startswith("--out writes a table, but --top and --json print;")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
     result = called("predict", checkpoint, tmp_path / "broken.jpg", *given)
     assert result.exit_code == 1

@@ -1,6 +1,6 @@
 """Random numbers by counter: any element of any step is computed from the seed alone.
 
-A generator's state would have to travel with every checkpoint and to be advanced equally on every rank. A counter needs
+A generator's state would have to be stored in every checkpoint and advanced equally on every rank. A counter needs
 neither: the numbers are a pure function of (seed, step, stream, element), equal on every device and number of ranks.
 The function is SplitMix64; `core.hashing` has its source and the same function of NumPy's arrays.
 """

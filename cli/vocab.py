@@ -8,7 +8,7 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 
-from .options import FILE, LOCAL_FOLDER, json_option, out_option, overwrite_option, show
+from .options import FILE, LOCAL_FOLDER, json_option, out_option, overwrite_option, show, standard_input
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,7 @@ def vocab(
     """Merge class lists into one vocabulary of WordNet synsets under the four roots.
 
     Writes categories.parquet (the vocabulary and its hierarchy) and mapping.parquet (what became of each class, and
-    why), and prints the funnel.
+    why), and prints the funnel. A class list may be - for standard input.
 
     \b
     Examples:
@@ -97,19 +97,22 @@ def vocab(
         known = f"use one of {', '.join(sources + own)}" if sources + own else "pass a class list"
         raise UsageError(f"--min-images names {strangers[0]!r}, of which there is no class list", remedy=known)
     minimum = dict(VocabularyFiles().minimum_images) | {name: _number(text) for name, text in map(_pair, min_images)}
-    given = VocabularyFiles(
-        imagenet=imagenet,
-        open_images=open_images,
-        finer=finer,
-        classes=tuple((name, location(text)) for name, text in map(_pair, classes)),
-        image_counts=image_counts,
-        box_hierarchy=box_hierarchy,
-        reviewed=reviewed,
-        wordnet=wordnet,
-        minimum_images=tuple(minimum.items()),
-    )
-    stage = vocabulary_stage(given) if tencent_dictionary is None else published_vocabulary_stage(tencent_dictionary)
-    show(run(stage, OutputFolder(out, overwrite=overwrite)), out, as_json=as_json)
+    with standard_input() as file_of:
+        given = VocabularyFiles(
+            imagenet=None if imagenet is None else file_of(imagenet),
+            open_images=None if open_images is None else file_of(open_images),
+            finer=None if finer is None else file_of(finer),
+            classes=tuple((name, file_of(location(text))) for name, text in map(_pair, classes)),
+            image_counts=image_counts,
+            box_hierarchy=box_hierarchy,
+            reviewed=reviewed,
+            wordnet=wordnet,
+            minimum_images=tuple(minimum.items()),
+        )
+        stage = (
+            vocabulary_stage(given) if tencent_dictionary is None else published_vocabulary_stage(tencent_dictionary)
+        )
+        show(run(stage, OutputFolder(out, overwrite=overwrite)), out, as_json=as_json)
 
 
 def _pair(text: str) -> tuple[str, str]:

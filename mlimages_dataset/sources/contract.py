@@ -25,6 +25,8 @@ from mlimages_dataset.sources.source import STATEMENT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mlimages_dataset.sources.layout import Layout
+
 _QUERY = "SELECT image_id, class_id, confidence, location FROM observations"
 _CUTS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)
 _SIZES = (64, 1000)
@@ -34,8 +36,13 @@ class BrokenContractError(AssertionError):
     """A source does not keep what every source must."""
 
 
-def read_statements(name: str, files: Sequence[Path]) -> tuple[pa.Table, RejectLog]:
+def read_statements(name: str, files: Sequence[Path], layout: Layout | None = None) -> tuple[pa.Table, RejectLog]:
     """Return what files of a format state, in the columns of `STATEMENT`, and the rows that the format does not allow.
+
+    Args:
+        name: the format.
+        files: the files.
+        layout: what their user states of them, if anything.
 
     Raises:
         MLImagesError: a file is missing or not of the format.
@@ -44,7 +51,7 @@ def read_statements(name: str, files: Sequence[Path]) -> tuple[pa.Table, RejectL
     tables = [STATEMENT.empty_table()]
     logs = []
     with duckdb.connect() as connection:
-        for piece in pieces_of(name, files):
+        for piece in pieces_of(name, files, layout=layout):
             log = RejectLog()
             with duckdb_errors(piece.path):
                 blocks = source.observe(connection, piece, log)

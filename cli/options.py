@@ -116,7 +116,9 @@ synsets_option = click.option(
 
 def layout_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say what files do not say themselves."""
-    return columns_option(separator_option(synsets_option(command)))
+    for option in (synsets_option, separator_option, columns_option):
+        command = option(command)
+    return command
 
 
 def names_of(columns: str | None) -> tuple[str, ...]:

@@ -198,7 +198,7 @@ class _Inputs:
         if given is None or is_path(given) or is_stream(given):
             return self.file(given, what)  # type: ignore[arg-type]  # it is no sequence
         path = self.folder / f"{what}.txt"
-        assert not isinstance(given, os.PathLike | Location)
+        assert not isinstance(given, str | os.PathLike | Location)
         path.write_text("".join(f"{wnid}\n" for wnid in given), encoding="utf-8")
         self.names[path] = f"the wnids of {what}"
         return path

@@ -12,7 +12,7 @@ import enum
 import functools
 import operator
 import shutil
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
+from mlimages_dataset.augment.shared_ids import shared_ids
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.exports.cards import (
     ORIGIN_NAMES,
@@ -35,7 +36,7 @@ from mlimages_dataset.sources.class_lists import TENCENT_HEADER
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, whole_file, write_bytes
 from mlimages_dataset.tables.parquet import COMPRESSION, table_digests, table_parts, table_writer, write_table
-from mlimages_dataset.tables.schemas import CATEGORIES, LABELS, MAPPING
+from mlimages_dataset.tables.schemas import ANNOTATIONS, CATEGORIES, LABELS, MAPPING, PREDICTIONS
 from mlimages_dataset.version import __version__
 from mlimages_dataset.vocab.stage import (
     CATEGORIES_FILE,
@@ -91,6 +92,9 @@ class ExportFormat(enum.Enum):
     CROISSANT = "croissant"
 
 
+_WITHOUT_SOURCES = frozenset({ExportFormat.TENCENT, ExportFormat.CSV})
+
+
 @dataclass(frozen=True, slots=True)
 class ExportCounts:
     """What was written and what the format could not say; counts of parts add up.
@@ -101,6 +105,7 @@ class ExportCounts:
         absent_labels: labels of verified absence left out.
         images_without_labels: images left out because no label that the format can say remains.
         unsayable_images: images left out because their address holds white space or nothing.
+        images_of_several_rows: ids that several rows have, whose sources the format does not say.
     """
 
     images: int = 0
@@ -108,6 +113,7 @@ class ExportCounts:
     absent_labels: int = 0
     images_without_labels: int = 0
     unsayable_images: int = 0
+    images_of_several_rows: int = 0
 
     @property
     def seen(self) -> int:
@@ -122,6 +128,7 @@ class ExportCounts:
             "absent_labels": "labels of verified absence left out: the format cannot say them",
             "images_without_labels": "images left out: no label remains that the format can say",
             "unsayable_images": "images left out: their address holds white space",
+            "images_of_several_rows": "image ids of several rows: the format does not say which source a row is of",
         }
         counts = {name: getattr(self, name) for name in texts}
         return [f"{n:>12,}  {texts[name]}" for name, n in counts.items() if n or name in {"images", "labels"}]
@@ -180,6 +187,10 @@ def export(
             receipts, counts = writer.write_hugging_face()
         case ExportFormat.CROISSANT:
             receipts, counts = writer.write_croissant()
+    if form in _WITHOUT_SOURCES:
+        parts = [part for of_split in writer.splits.values() for part in of_split]
+        shared = shared_ids(parts, (LABELS, ANNOTATIONS, PREDICTIONS), at.out)
+        counts = replace(counts, images_of_several_rows=shared.ids)
     if not counts.images:
         raise DataError("no image has a label that the format can say", where=tables, remedy="choose another format")
     return StageResult(tuple(receipts), counts)

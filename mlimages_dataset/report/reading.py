@@ -301,7 +301,7 @@ def _named_counts(counts: Sequence[tuple[str, int]], vocabulary: Vocabulary) -> 
         yield vocabulary.categories[vocabulary.index_of_wnid[wnid]].name, wnid, n
 
 
-_TOLD_FATES = ("rejected_rows", "malformed", "unknown", "contradicted")
+_TOLD_FATES = ("rejected_rows", "malformed", "unknown", "contradicted", "images_of_several_names")
 """What of a collection's statements and rows its owner should look at."""
 
 

@@ -47,16 +47,23 @@ def read_statements(name: str, files: Sequence[Path], layout: Layout | None = No
     Raises:
         MLImagesError: a file is missing or not of the format.
     """
+    with duckdb.connect(config={"threads": 1}) as connection:
+        return statements_through(connection, name, files, layout)
+
+
+def statements_through(
+    connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path], layout: Layout | None = None
+) -> tuple[pa.Table, RejectLog]:
+    """Return what `read_statements` does, through a connection that many files have: to make one takes longer."""
     source = source_named(name)
     tables = [STATEMENT.empty_table()]
     logs = []
-    with duckdb.connect() as connection:
-        for piece in pieces_of(name, files, layout=layout):
-            log = RejectLog()
-            with duckdb_errors(piece.path):
-                blocks = source.observe(connection, piece, log)
-                tables.extend(block.sql(_QUERY).to_arrow_table().cast(STATEMENT) for block in blocks)
-            logs.append((piece.start, log))
+    for piece in pieces_of(name, files, layout=layout):
+        log = RejectLog()
+        with duckdb_errors(piece.path):
+            blocks = source.observe(connection, piece, log)
+            tables.extend(block.sql(_QUERY).to_arrow_table().cast(STATEMENT) for block in blocks)
+        logs.append((piece.start, log))
     return pa.concat_tables(tables), joined_rejects(logs)
 
 

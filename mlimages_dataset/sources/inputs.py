@@ -60,7 +60,8 @@ def _matching(place: Location) -> list[Location]:
 
 def _parts(folder: Location, source: Source) -> list[Location]:
     with read_to_its_end(folder):
-        below: list[Location] = [path for path in sorted(folder.rglob("*")) if _is_part(path, source)]
+        found: list[Location] = sorted(folder.rglob("*"))
+    below = [path for path in found if _is_part(path, source)]
     parts = [path for path in below if path.parent == folder]
     what = " or ".join(source.suffixes)
     if not source.suffixes:

@@ -145,7 +145,7 @@ def standard_input() -> Iterator[Callable[[Location], Location]]:
             return place
         if names:
             raise UsageError("standard input is named twice", remedy="name files")
-        path = written_stream(click.get_binary_stream("stdin"), folder)
+        path = written_stream(sys.stdin.buffer, folder)
         names[path] = "standard input"
         return path
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.frames import file_of, is_path, place, strings, table_of, told_as, written
 from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.core.locations import Location
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import NoSummary, Stage
@@ -28,9 +26,11 @@ from mlimages_dataset.vocab.stage import read_vocabulary as _read_vocabulary
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Vocabulary
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping, Sequence
 
     from mlimages_dataset.api.frames import Given, PathLike
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.sources.inputs import Stream
     from mlimages_dataset.vocab.stage import VocabularySummary
@@ -198,8 +198,8 @@ class _Inputs:
         if given is None or is_path(given) or is_stream(given):
             return self.file(given, what)  # type: ignore[arg-type]  # it is no sequence
         path = self.folder / f"{what}.txt"
-        assert not isinstance(given, str | os.PathLike | Location)
-        path.write_text("".join(f"{wnid}\n" for wnid in given), encoding="utf-8")
+        wnids = cast("Sequence[str]", given)
+        path.write_text("".join(f"{wnid}\n" for wnid in wnids), encoding="utf-8")
         self.names[path] = f"the wnids of {what}"
         return path
 

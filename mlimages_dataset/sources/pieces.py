@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import reason, system_errors
+from mlimages_dataset.core.locations import as_text, reason, system_errors
 from mlimages_dataset.sources.layout import Layout
 from mlimages_dataset.tables.files import numbered
 
@@ -66,7 +66,7 @@ def told_apart(whole: Sequence[Piece]) -> list[Piece]:
     folders = [piece.path for piece in whole if piece.path.is_dir()]
     if len(folders) < 2:  # noqa: PLR2004 - one needs no name
         return list(whole)
-    names = iter(numbered(folder.name for folder in folders))
+    names = iter(numbered(as_text(folder.name) for folder in folders))
     return [replace(piece, root=next(names)) if piece.path.is_dir() else piece for piece in whole]
 
 

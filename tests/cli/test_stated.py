@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
@@ -29,7 +29,7 @@ def test_what_comes_through_a_pipe_is_a_file(tmp_path: Path) -> None:
     made = runner.invoke(main, ["vocab", "--classes", "mine=-", "--out", vocabulary], input=classes)
     assert made.exit_code == 0, made.output
     given = ("--vocab", vocabulary, "--format", "csv", "--columns", "image_id,label", "--separator", "|")
-    found = []
+    found: list[list[dict[str, Any]]] = []
     for name, content in (("-", rows.encode()), ("-", gzip.compress(rows.encode())), (str(tmp_path / "rows.csv"), b"")):
         out = tmp_path / f"out-{len(found)}"
         made = runner.invoke(main, ["annotate", *given, name, "--out", str(out)], input=content)

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import operator
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.augment.annotation_counts import AnnotationCounts, AnnotationSummary
@@ -28,10 +28,12 @@ from mlimages_dataset.augment.runs import (
     sorted_runs,
 )
 from mlimages_dataset.core.config import check_share
-from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - the decoder reads it
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
+from mlimages_dataset.sources.inputs import files_of
+from mlimages_dataset.sources.layout import Layout
 from mlimages_dataset.sources.registry import names, source_named
 from mlimages_dataset.sources.rejects import joined_rejects
 from mlimages_dataset.tables.files import Receipt, digests, prefixed
@@ -56,13 +58,13 @@ _LISTED_UNKNOWN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnnotatedFiles:
-    """One annotated collection.
+class AnnotatedFiles(Layout):
+    """One annotated collection, and what its user states of its files (`Layout`).
 
     Attributes:
         name: the table's folder and source column.
         format: the files' format: the name of a source.
-        files: the files, or folders of images by wnid.
+        files: the files, folders of their parts, or patterns of them; or folders of images by wnid.
         ids_of: the class list whose ids the files use; None for the format's own.
         min_confidence: machine labels with a lower confidence are dropped.
     """
@@ -81,6 +83,18 @@ class AnnotatedFiles:
         if not self.files:
             raise ValueError("files is empty")
         check_share("min_confidence", self.min_confidence)
+        Layout.__post_init__(self)  # super() does not know a class with slots
+
+    @property
+    def layout(self) -> Layout | None:
+        """What is stated of the files, if anything."""
+        return Layout(columns=self.columns, separator=self.separator, synsets=self.synsets) if self.stated else None
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """All that decides what is read, but the files' content."""
+        told = {"format": self.format, "ids_of": self.ids_of, "min_confidence": self.min_confidence}
+        return {**told, **{name: getattr(self, name) for name in ("columns", "separator") if name in self.stated}}
 
 
 def annotations_stage(
@@ -91,15 +105,16 @@ def annotations_stage(
     Its work is `annotate`.
 
     Raises:
-        UsageError: a file is missing.
+        UsageError: a file is missing, or a folder or pattern has none.
     """
-    missing = [path for path in given.files if not path.exists()]
-    if missing:
-        raise UsageError("there is no such file", where=missing[0], remedy="check the path")
+    given = replace(given, files=files_of(given.format, given.files))
+    inputs = {**vocabulary_digests(vocabulary), **prefixed("files", digests(given.files))}
+    if given.synsets is not None:
+        inputs |= prefixed("synsets", digests([given.synsets]))
     return Stage(
         name=f"{schema.name}/{given.name}",
-        parameters={"format": given.format, "ids_of": given.ids_of, "min_confidence": given.min_confidence},
-        inputs={**vocabulary_digests(vocabulary), **prefixed("files", digests(given.files))},
+        parameters=given.parameters,
+        inputs=inputs,
         work=lambda at: annotate(read_vocabulary(vocabulary), given, at, schema=schema),
         summary=AnnotationSummary,
         into=into,
@@ -123,7 +138,7 @@ def annotate(
     """
     source = source_named(given.format)
     lookup = lookup_table(class_lookup(vocabulary, source, given.ids_of), broader_ids(vocabulary, source, given.ids_of))
-    pieces = absolute_pieces(given.format, given.files, at.engine.mapper)
+    pieces = absolute_pieces(given.format, given.files, at.engine.mapper, given.layout)
     found: list[Runs] = []
     results: list[_Part] = []
     try:

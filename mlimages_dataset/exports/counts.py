@@ -23,6 +23,7 @@ class ExportCounts:
         absent_labels: labels of verified absence left out.
         images_without_labels: images left out because they have no label that the format can hold.
         unsayable_images: images left out because their address holds white space or is empty.
+        images_of_several_rows: ids that several rows have; the format does not say the source of a row.
     """
 
     images: int = 0
@@ -30,6 +31,7 @@ class ExportCounts:
     absent_labels: int = 0
     images_without_labels: int = 0
     unsayable_images: int = 0
+    images_of_several_rows: int = 0
 
     @property
     def seen(self) -> int:
@@ -44,6 +46,7 @@ class ExportCounts:
             "absent_labels": "labels of verified absence left out: the format cannot hold them",
             "images_without_labels": "images left out: they have no label that the format can hold",
             "unsayable_images": "images left out: their address holds white space",
+            "images_of_several_rows": "image ids of several rows: the format does not say the source of a row",
         }
         counts = {name: getattr(self, name) for name in texts}
         return [f"{n:>12,}  {texts[name]}" for name, n in counts.items() if n or name in {"images", "labels"}]

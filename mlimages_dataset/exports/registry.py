@@ -17,6 +17,8 @@ _MODULES = {
     "croissant": "croissant",
 }
 FORMATS = tuple(_MODULES)
+WITHOUT_SOURCES = frozenset({"tencent", "csv"})
+"""The formats that do not say which source a row is of."""
 
 
 def writer_of(form: str) -> Callable[[Export], Written]:

@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 @click.option("--source", help="Name of the collection in the table.  [default: the format]")
 @click.option("--ids-of", help="The class list of the vocabulary whose ids the files use.  [default: the format's own]")
 @layout_options
+@click.option(
+    "--complete",
+    is_flag=True,
+    help="Every image was checked for every class of the list: those that an image does not list are verified absent.",
+)
 @click.option("--predictions", is_flag=True, help="The files are a model's predictions: write a predictions table.")
 @click.argument("inputs", nargs=-1, required=True, type=FILE)
 @out_option
@@ -56,6 +61,7 @@ def annotate(
     columns: str | None,
     separator: str,
     synsets: Location | None,
+    complete: bool,
     predictions: bool,
     inputs: tuple[Location, ...],
     out: Location,
@@ -100,6 +106,7 @@ def annotate(
             columns=names_of(columns),
             separator=separator,
             synsets=synsets,
+            complete=complete,
             predictions=predictions,
             out=out,
             overwrite=overwrite,

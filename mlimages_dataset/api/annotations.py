@@ -94,6 +94,7 @@ def annotate(
     columns: Sequence[str] | Mapping[str, str] = (),
     separator: str = "",
     synsets: PathLike | None = None,
+    complete: bool = False,
     predictions: bool = False,
     out: PathLike | None = None,
     overwrite: bool = False,
@@ -119,6 +120,8 @@ def annotate(
         separator: what separates several labels in a cell, and their confidences.
         synsets: the synset of each number in ImageNet's own lists: the development kit's meta.mat or map_clsloc.txt
             for its ground truth, synsets.txt or synset_words.txt for val.txt.
+        complete: every image was checked for every class of the list `ids_of`, or of the vocabulary's only list, as
+            COCO's were: classes that an image does not list are verified absent, unless a label below them is present.
         predictions: the data are a model's predictions: return `Predictions`.
         out: the folder to write into: new, empty, or of an earlier call.
         overwrite: replace what was made with other parameters or inputs.
@@ -161,6 +164,7 @@ def annotate(
                 columns=_pairs(columns),
                 separator=separator,
                 synsets=None if synsets is None else place(synsets, what="synsets"),
+                complete=complete,
             )
         except ValueError as error:
             raise UsageError(str(error), remedy="correct the argument") from error

@@ -18,6 +18,7 @@ from mlimages_dataset.augment.annotations import (
     lookup_table,
     packed_statements,
 )
+from mlimages_dataset.augment.completeness import Completeness
 from mlimages_dataset.augment.runs import (
     Runs,
     absolute_pieces,
@@ -67,6 +68,8 @@ class AnnotatedFiles(Layout):
         files: the files, folders of their parts, or patterns of them; or folders of images by wnid.
         ids_of: the class list whose ids the files use; None for the format's own.
         min_confidence: machine labels with a lower confidence are dropped.
+        complete: every image was checked for every class of the list that `ids_of` names, or of the vocabulary's only
+            list: what an image does not list is verified absent.
     """
 
     name: str
@@ -74,6 +77,7 @@ class AnnotatedFiles(Layout):
     files: tuple[Location, ...]
     ids_of: str | None = None
     min_confidence: float = 0.0
+    complete: bool = False
 
     def __post_init__(self) -> None:
         if not self.name or self.name in {".", ".."} or "/" in self.name or "\\" in self.name:
@@ -94,6 +98,7 @@ class AnnotatedFiles(Layout):
     def parameters(self) -> dict[str, object]:
         """All that decides what is read, but the files' content."""
         told = {"format": self.format, "ids_of": self.ids_of, "min_confidence": self.min_confidence}
+        told |= {"complete": True} if self.complete else {}
         return {**told, **{name: getattr(self, name) for name in ("columns", "separator") if name in self.stated}}
 
 
@@ -151,6 +156,7 @@ def annotate(
             source=given.name,
             min_confidence=given.min_confidence,
             schema=schema,
+            complete=Completeness.for_list(vocabulary, given.ids_of or source.ids_of) if given.complete else None,
             inputs=dict(at.inputs),
             journal=at.journal,
         )
@@ -210,6 +216,7 @@ def _part_of(
     source: str,
     min_confidence: float,
     schema: TableSchema,
+    complete: Completeness | None,
     inputs: dict[str, str],
     journal: Journal,
 ) -> _Part:
@@ -226,8 +233,10 @@ def _part_of(
             batches = annotation_batches(
                 connection, statements, below, source=source, min_confidence=min_confidence, schema=schema
             )
-            for table, of_batch in batches:
+            for stated, of_batch in batches:
                 counts += of_batch
+                table, absences = (stated, 0) if complete is None else complete.completed(stated)
+                counts += AnnotationCounts(absences=absences)
                 if writer is None and table.num_rows:
                     writer = stack.enter_context(table_writer(out / f"{name}.parquet", schema, inputs))
                 if writer is not None:

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from mlimages_dataset.pipeline.records import StageOutcome
 
 
+_PACKAGED = "packaged:"
+
+
 class _Place(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
-    """A local path, or a URL that fsspec opens."""
+    """A path of this machine, a URL that fsspec opens, or `packaged:NAME`."""
 
     name = "path"
 
@@ -29,11 +32,24 @@ class _Place(click.ParamType):  # type: ignore[type-arg]  # generic in later ver
         self._local = local
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Location:
-        if not isinstance(value, str) or "://" not in value:
-            return Path(self._local.convert(value, param, ctx))  # type: ignore[arg-type]  # as click gives it
-        from mlimages_dataset.core.locations import location  # noqa: PLC0415 - fsspec is needed for URLs only
+        if isinstance(value, str) and (value.startswith(_PACKAGED) or "://" in value):
+            return place(value)
+        return Path(self._local.convert(value, param, ctx))  # type: ignore[arg-type]  # as click gives it
 
-        return location(value)
+
+def place(text: str) -> Location:
+    """Return the place that a path, a URL or `packaged:NAME` names.
+
+    Raises:
+        ConfigError: there is no packaged file of that name.
+    """
+    if text.startswith(_PACKAGED):
+        from mlimages_dataset.recipes.recipe import packaged_file  # noqa: PLC0415 - as below
+
+        return packaged_file(text.removeprefix(_PACKAGED))
+    from mlimages_dataset.core.locations import location  # noqa: PLC0415 - fsspec is needed for URLs only
+
+    return location(text)
 
 
 class _FormatName(click.ParamType):  # type: ignore[type-arg]  # as above

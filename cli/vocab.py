@@ -8,7 +8,7 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 
-from .options import FILE, LOCAL_FOLDER, json_option, out_option, overwrite_option, show
+from .options import FILE, LOCAL_FOLDER, json_option, out_option, overwrite_option, place, show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     "--classes",
     multiple=True,
     metavar="NAME=FILE",
-    help="A class list of your own: columns id and name, or COCO's JSON; repeatable.",
+    help="A class list of your own: columns id and name, and wnid or parent where you know them, or COCO's JSON; "
+    "repeatable.",
 )
 @click.option(
     "--image-counts",
@@ -39,7 +40,17 @@ if TYPE_CHECKING:
     help="Drop a source's classes with fewer images, if counts are given.  [default: open-images=650]",
 )
 @click.option("--box-hierarchy", type=FILE, help="Open Images' bbox_labels_600_hierarchy.json.")
-@click.option("--reviewed", type=FILE, help="Reviewed decisions (TOML) instead of the packaged ones.")
+@click.option(
+    "--ancestors",
+    type=click.Choice(["all", "listed"]),
+    help="Which ancestors that WordNet has between a class and its root are categories too: those of all classes, or "
+    "none that no list has.  [default: those of --classes]",
+)
+@click.option(
+    "--attach", is_flag=True, help="Keep a class that is no noun of WordNet under its head word: my mug under mug."
+)
+@click.option("--reviewed", type=FILE, help="Reviewed decisions (TOML), which win over the packaged ones.")
+@click.option("--reviewed-only", is_flag=True, help="Leave out the packaged decisions.")
 @click.option("--wordnet", type=LOCAL_FOLDER, help="A WordNet 3.0 folder instead of the packaged nouns.")
 @click.option("--tencent-dictionary", type=FILE, help="Use the published vocabulary and tree unchanged.")
 @out_option
@@ -54,7 +65,10 @@ def vocab(
     image_counts: tuple[Location, ...],
     min_images: tuple[str, ...],
     box_hierarchy: Location | None,
+    ancestors: str | None,
+    attach: bool,
     reviewed: Location | None,
+    reviewed_only: bool,
     wordnet: Path | None,
     tencent_dictionary: Location | None,
     out: Location,
@@ -75,10 +89,10 @@ def vocab(
       mlimages-build vocab --tencent-dictionary dictionary_and_semantic_hierarchy.txt --out vocabulary
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.core.locations import location  # noqa: PLC0415
     from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
     from mlimages_dataset.pipeline.stage import run  # noqa: PLC0415
     from mlimages_dataset.vocab.stage import (  # noqa: PLC0415
+        Ancestors,
         VocabularyFiles,
         published_vocabulary_stage,
         vocabulary_stage,
@@ -101,10 +115,13 @@ def vocab(
         imagenet=imagenet,
         open_images=open_images,
         finer=finer,
-        classes=tuple((name, location(text)) for name, text in map(_pair, classes)),
+        classes=tuple((name, place(text)) for name, text in map(_pair, classes)),
         image_counts=image_counts,
         box_hierarchy=box_hierarchy,
         reviewed=reviewed,
+        reviewed_only=reviewed_only,
+        ancestors=None if ancestors is None else Ancestors(ancestors),
+        attach=attach,
         wordnet=wordnet,
         minimum_images=tuple(minimum.items()),
     )

@@ -14,8 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.core.locations import Location, location
+from mlimages_dataset.recipes.recipe import packaged_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,11 +47,14 @@ def is_path(given: object) -> bool:
 
 
 def place(given: object, *, what: str) -> Location:
-    """Return the location that a path or URL names.
+    """Return the place that a path, a URL or `packaged:NAME` names.
 
     Raises:
-        UsageError: it is not a path.
+        UsageError: it is no path.
+        ConfigError: there is no packaged file of that name.
     """
+    if isinstance(given, str) and given.startswith(PACKAGED):
+        return packaged_file(given.removeprefix(PACKAGED))
     if isinstance(given, str):
         return location(given)
     if isinstance(given, Location):

@@ -7,22 +7,27 @@ import dataclasses
 import functools
 import os
 import warnings
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.frames import is_path, place, strings, table_of, told_as, written
-from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import Location
 from mlimages_dataset.pipeline.folder import OutputFolder
-from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.pipeline.records import StageOutcome, StageResult
 from mlimages_dataset.pipeline.stage import NoSummary, Stage
 from mlimages_dataset.pipeline.stage import run as run_stage
-from mlimages_dataset.recipes.recipe import packaged_file
+from mlimages_dataset.sources.class_lists import CLASS_COLUMNS, MEANING_COLUMNS
 from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
-from mlimages_dataset.vocab.stage import VOCABULARY, VocabularyFiles, vocabulary_digests, vocabulary_stage, write_tables
+from mlimages_dataset.vocab.stage import (
+    VOCABULARY,
+    Ancestors,
+    VocabularyFiles,
+    vocabulary_digests,
+    vocabulary_stage,
+    write_tables,
+)
 from mlimages_dataset.vocab.stage import read_vocabulary as _read_vocabulary
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Vocabulary
 
@@ -32,8 +37,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.api.frames import Given, PathLike
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.vocab.stage import VocabularySummary
-
-_SHOWN_CLASSES = 5
 
 
 def build_vocabulary(
@@ -45,7 +48,10 @@ def build_vocabulary(
     image_counts: Sequence[PathLike] = (),
     minimum_images: Mapping[str, int] | None = None,
     box_hierarchy: PathLike | None = None,
+    ancestors: str | None = None,
+    attach: bool = False,
     reviewed: PathLike | None = None,
+    reviewed_only: bool = False,
     wordnet: str | os.PathLike[str] | None = None,
     out: PathLike | None = None,
     overwrite: bool = False,
@@ -53,18 +59,24 @@ def build_vocabulary(
     """Merge class lists into one vocabulary of WordNet 3.0 synsets under the four roots.
 
     A path may be `packaged:NAME` for a class list that comes with the package: `imagenet11k.txt`,
-    `imagenet_fall2011.txt`, `open_images_boxable.csv`. A warning names classes of your own (`classes`) that
-    became no category; `Vocabulary.mapping` says what became of every class, and why.
+    `imagenet_fall2011.txt`, `open_images_boxable.csv`. A warning names classes of your own (`classes`) that became no
+    category of their own; `Vocabulary.mapping` says what became of every class, and why.
 
     Args:
         imagenet: wnids, or a synset list with one per line.
         open_images: Open Images' class list, V1 or V2 to V7.
         finer: wnids, or a synset list, from which descendants of kept categories are added.
-        classes: your own class lists by name: frames with the columns id and name, or files with these columns.
+        classes: your own class lists by name: frames with the columns id and name, or files with these columns. If you
+            know what a class means, give its wnid in a column wnid, or in a column parent what it is a kind of (a wnid,
+            or an id of the list).
         image_counts: files with the images of each class (`mlimages-build tally`, or ImageNet's ReleaseStatus.xml).
         minimum_images: how many images a source's classes need, if counts are given; by default 650 for Open Images.
         box_hierarchy: Open Images' bbox_labels_600_hierarchy.json.
-        reviewed: reviewed decisions (TOML) instead of the packaged ones.
+        ancestors: `all`: every ancestor that WordNet has between a class and its root is a category too; `listed`: only
+            classes of the lists are. By default the ancestors of your own classes are.
+        attach: keep a class of your own that is no noun of WordNet under its head word (my mug under mug).
+        reviewed: reviewed decisions (TOML), which win over the packaged ones.
+        reviewed_only: leave out the packaged decisions.
         wordnet: a folder of WordNet 3.0 instead of the packaged nouns.
         out: the folder to write into: new, empty, or of an earlier build.
         overwrite: replace what was built with other parameters or inputs.
@@ -83,14 +95,7 @@ def build_vocabulary(
     'n02084071'
     """
     given = dict(classes or {})
-    if imagenet is None and open_images is None and not given:
-        raise UsageError("no class list is given", remedy="pass imagenet, open_images or classes")
-    for name in given:
-        if not isinstance(name, str) or not name or name in {IMAGENET, OPEN_IMAGES}:
-            raise UsageError(f"{name!r} cannot be the name of your own class list", remedy="give it another name")
-    sources = {*given, IMAGENET, OPEN_IMAGES}
-    if strangers := [name for name in minimum_images or {} if name not in sources]:
-        raise UsageError(f"minimum_images names {strangers[0]!r}, but no class list has that name", remedy="correct it")
+    _refuse_names(given, minimum_images or {}, any_list=imagenet is not None or open_images is not None or bool(given))
     with contextlib.ExitStack() as stack:
         inputs = stack.enter_context(_Inputs.opened())
         files = VocabularyFiles(
@@ -100,22 +105,44 @@ def build_vocabulary(
             classes=tuple((name, inputs.classes(name, one)) for name, one in given.items()),
             image_counts=tuple(place(one, what="image_counts") for one in image_counts),
             box_hierarchy=_place(box_hierarchy, "box_hierarchy"),
+            ancestors=_ancestors(ancestors),
+            attach=attach,
             reviewed=_place(reviewed, "reviewed"),
+            reviewed_only=reviewed_only,
             wordnet=None if wordnet is None else Path(wordnet),
             minimum_images=tuple({**dict(VocabularyFiles().minimum_images), **(minimum_images or {})}.items()),
         )
         output, own = folders.output(out, overwrite=overwrite)
-        try:
-            with told_as(inputs.names):
-                outcome = run_stage(vocabulary_stage(files), output)
-        except BaseException:
-            folders.discard(own)
-            raise
+        outcome = _built(files, output, own, inputs.names)
     vocabulary = _read_vocabulary(output.path)
     if own is not None:
         folders.kept_by(vocabulary, own)
-    _warn_of_losses(vocabulary, given, outcome.summary)
+    _warn(given, outcome.summary)
     return vocabulary
+
+
+def _refuse_names(given: Mapping[str, object], minimum_images: Mapping[str, int], *, any_list: bool) -> None:
+    """Raise `UsageError` where no list is given, or a name is that of no list or of two."""
+    if not any_list:
+        raise UsageError("no class list is given", remedy="pass imagenet, open_images or classes")
+    for name in given:
+        if not isinstance(name, str) or not name or name in {IMAGENET, OPEN_IMAGES}:
+            raise UsageError(f"{name!r} cannot be the name of your own class list", remedy="give it another name")
+    sources = {*given, IMAGENET, OPEN_IMAGES}
+    if strangers := [name for name in minimum_images if name not in sources]:
+        raise UsageError(f"minimum_images names {strangers[0]!r}, but no class list has that name", remedy="correct it")
+
+
+def _built(
+    files: VocabularyFiles, output: OutputFolder, own: Path | None, names: dict[Location, str]
+) -> StageOutcome[VocabularySummary]:
+    """Return the outcome of the stage; where it fails, a folder of our `own` goes."""
+    try:
+        with told_as(names):
+            return run_stage(vocabulary_stage(files), output)
+    except BaseException:
+        folders.discard(own)
+        raise
 
 
 def read_vocabulary(folder: PathLike) -> Vocabulary:
@@ -205,34 +232,32 @@ class _Inputs:
             return found
         what = f"the frame of classes[{name!r}]"
         table = table_of(given, what=what)
-        columns = {column: strings(table, column, what=what) for column in ("id", "name")}
+        names = [*CLASS_COLUMNS, *(column for column in MEANING_COLUMNS if column in table.column_names)]
+        columns = {column: strings(table, column, what=what) for column in names}
         path = self.folder / f"classes-{len(self.names)}.parquet"
         self.names[path] = what
         return written(columns, path)
 
 
 def _place(given: PathLike | None, what: str) -> Location | None:
-    if isinstance(given, str) and given.startswith(PACKAGED):
-        return packaged_file(given.removeprefix(PACKAGED))
     return None if given is None else place(given, what=what)
 
 
-def _warn_of_losses(vocabulary: Vocabulary, own: Mapping[str, object], summary: VocabularySummary) -> None:
-    """Warn of classes of a user's own list that became no category, and of repeated ids."""
+def _ancestors(given: str | None) -> Ancestors | None:
+    try:
+        return None if given is None else Ancestors(given)
+    except ValueError as error:
+        choices = " or ".join(repr(one.value) for one in Ancestors)
+        raise UsageError(f"ancestors is {given!r}", remedy=f"write {choices}") from error
+
+
+def _warn(own: Mapping[str, object], summary: VocabularySummary) -> None:
+    """Warn of what needs a decision: classes that became no category of their own, ids that are given again."""
     for source in own:
         if again := summary.repeated_ids.get(source):
             warnings.warn(
                 f"ids of {source!r} occur more than once; the first row counts: {list(again)}",
                 stacklevel=3,
             )
-        rows = [row for row in vocabulary.mapping if row.source == source]
-        dropped = [row for row in rows if row.class_index < 0]
-        if dropped:
-            rules = ", ".join(f"{rule}: {n}" for rule, n in sorted(Counter(row.rule for row in dropped).items()))
-            first = ", ".join(repr(row.source_name or row.source_id) for row in dropped[:_SHOWN_CLASSES])
-            more = " ..." if len(dropped) > _SHOWN_CLASSES else ""
-            warnings.warn(
-                f"of {len(rows)} classes of {source!r}, {len(dropped)} became no category ({rules}): {first}{more}; "
-                "see Vocabulary.mapping",
-                stacklevel=3,
-            )
+    for sentence in summary.findings():
+        warnings.warn(sentence, stacklevel=3)

@@ -30,6 +30,8 @@ from mlimages_dataset.images.parts import (
     part_writer,
 )
 from mlimages_dataset.images.repeats import SeenIds
+from mlimages_dataset.images.resize import TURNED, turned_lines
+from mlimages_dataset.images.slices import count_noted
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage, Workplace
@@ -61,7 +63,7 @@ class IngestOptions:
     Attributes:
         form: how the sources are stored.
         limits: how large a picture may be.
-        resize: the size that larger pictures are re-encoded to; None to keep the original bytes.
+        resize: what is re-encoded; None to keep the original bytes.
         class_ids: the ids of the classes in TFRecords' label vectors; if empty, the index of a class is its id.
         part_images: rows of a part.
     """
@@ -85,14 +87,20 @@ class IngestOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestSummary(ImagesSummary):
-    """What became of the pictures of sources; `labels` is the number of labels that the sources state."""
+    """What became of the pictures of sources.
+
+    Attributes:
+        labels: the number of labels that the sources state.
+        turned: saved pictures that were turned upright.
+    """
 
     labels: int
+    turned: int = 0
 
     def lines(self) -> list[str]:
         """Return the counts, the size of the pictures, and the number of labels."""
         pictures = ImagesSummary(images=self.images, bytes=self.bytes, statuses=self.statuses)
-        return [*pictures.lines(), f"{self.labels:>12,}  labels in {LABELS_FILE}"]
+        return [*pictures.lines(), *turned_lines(self.turned), f"{self.labels:>12,}  labels in {LABELS_FILE}"]
 
 
 def ingest_stage(sources: Sequence[Location], options: IngestOptions, out: Location) -> Stage[IngestSummary]:
@@ -142,7 +150,13 @@ def ingest(sources: Sequence[Location], options: IngestOptions, at: Workplace) -
     counts = sum((part.counts for part in parts), PartCounts.empty()).summary()
     receipts = [receipt for part in parts for receipt in part.receipts]
     receipts.append(Receipt(at.out / LABELS_FILE, -1, sink.size, sink.digest.hexdigest(), ""))
-    summary = IngestSummary(images=counts.images, bytes=counts.bytes, statuses=counts.statuses, labels=labels.rows)
+    summary = IngestSummary(
+        images=counts.images,
+        bytes=counts.bytes,
+        statuses=counts.statuses,
+        labels=labels.rows,
+        turned=count_noted(at.out, range(len(parts)), TURNED) if options.resize else 0,
+    )
     return StageResult(tuple(receipts), summary)
 
 

@@ -175,12 +175,14 @@ class ReportContent:
     Attributes:
         compares: whether the recipe is that of Tencent ML-Images, so that published numbers are shown for comparison.
         simulated: annotated collections whose names say that they are simulated.
+        decisions: what of the class lists needs a user's decision, as sentences.
         overview, image_measures, label_measures, hierarchy_measures: numbers by section.
         train, validation: statistics of the two splits.
     """
 
     compares: bool
     simulated: tuple[str, ...]
+    decisions: tuple[str, ...]
     overview: tuple[Measure, ...]
     funnels: tuple[Funnel, ...]
     image_measures: tuple[Measure, ...]

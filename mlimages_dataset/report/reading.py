@@ -71,6 +71,7 @@ def report_content(vocabulary: Vocabulary, pairs: Sequence[StrongPair], manifest
         compares=_is_ml_images(vocabulary),
         simulated=tuple(_source_name(stage) for stage in records if _is_simulated(stage)),
         overview=_overview(vocabulary, train, validation),
+        decisions=_decisions(records.get(VOCABULARY)),
         funnels=_funnels(records.get(VOCABULARY)),
         image_measures=_image_measures(train),
         magnitudes=_magnitudes(train.images_of_class),
@@ -197,6 +198,10 @@ def _funnels(record: StageRecord | None) -> tuple[Funnel, ...]:
         Funnel(source, tuple(_funnel_rows(source, rows)), summary.repeated_ids.get(source, ()))
         for source, rows in steps.items()
     )
+
+
+def _decisions(record: StageRecord | None) -> tuple[str, ...]:
+    return () if record is None else tuple(summary_of(VOCABULARY, record, VocabularySummary).findings())
 
 
 def _funnel_rows(source: str, rows: Sequence[tuple[str, int]]) -> Iterator[FunnelRow]:

@@ -26,7 +26,10 @@ TENCENT_HEADER = ("category_index", "category_id", "index_of_parent_category", "
 _SYNSET_LINE = re.compile(r"(n\d{8})(?:[\s,]+(.*))?")
 _MID = re.compile(r"/[mgt]/\w+")
 _OPEN_IMAGES_HEADER = ("LabelName", "DisplayName")
-_CLASS_COLUMNS = ("id", "name")
+CLASS_COLUMNS = ("id", "name")
+MEANING_COLUMNS = ("wnid", "parent")
+"""Columns of a class list that say what a class means; both may be missing, and cells may be empty."""
+_WNID = re.compile(r"n\d{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +87,18 @@ def parse_open_images_classes(lines: Iterable[str], where: str) -> list[SourceCl
 
 
 def parse_class_table(lines: Iterable[str], where: str) -> list[SourceClass]:
-    """Return the classes of a CSV or tab-separated table with the columns `id` and `name`, others ignored.
+    """Return the classes of a CSV or tab-separated table with the columns `id` and `name`.
+
+    The columns `wnid` and `parent` are read where there are such; others are ignored.
 
     Raises:
-        DataError: there is no such header, a row is short, or there is no row.
+        DataError: there is no such header, a row is short, an id is empty, a wnid is none, or there is no row.
     """
     content = list(lines)
     delimiter = "\t" if content and "\t" in content[0] else ","
     rows = list(_csv_rows(content, where, delimiter))
     header = [cell.strip().lower() for cell in rows[0][1]] if rows else []
-    missing = [column for column in _CLASS_COLUMNS if column not in header]
+    missing = [column for column in CLASS_COLUMNS if column not in header]
     if missing:
         raise _no_columns(missing, header, where, line=1)
 
@@ -102,34 +107,45 @@ def parse_class_table(lines: Iterable[str], where: str) -> list[SourceClass]:
             raise DataError(
                 f"{len(row)} fields where the header has {len(header)}", where=where, line=number, remedy="correct it"
             )
-        source_id = row[header.index("id")].strip()
-        if not source_id:
-            raise DataError("the id is empty", where=where, line=number, remedy="give every class an id")
-        return SourceClass(source_id, row[header.index("name")].strip())
+        return _class_of(dict(zip(header, row, strict=True)), where, line=number)
 
     return _at_least_one((parse(row, n) for n, row in rows[1:]), where)
 
 
 def classes_of_table(table: pa.Table, where: str) -> list[SourceClass]:
-    """Return the classes of a table with the columns `id` and `name`, others ignored.
+    """Return the classes of a table with the columns that `parse_class_table` reads.
 
     Raises:
-        DataError: a column is missing, a row holds a null or an empty id, or there is no row.
+        DataError: a column is missing, a row holds no id or no name, a wnid is none, or there is no row.
     """
-    missing = [column for column in _CLASS_COLUMNS if column not in table.column_names]
+    missing = [column for column in CLASS_COLUMNS if column not in table.column_names]
     if missing:
         raise _no_columns(missing, table.column_names, where)
-    rows = zip(table["id"].to_pylist(), table["name"].to_pylist(), strict=True)
+    columns = [column for column in (*CLASS_COLUMNS, *MEANING_COLUMNS) if column in table.column_names]
 
-    def parse(row: tuple[object, object], number: int) -> SourceClass:
-        if None in row:
+    def parse(row: Mapping[str, object], number: int) -> SourceClass:
+        if None in (row["id"], row["name"]):
             raise DataError(f"row {number} holds a null", where=where, remedy="give every class an id and a name")
-        source_id, name = (str(cell).strip() for cell in row)
-        if not source_id:
-            raise DataError(f"the id of row {number} is empty", where=where, remedy="give every class an id")
-        return SourceClass(source_id, name)
+        cells = {name: "" if cell is None else str(cell) for name, cell in row.items()}
+        return _class_of(cells, where, of=f" of row {number}")
 
+    rows = table.select(columns).to_pylist()
     return _at_least_one((parse(row, number) for number, row in enumerate(rows, 1)), where)
+
+
+def _class_of(cells: Mapping[str, str], where: str, *, line: int | None = None, of: str = "") -> SourceClass:
+    """Return the class that a row's cells state, by column; `line` or `of` says which row, in messages."""
+    source_id, name, wnid, parent = (cells.get(column, "").strip() for column in (*CLASS_COLUMNS, *MEANING_COLUMNS))
+    if not source_id:
+        raise DataError(f"the id{of} is empty", where=where, line=line, remedy="give every class an id")
+    if wnid and not _WNID.fullmatch(wnid):
+        raise DataError(
+            f"the wnid{of} is {_shown(wnid)}",
+            where=where,
+            line=line,
+            remedy="write one such as n02099601, or leave it empty",
+        )
+    return SourceClass(source_id, name, wnid, parent)
 
 
 def parse_release_status(text: str, where: str) -> dict[str, int]:

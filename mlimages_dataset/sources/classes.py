@@ -12,7 +12,11 @@ class SourceClass:
     Attributes:
         source_id: the collection's own id (a wnid, an Open Images mid, or any id of a user's).
         name: the name as the collection spells it; may be empty if the id is a wnid.
+        wnid: the synset that the collection gives for it; empty if it gives none.
+        parent: what the collection says it is a kind of, a wnid or the id of another class of the list; may be empty.
     """
 
     source_id: str
     name: str
+    wnid: str = ""
+    parent: str = ""

@@ -213,7 +213,7 @@ def _edge_counter(parents: Sequence[Sequence[int]]) -> Callable[[int, int], int]
 
 def _refuse_cycles(network: WordNet, parents: Sequence[Sequence[int]], edges: Sequence[Edge]) -> None:
     _, component = connected_components(_parent_matrix(parents), directed=True, connection="strong")
-    for edge in edges:
+    for edge in reversed(edges):  # the last one closed it
         child, parent = network.index_of_wnid[edge.child], network.index_of_wnid[edge.parent]
         if edge.add and component[child] == component[parent]:
             raise VocabularyError(

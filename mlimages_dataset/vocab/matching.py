@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rapidfuzz import fuzz, process
 from scipy.special import softmax
 
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings, squashed
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.classes import SourceClass
     from mlimages_dataset.vocab.wordnet import WordNet
 
+_LEAST_LIKENESS = 80
+"""Of a near miss: 100 less the share of letters to insert or delete, in percent."""
 _MIN_SQUASHED = 5
 """Least letters of a lemma to be found without its spaces and hyphens; shorter ones would match by accident."""
 
@@ -146,6 +149,23 @@ def match_classes(
         if narrower is not named:
             matches[i] = _match(narrower, around)
     return matches
+
+
+def near_misses(name: str, wordnet: WordNet, n: int = 3) -> tuple[tuple[str, str], ...]:
+    """Return up to n nouns of WordNet that are spelled like a name, the nearest first, each with its first wnid."""
+    base = parse_name(name).base
+    close = process.extract(base, list(wordnet.senses), scorer=fuzz.ratio, limit=n, score_cutoff=_LEAST_LIKENESS)
+    return tuple((lemma, wordnet.wnids[wordnet.senses[lemma][0]]) for lemma, *_ in close)
+
+
+def head_of(name: str, wordnet: WordNet) -> str:
+    """Return the longest end of a name, but the whole, that is a noun of WordNet; empty where there is none.
+
+    In English the head of a compound stands last: a coffee mug is a mug.
+    """
+    words = parse_name(name).base.split(" ")
+    ends = (" ".join(words[at:]) for at in range(1, len(words)))
+    return next((end for end in ends if wordnet.base_forms(end)), "")
 
 
 def named_senses(classes: Sequence[SourceClass], wordnet: WordNet) -> list[NamedSenses]:
@@ -258,9 +278,8 @@ def _unmatched(named: NamedSenses, wordnet: WordNet) -> Match:
         people = tuple(wordnet.wnids[synset] for synset in named.surnames)
         evidence = f"'{base}' names only people in WordNet, such as {wordnet.lemmas[named.surnames[0]][-1]}"
         return Match(named.source_class, None, MatchRule.NAMED_PERSON, evidence, people)
-    head = base.rpartition(" ")[2]
-    known_head = head != base and wordnet.base_forms(head)
-    evidence = f"'{base}' is no noun of WordNet" + (f", only its head '{head}' is" if known_head else "")
+    head = head_of(named.source_class.name, wordnet)
+    evidence = f"'{base}' is no noun of WordNet" + (f", only its head '{head}' is" if head else "")
     return Match(named.source_class, None, MatchRule.NOT_IN_WORDNET, evidence, ())
 
 

@@ -38,6 +38,9 @@ class Rule(Enum):
     FINER = "finer-grained"
     REVIEWED = "reviewed"
     REVIEWED_PARENT = "reviewed: nearest parent"
+    LISTED_WNID = "wnid given in the list"
+    LISTED_PARENT = "parent given in the list"
+    HEAD_PARENT = "head word: nearest parent"
     DROPPED_UNKNOWN_ID = "dropped: unknown wnid"
     DROPPED_UNMATCHED = "dropped: unmatched name"
     DROPPED_FEW_IMAGES = "dropped: too few images"
@@ -45,6 +48,9 @@ class Rule(Enum):
     DROPPED_NO_ROOT = "dropped: reaches no root"
     DROPPED_REVIEWED = "dropped: reviewed"
     DROPPED_NOT_FINER = "dropped: below no kept category"
+
+
+_BROADER = {Rule.REVIEWED_PARENT.value, Rule.LISTED_PARENT.value, Rule.HEAD_PARENT.value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +67,14 @@ class MappingRow:
     alternatives: tuple[str, ...] = ()
 
     @property
+    def is_kept(self) -> bool:
+        """Whether it became a category."""
+        return self.class_index >= 0
+
+    @property
     def is_broader(self) -> bool:
-        """Whether the category is only a parent of the class: an image without the class may still show it."""
-        return self.rule == Rule.REVIEWED_PARENT.value
+        """Whether the category is only a parent of the class: without the class, an image may still show it."""
+        return self.rule in _BROADER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -304,7 +304,7 @@ def test_what_is_left_out_is_told(vocabulary: ml.Vocabulary) -> None:
         ml.annotate(pd.DataFrame({"image_id": ["rex.jpg", "rex.png"], "label": ["d", "d"]}), vocabulary)
     classes = pd.DataFrame({"id": ["d", "q", "d"], "name": ["dog", "qwertz", "cat"]})
     with (
-        pytest.warns(UserWarning, match=r"of 2 classes of 'mine', 1 became no category \(dropped: unmatched name: 1\)"),
+        pytest.warns(UserWarning, match="mine: 'qwertz' became no category: unmatched name: not in WordNet"),
         pytest.warns(UserWarning, match=r"occur more than once; the first row counts: \['d'\]"),
     ):
         ml.build_vocabulary(classes={"mine": classes})
@@ -315,7 +315,8 @@ def test_a_category_is_looked_up_by_all_that_names_it(vocabulary: ml.Vocabulary)
     int_like: Any = np.int32(at)
     assert {vocabulary.index(key) for key in (DOG, "d", at, int_like, "domestic dog", "DOG")} == {at}
     assert vocabulary.category("house cat").wnid == CAT
-    with pytest.raises(ml.MLImagesError, match=f"'crane' means several categories; .*{CRANES[1]}.*{CRANES[0]}"):
+    either = f"({'|'.join(CRANES)})"
+    with pytest.raises(ml.MLImagesError, match=f"'crane' means several categories; .*{either}.*{either}"):
         vocabulary.index("crane")
     with pytest.raises(ml.MLImagesError, match="no category has the id or the name 'domestc dog'; did you mean 'dog"):
         vocabulary.index("domestc dog")

@@ -33,7 +33,7 @@ from mlimages_dataset.report.page import write_report
 from mlimages_dataset.report.reading import report_content
 from mlimages_dataset.tables.parquet import write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
-from mlimages_dataset.vocab.merging import funnel
+from mlimages_dataset.vocab.findings import funnel
 from mlimages_dataset.vocab.tables import categories_table, mapping_table
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Vocabulary
 from tests import mini

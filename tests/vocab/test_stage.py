@@ -151,7 +151,7 @@ def test_a_users_list_may_be_parquet(tmp_path: Path) -> None:
         ({"id": ["1"], "label": ["dog"]}, "no column name in its header ('id,label')"),
         ({"id": ["1", None], "name": ["dog", "cat"]}, "row 2 holds a null"),
         ({"id": ["1", ""], "name": ["dog", "cat"]}, "the id of row 2 is empty"),
-        ({"id": pa.array([], pa.string()), "name": pa.array([], pa.string())}, "holds no class"),
+        ({"id": pa.array([], pa.string()), "name": pa.array([], pa.string())}, "holds no classes"),
     ],
 )
 def test_a_parquet_list_that_is_none_is_refused(tmp_path: Path, columns: dict[str, list[str]], what: str) -> None:

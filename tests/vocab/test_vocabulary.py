@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from mlimages_dataset.core.errors import VocabularyError
 from mlimages_dataset.sources.class_lists import TencentRow
 from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.vocab.findings import funnel, repeated_ids
 from mlimages_dataset.vocab.hierarchy import ROOTS
-from mlimages_dataset.vocab.merging import ClassList, funnel, merged_vocabulary, repeated_ids, vocabulary_from_tencent
+from mlimages_dataset.vocab.merging import ClassList, merged_vocabulary, vocabulary_from_tencent
 from mlimages_dataset.vocab.reviewed import Edge, Reviewed, ReviewedCategory, ReviewedMatch
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, MappingRow, Vocabulary
 from tests import mini
@@ -300,7 +301,7 @@ def test_funnel_of_the_mini_lists(mini_vocabulary: Vocabulary) -> None:
         ("open-images", "dropped: unmatched name", 1),
         ("open-images", "kept as a new category", 4),
         ("open-images", "kept, merged into a category", 3),
-        ("hierarchy", "added: roots and reviewed categories", 4),
+        ("hierarchy", "added: roots, ancestors and reviewed categories", 4),
         ("vocabulary", "categories", 18),
     ]
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import click
 
+from mlimages_dataset.core.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -116,6 +118,64 @@ source_option = click.option("--source", help="Name of the collection in the tab
 ids_of_option = click.option(
     "--ids-of", help="The mapping's source whose ids the files use.  [default: the format's own]"
 )
+
+columns_option = click.option(
+    "--columns",
+    metavar="NAMES",
+    help="Names of the columns of a file without a header, as image_id,label,_,confidence; or how the file calls ours, "
+    "as image_id=path,label=class (in JSON label=annotation.class too).",
+)
+separator_option = click.option(
+    "--separator", default="", help="What stands between several labels of a cell, and between their confidences."
+)
+synsets_option = click.option(
+    "--synsets",
+    type=FILE,
+    help="Which synset a number means in ImageNet's own lists: meta.mat or map_clsloc.txt of the development kit for "
+    "its ground truth, synsets.txt or synset_words.txt for val.txt.",
+)
+
+
+def layout_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say what files do not say themselves."""
+    for option in (synsets_option, separator_option, columns_option):
+        command = option(command)
+    return command
+
+
+def names_of(columns: str | None) -> tuple[str, ...]:
+    """Return the names in `--columns`."""
+    return tuple(name.strip() for name in columns.split(",")) if columns else ()
+
+
+@contextlib.contextmanager
+def standard_input() -> Iterator[Callable[[Location], Location]]:
+    """Yield a function that returns a place as it is, and for `-` a file of what standard input holds.
+
+    Raises:
+        UsageError: standard input is asked for twice.
+    """
+    from mlimages_dataset.api import folders  # noqa: PLC0415 - pyarrow would cost --help
+    from mlimages_dataset.api.frames import told_as  # noqa: PLC0415 - as above
+    from mlimages_dataset.sources.inputs import written_stream  # noqa: PLC0415 - as above
+
+    folder = folders.scratch()
+    names: dict[Location, str] = {}
+
+    def file_of(place: Location) -> Location:
+        if str(place) != "-":
+            return place
+        if names:
+            raise UsageError("standard input is named twice", remedy="name files")
+        path = written_stream(sys.stdin.buffer, folder)
+        names[path] = "standard input"
+        return path
+
+    try:
+        with told_as(names):
+            yield file_of
+    finally:
+        folders.discard(folder)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 
-from .options import FILE, LOCAL_FOLDER, json_option, out_option, overwrite_option, place, show
+from .options import FILE, LOCAL_FOLDER, json_option, out_option, overwrite_option, place, show, standard_input
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +78,7 @@ def vocab(
     """Merge class lists into one vocabulary of WordNet synsets under the four roots.
 
     Writes categories.parquet (the vocabulary and its hierarchy) and mapping.parquet (what became of each class, and
-    why), and prints how many classes were kept, merged and dropped.
+    why), and prints how many classes were kept, merged and dropped. A class list may be - for standard input.
 
     \b
     Examples:
@@ -111,22 +111,25 @@ def vocab(
         known = f"use one of {', '.join(sources + own)}" if sources + own else "pass a class list"
         raise UsageError(f"--min-images names {strangers[0]!r}, but no class list has that name", remedy=known)
     minimum = dict(VocabularyFiles().minimum_images) | {name: _number(text) for name, text in map(_pair, min_images)}
-    given = VocabularyFiles(
-        imagenet=imagenet,
-        open_images=open_images,
-        finer=finer,
-        classes=tuple((name, place(text)) for name, text in map(_pair, classes)),
-        image_counts=image_counts,
-        box_hierarchy=box_hierarchy,
-        reviewed=reviewed,
-        reviewed_only=reviewed_only,
-        ancestors=None if ancestors is None else Ancestors(ancestors),
-        attach=attach,
-        wordnet=wordnet,
-        minimum_images=tuple(minimum.items()),
-    )
-    stage = vocabulary_stage(given) if tencent_dictionary is None else published_vocabulary_stage(tencent_dictionary)
-    show(run(stage, OutputFolder(out, overwrite=overwrite)), out, as_json=as_json)
+    with standard_input() as file_of:
+        given = VocabularyFiles(
+            imagenet=None if imagenet is None else file_of(imagenet),
+            open_images=None if open_images is None else file_of(open_images),
+            finer=None if finer is None else file_of(finer),
+            classes=tuple((name, file_of(place(text))) for name, text in map(_pair, classes)),
+            image_counts=image_counts,
+            box_hierarchy=box_hierarchy,
+            reviewed=reviewed,
+            reviewed_only=reviewed_only,
+            ancestors=None if ancestors is None else Ancestors(ancestors),
+            attach=attach,
+            wordnet=wordnet,
+            minimum_images=tuple(minimum.items()),
+        )
+        stage = (
+            vocabulary_stage(given) if tencent_dictionary is None else published_vocabulary_stage(tencent_dictionary)
+        )
+        show(run(stage, OutputFolder(out, overwrite=overwrite)), out, as_json=as_json)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
-from mlimages_dataset.api.frames import decoded, is_path, listed, place, strings, table_of, told_as, written
+from mlimages_dataset.api.frames import decoded, file_of, is_path, listed, place, strings, table_of, told_as, written
 from mlimages_dataset.api.tables import Tables, label_frame, made_by
 from mlimages_dataset.api.vocabularies import folder_of
 from mlimages_dataset.augment.annotate import AnnotatedFiles, annotations_stage
@@ -20,18 +21,20 @@ from mlimages_dataset.augment.annotation_counts import FATES, AnnotationSummary
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
+from mlimages_dataset.sources.inputs import is_stream
 from mlimages_dataset.sources.registry import source_named
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, TableSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pandas as pd
 
     from mlimages_dataset.api.frames import Given, PathLike
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.sources.inputs import Stream
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 _FRAME_FORMATS = ("csv", "parquet")
@@ -82,13 +85,17 @@ class Predictions(Annotations):
 
 
 def annotate(
-    data: Given | Sequence[PathLike],
+    data: Given | Stream | Sequence[PathLike | Stream],
     vocabulary: Vocabulary | PathLike,
     *,
     format: str = "csv",  # noqa: A002 - the usual name of this parameter
     source: str | None = None,
     ids_of: str | None = None,
     min_confidence: float = 0.0,
+    columns: Sequence[str] | Mapping[str, str] = (),
+    separator: str = "",
+    synsets: PathLike | None = None,
+    complete: bool = False,
     predictions: bool = False,
     out: PathLike | None = None,
     overwrite: bool = False,
@@ -101,13 +108,21 @@ def annotate(
 
     Args:
         data: a frame with the columns image_id and label, and optionally confidence (1, the default: a person saw the
-            class; 0: a person saw that it is absent; between: a machine's) and location; or one or several files.
+            class; 0: a person saw that it is absent; between: a machine's) and location; or one or several files,
+            folders of parts, patterns such as `part-*.csv`, or open files.
         vocabulary: the vocabulary, or its folder.
-        format: format of the files: imagenet, open-images, tencent, csv, parquet, coco, or one that another package
-            adds; for a frame `csv`.
+        format: format of the files: imagenet, open-images, tencent, csv, parquet, jsonl, coco, or one that another
+            package adds; for a frame `csv`.
         source: the collection's name in the table; by default the name of the format.
         ids_of: the class list of the vocabulary whose ids the labels use, if the format does not determine it.
         min_confidence: machines' confidences below this are left out.
+        columns: names of the columns of a CSV without a header, in order; or the files' names for ours, such as
+            `{"image_id": "path", "label": "class"}`, in JSON lines also a path of keys (`annotation.class`).
+        separator: what separates several labels in a cell, and their confidences.
+        synsets: the synset of each number in ImageNet's own lists: the development kit's meta.mat or map_clsloc.txt
+            for its ground truth, synsets.txt or synset_words.txt for val.txt.
+        complete: every image was checked for every class of the list `ids_of`, or of the vocabulary's only list, as
+            COCO's were: classes that an image does not list are verified absent, unless a label below them is present.
         predictions: the data are a model's predictions: return `Predictions`.
         out: the folder to write into: new, empty, or of an earlier call.
         overwrite: replace what was made with other parameters or inputs.
@@ -127,7 +142,15 @@ def annotate(
     source_named(format)
     kind, schema = (Predictions, PREDICTIONS) if predictions else (Annotations, ANNOTATIONS)
     frames = dict.fromkeys(_FRAME_FORMATS, "parquet")
-    with collection(data, source, format, ids_of, min_confidence, frames=frames, columns=_statements) as given:
+    stated: dict[str, Any] = {
+        "ids_of": ids_of,
+        "min_confidence": min_confidence,
+        "columns": _pairs(columns),
+        "separator": separator,
+        "synsets": None if synsets is None else place(synsets, what="synsets"),
+        "complete": complete,
+    }
+    with collection(data, source, format, frames=frames, columns=_statements, stated=stated) as given:
         made = made_by(
             lambda: annotations_stage(folder_of(vocabulary), given, schema=schema),
             out,
@@ -142,14 +165,13 @@ def annotate(
 
 @contextlib.contextmanager
 def collection(
-    data: Given | Sequence[PathLike],
+    data: Given | Stream | Sequence[PathLike | Stream],
     source: str | None,
     form: str,
-    ids_of: str | None,
-    min_confidence: float,
     *,
     frames: Mapping[str, str],
     columns: Callable[[object, str], dict[str, pa.Array]],
+    stated: Mapping[str, Any],
 ) -> Iterator[AnnotatedFiles]:
     """Yield files, or a frame that is written as one meanwhile, as a collection; errors of it name the frame.
 
@@ -157,10 +179,9 @@ def collection(
         data: one or several files, or a frame.
         source: the collection's name; the format's by default.
         form: the files' format.
-        ids_of: as for `AnnotatedFiles`.
-        min_confidence: as for `AnnotatedFiles`.
         frames: by the formats that a frame may be called, the format that it is written in.
         columns: returns a frame's columns as that format has them, from the frame and its name in messages.
+        stated: further fields of `AnnotatedFiles`.
 
     Raises:
         UsageError, DataError: the data or an argument cannot be used.
@@ -169,22 +190,23 @@ def collection(
     try:
         names: dict[Location, str] = {}
         several = listed(data, what="data")
-        if all(map(is_path, several)):
-            files = tuple(place(one, what="data") for one in several)
+        if all(is_path(one) or is_stream(one) for one in several):
+            files = tuple(file_of(one, inputs, names, what="data") for one in several)
         else:
             if form not in frames:
                 remedy = f'pass format="{next(iter(frames))}", or files'
                 raise UsageError(f"a frame cannot have the format {form}", remedy=remedy)
+            if any(stated.get(name) for name in ("columns", "separator", "synsets")):
+                raise UsageError("columns, separator and synsets are only for files", remedy="change the frame")
             path = inputs / "frame.parquet"
             names[path] = "the frame"
             files = (written(columns(data, "the frame"), path),)
         try:
             given = AnnotatedFiles(
                 name=source or form,
-                format=frames[form] if names else form,
+                format=frames[form] if "the frame" in names.values() else form,
                 files=files,
-                ids_of=ids_of,
-                min_confidence=min_confidence,
+                **stated,
             )
         except ValueError as error:
             raise UsageError(str(error), remedy="correct the argument") from error
@@ -192,6 +214,15 @@ def collection(
             yield given
     finally:
         folders.discard(inputs)
+
+
+def _pairs(columns: Sequence[str] | Mapping[str, str]) -> tuple[str, ...]:
+    """Return names of columns, or ours and theirs, as `Layout` has them."""
+    if isinstance(columns, str):
+        raise UsageError(f"columns is the text {columns!r}", remedy="pass a list of names, or ours and theirs by name")
+    if isinstance(columns, Mapping):
+        return tuple(f"{ours}={theirs}" for ours, theirs in columns.items())
+    return tuple(columns)
 
 
 def _statements(frame: object, what: str) -> dict[str, pa.Array]:

@@ -18,9 +18,11 @@ from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.core.locations import Location, location
 from mlimages_dataset.recipes.recipe import packaged_file
+from mlimages_dataset.sources.inputs import is_stream, written_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
@@ -62,6 +64,21 @@ def place(given: object, *, what: str) -> Location:
     if isinstance(given, os.PathLike):
         return location(os.fspath(given))
     raise UsageError(f"{what} is {_kind(given)}, which is not a path", remedy="pass a path or a URL")
+
+
+def file_of(given: object, folder: Path, names: dict[Location, str], *, what: str) -> Location:
+    """Return the place that is named, or the file into which an open file is written; `names` says what errors call it.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if not is_stream(given):
+        return place(given, what=what)
+    into = folder / f"stream-{len(names)}"
+    into.mkdir()
+    path = written_stream(given, into)  # type: ignore[arg-type]  # it is open
+    names[path] = f"{what} (an open file)"
+    return path
 
 
 def table_of(frame: object, *, what: str) -> pa.Table:

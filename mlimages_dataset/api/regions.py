@@ -119,7 +119,8 @@ def regions(
     [['dog, domestic dog, Canis familiaris', 0.25, 1.0]]
     """
     frames = {BoxTables.name: BoxTables.name}
-    with collection(data, source, format, ids_of, min_confidence, frames=frames, columns=_columns) as given:
+    stated = {"ids_of": ids_of, "min_confidence": min_confidence}
+    with collection(data, source, format, frames=frames, columns=_columns, stated=stated) as given:
         made = made_by(
             lambda: regions_stage(folder_of(vocabulary), given, ancestors=ancestors),
             out,

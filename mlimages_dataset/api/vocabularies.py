@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mlimages_dataset.api import folders
-from mlimages_dataset.api.frames import is_path, place, strings, table_of, told_as, written
+from mlimages_dataset.api.frames import file_of, is_path, place, strings, table_of, told_as, written
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.core.locations import Location
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageOutcome, StageResult
 from mlimages_dataset.pipeline.stage import NoSummary, Stage
 from mlimages_dataset.pipeline.stage import run as run_stage
 from mlimages_dataset.sources.class_lists import CLASS_COLUMNS, MEANING_COLUMNS
+from mlimages_dataset.sources.inputs import is_stream
 from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
 from mlimages_dataset.vocab.stage import (
     VOCABULARY,
@@ -32,19 +31,22 @@ from mlimages_dataset.vocab.stage import read_vocabulary as _read_vocabulary
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Vocabulary
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping, Sequence
 
     from mlimages_dataset.api.frames import Given, PathLike
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.stage import Workplace
+    from mlimages_dataset.sources.inputs import Stream
     from mlimages_dataset.vocab.stage import VocabularySummary
 
 
 def build_vocabulary(
     *,
-    imagenet: PathLike | Sequence[str] | None = None,
-    open_images: PathLike | None = None,
-    finer: PathLike | Sequence[str] | None = None,
-    classes: Mapping[str, Given] | None = None,
+    imagenet: PathLike | Stream | Sequence[str] | None = None,
+    open_images: PathLike | Stream | None = None,
+    finer: PathLike | Stream | Sequence[str] | None = None,
+    classes: Mapping[str, Given | Stream] | None = None,
     image_counts: Sequence[PathLike] = (),
     minimum_images: Mapping[str, int] | None = None,
     box_hierarchy: PathLike | None = None,
@@ -64,7 +66,7 @@ def build_vocabulary(
 
     Args:
         imagenet: wnids, or a synset list with one per line.
-        open_images: Open Images' class list, V1 or V2 to V7.
+        open_images: Open Images' class list, V1 or V2 to V7. Every class list may also be an open file.
         finer: wnids, or a synset list, from which descendants of kept categories are added.
         classes: your own class lists by name: frames with the columns id and name, or files with these columns. If you
             know what a class means, give its wnid in a column wnid, or in a column parent what it is a kind of (a wnid,
@@ -100,7 +102,7 @@ def build_vocabulary(
         inputs = stack.enter_context(_Inputs.opened())
         files = VocabularyFiles(
             imagenet=inputs.synsets(imagenet, "imagenet"),
-            open_images=_place(open_images, "open_images"),
+            open_images=inputs.file(open_images, "open_images"),
             finer=inputs.synsets(finer, "finer"),
             classes=tuple((name, inputs.classes(name, one)) for name, one in given.items()),
             image_counts=tuple(place(one, what="image_counts") for one in image_counts),
@@ -214,20 +216,24 @@ class _Inputs:
         finally:
             folders.discard(own)
 
-    def synsets(self, given: PathLike | Sequence[str] | None, what: str) -> Location | None:
+    def file(self, given: PathLike | Stream | None, what: str) -> Location | None:
+        """Return a path, or an open file as a file."""
+        return file_of(given, self.folder, self.names, what=what) if is_stream(given) else _place(given, what)  # type: ignore[arg-type]  # a path or None
+
+    def synsets(self, given: PathLike | Stream | Sequence[str] | None, what: str) -> Location | None:
         """Return a synset list as a file."""
-        if given is None or is_path(given):
-            return _place(given, what)  # type: ignore[arg-type]  # it is a path or None
+        if given is None or is_path(given) or is_stream(given):
+            return self.file(given, what)  # type: ignore[arg-type]  # it is no sequence
         path = self.folder / f"{what}.txt"
-        assert not isinstance(given, os.PathLike | Location)
-        path.write_text("".join(f"{wnid}\n" for wnid in given), encoding="utf-8")
+        wnids = cast("Sequence[str]", given)
+        path.write_text("".join(f"{wnid}\n" for wnid in wnids), encoding="utf-8")
         self.names[path] = f"the wnids of {what}"
         return path
 
-    def classes(self, name: str, given: Given) -> Location:
+    def classes(self, name: str, given: Given | Stream) -> Location:
         """Return a class list as a file."""
-        if is_path(given):
-            found = _place(given, f"classes[{name!r}]")  # type: ignore[arg-type]  # it is a path
+        if is_path(given) or is_stream(given):
+            found = self.file(given, f"classes[{name!r}]")  # type: ignore[arg-type]  # it is no frame
             assert found is not None
             return found
         what = f"the frame of classes[{name!r}]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.augment.annotation_counts import AnnotationCounts, AnnotationSummary
@@ -17,6 +17,7 @@ from mlimages_dataset.augment.annotations import (
     lookup_table,
     packed_statements,
 )
+from mlimages_dataset.augment.completeness import Completeness
 from mlimages_dataset.augment.runs import (
     Runs,
     absolute_pieces,
@@ -26,10 +27,12 @@ from mlimages_dataset.augment.runs import (
     two_passes,
 )
 from mlimages_dataset.core.config import check_share
-from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - the decoder reads it
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
+from mlimages_dataset.sources.inputs import files_of
+from mlimages_dataset.sources.layout import Layout
 from mlimages_dataset.sources.registry import names, source_named
 from mlimages_dataset.tables.files import Receipt, digests, prefixed
 from mlimages_dataset.tables.parquet import read_range, table_writer
@@ -53,15 +56,17 @@ _LISTED_UNKNOWN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnnotatedFiles:
-    """One annotated collection.
+class AnnotatedFiles(Layout):
+    """One annotated collection, and what its user states of its files (`Layout`).
 
     Attributes:
         name: the table's folder and source column.
         format: the files' format: the name of a source.
-        files: the files, or folders of images by wnid.
+        files: the files, folders of their parts, or patterns of them; or folders of images by wnid.
         ids_of: the class list whose ids the files use; None for the format's own.
         min_confidence: machine labels with a lower confidence are dropped.
+        complete: every image was checked for every class of the list that `ids_of` names, or of the vocabulary's only
+            list: what an image does not list is verified absent.
         regions: a build writes their boxes too, as the table `regions/NAME`.
     """
 
@@ -71,6 +76,7 @@ class AnnotatedFiles:
     ids_of: str | None = None
     min_confidence: float = 0.0
     regions: bool = False
+    complete: bool = False
 
     def __post_init__(self) -> None:
         if not self.name or self.name in {".", ".."} or "/" in self.name or "\\" in self.name:
@@ -80,6 +86,19 @@ class AnnotatedFiles:
         if not self.files:
             raise ValueError("files is empty")
         check_share("min_confidence", self.min_confidence)
+        Layout.__post_init__(self)  # super() does not know a class with slots
+
+    @property
+    def layout(self) -> Layout | None:
+        """What is stated of the files, if anything."""
+        return Layout(columns=self.columns, separator=self.separator, synsets=self.synsets) if self.stated else None
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """All that decides what is read, but the files' content."""
+        told = {"format": self.format, "ids_of": self.ids_of, "min_confidence": self.min_confidence}
+        told |= {"complete": True} if self.complete else {}
+        return {**told, **{name: getattr(self, name) for name in ("columns", "separator") if name in self.stated}}
 
 
 def annotations_stage(
@@ -90,16 +109,19 @@ def annotations_stage(
     Its work is `annotate`.
 
     Raises:
-        UsageError: a file is missing.
+        UsageError: a file is missing, or a folder or pattern has none.
     """
-    missing = [path for path in given.files if not path.exists()]
-    if missing:
-        raise UsageError("there is no such file", where=missing[0], remedy="check the path")
-    digest = source_named(given.format).digest
+    given = replace(given, files=files_of(given.format, given.files))
+    inputs = {
+        **vocabulary_digests(vocabulary),
+        **prefixed("files", digests(given.files, source_named(given.format).digest)),
+    }
+    if given.synsets is not None:
+        inputs |= prefixed("synsets", digests([given.synsets]))
     return Stage(
         name=f"{schema.name}/{given.name}",
-        parameters={"format": given.format, "ids_of": given.ids_of, "min_confidence": given.min_confidence},
-        inputs={**vocabulary_digests(vocabulary), **prefixed("files", digests(given.files, digest))},
+        parameters=given.parameters,
+        inputs=inputs,
         work=lambda at: annotate(read_vocabulary(vocabulary), given, at, schema=schema),
         summary=AnnotationSummary,
         into=into,
@@ -123,7 +145,7 @@ def annotate(
     """
     source = source_named(given.format)
     lookup = lookup_table(class_lookup(vocabulary, source, given.ids_of), broader_ids(vocabulary, source, given.ids_of))
-    pieces = absolute_pieces(given.format, given.files, at.engine.mapper)
+    pieces = absolute_pieces(given.format, given.files, at.engine.mapper, given.layout)
     made = two_passes(
         pieces,
         at,
@@ -134,6 +156,7 @@ def annotate(
             source=given.name,
             min_confidence=given.min_confidence,
             schema=schema,
+            complete=Completeness.for_list(vocabulary, given.ids_of or source.ids_of) if given.complete else None,
             inputs=dict(at.inputs),
             journal=at.journal,
         ),
@@ -188,6 +211,7 @@ def _part_of(
     source: str,
     min_confidence: float,
     schema: TableSchema,
+    complete: Completeness | None,
     inputs: dict[str, str],
     journal: Journal,
 ) -> _Part:
@@ -204,8 +228,10 @@ def _part_of(
             batches = annotation_batches(
                 connection, statements, below, source=source, min_confidence=min_confidence, schema=schema
             )
-            for table, of_batch in batches:
+            for stated, of_batch in batches:
                 counts += of_batch
+                table, absences = (stated, 0) if complete is None else complete.completed(stated)
+                counts += AnnotationCounts(absences=absences)
                 if writer is None and table.num_rows:
                     writer = stack.enter_context(table_writer(out / f"{name}.parquet", schema, inputs))
                 if writer is not None:

@@ -26,6 +26,7 @@ class AnnotationCounts:
         unknown: statements whose class is not in the mapping.
         malformed: statements without image id, class, or a confidence from 0 to 1.
         contradicted: absences of a category that another statement verifies as present in the same image.
+        absences: verified absences that follow from what the collection is complete for.
         images: images with a label.
         images_without_labels: images that lost every statement.
         images_of_several_names: images that statements name by several paths, such as `rex.jpg` and `rex.png`.
@@ -39,6 +40,7 @@ class AnnotationCounts:
     unknown: int = 0
     malformed: int = 0
     contradicted: int = 0
+    absences: int = 0
     images: int = 0
     images_without_labels: int = 0
     images_of_several_names: int = 0
@@ -113,6 +115,7 @@ FATES = (
     Fate("labels", "labels", "labels"),
     Fate("merged", "merged", "statements merged into a label of the same image and category"),
     Fate("contradicted", "contradicted", "verified absences contradicted by a verified presence: kept present"),
+    Fate("absences", "absences", "absences of classes that were looked for and not found", of_statements=False),
     Fate("below_confidence", "below confidence", "machine labels below the least confidence asked for"),
     Fate(
         "dropped",

@@ -136,6 +136,8 @@ def packed_statements(
         refuse_other_scale([number for (number,) in stated], piece.path)
     images = rows["image_id"].combine_chunks().dictionary_encode()
     names, ids = images.dictionary, image_ids(images.dictionary)
+    if piece.root:  # one path in two folders names two pictures
+        names = pc.binary_join_element_wise(piece.root, names, "/")
     by_id = [("id", "ascending"), ("name", "ascending")]
     ascending = pc.sort_indices(pa.table({"id": ids, "name": names}), sort_keys=by_id).to_numpy()
     rank = np.empty(len(ascending), np.int64)

@@ -8,19 +8,66 @@ Legend: N images, L labels in all of them, C categories, K categories that were 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
-from mlimages_dataset.tables.label_columns import LabelColumns
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.tables.label_columns import LabelColumns, array_of, columns_of
 from mlimages_dataset.tables.schemas import Origin
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
+
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 _MOST_CELLS = 1 << 24
 """Images times categories that are looked at together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """What every image of a collection was checked for.
+
+    Attributes:
+        looked_for: class indices, ascending, shape (K,).
+        closure: the reflexive ancestor matrix, shape (C, C).
+    """
+
+    looked_for: NDArray[np.int32]
+    closure: sp.csr_array
+
+    @classmethod
+    def for_list(cls, vocabulary: Vocabulary, class_list: str | None) -> Completeness:
+        """Return that images were checked for all classes of a list; classes kept only as their parent do not count.
+
+        Args:
+            vocabulary: the vocabulary.
+            class_list: its name; None for the only list of the vocabulary.
+
+        Raises:
+            UsageError: the vocabulary has several lists, or none of that name.
+        """
+        lists = list(dict.fromkeys(row.source for row in vocabulary.mapping))
+        if class_list is None and len(lists) > 1:
+            raise UsageError(
+                "a collection is complete for one class list, and none is named",
+                remedy=f"name one of {', '.join(lists)} (--ids-of)",
+            )
+        chosen = lists[0] if class_list is None else class_list
+        rows = (row for row in vocabulary.mapping if row.source == chosen and row.is_kept and not row.is_broader)
+        return cls(np.array(sorted({row.class_index for row in rows}), np.int32), vocabulary.closure)
+
+    def completed(self, table: pa.Table) -> tuple[pa.Table, int]:
+        """Return rows of a label table with the absences, and the number of these."""
+        labels = columns_of(table["labels"].combine_chunks())
+        done = completed(labels, self.looked_for, self.closure)
+        at = table.schema.get_field_index("labels")
+        added = len(done.class_index) - len(labels.class_index)
+        return table.set_column(at, table.schema.field(at), array_of(done)), added
 
 
 def completed(labels: LabelColumns, looked_for: NDArray[np.int32], closure: sp.csr_array) -> LabelColumns:

@@ -21,6 +21,7 @@ from mlimages_dataset.augment.ancestors import (
 )
 from mlimages_dataset.augment.audit import AuditedRows, Consistency, audit_rows
 from mlimages_dataset.augment.cooccurrence import implications_of
+from mlimages_dataset.augment.shared_ids import SharedIds, shared_ids
 from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, lowest_draws
 from mlimages_dataset.augment.statistics import LabelStatistics, SplitSummary, label_statistics
 from mlimages_dataset.core.errors import UsageError
@@ -88,6 +89,7 @@ class LabelsSummary:
         validation_images_asked: number of validation images asked for.
         annotations_audit: consistency of the rows of each source.
         train, val: statistics of the splits.
+        shared_ids: ids that several rows have.
     """
 
     conflicts: int
@@ -96,6 +98,7 @@ class LabelsSummary:
     annotations_audit: Mapping[str, AuditedRows]
     train: SplitSummary
     val: SplitSummary
+    shared_ids: SharedIds = SharedIds()  # noqa: RUF009 - frozen
 
     def lines(self) -> list[str]:
         """Return the published statistics of the splits, and facts about the annotations."""
@@ -115,7 +118,7 @@ class LabelsSummary:
             found.append(f"{self.conflicts:,} verified absences contradicted by a present descendant: kept present")
         if self.blocked_implications:
             found.append(f"{self.blocked_implications:,} co-occurrences not added: verified absent in the image")
-        return found
+        return [*found, *self.shared_ids.lines()]
 
 
 def labels_stage(
@@ -200,6 +203,8 @@ def label(
         for source, of_source in result.consistency.items():
             _add(consistency, source, of_source)
         at.engine.progress(result.counts.images)
+    # One source of one folder has a row an image: `annotate` made it so.
+    several = len(consistency) > 1 or len(annotations) > 1
     wnids = [category.wnid for category in vocabulary.categories]
     summary = LabelsSummary(
         conflicts=counts.conflicts,
@@ -208,6 +213,7 @@ def label(
         annotations_audit={source: consistency[source].summary(wnids) for source in sorted(consistency)},
         train=statistics["train"].summary(),
         val=statistics["val"].summary(),
+        shared_ids=shared_ids(parts, (ANNOTATIONS,), at.out) if several else SharedIds(),
     )
     return StageResult(tuple(sorted(receipts, key=lambda receipt: receipt.path)), summary)
 

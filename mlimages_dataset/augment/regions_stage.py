@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.augment.annotations import class_lookup, lookup_table
@@ -28,6 +28,7 @@ from mlimages_dataset.augment.runs import (
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
+from mlimages_dataset.sources.inputs import files_of
 from mlimages_dataset.sources.registry import names, source_named
 from mlimages_dataset.sources.rejects import RejectLog
 from mlimages_dataset.sources.source import joined_batches
@@ -69,9 +70,7 @@ def regions_stage(
         raise UsageError(
             f"files of the format {given.format} state no boxes", where=given.files[0], remedy=f"use one of {others}"
         )
-    missing = [path for path in given.files if not path.exists()]
-    if missing:
-        raise UsageError("there is no such file", where=missing[0], remedy="check the path")
+    given = replace(given, files=files_of(given.format, given.files))
     return Stage(
         name=f"{REGIONS_FOLDER}/{given.name}",
         parameters={
@@ -103,7 +102,7 @@ def map_regions(
         UsageError, DataError: a file is missing or not of the format, or states no boxes, or no box is kept.
     """
     lookup = lookup_table(class_lookup(vocabulary, source_named(given.format), given.ids_of))
-    pieces = absolute_pieces(given.format, given.files, at.engine.mapper)
+    pieces = absolute_pieces(given.format, given.files, at.engine.mapper, given.layout)
     made = two_passes(
         pieces,
         at,

@@ -15,7 +15,7 @@ import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
     from mlimages_dataset.pipeline.stage import Workplace
+    from mlimages_dataset.sources.layout import Layout
     from mlimages_dataset.sources.pieces import Piece
     from mlimages_dataset.tables.schemas import TableSchema
 
@@ -132,9 +133,11 @@ def two_passes(
     return Passes(results, rejects, unknown)
 
 
-def absolute_pieces(form: str, files: Sequence[Location], mapper: Mapper) -> list[Piece]:
-    """Return the pieces of files with absolute paths: the workers of an engine may have other working folders."""
-    return pieces_of(form, [path.absolute() for path in files], mapper)
+def absolute_pieces(form: str, files: Sequence[Location], mapper: Mapper, layout: Layout | None = None) -> list[Piece]:
+    """Return the pieces of files by absolute paths: the workers of an engine may have other working folders."""
+    if layout is not None and layout.synsets is not None:
+        layout = replace(layout, synsets=layout.synsets.absolute())
+    return pieces_of(form, [path.absolute() for path in files], mapper, layout)
 
 
 def ranges_of(found: Sequence[Runs], images: int | None = None) -> list[tuple[str, str]]:

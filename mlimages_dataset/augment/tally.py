@@ -13,6 +13,7 @@ from pyarrow import csv
 from mlimages_dataset.augment.annotations import RAW_CLASSES, images_per_class, raw_classes
 from mlimages_dataset.augment.runs import absolute_pieces, duckdb_connection, ranges_of, scratch_folder, sorted_runs
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.sources.inputs import files_of
 from mlimages_dataset.sources.rejects import RejectLog, joined_rejects
 from mlimages_dataset.tables.files import Receipt, write_bytes
 from mlimages_dataset.tables.parquet import read_range, write_table
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.augment.runs import Runs
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.sources.layout import Layout
     from mlimages_dataset.sources.pieces import Piece
 
 
@@ -42,22 +44,33 @@ def tally(
     source: str,
     out: Location,
     *,
+    layout: Layout | None = None,
     overwrite: bool = False,
     mapper: Mapper = map,
 ) -> Tally:
     """Write the number of images of each class of a source, as CSV or Parquet by the suffix of `out`.
 
+    Args:
+        form: the files' format.
+        files: as `files_of` takes them.
+        source: the name of the collection.
+        out: the table to write.
+        layout: what the user states of the files, if anything.
+        overwrite: replace the table if it is there.
+        mapper: runs parts.
+
     Raises:
         UsageError, DataError: as `pieces_of` and `Source.observe`; or there is no class at all.
         UsageError: `out` is an input, or exists and `overwrite` is not set.
     """
+    files = files_of(form, files)
     if any(out.absolute() == path.absolute() for path in files):
         raise UsageError("is an input", where=out, remedy="name another file for --out")
     if out.suffix not in {".csv", ".parquet"}:
         raise UsageError("is neither .csv nor .parquet", where=out, remedy="give the table one of these suffixes")
     if out.exists() and not overwrite:
         raise UsageError("is there already", where=out, remedy="name another file, or pass --overwrite to replace it")
-    pieces = [piece for piece in absolute_pieces(form, files, mapper) if piece.states]
+    pieces = [piece for piece in absolute_pieces(form, files, mapper, layout) if piece.states]
     counted: Counter[str] = Counter()
     with scratch_folder(out) as scratch:
         sort = functools.partial(_sort_classes, form=form, out=scratch)

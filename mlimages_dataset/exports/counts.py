@@ -27,6 +27,7 @@ class ExportCounts:
         unsized_images: images left out because their size is not known.
         unsaid_masks: regions whose mask the format cannot say.
         unsaid_flags: regions of which the format cannot say that they are difficult or a crowd.
+        images_of_several_rows: ids that several rows have; the format does not say the source of a row.
     """
 
     images: int = 0
@@ -38,6 +39,7 @@ class ExportCounts:
     unsized_images: int = 0
     unsaid_masks: int = 0
     unsaid_flags: int = 0
+    images_of_several_rows: int = 0
 
     @property
     def seen(self) -> int:
@@ -56,6 +58,7 @@ class ExportCounts:
             "unsized_images": "images left out: their size is not known",
             "unsaid_masks": "regions whose mask the format cannot say",
             "unsaid_flags": "regions that are difficult or a crowd, which the format cannot say",
+            "images_of_several_rows": "image ids of several rows: the format does not say the source of a row",
         }
         counts = {name: getattr(self, name) for name in texts}
         shown = "regions" if self.regions else "labels"

@@ -5,17 +5,19 @@ Data that the format cannot hold are left out and counted.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.augment.shared_ids import shared_ids
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.exports.counts import ExportCounts
 from mlimages_dataset.exports.publication import Publication
-from mlimages_dataset.exports.registry import REGION_FORMATS, writer_of
+from mlimages_dataset.exports.registry import REGION_FORMATS, WITHOUT_SOURCES, writer_of
 from mlimages_dataset.exports.writing import Export
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.tables.parquet import table_digests, table_parts
+from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS
 from mlimages_dataset.vocab.stage import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
@@ -72,9 +74,14 @@ def export(
     Raises:
         UsageError, DataError: a table is missing or damaged, or of another vocabulary.
     """
+    splits = splits_of(tables.absolute())
     receipts, counts = writer_of(form)(
-        Export(vocabulary, splits_of(tables.absolute()), at, publication, None if images is None else images.absolute())
+        Export(vocabulary, splits, at, publication, None if images is None else images.absolute())
     )
+    if form in WITHOUT_SOURCES:
+        parts = [part for of_split in splits.values() for part in of_split]
+        shared = shared_ids(parts, (LABELS, ANNOTATIONS, PREDICTIONS), at.out)
+        counts = replace(counts, images_of_several_rows=shared.ids)
     if not counts.images:
         what = "region" if form in REGION_FORMATS else "label"
         raise DataError(f"no image has a {what} that the format can hold", where=tables, remedy="choose another format")

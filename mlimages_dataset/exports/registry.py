@@ -21,6 +21,8 @@ FORMATS = tuple(_MODULES)
 """Of label tables."""
 REGION_FORMATS = tuple(_OF_REGIONS)
 """Of tables of regions."""
+WITHOUT_SOURCES = frozenset({"tencent", "csv"})
+"""The formats that do not say which source a row is of."""
 
 
 def writer_of(form: str) -> Callable[[Export], Written]:

@@ -308,7 +308,7 @@ def _named_counts(counts: Sequence[tuple[str, int]], vocabulary: Vocabulary) -> 
         yield vocabulary.categories[vocabulary.index_of_wnid[wnid]].name, wnid, n
 
 
-_TOLD_FATES = ("rejected_rows", "malformed", "unknown", "contradicted")
+_TOLD_FATES = ("rejected_rows", "malformed", "unknown", "contradicted", "images_of_several_names")
 """The outcomes of statements and rows that the owner of a collection should check."""
 
 

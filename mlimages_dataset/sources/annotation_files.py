@@ -29,10 +29,12 @@ class Given:
     Attributes:
         folder: the folder that they were found in; None for a file that was named itself.
         context: what `FileSource.context` returned.
+        root: what tells the folder from others that are read with it; empty where there are no others.
     """
 
     folder: Location | None
     context: Any
+    root: str = ""
 
 
 class FileSource(BoxSource):
@@ -40,13 +42,13 @@ class FileSource(BoxSource):
 
     Attributes:
         suffix: of such files, in lower case.
-        layout: names of folders that belong to the format and not to a picture's name.
+        folders_of_layout: names of folders that belong to the format and not to a picture's name.
         may_be_empty: an empty file says that nothing is in its picture.
     """
 
     takes_folders: ClassVar[bool] = True
     suffix: ClassVar[str]
-    layout: ClassVar[frozenset[str]] = frozenset()
+    folders_of_layout: ClassVar[frozenset[str]] = frozenset()
     may_be_empty: ClassVar[bool] = False
 
     @abc.abstractmethod
@@ -104,7 +106,7 @@ class FileSource(BoxSource):
     def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:
         """See `BoxSource.instances`."""
         path = piece.path
-        given = Given(path if path.is_dir() else None, self.context(path))
+        given = Given(path if path.is_dir() else None, self.context(path), piece.root)
         for file in [path] if given.folder is None else self.files(path)[piece.start : piece.stop]:
             try:
                 for one in self.instances_of(file, self._content(file), given):
@@ -152,7 +154,9 @@ class FileSource(BoxSource):
         stem = as_text(path.name)[: -len(path.suffix)] if path.suffix else as_text(path.name)
         told = stated.replace("\\", "/").rpartition("/")[2]
         name = told if told == stem or told.rpartition(".")[0] == stem else stem
-        return "/".join([*(one for one in above if one not in self.layout), name])
+        return "/".join(
+            [*([given.root] if given.root else []), *(one for one in above if one not in self.folders_of_layout), name]
+        )
 
     def _content(self, path: Location) -> bytes:
         with read_to_its_end(path):

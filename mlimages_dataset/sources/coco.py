@@ -199,7 +199,7 @@ def _items(path: Location, key: str) -> Iterator[dict[str, Any]]:
 def _json_errors(path: Location) -> Iterator[None]:
     try:
         yield
-    except ijson.JSONError as error:
+    except (ijson.JSONError, UnicodeDecodeError) as error:  # its parser decodes the texts
         reason = str(error).split("\n", 1)[0].strip()
         raise DataError(f"is not a complete JSON file ({reason})", where=path, remedy="obtain it again") from error
 

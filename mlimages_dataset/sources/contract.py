@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     _Reader: TypeAlias = "Callable[[str, Sequence[Path]], tuple[pa.Table, RejectLog]]"
 
+    from mlimages_dataset.sources.layout import Layout
+
 _QUERY = "SELECT image_id, class_id, confidence, location FROM observations"
 _CUTS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)
 _SIZES = (64, 1000)
@@ -36,22 +38,34 @@ class BrokenContractError(AssertionError):
     """A source breaks a rule for all sources."""
 
 
-def read_statements(name: str, files: Sequence[Path]) -> tuple[pa.Table, RejectLog]:
+def read_statements(name: str, files: Sequence[Path], layout: Layout | None = None) -> tuple[pa.Table, RejectLog]:
     """Return the statements of files, in the columns of `STATEMENT`, and the rows that violate the format.
+
+    Args:
+        name: the format.
+        files: the files.
+        layout: what their user states of them, if anything.
 
     Raises:
         MLImagesError: a file is missing or not of the format.
     """
+    with duckdb.connect(config={"threads": 1}) as connection:
+        return statements_through(connection, name, files, layout)
+
+
+def statements_through(
+    connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path], layout: Layout | None = None
+) -> tuple[pa.Table, RejectLog]:
+    """Return what `read_statements` does, through a connection that many files have: to make one takes longer."""
     source = source_named(name)
     tables = [STATEMENT.empty_table()]
     logs = []
-    with duckdb.connect() as connection:
-        for piece in pieces_of(name, files):
-            log = RejectLog()
-            with duckdb_errors(piece.path):
-                blocks = source.observe(connection, piece, log)
-                tables.extend(block.sql(_QUERY).to_arrow_table().cast(STATEMENT) for block in blocks)
-            logs.append((piece.start, log))
+    for piece in pieces_of(name, files, layout=layout):
+        log = RejectLog()
+        with duckdb_errors(piece.path):
+            blocks = source.observe(connection, piece, log)
+            tables.extend(block.sql(_QUERY).to_arrow_table().cast(STATEMENT) for block in blocks)
+        logs.append((piece.start, log))
     return pa.concat_tables(tables), joined_rejects(logs)
 
 

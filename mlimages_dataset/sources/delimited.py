@@ -32,6 +32,8 @@ _BAD_QUOTE = "UNQUOTED VALUE"
 
 
 DELIMITERS = (",", "\t", ";", "|")
+_LOOKED_AT_ROWS = 100
+"""Of a file without a header, to tell what separates its columns."""
 
 
 class DelimitedSource(Source):
@@ -63,29 +65,26 @@ class DelimitedSource(Source):
         self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """See `Source.observe`."""
-        condition = self.condition(piece)
-        where = f" WHERE {condition}" if condition else ""
 
-        def query(scan: str, content: bytes) -> str:
-            selection = self.selection(piece, digits=confidences.needs_digits(content))
-            return f"{selection} FROM {scan}{where}"
+        def show(scan: str, content: bytes) -> Iterator[duckdb.DuckDBPyConnection]:
+            return self.shown(connection, piece, scan, log, digits=confidences.needs_digits(content))
 
-        return self.blocks(connection, piece, log, query)
+        return self.blocks(connection, piece, log, show)
 
     def blocks(
         self,
         connection: duckdb.DuckDBPyConnection,
         piece: Piece,
         log: RejectLog,
-        query: Callable[[str, bytes], str],
+        show: Callable[[str, bytes], Iterator[duckdb.DuckDBPyConnection]],
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a connection for each block of a piece, in which what a query makes of it is the view `observations`.
+        """Yield what `show` does for each block of a piece in turn.
 
         Args:
-            connection: any.
+            connection: any connection.
             piece: the piece.
             log: complete when the blocks were read to the end.
-            query: returns SQL from that which reads the block's rows, and the block's bytes.
+            show: yields connections in which the rows of a block are a view, from SQL that scans them and their bytes.
         """
         memory = MemoryFileSystem()
         if not connection.filesystem_is_registered("memory"):
@@ -95,13 +94,28 @@ class DelimitedSource(Source):
             name = f"/{secrets.token_hex(8)}.csv"
             memory.pipe_file(name, content)
             try:
-                scan = self._scan(f"memory:/{name}", piece, header=piece.start == log.lines == 0)
-                connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {query(scan, content)}")
-                yield connection
+                header = piece.header and piece.start == log.lines == 0
+                scan = self._scan(f"memory:/{name}", piece, header=header)
+                yield from show(scan, content)
                 log.add(*_rejects(connection, piece.path, log.lines, content))
             finally:
                 memory.rm(name)
             log.lines += content.count(b"\n")
+
+    def shown(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        piece: Piece,
+        scan: str,
+        log: RejectLog,  # noqa: ARG002 - rows that are read in another way are logged
+        *,
+        digits: bool,
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a connection in which the rows that SQL scans are the relation `observations`."""
+        selection, condition = self.selection(piece, digits=digits), self.condition(piece)
+        where = f" WHERE {condition}" if condition else ""
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {selection} FROM {scan}{where}")
+        yield connection
 
     def _scan(self, place: str, piece: Piece, *, header: bool) -> str:
         # DuckDB ignores case: columns that are not read must not have the names of those that are.
@@ -201,30 +215,70 @@ def delimiter_of(path: Location, wanted: Collection[str]) -> str:
     return next(found, ",")
 
 
+def delimiter_of_rows(path: Location, n_columns: int) -> str:
+    """Return what separates the columns of a file without a header: with it each of its first rows has so many fields.
+
+    Raises:
+        DataError: the file is empty or no text, or nothing does it, or several things.
+    """
+    rows = _first_lines(path)[:_LOOKED_AT_ROWS]
+    lengths = {one: [len(row) for row in csv.reader(rows, delimiter=one)] for one in DELIMITERS}
+    fitting = [one for one, found in lengths.items() if set(found) <= {n_columns, 0}]
+    # A row that is amiss is a reject: it does not decide for the others.
+    fitting = fitting or [one for one, found in lengths.items() if found and found[0] == n_columns]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        what = f"may be separated by {' or '.join(map(repr, fitting))}: each gives {n_columns} fields"
+        raise DataError(what, where=path, line=1, remedy="give it a header with the columns' names")
+    found = {one: lengths[one][0] for one in DELIMITERS if lengths[one] and lengths[one][0] > 1}
+    told = ", ".join(f"{n} between {one!r}" for one, n in found.items()) or "1"
+    raise DataError(
+        f"has {told} fields in its first row, where {n_columns} columns are named",
+        where=path,
+        line=1,
+        remedy="name each column of the file, in its order",
+    )
+
+
 def read_header(path: Location, delimiter: str = ",") -> list[str]:
     """Return the column names in the first line of a delimited file, compressed or not.
 
     Raises:
         DataError: the file is empty, or no text.
     """
+    names = first_fields(path, delimiter)
+    repeated = [name for number, name in enumerate(names) if name and name in names[:number]]
+    if repeated:
+        raise DataError(f"has two columns {repeated[0]}", where=path, line=1, remedy="name each differently")
+    return [name or f"column {number}" for number, name in enumerate(names, 1)]
+
+
+def first_fields(path: Location, delimiter: str) -> list[str]:
+    """Return the fields of the first line of a delimited file; errors as `read_header`, but of repeated names."""
+    return [field.strip() for field in next(csv.reader([_first_lines(path)[0]], delimiter=delimiter))]
+
+
+def _first_lines(path: Location) -> list[str]:
+    """Return the first lines of a delimited file, compressed or not, without a byte-order mark.
+
+    Raises:
+        DataError: the file is empty, or no text.
+    """
     try:
         with unpacked(path) as stream:
-            first = _with_newlines(stream.read(1 << 16)).split(b"\n", 1)[0]
+            *whole, cut = _with_newlines(stream.read(1 << 16)).split(b"\n")
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="obtain it again") from error
+    lines = whole or [cut]
+    first = lines[0]
     if not first.strip():
         raise DataError("is empty, or begins with an empty line", where=path, remedy="obtain the file again")
     if first.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError("is UTF-16 text", where=path, remedy="save it as UTF-8")
     if b"\0" in first:
         raise DataError("is not a text file", where=path, remedy="unpack it first, or name another file")
-    names = [
-        name.strip() for name in next(csv.reader([decoded(first).strip("\r\n ").lstrip("\ufeff")], delimiter=delimiter))
-    ]
-    repeated = [name for number, name in enumerate(names) if name and name in names[:number]]
-    if repeated:
-        raise DataError(f"has two columns {repeated[0]}", where=path, line=1, remedy="name each differently")
-    return [name or f"column {number}" for number, name in enumerate(names, 1)]
+    return [decoded(first).strip("\r\n ").lstrip("\ufeff"), *map(decoded, lines[1:])]
 
 
 def _quoted(text: str) -> str:

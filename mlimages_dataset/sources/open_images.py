@@ -104,16 +104,18 @@ class OpenImages(DelimitedSource):
                 where=piece.path,
                 remedy="name files of boxes or segmentations",
             )
-        n_lines = 0
-
-        def query(scan: str, content: bytes) -> str:
-            nonlocal n_lines
-            n_lines = content.count(b"\n") + (not content.endswith(b"\n"))
-            return f"{_box_selection(piece.columns)} FROM {scan}"
-
         with duckdb_errors(piece.path), duckdb.connect() as connection:
             connection.execute("SET threads = 1; SET enable_progress_bar = false")
-            for block in self.blocks(connection, piece, log, query):
+            n_lines = 0
+
+            def show(scan: str, content: bytes) -> Iterator[duckdb.DuckDBPyConnection]:
+                nonlocal n_lines
+                n_lines = content.count(b"\n") + (not content.endswith(b"\n"))
+                boxes = f"{_box_selection(piece.columns)} FROM {scan}"
+                connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {boxes}")
+                yield connection
+
+            for block in self.blocks(connection, piece, log, show):
                 rows = block.sql("SELECT * FROM observations").to_arrow_table().combine_chunks()
                 header = piece.start == log.lines == 0
                 # A row may have several lines, or a line no row: then nobody knows which line a row is.

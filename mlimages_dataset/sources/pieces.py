@@ -11,12 +11,15 @@ from typing import IO, TYPE_CHECKING
 import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import reason, system_errors
+from mlimages_dataset.core.locations import as_text, reason, system_errors
+from mlimages_dataset.sources.layout import Layout
+from mlimages_dataset.tables.files import numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.synsets import Synsets
 
 PIECE_BYTES = 1 << 26
 """Size of a piece. Grouping a piece of Open Images' labels takes 0.6 GB and 1.4 s, with the start of the process."""
@@ -35,6 +38,10 @@ class Piece:
         stop: where it ends; None for a file that is read from its beginning to its end.
         states: whether it states classes; Open Images' tables of images state places only.
         places: whether it states where images are.
+        header: whether its first line names its columns.
+        layout: what its user states of it.
+        synsets: what its user says that numbers mean.
+        root: what tells a folder of images from the others that are read with it; empty where there are no others.
     """
 
     path: Location
@@ -44,10 +51,23 @@ class Piece:
     stop: int | None = None
     states: bool = True
     places: bool = True
+    header: bool = True
+    layout: Layout = Layout()  # noqa: RUF009 - frozen
+    synsets: Synsets | None = None
+    root: str = ""
 
     def cut_at(self, ends: Sequence[int]) -> list[Piece]:
         """Return the pieces of this piece that end at `ends`."""
         return [replace(self, start=start, stop=stop) for start, stop in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def told_apart(whole: Sequence[Piece]) -> list[Piece]:
+    """Return files and folders as they are, several folders with a name each: one path in two of them is two images."""
+    folders = [piece.path for piece in whole if piece.path.is_dir()]
+    if len(folders) < 2:  # noqa: PLR2004 - one needs no name
+        return list(whole)
+    names = iter(numbered(as_text(folder.name) for folder in folders))
+    return [replace(piece, root=next(names)) if piece.path.is_dir() else piece for piece in whole]
 
 
 def cut_lines(piece: Piece) -> list[Piece]:

@@ -9,6 +9,7 @@ A file names an image by its path, URL or id; `image_ids` turns this name into t
 from __future__ import annotations
 
 import abc
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.layout import Layout
     from mlimages_dataset.sources.rejects import RejectLog
 
 STATEMENT = pa.schema(
@@ -64,6 +66,8 @@ class Source(abc.ABC):
         takes_wnids: whether its statements may also use wnids.
         by_index: whether its statements use class indices of the vocabulary itself.
         takes_folders: whether it also reads a folder of images.
+        suffixes: of its files, in lower case: such files in a folder are read as parts of one; empty if no folder is.
+        heeds: the fields of `Layout` that it reads its files by.
         has_regions: whether its files may state boxes.
     """
 
@@ -72,6 +76,8 @@ class Source(abc.ABC):
     takes_wnids: ClassVar[bool] = True
     by_index: ClassVar[bool] = False
     takes_folders: ClassVar[bool] = False
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    heeds: ClassVar[frozenset[str]] = frozenset()
     has_regions: ClassVar[bool] = False
 
     def piece(self, path: Location) -> Piece:
@@ -83,6 +89,10 @@ class Source(abc.ABC):
         if path.is_dir() and not self.takes_folders:
             raise UsageError("is a folder", where=path, remedy=f"name files of the format {self.name}")
         return Piece(path)
+
+    def piece_as_stated(self, path: Location, layout: Layout) -> Piece:
+        """Return a file as one piece, read as its user states; errors as `piece`."""
+        return replace(self.piece(path), layout=layout)
 
     @abc.abstractmethod
     def cut(self, piece: Piece) -> list[Piece]:

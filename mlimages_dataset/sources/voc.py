@@ -39,7 +39,7 @@ class Voc(FileSource):
 
     name: ClassVar[str] = "voc"
     suffix: ClassVar[str] = ".xml"
-    layout: ClassVar[frozenset[str]] = frozenset({ANNOTATIONS})
+    folders_of_layout: ClassVar[frozenset[str]] = frozenset({ANNOTATIONS})
 
     def files(self, folder: Location) -> list[Location]:
         """See `FileSource.files`: only those in `Annotations`, where a folder has such a folder."""
@@ -64,7 +64,7 @@ class Voc(FileSource):
         stated = _text(root, "filename")
         image = self.picture_name(path, given, stated)
         size = tuple(number_of(_text(root, f"size/{side}")) for side in ("width", "height"))
-        mask = _mask(path, given.folder)
+        mask = _mask(path, given)
         for at, entry in enumerate(_entries(root), 1):
             place = f"{'part' if entry.tag == 'part' else 'object'} {at}"
             yield Instance(
@@ -106,13 +106,15 @@ def _box(bndbox: ET.Element | None, width: float, height: float) -> Sides | str:
     return of_pixels((xmin - 1, ymin - 1, xmax, ymax), width, height)
 
 
-def _mask(path: Location, folder: Location | None) -> str:
+def _mask(path: Location, given: Given) -> str:
     """Return the path, within the folder that was named, of the picture that tells each pixel's class, if there is."""
-    parts = [] if folder is None else relative(path, folder).split("/")[:-1]
-    if folder is None or ANNOTATIONS not in parts:
+    parts = [] if given.folder is None else relative(path, given.folder).split("/")[:-1]
+    if given.folder is None or ANNOTATIONS not in parts:
         return ""
     name = "/".join([*parts[: parts.index(ANNOTATIONS)], MASKS, f"{path.stem}.png"])
-    return as_text(name) if (folder / name).is_file() else ""
+    if not (given.folder / name).is_file():
+        return ""
+    return as_text(f"{given.root}/{name}" if given.root else name)
 
 
 def _masks_alone(folder: Location, files: Sequence[Location]) -> list[Location]:

@@ -54,7 +54,9 @@ class Yolo(FileSource):
     name: ClassVar[str] = "yolo"
     suffix: ClassVar[str] = ".txt"
     may_be_empty: ClassVar[bool] = True
-    layout: ClassVar[frozenset[str]] = frozenset({"labels", "obj_train_data", "obj_valid_data", "obj_test_data"})
+    folders_of_layout: ClassVar[frozenset[str]] = frozenset(
+        {"labels", "obj_train_data", "obj_valid_data", "obj_test_data"}
+    )
 
     def is_annotation(self, path: Location) -> bool:
         """See `FileSource.is_annotation`: lists of pictures and classes, and notes, are none."""

@@ -218,13 +218,24 @@ def digests(paths: Iterable[Location], digest: Callable[[Location], str] = conte
     Raises:
         UsageError: one of them cannot be read.
     """
-    found: dict[str, str] = {}
-    for path in paths:
-        name, number = path.name, 2
+    several = list(paths)
+    names = numbered(path.name for path in several)
+    return {name: digest(path) for name, path in zip(names, several, strict=True)}
+
+
+def numbered(names: Iterable[str]) -> list[str]:
+    """Return names, each once: a repeated one is numbered.
+
+    >>> numbered(["a", "b", "a"])
+    ['a', 'b', 'a (2)']
+    """
+    found: dict[str, None] = {}
+    for one in names:
+        name, number = one, 2
         while name in found:
-            name, number = f"{path.name} ({number})", number + 1
-        found[name] = digest(path)
-    return found
+            name, number = f"{one} ({number})", number + 1
+        found[name] = None
+    return list(found)
 
 
 def prefixed(role: str, by_name: Inputs) -> dict[str, str]:

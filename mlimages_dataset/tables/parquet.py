@@ -170,12 +170,19 @@ def schema_of(path: Location, accepted: Sequence[TableSchema]) -> TableSchema:
 
 @contextlib.contextmanager
 def parquet_source(path: Location) -> Iterator[str | IO[bytes]]:
-    """Yield the object from which pyarrow reads a Parquet file: for a local file its name, which is fastest."""
-    if is_local(path):
-        yield str(path)
-        return
-    with path.open("rb") as stream:
-        yield stream
+    """Yield what pyarrow reads a Parquet file from: the name of a local one, which it reads best itself.
+
+    Raises:
+        pa.ArrowInvalid: the name of a column is no text.
+    """
+    try:
+        if is_local(path):
+            yield str(path)
+            return
+        with path.open("rb") as stream:
+            yield stream
+    except UnicodeDecodeError as error:
+        raise pa.ArrowInvalid("the name of a column is no text") from error
 
 
 @contextlib.contextmanager

@@ -91,7 +91,11 @@ def test_an_image_has_the_name_of_its_file(tmp_path: Path, stem: str, filename: 
 @pytest.mark.parametrize(
     ("objects", "size", "told"),
     [
-        (dog(1, 1, 2, 2, name=""), None, "object 1 has no name: ''"),
+        (
+            dog(1, 1, 2, 2, name=""),
+            None,
+            "object 1: it has no image, no class, or a name that is no Unicode text: '0, 0, 0.01, 0.02'",
+        ),
         ("<object><name>dog</name></object>", None, "object 1: it has no bndbox: 'dog'"),
         (dog(1, 1, 2, 2), "", "object 1: its image has no width and height: 'dog'"),
         (dog(5, 1, 2, 2), None, "object 1: its box is inverted: 'dog 0.02, 0, 0.01, 0.02'"),

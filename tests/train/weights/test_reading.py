@@ -294,7 +294,7 @@ def test_a_file_that_says_something_else_than_the_user_is_refused(
 def test_an_epsilon_of_a_network_without_normalisation_is_refused(tmp_path: Path) -> None:
     network = library_network("alexnet", 2)
     torch.save(network.state_dict(), tmp_path / "w.pth")
-    with pytest.raises(UsageError, match="what it needs: no batch normalisation; leave out --epsilon"):
+    with pytest.raises(UsageError, match="it says no batch normalisation; leave out --epsilon"):
         read_weights(tmp_path / "w.pth", Said(architecture="alexnet", norm_epsilon=1e-3))
 
 

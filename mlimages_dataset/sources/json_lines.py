@@ -208,7 +208,7 @@ def _text(value: object, key: str) -> str:
             return str(whole)
     elif isinstance(value, str):
         return str(value)
-    raise _Refused(f"its {key} is {_shown(value)}, no text")
+    raise _Refused(f"its {key} is {_shown(value)}, not text")
 
 
 def _number(value: object) -> str:

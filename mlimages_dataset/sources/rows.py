@@ -86,7 +86,7 @@ def statements_of(columns: Mapping[str, pa.Array], separator: str, path: Locatio
     """Return the columns of a table as texts, confidences as texts or float32, one row a label.
 
     Raises:
-        DataError: a column holds what is no text or no number, or confidences of another scale.
+        DataError: a column holds what is not text or not a number, or confidences of another scale.
     """
     found = _one_row_a_label({name: plain(column) for name, column in columns.items()}, separator, path, log)
     texts = {name: text_column(column, name, path) for name, column in found.items() if name != _CONFIDENCE}
@@ -209,7 +209,7 @@ def text_column(column: pa.Array, name: str, where: Location) -> pa.Array:
 
 
 def _no_text(name: str, kind: pa.DataType, where: Location) -> DataError:
-    return DataError(f"its column {name} is {kind}, no text", where=where, remedy="give texts or whole numbers")
+    return DataError(f"its column {name} is {kind}, not text", where=where, remedy="give texts or whole numbers")
 
 
 def _confidence_column(column: pa.Array, where: Location) -> pa.Array:

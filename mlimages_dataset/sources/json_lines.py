@@ -220,7 +220,7 @@ def _number(value: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise _Refused(f"its confidence is {_shown(value)}, no number")
+        raise _Refused(f"its confidence is {_shown(value)}, not a number")
     return str(value)
 
 

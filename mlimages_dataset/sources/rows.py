@@ -218,5 +218,5 @@ def _confidence_column(column: pa.Array, where: Location) -> pa.Array:
         return confidences.of_column(column)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
-            f"its column confidence is {column.type}, no number", where=where, remedy="give numbers from 0 to 1"
+            f"its column confidence is {column.type}, not a number", where=where, remedy="give numbers from 0 to 1"
         ) from error

@@ -262,7 +262,7 @@ def test_whatever_can_mean_a_confidence_in_parquet_does(tmp_path: Path, confiden
 )
 def test_what_can_mean_no_label_is_one_sentence(tmp_path: Path, labels: pa.Array) -> None:
     pq.write_table(pa.table({"image_id": ["i", "j"], "label": labels}), tmp_path / "t")
-    with pytest.raises(DataError, match=r"its column label is .*, no text; give texts or whole numbers"):
+    with pytest.raises(DataError, match=r"its column label is .*, not text; give texts or whole numbers"):
         said("parquet", tmp_path / "t")
 
 
@@ -278,10 +278,10 @@ def test_what_can_mean_no_label_is_one_sentence(tmp_path: Path, labels: pa.Array
         ('{"image_id": "a", "class": "b"}', "no label among image_id, class"),
         ('{"image_id": "a", "label": "b", "label": "c"}', "the key label stands twice"),
         ('{"image_id": "a\\ud800", "label": "b"}', "an escape is no character"),
-        ('{"image_id": "a", "label": 1.5}', "its label is 1.5, no text"),
-        ('{"image_id": "a", "label": true}', "its label is true, no text"),
-        ('{"image_id": {"a": 1}, "label": "b"}', 'its image_id is {"a": "1"}, no text'),
-        ('{"image_id": "a", "label": "b", "confidence": true}', "its confidence is true, no number"),
+        ('{"image_id": "a", "label": 1.5}', "its label is 1.5, not text"),
+        ('{"image_id": "a", "label": true}', "its label is true, not text"),
+        ('{"image_id": {"a": 1}, "label": "b"}', 'its image_id is {"a": "1"}, not text'),
+        ('{"image_id": "a", "label": "b", "confidence": true}', "its confidence is true, not a number"),
         ('{"image_id": "a", "label": {"label": "b", "confidence": 1}, "confidence": 1}', "confidences stand in its"),
         ("[" * 100_000, "nested too deeply"),
         ('{"image_id": ' + "9" * 5000 + ', "label": "b"', "no JSON"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -11,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
-from mlimages_dataset.api.frames import decoded, is_path, listed, place, strings, table_of, told_as, written
-from mlimages_dataset.api.tables import Tables, label_frame, made_by
-from mlimages_dataset.api.vocabularies import folder_of
+from mlimages_dataset.api.frames import columns_of, decoded, is_path, listed, place, strings, written
+from mlimages_dataset.api.messages import told_as, warn
+from mlimages_dataset.api.tables import Tables, label_frame, made_by, refuse_other_tables
+from mlimages_dataset.api.vocabularies import folder_of, refuse_other
 from mlimages_dataset.augment.annotate import AnnotatedFiles, annotations_stage
 from mlimages_dataset.augment.annotation_counts import FATES, AnnotationSummary
 from mlimages_dataset.core.errors import DataError, UsageError
@@ -48,7 +48,7 @@ class Annotations(Tables[AnnotationSummary]):
 
     def to_arrow(self) -> pa.Table:
         """Return the table, one row per image, with the columns of `schemas.ANNOTATIONS`."""
-        return pa.concat_tables(read_table(part, self.schema) for part in table_parts(self.folder))
+        return pa.concat_tables(read_table(part, self.schema) for part in table_parts(self.there()))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
@@ -60,17 +60,21 @@ class Annotations(Tables[AnnotationSummary]):
         Raises:
             UsageError: the folder holds other files.
         """
-        folders.copy(self.folder, (self.schema,), self.schema.name, folder)
+        folders.copy(self.there(), (self.schema,), self.schema.name, folder)
 
     @classmethod
     def read(cls, folder: PathLike, vocabulary: Vocabulary | PathLike) -> Self:
-        """Return the table in a folder, made with a vocabulary.
+        """Return the table in a folder; in that of a build, all collections.
 
         Raises:
-            UsageError: there is none.
+            UsageError: there is none, or it was made with another vocabulary.
+            SchemaError: the tables there are others.
         """
         where = place(folder, what="folder")
-        table_parts(where)
+        if not any(where.glob("part-*.parquet")) and (where / cls.schema.name).is_dir():
+            where /= cls.schema.name
+        refuse_other_tables(table_parts(where), cls.schema)
+        refuse_other(vocabulary, [where])
         return cls(where, vocabulary)
 
 
@@ -136,7 +140,7 @@ def annotate(
                 raise UsageError(f"a frame cannot have the format {format}", remedy='pass format="csv", or files')
             path = inputs / "frame.parquet"
             names[path] = "the frame"
-            files, form = (written(_statements(data, "the frame"), path),), "parquet"
+            files, form = (written(_statements(data, "the frame", predictions=predictions), path),), "parquet"
         try:
             given = AnnotatedFiles(
                 name=source or format, format=form, files=files, ids_of=ids_of, min_confidence=min_confidence
@@ -159,9 +163,13 @@ def annotate(
     return made
 
 
-def _statements(frame: object, what: str) -> dict[str, pa.Array]:
+def _statements(frame: object, what: str, *, predictions: bool) -> dict[str, pa.Array]:
     """Return a frame's columns in the form of a file of labels."""
-    table = table_of(frame, what=what)
+    table = columns_of(frame, ("image_id", "label"), ("confidence", "location"), what=what)
+    if predictions and "confidence" not in table.column_names:
+        raise DataError(
+            "has no column confidence, which predictions need", where=what, remedy="give each prediction one in 0..1"
+        )
     if not table.num_rows:
         raise DataError("has no row", where=what, remedy="pass at least one statement")
     columns = {name: strings(table, name, what=what) for name in ("image_id", "label")}
@@ -222,7 +230,7 @@ def _warn_of_losses(summary: AnnotationSummary) -> None:
         examples = [*summary.first_rejected_rows[:1]]
         examples += [f"class {class_id!r}" for class_id, _ in summary.most_frequent_unknown_classes[:3]]
         such = f" (such as {', '.join(examples)})" if examples else ""
-        warnings.warn(f"left out: {'; '.join(losses)}{such}; see summary", stacklevel=3)
+        warn(f"left out: {'; '.join(losses)}{such}; see summary")
     if several := summary.images_of_several_names:
         such = f" (such as {summary.first_names[0]})" if summary.first_names else ""
-        warnings.warn(f"ids that several image names share: {several:,}{such}; see summary", stacklevel=3)
+        warn(f"ids that several image names share: {several:,}{such}; see summary")

@@ -88,5 +88,7 @@ def run(
     pairs = None
     if COOCCURRENCE in outcomes:
         pairs = Pairs(folder / COOCCURRENCE, vocabulary, outcomes[COOCCURRENCE])
-    labels = Labels(folder / LABELS_STAGE, vocabulary, outcomes[LABELS_STAGE], pairs=implications_table(pairs))
+    labels = Labels(
+        folder / LABELS_STAGE, vocabulary, outcomes[LABELS_STAGE], pairs=implications_table(pairs, vocabulary)
+    )
     return Build(folder, vocabulary, annotations, pairs, labels, folder / REPORT_FILE)

@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.annotations import annotations_of
 from mlimages_dataset.api.frames import listed, place
+from mlimages_dataset.api.image_ids import image_id as id_of
 from mlimages_dataset.api.pairs import implications_file, implications_table
-from mlimages_dataset.api.tables import Tables, label_frame, made_by
-from mlimages_dataset.api.vocabularies import folder_of
+from mlimages_dataset.api.tables import Tables, label_frame, made_by, refuse_other_tables
+from mlimages_dataset.api.vocabularies import folder_of, refuse_other
 from mlimages_dataset.augment.ancestors import Absences
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, SPLITS, LabelOptions, LabelsSummary, labels_stage
 from mlimages_dataset.core.errors import UsageError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.api.annotations import Annotations
     from mlimages_dataset.api.frames import Frame, Given, PathLike
     from mlimages_dataset.api.pairs import Pairs
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
@@ -56,8 +58,9 @@ class Labels(Tables[LabelsSummary]):
         """
         if split not in {None, *SPLITS}:
             raise UsageError(f"there is no split {split!r}", remedy=f"use one of {', '.join(SPLITS)}")
-        places = [self.folder / name for name in SPLITS if split in {None, name}]
-        parts = [part for path in places if path.is_dir() for part in table_parts(path)]
+        folder = self.there()
+        places = [folder / name for name in SPLITS if (folder / name).is_dir()] or [folder]
+        parts = [part for path in places if split in {None, path.name} for part in table_parts(path)]
         tables = [read_table(part, LABELS) for part in parts]
         return pa.concat_tables(tables) if tables else LABELS.arrow.empty_table()
 
@@ -65,14 +68,17 @@ class Labels(Tables[LabelsSummary]):
         """Return one row per label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
         return label_frame(self.to_arrow(split), self.vocabulary)
 
-    def why(self, image_id: str) -> pd.DataFrame:
+    def why(self, image_id: str | int) -> pd.DataFrame:
         """Return the labels of an image, each with its reason in the column `why`.
+
+        Args:
+            image_id: the id, or a name of the image as it was given to `annotate`: see `image_id`.
 
         Raises:
             UsageError: there is no such image.
         """
         table = self.to_arrow()
-        rows = table.filter(pc.equal(table["image_id"], image_id))
+        rows = table.filter(pc.equal(table["image_id"], id_of(image_id)))
         if not rows.num_rows:
             some = ", ".join(map(repr, table["image_id"].slice(0, 3).to_pylist()))
             raise UsageError(f"no image has the id {image_id!r}", remedy=f"ids here are such as {some}")
@@ -82,18 +88,26 @@ class Labels(Tables[LabelsSummary]):
 
     def write(self, folder: PathLike) -> None:
         """Copy the tables into a new or empty folder; raises as `Annotations.write`."""
-        folders.copy(self.folder, (LABELS,), LABELS_STAGE, folder)
+        folders.copy(self.there(), (LABELS,), LABELS_STAGE, folder)
 
     @classmethod
-    def read(cls, folder: PathLike, vocabulary: Vocabulary | PathLike, pairs: Pairs | PathLike | None = None) -> Self:
+    def read(
+        cls, folder: PathLike, vocabulary: Vocabulary | PathLike, pairs: Pairs | Frame | PathLike | None = None
+    ) -> Self:
         """Return the labels in a folder, with their vocabulary and, for `why`, the pairs that were applied.
 
+        Args:
+            folder: a folder that `write`, `augment` or the command wrote, one of its splits, or that of a build.
+            vocabulary: the vocabulary that the labels were made with, or its folder.
+            pairs: as in `augment`.
+
         Raises:
-            UsageError: there are none.
+            UsageError: there are none, or they were made with another vocabulary.
+            SchemaError: the tables there are others.
         """
-        where = place(folder, what="folder")
-        table_parts(where)
-        return cls(where, vocabulary, pairs=implications_table(pairs))
+        where = _folder_of_labels(place(folder, what="folder"))
+        refuse_other(vocabulary, [where])
+        return cls(where, vocabulary, pairs=implications_table(pairs, vocabulary))
 
     def _reason(self, row: Any, rows: pd.DataFrame) -> str:
         """Return the reason for a label of an image; `rows` are all labels of the image's row for its source."""
@@ -120,6 +134,17 @@ class Labels(Tables[LabelsSummary]):
 
     def _named(self, classes: Iterable[int]) -> str:
         return " and ".join(self.vocabulary.categories[i].name.partition(",")[0] for i in classes)
+
+
+def _folder_of_labels(given: Location) -> Location:
+    """Return the folder itself if it holds splits or one split, or that of the labels in a build."""
+    for folder in (given, given / LABELS_STAGE):
+        splits = [folder / name for name in SPLITS if any((folder / name).glob("part-*.parquet"))] or [folder]
+        parts = [part for split in splits for part in split.glob("part-*.parquet")]
+        refuse_other_tables(parts, LABELS)
+        if parts:
+            return folder
+    raise UsageError("there are no labels in it", where=given, remedy="name the folder of labels, a split or a build")
 
 
 def augment(
@@ -176,7 +201,7 @@ def augment(
     tables = [annotations_of(one, vocabulary) for one in listed(annotations, what="annotations")]
     inputs = folders.scratch()
     try:
-        implications = implications_file(pairs, inputs)
+        implications = implications_file(pairs, inputs, vocabulary)
         applied = None if implications is None else read_table(implications, IMPLICATIONS)
         return made_by(
             lambda: labels_stage(folder_of(vocabulary), [one.folder for one in tables], implications, options),

@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.vocabularies import as_vocabulary
-from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.stage import Engine, run
+from mlimages_dataset.tables.parquet import open_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import pandas as pd
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.records import StageOutcome
     from mlimages_dataset.pipeline.stage import Stage
+    from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 _COLUMNS = ("image_id", "source", "class_index", "wnid", "name", "confidence", "origin")
@@ -53,6 +55,20 @@ class Tables(Generic[_Summary]):
         """The counts of the stage that made the tables; None if the tables were read."""
         return None if self.outcome is None else self.outcome.summary
 
+    def there(self) -> Location:
+        """Return the folder.
+
+        Raises:
+            UsageError: it is gone, as a temporary folder is when its result is deleted or its process has ended.
+        """
+        if not self.folder.is_dir():
+            raise UsageError(
+                "the folder of these tables is gone",
+                where=self.folder,
+                remedy="make them again; what is to stay needs out=, or write() in the process that made it",
+            )
+        return self.folder
+
 
 def made_by(
     stage: Callable[[], Stage[_Summary]],
@@ -76,6 +92,13 @@ def made_by(
     if own is not None:
         folders.kept_by(made, own)
     return made
+
+
+def refuse_other_tables(parts: Iterable[Location], schema: TableSchema) -> None:
+    """Raise `SchemaError` for a part of another table."""
+    for part in parts:
+        with open_table(part, schema):
+            pass
 
 
 def label_frame(table: pa.Table, vocabulary: Vocabulary) -> pd.DataFrame:

@@ -6,12 +6,15 @@ import contextlib
 import dataclasses
 import functools
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from mlimages_dataset.api import folders
-from mlimages_dataset.api.frames import is_path, place, strings, table_of, told_as, written
+from mlimages_dataset.api.frames import columns_of, decoded, is_path, place, strings, written
+from mlimages_dataset.api.messages import told_as, warn
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import Location
 from mlimages_dataset.pipeline.folder import OutputFolder
@@ -24,6 +27,7 @@ from mlimages_dataset.vocab.stage import (
     VOCABULARY,
     Ancestors,
     VocabularyFiles,
+    refuse_other_vocabulary,
     vocabulary_digests,
     vocabulary_stage,
     write_tables,
@@ -37,6 +41,9 @@ if TYPE_CHECKING:
     from mlimages_dataset.api.frames import Given, PathLike
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.vocab.stage import VocabularySummary
+
+
+_SHOWN_LOST = 10
 
 
 def build_vocabulary(
@@ -118,6 +125,7 @@ def build_vocabulary(
     if own is not None:
         folders.kept_by(vocabulary, own)
     _warn(given, outcome.summary)
+    _warn_of_lost_wnids(vocabulary, {"imagenet": imagenet, "finer": finer})
     return vocabulary
 
 
@@ -169,12 +177,25 @@ def folder_of(given: Vocabulary | PathLike) -> Location:
         work = functools.partial(_tables, vocabulary)
         run_stage(Stage(name=VOCABULARY, parameters={}, inputs={}, work=work, summary=NoSummary), OutputFolder(own))
         object.__setattr__(vocabulary, "folder", own)  # a cache: the tables hold only what the value holds
+        object.__setattr__(vocabulary, "digests", vocabulary_digests(own))
         folders.kept_by(vocabulary, own)
         return own
+    if not vocabulary.folder.is_dir():
+        raise UsageError(
+            "the folder of the vocabulary is gone",
+            where=vocabulary.folder,
+            remedy="build it again; what is to stay needs out=, or write() in the process that made it",
+        )
     changed = vocabulary_digests(vocabulary.folder) != vocabulary.digests
     if changed and _read_vocabulary(vocabulary.folder) != vocabulary:
         raise UsageError("the folder now holds another vocabulary", where=vocabulary.folder, remedy="read it again")
     return vocabulary.folder
+
+
+def refuse_other(vocabulary: Vocabulary | PathLike, tables: Sequence[Location]) -> None:
+    """Raise `UsageError` for tables, files or folders, that were made with another vocabulary."""
+    digests = vocabulary.digests if isinstance(vocabulary, Vocabulary) else {}
+    refuse_other_vocabulary(digests or vocabulary_digests(folder_of(vocabulary)), tables)
 
 
 def as_vocabulary(given: Vocabulary | PathLike) -> Vocabulary:
@@ -231,9 +252,8 @@ class _Inputs:
             assert found is not None
             return found
         what = f"the frame of classes[{name!r}]"
-        table = table_of(given, what=what)
-        names = [*CLASS_COLUMNS, *(column for column in MEANING_COLUMNS if column in table.column_names)]
-        columns = {column: strings(table, column, what=what) for column in names}
+        table = columns_of(given, CLASS_COLUMNS, MEANING_COLUMNS, what=what)
+        columns = {column: _cells(table, column, what) for column in table.column_names}
         path = self.folder / f"classes-{len(self.names)}.parquet"
         self.names[path] = what
         return written(columns, path)
@@ -251,13 +271,30 @@ def _ancestors(given: str | None) -> Ancestors | None:
         raise UsageError(f"ancestors is {given!r}", remedy=f"write {choices}") from error
 
 
+def _cells(table: pa.Table, column: str, what: str) -> pa.Array:
+    """Return a column of a class list; what a class means may be left open."""
+    if column in MEANING_COLUMNS:
+        cells = decoded(table[column])
+        is_text = pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)
+        table = pa.table({column: pc.fill_null(cells, "") if is_text else cells})
+    return strings(table, column, what=what)
+
+
 def _warn(own: Mapping[str, object], summary: VocabularySummary) -> None:
     """Warn of what needs a decision: classes that became no category of their own, ids that are given again."""
     for source in own:
         if again := summary.repeated_ids.get(source):
-            warnings.warn(
-                f"ids of {source!r} occur more than once; the first row counts: {list(again)}",
-                stacklevel=3,
-            )
+            warn(f"ids of {source!r} occur more than once; the first row counts: {list(again)}")
     for sentence in summary.findings():
-        warnings.warn(sentence, stacklevel=3)
+        warn(sentence)
+
+
+def _warn_of_lost_wnids(vocabulary: Vocabulary, given: Mapping[str, object]) -> None:
+    """Warn of wnids given in Python, by the argument's name, that became no category."""
+    rows = {row.source_id: row for row in vocabulary.mapping if row.source == IMAGENET and not row.is_kept}
+    for name, wnids in given.items():
+        lost = [] if wnids is None or is_path(wnids) else [rows[one] for one in wnids if one in rows]  # type: ignore[attr-defined]  # a sequence
+        if lost:
+            shown = ", ".join(f"{row.source_id} ({row.rule.removeprefix('dropped: ')})" for row in lost[:_SHOWN_LOST])
+            more = f" and {len(lost) - _SHOWN_LOST:,} more" if len(lost) > _SHOWN_LOST else ""
+            warn(f"{name}: {len(lost):,} of its wnids became no category: {shown}{more}")

@@ -36,7 +36,7 @@ from mlimages_dataset.sources.registry import names, source_named
 from mlimages_dataset.sources.rejects import joined_rejects
 from mlimages_dataset.tables.files import Receipt, digests, prefixed
 from mlimages_dataset.tables.parquet import read_range, table_writer
-from mlimages_dataset.tables.schemas import ANNOTATIONS
+from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS
 from mlimages_dataset.vocab.stage import read_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
@@ -124,6 +124,8 @@ def annotate(
     source = source_named(given.format)
     lookup = lookup_table(class_lookup(vocabulary, source, given.ids_of), broader_ids(vocabulary, source, given.ids_of))
     pieces = absolute_pieces(given.format, given.files, at.engine.mapper)
+    if schema == PREDICTIONS:
+        _refuse_no_confidence(pieces)
     found: list[Runs] = []
     results: list[_Part] = []
     try:
@@ -152,6 +154,17 @@ def annotate(
     if not counts.images:
         raise _nothing_kept(summary, given, f"; the first malformed row is {rejects.first[0]}" if rejects.first else "")
     return StageResult(tuple(receipt for result in results for receipt in result.receipts), summary)
+
+
+def _refuse_no_confidence(pieces: Sequence[Piece]) -> None:
+    """Raise `DataError` for a table of predictions without a column of confidences: all would be sure."""
+    for piece in pieces:
+        if piece.states and piece.columns and "confidence" not in map(str.casefold, piece.columns):
+            raise DataError(
+                "has no column confidence, which predictions need",
+                where=piece.path,
+                remedy="give each prediction one in 0..1",
+            )
 
 
 def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, first: str) -> DataError:

@@ -229,7 +229,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "not a number": ({"image_id": ["a", "b"], "label": ["d", float("nan")]}, "the frame: row 1 has no label; "),
     "several types": (
         {"image_id": [1, "b"], "label": ["d", "d"]},
-        r"values of several types .*image_id.*astype\(str\)",
+        r"the column image_id holds values of several types \(int, str\); .*astype\(str\)",
     ),
     "fractions": ({"image_id": [1.5], "label": ["d"]}, "the column image_id has the type double"),
     "no confidence": (
@@ -272,7 +272,10 @@ def test_other_things_are_refused_in_a_sentence(vocabulary: ml.Vocabulary, tmp_p
         (lambda: ml.annotate(frame, vocabulary, format=wrong), "there is no format 3; use one of imagenet"),
         (lambda: ml.annotate(frame, vocabulary, source="a/b"), "name is 'a/b', which cannot be a folder's name"),
         (lambda: ml.augment([], vocabulary), "annotations is empty"),
-        (lambda: ml.augment(frame, vocabulary, pd.DataFrame({"a": [1]})), "frame of pairs: no column antecedent"),
+        (
+            lambda: ml.augment(frame, vocabulary, pd.DataFrame({"a": [1]})),
+            "frame of pairs: no column probability among a",
+        ),
         (lambda: ml.augment(frame, vocabulary, validation_images=-1), "validation_images is -1"),
         (lambda: ml.augment(frame, vocabulary, absences=wrong), "3 is not a valid Absences"),
         (lambda: ml.augment(frame, vocabulary).to_pandas("test"), "there is no split 'test'; use one of train, val"),
@@ -304,7 +307,7 @@ def test_what_is_left_out_is_told(vocabulary: ml.Vocabulary) -> None:
         ml.annotate(pd.DataFrame({"image_id": ["rex.jpg", "rex.png"], "label": ["d", "d"]}), vocabulary)
     classes = pd.DataFrame({"id": ["d", "q", "d"], "name": ["dog", "qwertz", "cat"]})
     with (
-        pytest.warns(UserWarning, match=r"of 2 classes of 'mine', 1 became no category \(dropped: unmatched name: 1\)"),
+        pytest.warns(UserWarning, match="mine: 'qwertz' became no category: unmatched name"),
         pytest.warns(UserWarning, match=r"occur more than once; the first row counts: \['d'\]"),
     ):
         ml.build_vocabulary(classes={"mine": classes})
@@ -315,7 +318,10 @@ def test_a_category_is_looked_up_by_all_that_names_it(vocabulary: ml.Vocabulary)
     int_like: Any = np.int32(at)
     assert {vocabulary.index(key) for key in (DOG, "d", at, int_like, "domestic dog", "DOG")} == {at}
     assert vocabulary.category("house cat").wnid == CAT
-    with pytest.raises(ml.MLImagesError, match=f"'crane' means several categories; .*{CRANES[1]}.*{CRANES[0]}"):
+    with pytest.raises(
+        ml.MLImagesError,
+        match=f"'crane' means several categories; .*({CRANES[0]}.*{CRANES[1]}|{CRANES[1]}.*{CRANES[0]})",
+    ):
         vocabulary.index("crane")
     with pytest.raises(ml.MLImagesError, match="no category has the id or the name 'domestc dog'; did you mean 'dog"):
         vocabulary.index("domestc dog")

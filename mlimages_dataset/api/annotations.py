@@ -10,12 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
-from mlimages_dataset.api.frames import columns_of, decoded, is_path, listed, place, strings, written
+from mlimages_dataset.api.arguments import ARGUMENTS
+from mlimages_dataset.api.frames import columns_of, decoded, listed, place, strings, written
 from mlimages_dataset.api.messages import told_as, warn
 from mlimages_dataset.api.tables import Tables, label_frame, made_by, refuse_other_tables
 from mlimages_dataset.api.vocabularies import folder_of, refuse_other
 from mlimages_dataset.augment.annotate import AnnotatedFiles, annotations_stage
 from mlimages_dataset.augment.annotation_counts import FATES, AnnotationSummary
+from mlimages_dataset.core.arguments import check, is_path
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
@@ -127,6 +129,7 @@ def annotate(
     >>> ml.annotate(rows, vocabulary).to_pandas()[["image_id", "name"]].values.tolist()
     [['image-1', 'dog, domestic dog, Canis familiaris'], ['image-2', 'domestic cat, house cat, ...']]
     """
+    check(ARGUMENTS, locals())
     source_named(format)
     inputs = folders.scratch()
     try:
@@ -141,12 +144,9 @@ def annotate(
             path = inputs / "frame.parquet"
             names[path] = "the frame"
             files, form = (written(_statements(data, "the frame", predictions=predictions), path),), "parquet"
-        try:
-            given = AnnotatedFiles(
-                name=source or format, format=form, files=files, ids_of=ids_of, min_confidence=min_confidence
-            )
-        except ValueError as error:
-            raise UsageError(str(error), remedy="correct the argument") from error
+        given = AnnotatedFiles(
+            name=source or format, format=form, files=files, ids_of=ids_of, min_confidence=float(min_confidence)
+        )
         kind, schema = (Predictions, PREDICTIONS) if predictions else (Annotations, ANNOTATIONS)
         with told_as(names):
             made = made_by(

@@ -54,11 +54,6 @@ _OTHER_NAMES = {
 _NEAR = 0.8
 
 
-def is_path(given: object) -> bool:
-    """Return whether an object is a path or a URL."""
-    return isinstance(given, str | os.PathLike | Location)
-
-
 def is_pandas(given: object) -> bool:
     """Return whether an object is a frame of pandas, of any version."""
     return hasattr(given, "to_records") and hasattr(given, "iloc")

@@ -5,14 +5,13 @@ The rule is that of `core.image_ids`.
 
 from __future__ import annotations
 
-import numbers
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mlimages_dataset.api.frames import kind_of
+from mlimages_dataset.api.arguments import IMAGE_NAME
 from mlimages_dataset.core import image_ids as rule
-from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.arguments import check
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,19 +47,8 @@ def image_ids(names: Iterable[str | int]) -> list[str]:
     >>> mine["image_id"].tolist()
     ['cats/tom', 'dogs/rex']
     """
-    texts = [_text(name) for name in names]
+    texts = []
+    for name in names:
+        check({"the name of an image": IMAGE_NAME}, {"the name of an image": name})
+        texts.append(str(name))
     return [str(one) for one in rule.image_ids(pa.array(texts, pa.string())).to_pylist()]
-
-
-def _text(name: object) -> str:
-    if isinstance(name, numbers.Integral) and not isinstance(name, bool):
-        return str(int(name))
-    if not isinstance(name, str):
-        raise UsageError(
-            f"the name of an image is {kind_of(name)}, but must be text or a whole number", remedy="convert it: str()"
-        )
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"{name!r} is not valid Unicode text", remedy="decode it again from its bytes") from error
-    return name

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.annotations import annotations_of
+from mlimages_dataset.api.arguments import ARGUMENTS
 from mlimages_dataset.api.frames import listed, place
 from mlimages_dataset.api.image_ids import image_id as id_of
 from mlimages_dataset.api.pairs import implications_file, implications_table
@@ -17,6 +18,7 @@ from mlimages_dataset.api.tables import Tables, label_frame, made_by, refuse_oth
 from mlimages_dataset.api.vocabularies import folder_of, refuse_other
 from mlimages_dataset.augment.ancestors import Absences
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, SPLITS, LabelOptions, LabelsSummary, labels_stage
+from mlimages_dataset.core.arguments import check
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
@@ -188,15 +190,13 @@ def augment(
     >>> labels.why("image-1")[["name", "why"]].values.tolist()
     [['object, physical object', 'an ancestor of dog'], ['dog, domestic dog, Canis familiaris', 'csv says so']]
     """
-    try:
-        options = LabelOptions(
-            validation_images=validation_images,
-            validation_images_per_category=validation_images_per_category,
-            salt=salt,
-            absences=Absences(absences),
-        )
-    except ValueError as error:
-        raise UsageError(str(error), remedy="correct the argument") from error
+    check(ARGUMENTS, locals())
+    options = LabelOptions(
+        validation_images=int(validation_images),  # a number of numpy cannot be recorded
+        validation_images_per_category=int(validation_images_per_category),
+        salt=salt,
+        absences=Absences(absences),
+    )
     # Values, not folders: the folder of a value made from a frame is removed with the value.
     tables = [annotations_of(one, vocabulary) for one in listed(annotations, what="annotations")]
     inputs = folders.scratch()

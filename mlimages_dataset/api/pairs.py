@@ -11,7 +11,8 @@ import scipy.sparse as sp
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.annotations import annotations_of
-from mlimages_dataset.api.frames import columns_of, is_path, place, strings
+from mlimages_dataset.api.arguments import ARGUMENTS
+from mlimages_dataset.api.frames import columns_of, place, strings
 from mlimages_dataset.api.tables import Tables, made_by
 from mlimages_dataset.api.vocabularies import as_vocabulary, folder_of, refuse_other
 from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH, strong_pairs
@@ -23,6 +24,7 @@ from mlimages_dataset.augment.cooccurrence_stage import (
     Thresholds,
     cooccurrence_stage,
 )
+from mlimages_dataset.core.arguments import check, is_path
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
@@ -140,10 +142,8 @@ def cooccurrence(
     >>> pairs.implications[["antecedent_wnid", "consequent_wnid", "probability"]].values.tolist()
     [['n02084071', 'n03135532', 1.0]]
     """
-    try:
-        thresholds = Thresholds(probability=probability, strength=strength)
-    except ValueError as error:
-        raise UsageError(str(error), remedy="correct the argument") from error
+    check(ARGUMENTS, {**locals(), "predictions": True})  # here they are data
+    thresholds = Thresholds(probability=float(probability), strength=float(strength))
     left, right = annotations_of(annotations, vocabulary), annotations_of(predictions, vocabulary, predictions=True)
     return made_by(
         lambda: cooccurrence_stage(folder_of(vocabulary), left.folder, right.folder, thresholds),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
-from mlimages_dataset.api.frames import columns_of, decoded, is_path, place, strings, written
+from mlimages_dataset.api.arguments import ARGUMENTS, listed_wnids
+from mlimages_dataset.api.frames import columns_of, decoded, place, strings, written
 from mlimages_dataset.api.messages import told_as, warn
+from mlimages_dataset.core.arguments import check, is_path
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.core.locations import Location
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageOutcome, StageResult
 from mlimages_dataset.pipeline.stage import NoSummary, Stage
@@ -36,9 +36,11 @@ from mlimages_dataset.vocab.stage import read_vocabulary as _read_vocabulary
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Vocabulary
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping, Sequence
 
     from mlimages_dataset.api.frames import Given, PathLike
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.vocab.stage import VocabularySummary
 
@@ -52,7 +54,7 @@ def build_vocabulary(
     open_images: PathLike | None = None,
     finer: PathLike | Sequence[str] | None = None,
     classes: Mapping[str, Given] | None = None,
-    image_counts: Sequence[PathLike] = (),
+    image_counts: PathLike | Sequence[PathLike] | None = (),
     minimum_images: Mapping[str, int] | None = None,
     box_hierarchy: PathLike | None = None,
     ancestors: str | None = None,
@@ -101,6 +103,7 @@ def build_vocabulary(
     >>> vocabulary.category("d").wnid
     'n02084071'
     """
+    check(ARGUMENTS, locals())
     given = dict(classes or {})
     _refuse_names(given, minimum_images or {}, any_list=imagenet is not None or open_images is not None or bool(given))
     with contextlib.ExitStack() as stack:
@@ -110,14 +113,14 @@ def build_vocabulary(
             open_images=_place(open_images, "open_images"),
             finer=inputs.synsets(finer, "finer"),
             classes=tuple((name, inputs.classes(name, one)) for name, one in given.items()),
-            image_counts=tuple(place(one, what="image_counts") for one in image_counts),
+            image_counts=tuple(place(one, what="image_counts") for one in _several(image_counts)),
             box_hierarchy=_place(box_hierarchy, "box_hierarchy"),
-            ancestors=_ancestors(ancestors),
+            ancestors=None if ancestors is None else Ancestors(ancestors),
             attach=attach,
             reviewed=_place(reviewed, "reviewed"),
             reviewed_only=reviewed_only,
             wordnet=None if wordnet is None else Path(wordnet),
-            minimum_images=tuple({**dict(VocabularyFiles().minimum_images), **(minimum_images or {})}.items()),
+            minimum_images=_minimum_images(minimum_images or {}),
         )
         output, own = folders.output(out, overwrite=overwrite)
         outcome = _built(files, output, own, inputs.names)
@@ -240,8 +243,7 @@ class _Inputs:
         if given is None or is_path(given):
             return _place(given, what)  # type: ignore[arg-type]  # it is a path or None
         path = self.folder / f"{what}.txt"
-        assert not isinstance(given, os.PathLike | Location)
-        path.write_text("".join(f"{wnid}\n" for wnid in given), encoding="utf-8")
+        path.write_text("".join(f"{wnid}\n" for wnid in listed_wnids(given) or ()), encoding="utf-8")
         self.names[path] = f"the wnids of {what}"
         return path
 
@@ -263,12 +265,13 @@ def _place(given: PathLike | None, what: str) -> Location | None:
     return None if given is None else place(given, what=what)
 
 
-def _ancestors(given: str | None) -> Ancestors | None:
-    try:
-        return None if given is None else Ancestors(given)
-    except ValueError as error:
-        choices = " or ".join(repr(one.value) for one in Ancestors)
-        raise UsageError(f"ancestors is {given!r}", remedy=f"write {choices}") from error
+def _several(given: PathLike | Sequence[PathLike] | None) -> Sequence[PathLike]:
+    return () if given is None else (given,) if is_path(given) else given  # type: ignore[return-value]  # checked
+
+
+def _minimum_images(given: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    own = {name: int(images) for name, images in given.items()}  # a number of numpy cannot be recorded
+    return tuple({**dict(VocabularyFiles().minimum_images), **own}.items())
 
 
 def _cells(table: pa.Table, column: str, what: str) -> pa.Array:
@@ -293,7 +296,7 @@ def _warn_of_lost_wnids(vocabulary: Vocabulary, given: Mapping[str, object]) -> 
     """Warn of wnids given in Python, by the argument's name, that became no category."""
     rows = {row.source_id: row for row in vocabulary.mapping if row.source == IMAGENET and not row.is_kept}
     for name, wnids in given.items():
-        lost = [] if wnids is None or is_path(wnids) else [rows[one] for one in wnids if one in rows]  # type: ignore[attr-defined]  # a sequence
+        lost = [] if is_path(wnids) else [rows[one] for one in listed_wnids(wnids) or () if one in rows]
         if lost:
             shown = ", ".join(f"{row.source_id} ({row.rule.removeprefix('dropped: ')})" for row in lost[:_SHOWN_LOST])
             more = f" and {len(lost) - _SHOWN_LOST:,} more" if len(lost) > _SHOWN_LOST else ""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
+from mlimages_dataset.core.arguments import TEXT, Kind, check, is_whole, whole
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.vocab.hierarchy import closure_matrix
 
@@ -29,6 +30,15 @@ _Value = TypeVar("_Value")
 IMAGENET = "imagenet"
 OPEN_IMAGES = "open-images"
 TENCENT = "tencent"
+
+
+_KEYS = {
+    "key": Kind(
+        "a class index, a wnid, an id of a class, or a name (of a Category, pass its wnid)",
+        lambda key: isinstance(key, str) or is_whole(key),
+    )
+}
+_SEARCH = {"text": TEXT, "limit": whole(0)}
 
 
 class Rule(Enum):
@@ -141,6 +151,7 @@ class Vocabulary:
         Raises:
             UsageError: no category has the key, or several have it.
         """
+        check(_KEYS, {"key": key})
         if not isinstance(key, str):
             if not 0 <= key < len(self):
                 raise UsageError(f"there is no class {key}", remedy=f"class indices are 0..{len(self) - 1}")
@@ -186,9 +197,13 @@ class Vocabulary:
 
         Returns:
             a frame with the columns class_index, wnid, name, depth, by (what matched) and matched (its text).
+
+        Raises:
+            UsageError: `text` is no text, or `limit` no whole number of at least 0.
         """
         import pandas as pd  # noqa: PLC0415 - half a second, and only frames need it
 
+        check(_SEARCH, {"text": text, "limit": limit})
         hits = list(itertools.islice(self._hits(text), limit))
         rows = [
             (i, self.categories[i].wnid, self.categories[i].name, self.categories[i].depth, by, matched)

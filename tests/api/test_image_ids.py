@@ -49,5 +49,5 @@ def test_the_id_of_an_id_is_itself(names: list[str]) -> None:
 def test_what_is_no_name_is_refused(name: Any, known: ml.Vocabulary) -> None:
     labels = ml.augment(pd.DataFrame({"image_id": ["rex"], "label": [DOG]}), known)
     for call in (ml.image_id, labels.why, lambda one: ml.image_ids([one])):
-        with pytest.raises(ml.MLImagesError, match="the name of an image is .*, but must be text or a whole number"):
+        with pytest.raises(ml.MLImagesError, match=r"the name of an image is .*, but must be text or a whole number"):
             call(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +14,7 @@ from mlimages_dataset.api.arguments import ARGUMENTS
 from mlimages_dataset.api.frames import listed, place
 from mlimages_dataset.api.image_ids import image_id as id_of
 from mlimages_dataset.api.pairs import implications_file, implications_table
+from mlimages_dataset.api.reasons import reasons
 from mlimages_dataset.api.tables import Tables, label_frame, made_by, refuse_other_tables
 from mlimages_dataset.api.vocabularies import folder_of, refuse_other
 from mlimages_dataset.augment.ancestors import Absences
@@ -23,10 +24,10 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
 from mlimages_dataset.tables.parquet import read_table, table_parts
-from mlimages_dataset.tables.schemas import IMPLICATIONS, LABELS, Origin
+from mlimages_dataset.tables.schemas import IMPLICATIONS, LABELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
@@ -85,7 +86,9 @@ class Labels(Tables[LabelsSummary]):
             some = ", ".join(map(repr, table["image_id"].slice(0, 3).to_pylist()))
             raise UsageError(f"no image has the id {image_id!r}", remedy=f"ids here are such as {some}")
         frame = label_frame(rows, self.vocabulary)
-        frame["why"] = [self._reason(row, frame[frame["source"] == row.source]) for row in frame.itertuples()]
+        for source in frame["source"].unique():
+            of_source = frame["source"] == source
+            frame.loc[of_source, "why"] = reasons(frame[of_source], self.vocabulary, self.pairs)
         return frame
 
     def write(self, folder: PathLike) -> None:
@@ -110,32 +113,6 @@ class Labels(Tables[LabelsSummary]):
         where = _folder_of_labels(place(folder, what="folder"))
         refuse_other(vocabulary, [where])
         return cls(where, vocabulary, pairs=implications_table(pairs, vocabulary))
-
-    def _reason(self, row: Any, rows: pd.DataFrame) -> str:
-        """Return the reason for a label of an image; `rows` are all labels of the image's row for its source."""
-        at, origin, closure = row.class_index, Origin(row.origin), self.vocabulary.closure
-        if origin == Origin.ORIGINAL:
-            return f"{row.source} says so" if row.confidence > 0 else f"{row.source} says that it is absent"
-        others = rows[rows["class_index"] != at]
-        if row.confidence == 0:
-            absent = others.loc[others["confidence"] == 0, "class_index"]
-            return f"below {self._named(i for i in absent if closure[at, i])}, which is absent"
-        present = others[others["confidence"] > 0]
-        if origin == Origin.CO_OCCURRENCE:
-            found = [] if self.pairs is None else self.pairs.filter(pc.equal(self.pairs["consequent"], at)).to_pylist()
-            reasons = [
-                f"implied by {self._named([one['antecedent']])}: in {100 * one['probability']:.0f} % of its images"
-                for one in found
-                if one["antecedent"] in set(present["class_index"])
-            ]
-            if reasons:
-                return "; ".join(reasons)
-        below = [i for i in present["class_index"] if closure[i, at]]
-        lowest = [i for i in below if not any(other != i and closure[other, i] for other in below)]
-        return f"an ancestor of {self._named(lowest)}"
-
-    def _named(self, classes: Iterable[int]) -> str:
-        return " and ".join(self.vocabulary.categories[i].name.partition(",")[0] for i in classes)
 
 
 def _folder_of_labels(given: Location) -> Location:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _FRAME_FORMATS = ("csv", "parquet")
 
 
-@dataclass(frozen=True, eq=False)  # no slots, like `Tables`
+@dataclass(frozen=True, eq=False, repr=False)  # no slots, like `Tables`
 class Annotations(Tables[AnnotationSummary]):
     """The statements of a collection, or of a model, mapped onto a vocabulary: one row per image."""
 
@@ -210,6 +210,13 @@ def annotations_of(
 ) -> Annotations:
     """Return a table of annotations or predictions: given as such, read from a folder, or made from a frame."""
     if isinstance(given, Annotations):
+        if isinstance(given, Predictions) != predictions:
+            told, remedy = (
+                ("predictions are annotations", "pass predictions=True")
+                if predictions
+                else ("annotations are predictions", "leave out predictions=True")
+            )
+            raise UsageError(told, remedy=f"{remedy} to annotate()")
         return given
     if is_path(given):
         return (Predictions if predictions else Annotations).read(given, vocabulary)  # type: ignore[arg-type]  # a path

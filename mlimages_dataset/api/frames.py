@@ -22,7 +22,7 @@ from mlimages_dataset.core.locations import Location, location
 from mlimages_dataset.recipes.recipe import packaged_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
@@ -98,15 +98,20 @@ def columns_of(frame: object, needed: Sequence[str], optional: Sequence[str] = (
         UsageError: it is not a frame.
         DataError: a column is missing or there twice, or holds values of several types.
     """
-    if is_pandas(frame):
-        names, column = list(frame.columns), lambda at: _array_of(frame.iloc[:, at], names[at], what)  # type: ignore[attr-defined]
-    elif is_frame(frame):
-        table = frame if isinstance(frame, pa.Table) else _table_of(frame, what)
-        names, column = table.column_names, table.column
-    else:
-        raise UsageError(f"{what} is {kind_of(frame)}", remedy="pass a frame, an Arrow table or a path")
+    names, column = _opened(frame, what)
     found = _places(names, needed, optional, what)
     return pa.table({name: column(at) for name, at in found.items()})
+
+
+def _opened(frame: Any, what: str) -> tuple[list[Any], Callable[[int], pa.Array | pa.ChunkedArray]]:
+    """Return the names of a frame's columns, and a function from the place of a column to its values."""
+    if is_pandas(frame):
+        names = list(frame.columns)
+        return names, lambda at: _array_of(frame.iloc[:, at], names[at], what)
+    if not is_frame(frame):
+        raise UsageError(f"{what} is {kind_of(frame)}", remedy="pass a frame, an Arrow table or a path")
+    table = frame if isinstance(frame, pa.Table) else _table_of(frame, what)
+    return table.column_names, table.column
 
 
 def _table_of(frame: object, what: str) -> pa.Table:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 
-@dataclass(frozen=True, eq=False)  # no slots, like `Tables`
+@dataclass(frozen=True, eq=False, repr=False)  # no slots, like `Tables`
 class Labels(Tables[LabelsSummary]):
     """Augmented labels, closed under ancestors, in the splits train and val.
 

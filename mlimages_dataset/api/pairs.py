@@ -48,7 +48,7 @@ _FRAME = "the frame of pairs"
 _REMEDY = "pass rows of Pairs.implications"
 
 
-@dataclass(frozen=True, eq=False)  # no slots, like `Tables`
+@dataclass(frozen=True, eq=False, repr=False)  # no slots, like `Tables`
 class Pairs(Tables[CooccurrenceSummary]):
     """Co-occurring categories (Tencent ML-Images, section 3.2). C is the number of categories."""
 

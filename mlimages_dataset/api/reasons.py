@@ -75,7 +75,7 @@ def _implied_by(
     for pair in pairs.filter(pc.equal(pairs["consequent"], row.class_index)).to_pylist():
         if pair["antecedent"] in confidence_of:
             share = pair["probability"]
-            given = np.float32(confidence_of[pair["antecedent"]]) * np.float32(share)
+            given = float(np.float32(confidence_of[pair["antecedent"]]) * np.float32(share))
             yield f"implied by {_named([pair['antecedent']], vocabulary)}: in {100 * share:.0f} % of its images", given
 
 

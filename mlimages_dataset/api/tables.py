@@ -32,7 +32,7 @@ _Summary = TypeVar("_Summary")
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, eq=False)  # no slots: a temporary folder is removed with the value that owns it
+@dataclass(frozen=True, eq=False, repr=False)  # no slots: a temporary folder is removed with the value that owns it
 class Tables(Generic[_Summary]):
     """Tables in a folder.
 
@@ -44,6 +44,9 @@ class Tables(Generic[_Summary]):
     folder: Location
     _vocabulary: Vocabulary | PathLike = field(repr=False)
     outcome: StageOutcome[_Summary] | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} in {self.folder}"
 
     @functools.cached_property
     def vocabulary(self) -> Vocabulary:

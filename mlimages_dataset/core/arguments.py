@@ -79,7 +79,7 @@ SWITCH = Kind("True or False", lambda value: isinstance(value, bool))
 CALLABLE = Kind("a function", callable)
 SHARE = Kind(
     "a number in 0..1",
-    lambda value: isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= float(value) <= 1,
+    lambda value: not isinstance(value, bool) and isinstance(value, numbers.Real) and 0 <= float(value) <= 1,
 )
 
 

@@ -102,7 +102,7 @@ class Category:
     images: int
 
 
-@dataclass(frozen=True)  # no slots: the indices for look-ups are computed on first use
+@dataclass(frozen=True, repr=False)  # no slots: the indices for look-ups are computed on first use
 class Vocabulary:
     """Categories numbered 0..C-1 and how every source's classes map to them.
 
@@ -129,6 +129,10 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.categories)
+
+    def __repr__(self) -> str:
+        sources = ", ".join(dict.fromkeys(row.source for row in self.mapping)) or "no class list"
+        return f"Vocabulary of {len(self):,} categories from {sources}"
 
     @functools.cached_property
     def index_of_wnid(self) -> dict[str, int]:
@@ -242,8 +246,9 @@ class Vocabulary:
     @functools.cached_property
     def _classes_of_name(self) -> dict[str, set[int]]:
         lemmas = ((name.casefold(), i) for i, one in enumerate(self.categories) for name in one.name.split(", "))
+        whole = ((one.name.casefold(), i) for i, one in enumerate(self.categories))
         named = ((row.source_name.casefold(), row.class_index) for row in self.mapping if row.class_index >= 0)
-        return _grouped(itertools.chain(lemmas, (pair for pair in named if pair[0])))
+        return _grouped(itertools.chain(lemmas, whole, (pair for pair in named if pair[0])))
 
     def _hits(self, text: str) -> Iterator[tuple[int, str, str]]:
         """Yield class indices that a text may mean, each once, with what matched and its text."""
@@ -256,13 +261,21 @@ class Vocabulary:
             ("id of a class", self._classes_of_id.get(text.strip(), set()), text.strip()),
             ("name", self._classes_of_name.get(name, set()), name),
         ):
-            for i in sorted(found - told):
+            for i in sorted(found - told, key=self._unlikeliness):
                 told.add(i)
                 yield i, by, matched
         for matched in self._near(name):
-            for i in sorted(self._classes_of_name[matched] - told):
+            for i in sorted(self._classes_of_name[matched] - told, key=self._unlikeliness):
                 told.add(i)
                 yield i, "near miss", matched
+
+    def _unlikeliness(self, at: int) -> tuple[bool, int, int]:
+        """Return the order of senses: classes of lists before added ancestors, then the less deep."""
+        return at not in self._classes_of_lists, self.categories[at].depth, at
+
+    @functools.cached_property
+    def _classes_of_lists(self) -> set[int]:
+        return {row.class_index for row in self.mapping if row.is_kept and not row.is_broader}
 
     def _near(self, name: str) -> Iterator[str]:
         """Yield names that contain a name as words, the shortest first, then names that differ by some letters."""

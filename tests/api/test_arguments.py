@@ -120,7 +120,7 @@ KEYS: list[Any] = [None, ["x"], 5.0, True, float("nan"), b"x", object(), {}]
 
 @pytest.mark.parametrize("key", [*KEYS, "a category"], ids=repr)
 def test_what_is_no_key_is_refused(key: Any, known: ml.Vocabulary) -> None:
-    given = known.categories[0] if key == "a category" else key
+    given: Any = known.categories[0] if key == "a category" else key
     for call in (known.index, known.category, known.parents, known.children, known.ancestors):
         with pytest.raises(ml.MLImagesError, match=r"key is .*, but must be a class index, a wnid, an id of a class,"):
             call(given)
@@ -154,3 +154,13 @@ def test_decisions_on_classes_of_no_list_are_told(tmp_path: Path) -> None:
     (tmp_path / "reviewed.toml").write_text("\n".join(rows))
     with pytest.warns(UserWarning, match="decisions on classes that no list has: pets D, pet d; check source and"):
         ml.build_vocabulary(classes={"pets": PETS}, reviewed=tmp_path / "reviewed.toml")
+
+
+def test_annotations_are_no_predictions(known: ml.Vocabulary) -> None:
+    seen = FRAME.assign(label=LEASH, confidence=0.99)
+    annotated, predicted = ml.annotate(seen, known), ml.annotate(seen, known, predictions=True)
+    with pytest.raises(ml.MLImagesError, match=r"predictions are annotations; pass predictions=True to annotate\(\)"):
+        ml.cooccurrence(FRAME, annotated, known)
+    for call in (lambda: ml.augment(predicted, known), lambda: ml.cooccurrence(predicted, predicted, known)):
+        with pytest.raises(ml.MLImagesError, match="annotations are predictions; leave out predictions=True"):
+            call()

@@ -82,7 +82,8 @@ def test_a_reason_is_what_the_rules_say(vocabulary: ml.Vocabulary, pairs: pd.Dat
                         if row.consequent_wnid == wnid and row.antecedent_wnid in named
                     )
                     assert (
-                        part == f"implied by {first_name(vocabulary, named[0])}: in {100 * share:.0f} % of its images"
+                        part
+                        == f"implied by {first_name(vocabulary, named[0])}: in {100 * float(str(share)):.0f} % of its images"
                     )
                     assert named[0] in present
             if wnid in present:  # its confidence is its own, unless something else is named

@@ -15,7 +15,7 @@ from mlimages_dataset.api.frames import columns_of, decoded, listed, place, stri
 from mlimages_dataset.api.messages import told_as, warn
 from mlimages_dataset.api.tables import Tables, label_frame, made_by, refuse_other_tables
 from mlimages_dataset.api.vocabularies import folder_of, refuse_other
-from mlimages_dataset.augment.annotate import AnnotatedFiles, annotations_stage
+from mlimages_dataset.augment.annotate import AnnotatedFiles, annotations_stage, hint_on
 from mlimages_dataset.augment.annotation_counts import FATES, AnnotationSummary
 from mlimages_dataset.core.arguments import check, is_path
 from mlimages_dataset.core.errors import DataError, UsageError
@@ -87,7 +87,7 @@ class Predictions(Annotations):
 
 
 def annotate(
-    data: Given | Sequence[PathLike],
+    data: Given | Sequence[Given],
     vocabulary: Vocabulary | PathLike,
     *,
     format: str = "csv",  # noqa: A002 - the usual name of this parameter
@@ -106,7 +106,8 @@ def annotate(
 
     Args:
         data: a frame with the columns image_id and label, and optionally confidence (1, the default: a person saw the
-            class; 0: a person saw that it is absent; between: a machine's) and location; or one or several files.
+            class; 0: a person saw that it is absent; between: a machine's) and location; several frames of the same
+            columns; or one or several files.
         vocabulary: the vocabulary, or its folder.
         format: format of the files: imagenet, open-images, tencent, csv, parquet, coco, or one that another package
             adds; for a frame `csv`.
@@ -139,11 +140,13 @@ def annotate(
         if all(map(is_path, several)):
             files = tuple(place(one, what="data") for one in several)
         else:
+            if any(map(is_path, several)):
+                raise UsageError("data holds both frames and paths", remedy="annotate them one after the other")
             if format not in _FRAME_FORMATS:
                 raise UsageError(f"a frame cannot have the format {format}", remedy='pass format="csv", or files')
             path = inputs / "frame.parquet"
             names[path] = "the frame"
-            files, form = (written(_statements(data, "the frame", predictions=predictions), path),), "parquet"
+            files, form = (written(_statements_of(several, predictions=predictions), path),), "parquet"
         given = AnnotatedFiles(
             name=source or format, format=form, files=files, ids_of=ids_of, min_confidence=float(min_confidence)
         )
@@ -159,8 +162,23 @@ def annotate(
     finally:
         folders.discard(inputs)
     if made.summary is not None:
-        _warn_of_losses(made.summary)
+        _warn_of_losses(made.summary, made.vocabulary)
     return made
+
+
+def _statements_of(frames: Sequence[object], *, predictions: bool) -> dict[str, pa.Array]:
+    """Return the columns of all frames in the form of a file of labels."""
+    names = ["the frame"] if len(frames) == 1 else [f"frame {number}" for number in range(1, len(frames) + 1)]
+    tables = [
+        pa.table(_statements(frame, name, predictions=predictions)) for frame, name in zip(frames, names, strict=True)
+    ]
+    columns = set(tables[0].column_names)
+    for name, table in zip(names, tables, strict=True):
+        if set(table.column_names) != columns:  # a missing confidence would mean that a person saw the class
+            one = min(columns ^ set(table.column_names))
+            raise DataError(f"only some of the frames have a column {one}", where=name, remedy="give it to all or none")
+    joined = pa.concat_tables([table.select(tables[0].column_names) for table in tables])
+    return {name: joined[name].combine_chunks() for name in joined.column_names}
 
 
 def _statements(frame: object, what: str, *, predictions: bool) -> dict[str, pa.Array]:
@@ -206,7 +224,11 @@ def _confidences(column: pa.Array, what: str) -> pa.Array:
 
 
 def annotations_of(
-    given: Annotations | Given, vocabulary: Vocabulary | PathLike, *, predictions: bool = False
+    given: Annotations | Given,
+    vocabulary: Vocabulary | PathLike,
+    *,
+    predictions: bool = False,
+    ids_of: str | None = None,
 ) -> Annotations:
     """Return a table of annotations or predictions: given as such, read from a folder, or made from a frame."""
     if isinstance(given, Annotations):
@@ -220,13 +242,13 @@ def annotations_of(
         return given
     if is_path(given):
         return (Predictions if predictions else Annotations).read(given, vocabulary)  # type: ignore[arg-type]  # a path
-    return annotate(given, vocabulary, predictions=predictions)
+    return annotate(given, vocabulary, predictions=predictions, ids_of=ids_of)
 
 
-_LOSSES = ("rejected_rows", "malformed", "unknown", "dropped")
+_LOSSES = ("rejected_rows", "malformed", "unknown", "dropped", "images_without_labels")
 
 
-def _warn_of_losses(summary: AnnotationSummary) -> None:
+def _warn_of_losses(summary: AnnotationSummary, vocabulary: Vocabulary) -> None:
     """Warn of statements that are not in the table."""
     losses = [
         f"{fate.text}: {getattr(summary, fate.field):,}"
@@ -236,8 +258,9 @@ def _warn_of_losses(summary: AnnotationSummary) -> None:
     if losses:
         examples = [*summary.first_rejected_rows[:1]]
         examples += [f"class {class_id!r}" for class_id, _ in summary.most_frequent_unknown_classes[:3]]
+        hint = hint_on([class_id for class_id, _ in summary.most_frequent_unknown_classes], vocabulary)
         such = f" (such as {', '.join(examples)})" if examples else ""
-        warn(f"left out: {'; '.join(losses)}{such}; see summary")
+        warn(f"left out: {'; '.join(losses)}{such}; see summary{f'; {hint}' if hint else ''}")
     if several := summary.images_of_several_names:
         such = f" (such as {summary.first_names[0]})" if summary.first_names else ""
         warn(f"ids that several image names share: {several:,}{such}; see summary")

@@ -13,6 +13,7 @@ from mlimages_dataset.api.annotations import annotations_of
 from mlimages_dataset.api.arguments import ARGUMENTS
 from mlimages_dataset.api.frames import listed, place
 from mlimages_dataset.api.image_ids import image_id as id_of
+from mlimages_dataset.api.messages import warn
 from mlimages_dataset.api.pairs import implications_file, implications_table
 from mlimages_dataset.api.reasons import reasons
 from mlimages_dataset.api.tables import Tables, label_frame, made_by, refuse_other_tables
@@ -135,6 +136,7 @@ def augment(
     validation_images_per_category: int = 5,
     salt: str = "mlimages",
     absences: Literal["expand", "keep", "drop"] = "expand",
+    ids_of: str | None = None,
     out: PathLike | None = None,
     overwrite: bool = False,
     mapper: Mapper = map,
@@ -150,6 +152,7 @@ def augment(
         validation_images_per_category: at most this many per category.
         salt: another salt draws other images.
         absences: list a verified-absent category and its descendants as absent, only the category, or none.
+        ids_of: as in `annotate`, for frames.
         out: the folder to write into: new, empty, or of an earlier call.
         overwrite: replace what was made with other parameters or inputs.
         mapper: runs parts; see `pipeline.engine.local`.
@@ -175,12 +178,12 @@ def augment(
         absences=Absences(absences),
     )
     # Values, not folders: the folder of a value made from a frame is removed with the value.
-    tables = [annotations_of(one, vocabulary) for one in listed(annotations, what="annotations")]
+    tables = [annotations_of(one, vocabulary, ids_of=ids_of) for one in listed(annotations, what="annotations")]
     inputs = folders.scratch()
     try:
         implications = implications_file(pairs, inputs, vocabulary)
         applied = None if implications is None else read_table(implications, IMPLICATIONS)
-        return made_by(
+        made = made_by(
             lambda: labels_stage(folder_of(vocabulary), [one.folder for one in tables], implications, options),
             out,
             lambda folder, outcome: Labels(folder, vocabulary, outcome, pairs=applied),
@@ -189,3 +192,9 @@ def augment(
         )
     finally:
         folders.discard(inputs)
+    if made.summary is not None and made.summary.val.images < validation_images:
+        warn(
+            f"only {made.summary.val.images:,} of {validation_images:,} validation images were drawn: "
+            "validation_images_per_category allows no more"
+        )
+    return made

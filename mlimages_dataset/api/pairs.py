@@ -109,6 +109,7 @@ def cooccurrence(
     *,
     probability: float = PROBABILITY,
     strength: float = STRENGTH,
+    ids_of: str | None = None,
     out: PathLike | None = None,
     overwrite: bool = False,
     mapper: Mapper = map,
@@ -122,6 +123,7 @@ def cooccurrence(
         vocabulary: the vocabulary of both, or its folder.
         probability: a category counts as predicted above it, in 0..1.
         strength: a pair is strong above this share of the annotated images, in 0..1.
+        ids_of: as in `annotate`, for frames.
         out: the folder to write into: new, empty, or of an earlier call.
         overwrite: replace what was made with other parameters or inputs.
         mapper: runs parts; see `pipeline.engine.local`.
@@ -144,7 +146,8 @@ def cooccurrence(
     """
     check(ARGUMENTS, {**locals(), "predictions": True})  # here they are data
     thresholds = Thresholds(probability=float(probability), strength=float(strength))
-    left, right = annotations_of(annotations, vocabulary), annotations_of(predictions, vocabulary, predictions=True)
+    left = annotations_of(annotations, vocabulary, ids_of=ids_of)
+    right = annotations_of(predictions, vocabulary, predictions=True, ids_of=ids_of)
     return made_by(
         lambda: cooccurrence_stage(folder_of(vocabulary), left.folder, right.folder, thresholds),
         out,

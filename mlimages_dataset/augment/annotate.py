@@ -152,7 +152,9 @@ def annotate(
     unknown = functools.reduce(operator.add, (Counter(one.unknown) for one in found), Counter[str]())
     summary = AnnotationSummary.of(counts, rejects, most_frequent(unknown, _LISTED_UNKNOWN))
     if not counts.images:
-        raise _nothing_kept(summary, given, f"; the first malformed row is {rejects.first[0]}" if rejects.first else "")
+        raise _nothing_kept(
+            summary, given, vocabulary, f"; the first malformed row is {rejects.first[0]}" if rejects.first else ""
+        )
     return StageResult(tuple(receipt for result in results for receipt in result.receipts), summary)
 
 
@@ -167,7 +169,7 @@ def _refuse_no_confidence(pieces: Sequence[Piece]) -> None:
             )
 
 
-def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, first: str) -> DataError:
+def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, vocabulary: Vocabulary, first: str) -> DataError:
     unknown = ", ".join(repr(class_id) for class_id, _ in summary.most_frequent_unknown_classes[:3])
     return DataError(
         f"no image keeps a label: {summary.rejected_rows + summary.malformed:,} malformed rows, "
@@ -178,8 +180,28 @@ def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, first: str)
         where=given.files[0],
         remedy="lower --min-confidence"
         if summary.below_confidence >= max(1, summary.unknown, summary.dropped, summary.malformed)
-        else f"check that the files are in the format {given.format} and of the vocabulary's sources",
+        else hint_on([class_id for class_id, _ in summary.most_frequent_unknown_classes], vocabulary)
+        or "check the format, and that the labels are wnids or ids of the vocabulary's class lists",
     )
+
+
+def hint_on(unknown: Sequence[str], vocabulary: Vocabulary) -> str:
+    """Return what unknown labels are, where they are names or indices of categories; empty if they are not.
+
+    >>> from mlimages_dataset import build_vocabulary
+    >>> hint_on(["dog"], build_vocabulary(imagenet=["n02084071"]))
+    "'dog' is a name; give labels as wnids or ids of the class lists, here n02084071"
+    """
+    for label in unknown:
+        found = vocabulary.search(label, limit=1)
+        if len(found) and found["by"][0] == "name":
+            kind, wnid = "a name", found["wnid"][0]
+        elif label.isdecimal() and int(label) < len(vocabulary):
+            kind, wnid = "a class index", vocabulary.categories[int(label)].wnid
+        else:
+            continue
+        return f"{label!r} is {kind}; give labels as wnids or ids of the class lists, here {wnid}"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import mlimages_dataset as ml
 from mlimages_dataset.api.frames import columns_of
 from tests.api.conftest import CAT, DOG
 
+DOG_INDEX = object()
 NAMES = ("image_id", "label", "confidence", "location")
 
 
@@ -128,3 +129,15 @@ def test_what_a_class_means_may_be_left_open() -> None:
     classes = pd.DataFrame({"ID": ["d", "k"], "Name": ["dog", "kat"], "WNID": [None, CAT]})
     vocabulary = ml.build_vocabulary(classes={"mine": classes})
     assert [vocabulary.category(key).wnid for key in ("d", "k")] == [DOG, CAT]
+
+
+@pytest.mark.parametrize(
+    ("label", "kind"), [("dog", "a name"), ("DOMESTIC dog", "a name"), (DOG_INDEX, "a class index")]
+)
+def test_labels_of_another_kind_are_told(label: Any, kind: str, known: ml.Vocabulary) -> None:
+    label = known.index_of_wnid[DOG] if label is DOG_INDEX else label
+    expected = f"'{label}' is {kind}; give labels as wnids or ids of the class lists, here {DOG}"
+    with pytest.raises(ml.MLImagesError, match=f"the frame: no image keeps a label: .*; {expected}"):
+        ml.annotate(pd.DataFrame({"image_id": ["a"], "label": [label]}), known)
+    with pytest.warns(UserWarning, match=f"labels of unknown classes: 1 .*; {expected}"):
+        ml.annotate(pd.DataFrame({"image_id": ["a", "b"], "label": [str(label), CAT]}), known)

@@ -81,10 +81,8 @@ def test_a_reason_is_what_the_rules_say(vocabulary: ml.Vocabulary, pairs: pd.Dat
                         for row in pairs.itertuples()
                         if row.consequent_wnid == wnid and row.antecedent_wnid in named
                     )
-                    assert (
-                        part
-                        == f"implied by {first_name(vocabulary, named[0])}: in {100 * float(str(share)):.0f} % of its images"
-                    )
+                    percent = f"{100 * float(str(share)):.0f} %"
+                    assert part == f"implied by {first_name(vocabulary, named[0])}: in {percent} of its images"
                     assert named[0] in present
             if wnid in present:  # its confidence is its own, unless something else is named
                 assert parts[0] == "csv says so"

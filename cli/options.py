@@ -156,7 +156,7 @@ def standard_input() -> Iterator[Callable[[Location], Location]]:
         UsageError: standard input is asked for twice.
     """
     from mlimages_dataset.api import folders  # noqa: PLC0415 - pyarrow would cost --help
-    from mlimages_dataset.api.frames import told_as  # noqa: PLC0415 - as above
+    from mlimages_dataset.api.messages import told_as  # noqa: PLC0415 - as above
     from mlimages_dataset.sources.inputs import written_stream  # noqa: PLC0415 - as above
 
     folder = folders.scratch()

@@ -18,6 +18,7 @@ from mlimages_dataset.version import __version__ as __version__
 if TYPE_CHECKING:
     from mlimages_dataset.api.annotations import Annotations, Predictions, annotate
     from mlimages_dataset.api.builds import Build, run
+    from mlimages_dataset.api.image_ids import image_id, image_ids
     from mlimages_dataset.api.labels import Labels, augment
     from mlimages_dataset.api.pairs import Pairs, cooccurrence
     from mlimages_dataset.api.regions import Regions, regions
@@ -40,6 +41,8 @@ __all__ = [
     "augment",
     "build_vocabulary",
     "cooccurrence",
+    "image_id",
+    "image_ids",
     "read_vocabulary",
     "regions",
     "run",
@@ -59,6 +62,8 @@ _MODULES = {
     "annotate": "api.annotations",
     "build_vocabulary": "api.vocabularies",
     "cooccurrence": "api.pairs",
+    "image_id": "api.image_ids",
+    "image_ids": "api.image_ids",
     "read_vocabulary": "api.vocabularies",
     "regions": "api.regions",
     "run": "api.builds",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -13,11 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
-from mlimages_dataset.api.frames import decoded, file_of, is_path, listed, place, strings, table_of, told_as, written
-from mlimages_dataset.api.tables import Tables, label_frame, made_by
-from mlimages_dataset.api.vocabularies import folder_of
-from mlimages_dataset.augment.annotate import AnnotatedFiles, annotations_stage
+from mlimages_dataset.api.arguments import ARGUMENTS
+from mlimages_dataset.api.frames import columns_of, decoded, file_of, listed, place, strings, written
+from mlimages_dataset.api.messages import told_as, warn
+from mlimages_dataset.api.tables import Tables, label_frame, made_by, refuse_other_tables
+from mlimages_dataset.api.vocabularies import folder_of, refuse_other
+from mlimages_dataset.augment.annotate import AnnotatedFiles, annotations_stage, hint_on
 from mlimages_dataset.augment.annotation_counts import FATES, AnnotationSummary
+from mlimages_dataset.core.arguments import check, is_path
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 _FRAME_FORMATS = ("csv", "parquet")
 
 
-@dataclass(frozen=True, eq=False)  # no slots, like `Tables`
+@dataclass(frozen=True, eq=False, repr=False)  # no slots, like `Tables`
 class Annotations(Tables[AnnotationSummary]):
     """The statements of a collection, or of a model, mapped onto a vocabulary: one row per image."""
 
@@ -52,7 +55,7 @@ class Annotations(Tables[AnnotationSummary]):
 
     def to_arrow(self) -> pa.Table:
         """Return the table, one row per image, with the columns of `schemas.ANNOTATIONS`."""
-        return pa.concat_tables(read_table(part, self.schema) for part in table_parts(self.folder))
+        return pa.concat_tables(read_table(part, self.schema) for part in table_parts(self.there()))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
@@ -64,17 +67,21 @@ class Annotations(Tables[AnnotationSummary]):
         Raises:
             UsageError: the folder holds other files.
         """
-        folders.copy(self.folder, (self.schema,), self.schema.name, folder)
+        folders.copy(self.there(), (self.schema,), self.schema.name, folder)
 
     @classmethod
     def read(cls, folder: PathLike, vocabulary: Vocabulary | PathLike) -> Self:
-        """Return the table in a folder, made with a vocabulary.
+        """Return the table in a folder; in that of a build, all collections.
 
         Raises:
-            UsageError: there is none.
+            UsageError: there is none, or it was made with another vocabulary.
+            SchemaError: the tables there are others.
         """
         where = place(folder, what="folder")
-        table_parts(where)
+        if not any(where.glob("part-*.parquet")) and (where / cls.schema.name).is_dir():
+            where /= cls.schema.name
+        refuse_other_tables(table_parts(where), cls.schema)
+        refuse_other(vocabulary, [where])
         return cls(where, vocabulary)
 
 
@@ -85,7 +92,7 @@ class Predictions(Annotations):
 
 
 def annotate(
-    data: Given | Stream | Sequence[PathLike | Stream],
+    data: Given | Stream | Sequence[Given | Stream],
     vocabulary: Vocabulary | PathLike,
     *,
     format: str = "csv",  # noqa: A002 - the usual name of this parameter
@@ -108,8 +115,8 @@ def annotate(
 
     Args:
         data: a frame with the columns image_id and label, and optionally confidence (1, the default: a person saw the
-            class; 0: a person saw that it is absent; between: a machine's) and location; or one or several files,
-            folders of parts, patterns such as `part-*.csv`, or open files.
+            class; 0: a person saw that it is absent; between: a machine's) and location; several frames of the same
+            columns; or one or several files, folders of parts, patterns such as `part-*.csv`, or open files.
         vocabulary: the vocabulary, or its folder.
         format: format of the files: imagenet, open-images, tencent, csv, parquet, jsonl, coco, or one that another
             package adds; for a frame `csv`.
@@ -139,18 +146,20 @@ def annotate(
     >>> ml.annotate(rows, vocabulary).to_pandas()[["image_id", "name"]].values.tolist()
     [['image-1', 'dog, domestic dog, Canis familiaris'], ['image-2', 'domestic cat, house cat, ...']]
     """
+    check(ARGUMENTS, locals())
     source_named(format)
     kind, schema = (Predictions, PREDICTIONS) if predictions else (Annotations, ANNOTATIONS)
     frames = dict.fromkeys(_FRAME_FORMATS, "parquet")
     stated: dict[str, Any] = {
         "ids_of": ids_of,
-        "min_confidence": min_confidence,
+        "min_confidence": float(min_confidence),
         "columns": _pairs(columns),
         "separator": separator,
         "synsets": None if synsets is None else place(synsets, what="synsets"),
         "complete": complete,
     }
-    with collection(data, source, format, frames=frames, columns=_statements, stated=stated) as given:
+    read = functools.partial(_statements, predictions=predictions)
+    with collection(data, source, format, frames=frames, columns=read, stated=stated) as given:
         made = made_by(
             lambda: annotations_stage(folder_of(vocabulary), given, schema=schema),
             out,
@@ -159,13 +168,13 @@ def annotate(
             engine=Engine(mapper=mapper, progress=progress),
         )
     if made.summary is not None:
-        _warn_of_losses(made.summary)
+        _warn_of_losses(made.summary, made.vocabulary)
     return made
 
 
 @contextlib.contextmanager
 def collection(
-    data: Given | Stream | Sequence[PathLike | Stream],
+    data: Given | Stream | Sequence[Given | Stream],
     source: str | None,
     form: str,
     *,
@@ -193,6 +202,8 @@ def collection(
         if all(is_path(one) or is_stream(one) for one in several):
             files = tuple(file_of(one, inputs, names, what="data") for one in several)
         else:
+            if any(is_path(one) or is_stream(one) for one in several):
+                raise UsageError("data holds both frames and paths", remedy="pass one or the other")
             if form not in frames:
                 remedy = f'pass format="{next(iter(frames))}", or files'
                 raise UsageError(f"a frame cannot have the format {form}", remedy=remedy)
@@ -200,7 +211,7 @@ def collection(
                 raise UsageError("columns, separator and synsets are only for files", remedy="change the frame")
             path = inputs / "frame.parquet"
             names[path] = "the frame"
-            files = (written(columns(data, "the frame"), path),)
+            files = (written(_columns_of_all(several, columns), path),)
         try:
             given = AnnotatedFiles(
                 name=source or form,
@@ -225,9 +236,28 @@ def _pairs(columns: Sequence[str] | Mapping[str, str]) -> tuple[str, ...]:
     return tuple(columns)
 
 
-def _statements(frame: object, what: str) -> dict[str, pa.Array]:
+def _columns_of_all(
+    frames: Sequence[object], columns: Callable[[object, str], dict[str, pa.Array]]
+) -> dict[str, pa.Array]:
+    """Return the columns of all frames, of which `columns` returns those of one."""
+    names = ["the frame"] if len(frames) == 1 else [f"frame {number}" for number in range(1, len(frames) + 1)]
+    tables = [pa.table(columns(frame, name)) for frame, name in zip(frames, names, strict=True)]
+    shared = set(tables[0].column_names)
+    for name, table in zip(names, tables, strict=True):
+        if set(table.column_names) != shared:  # a missing confidence would mean that a person saw the class
+            one = min(shared ^ set(table.column_names))
+            raise DataError(f"only some of the frames have a column {one}", where=name, remedy="give it to all or none")
+    joined = pa.concat_tables([table.select(tables[0].column_names) for table in tables])
+    return {name: joined[name].combine_chunks() for name in joined.column_names}
+
+
+def _statements(frame: object, what: str, *, predictions: bool) -> dict[str, pa.Array]:
     """Return a frame's columns in the form of a file of labels."""
-    table = table_of(frame, what=what)
+    table = columns_of(frame, ("image_id", "label"), ("confidence", "location"), what=what)
+    if predictions and "confidence" not in table.column_names:
+        raise DataError(
+            "has no column confidence, which predictions need", where=what, remedy="give each prediction one in 0..1"
+        )
     if not table.num_rows:
         raise DataError("has no row", where=what, remedy="pass at least one statement")
     columns = {name: strings(table, name, what=what) for name in ("image_id", "label")}
@@ -264,20 +294,31 @@ def _confidences(column: pa.Array, what: str) -> pa.Array:
 
 
 def annotations_of(
-    given: Annotations | Given, vocabulary: Vocabulary | PathLike, *, predictions: bool = False
+    given: Annotations | Given,
+    vocabulary: Vocabulary | PathLike,
+    *,
+    predictions: bool = False,
+    ids_of: str | None = None,
 ) -> Annotations:
     """Return a table of annotations or predictions: given as such, read from a folder, or made from a frame."""
     if isinstance(given, Annotations):
+        if isinstance(given, Predictions) != predictions:
+            told, remedy = (
+                ("predictions are annotations", "pass predictions=True")
+                if predictions
+                else ("annotations are predictions", "leave out predictions=True")
+            )
+            raise UsageError(told, remedy=f"{remedy} to annotate()")
         return given
     if is_path(given):
         return (Predictions if predictions else Annotations).read(given, vocabulary)  # type: ignore[arg-type]  # a path
-    return annotate(given, vocabulary, predictions=predictions)
+    return annotate(given, vocabulary, predictions=predictions, ids_of=ids_of)
 
 
-_LOSSES = ("rejected_rows", "malformed", "unknown", "dropped")
+_LOSSES = ("rejected_rows", "malformed", "unknown", "dropped", "images_without_labels")
 
 
-def _warn_of_losses(summary: AnnotationSummary) -> None:
+def _warn_of_losses(summary: AnnotationSummary, vocabulary: Vocabulary) -> None:
     """Warn of statements that are not in the table."""
     losses = [
         f"{fate.text}: {getattr(summary, fate.field):,}"
@@ -287,8 +328,9 @@ def _warn_of_losses(summary: AnnotationSummary) -> None:
     if losses:
         examples = [*summary.first_rejected_rows[:1]]
         examples += [f"class {class_id!r}" for class_id, _ in summary.most_frequent_unknown_classes[:3]]
+        hint = hint_on([class_id for class_id, _ in summary.most_frequent_unknown_classes], vocabulary)
         such = f" (such as {', '.join(examples)})" if examples else ""
-        warnings.warn(f"left out: {'; '.join(losses)}{such}; see summary", stacklevel=3)
+        warn(f"left out: {'; '.join(losses)}{such}; see summary{f'; {hint}' if hint else ''}")
     if several := summary.images_of_several_names:
         such = f" (such as {summary.first_names[0]})" if summary.first_names else ""
-        warnings.warn(f"ids that several image names share: {several:,}{such}; see summary", stacklevel=3)
+        warn(f"ids that several image names share: {several:,}{such}; see summary")

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.api.annotations import Annotations
+from mlimages_dataset.api.arguments import ARGUMENTS
 from mlimages_dataset.api.frames import place
 from mlimages_dataset.api.labels import Labels
 from mlimages_dataset.api.pairs import Pairs, implications_table
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE
+from mlimages_dataset.core.arguments import check
 from mlimages_dataset.pipeline.stage import Engine
 from mlimages_dataset.recipes.build import build_recipe
 from mlimages_dataset.recipes.recipe import default_recipe, read_recipe
@@ -69,6 +71,7 @@ def run(
     Raises:
         MLImagesError: an input, the recipe or the folder cannot be used; finished stages stay.
     """
+    check(ARGUMENTS, locals())
     read = default_recipe() if recipe is None else read_recipe(place(recipe, what="recipe"))
     folder = place(out, what="out").absolute()
     outcomes: dict[str, StageOutcome[Any]] = {}
@@ -88,5 +91,7 @@ def run(
     pairs = None
     if COOCCURRENCE in outcomes:
         pairs = Pairs(folder / COOCCURRENCE, vocabulary, outcomes[COOCCURRENCE])
-    labels = Labels(folder / LABELS_STAGE, vocabulary, outcomes[LABELS_STAGE], pairs=implications_table(pairs))
+    labels = Labels(
+        folder / LABELS_STAGE, vocabulary, outcomes[LABELS_STAGE], pairs=implications_table(pairs, vocabulary)
+    )
     return Build(folder, vocabulary, annotations, pairs, labels, folder / REPORT_FILE)

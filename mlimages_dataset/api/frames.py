@@ -1,12 +1,13 @@
 """Frames as input: data in memory are written to a file that the stages read.
 
-A frame's index is not a column. A column may hold strings, whole numbers (as ids) or categoricals of them. Missing
-values and mixed types are refused with their row, counted from 0.
+A frame's index is not a column. The names of columns are read regardless of case and of blanks around them; only the
+columns that are needed are converted. A column may hold strings, whole numbers (as ids) or categoricals of them.
+Missing values and mixed types are refused with their row, counted from 0.
 """
 
 from __future__ import annotations
 
-import contextlib
+import difflib
 import os
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
@@ -14,14 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mlimages_dataset.api.messages import warn
 from mlimages_dataset.core.decoding import PACKAGED
-from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import Location, location
 from mlimages_dataset.recipes.recipe import packaged_file
 from mlimages_dataset.sources.inputs import is_stream, written_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -42,10 +44,33 @@ Frame: TypeAlias = "pd.DataFrame | pa.Table | ArrowStream"
 PathLike: TypeAlias = str | os.PathLike[str] | Location
 Given: TypeAlias = "Frame | PathLike"
 
+_OTHER_NAMES = {
+    "image_id": {"image", "id", "file", "filename", "file_name", "path"},
+    "label": {"class", "class_id", "category", "labels", "tag"},
+    "confidence": {"conf", "score", "prob", "probability"},
+    "location": {"url", "uri"},
+    "id": {"class", "class_id", "label"},
+    "wnid": {"synset"},
+}
+"""What other tools call a column, in lower case."""
+_NEAR = 0.8
 
-def is_path(given: object) -> bool:
-    """Return whether an object is a path or a URL."""
-    return isinstance(given, str | os.PathLike | Location)
+
+def is_pandas(given: object) -> bool:
+    """Return whether an object is a frame of pandas, of any version."""
+    return hasattr(given, "to_records") and hasattr(given, "iloc")
+
+
+def is_frame(given: object) -> bool:
+    """Return whether an object is a frame, as `columns_of` takes it."""
+    return (
+        is_pandas(given)
+        or isinstance(given, pa.Table)
+        or (
+            isinstance(given, ArrowStream)
+            and any(hasattr(given, name) for name in ("columns", "column_names", "schema"))
+        )
+    )
 
 
 def place(given: object, *, what: str) -> Location:
@@ -63,7 +88,7 @@ def place(given: object, *, what: str) -> Location:
         return given
     if isinstance(given, os.PathLike):
         return location(os.fspath(given))
-    raise UsageError(f"{what} is {_kind(given)}, which is not a path", remedy="pass a path or a URL")
+    raise UsageError(f"{what} is {kind_of(given)}, which is not a path", remedy="pass a path or a URL")
 
 
 def file_of(given: object, folder: Path, names: dict[Location, str], *, what: str) -> Location:
@@ -81,44 +106,94 @@ def file_of(given: object, folder: Path, names: dict[Location, str], *, what: st
     return path
 
 
-def table_of(frame: object, *, what: str) -> pa.Table:
-    """Return a frame as an Arrow table.
+def columns_of(frame: object, needed: Sequence[str], optional: Sequence[str] = (), *, what: str) -> pa.Table:
+    """Return the columns of a frame that have a meaning, under their own names.
+
+    A warning names a column that is not read although its name is near that of a column that the frame lacks.
 
     Raises:
         UsageError: it is not a frame.
-        DataError: a column holds values of several types.
+        DataError: a column is missing or there twice, or holds values of several types.
     """
-    if isinstance(frame, pa.Table):
-        return frame
+    names, column = _opened(frame, what)
+    found = _places(names, needed, optional, what)
+    return pa.table({name: column(at) for name, at in found.items()})
+
+
+def _opened(frame: Any, what: str) -> tuple[list[Any], Callable[[int], pa.Array | pa.ChunkedArray]]:
+    """Return the names of a frame's columns, and a function from the place of a column to its values."""
+    if is_pandas(frame):
+        names = list(frame.columns)
+        return names, lambda at: _array_of(frame.iloc[:, at], names[at], what)
+    if not is_frame(frame):
+        raise UsageError(f"{what} is {kind_of(frame)}", remedy="pass a frame, an Arrow table or a path")
+    table = frame if isinstance(frame, pa.Table) else _table_of(frame, what)
+    return table.column_names, table.column
+
+
+def _table_of(frame: object, what: str) -> pa.Table:
     try:
-        if hasattr(frame, "to_records") and hasattr(frame, "index"):  # pandas of any version
-            return pa.Table.from_pandas(frame, preserve_index=False)
-        if isinstance(frame, ArrowStream):
-            return pa.table(frame)
-    except (pa.ArrowException, TypeError) as error:
+        return pa.table(frame)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(f"cannot be read as an Arrow table ({error})", where=what, remedy="convert it") from error
+
+
+def _places(names: Sequence[object], needed: Sequence[str], optional: Sequence[str], what: str) -> dict[str, int]:
+    """Return the positions of columns by their own names."""
+    own = [name.strip().casefold() if isinstance(name, str) else name for name in names]
+    for name in (*needed, *optional):
+        if own.count(name) > 1:
+            both = " and ".join(repr(given) for given, one in zip(names, own, strict=True) if one == name)
+            raise DataError(f"has two columns {name} ({both})", where=what, remedy="name each differently")
+    others = [str(name) for name, one in zip(names, own, strict=True) if one not in {*needed, *optional}]
+    for name in needed:
+        if name not in own:
+            raise _no_column(name, names, others, what)
+    for name in optional:
+        if name not in own and (near := _nearest(name, others)):
+            warn(f"{what}: the column {near!r} is not read; if it is {name}, rename it")
+    return {name: own.index(name) for name in (*needed, *optional) if name in own}
+
+
+def _no_column(name: str, names: Sequence[object], others: Sequence[str], what: str) -> DataError:
+    told = ", ".join(map(str, names))[:80] or "none"
+    remedy = "rename the column; an index becomes one with reset_index()"
+    if any(isinstance(one, tuple) for one in names):
+        remedy = f"give its columns names of one level: frame.columns = [..., {name!r}, ...]"
+    elif near := _nearest(name, others):
+        remedy = f"rename the column {near!r} if it is meant; an index becomes a column with reset_index()"
+    return DataError(f"no column {name} among {told}", where=what, remedy=remedy)
+
+
+def _nearest(name: str, others: Sequence[str]) -> str:
+    """Return the column that may be meant by a name; empty if none."""
+    by_text = {other.strip().casefold().replace(" ", "_"): other for other in others}
+    synonyms = [other for text, other in by_text.items() if text in _OTHER_NAMES.get(name, ())]
+    near = difflib.get_close_matches(name, by_text, n=1, cutoff=_NEAR)
+    return by_text[near[0]] if near else synonyms[0] if synonyms else ""
+
+
+def _array_of(column: Any, name: object, what: str) -> pa.Array | pa.ChunkedArray:
+    """Return a pandas column as an array."""
+    try:
+        return pa.array(column, from_pandas=True)
+    except UnicodeEncodeError as error:
+        told = f"the column {name} holds {error.object!r}, which is not valid Unicode text"
+        raise DataError(told, where=what, remedy="decode it again from its bytes") from error
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        kinds = sorted({type(value).__name__ for value in column.dropna()})
+        told = f"several types ({', '.join(kinds[:4])})" if len(kinds) > 1 else f"the type {''.join(kinds)}"
         raise DataError(
-            f"a column holds values of several types ({error.args[-1]})",
-            where=what,
-            remedy="convert it, for instance with astype(str)",
+            f"the column {name} holds values of {told}", where=what, remedy="convert it, for instance with astype(str)"
         ) from error
-    except ValueError as error:  # raised by pandas for repeated names
-        raise DataError(f"cannot be read ({error})", where=what, remedy="name each column differently") from error
-    raise UsageError(f"{what} is {_kind(frame)}", remedy="pass a frame, an Arrow table or a path")
 
 
 def strings(table: pa.Table, name: str, *, what: str) -> pa.Array:
     """Return a column as strings without nulls.
 
     Raises:
-        DataError: there is no such column, or it holds nulls or values other than strings and whole numbers.
+        DataError: it holds nulls or values other than strings and whole numbers.
     """
-    if name not in table.column_names:
-        told = ", ".join(table.column_names)[:80] or "none"
-        raise DataError(
-            f"no column {name} among {told}",
-            where=what,
-            remedy="rename the column; an index becomes one with reset_index()",
-        )
     column = decoded(table[name])
     if column.null_count:
         row = pc.index(pc.is_null(column), value=True).as_py()
@@ -137,8 +212,11 @@ def strings(table: pa.Table, name: str, *, what: str) -> pa.Array:
 def decoded(column: pa.ChunkedArray) -> pa.Array:
     """Return a column in one chunk, categoricals as their values."""
     array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # of no chunk, or of more text than one can hold
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
     if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+        values = decoded(pa.chunked_array([array.dictionary]))  # Arrow does not decode views in a dictionary
+        array = values.take(array.indices)
     if pa.types.is_string_view(array.type):
         array = array.cast(pa.string())
     return array.cast(pa.string()) if pa.types.is_null(array.type) else array
@@ -148,18 +226,6 @@ def written(columns: dict[str, pa.Array], path: Location) -> Location:
     """Write columns as a Parquet file, and return its path."""
     pq.write_table(pa.table(columns), str(path))
     return path
-
-
-@contextlib.contextmanager
-def told_as(names: dict[Location, str]) -> Iterator[None]:
-    """Replace in errors the temporary files of frames by the names that `names` gives them."""
-    try:
-        yield
-    except MLImagesError as error:
-        for path, what in names.items():
-            if error.where is not None and error.where.startswith(str(path)):
-                raise type(error)(error.what, where=what, remedy=error.remedy) from error
-        raise
 
 
 def listed(given: Any, *, what: str) -> Sequence[Any]:
@@ -174,5 +240,6 @@ def listed(given: Any, *, what: str) -> Sequence[Any]:
     return several
 
 
-def _kind(thing: object) -> str:
+def kind_of(thing: object) -> str:
+    """Return what a thing is, for messages."""
     return "None" if thing is None else f"of the type {type(thing).__name__}"

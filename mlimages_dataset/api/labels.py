@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.annotations import annotations_of
+from mlimages_dataset.api.arguments import ARGUMENTS
 from mlimages_dataset.api.frames import listed, place
+from mlimages_dataset.api.image_ids import image_id as id_of
+from mlimages_dataset.api.messages import warn
 from mlimages_dataset.api.pairs import implications_file, implications_table
-from mlimages_dataset.api.tables import Tables, label_frame, made_by
-from mlimages_dataset.api.vocabularies import folder_of
+from mlimages_dataset.api.reasons import reasons
+from mlimages_dataset.api.tables import Tables, label_frame, made_by, refuse_other_tables
+from mlimages_dataset.api.vocabularies import folder_of, refuse_other
 from mlimages_dataset.augment.ancestors import Absences
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, SPLITS, LabelOptions, LabelsSummary, labels_stage
+from mlimages_dataset.core.arguments import check
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
 from mlimages_dataset.tables.parquet import read_table, table_parts
-from mlimages_dataset.tables.schemas import IMPLICATIONS, LABELS, Origin
+from mlimages_dataset.tables.schemas import IMPLICATIONS, LABELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
     from mlimages_dataset.api.annotations import Annotations
     from mlimages_dataset.api.frames import Frame, Given, PathLike
     from mlimages_dataset.api.pairs import Pairs
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 
-@dataclass(frozen=True, eq=False)  # no slots, like `Tables`
+@dataclass(frozen=True, eq=False, repr=False)  # no slots, like `Tables`
 class Labels(Tables[LabelsSummary]):
     """Augmented labels, closed under ancestors, in the splits train and val.
 
@@ -56,8 +62,9 @@ class Labels(Tables[LabelsSummary]):
         """
         if split not in {None, *SPLITS}:
             raise UsageError(f"there is no split {split!r}", remedy=f"use one of {', '.join(SPLITS)}")
-        places = [self.folder / name for name in SPLITS if split in {None, name}]
-        parts = [part for path in places if path.is_dir() for part in table_parts(path)]
+        folder = self.there()
+        places = [folder / name for name in SPLITS if (folder / name).is_dir()] or [folder]
+        parts = [part for path in places if split in {None, path.name} for part in table_parts(path)]
         tables = [read_table(part, LABELS) for part in parts]
         return pa.concat_tables(tables) if tables else LABELS.arrow.empty_table()
 
@@ -65,61 +72,59 @@ class Labels(Tables[LabelsSummary]):
         """Return one row per label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
         return label_frame(self.to_arrow(split), self.vocabulary)
 
-    def why(self, image_id: str) -> pd.DataFrame:
+    def why(self, image_id: str | int) -> pd.DataFrame:
         """Return the labels of an image, each with its reason in the column `why`.
+
+        Args:
+            image_id: the id, or a name of the image as it was given to `annotate`: see `image_id`.
 
         Raises:
             UsageError: there is no such image.
         """
         table = self.to_arrow()
-        rows = table.filter(pc.equal(table["image_id"], image_id))
+        rows = table.filter(pc.equal(table["image_id"], id_of(image_id)))
         if not rows.num_rows:
             some = ", ".join(map(repr, table["image_id"].slice(0, 3).to_pylist()))
             raise UsageError(f"no image has the id {image_id!r}", remedy=f"ids here are such as {some}")
         frame = label_frame(rows, self.vocabulary)
-        frame["why"] = [self._reason(row, frame[frame["source"] == row.source]) for row in frame.itertuples()]
+        for source in frame["source"].unique():
+            of_source = frame["source"] == source
+            frame.loc[of_source, "why"] = reasons(frame[of_source], self.vocabulary, self.pairs)
         return frame
 
     def write(self, folder: PathLike) -> None:
         """Copy the tables into a new or empty folder; raises as `Annotations.write`."""
-        folders.copy(self.folder, (LABELS,), LABELS_STAGE, folder)
+        folders.copy(self.there(), (LABELS,), LABELS_STAGE, folder)
 
     @classmethod
-    def read(cls, folder: PathLike, vocabulary: Vocabulary | PathLike, pairs: Pairs | PathLike | None = None) -> Self:
+    def read(
+        cls, folder: PathLike, vocabulary: Vocabulary | PathLike, pairs: Pairs | Frame | PathLike | None = None
+    ) -> Self:
         """Return the labels in a folder, with their vocabulary and, for `why`, the pairs that were applied.
 
+        Args:
+            folder: a folder that `write`, `augment` or the command wrote, one of its splits, or that of a build.
+            vocabulary: the vocabulary that the labels were made with, or its folder.
+            pairs: as in `augment`.
+
         Raises:
-            UsageError: there are none.
+            UsageError: there are none, or they were made with another vocabulary.
+            SchemaError: the tables there are others.
         """
-        where = place(folder, what="folder")
-        table_parts(where)
-        return cls(where, vocabulary, pairs=implications_table(pairs))
+        where = _folder_of_labels(place(folder, what="folder"))
+        refuse_other(vocabulary, [where])
+        return cls(where, vocabulary, pairs=implications_table(pairs, vocabulary))
 
-    def _reason(self, row: Any, rows: pd.DataFrame) -> str:
-        """Return the reason for a label of an image; `rows` are all labels of the image's row for its source."""
-        at, origin, closure = row.class_index, Origin(row.origin), self.vocabulary.closure
-        if origin == Origin.ORIGINAL:
-            return f"{row.source} says so" if row.confidence > 0 else f"{row.source} says that it is absent"
-        others = rows[rows["class_index"] != at]
-        if row.confidence == 0:
-            absent = others.loc[others["confidence"] == 0, "class_index"]
-            return f"below {self._named(i for i in absent if closure[at, i])}, which is absent"
-        present = others[others["confidence"] > 0]
-        if origin == Origin.CO_OCCURRENCE:
-            found = [] if self.pairs is None else self.pairs.filter(pc.equal(self.pairs["consequent"], at)).to_pylist()
-            reasons = [
-                f"implied by {self._named([one['antecedent']])}: in {100 * one['probability']:.0f} % of its images"
-                for one in found
-                if one["antecedent"] in set(present["class_index"])
-            ]
-            if reasons:
-                return "; ".join(reasons)
-        below = [i for i in present["class_index"] if closure[i, at]]
-        lowest = [i for i in below if not any(other != i and closure[other, i] for other in below)]
-        return f"an ancestor of {self._named(lowest)}"
 
-    def _named(self, classes: Iterable[int]) -> str:
-        return " and ".join(self.vocabulary.categories[i].name.partition(",")[0] for i in classes)
+def _folder_of_labels(given: Location) -> Location:
+    """Return the folder itself if it holds splits or one split, or that of the labels in a build."""
+    for folder in (given, given / LABELS_STAGE):
+        splits = [folder / name for name in SPLITS if any((folder / name).glob("part-*.parquet"))] or [folder]
+        parts = [part for split in splits for part in split.glob("part-*.parquet")]
+        refuse_other_tables(parts, LABELS)
+        if parts:
+            return folder
+    raise UsageError("there are no labels in it", where=given, remedy="name the folder of labels, a split or a build")
 
 
 def augment(
@@ -131,6 +136,7 @@ def augment(
     validation_images_per_category: int = 5,
     salt: str = "mlimages",
     absences: Literal["expand", "keep", "drop"] = "expand",
+    ids_of: str | None = None,
     out: PathLike | None = None,
     overwrite: bool = False,
     mapper: Mapper = map,
@@ -146,6 +152,7 @@ def augment(
         validation_images_per_category: at most this many per category.
         salt: another salt draws other images.
         absences: list a verified-absent category and its descendants as absent, only the category, or none.
+        ids_of: as in `annotate`, for frames.
         out: the folder to write into: new, empty, or of an earlier call.
         overwrite: replace what was made with other parameters or inputs.
         mapper: runs parts; see `pipeline.engine.local`.
@@ -163,22 +170,20 @@ def augment(
     >>> labels.why("image-1")[["name", "why"]].values.tolist()
     [['object, physical object', 'an ancestor of dog'], ['dog, domestic dog, Canis familiaris', 'csv says so']]
     """
-    try:
-        options = LabelOptions(
-            validation_images=validation_images,
-            validation_images_per_category=validation_images_per_category,
-            salt=salt,
-            absences=Absences(absences),
-        )
-    except ValueError as error:
-        raise UsageError(str(error), remedy="correct the argument") from error
+    check(ARGUMENTS, locals())
+    options = LabelOptions(
+        validation_images=int(validation_images),  # a number of numpy cannot be recorded
+        validation_images_per_category=int(validation_images_per_category),
+        salt=salt,
+        absences=Absences(absences),
+    )
     # Values, not folders: the folder of a value made from a frame is removed with the value.
-    tables = [annotations_of(one, vocabulary) for one in listed(annotations, what="annotations")]
+    tables = [annotations_of(one, vocabulary, ids_of=ids_of) for one in listed(annotations, what="annotations")]
     inputs = folders.scratch()
     try:
-        implications = implications_file(pairs, inputs)
+        implications = implications_file(pairs, inputs, vocabulary)
         applied = None if implications is None else read_table(implications, IMPLICATIONS)
-        return made_by(
+        made = made_by(
             lambda: labels_stage(folder_of(vocabulary), [one.folder for one in tables], implications, options),
             out,
             lambda folder, outcome: Labels(folder, vocabulary, outcome, pairs=applied),
@@ -187,3 +192,9 @@ def augment(
         )
     finally:
         folders.discard(inputs)
+    if made.summary is not None and made.summary.val.images < validation_images:
+        warn(
+            f"only {made.summary.val.images:,} of {validation_images:,} validation images were drawn: "
+            "validation_images_per_category allows no more"
+        )
+    return made

@@ -11,9 +11,10 @@ import scipy.sparse as sp
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.annotations import annotations_of
-from mlimages_dataset.api.frames import is_path, place, table_of
+from mlimages_dataset.api.arguments import ARGUMENTS
+from mlimages_dataset.api.frames import columns_of, place, strings
 from mlimages_dataset.api.tables import Tables, made_by
-from mlimages_dataset.api.vocabularies import folder_of
+from mlimages_dataset.api.vocabularies import as_vocabulary, folder_of, refuse_other
 from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH, strong_pairs
 from mlimages_dataset.augment.cooccurrence_stage import (
     COOCCURRENCE,
@@ -23,6 +24,7 @@ from mlimages_dataset.augment.cooccurrence_stage import (
     Thresholds,
     cooccurrence_stage,
 )
+from mlimages_dataset.core.arguments import check, is_path
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
@@ -42,9 +44,11 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 _PAIR_COLUMNS = tuple(IMPLICATIONS.arrow.names)
+_FRAME = "the frame of pairs"
+_REMEDY = "pass rows of Pairs.implications"
 
 
-@dataclass(frozen=True, eq=False)  # no slots, like `Tables`
+@dataclass(frozen=True, eq=False, repr=False)  # no slots, like `Tables`
 class Pairs(Tables[CooccurrenceSummary]):
     """Co-occurring categories (Tencent ML-Images, section 3.2). C is the number of categories."""
 
@@ -64,7 +68,7 @@ class Pairs(Tables[CooccurrenceSummary]):
         """
         import pandas as pd  # noqa: PLC0415 - half a second, and only frames need it
 
-        table = read_table(self.folder / IMPLICATIONS_FILE, IMPLICATIONS)
+        table = read_table(self.there() / IMPLICATIONS_FILE, IMPLICATIONS)
         pairs = strong_pairs(table, self._counts, where=self.folder)
         names = (*_PAIR_COLUMNS, "images")
         frame = pd.DataFrame([[getattr(pair, name) for name in names] for pair in pairs], columns=list(names))
@@ -80,16 +84,22 @@ class Pairs(Tables[CooccurrenceSummary]):
 
     def write(self, folder: PathLike) -> None:
         """Copy the tables into a new or empty folder; raises as `Annotations.write`."""
-        folders.copy(self.folder, (PAIR_COUNTS, IMPLICATIONS), COOCCURRENCE, folder)
+        folders.copy(self.there(), (PAIR_COUNTS, IMPLICATIONS), COOCCURRENCE, folder)
 
     @classmethod
     def read(cls, folder: PathLike, vocabulary: Vocabulary | PathLike) -> Self:
-        """Return the pairs in a folder; faults of the tables are raised on first use."""
-        return cls(place(folder, what="folder"), vocabulary)
+        """Return the pairs in a folder, or in that of a build.
+
+        Raises:
+            UsageError: there are none, or they were made with another vocabulary.
+        """
+        where = _folder_of_pairs(place(folder, what="folder"))
+        refuse_other(vocabulary, [where / IMPLICATIONS_FILE, where / PAIR_COUNTS_FILE])
+        return cls(where, vocabulary)
 
     @functools.cached_property
     def _counts(self) -> pa.Table:
-        return read_table(self.folder / PAIR_COUNTS_FILE, PAIR_COUNTS)
+        return read_table(self.there() / PAIR_COUNTS_FILE, PAIR_COUNTS)
 
 
 def cooccurrence(
@@ -99,6 +109,7 @@ def cooccurrence(
     *,
     probability: float = PROBABILITY,
     strength: float = STRENGTH,
+    ids_of: str | None = None,
     out: PathLike | None = None,
     overwrite: bool = False,
     mapper: Mapper = map,
@@ -112,6 +123,7 @@ def cooccurrence(
         vocabulary: the vocabulary of both, or its folder.
         probability: a category counts as predicted above it, in 0..1.
         strength: a pair is strong above this share of the annotated images, in 0..1.
+        ids_of: as in `annotate`, for frames.
         out: the folder to write into: new, empty, or of an earlier call.
         overwrite: replace what was made with other parameters or inputs.
         mapper: runs parts; see `pipeline.engine.local`.
@@ -132,11 +144,10 @@ def cooccurrence(
     >>> pairs.implications[["antecedent_wnid", "consequent_wnid", "probability"]].values.tolist()
     [['n02084071', 'n03135532', 1.0]]
     """
-    try:
-        thresholds = Thresholds(probability=probability, strength=strength)
-    except ValueError as error:
-        raise UsageError(str(error), remedy="correct the argument") from error
-    left, right = annotations_of(annotations, vocabulary), annotations_of(predictions, vocabulary, predictions=True)
+    check(ARGUMENTS, {**locals(), "predictions": True})  # here they are data
+    thresholds = Thresholds(probability=float(probability), strength=float(strength))
+    left = annotations_of(annotations, vocabulary, ids_of=ids_of)
+    right = annotations_of(predictions, vocabulary, predictions=True, ids_of=ids_of)
     return made_by(
         lambda: cooccurrence_stage(folder_of(vocabulary), left.folder, right.folder, thresholds),
         out,
@@ -146,33 +157,80 @@ def cooccurrence(
     )
 
 
-def implications_file(pairs: Pairs | Frame | PathLike | None, inputs: Path) -> Location | None:
+def implications_file(
+    pairs: Pairs | Frame | PathLike | None, inputs: Path, vocabulary: Vocabulary | PathLike
+) -> Location | None:
     """Return the file of the pairs' implications; for a frame, write it."""
     if pairs is None:
         return None
-    if isinstance(pairs, Pairs) or is_path(pairs):
-        return _implications_place(pairs)
-    what = "the frame of pairs"
-    table = table_of(pairs, what=what)
-    missing = [name for name in _PAIR_COLUMNS if name not in table.column_names]
-    if missing:
-        raise DataError(f"no column {', '.join(missing)}", where=what, remedy="pass rows of Pairs.implications")
+    if isinstance(pairs, Pairs):
+        return pairs.there() / IMPLICATIONS_FILE
+    if is_path(pairs):
+        given = place(pairs, what="pairs")
+        return _folder_of_pairs(given) / IMPLICATIONS_FILE if given.is_dir() else given
     path = inputs / IMPLICATIONS_FILE
-    rows = table.select(list(_PAIR_COLUMNS)).sort_by([("antecedent", "ascending"), ("consequent", "ascending")])
-    try:
-        write_table(path, rows.cast(IMPLICATIONS.arrow), IMPLICATIONS, {})
-    except (pa.ArrowException, ValueError) as error:
-        raise DataError(
-            f"is not a frame of pairs ({error})", where=what, remedy="pass rows of Pairs.implications"
-        ) from error
+    rows = _rows_of(pairs, as_vocabulary(vocabulary))
+    write_table(path, rows.sort_by([("antecedent", "ascending"), ("consequent", "ascending")]), IMPLICATIONS, {})
     return path
 
 
-def _implications_place(pairs: object) -> Location:
-    given = pairs.folder if isinstance(pairs, Pairs) else place(pairs, what="pairs")
-    return given / IMPLICATIONS_FILE if given.is_dir() else given
+def implications_table(pairs: Pairs | Frame | PathLike | None, vocabulary: Vocabulary | PathLike) -> pa.Table | None:
+    """Return the table of the pairs' implications.
+
+    Raises:
+        UsageError: it was made with another vocabulary.
+    """
+    inputs = folders.scratch()
+    try:
+        path = implications_file(pairs, inputs, vocabulary)
+        if path is None:
+            return None
+        refuse_other(vocabulary, [path])
+        return read_table(path, IMPLICATIONS)
+    finally:
+        folders.discard(inputs)
 
 
-def implications_table(pairs: Pairs | PathLike | None) -> pa.Table | None:
-    """Return the table of the pairs' implications."""
-    return None if pairs is None else read_table(_implications_place(pairs), IMPLICATIONS)
+def _folder_of_pairs(given: Location) -> Location:
+    for folder in (given, given / COOCCURRENCE):
+        if (folder / IMPLICATIONS_FILE).is_file():
+            return folder
+    raise UsageError("there are no pairs in it", where=given, remedy="name the folder of pairs, or of a build")
+
+
+def _rows_of(frame: object, vocabulary: Vocabulary) -> pa.Table:
+    """Return the rows of a frame of pairs as an `implications` table."""
+    measures = _PAIR_COLUMNS[2:]
+    sides, wnids = _PAIR_COLUMNS[:2], [f"{side}_wnid" for side in _PAIR_COLUMNS[:2]]
+    names = [f"{side}_name" for side in sides]  # not read, and not meant for another column
+    table = columns_of(frame, measures, (*sides, *wnids, *names), what=_FRAME)
+    columns = {name: table[name] for name in measures}
+    for side, wnid in zip(sides, wnids, strict=True):
+        columns[side] = _indices(table, side, wnid, vocabulary)
+    try:
+        return pa.table({name: columns[name] for name in _PAIR_COLUMNS}).cast(IMPLICATIONS.arrow)
+    except (pa.ArrowException, ValueError) as error:
+        raise DataError(f"is not a frame of pairs ({error})", where=_FRAME, remedy=_REMEDY) from error
+
+
+def _indices(table: pa.Table, side: str, wnid: str, vocabulary: Vocabulary) -> pa.Array | pa.ChunkedArray:
+    """Return the class indices of one side of the pairs, which its wnids, if there are any, must agree with."""
+    if wnid not in table.column_names:
+        if side not in table.column_names:
+            raise DataError(f"no column {side} and no column {wnid}", where=_FRAME, remedy=_REMEDY)
+        return table[side]
+    stated = strings(table, wnid, what=_FRAME).to_pylist()
+    unknown = [one for one in stated if one not in vocabulary.index_of_wnid]
+    found = [vocabulary.index_of_wnid.get(one, -1) for one in stated]
+    if unknown:
+        told = f"the {wnid} {unknown[0]!r} is no category of the vocabulary"
+        raise DataError(told, where=_FRAME, remedy="pass the vocabulary that the pairs were made with")
+    if side in table.column_names:
+        for row, (index, one) in enumerate(zip(table[side].to_pylist(), found, strict=True)):
+            if index != one:
+                raise DataError(
+                    f"row {row} has the {side} {index}, but its {wnid} {stated[row]} is class {one} of the vocabulary",
+                    where=_FRAME,
+                    remedy=f"pass the vocabulary that the pairs were made with, or leave out the column {side}",
+                )
+    return pa.array(found, pa.int32())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -10,15 +9,18 @@ import pyarrow as pa
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.annotations import collection
-from mlimages_dataset.api.frames import place, strings, table_of
+from mlimages_dataset.api.arguments import ARGUMENTS
+from mlimages_dataset.api.frames import columns_of, place, strings
+from mlimages_dataset.api.messages import warn
 from mlimages_dataset.api.tables import Tables, class_names, made_by
-from mlimages_dataset.api.vocabularies import folder_of
+from mlimages_dataset.api.vocabularies import folder_of, refuse_other
 from mlimages_dataset.augment.regions import RegionSummary
 from mlimages_dataset.augment.regions_stage import regions_stage
+from mlimages_dataset.core.arguments import SWITCH, check
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
-from mlimages_dataset.sources.box_tables import BoxTables
+from mlimages_dataset.sources.box_tables import MORE, WANTED, BoxTables
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import REGIONS, TableSchema
 
@@ -44,7 +46,7 @@ class Regions(Tables[RegionSummary]):
 
     def to_arrow(self) -> pa.Table:
         """Return the table, one row a box and category, with the columns of `schemas.REGIONS`."""
-        return pa.concat_tables(read_table(part, REGIONS) for part in table_parts(self.folder))
+        return pa.concat_tables(read_table(part, REGIONS) for part in table_parts(self.there()))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the table's columns, and wnid and name of each row's category behind its class_index."""
@@ -60,22 +62,23 @@ class Regions(Tables[RegionSummary]):
         Raises:
             UsageError: the folder holds other files.
         """
-        folders.copy(self.folder, (REGIONS,), REGIONS.name, folder)
+        folders.copy(self.there(), (REGIONS,), REGIONS.name, folder)
 
     @classmethod
     def read(cls, folder: PathLike, vocabulary: Vocabulary | PathLike) -> Self:
         """Return the table in a folder, of a vocabulary.
 
         Raises:
-            UsageError: there is none.
+            UsageError: there is none, or it was made with another vocabulary.
         """
         where = place(folder, what="folder")
         table_parts(where)
+        refuse_other(vocabulary, [where])
         return cls(where, vocabulary)
 
 
 def regions(
-    data: Given | Sequence[PathLike],
+    data: Given | Sequence[Given],
     vocabulary: Vocabulary | PathLike,
     *,
     format: str = BoxTables.name,  # noqa: A002 - the word that readers of files use for it
@@ -118,6 +121,7 @@ def regions(
     >>> ml.regions(pd.DataFrame(box), vocabulary).to_pandas()[["name", "xmin", "xmax"]].values.tolist()
     [['dog, domestic dog, Canis familiaris', 0.25, 1.0]]
     """
+    check({**ARGUMENTS, "ancestors": SWITCH}, locals())
     frames = {BoxTables.name: BoxTables.name}
     stated = {"ids_of": ids_of, "min_confidence": min_confidence}
     with collection(data, source, format, frames=frames, columns=_columns, stated=stated) as given:
@@ -132,13 +136,13 @@ def regions(
         examples = [*made.summary.first_rejected_rows[:1]]
         examples += [f"class {class_id!r}" for class_id, _ in made.summary.most_frequent_unknown_classes[:3]]
         such = f" (such as {', '.join(examples)})" if examples else ""
-        warnings.warn(f"left out: {'; '.join(losses)}{such}; see summary", stacklevel=2)
+        warn(f"left out: {'; '.join(losses)}{such}; see summary")
     return made
 
 
 def _columns(frame: object, what: str) -> dict[str, pa.Array]:
     """Return a frame's columns as those of a file of boxes."""
-    table = table_of(frame, what=what)
+    table = columns_of(frame, WANTED, MORE, what=what)
     if not table.num_rows:
         raise DataError("has no row", where=what, remedy="pass at least one box")
     columns = {name: strings(table, name, what=what) for name in ("image_id", "label")}

@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.vocabularies import as_vocabulary
-from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.stage import Engine, run
+from mlimages_dataset.tables.parquet import open_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import pandas as pd
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.records import StageOutcome
     from mlimages_dataset.pipeline.stage import Stage
+    from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 _COLUMNS = ("image_id", "source", "class_index", "wnid", "name", "confidence", "origin")
@@ -30,7 +32,7 @@ _Summary = TypeVar("_Summary")
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, eq=False)  # no slots: a temporary folder is removed with the value that owns it
+@dataclass(frozen=True, eq=False, repr=False)  # no slots: a temporary folder is removed with the value that owns it
 class Tables(Generic[_Summary]):
     """Tables in a folder.
 
@@ -43,6 +45,9 @@ class Tables(Generic[_Summary]):
     _vocabulary: Vocabulary | PathLike = field(repr=False)
     outcome: StageOutcome[_Summary] | None = None
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} in {self.folder}"
+
     @functools.cached_property
     def vocabulary(self) -> Vocabulary:
         """The vocabulary of the tables' classes."""
@@ -52,6 +57,20 @@ class Tables(Generic[_Summary]):
     def summary(self) -> _Summary | None:
         """The counts of the stage that made the tables; None if the tables were read."""
         return None if self.outcome is None else self.outcome.summary
+
+    def there(self) -> Location:
+        """Return the folder.
+
+        Raises:
+            UsageError: it is gone, as a temporary folder is when its result is deleted or its process has ended.
+        """
+        if not self.folder.is_dir():
+            raise UsageError(
+                "the folder of these tables is gone",
+                where=self.folder,
+                remedy="make them again; what is to stay needs out=, or write() in the process that made it",
+            )
+        return self.folder
 
 
 def made_by(
@@ -76,6 +95,13 @@ def made_by(
     if own is not None:
         folders.kept_by(made, own)
     return made
+
+
+def refuse_other_tables(parts: Iterable[Location], schema: TableSchema) -> None:
+    """Raise `SchemaError` for a part of another table."""
+    for part in parts:
+        with open_table(part, schema):
+            pass
 
 
 def label_frame(table: pa.Table, vocabulary: Vocabulary) -> pd.DataFrame:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
-from mlimages_dataset.api.frames import file_of, is_path, place, strings, table_of, told_as, written
+from mlimages_dataset.api.arguments import ARGUMENTS, listed_wnids
+from mlimages_dataset.api.frames import columns_of, decoded, file_of, place, strings, written
+from mlimages_dataset.api.messages import told_as, warn
+from mlimages_dataset.core.arguments import check, is_path
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageOutcome, StageResult
@@ -23,6 +28,7 @@ from mlimages_dataset.vocab.stage import (
     VOCABULARY,
     Ancestors,
     VocabularyFiles,
+    refuse_other_vocabulary,
     vocabulary_digests,
     vocabulary_stage,
     write_tables,
@@ -41,13 +47,16 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.stage import VocabularySummary
 
 
+_SHOWN_LOST = 10
+
+
 def build_vocabulary(
     *,
     imagenet: PathLike | Stream | Sequence[str] | None = None,
     open_images: PathLike | Stream | None = None,
     finer: PathLike | Stream | Sequence[str] | None = None,
     classes: Mapping[str, Given | Stream] | None = None,
-    image_counts: Sequence[PathLike] = (),
+    image_counts: PathLike | Sequence[PathLike] | None = (),
     minimum_images: Mapping[str, int] | None = None,
     box_hierarchy: PathLike | None = None,
     ancestors: str | None = None,
@@ -96,6 +105,7 @@ def build_vocabulary(
     >>> vocabulary.category("d").wnid
     'n02084071'
     """
+    check(ARGUMENTS, locals())
     given = dict(classes or {})
     _refuse_names(given, minimum_images or {}, any_list=imagenet is not None or open_images is not None or bool(given))
     with contextlib.ExitStack() as stack:
@@ -105,14 +115,14 @@ def build_vocabulary(
             open_images=inputs.file(open_images, "open_images"),
             finer=inputs.synsets(finer, "finer"),
             classes=tuple((name, inputs.classes(name, one)) for name, one in given.items()),
-            image_counts=tuple(place(one, what="image_counts") for one in image_counts),
+            image_counts=tuple(place(one, what="image_counts") for one in _several(image_counts)),
             box_hierarchy=_place(box_hierarchy, "box_hierarchy"),
-            ancestors=_ancestors(ancestors),
+            ancestors=None if ancestors is None else Ancestors(ancestors),
             attach=attach,
             reviewed=_place(reviewed, "reviewed"),
             reviewed_only=reviewed_only,
             wordnet=None if wordnet is None else Path(wordnet),
-            minimum_images=tuple({**dict(VocabularyFiles().minimum_images), **(minimum_images or {})}.items()),
+            minimum_images=_minimum_images(minimum_images or {}),
         )
         output, own = folders.output(out, overwrite=overwrite)
         outcome = _built(files, output, own, inputs.names)
@@ -120,6 +130,7 @@ def build_vocabulary(
     if own is not None:
         folders.kept_by(vocabulary, own)
     _warn(given, outcome.summary)
+    _warn_of_lost_wnids(vocabulary, {"imagenet": imagenet, "finer": finer})
     return vocabulary
 
 
@@ -171,12 +182,25 @@ def folder_of(given: Vocabulary | PathLike) -> Location:
         work = functools.partial(_tables, vocabulary)
         run_stage(Stage(name=VOCABULARY, parameters={}, inputs={}, work=work, summary=NoSummary), OutputFolder(own))
         object.__setattr__(vocabulary, "folder", own)  # a cache: the tables hold only what the value holds
+        object.__setattr__(vocabulary, "digests", vocabulary_digests(own))
         folders.kept_by(vocabulary, own)
         return own
+    if not vocabulary.folder.is_dir():
+        raise UsageError(
+            "the folder of the vocabulary is gone",
+            where=vocabulary.folder,
+            remedy="build it again; what is to stay needs out=, or write() in the process that made it",
+        )
     changed = vocabulary_digests(vocabulary.folder) != vocabulary.digests
     if changed and _read_vocabulary(vocabulary.folder) != vocabulary:
         raise UsageError("the folder now holds another vocabulary", where=vocabulary.folder, remedy="read it again")
     return vocabulary.folder
+
+
+def refuse_other(vocabulary: Vocabulary | PathLike, tables: Sequence[Location]) -> None:
+    """Raise `UsageError` for tables, files or folders, that were made with another vocabulary."""
+    digests = vocabulary.digests if isinstance(vocabulary, Vocabulary) else {}
+    refuse_other_vocabulary(digests or vocabulary_digests(folder_of(vocabulary)), tables)
 
 
 def as_vocabulary(given: Vocabulary | PathLike) -> Vocabulary:
@@ -225,8 +249,7 @@ class _Inputs:
         if given is None or is_path(given) or is_stream(given):
             return self.file(given, what)  # type: ignore[arg-type]  # it is no sequence
         path = self.folder / f"{what}.txt"
-        wnids = cast("Sequence[str]", given)
-        path.write_text("".join(f"{wnid}\n" for wnid in wnids), encoding="utf-8")
+        path.write_text("".join(f"{wnid}\n" for wnid in listed_wnids(given) or ()), encoding="utf-8")
         self.names[path] = f"the wnids of {what}"
         return path
 
@@ -237,9 +260,8 @@ class _Inputs:
             assert found is not None
             return found
         what = f"the frame of classes[{name!r}]"
-        table = table_of(given, what=what)
-        names = [*CLASS_COLUMNS, *(column for column in MEANING_COLUMNS if column in table.column_names)]
-        columns = {column: strings(table, column, what=what) for column in names}
+        table = columns_of(given, CLASS_COLUMNS, MEANING_COLUMNS, what=what)
+        columns = {column: _cells(table, column, what) for column in table.column_names}
         path = self.folder / f"classes-{len(self.names)}.parquet"
         self.names[path] = what
         return written(columns, path)
@@ -249,21 +271,39 @@ def _place(given: PathLike | None, what: str) -> Location | None:
     return None if given is None else place(given, what=what)
 
 
-def _ancestors(given: str | None) -> Ancestors | None:
-    try:
-        return None if given is None else Ancestors(given)
-    except ValueError as error:
-        choices = " or ".join(repr(one.value) for one in Ancestors)
-        raise UsageError(f"ancestors is {given!r}", remedy=f"write {choices}") from error
+def _several(given: PathLike | Sequence[PathLike] | None) -> Sequence[PathLike]:
+    return () if given is None else (given,) if is_path(given) else given  # type: ignore[return-value]  # checked
+
+
+def _minimum_images(given: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    own = {name: int(images) for name, images in given.items()}  # a number of numpy cannot be recorded
+    return tuple({**dict(VocabularyFiles().minimum_images), **own}.items())
+
+
+def _cells(table: pa.Table, column: str, what: str) -> pa.Array:
+    """Return a column of a class list; what a class means may be left open."""
+    if column in MEANING_COLUMNS:
+        cells = decoded(table[column])
+        is_text = pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)
+        table = pa.table({column: pc.fill_null(cells, "") if is_text else cells})
+    return strings(table, column, what=what)
 
 
 def _warn(own: Mapping[str, object], summary: VocabularySummary) -> None:
     """Warn of what needs a decision: classes that became no category of their own, ids that are given again."""
     for source in own:
         if again := summary.repeated_ids.get(source):
-            warnings.warn(
-                f"ids of {source!r} occur more than once; the first row counts: {list(again)}",
-                stacklevel=3,
-            )
+            warn(f"ids of {source!r} occur more than once; the first row counts: {list(again)}")
     for sentence in summary.findings():
-        warnings.warn(sentence, stacklevel=3)
+        warn(sentence)
+
+
+def _warn_of_lost_wnids(vocabulary: Vocabulary, given: Mapping[str, object]) -> None:
+    """Warn of wnids given in Python, by the argument's name, that became no category."""
+    rows = {row.source_id: row for row in vocabulary.mapping if row.source == IMAGENET and not row.is_kept}
+    for name, wnids in given.items():
+        lost = [] if is_path(wnids) else [rows[one] for one in listed_wnids(wnids) or () if one in rows]
+        if lost:
+            shown = ", ".join(f"{row.source_id} ({row.rule.removeprefix('dropped: ')})" for row in lost[:_SHOWN_LOST])
+            more = f" and {len(lost) - _SHOWN_LOST:,} more" if len(lost) > _SHOWN_LOST else ""
+            warn(f"{name}: {len(lost):,} of its wnids became no category: {shown}{more}")

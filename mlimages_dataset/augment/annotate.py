@@ -36,7 +36,7 @@ from mlimages_dataset.sources.layout import Layout
 from mlimages_dataset.sources.registry import names, source_named
 from mlimages_dataset.tables.files import Receipt, digests, prefixed
 from mlimages_dataset.tables.parquet import read_range, table_writer
-from mlimages_dataset.tables.schemas import ANNOTATIONS
+from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS
 from mlimages_dataset.vocab.stage import read_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
@@ -146,6 +146,8 @@ def annotate(
     source = source_named(given.format)
     lookup = lookup_table(class_lookup(vocabulary, source, given.ids_of), broader_ids(vocabulary, source, given.ids_of))
     pieces = absolute_pieces(given.format, given.files, at.engine.mapper, given.layout)
+    if schema == PREDICTIONS:
+        _refuse_no_confidence(pieces)
     made = two_passes(
         pieces,
         at,
@@ -165,12 +167,26 @@ def annotate(
     summary = AnnotationSummary.of(counts, made.rejects, most_frequent(made.unknown, _LISTED_UNKNOWN))
     if not counts.images:
         raise _nothing_kept(
-            summary, given, f"; the first malformed row is {made.rejects.first[0]}" if made.rejects.first else ""
+            summary,
+            given,
+            vocabulary,
+            f"; the first malformed row is {made.rejects.first[0]}" if made.rejects.first else "",
         )
     return StageResult(tuple(receipt for result in made.results for receipt in result.receipts), summary)
 
 
-def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, first: str) -> DataError:
+def _refuse_no_confidence(pieces: Sequence[Piece]) -> None:
+    """Raise `DataError` for a table of predictions without a column of confidences: all would be sure."""
+    for piece in pieces:
+        if piece.states and piece.columns and "confidence" not in map(str.casefold, piece.columns):
+            raise DataError(
+                "has no column confidence, which predictions need",
+                where=piece.path,
+                remedy="give each prediction one in 0..1",
+            )
+
+
+def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, vocabulary: Vocabulary, first: str) -> DataError:
     unknown = ", ".join(repr(class_id) for class_id, _ in summary.most_frequent_unknown_classes[:3])
     return DataError(
         f"no image keeps a label: {summary.rejected_rows + summary.malformed:,} malformed rows, "
@@ -181,8 +197,28 @@ def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, first: str)
         where=given.files[0],
         remedy="lower --min-confidence"
         if summary.below_confidence >= max(1, summary.unknown, summary.dropped, summary.malformed)
-        else f"check that the files are in the format {given.format} and of the vocabulary's sources",
+        else hint_on([class_id for class_id, _ in summary.most_frequent_unknown_classes], vocabulary)
+        or "check the format, and that the labels are wnids or ids of the vocabulary's class lists",
     )
+
+
+def hint_on(unknown: Sequence[str], vocabulary: Vocabulary) -> str:
+    """Return what unknown labels are, where they are names or indices of categories; empty if they are not.
+
+    >>> from mlimages_dataset import build_vocabulary
+    >>> hint_on(["dog"], build_vocabulary(imagenet=["n02084071"]))
+    "'dog' is a name; give labels as wnids or ids of the class lists, here n02084071"
+    """
+    for label in unknown:
+        found = vocabulary.search(label, limit=1)
+        if len(found) and found["by"][0] == "name":
+            kind, wnid = "a name", found["wnid"][0]
+        elif label.isdecimal() and int(label) < len(vocabulary):
+            kind, wnid = "a class index", vocabulary.categories[int(label)].wnid
+        else:
+            continue
+        return f"{label!r} is {kind}; give labels as wnids or ids of the class lists, here {wnid}"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

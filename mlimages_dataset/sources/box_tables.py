@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.rejects import RejectLog
 
 NAMES = ("image_id", "label")
-_WANTED = (*NAMES, *BOX)
-_MORE = ("confidence", "mask", *REGION_FLAGS)
+WANTED = (*NAMES, *BOX)
+MORE = ("confidence", "mask", *REGION_FLAGS)
 _BATCH_ROWS = 1 << 14
 
 
@@ -45,10 +45,10 @@ class BoxTables(BoxSource):
             raise DataError(
                 f"cannot be read as a Parquet file ({reason(error)})", where=path, remedy="obtain it again"
             ) from error
-        repeated = [name for name in (*_WANTED, *_MORE) if schema.names.count(name) > 1]
+        repeated = [name for name in (*WANTED, *MORE) if schema.names.count(name) > 1]
         if repeated:
             raise DataError(f"has two columns {repeated[0]}", where=path, remedy="name each differently")
-        missing = [name for name in _WANTED if name not in schema.names]
+        missing = [name for name in WANTED if name not in schema.names]
         if missing:
             raise DataError(
                 f"no column {', '.join(missing)}",
@@ -57,7 +57,7 @@ class BoxTables(BoxSource):
             )
         for name in schema.names:
             _check_type(name, schema.field(name).type, path)
-        return Piece(path, tuple(name for name in (*_WANTED, *_MORE) if name in schema.names))
+        return Piece(path, tuple(name for name in (*WANTED, *MORE) if name in schema.names))
 
     def cut(self, piece: Piece) -> list[Piece]:
         """See `Source.cut`: a table is cut between its row groups."""

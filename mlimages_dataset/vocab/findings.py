@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlimages_dataset.vocab.merging import ClassList
+    from mlimages_dataset.vocab.reviewed import Reviewed
     from mlimages_dataset.vocab.wordnet import WordNet
 
 _REPEATED = "dropped: repeated id"
@@ -173,6 +174,12 @@ def repeated_ids(one: ClassList) -> list[str]:
     """Return the ids that a list holds more than once, in order of their first repetition."""
     counts = Counter(source_class.source_id for source_class in one.classes)
     return [source_id for source_id, count in counts.items() if count > 1]
+
+
+def unlisted(reviewed: Reviewed, lists: Sequence[ClassList]) -> list[str]:
+    """Return the source and id of each reviewed match whose class is in no list."""
+    listed = {(one.source, source_class.source_id) for one in lists for source_class in one.classes}
+    return [f"{row.source} {row.source_id}" for row in reviewed.matches if (row.source, row.source_id) not in listed]
 
 
 def _stands_for_itself(row: MappingRow) -> bool:

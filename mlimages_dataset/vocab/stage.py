@@ -42,6 +42,7 @@ from mlimages_dataset.vocab.findings import (
     funnel,
     losses,
     repeated_ids,
+    unlisted,
 )
 from mlimages_dataset.vocab.merging import (
     OPEN_IMAGES_MINIMUM,
@@ -152,6 +153,7 @@ class VocabularySummary:
         losses: the first classes of users' own lists that became no category of their own.
         bare: names of categories that lie below nothing but a root, although WordNet knows nearer ancestors.
         changes: what the user's reviewed decisions changed; None without any.
+        unlisted: the user's reviewed matches of classes that are in no list.
     """
 
     funnel: tuple[tuple[str, str, int], ...]
@@ -159,6 +161,7 @@ class VocabularySummary:
     losses: tuple[Loss, ...] = ()
     bare: tuple[str, ...] = ()
     changes: DecisionChanges | None = None
+    unlisted: tuple[str, ...] = ()
 
     def findings(self) -> list[str]:
         """Return what needs a user's decision, as sentences."""
@@ -168,6 +171,12 @@ class VocabularySummary:
             told.append(
                 f"{', '.join(self.bare[:_SHOWN_BARE])}{more}: their only ancestor here is a root; "
                 "with --ancestors all they get those that WordNet knows"
+            )
+        if self.unlisted:
+            more = f" and {len(self.unlisted) - _SHOWN_BARE:,} more" if len(self.unlisted) > _SHOWN_BARE else ""
+            told.append(
+                f"reviewed decisions on classes that no list has: {', '.join(self.unlisted[:_SHOWN_BARE])}{more}; "
+                "check source and source_id"
             )
         return told
 
@@ -260,6 +269,7 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
         tuple(losses(vocabulary, lists, network, _SHOWN_LOSSES)),
         tuple(bare_categories(vocabulary, network)) if given.classes else (),
         None if given.reviewed is None else changes(merged(read_reviewed(replace(given, reviewed=None))), vocabulary),
+        () if given.reviewed is None else tuple(unlisted(read_reviewed(replace(given, reviewed_only=True)), lists)),
     )
     return StageResult(write_tables(vocabulary, at.out, at.inputs), summary)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
+from mlimages_dataset.core.arguments import TEXT, Kind, check, is_whole, whole
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.vocab.hierarchy import closure_matrix
 
@@ -29,6 +30,15 @@ _Value = TypeVar("_Value")
 IMAGENET = "imagenet"
 OPEN_IMAGES = "open-images"
 TENCENT = "tencent"
+
+
+_KEYS = {
+    "key": Kind(
+        "a class index, a wnid, an id of a class, or a name (of a Category, pass its wnid)",
+        lambda key: isinstance(key, str) or is_whole(key),
+    )
+}
+_SEARCH = {"text": TEXT, "limit": whole(0)}
 
 
 class Rule(Enum):
@@ -92,7 +102,7 @@ class Category:
     images: int
 
 
-@dataclass(frozen=True)  # no slots: the indices for look-ups are computed on first use
+@dataclass(frozen=True, repr=False)  # no slots: the indices for look-ups are computed on first use
 class Vocabulary:
     """Categories numbered 0..C-1 and how every source's classes map to them.
 
@@ -120,6 +130,10 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.categories)
 
+    def __repr__(self) -> str:
+        sources = ", ".join(dict.fromkeys(row.source for row in self.mapping)) or "no class list"
+        return f"Vocabulary of {len(self):,} categories from {sources}"
+
     @functools.cached_property
     def index_of_wnid(self) -> dict[str, int]:
         """Class index of each wnid."""
@@ -141,6 +155,7 @@ class Vocabulary:
         Raises:
             UsageError: no category has the key, or several have it.
         """
+        check(_KEYS, {"key": key})
         if not isinstance(key, str):
             if not 0 <= key < len(self):
                 raise UsageError(f"there is no class {key}", remedy=f"class indices are 0..{len(self) - 1}")
@@ -186,9 +201,13 @@ class Vocabulary:
 
         Returns:
             a frame with the columns class_index, wnid, name, depth, by (what matched) and matched (its text).
+
+        Raises:
+            UsageError: `text` is no text, or `limit` no whole number of at least 0.
         """
         import pandas as pd  # noqa: PLC0415 - half a second, and only frames need it
 
+        check(_SEARCH, {"text": text, "limit": limit})
         hits = list(itertools.islice(self._hits(text), limit))
         rows = [
             (i, self.categories[i].wnid, self.categories[i].name, self.categories[i].depth, by, matched)
@@ -227,8 +246,9 @@ class Vocabulary:
     @functools.cached_property
     def _classes_of_name(self) -> dict[str, set[int]]:
         lemmas = ((name.casefold(), i) for i, one in enumerate(self.categories) for name in one.name.split(", "))
+        whole = ((one.name.casefold(), i) for i, one in enumerate(self.categories))
         named = ((row.source_name.casefold(), row.class_index) for row in self.mapping if row.class_index >= 0)
-        return _grouped(itertools.chain(lemmas, (pair for pair in named if pair[0])))
+        return _grouped(itertools.chain(lemmas, whole, (pair for pair in named if pair[0])))
 
     def _hits(self, text: str) -> Iterator[tuple[int, str, str]]:
         """Yield class indices that a text may mean, each once, with what matched and its text."""
@@ -241,13 +261,21 @@ class Vocabulary:
             ("id of a class", self._classes_of_id.get(text.strip(), set()), text.strip()),
             ("name", self._classes_of_name.get(name, set()), name),
         ):
-            for i in sorted(found - told):
+            for i in sorted(found - told, key=self._unlikeliness):
                 told.add(i)
                 yield i, by, matched
         for matched in self._near(name):
-            for i in sorted(self._classes_of_name[matched] - told):
+            for i in sorted(self._classes_of_name[matched] - told, key=self._unlikeliness):
                 told.add(i)
                 yield i, "near miss", matched
+
+    def _unlikeliness(self, at: int) -> tuple[bool, int, int]:
+        """Return the order of senses: classes of lists before added ancestors, then the less deep."""
+        return at not in self._classes_of_lists, self.categories[at].depth, at
+
+    @functools.cached_property
+    def _classes_of_lists(self) -> set[int]:
+        return {row.class_index for row in self.mapping if row.is_kept and not row.is_broader}
 
     def _near(self, name: str) -> Iterator[str]:
         """Yield names that contain a name as words, the shortest first, then names that differ by some letters."""

@@ -277,7 +277,7 @@ def test_what_became_of_every_row_is_told(mini_vocabulary: Vocabulary, tmp_path:
         ("imagenet", "n99999999_1\nbad\n", r"1 malformed rows, 1 labels of unknown classes \(.n99999999.\), 0 of"),
         ("csv", "image_id,label\na,\n", r"1 malformed rows, 0 labels of unknown classes \(\), 0 of dropped"),
         ("csv", "image_id,label\n", r"0 malformed rows, 0 labels of unknown classes \(\), 0 of dropped"),
-        ("csv", "image_id,label\na,n00482298\n", "1 of dropped classes; check that the files are in the format"),
+        ("csv", "image_id,label\na,n00482298\n", "1 of dropped classes; check the format, and that the labels"),
         ("tencent", "\n\n", r"0 malformed rows, 0 labels of unknown classes \(\)"),
     ],
 )

@@ -1,0 +1,59 @@
+"""Errors and warnings in the words of this API: frames and arguments by their names, warnings at the caller's line."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.core.errors import MLImagesError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mlimages_dataset.core.locations import Location
+
+_PACKAGE = str(Path(__file__).parents[1])
+_SWITCHES = {"overwrite": "overwrite=True", "attach": "attach=True", "predictions": "predictions=True"}
+_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)(?: (all|listed|csv)\b)?")
+
+
+def warn(text: str) -> None:
+    """Warn with a text, in the words of Python, at the line of the caller of this package."""
+    level, frame = 2, sys._getframe(1)  # noqa: SLF001 - `skip_file_prefixes` needs Python 3.12
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(in_python(text), stacklevel=level)
+
+
+def in_python(text: str) -> str:
+    """Return a text in which the command's options are arguments.
+
+    >>> in_python("pass --overwrite, lower --min-confidence, or try --ancestors all")
+    'pass overwrite=True, lower min_confidence, or try ancestors="all"'
+    """
+
+    def argument(option: re.Match[str]) -> str:
+        name = option[1].replace("-", "_")
+        return f'{name}="{option[2]}"' if option[2] else _SWITCHES.get(name, name)
+
+    return _OPTION.sub(argument, text)
+
+
+@contextlib.contextmanager
+def told_as(names: Mapping[Location, str]) -> Iterator[None]:
+    """Tell errors of the block in the words of Python, the temporary files of frames by the names given for them."""
+    try:
+        yield
+    except MLImagesError as error:
+        what, remedy, where = in_python(error.what), in_python(error.remedy), error.where
+        for path, name in names.items():
+            what, remedy = what.replace(str(path), name), remedy.replace(str(path), name)
+            where = name if where is not None and where.startswith(str(path)) else where
+        if (what, remedy, where) == (error.what, error.remedy, error.where):
+            raise
+        line = error.line if where == error.where else None
+        raise type(error)(what, where=where, line=line, remedy=remedy) from error

@@ -63,7 +63,9 @@ def annotate(
     images whose paths tell their class. open-images: image-level labels V1-V7, and image tables for the addresses.
     tencent: a URL and class:confidence pairs, tab-separated, of this very vocabulary. csv, parquet: the columns
     image_id and label, and confidence and location where there are; commas, tabs, semicolons or bars may separate the
-    columns. coco: instances in COCO's JSON form, also LVIS's; class ids are the categories' numbers.
+    columns. coco: instances in COCO's JSON form, also LVIS's; class ids are the categories' numbers. webdataset: tar
+    shards, or folders of them, with .cls or .json files beside pictures. huggingface: Parquet files with pictures, or
+    folders of them; the names of a ClassLabel are the classes.
 
     \b
     Examples:

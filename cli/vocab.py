@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "--classes",
     multiple=True,
     metavar="NAME=FILE",
-    help="A class list of your own: columns id and name, or COCO's JSON; repeatable.",
+    help="A class list of your own: columns id and name, COCO's JSON, or Hugging Face Parquet; repeatable.",
 )
 @click.option(
     "--image-counts",

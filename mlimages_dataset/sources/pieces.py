@@ -35,6 +35,7 @@ class Piece:
         stop: where it ends; None for a file that is read from its beginning to its end.
         states: whether it states classes; Open Images' tables of images state places only.
         places: whether it states where images are.
+        shard: the path of a file below the folder `path`, from which the names in it count; empty for `path` itself.
     """
 
     path: Location
@@ -44,6 +45,17 @@ class Piece:
     stop: int | None = None
     states: bool = True
     places: bool = True
+    shard: str = ""
+
+    @property
+    def file(self) -> Location:
+        """The file that is read."""
+        return self.path / self.shard if self.shard else self.path
+
+    @property
+    def name(self) -> str:
+        """What the names of its images begin with, where it is a shard."""
+        return self.shard or self.path.name
 
     def cut_at(self, ends: Sequence[int]) -> list[Piece]:
         """Return the pieces that end there."""

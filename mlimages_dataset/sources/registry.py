@@ -26,6 +26,8 @@ _OURS = {
     "csv": "tables:CsvTables",
     "parquet": "tables:ParquetTables",
     "coco": "coco:Coco",
+    "webdataset": "webdataset:WebDataset",
+    "huggingface": "huggingface:HuggingFace",
 }
 
 

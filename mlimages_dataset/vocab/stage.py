@@ -30,6 +30,8 @@ from mlimages_dataset.sources.class_lists import (
     parse_tencent_dictionary,
 )
 from mlimages_dataset.sources.coco import coco_classes
+from mlimages_dataset.sources.huggingface import huggingface_classes
+from mlimages_dataset.sources.picture_tables import names_classes
 from mlimages_dataset.tables.files import digests, prefixed, read_lines
 from mlimages_dataset.tables.parquet import open_parquet, read_table, table_inputs, table_parts, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
@@ -71,7 +73,8 @@ class VocabularyFiles:
         imagenet: ImageNet synset list.
         open_images: Open Images class list.
         finer: synset list from which refinements of kept categories are taken.
-        classes: a user's own class lists by source name: CSV, tab-separated or Parquet, with the columns id and name.
+        classes: a user's own class lists by source name: CSV, tab-separated or Parquet, with the columns id and name;
+            COCO's JSON; or Hugging Face Parquet files, or a folder of them, whose metadata name the classes.
         image_counts: images per class: `class_counts` tables, CSV files of source,source_id,images, or ImageNet's
             ``ReleaseStatus.xml``.
         box_hierarchy: Open Images' hierarchy of box classes.
@@ -330,10 +333,14 @@ def _box_parents(path: Location | None) -> dict[str, tuple[str, ...]]:
 def _user_classes(path: Location) -> list[SourceClass]:
     if path.suffix == ".json":
         return coco_classes(path)
+    if path.is_dir():
+        return huggingface_classes(path)
     if path.suffix != ".parquet":
         return parse_class_table(read_lines(path), str(path))
     try:
         with open_parquet(path) as parquet:
+            if names_classes(parquet.schema_arrow):
+                return huggingface_classes(path)
             table = parquet.read()
     except (OSError, pa.ArrowException) as error:
         raise DataError(

@@ -34,6 +34,11 @@ def named_files(folder: Location) -> list[tuple[str, str]]:
     return named_paths(sorted(found))
 
 
+def has_pictures(folder: Location) -> bool:
+    """Return whether a file below a folder has the suffix of a picture."""
+    return any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.rglob("*"))
+
+
 def one_image(folder: Location, image_id: str, paths: Sequence[str]) -> UsageError:
     """Return the error of files below a folder that have the same image id."""
     told = " and ".join(as_text(path) for path in paths[:2])

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError, MLImagesError
+from mlimages_dataset.images.files import has_pictures
 from mlimages_dataset.images.foreign import ForeignStore, places
 from mlimages_dataset.images.store import Place
 from mlimages_dataset.sources.picture_tables import (
@@ -56,8 +57,10 @@ class ParquetStore(ForeignStore):
 
     @classmethod
     def recognises(cls, folder: Location) -> bool:
-        """Return whether a folder has a Parquet file with a column of pictures."""
+        """Return whether a folder has a Parquet file with a column of pictures, and no picture files of its own."""
         files: list[Location] = sorted(folder.rglob("*.parquet"))
+        if not files or has_pictures(folder):
+            return False
         for path in files:
             try:
                 if picture_columns(schema_of(path), path) is not None:
@@ -168,7 +171,7 @@ class _Table:
         columns: what its columns hold.
         footer: its metadata, read once.
         starts: the first row of each row group, and the number of rows, int64.
-        bytes_of_group: bytes of the pictures of each row group.
+        bytes_of_group: bytes of each row group, decompressed.
     """
 
     path: Location
@@ -190,14 +193,8 @@ class _Table:
         with parquet_errors(path), open_parquet(path) as parquet:
             footer = parquet.metadata
             groups = [footer.row_group(group) for group in range(footer.num_row_groups)]
-            sizes = tuple(
-                sum(
-                    chunk.total_uncompressed_size
-                    for chunk in map(group.column, range(group.num_columns))
-                    if chunk.path_in_schema == columns.content
-                )
-                for group in groups
-            )
+            # Not of the columns alone: pyarrow ends the process where the metadata of a column are damaged.
+            sizes = tuple(group.total_byte_size for group in groups)
         starts = np.cumsum([0, *(group.num_rows for group in groups)], dtype=np.int64)
         return cls(path, columns, footer, starts, sizes)
 

@@ -39,9 +39,7 @@ def table_members(path: Location, shard: str, *, most_bytes: int) -> Iterator[Me
     columns = picture_columns(schema, path)
     if columns is None:
         raise DataError("has no column of pictures", where=path, remedy="give a column `image` of bytes")
-    captions = [
-        name for name in CAPTION_COLUMNS if name in schema.names and pa.types.is_string(schema.field(name).type)
-    ]
+    captions = [name for name in CAPTION_COLUMNS if name in schema.names and _holds_texts(schema.field(name).type)]
     wanted = [columns.content, *columns.names, *([columns.labels] if columns.labels else []), *captions]
     first = 0
     with parquet_errors(path), open_parquet(path, buffered=True) as parquet:
@@ -50,7 +48,7 @@ def table_members(path: Location, shard: str, *, most_bytes: int) -> Iterator[Me
             pictures = batch.column(columns.image)
             contents = pc.struct_field(pictures, "bytes") if columns.is_struct else pictures
             columns_of_captions = [batch.column(name).to_pylist() for name in captions]
-            of_rows = list(zip(*columns_of_captions, strict=True)) or [()] * batch.num_rows
+            of_rows = [_texts(values) for values in zip(*columns_of_captions, strict=True)] or [()] * batch.num_rows
             said = columns.classes_of(batch, names)
             for row, name in enumerate(names):
                 yield _member(
@@ -59,12 +57,23 @@ def table_members(path: Location, shard: str, *, most_bytes: int) -> Iterator[Me
             first += batch.num_rows
 
 
+def _holds_texts(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _texts(values: Sequence[str | list[str | None] | None]) -> tuple[str, ...]:
+    """Return the texts among texts and lists of them."""
+    lists = [value if isinstance(value, list) else [value] for value in values]
+    return tuple(text for one in lists for text in one if text)
+
+
 def _member(
-    path: str, content: bytes | Inspection, said: list[str] | ValueError | None, texts: Sequence[str | None]
+    path: str, content: bytes | Inspection, said: list[str] | ValueError | None, captions: tuple[str, ...]
 ) -> Member:
     wrong = str(said) if isinstance(said, ValueError) else ""
     labels = () if said is None or isinstance(said, ValueError) else tuple((one, 1.0) for one in said)
-    captions = tuple(text for text in texts if text)
     return Member(path, held(content), labels, captions, wrong)
 
 

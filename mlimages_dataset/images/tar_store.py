@@ -11,9 +11,11 @@ import itertools
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import MLImagesError
-from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
 from mlimages_dataset.core.locations import relative
+from mlimages_dataset.images.archives import ARCHIVE_NAME
+from mlimages_dataset.images.files import has_pictures
 from mlimages_dataset.images.foreign import ForeignStore, places
+from mlimages_dataset.images.zips import ZIP_NAME
 from mlimages_dataset.sources.folders import class_of_path
 from mlimages_dataset.sources.samples import is_picture
 from mlimages_dataset.sources.tars import tar_entries
@@ -34,13 +36,13 @@ class TarStore(ForeignStore):
 
     @classmethod
     def recognises(cls, folder: Location) -> bool:
-        """Return whether a folder has tar shards and no picture files of its own.
+        """Return whether a folder has tar shards, and no picture files or other archives of its own.
 
         The first tar file is a shard if its pictures have files beside them, or if it has pictures and its name is of a
         part and not of a class (`00000.tar`, `train-0.tar`; not `n01440764.tar`).
         """
         shards = tar_shards(folder)
-        if not shards or any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.rglob("*")):
+        if not shards or has_pictures(folder) or any(_is_other_archive(path.name) for path in folder.rglob("*")):
             return False
         try:
             is_part = not class_of_path(f"{shards[0].stem}/x")
@@ -60,3 +62,9 @@ class TarStore(ForeignStore):
         while entries := list(itertools.islice(pictures, _BATCH_PICTURES)):
             names = [f"{shard}/{entry.name}" for entry in entries]
             yield places(names, shard, [entry.offset for entry in entries], [entry.size for entry in entries])
+
+
+def _is_other_archive(name: str) -> bool:
+    """Return whether an archive is one that a store cannot read in place."""
+    is_archive = ARCHIVE_NAME.search(name) or ZIP_NAME.search(name)
+    return is_archive is not None and not name.endswith(".tar")

@@ -2,8 +2,8 @@
 
 https://huggingface.co/docs/datasets/about_dataset_features, https://huggingface.co/docs/hub/datasets-image
 
-* Pictures are the column that the file's metadata call an `Image`, or one of `{bytes, path}`, or one of bytes. Where
-  there are several, it is the one named `image`, else the first.
+* Pictures are the column that the file's metadata call an `Image`, or one of `{bytes, path}`, or one of bytes with a
+  name among `BYTES_COLUMNS`. Where there are several, it is the one named `image`, else the first.
 * A row's name is the picture's `path`, else the first of `NAME_COLUMNS` that is not null. A row without a name has that
   of its file and its number.
 * Classes are the first of `LABEL_KEYS`, else the only column of `ClassLabel`s.
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
 from mlimages_dataset.core.locations import as_text, relative
 from mlimages_dataset.sources.folders import class_of_path
 from mlimages_dataset.sources.samples import LABEL_KEYS, class_texts
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
 
+BYTES_COLUMNS = ("image", "images", "img", "picture", "photo", "image_bytes", "bytes", "content")
+"""Names of columns of bytes that hold pictures, as the names of their suffixes do: bytes may be anything."""
 NAME_COLUMNS = ("file_name", "filename", "image_path", "path", "image_id", "id", "key", "__key__")
 _FEATURES_KEY = b"huggingface"
 
@@ -115,7 +118,7 @@ def picture_columns(schema: pa.Schema, where: Location) -> PictureColumns | None
     images = [field.name for field in schema if _holds_pictures(field.type)]
     called = [name for name in images if _kind(features.get(name)) == "Image"]
     structs = [name for name in images if pa.types.is_struct(schema.field(name).type)]
-    found = called or structs or images
+    found = called or structs or [name for name in images if _names_pictures(name)]
     if not found:
         return None
     image = "image" if "image" in found else found[0]
@@ -162,6 +165,10 @@ def _holds_pictures(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return bool(kind.get_field_index("bytes") >= 0) and _is_bytes(kind.field("bytes").type)
     return _is_bytes(kind)
+
+
+def _names_pictures(name: str) -> bool:
+    return name.lower() in BYTES_COLUMNS or f".{name.lower()}" in PICTURE_SUFFIXES
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

@@ -121,9 +121,13 @@ def test_row_groups_are_read_alike_whether_they_are_kept_or_streamed(
 
 
 def test_a_column_named_image_is_taken_before_others(tmp_path: Path) -> None:
-    table = pa.table({"mask": pa.array([b"0"]), "image": pa.array([b"1"]), "thumb": pa.array([b"2"])})
+    table = pa.table({"png": pa.array([b"0"]), "image": pa.array([b"1"]), "embedding": pa.array([b"2"])})
     write_parquet(tmp_path / "a" / "x.parquet", table)
     assert open_store(tmp_path / "a").read(0) == b"1"
+    write_parquet(tmp_path / "embeddings" / "x.parquet", pa.table({"embedding": pa.array([b"2"])}))
+    assert isinstance(open_store(tmp_path / "embeddings"), FileStore)
+    (tmp_path / "a" / "cover.jpg").write_bytes(b"5")
+    assert isinstance(open_store(tmp_path / "a"), FileStore), "as it was before there was a table beside it"
     struct = pa.array([{"bytes": b"3", "path": "p.jpg"}], STRUCT)
     write_parquet(tmp_path / "b" / "x.parquet", pa.table({"md5": pa.array([b"0"]), "photo": struct}))
     assert open_store(tmp_path / "b").read(0) == b"3"
@@ -143,6 +147,8 @@ def test_a_column_named_image_is_taken_before_others(tmp_path: Path) -> None:
         ({"train-000.tar": tar_of({"1.jpg": b"1"})}, TarStore),
         ({"00000.tar": tar_of({"1.jpg": b"1"}), "cover.jpg": b"1"}, FileStore),
         ({"00000.tar": tar_of({"1.mp4": b"1"})}, FileStore),
+        ({"00000.tar": tar_of({"1.jpg": b"1"}), "00001.tar.gz": b"1"}, FileStore),
+        ({"00000.tar": tar_of({"1.jpg": b"1"}), "more.zip": b"1"}, FileStore),
         ({"notes.txt": b"1"}, FileStore),
     ],
 )
@@ -249,6 +255,7 @@ def test_parquet_is_ingested_with_its_labels_and_captions(tmp_path: Path) -> Non
     images = [{"bytes": PICTURES[k], "path": f"{k}.jpg"} for k in range(3)] + [{"bytes": None, "path": "3.jpg"}]
     metadata = features(image={"_type": "Image"}, label=class_label("dog", "cat"))
     table = image_table(images, label=pa.array([1, -1, 5, 0]), caption=["a cat", None, "", "gone"])
+    table = table.append_column("captions", pa.array([["one", "two"], None, [], [None]]))
     write_parquet(tmp_path / "in" / "train.parquet", table, metadata=metadata)
     for number, source in enumerate((tmp_path / "in", tmp_path / "in" / "train.parquet")):
         out = tmp_path / f"out{number}"
@@ -261,7 +268,7 @@ def test_parquet_is_ingested_with_its_labels_and_captions(tmp_path: Path) -> Non
             ("saved", "its label is none of the 2 classes: 5"),
             ("missing", "its row has no bytes"),
         ]
-        assert (out / "captions.csv").read_text() == "image_id,caption\n0,a cat\n"
+        assert (out / "captions.csv").read_text() == "image_id,caption\n0,a cat\n0,one\n0,two\n"
 
 
 def test_a_store_and_an_ingest_of_it_have_the_same_pictures(tmp_path: Path) -> None:

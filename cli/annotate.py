@@ -11,10 +11,13 @@ from .options import (
     dask_option,
     format_option,
     json_option,
+    layout_options,
+    names_of,
     out_option,
     overwrite_option,
     show,
     stage_engine,
+    standard_input,
     vocab_option,
     workers_option,
 )
@@ -31,11 +34,17 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="Leave out machines' labels with less; verified absence stays. ML-Images kept 0.8 and more.",
+    help="Drop machine labels with a lower confidence; verified absence stays. ML-Images used 0.8.",
 )
 @click.option("--source", help="Name of the collection in the table.  [default: the format]")
-@click.option("--ids-of", help="The mapping's source whose ids the files use.  [default: the format's own]")
-@click.option("--predictions", is_flag=True, help="The files are a model's: write a predictions table.")
+@click.option("--ids-of", help="The class list of the vocabulary whose ids the files use.  [default: the format's own]")
+@layout_options
+@click.option(
+    "--complete",
+    is_flag=True,
+    help="Every image was checked for every class of the list: those that an image does not list are verified absent.",
+)
+@click.option("--predictions", is_flag=True, help="The files are a model's predictions: write a predictions table.")
 @click.argument("inputs", nargs=-1, required=True, type=FILE)
 @out_option
 @overwrite_option
@@ -49,6 +58,10 @@ def annotate(
     min_confidence: float,
     source: str | None,
     ids_of: str | None,
+    columns: str | None,
+    separator: str,
+    synsets: Location | None,
+    complete: bool,
     predictions: bool,
     inputs: tuple[Location, ...],
     out: Location,
@@ -57,15 +70,16 @@ def annotate(
     dask_address: str | None,
     as_json: bool,
 ) -> None:
-    """Map files of annotations onto a vocabulary: one row an image, one label a category.
+    """Map files of annotations onto a vocabulary: one row per image, one label per category.
 
-    INPUTS are files, plain or compressed. imagenet: paths or URLs with a wnid in the name, one a line, or a folder of
-    images whose paths tell their class. open-images: image-level labels V1-V7, and image tables for the addresses.
-    tencent: a URL and class:confidence pairs, tab-separated, of this very vocabulary. csv, parquet: the columns
-    image_id and label, and confidence and location where there are; commas, tabs, semicolons or bars may separate the
-    columns. coco: instances in COCO's JSON form, also LVIS's; class ids are the categories' numbers. webdataset: tar
-    shards, or folders of them, with .cls or .json files beside pictures. huggingface: Parquet files with pictures, or
-    folders of them; the names of a ClassLabel are the classes.
+    INPUTS are files, plain or compressed, folders of parts, patterns in quotes, or - for standard input. imagenet:
+    paths or URLs with a wnid in the name, one per line, the published validation labels, or a folder of images whose
+    paths name their class. open-images: image-level labels V1-V7, and image tables for the URLs. tencent: a URL and
+    class:confidence pairs, tab-separated, with the class indices of this vocabulary. csv, parquet, jsonl: the columns
+    image_id and label, and optionally confidence and location; commas, tabs, semicolons or bars may separate the
+    columns of a CSV. coco: instances in COCO's JSON form, also LVIS's; class ids are the categories' numbers.
+    webdataset: tar shards, or folders of them, with .cls or .json files beside pictures. huggingface: Parquet files
+    with pictures, or folders of them; the names of a ClassLabel are the classes.
 
     \b
     Examples:
@@ -73,19 +87,28 @@ def annotate(
       mlimages-build annotate --vocab vocabulary --format open-images --min-confidence 0.8 \\
           labels.csv images.csv --out annotations/open-images
       mlimages-build annotate --vocab vocabulary --format csv --source mine my_labels.csv --out annotations/mine
+      mlimages-build annotate --vocab vocabulary --format csv --columns image_id,label --separator ' ' \\
+          'kaggle/part-*.csv' --out annotations/kaggle
+      zcat labels.csv.gz | mlimages-build annotate --vocab vocabulary --format csv - --out annotations/mine
+      mlimages-build annotate --vocab vocabulary --format imagenet --synsets meta.mat \\
+          ILSVRC2012_validation_ground_truth.txt --out annotations/imagenet-val
       mlimages-build annotate --vocab vocabulary --format parquet --predictions teacher.parquet --out predictions
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.api.annotations import annotate as annotated  # noqa: PLC0415
 
-    with stage_engine("annotate", workers, dask_address, quiet=as_json) as engine:
+    with stage_engine("annotate", workers, dask_address, quiet=as_json) as engine, standard_input() as file_of:
         made = annotated(
-            inputs,
+            [file_of(one) for one in inputs],
             vocabulary,
             format=form,
             source=source,
             ids_of=ids_of,
             min_confidence=min_confidence,
+            columns=names_of(columns),
+            separator=separator,
+            synsets=synsets,
+            complete=complete,
             predictions=predictions,
             out=out,
             overwrite=overwrite,

@@ -1,4 +1,4 @@
-"""`mlimages-build audit`: how consistent label lists made elsewhere are."""
+"""`mlimages-build audit`: whether label lists made elsewhere are consistent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from .options import FILE, chosen_engine, dask_option, json_option, vocab_option, workers_option
 
 if TYPE_CHECKING:
-    from mlimages_dataset.augment.audit_stage import Audit
+    from mlimages_dataset.augment.label_audit import Audit
     from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.vocab.vocabulary import Vocabulary
@@ -34,11 +34,11 @@ def audit(
     dask_address: str | None,
     as_json: bool,
 ) -> None:
-    """Say how many rows of label lists are closed under ancestors, and what is wrong with the others.
+    """Count the rows of label lists that list all ancestors of their labels, and show what the others lack.
 
     FILES are label lists as Tencent ML-Images publishes them (a URL, then class:confidence, tab-separated), or
-    labels and annotations tables. Exit code 1 where a row is not closed, not monotone, malformed or has an unknown
-    class.
+    labels and annotations tables. The exit code is 1 if a row lacks an ancestor, gives an ancestor a lower confidence
+    than its descendant, is malformed, or has an unknown class.
 
     \b
     Example:
@@ -46,7 +46,7 @@ def audit(
       mlimages-build audit --vocab published train_urls.txt
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.augment.audit_stage import audit as audited  # noqa: PLC0415
+    from mlimages_dataset.augment.label_audit import audit as audited  # noqa: PLC0415
     from mlimages_dataset.vocab.stage import read_vocabulary  # noqa: PLC0415
 
     known = read_vocabulary(vocabulary)
@@ -95,8 +95,8 @@ def _lines(summary: dict[str, Json]) -> list[str]:
         ("missing_ancestors", "ancestors missing"),
         ("lower_ancestors", "ancestors with a lower confidence than their descendant"),
         ("unknown_labels", "labels of unknown class indices"),
-        ("repeated_labels", "labels said twice in a row"),
-        ("repeated_images", "rows of an image that an earlier row has"),
+        ("repeated_labels", "labels repeated within a row"),
+        ("repeated_images", "rows whose image has an earlier row"),
         ("malformed_rows", "malformed rows"),
     )
     lines = [f"{summary[name]:>12,}  {text}" for name, text in texts]

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 @click.command()
 @vocab_option
 @click.option("--annotations", type=FOLDER, required=True, help="Folder of an annotations table.")
-@click.option("--predictions", type=FOLDER, required=True, help="Folder of a teacher's predictions for its images.")
+@click.option(
+    "--predictions", type=FOLDER, required=True, help="Folder of a teacher's predictions for the same images."
+)
 @click.option(
     "--probability",
     type=click.FloatRange(0, 1),
@@ -58,9 +60,9 @@ def cooccurrence(
     dask_address: str | None,
     as_json: bool,
 ) -> None:
-    """Find categories that come with others: CO(i, j) = n_ij / n_i over annotated i and predicted j.
+    """Find categories that often appear together: CO(i, j) = n_ij / n_i for annotated i and predicted j.
 
-    Writes pair_counts.parquet and implications.parquet (the strong pairs, neither an ancestor of the other).
+    Writes pair_counts.parquet, and implications.parquet with the strong pairs (neither an ancestor of the other).
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`mlimages-build evaluate-labels`: what augmentation adds, judged against complete annotations."""
+"""`mlimages-build evaluate-labels`: precision and recall of added labels, against complete annotations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.evaluation.label_quality import Evaluation, Quality
+    from mlimages_dataset.evaluation.label_quality import AugmentationEvaluation, Quality
     from mlimages_dataset.tables.schemas import Origin
 
 _HEADER = (
@@ -29,7 +29,7 @@ def _thresholds(_ctx: click.Context, _parameter: click.Parameter, text: str) -> 
     except ValueError:
         values = ()
     if not values or not all(0 <= value < 1 for value in values):
-        raise click.BadParameter(f"{text!r} is no list of numbers from 0 to below 1, such as 0.3,0.5,0.9")
+        raise click.BadParameter(f"{text!r} is not a list of numbers from 0 to below 1, such as 0.3,0.5,0.9")
     return values
 
 
@@ -63,11 +63,12 @@ def evaluate_labels(
     dask_address: str | None,
     as_json: bool,
 ) -> None:
-    """Hide labels of a completely annotated collection, augment what is left, and judge what comes back.
+    """Hide labels of a completely annotated collection, augment the rest, and compare the added labels with the truth.
 
-    Says precision and recall of the added labels by origin and by strength of co-occurrence, and how many labels are
-    noisy and missing in all. A label is wrong if its class, or a class above it, was annotated and is absent, or if
-    classes below it were annotated and none is present; one of which the annotations say nothing is not judged.
+    Prints precision and recall of the added labels by origin and by strength of co-occurrence, and the shares of noisy
+    and missing labels. An added label is wrong if annotators looked for its class, or for one of its ancestors, and
+    did not see it, or if they looked for descendants of its class and saw none. Labels on which the annotations say
+    nothing are not judged.
 
     \b
     Example:
@@ -91,7 +92,7 @@ def evaluate_labels(
     click.echo(json.dumps(_summary(found), indent=2) if as_json else "\n".join(_lines(found)))
 
 
-def _summary(found: Evaluation) -> dict[str, Json]:
+def _summary(found: AugmentationEvaluation) -> dict[str, Json]:
     from mlimages_dataset.evaluation.label_quality import JUDGED_ORIGINS  # noqa: PLC0415 - as above
 
     counts = found.counts
@@ -135,11 +136,11 @@ def _figures(one: Quality) -> dict[str, Json]:
 
 
 def _finite(value: float) -> float | None:
-    """Return a ratio as JSON has it: none where nothing was divided by."""
+    """Return a ratio for JSON, null if its denominator is 0."""
     return round(value, 6) if value == value else None  # noqa: PLR0124 - only NaN differs from itself
 
 
-def _lines(found: Evaluation) -> list[str]:
+def _lines(found: AugmentationEvaluation) -> list[str]:
     from mlimages_dataset.evaluation.label_quality import JUDGED_ORIGINS  # noqa: PLC0415 - as above
 
     ancestor, co_occurrence = JUDGED_ORIGINS
@@ -162,14 +163,14 @@ def _lines(found: Evaluation) -> list[str]:
         + _shares(found, number, JUDGED_ORIGINS)
         for number, threshold in enumerate(found.thresholds)
     ]
-    return [*lines, "", "added: labels an image. noisy, missing: shares of the emitted and of the true labels."]
+    return [*lines, "", "added: labels per image. noisy, missing: shares of the output labels and of the true labels."]
 
 
-def _shares(found: Evaluation, number: int, origins: Sequence[Origin]) -> str:
+def _shares(found: AugmentationEvaluation, number: int, origins: Sequence[Origin]) -> str:
     return f"{found.noisy(number, origins):>9.2%}{found.missing(number, origins):>9.2%}"
 
 
-def _columns(found: Evaluation, number: int, origin: Origin) -> str:
+def _columns(found: AugmentationEvaluation, number: int, origin: Origin) -> str:
     every, declared = (found.quality(number, origin, declared_only=only) for only in (False, True))
     return (
         f"{every.added_per_image:>8.3f}{every.precision:>10.2%}{every.precision_at_most:>9.2%}{every.recall:>9.2%}"

@@ -1,4 +1,4 @@
-"""`mlimages-build export`: label tables in the formats that others read."""
+"""`mlimages-build export`: label tables in the formats of other tools."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.exports.registry import FORMATS
 
 from .options import (
     FOLDER,
@@ -29,15 +30,15 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["tencent", "csv", "huggingface", "croissant"]),
+    type=click.Choice(FORMATS),
     required=True,
     help="The format to write.",
 )
 @click.argument("labels", type=FOLDER)
-@click.option("--name", default="multi-label images", show_default=True, help="The data set's name on its card.")
-@click.option("--license", "licence", default="", help="Its licence on its card: an identifier or a URL.")
-@click.option("--url", default="", help="Its page, for its card.")
-@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Its day of publication, for its card.")
+@click.option("--name", default="multi-label images", show_default=True, help="Name of the data set, for its card.")
+@click.option("--license", "licence", default="", help="Licence of the data set, for its card: an identifier or a URL.")
+@click.option("--url", default="", help="Home page of the data set, for its card.")
+@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Date of publication, for its card.")
 @out_option
 @overwrite_option
 @workers_option
@@ -58,12 +59,12 @@ def export(
     dask_address: str | None,
     as_json: bool,
 ) -> None:
-    """Write label tables in a format that others read.
+    """Write label tables in a format of other tools.
 
     LABELS is a folder with the tables train/ and val/ (mlimages-build labels), or with one table. tencent: the
-    published text form, a URL and class:confidence pairs, and the dictionary; it cannot say absences and origins. csv:
-    one row a label. huggingface: a folder that datasets.load_dataset("parquet", data_dir=...) loads, with a dataset
-    card. croissant: croissant.json beside one Parquet file a split.
+    published text form, a URL and class:confidence pairs, and the dictionary; it cannot hold absences and origins. csv:
+    one row per label. huggingface: a folder that datasets.load_dataset("parquet", data_dir=...) loads, with a dataset
+    card. croissant: croissant.json beside one Parquet file per split.
 
     \b
     Examples:
@@ -71,15 +72,15 @@ def export(
       mlimages-build export --format huggingface labels --vocab vocabulary --license cc-by-4.0 --out card
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.exports.cards import Publication  # noqa: PLC0415
-    from mlimages_dataset.exports.export import ExportFormat, export_stage  # noqa: PLC0415
+    from mlimages_dataset.exports.export import export_stage  # noqa: PLC0415
+    from mlimages_dataset.exports.publication import Publication  # noqa: PLC0415
     from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
     from mlimages_dataset.pipeline.stage import Engine, run  # noqa: PLC0415
 
     publication = Publication(name=name, license=licence, url=url, date=str(date)[:10] if date else "")
     if labels.absolute() == out.absolute():
-        raise UsageError("is where the labels lie", where=out, remedy="name another folder for --out")
-    stage = export_stage(vocabulary, labels, ExportFormat(form), publication)
+        raise UsageError("is the folder of the labels", where=out, remedy="name another folder for --out")
+    stage = export_stage(vocabulary, labels, form, publication)
     with stage_engine("export", workers, dask_address, quiet=as_json) as engine:
         outcome = run(stage, OutputFolder(out, overwrite=overwrite), Engine(**engine))
     show(outcome, out, as_json=as_json)

@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("collection", required=False)
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The folder that the files go to.")
-@click.option("--only", multiple=True, metavar="GLOB", help="Only files whose names match; may be given several times.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The folder to download into.")
+@click.option("--only", multiple=True, metavar="GLOB", help="Only files whose names match; repeatable.")
 @click.option(
-    "--list", "list_files", is_flag=True, help="Show the files, their sizes, licences and uses; fetch nothing."
+    "--list", "list_files", is_flag=True, help="Show the files, their sizes, licences and uses; download nothing."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was done, or the list, as JSON.")
 @click.option(
     "--publishers",
     "publishers_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="A table of addresses to use instead of the packaged one, for instance of a mirror.",
+    help="A table of URLs to use instead of the packaged one, for example those of a mirror.",
 )
 def fetch(
     collection: str | None,
@@ -47,12 +47,12 @@ def fetch(
     as_json: bool,
     publishers_file: Path | None,
 ) -> None:
-    """Get the publishers' full files of COLLECTION: open-images, tencent, wordnet or imagenet.
+    """Download the publishers' files of COLLECTION: open-images, tencent, wordnet or imagenet.
 
-    A download that was cut is continued. OUT/mlimages.lock records the size and SHA-256 of each file at its first
-    arrival; a later run checks the files against it and fetches only what is missing. A file that cannot be fetched
-    gets a sentence that says where to obtain it and where to put it; one that was put there by hand is recorded like
-    the others. Without --only, the files marked * in the list are fetched.
+    An interrupted download is continued. OUT/mlimages.lock records the size and SHA-256 of each file when it is first
+    downloaded; later runs check the files against it and download only missing ones. If a file cannot be downloaded, a
+    message says where to obtain it and where to put it; a file that you put there is recorded like the others. Without
+    --only, the files marked * in the list are downloaded.
 
     \b
     Examples:
@@ -75,7 +75,7 @@ def fetch(
     if chosen is None:
         raise UsageError("no collection is named", remedy=f"name one of {', '.join(collections)}, or pass --list")
     if out is None:
-        raise UsageError("no folder is named for the files", remedy="pass --out DIR")
+        raise UsageError("no folder is given for the files", remedy="pass --out DIR")
     with _display(quiet=as_json) as display:
         outcomes = fetch_collection(chosen, out, only=only, progress=display)
     if as_json:
@@ -86,7 +86,7 @@ def fetch(
         raise DownloadError(
             f"{len(missing)} of {len(outcomes)} files could not be obtained or checked: {', '.join(missing)}",
             where=out,
-            remedy="do what is said of each, then run the same command again",
+            remedy="follow the message about each file, then run the same command again",
         )
 
 
@@ -99,7 +99,7 @@ def _named(name: str, collections: Mapping[str, Collection]) -> Collection:
 
 
 def _narrowed(collections: Sequence[Collection], only: Sequence[str]) -> list[Collection]:
-    """Return the collections with their matching files only, those without any left out."""
+    """Return the collections with only their matching files; collections without any are left out."""
     narrowed = [dataclasses.replace(each, files=each.matching(only or ["*"])) for each in collections]
     found = [each for each in narrowed if each.files]
     if not found:
@@ -108,7 +108,7 @@ def _narrowed(collections: Sequence[Collection], only: Sequence[str]) -> list[Co
 
 
 def _list_text(collections: Sequence[Collection]) -> str:
-    """Return the files as a table: a star where fetched by default, name, size, what it is and who reads it."""
+    """Return the files as a table: a star if downloaded by default, name, size, content and reader."""
     blocks = []
     for collection in collections:
         width = max(len(file.name) for file in collection.files)
@@ -155,7 +155,7 @@ def _sentence(outcome: Outcome) -> str:
 
 @contextlib.contextmanager
 def _display(*, quiet: bool) -> Iterator[Progress]:
-    """Yield what shows a fetch: bars on a terminal, else a line per file; only failures where quiet."""
+    """Yield the progress display: bars on a terminal, else a line per file; only failures if quiet."""
     if quiet or not sys.stderr.isatty():
         yield _Lines(quiet=quiet)
         return
@@ -180,7 +180,7 @@ class _Lines:
         self._quiet = quiet
 
     def received(self, file: PublishedFile, done: int, total: int) -> None:
-        """Show nothing: a log wants no bars."""
+        """Show nothing: progress bars do not belong in a log."""
 
     def finished(self, outcome: Outcome) -> None:
         if outcome.error is not None or not self._quiet:

@@ -33,6 +33,7 @@ _REMEDIES = {
     "opted_out": "their hosts forbid training on these pictures; --ignore-opt-out keeps them",
     "unsafe_name": "the list has no ids in these rows: check its column of ids",
     "placeholder": "many rows gave the same bytes; --placeholder-repeats 0 keeps such pictures",
+    "unsupported": "the rows' detail names their format and what to do",
     "too_large": "--max-bytes allows larger ones",
     "too_many_pixels": "--max-pixels allows larger ones",
     "repeated_id": "the list repeats the same ids: check its column of ids",
@@ -49,8 +50,13 @@ _REMEDIES = {
     "mirrors",
     multiple=True,
     metavar="TEMPLATE",
-    help="A URL with {image_id} and perhaps {subset}, tried before the list's own; repeatable. open-images is the "
-    "bucket of Open Images, the default for its image tables; none is no mirror.",
+    help="A URL with {image_id} and optionally {subset}, tried before the list's own URL; repeatable. open-images "
+    "means Open Images' public bucket, the default for its image tables; none means no mirror.",
+)
+@click.option(
+    "--thumbnails",
+    is_flag=True,
+    help="If a picture cannot be saved, try the list's Thumbnail300KURL, of about 300,000 pixels; detail tells which.",
 )
 @rules_options
 @click.option(
@@ -77,6 +83,7 @@ def images_download(
     out: Location,
     retry: str | None,
     mirrors: tuple[str, ...],
+    thumbnails: bool,
     rules: ImageRules,
     shard_images: int,
     placeholder_repeats: int,
@@ -104,6 +111,7 @@ def images_download(
 
     options = DownloadOptions(
         mirrors=chosen_mirrors(mirrors, lists),
+        thumbnails=thumbnails,
         rules=rules,
         policy=limited(policy, rules),
         shard_images=shard_images,
@@ -127,7 +135,7 @@ def _warnings(summary: DownloadSummary) -> Iterator[str]:
         remedy = _REMEDIES.get(status, "the rows' detail says more; run it again with --retry failed")
         yield f"{nothing}; {remedy}"
     if unread := summary.unreadable_digests:
-        yield f"{unread:,} rows have an md5 or size that cannot be read; it was not compared, and their detail says so"
+        yield f"{unread:,} rows have an md5, size or Rotation that cannot be read; it was not used (see their detail)"
 
 
 @contextlib.contextmanager
@@ -172,7 +180,7 @@ def _table(snapshot: Snapshot) -> RenderableType:
     statuses = Table("status", "rows", box=None, pad_edge=False)
     for status, n in sorted(snapshot.ended.items(), key=lambda one: -one[1]):
         statuses.add_row(status.replace("_", " "), f"{n:,}")
-    hosts = Table("host in trouble", "times", "requests at once", box=None, pad_edge=False)
+    hosts = Table("host with failures", "times", "requests at once", box=None, pad_edge=False)
     for host in snapshot.hosts:
         hosts.add_row(Text(host.name[:60]), f"{host.troubles:,}", str(host.allowed))
     beside = Table.grid(padding=(0, 4))

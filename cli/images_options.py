@@ -27,27 +27,38 @@ _RESIZE = (
     click.option(
         "--quality",
         type=click.IntRange(1, 100),
-        help="JPEG quality of re-encoded pictures, with --short-edge.  [default: 90]",
+        help="JPEG quality of re-encoded pictures, with --short-edge or --upright.  [default: 90]",
+    ),
+    click.option(
+        "--upright",
+        is_flag=True,
+        help="Also re-encode, upright, pictures of any size that are not stored upright by EXIF or a list's Rotation. "
+        "What --short-edge re-encodes is upright in any case.",
     ),
 )
 
 
 def resize_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Pass `resize`, a `ResizeOptions` or None, made of --short-edge and --quality."""
+    """Pass `resize`, a `ResizeOptions` or None, made of --short-edge, --quality and --upright."""
 
     @functools.wraps(command)
-    def with_value(*, short_edge: int | None, quality: int | None, **others: Any) -> None:
-        command(resize=_resize(short_edge, quality), **others)
+    def with_value(*, short_edge: int | None, quality: int | None, upright: bool, **others: Any) -> None:
+        command(resize=_resize(short_edge, quality, upright=upright), **others)
 
     return _with_options(with_value, _RESIZE)
 
 
-def _resize(short_edge: int | None, quality: int | None) -> ResizeOptions | None:
+def _resize(short_edge: int | None, quality: int | None, *, upright: bool) -> ResizeOptions | None:
     from mlimages_dataset.images.resize import ResizeOptions  # noqa: PLC0415 - Pillow would cost --help
 
-    if short_edge is None and quality is not None:
-        raise UsageError("--quality goes with --short-edge", remedy="give both, or none to keep the original bytes")
-    return None if short_edge is None else ResizeOptions(short_edge=short_edge, quality=quality or 90)
+    if short_edge is not None or upright:
+        return ResizeOptions(short_edge=short_edge or 0, quality=quality or 90, upright=upright)
+    if quality is not None:
+        raise UsageError(
+            "--quality goes with --short-edge or --upright",
+            remedy="give one of them, or none to keep the original bytes",
+        )
+    return None
 
 
 _RULES = (
@@ -83,6 +94,7 @@ def rules_options(command: Callable[..., None]) -> Callable[..., None]:
         check: bool,
         short_edge: int | None,
         quality: int | None,
+        upright: bool,
         max_bytes: int,
         max_pixels: int,
         placeholders: Sequence[Path],
@@ -95,7 +107,7 @@ def rules_options(command: Callable[..., None]) -> Callable[..., None]:
             limits=Limits(bytes=max_bytes, pixels=max_pixels),
             decode=check,
             placeholders=frozenset(Placeholder.of(path.read_bytes()) for path in placeholders),
-            resize=_resize(short_edge, quality),
+            resize=_resize(short_edge, quality, upright=upright),
         )
         command(rules=rules, **others)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Listed(NamedTuple):
-    """A command as a group lists it: its module, which holds a command of the same name, and its line of help."""
+    """A command in the list of a group: its module, which holds a command of the same name, and its line of help."""
 
     module: str
     summary: str
@@ -35,7 +35,7 @@ class LazyGroup(click.Group):
         return list(self._listed)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
-        """Return a command from its module, None where there is none of that name."""
+        """Return a command from its module, None if no command has that name."""
         if cmd_name not in self._listed:
             return None
         name = self._listed[cmd_name].module

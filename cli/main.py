@@ -12,17 +12,17 @@ from .lazy import LazyGroup, Listed
 COMMANDS = {
     "run": Listed("run", "Build everything: vocabulary, annotations, co-occurrence, labels, report."),
     "vocab": Listed("vocab", "Merge class lists into one WordNet vocabulary with its hierarchy."),
-    "tally": Listed("tally", "Count the images of each raw class of a source."),
+    "tally": Listed("tally", "Count the images of each class of a source, before any mapping."),
     "annotate": Listed("annotate", "Map files of annotations onto a vocabulary."),
-    "cooccurrence": Listed("cooccurrence", "Find categories that come with others, from predictions."),
+    "cooccurrence": Listed("cooccurrence", "Find categories that often appear together, from predictions."),
     "labels": Listed("labels", "Augment annotations and split them into training and validation."),
     "verify": Listed("verify", "Check a folder's files against its manifest."),
-    "audit": Listed("audit", "Say how consistent label lists made elsewhere are."),
+    "audit": Listed("audit", "Check whether label lists made elsewhere are consistent."),
     "report": Listed("report", "Write a build's report page again."),
     "export": Listed("export", "Write labels as the published text form, CSV, Hugging Face or Croissant."),
     "evaluate-labels": Listed("evaluate_labels", "Measure what augmentation adds against complete annotations."),
-    "images": Listed("images", "Get pictures into shards, choose among them, check them."),
-    "fetch": Listed("fetch", "Get the publishers' full files."),
+    "images": Listed("images", "Download, ingest, choose, compare and check pictures."),
+    "fetch": Listed("fetch", "Download the publishers' files."),
 }
 
 
@@ -33,13 +33,13 @@ class _DataFailed(click.ClickException):
 
 
 class _WrongUse(click.ClickException):
-    """A request of the user's that cannot be carried out."""
+    """A request that cannot be carried out."""
 
     exit_code = 2
 
 
 class _Group(LazyGroup):
-    """The group of all commands, in which every error of ours ends."""
+    """The group of all commands, which turns every `MLImagesError` into a message and an exit code."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -47,7 +47,7 @@ class _Group(LazyGroup):
         except MLImagesError as error:
             shown = _WrongUse if isinstance(error, UsageError) else _DataFailed
             raise shown(str(error)) from error
-        except OSError as error:  # what no stage foresaw: a folder without permission, a store that fails
+        except OSError as error:  # system errors that no stage expects: a folder without permission, a store that fails
             raise _DataFailed(f"{error.filename or 'the system'}: {error.strerror or error}") from error
 
 
@@ -62,5 +62,5 @@ def main() -> None:
       mlimages-build vocab --imagenet synsets.txt --open-images dict.csv --out vocabulary
       mlimages-build COMMAND --help
 
-    Exit codes: 0 fine, 1 the data failed a check, 2 wrong use.
+    Exit codes: 0 success, 1 the data failed a check, 2 wrong use.
     """  # noqa: D301 - click wants the backspace itself

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import click
 
+from mlimages_dataset.core.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
     from mlimages_dataset.pipeline.records import StageOutcome
 
 
+_PACKAGED = "packaged:"
+
+
 class _Place(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
-    """A path of this machine, or a URL that fsspec opens."""
+    """A path of this machine, a URL that fsspec opens, or `packaged:NAME`."""
 
     name = "path"
 
@@ -29,15 +34,28 @@ class _Place(click.ParamType):  # type: ignore[type-arg]  # generic in later ver
         self._local = local
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Location:
-        if not isinstance(value, str) or "://" not in value:
-            return Path(self._local.convert(value, param, ctx))  # type: ignore[arg-type]  # as click gives it
-        from mlimages_dataset.core.locations import location  # noqa: PLC0415 - fsspec is needed for URLs only
+        if isinstance(value, str) and (value.startswith(_PACKAGED) or "://" in value):
+            return place(value)
+        return Path(self._local.convert(value, param, ctx))  # type: ignore[arg-type]  # as click gives it
 
-        return location(value)
+
+def place(text: str) -> Location:
+    """Return the place that a path, a URL or `packaged:NAME` names.
+
+    Raises:
+        ConfigError: there is no packaged file of that name.
+    """
+    if text.startswith(_PACKAGED):
+        from mlimages_dataset.recipes.recipe import packaged_file  # noqa: PLC0415 - as below
+
+        return packaged_file(text.removeprefix(_PACKAGED))
+    from mlimages_dataset.core.locations import location  # noqa: PLC0415 - fsspec is needed for URLs only
+
+    return location(text)
 
 
 class _FormatName(click.ParamType):  # type: ignore[type-arg]  # as above
-    """The name of a source, ours or one that another package adds."""
+    """The name of a source, built in or added by another package."""
 
     name = "format"
 
@@ -60,7 +78,9 @@ LOCAL_FOLDER = click.Path(path_type=Path, file_okay=False)
 FOLDER = _Place(LOCAL_FOLDER)
 FILE = _Place(click.Path(path_type=Path))
 
-out_option = click.option("--out", type=FOLDER, required=True, help="The folder to write into: new, empty, or ours.")
+out_option = click.option(
+    "--out", type=FOLDER, required=True, help="The folder to write into: new, empty, or written by an earlier run."
+)
 vocab_option = click.option(
     "--vocab",
     "--vocabulary",
@@ -70,7 +90,7 @@ vocab_option = click.option(
     help="The folder of a vocabulary (mlimages-build vocab).",
 )
 overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace what was built with other parameters or inputs."
+    "--overwrite", is_flag=True, help="Replace output that was built with other parameters or inputs."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 workers_option = click.option(
@@ -78,13 +98,13 @@ workers_option = click.option(
     type=click.IntRange(min=1),
     default=lambda: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     show_default="processors",
-    help="Processes that work at once; the result is the same for any number.",
+    help="Number of parallel processes; the result is the same for any number.",
 )
 dask_option = click.option(
     "--dask",
     "dask_address",
     metavar="ADDRESS",
-    help="Work on the Dask cluster with this scheduler, such as tcp://host:8786, instead of in --workers. All its "
+    help="Run on the Dask cluster with this scheduler, such as tcp://host:8786, instead of --workers. All its "
     "workers must see the files under the same absolute paths or URLs.",
 )
 format_option = click.option(
@@ -94,6 +114,64 @@ format_option = click.option(
     required=True,
     help="The format of the files.",
 )
+
+columns_option = click.option(
+    "--columns",
+    metavar="NAMES",
+    help="Names of the columns of a file without a header, as image_id,label,_,confidence; or how the file calls ours, "
+    "as image_id=path,label=class (in JSON label=annotation.class too).",
+)
+separator_option = click.option(
+    "--separator", default="", help="What stands between several labels of a cell, and between their confidences."
+)
+synsets_option = click.option(
+    "--synsets",
+    type=FILE,
+    help="Which synset a number means in ImageNet's own lists: meta.mat or map_clsloc.txt of the development kit for "
+    "its ground truth, synsets.txt or synset_words.txt for val.txt.",
+)
+
+
+def layout_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say what files do not say themselves."""
+    for option in (synsets_option, separator_option, columns_option):
+        command = option(command)
+    return command
+
+
+def names_of(columns: str | None) -> tuple[str, ...]:
+    """Return the names in `--columns`."""
+    return tuple(name.strip() for name in columns.split(",")) if columns else ()
+
+
+@contextlib.contextmanager
+def standard_input() -> Iterator[Callable[[Location], Location]]:
+    """Yield a function that returns a place as it is, and for `-` a file of what standard input holds.
+
+    Raises:
+        UsageError: standard input is asked for twice.
+    """
+    from mlimages_dataset.api import folders  # noqa: PLC0415 - pyarrow would cost --help
+    from mlimages_dataset.api.frames import told_as  # noqa: PLC0415 - as above
+    from mlimages_dataset.sources.inputs import written_stream  # noqa: PLC0415 - as above
+
+    folder = folders.scratch()
+    names: dict[Location, str] = {}
+
+    def file_of(place: Location) -> Location:
+        if str(place) != "-":
+            return place
+        if names:
+            raise UsageError("standard input is named twice", remedy="name files")
+        path = written_stream(sys.stdin.buffer, folder)
+        names[path] = "standard input"
+        return path
+
+    try:
+        with told_as(names):
+            yield file_of
+    finally:
+        folders.discard(folder)
 
 
 @contextlib.contextmanager
@@ -106,7 +184,7 @@ def chosen_engine(workers: int, dask_address: str | None) -> Iterator[Mapper]:
 
 
 class _Counts(Protocol):
-    """What a stage counted."""
+    """The counts of a stage."""
 
     def lines(self) -> list[str]: ...
 
@@ -133,7 +211,7 @@ def show(outcome: StageOutcome[_Counts], out: Location, *, as_json: bool) -> Non
 
 @contextlib.contextmanager
 def stage_engine(title: str, workers: int, dask_address: str | None, *, quiet: bool) -> Iterator[_Engine]:
-    """Yield the mapper that a command's options ask for and its progress display; what is warned of is shown anyway."""
+    """Yield the mapper that a command's options select, and its progress display; warnings are shown even if quiet."""
     with (
         chosen_engine(workers, dask_address) as mapper,
         image_progress(title, quiet=quiet) as progress,
@@ -144,14 +222,14 @@ def stage_engine(title: str, workers: int, dask_address: str | None, *, quiet: b
 
 
 class _Engine(TypedDict):
-    """What functions of the package take to run parts and to tell of progress."""
+    """The arguments by which functions of the package run parts and report progress."""
 
     mapper: Mapper
     progress: Callable[[int], None]
 
 
 def _ignore(images: int) -> None:
-    """Report progress to nobody."""
+    """Ignore progress."""
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def report(*, folder: Location, as_json: bool) -> None:
     """Write FOLDER/report.html, one page that needs no network, and FOLDER/figures for papers, from the manifest.
 
-    FOLDER is what `mlimages-build run` wrote. A report that still fits the folder's other files is left as it is.
+    FOLDER is an output folder of `mlimages-build run`. If the report is up to date, nothing is written.
 
     \b
     Example:
@@ -30,6 +30,6 @@ def report(*, folder: Location, as_json: bool) -> None:
     from mlimages_dataset.pipeline.stage import run  # noqa: PLC0415
     from mlimages_dataset.report.page import report_stage  # noqa: PLC0415
 
-    read_manifest(folder)  # an output folder that is not there would be made
+    read_manifest(folder)  # OutputFolder would create a missing folder
     output = OutputFolder(folder, overwrite=True)
     show(run(report_stage(output), output), folder, as_json=as_json)

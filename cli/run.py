@@ -34,8 +34,9 @@ def run(
 ) -> None:
     """Build everything that RECIPE (TOML) names: vocabulary, annotations, co-occurrence, labels, report.
 
-    Without RECIPE the embedded default is built: ImageNet-11k's synsets, Open Images' box classes, a few dozen
-    photographs, and a simulated sample. Running it again redoes nothing; a cut run is finished.
+    Without RECIPE the packaged example is built: ImageNet-11k's synsets, Open Images' box classes, a few dozen
+    photographs, and a simulated sample. Run the same command again to continue an interrupted build; finished stages
+    are skipped.
 
     \b
     Examples:

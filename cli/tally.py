@@ -1,4 +1,4 @@
-"""`mlimages-build tally`: images per raw class of a source."""
+"""`mlimages-build tally`: images per class of a source, before any mapping."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from .options import (
     dask_option,
     format_option,
     json_option,
+    layout_options,
+    names_of,
+    standard_input,
     workers_option,
 )
 
@@ -23,9 +26,10 @@ if TYPE_CHECKING:
 @click.command()
 @format_option
 @click.option("--source", help="Name of the collection.  [default: the format]")
+@layout_options
 @click.argument("inputs", nargs=-1, required=True, type=FILE)
 @click.option("--out", type=FILE, required=True, help="The table to write: .csv or .parquet.")
-@click.option("--overwrite", is_flag=True, help="Replace the table if it is there.")
+@click.option("--overwrite", is_flag=True, help="Replace the table if it exists.")
 @workers_option
 @dask_option
 @json_option
@@ -33,6 +37,9 @@ def tally(
     *,
     form: str,
     source: str | None,
+    columns: str | None,
+    separator: str,
+    synsets: Location | None,
     inputs: tuple[Location, ...],
     out: Location,
     overwrite: bool,
@@ -40,7 +47,9 @@ def tally(
     dask_address: str | None,
     as_json: bool,
 ) -> None:
-    """Count the images of each raw class of a source, before any mapping, for `vocab --image-counts`.
+    """Count the images of each class of a source, before any mapping, for `vocab --image-counts`.
+
+    INPUTS and what is stated of them are those of annotate.
 
     \b
     Examples:
@@ -49,9 +58,12 @@ def tally(
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and DuckDB would cost --help half a second.
     from mlimages_dataset.augment.tally import tally as count  # noqa: PLC0415
+    from mlimages_dataset.sources.layout import layout_of  # noqa: PLC0415
 
-    with chosen_engine(workers, dask_address) as mapper:
-        counted = count(form, inputs, source or form, out, overwrite=overwrite, mapper=mapper)
+    layout = layout_of(names_of(columns), separator, synsets)
+    with chosen_engine(workers, dask_address) as mapper, standard_input() as file_of:
+        files = [file_of(one) for one in inputs]
+        counted = count(form, files, source or form, out, layout=layout, overwrite=overwrite, mapper=mapper)
     if as_json:
         content = {
             "classes": counted.classes,
@@ -62,6 +74,6 @@ def tally(
         return
     click.echo(f"{counted.classes:,} classes written to {out}")
     if counted.rejects.count:
-        click.echo(f"{counted.rejects.count:,} malformed rows left out, first ones:")
+        click.echo(f"{counted.rejects.count:,} malformed rows left out, the first:")
     for reject in counted.rejects.first:
         click.echo(f"  {reject}")

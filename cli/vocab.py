@@ -8,7 +8,7 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 
-from .options import FILE, LOCAL_FOLDER, json_option, out_option, overwrite_option, show
+from .options import FILE, LOCAL_FOLDER, json_option, out_option, overwrite_option, place, show, standard_input
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--imagenet", type=FILE, help="ImageNet synset list, one wnid a line.")
+@click.option("--imagenet", type=FILE, help="ImageNet synset list, one wnid per line.")
 @click.option("--open-images", type=FILE, help="Open Images class list, V1 or V2-V7.")
-@click.option("--finer", type=FILE, help="Synset list from which refinements of kept categories are added.")
+@click.option("--finer", type=FILE, help="Synset list from which descendants of kept categories are added.")
 @click.option(
     "--classes",
     multiple=True,
     metavar="NAME=FILE",
-    help="A class list of your own: columns id and name, COCO's JSON, or Hugging Face Parquet; repeatable.",
+    help="A class list of your own: columns id and name, and wnid or parent where you know them, COCO's JSON, or "
+    "Hugging Face Parquet; repeatable.",
 )
 @click.option(
     "--image-counts",
@@ -36,12 +37,22 @@ if TYPE_CHECKING:
     "--min-images",
     multiple=True,
     metavar="NAME=N",
-    help="Drop a source's classes with fewer images, where counts are given.  [default: open-images=650]",
+    help="Drop a source's classes with fewer images, if counts are given.  [default: open-images=650]",
 )
 @click.option("--box-hierarchy", type=FILE, help="Open Images' bbox_labels_600_hierarchy.json.")
-@click.option("--reviewed", type=FILE, help="Reviewed decisions (TOML) instead of the packaged ones.")
+@click.option(
+    "--ancestors",
+    type=click.Choice(["all", "listed"]),
+    help="Which ancestors that WordNet has between a class and its root are categories too: those of all classes, or "
+    "none that no list has.  [default: those of --classes]",
+)
+@click.option(
+    "--attach", is_flag=True, help="Keep a class that is no noun of WordNet under its head word: my mug under mug."
+)
+@click.option("--reviewed", type=FILE, help="Reviewed decisions (TOML), which win over the packaged ones.")
+@click.option("--reviewed-only", is_flag=True, help="Leave out the packaged decisions.")
 @click.option("--wordnet", type=LOCAL_FOLDER, help="A WordNet 3.0 folder instead of the packaged nouns.")
-@click.option("--tencent-dictionary", type=FILE, help="Take the published vocabulary and tree as they are.")
+@click.option("--tencent-dictionary", type=FILE, help="Use the published vocabulary and tree unchanged.")
 @out_option
 @overwrite_option
 @json_option
@@ -54,7 +65,10 @@ def vocab(
     image_counts: tuple[Location, ...],
     min_images: tuple[str, ...],
     box_hierarchy: Location | None,
+    ancestors: str | None,
+    attach: bool,
     reviewed: Location | None,
+    reviewed_only: bool,
     wordnet: Path | None,
     tencent_dictionary: Location | None,
     out: Location,
@@ -64,7 +78,7 @@ def vocab(
     """Merge class lists into one vocabulary of WordNet synsets under the four roots.
 
     Writes categories.parquet (the vocabulary and its hierarchy) and mapping.parquet (what became of each class, and
-    why), and prints the funnel.
+    why), and prints how many classes were kept, merged and dropped. A class list may be - for standard input.
 
     \b
     Examples:
@@ -75,10 +89,10 @@ def vocab(
       mlimages-build vocab --tencent-dictionary dictionary_and_semantic_hierarchy.txt --out vocabulary
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
-    from mlimages_dataset.core.locations import location  # noqa: PLC0415
     from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
     from mlimages_dataset.pipeline.stage import run  # noqa: PLC0415
     from mlimages_dataset.vocab.stage import (  # noqa: PLC0415
+        Ancestors,
         VocabularyFiles,
         published_vocabulary_stage,
         vocabulary_stage,
@@ -86,40 +100,46 @@ def vocab(
 
     lists = (imagenet, open_images, finer, *classes)
     if tencent_dictionary is not None and any(lists):
-        raise UsageError("--tencent-dictionary goes with no class list", remedy="drop one of them")
+        raise UsageError("--tencent-dictionary cannot be combined with class lists", remedy="drop one of them")
     if tencent_dictionary is None and not (imagenet or open_images or classes):
         raise UsageError("no class list is given", remedy="pass --imagenet, --open-images or --classes")
     sources = [name for name, given in (("imagenet", imagenet), ("open-images", open_images)) if given]
     own = [name for name, _ in map(_pair, classes)]
     if repeated := [name for name in own if (sources + own).count(name) > 1]:
-        raise UsageError(f"two class lists are of {repeated[0]!r}", remedy="give each --classes a name of its own")
+        raise UsageError(f"two class lists have the name {repeated[0]!r}", remedy="give each --classes its own name")
     if strangers := [name for name, _ in map(_pair, min_images) if name not in {*sources, *own}]:
         known = f"use one of {', '.join(sources + own)}" if sources + own else "pass a class list"
-        raise UsageError(f"--min-images names {strangers[0]!r}, of which there is no class list", remedy=known)
+        raise UsageError(f"--min-images names {strangers[0]!r}, but no class list has that name", remedy=known)
     minimum = dict(VocabularyFiles().minimum_images) | {name: _number(text) for name, text in map(_pair, min_images)}
-    given = VocabularyFiles(
-        imagenet=imagenet,
-        open_images=open_images,
-        finer=finer,
-        classes=tuple((name, location(text)) for name, text in map(_pair, classes)),
-        image_counts=image_counts,
-        box_hierarchy=box_hierarchy,
-        reviewed=reviewed,
-        wordnet=wordnet,
-        minimum_images=tuple(minimum.items()),
-    )
-    stage = vocabulary_stage(given) if tencent_dictionary is None else published_vocabulary_stage(tencent_dictionary)
-    show(run(stage, OutputFolder(out, overwrite=overwrite)), out, as_json=as_json)
+    with standard_input() as file_of:
+        given = VocabularyFiles(
+            imagenet=None if imagenet is None else file_of(imagenet),
+            open_images=None if open_images is None else file_of(open_images),
+            finer=None if finer is None else file_of(finer),
+            classes=tuple((name, file_of(place(text))) for name, text in map(_pair, classes)),
+            image_counts=image_counts,
+            box_hierarchy=box_hierarchy,
+            reviewed=reviewed,
+            reviewed_only=reviewed_only,
+            ancestors=None if ancestors is None else Ancestors(ancestors),
+            attach=attach,
+            wordnet=wordnet,
+            minimum_images=tuple(minimum.items()),
+        )
+        stage = (
+            vocabulary_stage(given) if tencent_dictionary is None else published_vocabulary_stage(tencent_dictionary)
+        )
+        show(run(stage, OutputFolder(out, overwrite=overwrite)), out, as_json=as_json)
 
 
 def _pair(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not (name and sign and value):
-        raise UsageError(f"{text!r} is not NAME=VALUE", remedy="write for instance open-images=650")
+        raise UsageError(f"{text!r} is not NAME=VALUE", remedy="write for example open-images=650")
     return name, value
 
 
 def _number(text: str) -> int:
     if not text.isdecimal():
-        raise UsageError(f"{text!r} is no number of images", remedy="write for instance open-images=650")
+        raise UsageError(f"{text!r} is not a number of images", remedy="write for example open-images=650")
     return int(text)

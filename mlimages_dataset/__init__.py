@@ -5,7 +5,7 @@
 >>> len(vocabulary)
 10961
 
-Each name is imported when it is first used: this import costs no more than Python's own.
+Each name is imported on first use, so `import mlimages_dataset` itself is fast.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ _MODULES = {
 }
 
 
-if not TYPE_CHECKING:  # else checkers would take any name for one of ours
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
 
     def __getattr__(name: str) -> object:
-        if name == "augment":  # a package, which is also the function
+        if name == "augment":  # a package that is also the function
             return importlib.import_module(f"{__name__}.augment")
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -95,9 +95,9 @@ def test_no_command_touches_what_a_manifest_names_elsewhere(tmp_path: Path, name
     victim = make_links(tmp_path / "out")
     (tmp_path / "out" / MANIFEST_NAME).write_bytes(manifest_naming(name))
     for call in (read_manifest, verify_folder, verify, ImageIndex.open, OutputFolder):
-        with pytest.raises(DataError, match=r"no file of the folder; do not trust it"):
+        with pytest.raises(DataError, match=r"not a file inside the folder; do not trust it"):
             call(tmp_path / "out")
-    with pytest.raises(DataError, match="no file of the folder"):
+    with pytest.raises(DataError, match="not a file inside the folder"):
         OutputFolder(tmp_path / "out", overwrite=True).keep_only([])
     assert victim.read_bytes() == (tmp_path / "victim.txt").read_bytes() == VICTIM
 
@@ -116,7 +116,7 @@ def test_a_link_made_after_the_manifest_was_read_is_not_followed(tmp_path: Path)
     output = OutputFolder(tmp_path / "out", overwrite=True)
     (tmp_path / "out" / "folder").rename(tmp_path / "moved")
     (tmp_path / "out" / "folder").symlink_to("../moved")
-    with pytest.raises(DataError, match="no file of the folder"):
+    with pytest.raises(DataError, match="not a file inside the folder"):
         output.keep_only([])
     output._forget("vocabulary")
     assert (tmp_path / "moved" / "victim.txt").read_bytes() == VICTIM
@@ -234,7 +234,7 @@ def test_no_row_of_a_table_of_images_reads_a_file_elsewhere(tmp_path: Path, name
     with pytest.raises(DataError, match="is not a shard inside it"):
         ShardReader(tmp_path / "out").read(name, 0, 4)
     images_folder(tmp_path / "out", name)
-    with pytest.raises(DataError, match="no shard of the folder; do not trust this table"):
+    with pytest.raises(DataError, match="not a shard in the folder; do not trust this table"):
         rows_of(tmp_path / "out", 0)
 
 
@@ -276,6 +276,6 @@ def test_the_message_says_what_where_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(MLImagesError) as error:
         read_manifest(tmp_path / "out")
     assert str(error.value) == (
-        f"{tmp_path / 'out' / MANIFEST_NAME}: it names 'up/victim.txt', no file of the folder; do not trust it; if a "
-        "folder in it is a link of your own, put the folder itself there"
+        f"{tmp_path / 'out' / MANIFEST_NAME}: it names 'up/victim.txt', which is not a file inside the folder; do not "
+        "trust it; if you made a link to a folder there, replace the link by the folder"
     )

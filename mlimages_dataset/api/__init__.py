@@ -1,6 +1,7 @@
-"""The public functions and values, over the rooms below: `import mlimages_dataset as ml` is the way in.
+"""The public functions and values: `import mlimages_dataset as ml`.
 
-A function takes a frame (pandas, Arrow, or what gives itself as Arrow) or a path wherever it takes data, and writes
-into a folder. Without `out` that is a folder of its own, which goes when nothing refers to the result any more; with
-`out` it is an output folder as of the command: what stands there with the same parameters and inputs is not made again.
+Wherever a function takes data, it takes a frame (pandas, Arrow, or anything that exports an Arrow stream) or a path. It
+writes into a folder: without `out` into a temporary one, which is removed when nothing refers to the result any more;
+with `out` into an output folder like the command's, in which finished stages with the same parameters and inputs are
+not run again.
 """

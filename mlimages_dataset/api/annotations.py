@@ -1,8 +1,9 @@
-"""What a collection, or a model, says of images: files or frames in, a table out."""
+"""Statements of a collection, or of a model, about images: from files or frames to a table."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
-from mlimages_dataset.api.frames import decoded, is_path, listed, place, strings, table_of, told_as, written
+from mlimages_dataset.api.frames import decoded, file_of, is_path, listed, place, strings, table_of, told_as, written
 from mlimages_dataset.api.tables import Tables, label_frame, made_by
 from mlimages_dataset.api.vocabularies import folder_of
 from mlimages_dataset.augment.annotate import AnnotatedFiles, annotations_stage
@@ -19,6 +20,7 @@ from mlimages_dataset.augment.annotation_counts import FATES, AnnotationSummary
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
+from mlimages_dataset.sources.inputs import is_stream
 from mlimages_dataset.sources.registry import source_named
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, TableSchema
@@ -31,14 +33,15 @@ if TYPE_CHECKING:
     from mlimages_dataset.api.frames import Given, PathLike
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.sources.inputs import Stream
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 _FRAME_FORMATS = ("csv", "parquet")
 
 
-@dataclass(frozen=True, eq=False)  # no slots: as `Tables`
+@dataclass(frozen=True, eq=False)  # no slots, like `Tables`
 class Annotations(Tables[AnnotationSummary]):
-    """What a collection, or a model, says of its images, mapped onto a vocabulary: one row an image."""
+    """The statements of a collection, or of a model, mapped onto a vocabulary: one row per image."""
 
     schema: ClassVar[TableSchema] = ANNOTATIONS
 
@@ -47,15 +50,15 @@ class Annotations(Tables[AnnotationSummary]):
         return int(self.to_arrow().num_rows)
 
     def to_arrow(self) -> pa.Table:
-        """Return the table, one row an image, with the columns of `schemas.ANNOTATIONS`."""
+        """Return the table, one row per image, with the columns of `schemas.ANNOTATIONS`."""
         return pa.concat_tables(read_table(part, self.schema) for part in table_parts(self.folder))
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return one row a label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
+        """Return one row per label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
         return label_frame(self.to_arrow(), self.vocabulary)
 
     def write(self, folder: PathLike) -> None:
-        """Copy the table into a new or empty folder, as the command reads it.
+        """Copy the table into a new or empty folder, in the form that the command reads.
 
         Raises:
             UsageError: the folder holds other files.
@@ -64,7 +67,7 @@ class Annotations(Tables[AnnotationSummary]):
 
     @classmethod
     def read(cls, folder: PathLike, vocabulary: Vocabulary | PathLike) -> Self:
-        """Return the table in a folder, of a vocabulary.
+        """Return the table in a folder, made with a vocabulary.
 
         Raises:
             UsageError: there is none.
@@ -75,43 +78,55 @@ class Annotations(Tables[AnnotationSummary]):
 
 
 class Predictions(Annotations):
-    """What a model says of images: as `Annotations`, from 0.5 or so upwards."""
+    """The predictions of a model, in the form of `Annotations`; usually those above 0.5."""
 
     schema: ClassVar[TableSchema] = PREDICTIONS
 
 
 def annotate(
-    data: Given | Sequence[PathLike],
+    data: Given | Stream | Sequence[PathLike | Stream],
     vocabulary: Vocabulary | PathLike,
     *,
-    format: str = "csv",  # noqa: A002 - the word that readers of files use for it
+    format: str = "csv",  # noqa: A002 - the usual name of this parameter
     source: str | None = None,
     ids_of: str | None = None,
     min_confidence: float = 0.0,
+    columns: Sequence[str] | Mapping[str, str] = (),
+    separator: str = "",
+    synsets: PathLike | None = None,
+    complete: bool = False,
     predictions: bool = False,
     out: PathLike | None = None,
     overwrite: bool = False,
     mapper: Mapper = map,
     progress: Callable[[int], None] = unreported,
 ) -> Annotations:
-    """Map what files or a frame say about images onto a vocabulary.
+    """Map the labels of files or of a frame onto a vocabulary.
 
-    Rows that cannot be used, and labels of unknown classes, are told in a warning and counted in `summary`.
+    A warning reports rows that cannot be used and labels of unknown classes; `summary` counts them.
 
     Args:
-        data: a frame with the columns image_id and label, and where there are, confidence (default 1: a person saw the
-            class; 0: a person saw that it is absent; between: a machine's) and location; or one or several files.
+        data: a frame with the columns image_id and label, and optionally confidence (1, the default: a person saw the
+            class; 0: a person saw that it is absent; between: a machine's) and location; or one or several files,
+            folders of parts, patterns such as `part-*.csv`, or open files.
         vocabulary: the vocabulary, or its folder.
-        format: of the files: imagenet, open-images, tencent, csv, parquet, coco, or one that another package adds; for
-            a frame `csv`.
-        source: the collection's name in the table; the format's by default.
-        ids_of: the mapping's source whose ids the labels use, where the format alone does not say.
+        format: format of the files: imagenet, open-images, tencent, csv, parquet, jsonl, coco, or one that another
+            package adds; for a frame `csv`.
+        source: the collection's name in the table; by default the name of the format.
+        ids_of: the class list of the vocabulary whose ids the labels use, if the format does not determine it.
         min_confidence: machines' confidences below this are left out.
-        predictions: the data are a model's: make `Predictions`.
+        columns: names of the columns of a CSV without a header, in order; or the files' names for ours, such as
+            `{"image_id": "path", "label": "class"}`, in JSON lines also a path of keys (`annotation.class`).
+        separator: what separates several labels in a cell, and their confidences.
+        synsets: the synset of each number in ImageNet's own lists: the development kit's meta.mat or map_clsloc.txt
+            for its ground truth, synsets.txt or synset_words.txt for val.txt.
+        complete: every image was checked for every class of the list `ids_of`, or of the vocabulary's only list, as
+            COCO's were: classes that an image does not list are verified absent, unless a label below them is present.
+        predictions: the data are a model's predictions: return `Predictions`.
         out: the folder to write into: new, empty, or of an earlier call.
         overwrite: replace what was made with other parameters or inputs.
         mapper: runs parts; see `pipeline.engine.local` for several processes.
-        progress: is called with the number of images done.
+        progress: is called with the number of finished images.
 
     Raises:
         UsageError, DataError: a file or column is missing or malformed, or no image keeps a label.
@@ -129,17 +144,27 @@ def annotate(
         names: dict[Location, str] = {}
         several = listed(data, what="data")
         form = format
-        if all(map(is_path, several)):
-            files = tuple(place(one, what="data") for one in several)
+        if all(is_path(one) or is_stream(one) for one in several):
+            files = tuple(file_of(one, inputs, names, what="data") for one in several)
         else:
             if format not in _FRAME_FORMATS:
-                raise UsageError(f"a frame is not of the format {format}", remedy='pass format="csv", or files')
+                raise UsageError(f"a frame cannot have the format {format}", remedy='pass format="csv", or files')
+            if columns or separator or synsets:
+                raise UsageError("columns, separator and synsets are only for files", remedy="change the frame")
             path = inputs / "frame.parquet"
             names[path] = "the frame"
             files, form = (written(_statements(data, "the frame"), path),), "parquet"
         try:
             given = AnnotatedFiles(
-                name=source or format, format=form, files=files, ids_of=ids_of, min_confidence=min_confidence
+                name=source or format,
+                format=form,
+                files=files,
+                ids_of=ids_of,
+                min_confidence=min_confidence,
+                columns=_pairs(columns),
+                separator=separator,
+                synsets=None if synsets is None else place(synsets, what="synsets"),
+                complete=complete,
             )
         except ValueError as error:
             raise UsageError(str(error), remedy="correct the argument") from error
@@ -159,8 +184,17 @@ def annotate(
     return made
 
 
+def _pairs(columns: Sequence[str] | Mapping[str, str]) -> tuple[str, ...]:
+    """Return names of columns, or ours and theirs, as `Layout` has them."""
+    if isinstance(columns, str):
+        raise UsageError(f"columns is the text {columns!r}", remedy="pass a list of names, or ours and theirs by name")
+    if isinstance(columns, Mapping):
+        return tuple(f"{ours}={theirs}" for ours, theirs in columns.items())
+    return tuple(columns)
+
+
 def _statements(frame: object, what: str) -> dict[str, pa.Array]:
-    """Return a frame's columns as those of a file of statements."""
+    """Return a frame's columns in the form of a file of labels."""
     table = table_of(frame, what=what)
     if not table.num_rows:
         raise DataError("has no row", where=what, remedy="pass at least one statement")
@@ -172,7 +206,7 @@ def _statements(frame: object, what: str) -> dict[str, pa.Array]:
             columns["location"] = pc.fill_null(decoded(table["location"]).cast(pa.string()), "")
         except pa.ArrowException as error:
             kind = table["location"].type
-            raise DataError(f"the column location is of the type {kind}", where=what, remedy="convert it") from error
+            raise DataError(f"the column location has the type {kind}", where=what, remedy="convert it") from error
     return columns
 
 
@@ -181,7 +215,7 @@ def _confidences(column: pa.Array, what: str) -> pa.Array:
         column = column.cast(pa.int8())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise DataError(
-            f"the column confidence is of the type {column.type}, not of numbers", where=what, remedy="convert it"
+            f"the column confidence has the type {column.type}, but must hold numbers", where=what, remedy="convert it"
         )
     column = column.cast(pa.float64(), safe=False)
     given = column.to_numpy(zero_copy_only=False)
@@ -192,7 +226,7 @@ def _confidences(column: pa.Array, what: str) -> pa.Array:
         raise DataError(
             f"row {bad[0]} has {told}",
             where=what,
-            remedy="1 says that a person saw the class; without the column all rows have 1",
+            remedy="1 means that a person saw the class; without the column all rows have 1",
         )
     return column
 
@@ -200,7 +234,7 @@ def _confidences(column: pa.Array, what: str) -> pa.Array:
 def annotations_of(
     given: Annotations | Given, vocabulary: Vocabulary | PathLike, *, predictions: bool = False
 ) -> Annotations:
-    """Return a table of annotations or predictions that was made, lies in a folder, or is to be made of a frame."""
+    """Return a table of annotations or predictions: given as such, read from a folder, or made from a frame."""
     if isinstance(given, Annotations):
         return given
     if is_path(given):
@@ -212,7 +246,7 @@ _LOSSES = ("rejected_rows", "malformed", "unknown", "dropped")
 
 
 def _warn_of_losses(summary: AnnotationSummary) -> None:
-    """Warn of what a collection says and its table does not."""
+    """Warn of statements that are not in the table."""
     losses = [
         f"{fate.text}: {getattr(summary, fate.field):,}"
         for fate in FATES
@@ -225,4 +259,4 @@ def _warn_of_losses(summary: AnnotationSummary) -> None:
         warnings.warn(f"left out: {'; '.join(losses)}{such}; see summary", stacklevel=3)
     if several := summary.images_of_several_names:
         such = f" (such as {summary.first_names[0]})" if summary.first_names else ""
-        warnings.warn(f"ids that several names of images share: {several:,}{such}; see summary", stacklevel=3)
+        warnings.warn(f"ids that several image names share: {several:,}{such}; see summary", stacklevel=3)

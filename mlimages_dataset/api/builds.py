@@ -1,4 +1,4 @@
-"""Whole builds of a recipe."""
+"""Builds of a whole recipe."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Build:
-    """What `run` built.
+    """The result of `run`.
 
     Attributes:
         folder: the output folder.
         vocabulary: the vocabulary.
         annotations: each annotated collection by name.
-        pairs: the strong pairs, None where the recipe looks for none.
+        pairs: the strong pairs, None if the recipe has no co-occurrence.
         labels: the augmented labels.
-        report: the page that tells of it all.
+        report: the path of the report page.
     """
 
     folder: Location
@@ -57,17 +57,17 @@ def run(
     mapper: Mapper = map,
     ended: Callable[[str, StageOutcome[Any]], None] = lambda stage, outcome: None,  # noqa: ARG005 - as it is called
 ) -> Build:
-    """Build a recipe: vocabulary, annotations, pairs, labels and report. What stands already is not built again.
+    """Build a recipe: vocabulary, annotations, pairs, labels and report. Finished stages are not run again.
 
     Args:
-        recipe: a TOML file; None for the packaged recipe of packaged facts and photographs.
-        out: the output folder: new, empty, or of this build, whole or cut.
+        recipe: a TOML file; None for the packaged recipe with packaged class lists and photographs.
+        out: the output folder: new, empty, or of this build, finished or interrupted.
         overwrite: replace what was built with other parameters or inputs.
         mapper: runs parts; see `pipeline.engine.local`.
         ended: is called with each stage's name and outcome.
 
     Raises:
-        MLImagesError: an input, the recipe or the folder cannot be used; what is finished stays.
+        MLImagesError: an input, the recipe or the folder cannot be used; finished stages stay.
     """
     read = default_recipe() if recipe is None else read_recipe(place(recipe, what="recipe"))
     folder = place(out, what="out").absolute()

@@ -1,4 +1,4 @@
-"""Folders that results lie in: a user's, or one of this process that goes with the last reference to its result."""
+"""Folders of results: a user's, or a temporary one, removed with the last reference to its result."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 
 def scratch() -> Path:
-    """Return a new folder of this process; give it to `kept_by`, or remove it."""
+    """Return a new temporary folder; give it to `kept_by`, or remove it."""
     return Path(tempfile.mkdtemp(prefix="mlimages-"))
 
 
 def kept_by(owner: object, folder: Path) -> None:
-    """Remove a folder when its owner goes, at the latest when the process ends."""
+    """Remove a folder when its owner is deleted, at the latest when the process ends."""
     weakref.finalize(owner, remove_folder, folder)
 
 
 def output(out: PathLike | None, *, overwrite: bool) -> tuple[OutputFolder, Path | None]:
-    """Return the output folder that is asked for, or else one in a folder of this process, and that folder."""
+    """Return the requested output folder and None, or else one in a new temporary folder, and the latter."""
     if out is not None:
         return OutputFolder(place(out, what="out"), overwrite=overwrite), None
     own = scratch()
@@ -45,13 +45,13 @@ def output(out: PathLike | None, *, overwrite: bool) -> tuple[OutputFolder, Path
 
 
 def copy(folder: Location, schemas: Sequence[TableSchema], stage: str, to: PathLike) -> None:
-    """Copy the tables in a folder into an output folder of their own; a copy that was cut is gone on with.
+    """Copy the tables in a folder into their own output folder; an interrupted copy is continued.
 
     Args:
-        folder: where the tables lie.
-        schemas: theirs.
-        stage: the name under which the new folder's manifest has them.
-        to: a new or empty folder, or one with this very copy.
+        folder: the folder of the tables.
+        schemas: their schemas.
+        stage: the stage name for them in the new folder's manifest.
+        to: a new or empty folder, or one that holds this same copy.
 
     Raises:
         UsageError: the target holds other files.
@@ -83,6 +83,6 @@ def _copied(path: Location, to: Location, schemas: Sequence[TableSchema]) -> Rec
 
 
 def discard(folder: Path | None) -> None:
-    """Remove a folder of this process, where there is one."""
+    """Remove a temporary folder, if there is one."""
     if folder is not None:
         remove_folder(folder)

@@ -1,7 +1,7 @@
-"""Frames in: what a user holds in memory, as a file that the stages read.
+"""Frames as input: data in memory are written to a file that the stages read.
 
-A frame's index is no column. A column may hold strings, whole numbers (as ids) or categoricals of them. What is
-missing, or of several types, is refused with its row, counted from 0.
+A frame's index is not a column. A column may hold strings, whole numbers (as ids) or categoricals of them. Missing
+values and mixed types are refused with their row, counted from 0.
 """
 
 from __future__ import annotations
@@ -14,18 +14,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.core.locations import Location, location
+from mlimages_dataset.recipes.recipe import packaged_file
+from mlimages_dataset.sources.inputs import is_stream, written_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
 
 @runtime_checkable
 class ArrowStream(Protocol):
-    """What gives itself as Arrow: frames of pandas 2.2, polars, DuckDB and others.
+    """An object that exports an Arrow stream: frames of pandas 2.2, polars, DuckDB and others.
 
     Source: https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html
     """
@@ -40,30 +44,48 @@ Given: TypeAlias = "Frame | PathLike"
 
 
 def is_path(given: object) -> bool:
-    """Return whether something names a place."""
+    """Return whether an object is a path or a URL."""
     return isinstance(given, str | os.PathLike | Location)
 
 
 def place(given: object, *, what: str) -> Location:
-    """Return the place that a path or URL names.
+    """Return the place that a path, a URL or `packaged:NAME` names.
 
     Raises:
         UsageError: it is no path.
+        ConfigError: there is no packaged file of that name.
     """
+    if isinstance(given, str) and given.startswith(PACKAGED):
+        return packaged_file(given.removeprefix(PACKAGED))
     if isinstance(given, str):
         return location(given)
     if isinstance(given, Location):
         return given
     if isinstance(given, os.PathLike):
         return location(os.fspath(given))
-    raise UsageError(f"{what} is {_kind(given)}, which names no place", remedy="pass a path or a URL")
+    raise UsageError(f"{what} is {_kind(given)}, which is not a path", remedy="pass a path or a URL")
+
+
+def file_of(given: object, folder: Path, names: dict[Location, str], *, what: str) -> Location:
+    """Return the place that is named, or the file into which an open file is written; `names` says what errors call it.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if not is_stream(given):
+        return place(given, what=what)
+    into = folder / f"stream-{len(names)}"
+    into.mkdir()
+    path = written_stream(given, into)  # type: ignore[arg-type]  # it is open
+    names[path] = f"{what} (an open file)"
+    return path
 
 
 def table_of(frame: object, *, what: str) -> pa.Table:
     """Return a frame as an Arrow table.
 
     Raises:
-        UsageError: it is no frame.
+        UsageError: it is not a frame.
         DataError: a column holds values of several types.
     """
     if isinstance(frame, pa.Table):
@@ -79,7 +101,7 @@ def table_of(frame: object, *, what: str) -> pa.Table:
             where=what,
             remedy="convert it, for instance with astype(str)",
         ) from error
-    except ValueError as error:  # pandas' own, of repeated names
+    except ValueError as error:  # raised by pandas for repeated names
         raise DataError(f"cannot be read ({error})", where=what, remedy="name each column differently") from error
     raise UsageError(f"{what} is {_kind(frame)}", remedy="pass a frame, an Arrow table or a path")
 
@@ -88,7 +110,7 @@ def strings(table: pa.Table, name: str, *, what: str) -> pa.Array:
     """Return a column as strings without nulls.
 
     Raises:
-        DataError: there is no such column, or it holds nulls, or other things than strings and whole numbers.
+        DataError: there is no such column, or it holds nulls or values other than strings and whole numbers.
     """
     if name not in table.column_names:
         told = ", ".join(table.column_names)[:80] or "none"
@@ -105,7 +127,7 @@ def strings(table: pa.Table, name: str, *, what: str) -> pa.Array:
         pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_integer(column.type)
     ):
         raise DataError(
-            f"the column {name} is of the type {column.type}, not of strings",
+            f"the column {name} has the type {column.type}, but must hold strings",
             where=what,
             remedy="convert it, for instance with astype(str)",
         )
@@ -113,7 +135,7 @@ def strings(table: pa.Table, name: str, *, what: str) -> pa.Array:
 
 
 def decoded(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column in one piece, categoricals as what they stand for."""
+    """Return a column in one chunk, categoricals as their values."""
     array = column.combine_chunks()
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
@@ -130,7 +152,7 @@ def written(columns: dict[str, pa.Array], path: Location) -> Location:
 
 @contextlib.contextmanager
 def told_as(names: dict[Location, str]) -> Iterator[None]:
-    """Name frames in errors, of which `names` says in which files they were written."""
+    """Replace in errors the temporary files of frames by the names that `names` gives them."""
     try:
         yield
     except MLImagesError as error:
@@ -141,10 +163,10 @@ def told_as(names: dict[Location, str]) -> Iterator[None]:
 
 
 def listed(given: Any, *, what: str) -> Sequence[Any]:
-    """Return one thing, or several, as several.
+    """Return one or several things as a sequence.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the sequence is empty.
     """
     several = list(given) if isinstance(given, list | tuple) else [given]
     if not several:

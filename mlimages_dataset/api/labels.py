@@ -1,4 +1,4 @@
-"""Augmented labels, as a value that can say why each label is there."""
+"""Augmented labels as a value that can explain each label."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 
-@dataclass(frozen=True, eq=False)  # no slots: as `Tables`
+@dataclass(frozen=True, eq=False)  # no slots, like `Tables`
 class Labels(Tables[LabelsSummary]):
     """Augmented labels, closed under ancestors, in the splits train and val.
 
     Attributes:
-        pairs: the strong pairs that were applied, None where none were or nobody knows them.
+        pairs: the strong pairs that were applied, None if none were or they are unknown.
     """
 
     pairs: pa.Table | None = None
 
     def __len__(self) -> int:
-        """Return the number of images, or of rows where an image has several."""
+        """Return the number of rows, which is that of images unless an image has several rows."""
         return int(self.to_arrow().num_rows)
 
     def to_arrow(self, split: str | None = None) -> pa.Table:
-        """Return the table of one split, or of all, one row an image, with the columns of `schemas.LABELS`.
+        """Return the table of one split, or of all, one row per image, with the columns of `schemas.LABELS`.
 
         Raises:
             UsageError: there is no such split.
@@ -62,11 +62,11 @@ class Labels(Tables[LabelsSummary]):
         return pa.concat_tables(tables) if tables else LABELS.arrow.empty_table()
 
     def to_pandas(self, split: str | None = None) -> pd.DataFrame:
-        """Return one row a label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
+        """Return one row per label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
         return label_frame(self.to_arrow(split), self.vocabulary)
 
     def why(self, image_id: str) -> pd.DataFrame:
-        """Return the labels of an image, each with what it follows from, in the column `why`.
+        """Return the labels of an image, each with its reason in the column `why`.
 
         Raises:
             UsageError: there is no such image.
@@ -81,12 +81,12 @@ class Labels(Tables[LabelsSummary]):
         return frame
 
     def write(self, folder: PathLike) -> None:
-        """Copy the tables into a new or empty folder; errors as `Annotations.write`."""
+        """Copy the tables into a new or empty folder; raises as `Annotations.write`."""
         folders.copy(self.folder, (LABELS,), LABELS_STAGE, folder)
 
     @classmethod
     def read(cls, folder: PathLike, vocabulary: Vocabulary | PathLike, pairs: Pairs | PathLike | None = None) -> Self:
-        """Return the labels in a folder, of a vocabulary and, for `why`, of pairs.
+        """Return the labels in a folder, with their vocabulary and, for `why`, the pairs that were applied.
 
         Raises:
             UsageError: there are none.
@@ -96,7 +96,7 @@ class Labels(Tables[LabelsSummary]):
         return cls(where, vocabulary, pairs=implications_table(pairs))
 
     def _reason(self, row: Any, rows: pd.DataFrame) -> str:
-        """Return what a label of an image follows from, of which `rows` are all labels that its source's row has."""
+        """Return the reason for a label of an image; `rows` are all labels of the image's row for its source."""
         at, origin, closure = row.class_index, Origin(row.origin), self.vocabulary.closure
         if origin == Origin.ORIGINAL:
             return f"{row.source} says so" if row.confidence > 0 else f"{row.source} says that it is absent"
@@ -108,7 +108,7 @@ class Labels(Tables[LabelsSummary]):
         if origin == Origin.CO_OCCURRENCE:
             found = [] if self.pairs is None else self.pairs.filter(pc.equal(self.pairs["consequent"], at)).to_pylist()
             reasons = [
-                f"{self._named([one['antecedent']])} comes with it: {100 * one['probability']:.0f} % of its images"
+                f"implied by {self._named([one['antecedent']])}: in {100 * one['probability']:.0f} % of its images"
                 for one in found
                 if one["antecedent"] in set(present["class_index"])
             ]
@@ -139,17 +139,17 @@ def augment(
     """Add every ancestor and every strongly co-occurring category to annotations, and split them.
 
     Args:
-        annotations: what `annotate` made, its folder, or a frame that `annotate` takes; or several of these.
-        vocabulary: the vocabulary of all, or its folder.
-        pairs: what `cooccurrence` made, its folder, or rows of its `implications`.
-        validation_images: how many images are drawn for the split val.
-        validation_images_per_category: at most so many of a category.
-        salt: another one draws other images.
-        absences: list the descendants of a verified-absent category as absent, only itself, or none.
+        annotations: a result of `annotate`, its folder, or a frame that `annotate` takes; or several of these.
+        vocabulary: the vocabulary of all annotations, or its folder.
+        pairs: a result of `cooccurrence`, its folder, or rows of its `implications`.
+        validation_images: number of images that are drawn for the split val.
+        validation_images_per_category: at most this many per category.
+        salt: another salt draws other images.
+        absences: list a verified-absent category and its descendants as absent, only the category, or none.
         out: the folder to write into: new, empty, or of an earlier call.
         overwrite: replace what was made with other parameters or inputs.
         mapper: runs parts; see `pipeline.engine.local`.
-        progress: is called with the number of images done.
+        progress: is called with the number of finished images.
 
     Raises:
         UsageError, DataError: a table is missing, damaged or of another vocabulary.
@@ -172,7 +172,7 @@ def augment(
         )
     except ValueError as error:
         raise UsageError(str(error), remedy="correct the argument") from error
-    # Values, not folders: what was made of a frame has a folder that goes with its value.
+    # Values, not folders: the folder of a value made from a frame is removed with the value.
     tables = [annotations_of(one, vocabulary) for one in listed(annotations, what="annotations")]
     inputs = folders.scratch()
     try:

@@ -1,4 +1,4 @@
-"""Which categories come with which, as a value."""
+"""Co-occurring categories as a value."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 _PAIR_COLUMNS = tuple(IMPLICATIONS.arrow.names)
 
 
-@dataclass(frozen=True, eq=False)  # no slots: as `Tables`
+@dataclass(frozen=True, eq=False)  # no slots, like `Tables`
 class Pairs(Tables[CooccurrenceSummary]):
-    """Which categories come with which (Tencent ML-Images, section 3.2). C is the number of categories."""
+    """Co-occurring categories (Tencent ML-Images, section 3.2). C is the number of categories."""
 
     @functools.cached_property
     def matrix(self) -> sp.csr_array:
@@ -57,7 +57,7 @@ class Pairs(Tables[CooccurrenceSummary]):
 
     @functools.cached_property
     def implications(self) -> pd.DataFrame:
-        """The strong pairs, the surest first; rows of it may be left out before it goes to `augment`.
+        """The strong pairs, those with the highest lower bound first; rows may be removed before `augment`.
 
         Columns: antecedent and consequent (class indices), probability (CO), support (n_ij), lower_bound (of the 95 %
         Wilson interval), images (n_i), antecedent_wnid, antecedent_name, consequent_wnid, consequent_name.
@@ -79,12 +79,12 @@ class Pairs(Tables[CooccurrenceSummary]):
         return self.implications
 
     def write(self, folder: PathLike) -> None:
-        """Copy the tables into a new or empty folder; errors as `Annotations.write`."""
+        """Copy the tables into a new or empty folder; raises as `Annotations.write`."""
         folders.copy(self.folder, (PAIR_COUNTS, IMPLICATIONS), COOCCURRENCE, folder)
 
     @classmethod
     def read(cls, folder: PathLike, vocabulary: Vocabulary | PathLike) -> Self:
-        """Return the pairs in a folder; errors as they are looked at."""
+        """Return the pairs in a folder; faults of the tables are raised on first use."""
         return cls(place(folder, what="folder"), vocabulary)
 
     @functools.cached_property
@@ -104,18 +104,18 @@ def cooccurrence(
     mapper: Mapper = map,
     progress: Callable[[int], None] = unreported,
 ) -> Pairs:
-    """Find which categories come with which: CO(i, j) = n_ij / n_i over annotated i and predicted j.
+    """Find categories that appear together: CO(i, j) = n_ij / n_i for annotated i and predicted j.
 
     Args:
-        annotations: what `annotate` made, its folder, or a frame that `annotate` takes.
-        predictions: what a model predicts of these images, likewise.
+        annotations: a result of `annotate`, its folder, or a frame that `annotate` takes.
+        predictions: a model's predictions for these images, in the same forms.
         vocabulary: the vocabulary of both, or its folder.
         probability: a category counts as predicted above it, in 0..1.
         strength: a pair is strong above this share of the annotated images, in 0..1.
         out: the folder to write into: new, empty, or of an earlier call.
         overwrite: replace what was made with other parameters or inputs.
         mapper: runs parts; see `pipeline.engine.local`.
-        progress: is called with the number of images done.
+        progress: is called with the number of finished images.
 
     Raises:
         UsageError, DataError: a table is missing, damaged or of another vocabulary, an image is predicted twice, or
@@ -147,7 +147,7 @@ def cooccurrence(
 
 
 def implications_file(pairs: Pairs | Frame | PathLike | None, inputs: Path) -> Location | None:
-    """Return the file of some pairs' implications, which is written for a frame."""
+    """Return the file of the pairs' implications; for a frame, write it."""
     if pairs is None:
         return None
     if isinstance(pairs, Pairs) or is_path(pairs):
@@ -163,7 +163,7 @@ def implications_file(pairs: Pairs | Frame | PathLike | None, inputs: Path) -> L
         write_table(path, rows.cast(IMPLICATIONS.arrow), IMPLICATIONS, {})
     except (pa.ArrowException, ValueError) as error:
         raise DataError(
-            f"is no frame of pairs ({error})", where=what, remedy="pass rows of Pairs.implications"
+            f"is not a frame of pairs ({error})", where=what, remedy="pass rows of Pairs.implications"
         ) from error
     return path
 
@@ -174,5 +174,5 @@ def _implications_place(pairs: object) -> Location:
 
 
 def implications_table(pairs: Pairs | PathLike | None) -> pa.Table | None:
-    """Return the table of some pairs' implications."""
+    """Return the table of the pairs' implications."""
     return None if pairs is None else read_table(_implications_place(pairs), IMPLICATIONS)

@@ -1,4 +1,4 @@
-"""What the values of this package have in common: a folder of tables, a vocabulary, and how they were made."""
+"""The common base of this package's values: a folder of tables, their vocabulary, and how they were made."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _Summary = TypeVar("_Summary")
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, eq=False)  # no slots: a folder of this process goes with the value that keeps it
+@dataclass(frozen=True, eq=False)  # no slots: a temporary folder is removed with the value that owns it
 class Tables(Generic[_Summary]):
     """Tables in a folder.
 
     Attributes:
-        folder: of the tables.
-        outcome: of the stage that made them; None where they were read.
+        folder: the folder of the tables.
+        outcome: the outcome of the stage that made them; None if they were read.
     """
 
     folder: Location
@@ -50,7 +50,7 @@ class Tables(Generic[_Summary]):
 
     @property
     def summary(self) -> _Summary | None:
-        """What was read, left out and not understood; None where the tables were read."""
+        """The counts of the stage that made the tables; None if the tables were read."""
         return None if self.outcome is None else self.outcome.summary
 
 
@@ -62,7 +62,7 @@ def made_by(
     overwrite: bool,
     engine: Engine,
 ) -> _Value:
-    """Return the value of the folder that a stage is built into; one of this process goes with the value.
+    """Run a stage and return the value of its folder; a temporary folder is removed with the value.
 
     Raises:
         MLImagesError: whatever the stage raises.
@@ -79,14 +79,14 @@ def made_by(
 
 
 def label_frame(table: pa.Table, vocabulary: Vocabulary) -> pd.DataFrame:
-    """Return a table of labels, one row an image, as a frame of one row a label."""
+    """Return a table of labels, with one row per image, as a frame with one row per label."""
     labels = table["labels"].combine_chunks()
     rows, flat = pc.list_parent_indices(labels), pc.list_flatten(labels)
     index = flat.field("class_index")
     known = index.to_numpy()
     if len(known) and not 0 <= known.min() <= known.max() < len(vocabulary):
         raise DataError(
-            f"a label is of class {known.max()}, where the vocabulary has {len(vocabulary)}",
+            f"a label has the class index {known.max()}, but the vocabulary has {len(vocabulary)} categories",
             remedy="pass the vocabulary that the table was made with",
         )
     columns = [table["image_id"].take(rows), table["source"].take(rows), index]

@@ -1,51 +1,59 @@
-"""Vocabularies of class lists in memory or in files."""
+"""Vocabularies made from class lists in memory or in files."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import functools
-import os
 import warnings
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mlimages_dataset.api import folders
-from mlimages_dataset.api.frames import is_path, place, strings, table_of, told_as, written
-from mlimages_dataset.core.decoding import PACKAGED
+from mlimages_dataset.api.frames import file_of, is_path, place, strings, table_of, told_as, written
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.core.locations import Location
 from mlimages_dataset.pipeline.folder import OutputFolder
-from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.pipeline.records import StageOutcome, StageResult
 from mlimages_dataset.pipeline.stage import NoSummary, Stage
 from mlimages_dataset.pipeline.stage import run as run_stage
-from mlimages_dataset.recipes.recipe import packaged_file
+from mlimages_dataset.sources.class_lists import CLASS_COLUMNS, MEANING_COLUMNS
+from mlimages_dataset.sources.inputs import is_stream
 from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
-from mlimages_dataset.vocab.stage import VOCABULARY, VocabularyFiles, vocabulary_digests, vocabulary_stage, write_tables
+from mlimages_dataset.vocab.stage import (
+    VOCABULARY,
+    Ancestors,
+    VocabularyFiles,
+    vocabulary_digests,
+    vocabulary_stage,
+    write_tables,
+)
 from mlimages_dataset.vocab.stage import read_vocabulary as _read_vocabulary
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Vocabulary
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping, Sequence
 
     from mlimages_dataset.api.frames import Given, PathLike
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.stage import Workplace
+    from mlimages_dataset.sources.inputs import Stream
     from mlimages_dataset.vocab.stage import VocabularySummary
-
-_SHOWN_CLASSES = 5
 
 
 def build_vocabulary(
     *,
-    imagenet: PathLike | Sequence[str] | None = None,
-    open_images: PathLike | None = None,
-    finer: PathLike | Sequence[str] | None = None,
-    classes: Mapping[str, Given] | None = None,
+    imagenet: PathLike | Stream | Sequence[str] | None = None,
+    open_images: PathLike | Stream | None = None,
+    finer: PathLike | Stream | Sequence[str] | None = None,
+    classes: Mapping[str, Given | Stream] | None = None,
     image_counts: Sequence[PathLike] = (),
     minimum_images: Mapping[str, int] | None = None,
     box_hierarchy: PathLike | None = None,
+    ancestors: str | None = None,
+    attach: bool = False,
     reviewed: PathLike | None = None,
+    reviewed_only: bool = False,
     wordnet: str | os.PathLike[str] | None = None,
     out: PathLike | None = None,
     overwrite: bool = False,
@@ -53,18 +61,24 @@ def build_vocabulary(
     """Merge class lists into one vocabulary of WordNet 3.0 synsets under the four roots.
 
     A path may be `packaged:NAME` for a class list that comes with the package: `imagenet11k.txt`,
-    `imagenet_fall2011.txt`, `open_images_boxable.csv`. A class of your own (`classes`) that becomes no category is told
-    in a warning; `Vocabulary.mapping` tells what became of every class, and why.
+    `imagenet_fall2011.txt`, `open_images_boxable.csv`. A warning names classes of your own (`classes`) that became no
+    category of their own; `Vocabulary.mapping` says what became of every class, and why.
 
     Args:
-        imagenet: wnids, or a synset list with one a line.
-        open_images: Open Images' class list, V1 or V2 to V7.
-        finer: wnids, or a synset list, from which refinements of kept categories are added.
-        classes: your own class lists by a name for each: a frame with the columns id and name, or a file of them.
+        imagenet: wnids, or a synset list with one per line.
+        open_images: Open Images' class list, V1 or V2 to V7. Every class list may also be an open file.
+        finer: wnids, or a synset list, from which descendants of kept categories are added.
+        classes: your own class lists by name: frames with the columns id and name, or files with these columns. If you
+            know what a class means, give its wnid in a column wnid, or in a column parent what it is a kind of (a wnid,
+            or an id of the list).
         image_counts: files with the images of each class (`mlimages-build tally`, or ImageNet's ReleaseStatus.xml).
-        minimum_images: how many images a source's classes need, where counts are given; Open Images' 650 by default.
+        minimum_images: how many images a source's classes need, if counts are given; by default 650 for Open Images.
         box_hierarchy: Open Images' bbox_labels_600_hierarchy.json.
-        reviewed: reviewed decisions (TOML) instead of the packaged ones.
+        ancestors: `all`: every ancestor that WordNet has between a class and its root is a category too; `listed`: only
+            classes of the lists are. By default the ancestors of your own classes are.
+        attach: keep a class of your own that is no noun of WordNet under its head word (my mug under mug).
+        reviewed: reviewed decisions (TOML), which win over the packaged ones.
+        reviewed_only: leave out the packaged decisions.
         wordnet: a folder of WordNet 3.0 instead of the packaged nouns.
         out: the folder to write into: new, empty, or of an earlier build.
         overwrite: replace what was built with other parameters or inputs.
@@ -83,39 +97,54 @@ def build_vocabulary(
     'n02084071'
     """
     given = dict(classes or {})
-    if imagenet is None and open_images is None and not given:
-        raise UsageError("no class list is given", remedy="pass imagenet, open_images or classes")
-    for name in given:
-        if not isinstance(name, str) or not name or name in {IMAGENET, OPEN_IMAGES}:
-            raise UsageError(f"{name!r} is no name for a class list of your own", remedy="give it another name")
-    sources = {*given, IMAGENET, OPEN_IMAGES}
-    if strangers := [name for name in minimum_images or {} if name not in sources]:
-        raise UsageError(f"minimum_images names {strangers[0]!r}, of which there is no class list", remedy="correct it")
+    _refuse_names(given, minimum_images or {}, any_list=imagenet is not None or open_images is not None or bool(given))
     with contextlib.ExitStack() as stack:
         inputs = stack.enter_context(_Inputs.opened())
         files = VocabularyFiles(
             imagenet=inputs.synsets(imagenet, "imagenet"),
-            open_images=_place(open_images, "open_images"),
+            open_images=inputs.file(open_images, "open_images"),
             finer=inputs.synsets(finer, "finer"),
             classes=tuple((name, inputs.classes(name, one)) for name, one in given.items()),
             image_counts=tuple(place(one, what="image_counts") for one in image_counts),
             box_hierarchy=_place(box_hierarchy, "box_hierarchy"),
+            ancestors=_ancestors(ancestors),
+            attach=attach,
             reviewed=_place(reviewed, "reviewed"),
+            reviewed_only=reviewed_only,
             wordnet=None if wordnet is None else Path(wordnet),
             minimum_images=tuple({**dict(VocabularyFiles().minimum_images), **(minimum_images or {})}.items()),
         )
         output, own = folders.output(out, overwrite=overwrite)
-        try:
-            with told_as(inputs.names):
-                outcome = run_stage(vocabulary_stage(files), output)
-        except BaseException:
-            folders.discard(own)
-            raise
+        outcome = _built(files, output, own, inputs.names)
     vocabulary = _read_vocabulary(output.path)
     if own is not None:
         folders.kept_by(vocabulary, own)
-    _warn_of_losses(vocabulary, given, outcome.summary)
+    _warn(given, outcome.summary)
     return vocabulary
+
+
+def _refuse_names(given: Mapping[str, object], minimum_images: Mapping[str, int], *, any_list: bool) -> None:
+    """Raise `UsageError` where no list is given, or a name is that of no list or of two."""
+    if not any_list:
+        raise UsageError("no class list is given", remedy="pass imagenet, open_images or classes")
+    for name in given:
+        if not isinstance(name, str) or not name or name in {IMAGENET, OPEN_IMAGES}:
+            raise UsageError(f"{name!r} cannot be the name of your own class list", remedy="give it another name")
+    sources = {*given, IMAGENET, OPEN_IMAGES}
+    if strangers := [name for name in minimum_images if name not in sources]:
+        raise UsageError(f"minimum_images names {strangers[0]!r}, but no class list has that name", remedy="correct it")
+
+
+def _built(
+    files: VocabularyFiles, output: OutputFolder, own: Path | None, names: dict[Location, str]
+) -> StageOutcome[VocabularySummary]:
+    """Return the outcome of the stage; where it fails, a folder of our `own` goes."""
+    try:
+        with told_as(names):
+            return run_stage(vocabulary_stage(files), output)
+    except BaseException:
+        folders.discard(own)
+        raise
 
 
 def read_vocabulary(folder: PathLike) -> Vocabulary:
@@ -129,10 +158,10 @@ def read_vocabulary(folder: PathLike) -> Vocabulary:
 
 
 def folder_of(given: Vocabulary | PathLike) -> Location:
-    """Return the folder of a vocabulary's tables, which is written where there is none yet.
+    """Return the folder of a vocabulary's tables; write them first if they have none.
 
     Raises:
-        UsageError: its folder holds another vocabulary by now.
+        UsageError: its folder now holds another vocabulary.
     """
     if is_path(given):
         return place(given, what="vocabulary")
@@ -141,17 +170,17 @@ def folder_of(given: Vocabulary | PathLike) -> Location:
         own = folders.scratch()
         work = functools.partial(_tables, vocabulary)
         run_stage(Stage(name=VOCABULARY, parameters={}, inputs={}, work=work, summary=NoSummary), OutputFolder(own))
-        object.__setattr__(vocabulary, "folder", own)  # a cache: the tables say nothing that the value does not
+        object.__setattr__(vocabulary, "folder", own)  # a cache: the tables hold only what the value holds
         folders.kept_by(vocabulary, own)
         return own
     changed = vocabulary_digests(vocabulary.folder) != vocabulary.digests
     if changed and _read_vocabulary(vocabulary.folder) != vocabulary:
-        raise UsageError("the folder holds another vocabulary by now", where=vocabulary.folder, remedy="read it again")
+        raise UsageError("the folder now holds another vocabulary", where=vocabulary.folder, remedy="read it again")
     return vocabulary.folder
 
 
 def as_vocabulary(given: Vocabulary | PathLike) -> Vocabulary:
-    """Return a vocabulary, or read it from its folder.
+    """Return a vocabulary, read from its folder if a path is given.
 
     Raises:
         UsageError: it is neither.
@@ -162,7 +191,7 @@ def as_vocabulary(given: Vocabulary | PathLike) -> Vocabulary:
 
 
 def write_vocabulary(vocabulary: Vocabulary, folder: PathLike) -> None:
-    """Write a vocabulary's tables into a new or empty folder, as `read_vocabulary` and the command read them."""
+    """Write a vocabulary's tables into a new or empty folder, for `read_vocabulary` and the command."""
     folders.copy(folder_of(vocabulary), (CATEGORIES, MAPPING), VOCABULARY, folder)
 
 
@@ -172,7 +201,7 @@ def _tables(vocabulary: Vocabulary, at: Workplace) -> StageResult[NoSummary]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Inputs:
-    """Files of what was given in memory, and how errors name them."""
+    """Files of data that were given in memory, and their names in errors."""
 
     folder: Path
     names: dict[Location, str] = dataclasses.field(default_factory=dict)
@@ -180,59 +209,61 @@ class _Inputs:
     @classmethod
     @contextlib.contextmanager
     def opened(cls) -> Iterator[_Inputs]:
-        """Yield a folder for such files, which goes when the block ends."""
+        """Yield a folder for such files, which is removed after the block."""
         own = folders.scratch()
         try:
             yield cls(own)
         finally:
             folders.discard(own)
 
-    def synsets(self, given: PathLike | Sequence[str] | None, what: str) -> Location | None:
+    def file(self, given: PathLike | Stream | None, what: str) -> Location | None:
+        """Return a path, or an open file as a file."""
+        return file_of(given, self.folder, self.names, what=what) if is_stream(given) else _place(given, what)  # type: ignore[arg-type]  # a path or None
+
+    def synsets(self, given: PathLike | Stream | Sequence[str] | None, what: str) -> Location | None:
         """Return a synset list as a file."""
-        if given is None or is_path(given):
-            return _place(given, what)  # type: ignore[arg-type]  # it is a path or None
+        if given is None or is_path(given) or is_stream(given):
+            return self.file(given, what)  # type: ignore[arg-type]  # it is no sequence
         path = self.folder / f"{what}.txt"
-        assert not isinstance(given, os.PathLike | Location)
-        path.write_text("".join(f"{wnid}\n" for wnid in given), encoding="utf-8")
+        wnids = cast("Sequence[str]", given)
+        path.write_text("".join(f"{wnid}\n" for wnid in wnids), encoding="utf-8")
         self.names[path] = f"the wnids of {what}"
         return path
 
-    def classes(self, name: str, given: Given) -> Location:
+    def classes(self, name: str, given: Given | Stream) -> Location:
         """Return a class list as a file."""
-        if is_path(given):
-            found = _place(given, f"classes[{name!r}]")  # type: ignore[arg-type]  # it is a path
+        if is_path(given) or is_stream(given):
+            found = self.file(given, f"classes[{name!r}]")  # type: ignore[arg-type]  # it is no frame
             assert found is not None
             return found
         what = f"the frame of classes[{name!r}]"
         table = table_of(given, what=what)
-        columns = {column: strings(table, column, what=what) for column in ("id", "name")}
+        names = [*CLASS_COLUMNS, *(column for column in MEANING_COLUMNS if column in table.column_names)]
+        columns = {column: strings(table, column, what=what) for column in names}
         path = self.folder / f"classes-{len(self.names)}.parquet"
         self.names[path] = what
         return written(columns, path)
 
 
 def _place(given: PathLike | None, what: str) -> Location | None:
-    if isinstance(given, str) and given.startswith(PACKAGED):
-        return packaged_file(given.removeprefix(PACKAGED))
     return None if given is None else place(given, what=what)
 
 
-def _warn_of_losses(vocabulary: Vocabulary, own: Mapping[str, object], summary: VocabularySummary) -> None:
-    """Warn of each class of a user's own list that became no category, or whose id is given again."""
+def _ancestors(given: str | None) -> Ancestors | None:
+    try:
+        return None if given is None else Ancestors(given)
+    except ValueError as error:
+        choices = " or ".join(repr(one.value) for one in Ancestors)
+        raise UsageError(f"ancestors is {given!r}", remedy=f"write {choices}") from error
+
+
+def _warn(own: Mapping[str, object], summary: VocabularySummary) -> None:
+    """Warn of what needs a decision: classes that became no category of their own, ids that are given again."""
     for source in own:
         if again := summary.repeated_ids.get(source):
             warnings.warn(
-                f"ids of {source!r} are given more than once, and the first row counts: {list(again)}",
+                f"ids of {source!r} occur more than once; the first row counts: {list(again)}",
                 stacklevel=3,
             )
-        rows = [row for row in vocabulary.mapping if row.source == source]
-        dropped = [row for row in rows if row.class_index < 0]
-        if dropped:
-            rules = ", ".join(f"{rule}: {n}" for rule, n in sorted(Counter(row.rule for row in dropped).items()))
-            first = ", ".join(repr(row.source_name or row.source_id) for row in dropped[:_SHOWN_CLASSES])
-            more = " ..." if len(dropped) > _SHOWN_CLASSES else ""
-            warnings.warn(
-                f"of {len(rows)} classes of {source!r}, {len(dropped)} became no category ({rules}): {first}{more}; "
-                "see Vocabulary.mapping",
-                stacklevel=3,
-            )
+    for sentence in summary.findings():
+        warnings.warn(sentence, stacklevel=3)

@@ -1,6 +1,6 @@
 """Augmented label tables: annotations, ancestors, co-occurrence, splits, statistics, audits.
 
-The package is also the public function `mlimages_dataset.augment`: a package's name in its parent is the package's.
+The package can be called: it is also the public function `mlimages_dataset.augment`, whose name it occupies.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from types import ModuleType
 
 class _Augment(ModuleType):
     def __call__(self, *arguments: object, **options: object) -> object:
-        """Add ancestors and strongly co-occurring categories to annotations: see `api.labels.augment`."""
+        """Add ancestors and strongly co-occurring categories to annotations; see `api.labels.augment`."""
         return importlib.import_module("mlimages_dataset.api.labels").augment(*arguments, **options)
 
 

@@ -1,16 +1,16 @@
-"""Labels that follow from labels: ancestors, strongly co-occurring categories, and absences below absent categories.
+"""Labels that follow from other labels: ancestors, strongly co-occurring categories, and descendants of absent ones.
 
 Tencent ML-Images, section 3.2, with confidences. Per image, in this order:
 
 1. Every ancestor of a present label is present. Its confidence is the maximum over the labels below it and its own.
 2. Every descendant of a verified-absent category is absent, unless it is present. An absent category with a present
-   descendant is present by rule 1: such a conflict is counted.
-3. Every present original label i gives each strong implication i -> j with confidence(i) * P(j | i), and j's ancestors
-   (rule 1), unless j is verified absent by rule 2: such a blocked implication is counted. Confidence(i) is the
-   annotation's own, before rule 1, so the order of the implications means nothing.
+   descendant is present by rule 1; such conflicts are counted.
+3. For each strong implication i -> j, every present original label i adds j with confidence(i) * P(j | i), and j's
+   ancestors (rule 1), unless j is verified absent by rule 2; such blocked implications are counted. Confidence(i) is
+   that of the annotation, before rule 1, so the order of the implications does not matter.
 
-A label's origin is the lowest of its ways to the image (`schemas.Origin`). The emitted present labels are closed under
-ancestors, and confidence never falls on the way up.
+If a label has several origins, it keeps the lowest (`schemas.Origin`). The present labels that result include all their
+ancestors, and no ancestor has a lower confidence than its descendants.
 
 Legend: N images, L labels in, M labels out, C categories.
 """
@@ -33,30 +33,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ORIGINAL, _ANCESTOR, _CO_OCCURRENCE = int(Origin.ORIGINAL), int(Origin.ANCESTOR), int(Origin.CO_OCCURRENCE)
-_SHORT = 48  # labels of an image up to which an insertion sort beats numpy's
-_MOST_LABELS = int(np.iinfo(np.int32).max)  # that the offsets of a list array can count
+_SHORT = 48  # up to so many labels of an image, an insertion sort is faster than numpy's
+_MOST_LABELS = int(np.iinfo(np.int32).max)  # the most that the offsets of a list array can count
 
 
 class Absences(enum.Enum):
-    """What becomes of verified-absent labels."""
+    """How verified-absent labels are listed."""
 
     EXPAND = "expand"
     """Every descendant of an absent category is listed as absent (rule 2)."""
     KEEP = "keep"
-    """Only the annotated absences that no present descendant contradicts are listed; a reader can expand those."""
+    """Only annotated absences that no present descendant contradicts are listed; a reader can expand them."""
     DROP = "drop"
     """No absence is listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class AugmentationRules:
-    """What augmentation knows, as compressed sparse rows over C categories.
+    """The rules of augmentation as compressed sparse rows over C categories.
 
     Attributes:
         ancestors: `indptr`, `indices` of the reflexive closure: row c lists c's ancestors and c.
-        descendants: the same of its transpose: row c lists c's descendants and c.
+        descendants: the same for its transpose: row c lists c's descendants and c.
         implications: `indptr`, `indices`, `data` of the strong implications: row i lists each j with P(j | i).
-        absences: what becomes of verified-absent labels.
+        absences: how verified-absent labels are listed.
     """
 
     ancestors: tuple[NDArray[np.int32], NDArray[np.int32]]
@@ -72,12 +72,12 @@ class AugmentationRules:
 
 @dataclass(frozen=True, slots=True)
 class AugmentationCounts:
-    """What happened while labels were augmented; counts of parts add up.
+    """Counts of events during augmentation; counts of parts add up.
 
     Attributes:
         images: images seen.
         conflicts: verified absences that a present descendant contradicts; the category is kept as present.
-        blocked: implications not applied because their category is verified absent.
+        blocked: implications that were not applied because the implied category is verified absent.
     """
 
     images: int = 0
@@ -98,7 +98,7 @@ def augmentation_rules(
     Args:
         closure: reflexive ancestor matrix.
         implications: P(consequent | antecedent) at (antecedent, consequent), None for no implications.
-        absences: what becomes of verified-absent labels.
+        absences: how verified-absent labels are listed.
 
     Raises:
         ValueError: the implications are not of the closure's shape.
@@ -118,7 +118,7 @@ def augmentation_rules(
 
 
 def augment(labels: LabelColumns, rules: AugmentationRules) -> tuple[LabelColumns, AugmentationCounts]:
-    """Return the augmented labels of N images, in their order, and the counts of what happened.
+    """Return the augmented labels of N images, in their order, and the counts of events.
 
     Raises:
         IndexError: a class index is not in 0..C-1.
@@ -157,7 +157,7 @@ def augment(labels: LabelColumns, rules: AugmentationRules) -> tuple[LabelColumn
 
 
 def _room(labels: LabelColumns, rules: AugmentationRules) -> int:
-    """Return a number of labels that the output cannot exceed."""
+    """Return an upper bound on the number of output labels."""
     n_ancestors = np.diff(rules.ancestors[0]).astype(np.int64)
     implied_ptr, implied, _ = rules.implications
     sums = np.concatenate(([0], np.cumsum(n_ancestors[implied])))
@@ -170,7 +170,77 @@ def _room(labels: LabelColumns, rules: AugmentationRules) -> int:
 
 
 @compiled
-def _augment(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop over images; the comments number the rules
+def _no_image(n_classes: int) -> NDArray[np.int64]:
+    """Return for each category that no image has marked it, shape (C,)."""
+    return np.full(n_classes, -1, np.int64)
+
+
+@compiled
+def _way(origin: int, itself: bool) -> int:  # noqa: FBT001 - compiled code takes no keywords
+    """Return the origin of a category that follows from a label: the label's own for the label `itself`."""
+    return origin if itself else max(origin, _ANCESTOR)
+
+
+@compiled
+def _list(  # noqa: PLR0917 - compiled code takes no keywords
+    category: int,
+    image: int,
+    confidence: float,
+    origin: int,
+    listed_in: NDArray[np.int64],
+    best: NDArray[np.float32],
+    lowest: NDArray[np.uint8],
+    out_class: NDArray[np.int32],
+    end: int,
+) -> int:
+    """Give an image a category, listed once with its highest confidence and lowest origin; return the list's end."""
+    if listed_in[category] != image:
+        listed_in[category] = image
+        best[category] = confidence
+        lowest[category] = origin
+        out_class[end] = category
+        return end + 1
+    best[category] = max(best[category], confidence)
+    lowest[category] = min(lowest[category], origin)
+    return end
+
+
+@compiled
+def _list_all(  # noqa: PLR0917 - compiled code takes no keywords
+    above: NDArray[np.int32],
+    category: int,
+    image: int,
+    confidence: float,
+    origin: int,
+    present_in: NDArray[np.int64],
+    best: NDArray[np.float32],
+    lowest: NDArray[np.uint8],
+    out_class: NDArray[np.int32],
+    end: int,
+) -> int:
+    """Give an image a category and the categories above it; return the list's end."""
+    for a in above:
+        end = _list(a, image, confidence, _way(origin, a == category), present_in, best, lowest, out_class, end)
+    return end
+
+
+@compiled
+def _sort(values: NDArray[np.int32]) -> None:
+    """Sort in place."""
+    if len(values) > _SHORT:
+        values.sort()
+        return
+    for x in range(1, len(values)):
+        moving = values[x]
+        y = x - 1
+        while y >= 0 and values[y] > moving:
+            values[y + 1] = values[y]
+            y -= 1
+        values[y + 1] = moving
+
+
+@compiled
+def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; the comments number the rules
     offsets: NDArray[np.int32],
     class_index: NDArray[np.int32],
     confidence: NDArray[np.float32],
@@ -190,10 +260,8 @@ def _augment(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop over 
     out_origin: NDArray[np.uint8],
 ) -> tuple[int, int]:
     n_classes = len(up_ptr) - 1
-    # The last image that marked a category so: nothing is cleared between images.
-    present_in = np.full(n_classes, -1, np.int64)
-    absent_in = np.full(n_classes, -1, np.int64)
-    listed_in = np.full(n_classes, -1, np.int64)
+    # The last image that marked each category, so nothing needs clearing between images.
+    present_in, absent_in, listed_in = _no_image(n_classes), _no_image(n_classes), _no_image(n_classes)
     best = np.empty(n_classes, np.float32)
     lowest = np.empty(n_classes, np.uint8)
     conflicts = 0
@@ -209,39 +277,21 @@ def _augment(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop over 
                 n_absent += 1
                 continue
             c = class_index[k]
-            for a in up[up_ptr[c] : up_ptr[c + 1]]:
-                way = origin[k] if a == c else max(origin[k], _ANCESTOR)
-                if present_in[a] != image:
-                    present_in[a] = image
-                    best[a] = confidence[k]
-                    lowest[a] = way
-                    out_class[end] = a
-                    end += 1
-                else:
-                    best[a] = max(best[a], confidence[k])
-                    lowest[a] = min(lowest[a], way)
+            above = up[up_ptr[c] : up_ptr[c + 1]]
+            end = _list_all(above, c, image, confidence[k], origin[k], present_in, best, lowest, out_class, end)
         if n_absent:
             for k in range(first, last):  # rule 2
                 if confidence[k] > 0:
                     continue
                 c = class_index[k]
-                if present_in[c] == image:
-                    conflicts += 1
+                conflicts += present_in[c] == image
                 for d in down[down_ptr[c] : down_ptr[c + 1]]:
                     if present_in[d] == image:
                         continue
                     absent_in[d] = image
-                    if not keep_absences or (d != c and not expand_absences):
-                        continue
-                    way = origin[k] if d == c else max(origin[k], _ANCESTOR)
-                    if listed_in[d] != image:
-                        listed_in[d] = image
-                        best[d] = 0
-                        lowest[d] = way
-                        out_class[end] = d
-                        end += 1
-                    else:
-                        lowest[d] = min(lowest[d], way)
+                    if keep_absences and (d == c or expand_absences):
+                        way = _way(origin[k], d == c)
+                        end = _list(d, image, 0.0, way, listed_in, best, lowest, out_class, end)
         for k in range(first, last):  # rule 3
             if confidence[k] <= 0 or origin[k] != _ORIGINAL:
                 continue
@@ -251,28 +301,10 @@ def _augment(  # noqa: C901, PLR0912, PLR0915, PLR0917 - one compiled loop over 
                 if absent_in[j] == image:
                     blocked += 1
                     continue
-                value = max(np.float32(confidence[k] * probability[at]), LEAST)  # 0 would be verified absence
-                for a in up[up_ptr[j] : up_ptr[j + 1]]:
-                    if present_in[a] != image:
-                        present_in[a] = image
-                        best[a] = value
-                        lowest[a] = _CO_OCCURRENCE
-                        out_class[end] = a
-                        end += 1
-                    else:
-                        best[a] = max(best[a], value)
-                        lowest[a] = min(lowest[a], _CO_OCCURRENCE)
-        found = out_class[start:end]
-        if len(found) > _SHORT:
-            found.sort()
-        else:
-            for x in range(1, len(found)):
-                moving = found[x]
-                y = x - 1
-                while y >= 0 and found[y] > moving:
-                    found[y + 1] = found[y]
-                    y -= 1
-                found[y + 1] = moving
+                value = max(np.float32(confidence[k] * probability[at]), LEAST)  # 0 would mean verified absence
+                above = up[up_ptr[j] : up_ptr[j + 1]]
+                end = _list_all(above, j, image, value, _CO_OCCURRENCE, present_in, best, lowest, out_class, end)
+        _sort(out_class[start:end])
         for x in range(start, end):
             out_confidence[x] = best[out_class[x]]
             out_origin[x] = lowest[out_class[x]]

@@ -1,4 +1,4 @@
-"""The stage that maps what files say about images onto a vocabulary; see `runs` for its two passes."""
+"""The stage that maps the labels in files onto a vocabulary; see `runs` for its two passes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import functools
 import operator
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.augment.annotation_counts import AnnotationCounts, AnnotationSummary
@@ -18,6 +18,7 @@ from mlimages_dataset.augment.annotations import (
     lookup_table,
     packed_statements,
 )
+from mlimages_dataset.augment.completeness import Completeness
 from mlimages_dataset.augment.runs import (
     Runs,
     absolute_pieces,
@@ -28,10 +29,12 @@ from mlimages_dataset.augment.runs import (
     sorted_runs,
 )
 from mlimages_dataset.core.config import check_share
-from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - the decoder reads it
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
+from mlimages_dataset.sources.inputs import files_of
+from mlimages_dataset.sources.layout import Layout
 from mlimages_dataset.sources.registry import names, source_named
 from mlimages_dataset.sources.rejects import joined_rejects
 from mlimages_dataset.tables.files import Receipt, digests, prefixed
@@ -51,20 +54,22 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 ANNOTATIONS_FOLDER = "annotations"
-"""The folder of a build in which the tables of its collections lie, and what their stages' names begin with."""
+"""Folder of a build's tables of collections, and prefix of the names of their stages."""
 _LISTED_UNKNOWN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnnotatedFiles:
-    """One annotated collection.
+class AnnotatedFiles(Layout):
+    """One annotated collection, and what its user states of its files (`Layout`).
 
     Attributes:
         name: the table's folder and source column.
         format: the files' format: the name of a source.
-        files: the files, or folders of images by wnid.
+        files: the files, folders of their parts, or patterns of them; or folders of images by wnid.
         ids_of: the class list whose ids the files use; None for the format's own.
-        min_confidence: machines' confidences below this are left out.
+        min_confidence: machine labels with a lower confidence are dropped.
+        complete: every image was checked for every class of the list that `ids_of` names, or of the vocabulary's only
+            list: what an image does not list is verified absent.
     """
 
     name: str
@@ -72,15 +77,29 @@ class AnnotatedFiles:
     files: tuple[Location, ...]
     ids_of: str | None = None
     min_confidence: float = 0.0
+    complete: bool = False
 
     def __post_init__(self) -> None:
         if not self.name or self.name in {".", ".."} or "/" in self.name or "\\" in self.name:
-            raise ValueError(f"name is {self.name!r}, which names no folder")
+            raise ValueError(f"name is {self.name!r}, which cannot be a folder's name")
         if self.format not in names():
-            raise ValueError(f"format is {self.format!r}, which is none of {', '.join(names())}")
+            raise ValueError(f"format is {self.format!r}, which is not one of {', '.join(names())}")
         if not self.files:
             raise ValueError("files is empty")
         check_share("min_confidence", self.min_confidence)
+        Layout.__post_init__(self)  # super() does not know a class with slots
+
+    @property
+    def layout(self) -> Layout | None:
+        """What is stated of the files, if anything."""
+        return Layout(columns=self.columns, separator=self.separator, synsets=self.synsets) if self.stated else None
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """All that decides what is read, but the files' content."""
+        told = {"format": self.format, "ids_of": self.ids_of, "min_confidence": self.min_confidence}
+        told |= {"complete": True} if self.complete else {}
+        return {**told, **{name: getattr(self, name) for name in ("columns", "separator") if name in self.stated}}
 
 
 def annotations_stage(
@@ -91,15 +110,16 @@ def annotations_stage(
     Its work is `annotate`.
 
     Raises:
-        UsageError: a file is missing.
+        UsageError: a file is missing, or a folder or pattern has none.
     """
-    missing = [path for path in given.files if not path.exists()]
-    if missing:
-        raise UsageError("there is no such file", where=missing[0], remedy="check the path")
+    given = replace(given, files=files_of(given.format, given.files))
+    inputs = {**vocabulary_digests(vocabulary), **prefixed("files", digests(given.files))}
+    if given.synsets is not None:
+        inputs |= prefixed("synsets", digests([given.synsets]))
     return Stage(
         name=f"{schema.name}/{given.name}",
-        parameters={"format": given.format, "ids_of": given.ids_of, "min_confidence": given.min_confidence},
-        inputs={**vocabulary_digests(vocabulary), **prefixed("files", digests(given.files))},
+        parameters=given.parameters,
+        inputs=inputs,
         work=lambda at: annotate(read_vocabulary(vocabulary), given, at, schema=schema),
         summary=AnnotationSummary,
         into=into,
@@ -110,20 +130,20 @@ def annotations_stage(
 def annotate(
     vocabulary: Vocabulary, given: AnnotatedFiles, at: Workplace, *, schema: TableSchema = ANNOTATIONS
 ) -> StageResult[AnnotationSummary]:
-    """Write what files say about images as parts of a table, ascending by image id, of about `PART_IMAGES` each.
+    """Write the labels in files as parts of a table, ascending by image id, of about `PART_IMAGES` each.
 
     Args:
         vocabulary: the vocabulary that the files' classes are mapped onto.
         given: the files.
         at: where to write.
-        schema: `ANNOTATIONS`, or `PREDICTIONS` for what a model says.
+        schema: `ANNOTATIONS`, or `PREDICTIONS` for a model's predictions.
 
     Raises:
         UsageError, DataError: a file is missing or not of the format, or no image keeps a label.
     """
     source = source_named(given.format)
     lookup = lookup_table(class_lookup(vocabulary, source, given.ids_of), broader_ids(vocabulary, source, given.ids_of))
-    pieces = absolute_pieces(given.format, given.files, at.engine.mapper)
+    pieces = absolute_pieces(given.format, given.files, at.engine.mapper, given.layout)
     found: list[Runs] = []
     results: list[_Part] = []
     try:
@@ -136,6 +156,7 @@ def annotate(
             source=given.name,
             min_confidence=given.min_confidence,
             schema=schema,
+            complete=Completeness.for_list(vocabulary, given.ids_of or source.ids_of) if given.complete else None,
             inputs=dict(at.inputs),
             journal=at.journal,
         )
@@ -143,7 +164,7 @@ def annotate(
             results.append(result)
             at.engine.progress(result.counts.images)
     finally:
-        if not at.journal.keeps:  # else they are what the next run goes on from
+        if not at.journal.keeps:  # otherwise the next run continues from them
             remove(run.path for one in found for run in one.receipts)
     counts = functools.reduce(operator.add, (result.counts for result in results), AnnotationCounts())
     rejects = joined_rejects((piece.start, one.rejects) for piece, one in zip(pieces, found, strict=True))
@@ -171,14 +192,14 @@ def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, first: str)
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What the second pass wrote of a range: a part, or none where no image keeps a label."""
+    """The part that the second pass wrote for a range, or none if no image keeps a label."""
 
     receipts: tuple[Receipt, ...]
     counts: AnnotationCounts
 
 
 def _runs_of(numbered: tuple[int, Piece], *, form: str, lookup: pa.Table, out: Location, journal: Journal) -> Runs:
-    """Write what a numbered piece states, a run for each block, unless that was done."""
+    """Write the statements of a numbered piece, one run per block, unless an earlier run did."""
     number, piece = numbered
 
     def work() -> Runs:
@@ -195,10 +216,11 @@ def _part_of(
     source: str,
     min_confidence: float,
     schema: TableSchema,
+    complete: Completeness | None,
     inputs: dict[str, str],
     journal: Journal,
 ) -> _Part:
-    """Merge a numbered range of images from all runs and write their part, unless that was done."""
+    """Merge a numbered range of images from all runs and write their part, unless an earlier run did."""
     number, (first, below) = numbered
     name = f"part-{number:05d}"
 
@@ -211,8 +233,10 @@ def _part_of(
             batches = annotation_batches(
                 connection, statements, below, source=source, min_confidence=min_confidence, schema=schema
             )
-            for table, of_batch in batches:
+            for stated, of_batch in batches:
                 counts += of_batch
+                table, absences = (stated, 0) if complete is None else complete.completed(stated)
+                counts += AnnotationCounts(absences=absences)
                 if writer is None and table.num_rows:
                     writer = stack.enter_context(table_writer(out / f"{name}.parquet", schema, inputs))
                 if writer is not None:

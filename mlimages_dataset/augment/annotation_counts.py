@@ -1,4 +1,4 @@
-"""What became of statements, rows and images: counts that add up, and how people are told."""
+"""Counts of what became of statements, rows and images, and their texts for people."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ LISTED_NAMES = 10
 
 @dataclass(frozen=True, slots=True)
 class AnnotationCounts:
-    """What became of statements; counts of parts add up. Every statement is in exactly one of the first seven.
+    """What became of statements; counts of parts add up. Each statement is counted by exactly one of the first seven.
 
     Attributes:
-        labels: became a label.
-        merged: said a category once more of the same image (a repetition, or a synonym).
-        below_confidence: a machine's, below the least confidence asked for.
-        dropped: its class was left out of the vocabulary, for the reason in the mapping; or it says that a class is
-            absent which the vocabulary has only a parent of.
-        unknown: its class is not in the mapping.
-        malformed: no image id, no class, or a confidence that is no number from 0 to 1.
-        contradicted: said absent where another statement of the same category and image verified presence.
+        labels: statements that became a label.
+        merged: statements that repeat a category of the same image (the same class, or a synonym).
+        below_confidence: a machine's statements, below the least confidence.
+        dropped: statements whose class was dropped from the vocabulary, for the reason in the mapping; and absences of
+            classes of which the vocabulary has only a parent.
+        unknown: statements whose class is not in the mapping.
+        malformed: statements without image id, class, or a confidence from 0 to 1.
+        contradicted: absences of a category that another statement verifies as present in the same image.
+        absences: verified absences that follow from what the collection is complete for.
         images: images with a label.
         images_without_labels: images that lost every statement.
-        images_of_several_names: images whose statements name them by several paths, such as `rex.jpg` and `rex.png`.
-        first_names: two of the names of each of the first of these.
+        images_of_several_names: images that statements name by several paths, such as `rex.jpg` and `rex.png`.
+        first_names: two of the names of the first of these images.
     """
 
     labels: int = 0
@@ -39,6 +40,7 @@ class AnnotationCounts:
     unknown: int = 0
     malformed: int = 0
     contradicted: int = 0
+    absences: int = 0
     images: int = 0
     images_without_labels: int = 0
     images_of_several_names: int = 0
@@ -51,12 +53,12 @@ class AnnotationCounts:
 
 @dataclass(frozen=True, slots=True)
 class AnnotationSummary(AnnotationCounts):
-    """What became of the statements and rows of files.
+    """Counts of what became of the statements and rows of files.
 
     Attributes:
-        rejected_rows: rows that the format does not allow.
-        first_rejected_rows: the first of them.
-        most_frequent_unknown_classes: those with the most statements, and how many these are.
+        rejected_rows: rows that violate the format.
+        first_rejected_rows: the first of these rows.
+        most_frequent_unknown_classes: those with the most statements, and their numbers of statements.
     """
 
     rejected_rows: int = 0
@@ -75,7 +77,7 @@ class AnnotationSummary(AnnotationCounts):
         )
 
     def lines(self) -> list[str]:
-        """Return what became of statements, worst things last, and examples."""
+        """Return the counts as lines, the worst last, and examples."""
         return [
             *(
                 f"{getattr(self, fate.field):>12,}  {fate.text}"
@@ -93,13 +95,13 @@ class AnnotationSummary(AnnotationCounts):
 
 
 class Fate(NamedTuple):
-    """What may become of a statement, a row or an image.
+    """A possible outcome for a statement, a row or an image.
 
     Attributes:
         field: the field of `AnnotationSummary` that counts it.
-        name: as a heading.
-        text: what is counted.
-        of_statements: it is one of those of which every statement meets exactly one.
+        name: its heading.
+        text: its description.
+        of_statements: whether each statement has exactly one of these outcomes.
     """
 
     field: str
@@ -113,6 +115,7 @@ FATES = (
     Fate("labels", "labels", "labels"),
     Fate("merged", "merged", "statements merged into a label of the same image and category"),
     Fate("contradicted", "contradicted", "verified absences contradicted by a verified presence: kept present"),
+    Fate("absences", "absences", "absences of classes that were looked for and not found", of_statements=False),
     Fate("below_confidence", "below confidence", "machine labels below the least confidence asked for"),
     Fate(
         "dropped",
@@ -130,4 +133,4 @@ FATES = (
         of_statements=False,
     ),
 )
-"""In the order in which people are told: the worst last."""
+"""In the order of display, the worst last."""

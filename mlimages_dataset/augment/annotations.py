@@ -1,4 +1,4 @@
-"""Statements about images, mapped onto a vocabulary: one row an image, one label a category.
+"""Statements about images, mapped onto a vocabulary: one row per image, one label per category.
 
 Legend: N images, L statements in all of them.
 """
@@ -35,15 +35,16 @@ DROPPED = -1
 UNKNOWN = -2
 NAMELESS = -3
 CONFIDENCE_STEPS = 1 << 40
-"""A statement's confidence is read as a whole number of steps of 2^-40, rounded up so that only 0 is verified absence.
+"""A statement's confidence is read as an integer number of steps of 2^-40, rounded up so that only 0 is verified
+absence.
 
-A float32 of 2^-17 or more is such a number. Packed with its class into one integer, a statement travels as one column.
+Every float32 of 2^-17 or more is such a number. Packed with its class into one integer, a statement takes one column.
 """
 _NO_CONFIDENCE = 2 * CONFIDENCE_STEPS - 1
 _CONFIDENCE_BITS = 41
 BATCH_IMAGES = 1 << 16
 RUN_BATCH_IMAGES = 1 << 14
-"""Rows of a row group between the two passes: few, because a range of images wants few of each."""
+"""Rows per row group between the two passes: few, because a range of images needs few rows of each run."""
 STATEMENTS = TableSchema(
     "statements",
     2,
@@ -56,18 +57,18 @@ STATEMENTS = TableSchema(
         ]
     ),
 )
-"""What one block states of an image under one name, each statement packed: what travels from the first pass to the
-second. The name is empty where it is the id."""
+"""The statements of one block about an image under one name, packed: the rows between the two passes. The name is empty
+if it is the id."""
 RAW_CLASSES = TableSchema(
     "raw_classes",
     1,
     pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("class_id", pa.string(), nullable=False)]),
 )
-"""An image and a raw class that is present in it: what travels between the passes of a tally."""
+"""An image and a source's class that is present in it: the rows between the passes of a tally."""
 
 
 _FATES = ("labels", "merged", "below_confidence", "dropped", "unknown", "malformed", "contradicted")
-"""What may become of a statement, in the order in which the compiled loop counts them."""
+"""The outcomes of a statement, in the order in which the compiled loop counts them."""
 
 
 def class_lookup(vocabulary: Vocabulary, source: Source, ids_of: str | None = None) -> dict[str, int]:
@@ -75,7 +76,7 @@ def class_lookup(vocabulary: Vocabulary, source: Source, ids_of: str | None = No
 
     Args:
         vocabulary: the vocabulary.
-        source: says whose ids its statements use, where `ids_of` does not.
+        source: the source, which decides whose ids are used if `ids_of` does not.
         ids_of: the class list whose ids are meant; None for the source's own.
 
     Raises:
@@ -94,14 +95,14 @@ def class_lookup(vocabulary: Vocabulary, source: Source, ids_of: str | None = No
                 f"{row.source_id!r} is one class in {row.source} and another in another source",
                 remedy="say which source's ids are meant (--ids-of)",
             )
-        lookup[row.source_id] = max(found, row.class_index)  # a category is better than none
+        lookup[row.source_id] = max(found, row.class_index)  # prefer a category to a dropped class
     return {**vocabulary.index_of_wnid, **lookup} if source.takes_wnids else lookup
 
 
 def broader_ids(vocabulary: Vocabulary, source: Source, ids_of: str | None = None) -> frozenset[str]:
     """Return the ids of `class_lookup` whose category is only a parent of the class.
 
-    That no stop sign is in an image does not say that no street sign is: absences of these classes are not used.
+    An image without a stop sign may show another street sign, so absences of these classes are not used.
     """
     rows = () if source.by_index else _rows_of(vocabulary, ids_of or source.ids_of)
     return frozenset(row.source_id for row in rows if row.is_broader)
@@ -115,12 +116,12 @@ def _rows_of(vocabulary: Vocabulary, class_list: str | None) -> Iterable[Mapping
 def packed_statements(
     connection: duckdb.DuckDBPyConnection, piece: Piece, lookup: pa.Table
 ) -> Iterator[pa.RecordBatch]:
-    """Yield a block's images, ascending, in the columns of `STATEMENTS` and `unknown`, the raw classes not looked up.
+    """Yield a block's images, ascending, in the columns of `STATEMENTS` and `unknown`, the classes not found.
 
-    DuckDB reads the rows; they are grouped here, because its own lists take longer than all that this does.
+    DuckDB reads the rows; they are grouped here, because DuckDB's lists take longer than all of this function.
 
     Args:
-        connection: one with the relation `observations`.
+        connection: a connection with the relation `observations`.
         piece: where the block comes from.
         lookup: the columns that `lookup_table` makes.
     """
@@ -135,6 +136,8 @@ def packed_statements(
         refuse_other_scale([number for (number,) in stated], piece.path)
     images = rows["image_id"].combine_chunks().dictionary_encode()
     names, ids = images.dictionary, image_ids(images.dictionary)
+    if piece.root:  # one path in two folders names two pictures
+        names = pc.binary_join_element_wise(piece.root, names, "/")
     by_id = [("id", "ascending"), ("name", "ascending")]
     ascending = pc.sort_indices(pa.table({"id": ids, "name": names}), sort_keys=by_id).to_numpy()
     rank = np.empty(len(ascending), np.int64)
@@ -161,13 +164,13 @@ def _stated(
     Args:
         rows: columns class_id and confidence, L rows.
         lookup: as in `packed_statements`.
-        order: the rows by image, shape (L,).
-        starts: where each image's begin in that order, and L at the end, shape (N + 1,); zeros where rows say nothing.
+        order: row numbers sorted by image, shape (L,).
+        starts: the first index of each image in that order, and L at the end, shape (N + 1,); zeros without statements.
     """
     order = order[: starts[-1]]
     classes = rows["class_id"].combine_chunks().dictionary_encode()
     found = pc.index_in(classes.dictionary, lookup["class_id"])
-    # One more, which a null index of -1 takes.
+    # One more entry, for a null index of -1.
     at = found.fill_null(0)
     codes = np.stack(
         [
@@ -191,7 +194,7 @@ def _stated(
 
 
 def _least_locations(rows: pa.Table, image_of_row: NDArray[np.int64], starts: NDArray[np.int64]) -> pa.StringArray:
-    """Return the first location in the order of texts of each image, empty where it has none, shape (N,)."""
+    """Return the least location of each image in text order, empty if it has none, shape (N,)."""
     of_row = pa.table({"image": image_of_row, "location": rows["location"]})
     order = pc.sort_indices(of_row, sort_keys=[("image", "ascending"), ("location", "ascending")])  # nulls come last
     return rows["location"].take(order.take(pa.array(starts[:-1]))).fill_null("").combine_chunks()
@@ -199,11 +202,11 @@ def _least_locations(rows: pa.Table, image_of_row: NDArray[np.int64], starts: ND
 
 @compiled
 def _by_group(group: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the rows by ascending group, those of a group in their order, shape (L,).
+    """Return the row numbers sorted by group, stable within a group, shape (L,).
 
     Args:
-        group: of each row, shape (L,).
-        starts: where each group begins in the result, and L at the end, shape (groups + 1,).
+        group: group of each row, shape (L,).
+        starts: first index of each group in the result, and L at the end, shape (groups + 1,).
     """
     order = np.empty(len(group), np.int64)
     place = starts.copy()
@@ -214,7 +217,7 @@ def _by_group(group: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np
 
 
 def lookup_table(lookup: Mapping[str, int], broader: Collection[str] = ()) -> pa.Table:
-    """Return a lookup's ids and indices as the columns class_id, code and code_if_absent; an empty id is nameless.
+    """Return a lookup's ids and indices as the columns class_id, code and code_if_absent; an empty id has no class.
 
     Args:
         lookup: class index of each id.
@@ -240,17 +243,17 @@ def annotation_batches(
     min_confidence: float,
     schema: TableSchema = ANNOTATIONS,
 ) -> Iterator[tuple[pa.Table, AnnotationCounts]]:
-    """Yield rows of an `annotations` or `predictions` table, ascending by image id, and what became of statements.
+    """Yield rows of an `annotations` or `predictions` table, ascending by image id, and the counts of statements.
 
     Several statements of one category and image become one label: verified presence wins over verified absence, which
     wins over a machine's confidence, of which the highest counts.
 
     Args:
         connection: any connection.
-        statements: all rows of `STATEMENTS` that there are of some images.
-        below: only images whose id is less are taken.
-        source: name for the table's source column.
-        min_confidence: machines' confidences below this are left out; verified absence stays.
+        statements: all rows of `STATEMENTS` of some images.
+        below: only images with a smaller id are used.
+        source: value of the table's source column.
+        min_confidence: machine labels with a lower confidence are dropped; verified absence stays.
         schema: `ANNOTATIONS`, or `PREDICTIONS`, whose labels have that origin and are never verified.
     """
     connection.register("packed", statements)
@@ -264,10 +267,10 @@ def annotation_batches(
 
 
 def raw_classes(connection: duckdb.DuckDBPyConnection, piece: Piece) -> pa.RecordBatchReader:
-    """Return each image and raw class that a block says to be present in it, once, in the columns of `RAW_CLASSES`.
+    """Return each image of a block with each class present in it, once, in the columns of `RAW_CLASSES`.
 
     Raises:
-        DataError: confidences are of another scale than 0 to 1.
+        DataError: confidences have another scale than 0 to 1.
     """
     rows = connection.sql(
         f"SELECT DISTINCT image_id, class_id, CASE WHEN {_OTHER_SCALE} THEN stated END AS stated FROM observations "
@@ -281,7 +284,7 @@ def raw_classes(connection: duckdb.DuckDBPyConnection, piece: Piece) -> pa.Recor
 
 
 def images_per_class(connection: duckdb.DuckDBPyConnection, classes: pa.Table, below: str) -> dict[str, int]:
-    """Return how many images have each raw class, of rows of `RAW_CLASSES` with an image id less than `below`."""
+    """Return how many images with an id less than `below` have each class, from rows of `RAW_CLASSES`."""
     connection.register("raw", classes)
     query = "SELECT class_id, count(DISTINCT image_id) FROM raw WHERE image_id < $below GROUP BY class_id"
     return dict(connection.sql(query, params={"below": below}).fetchall())
@@ -331,7 +334,7 @@ def _finished(
 
 
 def _of_a_model(statements: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return statements of which none is verified: 1 and 0 become the confidences next to them; same shape."""
+    """Return statements without verified ones: 1 and 0 become the nearest other confidences; same shape."""
     steps = statements & _NO_CONFIDENCE
     below_one = CONFIDENCE_STEPS - int(MOST * np.float32(CONFIDENCE_STEPS))
     return np.asarray(statements + (steps == 0) - (steps == CONFIDENCE_STEPS) * below_one)
@@ -341,7 +344,7 @@ def _of_a_model(statements: NDArray[np.int64]) -> NDArray[np.int64]:
 def _merged(
     offsets: NDArray[np.int32], statements: NDArray[np.int64], named: NDArray[np.bool_], min_confidence: np.float32
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]]:
-    """Return offsets, classes and confidences of merged labels, and how many statements met each of `_FATES`."""
+    """Return offsets, classes and confidences of merged labels, and the number of statements with each of `_FATES`."""
     counts = np.zeros(7, np.int64)
     out_offsets = np.zeros(len(offsets), np.int32)
     out_class = np.empty(len(statements), np.int32)

@@ -1,4 +1,4 @@
-"""How consistent label lists made elsewhere are with a vocabulary's hierarchy.
+"""Checks whether label lists made elsewhere are consistent with a vocabulary's hierarchy.
 
 Legend: N images, L labels in all of them, C categories, A entries of the closure.
 """
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AuditCounts:
-    """What was found in rows; counts of parts add up.
+    """Counts of an audit; counts of parts add up.
 
     Attributes:
         rows: rows seen.
         closed: rows in which every ancestor of every present label is present.
         monotone: rows in which no ancestor that is present has a lower confidence than a label below it.
         unknown: labels whose index is not in the vocabulary.
-        repeated_labels: labels that their row says twice.
+            the vocabulary.
+        repeated_labels: labels that occur twice in their row.
         missing: for each entry (c, a) of the closure, rows with c and without a, int64, shape (A,).
         lower: for each entry (c, a), rows in which a's confidence is below c's, int64, shape (A,).
     """
@@ -45,7 +46,7 @@ class AuditCounts:
 
     @classmethod
     def empty(cls, closure: sp.csr_array) -> AuditCounts:
-        """Return the counts of no row."""
+        """Return the counts for no rows."""
         return cls(0, 0, 0, 0, 0, np.zeros(closure.nnz, np.int64), np.zeros(closure.nnz, np.int64))
 
     def __add__(self, other: AuditCounts) -> AuditCounts:
@@ -61,7 +62,7 @@ class AuditCounts:
 
 
 def audit_rows(labels: LabelColumns, closure: sp.csr_array) -> AuditCounts:
-    """Return what is found in N rows, whose labels may stand in any order, repeat, or be unknown.
+    """Return the audit of N rows, whose labels may be in any order, repeated, or unknown.
 
     Args:
         labels: the rows' labels.
@@ -76,14 +77,14 @@ def audit_rows(labels: LabelColumns, closure: sp.csr_array) -> AuditCounts:
 
 @dataclass(frozen=True, slots=True)
 class Consistency:
-    """How consistent rows are, by ancestor: small enough to travel from each part; counts of parts add up.
+    """The consistency of rows, by ancestor: small enough to send from each part; counts of parts add up.
 
     Attributes:
         rows: rows seen.
         closed: rows in which every ancestor of every present label is present.
         monotone: rows in which no ancestor that is present has a lower confidence than a label below it.
-        missing: for each category, the present labels below it in rows without it, int64, shape (C,).
-        lower: for each category, the labels below it in rows in which its own confidence is lower, int64, shape (C,).
+        missing: for each category, the number of present labels below it in rows without it, int64, shape (C,).
+        lower: for each category, the number of labels below it whose confidence is higher, int64, shape (C,).
     """
 
     rows: int
@@ -113,7 +114,7 @@ class Consistency:
         )
 
     def summary(self, names: Sequence[str], limit: int = 5) -> AuditedRows:
-        """Return the counts with the ancestors that are missing most, each as its name and its count.
+        """Return the counts, and the most often missing ancestors with their counts.
 
         Args:
             names: of the categories.
@@ -132,7 +133,7 @@ class Consistency:
 
 @dataclass(frozen=True, slots=True)
 class AuditedRows:
-    """How consistent the rows of one source were, for people and the report.
+    """The consistency of one source's rows, for people and the report.
 
     Attributes:
         rows: rows seen.
@@ -140,7 +141,7 @@ class AuditedRows:
         monotone_rows: rows in which no ancestor that is present has a lower confidence than a label below it.
         missing_ancestors: ancestors that were missing.
         lower_ancestors: ancestors with a lower confidence than a label below them.
-        most_missing: the ancestors that were missing most often, each as its wnid and a count.
+        most_missing: the most often missing ancestors, each as its wnid and a count.
     """
 
     rows: int
@@ -159,13 +160,13 @@ class AuditedRows:
 
 
 def _sums_by_ancestor(counts: NDArray[np.int64], closure: sp.csr_array) -> NDArray[np.int64]:
-    """Return the sums over the closure's entries of each ancestor, int64, shape (C,)."""
+    """Return the sum of the counts of each ancestor over the closure's entries, int64, shape (C,)."""
     # Weights are float64, which counts exactly up to 2^53.
     return np.bincount(closure.indices, weights=counts, minlength=closure.shape[1]).astype(np.int64)
 
 
 def most_frequent(counts: NDArray[np.int64], closure: sp.csr_array, limit: int) -> list[tuple[int, int, int]]:
-    """Return (category, ancestor, rows) of the closure's entries with the most rows, most first."""
+    """Return (category, ancestor, rows) for the closure's entries with the most rows, most first."""
     order = np.argsort(-counts, kind="stable")[:limit]
     category = np.searchsorted(closure.indptr, order, side="right") - 1
     found = zip(category.tolist(), closure.indices[order].tolist(), counts[order].tolist(), strict=True)

@@ -1,11 +1,11 @@
 """Strong co-occurrence between annotated and predicted categories (Tencent ML-Images, section 3.2).
 
-For category i of the annotations and j of the predictions, n_i is the number of images annotated i, n_ij the number of
-those that are predicted j with more than a probability, and CO(i, j) = n_ij / n_i. The pair is strong if CO(i, j) is
-more than a strength and neither category is an ancestor of the other. Both comparisons are strict.
+For a category i of the annotations and j of the predictions, n_i is the number of images annotated with i, n_ij the
+number of these for which j is predicted above a given probability, and CO(i, j) = n_ij / n_i. The pair is strong if
+CO(i, j) exceeds a given strength and neither category is an ancestor of the other. Both comparisons are strict.
 
-A share of few images says little, so each strong pair carries its support n_ij and the lower end of the 95 % Wilson
-score interval of CO(i, j).
+A share of few images is uncertain, so each strong pair has its support n_ij and the lower end of the 95 % Wilson score
+interval of CO(i, j).
 
 Counts of parts of the images add up. Legend: N images, L labels in all of them, C categories, P strong pairs.
 """
@@ -36,11 +36,11 @@ _Z_95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class PairCounts:
-    """How often categories are annotated, and annotated and predicted together.
+    """Counts of annotated categories, and of pairs of an annotated and a predicted category.
 
     Attributes:
-        n_left: images annotated i, int64, shape (C,).
-        n_both: images annotated i and predicted j, int64 sparse, shape (C, C).
+        n_left: images annotated with i, int64, shape (C,).
+        n_both: images annotated with i and predicted to show j, int64 sparse, shape (C, C).
     """
 
     n_left: NDArray[np.int64]
@@ -48,7 +48,7 @@ class PairCounts:
 
     @classmethod
     def empty(cls, n_classes: int) -> PairCounts:
-        """Return the counts of no image."""
+        """Return the counts for no images."""
         return cls(np.zeros(n_classes, np.int64), sp.csr_array((n_classes, n_classes), dtype=np.int64))
 
     def __add__(self, other: PairCounts) -> PairCounts:
@@ -63,8 +63,8 @@ class StrongPair:
         antecedent: class index of the annotated category i.
         consequent: class index of the predicted category j.
         probability: CO(i, j).
-        support: n_ij, images annotated i and predicted j.
-        images: n_i, images annotated i.
+        support: n_ij, images annotated with i and predicted to show j.
+        images: n_i, images annotated with i.
         lower_bound: lower end of the 95 % Wilson score interval of CO(i, j).
     """
 
@@ -77,14 +77,14 @@ class StrongPair:
 
 
 def annotated_labels(annotations: LabelColumns) -> NDArray[np.bool_]:
-    """Return which labels count as annotated, shape (L,): the present ones that are original."""
+    """Return which labels count as annotated, shape (L,): those that are present and original."""
     return np.asarray((annotations.confidence > 0) & (annotations.origin == Origin.ORIGINAL))
 
 
 def predicted_labels(predictions: LabelColumns, probability: float = PROBABILITY) -> NDArray[np.bool_]:
     """Return which labels count as predicted, shape (L,).
 
-    Probabilities are compared as the float32 that tables hold, so a prediction of 0.95 is not more than 0.95.
+    Probabilities are compared as float32, as tables hold them, so a prediction of 0.95 is not more than 0.95.
     """
     return np.asarray(predictions.confidence > np.float32(probability))
 
@@ -92,7 +92,7 @@ def predicted_labels(predictions: LabelColumns, probability: float = PROBABILITY
 def count_pairs(
     annotations: LabelColumns, predictions: LabelColumns, n_classes: int, probability: float = PROBABILITY
 ) -> PairCounts:
-    """Return the counts over N images, whose annotations and predictions stand in the same order.
+    """Return the counts over N images, whose annotations and predictions are in the same order.
 
     An image without predictions counts towards n_i.
 
@@ -113,7 +113,7 @@ def strong_implications(counts: PairCounts, closure: sp.csr_array, strength: flo
     Args:
         counts: pair counts.
         closure: reflexive ancestor matrix, bool, shape (C, C).
-        strength: what CO must exceed.
+        strength: CO must exceed this.
     """
     pairs = counts.n_both.tocoo()
     ratio = pairs.data / counts.n_left[pairs.row]
@@ -157,7 +157,7 @@ def wilson_lower_bound(successes: NDArray[np.int64], trials: NDArray[np.int64]) 
 
 
 def strong_pairs(implications: pa.Table, pair_counts: pa.Table, *, where: object = None) -> list[StrongPair]:
-    """Return the pairs of an `implications` table, those whose probability is surest to be high first.
+    """Return the pairs of an `implications` table, those with the highest lower bound first.
 
     Args:
         implications: an `implications` table.
@@ -174,7 +174,7 @@ def strong_pairs(implications: pa.Table, pair_counts: pa.Table, *, where: object
     images_of = dict(zip(annotated.tolist(), pair_counts["n_left"].to_numpy()[first].tolist(), strict=True))
     if not images_of.keys() >= set(antecedent.tolist()):
         raise DataError(
-            "the pair counts are not those of the implications", where=where, remedy="find the co-occurrences again"
+            "the pair counts do not belong to the implications", where=where, remedy="run cooccurrence again"
         )
     return [
         StrongPair(
@@ -198,28 +198,28 @@ def implications_of(table: pa.Table, n_classes: int, *, where: object = None) ->
         where: the table's file, for messages.
 
     Raises:
-        DataError: a category is not in 0..C-1, a pair is repeated, or a probability is not over 0 and up to 1.
+        DataError: a category is not in 0..C-1, a pair is repeated, or a probability is not above 0 and at most 1.
     """
     row, column, value = (table[name].to_numpy() for name in ("antecedent", "consequent", "probability"))
     if len(table) and not 0 <= min(row.min(), column.min()) <= max(row.max(), column.max()) < n_classes:
         problem = f"names a category that is not in 0..{n_classes - 1}"
     elif not np.all((value > 0) & (value <= 1)):
-        problem = "holds a probability that is not over 0 and up to 1"
+        problem = "holds a probability that is not above 0 and at most 1"
     else:
         implications = sp.csr_array((value, (row, column)), shape=(n_classes, n_classes))
         if implications.nnz == len(table):
             return implications
-        problem = "names a pair twice"
+        problem = "holds a pair twice"
     raise DataError(problem, where=where, remedy="build the implications again with this vocabulary")
 
 
 def _values_at(matrix: sp.csr_array, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> NDArray[Any]:
     """Return the matrix's value, of its own type, at each (row, column)."""
-    # Indexing with no rows gives a sparse array, not a dense one.
+    # Indexing with empty rows gives a sparse array, not a dense one.
     return np.asarray(matrix[rows, columns]) if len(rows) else np.empty(0, matrix.dtype)
 
 
 def _incidence(labels: LabelColumns, n_classes: int, chosen: NDArray[np.bool_]) -> sp.csr_array:
-    """Return which image has which chosen label, int64 sparse of ones, shape (N, C)."""
+    """Return the chosen labels of each image, int64 sparse of ones, shape (N, C)."""
     rows, columns = labels.images[chosen], labels.class_index[chosen]
     return sp.csr_array((np.ones(len(rows), np.int64), (rows, columns)), shape=(len(labels), n_classes))

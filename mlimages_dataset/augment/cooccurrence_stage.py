@@ -1,4 +1,4 @@
-"""The stage that finds strong pairs: two tables meet bucket by bucket, and what is counted adds up."""
+"""The stage that finds strong pairs: two tables are joined bucket by bucket, and the counts added up."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class Thresholds:
     """What makes a pair strong (Tencent ML-Images, section 3.2).
 
     Attributes:
-        probability: what a prediction's probability must exceed, in 0..1.
-        strength: what the share of annotated images must exceed that are predicted too, in 0..1.
+        probability: a prediction counts if its probability exceeds this, in 0..1.
+        strength: a pair is strong if the share of annotated images that are also predicted exceeds this, in 0..1.
     """
 
     probability: float = PROBABILITY
@@ -95,7 +95,7 @@ class NamedPair:
 
     @classmethod
     def of(cls, pair: StrongPair, vocabulary: Vocabulary) -> NamedPair:
-        """Return a pair of class indices by wnids and names."""
+        """Return a pair with the wnids and names of its class indices."""
         antecedent, consequent = (vocabulary.categories[index] for index in (pair.antecedent, pair.consequent))
         return cls(
             antecedent.wnid,
@@ -118,14 +118,14 @@ class NamedPair:
 
 @dataclass(frozen=True, slots=True)
 class CooccurrenceSummary:
-    """What was counted.
+    """Counts of annotated and predicted images and of pairs.
 
     Attributes:
         images: annotated images.
-        predicted_images: those of them that are predicted.
+        predicted_images: those of them that have predictions.
         pairs: pairs that occur.
-        implications: strong ones.
-        surest: the first of these by the lower bound of their probability.
+        implications: strong pairs.
+        surest: the strong pairs with the highest lower bounds.
     """
 
     images: int
@@ -138,7 +138,7 @@ class CooccurrenceSummary:
         """Return the counts and the surest pairs."""
         return [
             f"{self.images:>12,}  annotated images",
-            f"{self.predicted_images:>12,}  of them predicted",
+            f"{self.predicted_images:>12,}  of them with predictions",
             f"{self.pairs:>12,}  pairs that occur",
             f"{self.implications:>12,}  strong pairs" + (", the surest ones:" if self.surest else ""),
             *(pair.line() for pair in self.surest),
@@ -243,7 +243,7 @@ def _n_rows(parts: Sequence[Location], schema: TableSchema) -> int:
 _SHUFFLED = TableSchema(
     "shuffled", 1, pa.schema([pa.field("bucket", pa.int32(), nullable=False), *map(LABELS.arrow.field, (0, 3))])
 )
-"""Rows of a table that meet those of another in one bucket: the same image has the same bucket in both."""
+"""Rows of a table in one bucket; the same image has the same bucket in both tables."""
 
 
 @contextlib.contextmanager
@@ -257,7 +257,7 @@ def _shuffled(
     n_classes: int,
     mapper: Mapper,
 ) -> Iterator[tuple[Location, ...]]:
-    """Yield files in `out`, one a part, with the part's chosen labels by bucket; they go when the block ends."""
+    """Yield files in `out`, one per part, with the part's chosen labels by bucket; they are removed after the block."""
     written = tuple(out / f"{PARTIAL_PREFIX}{schema.name}-{number:05d}.parquet" for number in range(len(parts)))
     work = functools.partial(_shuffle, schema=schema, chosen=chosen, n_buckets=n_buckets, n_classes=n_classes)
     try:
@@ -276,7 +276,7 @@ def _shuffle(
     n_buckets: int,
     n_classes: int,
 ) -> None:
-    """Write the chosen labels of the first path's rows into the second, row groups of one bucket each.
+    """Write the chosen labels of the first path's rows into the second, in row groups of one bucket each.
 
     Rows are held in memory for `PART_IMAGES` images at a time.
     """
@@ -310,12 +310,12 @@ def _count_bucket(
     probability: float,
     where: Location,
 ) -> tuple[PairCounts, int, int]:
-    """Return the pair counts of one bucket, its annotated images, and those of them that are predicted."""
+    """Return the pair counts of one bucket, the number of annotated images, and how many have predictions."""
     left, right = (read_range(parts, _SHUFFLED, "bucket", bucket, bucket) for parts in (annotated, predicted))
     predicted_ids = right["image_id"].combine_chunks()
     if pc.count_distinct(predicted_ids).as_py() < len(predicted_ids):
         repeated = _first_repeat(predicted_ids)
-        raise DataError(f"{repeated} is predicted twice", where=where, remedy="keep one row an image")
+        raise DataError(f"{repeated} is predicted twice", where=where, remedy="keep one row per image")
     if not left.num_rows:
         return PairCounts.empty(n_classes), 0, 0
     at = pc.index_in(left["image_id"].combine_chunks(), value_set=predicted_ids)
@@ -331,7 +331,7 @@ def _first_repeat(ids: pa.StringArray) -> str:
 
 
 def _parts(tables: Iterator[pa.Table], rows: int) -> Iterator[Iterator[pa.Table]]:
-    """Yield groups of tables with `rows` rows each, the last with what is left; each group must be used up in turn."""
+    """Yield groups of tables with `rows` rows each, the last with the rest; use up each group before the next."""
     pending = (table for table in tables if table.num_rows)
     carried: list[pa.Table] = []
 

@@ -21,6 +21,7 @@ from mlimages_dataset.augment.ancestors import (
 )
 from mlimages_dataset.augment.audit import AuditedRows, Consistency, audit_rows
 from mlimages_dataset.augment.cooccurrence import implications_of
+from mlimages_dataset.augment.shared_ids import SharedIds, shared_ids
 from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, lowest_draws
 from mlimages_dataset.augment.statistics import LabelStatistics, SplitSummary, label_statistics
 from mlimages_dataset.core.errors import UsageError
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 LABELS_STAGE = "labels"
 SPLITS = ("train", "val")
 MOST_PER_CATEGORY = 1000
-"""Validation images of a category that may be asked for: so many draws are held in memory for each."""
+"""Limit of validation images per category: this many draws per category are held in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +58,10 @@ class LabelOptions:
     """How labels are augmented and split.
 
     Attributes:
-        validation_images: images that are drawn for the split val.
-        validation_images_per_category: at most so many of a category, in 1..1000.
-        salt: another one draws other images.
-        absences: what becomes of verified-absent labels.
+        validation_images: number of images that are drawn for the split val.
+        validation_images_per_category: at most this many per category, in 1..1000.
+        salt: another salt draws other images.
+        absences: how verified-absent labels are listed.
     """
 
     validation_images: int = 0
@@ -80,14 +81,15 @@ class LabelOptions:
 
 @dataclass(frozen=True, slots=True)
 class LabelsSummary:
-    """What was written, and what the annotations were like before.
+    """Counts of the written labels, and of the annotations before augmentation.
 
     Attributes:
         conflicts: verified absences that a present descendant contradicts: kept present.
         blocked_implications: co-occurrences that were not added because their category is verified absent.
-        validation_images_asked: the quota.
-        annotations_audit: how consistent the rows of each source were.
+        validation_images_asked: number of validation images asked for.
+        annotations_audit: consistency of the rows of each source.
         train, val: statistics of the splits.
+        shared_ids: ids that several rows have.
     """
 
     conflicts: int
@@ -96,9 +98,10 @@ class LabelsSummary:
     annotations_audit: Mapping[str, AuditedRows]
     train: SplitSummary
     val: SplitSummary
+    shared_ids: SharedIds = SharedIds()  # noqa: RUF009 - frozen
 
     def lines(self) -> list[str]:
-        """Return the published statistics of the splits, and what there is to know of the annotations."""
+        """Return the published statistics of the splits, and facts about the annotations."""
         return [
             *(f"{name}: {split.line()}" for name, split in (("train", self.train), ("val", self.val))),
             *(f"{source}: {audited.line()}" for source, audited in self.annotations_audit.items()),
@@ -106,16 +109,16 @@ class LabelsSummary:
         ]
 
     def findings(self) -> list[str]:
-        """Return a sentence for each thing that its reader may not expect."""
+        """Return a sentence for each unexpected result."""
         found = []
         asked, drawn = self.validation_images_asked, self.val.images
         if drawn < asked:
-            found.append(f"only {drawn:,} of {asked:,} validation images: the quota allows no more")
+            found.append(f"only {drawn:,} of {asked:,} validation images: the limit per category allows no more")
         if self.conflicts:
             found.append(f"{self.conflicts:,} verified absences contradicted by a present descendant: kept present")
         if self.blocked_implications:
             found.append(f"{self.blocked_implications:,} co-occurrences not added: verified absent in the image")
-        return found
+        return [*found, *self.shared_ids.lines()]
 
 
 def labels_stage(
@@ -200,6 +203,8 @@ def label(
         for source, of_source in result.consistency.items():
             _add(consistency, source, of_source)
         at.engine.progress(result.counts.images)
+    # One source of one folder has a row an image: `annotate` made it so.
+    several = len(consistency) > 1 or len(annotations) > 1
     wnids = [category.wnid for category in vocabulary.categories]
     summary = LabelsSummary(
         conflicts=counts.conflicts,
@@ -208,13 +213,14 @@ def label(
         annotations_audit={source: consistency[source].summary(wnids) for source in sorted(consistency)},
         train=statistics["train"].summary(),
         val=statistics["val"].summary(),
+        shared_ids=shared_ids(parts, (ANNOTATIONS,), at.out) if several else SharedIds(),
     )
     return StageResult(tuple(sorted(receipts, key=lambda receipt: receipt.path)), summary)
 
 
 @dataclass(frozen=True, slots=True)
 class _Draw:
-    """Which images are drawn: those whose draw under the salt is among `chosen`, ascending."""
+    """The drawn images: those whose draw under the salt is among `chosen`, ascending."""
 
     salt: str
     chosen: NDArray[np.uint64]
@@ -282,7 +288,7 @@ def _labelled(
 
 
 def split_statistics(parts: Sequence[Location], n_classes: int) -> LabelStatistics:
-    """Return the statistics of some parts of a `labels` table; errors as `scan_table`, and of another vocabulary."""
+    """Return the statistics of some parts of a `labels` table; raises as `scan_table`, and for another vocabulary."""
     statistics = LabelStatistics.empty(n_classes)
     for part in parts:
         for batch in scan_table(part, LABELS):
@@ -311,9 +317,10 @@ def _split(batch: pa.RecordBatch, draw: _Draw | None) -> Iterator[tuple[str, pa.
 
 
 def _drawn(parts: Sequence[Location], options: LabelOptions, n_classes: int, mapper: Mapper) -> _Draw:
-    """Return the draw of the validation images: the quota's limits first, then the images that are within them.
+    """Return the draw of the validation images: first the limits of the quota, then the images within them.
 
-    An image of several rows, as one of two collections, must be within the limits in each: all its rows are drawn.
+    An image with several rows, such as one of two collections, must be within the limits in each row; all its rows are
+    drawn.
     """
     salt, per_category = options.salt, options.validation_images_per_category
     lowest = LowestDraws.empty(n_classes, per_category)
@@ -347,7 +354,7 @@ def _beyond_of(
 def _judged(
     part: Location, salt: str, limits: NDArray[np.uint64]
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.bool_]]]:
-    """Yield the draws of a part's rows, and whether each row is within the limits; first those of no row."""
+    """Yield the draws of a part's rows, and whether each row is within the limits; the first batch is empty."""
     yield np.empty(0, np.uint64), np.empty(0, np.bool_)
     for batch in scan_table(part, ANNOTATIONS):
         draws = draws_of(batch.column("image_id"), salt)

@@ -1,8 +1,8 @@
-"""The first of two passes over what files say about images: each piece is grouped by image and written as runs.
+"""The first of two passes over annotation files: each piece is grouped by image and written as runs.
 
-Runs ascend by image id. Then the images are cut into ranges of ids, and the second pass merges each range from all
-runs. What a run, a range and so a part of the table holds depends on the files alone: any engine writes the same bytes,
-and no job holds more than a piece or a range.
+Runs are sorted by image id. Then the ids are divided into ranges, and the second pass merges each range from all runs.
+The contents of runs, ranges and parts of the table depend on the files only, so every engine writes the same bytes; and
+no job holds more than a piece or a range.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,27 +35,28 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.sources.layout import Layout
     from mlimages_dataset.sources.pieces import Piece
     from mlimages_dataset.tables.schemas import TableSchema
 
 PART_IMAGES = 1 << 19
 DUCKDB_MEMORY = "1GB"
-"""What DuckDB may use in a job; beyond it, it writes intermediate results."""
+"""Memory limit of DuckDB in a job; beyond it, DuckDB writes intermediate results to the disk."""
 KEPT_UNKNOWN = 1000
-"""Unknown classes kept of a run, those with the most statements: files in the wrong format have millions."""
+"""Unknown classes kept per run, those with the most statements: files in the wrong format have millions."""
 _RUN_COMPRESSION = "lz4"
-"""Of files that are read once and removed: quicker than the tables' own, for 0.5 GB where 3 GB of CSV took 0.3."""
+"""Compression of files that are read once and removed: faster than that of tables; 0.5 GB for 3 GB of CSV, not 0.3."""
 
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """What the first pass made of a piece.
+    """The result of the first pass over a piece.
 
     Attributes:
-        receipts: of its runs.
-        sample: of their images.
-        rejects: rows that the format does not allow.
-        unknown: statements by unknown class.
+        receipts: the receipts of its runs.
+        sample: the sample of their images.
+        rejects: rows that violate the format.
+        unknown: numbers of statements by unknown class.
     """
 
     receipts: tuple[Receipt, ...]
@@ -64,9 +65,11 @@ class Runs:
     unknown: Mapping[str, int]
 
 
-def absolute_pieces(form: str, files: Sequence[Location], mapper: Mapper) -> list[Piece]:
+def absolute_pieces(form: str, files: Sequence[Location], mapper: Mapper, layout: Layout | None = None) -> list[Piece]:
     """Return the pieces of files by absolute paths: the workers of an engine may have other working folders."""
-    return pieces_of(form, [path.absolute() for path in files], mapper)
+    if layout is not None and layout.synsets is not None:
+        layout = replace(layout, synsets=layout.synsets.absolute())
+    return pieces_of(form, [path.absolute() for path in files], mapper, layout)
 
 
 def ranges_of(found: Sequence[Runs]) -> list[tuple[str, str]]:
@@ -81,7 +84,7 @@ def sorted_runs(
     schema: TableSchema,
     query: Callable[[duckdb.DuckDBPyConnection], Iterable[pa.RecordBatch]],
 ) -> Runs:
-    """Write what a query makes of each block of a piece as a run, and return what there is to know of the runs."""
+    """Write the result of a query on each block of a piece as a run, and return the runs."""
     number, piece = numbered
     runs: list[Receipt] = []
     sample, rejects, unknown = ImageSample(), RejectLog(), Counter[str]()
@@ -98,7 +101,7 @@ def sorted_runs(
             assert writer.receipt is not None
             runs.append(writer.receipt)
             unknown.update(dict(most_frequent(of_run, KEPT_UNKNOWN)))
-            # Places alone make no image.
+            # A location alone does not make an image.
             sample += ImageSample.of(pa.concat_arrays(ids)) if ids and piece.states else ImageSample()
     return Runs(tuple(runs), sample, rejects, unknown)
 
@@ -109,13 +112,13 @@ def _counted(names: pa.StringArray) -> dict[str, int]:
 
 
 def most_frequent(counts: Mapping[str, int], most: int) -> list[tuple[str, int]]:
-    """Return so many things with the highest counts, the highest first."""
+    """Return the `most` things with the highest counts, the highest first."""
     return heapq.nsmallest(most, counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 @contextlib.contextmanager
 def duckdb_connection(out: Location, where: Location | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a DuckDB connection with one thread, which is what a job has, and its scratch beside the output.
+    """Yield a DuckDB connection with one thread, like a job, and a scratch folder beside the output.
 
     Errors name the input `where`.
     """
@@ -125,7 +128,7 @@ def duckdb_connection(out: Location, where: Location | None = None) -> Iterator[
             scratch = out / f"{PARTIAL_PREFIX}duckdb-{secrets.token_hex(4)}"
             stack.callback(remove_folder, scratch)
             with write_errors(out):
-                out.mkdir(parents=True, exist_ok=True)  # DuckDB makes the last folder only
+                out.mkdir(parents=True, exist_ok=True)  # DuckDB creates only the last folder of a path
         else:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         connection = stack.enter_context(duckdb.connect())
@@ -137,7 +140,7 @@ def duckdb_connection(out: Location, where: Location | None = None) -> Iterator[
 
 @contextlib.contextmanager
 def scratch_folder(out: Location) -> Iterator[Location]:
-    """Yield a folder beside a file that is to be written, empty, and remove it at the end."""
+    """Yield an empty folder beside the file that will be written, and remove it at the end."""
     folder = out.absolute().parent / f"{PARTIAL_PREFIX}{out.name}-runs"
     _remove_folder(folder)
     try:
@@ -154,6 +157,6 @@ def _remove_folder(folder: Location) -> None:
 
 
 def remove(files: Iterable[Location]) -> None:
-    """Remove files, those that are there."""
+    """Remove those of the files that exist."""
     for path in list(files):
         path.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""A simulated sample of annotations and predictions, so that every stage can be tried before the real files are there.
+"""A simulated sample of annotations and predictions, to try every stage before the real files are available.
 
-It has the shape of the real thing, not its contents: single-label images of some ImageNet categories, Open Images rows
-with verified presence, verified absence and machine confidences, and a teacher's predictions for the ImageNet images
-in which some categories come with another more often than not. Every source name says that it is simulated.
+It has the form of real data, not their contents: single-label images of some ImageNet categories, Open Images rows
+with verified presence, verified absence and machine confidences, and a teacher's predictions for the ImageNet images,
+in which some categories appear with another more often than not. Every source name says that it is simulated.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Simulation:
     """How much to simulate.
 
     Attributes:
-        imagenet_images: single-label images, 20 of a category.
+        imagenet_images: single-label images, 20 per category.
         open_images: multi-label images.
-        seed: of `numpy.random.default_rng`.
+        seed: seed of `numpy.random.default_rng`.
     """
 
     imagenet_images: int = 4000
@@ -111,7 +111,7 @@ def _open_images_rows(
 
 
 def _predictions(n_images: int, n_categories: int, classes: Sequence[int], rng: np.random.Generator) -> LabelColumns:
-    """Return predictions in which each category has companions, seen in an own share of its images."""
+    """Return predictions in which each category appears with companions, each in its own share of the images."""
     distinct = np.unique(np.asarray(classes, np.int32))
     companions = np.stack(
         [rng.choice(distinct, min(_COMPANIONS, len(distinct)), replace=False) for _ in range(n_categories)]

@@ -1,4 +1,4 @@
-"""The stage that writes a simulated sample as the raw files that it would come in."""
+"""The stage that writes a simulated sample as raw files in the publishers' formats."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OPEN_IMAGES_HEADER = ("ImageID", "Source", "LabelName", "Confidence")
 
 
 def simulation_stage(vocabulary: Location, how: Simulation) -> Stage[NoSummary]:
-    """Return the stage that writes a simulated sample as raw files and a `predictions` table; errors as `simulate`."""
+    """Return the stage that writes a simulated sample as raw files and a `predictions` table; raises as `simulate`."""
     inputs = vocabulary_digests(vocabulary)
 
     def work(at: Workplace) -> StageResult[NoSummary]:

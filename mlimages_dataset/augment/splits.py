@@ -1,10 +1,10 @@
 """Splitting images into training and validation by hash, under quotas (Tencent ML-Images, section 3.1).
 
-An image's draw is a 64-bit hash of its id and a salt: a fixed random number that no other image changes. An image is
-eligible for validation if its draw is below the (K + 1)th lowest of each category it is originally annotated with, so
-no category has more than K, even where an image is repeated; the N eligible images of the lowest draws are the
-validation set. Both are thresholds on the draw, so parts of the images can be judged apart, and adding images moves an
-old one only where a quota forces it.
+An image's draw is a 64-bit hash of its id and a salt: a fixed random number that does not depend on other images. An
+image is eligible for validation if its draw is below the (K + 1)th lowest of each category that it is originally
+annotated with, so no category has more than K validation images, even if an image is repeated; the N eligible images
+with the lowest draws are the validation set. Both conditions are thresholds on the draw, so parts of the images can be
+processed separately, and adding images moves an old one only if a quota requires it.
 
 Legend: N images, C categories, K images per category.
 """
@@ -31,13 +31,13 @@ _FNV_OFFSET, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3
 
 @dataclass(frozen=True, slots=True)
 class LowestDraws:
-    """The K + 1 lowest draws of each category, ascending, uint64, shape (C, K + 1); draws of parts merge with `+`."""
+    """The K + 1 lowest draws of each category, ascending, uint64, shape (C, K + 1); `+` merges those of parts."""
 
     draws: NDArray[np.uint64]
 
     @classmethod
     def empty(cls, n_classes: int, per_category: int) -> LowestDraws:
-        """Return the lowest draws of no image."""
+        """Return the lowest draws for no images."""
         return cls(np.full((n_classes, per_category + 1), _NEVER))
 
     def __add__(self, other: LowestDraws) -> LowestDraws:
@@ -46,7 +46,7 @@ class LowestDraws:
 
     @property
     def limits(self) -> NDArray[np.uint64]:
-        """The draw that an image must stay below in each category, shape (C,)."""
+        """The draw below which an eligible image must be in each category, shape (C,)."""
         return self.draws[:, -1]
 
 
@@ -76,7 +76,7 @@ def lowest_draws(draws: NDArray[np.uint64], labels: LabelColumns, n_classes: int
 
 
 def eligible(draws: NDArray[np.uint64], labels: LabelColumns, limits: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Return whether each image is below the limit of each of its categories, and has one, bool, shape (N,).
+    """Return whether each image has a category and is below the limit of each of them, bool, shape (N,).
 
     Raises:
         IndexError: a class index is not in 0..C-1.

@@ -43,7 +43,7 @@ class LabelStatistics:
 
     @classmethod
     def empty(cls, n_classes: int) -> LabelStatistics:
-        """Return the statistics of no image."""
+        """Return the statistics for no images."""
         return cls(0, 0, np.zeros(n_classes, np.int64), np.zeros(0, np.int64), np.zeros(len(Origin), np.int64))
 
     def __add__(self, other: LabelStatistics) -> LabelStatistics:
@@ -84,7 +84,7 @@ class LabelStatistics:
 
 @dataclass(frozen=True, slots=True)
 class SplitSummary:
-    """The published statistics of one split, and the distributions that they are of; see `LabelStatistics`."""
+    """The published statistics of one split, and their distributions; see `LabelStatistics`."""
 
     images: int
     labels: int
@@ -102,13 +102,13 @@ class SplitSummary:
     def line(self) -> str:
         """Return the statistics as a sentence."""
         return (
-            f"{self.images:,} images, {self.labels:,} labels, {self.labels_per_image_mean:.2f} an image "
+            f"{self.images:,} images, {self.labels:,} labels, {self.labels_per_image_mean:.2f} per image "
             f"({self.labels_per_image_min} to {self.labels_per_image_max}), {self.absent_labels:,} absences, "
             f"{self.trainable_categories:,} categories with more than {TRAINABLE_IMAGES} images"
         )
 
     def statistics(self) -> LabelStatistics:
-        """Return the counts that this is a summary of.
+        """Return the counts of this summary.
 
         Raises:
             KeyError: the labels of an origin are missing.

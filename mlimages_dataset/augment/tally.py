@@ -1,4 +1,4 @@
-"""How many images of each raw class files have, before there is a vocabulary: the pieces' runs, merged by range."""
+"""Counts the images of each class in files, before any vocabulary: the runs of the pieces, merged by range."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pyarrow import csv
 from mlimages_dataset.augment.annotations import RAW_CLASSES, images_per_class, raw_classes
 from mlimages_dataset.augment.runs import absolute_pieces, duckdb_connection, ranges_of, scratch_folder, sorted_runs
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.sources.inputs import files_of
 from mlimages_dataset.sources.rejects import RejectLog, joined_rejects
 from mlimages_dataset.tables.files import Receipt, write_bytes
 from mlimages_dataset.tables.parquet import read_range, write_table
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
     from mlimages_dataset.augment.runs import Runs
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.sources.layout import Layout
     from mlimages_dataset.sources.pieces import Piece
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A written table of images per class: its receipt, its classes, and the rows that were rejected."""
+    """A written table of images per class: its receipt, the number of classes, and the rejected rows."""
 
     receipt: Receipt
     classes: int
@@ -42,22 +44,33 @@ def tally(
     source: str,
     out: Location,
     *,
+    layout: Layout | None = None,
     overwrite: bool = False,
     mapper: Mapper = map,
 ) -> Tally:
-    """Write the images of each raw class of a source, as CSV or Parquet by the suffix of `out`.
+    """Write the number of images of each class of a source, as CSV or Parquet by the suffix of `out`.
+
+    Args:
+        form: the files' format.
+        files: as `files_of` takes them.
+        source: the name of the collection.
+        out: the table to write.
+        layout: what the user states of the files, if anything.
+        overwrite: replace the table if it is there.
+        mapper: runs parts.
 
     Raises:
         UsageError, DataError: as `pieces_of` and `Source.observe`; or there is no class at all.
-        UsageError: `out` is an input, or it is there and `overwrite` was not asked for.
+        UsageError: `out` is an input, or exists and `overwrite` is not set.
     """
+    files = files_of(form, files)
     if any(out.absolute() == path.absolute() for path in files):
         raise UsageError("is an input", where=out, remedy="name another file for --out")
     if out.suffix not in {".csv", ".parquet"}:
-        raise UsageError("is neither .csv nor .parquet", where=out, remedy="name the table to write so")
+        raise UsageError("is neither .csv nor .parquet", where=out, remedy="give the table one of these suffixes")
     if out.exists() and not overwrite:
         raise UsageError("is there already", where=out, remedy="name another file, or pass --overwrite to replace it")
-    pieces = [piece for piece in absolute_pieces(form, files, mapper) if piece.states]
+    pieces = [piece for piece in absolute_pieces(form, files, mapper, layout) if piece.states]
     counted: Counter[str] = Counter()
     with scratch_folder(out) as scratch:
         sort = functools.partial(_sort_classes, form=form, out=scratch)
@@ -83,12 +96,12 @@ def tally(
 
 
 def _sort_classes(numbered: tuple[int, Piece], *, form: str, out: Location) -> Runs:
-    """Write the raw classes of a numbered piece's images, a run for each block."""
+    """Write the classes of a numbered piece's images, one run per block."""
     return sorted_runs(numbered, form, out, RAW_CLASSES, lambda block: raw_classes(block, numbered[1]))
 
 
 def _count_classes(bounds: tuple[str, str], *, runs: tuple[Location, ...]) -> dict[str, int]:
-    """Return how many images of a range have each raw class."""
+    """Return how many images of a range have each class."""
     first, below = bounds
     with duckdb_connection(runs[0].parent) as connection:
         return images_per_class(connection, read_range(runs, RAW_CLASSES, "image_id", first, below), below)

@@ -1,1 +1,1 @@
-"""The ground floor: errors, places, configurations, image ids, compiled loops."""
+"""What all packages share: errors, paths and URLs, configuration files, image ids, compiled loops."""

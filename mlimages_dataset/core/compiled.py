@@ -13,18 +13,18 @@ _Function = TypeVar("_Function", bound="Callable[..., object]")
 
 
 def compiled(function: _Function) -> _Function:
-    """Return a function as machine code that runs without the interpreter's lock, kept for the next process if it can.
+    """Return a function as machine code that runs without the interpreter's lock, cached on the disk if possible.
 
-    Numba refuses to keep anything where neither the package's folder nor the user's cache can be written.
+    Numba refuses to cache if neither the package's folder nor the user's cache can be written.
     """
     return _machine_code(function)
 
 
 def vectorised(function: _Function) -> _Function:
-    """Return a function as `compiled` does, in which loops over reals may become vector instructions.
+    """Return a function as `compiled` does, but let loops over floats become vector instructions.
 
-    For that, sums are taken in any order and division by zero is infinite instead of an exception. Results may differ
-    in the last bits from one kind of processor to another.
+    So sums are taken in any order, and division by zero gives infinity instead of an exception. Results may differ in
+    the last bits between kinds of processors.
     """
     return _machine_code(function, vectors=True)
 

@@ -1,4 +1,4 @@
-"""Typed configurations out of TOML files, and what their values must be."""
+"""Typed configurations read from TOML files, and checks of their values."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def read_config(
     Args:
         kind: the dataclass.
         path: the file.
-        document: what such files are called, as in "every recipe needs it".
-        packaged: returns the path of a packaged file by its name, where `packaged:NAME` may be written.
+        document: what such files are called in messages, as in "every recipe needs it".
+        packaged: returns the path of a packaged file by its name; None if `packaged:NAME` is not allowed.
 
     Raises:
         ConfigError: there is no such file, it is not TOML, a key is unknown or missing, or a value is not of its
@@ -55,20 +55,20 @@ def read_config(
 
 
 def check_share(name: str, value: float) -> None:
-    """Raise `ValueError`, which names the field, unless a value is in 0..1."""
+    """Raise a `ValueError` that names the field, unless a value is in 0..1."""
     if not 0 <= value <= 1:
         raise ValueError(f"{name} is {value}, which is not in 0..1")
 
 
 def check_at_least(name: str, value: float, least: float) -> None:
-    """Raise `ValueError`, which names the field, unless a value is a finite number of at least `least`."""
+    """Raise a `ValueError` that names the field, unless a value is a finite number of at least `least`."""
     _check_bounded(name, value)
     if not value >= least:
         raise ValueError(f"{name} is {value}, which is less than {least}")
 
 
 def check_positive(name: str, value: float) -> None:
-    """Raise `ValueError`, which names the field, unless a value is a finite number above 0."""
+    """Raise a `ValueError` that names the field, unless a value is a finite number above 0."""
     _check_bounded(name, value)
     if not value > 0:
         raise ValueError(f"{name} is {value}, which is not above 0")

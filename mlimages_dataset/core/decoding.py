@@ -1,4 +1,4 @@
-"""One decoder for all TOML and JSON: frozen dataclasses out of documents that anyone may have edited, and back.
+"""The decoder of all TOML and JSON: from documents that anyone may have edited to frozen dataclasses, and back.
 
 A field may be a plain value, an enumeration, a place, another dataclass, a tuple of these, a mapping by name, or an
 array of integers. A field without a default is required; unknown keys are errors that name the nearest known key. A
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
     Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 else:
-    Json = object  # what JSON can hold; a recursive type has no value that the decoder could look at
+    Json = object  # not a recursive type, which the decoder could not inspect
 
 PACKAGED = "packaged:"
-"""What a path begins with that names a file of the package."""
+"""The beginning of a path that names a file of the package."""
 _RECORD = "record"
 _Value = TypeVar("_Value")
 
 
 class UndecodableError(ValueError):
-    """A document holds something else than the dataclass.
+    """A document does not fit the dataclass.
 
     Attributes:
-        what: what is wrong, with the dotted key.
+        what: the fault, with the dotted key.
         remedy: what to write instead.
     """
 
@@ -50,7 +50,7 @@ class UndecodableError(ValueError):
 
 
 class _Refused(ValueError):  # noqa: N818 - it never leaves this module
-    """A value is not of its field's kind: `what` follows the key, `remedy` has {key} for it."""
+    """A value does not fit its field: `what` follows the key in the message, `remedy` has the placeholder {key}."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(what)
@@ -63,8 +63,8 @@ class Decoder:
 
     Args:
         folder: what relative paths are relative to; None for the current folder.
-        packaged: returns the path of a packaged file by its name, where `packaged:NAME` may be written.
-        document: what such documents are called, as in "every recipe needs it".
+        packaged: returns the path of a packaged file by its name; None if `packaged:NAME` is not allowed.
+        document: what such documents are called in messages, as in "every recipe needs it".
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Decoder:
         converter.register_structure_hook_func(_is_place, self._place_or_none)
 
     def decode(self, kind: type[_Value], content: object, key: str = "") -> _Value:
-        """Return a dataclass out of what a document holds under `key`.
+        """Return a dataclass made of the content of a document under `key`.
 
         Raises:
             UndecodableError: a key is unknown or missing, or a value is not of its field's type or refused by the
@@ -170,11 +170,11 @@ class Decoder:
     def _file(self, content: object) -> Path:
         place = self._place(content)
         if not isinstance(place, Path):
-            raise _Refused(f" is {content!r}, which is remote", "name a path of this machine")
+            raise _Refused(f" is {content!r}, which is remote", "give a local path")
         return place
 
     def _told(self, error: BaseException, key: str) -> Exception:
-        """Return the first thing that is wrong in a value under `key`."""
+        """Return the first fault of a value under `key` as an exception."""
         if isinstance(error, cattrs.ClassValidationError):
             return self._of_a_dataclass(error, key)
         if isinstance(error, cattrs.IterableValidationError):
@@ -189,7 +189,7 @@ class Decoder:
         return cast("Exception", error)
 
     def _of_a_dataclass(self, error: cattrs.ClassValidationError, key: str) -> Exception:
-        """Return what is wrong in a table: unknown keys come first, then missing ones, then values."""
+        """Return the first fault of a table: unknown keys come first, then missing ones, then values."""
         of_values, of_table = error.group_exceptions()
         unknown = [one for one in of_table if isinstance(one, cattrs.ForbiddenExtraKeysError)]
         if unknown:
@@ -213,7 +213,7 @@ class Decoder:
 
 @contextlib.contextmanager
 def _placed(place: int | str, kind: Any) -> Iterator[None]:
-    """Say of an error in which item of a collection it is, as cattrs does of its own."""
+    """Add to an error the item of a collection in which it occurred, as cattrs does for its own errors."""
     try:
         yield
     except Exception as error:
@@ -222,6 +222,8 @@ def _placed(place: int | str, kind: Any) -> Iterator[None]:
 
 
 def _plain(value: object, kind: type) -> object:
+    if issubclass(kind, Enum):  # cattrs takes a StrEnum for a text
+        return _member(value, kind)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             return float(value)
@@ -237,11 +239,10 @@ def _is_enum(kind: object) -> bool:
 
 
 def _member(value: object, kind: type[Enum]) -> Enum:
-    text = _plain(value, str)
     choices = [member.value for member in kind]
-    if text not in choices:
-        raise _Refused(f" is {text!r}", f"use one of {', '.join(choices)}")
-    return kind(text)
+    if not any(value == choice and type(value) is type(choice) for choice in choices):
+        raise _Refused(f" is {value!r}", f"use one of {', '.join(map(str, choices))}")
+    return kind(value)
 
 
 def _is_array(kind: object) -> bool:
@@ -251,7 +252,7 @@ def _is_array(kind: object) -> bool:
 def _array(value: object, _: object) -> object:
     """Return a list of integers as an array, int64, shape (length,)."""
     if not isinstance(value, list) or not all(type(one) is int for one in value):
-        raise _Refused(" is no list of integers", "give one")
+        raise _Refused(" is not a list of integers", "give one")
     try:
         return np.array(value, np.int64)
     except OverflowError as error:
@@ -271,17 +272,19 @@ def _dotted(key: str, name: str) -> str:
 
 
 RECORDS = Decoder()
-"""Decodes what this package wrote itself, as JSON."""
+"""Decodes JSON that this package wrote."""
 
 
 def encode(value: object) -> Json:
-    """Return a dataclass, or what one may hold, as JSON has it; `Decoder.decode` gives it back."""
+    """Return a dataclass, or a value of one of its fields, as JSON; `Decoder.decode` reverses it."""
     encoded: Json = _ENCODER.unstructure(value)
     return encoded
 
 
 def _encoder() -> cattrs.Converter:
     converter = cattrs.Converter()
+    for kind in (str, int):  # as which cattrs takes a StrEnum and an IntEnum
+        converter.register_unstructure_hook(kind, lambda one: one.value if isinstance(one, Enum) else one)
     converter.register_unstructure_hook(np.ndarray, lambda array: array.tolist())
     converter.register_unstructure_hook_func(_is_array, lambda array: array.tolist())
     converter.register_unstructure_hook_func(_is_place, str)

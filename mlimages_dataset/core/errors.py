@@ -20,7 +20,8 @@ class MLImagesError(Exception):
         super().__init__(what, where, line, remedy)
 
     def __reduce__(self) -> tuple[functools.partial[MLImagesError], tuple[()]]:
-        # Exceptions are pickled as their positional arguments: one raised in a worker process would not come back.
+        # Exceptions are pickled by their positional arguments only, so one raised in a worker process could not be
+        # unpickled.
         return functools.partial(type(self), self.what, where=self.where, line=self.line, remedy=self.remedy), ()
 
     def __str__(self) -> str:
@@ -37,7 +38,7 @@ class SchemaError(DataError):
 
 
 class UsageError(MLImagesError):
-    """A request that cannot be carried out as put: a missing file, clashing options, an occupied folder."""
+    """A request that cannot be carried out: a missing file, conflicting options, a folder with other content."""
 
 
 class ConfigError(UsageError):
@@ -49,4 +50,4 @@ class VocabularyError(MLImagesError):
 
 
 class DownloadError(MLImagesError):
-    """A published file could not be obtained, or is not the file that was recorded."""
+    """A published file could not be downloaded, or differs from the recorded one."""

@@ -1,4 +1,4 @@
-"""Where files lie: a path of this machine, or a URL such as `s3://bucket/folder` that fsspec opens."""
+"""Locations of files: a local path, or a URL such as `s3://bucket/folder` that fsspec opens."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Location: TypeAlias = Path | UPath
-"""A `Path` is a file of this machine; any other `UPath` is remote."""
+"""A `Path` is local; any other `UPath` is remote."""
 
 _EXTRAS = {"s3": "s3"}
-"""Our extra that installs what a protocol needs."""
+"""The extra of this package that installs the client of each protocol."""
 
 
 def location(text: str) -> Location:
-    """Return the place that a path or URL names.
+    """Return the location that a path or URL names.
 
     Raises:
-        UsageError: nothing opens such URLs, what does is not installed, or the store does not answer.
+        UsageError: the protocol is unknown, its client is not installed, or the store does not answer.
     """
     if "://" not in text:
         return Path(text)
     protocol = text.partition("://")[0]
     if protocol not in available_protocols():
-        raise UsageError(f"nothing opens {protocol}:// addresses", where=text, remedy="check how it begins")
+        raise UsageError(f"the protocol {protocol}:// is not supported", where=text, remedy="check how the URL begins")
     try:
-        # Other processes write here too: a listing must not be remembered.
+        # Other processes write here too, so a listing must not be cached.
         place = UPath(text, use_listings_cache=False)
         if place.protocol in {"file", "local"}:
             return Path(place.path)
@@ -46,7 +46,7 @@ def location(text: str) -> Location:
         extra = f"pip install 'mlimages-dataset[{_EXTRAS[protocol]}]'" if protocol in _EXTRAS else "install it"
         raise UsageError(f"a package is missing ({error})", where=text, remedy=f"run: {extra}") from error
     except Exception as error:
-        # A store's client raises errors of its own kinds.
+        # A store's client raises its own exceptions.
         raise UsageError(
             f"the store does not answer ({reason(error)})", where=text, remedy="check the address and the credentials"
         ) from error
@@ -60,22 +60,22 @@ def user_cache() -> Path:
 
 
 def is_local(place: Location) -> bool:
-    """Return whether a place is on a file system of this machine."""
+    """Return whether a location is on a local file system."""
     return isinstance(place, Path)
 
 
 def relative(place: Location, folder: Location) -> str:
-    """Return the path of a place within a folder, with slashes."""
+    """Return the path of a location relative to a folder, with slashes."""
     return place.relative_to(folder).as_posix()  # type: ignore[arg-type]  # both are of one kind
 
 
 def paths_outside(folder: Location, paths: Iterable[str]) -> list[str]:
-    """Return those of some paths that lead out of the folder they are relative to, sorted.
+    """Return the paths that lead out of the folder they are relative to, sorted.
 
-    This is the one guard of what manifests, journals and tables name: whoever wrote them may be a stranger. A path
-    leads out by its name (`..`, an absolute one, a backslash, a colon, an empty part, a zero byte), or because a folder
-    on its way is a link to elsewhere. The last part may itself be a link: to remove or replace it is to remove or
-    replace the link, and stores of published files link each file to where its bytes lie.
+    All paths in manifests, journals and tables are checked here, because a stranger may have written these files. A
+    path leads out by its name (`..`, an absolute path, a backslash, a colon, an empty part, a zero byte), or because a
+    folder on its way is a link to elsewhere. The last part may itself be a link: removing or replacing it only removes
+    or replaces the link, and stores of published files link each file to its content.
     """
     named = sorted(set(paths))
     outside = {path for path in named if not is_plain(path)}
@@ -92,12 +92,12 @@ def is_inside(folder: Location, path: str) -> bool:
 
 
 def folder_stays(folder: Location, path: str) -> bool:
-    """Return whether a folder's path, empty for the folder itself, stays in it, itself being no link to elsewhere."""
+    """Return whether the path of a sub-folder (empty: the folder itself) stays inside and is no link to elsewhere."""
     return not path or is_inside(folder, f"{path}/file")
 
 
 def is_plain(path: str) -> bool:
-    """Return whether a relative path stays in its folder by its name alone, whatever links there are."""
+    """Return whether a relative path stays in its folder by its name alone; links are not considered."""
     return not ("\\" in path or ":" in path or "\0" in path or {"", ".", ".."} & set(path.split("/")))
 
 
@@ -106,7 +106,7 @@ def _stays(folder: Path, path: str) -> bool:
 
 
 def remove_folder(folder: Location) -> None:
-    """Remove a folder of this machine with all that is in it, of a link only the link; it need not be there."""
+    """Remove a local folder with its content; of a link remove only the link. The folder need not exist."""
     if isinstance(folder, Path) and folder.is_symlink():
         folder.unlink(missing_ok=True)
     else:
@@ -114,13 +114,13 @@ def remove_folder(folder: Location) -> None:
 
 
 def as_text(name: str) -> str:
-    """Return a name that UTF-8 can hold: file systems and archives keep bytes of any kind."""
+    """Return a name that UTF-8 can encode: names in file systems and archives may hold any bytes."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 @contextlib.contextmanager
 def system_errors(place: Location) -> Iterator[None]:
-    """Turn whatever a remote store's client raises into an `OSError`, as local files raise."""
+    """Turn the exceptions of a remote store's client into `OSError`, which local files raise."""
     try:
         yield
     except (OSError, MLImagesError):
@@ -133,7 +133,7 @@ def system_errors(place: Location) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unpacked(place: Location) -> Iterator[pa.NativeFile]:
-    """Yield the bytes of a file, decompressed where its suffix says so: `.gz`, `.bz2`, `.zst` and others."""
+    """Yield the bytes of a file, decompressed according to its suffix: `.gz`, `.bz2`, `.zst` and others."""
     import pyarrow as pa  # noqa: PLC0415 - this module is imported before a command is known
 
     if isinstance(place, Path):
@@ -142,13 +142,13 @@ def unpacked(place: Location) -> Iterator[pa.NativeFile]:
         return
     try:
         compression = pa.Codec.detect(place.name).name
-    except TypeError:  # what pyarrow says of a suffix that it does not know
+    except TypeError:  # pyarrow's message for an unknown suffix
         compression = None
     with system_errors(place), place.open("rb") as packed, pa.input_stream(packed, compression=compression) as stream:
         yield stream
 
 
 def reason(error: BaseException) -> str:
-    """Return the first line of what an error says, or its kind where it says nothing."""
+    """Return the first line of an error's message, or its class if the message is empty."""
     said = getattr(error, "strerror", None) or str(error).strip()
     return said.splitlines()[0] if said else type(error).__name__

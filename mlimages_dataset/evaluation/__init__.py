@@ -1,1 +1,1 @@
-"""How good labels are: arrays in, counts out."""
+"""Quality of labels: from arrays to counts."""

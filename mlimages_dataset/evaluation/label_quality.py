@@ -1,27 +1,27 @@
-"""What augmentation adds, judged against complete annotations: the trade-off between noisy and missing labels.
+"""Precision and recall of added labels against complete annotations: the trade-off of noisy and missing labels.
 
-Tencent ML-Images (section 3.3, "Noisy and missing tags") names the trade-off and leaves it unmeasured, because images
-whose labels are all known are few. Sets that are annotated completely exist for some classes; here their labels are
-hidden at random, the rest is augmented, and what comes back is judged.
+Tencent ML-Images (section 3.3, "Noisy and missing tags") names the trade-off but does not measure it, because few
+images have all their labels known. Some collections are annotated completely for some classes; here their labels are
+hidden at random, the rest is augmented, and the added labels are compared with the truth.
 
 Truth. The declared classes D are those that the annotators looked for in every image; an image lists those present.
 P is the set of an image's listed categories and all their ancestors: an ancestor of a true label is true by definition.
 A category c that augmentation adds to an image is
 
 * `PRESENT` if it is in P;
-* `ABSENT` if it, or a declared ancestor of it, is a declared class that is not in P: annotators looked and saw none;
-* `PRESUMED_ABSENT` if neither holds and a declared class lies below c. None of those is present (else c would be in
+* `ABSENT` if it is, or is below, a declared class that is not in P: annotators looked for it and saw none;
+* `PRESUMED_ABSENT` if neither holds and a declared class is below c. None of those is present (else c would be in
   P), but an undeclared kind of c may be: these count as wrong, so precision is a lower bound;
-* `UNJUDGED` otherwise. Its declared ancestors, if any, are all present: nothing says which kind they are.
+* `UNJUDGED` otherwise. Its declared ancestors, if any, are all present, but nothing says which kinds of them are.
 
-Kept labels K are the listed ones that were not hidden. Of the labels that augmentation adds, those of one origin are
-counted by verdict: with n_v of verdict v,
+Kept labels K are the listed labels that were not hidden. The added labels of one origin are counted by verdict: with
+n_v labels of verdict v,
 
     precision = n_PRESENT / (n_PRESENT + n_ABSENT + n_PRESUMED_ABSENT)
     recall    = n_PRESENT / (|P| - |K|)
 
-summed over images, over all categories or over declared classes alone (P and the added labels cut to D). Over the whole
-of what is emitted, kept labels included,
+summed over images, for all categories or for declared classes only (P and the added labels restricted to D). For all
+output labels, kept labels included,
 
     noisy   = wrong / (|K| + right + wrong)        missing = (|P| - |K| - right) / |P|
 
@@ -43,6 +43,7 @@ from mlimages_dataset.augment.ancestors import augment, augmentation_rules
 from mlimages_dataset.augment.cooccurrence import PairCounts, count_pairs, implications_of, strong_implications
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.hashing import GAMMA, mixed
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.label_columns import LabelColumns
 from mlimages_dataset.tables.parquet import read_table, table_parts
@@ -62,11 +63,10 @@ if TYPE_CHECKING:
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 HIDDEN_SHARE = 0.5
 JUDGED_ORIGINS = (Origin.ANCESTOR, Origin.CO_OCCURRENCE)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Verdict(enum.IntEnum):
-    """What complete annotations say of an added label; the module's text defines each."""
+    """What complete annotations say about an added label; the module's docstring defines each."""
 
     PRESENT = 0
     ABSENT = 1
@@ -76,12 +76,12 @@ class Verdict(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeclaredClasses:
-    """The classes that were annotated completely, and how they lie in the hierarchy.
+    """The classes that were annotated completely, and their places in the hierarchy.
 
     Attributes:
         declared: true at declared classes, bool, shape (C,).
         above: true at (category, declared ancestor or itself), bool sparse, shape (C, C).
-        has_below: true where a declared class other than the category itself lies below it, bool, shape (C,).
+        has_below: true if a declared class other than the category itself is below it, bool, shape (C,).
     """
 
     declared: NDArray[np.bool_]
@@ -91,7 +91,7 @@ class DeclaredClasses:
 
 @dataclass(frozen=True, slots=True)
 class QualityCounts:
-    """What was counted over images; counts of parts add up. Arrays of two hold all categories, then declared ones.
+    """Counts over images; counts of parts add up. Arrays of two hold all categories, then declared ones.
 
     Attributes:
         images: images with a listed label.
@@ -107,7 +107,7 @@ class QualityCounts:
 
     @classmethod
     def empty(cls, n_thresholds: int) -> QualityCounts:
-        """Return the counts of no image."""
+        """Return the counts for no images."""
         return cls(
             0, 0, np.zeros(2, np.int64), np.zeros((n_thresholds, len(JUDGED_ORIGINS), 2, len(Verdict)), np.int64)
         )
@@ -123,9 +123,9 @@ class QualityCounts:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Figures of the labels of one origin that augmentation added, over all categories or declared classes.
+    """Figures of the added labels of one origin, for all categories or for declared classes.
 
-    Ratios are NaN where nothing was judged, or nothing was missing.
+    Ratios are NaN if nothing was judged, or nothing was missing.
     """
 
     right: int
@@ -137,17 +137,17 @@ class Quality:
 
     @property
     def added_per_image(self) -> float:
-        """Labels added to an image, judged or not."""
+        """Mean number of labels added to an image, judged or not."""
         return _ratio(self.right + self.absent + self.presumed_absent + self.unjudged, self.images)
 
     @property
     def precision(self) -> float:
-        """Share of the judged labels that are right; what is presumed absent counts as wrong."""
+        """Share of the judged labels that are right; presumed absences count as wrong."""
         return _ratio(self.right, self.right + self.absent + self.presumed_absent)
 
     @property
     def precision_at_most(self) -> float:
-        """The same if all that is presumed absent were right."""
+        """The same if all presumed absences were right."""
         return _ratio(self.right + self.presumed_absent, self.right + self.absent + self.presumed_absent)
 
     @property
@@ -157,15 +157,15 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class AugmentationEvaluation:
     """An evaluation of augmentation.
 
     Attributes:
         thresholds: strengths that a co-occurrence must exceed.
         implications: strong pairs of each threshold.
         declared: number of declared classes.
-        learned_from: images that the implications were learned from; 0 where they were given.
-        counts: what was counted over the evaluated images.
+        learned_from: images that the implications were learned from; 0 if they were given.
+        counts: counts over the evaluated images.
     """
 
     thresholds: tuple[float, ...]
@@ -175,7 +175,7 @@ class Evaluation:
     counts: QualityCounts
 
     def quality(self, threshold: int, origin: Origin, *, declared_only: bool = False) -> Quality:
-        """Return the figures of one origin at the threshold of that number."""
+        """Return the figures of one origin at the threshold with that number."""
         scope = int(declared_only)
         right, absent, presumed_absent, unjudged = self._added(threshold, [origin], scope)
         missing = int(self.counts.present[scope]) - self.counts.kept
@@ -200,7 +200,7 @@ class Evaluation:
 
 
 def declared_classes(declared: NDArray[np.bool_], closure: sp.csr_array) -> DeclaredClasses:
-    """Return how declared classes, bool, shape (C,), lie in a reflexive ancestor matrix, shape (C, C)."""
+    """Return the places of declared classes, bool, shape (C,), in a reflexive ancestor matrix, shape (C, C)."""
     n_below = closure.astype(np.int32).T @ declared.astype(np.int32) - declared
     pairs = closure.tocoo()
     kept = declared[pairs.col]
@@ -214,16 +214,16 @@ def listed_labels(labels: LabelColumns) -> LabelColumns:
 
 
 def with_hidden(labels: LabelColumns, draws: NDArray[np.uint64], share: float) -> LabelColumns:
-    """Return the labels without those that are hidden; each image keeps at least the one with the highest draw.
+    """Return the labels that are not hidden; each image keeps at least the one with the highest draw.
 
     Args:
         labels: the labels of N images.
-        draws: a draw of each image, shape (N,); with the class it gives the draw of each label.
+        draws: a draw for each image, shape (N,); with the class it gives the draw of each label.
         share: the probability of hiding a label, from 0 to 1.
     """
     images = labels.images
     with np.errstate(over="ignore"):
-        of_label = _mixed(draws[images] + labels.class_index.astype(np.uint64) * _GOLDEN)
+        of_label = mixed(draws[images] + labels.class_index.astype(np.uint64) * np.uint64(GAMMA))
     order = np.lexsort((of_label, images))
     highest = np.zeros(len(order), bool)
     sizes = np.diff(labels.offsets)
@@ -237,7 +237,7 @@ def verdicts(added: LabelColumns, true: LabelColumns, classes: DeclaredClasses) 
 
     Args:
         added: labels of N images.
-        true: the true labels P of the same images: those listed, and their ancestors.
+        true: the true labels P of the same images: the listed labels and their ancestors.
         classes: the declared classes.
     """
     n_classes = len(classes.declared)
@@ -259,9 +259,9 @@ def quality_counts(
 
     Args:
         true: the images' true labels P.
-        kept: the labels that augmentation is given.
+        kept: the labels that are augmented.
         classes: the declared classes.
-        rules: what augmentation knows at each threshold.
+        rules: the augmentation rules of each threshold.
     """
     counts = QualityCounts.empty(len(rules)).added
     for number, of_threshold in enumerate(rules):
@@ -286,19 +286,19 @@ def evaluate_labels(
     seed: int = 0,
     thresholds: Sequence[float] = THRESHOLDS,
     mapper: Mapper = map,
-) -> Evaluation:
-    """Return how right and how complete the labels are that augmentation adds to a completely annotated collection.
+) -> AugmentationEvaluation:
+    """Return the precision and recall of the labels that augmentation adds to a completely annotated collection.
 
-    The declared classes are what the mapping makes of the classes of the table's source, and every category that the
-    table lists, without those that are only a parent of a class. Implications are learned from half of the images,
-    chosen by hash, and the other half is evaluated; where implications are given, every image is.
+    The declared classes are the categories of the classes of the table's source, and every category that the table
+    lists, without those that are only a parent of a class. Implications are learned from half of the images, chosen by
+    hash, and the other half is evaluated; if implications are given, all images are evaluated.
 
     Args:
         vocabulary: the vocabulary of the annotations.
         truth: folder of an `annotations` table.
         implications: `implications` table; None to learn them.
         hidden: the share of labels to hide.
-        seed: another one hides other labels and halves the images otherwise.
+        seed: another seed hides other labels and chooses another half of the images.
         thresholds: strengths that a co-occurrence must exceed.
         mapper: runs the parts.
 
@@ -331,17 +331,17 @@ def evaluate_labels(
             where=truth,
             remedy="name a table of more images",
         )
-    return Evaluation(
+    return AugmentationEvaluation(
         tuple(thresholds), tuple(int(one.nnz) for one in strong), int(declared.sum()), learned.images, counts
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Learned:
-    """What is learned from parts of a table before any is judged; parts add up.
+    """Facts learned from parts of a table before evaluation; those of parts add up.
 
     Attributes:
-        sources: the collections that the rows are of.
+        sources: the collections of the rows.
         declared: true at classes that a row lists, bool, shape (C,).
         pairs: pairs of listed classes in the images learned from.
         images: how many these are.
@@ -366,7 +366,7 @@ class _Learned:
 
 
 def _learned_from(part: Location, *, n_classes: int, seed: int, pairs: bool) -> _Learned:
-    """Return what a part says of its classes, and of their pairs in the images that are not evaluated if asked for."""
+    """Return the classes that a part lists and, on request, their pairs in the images that are not evaluated."""
     found = _Learned.empty(n_classes)
     for rows, draws, listed in _listed_batches(part, n_classes, seed):
         declared = np.zeros(n_classes, bool)
@@ -387,7 +387,7 @@ def _judged(
     rules: Sequence[AugmentationRules],
     half: bool,
 ) -> QualityCounts:
-    """Return the counts over a part's images, or over the half of them that is evaluated."""
+    """Return the counts over a part's images, or over the evaluated half of them."""
     counts = QualityCounts.empty(len(rules))
     for _, draws, listed in _listed_batches(part, len(classes.declared), seed):
         chosen = _evaluated(draws) if half else np.ones(len(draws), bool)
@@ -409,12 +409,12 @@ def _listed_batches(
 
 
 def _evaluated(draws: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Return which images are evaluated, by a bit that hiding mixes with others."""
+    """Return which images are evaluated, by one bit of their draws; hiding mixes this bit with all others."""
     return np.asarray(draws >> np.uint64(63), bool)
 
 
 def _stronger(implications: sp.csr_array, threshold: float) -> sp.csr_array:
-    """Return the implications with more than a probability."""
+    """Return the implications with a probability above a threshold."""
     pairs = implications.tocoo()
     kept = pairs.data > threshold
     return sp.csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=implications.shape)
@@ -449,14 +449,6 @@ def _among(keys: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.
         return np.zeros(len(keys), bool)
     at = np.searchsorted(ascending, keys).clip(max=len(ascending) - 1)
     return np.asarray(ascending[at] == keys)
-
-
-def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return numbers whose bits all depend on all bits: SplitMix64's finalizer (https://prng.di.unimi.it/splitmix64.c)."""
-    with np.errstate(over="ignore"):
-        numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return numbers ^ (numbers >> np.uint64(31))
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -1,1 +1,1 @@
-"""Label tables in the formats that others read."""
+"""Label tables in the formats of other tools."""

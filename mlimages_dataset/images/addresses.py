@@ -89,8 +89,31 @@ def _as_written(text: str) -> URL:
     host = URL(f"{scheme}{mark}{rest[:end]}")
     if not (host.scheme and host.raw_authority):
         return URL(text)
-    target = _ILLEGAL.sub(lambda one: quote(one[0], safe=""), rest[end:].partition("#")[0])
-    return URL(f"{host.scheme}://{host.raw_authority}{target or '/'}", encoded=True)
+    target = _ILLEGAL.sub(_escaped, rest[end:].partition("#")[0])
+    if not target.startswith("/"):
+        target = f"/{target}"
+    if target.partition("?")[1:] == ("?", ""):  # yarl drops an empty query, but leaves a path alone
+        return URL.build(scheme=host.scheme, authority=host.raw_authority, path=target, encoded=True)
+    return URL(f"{host.scheme}://{host.raw_authority}{target}", encoded=True)
+
+
+def _escaped(illegal: re.Match[str]) -> str:
+    # Bytes of a header in another encoding than UTF-8 come as surrogates: they are asked for as they are.
+    return quote(illegal[0], safe="", errors="surrogateescape")
+
+
+def joined(base: URL, reference: str) -> str:
+    """Return the URL that a reference means at a place, such as the target of a redirect (RFC 3986, section 5).
+
+    Raises:
+        ValueError, IndexError: it is not a URL.
+    """
+    place = URL(str(base), encoded=True)
+    path, mark, query = reference.partition("#")[0].partition("?")
+    if query or not mark:
+        return str(place.join(URL(path + mark + query, encoded=True)))
+    target = place.join(URL(path, encoded=True)) if path else place
+    return f"{str(target).partition('?')[0]}?"  # yarl takes an empty query for none
 
 
 def is_public(address: str) -> bool:

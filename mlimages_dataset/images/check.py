@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
+from mlimages_dataset.images.formats import AVIF, kind_of, not_decoded_jpeg
 from mlimages_dataset.images.jpeg import whole_size
+from mlimages_dataset.images.orientation import UPRIGHT, orientation_note, orientation_of
 from mlimages_dataset.images.statuses import Status
 
 if TYPE_CHECKING:
@@ -40,9 +43,10 @@ class Inspection:
     Attributes:
         status: `SAVED` for a picture that can be kept, else why not.
         detail: the failure in words, or what is unusual about a picture that can be kept; often empty.
-        width: pixels, before any rotation by EXIF; -1 if the header cannot be read.
+        width: of the stored pixels, as Pillow decodes them; -1 if the header cannot be read.
         height: likewise.
         suffix: of the format, such as `.jpg`; empty if the bytes have no known format.
+        orientation: what the picture states of its stored pixels, 1 to 8 as in EXIF; 1 is upright.
     """
 
     status: Status
@@ -50,6 +54,7 @@ class Inspection:
     width: int = -1
     height: int = -1
     suffix: str = ""
+    orientation: int = UPRIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +69,15 @@ _FORMATS = (
     _Format(".png", "PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
     _Format(".gif", "GIF", re.compile(rb"GIF8[79]a")),
     _Format(".webp", "WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
-    _Format(".tif", "TIFF", re.compile(rb"II\*\0|MM\0\*")),
+    _Format(".tif", "TIFF", re.compile(rb"II[*+]\0|MM\0[*+]")),
     # Many texts begin with these two letters: the zero fields of the header must follow.
     _Format(".bmp", "BMP", re.compile(rb"BM....\0\0\0\0", re.DOTALL)),
+    *([_Format(".avif", "AVIF", AVIF)] if features.check("avif") else []),
 )
 
 PILLOW_FORMATS = tuple(one.pillow for one in _FORMATS)
 """The accepted formats by their names in Pillow. Some of its others start programs, such as Ghostscript."""
 
-_OTHER_KINDS = (
-    ("an SVG drawing", re.compile(rb"(?is)\s*(?:<\?xml.{0,600}?)?<svg[\s>]")),
-    ("a web page", re.compile(rb"(?is)\s*(?:<!--.{0,600}?-->\s*)?<(?:!doctype html|html|head|body|script|title)\b")),
-    ("an XML text", re.compile(rb"\s*<\?xml")),
-    ("a JSON text", re.compile(rb'\s*(?:\{\s*["}]|\[\s*[\[{"\]])')),
-    ("a PDF document", re.compile(rb"%PDF-")),
-    ("a compressed file", re.compile(rb"\x1f\x8b|PK\x03\x04|7z\xbc\xaf|BZh|\xfd7zXZ")),
-    ("an AVIF or HEIF picture, which is not supported", re.compile(rb"....ftyp(?:avi|hei|mif|hev)", re.DOTALL)),
-    ("a JPEG XL or JPEG 2000 picture, which is not supported", re.compile(rb"\xff\x0a|\0\0\0\x0c(?:JXL|jP)")),
-    ("a video", re.compile(rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ", re.DOTALL)),
-)
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SNIFFED_BYTES = 1024
 _DETAIL_CHARACTERS = 200
 
@@ -106,7 +100,7 @@ def inspect(content: bytes, limits: Limits = Limits(), *, decode: bool = True) -
         return Inspection(Status.TOO_LARGE, f"{len(content):,} bytes, more than {limits.bytes:,}")
     form = _format_of(content)
     if form is None:
-        return Inspection(Status.NOT_AN_IMAGE, _kind_of(content))
+        return Inspection(*kind_of(bytes(content[:_SNIFFED_BYTES])))
     # Pillow warns of large pictures, which are handled here, and of odd metadata, which does not matter.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -124,12 +118,6 @@ def _format_of(content: bytes) -> _Format | None:
     return next((one for one in _FORMATS if one.magic.match(head)), None)
 
 
-def _kind_of(content: bytes) -> str:
-    head = bytes(content[:_SNIFFED_BYTES]).removeprefix(_BYTE_ORDER_MARK)
-    known = next((kind for kind, pattern in _OTHER_KINDS if pattern.match(head)), None)
-    return known or f"begins with {head[:12]!r}"
-
-
 def _inspect_picture(content: bytes, form: _Format, limits: Limits, *, decode: bool) -> Inspection:
     width = height = -1
     try:
@@ -138,19 +126,32 @@ def _inspect_picture(content: bytes, form: _Format, limits: Limits, *, decode: b
             if width * height > limits.pixels:
                 detail = f"{width} x {height} pixels, more than {limits.pixels:,}"
                 return Inspection(Status.TOO_MANY_PIXELS, detail, width, height, form.suffix)
-            notes = "; ".join(_notes(image))
+            notes = list(_notes(image))
             if decode and not (image.format == "JPEG" and whole_size(content) == image.size):
                 if form.pillow == "JPEG":
                     image.draft("L", (max(1, width // 8), max(1, height // 8)))
                 image.load()
+            orientation = orientation_of(image, decoded=decode)
     except Image.DecompressionBombError:
         return Inspection(Status.TOO_MANY_PIXELS, f"more than {MAX_PIXELS:,} pixels", suffix=form.suffix)
-    except UnidentifiedImageError:
-        return Inspection(Status.BROKEN, f"the {form.pillow} header is damaged", suffix=form.suffix)
     except Exception as error:  # noqa: BLE001 - decoders raise exceptions of every kind, even SyntaxError and struct.error
-        detail = f"{form.pillow}: {error}"[:_DETAIL_CHARACTERS]
-        return Inspection(Status.BROKEN, detail, width, height, form.suffix)
-    return Inspection(Status.SAVED, notes, width, height, form.suffix)
+        return _undecodable(content, form, error, width, height)
+    found = Inspection(Status.SAVED, "; ".join(notes), width, height, form.suffix, orientation)
+    return found if orientation == UPRIGHT else noted(found, orientation_note(orientation))
+
+
+def _undecodable(content: bytes, form: _Format, error: Exception, width: int, height: int) -> Inspection:
+    if form.pillow == "JPEG" and (kind := not_decoded_jpeg(content)):
+        return Inspection(Status.UNSUPPORTED, kind, width, height, form.suffix)
+    if isinstance(error, UnidentifiedImageError):
+        detail = f"the {form.pillow} header is damaged, or of a kind that Pillow does not read"
+        return Inspection(Status.BROKEN, detail, suffix=form.suffix)
+    return Inspection(Status.BROKEN, f"{form.pillow}: {error}"[:_DETAIL_CHARACTERS], width, height, form.suffix)
+
+
+def noted(found: Inspection, note: str) -> Inspection:
+    """Return an inspection with one more note in its detail."""
+    return dataclasses.replace(found, detail=f"{found.detail}; {note}" if found.detail else note)
 
 
 def _notes(image: Image.Image) -> Iterator[str]:

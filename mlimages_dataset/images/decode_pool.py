@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from mlimages_dataset.core.errors import MLImagesError
-from mlimages_dataset.images.check import Inspection, Limits, inspect, suffix_of
+from mlimages_dataset.images.check import Inspection, Limits, inspect, noted, suffix_of
+from mlimages_dataset.images.orientation import NO_ROTATION, rotation_note
 from mlimages_dataset.images.resize import ResizeOptions, resized
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.engine import die_with_parent
@@ -58,7 +59,7 @@ class ImageRules:
         limits: the largest size in bytes and pixels.
         decode: decode the whole picture; if false, read only its header.
         placeholders: pictures that are refused.
-        resize: the size that larger pictures are re-encoded to; None to keep the original bytes.
+        resize: what is re-encoded; None to keep the original bytes.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -77,6 +78,7 @@ class DecodeJob:
         size: in bytes.
         md5: the published MD5, 16 bytes; empty if unknown.
         published_size: the published size in bytes; -1 if unknown.
+        rotation: the published degrees, counterclockwise, by which it has to be turned; `NO_ROTATION` if unknown.
     """
 
     path: Path
@@ -84,6 +86,7 @@ class DecodeJob:
     size: int
     md5: bytes = b""
     published_size: int = -1
+    rotation: int = NO_ROTATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ def check_header(head: bytes, job: DecodeJob, rules: ImageRules) -> DecodeResult
     """
     if rules.decode or job.md5 or rules.resize or any(one.size == job.size for one in rules.placeholders):
         return None
-    if job.published_size not in {-1, job.size} or job.size > rules.limits.bytes:
+    if job.rotation > 0 or job.published_size not in {-1, job.size} or job.size > rules.limits.bytes:
         return None
     if suffix_of(head) != ".jpg":
         return None
@@ -140,7 +143,13 @@ def check_body(content: bytes, job: DecodeJob, rules: ImageRules) -> DecodeResul
         return DecodeResult(Inspection(Status.WRONG_DIGEST, detail))
     if job.md5 and hashlib.md5(content, usedforsecurity=False).digest() != job.md5:
         return DecodeResult(Inspection(Status.WRONG_DIGEST, f"its MD5 is not {job.md5.hex()}"))
-    return DecodeResult(found) if rules.resize is None else DecodeResult(*resized(content, found, rules.resize))
+    if job.rotation > 0:
+        found = noted(found, rotation_note(job.rotation))
+    return (
+        DecodeResult(found)
+        if rules.resize is None
+        else DecodeResult(*resized(content, found, rules.resize, job.rotation))
+    )
 
 
 class DecodePool:

@@ -54,6 +54,7 @@ LASTING = frozenset(
         Status.TOO_LARGE,
         Status.TOO_MANY_PIXELS,
         Status.UNSAFE_NAME,
+        Status.UNSUPPORTED,
     }
 )
 """Outcomes that another attempt with the same parameters would give again."""
@@ -71,6 +72,7 @@ class DownloadOptions:
 
     Attributes:
         mirrors: URL templates with `{image_id}` and perhaps `{subset}`, tried before the list's own URLs.
+        thumbnails: try the list's thumbnails last.
         rules: what a body must be to be saved.
         policy: how URLs are downloaded.
         shard_images: rows of a slice.
@@ -79,6 +81,7 @@ class DownloadOptions:
     """
 
     mirrors: tuple[str, ...] = ()
+    thumbnails: bool = False
     rules: ImageRules = field(default_factory=ImageRules)
     policy: FetchPolicy = field(default_factory=FetchPolicy)
     shard_images: int = 1000
@@ -101,6 +104,9 @@ class DownloadOptions:
             "placeholder_repeats": self.placeholder_repeats,
             "allow_private": self.policy.allow_private,
             "ignore_opt_out": self.policy.ignore_opt_out,
+            # Only where they differ from what manifests without them mean: those downloads go on as they are.
+            **({} if resize is None else {"upright": "all" if resize.upright else "re-encoded"}),
+            **({"thumbnails": True} if self.thumbnails else {}),
         }
 
 
@@ -138,6 +144,12 @@ def download(
         with contextlib.ExitStack() as stack:
             scratch = _spool_folder(at.out, spool, stack)
             images = ImageList(given, scratch=scratch)
+            if options.thumbnails and not images.has_thumbnails:
+                raise UsageError(
+                    "there are no thumbnails: a file has no column Thumbnail300KURL",
+                    where=given[0],
+                    remedy="use Open Images' image tables, or leave out --thumbnails",
+                )
             clear_shards(at.out, at.journal)
             downloading = DownloadRun(images, at.out, options, at.inputs, at.journal, scratch)
             stack.callback(downloading.close)

@@ -6,15 +6,14 @@ import asyncio
 import contextlib
 import re
 import ssl
-import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
-from yarl import URL
 
-from mlimages_dataset.images.addresses import Refused, check_literal, parsed
+from mlimages_dataset.images.addresses import Refused, check_literal, joined, parsed
+from mlimages_dataset.images.content_encodings import encodings_of, without_encodings
 from mlimages_dataset.images.politeness import Host, HostPolicy, Hosts
 from mlimages_dataset.images.resolver import CheckedResolver, is_passing
 from mlimages_dataset.images.statuses import Status
@@ -22,6 +21,8 @@ from mlimages_dataset.sources.http import THROTTLING_STATUSES, TRANSIENT_STATUSE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
+    from yarl import URL
 
 Resolver: TypeAlias = AbstractResolver
 """Resolves host names; a test may give its own."""
@@ -148,7 +149,7 @@ class Fetcher:
             if self._placeholder.search(str(answer)):
                 raise Refused(Status.PLACEHOLDER, f"redirected to {answer}"[:200])
             if answer in seen:
-                raise Refused(Status.REDIRECTS, f"a circle, back to {answer}"[:200])
+                raise Refused(Status.REDIRECTS, f"a loop, back to {answer}"[:200])
             if len(seen) > self._policy.redirects:
                 raise Refused(Status.REDIRECTS, f"more than {self._policy.redirects}")
             seen.add(answer)
@@ -218,9 +219,8 @@ class Fetcher:
             size += len(piece)
             if size > self._policy.max_bytes:
                 raise Refused(Status.TOO_LARGE, f"more than {self._policy.max_bytes:,} bytes")
-        encoding = response.headers.get("Content-Encoding", "").strip().lower()
-        if encoding in {"gzip", "x-gzip", "deflate"}:
-            pieces = [_unpacked(b"".join(pieces), self._policy.max_bytes)]
+        if encodings := encodings_of(response.headers.getall("Content-Encoding", ())):
+            pieces = [without_encodings(b"".join(pieces), encodings, self._policy.max_bytes)]
             size = len(pieces[0])
         return Body(pieces, size)
 
@@ -287,34 +287,13 @@ def _target(url: URL, location: str) -> URL:
     if not location:
         raise Refused(Status.REDIRECTS, "no target")
     try:
-        target = str(url.join(URL(location, encoded=True)))
+        target = joined(url, location)
     except (ValueError, IndexError) as error:
         raise Refused(Status.REDIRECTS, f"the target is not a URL: {error}"[:200]) from error
     try:
         return parsed(target)
     except Refused as refused:
         raise Refused(Status.REDIRECTS, f"to {target[:100]}: {refused.detail}") from refused
-
-
-def _unpacked(packed: bytes, max_bytes: int) -> bytes:
-    """Return the content of one or several concatenated gzip or zlib streams, at most `max_bytes`.
-
-    Raises:
-        Refused: a stream is damaged or cut, or its content is too large.
-    """
-    content, ended = b"", False
-    while packed or not ended:
-        stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: either header
-        try:
-            content += stream.decompress(packed, max_bytes + 1 - len(content))
-        except zlib.error as error:
-            raise Refused(Status.BROKEN, f"decompression failed: {error}") from error
-        if len(content) > max_bytes:
-            raise Refused(Status.TOO_LARGE, f"more than {max_bytes:,} bytes unpacked")
-        if not stream.eof:
-            raise Refused(Status.CUT, "its compressed data is cut", again=True)
-        packed, ended = stream.unused_data.lstrip(b"\0"), True
-    return content
 
 
 _NOT_CONNECTED = "no connection in time"
@@ -340,7 +319,9 @@ def _connection_errors() -> Iterator[None]:
         reason = getattr(error, "strerror", None) or "closed without an answer"
         raise Refused(Status.NO_CONNECTION, str(reason)[:200], again=True) from error
     except (aiohttp.ClientError, ValueError) as error:
-        raise Refused(Status.HTTP_ERROR, f"not HTTP: {error}"[:200]) from error
+        # A parser quotes what it met, over many lines.
+        why = str(getattr(error, "message", "") or error).strip().partition("\n")[0].rstrip(":")
+        raise Refused(Status.HTTP_ERROR, f"not HTTP: {why}"[:200]) from error
 
 
 @contextlib.contextmanager

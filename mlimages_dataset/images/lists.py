@@ -4,7 +4,8 @@ A list is one of:
     a folder of an `annotations`, `predictions` or `labels` table, with `image_id` and `location`;
     CSV (compressed or not) or Parquet files with a column of ids and one of URLs, and optionally one of MD5 digests
         (hexadecimal or base64) and one of sizes in bytes. Open Images' image tables have this form
-        (ImageID, OriginalURL, OriginalMD5, OriginalSize).
+        (ImageID, OriginalURL, OriginalMD5, OriginalSize), and two more columns: Rotation, see `images/orientation.py`,
+        and Thumbnail300KURL.
         https://storage.googleapis.com/openimages/web/download_v7.html
 """
 
@@ -25,7 +26,9 @@ from pyarrow import csv
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.core.locations import reason, unpacked
+from mlimages_dataset.images.orientation import NO_ROTATION, stated_rotation
 from mlimages_dataset.sources.delimited import duckdb_errors, read_header
+from mlimages_dataset.sources.lines import decoded
 from mlimages_dataset.tables.parquet import open_parquet, table_parts
 
 if TYPE_CHECKING:
@@ -40,12 +43,17 @@ LOCATION_COLUMNS = ("location", "OriginalURL", "url", "URL")
 MD5_COLUMNS = ("OriginalMD5", "md5")
 SUBSET_COLUMNS = ("Subset", "subset")
 SIZE_COLUMNS = ("OriginalSize", "size", "bytes")
+ROTATION_COLUMNS = ("Rotation",)
+THUMBNAIL_COLUMNS = ("Thumbnail300KURL",)
 MD5_BYTES = 16
 _UNKNOWN_SIZES = ("", "-1")
 _SIZE = re.compile(r"[0-9]{1,18}")
 
 _BATCH_ROWS = 1 << 14
-_COLUMNS = ("image_id", "location", "subset", "md5", "size")
+_COLUMNS = ("image_id", "location", "subset", "md5", "size", "rotation", "thumbnail")
+_ADDRESSES = ("location", "thumbnail")
+_HOST = re.compile(rb"\s*[A-Za-z]+://[^/?#]*")
+_NO_ASCII = 0x80
 _DUCKDB_MEMORY = "1GB"
 
 
@@ -60,7 +68,9 @@ class ListRow:
         md5: the published MD5, 16 bytes; empty if unknown.
         size: the published size in bytes; -1 if unknown.
         repeated: whether an earlier row has the same id.
-        unread: the list's MD5 or size if it cannot be read, in words; else empty.
+        unread: the list's MD5, size or rotation if it cannot be read, in words; else empty.
+        rotation: the published degrees, counterclockwise, by which it has to be turned; `NO_ROTATION` if unknown.
+        thumbnail: the URL of a small copy; may be empty.
     """
 
     image_id: str
@@ -70,6 +80,8 @@ class ListRow:
     size: int = -1
     repeated: bool = False
     unread: str = ""
+    rotation: int = NO_ROTATION
+    thumbnail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +119,11 @@ class ImageList:
         self.rows, self._repeats = _repeated_rows(self._tables, scratch)
 
     @property
+    def has_thumbnails(self) -> bool:
+        """Whether every file of the list has a column of thumbnails' URLs."""
+        return all(table.columns[_COLUMNS.index("thumbnail")] for table in self._tables)
+
+    @property
     def repeated(self) -> int:
         """The number of rows whose id an earlier row has."""
         return len(self._repeats)
@@ -137,12 +154,20 @@ class ImageList:
             repeated = np.zeros(batch.num_rows, bool)
             repeated[self._repeats[low:high] - start] = True
             columns = (_texts(batch[name]) for name in _COLUMNS)
-            for image_id, location, subset, md5, size, again in zip(*columns, repeated, strict=True):
-                digest, n_bytes = _md5(md5), _size(size)
-                unread = [f"md5 {md5[:40]!r}"] if md5 and not digest else []
-                unread += [f"size {size[:20]!r}"] if size not in _UNKNOWN_SIZES and n_bytes < 0 else []
-                yield ListRow(image_id, location, subset, digest, n_bytes, bool(again), ", ".join(unread))
+            for values, again in zip(zip(*columns, strict=True), repeated, strict=True):
+                yield _row(values, repeated=bool(again))
             start += batch.num_rows
+
+
+def _row(values: Sequence[str], *, repeated: bool) -> ListRow:
+    """Return a row from its values in the order of `_COLUMNS`."""
+    image_id, location, subset, md5, size, rotation, thumbnail = values
+    digest, n_bytes, degrees = _md5(md5), _size(size), stated_rotation(rotation)
+    unread = [f"md5 {md5[:40]!r}"] if md5 and not digest else []
+    unread += [f"size {size[:20]!r}"] if size not in _UNKNOWN_SIZES and n_bytes < 0 else []
+    unread += [f"Rotation {rotation[:20]!r}"] if degrees is None else []
+    turn = NO_ROTATION if degrees is None else degrees
+    return ListRow(image_id, location, subset, digest, n_bytes, repeated, ", ".join(unread), turn, thumbnail)
 
 
 def is_of_open_images(inputs: Sequence[Location]) -> bool:
@@ -173,7 +198,8 @@ def _table(path: Location) -> _Table:
             line=None if _is_parquet(path) else 1,
             remedy="name its columns so",
         )
-    others = (_first(names, header) for names in (SUBSET_COLUMNS, MD5_COLUMNS, SIZE_COLUMNS))
+    kinds = (SUBSET_COLUMNS, MD5_COLUMNS, SIZE_COLUMNS, ROTATION_COLUMNS, THUMBNAIL_COLUMNS)
+    others = (_first(names, header) for names in kinds)
     return _Table(path, (image_id, location, *others))
 
 
@@ -204,7 +230,7 @@ def _batches(tables: Sequence[_Table], columns: Sequence[str]) -> Iterator[pa.Re
         batches = _parquet_batches if _is_parquet(table.path) else _csv_batches
         for batch in batches(table.path, present):
             empty = pa.repeat(pa.scalar("", pa.string()), batch.num_rows)
-            texts = [_as_text(batch[found[name]]) if found[name] else empty for name in columns]
+            texts = [_as_text(batch[found[name]], name) if found[name] else empty for name in columns]
             texts = [image_ids(text) if name == "image_id" else text for name, text in zip(columns, texts, strict=True)]
             yield pa.RecordBatch.from_arrays(texts, names=list(columns))
 
@@ -239,14 +265,28 @@ def _csv_batches(path: Location, columns: Sequence[str]) -> Iterator[pa.RecordBa
         ) from error
 
 
-def _as_text(column: pa.Array) -> pa.Array:
+def _as_text(column: pa.Array, name: str) -> pa.Array:
+    """Return one of `_COLUMNS` as strings; bytes that are not UTF-8 are not lost."""
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
         column = column.fill_null(b"")
         try:
             return column.cast(pa.string())
         except pa.ArrowInvalid:
-            return pa.array([value.decode(errors="replace") for value in column.to_pylist()], pa.string())
+            of_bytes = _address if name in _ADDRESSES else decoded
+            return pa.array([of_bytes(value) for value in column.to_pylist()], pa.string())
     return column.cast(pa.string()).fill_null("")
+
+
+def _address(written: bytes) -> str:
+    """Return an address as text; where it is not UTF-8, the bytes of its path and query are escaped as they are.
+
+    The host is read in Windows' Latin alphabet: its name is encoded in another way (IDNA).
+    """
+    with contextlib.suppress(UnicodeDecodeError):
+        return written.decode()
+    host = _HOST.match(written)
+    end = host.end() if host else 0
+    return decoded(written[:end]) + "".join(chr(byte) if byte < _NO_ASCII else f"%{byte:02X}" for byte in written[end:])
 
 
 def _texts(column: pa.Array) -> list[str]:

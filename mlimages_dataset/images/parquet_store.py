@@ -139,6 +139,7 @@ class ParquetStore(ForeignStore):
                 if not waiting:
                     return
                 first += len(pictures)
+        raise table.too_few_rows(group)
 
     def _group(self, shard: str, group: int) -> pa.Array:
         """Return the pictures of a small row group, which is kept."""
@@ -150,6 +151,8 @@ class ParquetStore(ForeignStore):
             with parquet_errors(table.path), open_parquet(table.path, metadata=table.footer) as parquet:
                 read = parquet.read_row_group(group, columns=[table.columns.content], use_threads=False)
                 pictures = _bytes_of(read.column(0).combine_chunks())
+            if len(pictures) < table.rows_of(group):
+                raise table.too_few_rows(group)
         self._kept[key] = pictures
         while len(self._kept) > 1 and sum(kept.nbytes for kept in list(self._kept.values())) > KEPT_BYTES:
             with contextlib.suppress(KeyError):  # other threads removed all
@@ -197,6 +200,16 @@ class _Table:
             sizes = tuple(group.total_byte_size for group in groups)
         starts = np.cumsum([0, *(group.num_rows for group in groups)], dtype=np.int64)
         return cls(path, columns, footer, starts, sizes)
+
+    def rows_of(self, group: int) -> int:
+        """Return how many rows a row group should have."""
+        return int(self.starts[group + 1] - self.starts[group])
+
+    def too_few_rows(self, group: int) -> DataError:
+        """Return the error of a row group that ends before its last row."""
+        return DataError(
+            f"its row group {group} has fewer rows than the file says", where=self.path, remedy="obtain it again"
+        )
 
     def group_of(self, row: int) -> int:
         """Return the row group of a row.

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import paths_outside
-from mlimages_dataset.images.check import Inspection, suffix_of
+from mlimages_dataset.images.check import Inspection, noted, suffix_of
 from mlimages_dataset.images.parts import WrittenPart, job_name, part_name, part_writer
 from mlimages_dataset.images.shards import shard_name
 from mlimages_dataset.images.statuses import Status
@@ -20,13 +20,15 @@ from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import IMAGES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.images.lists import ListRow
     from mlimages_dataset.pipeline.journal import Journal
     from mlimages_dataset.tables.files import Inputs
 
 REPEATED_DETAIL = "the same bytes under many addresses: "
-UNREAD_DETAIL = "not compared, unreadable in the list: "
+UNREAD_DETAIL = "not used, unreadable in the list: "
 REPLACED = Finished((), {})
 """The journal's entry of a slice while new files replace its old ones."""
 
@@ -115,7 +117,7 @@ def rows_of(folder: Location, number: int) -> list[tuple[str, RowOutcome]]:
     table = read_table(folder / part_name(number), IMAGES)
     if outside := paths_outside(folder, set(table["shard"].to_pylist()) - {""}):
         raise DataError(
-            f"it names {outside[0]!r}, no shard of the folder",
+            f"it names {outside[0]!r}, which is not a shard in the folder",
             where=folder / part_name(number),
             remedy="do not trust this table",
         )
@@ -146,14 +148,13 @@ def digests_of(folder: Location, number: int) -> list[str]:
 
 
 def with_note(outcome: RowOutcome, row: ListRow) -> RowOutcome:
-    """Return an outcome with a note on the row's MD5 or size, if the list gives one that cannot be read."""
+    """Return an outcome with a note on the row's MD5, size or rotation, if the list gives one that cannot be read."""
     if not row.unread:
         return outcome
-    details = [outcome.found.detail] if outcome.found.detail else []
-    return replace(outcome, found=replace(outcome.found, detail="; ".join([*details, UNREAD_DETAIL + row.unread])))
+    return replace(outcome, found=noted(outcome.found, UNREAD_DETAIL + row.unread))
 
 
-def count_unread(folder: Location, number: int) -> int:
-    """Return the number of rows of a part with the note of `with_note`."""
-    details = read_table(folder / part_name(number), IMAGES)["detail"]
-    return int(pc.sum(pc.match_substring(details, UNREAD_DETAIL)).as_py() or 0)
+def count_noted(folder: Location, numbers: Iterable[int], note: str) -> int:
+    """Return the number of rows of some parts whose detail holds a note."""
+    details = (read_table(folder / part_name(number), IMAGES)["detail"] for number in numbers)
+    return sum(int(pc.sum(pc.match_substring(one, note)).as_py() or 0) for one in details)

@@ -30,6 +30,8 @@ from mlimages_dataset.images.parts import (
     part_writer,
 )
 from mlimages_dataset.images.repeats import SeenIds
+from mlimages_dataset.images.resize import TURNED, turned_lines
+from mlimages_dataset.images.slices import count_noted
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage, Workplace
@@ -66,7 +68,7 @@ class IngestOptions:
     Attributes:
         form: how the sources are stored.
         limits: how large a picture may be.
-        resize: the size that larger pictures are re-encoded to; None to keep the original bytes.
+        resize: what is re-encoded; None to keep the original bytes.
         class_ids: the ids of the classes in TFRecords' label vectors; if empty, the index of a class is its id.
         part_images: rows of a part.
     """
@@ -93,12 +95,14 @@ class IngestSummary(ImagesSummary):
     """What became of the pictures of sources.
 
     Attributes:
-        labels: labels that the sources state.
-        captions: texts on pictures that they state.
-        unread_labels: pictures of which a file says a class that cannot be read; their rows' detail says why.
+        labels: the number of labels that the sources state.
+        turned: saved pictures that were turned upright.
+        captions: texts on pictures that the sources state.
+        unread_labels: pictures with a file whose class cannot be read; their rows' detail says why.
     """
 
     labels: int
+    turned: int = 0
     captions: int = 0
     unread_labels: int = 0
 
@@ -107,7 +111,8 @@ class IngestSummary(ImagesSummary):
         pictures = ImagesSummary(images=self.images, bytes=self.bytes, statuses=self.statuses)
         captions = [f"{self.captions:>12,}  captions in {CAPTIONS_FILE}"] if self.captions else []
         unread = [f"{self.unread_labels:>12,}  pictures with a label that cannot be read"] if self.unread_labels else []
-        return [*pictures.lines(), f"{self.labels:>12,}  labels in {LABELS_FILE}", *captions, *unread]
+        labels = f"{self.labels:>12,}  labels in {LABELS_FILE}"
+        return [*pictures.lines(), *turned_lines(self.turned), labels, *captions, *unread]
 
 
 def ingest_stage(sources: Sequence[Location], options: IngestOptions, out: Location) -> Stage[IngestSummary]:
@@ -162,6 +167,7 @@ def ingest(sources: Sequence[Location], options: IngestOptions, at: Workplace) -
         bytes=counts.bytes,
         statuses=counts.statuses,
         labels=stated.labels,
+        turned=count_noted(at.out, range(len(parts)), TURNED) if options.resize else 0,
         captions=stated.captions,
         unread_labels=stated.unread,
     )

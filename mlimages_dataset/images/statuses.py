@@ -36,6 +36,8 @@ class Status(enum.StrEnum):
     """The connection closed before all bytes had arrived, in every attempt."""
     EMPTY = "empty"
     """No bytes."""
+    UNSUPPORTED = "unsupported"
+    """A picture, or a content encoding, of a kind that is not read; `detail` names it and what to do."""
     NOT_AN_IMAGE = "not_an_image"
     """Something else, such as a web page."""
     BROKEN = "broken"

@@ -203,7 +203,7 @@ def tfrecord_members(path: Location, *, class_ids: tuple[str, ...] = ()) -> Iter
             for number, record in enumerate(records(stream)):
                 yield _member(record, f"{path.name}/{number}", class_ids)
     except (ValueError, OSError) as error:
-        raise DataError(f"is not a whole TFRecord file ({error})", where=path, remedy="obtain it again") from error
+        raise DataError(f"is not a complete TFRecord file ({error})", where=path, remedy="obtain it again") from error
 
 
 def _member(record: Record, place: str, class_ids: tuple[str, ...]) -> Member:

@@ -69,7 +69,7 @@ def _members(archive: Location, most_bytes: int, folder: str) -> Iterator[Member
                     yield Member(path, functools.partial(_content, packed, entry, most_bytes))
     except _FAULTS as error:
         raise DataError(
-            f"is not a whole zip archive ({reason(error)})", where=archive, remedy="obtain it again"
+            f"is not a complete zip archive ({reason(error)})", where=archive, remedy="obtain it again"
         ) from error
 
 

@@ -126,7 +126,7 @@ class MLImages(Dataset[Sample]):
         cache: str | Path | None = None,
     ) -> None:
         if seed < 0:
-            raise UsageError(f"{seed} is no seed", remedy="give 0 or more")
+            raise UsageError(f"{seed} is not a seed", remedy="give 0 or more")
         folders = [images] if not isinstance(images, (list, tuple)) else images
         self.catalogue: Catalogue = open_catalogue(
             [location(str(folder)) for folder in folders],

@@ -5,8 +5,8 @@ decoded, at the smallest scale that still has as many pixels as the resized crop
 inverse DCT (https://libjpeg-turbo.org, `scaling factors`): scale M/8 gives M x M pixels per block. Only 1/8, 1/4, 1/2
 and 1 are used: other scales have no vector code and take longer than decoding in full.
 
-Pillow decodes everything else at full size: other formats, CMYK, damaged files. EXIF's orientation is ignored, as in
-the recipe's own code and in torchvision.
+Pillow decodes everything else at full size: other formats, CMYK, damaged files. Pixels come as they are stored, as in
+the recipe's own code and in torchvision; `read_orientation` says how to turn them (Pillow turns TIFFs itself).
 
 Legend: H, W pixels of the stored picture.
 """
@@ -25,6 +25,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.images.check import PILLOW_FORMATS, Limits
+from mlimages_dataset.images.orientation import UPRIGHT, may_state_orientation, orientation_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,6 +72,17 @@ def read_header(content: bytes) -> Header:
     if header.height * header.width > MAX_PIXELS:
         raise _error(f"the picture has {header.width} x {header.height} pixels, more than {MAX_PIXELS:,}")
     return header
+
+
+def read_orientation(content: bytes) -> int:
+    """Return the orientation that a picture states of its stored pixels, 1 to 8, see `images.orientation`."""
+    if not may_state_orientation(content):
+        return UPRIGHT
+    try:
+        with _opened(content) as image:
+            return orientation_of(image)
+    except DataError:  # the JPEG decoder may read more than Pillow does
+        return UPRIGHT
 
 
 def decode(content: bytes, header: Header, *, bottom: int | None = None, eighths: int = _BLOCK) -> NDArray[np.uint8]:
@@ -175,9 +187,9 @@ def _opened(content: bytes) -> Image.Image:
         try:
             return Image.open(io.BytesIO(content), formats=PILLOW_FORMATS)
         except UnidentifiedImageError as error:
-            raise _error(f"{len(content):,} bytes are no picture of an accepted format") from error
+            raise _error(f"{len(content):,} bytes are not a picture in an accepted format") from error
         except Exception as error:
-            raise _error(f"{len(content):,} bytes are no picture ({error})") from error
+            raise _error(f"{len(content):,} bytes are not a picture ({error})") from error
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -38,6 +38,10 @@ class Box:
         """Return the same rectangle in the picture scaled by `factor`."""
         return Box(self.top * factor, self.left * factor, self.height * factor, self.width * factor)
 
+    def moved(self, down: float, right: float) -> Box:
+        """Return the same rectangle, moved by so many pixels."""
+        return Box(self.top + down, self.left + right, self.height, self.width)
+
 
 def resize(pixels: NDArray[np.uint8], box: Box, size: int, *, limits: Box, flip: bool = False) -> NDArray[np.uint8]:
     """Return a box resized to a square, uint8, shape (3, S, S).

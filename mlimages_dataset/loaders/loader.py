@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlimages_dataset.loaders.dataset import MLImages
-    from mlimages_dataset.loaders.samplers import OrderSampler, Place
+    from mlimages_dataset.loaders.samplers import OrderSampler, SamplerState
 
 
 class Loader(DataLoader[Any]):
@@ -82,11 +82,11 @@ class Loader(DataLoader[Any]):
         self.order_sampler.set_epoch(epoch)
         self._place = self.order_sampler.place(self.order_sampler.epoch, self.order_sampler.start)
 
-    def state_dict(self) -> Place:
+    def state_dict(self) -> SamplerState:
         """Return the place after the last batch that was yielded."""
         return self._place
 
-    def load_state_dict(self, state: Place) -> None:
+    def load_state_dict(self, state: SamplerState) -> None:
         """Go to a saved place.
 
         Raises:

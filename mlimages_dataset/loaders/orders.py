@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BALANCE = 0.7
-"""The best lambda of paper 004 (table 3)."""
+"""The best lambda of Peng et al. 2020 (table 3)."""
 
 REPEAT_BELOW = 1e-3
 """The threshold t of the LVIS paper (appendix B), below which a class's images are repeated."""
@@ -164,7 +164,7 @@ class BlockShuffled:
 
 
 def soft_balance(sizes: NDArray[np.int64], balance: float) -> NDArray[np.float64]:
-    """Return the probability of drawing each class, P_s* of paper 004 (eq. 8), shape (C,).
+    """Return the probability of drawing each class, P_s* of Peng et al. 2020 (eq. 8), shape (C,).
 
     P_s(c) = (1 / C)^balance * P_n(c)^(1 - balance) with P_n(c) = n_c / sum(n) (eq. 6 and 7). A class without rows
     cannot be drawn and is not counted in C; the factor (1 / C)^balance cancels in the normalisation.
@@ -199,9 +199,9 @@ class SoftBalance:
 
     def __post_init__(self) -> None:
         if not 0 <= self.balance < np.inf:
-            raise UsageError(f"balance is {self.balance}", remedy="give 0 for none, 1 for classes that are alike")
+            raise UsageError(f"balance is {self.balance}", remedy="give 0 for no balance, 1 for equal classes")
         if self.n < 0:
-            raise UsageError(f"an epoch has no {self.n} draws", remedy="give a length of 0 or more")
+            raise UsageError(f"an epoch cannot have {self.n} draws", remedy="give a length of 0 or more")
         if not self.rows_of_class.offsets[-1]:
             raise UsageError("no class has an image to draw", remedy="name labels that say what is present")
 
@@ -309,7 +309,7 @@ class RepeatFactor:
 
 @dataclass(frozen=True, slots=True)
 class Hybrid:
-    """One order for the first epochs and another for the rest: the hybrid schedule of paper 004 (section 4.2)."""
+    """One order for the first epochs, another for the rest: the hybrid schedule of Peng et al. 2020 (section 4.2)."""
 
     first: Order
     then: Order

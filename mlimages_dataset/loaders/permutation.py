@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.hashing import mixed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROUNDS = 8
-"""Luby and Rackoff ask for four rounds; short halves need more."""
+"""Luby and Rackoff prove four rounds sufficient; short halves need more."""
 
 TABLE = 1 << 12
 """Up to so many elements a table is used: it takes no longer, and with short halves some orders would be rare."""
@@ -33,7 +34,7 @@ def keys_of(*entropy: int) -> NDArray[np.uint64]:
         UsageError: one of them is negative.
     """
     if min(entropy) < 0:
-        raise UsageError(f"{min(entropy)} is no seed and no epoch", remedy="count both from 0")
+        raise UsageError(f"{min(entropy)} is neither a seed nor an epoch", remedy="count both from 0")
     return np.asarray(np.random.SeedSequence(entropy).generate_state(ROUNDS, np.uint64), np.uint64)
 
 
@@ -65,13 +66,6 @@ def _network(values: NDArray[np.uint64], widths: Sequence[int], keys: NDArray[np
     low, high = widths
     right, left = values & np.uint64((1 << low) - 1), values >> np.uint64(low)
     for key in keys:
-        left, right = right, left ^ (_mixed(right + key) & np.uint64((1 << high) - 1))
+        left, right = right, left ^ (mixed(right + key) & np.uint64((1 << high) - 1))
         low, high = high, low
     return (left << np.uint64(low)) | right
-
-
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return each number with its bits mixed (the finaliser of SplitMix64, https://prng.di.unimi.it/splitmix64.c)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))

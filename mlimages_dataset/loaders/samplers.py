@@ -52,7 +52,7 @@ class Labelled(Protocol):
         ...
 
 
-class Place(TypedDict):
+class SamplerState(TypedDict):
     """The saved position of a run.
 
     Attributes:
@@ -103,18 +103,18 @@ class OrderSampler(Sampler[int]):
         if epoch != self.epoch:
             self.epoch, self.start = epoch, 0
 
-    def place(self, epoch: int, position: int) -> Place:
+    def place(self, epoch: int, position: int) -> SamplerState:
         """Return a place to be saved; the end of an epoch is the beginning of the next."""
         if position >= self.order.length(epoch):
             epoch, position = epoch + 1, 0
-        return Place(epoch=epoch, position=position, order=self.order.name)
+        return SamplerState(epoch=epoch, position=position, order=self.order.name)
 
-    def state_after(self, batch: Batch) -> Place:
+    def state_after(self, batch: Batch) -> SamplerState:
         """Return the place after a batch of a loader with this sampler."""
         # After the last sample of this rank every rank has read the same number of samples.
         return self.place(batch.epoch, int(batch.positions[-1]) - self.rank + self.world)
 
-    def load_state_dict(self, state: Place) -> None:
+    def load_state_dict(self, state: SamplerState) -> None:
         """Go to a saved place.
 
         Raises:
@@ -122,7 +122,7 @@ class OrderSampler(Sampler[int]):
         """
         if state["order"] != self.order.name:
             raise UsageError(
-                f"the place is in another order ({state['order']}, and this is {self.order.name})",
+                f"the place is in another order ({state['order']}, but this is {self.order.name})",
                 remedy="resume with the data, the sampler and the seed of the run that was saved",
             )
         self.epoch, self.start = state["epoch"], state["position"]
@@ -162,11 +162,11 @@ class PlacedIterator:
             for row, position in zip(rows, positions, strict=True):
                 yield Draw(row, epoch, position)
 
-    def state_dict(self) -> Place:
+    def state_dict(self) -> SamplerState:
         """Return the place after the last draw that was given."""
-        return Place(epoch=self._epoch, position=self._share.done(self._given), order=self._sampler.order.name)
+        return SamplerState(epoch=self._epoch, position=self._share.done(self._given), order=self._sampler.order.name)
 
-    def load_state_dict(self, state: Place) -> None:
+    def load_state_dict(self, state: SamplerState) -> None:
         """Go to a saved place; errors as `OrderSampler.load_state_dict`."""
         self._sampler.load_state_dict(state)
         mine, self._sampler.start = self._sampler.share(), 0
@@ -187,7 +187,7 @@ class EvaluationSampler(OrderSampler):
 
 
 class ShuffledSampler(OrderSampler):
-    """Every row once an epoch, in random order.
+    """Every row once per epoch, in random order.
 
     Args:
         data: the data set.
@@ -218,7 +218,7 @@ class ShuffledSampler(OrderSampler):
 
 
 class SoftBalanceSampler(OrderSampler):
-    """Rows drawn with replacement, with partly balanced classes: soft-balance sampling of paper 004 (eq. 6-8).
+    """Rows drawn with replacement, with partly balanced classes: soft-balance sampling of Peng et al. 2020 (eq. 6-8).
 
     Args:
         data: the data set.
@@ -265,7 +265,7 @@ class ClassAwareSampler(SoftBalanceSampler):
 
 
 class RepeatFactorSampler(OrderSampler):
-    """Every row at least once an epoch, rows of rare classes more often, in random order (see `orders.RepeatFactor`).
+    """Every row at least once per epoch, rows of rare classes more often, in random order (`orders.RepeatFactor`).
 
     Args:
         data: the data set.
@@ -289,7 +289,7 @@ class RepeatFactorSampler(OrderSampler):
 
 
 class HybridSampler(OrderSampler):
-    """Every row once in each of the first epochs, then soft-balance sampling: the schedule of paper 004, section 4.2.
+    """Every row once per epoch in the first epochs, then soft-balance sampling (Peng et al. 2020, section 4.2).
 
     Args:
         data: the data set.

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import enum
 import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 from mlimages_dataset.core.errors import ConfigError
+from mlimages_dataset.images.orientation import UPRIGHT, mirrored_axes, upright_pixels, upright_size
 from mlimages_dataset.loaders.colour import Shift, shift_colour
-from mlimages_dataset.loaders.decoding import decode, eighths_for, read_header
+from mlimages_dataset.loaders.decoding import Header, decode, eighths_for, read_header, read_orientation
 from mlimages_dataset.loaders.geometry import Box, resize, rotate
+from mlimages_dataset.loaders.views import EvaluationView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,7 +39,7 @@ class View:
     """Everything that is drawn at random for one picture.
 
     Attributes:
-        box: the crop, in pixels of the stored picture.
+        box: the crop, in pixels of the picture: of the upright one if the transform turns pictures, else as stored.
         limits: the pixels that interpolation may use: those of the box, or of the whole picture.
         flip: exchange left and right.
         degrees: rotation of the square, anticlockwise.
@@ -65,7 +66,7 @@ class Transform(Protocol):
         ...
 
     def finish(self, images: torch.Tensor) -> torch.Tensor:
-        """Return a batch as the network takes it, float32, shape (B, 3, S, S)."""
+        """Return a batch as the network's input, float32, shape (B, 3, S, S)."""
         ...
 
     def at_size(self, image_size: int) -> Self:
@@ -78,12 +79,13 @@ class Transform(Protocol):
 
 
 class _Rendering(abc.ABC):
-    """What the transforms share: decoding, cropping and colouring a picture by its `View`."""
+    """The common part of the transforms: decoding, cropping and colouring a picture by its `View`."""
 
     __slots__ = ()
 
     image_size: int
     scaled: bool
+    upright: bool
 
     @abc.abstractmethod
     def view(self, height: int, width: int, rng: np.random.Generator) -> View:
@@ -109,14 +111,17 @@ class _Rendering(abc.ABC):
             DataError: as calling the transform does.
         """
         header = read_header(content)
-        view = self.view(header.height, header.width, rng)
+        orientation = read_orientation(content) if self.upright else UPRIGHT
+        view = self.view(*upright_size(header.height, header.width, orientation), rng)
         eighths = eighths_for(view.box.height, view.box.width, self.image_size, header) if self.scaled else 8
-        bottom = math.ceil(view.limits.top + view.limits.height)
+        # The rows of a view of a turned picture may be anywhere in the stored one.
+        bottom = math.ceil(view.limits.top + view.limits.height) if orientation == UPRIGHT else None
         pixels = decode(content, header, bottom=bottom, eighths=eighths)
         yield "decode", pixels
         scale = eighths / 8 if pixels.shape[1] < header.width else 1.0
-        limits = view.limits.scaled(scale)
-        planes = resize(pixels, view.box.scaled(scale), self.image_size, limits=limits, flip=view.flip)
+        pixels = upright_pixels(pixels, orientation)
+        box, limits = (_of_decoded(one, scale, pixels, header, orientation) for one in (view.box, view.limits))
+        planes = resize(pixels, box, self.image_size, limits=limits, flip=view.flip)
         if view.degrees:
             planes = rotate(planes, view.degrees)
         yield "geometry", planes
@@ -127,7 +132,7 @@ class _Rendering(abc.ABC):
     def finish(self, images: torch.Tensor) -> torch.Tensor:
         """Return a batch of planes as float32 in [-1, 1], shape (B, 3, S, S), on the same device.
 
-        Paper 000, section 4.1.2, step 6.
+        Wu et al. 2019, section 4.1.2, step 6.
         """
         return images.float().sub_(127.5).mul_(1 / 127.5)
 
@@ -138,7 +143,7 @@ class _Rendering(abc.ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainTransform(_Rendering):
-    """The six steps of paper 000, section 4.1.2, with the paper's probabilities and ranges as far as it states them.
+    """The six steps of Wu et al. 2019, section 4.1.2, with the paper's probabilities, and its ranges if it states them.
 
     The paper does not state the colour shifts of step 5. The ranges here are those of the authors' published code,
     which are Inception's. `docs/decisions/0006-transforms.md` lists the differences.
@@ -157,6 +162,7 @@ class TrainTransform(_Rendering):
         contrast: as brightness.
         scaled: reduce large crops while decoding. If false, pixels before the colour shift agree with torchvision's to
             one level, and decoding takes longer.
+        upright: turn pictures as their metadata (EXIF, XMP) say before anything else, as Pillow's `exif_transpose`.
     """
 
     image_size: int = 224
@@ -171,6 +177,7 @@ class TrainTransform(_Rendering):
     hue: float = 0.2
     contrast: float = 0.5
     scaled: bool = True
+    upright: bool = False
 
     def __post_init__(self) -> None:
         """Check every field.
@@ -212,15 +219,6 @@ class TrainTransform(_Rendering):
         )
 
 
-class EvalKind(enum.StrEnum):
-    """The part of a picture that is used in evaluation."""
-
-    CROP80 = "crop80"
-    """The central 80 % of each side, resized to the square, as in the multi-label evaluation of paper 000's code."""
-    RESIZE256 = "resize256"
-    """The short side resized to 256 (for S = 224), then the central square, as is usual for ImageNet."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalTransform(_Rendering):
     """A transform without random draws.
@@ -229,11 +227,13 @@ class EvalTransform(_Rendering):
         image_size: S.
         kind: of the view.
         scaled: reduce large pictures while decoding; false by default, so that results compare with other code.
+        upright: as of `TrainTransform`.
     """
 
     image_size: int = 224
-    kind: EvalKind = EvalKind.RESIZE256
+    kind: EvaluationView = EvaluationView.RESIZE256
     scaled: bool = False
+    upright: bool = False
 
     def __post_init__(self) -> None:
         """Check the size.
@@ -246,28 +246,47 @@ class EvalTransform(_Rendering):
     def view(self, height: int, width: int, rng: np.random.Generator) -> View:  # noqa: ARG002 - nothing is drawn
         """Return the central view."""
         picture = Box(0, 0, height, width)
-        if self.kind is EvalKind.CROP80:
+        if self.kind is EvaluationView.CROP80:
             box = central_box(height, width, 0.8)
             return View(box, box)
         return View(short_side_box(height, width, self.image_size), picture)
 
 
-def train_transform(image_size: int = 224) -> TrainTransform:
-    """Return the recipe's training transform with a given image size (paper 000, section 4.1.2)."""
-    return TrainTransform(image_size=image_size)
+def train_transform(image_size: int = 224, *, upright: bool = False) -> TrainTransform:
+    """Return the recipe's training transform with a given image size (Wu et al. 2019, section 4.1.2).
+
+    `upright` turns pictures as their metadata say; the recipe does not.
+    """
+    return TrainTransform(image_size=image_size, upright=upright)
 
 
-def eval_transform(image_size: int = 224, kind: EvalKind | str = EvalKind.RESIZE256) -> EvalTransform:
-    """Return an evaluation transform with a given image size.
+def eval_transform(
+    image_size: int = 224, kind: EvaluationView | str = EvaluationView.RESIZE256, *, upright: bool = False
+) -> EvalTransform:
+    """Return an evaluation transform with a given image size; `upright` turns pictures as their metadata say.
 
     Raises:
         ConfigError: the kind is neither `crop80` nor `resize256`.
     """
     try:
-        return EvalTransform(image_size=image_size, kind=EvalKind(kind))
+        return EvalTransform(image_size=image_size, kind=EvaluationView(kind), upright=upright)
     except ValueError as error:
-        kinds = " or ".join(EvalKind)
+        kinds = " or ".join(EvaluationView)
         raise ConfigError(f"no evaluation transform is called {kind!r}", remedy=f"use {kinds}") from error
+
+
+def _of_decoded(box: Box, scale: float, pixels: NDArray[np.uint8], header: Header, orientation: int) -> Box:
+    """Return a box of a picture in the pixels that were decoded of it, shape (rows, columns, 3), upright.
+
+    A scaled picture ends with the part of a pixel, which lies at the beginning of an axis that is mirrored.
+    """
+    scaled = box.scaled(scale)
+    if orientation == UPRIGHT or scale == 1:
+        return scaled
+    exact = upright_size(header.height * scale, header.width * scale, orientation)
+    parts = (n - length for n, length in zip(pixels.shape, exact, strict=False))
+    down, right = (part * mirrored for part, mirrored in zip(parts, mirrored_axes(orientation), strict=True))
+    return scaled.moved(down, right)
 
 
 def draw_box(

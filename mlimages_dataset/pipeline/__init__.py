@@ -1,1 +1,1 @@
-"""How work is run: stages, their records and journal, output folders, engines."""
+"""Running of stages: their records and journal, output folders, engines."""

@@ -1,7 +1,7 @@
-"""Engines: whatever is shaped like the built-in `map` runs a stage's independent jobs.
+"""Engines run the independent jobs of a stage; any function with the signature of the built-in `map` is one.
 
-Results come back in the order of the jobs, so an engine changes no output. What all jobs share belongs in the function
-(`functools.partial`), which a cluster gets once; a job should be small.
+Results come in the order of the jobs, so the engine does not change the output. Put data that all jobs share into the
+function (`functools.partial`), which is sent to a cluster once; keep jobs small.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _Result = TypeVar("_Result")
 _Any = TypeVar("_Any")
 
 CONNECT_SECONDS = 5
-"""How long a Dask scheduler may take to answer."""
+"""Seconds that a Dask scheduler may take to answer."""
 
 
 def unreported(images: int) -> None:
-    """Report the images that a job has done to nobody: what a stage calls where no progress is asked for."""
+    """Ignore the number of finished images: the progress function of a stage for which nobody wants progress."""
 
 
 class Mapper(Protocol):
-    """Anything shaped like `map` over one iterable."""
+    """A function with the signature of `map` over one iterable."""
 
     def __call__(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
         """Return the results of the jobs, in their order."""
@@ -43,7 +43,7 @@ class Mapper(Protocol):
 
 @contextlib.contextmanager
 def local(workers: int) -> Iterator[Mapper]:
-    """Yield a mapper over `workers` processes of this machine; one worker, or one job, stays in this process.
+    """Yield a mapper over `workers` local processes; one worker, or a single job, runs in this process.
 
     Raises:
         MLImagesError: a worker process died.
@@ -70,7 +70,7 @@ def local(workers: int) -> Iterator[Mapper]:
 
 
 def _results(futures: collections.deque[Future[_Result]]) -> Iterator[_Result]:
-    """Yield results in their order; after an error no job still runs, and so none writes what the caller removes."""
+    """Yield results in order; after an error wait for running jobs: none may write files that the caller removes."""
     try:
         while futures:
             yield futures.popleft().result()
@@ -81,7 +81,7 @@ def _results(futures: collections.deque[Future[_Result]]) -> Iterator[_Result]:
 
 
 def die_with_parent() -> None:
-    """End this process when its parent is gone: a killed run must leave nobody who still writes into its folder."""
+    """End this process when its parent is gone: after a killed run, no worker may still write into its folder."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -96,12 +96,12 @@ def die_with_parent() -> None:
 def dask(address: str) -> Iterator[Mapper]:
     """Yield a mapper over the workers of the Dask cluster whose scheduler is at `address`, such as `tcp://host:8786`.
 
-    Every worker must have this package, and see inputs and outputs under the same absolute paths or URLs. Jobs of a
-    worker that dies are done by another.
+    Every worker must have this package, and see inputs and outputs under the same absolute paths or URLs. If a worker
+    dies, another does its jobs.
 
     Raises:
         UsageError: Dask is not installed, or no scheduler answers there.
-        MLImagesError: the cluster goes away, or a job ends several workers in turn.
+        MLImagesError: the connection to the cluster is lost, or several workers died of the same job.
     """
     try:
         import distributed  # noqa: PLC0415 - an extra, and a quarter of a second
@@ -115,7 +115,7 @@ def dask(address: str) -> Iterator[Mapper]:
 
         def mapper(function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
             every = list(jobs)
-            # A task, not scattered data: it comes back when the workers that hold it die.
+            # A task, not scattered data: a task is run again when the workers that hold its result die.
             shared = client.submit(_itself, function, pure=False)
             results: Iterator[_Result] = pool.map(_called, [shared] * len(every), every)
             return results
@@ -124,18 +124,20 @@ def dask(address: str) -> Iterator[Mapper]:
             yield mapper
         except distributed.KilledWorker as error:
             raise MLImagesError(
-                "a job ended several Dask workers in turn, most often for lack of memory",
+                "several Dask workers died of the same job, most often for lack of memory",
                 where=address,
                 remedy="give the workers more memory, then run it again",
             ) from error
         except (CancelledError, CommClosedError) as error:
             raise MLImagesError(
-                "the Dask cluster went away", where=address, remedy="start it, then run the same command again"
+                "the connection to the Dask cluster was lost",
+                where=address,
+                remedy="start it, then run the same command again",
             ) from error
 
 
 async def _check_scheduler(address: str) -> None:
-    """Raise `UsageError` unless a Dask scheduler answers; a client that cannot connect would wait much longer."""
+    """Raise `UsageError` unless a Dask scheduler answers: a client that cannot connect would wait much longer."""
     from distributed import Security  # noqa: PLC0415 - as in `dask`
     from distributed.core import rpc  # noqa: PLC0415 - as in `dask`
 
@@ -145,7 +147,7 @@ async def _check_scheduler(address: str) -> None:
         async with asyncio.timeout(CONNECT_SECONDS), client as scheduler:
             found = (await scheduler.identity())["type"]
     except Exception as error:
-        # Whatever another server at that port says is no answer either: its bytes may read as any error.
+        # Another kind of server at that port is no scheduler either, and its bytes may cause any exception.
         raise UsageError(
             "no Dask scheduler answers",
             where=address,

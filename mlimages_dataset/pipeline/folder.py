@@ -1,7 +1,7 @@
-"""An output folder: it runs stages and keeps its manifest true.
+"""An output folder: it runs stages and keeps its manifest correct.
 
-A stage whose parameters and inputs are those of the manifest, and whose files are there, is not run again. The
-manifest is written, whole, after a stage's last file, so a cut run leaves no stage that looks done.
+A stage is not run again if its parameters and inputs equal those in the manifest and its files exist. The manifest is
+written atomically after a stage's last file, so an interrupted stage never looks finished.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mlimages_dataset.core.locations import (
     relative,
     remove_folder,
 )
-from mlimages_dataset.pipeline.journal import Finished, Journal, refuse_another_cut_run
+from mlimages_dataset.pipeline.journal import Finished, Journal, refuse_interrupted_run
 from mlimages_dataset.pipeline.records import (
     MANIFEST_NAME,
     Manifest,
@@ -52,14 +52,14 @@ if TYPE_CHECKING:
 
 
 class OutputFolder:
-    """An output folder opened for building: it runs stages and keeps the manifest true.
+    """An output folder opened for building: it runs stages and keeps the manifest correct.
 
     Args:
         folder: a new or empty folder, or one with a manifest.
-        overwrite: let a stage with other parameters or inputs replace the one on record.
+        overwrite: let a stage with other parameters or inputs replace the recorded one.
 
     Raises:
-        UsageError: the folder holds files but no manifest: they are not ours to mix with.
+        UsageError: the folder holds files but no manifest, so it belongs to something else.
     """
 
     def __init__(self, folder: Location, *, overwrite: bool = False) -> None:
@@ -89,23 +89,24 @@ class OutputFolder:
         journal: Journal | None = None,
         jobs_of: Callable[[Sequence[Receipt]], Iterable[tuple[str, Finished]]] | None = None,
     ) -> StageOutcome[Mapping[str, Json]]:
-        """Return a stage's outcome after doing its work, unless it stands already with these inputs and parameters.
+        """Return a stage's outcome; do its work first unless it is already finished with these inputs and parameters.
 
         Args:
             stage: the stage's name in the manifest.
-            parameters: everything but the inputs and the package's version that decides the output.
+            parameters: everything except the inputs and the package's version that decides the output.
             inputs: SHA-256 by name.
             work: is called with the folder to write into.
             into: that folder, relative to the output folder.
-            folders: those below `into` in which the work writes: the parts that a cut run left in them are removed.
+            folders: folders below `into` into which the work writes; parts that an interrupted run left there are
+                removed.
             journal: the journal in `into`, for work that keeps one.
-            jobs_of: returns the jobs that some files of the finished stage are the whole output of. With it, a stage
-                of which files were lost does again only the jobs of those.
+            jobs_of: returns the jobs whose complete output is among some files of the finished stage. With it, a stage
+                that has lost files repeats only the jobs of these files.
 
         Raises:
-            UsageError: the folder holds another build of this stage, whole or cut, and `overwrite` was not asked for;
-                or another stage has its parts where this one writes; or a folder in which it writes is a link to
-                elsewhere; or another run is writing here.
+            UsageError: the folder holds another build of this stage, finished or interrupted, and `overwrite` is not
+                set; or another stage has its parts where this one writes; or a folder into which it writes is a link
+                to elsewhere; or another run is writing here.
         """
         with self._alone():
             wanted = cast("Mapping[str, Json]", json.loads(json.dumps(parameters)))
@@ -131,7 +132,7 @@ class OutputFolder:
                 else:
                     self._reopen(stage, journal, jobs_of(intact))
             if not self._overwrite:
-                refuse_another_cut_run(target, "" if journal is None else journal.fingerprint)
+                refuse_interrupted_run(target, "" if journal is None else journal.fingerprint)
             resumed = set() if journal is None else journal.standing()
             _clear_partial(written, keep=resumed)
             _clear_parts(written, keep=resumed | {self.path / path for path in self.manifest.files})
@@ -145,25 +146,25 @@ class OutputFolder:
                 summary=cast("Mapping[str, Json]", json.loads(json.dumps(result.summary))),
             )
             files = {self._relative(receipt.path): file_record(receipt) for receipt in result.receipts}
-            if outside := paths_outside(self.path, files):  # in a folder that the stage did not name before
+            if outside := paths_outside(self.path, files):  # in a folder into which the stage did not write before
                 raise _linked_elsewhere(self.path, outside[0].rpartition("/")[0])
             self.manifest = Manifest({**self.manifest.files, **files}, {**self.manifest.stages, stage: record})
             self._save()
-            _clear_partial(written)  # the journal's, and those of workers that died
+            _clear_partial(written)  # those of the journal, and of workers that died
             return StageOutcome(record, True, record.summary)
 
     def standing(self, stage: str) -> tuple[Receipt, ...]:
-        """Return the receipts of those files of a finished stage that are there with their size."""
+        """Return the receipts of the files of a finished stage that exist with the recorded size."""
         known = ((self.path / path, self.manifest.files[path]) for path in self.manifest.stages[stage].outputs)
         return tuple(receipt_of(path, record) for path, record in known if stands(path, record))
 
     def reopen(self, stage: str, journal: Journal, jobs: Iterable[tuple[str, Finished]]) -> None:
-        """Turn a finished stage into a cut one, of which only these jobs are finished; its files stay."""
+        """Turn a finished stage into an interrupted one, of which only these jobs are finished; its files stay."""
         with self._alone():
             self._reopen(stage, journal, jobs)
 
     def content_digest(self, stage: str) -> str:
-        """Return the SHA-256 of all that the manifest says of a finished stage and its files but the time it took."""
+        """Return the SHA-256 of the manifest's record of a finished stage and its files, without the time it took."""
         record = self.manifest.stages[stage]
         files = {path: encode(self.manifest.files[path]) for path in record.outputs}
         content = json.dumps(
@@ -179,10 +180,10 @@ class OutputFolder:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the folder's lock, with the manifest as the last run that held it left it.
+        """Hold the folder's lock, and read the manifest that the last run left.
 
-        A new folder gets its manifest here, by which a cut run is known to be ours, and loses it again where the work
-        fails before it has written anything.
+        A new folder gets its manifest here, which marks the folder as an output folder even if the run is interrupted.
+        If the work fails before it has written anything, the manifest is removed again.
         """
         made = not self.path.exists()
         if is_local(self.path):
@@ -202,7 +203,7 @@ class OutputFolder:
                 raise
 
     def _refuse_links(self, into: str, folders: Sequence[str]) -> None:
-        """Raise `UsageError` where a folder to write into is a link that leads out: files there would be removed."""
+        """Raise `UsageError` if a folder to write into is a link that leads out: files there would be removed."""
         for name in ("/".join(filter(None, (into, folder))) for folder in ("", *folders)):
             if not folder_stays(self.path, name):
                 raise _linked_elsewhere(self.path, name)
@@ -212,25 +213,25 @@ class OutputFolder:
             for path in record.outputs if other != stage else ():
                 if (self.path / path).parent in folders and _is_part((self.path / path).name):
                     raise UsageError(
-                        f"the folder holds another build: {path} is of stage {other}",
+                        f"the folder holds another build: {path} belongs to stage {other}",
                         where=self.path,
                         remedy=f"name another folder for {stage}",
                     )
 
     def _forget(self, stage: str) -> None:
-        """Take a stage and its files out of the manifest, and only then out of the folder."""
+        """Remove a stage and its files from the manifest first, then from the folder."""
         for path in self._without(stage):
-            if is_inside(self.path, path):  # looked at again: it was read when the run began
+            if is_inside(self.path, path):  # checked again: the manifest was read when the run began
                 (self.path / path).unlink(missing_ok=True)
 
     def _reopen(self, stage: str, journal: Journal, jobs: Iterable[tuple[str, Finished]]) -> None:
-        # The journal first: whatever ends this in between, each file is known to one of the two.
+        # The journal first: if this is interrupted, each file is still in the journal or in the manifest.
         for job, finished in jobs:
             journal.record(job, finished)
         self._without(stage)
 
     def _without(self, stage: str) -> set[str]:
-        """Take a stage and its files out of the manifest, and return the files."""
+        """Remove a stage and its files from the manifest, and return the files."""
         outputs = set(self.manifest.stages[stage].outputs)
         self.manifest = Manifest(
             {path: record for path, record in self.manifest.files.items() if path not in outputs},
@@ -256,7 +257,7 @@ def _linked_elsewhere(folder: Location, name: str) -> UsageError:
 
 @contextlib.contextmanager
 def _only_run(folder: Location) -> Iterator[None]:
-    """Hold a folder's lock while its manifest and files are changed; folders not of this machine have none.
+    """Hold a folder's lock while its manifest and files are changed; remote folders have no lock.
 
     Raises:
         UsageError: another run holds it.
@@ -297,14 +298,14 @@ def _is_part(name: str) -> bool:
 
 
 def _clear_parts(folders: Iterable[Location], *, keep: set[Location]) -> None:
-    """Remove the parts that a cut run left in a stage's folders."""
+    """Remove the parts that an interrupted run left in a stage's folders."""
     for path in [path for folder in folders for path in folder.glob("part-*.parquet")]:
         if path not in keep and path.is_file():
             path.unlink()
 
 
 def _clear_partial(folders: Iterable[Location], *, keep: AbstractSet[Location] = frozenset()) -> None:
-    """Remove the unfinished files that a cut run, or a worker that died, left in a stage's folders."""
+    """Remove the unfinished files that an interrupted run, or a worker that died, left in a stage's folders."""
     for path in [path for folder in folders for path in folder.glob(f"{PARTIAL_PREFIX}*")]:
         if is_local(path) and path.is_dir():
             remove_folder(path)
@@ -313,7 +314,7 @@ def _clear_partial(folders: Iterable[Location], *, keep: AbstractSet[Location] =
 
 
 def _remove_if_unused(folder: Location, *, with_folder: bool) -> None:
-    """Remove a manifest beside which there is no file, the empty folders there, and if asked the folder itself."""
+    """Remove a manifest without other files beside it, empty folders, and on request the folder itself."""
     manifest = folder / MANIFEST_NAME
     below: list[Location] = list(folder.rglob("*"))
     if any(path.is_file() and path != manifest for path in below):

@@ -1,4 +1,4 @@
-"""The journal of a stage that was cut: its finished jobs, which the next run need not do again."""
+"""The journal of an unfinished stage: its finished jobs, which the next run need not do again."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 class JobResult(Protocol):
-    """A dataclass with the receipts of what a job wrote."""
+    """A dataclass with the receipts of the files that a job wrote."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def receipts(self) -> tuple[Receipt, ...]:
-        """The receipts of what the job wrote."""
+        """The receipts of the files that the job wrote."""
 
 
 _ResultT = TypeVar("_ResultT", bound=JobResult)
@@ -43,26 +43,26 @@ _ENTRY = f"{PARTIAL_PREFIX}done-"
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a finished job of a stage wrote, and what else it returned."""
+    """The files that a finished job of a stage wrote, and its other results."""
 
     receipts: tuple[Receipt, ...]
     content: Mapping[str, Json]
 
     @classmethod
     def of(cls, result: JobResult) -> Finished:
-        """Return what a job's result leaves in a journal."""
+        """Return the journal's form of a job's result."""
         return cls(result.receipts, cast("Mapping[str, Json]", encode(replace(result, receipts=()))))
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The finished jobs of a stage that is not finished: what its next run need not do again after it was cut.
+    """The finished jobs of an unfinished stage, which the next run after an interruption need not do again.
 
-    An entry is a file that appears whole when those of its job have; it goes when the stage is in the manifest.
+    An entry is a file, written atomically after the files of its job; it is removed when the stage is in the manifest.
 
     Attributes:
         folder: the stage's folder.
-        fingerprint: of everything that decides the stage's output; entries with another one are not read.
+        fingerprint: a digest of everything that decides the stage's output; entries with another one are ignored.
     """
 
     folder: Location
@@ -70,22 +70,22 @@ class Journal:
 
     @classmethod
     def of(cls, folder: Location, parameters: Mapping[str, Json], inputs: Mapping[str, str]) -> Journal:
-        """Return the journal of a stage with these parameters, and inputs in this order, by which jobs are numbered."""
+        """Return the journal of a stage with these parameters and inputs; the order of the inputs numbers its jobs."""
         decisive = json.dumps([__version__, parameters, list(inputs.items())], sort_keys=True)
         return cls(folder, hashlib.sha256(decisive.encode()).hexdigest())
 
     @classmethod
-    def keeping_nothing(cls) -> Journal:
-        """Return the journal of work that is not gone on with."""
+    def storing_nothing(cls) -> Journal:
+        """Return a journal for work that is never resumed."""
         return cls(Path(), "")
 
     @property
     def keeps(self) -> bool:
-        """Whether what is recorded here can be read again."""
+        """Whether entries are stored."""
         return bool(self.fingerprint)
 
     def once(self, job: str, work: Callable[[], _ResultT], kind: type[_ResultT]) -> _ResultT:
-        """Return what a job's work returns, which is done unless an earlier run finished it.
+        """Return the result of a job: that of an earlier run if it finished the job, else that of `work`.
 
         Args:
             job: the job's name.
@@ -100,15 +100,15 @@ class Journal:
         return result
 
     def done(self, job: str, kind: type[_ResultT]) -> _ResultT | None:
-        """Return what an earlier run recorded of a job, None unless it is finished and its files stand."""
+        """Return the recorded result of a job, None unless the job is finished and its files exist with their sizes."""
         finished = self.finished(job)
         if finished is not None:
-            with contextlib.suppress(UndecodableError):  # whatever is no entry of ours is not done
+            with contextlib.suppress(UndecodableError):  # a file that is no entry counts as unfinished
                 return replace(RECORDS.decode(kind, finished.content), receipts=finished.receipts)
         return None
 
     def record(self, job: str, finished: Finished) -> None:
-        """Write the entry of a job whose files are all there."""
+        """Write the entry of a job whose files are all written."""
         if not self.keeps:
             return
         files = {relative(r.path, self.folder): encode(file_record(r)) for r in finished.receipts}
@@ -116,11 +116,11 @@ class Journal:
         write_bytes(self._entry(job), json.dumps(entry).encode())
 
     def forget(self, job: str) -> None:
-        """Remove the entry of a job, if there is one: its files no longer count."""
+        """Remove the entry of a job, if any, so that its files no longer count as finished."""
         self._entry(job).unlink(missing_ok=True)
 
     def finished(self, job: str) -> Finished | None:
-        """Return what a job left, None unless it is finished and its files stand."""
+        """Return a job's entry, None unless the job is finished and its files exist with their sizes."""
         return self._read(self._entry(job)) if self.keeps else None
 
     def standing(self) -> set[Location]:
@@ -142,32 +142,32 @@ class Journal:
                 return None
             files = {self.folder / path: FileRecord(**record) for path, record in content["files"].items()}
             said, fingerprint = content["content"], content["fingerprint"]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # whatever is no entry of ours is not done
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # a file that is no entry does not count
             return None
         if fingerprint != self.fingerprint or not all(stands(path, one) for path, one in files.items()):
             return None
         return Finished(tuple(receipt_of(path, one) for path, one in files.items()), said)
 
 
-def refuse_another_cut_run(folder: Location, fingerprint: str) -> None:
-    """Raise `UsageError` where a folder holds finished jobs of a run that was cut, and that has another fingerprint.
+def refuse_interrupted_run(folder: Location, fingerprint: str) -> None:
+    """Raise `UsageError` if a folder holds finished jobs of an interrupted run with another fingerprint.
 
     The fingerprint is empty for a stage that keeps no journal.
     """
     others = sum(1 for found in _fingerprints(folder) if found != fingerprint)
     if others:
         raise UsageError(
-            f"the folder holds {others:,} finished parts of another run, which was cut: of another command, version, "
-            "or with other parameters or inputs, or these in another order",
+            f"the folder holds {others:,} finished parts of an interrupted run with another command, version, "
+            "parameters, inputs, or order of inputs",
             where=folder,
-            remedy="give its command again to go on with it, name another folder, or pass --overwrite to replace it",
+            remedy="run that command again to continue it, name another folder, or pass --overwrite to replace it",
         )
 
 
 def _fingerprints(folder: Location) -> Iterator[str]:
-    """Yield the fingerprint of each whole entry of a journal in a folder."""
+    """Yield the fingerprint of each readable entry of a journal in a folder."""
     for entry in folder.glob(f"{_ENTRY}*"):
         try:
             yield str(json.loads(entry.read_bytes())["fingerprint"])
-        except (OSError, ValueError, KeyError, TypeError):  # whatever is no entry of ours is not done
+        except (OSError, ValueError, KeyError, TypeError):  # a file that is no entry counts as unfinished
             continue

@@ -1,4 +1,4 @@
-"""What a manifest records: each finished stage, what it was given, and each file it wrote."""
+"""The content of a manifest: each finished stage, its parameters and inputs, and each file it wrote."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _SummaryT = TypeVar("_SummaryT")
 _SummaryT_co = TypeVar("_SummaryT_co", covariant=True)
 MANIFEST_NAME = "manifest.json"
 CACHE_PREFIX = ".cache-"
-"""Begins the names of files in an output folder that are made from the others and may be removed at any time."""
+"""Prefix of files in an output folder that are made from the others and may be removed at any time."""
 FORMAT = "mlimages.manifest/1"
-UNFINISHED = "the command that writes it has not ended: run it again"
+UNFINISHED = "the command that writes it has not finished: run it again"
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """One written file as the manifest knows it; `rows` is -1 for a file that is no table."""
+    """The manifest's record of one written file; `rows` is -1 for a file that is not a table."""
 
     rows: int
     bytes: int
@@ -43,12 +43,12 @@ class StageRecord:
     """One finished stage.
 
     Attributes:
-        parameters: everything but the inputs that decides the output.
+        parameters: everything except the inputs that decides the output.
         inputs: SHA-256 by name.
         outputs: paths relative to the output folder.
         seconds: wall-clock time.
         summary: the stage's own counts, for people and the report.
-        version: the package's version that did the work.
+        version: version of the package that did the work.
     """
 
     parameters: Mapping[str, Json]
@@ -78,7 +78,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class StageResult(Generic[_SummaryT_co]):
-    """What a stage's work returns: the receipts of its files and its own counts, a dataclass; by default none."""
+    """The result of a stage's work: the receipts of its files, and a dataclass with its counts (default: none)."""
 
     receipts: tuple[Receipt, ...]
     summary: _SummaryT_co = field(default_factory=cast("Any", dict))
@@ -86,7 +86,7 @@ class StageResult(Generic[_SummaryT_co]):
 
 @dataclass(frozen=True, slots=True)
 class StageOutcome(Generic[_SummaryT_co]):
-    """A stage's record, whether the work was done now or stood already, and its own counts."""
+    """A stage's record, whether the work was done now or by an earlier run, and its counts."""
 
     record: StageRecord
     fresh: bool
@@ -94,16 +94,16 @@ class StageOutcome(Generic[_SummaryT_co]):
 
 
 def summary_of(stage: str, record: StageRecord, kind: type[_SummaryT]) -> _SummaryT:
-    """Return a stage's summary out of a manifest, which anyone may have edited.
+    """Return a stage's summary from a manifest, which anyone may have edited.
 
     Raises:
-        DataError: it is not what this version writes.
+        DataError: it does not have the form that this version writes.
     """
     try:
         return RECORDS.decode(kind, record.summary)
     except UndecodableError as error:
         raise DataError(
-            f"the summary of stage {stage} is not as this version writes it ({error})",
+            f"the summary of stage {stage} does not have the form that this version writes ({error})",
             where=MANIFEST_NAME,
             remedy="build the folder again",
         ) from error
@@ -129,26 +129,27 @@ def read_manifest(folder: Location) -> Manifest:
             files=RECORDS.decode(dict[str, FileRecord], content["files"], "files"),
             stages=RECORDS.decode(dict[str, StageRecord], content["stages"], "stages"),
         )
-        # A manifest may come from somebody else, and what it names is read, and removed when a stage is done again.
+        # A manifest may come from a stranger, and the files that it names are read, and removed when a stage is done
+        # again.
         outputs = {path for record in manifest.stages.values() for path in record.outputs}
         strangers = [*paths_outside(folder, {*manifest.files, *outputs}), *sorted(outputs - manifest.files.keys())]
         if strangers:
             raise DataError(
-                f"it names {strangers[0]!r}, no file of the folder",
+                f"it names {strangers[0]!r}, which is not a file inside the folder",
                 where=path,
-                remedy="do not trust it; if a folder in it is a link of your own, put the folder itself there",
+                remedy="do not trust it; if you made a link to a folder there, replace the link by the folder",
             )
     except OSError as error:
         raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="check its permissions") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"is not a whole manifest ({error})", where=path, remedy="name another folder, or remove this one"
+            f"is not a complete manifest ({error})", where=path, remedy="name another folder, or remove this one"
         ) from error
     return manifest
 
 
 def other_versions(labels: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each schema of which this package writes and reads another version."""
+    """Yield a sentence for each schema whose version differs from that of this package."""
     for label in sorted(set(labels)):
         current = schemas.ALL.get(label.partition("/")[0])
         if current is not None and current.label != label:
@@ -156,15 +157,15 @@ def other_versions(labels: Iterable[str]) -> Iterator[str]:
 
 
 def stands(path: Location, record: FileRecord) -> bool:
-    """Return whether a file is there with the size on record."""
+    """Return whether a file exists with the recorded size."""
     return path.is_file() and path.stat().st_size == record.bytes
 
 
 def file_record(receipt: Receipt) -> FileRecord:
-    """Return what a manifest records of a written file."""
+    """Return the manifest's record of a written file."""
     return FileRecord(receipt.rows, receipt.bytes, receipt.sha256, receipt.schema)
 
 
 def receipt_of(path: Location, record: FileRecord) -> Receipt:
-    """Return the receipt of a file on record."""
+    """Return the receipt of a recorded file."""
     return Receipt(path, record.rows, record.bytes, record.sha256, record.schema)

@@ -1,4 +1,4 @@
-"""A stage as a value: what decides its output, and the work that makes it. `run` is the one way to run it."""
+"""A stage as a value: everything that decides its output, and the work. `run` is the only way to run it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NoSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """What a stage is run by.
+    """How a stage is run.
 
     Attributes:
         mapper: runs parts of the work, as `map` does.
@@ -53,13 +53,13 @@ class Workplace:
     Attributes:
         out: the folder to write into; absolute, because the workers of an engine may have other working folders.
         inputs: SHA-256 of the inputs by name, for the metadata of tables.
-        journal: knows the finished jobs of a run that was cut; one that keeps nothing for a stage without jobs.
+        journal: holds the finished jobs of an interrupted run; stores nothing for a stage without jobs.
         engine: runs the parts.
     """
 
     out: Location
     inputs: Inputs = field(default_factory=dict)
-    journal: Journal = field(default_factory=Journal.keeping_nothing)
+    journal: Journal = field(default_factory=Journal.storing_nothing)
     engine: Engine = field(default_factory=Engine)
 
     def __post_init__(self) -> None:
@@ -72,16 +72,17 @@ class Stage(Generic[_SummaryT_co]):
 
     Attributes:
         name: its name in the manifest.
-        parameters: everything but the inputs and the package's version that decides the output: a dataclass, or values
-            by name.
+        parameters: everything except the inputs and the package's version that decides the output: a dataclass, or
+            values by name.
         inputs: SHA-256 by name.
         work: writes the files and returns their receipts and a summary.
         summary: the summary's dataclass.
         into: the folder to write into, relative to the output folder.
-        folders: those below `into` in which the work writes: the parts that a cut run left in them are removed.
-        resumes: the work is made of jobs (`Journal.once`), and goes on after the finished ones when it was cut.
-        jobs_of: returns the jobs that some files of the finished stage are the whole output of. With it, a stage of
-            which files were lost does again only the jobs of those.
+        folders: folders below `into` into which the work writes; parts that an interrupted run left there are removed.
+        resumes: the work consists of jobs (`Journal.once`), and after an interruption continues with the unfinished
+            ones.
+        jobs_of: returns the jobs whose complete output is among some files of the finished stage. With it, a stage that
+            has lost files repeats only the jobs of these files.
     """
 
     name: str
@@ -96,13 +97,13 @@ class Stage(Generic[_SummaryT_co]):
 
 
 def run(stage: Stage[_SummaryT], folder: OutputFolder, engine: Engine = Engine()) -> StageOutcome[_SummaryT]:
-    """Return a stage's outcome after doing its work, unless it stands already with these inputs and parameters.
+    """Return a stage's outcome; do its work first unless it is already finished with these inputs and parameters.
 
     Raises:
-        UsageError: the folder holds another build of this stage, whole or cut, and replacing it was not asked for; or
-            another stage has its parts where this one writes; or a folder in which it writes is a link to elsewhere; or
-            another run is writing here.
-        DataError: the manifest's summary of a finished stage is not what this version writes.
+        UsageError: the folder holds another build of this stage, finished or interrupted, and may not be overwritten;
+            or another stage has its parts where this one writes; or a folder into which it writes is a link to
+            elsewhere; or another run is writing here.
+        DataError: the manifest's summary of a finished stage does not have the form that this version writes.
         MLImagesError: whatever the work raises.
     """
     journal = journal_of(stage, folder)
@@ -125,9 +126,9 @@ def run(stage: Stage[_SummaryT], folder: OutputFolder, engine: Engine = Engine()
 
 
 def journal_of(stage: Stage[Any], folder: OutputFolder) -> Journal:
-    """Return the journal of a stage in an output folder; one that keeps nothing for a stage without jobs."""
+    """Return the journal of a stage in an output folder; it stores nothing for a stage without jobs."""
     if not stage.resumes:
-        return Journal.keeping_nothing()
+        return Journal.storing_nothing()
     return Journal.of(folder.path / stage.into, {**_parameters(stage), "stage": stage.name}, stage.inputs)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def verify_folder(folder: Location) -> list[str]:
-    """Return a sentence for each difference between a folder and its manifest, none where all is well.
+    """Return a sentence for each difference between a folder and its manifest, none if they agree.
 
     Raises:
         UsageError, DataError: as `read_manifest`.
@@ -59,7 +59,7 @@ def _check_file(folder: Location, path: str, record: FileRecord) -> Iterator[str
                 much = f"{abs(rows - record.rows):,} {'row' if abs(rows - record.rows) == 1 else 'rows'}"
                 direction = "more" if rows > record.rows else "fewer"
                 what.insert(0, f"{much} {direction} than the manifest: it has {rows:,}, not {record.rows:,}")
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with a damaged file is the finding itself
+        except Exception as error:  # noqa: BLE001 - any error of a damaged file is a finding
             what.append(f"not a readable Parquet file ({reason(error)})")
     what += other_versions([record.schema])
     if what:
@@ -67,7 +67,7 @@ def _check_file(folder: Location, path: str, record: FileRecord) -> Iterator[str
 
 
 def _files_of(folder: Location) -> Iterator[str]:
-    """Yield the files below a folder but for unfinished ones, caches, and those of builds in folders below it."""
+    """Yield the files below a folder, except unfinished ones, caches, and those of other builds in sub-folders."""
     inner = [relative(path.parent, folder) + "/" for path in folder.rglob(MANIFEST_NAME) if path.parent != folder]
     for path in folder.rglob("*"):
         name = relative(path, folder)
@@ -77,5 +77,5 @@ def _files_of(folder: Location) -> Iterator[str]:
 
 
 def _is_partial(path: Location, folder: Location) -> bool:
-    """Return whether a file below a folder, or a folder between, has the name of something unfinished."""
+    """Return whether a file below a folder, or a folder on its way, has the name of an unfinished file."""
     return any(name.startswith(PARTIAL_PREFIX) for name in relative(path, folder).split("/"))

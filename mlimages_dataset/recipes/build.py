@@ -50,13 +50,13 @@ def build_recipe(
 
     Args:
         recipe: what to build.
-        folder: a new or empty folder, or one that holds this build, whole or cut.
+        folder: a new or empty folder, or one that holds this build, finished or interrupted.
         overwrite: replace stages that were built with other parameters or inputs.
         engine: runs the parts of a stage.
         ended: is called with each stage's name and outcome.
 
     Raises:
-        MLImagesError: an input, the recipe or the folder cannot be used; what is finished stays.
+        MLImagesError: an input, the recipe or the folder cannot be used; finished stages stay.
     """
     output = OutputFolder(folder, overwrite=overwrite)
     names = []
@@ -68,7 +68,7 @@ def build_recipe(
 
 
 def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
-    """Yield the stages of a recipe but the report; each reads what those before it wrote into the folder.
+    """Yield the stages of a recipe except the report; each reads the output of those before it from the folder.
 
     Raises:
         MLImagesError: an input cannot be used.
@@ -94,10 +94,10 @@ def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
 
 
 def verify(folder: Location) -> list[str]:
-    """Return a sentence for each difference between a folder and its manifest, and each check its vocabulary fails.
+    """Return a sentence for each difference between a folder and its manifest, and for each failed vocabulary check.
 
-    Where tables of labels differ, the categories with other numbers of images are told too. A folder of `build_recipe`
-    whose report does not tell of exactly its stages has not ended.
+    If label tables differ, the categories with other numbers of images are listed too. A folder of `build_recipe` is
+    unfinished if its report was not made from exactly its stages.
 
     Raises:
         UsageError, DataError: the folder has no manifest, or none that can be read.
@@ -111,7 +111,7 @@ def verify(folder: Location) -> list[str]:
         if report is None or dict(report.inputs) != told_of(OutputFolder(folder)):
             problems.append(UNFINISHED)
     for path in manifest.files:
-        # Categories without a mapping are what an export took along: no vocabulary to build on.
+        # Categories without a mapping are part of an export, not a vocabulary to build on.
         if path.endswith(CATEGORIES_FILE) and path.removesuffix(CATEGORIES_FILE) + MAPPING_FILE in manifest.files:
             vocabulary = read_vocabulary((folder / path).parent)
             problems += [f"{path}: {finding}" for finding in validate(vocabulary, load_wordnet())]
@@ -119,7 +119,7 @@ def verify(folder: Location) -> list[str]:
 
 
 def _label_differences(folder: Location, manifest: Manifest, problems: Sequence[str]) -> Iterator[str]:
-    """Yield a sentence for each split of the labels with a problem in which categories have other image counts."""
+    """Yield a sentence for each split of the labels that has a problem and other numbers of images per category."""
     if LABELS_STAGE not in manifest.stages:
         return
     record = manifest.stages[LABELS_STAGE]
@@ -137,7 +137,7 @@ def _label_differences(folder: Location, manifest: Manifest, problems: Sequence[
         try:
             found = split_statistics(table_parts(folder / path), len(recorded)).images_of_class
         except MLImagesError:
-            continue  # what cannot be read is told already
+            continue  # unreadable files are already reported
         different = np.flatnonzero(found != recorded)
         if len(different):
             first = ", ".join(f"{c} has {found[c]:,}, not {recorded[c]:,}" for c in different[:_SHOWN_CLASSES])

@@ -30,13 +30,13 @@ _PHOTOGRAPHS = "photographs.csv"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CooccurrenceSource:
-    """Where strong pairs come from.
+    """The data and thresholds for strong pairs.
 
     Attributes:
         annotations: name of the annotated collection.
         predictions: folder of its `predictions` tables; None for the simulated ones.
-        probability: what a prediction's probability must exceed.
-        strength: what the conditional probability of a pair must exceed.
+        probability: a prediction counts if its probability exceeds this.
+        strength: a pair is strong if its conditional probability exceeds this.
     """
 
     annotations: str
@@ -65,7 +65,7 @@ class Recipe:
 
 
 def default_recipe() -> Recipe:
-    """Return the packaged recipe, made of packaged facts, photographs and a simulated sample."""
+    """Return the packaged recipe: packaged class lists, photographs and a simulated sample."""
     with as_file(files("mlimages_dataset.recipes") / "default.toml") as path:
         return read_recipe(path)
 
@@ -84,12 +84,12 @@ def read_recipe(path: Location) -> Recipe:
     names = [source.name for source in recipe.annotations] + list(SIMULATED_SOURCES if recipe.simulation else ())
     known = set(names)
     if len(known) < len(names):
-        raise ConfigError("two annotation sources share a name", where=path, remedy="name each differently")
+        raise ConfigError("two annotated collections have the same name", where=path, remedy="name each differently")
     if not known:
         raise ConfigError("no annotations", where=path, remedy="add a table [[annotations]]")
     if recipe.cooccurrence is not None and recipe.cooccurrence.annotations not in known:
         raise ConfigError(
-            f"cooccurrence.annotations is {recipe.cooccurrence.annotations!r}, which is no annotation source",
+            f"cooccurrence.annotations is {recipe.cooccurrence.annotations!r}, which is no annotated collection",
             where=path,
             remedy=f"use one of {', '.join(sorted(known))}",
         )
@@ -106,7 +106,7 @@ def packaged_file(name: str, *, where: Location | None = None) -> Path:
         where: the recipe, for messages.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: no packaged file has that name.
         UsageError: the package is imported from a zip archive.
     """
     if name == _PHOTOGRAPHS:

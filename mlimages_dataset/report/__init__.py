@@ -1,1 +1,1 @@
-"""The page that tells of a build."""
+"""The HTML page that describes a build."""

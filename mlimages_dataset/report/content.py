@@ -1,4 +1,4 @@
-"""What a build's report says: values."""
+"""The content of a build's report as values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number of ours beside the published one; None where nothing was published."""
+    """A number of this build and the published one, None if nothing was published."""
 
     name: str
     ours: float
@@ -22,7 +22,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class FunnelRow:
-    """How many classes of a source met one fate, and which share of those that entered; 0 where none did."""
+    """The number of a source's classes with one outcome, and their share of all its classes (0 if it has none)."""
 
     step: str
     classes: int
@@ -32,7 +32,7 @@ class FunnelRow:
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
-    """The fates of one source's classes."""
+    """The outcomes of one source's classes."""
 
     source: str
     rows: tuple[FunnelRow, ...]
@@ -41,7 +41,7 @@ class Funnel:
 
 @dataclass(frozen=True, slots=True)
 class Magnitude:
-    """How many categories have from `lowest` to `highest` images."""
+    """The number of categories that have from `lowest` to `highest` images."""
 
     lowest: int
     highest: int
@@ -53,11 +53,11 @@ class Group:
     """Categories of one root or one depth; `name` and `wnid` are the root's.
 
     Attributes:
-        categories: their number.
-        with_images: those with a training image.
-        trainable: those with more than 100 training images.
-        labels: present training labels of them.
-        images: training images with the root; 0 for a depth, of which only labels are counted.
+        categories: number of categories.
+        with_images: number of categories with a training image.
+        trainable: number of categories with more than 100 training images.
+        labels: number of their present training labels.
+        images: training images with the root; 0 for a depth, for which only labels are counted.
     """
 
     name: str
@@ -81,7 +81,7 @@ class OriginRow:
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """What became of one annotated collection's statements, with the first examples of each kind."""
+    """What became of one collection's statements, with the first examples of each kind."""
 
     name: str
     counts: AnnotationSummary
@@ -89,12 +89,12 @@ class SourceRow:
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """How consistent one collection's rows were before augmentation.
+    """The consistency of one collection's rows before augmentation.
 
     Attributes:
-        name: the collection's.
+        name: the collection's name.
         counts: the counts.
-        most_missing: the ancestors that were missing most often, each as name, wnid and count.
+        most_missing: the most often missing ancestors, each as name, wnid and count.
     """
 
     name: str
@@ -118,7 +118,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to know about the build; `stage` says where it was found."""
+    """A fact that readers of the report should know; `stage` is the stage that found it."""
 
     stage: str
     text: str
@@ -126,7 +126,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """How a stage was run and what it wrote."""
+    """The parameters of a stage and its output."""
 
     name: str
     parameters: tuple[tuple[str, str], ...]
@@ -137,7 +137,7 @@ class StageRow:
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """One written file; `rows` is -1 for one that is no table."""
+    """One written file; `rows` is -1 if it is not a table."""
 
     path: str
     rows: int
@@ -147,15 +147,15 @@ class FileRow:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The categories as the page's browser reads them: one entry a category, in order of class index.
+    """The categories for the page's tree browser: one entry per category, in order of class index.
 
     Attributes:
-        wnids, names: each category's.
+        wnids, names: those of each category.
         parents: class index of the primary parent, -1 at a root.
-        other_parents: the parents but the primary one, for the class indices that have any.
-        sources: position in `source_sets` of the set of sources.
+        other_parents: the parents except the primary one, for the class indices that have any.
+        sources: position of each category's set of sources in `source_sets`.
         source_sets: the distinct sets of sources, as text.
-        train, validation: images with the category in each split.
+        train, validation: number of images with each category in each split.
     """
 
     wnids: tuple[str, ...]
@@ -170,17 +170,19 @@ class Tree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportContent:
-    """Everything that the page says.
+    """The whole content of the page.
 
     Attributes:
-        compares: the recipe is that of Tencent ML-Images, so its published numbers stand beside ours.
+        compares: whether the recipe is that of Tencent ML-Images, so that published numbers are shown for comparison.
         simulated: annotated collections whose names say that they are simulated.
+        decisions: what of the class lists needs a user's decision, as sentences.
         overview, image_measures, label_measures, hierarchy_measures: numbers by section.
         train, validation: statistics of the two splits.
     """
 
     compares: bool
     simulated: tuple[str, ...]
+    decisions: tuple[str, ...]
     overview: tuple[Measure, ...]
     funnels: tuple[Funnel, ...]
     image_measures: tuple[Measure, ...]

@@ -126,7 +126,7 @@ def labels_per_image(images_of_size: NDArray[np.int64], description: str) -> Fig
 
 
 def _corners(images: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the ranks (from 1) and images at which a descending curve moves visibly: thousands of points are not."""
+    """Return the ranks (from 1) and images at which a descending curve changes visibly, not thousands of points."""
     steps = np.stack(
         [
             np.arange(len(images)) * _VISIBLE_STEPS // len(images),
@@ -134,7 +134,7 @@ def _corners(images: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
         ]
     ).astype(np.int64)
     moves = np.any(steps[:, 1:] != steps[:, :-1], axis=0)
-    # Both ends of a run of equal steps are kept, so that a plateau stays flat.
+    # Keep both ends of a run of equal values, so that a plateau stays flat.
     kept = np.flatnonzero(np.append(moves, [True]) | np.append([True], moves))
     return kept + 1, images[kept]
 
@@ -164,8 +164,8 @@ def _render(name: str, draw: Callable[[Axes], None], form: str, *, letters: str)
         mpl.rcParams.update(
             {
                 "svg.fonttype": letters,
-                "svg.hashsalt": name,  # ids of clipping paths are random otherwise
-                "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same letters everywhere
+                "svg.hashsalt": name,  # otherwise ids of clipping paths are random
+                "font.family": ["DejaVu Sans"],  # part of matplotlib, so the letters are the same everywhere
                 "font.size": 10,
                 "text.color": _INK,
                 "axes.labelcolor": _MUTED,
@@ -199,9 +199,9 @@ def _page_markup(name: str, title: str, description: str, svg: str) -> str:
     opening, body = body.split(">", 1)
     view_box = re.search(r'viewBox="([^"]+)"', opening)
     assert view_box is not None
-    # Its style sheet would apply to the whole page.
+    # The drawing's style sheet would apply to the whole page.
     body = re.sub(r"<(metadata|style)\b.*?</\1>\s*", "", body, flags=re.DOTALL)
-    # matplotlib names its groups alike in every drawing, and a page must not repeat an id.
+    # matplotlib uses the same group ids in every drawing, but a page must not repeat an id.
     body = re.sub(r'<g id="[^"]*"', "<g", body)
     body = body.replace("font-family: 'DejaVu Sans'", "font-family: inherit")
     for colour, custom_property in _PROPERTY_OF_COLOUR.items():

@@ -1,7 +1,7 @@
 """A build's report: one page that needs no network, and the two figures of Tencent ML-Images, section 3.3.
 
-Names of categories and sources come from files of others: the templates escape every one of them, and the page's own
-policy lets no script run but ours.
+Names of categories and sources come from foreign files, so the templates escape all of them, and the page's content
+security policy allows only its own scripts.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def report_stage(output: OutputFolder) -> Stage[NoSummary]:
 
 
 def told_of(output: OutputFolder) -> dict[str, str]:
-    """Return the digest of each stage that a report tells of: all but the report itself."""
+    """Return the digest of each stage that a report describes: all except the report itself."""
     return {f"stage {stage}": output.content_digest(stage) for stage in output.manifest.stages if stage != REPORT}
 
 
@@ -89,12 +89,12 @@ def write_report(
 
     Args:
         vocabulary: the build's vocabulary.
-        pairs: its strong pairs, the surest first; none where it looked for none.
-        manifest: its stages' records; that of an earlier report is passed over.
+        pairs: its strong pairs, those with the highest lower bound first; none if it did not search for pairs.
+        manifest: the records of its stages; that of an earlier report is ignored.
         out: the folder to write into.
 
     Raises:
-        DataError: a stage's summary is not what this version writes, or is about another vocabulary.
+        DataError: a stage's summary does not have the form of this version, or is of another vocabulary.
     """
     content = report_content(vocabulary, pairs, manifest)
     figures = (

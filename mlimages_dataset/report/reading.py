@@ -1,4 +1,4 @@
-"""What the report says of a build, computed from its vocabulary, its strong pairs and its manifest."""
+"""Computes the content of the report from a build's vocabulary, strong pairs and manifest."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _PUBLISHED_CLASSES = {
 
 
 def report_content(vocabulary: Vocabulary, pairs: Sequence[StrongPair], manifest: Manifest) -> ReportContent:
-    """Return what the page says; arguments and errors as `page.write_report`."""
+    """Return the content of the page; arguments and errors as for `page.write_report`."""
     records = {name: record for name, record in manifest.stages.items() if name != REPORT}
     labels = summary_of(LABELS_STAGE, records[LABELS_STAGE], LabelsSummary) if LABELS_STAGE in records else None
     train, validation = _splits(labels, len(vocabulary))
@@ -71,6 +71,7 @@ def report_content(vocabulary: Vocabulary, pairs: Sequence[StrongPair], manifest
         compares=_is_ml_images(vocabulary),
         simulated=tuple(_source_name(stage) for stage in records if _is_simulated(stage)),
         overview=_overview(vocabulary, train, validation),
+        decisions=_decisions(records.get(VOCABULARY)),
         funnels=_funnels(records.get(VOCABULARY)),
         image_measures=_image_measures(train),
         magnitudes=_magnitudes(train.images_of_class),
@@ -124,7 +125,7 @@ def _splits(labels: LabelsSummary | None, n_classes: int) -> tuple[LabelStatisti
 def _statistics(split: SplitSummary, n_classes: int) -> LabelStatistics:
     if len(split.images_of_class) != n_classes or {*split.labels_of_origin} != {one.name.lower() for one in Origin}:
         raise DataError(
-            "the labels are of another vocabulary or version", where=MANIFEST_NAME, remedy="build the folder again"
+            "the labels belong to another vocabulary or version", where=MANIFEST_NAME, remedy="build the folder again"
         )
     return split.statistics()
 
@@ -197,6 +198,10 @@ def _funnels(record: StageRecord | None) -> tuple[Funnel, ...]:
         Funnel(source, tuple(_funnel_rows(source, rows)), summary.repeated_ids.get(source, ()))
         for source, rows in steps.items()
     )
+
+
+def _decisions(record: StageRecord | None) -> tuple[str, ...]:
+    return () if record is None else tuple(summary_of(VOCABULARY, record, VocabularySummary).findings())
 
 
 def _funnel_rows(source: str, rows: Sequence[tuple[str, int]]) -> Iterator[FunnelRow]:
@@ -274,7 +279,7 @@ def _source(stage: str, record: StageRecord) -> SourceRow:
 
 def _named(pair: StrongPair, vocabulary: Vocabulary) -> Pair:
     if max(pair.antecedent, pair.consequent) >= len(vocabulary):
-        raise DataError("the implications are of another vocabulary", remedy="build the folder again")
+        raise DataError("the implications belong to another vocabulary", remedy="build the folder again")
     antecedent, consequent = vocabulary.categories[pair.antecedent], vocabulary.categories[pair.consequent]
     return Pair(
         antecedent=antecedent.name,
@@ -289,7 +294,7 @@ def _named(pair: StrongPair, vocabulary: Vocabulary) -> Pair:
 
 
 def _audits(labels: LabelsSummary | None, vocabulary: Vocabulary) -> Iterator[AuditRow]:
-    """Yield what the labels stage found in each collection's rows."""
+    """Yield the audit of each collection's rows by the labels stage."""
     for name, counts in labels.annotations_audit.items() if labels is not None else ():
         yield AuditRow(name, counts, tuple(_named_counts(counts.most_missing, vocabulary)))
 
@@ -297,12 +302,14 @@ def _audits(labels: LabelsSummary | None, vocabulary: Vocabulary) -> Iterator[Au
 def _named_counts(counts: Sequence[tuple[str, int]], vocabulary: Vocabulary) -> Iterator[tuple[str, str, int]]:
     for wnid, n in counts:
         if wnid not in vocabulary.index_of_wnid:
-            raise DataError(f"{wnid} is of another vocabulary", where=MANIFEST_NAME, remedy="build the folder again")
+            raise DataError(
+                f"{wnid} belongs to another vocabulary", where=MANIFEST_NAME, remedy="build the folder again"
+            )
         yield vocabulary.categories[vocabulary.index_of_wnid[wnid]].name, wnid, n
 
 
-_TOLD_FATES = ("rejected_rows", "malformed", "unknown", "contradicted")
-"""What of a collection's statements and rows its owner should look at."""
+_TOLD_FATES = ("rejected_rows", "malformed", "unknown", "contradicted", "images_of_several_names")
+"""The outcomes of statements and rows that the owner of a collection should check."""
 
 
 def _source_findings(sources: Sequence[SourceRow]) -> Iterator[Finding]:
@@ -319,7 +326,7 @@ def _audit_findings(audits: Sequence[AuditRow]) -> Iterator[Finding]:
         if lower := audit.counts.rows - audit.counts.monotone_rows:
             yield Finding(
                 LABELS_STAGE,
-                f"{lower:,} rows of {audit.name} gave an ancestor a lower confidence than a label below it: raised",
+                f"{lower:,} rows of {audit.name} gave an ancestor a lower confidence than its descendant: raised",
             )
 
 

@@ -23,7 +23,7 @@ def photographs() -> Path:
 
 
 def labels_csv() -> Path:
-    """Return the label file: image_id, location, source, label (a wnid or mid), name, confidence; one row a label.
+    """Return the label file: image_id, location, source, label (a wnid or mid), name, confidence; one row per label.
 
     Confidence 1 says that a person saw the class, 0 that a person saw it to be absent; any other class is unknown.
     """
@@ -31,7 +31,7 @@ def labels_csv() -> Path:
 
 
 def attribution_csv() -> Path:
-    """Return the credits: image_id, file, title, author, licence, origin, size in pixels, SHA-256; one row a file."""
+    """Return the credits: image_id, file, title, author, licence, origin, size in pixels, SHA-256; one row per file."""
     return on_disk(resources.files(__name__) / "attribution.csv")
 
 

@@ -1,1 +1,1 @@
-"""What collections and their files state: class lists, annotations, the publishers' files."""
+"""Readers of collections' files: class lists, annotations, publishers' files."""

@@ -1,7 +1,7 @@
-"""Parsers of class lists: lines, rows or trees in, classes out.
+"""Parsers of class lists: from lines, rows or trees to classes.
 
-Every parser takes the text of a file and its name for messages, skips blank lines, and refuses a line that its format
-does not allow with the line's number. Repeated classes are passed on: the vocabulary counts them.
+Every parser takes the text of a file, and its name for messages. It skips blank lines, and refuses a line that violates
+the format, with the line's number. Repeated classes are returned too; the vocabulary counts them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ TENCENT_HEADER = ("category_index", "category_id", "index_of_parent_category", "
 _SYNSET_LINE = re.compile(r"(n\d{8})(?:[\s,]+(.*))?")
 _MID = re.compile(r"/[mgt]/\w+")
 _OPEN_IMAGES_HEADER = ("LabelName", "DisplayName")
-_CLASS_COLUMNS = ("id", "name")
+CLASS_COLUMNS = ("id", "name")
+MEANING_COLUMNS = ("wnid", "parent")
+"""Columns of a class list that say what a class means; both may be missing, and cells may be empty."""
+_WNID = re.compile(r"n\d{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,10 @@ class TencentRow:
 
 
 def parse_imagenet_synsets(lines: Iterable[str], where: str) -> list[SourceClass]:
-    """Return the classes of an ImageNet synset list: a wnid a line, words behind it or not.
+    """Return the classes of an ImageNet synset list: one wnid per line, optionally followed by words.
 
     Raises:
-        DataError: a line does not begin with a wnid, or there is none.
+        DataError: a line does not begin with a wnid, or the list is empty.
     """
 
     def parse(line: str, number: int) -> SourceClass:
@@ -53,7 +56,7 @@ def parse_imagenet_synsets(lines: Iterable[str], where: str) -> list[SourceClass
                 f"{_shown(line)} does not begin with a wnid such as n01440764",
                 where=where,
                 line=number,
-                remedy="give one synset a line",
+                remedy="write one synset per line",
             )
         return SourceClass(match[1], (match[2] or "").strip())
 
@@ -64,7 +67,7 @@ def parse_open_images_classes(lines: Iterable[str], where: str) -> list[SourceCl
     """Return the classes of an Open Images list, V1 (no header) or V2-V7 (``LabelName,DisplayName`` or none).
 
     Raises:
-        DataError: a row is not a mid and a name, or there is none.
+        DataError: a row is not a mid and a name, or the list is empty.
     """
     rows = list(_csv_rows(lines, where))
     if rows and tuple(rows[0][1]) == _OPEN_IMAGES_HEADER:
@@ -84,16 +87,18 @@ def parse_open_images_classes(lines: Iterable[str], where: str) -> list[SourceCl
 
 
 def parse_class_table(lines: Iterable[str], where: str) -> list[SourceClass]:
-    """Return the classes of a CSV or tab-separated table with the columns `id` and `name`, others ignored.
+    """Return the classes of a CSV or tab-separated table with the columns `id` and `name`.
+
+    The columns `wnid` and `parent` are read where there are such; others are ignored.
 
     Raises:
-        DataError: there is no such header, a row is short, or there is no row.
+        DataError: there is no such header, a row is short, an id is empty, a wnid is none, or there is no row.
     """
     content = list(lines)
     delimiter = "\t" if content and "\t" in content[0] else ","
     rows = list(_csv_rows(content, where, delimiter))
     header = [cell.strip().lower() for cell in rows[0][1]] if rows else []
-    missing = [column for column in _CLASS_COLUMNS if column not in header]
+    missing = [column for column in CLASS_COLUMNS if column not in header]
     if missing:
         raise _no_columns(missing, header, where, line=1)
 
@@ -102,34 +107,45 @@ def parse_class_table(lines: Iterable[str], where: str) -> list[SourceClass]:
             raise DataError(
                 f"{len(row)} fields where the header has {len(header)}", where=where, line=number, remedy="correct it"
             )
-        source_id = row[header.index("id")].strip()
-        if not source_id:
-            raise DataError("the id is empty", where=where, line=number, remedy="give every class an id")
-        return SourceClass(source_id, row[header.index("name")].strip())
+        return _class_of(dict(zip(header, row, strict=True)), where, line=number)
 
     return _at_least_one((parse(row, n) for n, row in rows[1:]), where)
 
 
 def classes_of_table(table: pa.Table, where: str) -> list[SourceClass]:
-    """Return the classes of a table with the columns `id` and `name`, others ignored.
+    """Return the classes of a table with the columns that `parse_class_table` reads.
 
     Raises:
-        DataError: a column is missing, a row holds a null or an empty id, or there is no row.
+        DataError: a column is missing, a row holds no id or no name, a wnid is none, or there is no row.
     """
-    missing = [column for column in _CLASS_COLUMNS if column not in table.column_names]
+    missing = [column for column in CLASS_COLUMNS if column not in table.column_names]
     if missing:
         raise _no_columns(missing, table.column_names, where)
-    rows = zip(table["id"].to_pylist(), table["name"].to_pylist(), strict=True)
+    columns = [column for column in (*CLASS_COLUMNS, *MEANING_COLUMNS) if column in table.column_names]
 
-    def parse(row: tuple[object, object], number: int) -> SourceClass:
-        if None in row:
+    def parse(row: Mapping[str, object], number: int) -> SourceClass:
+        if None in (row["id"], row["name"]):
             raise DataError(f"row {number} holds a null", where=where, remedy="give every class an id and a name")
-        source_id, name = (str(cell).strip() for cell in row)
-        if not source_id:
-            raise DataError(f"the id of row {number} is empty", where=where, remedy="give every class an id")
-        return SourceClass(source_id, name)
+        cells = {name: "" if cell is None else str(cell) for name, cell in row.items()}
+        return _class_of(cells, where, of=f" of row {number}")
 
+    rows = table.select(columns).to_pylist()
     return _at_least_one((parse(row, number) for number, row in enumerate(rows, 1)), where)
+
+
+def _class_of(cells: Mapping[str, str], where: str, *, line: int | None = None, of: str = "") -> SourceClass:
+    """Return the class that a row's cells state, by column; `line` or `of` says which row, in messages."""
+    source_id, name, wnid, parent = (cells.get(column, "").strip() for column in (*CLASS_COLUMNS, *MEANING_COLUMNS))
+    if not source_id:
+        raise DataError(f"the id{of} is empty", where=where, line=line, remedy="give every class an id")
+    if wnid and not _WNID.fullmatch(wnid):
+        raise DataError(
+            f"the wnid{of} is {_shown(wnid)}",
+            where=where,
+            line=line,
+            remedy="write one such as n02099601, or leave it empty",
+        )
+    return SourceClass(source_id, name, wnid, parent)
 
 
 def parse_release_status(text: str, where: str) -> dict[str, int]:
@@ -204,16 +220,16 @@ def parse_tencent_dictionary(lines: Iterable[str], where: str) -> list[TencentRo
                 f"index {row.class_index} follows {len(rows) - 1}", where=where, line=number, remedy="restore the rows"
             )
         if row.wnid in line_of:
-            raise DataError(f"{row.wnid} stands in line {line_of[row.wnid]} too", where=where, line=number)
+            raise DataError(f"{row.wnid} is also in line {line_of[row.wnid]}", where=where, line=number)
         line_of[row.wnid] = number
         rows.append(row)
     for row in rows:
         if row.parent >= len(rows) or row.parent == row.class_index:
             raise DataError(
-                f"the parent of {row.wnid}, {row.parent}, is no other row",
+                f"the parent of {row.wnid}, {row.parent}, is not another row",
                 where=where,
                 line=line_of[row.wnid],
-                remedy="obtain the whole file",
+                remedy="obtain the complete file",
             )
     return rows
 
@@ -237,7 +253,7 @@ def _numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 def _csv_rows(lines: Iterable[str], where: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    start = 1  # where the row begins: an open quote swallows every line to the end
+    start = 1  # the line where the row begins: an open quote takes in all lines to the end
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
@@ -259,10 +275,10 @@ def _no_columns(missing: Sequence[str], found: Sequence[str], where: str, line: 
 def _at_least_one(classes: Iterable[SourceClass], where: str) -> list[SourceClass]:
     found = list(classes)
     if not found:
-        raise DataError("holds no class", where=where, remedy="name a class list")
+        raise DataError("holds no classes", where=where, remedy="name a class list")
     return found
 
 
 def _shown(text: str) -> str:
-    """Return a line as a message quotes it."""
-    return repr(text if len(text) <= 60 else text[:57] + "...")  # noqa: PLR2004 - what fits in a sentence
+    """Return a line shortened for a message."""
+    return repr(text if len(text) <= 60 else text[:57] + "...")  # noqa: PLR2004 - as much as fits in a sentence

@@ -1,4 +1,4 @@
-"""The value every source of classes yields: an id and a name in some collection's own vocabulary."""
+"""A class of a collection: an id and a name in the collection's own vocabulary."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ class SourceClass:
     """One class of one collection.
 
     Attributes:
-        source_id: the collection's own id (a wnid, an Open Images mid, anything of a user's).
-        name: the name as the collection spells it; may be empty where ids are wnids.
+        source_id: the collection's own id (a wnid, an Open Images mid, or any id of a user's).
+        name: the name as the collection spells it; may be empty if the id is a wnid.
+        wnid: the synset that the collection gives for it; empty if it gives none.
+        parent: what the collection says it is a kind of, a wnid or the id of another class of the list; may be empty.
     """
 
     source_id: str
     name: str
+    wnid: str = ""
+    parent: str = ""

@@ -2,9 +2,9 @@
 
 https://cocodataset.org/#format-data, https://www.lvisdataset.org/dataset
 
-A class's id is its category's number. An annotation says that its category is in its image, whatever its box or mask,
+A class's id is its category's number. An annotation says that its category is in its image, for any box or mask,
 crowds included; LVIS's `neg_category_ids` say that categories are verified to be absent. The file is read as a stream,
-once for each list: categories and images may stand behind annotations.
+once for each list, because categories and images may come after the annotations.
 """
 
 from __future__ import annotations
@@ -75,15 +75,15 @@ def _said(path: Location, log: RejectLog) -> Iterator[tuple[_Image, _Key, float]
         image, named = _key(annotation.get("image_id")), _key(annotation.get("category_id"))
         name = f"annotation {annotation.get('id', number)}"
         if image is None or image not in listed.images:
-            _reject(log, path, f"{name} is of an image not listed", annotation.get("image_id"))
+            _reject(log, path, f"{name} refers to an image that is not listed", annotation.get("image_id"))
         elif named is None or named not in listed.categories:
-            _reject(log, path, f"{name} is of a category not listed", annotation.get("category_id"))
+            _reject(log, path, f"{name} refers to a category that is not listed", annotation.get("category_id"))
         else:
             yield listed.images[image], named, 1.0
 
 
 def _key(value: object) -> _Key | None:
-    """Return a number or a text that identifies something, None for what is neither; tools write 1 as 1.0."""
+    """Return a number or text as an identifier, None for other values; some tools write 1 as 1.0."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, (int, str)) and not isinstance(value, bool) else None
@@ -93,7 +93,7 @@ def coco_classes(path: Location) -> list[SourceClass]:
     """Return the categories of a file of COCO's form, as a class list.
 
     Raises:
-        DataError: it is no such file, or two categories have one number.
+        DataError: it is not such a file, or two categories have the same number.
     """
     categories = _categories(path)
     if not categories:
@@ -136,7 +136,7 @@ class _Listed:
                     if category is not None and category in categories:
                         absent.setdefault(key, []).append(category)
                     else:
-                        _reject(log, path, f"image {key} says that a category is absent which is not listed", value)
+                        _reject(log, path, f"image {key} gives as absent a category that is not listed", value)
         if not (categories and images):
             raise DataError(
                 f"lists no {'categories' if images else 'images'}",
@@ -148,7 +148,7 @@ class _Listed:
 
 @dataclass(slots=True)
 class _Block:
-    """Statements on their way into a batch."""
+    """Statements that are collected for a batch."""
 
     names: list[str] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
@@ -184,11 +184,11 @@ def _categories(path: Location) -> dict[_Key, str]:
 
 
 def _items(path: Location, key: str) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a list of the file's object, without holding more of it than one."""
+    """Yield the items of a list in the file's object, holding only one at a time."""
     with read_to_its_end(path), _json_errors(path), unpacked(path) as stream:
         for item in ijson.items(stream, f"{key}.item", use_float=True):
             if not isinstance(item, dict):
-                raise DataError(f"its {key} are no objects", where=path, remedy="name a file in COCO's form")
+                raise DataError(f"its {key} are not objects", where=path, remedy="name a file in COCO's form")
             yield item
 
 
@@ -196,9 +196,9 @@ def _items(path: Location, key: str) -> Iterator[dict[str, Any]]:
 def _json_errors(path: Location) -> Iterator[None]:
     try:
         yield
-    except ijson.JSONError as error:
+    except (ijson.JSONError, UnicodeDecodeError) as error:  # its parser decodes the texts
         reason = str(error).split("\n", 1)[0].strip()
-        raise DataError(f"is no whole JSON file ({reason})", where=path, remedy="obtain it again") from error
+        raise DataError(f"is not a complete JSON file ({reason})", where=path, remedy="obtain it again") from error
 
 
 def _reject(log: RejectLog, path: Location, what: str, value: object) -> None:

@@ -1,7 +1,7 @@
-"""What every source keeps, as a check that its author can run: `check_source("mine", [path])`.
+"""The rules for every source, as a check that its author can run: `check_source("mine", [path])`.
 
 A package that adds a format registers it as an entry point of the group `mlimages_dataset.sources` and calls this in
-its tests, with files of its own that are well formed.
+its tests, with its own well-formed files.
 """
 
 from __future__ import annotations
@@ -25,31 +25,45 @@ from mlimages_dataset.sources.source import STATEMENT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mlimages_dataset.sources.layout import Layout
+
 _QUERY = "SELECT image_id, class_id, confidence, location FROM observations"
 _CUTS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)
 _SIZES = (64, 1000)
 
 
 class BrokenContractError(AssertionError):
-    """A source does not keep what every source must."""
+    """A source breaks a rule for all sources."""
 
 
-def read_statements(name: str, files: Sequence[Path]) -> tuple[pa.Table, RejectLog]:
-    """Return what files of a format state, in the columns of `STATEMENT`, and the rows that the format does not allow.
+def read_statements(name: str, files: Sequence[Path], layout: Layout | None = None) -> tuple[pa.Table, RejectLog]:
+    """Return the statements of files, in the columns of `STATEMENT`, and the rows that violate the format.
+
+    Args:
+        name: the format.
+        files: the files.
+        layout: what their user states of them, if anything.
 
     Raises:
         MLImagesError: a file is missing or not of the format.
     """
+    with duckdb.connect(config={"threads": 1}) as connection:
+        return statements_through(connection, name, files, layout)
+
+
+def statements_through(
+    connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path], layout: Layout | None = None
+) -> tuple[pa.Table, RejectLog]:
+    """Return what `read_statements` does, through a connection that many files have: to make one takes longer."""
     source = source_named(name)
     tables = [STATEMENT.empty_table()]
     logs = []
-    with duckdb.connect() as connection:
-        for piece in pieces_of(name, files):
-            log = RejectLog()
-            with duckdb_errors(piece.path):
-                blocks = source.observe(connection, piece, log)
-                tables.extend(block.sql(_QUERY).to_arrow_table().cast(STATEMENT) for block in blocks)
-            logs.append((piece.start, log))
+    for piece in pieces_of(name, files, layout=layout):
+        log = RejectLog()
+        with duckdb_errors(piece.path):
+            blocks = source.observe(connection, piece, log)
+            tables.extend(block.sql(_QUERY).to_arrow_table().cast(STATEMENT) for block in blocks)
+        logs.append((piece.start, log))
     return pa.concat_tables(tables), joined_rejects(logs)
 
 
@@ -57,7 +71,7 @@ def check_source(name: str, files: Sequence[Path]) -> None:
     """Check a source on well-formed files of its format.
 
     Raises:
-        BrokenContractError: with what it does not keep.
+        BrokenContractError: it breaks a rule, which the message names.
     """
     _require(name in names(), f"{name} is not registered")
     _require(source_named(name).name == name, f"{name} is registered under another name than its own")
@@ -65,24 +79,26 @@ def check_source(name: str, files: Sequence[Path]) -> None:
     _require(whole.num_rows > 0, "the files state nothing")
     _require(rejects.count == 0, f"well-formed files have rejects, first: {rejects.first[:1]}")
     _check_values(whole)
-    _require(read_statements(name, files)[0].equals(whole), "the same files state something else the second time")
+    _require(read_statements(name, files)[0].equals(whole), "reading the same files twice gives different statements")
     for size in _SIZES:
         with mock.patch.object(cutting, "PIECE_BYTES", size):
             pieces = pieces_of(name, files)
-            _require(pickle.loads(pickle.dumps(pieces)) == pieces, "pieces do not travel to other processes")  # noqa: S301 - our own
-            _require(_same_rows(read_statements(name, files)[0], whole), f"pieces of {size} bytes state something else")
+            _require(pickle.loads(pickle.dumps(pieces)) == pieces, "pieces cannot be pickled for other processes")  # noqa: S301 - our own
+            _require(
+                _same_rows(read_statements(name, files)[0], whole), f"pieces of {size} bytes give different statements"
+            )
     _check_refusals(name, [path for path in files if path.is_file()])
 
 
 def _check_values(statements: pa.Table) -> None:
     confidence = [value for value in statements["confidence"].to_pylist() if value is not None]
     _require(all(0 <= value <= 1 for value in confidence), "a confidence is not in 0..1")
-    _require(statements["location"].null_count == 0, "a location is null: empty says that there is none")
+    _require(statements["location"].null_count == 0, "a location is null: write an empty text if there is none")
     _require(statements["image_id"].null_count < statements.num_rows, "no statement names its image")
 
 
 def _check_refusals(name: str, files: Sequence[Path]) -> None:
-    """Check that a file that is missing, empty, cut or something else is a sentence, whatever else it may give."""
+    """Check that missing, empty, truncated and foreign files raise errors of ours, not other exceptions."""
     with tempfile.TemporaryDirectory() as folder:
         absent, empty = Path(folder) / "absent", Path(folder) / "empty"
         _require(_refused(name, absent), "a missing file is not refused")
@@ -104,7 +120,7 @@ def _refused(name: str, path: Path) -> bool:
         read_statements(name, [path])
     except MLImagesError as error:
         _require(path.name in str(error), f"a refusal does not name its file: {error}")
-        _require(bool(error.remedy), f"a refusal says no remedy: {error}")
+        _require(bool(error.remedy), f"a refusal gives no remedy: {error}")
         return True
     except Exception as error:
         raise BrokenContractError(f"{path.name} ends in {type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""Delimited files: DuckDB reads them in blocks of whole rows."""
+"""Delimited files, which DuckDB reads in blocks of whole rows."""
 
 from __future__ import annotations
 
@@ -28,22 +28,24 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.rejects import RejectLog
 
 _BAD_QUOTE = "UNQUOTED VALUE"
-"""What DuckDB calls a row with a quote that is not closed, or with more than a comma behind the one that closes it."""
+"""DuckDB's name for a row with an unclosed quote, or with text between a closing quote and the comma."""
 
 
 DELIMITERS = (",", "\t", ";", "|")
+_LOOKED_AT_ROWS = 100
+"""Of a file without a header, to tell what separates its columns."""
 
 
 class DelimitedSource(Source):
-    """A source of delimited files with a header: commas, or what else separates the columns that it reads."""
+    """A source of delimited files with a header, separated by commas or another character."""
 
     @abc.abstractmethod
     def selection(self, piece: Piece, *, digits: bool) -> str:
-        """Return SQL that selects what a row states, in the columns of `STATEMENT`.
+        """Return SQL that selects the statement of a row, in the columns of `STATEMENT`.
 
         Args:
             piece: where the rows come from.
-            digits: a confidence may be one of which only its digits tell that it is neither 0 nor 1.
+            digits: whether some confidence differs from 0 or 1 only in its digits, not as float64.
         """
 
     @property
@@ -63,21 +65,35 @@ class DelimitedSource(Source):
         if not connection.filesystem_is_registered("memory"):
             connection.register_filesystem(memory)
         for content in map(_with_newlines, _blocks(piece)):
-            # The file system is the whole process's, where a cluster may give several threads a job.
+            # The file system belongs to the whole process, in which a cluster may run jobs in several threads.
             name = f"/{secrets.token_hex(8)}.csv"
             memory.pipe_file(name, content)
             try:
-                scan = self._scan(f"memory:/{name}", piece, header=piece.start == log.lines == 0)
-                selection = self.selection(piece, digits=confidences.needs_digits(content))
-                connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {selection} FROM {scan}")
-                yield connection
+                header = piece.header and piece.start == log.lines == 0
+                scan = self._scan(f"memory:/{name}", piece, header=header)
+                digits = confidences.needs_digits(content)
+                yield from self.shown(connection, piece, scan, log, digits=digits)
                 log.add(*_rejects(connection, piece.path, log.lines, content))
             finally:
                 memory.rm(name)
             log.lines += content.count(b"\n")
 
+    def shown(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        piece: Piece,
+        scan: str,
+        log: RejectLog,  # noqa: ARG002 - rows that are read in another way are logged
+        *,
+        digits: bool,
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a connection in which the rows that SQL scans are the relation `observations`."""
+        selection = self.selection(piece, digits=digits)
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {selection} FROM {scan}")
+        yield connection
+
     def _scan(self, place: str, piece: Piece, *, header: bool) -> str:
-        # DuckDB tells no upper case from lower case: what is not read must not have the name of what is.
+        # DuckDB ignores case: columns that are not read must not have the names of those that are.
         known = self.read_columns
         names = (name if name in known else f"column {number}" for number, name in enumerate(piece.columns, 1))
         named = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in names)
@@ -95,7 +111,7 @@ def confidence_sql(column: str, *, digits: bool) -> str:
 
 
 def _with_newlines(content: bytes) -> bytes:
-    """Return CSV whose lines all end in a newline: DuckDB reads no file with several kinds of line ends."""
+    """Return CSV whose lines all end in a newline: DuckDB does not read files with several kinds of line ends."""
     return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
 
 
@@ -111,7 +127,7 @@ def _blocks(piece: Piece) -> Iterator[bytes]:
 def _rejects(
     connection: duckdb.DuckDBPyConnection, path: Location, lines_before: int, content: bytes
 ) -> tuple[list[Reject], int]:
-    """Return the first rejects of the block that DuckDB read last, and how many there are; forget them."""
+    """Return the first rejects of the block that DuckDB read last, and their number; clear them."""
     count = connection.sql("SELECT count(DISTINCT line) FROM reject_errors").fetchall()[0][0]
     rows = connection.sql(
         "SELECT DISTINCT ON (line) line_byte_position, error_type, csv_line FROM reject_errors "
@@ -129,9 +145,9 @@ def _rejects(
 
 
 def _row_start(position: int, kind: str, content: bytes) -> int:
-    """Return where a row begins in CSV of which DuckDB gives a position: before blank lines there, or a row too early.
+    """Return where a row begins, from DuckDB's position, which may be before blank lines or one row too early.
 
-    Its own numbers are no lines either: it counts rows, of which one may have several lines.
+    DuckDB's line numbers cannot be used: it counts rows, and a row may have several lines.
     """
     while content[position : position + 1] == b"\n":
         position += 1
@@ -141,7 +157,7 @@ def _row_start(position: int, kind: str, content: bytes) -> int:
 
 @contextlib.contextmanager
 def duckdb_errors(where: object = None) -> Iterator[None]:
-    """Turn DuckDB's errors into sentences; it reads what is in memory, so its files are intermediate results.
+    """Turn DuckDB's errors into errors of ours; its input is in memory, so its files are intermediate results.
 
     Args:
         where: the input, for messages.
@@ -165,7 +181,7 @@ def duckdb_errors(where: object = None) -> Iterator[None]:
 
 
 def delimiter_of(path: Location, wanted: Collection[str]) -> str:
-    """Return what separates the columns of a file: with it the header has all wanted ones; a comma where nothing does.
+    """Return the separator with which a file's header has all wanted columns; a comma if there is none.
 
     Raises:
         DataError: the file is empty, or no text.
@@ -174,30 +190,70 @@ def delimiter_of(path: Location, wanted: Collection[str]) -> str:
     return next(found, ",")
 
 
+def delimiter_of_rows(path: Location, n_columns: int) -> str:
+    """Return what separates the columns of a file without a header: with it each of its first rows has so many fields.
+
+    Raises:
+        DataError: the file is empty or no text, or nothing does it, or several things.
+    """
+    rows = _first_lines(path)[:_LOOKED_AT_ROWS]
+    lengths = {one: [len(row) for row in csv.reader(rows, delimiter=one)] for one in DELIMITERS}
+    fitting = [one for one, found in lengths.items() if set(found) <= {n_columns, 0}]
+    # A row that is amiss is a reject: it does not decide for the others.
+    fitting = fitting or [one for one, found in lengths.items() if found and found[0] == n_columns]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        what = f"may be separated by {' or '.join(map(repr, fitting))}: each gives {n_columns} fields"
+        raise DataError(what, where=path, line=1, remedy="give it a header with the columns' names")
+    found = {one: lengths[one][0] for one in DELIMITERS if lengths[one] and lengths[one][0] > 1}
+    told = ", ".join(f"{n} between {one!r}" for one, n in found.items()) or "1"
+    raise DataError(
+        f"has {told} fields in its first row, where {n_columns} columns are named",
+        where=path,
+        line=1,
+        remedy="name each column of the file, in its order",
+    )
+
+
 def read_header(path: Location, delimiter: str = ",") -> list[str]:
     """Return the column names in the first line of a delimited file, compressed or not.
 
     Raises:
         DataError: the file is empty, or no text.
     """
+    names = first_fields(path, delimiter)
+    repeated = [name for number, name in enumerate(names) if name and name in names[:number]]
+    if repeated:
+        raise DataError(f"has two columns {repeated[0]}", where=path, line=1, remedy="name each differently")
+    return [name or f"column {number}" for number, name in enumerate(names, 1)]
+
+
+def first_fields(path: Location, delimiter: str) -> list[str]:
+    """Return the fields of the first line of a delimited file; errors as `read_header`, but of repeated names."""
+    return [field.strip() for field in next(csv.reader([_first_lines(path)[0]], delimiter=delimiter))]
+
+
+def _first_lines(path: Location) -> list[str]:
+    """Return the first lines of a delimited file, compressed or not, without a byte-order mark.
+
+    Raises:
+        DataError: the file is empty, or no text.
+    """
     try:
         with unpacked(path) as stream:
-            first = _with_newlines(stream.read(1 << 16)).split(b"\n", 1)[0]
+            *whole, cut = _with_newlines(stream.read(1 << 16)).split(b"\n")
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="obtain it again") from error
+    lines = whole or [cut]
+    first = lines[0]
     if not first.strip():
         raise DataError("is empty, or begins with an empty line", where=path, remedy="obtain the file again")
     if first.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError("is UTF-16 text", where=path, remedy="save it as UTF-8")
     if b"\0" in first:
         raise DataError("is not a text file", where=path, remedy="unpack it first, or name another file")
-    names = [
-        name.strip() for name in next(csv.reader([decoded(first).strip("\r\n ").lstrip("\ufeff")], delimiter=delimiter))
-    ]
-    repeated = [name for number, name in enumerate(names) if name and name in names[:number]]
-    if repeated:
-        raise DataError(f"has two columns {repeated[0]}", where=path, line=1, remedy="name each differently")
-    return [name or f"column {number}" for number, name in enumerate(names, 1)]
+    return [decoded(first).strip("\r\n ").lstrip("\ufeff"), *map(decoded, lines[1:])]
 
 
 def _quoted(text: str) -> str:

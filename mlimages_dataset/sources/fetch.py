@@ -1,9 +1,9 @@
-"""Fetching published files, so that the output folder holds exactly what was published.
+"""Downloads published files, and checks that they are exactly what was published.
 
-A file arrives in `NAME.part` and takes its own name only when all of it is there. A later attempt continues the part
-as long as the publisher still serves the same entity (RFC 9110, sections 13.1.5 and 14: If-Range and range requests).
-`mlimages.lock` in the output folder records size and SHA-256 of each file at its first arrival; from then on a file
-that differs is an error.
+A file is downloaded to `NAME.part` and renamed when it is complete. A later attempt continues the part as long as the
+publisher still serves the same entity (RFC 9110, sections 13.1.5 and 14: If-Range and range requests). `mlimages.lock`
+in the output folder records size and SHA-256 of each file when it is first downloaded; later, a file that differs is an
+error.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 
-# With a compressed transfer, Content-Length and ranges would count other bytes than those that are kept.
+# With a compressed transfer, Content-Length and ranges would count other bytes than the stored ones.
 REQUEST_HEADERS = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
 
 
-class Status(enum.StrEnum):
+class FetchStatus(enum.StrEnum):
     """What happened to a file."""
 
     FETCHED = "fetched"
     """It was downloaded."""
     STANDS = "stands"
-    """It was there already and is the recorded one."""
+    """It existed and equals the recorded one."""
     RECORDED = "recorded"
     """A person had put it there; it is now in the lock file."""
     FAILED = "failed"
-    """It could not be obtained, or it is not the recorded or published one."""
+    """It could not be downloaded, or differs from the recorded or published one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,13 @@ class Outcome:
 
     Attributes:
         file: the file.
-        status: in one word.
+        status: the result in one word.
         record: its record in the lock file; None if it failed.
-        error: why it failed and how to obtain the file; None if it did not.
+        error: why it failed and how to obtain the file; None if it did not fail.
     """
 
     file: PublishedFile
-    status: Status
+    status: FetchStatus
     record: LockRecord | None = None
     error: MLImagesError | None = None
 
@@ -82,7 +82,7 @@ class RetryPolicy:
     Attributes:
         attempts: consecutive attempts without a byte of progress after which a file fails.
         first_wait: seconds before the second attempt, doubled each time.
-        longest_wait: seconds; a file fails if its server asks to wait longer.
+        longest_wait: seconds; if a server asks to wait longer, the file fails.
         connect_timeout: seconds.
         read_timeout: seconds without a byte.
     """
@@ -120,11 +120,11 @@ def fetch_collection(
     progress: Progress | None = None,
     retry: RetryPolicy | None = None,
 ) -> tuple[Outcome, ...]:
-    """Fetch the wanted files of a collection and return what happened to each; one failure does not stop the others.
+    """Download the wanted files of a collection and return the outcome of each; a failure does not stop the others.
 
     Args:
-        collection: whose files.
-        out: the folder they go to, which holds `mlimages.lock`.
+        collection: the collection of the files.
+        out: the folder to download into, which holds `mlimages.lock`.
         only: patterns of file names; none for the collection's default files.
         progress: receives the progress.
         retry: how often to try again, and how long to wait.
@@ -208,7 +208,7 @@ def _obtain(download: _Download, record: LockRecord | None) -> Outcome:
         if download.target.exists():
             found = _record_of(download.target, file, etag="")
             _check_digest(download, found, record)
-            return Outcome(file, Status.RECORDED if record is None else Status.STANDS, record or found)
+            return Outcome(file, FetchStatus.RECORDED if record is None else FetchStatus.STANDS, record or found)
         if not file.url:
             raise _unavailable(download, "its publisher offers it only through a web page")
         entity, sha256 = _download(download)
@@ -216,9 +216,9 @@ def _obtain(download: _Download, record: LockRecord | None) -> Outcome:
         _check_digest(download, arrived, record)
         give_name(download.part, download.target)
         download.part_entity.unlink(missing_ok=True)
-        return Outcome(file, Status.FETCHED, record or arrived)
+        return Outcome(file, FetchStatus.FETCHED, record or arrived)
     except DownloadError as error:
-        return Outcome(file, Status.FAILED, error=error)
+        return Outcome(file, FetchStatus.FAILED, error=error)
 
 
 def _record_of(path: Path, file: PublishedFile, *, etag: str) -> LockRecord:
@@ -282,7 +282,7 @@ def _attempt(download: _Download) -> tuple[_Entity, str]:
 
     Raises:
         _TransientError: another attempt may succeed.
-        DownloadError: none will.
+        DownloadError: no attempt can succeed.
     """
     known = _read_entity(download)
     have = _size(download.part) if known is not None else 0
@@ -302,10 +302,10 @@ def _attempt(download: _Download) -> tuple[_Entity, str]:
         if response.status_code == requests.codes.partial_content:
             if known is None or not _continues(response, entity, known, have):
                 _discard(download)
-                raise _TransientError("its server continued another part than was asked for")
+                raise _TransientError("its server sent another range than requested")
             entity = known
         else:
-            # The whole file again: this server knows no ranges, or the file has changed.
+            # Download the whole file again: the server does not support ranges, or the file has changed.
             _discard(download)
             write_bytes(download.part_entity, json.dumps(dataclasses.asdict(entity)).encode())
         return entity, _append(download, response.raw.stream(CHUNK_BYTES, decode_content=False), entity)
@@ -357,12 +357,14 @@ def _described(download: _Download, response: requests.Response) -> _Entity:
     if content_type == "text/html" and not name.endswith((".html", ".htm")):
         raise _unavailable(download, "its server answers with a web page instead")
     encoding = headers.get("Content-Encoding", "identity").lower()
-    # Some servers call an archive "encoded"; its bytes are nevertheless those that were published.
+    # Some servers label an archive "encoded", but send the published bytes.
     if encoding != "identity" and not name.endswith((".gz", ".tgz")):
         raise _unavailable(download, f"its server sends it only with the content encoding {encoding}")
     length = headers.get("Content-Length", "")
     if not length.isdecimal() and headers.get("Transfer-Encoding", "").lower() != "chunked":
-        raise _unavailable(download, "its server does not state its length, so a cut transfer would look complete")
+        raise _unavailable(
+            download, "its server does not state its length, so a truncated transfer would look complete"
+        )
     return _Entity(
         url=download.file.url,
         bytes=int(length) if length.isdecimal() else UNKNOWN,
@@ -391,13 +393,13 @@ def _continues(response: requests.Response, entity: _Entity, known: _Entity, hav
     if match is None or int(match[1]) != have:
         return False
     same_length = match[2] == "*" or known.bytes in {UNKNOWN, int(match[2])}
-    # A server that knows ranges but not If-Range continues a changed file, too.
+    # A server that supports ranges but not If-Range would continue a changed file too.
     same_tag = entity.etag == known.etag if entity.etag else entity.last_modified in {"", known.last_modified}
     return same_length and same_tag
 
 
 def _append(download: _Download, chunks: Iterable[bytes], entity: _Entity) -> str:
-    """Append what arrives to `part`, check that the entity is complete, and return the SHA-256 of the whole."""
+    """Append the received bytes to `part`, check that the entity is complete, and return the SHA-256 of the whole."""
     part = download.part
     with write_errors(part):
         part.parent.mkdir(parents=True, exist_ok=True)
@@ -450,7 +452,7 @@ def _read_entity(download: _Download) -> _Entity | None:
 
 
 def _discard(download: _Download) -> None:
-    # The bytes go first: their description alone does no harm.
+    # Remove the bytes first: their description alone does no harm.
     with write_errors(download.part):
         download.part.unlink(missing_ok=True)
         download.part_entity.unlink(missing_ok=True)

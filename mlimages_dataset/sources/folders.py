@@ -1,4 +1,4 @@
-"""The class that a picture's path tells: of files, folders and archives of any layout."""
+"""The class of a picture according to its path, for files, folders and archives of any layout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORDS_OF_PARTS = (
 )
 _WORD_OF_A_PART = rf"(?:{'|'.join(_WORDS_OF_PARTS)})"
 _NO_CLASS = re.compile(rf"{_WORD_OF_A_PART}(?:[-_ .]*(?:{_WORD_OF_A_PART}|\d+|of))*|\d{{4,}}|0\d+", re.IGNORECASE)
-"""Names of folders that say which part of a collection they hold, not what is in its pictures."""
+"""Names of folders that denote a part of a collection, not a class."""
 
 
 def is_wnid(name: str) -> bool:
@@ -24,7 +24,7 @@ def is_wnid(name: str) -> bool:
 
 
 def class_of_path(path: str) -> str:
-    """Return the class id that follows from a picture's path; empty if none does.
+    """Return the class id according to a picture's path; empty if there is none.
 
     It is the innermost folder (or archive) that is named by a wnid; else the wnid at the beginning of the file name, as
     in ImageNet, or at its end; else the name of the innermost folder, unless that is of a split, a shard or a number of

@@ -1,4 +1,4 @@
-"""What every HTTP client of this package does alike: its name, when it tries again, and how long it waits."""
+"""Common rules of this package's HTTP clients: their name, when to retry, and how long to wait."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mlimages_dataset.version import __version__
 USER_AGENT: Final = f"mlimages-dataset/{__version__}"
 
 THROTTLING_STATUSES: Final = frozenset({429, 503})
-"""Answers of a server that asks for fewer requests, often with Retry-After."""
+"""Statuses by which a server asks for fewer requests, often with Retry-After."""
 
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 500, 502, 504}) | THROTTLING_STATUSES
-"""Answers after which another attempt may succeed."""
+"""Statuses after which another attempt may succeed."""
 
 
 def retry_after(value: str | None) -> float | None:
@@ -29,7 +29,7 @@ def retry_after(value: str | None) -> float | None:
         return float(text)
     try:
         until = email.utils.parsedate_to_datetime(text)
-    except (ValueError, OverflowError):  # the latter for a time zone of many digits
+    except (ValueError, OverflowError):  # OverflowError for a time zone with many digits
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=dt.UTC)

@@ -1,4 +1,4 @@
-"""Files of lines: read in blocks, decoded, and the lines that are no statement logged."""
+"""Line files, read in blocks and decoded; lines without a statement are logged."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ BLOCK_BYTES = 1 << 23
 
 
 def line_blocks(piece: Piece, log: RejectLog) -> Iterator[tuple[int, pa.StringArray]]:
-    """Yield the number of a block's first line in its piece, from 1, and its lines; a blank one may be at the end.
+    """Yield the number of a block's first line in its piece, from 1, and its lines; the last may be blank.
 
-    Lines end with LF, CRLF or CR. Each is decoded by itself: UTF-8, or else Windows' Latin alphabet.
+    Lines end with LF, CRLF or CR. Each is decoded separately: as UTF-8, or else as Windows-1252.
 
     Raises:
         DataError: the file is empty, holds UTF-16, or cannot be read to its end.
@@ -56,7 +56,7 @@ def line_blocks(piece: Piece, log: RejectLog) -> Iterator[tuple[int, pa.StringAr
 
 
 def _last_line_end(content: bytes) -> int:
-    """Return where the last whole line ends, 0 if there is none; a CR at the very end may be half of a CRLF."""
+    """Return where the last complete line ends, 0 if there is none; a CR at the very end may be half of a CRLF."""
     return content.rfind(b"\n") + 1 or content.rfind(b"\r", 0, -1) + 1
 
 
@@ -77,7 +77,7 @@ def _lines(block: bytes, *, strip_mark: bool) -> pa.StringArray:
 
 
 def decoded(block: bytes) -> str:
-    """Return lines as text, each by itself: UTF-8, or else Windows' Latin alphabet, of which Latin-1 is the rest."""
+    """Return lines as text, each decoded separately: as UTF-8, else Windows-1252, with Latin-1 for undefined bytes."""
     try:
         return block.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The lock file of a folder of published files: size and SHA-256 of each file at its first arrival."""
+"""The lock file of a folder of published files: size and SHA-256 of each file when it was first downloaded."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LOCK_FORMAT = "mlimages.lock/1"
 
 @dataclass(frozen=True, slots=True)
 class LockRecord:
-    """A file at its first arrival.
+    """The record of a file when it was first downloaded.
 
     Attributes:
         url: where it came from.
         bytes: its size.
         sha256: its digest.
         etag: the server's entity tag; empty if it gave none, or if a person put the file there.
-        date: of the arrival, ISO 8601.
+        date: date of the download, ISO 8601.
     """
 
     url: str
@@ -53,11 +53,11 @@ def read_lock(out: Path) -> Mapping[str, LockRecord]:
             raise DataError(f"its format is {content['format']}, not {LOCK_FORMAT}", where=path, remedy=remedy)
         return {name: record_of(LockRecord, record, path) for name, record in content["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise DataError(f"is not a whole lock file ({error})", where=path, remedy=remedy) from error
+        raise DataError(f"is not a complete lock file ({error})", where=path, remedy=remedy) from error
 
 
 def write_lock(out: Path, lock: Mapping[str, LockRecord]) -> None:
-    """Write the lock file, whole."""
+    """Write the lock file atomically."""
     files = {name: dataclasses.asdict(record) for name, record in sorted(lock.items())}
     content = json.dumps({"format": LOCK_FORMAT, "files": files}, indent=2, ensure_ascii=False) + "\n"
     write_bytes(out / LOCK_NAME, content.encode())

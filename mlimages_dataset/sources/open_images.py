@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class OpenImages(DelimitedSource):
-    """Open Images' label files and image tables; the latter state only where images are."""
+    """Open Images' label files and image tables; the latter give only locations of images."""
 
     name: ClassVar[str] = "open-images"
     ids_of: ClassVar[str | None] = "open-images"

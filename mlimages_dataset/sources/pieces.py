@@ -1,4 +1,4 @@
-"""Pieces of files that any process may read: a large file that is not compressed is cut, any other is one piece."""
+"""Pieces of files that any process may read: a large uncompressed file is divided, any other is one piece."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from typing import IO, TYPE_CHECKING
 import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import reason, system_errors
+from mlimages_dataset.core.locations import as_text, reason, system_errors
+from mlimages_dataset.sources.layout import Layout
+from mlimages_dataset.tables.files import numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.synsets import Synsets
 
 PIECE_BYTES = 1 << 26
-"""A large file is cut so. Grouping a piece of Open Images' labels takes 0.6 GB and 1.4 s, its start included."""
+"""Size of a piece. Grouping a piece of Open Images' labels takes 0.6 GB and 1.4 s, with the start of the process."""
 _LOOK_BYTES = 1 << 20
 
 
@@ -30,12 +33,16 @@ class Piece:
     Attributes:
         path: the file, or a folder.
         columns: names of its columns, none for line formats.
-        delimiter: what separates its columns.
+        delimiter: the separator of its columns.
         start: where it begins, in bytes, or in row groups of a Parquet file.
         stop: where it ends; None for a file that is read from its beginning to its end.
         states: whether it states classes; Open Images' tables of images state places only.
         places: whether it states where images are.
         shard: the path of a file below the folder `path`, from which the names in it count; empty for `path` itself.
+        header: whether its first line names its columns.
+        layout: what its user states of it.
+        synsets: what its user says that numbers mean.
+        root: what tells a folder of images from the others that are read with it; empty where there are no others.
     """
 
     path: Location
@@ -45,6 +52,10 @@ class Piece:
     stop: int | None = None
     states: bool = True
     places: bool = True
+    header: bool = True
+    layout: Layout = Layout()  # noqa: RUF009 - frozen
+    synsets: Synsets | None = None
+    root: str = ""
     shard: str = ""
 
     @property
@@ -58,8 +69,17 @@ class Piece:
         return self.shard or self.path.name
 
     def cut_at(self, ends: Sequence[int]) -> list[Piece]:
-        """Return the pieces that end there."""
+        """Return the pieces of this piece that end at `ends`."""
         return [replace(self, start=start, stop=stop) for start, stop in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def told_apart(whole: Sequence[Piece]) -> list[Piece]:
+    """Return files and folders as they are, several folders with a name each: one path in two of them is two images."""
+    folders = [piece.path for piece in whole if piece.path.is_dir()]
+    if len(folders) < 2:  # noqa: PLR2004 - one needs no name
+        return list(whole)
+    names = iter(numbered(as_text(folder.name) for folder in folders))
+    return [replace(piece, root=next(names)) if piece.path.is_dir() else piece for piece in whole]
 
 
 def cut_lines(piece: Piece) -> list[Piece]:
@@ -80,7 +100,7 @@ def cut_rows(piece: Piece) -> list[Piece]:
 
 
 def _cut(piece: Piece, ends_of: Callable[[IO[bytes]], list[int]]) -> list[Piece]:
-    """Return the pieces of a file: where it is large and not compressed, of `PIECE_BYTES` or somewhat more."""
+    """Return the pieces of a file: of `PIECE_BYTES` or somewhat more if it is large and not compressed, else one."""
     path = piece.path
     if path.is_dir():
         return [piece]
@@ -92,7 +112,7 @@ def _cut(piece: Piece, ends_of: Callable[[IO[bytes]], list[int]]) -> list[Piece]
 
 
 def group_ends(sizes: Sequence[int]) -> list[int]:
-    """Return where groups of consecutive things end that have `PIECE_BYTES` or, in the last one, less."""
+    """Return the ends of groups of consecutive items with `PIECE_BYTES` in all (the last may have less)."""
     ends, size = [], 0
     for number, one in enumerate(sizes, 1):
         size += one
@@ -103,7 +123,7 @@ def group_ends(sizes: Sequence[int]) -> list[int]:
 
 
 def line_ends(stream: IO[bytes], size: int) -> list[int]:
-    """Return where pieces of whole lines end in a stream of so many bytes."""
+    """Return the ends of pieces of whole lines in a stream of `size` bytes."""
     ends = []
     at = PIECE_BYTES
     while at < size:
@@ -115,7 +135,7 @@ def line_ends(stream: IO[bytes], size: int) -> list[int]:
 
 
 def _has_quotes(stream: IO[bytes]) -> bool:
-    """Return whether a stream has a quote anywhere: without any, each line is a row, and no row need be looked for."""
+    """Return whether a stream has a quote: without quotes, each line is a row, and rows need not be searched."""
     return any(b'"' in block for block in iter(functools.partial(stream.read, _LOOK_BYTES), b""))
 
 
@@ -126,7 +146,7 @@ def whole_rows(stream: IO[bytes] | pa.NativeFile) -> Iterator[bytes]:
         content = rest + block
         end = _last_row_end(content)
         if not end and len(content) >= 2 * PIECE_BYTES:
-            # A quote that stays open for so long is no field: what it spoils ends here.
+            # A quote that stays open for so long is an error, not a field: stop the damage here.
             end = content.rfind(b"\n") + 1
         if end:
             yield content[:end]
@@ -136,7 +156,7 @@ def whole_rows(stream: IO[bytes] | pa.NativeFile) -> Iterator[bytes]:
 
 
 def _last_row_end(content: bytes) -> int:
-    """Return where the last whole row ends, 0 if there is none; escaped quotes are two and change nothing."""
+    """Return where the last complete row ends, 0 if there is none; an escaped quote is two quotes, so it is neutral."""
     if b'"' not in content:
         return content.rfind(b"\n") + 1
     inside, end = content.count(b'"') % 2, len(content)
@@ -149,7 +169,7 @@ def _last_row_end(content: bytes) -> int:
 
 
 def bytes_of(piece: Piece) -> bytes:
-    """Return the bytes of a piece that was cut.
+    """Return the bytes of a piece of a divided file.
 
     Raises:
         DataError: the file has become shorter.
@@ -159,13 +179,15 @@ def bytes_of(piece: Piece) -> bytes:
         stream.seek(piece.start)
         content: bytes = stream.read(piece.stop - piece.start)
     if len(content) < piece.stop - piece.start:
-        raise DataError("became shorter while it was read", where=piece.path, remedy="run it again when it is whole")
+        raise DataError(
+            "became shorter while it was read", where=piece.path, remedy="run it again when the file is complete"
+        )
     return content
 
 
 @contextlib.contextmanager
 def read_to_its_end(path: Location) -> Iterator[None]:
-    """Turn what goes wrong while a file is read into a sentence.
+    """Turn errors on reading a file into an error of ours.
 
     Raises:
         DataError: it cannot be read to its end.

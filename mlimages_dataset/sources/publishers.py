@@ -100,7 +100,7 @@ def _collection(name: str, table: object, source: object) -> Collection:
     for file in files:
         _check_published(file, where)
         if names.count(file.name) > 1:
-            raise ConfigError(f"{file.name} is listed twice", where=where, remedy="give each file a name of its own")
+            raise ConfigError(f"{file.name} is listed twice", where=where, remedy="give each file its own name")
     fields = {"title": name, **inherited, **table, "name": name, "default": tuple(default), "files": files}
     return record_of(Collection, fields, where)
 

@@ -1,4 +1,4 @@
-"""The sources by the names of their formats: ours, and those that other packages add as entry points."""
+"""Sources by the names of their formats: built-in ones, and those that other packages add as entry points."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
+    from mlimages_dataset.sources.layout import Layout
     from mlimages_dataset.sources.pieces import Piece
     from mlimages_dataset.sources.source import Source
 
@@ -25,6 +26,7 @@ _OURS = {
     "tencent": "tencent:Tencent",
     "csv": "tables:CsvTables",
     "parquet": "tables:ParquetTables",
+    "jsonl": "json_lines:JsonLines",
     "coco": "coco:Coco",
     "webdataset": "webdataset:WebDataset",
     "huggingface": "huggingface:HuggingFace",
@@ -32,7 +34,7 @@ _OURS = {
 
 
 def names() -> list[str]:
-    """Return the names of all formats, ours first."""
+    """Return the names of all formats, built-in ones first."""
     return list(dict.fromkeys([*_OURS, *sorted(entry_points())]))
 
 
@@ -41,7 +43,7 @@ def source_named(name: str) -> Source:
     """Return the source of a format.
 
     Raises:
-        UsageError: there is none of that name, or the package that adds it cannot be imported.
+        UsageError: no format has that name, or the package that adds it cannot be imported.
     """
     if name in _OURS:
         module, _, kind = _OURS[name].partition(":")
@@ -52,12 +54,12 @@ def source_named(name: str) -> Source:
 
 
 def _instance(load: Callable[[], type[Source]], name: str) -> Source:
-    from mlimages_dataset.sources.source import Source  # noqa: PLC0415 - names are told without it
+    from mlimages_dataset.sources.source import Source  # noqa: PLC0415 - not needed for the names
 
     try:
         source: object = load()()
         if not isinstance(source, Source):
-            raise TypeError(f"{type(source).__name__} is no Source")  # noqa: TRY301 - told as below
+            raise TypeError(f"{type(source).__name__} is not a Source")  # noqa: TRY301 - told as below
     except Exception as error:
         raise UsageError(
             f"the format {name!r} cannot be loaded ({error})", remedy="repair the package that adds it"
@@ -71,21 +73,31 @@ def entry_points() -> dict[str, metadata.EntryPoint]:
     return {point.name: point for point in metadata.entry_points(group=GROUP)}
 
 
-def pieces_of(form: str, files: Sequence[Location], mapper: Mapper = map) -> list[Piece]:
-    """Return the pieces of files in their order; they depend on the files alone.
+def pieces_of(form: str, files: Sequence[Location], mapper: Mapper = map, layout: Layout | None = None) -> list[Piece]:
+    """Return the pieces of files in their order; they depend only on the files.
+
+    Args:
+        form: their format.
+        files: the files.
+        mapper: runs parts.
+        layout: what their user states of them, if anything.
 
     Raises:
-        UsageError: a file is missing.
+        UsageError: a file is missing, or something is stated that the format does not heed.
         DataError: a file is empty or its header is not of the format.
     """
+    from mlimages_dataset.sources.pieces import told_apart  # noqa: PLC0415 - names are told without it
+
     source = source_named(form)
+    if unheeded := [name for name in layout.stated if name not in source.heeds] if layout is not None else []:
+        raise UsageError(f"the format {form} has no use for {unheeded[0]}", remedy="leave it out")
     for path in files:
         if not path.exists():
             raise UsageError("there is no such file", where=path, remedy="check the path")
-    whole = [source.piece(path) for path in files]
+    whole = [source.piece(path) if layout is None else source.piece_as_stated(path, layout) for path in files]
     if not any(piece.states for piece in whole):
         raise UsageError("no label file among the inputs", remedy="name at least one with the column LabelName")
-    return [piece for pieces in mapper(functools.partial(_cut, form=form), whole) for piece in pieces]
+    return [piece for pieces in mapper(functools.partial(_cut, form=form), told_apart(whole)) for piece in pieces]
 
 
 def _cut(piece: Piece, *, form: str) -> list[Piece]:

@@ -1,4 +1,4 @@
-"""Rows that a format does not allow: each is counted, and the first ones are listed with file and line."""
+"""Rows that violate a format: all are counted, and the first are listed with file and line."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 LISTED_REJECTS = 10
 REJECT_CHARACTERS = 80
-"""Characters quoted of a rejected row: an open quote makes one row of everything up to the next."""
+"""Characters quoted per rejected row: with an open quote, everything up to the next quote is one row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """One row, or one file of a folder with `line` 0, that its format does not allow."""
+    """One row, or one file of a folder (with `line` 0), that violates its format."""
 
     path: str
     line: int
@@ -29,20 +29,20 @@ class Reject:
 
     @property
     def by_name(self) -> str:
-        """Return the same with the file's name for its path: what is recorded of it holds wherever it lies."""
+        """Return the same with the file's name instead of its path, so that records do not depend on the location."""
         return str(replace(self, path=PurePath(self.path).name))
 
 
 @dataclass(slots=True)
 class RejectLog:
-    """How many rows were rejected, the first of them, and how many lines were read in all."""
+    """The number of rejected rows, the first of them, and the number of all lines."""
 
     count: int = 0
     first: list[Reject] = field(default_factory=list)
     lines: int = 0
 
     def add(self, rejects: Sequence[Reject], count: int) -> None:
-        """Count rejects, of which some are given."""
+        """Add `count` rejects, some of which are given."""
         self.count += count
         self.first += rejects[: LISTED_REJECTS - len(self.first)]
 
@@ -51,7 +51,7 @@ def joined_rejects(found: Iterable[tuple[int, RejectLog]]) -> RejectLog:
     """Return the rejects of pieces in their order, with the numbers of lines in their files.
 
     Args:
-        found: where each piece begins in its file, and its log.
+        found: the start of each piece in its file, and its log.
     """
     log = RejectLog()
     before = 0

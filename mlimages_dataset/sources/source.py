@@ -1,14 +1,15 @@
-"""What a source is: the files of one format, which state what is in images.
+"""The base class of sources: files of one format that state what images show.
 
-A new format is one file with one class of this kind, and one line in `registry`, or an entry point of the group
-`mlimages_dataset.sources` in anyone's package. `contract.py` holds what every source must keep.
+A new format is one file with one subclass, and one line in `registry`, or an entry point of the group
+`mlimages_dataset.sources` in another package. `contract.py` checks the rules for every source.
 
-What names an image is its path, its address or its id, as the file has it; `image_ids` makes its id of that.
+A file names an image by its path, URL or id; `image_ids` turns this name into the image's id.
 """
 
 from __future__ import annotations
 
 import abc
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
     import duckdb
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.layout import Layout
     from mlimages_dataset.sources.rejects import RejectLog
 
 STATEMENT = pa.schema(
     [("image_id", pa.string()), ("class_id", pa.string()), ("confidence", pa.float32()), ("location", pa.string())]
 )
-"""A statement: an image, as the file names it; a raw class; a confidence, null where it is no number from 0 to 1; and
-where the image is, empty where the file does not say."""
+"""A statement: an image, as the file names it; a class of the source; a confidence, null if it is not a number from 0
+to 1; and the image's location, empty if the file does not give it."""
 
 
 class Source(abc.ABC):
@@ -38,10 +40,12 @@ class Source(abc.ABC):
 
     Attributes:
         name: the format's name in commands and recipes.
-        ids_of: the class list whose ids its statements use; None for any list's.
-        takes_wnids: its statements may use wnids too.
-        by_index: its statements use class indices of the vocabulary itself.
-        takes_folders: a folder of images is read too.
+        ids_of: the class list whose ids its statements use; None if they may use those of any list.
+        takes_wnids: whether its statements may also use wnids.
+        by_index: whether its statements use class indices of the vocabulary itself.
+        takes_folders: whether it also reads a folder of images.
+        suffixes: of its files, in lower case: such files in a folder are read as parts of one; empty if no folder is.
+        heeds: the fields of `Layout` that it reads its files by.
     """
 
     name: ClassVar[str]
@@ -49,9 +53,11 @@ class Source(abc.ABC):
     takes_wnids: ClassVar[bool] = True
     by_index: ClassVar[bool] = False
     takes_folders: ClassVar[bool] = False
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    heeds: ClassVar[frozenset[str]] = frozenset()
 
     def piece(self, path: Location) -> Piece:
-        """Return a file as one piece, its header checked to be of the format.
+        """Return a file as one piece, after checking its header.
 
         Raises:
             UsageError, DataError: it is not of the format.
@@ -60,9 +66,13 @@ class Source(abc.ABC):
             raise UsageError("is a folder", where=path, remedy=f"name files of the format {self.name}")
         return Piece(path)
 
+    def piece_as_stated(self, path: Location, layout: Layout) -> Piece:
+        """Return a file as one piece, read as its user states; errors as `piece`."""
+        return replace(self.piece(path), layout=layout)
+
     @abc.abstractmethod
     def cut(self, piece: Piece) -> list[Piece]:
-        """Return the pieces of a file, which depend on the file alone.
+        """Return the pieces of a file, which depend only on the file.
 
         Raises:
             DataError: the file cannot be read.
@@ -74,9 +84,8 @@ class Source(abc.ABC):
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection for each block of a piece in turn, in which the block is the relation `observations`.
 
-        The relation has the columns of `STATEMENT`, and `stated`, the number that a confidence is null for, if it is
-        one. Its rows fit in memory; `log` is complete when they were read to
-        the end.
+        The relation has the columns of `STATEMENT`, and `stated`: the number in the file if the confidence is null
+        because the number is out of range. Its rows fit in memory; `log` is complete when all rows were read.
 
         Raises:
             DataError: the piece cannot be read to its end.
@@ -88,7 +97,7 @@ class BatchSource(Source):
 
     @abc.abstractmethod
     def batches(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
-        """Yield what a piece states, in the columns of `STATEMENT`; errors and `log` as `observe`."""
+        """Yield the statements of a piece, in the columns of `STATEMENT`; errors and `log` as for `observe`."""
 
     def observe(
         self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog
@@ -100,7 +109,7 @@ class BatchSource(Source):
 def statements(
     image: pa.Array, class_id: pa.Array, location: pa.Array, confidence: pa.Array | None = None
 ) -> pa.RecordBatch:
-    """Return statements as a batch; each is verified presence where there is no confidence."""
+    """Return statements as a batch; without confidences, each is a verified presence."""
     certain = pa.array(np.ones(len(image), np.float32)) if confidence is None else confidence
     return pa.RecordBatch.from_arrays([image, class_id, certain, location], schema=STATEMENT)
 
@@ -108,7 +117,7 @@ def statements(
 def observed(
     connection: duckdb.DuckDBPyConnection, batches: Iterator[pa.RecordBatch], columns: Callable[[pa.Table], str]
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a connection for each block of batches, of which SQL selects the columns that `Source.observe` tells."""
+    """Yield a connection for each block of batches, from which SQL selects the columns of `Source.observe`."""
     for table in _joined(batches):
         connection.register("block", table)
         selection = f"SELECT {columns(table)} FROM block"
@@ -118,7 +127,7 @@ def observed(
 
 
 def _joined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Yield batches joined to tables of about two pieces' bytes."""
+    """Yield batches joined to tables of about twice `PIECE_BYTES`."""
     waiting: list[pa.RecordBatch] = []
     size = 0
     for batch in batches:
@@ -132,12 +141,12 @@ def _joined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def refuse_other_scale(numbers: Sequence[float], where: Location) -> None:
-    """Raise `DataError` where confidences are numbers of another scale than 0 to 1.
+    """Raise `DataError` if confidences have another scale than 0 to 1.
 
-    Of 1 to 10, 1 is the least, and would be taken for what a person has verified.
+    On a scale from 1 to 10, 1 is the lowest value, but would count as verified by a person.
 
     Args:
-        numbers: some that are greater than `confidences.MOST_ROUNDED`, none where all is well.
+        numbers: some of the numbers greater than `confidences.MOST_ROUNDED`, empty if there are none.
         where: the file.
     """
     if numbers:
@@ -145,5 +154,5 @@ def refuse_other_scale(numbers: Sequence[float], where: Location) -> None:
         raise DataError(
             f"has confidences such as {shown}, on another scale than 0 to 1",
             where=where,
-            remedy="divide them by the scale's greatest value; 1 says that a person has verified the class",
+            remedy="divide them by the scale's greatest value; 1 means that a person has verified the class",
         )

@@ -133,5 +133,5 @@ def tar_errors(archive: Location, last: Callable[[], str]) -> Iterator[None]:
     except (tarfile.TarError, OSError, EOFError) as error:
         after = f" after {last()}" if last() else ""
         raise DataError(
-            f"is not a whole tar archive ({reason(error)}{after})", where=archive, remedy="obtain it again"
+            f"is not a complete tar archive ({reason(error)}{after})", where=archive, remedy="obtain it again"
         ) from error

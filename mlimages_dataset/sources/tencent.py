@@ -1,4 +1,4 @@
-"""Tencent ML-Images' label lists: an address, then `class_index:confidence`, tab-separated."""
+"""Tencent ML-Images' label lists: a URL, then `class_index:confidence`, tab-separated."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 _LINE = r"^ *(?P<url>[^\t]*?\S)(?P<labels>(?:[\t ]+\d{1,9}:[0-9.]+(?:[eE]-?\d+)?)+)\s*$"
-"""An address or a path, which may hold spaces, and its labels. Tabs are published; spaces are what copying through a
-terminal leaves."""
+"""A URL or a path, which may hold spaces, and its labels. The published separator is a tab; copying through a terminal
+turns tabs into spaces."""
 
 
 class Tencent(BatchSource):
@@ -52,11 +52,11 @@ class TencentLines:
     """Well-formed lines of a published label list.
 
     Attributes:
-        numbers: where in the file each line stands, from 1.
+        numbers: number of each line in the file, from 1.
         urls: the image of each line.
-        offsets: where each line's labels begin, and the end.
+        offsets: index of each line's first label, and the end.
         class_ids: class index of each label, as text.
-        confidence: confidence of each label, null where it is no number from 0 to 1.
+        confidence: confidence of each label, null if it is not a number from 0 to 1.
     """
 
     numbers: NDArray[np.int64]
@@ -67,7 +67,7 @@ class TencentLines:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """Which line, counted from 0, each label stands in."""
+        """The line of each label, counted from 0."""
         return np.repeat(np.arange(len(self.urls)), np.diff(self.offsets))
 
     def without_malformed(self, path: Location, log: RejectLog) -> TencentLines:
@@ -77,7 +77,7 @@ class TencentLines:
         good[rows[self.confidence.is_null().to_numpy(zero_copy_only=False)]] = False
         if good.all():
             return self
-        what, bad = "a confidence is no number from 0 to 1", np.flatnonzero(~good)
+        what, bad = "a confidence is not a number from 0 to 1", np.flatnonzero(~good)
         first = bad[:LISTED_REJECTS].tolist()
         told = [self.urls[i].as_py()[:REJECT_CHARACTERS] for i in first]
         log.add(

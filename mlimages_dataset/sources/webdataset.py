@@ -8,6 +8,7 @@ picture of which nothing tells a class is a reject. A picture is named by its sh
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, ClassVar, TypeAlias
 
 import pyarrow as pa
@@ -60,7 +61,7 @@ class WebDataset(BatchSource):
         """See `Source.cut`: a shard is one piece."""
         if not piece.path.is_dir():
             return [piece]
-        return [Piece(piece.path, shard=relative(shard, piece.path)) for shard in tar_shards(piece.path)]
+        return [replace(piece, shard=relative(shard, piece.path)) for shard in tar_shards(piece.path)]
 
     def batches(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
         """See `BatchSource.batches`."""

@@ -1,4 +1,4 @@
-"""Rows of label tables in batches, checked to be of a vocabulary."""
+"""Rows of label tables in batches, checked against a vocabulary."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def checked_columns(
     *,
     remedy: str = "build it again with the vocabulary that you pass now",
 ) -> LabelColumns:
-    """Return the columns of a table's `labels`, checked to be of a vocabulary of `n_classes`.
+    """Return the columns of a table's `labels`, checked against a vocabulary of `n_classes`.
 
     Raises:
         DataError: a class index is not in 0..n_classes-1, or a confidence or an origin is outside its range.

@@ -1,8 +1,9 @@
-"""Confidences as files state them and as tables hold them: float32, of which 1 and 0 alone mean *verified*.
+"""Conversion of the confidences that files state to those of tables: float32, in which only 0 and 1 mean *verified*.
 
-The nearest float32 to 0.99999999 is 1, and to 1e-50 it is 0: rounded so, what a machine is nearly sure of would become
-what a person has verified. Here a number strictly between 0 and 1 stays there, as the nearest float32 that does, and 0
-and 1 stay themselves. A text is judged by its digits: 0.99999999999999999999 is less than 1, of which no float64 tells.
+The nearest float32 to 0.99999999 is 1, and to 1e-50 it is 0: with plain rounding, a machine's near certainty would
+become a person's verification. Here a number strictly between 0 and 1 becomes the nearest float32 strictly between 0
+and 1, and 0 and 1 stay 0 and 1. Texts are compared by their digits: 0.99999999999999999999 is less than 1, but equal to
+1 as float64.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ LEAST = np.nextafter(np.float32(0), np.float32(1))
 MOST = np.nextafter(np.float32(1), np.float32(0))
 """The greatest float32 below 1, 1 - 2^-24."""
 MOST_ROUNDED = 1.5
-"""A number from 1 to this is a confidence that somebody rounded badly: malformed, but of no other scale."""
+"""A number above 1 and up to this is malformed (badly rounded); a greater one shows that the scale is not 0 to 1."""
 _SQL_LEAST, _SQL_MOST = "1.401298464324817e-45::FLOAT", "0.99999994::FLOAT"
 _MANY_NINES = re.compile(rb"9(?:\.?9){14}")
 _MANY_ZEROS = b"0" * 300
@@ -32,18 +33,18 @@ _NUMBER = r"^(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 def rounded(values: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return numbers from 0 to 1 as float32, those strictly between 0 and 1 strictly between; same shape."""
+    """Return numbers from 0 to 1 as float32; those strictly between 0 and 1 stay strictly between; same shape."""
     nearest = values.astype(np.float32)
     return np.where((values > 0) & (values < 1), nearest.clip(LEAST, MOST), nearest)
 
 
 def of_a_model(values: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return a model's probabilities as float32 strictly between 0 and 1: it verifies nothing; same shape."""
+    """Return a model's probabilities as float32 strictly between 0 and 1: a model verifies nothing; same shape."""
     return values.astype(np.float32).clip(LEAST, MOST)
 
 
 def of_column(column: pa.Array) -> pa.Array:
-    """Return the confidences of a column of numbers or decimals, null as for `of_texts`; one of texts as it is.
+    """Return the confidences of a column of numbers or decimals, null as in `of_texts`; a column of texts unchanged.
 
     Raises:
         pa.ArrowInvalid, pa.ArrowNotImplementedError: it holds neither numbers nor texts.
@@ -58,7 +59,7 @@ def of_column(column: pa.Array) -> pa.Array:
 
 
 def beyond_one(column: pa.Array) -> list[float]:
-    """Return some of the finite numbers in a column of numbers that are greater than 1.5, none of other columns."""
+    """Return some of the finite numbers greater than 1.5 in a column of numbers; none for other columns."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kind = column.type
@@ -70,7 +71,7 @@ def beyond_one(column: pa.Array) -> list[float]:
 
 
 def of_texts(texts: pa.StringArray) -> pa.FloatArray:
-    """Return the confidences that decimals such as `0.8` or `1e-3` state, null where one is no number from 0 to 1."""
+    """Return the confidences of decimals such as `0.8` or `1e-3`, null for texts that are not a number from 0 to 1."""
     number = pc.cast(pc.if_else(pc.match_substring_regex(texts, _NUMBER), texts, None), pa.float64())
     values = number.fill_null(np.nan).to_numpy(zero_copy_only=False)
     confidence = _of_numbers(values).to_numpy(zero_copy_only=False).copy()
@@ -83,13 +84,13 @@ def of_texts(texts: pa.StringArray) -> pa.FloatArray:
 
 
 def _of_numbers(values: NDArray[np.float64]) -> pa.FloatArray:
-    with np.errstate(over="ignore"):  # what is no float32 is not from 0 to 1 either
+    with np.errstate(over="ignore"):  # a number beyond float32 is not from 0 to 1 either
         confidence = np.where((values >= 0) & (values <= 1), rounded(values), np.float32(np.nan))
     return pa.array(confidence, pa.float32(), from_pandas=True)
 
 
 def _at_an_end(text: str) -> np.float32:
-    """Return the confidence of a decimal whose float64 is 0 or 1, NaN where it is more than 1."""
+    """Return the confidence of a decimal whose float64 is 0 or 1, NaN if the decimal is more than 1."""
     digits = "".join(sign for sign in text.lower().partition("e")[0] if sign in "123456789")
     if float(text) == 0:
         return LEAST if digits else np.float32(0)
@@ -99,9 +100,9 @@ def _at_an_end(text: str) -> np.float32:
 
 
 def needs_digits(content: bytes) -> bool:
-    """Return whether CSV may hold a decimal between 0 and 1 that is 0 or 1 as float64, so that its digits matter.
+    """Return whether CSV may hold a decimal strictly between 0 and 1 that float64 rounds to 0 or 1.
 
-    Float64 has 15 digits, and its least number above 0 is 5e-324. What is looked for first is found at 1 GB/s.
+    Float64 has 15 digits, and its least number above 0 is 5e-324. The first search runs at 1 GB/s.
     """
     if b"99999999" in content and _MANY_NINES.search(content):
         return True
@@ -110,9 +111,10 @@ def needs_digits(content: bytes) -> bool:
 
 
 def sql_of_number(column: str) -> str:
-    """Return SQL for the FLOAT confidence of a column that DOUBLE can hold, null where one is not from 0 to 1.
+    """Return SQL for the FLOAT confidence of a column that DOUBLE can hold, null for values that are not from 0 to 1.
 
-    DuckDB reads a column of CSV that is cast alike wherever it is used as that type at once, and lists what is none.
+    If a query casts a CSV column to the same type wherever it uses it, DuckDB reads it as that type, and lists the
+    values that do not fit.
     """
     number = f"TRY_CAST({column} AS DOUBLE)"
     return (
@@ -122,7 +124,7 @@ def sql_of_number(column: str) -> str:
 
 
 def sql_of_text(column: str) -> str:
-    """Return SQL for the FLOAT confidence of a column of texts, null where one is no number from 0 to 1."""
+    """Return SQL for the FLOAT confidence of a column of texts, null for texts that are not a number from 0 to 1."""
     number = f"TRY_CAST({column} AS DOUBLE)"
     digits = f"regexp_replace(split_part(lower({column}), 'e', 1), '[^1-9-]', '', 'g')"
     return (

@@ -1,6 +1,6 @@
-"""Files that appear whole: written under a temporary name, flushed to the disk and renamed.
+"""Atomic writing of files: under a temporary name, then flushed to the disk and renamed.
 
-A reader never meets half of one; a file in a remote store is written on this machine and uploaded when it is whole.
+So a reader never sees an incomplete file. A file in a remote store is written locally and uploaded when complete.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ PARTIAL_PREFIX = ".partial-"
 
 
 Inputs: TypeAlias = "Mapping[str, str]"
-"""SHA-256 of each thing a table was made from, by name."""
+"""SHA-256 of each input of a table, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was written: a file's path, its rows (-1 where it has none), bytes, SHA-256 and schema label."""
+    """A written file: its path, rows (-1 if it is not a table), bytes, SHA-256 and schema label."""
 
     path: Location
     rows: int
@@ -43,7 +43,7 @@ class Receipt:
 
 
 class HashingFile(io.RawIOBase):
-    """A file that is hashed as it is written, so that no digest costs a second read."""
+    """A file that is hashed while it is written, so the digest needs no second read."""
 
     def __init__(self, stream: IO[bytes], path: Location) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class HashingFile(io.RawIOBase):
         return True
 
     def write(self, data: object) -> int:
-        """Write and hash bytes, and return how many they are."""
+        """Write and hash bytes, and return their number."""
         view = memoryview(cast("bytes", data))
         with write_errors(self._path):
             self._stream.write(view)
@@ -72,12 +72,12 @@ class HashingFile(io.RawIOBase):
 
 @contextlib.contextmanager
 def whole_file(path: Location, *, cached: bool = True) -> Iterator[HashingFile]:
-    """Yield a binary file that takes the name `path` only when it is complete and on the disk, or in its store.
+    """Yield a binary file that gets the name `path` only when it is complete and on the disk, or in its store.
 
     Args:
         path: the name.
-        cached: whether the kernel keeps it in memory for whoever reads it next. Pages that are let go are there for
-            the next file: a writer of hundreds of gigabytes would else ask for new ones, at up to six times the cost.
+        cached: whether the kernel keeps the file's pages in memory for later readers. Released pages can be reused for
+            the next file; a writer of hundreds of gigabytes would otherwise need new ones, at up to six times the cost.
 
     Raises:
         UsageError: the folder or store cannot be written, or the disk is full.
@@ -88,7 +88,7 @@ def whole_file(path: Location, *, cached: bool = True) -> Iterator[HashingFile]:
 
 @contextlib.contextmanager
 def _partial_file(path: Path, *, cached: bool) -> Iterator[IO[bytes]]:
-    # Two machines may use one process id, and a cluster may give one job to two of them.
+    # A random part, because two machines may have the same process id, and a cluster may run a job on both.
     partial = path.with_name(f"{PARTIAL_PREFIX}{secrets.token_hex(4)}-{path.name}")
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def _partial_file(path: Path, *, cached: bool) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _closing(stream: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Close a stream at the end; where the disk is full that fails too, which hides the error that says so."""
+    """Close a stream at the end; suppress its error, which would hide an earlier one (such as a full disk)."""
     try:
         yield stream
     finally:
@@ -118,7 +118,7 @@ def _closing(stream: IO[bytes]) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _uploaded_file(path: UPath) -> Iterator[IO[bytes]]:
-    """Yield a file of this machine that is uploaded when it is complete: stores show whole objects only."""
+    """Yield a local file that is uploaded when it is complete: object stores show complete objects only."""
     with tempfile.TemporaryDirectory(prefix="mlimages-") as folder:
         written = Path(folder) / path.name
         with _closing(written.open("wb")) as stream:
@@ -130,7 +130,7 @@ def _uploaded_file(path: UPath) -> Iterator[IO[bytes]]:
 
 
 def give_name(partial: Path, path: Path) -> None:
-    """Rename a complete file that is on the disk to the name it is read by; the rename survives a power cut.
+    """Rename a complete, flushed file to its final name; the rename survives a power cut.
 
     Raises:
         UsageError: the folder cannot be written.
@@ -142,7 +142,7 @@ def give_name(partial: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def write_errors(path: Location) -> Iterator[None]:
-    """Turn an operating system's or a store's error on writing `path` into a `UsageError` that says what to do."""
+    """Turn an error of the operating system or a store on writing `path` into a `UsageError` that says what to do."""
     try:
         with system_errors(path):
             yield
@@ -153,7 +153,7 @@ def write_errors(path: Location) -> Iterator[None]:
 
 
 def write_bytes(path: Location, content: bytes, *, schema: str = "") -> Receipt:
-    """Write a whole file and return its receipt."""
+    """Write a file atomically and return its receipt."""
     with whole_file(path) as sink:
         sink.write(content)
     return Receipt(path, -1, sink.size, sink.digest.hexdigest(), schema)
@@ -200,22 +200,36 @@ def _files(folder: Location) -> Iterator[Location]:
 def digests(paths: Iterable[Location]) -> dict[str, str]:
     """Return the SHA-256 of each file, or of a folder's listing, by its name; a repeated name is numbered.
 
-    Names, not paths: what is made from the same files has the same bytes wherever they lie.
+    Names, not paths, so that tables made from the same files have the same bytes wherever the files are.
 
     Raises:
         UsageError: one of them cannot be read.
     """
-    found: dict[str, str] = {}
-    for path in paths:
-        name, number = path.name, 2
+    several = list(paths)
+    names = numbered(path.name for path in several)
+    return {
+        name: listing_digest(path) if path.is_dir() else file_digest(path)
+        for name, path in zip(names, several, strict=True)
+    }
+
+
+def numbered(names: Iterable[str]) -> list[str]:
+    """Return names, each once: a repeated one is numbered.
+
+    >>> numbered(["a", "b", "a"])
+    ['a', 'b', 'a (2)']
+    """
+    found: dict[str, None] = {}
+    for one in names:
+        name, number = one, 2
         while name in found:
-            name, number = f"{path.name} ({number})", number + 1
-        found[name] = listing_digest(path) if path.is_dir() else file_digest(path)
-    return found
+            name, number = f"{one} ({number})", number + 1
+        found[name] = None
+    return list(found)
 
 
 def prefixed(role: str, by_name: Inputs) -> dict[str, str]:
-    """Return digests by `role/name`: the same file in another role is another input."""
+    """Return digests by `role/name`, so that the same file in another role is another input."""
     return {f"{role}/{name}": digest for name, digest in by_name.items()}
 
 

@@ -1,4 +1,4 @@
-"""Label columns: the labels of many images as four flat arrays, the form in which every rule of this package computes.
+"""Label columns: the labels of many images as four flat arrays, the form in which this package computes.
 
 Legend: N images, L labels in all of them, C categories.
 """
@@ -22,9 +22,9 @@ class LabelColumns:
     """The labels of N images, each image's ascending by class and without repeats. Arrays may be read-only.
 
     Attributes:
-        offsets: where each image's labels begin, and the end, int32, shape (N + 1,).
+        offsets: the index of each image's first label, and the end, int32, shape (N + 1,).
         class_index: int32, shape (L,).
-        confidence: 1 verified present, 0 verified absent, between them a machine's, float32, shape (L,).
+        confidence: 1 verified present, 0 verified absent, a machine's in between, float32, shape (L,).
         origin: a `schemas.Origin`, uint8, shape (L,).
     """
 
@@ -48,7 +48,7 @@ class LabelColumns:
         return LabelColumns(before[self.offsets].astype(np.int32), *columns)
 
     def check(self, n_classes: int) -> None:
-        """Refuse values outside their range: compiled code would read and write beyond its arrays.
+        """Refuse values outside their range, with which compiled code would read and write beyond its arrays.
 
         Raises:
             IndexError: a class index is not in 0..C-1.
@@ -65,7 +65,7 @@ class LabelColumns:
 
 
 def columns_of(labels: pa.ListArray) -> LabelColumns:
-    """Return the columns of a `labels` array of a table; labels are not copied."""
+    """Return the columns of a table's `labels` array; labels are not copied."""
     start, stop = labels.offsets[0].as_py(), labels.offsets[-1].as_py()
     values = labels.values
     class_index, confidence, origin = (
@@ -76,7 +76,7 @@ def columns_of(labels: pa.ListArray) -> LabelColumns:
 
 
 def array_of(columns: LabelColumns) -> pa.ListArray:
-    """Return the `labels` array of a table that holds the columns; nothing is copied."""
+    """Return the columns as a table's `labels` array; nothing is copied."""
     fields = list(LABELS.arrow.field("labels").type.value_type)
     values = pa.StructArray.from_arrays(
         [pa.array(columns.class_index), pa.array(columns.confidence), pa.array(columns.origin)], fields=fields

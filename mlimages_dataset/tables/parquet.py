@@ -1,7 +1,6 @@
-"""Tables that say what they are, in Parquet files.
+"""Tables in Parquet files, whose metadata hold the schema's name and version and the digests of the inputs.
 
-A table carries its schema's name and version and the digests of what it was made from in its metadata; a reader refuses
-another version.
+A reader refuses another version.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _BUFFER_BYTES = 1 << 20
 
 
 class TableWriter:
-    """Writes record batches of one schema; `receipt` is there once `table_writer` has closed it."""
+    """Writes record batches of one schema; `receipt` is set when `table_writer` has closed the file."""
 
     def __init__(self, writer: pq.ParquetWriter, schema: TableSchema) -> None:
         self._writer = writer
@@ -52,13 +51,13 @@ class TableWriter:
         """Append rows, which must have the columns and types of the schema and no nulls.
 
         Raises:
-            SchemaError: they have not.
+            SchemaError: they do not.
         """
         if rows.num_rows == 0:
             return
         table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
         check_rows(table, self._schema, where="rows to be written")
-        # Nested fields keep the names they came with unless cast: a file must have exactly the declared schema.
+        # Nested fields keep their own names unless cast, but a file must have exactly the declared schema.
         declared = table.select(self._schema.arrow.names).cast(self._schema.arrow)
         self._writer.write_table(declared.replace_schema_metadata(None))
         self.rows += rows.num_rows
@@ -68,7 +67,7 @@ class TableWriter:
 def table_writer(
     path: Location, schema: TableSchema, inputs: Inputs, *, compression: str = COMPRESSION
 ) -> Iterator[TableWriter]:
-    """Yield a writer of a table file that appears whole, with its receipt, when the block ends without an error."""
+    """Yield a writer of a table; the file appears, with its receipt, when the block ends without an error."""
     metadata = {SCHEMA_KEY: schema.label.encode(), INPUTS_KEY: json.dumps(dict(inputs), sort_keys=True).encode()}
     with (
         whole_file(path) as sink,
@@ -76,7 +75,7 @@ def table_writer(
             pa.PythonFile(sink, mode="w"),
             schema.arrow.with_metadata(metadata),
             compression=compression,
-            write_page_checksum=True,  # neither zstd nor lz4 tells of a flipped bit by itself
+            write_page_checksum=True,  # neither zstd nor lz4 detects a flipped bit by itself
         ) as parquet,
     ):
         writer = TableWriter(parquet, schema)
@@ -85,7 +84,7 @@ def table_writer(
 
 
 def write_table(path: Location, rows: pa.Table, schema: TableSchema, inputs: Inputs) -> Receipt:
-    """Write a whole table and return its receipt."""
+    """Write a table and return its receipt."""
     with table_writer(path, schema, inputs) as writer:
         writer.write(rows)
     assert writer.receipt is not None
@@ -94,9 +93,9 @@ def write_table(path: Location, rows: pa.Table, schema: TableSchema, inputs: Inp
 
 @contextlib.contextmanager
 def mapped_writer(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchFileWriter]:
-    """Yield a writer of an uncompressed Arrow IPC file that appears whole, for `mapped_table` to open at once.
+    """Yield a writer of an uncompressed Arrow IPC file, which `mapped_table` opens; it appears when complete.
 
-    Such files are caches of this machine: each is made from tables and can be made again, and no stage reads another's.
+    Such files are local caches: each is made from tables and can be made again, and no stage reads another's.
     """
     with whole_file(path) as sink, pa.ipc.new_file(pa.PythonFile(sink, mode="w"), schema) as writer:
         yield writer
@@ -106,12 +105,12 @@ def mapped_table(path: Path) -> pa.Table:
     """Return an Arrow IPC file as a table on mapped memory, which all processes that open it share.
 
     Raises:
-        DataError: it is not a whole Arrow IPC file.
+        DataError: it is not a complete Arrow IPC file.
     """
     try:
         return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"is not a whole Arrow file ({reason(error)})", where=path, remedy="remove it") from error
+        raise DataError(f"is not a complete Arrow file ({reason(error)})", where=path, remedy="remove it") from error
 
 
 def read_table(path: Location, schema: TableSchema) -> pa.Table:
@@ -120,7 +119,7 @@ def read_table(path: Location, schema: TableSchema) -> pa.Table:
     Raises:
         UsageError: there is no such file.
         SchemaError: it holds another schema or version.
-        DataError: it is not a whole Parquet file, or a column holds nulls.
+        DataError: it is not a complete Parquet file, or a column holds nulls.
     """
     with open_table(path, schema) as parquet, parquet_errors(path):
         table = parquet.read()
@@ -135,7 +134,7 @@ def scan_table(
     names = list(columns) or schema.arrow.names
     wanted = TableSchema(schema.name, schema.version, pa.schema([schema.arrow.field(name) for name in names]))
     with open_table(path, schema) as parquet, parquet_errors(path):
-        # All columns are read where all are wanted: one that the schema has not is refused.
+        # If all columns are wanted, read all of the file's, so that a column outside the schema is refused.
         for batch in parquet.iter_batches(batch_size=batch_rows, columns=names if columns else None):
             check_rows(pa.Table.from_batches([batch]), wanted, where=path)
             yield batch.select(names)
@@ -143,16 +142,18 @@ def scan_table(
 
 @contextlib.contextmanager
 def open_table(path: Location, schema: TableSchema) -> Iterator[pq.ParquetFile]:
-    """Yield the open Parquet file at `path`, checked to be of `schema`; errors as for `read_table`."""
+    """Yield the open Parquet file at `path`, checked to have `schema`; errors as for `read_table`."""
     if not path.is_file():
-        raise UsageError("there is no such file", where=path, remedy=f"name a {schema.name} table of an earlier stage")
+        raise UsageError(
+            "there is no such file", where=path, remedy=f"name a table of {schema.name} of an earlier stage"
+        )
     with contextlib.ExitStack() as stack:
         with parquet_errors(path):
             parquet = stack.enter_context(open_parquet(path))
         found = (parquet.schema_arrow.metadata or {}).get(SCHEMA_KEY, b"none").decode(errors="replace")
         if found != schema.label:
             raise SchemaError(
-                f"the table's schema is {found}, but {schema.label} is wanted",
+                f"the table's schema is {found}, but {schema.label} is needed",
                 where=path,
                 remedy=_remedy(found, schema),
             )
@@ -160,10 +161,10 @@ def open_table(path: Location, schema: TableSchema) -> Iterator[pq.ParquetFile]:
 
 
 def schema_of(path: Location, accepted: Sequence[TableSchema]) -> TableSchema:
-    """Return which of the accepted schemas a table file says it has, the first where it has none of them.
+    """Return which of the accepted schemas a table file declares, the first if it declares none of them.
 
     Raises:
-        DataError: it is not a whole Parquet file, or there is none.
+        DataError: it is not a complete Parquet file, or does not exist.
     """
     found = _metadata(path).get(SCHEMA_KEY, b"").decode(errors="replace")
     return next((schema for schema in accepted if schema.label == found), accepted[0])
@@ -171,19 +172,26 @@ def schema_of(path: Location, accepted: Sequence[TableSchema]) -> TableSchema:
 
 @contextlib.contextmanager
 def parquet_source(path: Location) -> Iterator[str | IO[bytes]]:
-    """Yield what pyarrow reads a Parquet file from: the name of a local one, which it reads best itself."""
-    if is_local(path):
-        yield str(path)
-        return
-    with path.open("rb") as stream:
-        yield stream
+    """Yield what pyarrow reads a Parquet file from: the name of a local one, which it reads best itself.
+
+    Raises:
+        pa.ArrowInvalid: the name of a column is no text.
+    """
+    try:
+        if is_local(path):
+            yield str(path)
+            return
+        with path.open("rb") as stream:
+            yield stream
+    except UnicodeDecodeError as error:
+        raise pa.ArrowInvalid("the name of a column is no text") from error
 
 
 @contextlib.contextmanager
 def open_parquet(
     path: Location, *, metadata: pq.FileMetaData | None = None, buffered: bool = False
 ) -> Iterator[pq.ParquetFile]:
-    """Yield an open Parquet file of anybody's, of which pages with a checksum are compared with it.
+    """Yield an open Parquet file from any writer; if its pages have checksums, they are verified.
 
     Args:
         path: the file.
@@ -192,7 +200,7 @@ def open_parquet(
             wanted.
 
     Raises:
-        OSError, pa.ArrowException: it is none, or damaged; also where it is read.
+        OSError, pa.ArrowException: it is not Parquet, or damaged; also when it is read later.
     """
     with (
         parquet_source(path) as source,
@@ -212,11 +220,11 @@ def _metadata(path: Location) -> dict[bytes, bytes]:
 
 
 def table_inputs(path: Location) -> dict[str, str]:
-    """Return the digests that a table file says it was made from.
+    """Return the digests of the inputs that a table file was made from, as its metadata state them.
 
     Raises:
         UsageError: there is no such file.
-        DataError: it is not a whole Parquet file, or what it says of its inputs is not of this form.
+        DataError: it is not a complete Parquet file, or its inputs are not in this form.
     """
     if not path.is_file():
         raise UsageError("there is no such file", where=path, remedy="name a table of an earlier stage")
@@ -257,7 +265,7 @@ def check_rows(table: pa.Table, schema: TableSchema, *, where: object) -> None:
         raise SchemaError(f"no column {', '.join(missing)} ({schema.label})", where=where, remedy="rebuild the table")
     unknown = [name for name in table.column_names if name not in schema.arrow.names]
     if unknown:
-        raise SchemaError(f"{schema.label} has no {', '.join(unknown)}", where=where, remedy="leave such columns out")
+        raise SchemaError(f"{schema.label} has no {', '.join(unknown)}", where=where, remedy="remove these columns")
     for field in schema.arrow:
         column = table.column(field.name)
         if not _same_kind(column.type, field.type):
@@ -283,7 +291,7 @@ def _has_nulls(array: pa.Array) -> bool:
     if array.null_count:
         return True
     if isinstance(array, pa.ListArray):
-        return _has_nulls(array.flatten())  # not .values, which knows nothing of slices
+        return _has_nulls(array.flatten())  # not .values, which ignores slicing
     if isinstance(array, pa.StructArray):
         return any(_has_nulls(array.field(i)) for i in range(array.type.num_fields))
     return False
@@ -292,7 +300,7 @@ def _has_nulls(array: pa.Array) -> bool:
 def _remedy(found: str, schema: TableSchema) -> str:
     if found.partition("/")[0] == schema.name:
         return "build it again with this version of mlimages-dataset"
-    return f"name a {schema.name} table written by mlimages-dataset"
+    return f"name a table of {schema.name} written by mlimages-dataset"
 
 
 @contextlib.contextmanager
@@ -309,7 +317,7 @@ def parquet_errors(path: Location) -> Iterator[None]:
         raise DataError(
             f"cannot be read as a Parquet file ({reason(error)})",
             where=path,
-            remedy="it is truncated or of another format: build or obtain it again",
+            remedy="it is truncated or in another format: build or obtain it again",
         ) from error
 
 
@@ -319,7 +327,7 @@ _Bound = TypeVar("_Bound", str, int)
 def read_range(
     paths: Sequence[Location], schema: TableSchema, column: str, lowest: _Bound, highest: _Bound
 ) -> pa.Table:
-    """Return the rows of several tables whose `column` is within two bounds; row groups outside are not read.
+    """Return the rows of several tables whose `column` is within two bounds; row groups outside them are not read.
 
     Raises:
         UsageError, SchemaError, DataError: as `read_table`.

@@ -1,8 +1,8 @@
-"""The Arrow schemas of the tables that travel between stages, each named and versioned.
+"""The Arrow schemas of the tables that stages exchange, each named and versioned.
 
 Every file carries ``mlimages.schema = name/version`` in its metadata. No column holds nulls. A label's confidence is
-1 for verified present, 0 for verified absent, between them a machine's confidence; a class that is not listed is
-unknown unless the source's declared default says absent.
+1 for verified present, 0 for verified absent, and a machine's confidence in between; a class that is not listed is
+unknown unless the source declares that unlisted classes are absent.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 
 class Origin(enum.IntEnum):
-    """How a label came to an image, from most to least direct; a label with several origins keeps the lowest.
+    """Why an image has a label, from most to least direct; a label with several origins keeps the lowest.
 
     `CO_OCCURRENCE` and `MODEL_PREDICTION` also mark the ancestors that an image has through such labels only.
     """
@@ -116,7 +116,7 @@ IMAGES = _schema(
     digest=pa.string(),
 )
 CLASS_COUNTS = _schema("class_counts", source=pa.string(), source_id=pa.string(), images=pa.int64())
-"""Images per raw class of a source, as `mlimages-build tally` writes them."""
+"""Images per class of a source, before any mapping, as `mlimages-build tally` writes them."""
 
 ALL = {
     schema.name: schema

@@ -13,12 +13,12 @@ from mlimages_dataset.train.weights.command import card, convert
 from mlimages_dataset.version import __version__
 
 STOPPED = 75
-"""The exit code of a run that was asked to stop and saved itself: EX_TEMPFAIL of sysexits.h, "try again"."""
+"""Exit code of a run that was stopped by SIGTERM and saved a checkpoint: EX_TEMPFAIL of sysexits.h, "try again"."""
 _FAILED, _WRONG_USE = 1, 2
 
 
 class _Group(click.Group):
-    """A group that says what is wrong in one sentence."""
+    """A group that turns errors into one sentence and an exit code."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -38,7 +38,7 @@ def _exit_code(error: MLImagesError) -> int:
     if isinstance(error, UsageError):
         return _WRONG_USE
     if "torch" not in sys.modules:
-        return _FAILED  # nothing was begun that could have stopped
+        return _FAILED  # no run was started that could have been stopped
     from mlimages_dataset.train.stopping import Stopped  # noqa: PLC0415 - torch would cost --help seconds
 
     return STOPPED if isinstance(error, Stopped) else _FAILED
@@ -55,8 +55,8 @@ def main() -> None:
           --images shards --labels labels/train --vocabulary vocabulary --out run
       python -m mlimages_dataset.train COMMAND --help
 
-    Exit codes: 0 done, 1 the data or another rank failed, 2 wrong use, 75 asked to stop by SIGTERM and saved: the same
-    command goes on. torchrun itself exits with 1 whenever a rank does not exit with 0.
+    Exit codes: 0 success, 1 the data or another rank failed, 2 wrong use, 75 stopped by SIGTERM after saving (the same
+    command resumes). torchrun itself exits with 1 whenever a rank does not exit with 0.
     """  # noqa: D301 - click wants the backspace itself
 
 

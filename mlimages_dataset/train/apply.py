@@ -1,4 +1,4 @@
-"""A trained network applied to pictures: predictions, features, evaluation."""
+"""Applies a trained network to pictures: predictions, features, evaluation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.loaders import MLImages
+from mlimages_dataset.loaders.transforms import eval_transform
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage, run
@@ -29,7 +31,6 @@ from mlimages_dataset.train.checkpoint import (
     save_checkpoint,
 )
 from mlimages_dataset.train.computing import computing
-from mlimages_dataset.train.config import View
 from mlimages_dataset.train.evaluation import groups_of_categories
 from mlimages_dataset.train.extract import feature_rows, features_schema
 from mlimages_dataset.train.inputs import check_labels, read_classes
@@ -40,7 +41,7 @@ from mlimages_dataset.train.predict import ClassName, Seen, top_classes
 from mlimages_dataset.train.probabilities import calibration_of, lacks_fit, probabilities_of
 from mlimages_dataset.train.tasks.registry import task_of_checkpoint
 from mlimages_dataset.train.transfer import load_weights
-from mlimages_dataset.train.validation import evaluate_network, evaluation_transform
+from mlimages_dataset.train.validation import evaluate_network
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, vocabulary_digests
 
 if TYPE_CHECKING:
@@ -62,15 +63,15 @@ _SHOWN_BAD = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """A trained network and what it is applied to.
+    """A trained network and the pictures that it is applied to.
 
     Attributes:
-        checkpoint: the network: a file, or a run's folder for its newest.
+        checkpoint: the network's checkpoint: a file, or a run's folder for its newest.
         vocabulary: folder of the vocabulary that it was trained with.
         images: folder of image shards, or of image files, or one such file.
-        execution: how it is computed.
-        batch_size: images of a rank at once.
-        workers: processes that decode for each rank.
+        execution: device, precision and the like.
+        batch_size: images per batch of each rank.
+        workers: decoding workers per process.
         view: the part of a picture that it sees.
     """
 
@@ -80,17 +81,17 @@ class Application:
     execution: Execution
     batch_size: int = 64
     workers: int = 4
-    view: View = View.CROP80
+    view: EvaluationView = EvaluationView.CROP80
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedSummary:
-    """What a network was applied to.
+    """The pictures that a network was applied to.
 
     Attributes:
         images: rows written.
-        unreadable: pictures that cannot be read.
-        first_unreadable: the first of them, each with its reason.
+        unreadable: number of pictures that cannot be read.
+        first_unreadable: the first of these, each with the reason.
     """
 
     images: int
@@ -110,21 +111,20 @@ def predict(
 ) -> StageOutcome[AppliedSummary] | None:
     """Write the `predictions` table of a folder's pictures and return its record, on rank 0.
 
-    Probabilities are those of the loss that taught the network: of each class on its own, and calibrated as the
-    checkpoint says, or with `softmax` of one class among all. The parts and their rows are the same for any number of
-    ranks.
+    The loss decides what a probability means: for each class separately, calibrated by the checkpoint's fit, or with
+    `softmax` for one class among all. The parts and their rows are the same for any number of ranks.
 
     Args:
         application: the network and the pictures.
         out: the folder to write into.
         above: classes with a higher probability are listed.
-        source: the table's column.
+        source: value of the table's column `source`.
         raw: leave out the calibration.
         overwrite: replace what was built with other parameters or inputs.
-        tell: is told on rank 0, in a sentence, that the checkpoint holds no calibration fit, where that matters.
+        tell: is called on rank 0 with a sentence if the checkpoint lacks a calibration fit that it should have.
 
     Raises:
-        UsageError: the checkpoint is of another vocabulary, there is no picture, or the folder holds something else.
+        UsageError: the checkpoint has another vocabulary, there is no picture, or the folder holds something else.
         DataError: an input is damaged.
         MLImagesError: another rank ended.
     """
@@ -161,12 +161,12 @@ def see(
     raw: bool = False,
     tell: Callable[[str], None] | None = None,
 ) -> Iterator[Seen]:
-    """Yield what a network sees in each picture, in the order of `predict`, as it goes.
+    """Yield the predictions for each picture as they are computed, in the order of `predict`.
 
     Args:
         application: the network and the pictures.
-        top: at most so many classes of a picture.
-        above: classes with a higher probability only.
+        top: at most this many classes per picture.
+        above: only classes with a higher probability.
         raw: leave out the calibration.
         tell: as for `predict`.
 
@@ -176,10 +176,10 @@ def see(
     """
     with computing(application.execution, seed=0) as device:
         if distributed.n_ranks() > 1:
-            raise UsageError("several ranks cannot print what they see", remedy="pass --out, or start one process")
+            raise UsageError("several ranks cannot print predictions", remedy="pass --out, or start one process")
         network, checkpoint = _trained(application, device)
         probabilities = probabilities_of(checkpoint, raw=raw, where=application.checkpoint)
-        pictures = Pictures(application.images, evaluation_transform(checkpoint.image_size, application.view))
+        pictures = Pictures(application.images, eval_transform(checkpoint.image_size, application.view))
         size, pin = application.batch_size, device.type == "cuda"
         workers = application.workers if len(pictures) > size else 0  # a process takes longer to start than a batch
         parts, is_first = Part.all_of(len(pictures), size), True
@@ -187,7 +187,7 @@ def see(
             for batch in batches:
                 found = {number: Seen(*_named(pictures, number), reason=why) for number, why in batch.bad}
                 if batch.numbers:
-                    if is_first:  # there are probabilities to tell of
+                    if is_first:  # there are probabilities to report
                         _tell_lacking_fit(checkpoint, application, raw=raw, tell=tell)
                     is_first = False
                     with torch.inference_mode(), autocast(device, application.execution.precision):
@@ -214,7 +214,7 @@ def _named(pictures: Pictures, number: int) -> tuple[str, str]:
 
 
 def class_names(vocabulary: Location) -> list[ClassName]:
-    """Return how the classes of the vocabulary in a folder are called, by class index; errors as `read_classes`."""
+    """Return the names of the classes of the vocabulary in a folder, by class index; raises as `read_classes`."""
     categories = read_table(vocabulary / CATEGORIES_FILE, CATEGORIES)
     return [
         ClassName(*both) for both in zip(categories["wnid"].to_pylist(), categories["name"].to_pylist(), strict=True)
@@ -222,7 +222,7 @@ def class_names(vocabulary: Location) -> list[ClassName]:
 
 
 def extract(application: Application, out: Location, *, overwrite: bool = False) -> StageOutcome[AppliedSummary] | None:
-    """Write the pooled features of a folder's pictures and return their record, on rank 0; errors as `predict`."""
+    """Write the pooled features of a folder's pictures and return their record, on rank 0; raises as `predict`."""
 
     def rows(network: MultiLabelClassifier, images: Tensor, pictures: Pictures, numbers: Sequence[int]) -> pa.Table:
         return feature_rows(network.features(images), [pictures.image_id(number) for number in numbers])
@@ -234,20 +234,20 @@ def extract(application: Application, out: Location, *, overwrite: bool = False)
 
 
 _Rows: TypeAlias = "Callable[[MultiLabelClassifier, Tensor, Pictures, Sequence[int]], pa.Table]"
-"""From a network, images on its device, and the pictures' numbers to the rows of a table."""
+"""Makes the rows of a table from a network, images on its device, and the pictures' numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """A table to be written of what a network says of a folder's pictures.
+    """A table of a network's outputs for a folder's pictures.
 
     Attributes:
-        application: what was asked for.
-        network: on the device.
-        pictures: in their order.
-        schema: of the table.
-        inputs: digests of what it is made from.
-        rows: makes its rows.
+        application: the network and the pictures.
+        network: the network, on the device.
+        pictures: the pictures in their order.
+        schema: schema of the table.
+        inputs: digests of the table's inputs.
+        rows: makes the rows of the table.
     """
 
     application: Application
@@ -269,13 +269,13 @@ def _apply(
     overwrite: bool,
     done: Callable[[Checkpoint], None] | None = None,
 ) -> StageOutcome[AppliedSummary] | None:
-    """Write a table of what a network says of a folder's pictures, each rank some of its parts; then call `done`."""
+    """Write a table of a network's outputs for a folder's pictures; each rank writes some of its parts."""
     with computing(application.execution, seed=0) as device:
         network, checkpoint = _trained(application, device)
         job = _Job(
             application=application,
             network=network,
-            pictures=Pictures(application.images, evaluation_transform(checkpoint.image_size, application.view)),
+            pictures=Pictures(application.images, eval_transform(checkpoint.image_size, application.view)),
             schema=schema_of(network),
             inputs=distributed.from_first(_inputs(application) if distributed.rank() == 0 else {}),
             rows=rows_of(checkpoint),
@@ -302,7 +302,7 @@ def _apply(
         try:
             outcome = run(applied, OutputFolder(out, overwrite=overwrite))
         finally:
-            if not began:  # it stands already, or cannot be done: the others have nothing to do
+            if not began:  # the table exists already, or the work failed: the other ranks have nothing to do
                 distributed.from_first(value=False)
         if done is not None:
             done(checkpoint)
@@ -334,12 +334,12 @@ def _write_parts(job: _Job, out: Location) -> StageResult[AppliedSummary]:
 
 
 def evaluate(application: Application, labels: Location, *, unknown: Unknown | None = None) -> EvaluationSummary:
-    """Return how well a network tells the labels of a folder's pictures, on every rank; errors as `predict`.
+    """Return a network's evaluation on the labels of a folder's pictures, on every rank; raises as `predict`.
 
     Args:
         application: the network and the pictures.
         labels: folder of a table of labels.
-        unknown: what a class means that is not listed; None for what the network was trained with.
+        unknown: how unlisted classes count; None for the setting of the training run.
     """
     with computing(application.execution, seed=0) as device:
         evaluation, checkpoint = _evaluated(application, labels, device, unknown)
@@ -349,13 +349,13 @@ def evaluate(application: Application, labels: Location, *, unknown: Unknown | N
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A calibration, and what it changed.
+    """A calibration, and its effect.
 
     Attributes:
-        calibration: fitted.
-        before: the pictures' evaluation with the calibration of before.
+        calibration: the fitted calibration.
+        before: the evaluation of the pictures with the earlier calibration.
         after: the same with the fitted one.
-        reliability: as the network's scores say, and calibrated; see `calibration.reliability`.
+        reliability: of the network's scores, and after calibration; see `calibration.reliability`.
     """
 
     calibration: Calibration
@@ -365,7 +365,7 @@ class Fit:
 
 
 def calibrate(application: Application, labels: Location, out: Path) -> Fit:
-    """Fit a network's calibration on labelled pictures that it did not learn from, and write a checkpoint with it.
+    """Fit a network's calibration on labelled pictures that it was not trained on, and write a checkpoint with it.
 
     Args:
         application: the network and the pictures.
@@ -373,7 +373,7 @@ def calibrate(application: Application, labels: Location, out: Path) -> Fit:
         out: the checkpoint to write, on rank 0.
 
     Raises:
-        UsageError: as `predict`; or the network says which one class an image shows; or there is no labelled picture.
+        UsageError: as `predict`; or the network predicts one class per image; or there is no labelled picture.
         DataError, MLImagesError: as `predict`.
     """
     with computing(application.execution, seed=0) as device:
@@ -381,9 +381,9 @@ def calibrate(application: Application, labels: Location, out: Path) -> Fit:
         before = calibration_of(checkpoint)
         if before is None:
             raise UsageError(
-                "its loss is softmax, whose probabilities are of one class among all",
+                "its loss is softmax, whose probabilities compare the classes of an image",
                 where=application.checkpoint,
-                remedy="calibrate networks of the other losses",
+                remedy="only networks trained with another loss can be calibrated",
             )
         fitted = evaluation.calibration(Calibration.of_weights(before.odds_factor))
         if int(evaluation.instance.n_images) == 0:
@@ -417,7 +417,7 @@ def _evaluated(
         application.images,
         labels,
         split=None,
-        transform=evaluation_transform(checkpoint.image_size, application.view),
+        transform=eval_transform(checkpoint.image_size, application.view),
         n_classes=len(classes),
     )
     data.mark_complete(json.loads(checkpoint.science.get("loss.absent_unless_listed", "[]")))
@@ -438,7 +438,7 @@ def _trained(application: Application, device: torch.device) -> tuple[MultiLabel
     """Return a checkpoint's network on a device, for evaluation.
 
     Raises:
-        UsageError: it is of another vocabulary.
+        UsageError: it has another vocabulary.
         DataError: it is damaged.
     """
     classes = read_classes(application.vocabulary)

@@ -12,8 +12,9 @@ import click
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import location
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.tables.files import write_bytes
-from mlimages_dataset.train.config import Device, Execution, Precision, Unknown, View
+from mlimages_dataset.train.config import Device, Execution, Precision, Unknown
 from mlimages_dataset.train.run_command import is_first_rank
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.evaluation import EvaluationSummary
 
 _TOP, _TABLE_ABOVE = 10, 0.5
-"""What `predict` prints of a picture, and from what probability on it lists a class in a table."""
+"""How many classes `predict` prints per picture, and the probability above which a table lists a class."""
 
 
 def _applied(command: Callable[..., None]) -> Callable[..., None]:
@@ -53,7 +54,7 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
             execution=Execution(device=Device(device), precision=Precision(precision)),
             batch_size=batch_size,
             workers=workers,
-            view=View(view),
+            view=EvaluationView(view),
         )
         command(application, **others)
 
@@ -67,9 +68,15 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
             metavar="PLACE",
             help="Folder of image shards or of image files; for predict and extract also one file.",
         ),
-        _choice("--device", Device, Device.AUTO, "What each rank computes on."),
-        _choice("--precision", Precision, Precision.FLOAT32, "Of convolutions and matrix products."),
-        click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Of each rank."),
+        _choice("--device", Device, Device.AUTO, "Device of each rank."),
+        _choice("--precision", Precision, Precision.FLOAT32, "Type of convolutions and matrix products."),
+        click.option(
+            "--batch-size",
+            type=click.IntRange(min=1),
+            default=64,
+            show_default=True,
+            help="Images per batch of each rank.",
+        ),
         click.option(
             "--workers",
             type=click.IntRange(min=0),
@@ -77,7 +84,7 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="Decoding workers per process.",
         ),
-        _choice("--view", View, View.CROP80, "The part of a picture that the network sees."),
+        _choice("--view", EvaluationView, EvaluationView.CROP80, "The part of a picture that the network sees."),
     )
     decorated: Callable[..., None] = with_application
     for option in reversed(options):
@@ -86,9 +93,9 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _one_place(pictures: str | None, images: str | None) -> str:
-    """Return the place of pictures, which a command takes as an argument or as --images."""
+    """Return the location of the pictures, given as an argument or as --images."""
     if pictures is not None and images is not None:
-        raise UsageError("pictures are named twice", remedy="name them as an argument or as --images")
+        raise UsageError("pictures are given twice", remedy="name them as an argument or as --images")
     place = pictures if images is None else images
     if place is None:
         raise UsageError("no pictures", remedy="name a folder of shards or of image files with --images")
@@ -106,14 +113,18 @@ def _choice(
 @click.command()
 @_applied
 @click.argument("pictures", required=False)
-@click.option("--out", metavar="PLACE", help="Write a table into this folder, and print no classes.")
-@click.option("--top", type=click.IntRange(min=1), help="Print so many classes of a picture.  [default: 10]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a picture, each on a line.")
+@click.option("--out", metavar="PLACE", help="Write a table into this folder instead of printing.")
+@click.option("--top", type=click.IntRange(min=1), help="Number of classes to print per picture.  [default: 10]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per picture, each on its own line.")
 @click.option(
-    "--above", type=click.FloatRange(0, 1), help="List classes above this.  [default: 0.5 in a table, else all]"
+    "--above",
+    type=click.FloatRange(0, 1),
+    help="List classes above this probability.  [default: 0.5 in a table, else all]",
 )
-@click.option("--raw", is_flag=True, help="Give the sigmoid of the network's scores, and not calibrated probabilities.")
-@click.option("--source", default="model", show_default=True, help="The table's column of that name.")
+@click.option(
+    "--raw", is_flag=True, help="Give the sigmoid of the network's scores instead of calibrated probabilities."
+)
+@click.option("--source", default="model", show_default=True, help="Value of the table's column source.")
 @click.option("--overwrite", is_flag=True, help="Replace what was built with other parameters or inputs.")
 def predict(
     application: Application,
@@ -126,11 +137,11 @@ def predict(
     source: str,
     overwrite: bool,
 ) -> None:
-    """Print what CHECKPOINT sees in PICTURES, or write its predictions table with --out.
+    """Print the predictions of CHECKPOINT for PICTURES, or write them as a table with --out.
 
-    PICTURES is an image file, or a folder of image files or of shards. Probabilities are calibrated where the
-    checkpoint holds a fit (a run with validation labels, or `calibrate`); else a line says that it holds none, and the
-    loss's weights alone are undone.
+    PICTURES is an image file, or a folder of image files or of shards. Probabilities are calibrated if the checkpoint
+    holds a fit (from a run with validation labels, or from `calibrate`). Otherwise a line says so, and only the weights
+    of the loss are undone.
 
     \b
     Examples:
@@ -142,7 +153,7 @@ def predict(
         _see(application, top=top or _TOP, above=-1.0 if above is None else above, raw=raw, as_json=as_json)
         return
     if top is not None or as_json:
-        raise UsageError("--out writes a table, --top and --json print", remedy="leave out --out, or both others")
+        raise UsageError("--out writes a table, but --top and --json print", remedy="leave out --out, or both others")
     from mlimages_dataset.train.apply import predict as work  # noqa: PLC0415 - torch would cost --help seconds
 
     listed = _TABLE_ABOVE if above is None else above
@@ -153,7 +164,7 @@ def predict(
 
 
 def _see(application: Application, *, top: int, above: float, raw: bool, as_json: bool) -> None:
-    """Print what a network sees in each picture.
+    """Print a network's predictions for each picture.
 
     Raises:
         DataError: no picture can be used.
@@ -178,7 +189,7 @@ def _see(application: Application, *, top: int, above: float, raw: bool, as_json
 @click.option("--out", metavar="PLACE", required=True, help="The folder to write into.")
 @click.option("--overwrite", is_flag=True, help="Replace what was built with other parameters or inputs.")
 def extract(application: Application, *, out: str, overwrite: bool) -> None:
-    """Write the pooled features that CHECKPOINT has of a folder's pictures, as Parquet."""
+    """Write the pooled features that CHECKPOINT computes for a folder's pictures, as Parquet."""
     from mlimages_dataset.train.apply import extract as work  # noqa: PLC0415 - torch would cost --help seconds
 
     _tell(work(application, location(out), overwrite=overwrite), out)
@@ -187,10 +198,10 @@ def extract(application: Application, *, out: str, overwrite: bool) -> None:
 @click.command()
 @_applied
 @click.option("--labels", metavar="PLACE", required=True, help="Folder of the labels table to compare with.")
-@_choice("--unknown", Unknown, None, "What an unlisted class means; by default what it did in training.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, by group of classes too.")
+@_choice("--unknown", Unknown, None, "How unlisted classes count; by default as in training.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, also by group of classes.")
 def evaluate(application: Application, *, labels: str, unknown: str | None, as_json: bool) -> None:
-    """Measure CHECKPOINT on the labelled pictures of a folder."""
+    """Evaluate CHECKPOINT on the labelled pictures of a folder."""
     from mlimages_dataset.tables.files import file_digest  # noqa: PLC0415 - torch and pyarrow would cost --help seconds
     from mlimages_dataset.train.apply import evaluate as work  # noqa: PLC0415 - as above
     from mlimages_dataset.train.checkpoint import found_checkpoint  # noqa: PLC0415 - as above
@@ -208,7 +219,7 @@ def evaluate(application: Application, *, labels: str, unknown: str | None, as_j
         lines[-1] += f" ({lower:.4f} to {upper:.4f})"  # of map, the last
         lines += [
             f"by chance: precision {summary.chance_precision:.4f}, map {summary.chance:.4f}",
-            f"labels an image: {_labels(summary)}",
+            f"labels per image: {_labels(summary)}",
         ]
         if summary.sure:
             lines.append(f"above 0.95: {summary.sure:,} labels, of which {summary.sure_present:,} are present")
@@ -222,14 +233,18 @@ def _labels(summary: EvaluationSummary) -> str:
 
 @click.command()
 @_applied
-@click.option("--labels", metavar="PLACE", required=True, help="Labels table of pictures that it did not learn from.")
+@click.option("--labels", metavar="PLACE", required=True, help="Labels table of pictures that it was not trained on.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The checkpoint file to write.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw how far its probabilities hold, as a PNG.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="Plot predicted probabilities against observed frequencies, as a PNG.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the file of --out.")
 def calibrate(application: Application, *, labels: str, out: Path, plot: Path | None, overwrite: bool) -> None:
     """Fit the probabilities of CHECKPOINT on labelled pictures, and write a checkpoint with the fit.
 
-    A run with --validation-labels does this at each evaluation. Use other pictures than those it was trained on.
+    A run with --validation-labels does this at each evaluation. Use pictures that it was not trained on.
 
     \b
     Example:
@@ -246,12 +261,12 @@ def calibrate(application: Application, *, labels: str, out: Path, plot: Path | 
         if plot is not None:
             write_bytes(plot, reliability_plot(*fit.reliability))
         click.echo(f"fitted on {fit.calibration.n_images:,} images; {fit.calibration.n_own:,} classes have 10 or more")
-        click.echo(f"labels an image before: {_labels(fit.before)}\nlabels an image after:  {_labels(fit.after)}")
+        click.echo(f"labels per image before: {_labels(fit.before)}\nlabels an image after:  {_labels(fit.after)}")
         click.echo(f"written to {out}")
 
 
 def _tell_aside(said: str) -> None:
-    """Print what is not the result."""
+    """Print a message to the standard error."""
     click.echo(said, err=True)
 
 

@@ -1,14 +1,15 @@
-"""Logits to calibrated probabilities: of the pairs that get a probability of 0.95, 95 in 100 are present.
+"""Turns logits into calibrated probabilities: of labels with a probability of 0.95, 95 in 100 are present.
 
-A loss that weighs positives more than negatives teaches the network odds that are too high by a known factor, which is
-divided out first (Elkan 2001, The foundations of cost-sensitive learning, theorem 2). The rest is fitted on held-out
-images by Platt scaling (Platt 1999, Probabilistic outputs for support vector machines): for class j,
+A loss that weights positives more than negatives teaches the network odds that are too high by a known factor; the odds
+are divided by it first (Elkan 2001, The foundations of cost-sensitive learning, theorem 2). The rest is fitted on
+held-out images by Platt scaling (Platt 1999, Probabilistic outputs for support vector machines): for class j,
 
     p_j = sigmoid(slope_j * x_j + offset_j).
 
-One slope and offset are fitted for all classes together, then each class's own, held near the common ones by a normal
-prior: a class with few positives among the held-out images keeps close to the common fit, one with many goes where its
-images say. The data are the histograms that evaluation counts anyway, so that memory does not grow with the images.
+One slope and offset are fitted for all classes together, then those of each class, held near the common ones by a
+normal
+prior: a class with few positives among the held-out images stays close to the common fit, one with many follows its own
+images. The data are the histograms that evaluation makes anyway, so memory does not grow with the images.
 
 Legend: C classes, N held-out images, x logits, b a bin of the histogram.
 """
@@ -34,7 +35,7 @@ SLOPE_DEVIATION = 0.25
 OFFSET_DEVIATION = 1.0
 """Prior standard deviation of a class's offset about the common one, in log-odds."""
 ENOUGH_POSITIVES = 10
-"""From so many positives on, a class is counted as fitted on its own images."""
+"""Number of positives from which a class counts as fitted on its own images."""
 _CLASSES_AT_A_TIME = 512
 _ITERATIONS = 50
 _HALVINGS = 8
@@ -48,8 +49,8 @@ class Calibration:
     Attributes:
         slope: float32, above 0, shape (C,).
         offset: float32, shape (C,).
-        odds_factor: by which the loss's weights had raised each class's odds, float32, shape (C,).
-        n_images: held-out images of the fit; 0 where only the loss's weights are undone.
+        odds_factor: factor by which the loss's weights raised each class's odds, float32, shape (C,).
+        n_images: held-out images of the fit; 0 if only the loss's weights are undone.
         n_own: classes with at least 10 positives among them.
     """
 
@@ -61,12 +62,12 @@ class Calibration:
 
     @classmethod
     def of_weights(cls, odds_factor: Tensor) -> Calibration:
-        """Return the calibration that divides the odds by the loss's factor, shape (C,), and does no more."""
+        """Return the calibration that only divides the odds by the loss's factor, shape (C,)."""
         return cls(torch.ones_like(odds_factor), -odds_factor.log(), odds_factor)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> Calibration:
-        """Return the calibration that `state` returned."""
+        """Return the calibration with the tensors that `state` returned."""
         n_images, n_own = state["counts"].tolist()
         return cls(state["slope"], state["offset"], state["odds_factor"], n_images, n_own)
 
@@ -86,13 +87,13 @@ class Calibration:
 
 
 def fit_in(state: Mapping[str, Tensor]) -> Calibration | None:
-    """Return the fit that `Calibration.state` returned this of; None for none, or where weights alone are undone."""
+    """Return the fit with the tensors of `Calibration.state`; None for no tensors, or if only weights are undone."""
     kept = Calibration.from_state(state) if state else None
     return kept if kept is not None and kept.n_images else None
 
 
 def above(scores: ScoreHistogram, calibration: Calibration, probability: float) -> tuple[int, int]:
-    """Return how many entries get more than a probability, by the middle of their bins, and how many are present."""
+    """Return how many entries have a higher probability, by the middle of their bins, and how many are present."""
     centres = scores.centres()
     n_entries = n_present = 0
     for classes, counts in _parts(scores):
@@ -103,7 +104,7 @@ def above(scores: ScoreHistogram, calibration: Calibration, probability: float) 
 
 
 def expected_labels(scores: ScoreHistogram, calibration: Calibration) -> float:
-    """Return the sum of the probabilities of all entries that histograms hold."""
+    """Return the sum of the probabilities of all entries in histograms."""
     centres = scores.centres()
     total = 0.0
     for classes, counts in _parts(scores):
@@ -112,11 +113,11 @@ def expected_labels(scores: ScoreHistogram, calibration: Calibration) -> float:
 
 
 Reliability: TypeAlias = tuple[tuple[float, float, int], ...]
-"""Mean probability said, share present, and number of entries, of each interval of [0, 1] that has any."""
+"""Mean predicted probability, share present, and number of entries, for each interval of [0, 1] that has any."""
 
 
 def reliability(scores: ScoreHistogram, calibration: Calibration, n_intervals: int = 10) -> Reliability:
-    """Return the mean probability, the share present and the number of entries of each interval of [0, 1]."""
+    """Return the mean probability, the share present and the number of entries for each interval of [0, 1]."""
     centres, sums = scores.centres(), torch.zeros(3, n_intervals, dtype=torch.float64, device=scores.counts.device)
     for classes, counts in _parts(scores):
         p = _inputs(calibration, classes, centres).sigmoid().flatten()
@@ -133,11 +134,11 @@ def fit_calibration(scores: ScoreHistogram, weights: Calibration, n_images: int)
 
     Args:
         scores: histograms of the logits of N held-out images.
-        weights: what undoes the weights of its loss, see `Calibration.of_weights`.
+        weights: the calibration that undoes the weights of its loss, see `Calibration.of_weights`.
         n_images: N.
 
     Returns:
-        the calibration; `weights` where no class's positives have higher scores than the others on the whole.
+        the calibration; `weights` if, over all classes, positives do not have higher scores than negatives.
     """
     centres = scores.centres()
     parts = []
@@ -145,10 +146,12 @@ def fit_calibration(scores: ScoreHistogram, weights: Calibration, n_images: int)
     for classes, counts in _parts(scores):
         held = counts.sum((0, 1)) > 0
         parts.append(_fit(_inputs(weights, classes, centres[held]), counts[:, :, held], prior=common))
-    if not common[0] > 0:  # scores that say the contrary of the labels: there is nothing to fit
+    if not common[0] > 0:  # scores that contradict the labels: there is nothing to fit
         return weights
     own = torch.cat(parts)
-    slope, offset = torch.where(own[:, :1] > 0, own, common).unbind(1)  # a class may have few images against its logits
+    slope, offset = torch.where(own[:, :1] > 0, own, common).unbind(
+        1
+    )  # a class may have few images, which contradict its logits
     n_positives = scores.counts[1].sum(1)
     return Calibration(
         slope=(slope * weights.slope.to(slope)).float(),
@@ -160,20 +163,20 @@ def fit_calibration(scores: ScoreHistogram, weights: Calibration, n_images: int)
 
 
 def _parts(scores: ScoreHistogram) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield some classes, int64, and their counts, float64, shape (2, classes, bins), until all have been."""
+    """Yield groups of classes, int64, with their counts, float64, shape (2, classes, bins)."""
     for classes in torch.arange(scores.counts.shape[1], device=scores.counts.device).split(_CLASSES_AT_A_TIME):
         yield classes, scores.counts[:, classes].double()
 
 
 def _inputs(weights: Calibration, classes: Tensor, centres: Tensor) -> Tensor:
-    """Return the log-odds of each bin of some classes after the weights are undone, float64, shape (classes, bins)."""
+    """Return the log-odds of each bin of some classes with the weights undone, float64, shape (classes, bins)."""
     slope, offset = (of_all.to(centres)[classes] for of_all in (weights.slope, weights.offset))
     return slope[:, None] * centres + offset[:, None]
 
 
 def _common(scores: ScoreHistogram, weights: Calibration, centres: Tensor) -> Tensor:
     """Return the slope and the offset that fit all classes together best, shape (2,)."""
-    # The bins of all classes as those of one class, less the empty ones.
+    # The non-empty bins of all classes as bins of one class.
     inputs, counts = [], []
     for classes, of_part in _parts(scores):
         held = of_part.sum(0) > 0
@@ -186,7 +189,7 @@ def _common(scores: ScoreHistogram, weights: Calibration, centres: Tensor) -> Te
 def _fit(inputs: Tensor, counts: Tensor, *, prior: Tensor) -> Tensor:
     """Return the most probable slope and offset of each class, float64, shape (classes, 2).
 
-    Newton's method on a convex function, with steps halved where they do not go down.
+    Newton's method on a convex function; steps that do not decrease it are halved.
 
     Args:
         inputs: log-odds z of each bin, shape (classes, bins).
@@ -216,7 +219,7 @@ def _fit(inputs: Tensor, counts: Tensor, *, prior: Tensor) -> Tensor:
 
 
 def _cost(found: Tensor, inputs: Tensor, counts: Tensor, prior: Tensor, precision: Tensor) -> Tensor:
-    """Return the negative logarithm of each class's posterior, but for a constant, shape (classes,)."""
+    """Return the negative logarithm of each class's posterior, up to a constant, shape (classes,)."""
     x = found[:, :1] * inputs + found[:, 1:]
     negatives, positives = counts
     of_images: Tensor = (negatives * functional.softplus(x) + positives * functional.softplus(-x)).sum(1)

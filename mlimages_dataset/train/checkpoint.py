@@ -1,4 +1,4 @@
-"""Checkpoints: whole files that hold everything a run needs to go on as if it had never stopped.
+"""Checkpoints: files that hold everything a run needs to resume as if it had never stopped.
 
 A file appears under its name only when it is complete and on the disk. Every tensor is replicated on every rank, so
 rank 0 alone writes, from a copy in the CPU's memory, in a thread while training goes on. Files hold tensors, numbers,
@@ -33,21 +33,23 @@ FORMAT = "mlimages-checkpoint/1"
 FOLDER = "checkpoints"
 BEST = "best.pt"
 DAMAGED_SUFFIX = ".damaged"
-_REMEDY = "name a checkpoint of `pretrain`; `convert` makes one of other weights, and --weights starts a run from them"
+_REMEDY = (
+    "name a checkpoint of `pretrain`; `convert` makes one from other weights, and --weights starts a run from them"
+)
 _NAME = re.compile(r"step-(\d{9})\.pt")
 
-StateDict: TypeAlias = dict[str, Any]  # torch's own: tensors, numbers and containers of these by name
+StateDict: TypeAlias = dict[str, Any]  # as for torch.save: tensors, numbers and containers of these, by name
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run has come.
+class RunProgress:
+    """The progress of a run.
 
     Attributes:
-        epoch: the epoch that goes on, from 0.
-        step: steps done in it.
-        total_steps: steps done in all.
-        best: the best value so far of the measure that decides which checkpoint is best; -1 for none yet.
+        epoch: the current epoch, from 0.
+        step: finished steps of this epoch.
+        total_steps: finished steps of the run.
+        best: best value so far of the measure that chooses the best checkpoint; -1 for none yet.
     """
 
     epoch: int = 0
@@ -58,26 +60,26 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Everything.
+    """The content of a checkpoint.
 
     Attributes:
-        progress: how far the run has come.
-        model_name: as `create_model` knows it.
-        n_classes: of the head.
-        image_size: the square that the network saw last, in pixels.
-        vocabulary: digest of the vocabulary whose classes the head tells.
-        science: what decides the learning, see `config.science`.
+        progress: the progress of the run.
+        model_name: the network's name for `create_model`.
+        n_classes: number of classes of the head.
+        image_size: side of the square images in the last phase, in pixels.
+        vocabulary: digest of the vocabulary whose classes the head predicts.
+        science: the settings that decide what is learnt, see `science.science`.
         model: the network's parameters and buffers.
-        average: the moving average of them; empty without one.
-        optimizer: its state.
+        average: their moving average; empty without one.
+        optimizer: state of the optimiser.
         loss: the loss's buffers: streaks and step.
         scaler: state of float16's loss scaling; empty without it.
         generators: the state of every rank's random generators.
         sampler: the sampler's position in the epoch.
-        calibration: what makes probabilities of the network's scores, see `Calibration.state`; empty for `softmax`.
+        calibration: how scores become probabilities, see `Calibration.state`; empty for `softmax`.
     """
 
-    progress: Progress
+    progress: RunProgress
     model_name: str
     n_classes: int
     image_size: int
@@ -93,8 +95,8 @@ class Checkpoint:
     calibration: StateDict = dataclasses.field(default_factory=dict)
 
     def weights(self) -> StateDict:
-        """Return what to evaluate: the moving average where there is one, else the parameters themselves."""
-        prefix = "module."  # as torch's AveragedModel names the parameters of what it averages
+        """Return the weights to evaluate: the moving average if there is one, else the parameters themselves."""
+        prefix = "module."  # prefix of torch's AveragedModel
         averaged = {name.removeprefix(prefix): value for name, value in self.average.items() if name.startswith(prefix)}
         return averaged or self.model
 
@@ -114,11 +116,11 @@ _KINDS: dict[str, type] = {
     "generators": list,
     "sampler": dict,
 }
-"""What a file must hold. (What was added later has a default, and may be missing.)"""
+"""Fields that a file must hold. (Fields added later have a default, and may be missing.)"""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint as a whole file.
+    """Write a checkpoint atomically.
 
     Raises:
         UsageError: the folder cannot be written, or the disk is full.
@@ -133,12 +135,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         UsageError: there is no such file.
-        DataError: it is not a whole checkpoint of this format.
+        DataError: it is not a complete checkpoint of this format.
     """
     if not path.is_file():
         raise UsageError("there is no such checkpoint", where=path, remedy="name a .pt file of a run's checkpoints")
     if path.suffix == ".safetensors":
-        raise UsageError("holds weights, and is no checkpoint", where=path, remedy=_REMEDY)
+        raise UsageError("holds weights, but is not a checkpoint", where=path, remedy=_REMEDY)
     content = read_saved(path, kind="checkpoint", remedy=_REMEDY)
     found = content.pop("format", None) if isinstance(content, dict) else None
     if found != FORMAT or not isinstance(content, dict):
@@ -147,7 +149,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _checkpoint_of(content: dict[str, Any], path: Path) -> Checkpoint:
-    """Return what a file of our format holds, which anyone may have made."""
+    """Return the checkpoint in a file's content, which anyone may have made."""
     missing = sorted(name for name in _KINDS if name not in content)
     unknown = sorted(str(name) for name in content if name not in Checkpoint.__slots__)
     other = sorted(name for name, kind in _KINDS.items() if name in content and not isinstance(content[name], kind))
@@ -155,18 +157,18 @@ def _checkpoint_of(content: dict[str, Any], path: Path) -> Checkpoint:
         if names:
             raise DataError(f"it {what} {', '.join(names)}: it is of another version", where=path, remedy=_REMEDY)
     try:
-        return Checkpoint(**{**content, "progress": Progress(**content["progress"])})
+        return Checkpoint(**{**content, "progress": RunProgress(**content["progress"])})
     except TypeError as error:
         raise DataError(f"it is of another version ({reason(error)})", where=path, remedy=_REMEDY) from error
 
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """Where a run goes on.
+    """Where a run resumes.
 
     Attributes:
-        path: the checkpoint; None where the run begins.
-        set_aside: what became of each newer one that is damaged, a sentence each.
+        path: the checkpoint; None if the run starts from the beginning.
+        set_aside: a sentence for each newer, damaged checkpoint.
     """
 
     path: Path | None
@@ -174,14 +176,14 @@ class Resumption:
 
 
 def resumption(folder: Path) -> Resumption:
-    """Return where the run in a folder goes on: at its newest whole checkpoint.
+    """Return where the run in a folder resumes: at its newest undamaged checkpoint.
 
-    Newer ones that are damaged get another name, by which nothing here knows them: else the oldest whole ones would
-    make room for them.
+    Newer damaged ones are renamed, so that they do not count among the newest that are kept; otherwise undamaged ones
+    would be removed in their place.
 
     Raises:
-        DataError: none is whole; or the newest holds objects that could run a program, or is of another version.
-        UsageError: one cannot be read, or not be renamed.
+        DataError: all are damaged; or the newest holds objects that could run a program, or is of another version.
+        UsageError: one cannot be read or renamed.
     """
     damaged: list[NotWholeError] = []
     for path in sorted(_numbered(folder), reverse=True):
@@ -193,9 +195,9 @@ def resumption(folder: Path) -> Resumption:
             return Resumption(path, tuple(_set_aside(error, path) for error in damaged))
     if damaged:
         raise DataError(
-            f"none of the run's {len(damaged):,} checkpoints is whole, and the newest {damaged[0].what}",
+            f"all {len(damaged):,} checkpoints of the run are damaged; the newest {damaged[0].what}",
             where=damaged[0].where,
-            remedy="put a whole one in its place, or remove them to begin anew",
+            remedy="replace it by an undamaged copy, or remove them to start again",
         )
     return Resumption(None)
 
@@ -205,7 +207,7 @@ def _set_aside(error: NotWholeError, whole: Path) -> str:
     path = Path(str(error.where))
     with write_errors(path):
         path.replace(path.with_name(path.name + DAMAGED_SUFFIX))
-    return f"{path} {error.what}: it is now {path.name}{DAMAGED_SUFFIX}, and the run goes on from {whole.name}"
+    return f"{path} {error.what}: it is now {path.name}{DAMAGED_SUFFIX}, and the run resumes from {whole.name}"
 
 
 def found_checkpoint(place: Location) -> Path:
@@ -225,12 +227,12 @@ def found_checkpoint(place: Location) -> Path:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the checkpoint of most steps in a run's folder, None where there is none."""
+    """Return the checkpoint with the most steps in a run's folder, None if there is none."""
     return max(_numbered(folder), default=None)
 
 
 def checkpoint_path(folder: Path, total_steps: int) -> Path:
-    """Return the path of a run's checkpoint after so many steps."""
+    """Return the path of a run's checkpoint after `total_steps` steps."""
     return folder / FOLDER / f"step-{total_steps:09d}.pt"
 
 
@@ -240,13 +242,13 @@ def best_path(folder: Path) -> Path:
 
 
 def rotate(folder: Path, keep: int) -> None:
-    """Remove all but the newest checkpoints of a run; the best one has a name of its own and stays."""
+    """Remove all but the newest checkpoints of a run; the best one has its own name and stays."""
     for path in sorted(_numbered(folder))[:-keep]:
         path.unlink(missing_ok=True)
 
 
 class CheckpointWriter:
-    """Writes a run's checkpoints one after the other, in a thread where asked to, and removes the oldest."""
+    """Writes a run's checkpoints one after the other, on request in a thread, and removes the oldest."""
 
     def __init__(self, folder: Path, *, keep: int, asynchronous: bool) -> None:
         self._folder = folder
@@ -256,7 +258,7 @@ class CheckpointWriter:
         self._error: BaseException | None = None
 
     def newest(self) -> Path | None:
-        """Return the newest checkpoint, when what was given is on the disk; None where there is none.
+        """Wait until all checkpoints are on the disk, and return the newest; None if there is none.
 
         Raises:
             UsageError: as `save`.
@@ -265,7 +267,7 @@ class CheckpointWriter:
         return newest_checkpoint(self._folder)
 
     def save(self, checkpoint: Checkpoint, *, best: bool = False, wait: bool = True) -> None:
-        """Write a checkpoint, and again under the best one's name where it is that.
+        """Write a checkpoint, and if it is the best so far, write it also under the best one's name.
 
         Its tensors are copied before this returns. Without `wait`, an error of the writing is raised by the next call.
 
@@ -280,7 +282,7 @@ class CheckpointWriter:
         self._thread.start()
 
     def wait(self) -> None:
-        """Return when what was given is on the disk; errors as for `save`."""
+        """Wait until all checkpoints are on the disk; raises as `save`."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -291,11 +293,11 @@ class CheckpointWriter:
     def _try(self, checkpoint: Checkpoint, best: bool) -> None:  # noqa: FBT001 - a thread's arguments
         try:
             self._write(checkpoint, best=best)
-        except BaseException as error:  # noqa: BLE001 - raised where somebody waits for it
+        except BaseException as error:  # noqa: BLE001 - raised again by the next call that waits
             self._error = error
 
     def _write(self, checkpoint: Checkpoint, *, best: bool) -> None:
-        # The best one first: a run that goes on from a checkpoint which knows of it never writes it again.
+        # The best one first: a run that resumes from a checkpoint that records it would never write it again.
         if best:
             save_checkpoint(best_path(self._folder), checkpoint)
         save_checkpoint(checkpoint_path(self._folder, checkpoint.progress.total_steps), checkpoint)
@@ -304,7 +306,7 @@ class CheckpointWriter:
 
 def generator_state() -> StateDict:
     """Return the state of this process's random generators as tensors and numbers."""
-    name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - the global one, others draw from it
+    name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - the global generator, from which other code draws
     version, numbers, next_gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
@@ -326,10 +328,10 @@ def set_generator_state(state: Mapping[str, Any]) -> None:
 
 
 def check_vocabulary(checkpoint: Checkpoint, path: Path, vocabulary: str, n_classes: int) -> None:
-    """Raise `UsageError` unless a checkpoint tells the classes of the vocabulary with this digest."""
+    """Raise `UsageError` unless a checkpoint predicts the classes of the vocabulary with this digest."""
     if checkpoint.n_classes < n_classes:
         raise UsageError(
-            f"its head has {checkpoint.n_classes:,} classes, and the vocabulary {n_classes:,}",
+            f"its head has {checkpoint.n_classes:,} classes, but the vocabulary has {n_classes:,}",
             where=path,
             remedy="name the vocabulary that it was trained with, or fine-tune it to this one (finetune)",
         )
@@ -342,31 +344,33 @@ def check_vocabulary(checkpoint: Checkpoint, path: Path, vocabulary: str, n_clas
 
 
 def check_science(found: Mapping[str, str], wanted: Mapping[str, str], path: Path) -> None:
-    """Raise `UsageError` where a run differs from the one that a checkpoint is of."""
+    """Raise `UsageError` if a run differs from the run of a checkpoint."""
     differing = [name for name in sorted(found.keys() | wanted.keys()) if found.get(name) != wanted.get(name)]
     if differing:
         told = ", ".join(f"{name} was {found.get(name)} and is now {wanted.get(name)}" for name in differing[:3])
         raise UsageError(
-            f"it is of another run: {told}", where=path, remedy="name another --out, or the same run file as before"
+            f"it belongs to another run: {told}",
+            where=path,
+            remedy="name another --out, or the same run file as before",
         )
 
 
 def check_order(checkpoint: Checkpoint, position: Mapping[str, Any], path: Path) -> None:
-    """Raise `UsageError` where a checkpoint stopped within an epoch whose order is not a run's.
+    """Raise `UsageError` if a checkpoint was saved within an epoch whose order differs from the run's.
 
     Args:
-        checkpoint: where the run goes on.
-        position: what the run's feed returns for the checkpoint's epoch and step; an order tells its number of images,
-            not which they are.
-        path: of the checkpoint.
+        checkpoint: the checkpoint from which the run resumes.
+        position: the state of the run's feed at the checkpoint's epoch and step; an order includes the number of
+            images, not their ids.
+        path: path of the checkpoint.
     """
     if checkpoint.progress.step and checkpoint.sampler != position:
         raise UsageError(
-            f"it stopped within an epoch of {checkpoint.sampler.get('order')}, and this is one of "
+            f"it was saved within an epoch of {checkpoint.sampler.get('order')}, but the run now has "
             f"{position.get('order')}",
             where=path,
-            remedy="name the images and labels of before (streamed images also need as many ranks and workers, and "
-            "passes of the same size, until the epoch ends), or another --out",
+            remedy="use the same images and labels as before (streamed images also need the same ranks and workers, "
+            "and passes of the same size, until the epoch ends), or another --out",
         )
 
 

@@ -1,7 +1,7 @@
 """A training run: one TOML file, one frozen configuration, a docstring for every field.
 
-The file decides what is learnt and how; the command's flags name files. Recipes of the papers' settings come with the
-package and are named `packaged:NAME`.
+The file decides what is learnt and how; the command's options name files. The package contains run files with the
+papers' settings, which are named `packaged:NAME`.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from mlimages_dataset.core.config import check_at_least, check_positive, check_s
 from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import ConfigError
 from mlimages_dataset.core.locations import Location, location
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.samples import on_disk
 
 _RECIPES = "recipes"
 
 
 class Device(enum.Enum):
-    """What a rank computes on."""
+    """The device of a rank."""
 
     AUTO = "auto"
-    """A GPU where there is one, otherwise the CPU."""
+    """A GPU if there is one, otherwise the CPU."""
     CPU = "cpu"
     CUDA = "cuda"
 
 
 class Precision(enum.Enum):
-    """The type that convolutions and matrix products are computed in; parameters are always float32."""
+    """The type of convolutions and matrix products; parameters are always float32."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -39,94 +40,85 @@ class Precision(enum.Enum):
 
 
 class LossName(enum.Enum):
-    """What is minimised.
+    """The names of losses.
 
     Attributes:
-        keys: of `[loss]` that have no effect on any loss without them: a loss that has `pair_counts` needs it, one that
-            has `sum_classes` is a mean over the classes otherwise.
+        keys: keys of `[loss]` that only some losses take: a loss with `pair_counts` needs it; one with `sum_classes` is
+            a mean over the classes by default.
     """
 
     _value_: str
     keys: frozenset[str]
 
     def __new__(cls, value: str, *keys: str) -> Self:
-        """Return the loss that a run file calls `value`."""
+        """Return the loss with the name `value` in a run file."""
         name = object.__new__(cls)
         name._value_ = value
         name.keys = frozenset(keys)
         return name
 
     RELEASED = "released"
-    """The weighted sigmoid cross-entropy of paper 000 as the published code computes it, a sum over classes."""
+    """The weighted sigmoid cross-entropy of Wu et al. 2019 as the published code computes it, a sum over classes."""
     PAPER = "paper"
-    """The same to the letter of equations 1 and 2, a mean over classes. At the paper's rate it does not learn."""
+    """The same, literally as in equations 1 and 2: a mean over classes. It does not learn at the paper's rate."""
     BINARY_CROSS_ENTROPY = "binary-cross-entropy", "sum_classes"
     FOCAL = "focal", "sum_classes"
     ASYMMETRIC = "asymmetric", "sum_classes"
     SOFTMAX = "softmax"
     """Cross-entropy over all classes, for images with one label."""
     CONCURRENT_SOFTMAX = "concurrent-softmax", "pair_counts"
-    """The softmax of paper 004 (4.1.1), in which classes that are often together do not suppress each other."""
+    """The softmax of Peng et al. 2020 (4.1.1), in which classes that often co-occur do not suppress each other."""
 
 
 class Unknown(enum.Enum):
-    """What a class that an image's labels do not list means to the loss."""
+    """How the loss counts classes that an image's labels do not list."""
 
     ABSENT = "absent"
-    """It is absent, as in the papers: most listed labels are of presence."""
+    """As absent, as in the papers, whose labels mostly list present classes."""
     IGNORED = "ignored"
-    """Nothing: it adds neither loss nor gradient."""
-
-
-class View(enum.Enum):
-    """Which part of a picture is looked at in evaluation and prediction."""
-
-    CROP80 = "crop80"
-    """The central 80 % of each side, as the published code evaluates multi-label networks."""
-    RESIZE256 = "resize256"
-    """The short side resized to 256 (for 224), then the central square, as is usual for ImageNet."""
+    """Not at all: they add neither loss nor gradient."""
 
 
 class SamplerName(enum.Enum):
     """The order in which images are drawn."""
 
     SHUFFLED = "shuffled"
-    """Every image once an epoch."""
+    """Every image once per epoch."""
     BLOCKS = "blocks"
-    """The same, but neighbours come near each other, as slow disks and object stores read them fastest."""
+    """The same, but images that are stored together are read together, for slow disks and object stores."""
     CLASS_AWARE = "class-aware"
-    """A class first, each as often, then an image of it."""
+    """Draw a class uniformly, then an image of it."""
     REPEAT_FACTOR = "repeat-factor"
-    """Images of rare classes several times an epoch."""
+    """Every image; those of rare classes several times per epoch."""
     SOFT_BALANCE = "soft-balance"
-    """Between shuffled and class-aware (paper 004, equations 6 to 8)."""
+    """Between shuffled and class-aware (Peng et al. 2020, equations 6 to 8)."""
 
 
 class Decay(enum.Enum):
     """How the learning rate falls after the warm-up."""
 
     STEP = "step"
-    """By a factor every so many epochs."""
+    """By a factor every `decay_epochs` epochs."""
     COSINE = "cosine"
     """Along half a cosine to zero at the last step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """What is read.
+    """The input data.
 
     Attributes:
         images: folder of image shards, or of image files.
         labels: folder of the `labels` table to train on.
         vocabulary: folder of the vocabulary whose classes the labels name.
-        validation_images: folder of images to evaluate on; none for `images`.
-        validation_labels: folder of the `labels` table to evaluate on; none for no evaluation.
-        validation_view: the part of a picture that evaluation looks at.
-        workers: processes that decode for each rank; 0 decodes in the training process.
+        validation_images: folder of images to evaluate on; by default `images`.
+        validation_labels: folder of the `labels` table to evaluate on; without it there is no evaluation.
+        validation_view: the part of a picture that evaluation uses.
+        workers: decoding workers per process; 0 decodes in the training process.
         prefetch: batches that each worker decodes ahead.
-        bad_image_share: more undecodable images than this share of an epoch stop the run.
-        streamed: read shards in long stretches rather than picture by picture, for slow disks and object stores; every
-            phase's sampler is `blocks` then.
+        bad_image_share: the run stops if more than this share of an epoch's images cannot be decoded.
+        streamed: read shards in long stretches rather than picture by picture, for slow disks and object stores; needs
+            the sampler `blocks` in every phase.
     """
 
     images: Location | None = None
@@ -134,7 +126,7 @@ class Data:
     vocabulary: Location | None = None
     validation_images: Location | None = None
     validation_labels: Location | None = None
-    validation_view: View = View.CROP80
+    validation_view: EvaluationView = EvaluationView.CROP80
     workers: int = 4
     prefetch: int = 4
     bad_image_share: float = 0.01
@@ -151,13 +143,13 @@ class Model:
     """The network.
 
     Attributes:
-        name: `resnet101_released`, a network of torchvision, or `timm/` and the name of one of timm.
-        classes: number that the run is meant for, which a plan without a vocabulary counts on; 0 for any. Training
-            takes those of the vocabulary.
-        weights: what to start from: a checkpoint, safetensors, a state dict of torchvision or timm, or a TensorFlow
-            checkpoint; all of it for the same vocabulary, all but the head for another.
+        name: `resnet101_released`, a network of torchvision, or `timm/` and a network of timm.
+        classes: expected number of classes, for a plan without a vocabulary; 0 for any. Training takes the number from
+            the vocabulary.
+        weights: initial weights: a checkpoint, safetensors, a state dict of torchvision or timm, or a TensorFlow
+            checkpoint; with another vocabulary, all except the head are used.
         batch_norm_momentum: share of a new batch in the running statistics; 0.1 is the paper's decay of 0.9.
-        batch_norm_epsilon: what is added to the variance.
+        batch_norm_epsilon: constant added to the variance.
         sync_batch_norm: batch statistics over all ranks; needs GPUs.
         frozen_statistics: batch normalisation always uses its running statistics.
     """
@@ -175,27 +167,27 @@ class Model:
         check_share("batch_norm_momentum", self.batch_norm_momentum)
         check_positive("batch_norm_epsilon", self.batch_norm_epsilon)
         if self.sync_batch_norm and self.frozen_statistics:
-            raise ValueError("sync_batch_norm is of no use with frozen_statistics")
+            raise ValueError("sync_batch_norm has no effect with frozen_statistics")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """What is minimised.
+    """The loss.
 
     Attributes:
-        name: which loss.
-        positive_weight: of `released` and `paper`: eta of equation 1.
-        absent_class_rate: of `released` and `paper`: probability that a class without positives in a batch is learnt.
-        negatives_per_positive: of `paper`: negatives kept for each positive of a class.
-        presence_threshold: of `released`, `paper` and `concurrent-softmax`: confidence from which a label is present.
-        unknown: what a class means that an image's labels do not list.
-        absent_unless_listed: sources that list every class that an image has: what they do not list is absent, also
-            where `unknown` is `ignored`.
-        pair_counts: the `pair_counts` table that `concurrent-softmax` takes its rates from.
-        prior_bias: start a new head's bias at the log-odds of each class's share of the training images, so that
-            classes without positives are not said to be present in half of the images.
-        sum_classes: sum over the classes where `binary-cross-entropy`, `focal` and `asymmetric` are their mean, so that
-            a learning rate does not depend on the number of classes.
+        name: name of the loss.
+        positive_weight: for `released` and `paper`: eta of equation 1.
+        absent_class_rate: for `released` and `paper`: probability that a class without positives in a batch is learnt.
+        negatives_per_positive: for `paper`: negatives kept for each positive of a class.
+        presence_threshold: for `released`, `paper` and `concurrent-softmax`: least confidence of a present label.
+        unknown: how classes count that an image's labels do not list.
+        absent_unless_listed: sources that list every class of an image: their unlisted classes are absent, even if
+            `unknown` is `ignored`.
+        pair_counts: the `pair_counts` table with the rates of `concurrent-softmax`.
+        prior_bias: initialise a new head's bias with the log-odds of each class's share of the training images, so that
+            classes without positives are not predicted with probability one half.
+        sum_classes: for `binary-cross-entropy`, `focal` and `asymmetric`: sum over the classes instead of their mean,
+            so that a good learning rate does not depend on the number of classes.
     """
 
     name: LossName = LossName.RELEASED
@@ -225,7 +217,7 @@ class Loss:
 
     @property
     def is_mean_over_classes(self) -> bool:
-        """Whether the loss is a mean over the classes, and might be their sum."""
+        """Whether the loss is a mean over the classes that could be a sum."""
         return "sum_classes" in self.name.keys and not self.sum_classes
 
 
@@ -234,14 +226,13 @@ class Optimizer:
     """Stochastic gradient descent with momentum.
 
     Attributes:
-        momentum: share of the last update that the next one keeps.
-        nesterov: look ahead along the momentum.
+        momentum: share of the last update that is kept in the next.
+        nesterov: use Nesterov momentum.
         weight_decay: L2 penalty on weights.
-        decay_norm_and_bias: penalise normalisation layers and biases as well.
-        clip_norm: gradients longer than this are shortened to it; 0 for never.
-        average_decay: keep an exponential moving average of the parameters with this decay, and evaluate that; 0 for
-            none.
-        layer_rates: factors of the learning rate by the beginning of parameter names, the longest that fits; 0 freezes.
+        decay_norm_and_bias: apply weight decay to normalisation layers and biases too.
+        clip_norm: longest norm of the gradient; 0 for no limit.
+        average_decay: decay of an exponential moving average of the parameters, which is evaluated; 0 for no average.
+        layer_rates: factors of the learning rate by prefix of parameter names, of which the longest counts; 0 freezes.
     """
 
     momentum: float = 0.9
@@ -265,17 +256,17 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """The learning rate: linear scaling, warm-up, decay (paper 000, section 4.1.3).
+    """The learning rate: linear scaling, warm-up, decay (Wu et al. 2019, section 4.1.3).
 
     Attributes:
-        learning_rate: at `batch_size` images; it is multiplied by k when the batch is.
-        batch_size: the batch that `learning_rate` is for.
+        learning_rate: for `batch_size` images; a batch k times as large has k times the rate.
+        batch_size: batch size to which `learning_rate` applies.
         warmup_epochs: epochs of warm-up.
-        warmup_start: learning rate of the first warm-up epoch, whatever the batch.
-        warmup_factor: growth of the rate from a warm-up epoch to the next; it never exceeds the scaled rate.
+        warmup_start: learning rate of the first warm-up epoch, for any batch size.
+        warmup_factor: growth of the rate from one warm-up epoch to the next, up to the scaled rate.
         decay: how the rate falls after the warm-up.
-        decay_factor: for `step`: what the rate is multiplied by.
-        decay_epochs: for `step`: the rate falls every so many epochs, counted from the run's first.
+        decay_factor: for `step`: factor of the rate at each decay.
+        decay_epochs: for `step`: epochs between decays, counted from the first epoch of the run.
         staircase: the rate changes between epochs only, as in the paper; otherwise at every step.
     """
 
@@ -299,17 +290,17 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """What holds from an epoch on, until the next phase.
+    """Settings that hold from an epoch on, until the next phase.
 
     Attributes:
-        first_epoch: epoch from which the phase holds, counted from 0.
-        batch_size: images of a step, over all ranks and accumulated passes.
+        first_epoch: first epoch of the phase, counted from 0.
+        batch_size: images per step, over all ranks and accumulated passes.
         image_size: side of the square that the network sees, in pixels.
         sampler: the order of images.
-        balance: for `soft-balance`: 0 draws as the images come, 1 every class as often (lambda of paper 004).
-        block_images: for `blocks`: neighbouring images that stay together while blocks are shuffled.
-        blocks_of_window: for `blocks`: consecutive blocks whose images are shuffled together; each worker that streams
-            holds so many in memory.
+        balance: for `soft-balance`: from 0 (class frequencies as they are) to 1 (uniform), lambda of Peng et al. 2020.
+        block_images: for `blocks`: number of neighbouring images in a block; blocks are shuffled.
+        blocks_of_window: for `blocks`: consecutive blocks whose images are shuffled together; with `streamed`, each
+            worker holds this many in memory.
     """
 
     first_epoch: int = 0
@@ -331,19 +322,19 @@ class Phase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """How it is computed; none of this changes what is learnt but for rounding.
+    """How the run is computed; this changes what is learnt only by rounding.
 
     Attributes:
         device: GPU or CPU.
         precision: type of convolutions and matrix products.
         channels_last: images in memory as (B, H, W, C), which convolutions on tensor cores and bfloat16 CPUs prefer.
-        compile: translate the network by torch.compile.
-        fused_loss: on a GPU, compute the loss of ML-Images by compiled kernels, in one pass over its entries.
-        images_per_pass: images that a rank takes through the network at once, in as many passes as its share of a batch
-            needs; 0 for all.
-        threads: CPU threads of each rank; 0 for what torch chooses.
-        deterministic: refuse operations that give other bits each time.
-        timeout_seconds: how long ranks wait for one that does not answer.
+        compile: compile the network with torch.compile.
+        fused_loss: on a GPU, compute the loss of ML-Images with compiled kernels, in one pass over its entries.
+        images_per_pass: images per forward and backward pass of a rank, whose share of a batch may need several passes;
+            0 for one pass.
+        threads: CPU threads of each rank; 0 for torch's default.
+        deterministic: refuse operations whose results vary in the last bits.
+        timeout_seconds: seconds that ranks wait for one that does not answer.
         bucket_megabytes: gradients are summed over ranks in buckets of this size while the backward pass goes on.
     """
 
@@ -367,13 +358,13 @@ class Execution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoints:
-    """What is kept, beside the newest at the end.
+    """Which checkpoints are saved and kept; the last one always is.
 
     Attributes:
-        every_steps: save each so many steps; 0 for at the end of epochs only.
-        keep: so many of the newest stay.
-        best: the measure of the validation images whose best checkpoint stays too.
-        asynchronous: training goes on while a copy is written.
+        every_steps: steps between checkpoints; 0 saves at the end of epochs only.
+        keep: number of newest checkpoints to keep.
+        best: validation measure whose best checkpoint is also kept.
+        asynchronous: continue training while a copy is written.
     """
 
     every_steps: int = 1000
@@ -388,13 +379,13 @@ class Checkpoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logs:
-    """What is told.
+    """What is logged.
 
     Attributes:
-        every_steps: write a line each so many steps.
+        every_steps: steps between lines of the log.
         tensorboard: also write event files.
-        scaling_steps: before training, time so many steps on one rank alone and on all, and tell the efficiency; 0 for
-            not.
+        scaling_steps: steps to time before training, on one rank alone and on all, to report the efficiency; 0 for
+            none.
     """
 
     every_steps: int = 50
@@ -411,10 +402,10 @@ class Run:
     """A whole training run.
 
     Attributes:
-        epochs: how many the run has.
-        seed: decides initial weights, order and augmentation.
-        evaluate_epochs: evaluate after each so many epochs, and after the last; 0 for never.
-        phases: what holds from which epoch on; the first begins at epoch 0.
+        epochs: number of epochs.
+        seed: seed of initial weights, order and augmentation.
+        evaluate_epochs: epochs between evaluations (also after the last); 0 for no evaluation.
+        phases: settings from certain epochs on; the first begins at epoch 0.
     """
 
     epochs: int
@@ -439,10 +430,10 @@ class Run:
             raise ValueError(f"phases begin at the epochs {starts}, which do not ascend from 0")
         other = [phase.sampler.value for phase in self.phases if phase.sampler is not SamplerName.BLOCKS]
         if self.data.streamed and other:
-            raise ValueError(f'data.streamed goes with sampler = "blocks" in every phase, and one is {other[0]}')
+            raise ValueError(f'data.streamed needs sampler = "blocks" in every phase, but one is {other[0]}')
 
     def phase(self, epoch: int) -> Phase:
-        """Return what holds in an epoch."""
+        """Return the phase of an epoch."""
         return next(phase for phase in reversed(self.phases) if phase.first_epoch <= epoch)
 
 
@@ -456,7 +447,7 @@ def read_run(path: Location) -> Run:
 
 
 def run_file(text: str) -> Location:
-    """Return the place of a run file: a path, a URL, or `packaged:NAME`.
+    """Return the location of a run file: a path, a URL, or `packaged:NAME`.
 
     Raises:
         ConfigError: the package has no recipe of that name.
@@ -470,5 +461,5 @@ def run_file(text: str) -> Location:
 
 
 def packaged_recipes() -> tuple[str, ...]:
-    """Return the names of the recipes that come with the package."""
+    """Return the names of the packaged recipes."""
     return tuple(sorted(entry.name for entry in (files(__package__) / _RECIPES).iterdir()))

@@ -1,4 +1,4 @@
-"""What one rank learns from the others: the only module that speaks to torch.distributed."""
+"""Communication between ranks. No other module uses torch.distributed."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _OF_PEERS = (
     "wait timeout",
     "store",
 )
-"""What the text of a failed collective's error contains, in lower case; torch gives these no class of their own."""
+"""Parts of the messages of failed collectives, in lower case; torch has no exception class for them."""
 
 _ASKING_SECONDS = 0.01
-"""Between two looks of rank 0: its peers ask as soon as they have started, most often before it looks."""
+"""Seconds between two checks by rank 0; its peers mostly ask before its first check."""
 
 
 def rank() -> int:
@@ -68,7 +68,7 @@ def rank_of_machine() -> int:
 
 
 def chosen_device(device: Device) -> torch.device:
-    """Return what this rank computes on.
+    """Return the device of this rank.
 
     Raises:
         UsageError: a GPU is asked for, and there is none, or none for this rank.
@@ -88,7 +88,7 @@ def chosen_device(device: Device) -> torch.device:
 
 @contextlib.contextmanager
 def process_group(device: torch.device, *, timeout_seconds: int) -> Iterator[None]:
-    """Join the ranks that torchrun started for as long as the block lasts; without torchrun there is one.
+    """Join the ranks that torchrun started, during the block; without torchrun there is one rank.
 
     NCCL connects GPUs, gloo CPUs.
 
@@ -117,20 +117,20 @@ def process_group(device: torch.device, *, timeout_seconds: int) -> Iterator[Non
 
 
 def store_of_this_start(store: Store, this: int, n_of_all: int, *, timeout_seconds: float) -> Store:
-    """Return the part of a store that the ranks of this start share, and those of no start that has ended.
+    """Return a part of the store that only the ranks of this start share, not those of earlier starts.
 
-    A torchrun that starts ranks again gives them the store of those that ended, in which a rank would find the address
-    of a peer that is no more (https://github.com/pytorch/pytorch/issues/135712); the number of starts that torchrun
-    tells differs between machines. So rank 0 draws a name. A rank asks for it with a word of its own, which no former
-    rank can have been answered; rank 0 may find a former rank's word first, and answers until each of its peers came.
+    When torchrun restarts ranks, it gives them the store of the earlier ones, in which a rank would find the address of
+    a peer that no longer exists (https://github.com/pytorch/pytorch/issues/135712); and torchrun's count of starts
+    differs between machines. So rank 0 draws a name. Each rank asks for it with a random word, for which no answer can
+    exist yet; rank 0 may find the words of earlier ranks too, and answers until all of its peers have come.
 
-    All ranks of former starts must have ended, as torchrun sees to: a former rank 0 would answer, too.
+    All ranks of earlier starts must have ended, which torchrun ensures: an earlier rank 0 would answer too.
 
     Args:
-        store: that all ranks share.
+        store: the store that all ranks share.
         this: this rank.
-        n_of_all: ranks.
-        timeout_seconds: that rank 0 waits for the others.
+        n_of_all: number of ranks.
+        timeout_seconds: seconds that rank 0 waits for the others.
 
     Raises:
         DistStoreError: a rank does not come within `timeout_seconds`; rank 0 waits as long as the store's own timeout
@@ -156,7 +156,7 @@ def store_of_this_start(store: Store, this: int, n_of_all: int, *, timeout_secon
 
 @contextlib.contextmanager
 def peer_errors() -> Iterator[None]:
-    """Turn the error of a collective that another rank did not take part in into a sentence.
+    """Turn the error of a collective that failed because of another rank into an error of ours.
 
     Raises:
         MLImagesError: another rank ended, or does not answer.
@@ -168,7 +168,7 @@ def peer_errors() -> Iterator[None]:
             raise
         raise MLImagesError(
             f"rank {os.environ['RANK']}: another rank ended or does not answer ({reason(error)})",
-            remedy="see its own message above, then give the same command again: it goes on from the last checkpoint",
+            remedy="see its own message above, then run the same command again: it resumes from the last checkpoint",
         ) from error
 
 
@@ -214,7 +214,7 @@ def data_parallel(model: nn.Module, device: torch.device, *, bucket_megabytes: f
 
 
 def wait_for_all() -> None:
-    """Return when every rank has come here."""
+    """Wait until every rank has called this."""
     if _in_group():
         dist.barrier()
 

@@ -44,9 +44,9 @@ class GroupMean:
     """Mean average precision over the classes of a group that have positives.
 
     Attributes:
-        kind: what the classes are grouped by.
+        kind: property by which the classes are grouped.
         group: the group's name.
-        mean: of the classes' average precisions, NaN where none has positives.
+        mean: mean of the classes' average precisions, NaN if none has positives.
         n_classes: classes with positives.
     """
 
@@ -58,21 +58,21 @@ class GroupMean:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSummary:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
-        n_images: images with at least one label.
+        n_images: number of images with at least one label.
         instance: precision, recall and F1 at each k.
         mean_average_precision: mean over the classes with positives, NaN without any.
-        error: the bounds of the mean lie this far from it, on either side.
+        error: distance of the bounds from the mean, on either side.
         n_classes: classes with positives.
         groups: the same mean for groups of classes.
-        chance: the mean average precision of images in a random order, about: the mean share of images with a class.
+        chance: approximate mean average precision of images in random order: the mean share of images with a class.
         chance_precision: the precision at any k of classes drawn at random: the share of known entries present.
-        labels: mean number of present labels an image.
-        labels_said: mean sum of an image's probabilities, which equals `labels` where these are calibrated; NaN where
-            there are none.
-        sure: entries whose probability is above 0.95, as co-occurrence asks for (paper 000, section 3.2).
+        labels: mean number of present labels per image.
+        labels_said: mean sum of an image's probabilities, which equals `labels` if these are calibrated; NaN without
+            probabilities.
+        sure: entries whose probability is above 0.95, the threshold of co-occurrence (Wu et al. 2019, section 3.2).
         sure_present: those of them that are present.
     """
 
@@ -91,7 +91,7 @@ class EvaluationSummary:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The least and the greatest that the mean average precision can be."""
+        """The lower and the upper bound of the mean average precision."""
         return self.mean_average_precision - self.error, self.mean_average_precision + self.error
 
     def to_json(self) -> dict[str, Json]:
@@ -101,14 +101,14 @@ class EvaluationSummary:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What batches add up to.
+    """Sums over batches.
 
     Attributes:
         instance: sums over images.
         scores: histograms of the classes' logits.
-        images: of them all, also those without a label, int64 scalar.
+        images: number of all images, also those without a label, int64 scalar.
         presence_threshold: the confidence from which a label is present.
-        scores_of: makes of float32 logits what classes and images are ordered by, both of shape (B, C).
+        scores_of: turns float32 logits into the scores that rank classes and images, both of shape (B, C).
     """
 
     instance: InstanceSums
@@ -127,7 +127,7 @@ class Evaluation:
         device: torch.device | str = "cpu",
         scores_of: Callable[[Tensor], Tensor] = _logits,
     ) -> Evaluation:
-        """Return the evaluation of no image."""
+        """Return the evaluation for no images."""
         return cls(
             InstanceSums.empty(ks, device),
             ScoreHistogram.empty(n_classes, device=device),
@@ -149,7 +149,7 @@ class Evaluation:
     def updated(
         self, logits: Tensor, targets: Tensor, known: Tensor | None = None, valid: Tensor | None = None
     ) -> Evaluation:
-        """Return the evaluation with a batch more; the histograms are counted in place and shared with the result.
+        """Return the evaluation with one more batch; the histograms are updated in place and shared with the result.
 
         Args:
             logits: shape (B, C).
@@ -185,7 +185,7 @@ class Evaluation:
 
         Args:
             groups: for each way of grouping, the name of every class's group, such as `groups_of_categories`.
-            calibration: what makes probabilities of the scores; None for a network that says none of single classes.
+            calibration: turns scores into probabilities; None for a network without probabilities of single classes.
         """
         precision = self.scores.compute()
         mean, error, n_classes = _mean_with_error(precision)
@@ -231,7 +231,7 @@ def measures_of(summary: EvaluationSummary) -> dict[str, float]:
 
 
 def evaluated_ks(n_classes: int) -> tuple[int, ...]:
-    """Return the numbers of highest classes that a network of n_classes is evaluated at."""
+    """Return the values of k at which a network of n_classes is evaluated."""
     return tuple(k for k in EVALUATED_KS if k <= n_classes)
 
 
@@ -239,7 +239,7 @@ def group_means(kind: str, group_of_class: Sequence[str], values: Iterable[float
     """Return the mean of each group's values that are numbers, in the order in which the groups first appear.
 
     Raises:
-        ValueError: not one group a value.
+        ValueError: the numbers of groups and values differ.
     """
     members: defaultdict[str, list[float]] = defaultdict(list)
     for group, value in zip(group_of_class, values, strict=True):

@@ -1,4 +1,4 @@
-"""Pooled features to rows of the `features` table (paper 000, section 5.2: 2,048 numbers an image for ResNet-101).
+"""Pooled features as rows of the `features` table (Wu et al. 2019, section 5.2: 2,048 per image for ResNet-101).
 
 Legend: B images in a batch, D features.
 """

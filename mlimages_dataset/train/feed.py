@@ -1,4 +1,4 @@
-"""The batches of a run, cut into steps and passes, from any step on.
+"""The batches of a run, divided into steps and passes, from any step on.
 
 Legend: B images of a step, over all ranks and passes; step s reads the positions s B to (s + 1) B - 1 of its epoch,
 whatever the number of ranks.
@@ -47,7 +47,7 @@ def make_feed(run: Run, data: MLImages, device: torch.device) -> ImageFeed | Str
 
     Raises:
         ConfigError: a batch cannot be divided over the ranks or into passes.
-        UsageError: a sampler goes by class, and no image has a class.
+        UsageError: a sampler draws by class, but no image has a class.
     """
     return (StreamFeed if run.data.streamed else ImageFeed)(run, data, device)
 
@@ -77,7 +77,7 @@ class ImageFeed:
         """Return the least images that a rank takes through the network at once in an epoch of a phase."""
         n_ranks, left = distributed.n_ranks(), self._sampler(phase).order.length(0) % phase.batch_size
         of_pass = images_of_pass(self._run, phase, n_ranks)
-        return -(-left // n_ranks) % of_pass or of_pass  # ranks read equally many
+        return -(-left // n_ranks) % of_pass or of_pass  # all ranks read the same number
 
     def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
         """See `Feed`."""
@@ -96,7 +96,7 @@ class ImageFeed:
                 pin_memory=self._pin,
                 prefetch_factor=options.prefetch if options.workers else None,
                 worker_init_fn=outlive_sigterm,
-                # A loader draws a seed for its workers: from its own generator, for a run that goes on draws once more.
+                # A loader draws a seed for its workers: from its own generator, because a resumed run draws once more.
                 generator=torch.Generator().manual_seed(self._run.seed),
             )
         )
@@ -123,13 +123,13 @@ class ImageFeed:
 class StreamFeed:
     """The batches of a run from shards that are read in long stretches; see `loop.Feed`.
 
-    Every rank reads a stretch of the epoch's order, and every worker a stretch of that. A worker's last pass may be
-    smaller, so an epoch can have some steps more than with `ImageFeed`. A run that was cut within an epoch goes on
-    with as many ranks and workers as before, and passes of the same size; between epochs these are free.
+    Every rank reads a stretch of the epoch's order, and every worker a part of it. A worker's last pass may be smaller,
+    so an epoch can have some more steps than with `ImageFeed`. A run that was interrupted within an epoch resumes only
+    with the same numbers of ranks and workers and passes of the same size; between epochs these may change.
     """
 
     def __init__(self, run: Run, data: MLImages, device: torch.device) -> None:
-        """Open the feed of this rank; errors as `make_feed`."""
+        """Open the feed of this rank; raises as `make_feed`."""
         self._run = run
         self._data = data
         self._pin = device.type == "cuda"
@@ -192,7 +192,7 @@ class StreamFeed:
         )
 
     def _passes(self, phase: Phase) -> list[int]:
-        """Return the sizes of an epoch's passes on this rank, which are those of any other."""
+        """Return the sizes of an epoch's passes, which are the same on every rank."""
         of_pass = images_of_pass(self._run, phase, distributed.n_ranks())
         return batch_sizes(len(self._stream(phase)), of_pass, max(self._run.data.workers, 1))
 
@@ -205,7 +205,7 @@ def make_sampler(data: MLImages, phase: Phase, seed: int) -> OrderSampler:
     """Return the sampler of a phase, for this rank.
 
     Raises:
-        UsageError: it goes by class, and no image has a class.
+        UsageError: it draws by class, but no image has a class.
     """
     if phase.sampler is SamplerName.SHUFFLED:
         return ShuffledSampler(data, seed=seed)
@@ -219,7 +219,7 @@ def make_sampler(data: MLImages, phase: Phase, seed: int) -> OrderSampler:
 
 
 def images_of_pass(run: Run, phase: Phase, n_ranks: int) -> int:
-    """Return the images that a rank takes through the network at once.
+    """Return the number of images in a pass of a rank.
 
     Raises:
         ConfigError: a batch cannot be divided over the ranks or into passes.

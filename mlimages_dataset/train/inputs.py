@@ -1,4 +1,4 @@
-"""What runs and trained networks read: the classes of a vocabulary, images and their labels, concurrent rates.
+"""Inputs of runs and trained networks: the classes of a vocabulary, images and their labels, concurrent rates.
 
 Legend: C classes.
 """
@@ -31,8 +31,8 @@ class Classes:
     """The classes of a vocabulary.
 
     Attributes:
-        wnids: in the order of class indices.
-        digest: SHA-256 of them: vocabularies with the same classes in the same order are the same to a network.
+        wnids: wnid of each class, by class index.
+        digest: SHA-256 of the wnids: a network fits any vocabulary with the same classes in the same order.
     """
 
     wnids: tuple[str, ...]
@@ -46,7 +46,7 @@ def read_classes(vocabulary: Location) -> Classes:
     """Return the classes of the vocabulary in a folder.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no vocabulary.
         SchemaError, DataError: its table is of another version, or damaged.
     """
     wnids = tuple(read_table(vocabulary / CATEGORIES_FILE, CATEGORIES)["wnid"].to_pylist())
@@ -54,7 +54,7 @@ def read_classes(vocabulary: Location) -> Classes:
 
 
 def check_labels(labels: Location, vocabulary: Location) -> None:
-    """Raise `UsageError` for a folder of several splits, or a table that was made with another vocabulary."""
+    """Raise `UsageError` if a folder holds several splits, or a table was made with another vocabulary."""
     if (labels / "train").is_dir():
         raise UsageError(
             "holds the labels of several splits", where=labels, remedy=f"name {labels / 'train'} or another"
@@ -66,7 +66,7 @@ def training_data(run: Run, classes: Classes) -> MLImages:
     """Return the images and labels that a run trains on.
 
     Raises:
-        UsageError, DataError: they are not there, or damaged, or no labelled image is among the pictures.
+        UsageError, DataError: they are missing or damaged, or no picture has a label.
     """
     labels = named_place(run.data.labels, "labels")
     check_labels(labels, named_place(run.data.vocabulary, "vocabulary"))
@@ -87,7 +87,7 @@ def class_bias(data: MLImages) -> Tensor:
 
 
 def pair_rates(run: Run) -> Tensor | None:
-    """Return the concurrent rates of a run's `pair_counts` table; None where its loss takes none.
+    """Return the concurrent rates of a run's `pair_counts` table; None if its loss takes none.
 
     Raises:
         UsageError, DataError: there is no such table, it was made with another vocabulary, or it is damaged.
@@ -103,10 +103,10 @@ def pair_rates(run: Run) -> Tensor | None:
 
 
 def named_place(place: Location | None, name: str) -> Location:
-    """Return the place that a run names under `[data]`.
+    """Return the location that a run names under `[data]`.
 
     Raises:
-        ConfigError: it names none.
+        ConfigError: it names no location.
     """
     if place is None:
         raise ConfigError(f"no data.{name}", remedy=f"write it under [data], or pass --{name.replace('_', '-')}")

@@ -1,4 +1,4 @@
-"""A network, what learns it, and one step of it.
+"""A network with its optimiser, and one training step.
 
 Legend: B images in a batch (of all ranks and passes), C classes. A step takes B images through the network, on each
 rank in one or more passes whose gradients add up, and then updates the parameters once.
@@ -37,20 +37,20 @@ _AUTOCAST = {Precision.BFLOAT16: torch.bfloat16, Precision.FLOAT16: torch.float1
 
 @dataclass(slots=True)
 class Learner:
-    """What is learnt, and what learns it.
+    """A network, its task, loss and optimiser.
 
     Attributes:
         model: the network itself, whose state is saved.
-        network: what images go through: the model, wrapped to sum gradients over ranks, and compiled.
-        parallel: the wrapper; None for one rank.
-        task: what is learnt.
-        loss: the task's.
-        optimizer: of the model's parameters.
-        scaler: of float16's losses.
-        average: the moving average of the model; None without one.
-        device: where all of it is.
+        network: the module that computes: the model, wrapped to sum gradients over ranks, and compiled.
+        parallel: the wrapper for several ranks; None for one rank.
+        task: the task.
+        loss: the loss of the task.
+        optimizer: the optimiser of the model's parameters.
+        scaler: loss scaling for float16.
+        average: the moving average of the model, or None.
+        device: the device of all of these.
         execution: how it is computed.
-        clip_norm: longest gradient; 0 for any.
+        clip_norm: longest norm of the gradient; 0 for no limit.
         calibration: the last fit of the run; None before the first.
     """
 
@@ -69,7 +69,7 @@ class Learner:
 
     @property
     def evaluated(self) -> nn.Module:
-        """What is evaluated: the average where there is one."""
+        """The module to evaluate: the average if there is one."""
         return self.model if self.average is None else self.average.module
 
 
@@ -77,7 +77,7 @@ def make_learner(run: Run, model: nn.Module, loss: TaskLoss[Any], device: torch.
     """Return a learner on a device, whose gradients are summed over the ranks.
 
     Raises:
-        ConfigError: the run asks for what the device or the model has not.
+        ConfigError: the device or the model cannot do what the run asks for.
     """
     if run.model.sync_batch_norm:
         if device.type != "cuda":
@@ -108,7 +108,7 @@ def synchronised(model: nn.Module) -> nn.Module:
     """Return a model whose batch normalisation takes its statistics over all ranks.
 
     Raises:
-        ConfigError: a normalisation does more than that, such as an activation, which PyTorch's conversion would drop.
+        ConfigError: a normalisation includes more, such as an activation, which PyTorch's conversion would drop.
     """
     plain = nn.modules.batchnorm._BatchNorm  # noqa: SLF001 - torch has no public name for all kinds
     for name, module in model.named_modules():
@@ -121,16 +121,16 @@ def synchronised(model: nn.Module) -> nn.Module:
 
 
 def set_training(model: nn.Module, *, frozen_statistics: bool) -> None:
-    """Set a model to training; with frozen statistics, its batch normalisation stays as in evaluation."""
+    """Set a model to training mode; with frozen statistics, its batch normalisation stays in evaluation mode."""
     model.train()
     for module in batch_norms(model) if frozen_statistics else ():
         module.eval()
 
 
 def check_one_image(learner: Learner, image_size: int) -> None:
-    """Raise `ConfigError` where batch normalisation cannot learn from one image of a size, in pixels.
+    """Raise `ConfigError` if batch normalisation cannot train on one image of a size in pixels.
 
-    It needs two values of each channel, and small images leave one in the last stage of a network.
+    It needs two values per channel, but a small image leaves one in the last stage of a network.
     """
     few: list[str] = []
 
@@ -147,7 +147,7 @@ def check_one_image(learner: Learner, image_size: int) -> None:
         hook.remove()
     if few:
         raise ConfigError(
-            f"a pass has one image of {image_size} pixels, which leaves one value of a channel, too few to normalise",
+            f"a pass has one image of {image_size} pixels, but batch norm needs at least two values per channel",
             remedy="choose a larger image_size, or another batch_size or images_per_pass: an epoch's last pass has "
             "what these leave of its images",
         )
@@ -162,10 +162,10 @@ def take_step(learner: Learner, batches: Sequence[Batch], rate: float, finish: C
     """Update the parameters by one step and return this rank's loss, a float32 scalar on the device.
 
     Args:
-        learner: is changed.
-        batches: this rank's share of the batch, one a pass, on any device.
+        learner: the learner, which is changed.
+        batches: this rank's share of the batch, one per pass, on any device.
         rate: the learning rate.
-        finish: what makes images on the device fit for the network.
+        finish: turns images on the device into the network's input.
     """
     layout = _layout(learner.execution)
     batches = [batch.to(learner.device, non_blocking=True) for batch in batches]
@@ -193,9 +193,9 @@ def take_step(learner: Learner, batches: Sequence[Batch], rate: float, finish: C
 
 @torch.no_grad()
 def logits_without_trace(learner: Learner, images: Tensor) -> Tensor:
-    """Return the logits that images have in training, float32, shape (B, C).
+    """Return the logits of images in training mode, float32, shape (B, C), without side effects.
 
-    Neither the model's buffers nor the random numbers of later steps change, and units dropped out are the same each
+    Neither the model's buffers nor the random numbers of later steps change, and dropout drops the same units each
     time.
     """
     buffers = [buffer.clone() for buffer in learner.model.buffers()]

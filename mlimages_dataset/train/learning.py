@@ -1,13 +1,13 @@
-"""Whether a run learns, seen in its first steps: figures of a few of its own images, and what they say.
+"""Detects in the first steps of a run whether it learns, from figures of a few of its own images.
 
-The images of the first batch, at most 32 a rank, go through the network again after a few early steps, as in training
-but without a trace. That the images stay the same is what makes a small change certain: different batches differ by
-more than a slow run moves in a hundred steps.
+After a few early steps, the images of the first batch, at most 32 per rank, go through the network again, in training
+mode but without side effects. Because the images stay the same, even a small change is certain: the logits of different
+batches differ by more than a slow run changes them in a hundred steps.
 
-Legend: B images that are looked at, C classes, x logits, y targets in [0, 1], x0 the logits before the first step.
+Legend: B probe images, C classes, x logits, y targets in [0, 1], x0 the logits before the first step.
 
-The limits below are set by measurement, with a linear head at 11,010 classes and small networks from random weights,
-for every loss; docs/training.md has the figures. They are wide: an unjust warning costs more than a late one.
+The limits below were measured, with a linear head at 11,010 classes and small networks from random weights, for every
+loss; docs/training.md has the figures. They are wide, because a false warning costs more than a late one.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
     from mlimages_dataset.loaders import Batch
     from mlimages_dataset.train.config import Run
     from mlimages_dataset.train.losses.definition import LossDefinition
-    from mlimages_dataset.train.losses.multi_label import Labels
+    from mlimages_dataset.train.losses.multi_label import BatchLabels
 
 LOOKS = (10, 20, 50, 100, 200)
-"""After which steps the images are looked at, beside the start."""
+"""Steps after which the images are checked, besides the start."""
 JUDGED_FROM = 50
-"""A run that learns slowly, or in a warm-up, has had its time by then."""
+"""Step by which even a run that learns slowly, or is in its warm-up, shows progress."""
 _CERTAIN_FROM = 10
-"""What no run that learns can show is told from here on: logits that are equal to the last bit, no label at all."""
+"""Step from which certain signs are reported: logits that are equal to the last bit, no label at all."""
 LEAST_JUDGED = 20
-"""A trial of fewer steps than this says nothing."""
+"""Least number of steps of a meaningful trial."""
 _N_IMAGES = 32
 _TOP = 5
 
 _STILL_LOGITS = 0.1
-"""Logits that moved by less, and by less than they differed between images at the start, stand still..."""
+"""Logits that changed by less, and by less than they differed between images at the start, do not change..."""
 _REACHED_LOGITS = 0.7
-"""...unless they would move by this within `_AHEAD_STEPS` at the rate after the warm-up."""
+"""...unless they would change by this within `_AHEAD_STEPS` at the rate after the warm-up."""
 _AHEAD_STEPS = 1000
 _KNOWS_RANK, _KNOWING_SHARE = 0.7, 0.1
-"""A network that was trained before, and whose labels outrank so many classes, may move by this share of both."""
+"""For a trained network whose labels outrank so many classes, the two limits are multiplied by this."""
 _EVERY_SHARE = 0.8
 _MANY_LABELS = 1 / 3
 _NONE_SHARE = 1 / 20
@@ -58,27 +58,27 @@ _ALIKE_SHARE = 1 / 20
 _ALIKE_LOGITS = 0.02
 _FAR_LOGITS = 1.0
 _BETTER = 0.05
-"""What counts as progress of the rank of labels and of F1."""
+"""Least improvement of the rank of labels, and of F1, that counts as progress."""
 _FLAT_SHARE = 0.97
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What some images' logits say after a step, over all ranks.
+    """Figures of the probe images' logits after a step, over all ranks.
 
     Attributes:
-        step: since the start.
-        rates: sum of the learning rates of the steps.
-        classes: known classes of an image.
-        labels: present classes of an image, the sum of its targets.
-        predicted: the same by the network, the sum of its probabilities.
+        step: number of steps since the start.
+        rates: sum of the learning rates of these steps.
+        classes: mean number of known classes per image.
+        labels: mean number of present classes per image, the sum of its targets.
+        predicted: mean number of predicted classes per image, the sum of its probabilities.
         moved: mean absolute change of the logits since the start, over all classes or over the labels, whichever is
-            more: a softmax moves few classes, a sigmoid with many negatives moves the others first.
+            larger: a softmax changes few classes, a sigmoid with many negatives changes the others first.
         spread: standard deviation over images of a class's logit.
         rank: share of the other classes that a label outranks in its image; one half by chance.
-        f1: F1 of the five highest classes of an image.
-        loss: mean of the steps since the last look; at the start, that of the first step.
-        labels_seen: in all batches so far.
+        f1: F1 at 5.
+        loss: mean of the steps since the last check; at the start, that of the first step.
+        labels_seen: number of labels in all batches so far.
     """
 
     step: int
@@ -94,23 +94,23 @@ class Figures:
     labels_seen: float
 
     def to_log(self) -> dict[str, float]:
-        """Return what a log keeps of it."""
+        """Return the figures for the log."""
         kept = ("labels", "predicted", "moved", "spread", "rank", "f1", "loss")
         return {name: getattr(self, name) for name in kept}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What of a run decides how its figures are read.
+    """Properties of a run that decide how its figures are judged.
 
     Attributes:
-        loss: which.
-        positive_weight: factor of the odds at which the loss is least; 1 for unweighted losses.
+        loss: name of the loss.
+        positive_weight: factor by which the loss raises the odds; 1 for unweighted losses.
         peak_rate: the highest learning rate of the run.
-        steps: of the run, from the first look on.
-        trained: it begins with a network that was trained before.
-        mean_over_classes: the loss is one, and might be their sum.
-        begun: steps that the run had taken before the first look.
+        steps: steps of the run, from the first check on.
+        trained: whether it starts from a trained network.
+        mean_over_classes: whether the loss is a mean over classes that could be a sum.
+        begun: steps that the run had taken before the first check.
     """
 
     loss: LossDefinition
@@ -123,25 +123,25 @@ class Expected:
 
 
 class Sign(enum.Enum):
-    """How a run shows that it does not learn."""
+    """Signs that a run does not learn."""
 
     NO_LABELS = "there are no labels"
-    STILL = "the logits stand still"
+    STILL = "the logits do not change"
     EVERY_CLASS = "nearly every class is predicted"
-    NO_CLASS = "hardly a class is predicted"
-    ALIKE = "all images are given the same"
+    NO_CLASS = "hardly any class is predicted"
+    ALIKE = "all images get the same predictions"
     FLAT = "the loss does not fall"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """That a run does not learn.
+class LearningFault:
+    """The finding that a run does not learn.
 
     Attributes:
-        sign: how it shows.
+        sign: the sign.
         first: figures at the start.
-        last: figures that show it.
-        expected: of the run.
+        last: the figures that show it.
+        expected: the properties of the run.
     """
 
     sign: Sign
@@ -150,7 +150,7 @@ class Finding:
     expected: Expected
 
     def sentence(self) -> str:
-        """Return what was found, its figures and the remedy."""
+        """Return the sign, its figures and the remedy as a sentence."""
         return (
             f"after {self.expected.begun + self.last.step} steps, {self.sign.value}: {self._figure()}; {self._remedy()}"
         )
@@ -158,19 +158,19 @@ class Finding:
     def _figure(self) -> str:
         first, last = self.first, self.last
         ranked = f"labels outrank {last.rank:.0%} of the other classes"
-        predicted = f"the network predicts {last.predicted:,.1f} of {last.classes:,.0f} classes an image"
+        predicted = f"the network predicts {last.predicted:,.1f} of {last.classes:,.0f} classes per image"
         return {
             Sign.NO_LABELS: "no image had a label",
-            Sign.STILL: f"logits moved by {last.moved:.2g} on average, and {ranked}",
+            Sign.STILL: f"logits changed by {last.moved:.2g} on average, and {ranked}",
             Sign.EVERY_CLASS: f"{predicted}, and the labels list {last.labels:,.1f}",
             Sign.NO_CLASS: f"{predicted}, and the labels list {last.labels:,.1f}",
-            Sign.ALIKE: f"a class's logit differs by {last.spread:.2g} between images, at first by {first.spread:.2g}",
-            Sign.FLAT: f"the loss was {first.loss:.4g} and is {last.loss:.4g}, and {ranked}, at first {first.rank:.0%}",
+            Sign.ALIKE: f"a class's logit differs by {last.spread:.2g} between images (first by {first.spread:.2g})",
+            Sign.FLAT: f"the loss was {first.loss:.4g} and is {last.loss:.4g}, and {ranked} (first {first.rank:.0%})",
         }[self.sign]
 
     def _remedy(self) -> str:
         if self.sign is Sign.STILL and self.last.moved == 0:
-            return "raise schedule.learning_rate, or look for the rate 0 in optimizer.layer_rates"
+            return "raise schedule.learning_rate, or check optimizer.layer_rates for rates of 0"
         if self.sign in {Sign.STILL, Sign.EVERY_CLASS} and self.expected.loss.remedy:
             return self.expected.loss.remedy
         if self.sign is Sign.STILL and self.expected.mean_over_classes:
@@ -179,7 +179,7 @@ class Finding:
 
 
 _REMEDIES = {
-    Sign.NO_LABELS: "look at data.labels, and whether they are those of data.images",
+    Sign.NO_LABELS: "check that data.labels are the labels of data.images",
     Sign.STILL: "raise schedule.learning_rate",
     Sign.EVERY_CLASS: "lower loss.positive_weight or the learning rate, or write loss.prior_bias = true",
     Sign.NO_CLASS: "lower schedule.learning_rate, or begin with a warm-up",
@@ -189,7 +189,7 @@ _REMEDIES = {
 
 
 def expected_of(run: Run, steps: int, *, begun: int, trained: bool) -> Expected:
-    """Return how the figures of a run of so many steps are read; the others as of `Expected`."""
+    """Return how the figures of a run with `steps` steps are judged; other arguments as in `Expected`."""
     loss = LOSSES[run.loss.name]
     return Expected(
         loss=loss,
@@ -202,20 +202,20 @@ def expected_of(run: Run, steps: int, *, begun: int, trained: bool) -> Expected:
     )
 
 
-def finding(looks: Sequence[Figures], expected: Expected, *, judged_from: int = JUDGED_FROM) -> Finding | None:
+def finding(looks: Sequence[Figures], expected: Expected, *, judged_from: int = JUDGED_FROM) -> LearningFault | None:
     """Return the first sign that a run does not learn, in the order of `Sign`; None without any.
 
     Args:
-        looks: figures of the start and of at least one later step, ascending.
-        expected: of the run.
-        judged_from: the step from which signs count that a run may show in its first steps.
+        looks: figures of the start and of later steps, at least one, ascending.
+        expected: the properties of the run.
+        judged_from: the step from which signs count that a learning run may show in its first steps.
     """
     last = looks[-1]
-    if last.step < _CERTAIN_FROM or len(looks) < 2:  # noqa: PLR2004 - a change needs two
+    if last.step < _CERTAIN_FROM or len(looks) < 2:  # noqa: PLR2004 - a change needs two checks
         return None
     shown = (sign for sign in Sign if _SHOWS[sign](looks, expected, last.step >= judged_from))
     sign = next(shown, None)
-    return None if sign is None else Finding(sign, looks[0], last, expected)
+    return None if sign is None else LearningFault(sign, looks[0], last, expected)
 
 
 def _no_labels(looks: Sequence[Figures], expected: Expected, judged: bool) -> bool:  # noqa: ARG001, FBT001 - one shape for all signs
@@ -239,7 +239,7 @@ def _stands_still(looks: Sequence[Figures], expected: Expected, judged: bool) ->
 def _reach(before: Figures, last: Figures, expected: Expected) -> float:
     """Return how far logits will have moved `_AHEAD_STEPS` later, or at the run's end, at the pace of the last steps.
 
-    It grows with the sum of the rates: a warm-up is slow because it is meant to be.
+    It grows with the sum of the rates, because a warm-up is meant to be slow.
     """
     pace = max(last.moved - before.moved, 0.0) / (last.rates - before.rates)
     return last.moved + pace * expected.peak_rate * min(_AHEAD_STEPS, expected.steps - last.step)
@@ -272,7 +272,7 @@ def _is_flat(looks: Sequence[Figures], expected: Expected, judged: bool) -> bool
 
 
 def _is_no_better(first: Figures, last: Figures) -> bool:
-    """Return whether logits have moved far, and neither the loss nor the order of the classes is the better for it."""
+    """Return whether logits have changed much without an improvement of the loss or of the order of the classes."""
     ordered = last.rank > first.rank + _BETTER or last.f1 > first.f1 + _BETTER
     return last.moved > _FAR_LOGITS and last.loss > _FLAT_SHARE * first.loss and not ordered
 
@@ -289,7 +289,7 @@ _SHOWS: dict[Sign, Callable[[Sequence[Figures], Expected, bool], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Sums over images of what `Figures` are made of; those of ranks add up.
+    """Sums over images from which `Figures` are computed; those of ranks add up.
 
     Attributes:
         values: float64, shape (11,), in the order of `of_logits`.
@@ -322,7 +322,7 @@ class Sums:
         return cls(torch.cat((torch.stack(parts), counts)))
 
     def figures(self, *, step: int, rates: float, loss: float, labels_seen: float) -> Figures:
-        """Return the figures of the sums, which are on the host."""
+        """Return the figures made from the sums, on the CPU."""
         known, labels, predicted, moved, moved_labels, rank, hits, squares, n, n_more, entries = self.values.tolist()
         some = labels or math.inf
         return Figures(
@@ -342,10 +342,10 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The images that are looked at again and again, of this rank.
+    """The probe images of this rank, which are checked several times.
 
     Attributes:
-        images: on the device, as they came in a batch.
+        images: on the device, as in a batch.
         targets: shape (B, C).
         known: shape (B, C); None where everything is known.
         start: logits before the first step, shape (B, C).
@@ -358,15 +358,15 @@ class Probe:
 
 
 class Looks(Protocol):
-    """Looks at a run's first steps; each rank calls both methods at every step."""
+    """Watches a run's first steps; each rank calls both methods at every step."""
 
     looks: list[Figures]
 
     def before(self, batches: Sequence[Batch]) -> None:
-        """Take note of this rank's batches of a step that is to come."""
+        """Note this rank's batches before a step."""
 
-    def after(self, batches: Sequence[Batch], loss: Tensor, rate: float) -> Finding | None:
-        """Return what shows after a step that the run does not learn, on every rank alike; None for nothing.
+    def after(self, batches: Sequence[Batch], loss: Tensor, rate: float) -> LearningFault | None:
+        """Return the finding after a step that the run does not learn, the same on every rank; None without one.
 
         Args:
             batches: this rank's of the step, on the host.
@@ -376,7 +376,7 @@ class Looks(Protocol):
 
 
 class NoLooks:
-    """Never looks: for what no figures tell of."""
+    """Watches nothing: for tasks without such figures."""
 
     def __init__(self) -> None:
         self.looks: list[Figures] = []
@@ -389,26 +389,26 @@ class NoLooks:
 
 
 class EarlyLooks:
-    """Looks at a run's first steps and tells once, on every rank alike, where it does not learn."""
+    """Watches a run's first steps, and reports once, the same on every rank, if it does not learn."""
 
     def __init__(
         self,
         expected: Expected,
         logits: Callable[[Tensor], Tensor],
-        labels: Callable[[Batch], Labels],
+        labels: Callable[[Batch], BatchLabels],
         device: torch.device,
         *,
         at: Sequence[int] = LOOKS,
         judged_from: int = JUDGED_FROM,
     ) -> None:
-        """Prepare to look.
+        """Prepare to watch.
 
         Args:
-            expected: of the run.
-            logits: returns those of images, as they came in a batch, as in training and without a trace.
-            labels: of a batch, as the loss is told.
-            device: where the images are kept.
-            at: after which steps; none for never.
+            expected: the properties of the run.
+            logits: returns the logits of a batch's images in training mode, without side effects.
+            labels: returns the labels of a batch, as for the loss.
+            device: device on which the images are kept.
+            at: steps after which to check; empty for never.
             judged_from: see `finding`.
         """
         self._expected = expected
@@ -424,7 +424,7 @@ class EarlyLooks:
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing more to look at."""
+        """Whether no check remains."""
         return self._step >= max(self._at, default=0)
 
     def before(self, batches: Sequence[Batch]) -> None:
@@ -432,8 +432,8 @@ class EarlyLooks:
         if self._probe is None and not self.is_over:
             self._probe = self._kept(batches[0])
 
-    def after(self, batches: Sequence[Batch], loss: Tensor, rate: float) -> Finding | None:
-        """Count a step and return what a look after it finds; each rank calls it after every step.
+    def after(self, batches: Sequence[Batch], loss: Tensor, rate: float) -> LearningFault | None:
+        """Count a step and return the finding of a check after it; each rank calls it after every step.
 
         Args:
             batches: this rank's of the step, on the host.

@@ -1,4 +1,4 @@
-"""What a run tells: lines on the console, JSON lines, and TensorBoard events. Rank 0 alone speaks."""
+"""The log of a run: lines on the console, JSON lines, and TensorBoard events. Only rank 0 writes it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 LOG_FILE = "log.jsonl"
 EVENTS_FOLDER = "tensorboard"
 WARNING = "warning"
-"""The kind of the lines that warn."""
+"""The kind of warning lines."""
 Values: TypeAlias = "Mapping[str, float | int | str]"
 
 
 class RunLog:
-    """The log of one run; on other ranks than 0 it is silent."""
+    """The log of one run; silent on ranks other than 0."""
 
     def __init__(self, folder: Path | None, *, tensorboard: bool = False, resumed_at: int = 0) -> None:
         """Open a run's log.
@@ -33,7 +33,7 @@ class RunLog:
         Args:
             folder: the run's folder; None for a silent log.
             tensorboard: also write events.
-            resumed_at: the step that the run goes on from: later lines, of steps that are done again, are removed.
+            resumed_at: the step from which the run resumes: later lines, of steps that are repeated, are removed.
 
         Raises:
             UsageError: the folder cannot be written, or tensorboard is not installed.
@@ -41,7 +41,7 @@ class RunLog:
         self._path = None if folder is None else folder / LOG_FILE
         self._events: SummaryWriter | None = None
         self.has_warned = False
-        """Whether a line of the log warns, of this or an earlier start of the run."""
+        """Whether the log holds a warning, from this or an earlier start of the run."""
         if folder is None:
             return
         assert self._path is not None
@@ -61,7 +61,7 @@ class RunLog:
         self._tell(kind, step, values, "  ".join(f"{name} {_shown(value)}" for name, value in values.items()))
 
     def warning(self, step: int, sentence: str, values: Values) -> None:
-        """Append a warning and its figures as a JSON line and events, and print the sentence; errors as `tell`."""
+        """Append a warning and its figures as a JSON line and events, and print the sentence; raises as `tell`."""
         self._tell(WARNING, step, {"sentence": sentence, **values}, sentence)
         self.has_warned = True
 
@@ -86,7 +86,7 @@ class RunLog:
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
-    """Return a value as JSON, which has no NaN and no infinity: null stands for these."""
+    """Return a value as JSON, with null for NaN and infinity, which JSON lacks."""
     return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent)
 
 
@@ -99,10 +99,10 @@ def _finite(value: object) -> object:
 
 
 def read_log(path: Path) -> list[dict[str, float | int | str | None]]:
-    """Return the lines of a run's log; a last one that a crash cut is left out.
+    """Return the lines of a run's log, without a last line that a crash left incomplete.
 
     Raises:
-        DataError: a whole line is none of a log.
+        DataError: a complete line is not a line of a log.
     """
     return [_parsed(line, path, number) for number, line in enumerate(_whole_lines(path), start=1)]
 
@@ -113,7 +113,7 @@ def _parsed(line: str, path: Path, number: int) -> dict[str, float | int | str |
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise DataError("is no line of a run's log", where=path, line=number, remedy="remove the line")
+        raise DataError("is not a line of a run's log", where=path, line=number, remedy="remove the line")
     return content
 
 

@@ -1,4 +1,4 @@
-"""The training loop: steps, what is saved when, what stops it. What is learnt, the learner's task alone knows."""
+"""The training loop: steps, checkpoints, stopping. It is independent of the task, which the learner holds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.calibration import fit_in
-from mlimages_dataset.train.checkpoint import Checkpoint, Progress, generator_state, set_generator_state
+from mlimages_dataset.train.checkpoint import Checkpoint, RunProgress, generator_state, set_generator_state
 from mlimages_dataset.train.learner import Learner, logits_without_trace, set_training, take_step
 from mlimages_dataset.train.learning import LOOKS
 from mlimages_dataset.train.schedule import learning_rate
@@ -41,10 +41,10 @@ class Feed(Protocol):
         """Return the steps of an epoch."""
 
     def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
-        """Yield this rank's batches, one a pass, of each step of an epoch from `first_step` on."""
+        """Yield this rank's batches, one per pass, for each step of an epoch from `first_step` on."""
 
     def finish(self, images: Tensor) -> Tensor:
-        """Return images on the device, as they came in a batch, as the network takes them."""
+        """Turn a batch's images on the device into the network's input."""
 
     def state(self, epoch: int, step: int) -> StateDict:
         """Return the position after a step, for the checkpoint."""
@@ -52,16 +52,16 @@ class Feed(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What a run works with beside its learner.
+    """The objects that a run needs besides its learner.
 
     Attributes:
-        feed: its batches.
-        n_classes: of the head.
+        feed: the run's batches.
+        n_classes: number of classes of the head.
         vocabulary: digest of the vocabulary.
-        writer: of its checkpoints.
-        log: what it tells.
-        evaluate: judges a network on the validation images after an epoch, on every rank; None without any.
-        stop: whether it was asked to end.
+        writer: writer of the checkpoints.
+        log: the run's log.
+        evaluate: evaluates a network on the validation images after an epoch, on every rank; None without them.
+        stop: whether the run was asked to stop.
     """
 
     feed: Feed
@@ -73,11 +73,11 @@ class RunContext:
     stop: StopRequest
 
 
-def train(run: Run, learner: Learner, around: RunContext, progress: Progress) -> Progress:
-    """Train to the last epoch and return how far that is.
+def train(run: Run, learner: Learner, around: RunContext, progress: RunProgress) -> RunProgress:
+    """Train to the last epoch and return the progress.
 
     Raises:
-        Stopped: the run was asked to; it has saved itself.
+        Stopped: the run was asked to stop; it has saved a checkpoint.
         DataError: a loss is not finite.
     """
     early = _early_looks(run, learner, around, progress)
@@ -86,9 +86,7 @@ def train(run: Run, learner: Learner, around: RunContext, progress: Progress) ->
         judgement = _evaluate(run, learner, around, progress)
         measure = -1.0 if judgement is None else judgement.measures[run.checkpoints.best]
         best = measure > progress.best
-        progress = dataclasses.replace(
-            progress, best=max(progress.best, measure)
-        )  # which stays where the measure is no number
+        progress = dataclasses.replace(progress, best=max(progress.best, measure))  # which stays if the measure is NaN
         if judgement is not None and judgement.calibration is not None:
             learner.calibration = judgement.calibration
         _save(run, learner, around, progress, best=best, wait=epoch + 1 == run.epochs)
@@ -96,7 +94,7 @@ def train(run: Run, learner: Learner, around: RunContext, progress: Progress) ->
 
 
 def restore(learner: Learner, checkpoint: Checkpoint) -> None:
-    """Set a learner as the checkpoint's was; with another number of ranks, random generators begin anew."""
+    """Restore a learner from a checkpoint; with another number of ranks, random generators are seeded anew."""
     learner.model.load_state_dict(checkpoint.model)
     learner.loss.load_state_dict(checkpoint.loss)
     learner.optimizer.load_state_dict(checkpoint.optimizer)
@@ -108,8 +106,8 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
         set_generator_state(checkpoint.generators[distributed.rank()])
 
 
-def _early_looks(run: Run, learner: Learner, around: RunContext, progress: Progress) -> Looks:
-    """Return what looks at the first steps of a run; at none where it is past them, or has warned before."""
+def _early_looks(run: Run, learner: Learner, around: RunContext, progress: RunProgress) -> Looks:
+    """Return the watcher of a run's first steps; it watches none if they are over, or if the run has already warned."""
     over = progress.total_steps >= max(LOOKS) or distributed.from_first(around.log.has_warned)
     begun = progress.total_steps
     at = () if over else tuple(step - begun for step in LOOKS if step > begun)
@@ -117,7 +115,7 @@ def _early_looks(run: Run, learner: Learner, around: RunContext, progress: Progr
 
 
 def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, begun: int = 0) -> Looks:
-    """Return what looks at a learner after `at` steps more, of a run that has taken `begun` steps."""
+    """Return the watcher of a learner after each number of further steps in `at`; the run has taken `begun` steps."""
     steps = feed.n_steps(0) * run.epochs - begun if at else 0
 
     def outputs(images: Tensor) -> Tensor:
@@ -126,8 +124,8 @@ def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, be
     return learner.task.early_looks(run, outputs, learner.device, at=at, steps=steps, begun=begun)
 
 
-def _train_epoch(run: Run, learner: Learner, around: RunContext, progress: Progress, early: Looks) -> Progress:
-    """Take the remaining steps of an epoch and return the beginning of the next."""
+def _train_epoch(run: Run, learner: Learner, around: RunContext, progress: RunProgress, early: Looks) -> RunProgress:
+    """Run the remaining steps of an epoch and return the progress at the beginning of the next."""
     epoch, n_steps = progress.epoch, around.feed.n_steps(progress.epoch)
     set_training(learner.network, frozen_statistics=run.model.frozen_statistics)
     learner.loss.train()
@@ -155,12 +153,14 @@ def _train_epoch(run: Run, learner: Learner, around: RunContext, progress: Progr
         if save or report.stop:
             _save(run, learner, around, progress, best=False, wait=report.stop)
         if report.stop:
-            raise Stopped(f"stopped after step {progress.total_steps:,} and saved", remedy="run it again to go on")
+            raise Stopped(
+                f"stopped after step {progress.total_steps:,} and saved", remedy="run the same command again to resume"
+            )
     return dataclasses.replace(progress, epoch=epoch + 1, step=0)
 
 
 def _timed(steps: Iterator[Sequence[Batch]]) -> Iterator[tuple[Sequence[Batch], float]]:
-    """Yield each step's batches with the seconds that it took to get them."""
+    """Yield each step's batches with the seconds spent waiting for them."""
     while True:
         began = time.perf_counter()
         batches = next(steps, None)
@@ -174,7 +174,7 @@ def _falls_on(step: int, every: int) -> bool:
 
 
 def _refuse_not_finite(report: StepReport, around: RunContext) -> None:
-    """Raise `DataError`, on every rank alike, where a step's loss is not finite."""
+    """Raise `DataError`, on every rank, if a step's loss is not finite."""
     if not report.not_finite:
         return
     done = report.progress
@@ -186,12 +186,12 @@ def _refuse_not_finite(report: StepReport, around: RunContext) -> None:
     raise DataError(
         f"the loss of step {done.total_steps:,} (epoch {done.epoch}, step {done.step}) is not finite, with the images "
         f"{', '.join(images[:_SHOWN_IMAGES])}{more}",
-        remedy=f"look at these or lower the learning rate; the last good checkpoint is {saved or 'none'}",
+        remedy=f"check these images or lower the learning rate; the last good checkpoint is {saved or 'none'}",
     )
 
 
-def _evaluate(run: Run, learner: Learner, around: RunContext, progress: Progress) -> Judgement | None:
-    """Return what is said of the network after an epoch, and tell the measures; None where it is not time."""
+def _evaluate(run: Run, learner: Learner, around: RunContext, progress: RunProgress) -> Judgement | None:
+    """Return the judgement of the network after an epoch, and log the measures; None if no evaluation is due."""
     last = progress.epoch == run.epochs
     if around.evaluate is None or not (last or _falls_on(progress.epoch, run.evaluate_epochs)):
         return None
@@ -205,14 +205,14 @@ def _save(
     run: Run,
     learner: Learner,
     around: RunContext,
-    progress: Progress,
+    progress: RunProgress,
     *,
     best: bool,
     wait: bool,
 ) -> None:
     """Give rank 0 a checkpoint to write; every rank calls it.
 
-    Its calibration is the run's last fit. Before the first one, the loss's weights alone are undone.
+    Its calibration is the run's last fit. Before the first fit, only the loss's weights are undone.
     """
     calibration = learner.calibration
     if calibration is None:

@@ -1,9 +1,9 @@
-"""How good predictions are: instance-level precision, recall and F1 at k, and average precision for each class.
+"""Quality of predictions: instance-level precision, recall and F1 at k, and average precision for each class.
 
 Legend: B images in a batch, C classes, N images, K the numbers of predictions asked for.
 
-An entry that is not known counts neither as positive nor as negative. An image that is not valid, such as one that pads
-the last batch, does not count at all. What accumulates has `+` and an empty element; ranks are `merged` by a sum.
+An unknown entry counts neither as positive nor as negative. An image that is not valid, such as padding of the last
+batch, does not count at all. Sums have `+` and an empty element; `merged` sums over ranks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Reduce = Callable[[Tensor], Tensor]
 
 SCORE_LIMIT = 16.0
-"""Histograms do not tell scores beyond it apart, on either side of 0."""
+"""Histograms do not distinguish scores beyond this limit, on either side of 0."""
 _CHUNK_ELEMENTS = 1 << 20
 _CLASSES_AT_A_TIME = 512
 
@@ -53,7 +53,7 @@ class InstanceSums:
 
     @classmethod
     def empty(cls, ks: tuple[int, ...], device: torch.device | str = "cpu") -> InstanceSums:
-        """Return the sums over no image."""
+        """Return the sums over no images."""
         return cls(
             ks,
             torch.zeros(len(ks), 3, dtype=torch.float64, device=device),
@@ -62,7 +62,9 @@ class InstanceSums:
 
     def __add__(self, other: InstanceSums) -> InstanceSums:
         if self.ks != other.ks:
-            raise UsageError(f"scores at {self.ks} and at {other.ks} do not add up", remedy="ask for one list of k")
+            raise UsageError(
+                f"scores at k = {self.ks} and at k = {other.ks} cannot be added", remedy="use the same list of k"
+            )
         return InstanceSums(self.ks, self.sums + other.sums, self.n_images + other.n_images)
 
     def merged(self, reduce: Reduce) -> InstanceSums:
@@ -70,7 +72,7 @@ class InstanceSums:
         return InstanceSums(self.ks, reduce(self.sums), reduce(self.n_images))
 
     def compute(self) -> tuple[InstanceScores, ...]:
-        """Return the means, one an entry of ks; NaN where no image was counted."""
+        """Return the means, one per entry of ks; NaN if no image was counted."""
         means = (self.sums / self.n_images).tolist()
         return tuple(InstanceScores(k, *mean) for k, mean in zip(self.ks, means, strict=True))
 
@@ -88,11 +90,11 @@ def instance_sums(
     """Return the sums over a batch of precision, recall and F1 of the k classes with the highest logits.
 
     With h hits among k predictions and n labels: P = h / k (eq. 3), R = h / n (eq. 4), F1 = 2 P R / (P + R) =
-    2 h / (k + n) (eq. 5). Predictions are the k highest of the known classes, or all of them where fewer are known.
+    2 h / (k + n) (eq. 5). Predictions are the k highest of the known classes, or all of them if fewer are known.
 
     Args:
         logits: shape (B, C).
-        targets: confidences, shape (B, C); a label is one of at least the threshold.
+        targets: confidences, shape (B, C); a label has at least the threshold.
         known: bool, shape (B, C); None where everything is known.
         valid: bool, shape (B,); None where every image counts.
         ks: numbers of predictions.
@@ -127,8 +129,8 @@ class AveragePrecision:
     """Average precision of each class, between two bounds.
 
     Attributes:
-        lower: the least that any order within the bins gives, float64, shape (C,), NaN without positives.
-        upper: the greatest, likewise.
+        lower: the minimum over all orders within the bins, float64, shape (C,), NaN without positives.
+        upper: the maximum, likewise.
         n_positives: positives of each class, int64, shape (C,).
     """
 
@@ -138,20 +140,20 @@ class AveragePrecision:
 
     @property
     def estimate(self) -> Tensor:
-        """The middle of the bounds, shape (C,): wrong by at most half their distance."""
+        """The middle of the bounds, shape (C,); its error is at most half their distance."""
         return (self.lower + self.upper) / 2
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreHistogram:
-    """Histograms of every class's logits, of its positives and of its negatives apart.
+    """Histograms of every class's logits, separately for positives and negatives.
 
     They replace N * C scores (4 GB in float32 for 90,000 images of 11,166 classes) by 2 * C * bins counts (91 MB) that
     add up over ranks. Average precision needs only the order of the scores. The default bins are 1/32 wide from -16
     to 16, the resolution of bfloat16 between 4 and 8.
 
     Attributes:
-        counts: int32, shape (2, C, bins): negatives, then positives; the bins ascend, the outer ones are open.
+        counts: int32, shape (2, C, bins): negatives, then positives; bins ascend, and the outer ones are open.
         limit: the bins divide [-limit, limit].
     """
 
@@ -162,12 +164,12 @@ class ScoreHistogram:
     def empty(
         cls, n_classes: int, n_bins: int = 1024, limit: float = SCORE_LIMIT, device: torch.device | str = "cpu"
     ) -> ScoreHistogram:
-        """Return the histograms of no image."""
+        """Return the histograms for no images."""
         return cls(torch.zeros(2, n_classes, n_bins, dtype=torch.int32, device=device), limit)
 
     def __add__(self, other: ScoreHistogram) -> ScoreHistogram:
         if self.counts.shape != other.counts.shape or self.limit != other.limit:
-            raise UsageError("histograms of different bins do not add up", remedy="make both with the same options")
+            raise UsageError("histograms with different bins cannot be added", remedy="make both with the same options")
         return ScoreHistogram(self.counts + other.counts, self.limit)
 
     def merged(self, reduce: Reduce) -> ScoreHistogram:
@@ -190,7 +192,7 @@ class ScoreHistogram:
         *,
         presence_threshold: float = 0.7,
     ) -> None:
-        """Count a batch, in place; arguments as of `instance_sums`. A logit that is no number counts as the lowest."""
+        """Add a batch in place; arguments as for `instance_sums`. A NaN logit counts as the lowest."""
         _, n_classes, n_bins = self.counts.shape
         flat = self.counts.view(-1)
         first_bin = torch.arange(n_classes, device=flat.device) * n_bins
@@ -224,7 +226,7 @@ class ScoreHistogram:
 
     @staticmethod
     def _bounds(counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the least and the greatest sum of precisions over the positives of some classes."""
+        """Return the minimum and the maximum sum of precisions over the positives of some classes."""
         # From the highest bin down.
         negatives, positives = counts.flip(2).to(torch.float64)
         classes, bins = positives.nonzero(as_tuple=True)

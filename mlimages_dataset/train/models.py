@@ -1,4 +1,4 @@
-"""Multi-label classifiers by name: a backbone that gives one feature vector an image, and a linear head.
+"""Multi-label classifiers by name: a backbone that gives one feature vector per image, and a linear head.
 
 Legend: B images in a batch, C classes, D features, H and W pixels.
 """
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 RELEASED = "resnet101_released"
 """The published network, see `released_resnet`."""
 TIMM_PREFIX = "timm/"
-"""Before the name of a model of timm."""
+"""Prefix of the names of timm's models."""
 AUXILIARY_HEADS = ("googlenet", "inception_v3")
-"""Networks of torchvision with further heads in training, which are left out here."""
+"""Networks of torchvision with auxiliary heads in training, which are left out here."""
 SCALING = "input_scaling."
-"""What the names of the input's scaling begin with."""
+"""Prefix of the tensor names of the input's scaling."""
 
 
 class InputScaling(nn.Module):
-    """From pixels in [-1, 1] to those that foreign weights were trained on.
+    """Converts pixels in [-1, 1] to the input range of foreign weights.
 
     Attributes:
         mean: of each colour of pixels in [0, 1], shape (3, 1, 1); it is subtracted.
-        std: what is then divided by, shape (3, 1, 1).
+        std: divisor after the subtraction, shape (3, 1, 1).
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Hold the constants as buffers: they are part of the network's state."""
+        """Store the constants as buffers, so that they are part of the network's state."""
         super().__init__()
         self.register_buffer("mean", torch.tensor(tuple(mean), dtype=torch.float32).reshape(3, 1, 1))
         self.register_buffer("std", torch.tensor(tuple(std), dtype=torch.float32).reshape(3, 1, 1))
@@ -51,13 +51,13 @@ class InputScaling(nn.Module):
 
 
 class MultiLabelClassifier(nn.Module):
-    """Logits of images in [-1, 1], one a class: `head(features(images))`.
+    """Logits of images in [-1, 1], one per class: `head(features(images))`.
 
     Attributes:
         backbone: images (B, 3, H, W) to features (B, D).
         head: features to logits (B, C).
-        input_scaling: what images go through first; None for a backbone that was trained on [-1, 1].
-        original_head: the backbone's own name for the layer that the head replaces; empty where it never had one.
+        input_scaling: first layer for the images; None for a backbone that was trained on [-1, 1].
+        original_head: the backbone's own name for the layer that the head replaces; empty if it never had one.
     """
 
     input_scaling: InputScaling | None
@@ -103,11 +103,11 @@ class MultiLabelClassifier(nn.Module):
 
     @torch.no_grad()
     def set_bias(self, bias: Tensor) -> None:
-        """Start the head from a bias of shape (C,), such as `losses.prior_bias` returns."""
+        """Set the head's initial bias, shape (C,), such as that of `losses.prior_bias`."""
         self.head.bias.copy_(bias)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Let the state decide about the input's scaling, which belongs to the weights; the rest is torch's."""
+        """Take the input's scaling from the state, because it belongs to the weights, then load as torch does."""
         parts = [state_dict.get(f"{prefix}{SCALING}{name}") for name in ("mean", "std")]
         self.input_scaling = None
         if all(isinstance(part, Tensor) for part in parts):
@@ -186,8 +186,8 @@ def _timm_model(name: str, n_classes: int) -> MultiLabelClassifier:
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         raise UsageError(f"timm has no model {name!r}", remedy=f"did you mean {' or '.join(near)}?" if near else "")
-    backbone: Any = timm.create_model(name, pretrained=False, num_classes=0)  # its attributes are not torch's
-    # Some networks have layers between pooling and classifier: then the features are wider than num_features says.
+    backbone: Any = timm.create_model(name, pretrained=False, num_classes=0)  # its attributes are not part of torch
+    # Some networks have layers between pooling and classifier: then there are more features than num_features.
     n_features: int = getattr(backbone, "head_hidden_size", None) or backbone.num_features
     heads = backbone.pretrained_cfg.get("classifier")
     return MultiLabelClassifier(backbone, n_features, n_classes, original_head=heads if isinstance(heads, str) else "")

@@ -1,4 +1,4 @@
-"""What a run needs to be told before it begins: all that is missing is said at once."""
+"""Checks before a run that everything it needs is given, and reports all missing items at once."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.config import Run
 
 PLACES = ("images", "labels", "vocabulary")
-"""The fields of `data` without which no run trains."""
+"""The fields of `data` that every training run needs."""
 
 
 def check_needed(run: Run, out: Path | None, *, weights: bool = False) -> None:
-    """Raise `ConfigError`, which names all that is missing, unless a run names what it trains on and its folder.
+    """Raise a `ConfigError` that names all missing items, unless a run has its data and its folder.
 
     Args:
         run: the run.
-        out: its folder.
-        weights: whether it must say what it starts from.
+        out: the run's folder.
+        weights: whether initial weights are required.
     """
     in_file = [f"data.{name}" for name in PLACES if getattr(run.data, name) is None]
     if weights and run.model.weights is None:

@@ -1,6 +1,6 @@
-"""Parameters in groups: which decay, and which learn how fast.
+"""Groups of parameters by weight decay and learning rate.
 
-Paper 000, section 5.1.1: in fine-tuning, layers near the output learn fast and those near the input slowly or not.
+Wu et al. 2019, section 5.1.1: in fine-tuning, layers near the output learn fast and those near the input slowly or not.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def make_optimizer(model: nn.Module, options: Optimizer) -> torch.optim.SGD:
     """Return stochastic gradient descent over a model's parameters; those of factor 0 are frozen and left out.
 
     Raises:
-        ConfigError: a key of `layer_rates` begins no parameter's name, or every parameter is frozen.
+        ConfigError: a key of `layer_rates` is no prefix of a parameter's name, or every parameter is frozen.
     """
     factors = dict(rate_factors(model, options))
     decaying = set() if options.decay_norm_and_bias else {id(p) for p in _norms_and_biases(model)}
@@ -48,7 +48,7 @@ def make_optimizer(model: nn.Module, options: Optimizer) -> torch.optim.SGD:
         fused=True,
     )
     if options.momentum:
-        # torch 2.14's fused SGD leaves them as the memory was where a gradient scaler skips the very first step.
+        # If a gradient scaler skips the first step, torch 2.14's fused SGD leaves them uninitialised.
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
@@ -65,13 +65,15 @@ def rate_factors(model: nn.Module, options: Optimizer) -> Iterator[tuple[str, fl
     """Yield each parameter's name and its factor of the learning rate.
 
     Raises:
-        ConfigError: a key of `layer_rates` begins no parameter's name.
+        ConfigError: a key of `layer_rates` is no prefix of a parameter's name.
     """
     names = [name for name, _ in model.named_parameters()]
     for prefix, _ in options.layer_rates:
         if not any(_begins(name, prefix) for name in names):
             layers = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names))
-            raise ConfigError(f"optimizer.layer_rates names {prefix!r}, no part of the model", remedy=f"use {layers}")
+            raise ConfigError(
+                f"optimizer.layer_rates names {prefix!r}, which is no part of the model", remedy=f"use {layers}"
+            )
     for name in names:
         fitting = [(len(prefix), factor) for prefix, factor in options.layer_rates if _begins(name, prefix)]
         yield name, max(fitting)[1] if fitting else 1.0

@@ -1,7 +1,7 @@
 """The pictures of a folder without their labels, in batches that never change: for prediction and features.
 
-Which pictures come together decides the last bits of what a network says of them. So the folder's pictures are cut
-into parts and these into batches by their number alone, and a rank works on whole parts.
+The last bits of a network's output depend on which pictures share a batch. So the pictures' numbers alone decide how
+they are divided into parts and batches, and a rank works on whole parts.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class PictureBatch:
-    """B pictures that can be used, and those of the batch that cannot.
+    """B usable pictures, and the unusable ones of the batch.
 
     Attributes:
-        numbers: of the pictures, shape (B,).
+        numbers: numbers of the pictures, shape (B,).
         images: uint8, shape (B, 3, S, S).
-        bad: number and reason of each of the others.
+        bad: number and reason of each unusable picture.
     """
 
     numbers: tuple[int, ...]
@@ -56,18 +56,18 @@ class PictureBatch:
     bad: tuple[tuple[int, str], ...]
 
     def pin_memory(self) -> PictureBatch:
-        """Return the batch in memory that a GPU reads by itself."""
+        """Return the batch in pinned memory, from which a GPU can copy directly."""
         return PictureBatch(self.numbers, self.images.pin_memory(), self.bad)
 
 
 class Pictures(Dataset[Picture]):
-    """The pictures of a place by number: of shards in their order, of files in that of their paths; or one file."""
+    """The numbered pictures of a location: of shards in their order, of files in the order of paths; or one file."""
 
     def __init__(self, place: Location, transform: Transform) -> None:
         """Open a folder of shards, ours or others', a folder of picture files, or one such file.
 
         Raises:
-            UsageError: there is no such place, or it holds no picture, or two that would be one image.
+            UsageError: there is no such location, or it holds no picture, or two pictures with the same id.
             DataError: a table of the shards is damaged.
         """
         if not place.exists():
@@ -85,7 +85,7 @@ class Pictures(Dataset[Picture]):
         return len(self._store)
 
     def image_id(self, number: int) -> str:
-        """Return a picture's id; that of a file is what `image_ids` makes of its path below the folder."""
+        """Return a picture's id; that of a file is made by `image_ids` from its path below the folder."""
         return self._store.image_id(number)
 
     def location(self, number: int) -> str:
@@ -95,7 +95,7 @@ class Pictures(Dataset[Picture]):
         return as_text(relative(place.path, self._store.folder)) if is_file else ""
 
     def finish(self, images: Tensor) -> Tensor:
-        """Return images as the network takes them."""
+        """Return the images as the network's input."""
         return self._transform.finish(images)
 
     def __getitem__(self, number: int) -> Picture:
@@ -110,7 +110,7 @@ class Pictures(Dataset[Picture]):
             return Picture(number, None, error.what)
 
     def content(self, number: int) -> bytes:
-        """Return a picture as it is stored.
+        """Return the bytes of a picture as stored.
 
         Raises:
             UsageError: a shard cannot be read.
@@ -121,7 +121,7 @@ class Pictures(Dataset[Picture]):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The pictures first..stop-1, which become one file."""
+    """The pictures first..stop-1, whose rows are written to one file."""
 
     number: int
     first: int
@@ -138,7 +138,7 @@ class Part:
 
     @classmethod
     def all_of(cls, n_pictures: int, batch_size: int) -> tuple[Self, ...]:
-        """Return the parts of a folder: of whole batches, at most 256 of them, and as a rule at least 16 parts."""
+        """Return the parts of a folder, of at most 256 whole batches each, and usually at least 16 parts."""
         n_batches = -(-n_pictures // batch_size)
         size = batch_size * max(1, min(_BATCHES_OF_PART, n_batches // _LEAST_PARTS))
         starts = range(0, n_pictures, size)
@@ -148,7 +148,7 @@ class Part:
 def picture_batches(
     pictures: Pictures, parts: Sequence[Part], *, batch_size: int, workers: int, pin: bool
 ) -> Iterator[tuple[Part, Iterator[PictureBatch]]]:
-    """Yield each part with its batches, which are to be read before the next part is asked for."""
+    """Yield each part with its batches; read all batches of a part before the next part."""
     ranges = [range(first, min(first + batch_size, part.stop)) for part in parts for first in part.starts(batch_size)]
     loader = iter(
         DataLoader(

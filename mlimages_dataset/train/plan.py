@@ -1,7 +1,7 @@
-"""What a run will take, before it is begun: parameters, memory, steps, hours.
+"""Estimates a run before it starts: parameters, memory, steps, hours.
 
-Memory is counted, not guessed: the parameters' own bytes, and those of everything that the forward pass of two images
-keeps for the backward pass, which grows with the images of a pass.
+Memory is counted, not guessed: the bytes of the parameters, and those of everything that the forward pass of two images
+keeps for the backward pass, which grows with the images per pass.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _GIBIBYTE = 2**30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run will take.
+    """The estimates for a run.
 
     Attributes:
-        parameters: of the network.
-        classes: of its head.
-        classes_from: where that number comes from.
-        state_bytes: of parameters, gradients, momentum and average, on each rank.
-        image_bytes: that the forward pass keeps for each image, at the largest image size.
-        images_per_pass: of each rank.
-        ranks: how many.
-        passes: of each rank for a step, in the first phase.
-        images: of an epoch.
-        steps: of the whole run.
-        images_per_second: of all ranks; 0 where it was not measured.
-        supply: what the ranks need to be fed; None where that was not measured.
-        half_on_cpu: the pace is a CPU's in bfloat16 or float16.
+        parameters: number of parameters of the network.
+        classes: number of classes of its head.
+        classes_from: the source of that number.
+        state_bytes: bytes of parameters, gradients, momentum and average, on each rank.
+        image_bytes: bytes that the forward pass keeps for each image, at the largest image size.
+        images_per_pass: images per pass of each rank.
+        ranks: number of ranks.
+        passes: passes of each rank per step, in the first phase.
+        images: images per epoch.
+        steps: steps of the whole run.
+        images_per_second: images per second of all ranks; 0 if not measured.
+        supply: decoding and storage that the ranks need; None if not measured.
+        half_on_cpu: whether the speed is that of a CPU in bfloat16 or float16.
     """
 
     parameters: int
@@ -71,7 +71,7 @@ class Plan:
 
     @property
     def hours(self) -> float:
-        """Return the hours of the whole run; infinite where the pace was not measured."""
+        """Return the hours of the whole run; infinite if the speed was not measured."""
         return self.images * self.epochs / self.images_per_second / 3600 if self.images_per_second else float("inf")
 
     def lines(self) -> list[str]:
@@ -79,10 +79,10 @@ class Plan:
         passes = f"{self.passes} {'pass' if self.passes == 1 else 'passes'}"
         state, image = self.state_bytes / _GIBIBYTE, self.image_bytes / 2**20
         kept = f"{state:.2f} GiB of parameters, gradients and momentum"
-        passed = f"{self.images_per_pass} images a pass of {image:.0f} MiB each"
+        passed = f"{self.images_per_pass} images per pass of {image:.0f} MiB each"
         told = [
             f"{self.parameters:,} parameters, with a head of {self.classes:,} classes {self.classes_from}",
-            f"{self.bytes_per_rank / _GIBIBYTE:.1f} GiB a rank, of {self.ranks}: {kept}, and {passed}",
+            f"{self.bytes_per_rank / _GIBIBYTE:.1f} GiB on each of {self.ranks} ranks: {kept}, and {passed}",
             f"{self.steps:,} steps of {passes}: {self.epochs} epochs of {self.images:,} images",
         ]
         if self.images_per_second:
@@ -100,7 +100,7 @@ def total_steps(run: Run, images: int) -> int:
 
 
 def state_bytes(model: nn.Module, *, average: bool) -> int:
-    """Return the bytes of a model's parameters, gradients, momentum, buffers, and average where there is one."""
+    """Return the bytes of a model's parameters, gradients, momentum, buffers, and average if there is one."""
     sizes = [(parameter.nbytes, parameter.requires_grad) for parameter in model.parameters()]
     kept = sum(size * (3 if learnt else 1) for size, learnt in sizes)
     return kept + sum(buffer.nbytes for buffer in model.buffers()) + average * sum(size for size, _ in sizes)
@@ -130,20 +130,20 @@ def image_bytes(model: nn.Module, image_size: int, precision: Precision) -> int:
 
 
 def pace(learner: Learner, *, images: int, image_size: int, steps: int, alone: bool = False) -> float:
-    """Return the images a second of forward and backward passes on images of noise, over the ranks that take part.
+    """Return the images per second of forward and backward passes on images of noise, over the ranks that take part.
 
     Args:
-        learner: its parameters stay; gradients are summed over the ranks unless `alone`.
-        images: of each rank at once.
-        image_size: of the images.
-        steps: timed ones; one more goes before them.
-        alone: rank 0 works alone, and the others wait.
+        learner: the learner, whose parameters stay; gradients are summed over the ranks unless `alone`.
+        images: images per pass of each rank.
+        image_size: side of the images.
+        steps: timed steps, after one that is not timed.
+        alone: whether rank 0 works alone while the others wait.
     """
     distributed.wait_for_all()
     if alone and distributed.rank() > 0:
         distributed.wait_for_all()
         return distributed.from_first(0.0)
-    # What is drawn here leaves no trace: a run that goes on draws what the uninterrupted one would have.
+    # Restore the random generators: a resumed run must draw the same numbers as an uninterrupted one.
     with torch.random.fork_rng([learner.device] if learner.device.type == "cuda" else []):
         seconds = _seconds(learner, images=images, image_size=image_size, steps=steps, alone=alone)
     if not alone:
@@ -153,7 +153,7 @@ def pace(learner: Learner, *, images: int, image_size: int, steps: int, alone: b
 
 
 def _seconds(learner: Learner, *, images: int, image_size: int, steps: int, alone: bool) -> float:
-    """Return the seconds that some steps of this rank take; arguments as of `pace`."""
+    """Return the seconds that some steps of this rank take; arguments as for `pace`."""
     network = learner.model if alone else learner.network
     buffers = [buffer.clone() for buffer in learner.model.buffers()]
     set_training(network, frozen_statistics=False)

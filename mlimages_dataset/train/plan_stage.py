@@ -1,4 +1,4 @@
-"""What a run will take, and what its first steps show, before it is begun."""
+"""Estimates of a run before it starts, and a trial of its first steps."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.config import Run
 
 PUBLISHED_CLASSES = 11_166
-"""Of Tencent ML-Images: what a plan takes for a run that names neither a vocabulary nor a number of classes."""
+"""Classes of Tencent ML-Images, assumed for a run that names neither a vocabulary nor a number of classes."""
 _TIMED_IMAGES, _TIMED_STEPS = 32, 5
 
 
 def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: float | None, ranks: int | None) -> Plan:
-    """Return what a run will take, and write its learning rate as a picture.
+    """Return the estimates for a run, and plot its learning rate.
 
     Args:
         run: the run.
         out: the PNG to write; None for none.
-        images: of an epoch; None to count those of the run's data.
-        images_per_second: of all ranks; None to measure it on the ranks that are here, and to multiply.
-        ranks: that it will run on; None for those that are here.
+        images: images per epoch; None to count those of the run's data.
+        images_per_second: of all ranks; None to measure it on the current ranks and scale it up.
+        ranks: number of ranks of the run; None for the current ones.
 
     Raises:
         UsageError, DataError: as `pretrain`.
@@ -81,10 +81,10 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
 
 
 def check_trial(run: Run, steps: int) -> None:
-    """Refuse a trial of so many steps that could not be made or would not tell, before anything is measured.
+    """Refuse a trial that cannot be made, or has too few steps, before anything is measured.
 
     Raises:
-        ConfigError: the run does not name its data, or so few steps say nothing.
+        ConfigError: the run does not name its data, or the steps are too few.
     """
     for name in ("labels", "images", "vocabulary"):
         named_place(getattr(run.data, name), name)
@@ -96,11 +96,11 @@ def check_trial(run: Run, steps: int) -> None:
 
 
 def trial(run: Run, steps: int | None) -> Trial:
-    """Return what the first steps of a run show of its learning; nothing is written.
+    """Return whether the first steps of a run learn; nothing is written.
 
     Args:
-        run: names its images, labels and vocabulary.
-        steps: to take; None for `TRIAL_STEPS`, or as many as `TRIAL_SECONDS` allow at the pace of the first.
+        run: the run, which names its images, labels and vocabulary.
+        steps: steps to take; None for `TRIAL_STEPS`, or fewer if `TRIAL_SECONDS` allow no more at the first's speed.
 
     Raises:
         UsageError, DataError: as `pretrain`.
@@ -114,11 +114,11 @@ def trial(run: Run, steps: int | None) -> Trial:
 
 
 def _planned_classes(run: Run) -> tuple[Classes, str]:
-    """Return the classes that a plan counts on, and where their number comes from."""
+    """Return the classes of a plan, and the source of their number."""
     if run.data.vocabulary is not None:
         classes = read_classes(run.data.vocabulary)
         other = run.model.classes not in {0, len(classes)}
-        meant = f", where the run is meant for {run.model.classes:,}" if other else ""
+        meant = f", but model.classes is {run.model.classes:,}" if other else ""
         return classes, f"(of the vocabulary{meant})"
     n_classes = run.model.classes or PUBLISHED_CLASSES
     assumed = "(assumed, those of Tencent ML-Images: give --classes or --vocabulary)"

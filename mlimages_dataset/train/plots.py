@@ -1,4 +1,4 @@
-"""Pictures of a run as PNG files: the learning rate over the epochs, and how far probabilities hold."""
+"""Plots of a run as PNG files: the learning rate by epoch, and the reliability of probabilities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _POINTS_OF_EPOCH = 16
 
 
 def rate_curve(run: Run) -> bytes:
-    """Return the learning rate over the epochs."""
+    """Return the plot of the learning rate by epoch."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, and wanted once
 
     points = [
@@ -34,7 +34,7 @@ def rate_curve(run: Run) -> bytes:
 
 
 def reliability_plot(raw: Reliability, calibrated: Reliability) -> bytes:
-    """Return the share of labels present over the probability said, as a network's scores say and calibrated."""
+    """Return the plot of the share of labels present by predicted probability, uncalibrated and calibrated."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, and wanted once
 
     figure = Figure(figsize=(5, 4.6), layout="constrained")

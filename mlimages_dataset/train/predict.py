@@ -1,4 +1,4 @@
-"""Probabilities to rows of the `predictions` table, which co-occurrence and labels read.
+"""Turns probabilities into rows of the `predictions` table, which co-occurrence and labels read.
 
 Legend: B images in a batch, C classes.
 """
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClassName:
-    """How a class is called.
+    """The names of a class.
 
     Attributes:
-        wnid: its WordNet id, or the id that a vocabulary gave a class of its own.
-        name: its words.
+        wnid: its WordNet id, or the vocabulary's own id for it.
+        name: its name in words.
     """
 
     wnid: str
@@ -37,13 +37,13 @@ class ClassName:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a network sees in one picture.
+    """A network's predictions for one picture.
 
     Attributes:
-        image_id: of the picture.
+        image_id: id of the picture.
         location: the file's path below its folder; empty for a picture in a shard.
-        classes: the most probable ones, the most probable first: class index and probability.
-        reason: why the picture cannot be used; empty where it can.
+        classes: class index and probability of the most probable classes, the most probable first.
+        reason: why the picture cannot be used; empty if it can.
     """
 
     image_id: str
@@ -75,7 +75,7 @@ def top_classes(probabilities: Tensor, top: int, above: float) -> list[tuple[tup
 
     Args:
         probabilities: float32, shape (B, C).
-        top: at most so many classes of an image.
+        top: at most this many classes per image.
         above: classes with a higher probability only.
     """
     values, order = probabilities.cpu().sort(dim=1, descending=True, stable=True)
@@ -90,9 +90,9 @@ def prediction_rows(
 
     Args:
         probabilities: float32, shape (B, C).
-        image_ids: of the images.
-        locations: of the images.
-        source: the table's column.
+        image_ids: ids of the images.
+        locations: locations of the images.
+        source: value of the table's column `source`.
         above: classes with a higher probability are listed.
     """
     values = probabilities.cpu().numpy()

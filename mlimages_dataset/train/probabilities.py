@@ -1,4 +1,4 @@
-"""What a network's logits mean, by the loss that taught it.
+"""Turns a network's logits into probabilities, depending on the loss that it was trained with.
 
 Legend: B images in a batch, C classes.
 """
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def probabilities_of(checkpoint: Checkpoint, *, raw: bool = False, where: object = None) -> Change:
-    """Return what makes probabilities of a network's float32 logits.
+    """Return the function that turns a network's float32 logits into probabilities.
 
-    Those of a loss of one label are of one class among all and add up to 1. Of any other loss each class stands for
-    itself, by its score (`LossDefinition.scores`), calibrated as the checkpoint says.
+    With a loss for one label, the probabilities of all classes add up to 1. With any other loss, each class has its own
+    probability, from its score (`LossDefinition.scores`) and the checkpoint's calibration.
 
     Args:
-        checkpoint: of the network.
+        checkpoint: the network's checkpoint.
         raw: leave the calibration out.
         where: the checkpoint's place, for messages.
 
@@ -42,14 +42,14 @@ def probabilities_of(checkpoint: Checkpoint, *, raw: bool = False, where: object
 
 
 def calibration_of(checkpoint: Checkpoint) -> Calibration | None:
-    """Return what makes probabilities of a network's scores; None for a loss of one label, which has none of a class.
+    """Return the calibration of a network's scores; None for a loss for one label, whose scores are not calibrated.
 
     Raises:
         DataError: the checkpoint names an unknown loss.
     """
     if loss_of_science(checkpoint.science).one_label:
         return None
-    if not checkpoint.calibration:  # of a checkpoint that was written before there was any
+    if not checkpoint.calibration:  # of a checkpoint from before calibrations existed
         return Calibration.of_weights(torch.ones(checkpoint.n_classes))
     return Calibration.from_state(checkpoint.calibration)
 

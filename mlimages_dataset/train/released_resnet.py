@@ -15,7 +15,7 @@ STEM_CHANNELS = 64
 NORM_EPSILON = 1e-3
 """Section 4.1.3."""
 NORM_MOMENTUM = 0.1
-"""A decay of 0.9 of the moving average (section 4.1.3): torch counts what is new, not what is kept."""
+"""The moving average's decay of 0.9 (section 4.1.3) in torch's convention, the share of the new value."""
 
 
 def convolution(n_in: int, n_out: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -26,7 +26,7 @@ def convolution(n_in: int, n_out: int, size: int, stride: int = 1) -> nn.Conv2d:
 def norm_then_relu(n_channels: int) -> tuple[nn.BatchNorm2d, nn.ReLU]:
     """Return batch normalisation with the published constants, and ReLU.
 
-    Two modules: `SyncBatchNorm.convert_sync_batchnorm` puts nothing but a normalisation in the place of a subclass.
+    Two modules, because `SyncBatchNorm.convert_sync_batchnorm` replaces a subclass by a plain normalisation.
     """
     return nn.BatchNorm2d(n_channels, eps=NORM_EPSILON, momentum=NORM_MOMENTUM), nn.ReLU(inplace=True)
 

@@ -18,14 +18,14 @@ from mlimages_dataset.train.needed import PLACES, check_needed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlimages_dataset.train.checkpoint import Progress
+    from mlimages_dataset.train.checkpoint import RunProgress
 
 NEEDED = " [required unless RUN_TOML names it]"
 _USAGE = "--images PLACE --labels PLACE --vocabulary PLACE --out FOLDER [OPTIONS]"
 
 
 def _files(command: Callable[..., None], *, needed: str = "") -> Callable[..., None]:
-    """Add the options that name a run's files, whose recipe is one of everybody; `needed` is said of `PLACES`."""
+    """Add the options that name a run's files; `needed` is appended to the help of `PLACES`."""
     for name, said in reversed(
         (
             ("images", "Folder of image shards (mlimages-build images), or of image files."),
@@ -49,10 +49,12 @@ out_option = click.option(
 @click.command(options_metavar=_USAGE)
 @click.argument("run_toml")
 @_needed_files
-@click.option("--weights", metavar="PLACE", help="Weights to start from.")
+@click.option("--weights", metavar="PLACE", help="Initial weights.")
 @out_option
-@click.option("--plan", "only_plan", is_flag=True, help="Only say what it will take, as the command plan does.")
-@click.option("--curve", type=click.Path(path_type=Path), help="With --plan: write the learning rate as a PNG.")
+@click.option("--plan", "only_plan", is_flag=True, help="Only print the estimates of the command plan.")
+@click.option(
+    "--curve", type=click.Path(path_type=Path), help="With --plan: write a plot of the learning rate as a PNG."
+)
 def pretrain(
     run_toml: str,
     *,
@@ -62,7 +64,7 @@ def pretrain(
     curve: Path | None,
     **places: str | None,
 ) -> None:
-    """Train RUN_TOML, a run file or packaged:NAME; a run that was cut goes on.
+    """Train RUN_TOML, a run file or packaged:NAME; an interrupted run resumes.
 
     \b
     Example:
@@ -88,13 +90,13 @@ def pretrain(
 @click.option(
     "--weights",
     metavar="PLACE",
-    help="Weights to start from; the head of another vocabulary stays behind." + NEEDED,
+    help="Initial weights; their head is left out if its vocabulary is another." + NEEDED,
 )
 @out_option
 def finetune(run_toml: str, out: Path | None, weights: str | None, **places: str | None) -> None:
-    """Train RUN_TOML from trained weights, with a new head where its classes are others.
+    """Train RUN_TOML from trained weights, with a new head if the classes differ.
 
-    They are a checkpoint, a safetensors file, a state dict of torchvision or timm, or a TensorFlow checkpoint.
+    The weights are a checkpoint, a safetensors file, a state dict of torchvision or timm, or a TensorFlow checkpoint.
 
     \b
     Example:
@@ -112,17 +114,23 @@ def finetune(run_toml: str, out: Path | None, weights: str | None, **places: str
 @click.command()
 @click.argument("run_toml")
 @_files
-@click.option("--dataset-size", type=click.IntRange(min=1), help="Images of an epoch, where they are not there yet.")
-@click.option("--images-per-second", type=click.FloatRange(min=0, min_open=True), help="Of all ranks; else measured.")
-@click.option("--ranks", type=click.IntRange(min=1), help="That it will run on; by default those that are here.")
-@click.option("--classes", type=click.IntRange(min=1), help="Of the head, where the vocabulary is not there yet.")
+@click.option("--dataset-size", type=click.IntRange(min=1), help="Images per epoch, if the data do not exist yet.")
+@click.option(
+    "--images-per-second",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Speed of all ranks together; measured if not given.",
+)
+@click.option("--ranks", type=click.IntRange(min=1), help="Number of ranks of the run; by default the current ones.")
+@click.option(
+    "--classes", type=click.IntRange(min=1), help="Classes of the head, if the vocabulary does not exist yet."
+)
 @click.option(
     "--dry-run-steps",
     type=click.IntRange(min=0),
-    help="Try so many steps on the run's own images and labels and say whether it learns; 0 for none. At least 20; by "
-    "default 50, where both are given and 50 take at most two minutes.",
+    help="Try this many steps on the run's own images and labels and report whether it learns; at least 20, or 0 for "
+    "none. By default 50, if images and labels are given and 50 steps take at most two minutes.",
 )
-@click.option("--curve", type=click.Path(path_type=Path), help="Write the learning rate as a PNG.")
+@click.option("--curve", type=click.Path(path_type=Path), help="Write a plot of the learning rate as a PNG.")
 def plan(  # noqa: PLR0917 - as click calls it
     run_toml: str,
     dataset_size: int | None,
@@ -133,7 +141,7 @@ def plan(  # noqa: PLR0917 - as click calls it
     curve: Path | None,
     **places: str | None,
 ) -> None:
-    """Say what RUN_TOML will take: parameters, memory, steps, hours; and whether its first steps learn.
+    """Estimate parameters, memory, steps and hours of RUN_TOML, and whether its first steps learn.
 
     \b
     Example:
@@ -146,7 +154,7 @@ def plan(  # noqa: PLR0917 - as click calls it
     )
 
 
-def _tell_end(progress: Progress, out: Path) -> None:
+def _tell_end(progress: RunProgress, out: Path) -> None:
     from mlimages_dataset.train.checkpoint import checkpoint_path  # noqa: PLC0415 - torch would cost --help seconds
 
     if is_first_rank():
@@ -178,8 +186,8 @@ def _plan(
     if here and dry_run_steps is None and needed > TRIAL_BYTES:
         if is_first_rank():
             click.echo(
-                f"no dry run: a pass of {planned.images_per_pass:,} images keeps {needed / 2**30:,.1f} GiB; "
-                "give --dry-run-steps to try it all the same"
+                f"no dry run: a pass of {planned.images_per_pass:,} images needs {needed / 2**30:,.1f} GiB; "
+                "pass --dry-run-steps to try it nevertheless"
             )
         return
     if dry_run_steps or (here and dry_run_steps is None):
@@ -189,20 +197,20 @@ def _plan(
 
 
 def _with_classes(run: Run, classes: int | None) -> Run:
-    """Return a run that is meant for so many classes; None for what its file says.
+    """Return a run with another number of classes; None keeps the number in its file.
 
     Raises:
-        UsageError: it names a vocabulary besides.
+        UsageError: it also names a vocabulary.
     """
     if classes is None:
         return run
     if run.data.vocabulary is not None:
-        raise UsageError("--classes and --vocabulary both say how many classes there are", remedy="give one of them")
+        raise UsageError("--classes and --vocabulary both give the number of classes", remedy="give one of them")
     return dataclasses.replace(run, model=dataclasses.replace(run.model, classes=classes))
 
 
 def is_first_rank() -> bool:
-    """Return whether this is the rank that speaks."""
+    """Return whether this is the rank that prints."""
     return os.environ.get("RANK", "0") == "0"
 
 

@@ -1,8 +1,8 @@
-"""One trainer a folder: two that write the same checkpoints and log would spoil both.
+"""A lock that allows one trainer per folder: two that write the same checkpoints and log would damage both.
 
-The lock is POSIX's, on a file of its own: it belongs to the process that took it, so decoding workers that are forked
-from that process do not keep it, and the system lets go of it however the process ends. (A lock of flock on the folder
-would be theirs as well: a killed run's workers could bar the way to the run that goes on.)
+The lock is a POSIX lock on a separate file: it belongs to the process that took it, so decoding workers forked from
+that process do not keep it, and the system releases it however the process ends. (A flock on the folder would belong to
+the workers too, so those of a killed run could block the run that resumes.)
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
 
 LOCK_FILE = "run.lock"
-"""It stays when the run has ended, and is empty: to remove it would let two runs lock two files of that name."""
+"""An empty file that stays after the run: if it was removed, two runs could lock two files of that name."""
 
 
 @contextlib.contextmanager
 def only_run_in(folder: Location) -> Iterator[None]:
     """Hold a folder for this run, by rank 0, while the block lasts; every rank calls it.
 
-    Remote folders, and file systems and machines without such locks, have none.
+    Remote folders, and file systems and machines without such locks, are not locked.
 
     Raises:
-        UsageError: another run holds it, on every rank alike; or the folder cannot be written.
+        UsageError: another run holds it (raised on every rank); or the folder cannot be written.
     """
     descriptor: int | None = None
     refused: MLImagesError | None = None
@@ -58,7 +58,7 @@ def only_run_in(folder: Location) -> Iterator[None]:
 
 
 def _held(folder: Location) -> int | None:
-    """Return the descriptor that holds a folder's lock until it is closed; None where there are no locks.
+    """Return the descriptor that holds a folder's lock until it is closed; None if there are no locks.
 
     Raises:
         UsageError: another process holds it, or the folder cannot be written.

@@ -1,7 +1,7 @@
-"""What torch.save wrote, read without executing anything, its checksums compared, and refused in words of our own.
+"""Reads files of torch.save without executing anything, compares their checksums, and refuses them with our messages.
 
-torch's messages advise to load an unknown file with `weights_only=False`, which runs whatever program it holds, and
-torch compares none of the checksums that it writes: a flipped bit of a weight passes.
+torch's messages advise to load an unknown file with `weights_only=False`, which runs any program in it; and torch
+compares none of the checksums that it writes, so a flipped bit of a weight goes unnoticed.
 """
 
 from __future__ import annotations
@@ -24,46 +24,46 @@ if TYPE_CHECKING:
 _ZIP, _PICKLE = b"PK", b"\x80"
 _CHECK_BYTES = 1 << 20
 _SYSTEM_ERROR = re.compile(r"unable to (?:mmap|open file|map)|Cannot allocate memory|not enough memory", re.IGNORECASE)
-"""What torch says of the machine, and not of the file."""
+"""torch's messages about faults of the machine, not of the file."""
 _FORBIDDEN = re.compile(r"GLOBAL (\S+)")
 
 
 class NotWholeError(DataError):
-    """A file was cut or damaged after it had been written."""
+    """A file was truncated or damaged after it had been written."""
 
 
 def read_saved(path: Path, *, kind: str, remedy: str, allowed: Sequence[type] = ()) -> object:
-    """Return what torch.save wrote, in the CPU's memory: tensors, plain values and containers of these.
+    """Return the content of a file of torch.save, in the CPU's memory: tensors, plain values and containers of these.
 
     Args:
         path: the file.
-        kind: what is wanted, for messages: "checkpoint".
+        kind: the expected kind of file, for messages: "checkpoint".
         remedy: what to do about a file that holds something else.
-        allowed: classes of which objects are loaded too.
+        allowed: classes whose objects are loaded too.
 
     Raises:
         UsageError: it cannot be read.
-        NotWholeError: it is cut or damaged.
+        NotWholeError: it is truncated or damaged.
         DataError: it holds other objects, which could run a program.
     """
     is_zip = _is_zip(path, kind)
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals([*allowed]):
-            warnings.simplefilter("ignore")  # of forms that are refused below
+            warnings.simplefilter("ignore")  # about forms that are refused below
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except Exception as error:
         if isinstance(error, MemoryError | OSError) or _SYSTEM_ERROR.search(str(error)):
             raise UsageError(
                 f"cannot be read ({reason(error)})", where=path, remedy="free memory, and try again"
             ) from error
-        raise _refusal(path, error, kind, remedy) from None  # torch's own message tells how to load it unsafely
+        raise _refusal(path, error, kind, remedy) from None  # torch's own message says how to load it unsafely
 
 
 def _is_zip(path: Path, kind: str) -> bool:
-    """Return whether a file is a zip archive, of which every member has its checksum, and not an older form: a pickle.
+    """Return whether a file is a zip archive, with a checksum for every member, and not the older form, a pickle.
 
     Raises:
-        NotWholeError: it begins as neither, or a checksum is wrong.
+        NotWholeError: it is neither, or a checksum is wrong.
         UsageError: it cannot be read.
     """
     try:
@@ -94,11 +94,11 @@ def _refusal(path: Path, error: Exception, kind: str, remedy: str) -> DataError:
             remedy=remedy,
         )
     if "TorchScript" in text:
-        return DataError(f"it is a TorchScript archive, a program and no {kind}", where=path, remedy=remedy)
+        return DataError(f"it is a TorchScript archive, which is a program, not a {kind}", where=path, remedy=remedy)
     if "Unsupported operand" in text or "Unsupported class" in text:
-        return DataError(f"it holds Python objects and is no {kind}", where=path, remedy=remedy)
+        return DataError(f"it holds Python objects and is not a {kind}", where=path, remedy=remedy)
     return _not_whole(path, kind, "not what torch.save writes")
 
 
 def _not_whole(path: Path, kind: str, why: str) -> NotWholeError:
-    return NotWholeError(f"is not a whole {kind} ({why})", where=path, remedy="name another, or obtain it again")
+    return NotWholeError(f"is not a complete {kind} ({why})", where=path, remedy="name another, or obtain it again")

@@ -1,7 +1,7 @@
 """The learning rate as a pure function of the run, the epoch and the step.
 
-Paper 000, section 4.1.3: the rate scales with the batch (0.01 at 512 images, 0.08 at 4,096), grows by 1.297 an epoch
-from 0.01 in 8 warm-up epochs, and falls by 0.1 every 25 epochs, counted from the first.
+Wu et al. 2019, section 4.1.3: the rate scales with the batch (0.01 at 512 images, 0.08 at 4,096), grows by 1.297 per
+epoch from 0.01 in 8 warm-up epochs, and falls by 0.1 every 25 epochs, counted from the first.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def learning_rate(run: Run, epoch: int, step: int = 0, steps: int = 1) -> float:
     Args:
         run: the run.
         epoch: from 0.
-        step: within the epoch, from 0.
-        steps: of the epoch.
+        step: step within the epoch, from 0.
+        steps: number of steps of the epoch.
     """
     schedule = run.schedule
     time = float(epoch) if schedule.staircase else epoch + step / steps
@@ -41,5 +41,5 @@ def scaled_rate(schedule: Schedule, batch_size: int) -> float:
 
 
 def steps_of_epoch(images: int, batch_size: int) -> int:
-    """Return the steps of an epoch; the last may be smaller than the others."""
+    """Return the number of steps of an epoch; the last may have fewer images."""
     return -(-images // batch_size)

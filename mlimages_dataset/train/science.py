@@ -1,4 +1,4 @@
-"""What of a run decides the learning: what a resumed run must have in common with the one it continues."""
+"""The settings that decide what a run learns; a resumed run must have the same."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.config import Run
 
 SCIENCE = ("seed", "model", "loss", "optimizer", "schedule", "phases")
-"""The parts of a run that a resumed one must have in common with the one it continues."""
+"""The sections of a run file that must not change when the run resumes."""
 
 
 def science(run: Run) -> dict[str, str]:
-    """Return what decides the learning, as JSON text by dotted field, for checkpoints and for comparisons."""
+    """Return the settings that decide what is learnt, as JSON text by dotted name, for checkpoints and comparisons."""
     fields = {name: value for name, value in dataclasses.asdict(run).items() if name in SCIENCE}
     flat = {
         f"{name}.{key}": value
@@ -26,10 +26,10 @@ def science(run: Run) -> dict[str, str]:
 
 
 _APART = frozenset({"model.weights", "model.classes", "loss.pair_counts"})
-"""Not compared: where a run began matters no more once it has begun, its classes are those of its vocabulary, and a
-table may move (its rates are compared)."""
+"""Not compared: initial weights no longer matter after the start, the classes are those of the vocabulary, and a table
+may move (its rates are compared)."""
 
 
 def plain(value: object) -> str:
-    """Return an enumeration or a place as JSON text has it."""
+    """Return an enumeration or a location as text for JSON."""
     return str(value.value) if isinstance(value, enum.Enum) else str(value)

@@ -1,4 +1,4 @@
-"""Training as a stage: from a run to its folder of checkpoints, begun or gone on with."""
+"""Training as a stage: from a run to its folder of checkpoints, started or resumed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import ConfigError, MLImagesError, UsageError
 from mlimages_dataset.loaders import MLImages
+from mlimages_dataset.loaders.transforms import eval_transform
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.checkpoint import (
     CheckpointWriter,
-    Progress,
     Resumption,
+    RunProgress,
     check_order,
     check_science,
     check_vocabulary,
@@ -40,7 +41,7 @@ from mlimages_dataset.train.run_lock import LOCK_FILE, only_run_in
 from mlimages_dataset.train.science import plain, science
 from mlimages_dataset.train.stopping import StopRequest
 from mlimages_dataset.train.tasks.registry import task_of_run
-from mlimages_dataset.train.validation import evaluate_network, evaluation_transform
+from mlimages_dataset.train.validation import evaluate_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,13 +56,13 @@ if TYPE_CHECKING:
 RUN_FILE = "run.json"
 
 
-def pretrain(run: Run, out: Path) -> Progress:
-    """Train a run to its end, from the newest checkpoint in its folder where there is one.
+def pretrain(run: Run, out: Path) -> RunProgress:
+    """Train a run to its end, from the newest checkpoint in its folder if there is one.
 
     Raises:
-        UsageError: the run asks for what is not there, the folder is not this run's, or another run is writing there.
+        UsageError: an input is missing, the folder belongs to another run, or another run is writing there.
         DataError: an input is damaged, or a loss is not finite.
-        Stopped: SIGTERM came; the run has saved itself.
+        Stopped: the run received SIGTERM, and saved a checkpoint.
         MLImagesError: another rank ended.
     """
     check_needed(run, out)
@@ -78,8 +79,8 @@ def pretrain(run: Run, out: Path) -> Progress:
         return train_in(out, run, learner, feed, classes, evaluate=evaluate, stop=stop)
 
 
-def finetune(run: Run, out: Path) -> Progress:
-    """Train a run that starts from `model.weights`, with a new head where its classes are others; errors as `pretrain`.
+def finetune(run: Run, out: Path) -> RunProgress:
+    """Train a run that starts from `model.weights`, with a new head if the classes differ; raises as `pretrain`.
 
     Raises:
         ConfigError: the run names no weights, or as `pretrain`.
@@ -97,10 +98,10 @@ def train_in(
     *,
     evaluate: Callable[[nn.Module, int], Judgement] | None,
     stop: StopRequest,
-) -> Progress:
-    """Train a learner on a feed to the run's end, its checkpoints and log in a folder; errors as `pretrain`.
+) -> RunProgress:
+    """Train a learner on a feed to the run's end, with checkpoints and log in a folder; raises as `pretrain`.
 
-    The folder is this run's alone meanwhile, see `run_lock`.
+    Meanwhile the folder is locked, see `run_lock`.
     """
     with only_run_in(out):
         progress, set_aside = _resumed(run, learner, feed, classes, out)
@@ -135,18 +136,18 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> nn.
 
     Args:
         run: the run.
-        classes: of its head.
-        bias: of a head that `model.weights` do not set, shape (C,); None for zeros.
+        classes: classes of its head.
+        bias: bias of a head that `model.weights` do not set, shape (C,); None for zeros.
 
     Raises:
-        UsageError: there is no such network, or `model.weights` are not of it.
-        DataError: the file of these is damaged.
+        UsageError: there is no such network, or `model.weights` belong to another one.
+        DataError: the file of weights is damaged.
     """
     return task_of_run(run).model(run, len(classes), classes.digest, bias)
 
 
 def first_learner(run: Run, data: MLImages, classes: Classes, device: torch.device) -> Learner:
-    """Return the learner that a run starts from; errors as `initial_model` and `pair_rates`."""
+    """Return the learner that a run starts from; raises as `initial_model` and `pair_rates`."""
     bias = class_bias(data) if run.loss.prior_bias else None
     loss = task_of_run(run).loss(run, len(classes), pair_rates(run))
     return make_learner(run, initial_model(run, classes, bias), loss, device)
@@ -155,7 +156,7 @@ def first_learner(run: Run, data: MLImages, classes: Classes, device: torch.devi
 def _evaluation_after_epochs(
     run: Run, learner: Learner, classes: Classes
 ) -> Callable[[nn.Module, int], Judgement] | None:
-    """Return what evaluates a network after an epoch; None where the run names no validation labels.
+    """Return the function that evaluates a network after an epoch; None if the run names no validation labels.
 
     Raises:
         ConfigError: the measure that decides which checkpoint is best is not among those of the evaluation.
@@ -166,23 +167,23 @@ def _evaluation_after_epochs(
         return None
     task = learner.task
     names = task.measure_names(len(classes))
-    if run.checkpoints.best not in names:  # now, and not after the hours of an epoch
+    if run.checkpoints.best not in names:  # now, not hours later after the first epoch
         raise ConfigError(
-            f"checkpoints.best is {run.checkpoints.best!r}, which is no measure", remedy=f"use {', '.join(names)}"
+            f"checkpoints.best is {run.checkpoints.best!r}, which is not a measure", remedy=f"use {', '.join(names)}"
         )
     check_labels(options.validation_labels, named_place(options.vocabulary, "vocabulary"))
     data = MLImages(
         named_place(options.validation_images or options.images, "images"),
         options.validation_labels,
         split=None,
-        transform=evaluation_transform(run.phase(0).image_size, options.validation_view),
+        transform=eval_transform(run.phase(0).image_size, options.validation_view),
         n_classes=len(classes),
     )
     data.mark_complete(run.loss.absent_unless_listed)
 
     def evaluate_epoch(network: nn.Module, epoch: int) -> Judgement:
         phase = run.phase(epoch)
-        data.transform = evaluation_transform(phase.image_size, options.validation_view)
+        data.transform = eval_transform(phase.image_size, options.validation_view)
         state = learner.loss.state_dict()
         found = evaluate_network(
             network,
@@ -198,18 +199,20 @@ def _evaluation_after_epochs(
     return evaluate_epoch
 
 
-def _resumed(run: Run, learner: Learner, feed: Feed, classes: Classes, out: Path) -> tuple[Progress, tuple[str, ...]]:
-    """Set a learner as the newest whole checkpoint in a run's folder has it; return how far that is, and `set_aside`.
+def _resumed(
+    run: Run, learner: Learner, feed: Feed, classes: Classes, out: Path
+) -> tuple[RunProgress, tuple[str, ...]]:
+    """Restore a learner from the newest undamaged checkpoint in a run's folder; return its progress, and `set_aside`.
 
     Raises:
-        UsageError: the checkpoint is of another run or vocabulary, or within an epoch of other images.
-        DataError: none is whole.
+        UsageError: the checkpoint has another run, vocabulary, or order within the epoch.
+        DataError: all are damaged.
     """
     found = _resumption(out)
     path = found.path
     if path is None:
-        seed_generators(run.seed, rank=distributed.rank(), step=0)  # ranks drop out other units
-        return Progress(), ()
+        seed_generators(run.seed, rank=distributed.rank(), step=0)  # each rank drops out other units
+        return RunProgress(), ()
     checkpoint = read_checkpoint(path)
     check_vocabulary(checkpoint, path, classes.digest, len(classes))
     check_science(checkpoint.science, science(run), path)
@@ -221,9 +224,9 @@ def _resumed(run: Run, learner: Learner, feed: Feed, classes: Classes, out: Path
 
 
 def _resumption(out: Path) -> Resumption:
-    """Return where a run goes on, on every rank alike; errors as `resumption`."""
+    """Return where a run resumes, the same on every rank; raises as `resumption`."""
     found: Resumption | MLImagesError = Resumption(None)
-    if distributed.rank() == 0:  # one rank looks: another could see a file more
+    if distributed.rank() == 0:  # only one rank looks, because another could see a newer file
         try:
             found = resumption(out)
         except MLImagesError as error:
@@ -235,7 +238,7 @@ def _resumption(out: Path) -> Resumption:
 
 
 def _check_folder(out: Path) -> None:
-    """Raise `UsageError` where a folder holds files of something else."""
+    """Raise `UsageError` if a folder holds files of something else."""
     if out.exists() and not out.is_dir():
         raise UsageError("is a file", where=out, remedy="name a folder for the run")
     others = out.is_dir() and any(path.name != LOCK_FILE for path in out.iterdir())
@@ -244,7 +247,7 @@ def _check_folder(out: Path) -> None:
 
 
 def _scaling(run: Run, learner: Learner, phase: Phase) -> dict[str, float]:
-    """Return images a second of one rank and of all, and the efficiency."""
+    """Return images per second of one rank and of all, and the efficiency."""
     of_pass, steps = images_of_pass(run, phase, distributed.n_ranks()), run.logs.scaling_steps
     alone = pace(learner, images=of_pass, image_size=phase.image_size, steps=steps, alone=True)
     together = pace(learner, images=of_pass, image_size=phase.image_size, steps=steps)

@@ -1,4 +1,4 @@
-"""A run that is asked to stop, by SIGTERM: it ends its step, saves itself and ends."""
+"""Stopping by SIGTERM: the run finishes its step, saves a checkpoint and ends."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Self
 from mlimages_dataset.core.errors import MLImagesError
 
 
-class Stopped(MLImagesError):  # noqa: N818 - it is no error: the run was asked to stop and did
-    """The run was asked to stop, and saved itself."""
+class Stopped(MLImagesError):  # noqa: N818 - not an error: the run was asked to stop and did
+    """The run was asked to stop, and saved a checkpoint."""
 
 
 class StopRequest:
-    """Whether this process was asked to end, by SIGTERM, while the block lasts."""
+    """Whether this process has received SIGTERM during the block."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -30,8 +30,8 @@ class StopRequest:
 
 
 def outlive_sigterm(worker: int) -> None:  # noqa: ARG001 - as `worker_init_fn` is called
-    """Let a worker of a data loader ignore SIGTERM: it ends with its rank, which has a step to finish before.
+    """Let a worker of a data loader ignore SIGTERM: it ends with its rank, which must first finish its step.
 
-    Schedulers send the signal to all processes of a job, and PyTorch fails a rank at once whose worker was killed.
+    Schedulers send the signal to all processes of a job, and PyTorch fails a rank at once if its worker is killed.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,7 +1,7 @@
-"""What a run's ranks need to be fed: cores that decode for each, and bytes a second of its storage.
+"""The input that a run's ranks need: decoding cores for each rank, and bytes per second from storage.
 
-A network that waits for pictures looks like a slow network, and the hours of a plan come true only where the pictures
-arrive as fast as they are learnt from. So the rate of this machine's cores is measured on real pictures.
+A network that waits for pictures looks like a slow network, and the hours of a plan hold only if the pictures arrive as
+fast as the network processes them. So the speed of this machine's cores is measured on real pictures.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ _SAMPLED = 200
 _LEAST_OF_CORE = 40
 _WARMING = 5
 _MACHINE_RANKS = 8
-"""GPUs of a usual machine, as of the paper's (section 4.1.4)."""
+"""GPUs per machine, as in the paper (section 4.1.4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoreRate:
-    """How fast a core of this machine makes training images of stored pictures, while all its cores do.
+    """The speed at which a core makes training images from stored pictures while all cores do so.
 
     Attributes:
-        images_per_second: of a core: pictures decoded, cropped and changed in colour in a second of processor time.
-        bytes_per_image: mean of the pictures as stored.
-        image_size: of the images, in pixels.
-        pictures: how many different ones were measured.
-        packaged: they are the packaged photographs, and not the run's own pictures.
-        cores: of this machine, for this process.
+        images_per_second: pictures decoded, cropped and changed in colour per second of processor time.
+        bytes_per_image: mean size of the stored pictures.
+        image_size: side of the images, in pixels.
+        pictures: number of different pictures measured.
+        packaged: whether these are the packaged photographs, not the run's own pictures.
+        cores: cores of this machine that the process may use.
     """
 
     images_per_second: float
@@ -55,19 +55,19 @@ class CoreRate:
     cores: int
 
     def cores_for(self, images_per_second: float) -> int:
-        """Return how many cores make so many images a second."""
+        """Return how many cores are needed for a number of images per second."""
         return math.ceil(images_per_second / self.images_per_second)
 
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """What a run's ranks need to be fed.
+    """The decoding and storage that a run's ranks need.
 
     Attributes:
-        images_per_second: of all ranks.
-        ranks: how many.
-        workers: processes that decode for each rank, as the run has them.
-        rate: of this machine's cores.
+        images_per_second: images per second of all ranks.
+        ranks: number of ranks.
+        workers: decoding workers per process in the run file.
+        rate: speed of this machine's cores.
         paced_on_cpu: `images_per_second` was measured on a CPU and not given.
     """
 
@@ -84,11 +84,11 @@ class Supply:
 
     @property
     def bytes_per_second(self) -> float:
-        """Return what the storage must deliver to all ranks."""
+        """Return the bytes per second that the storage must deliver to all ranks."""
         return self.images_per_second * self.rate.bytes_per_image
 
     def lines(self) -> list[str]:
-        """Return the needs for people."""
+        """Return the needs as lines."""
         rate, needed = self.rate, self.cores_per_rank
         whose = "packaged photographs, smaller than most: name yours with --images" if rate.packaged else "of --images"
         made = f"one core here makes {rate.images_per_second:,.0f} images/s of {rate.image_size} pixels"
@@ -104,7 +104,7 @@ class Supply:
         ]
         if self.paced_on_cpu:
             told.append(
-                "the pace was measured on this CPU: for GPUs pass --images-per-second (python -m tests.gpu measures a "
+                "the speed was measured on this CPU: for GPUs pass --images-per-second (python -m tests.gpu measures a "
                 "GPU's; the paper's 128 M40 made 3,261)"
             )
         return told
@@ -113,7 +113,7 @@ class Supply:
         if self.workers >= self.cores_per_rank:
             return f"data.workers = {self.workers} is enough"
         if self.workers == 0:
-            return "data.workers = 0 decodes in the training process, and the network waits meanwhile"
+            return "data.workers = 0 decodes in the training process, so the network waits"
         return (
             f"data.workers = {self.workers} is too few, and the network would wait: set {self.cores_per_rank}, or "
             "store smaller pictures (mlimages-build images ingest --short-edge)"
@@ -121,7 +121,7 @@ class Supply:
 
 
 class _Timed(Dataset[float]):
-    """The processor's seconds that each of some pictures takes; a picture that cannot be used takes none: NaN."""
+    """Processor seconds for each of some pictures; NaN for a picture that cannot be used."""
 
     def __init__(self, contents: Sequence[bytes], transform: Transform, times: int) -> None:
         self._contents = contents
@@ -143,17 +143,17 @@ class _Timed(Dataset[float]):
 def core_rate(images: Location | None, image_size: int, *, cores: int | None = None) -> CoreRate:
     """Return the rate at which this machine's cores make training images, all of them at once.
 
-    As many processes work as the machine has cores, for cores that share a unit or the memory are slower together. What
-    counts is the processor's time, so what else the machine does changes little.
+    One process runs per core, because cores that share units or memory are slower together. Processor time is measured,
+    so other work on the machine has little effect.
 
     Args:
         images: the folder of a run's pictures, of which 200 are measured; None for the packaged photographs.
         image_size: in pixels.
-        cores: processes; None for as many as this process may use cores.
+        cores: number of processes; None for the cores that this process may use.
 
     Raises:
         UsageError: there is no such folder, or it holds no picture.
-        DataError: none of the pictures that were looked at can be used, or a table of the shards is damaged.
+        DataError: none of the measured pictures can be used, or a table of the shards is damaged.
     """
     transform = train_transform(image_size)
     folder = location(str(photographs())) if images is None else images
@@ -161,7 +161,7 @@ def core_rate(images: Location | None, image_size: int, *, cores: int | None = N
     n_cores = available_cores() if cores is None else cores
     times = math.ceil(max(_SAMPLED, n_cores * _LEAST_OF_CORE) / len(contents))
     timed = _Timed(contents, transform, times)
-    for number in range(min(_WARMING, len(timed))):  # what is compiled once is compiled before the workers start
+    for number in range(min(_WARMING, len(timed))):  # compile loops before the workers start
         timed[number]
     seconds = np.array(list(DataLoader(timed, batch_size=None, num_workers=n_cores)), float)
     if np.isnan(seconds).all():

@@ -1,6 +1,6 @@
 """Transfer: a trained network with a new head.
 
-Paper 000, section 5.1: the output layer is replaced, the loss is the standard softmax loss (`losses.softmax`), and
+Wu et al. 2019, section 5.1: the output layer is replaced, the loss is the standard softmax loss (`losses.softmax`), and
 layers near the input learn slowly or not (`optimizer.layer_rates`).
 """
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.models import MultiLabelClassifier
 
 HEAD = "head."
-"""What the names of the head's parameters begin with."""
+"""Prefix of the head's parameters."""
 _SHOWN_NAMES = 3
 
 
 def load_backbone(model: MultiLabelClassifier, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Overwrite all of a model but its head with a checkpoint's weights.
+    """Overwrite all of a model except its head with a checkpoint's weights.
 
     Raises:
         UsageError: they are of another network.
@@ -48,12 +48,12 @@ def _load(model: nn.Module, weights: Mapping[str, Tensor], path: Path, *, withou
         for name, value in model.state_dict().items()
         if not name.startswith(SCALING) and not (without and name.startswith(without))
     }
-    # The input's scaling comes and goes with the weights.
+    # The input's scaling belongs to the weights.
     theirs = {name: value.shape for name, value in weights.items() if not name.startswith(SCALING)}
     differing = [name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
     if differing:
         raise UsageError(
-            f"it is of another network: {', '.join(differing[:_SHOWN_NAMES])} differ",
+            f"it belongs to another network: {', '.join(differing[:_SHOWN_NAMES])} differ",
             where=path,
             remedy="write the model.name that it was trained with",
         )

@@ -1,4 +1,4 @@
-"""A trial: the first steps of a run, taken to see whether it learns; nothing of them is kept."""
+"""A trial of a run's first steps, to see whether it learns; nothing is kept."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from mlimages_dataset.loaders import Batch
     from mlimages_dataset.train.config import Run
     from mlimages_dataset.train.learner import Learner
-    from mlimages_dataset.train.learning import Figures, Finding
+    from mlimages_dataset.train.learning import Figures, LearningFault
     from mlimages_dataset.train.loop import Feed
 
 TRIAL_STEPS, TRIAL_SECONDS = 50, 120
-"""So many steps are tried where nobody gives a number, unless they take more seconds at the pace of the first."""
+"""Default number of steps, unless they take more than `TRIAL_SECONDS` at the speed of the first."""
 TRIAL_BYTES = 4 << 30
-"""Nor is a pass tried unasked that keeps more than this."""
+"""A pass that needs more memory than this is tried only on request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Trial:
     steps: int
     seconds: float
     looks: tuple[Figures, ...]
-    found: Finding | None
+    found: LearningFault | None
 
     def lines(self) -> list[str]:
         """Return the trial for people."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from mlimages_dataset.loaders import EvaluationSampler, Loader, eval_transform
+from mlimages_dataset.loaders import EvaluationSampler, Loader
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.learner import autocast
 from mlimages_dataset.train.stopping import outlive_sigterm
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mlimages_dataset.loaders import MLImages
-    from mlimages_dataset.loaders.transforms import EvalTransform
-    from mlimages_dataset.train.config import Precision, View
+    from mlimages_dataset.train.config import Precision
     from mlimages_dataset.train.tasks.task import Task
 
 _Targets = TypeVar("_Targets", bound=tuple[object, ...])
@@ -63,8 +62,3 @@ def evaluate_network(
             outputs = network(data.transform.finish(batch.images))
         measures = task.measured(measures, outputs, batch)
     return measures.merged(distributed.sum_over_ranks)
-
-
-def evaluation_transform(image_size: int, view: View) -> EvalTransform:
-    """Return what makes the planes of a picture's part, squares of `image_size` pixels."""
-    return eval_transform(image_size, view.value)

@@ -12,7 +12,7 @@ from torch import Tensor
 from mlimages_dataset.train import distributed
 
 if TYPE_CHECKING:
-    from mlimages_dataset.train.checkpoint import Progress
+    from mlimages_dataset.train.checkpoint import RunProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class StepReport:
         stop: some rank was asked to stop.
     """
 
-    progress: Progress
+    progress: RunProgress
     loss: Tensor
     images: tuple[str, ...]
     not_finite: bool = False
@@ -37,12 +37,12 @@ class StepReport:
 class Watch:
     """Tells every rank alike what any of them found, a step later: so no GPU waits for its host."""
 
-    def __init__(self, device: torch.device, progress: Progress) -> None:
+    def __init__(self, device: torch.device, progress: RunProgress) -> None:
         self._host = torch.zeros(2, pin_memory=device.type == "cuda")
         self._copied = torch.cuda.Event() if device.type == "cuda" else None
-        self._noted: tuple[Progress, Tensor, tuple[str, ...]] = progress, torch.zeros((), device=device), ()
+        self._noted: tuple[RunProgress, Tensor, tuple[str, ...]] = progress, torch.zeros((), device=device), ()
 
-    def note(self, progress: Progress, loss: Tensor, images: tuple[str, ...], *, stop: bool) -> StepReport:
+    def note(self, progress: RunProgress, loss: Tensor, images: tuple[str, ...], *, stop: bool) -> StepReport:
         """Begin to tell the others of a step, and return the report of the one before.
 
         Args:
@@ -93,8 +93,8 @@ class Pace:
         self.waited += waited
 
     def values(self) -> dict[str, float]:
-        """Return the mean loss over steps and ranks, images a second of all ranks, and the share of time that the rank
-        waited which waited longest. Every rank calls it.
+        """Return the mean loss over steps and ranks, images per second of all ranks, and the share of time that the
+        rank waited which waited longest. Every rank calls it.
         """  # noqa: D205 - three results in one sentence
         loss = distributed.sum_over_ranks(self.loss / self.steps).item() / distributed.n_ranks()
         seconds = time.perf_counter() - self.since

@@ -93,13 +93,14 @@ def edited_parents(network: WordNet, edges: Sequence[Edge]) -> list[tuple[int, .
     """Return each synset's parents, shape (S,), with reviewed edges added and removed.
 
     Raises:
-        VocabularyError: an edge names no synset, is there already, is not there to be removed, or closes a cycle.
+        VocabularyError: an edge names an unknown synset, is to be added but exists, is to be removed but does not
+            exist, or closes a cycle.
     """
     parents = [network.parents(synset) for synset in range(len(network))]
     for edge in edges:
         child, parent = (_synset(network, wnid, edge.where) for wnid in (edge.child, edge.parent))
         if edge.add == (parent in parents[child]):
-            state = "is in WordNet or added already" if edge.add else "is not there to be removed"
+            state = "is in WordNet or added already" if edge.add else "does not exist"
             raise VocabularyError(
                 f"the edge {edge.child} -> {edge.parent} {state}", where=edge.where, remedy="delete the row"
             )
@@ -155,7 +156,7 @@ def build_hierarchy(
 
 
 def tree_of(parent: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return each node's root and its edges from it, along `parent` (-1 at a root), in whatever order nodes come."""
+    """Return each node's root and its distance from it in edges, along `parent` (-1 at a root); nodes in any order."""
     root, depth = [-1] * len(parent), [0] * len(parent)
     for start in range(len(parent)):
         path = []
@@ -178,7 +179,7 @@ def _parent_matrix(parents: Sequence[Sequence[int]]) -> sp.csr_array:
 
 
 def _nearest_ancestors(closure: sp.csr_array) -> list[tuple[int, ...]]:
-    """Return each node's ancestors with no other node between (the transitive reduction of the closure)."""
+    """Return each node's ancestors without another node between them (the transitive reduction of the closure)."""
     strict = (closure - sp.eye_array(closure.shape[0], dtype=np.int8, format="csr")).astype(np.int32)
     strict.eliminate_zeros()
     reduction = strict - strict.multiply((strict @ strict) > 0)
@@ -212,7 +213,7 @@ def _edge_counter(parents: Sequence[Sequence[int]]) -> Callable[[int, int], int]
 
 def _refuse_cycles(network: WordNet, parents: Sequence[Sequence[int]], edges: Sequence[Edge]) -> None:
     _, component = connected_components(_parent_matrix(parents), directed=True, connection="strong")
-    for edge in edges:
+    for edge in reversed(edges):  # the last one closed it
         child, parent = network.index_of_wnid[edge.child], network.index_of_wnid[edge.parent]
         if edge.add and component[child] == component[parent]:
             raise VocabularyError(
@@ -224,5 +225,5 @@ def _refuse_cycles(network: WordNet, parents: Sequence[Sequence[int]], edges: Se
 
 def _synset(network: WordNet, wnid: str, where: str) -> int:
     if wnid not in network.index_of_wnid:
-        raise VocabularyError(f"{wnid} is no noun synset of WordNet 3.0", where=where, remedy="correct the id")
+        raise VocabularyError(f"{wnid} is not a noun synset of WordNet 3.0", where=where, remedy="correct the id")
     return network.index_of_wnid[wnid]

@@ -1,9 +1,9 @@
-"""Which WordNet synset a named class means, with the rule and the evidence.
+"""Finds the WordNet synset that a named class means, with the rule and the evidence.
 
 A name's candidates are the noun senses of the lemmas that it spells (`normalisation`) or inflects. Words in brackets
-behind the name and Open Images' box hierarchy narrow them down; what is left is ranked by a log-linear model over the
-features of `sense_features`, with the weights in ``data/matching.csv`` that ``scripts/fit_matching.py`` fitted. Why it
-is a model, and how well it does on names that it was not fitted to: ``docs/decisions/0002-matching.md``.
+after the name and Open Images' box hierarchy rule some out. A log-linear model over the features of `sense_features`
+ranks the rest; ``scripts/fit_matching.py`` fitted its weights (``data/matching.csv``).
+``docs/decisions/0002-matching.md`` says why it is a model, and how accurate it is on new names.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rapidfuzz import fuzz, process
 from scipy.special import softmax
 
-from mlimages_dataset.vocab.normalisation import ClassName, parse_name, spellings, squashed
+from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings, squashed
 from mlimages_dataset.vocab.sense_features import (
     FEATURES,
     Candidate,
@@ -39,12 +40,14 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.classes import SourceClass
     from mlimages_dataset.vocab.wordnet import WordNet
 
+_LEAST_LIKENESS = 80
+"""Of a near miss: 100 less the share of letters to insert or delete, in percent."""
 _MIN_SQUASHED = 5
-"""Letters that a lemma must have to be found without its spaces and hyphens; shorter ones meet by accident."""
+"""Least letters of a lemma to be found without its spaces and hyphens; shorter ones would match by accident."""
 
 
-class Rule(Enum):
-    """What decided a match, or why there is none; the values stand in the `mapping` table."""
+class MatchRule(Enum):
+    """What decided a match, or why there is none; the values appear in the `mapping` table."""
 
     ONLY_SENSE = "only sense"
     QUALIFIER = "words in brackets"
@@ -65,7 +68,7 @@ class Match:
 
     Attributes:
         source_class: the class.
-        wnid: the synset; None where none is known to be meant.
+        wnid: the synset; None if there is no match.
         rule: what decided, or why there is no synset.
         evidence: one readable phrase: which lemma, which of how many senses, what decided, by what margin.
         alternatives: the other candidate wnids, best first.
@@ -73,19 +76,19 @@ class Match:
 
     source_class: SourceClass
     wnid: str | None
-    rule: Rule
+    rule: MatchRule
     evidence: str
     alternatives: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchContext:
-    """What the matcher may look at besides the names.
+    """Evidence for matching besides the names.
 
     Attributes:
         wordnet: the noun synsets.
         imagenet: wnids in the user's ImageNet list.
-        imagenet_all: wnids of all synsets that ImageNet has images of; they stand in for an empty `imagenet`.
+        imagenet_all: wnids of all synsets that ImageNet has images of; used if `imagenet` is empty.
         roots: wnids below which a sense is concrete.
         box_parents: for each source_id its parents' source_ids in Open Images' box hierarchy; may be empty.
     """
@@ -103,19 +106,19 @@ class NamedSenses:
 
     Attributes:
         source_class: the class.
-        name: its name taken apart.
-        candidates: the senses, in WordNet's order; without those that only people's surnames have.
+        name: its parsed name.
+        candidates: the senses, in WordNet's order; without named persons that are found by their surname only.
         surnames: the senses left out: named persons found by one word of their name.
-        allowed: the candidates that `narrowed_by` leaves; all of them if nothing narrows them.
-        narrowed_by: the rule that ruled out the others, if any.
+        allowed: the candidates that `narrowed_by` leaves; all of them if no rule applied.
+        narrowed_by: the rule that ruled out the other candidates, if any.
     """
 
     source_class: SourceClass
-    name: ClassName
+    name: ParsedName
     candidates: tuple[Candidate, ...]
     surnames: tuple[int, ...]
     allowed: tuple[Candidate, ...]
-    narrowed_by: Rule | None = None
+    narrowed_by: MatchRule | None = None
 
 
 def match_classes(
@@ -123,11 +126,11 @@ def match_classes(
 ) -> list[Match]:
     """Return the match of each class, in the order of the classes.
 
-    The box hierarchy has the last word: where a parent's match has some of a class's senses below it, only those stay.
+    The box hierarchy decides last: if some senses of a class are below the match of its parent, only those stay.
 
     Args:
         classes: the classes to match.
-        context: what the matcher may look at besides the names.
+        context: evidence besides the names.
         decided: wnids of the source's other classes by source_id, known without matching; evidence for the rest.
     """
     number = context.wordnet.index_of_wnid
@@ -142,10 +145,27 @@ def match_classes(
             for parent in context.box_parents.get(named.source_class.source_id, ())
             if parent in synset_of_id
         }
-        narrower = _narrowed(named, parents, Rule.BOX_HIERARCHY, context.wordnet)
+        narrower = _narrowed(named, parents, MatchRule.BOX_HIERARCHY, context.wordnet)
         if narrower is not named:
             matches[i] = _match(narrower, around)
     return matches
+
+
+def near_misses(name: str, wordnet: WordNet, n: int = 3) -> tuple[tuple[str, str], ...]:
+    """Return up to n nouns of WordNet that are spelled like a name, the nearest first, each with its first wnid."""
+    base = parse_name(name).base
+    close = process.extract(base, list(wordnet.senses), scorer=fuzz.ratio, limit=n, score_cutoff=_LEAST_LIKENESS)
+    return tuple((lemma, wordnet.wnids[wordnet.senses[lemma][0]]) for lemma, *_ in close)
+
+
+def head_of(name: str, wordnet: WordNet) -> str:
+    """Return the longest end of a name, but the whole, that is a noun of WordNet; empty where there is none.
+
+    In English the head of a compound stands last: a coffee mug is a mug.
+    """
+    words = parse_name(name).base.split(" ")
+    ends = (" ".join(words[at:]) for at in range(1, len(words)))
+    return next((end for end in ends if wordnet.base_forms(end)), "")
 
 
 def named_senses(classes: Sequence[SourceClass], wordnet: WordNet) -> list[NamedSenses]:
@@ -159,7 +179,7 @@ def named_senses(classes: Sequence[SourceClass], wordnet: WordNet) -> list[Named
         candidates = tuple(c for c in found if c.synset not in surnames)
         qualifiers = {c.synset for c in _candidates(name.qualifier, wordnet, compounds)}
         whole = NamedSenses(source_class, name, candidates, surnames, candidates)
-        named.append(_narrowed(whole, qualifiers, Rule.QUALIFIER, wordnet))
+        named.append(_narrowed(whole, qualifiers, MatchRule.QUALIFIER, wordnet))
     return named
 
 
@@ -169,15 +189,15 @@ def surroundings(
     weights: NDArray[np.float64],
     decided: Collection[int] = (),
 ) -> Surroundings:
-    """Return what all senses of one source are seen against.
+    """Return the context in which all senses of one source are ranked.
 
     A source's names explain each other: most names are unambiguous or nearly so, and show which parts of WordNet the
-    source is about. The ambiguous ones are first ranked beside the unambiguous ones alone; then each sense counts with
-    its probability.
+    source is about. The ambiguous ones are first ranked with only the unambiguous ones as context; then each sense is
+    part of the context with its probability.
 
     Args:
         senses: the candidates of all names of the source.
-        context: what the matcher may look at besides the names.
+        context: evidence besides the names.
         weights: weights of the features, shape (F,).
         decided: synsets that other classes of the source are known to mean.
     """
@@ -201,7 +221,7 @@ def surroundings(
     return replace(around, source=Neighbourhoods(wordnet, shares, everything))
 
 
-def _narrowed(named: NamedSenses, above: Collection[int], rule: Rule, wordnet: WordNet) -> NamedSenses:
+def _narrowed(named: NamedSenses, above: Collection[int], rule: MatchRule, wordnet: WordNet) -> NamedSenses:
     """Return the class with only those allowed senses that lie below one of `above`; the same if all or none do."""
     if not above:
         return named
@@ -212,9 +232,9 @@ def _narrowed(named: NamedSenses, above: Collection[int], rule: Rule, wordnet: W
 
 
 def _as_spelled(named: NamedSenses, around: Surroundings) -> NamedSenses:
-    """Return the class with the one sense of its name as spelled, if that is a class below a root; else the same.
+    """Return the class with only the sense of its name as spelled, if it has one below a root; else unchanged.
 
-    `glasses` is one synset, spectacles: those of `glass` are only meant where a plural is no lemma of its own. Games
+    `glasses` is one synset, spectacles: senses of `glass` are meant only if the plural is not itself a lemma. Games
     (`dominoes`) and named places (`Alps`) are left to the ranking, since class lists use plurals for the things too.
     """
     exact = [c for c in named.candidates if not c.is_base_form]
@@ -225,7 +245,7 @@ def _as_spelled(named: NamedSenses, around: Surroundings) -> NamedSenses:
         return named
     if is_individual(around.wordnet, one.synset):
         return named
-    return replace(named, allowed=(one,), narrowed_by=Rule.AS_SPELLED)
+    return replace(named, allowed=(one,), narrowed_by=MatchRule.AS_SPELLED)
 
 
 def _match(named: NamedSenses, around: Surroundings) -> Match:
@@ -245,7 +265,7 @@ def _match(named: NamedSenses, around: Surroundings) -> Match:
         evidence += f"; {len(named.allowed)} of {len(named.candidates)} senses agree with the {named.narrowed_by.value}"
     if len(order) > 1:
         evidence += _ranking_evidence(features[order[0]] - features[order[1]], wnids[1])
-    if rule is Rule.ABSTRACT_SENSE:
+    if rule is MatchRule.ABSTRACT_SENSE:
         evidence += "; it reaches no root"
     return Match(named.source_class, wnids[0], rule, evidence, tuple(wnids[1:]))
 
@@ -253,29 +273,28 @@ def _match(named: NamedSenses, around: Surroundings) -> Match:
 def _unmatched(named: NamedSenses, wordnet: WordNet) -> Match:
     base = named.name.base
     if not base:
-        return Match(named.source_class, None, Rule.EMPTY_NAME, "the class has no name", ())
+        return Match(named.source_class, None, MatchRule.EMPTY_NAME, "the class has no name", ())
     if named.surnames:
         people = tuple(wordnet.wnids[synset] for synset in named.surnames)
         evidence = f"'{base}' names only people in WordNet, such as {wordnet.lemmas[named.surnames[0]][-1]}"
-        return Match(named.source_class, None, Rule.NAMED_PERSON, evidence, people)
-    head = base.rpartition(" ")[2]
-    known_head = head != base and wordnet.base_forms(head)
-    evidence = f"'{base}' is no noun of WordNet" + (f", only its head '{head}' is" if known_head else "")
-    return Match(named.source_class, None, Rule.NOT_IN_WORDNET, evidence, ())
+        return Match(named.source_class, None, MatchRule.NAMED_PERSON, evidence, people)
+    head = head_of(named.source_class.name, wordnet)
+    evidence = f"'{base}' is no noun of WordNet" + (f", only its head '{head}' is" if head else "")
+    return Match(named.source_class, None, MatchRule.NOT_IN_WORDNET, evidence, ())
 
 
-def _rule(named: NamedSenses, around: Surroundings, best: int) -> Rule:
+def _rule(named: NamedSenses, around: Surroundings, best: int) -> MatchRule:
     """Return the simplest rule that explains why `best` came first among the candidates."""
     concrete = [c.synset for c in named.candidates if c.synset in around.concrete]
     if best not in around.concrete:
-        return Rule.ABSTRACT_SENSE
+        return MatchRule.ABSTRACT_SENSE
     if len(named.candidates) == 1:
-        return Rule.ONLY_SENSE
+        return MatchRule.ONLY_SENSE
     if named.narrowed_by:
         return named.narrowed_by
     if [c.synset for c in named.candidates if c.synset in around.imagenet.shares] == [best]:
-        return Rule.IN_IMAGENET
-    return Rule.ONLY_CONCRETE_SENSE if concrete == [best] else Rule.LIKELIEST_SENSE
+        return MatchRule.IN_IMAGENET
+    return MatchRule.ONLY_CONCRETE_SENSE if concrete == [best] else MatchRule.LIKELIEST_SENSE
 
 
 def _lemma_evidence(named: NamedSenses, best: Candidate, wordnet: WordNet) -> str:
@@ -286,7 +305,7 @@ def _lemma_evidence(named: NamedSenses, best: Candidate, wordnet: WordNet) -> st
 
 
 def _ranking_evidence(difference: NDArray[np.float64], runner_up: str) -> str:
-    """Return the phrase for a lead over `runner_up` whose features differ by `difference`, shape (F,)."""
+    """Return the phrase for a lead over `runner_up`; `difference` is that of their features, shape (F,)."""
     shares = difference * _weights()
     reasons = [FEATURES[i] for i in np.argsort(-shares, kind="stable")[:2] if shares[i] > 0]
     because = f" because of: {', '.join(reasons)}" if reasons else ""
@@ -294,7 +313,7 @@ def _ranking_evidence(difference: NDArray[np.float64], runner_up: str) -> str:
 
 
 def _candidates(base: str, wordnet: WordNet, compounds: Mapping[str, tuple[str, ...]]) -> tuple[Candidate, ...]:
-    """Return the senses of the lemmas that a parsed name may be, those of the name as spelled first."""
+    """Return the senses of the lemmas that a parsed name may mean, those of the name as spelled first."""
     lemmas, spelled = _lemmas(base, wordnet, compounds)
     found: dict[int, Candidate] = {}
     for lemma in lemmas:
@@ -304,7 +323,7 @@ def _candidates(base: str, wordnet: WordNet, compounds: Mapping[str, tuple[str, 
 
 
 def _lemmas(base: str, wordnet: WordNet, compounds: Mapping[str, tuple[str, ...]]) -> tuple[tuple[str, ...], str]:
-    """Return the lemmas that the closest listed spelling may be a form of, and that spelling."""
+    """Return the lemmas of which the closest listed spelling may be a form, and that spelling."""
     forms = spellings(base)
     for form in forms:
         if lemmas := wordnet.base_forms(form):
@@ -325,13 +344,13 @@ def _weights() -> NDArray[np.float64]:
 
 
 def _is_surname(candidate: Candidate, wordnet: WordNet) -> bool:
-    """Return whether the sense is a named person found by one word: of classes such names are brands or places."""
+    """Return whether the sense is a named person found by one word: as class names, such words are brands or places."""
     person = wordnet.lexicographer_files[candidate.synset] == "noun.person"
     return person and is_individual(wordnet, candidate.synset) and " " not in candidate.lemma
 
 
 def _lemmas_of_squashed(wordnet: WordNet) -> dict[str, tuple[str, ...]]:
-    """Return the lemmas behind each way to write one without spaces and hyphens."""
+    """Return the lemmas of each spelling without spaces and hyphens."""
     lemmas: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
     for lemma in wordnet.senses:
         if len(solid := squashed(lemma)) >= _MIN_SQUASHED:
@@ -340,7 +359,7 @@ def _lemmas_of_squashed(wordnet: WordNet) -> dict[str, tuple[str, ...]]:
 
 
 def _below(wordnet: WordNet, roots: Sequence[str]) -> frozenset[int]:
-    """Return the numbers of the roots and of all synsets below them; a root that WordNet lacks has none."""
+    """Return the numbers of the roots and of all synsets below them; roots that WordNet lacks are ignored."""
     children: defaultdict[int, list[int]] = defaultdict(list)
     for synset in range(len(wordnet)):
         for parent in wordnet.parents(synset):

@@ -1,12 +1,12 @@
-"""Merging several collections' classes into one vocabulary of WordNet synsets (Tencent ML-Images, section 3.1).
+"""Merges the classes of several collections into one vocabulary of WordNet synsets (Tencent ML-Images, section 3.1).
 
-Classes with one synset are one category; every category lies below one of the four roots.
+Classes with the same synset become one category; every category is below one of the four roots.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,17 +20,18 @@ from mlimages_dataset.vocab.hierarchy import (
     reachable_roots,
     tree_of,
 )
-from mlimages_dataset.vocab.matching import MatchContext, match_classes
+from mlimages_dataset.vocab.matching import MatchContext, head_of, match_classes
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, TENCENT, Category, MappingRow, Rule, Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from mlimages_dataset.sources.class_lists import TencentRow
     from mlimages_dataset.sources.classes import SourceClass
+    from mlimages_dataset.vocab.matching import Match
     from mlimages_dataset.vocab.reviewed import Reviewed
     from mlimages_dataset.vocab.wordnet import WordNet
 
@@ -38,7 +39,8 @@ OPEN_IMAGES_MINIMUM = 650
 """Images that an Open Images class needs to be kept (Tencent ML-Images, section 3.1)."""
 
 ABSTRACTION = "n00002137"
-_REPEATED = "dropped: repeated id"
+_MOST_PARENTS = 100
+"""Of a class, one above the other, in a user's list; WordNet's longest path has 18."""
 _WNID = re.compile(r"n\d{8}")
 
 
@@ -48,29 +50,26 @@ class ClassList:
 
     Attributes:
         source: the source's name in every table.
-        classes: its classes; those whose id is a wnid are taken at their word, others are matched by name.
-        minimum_images: classes with fewer images are dropped, where images per class are known.
+        classes: its classes; a class whose id is a wnid is that synset, others are matched by name.
+        minimum_images: classes with fewer images are dropped, if images per class are known.
         finer: take only classes below a kept category that is no root (section 3.1's finer-grained additions).
+        own: a user's own: what became of each of its classes is told by name.
+        ancestors: every ancestor that WordNet has between a kept class and a root is a category too.
+        attach: a class whose name is no noun of WordNet is kept as its head's, the nearest parent known.
     """
 
     source: str
     classes: tuple[SourceClass, ...]
     minimum_images: int = 0
     finer: bool = False
+    own: bool = False
+    ancestors: bool = False
+    attach: bool = False
 
     @property
     def title(self) -> str:
         """Return the list's name for people."""
         return f"{self.source} (finer)" if self.finer else self.source
-
-
-@dataclass(frozen=True, slots=True)
-class FunnelStep:
-    """How many classes of a source met one fate."""
-
-    source: str
-    step: str
-    classes: int
 
 
 class _Grounds:
@@ -89,8 +88,14 @@ class _Grounds:
         """Return the synset's ancestors, itself included."""
         return self.closure.indices[self.closure.indptr[synset] : self.closure.indptr[synset + 1]]
 
+    def categories_above(self, wnids: Collection[str]) -> set[str]:
+        """Return the ancestors of synsets, themselves included, that a vocabulary may hold."""
+        numbers = [self.network.index_of_wnid[wnid] for wnid in wnids]
+        found = {self.network.wnids[s] for n in numbers for s in self.ancestors(n).tolist() if self.rooted[s]}
+        return found - set(self.reviewed_drops)
+
     def admitted(self, row: MappingRow) -> MappingRow:
-        """Return the row, dropped where its synset may not be a category."""
+        """Return the row, dropped if its synset cannot be a category."""
         index_of_wnid = self.network.index_of_wnid
         if row.wnid not in index_of_wnid:
             return _dropped(row, Rule.DROPPED_UNKNOWN_ID, "no noun synset of WordNet 3.0 has this id")
@@ -109,7 +114,9 @@ class _Grounds:
         named += [(row.wnid, row.where) for row in reviewed.matches if row.wnid]
         for wnid, where in named:
             if wnid not in index_of_wnid:
-                raise VocabularyError(f"{wnid} is no noun synset of WordNet 3.0", where=where, remedy="correct the id")
+                raise VocabularyError(
+                    f"{wnid} is not a noun synset of WordNet 3.0", where=where, remedy="correct the id"
+                )
         for row in reviewed.categories:
             if row.add and not self.rooted[index_of_wnid[row.wnid]]:
                 raise VocabularyError(
@@ -140,10 +147,10 @@ def merged_vocabulary(
     """Return the merged vocabulary of several class lists.
 
     Args:
-        lists: class lists; one of `finer` must come after those that it refines.
+        lists: class lists; one with `finer` must come after those that it refines.
         network: WordNet's nouns.
         reviewed: decisions that override rules.
-        image_counts: images by (source, source_id); a source without any count is not judged by counts.
+        image_counts: images by (source, source_id); without counts of a source, its classes are kept.
         imagenet_all: wnids of all synsets that ImageNet has images of, as evidence for matching names.
         box_parents: Open Images' box hierarchy, as evidence for matching names.
 
@@ -151,7 +158,7 @@ def merged_vocabulary(
         VocabularyError: a reviewed decision does not fit WordNet.
     """
     grounds = _Grounds(network, reviewed)
-    # Refinements are left out: a long tail of rare synsets says little about what a name usually means.
+    # Without refinements: a long tail of rare synsets says little about what a name usually means.
     imagenet = frozenset(
         c.source_id for one in lists if not one.finer for c in one.classes if _WNID.fullmatch(c.source_id)
     )
@@ -160,24 +167,28 @@ def merged_vocabulary(
     )
     rows: list[MappingRow] = []
     kept: set[str] = set()
+    above: set[str] = set()
     for one in lists:
         counted = any(source == one.source for source, _ in image_counts)
         decided = _proposals(one, context, reviewed)
         decided = [
-            _with_enough_images(row, one, image_counts, counted=counted) if _is_kept(row) else row for row in decided
+            _with_enough_images(row, one, image_counts, counted=counted) if row.is_kept else row for row in decided
         ]
-        decided = [grounds.admitted(row) if _is_kept(row) else row for row in decided]
+        decided = [grounds.admitted(row) if row.is_kept else row for row in decided]
         if one.finer:
-            decided = [_finer(row, grounds, kept - set(ROOTS)) if _is_kept(row) else row for row in decided]
-        kept.update(row.wnid for row in decided if _is_kept(row))
+            decided = [_finer(row, grounds, kept - set(ROOTS)) if row.is_kept else row for row in decided]
+        of_list = {row.wnid for row in decided if row.is_kept}
+        kept |= of_list
+        if one.ancestors:
+            above |= grounds.categories_above(of_list)
         rows += decided
-    chosen = kept | set(ROOTS) | set(grounds.reviewed_additions)
+    chosen = kept | above | set(ROOTS) | set(grounds.reviewed_additions)
     hierarchy = build_hierarchy(chosen, network.wnids, grounds.parents, grounds.closure)
     return _assemble(hierarchy, rows, network, image_counts, frozenset(grounds.reviewed_additions))
 
 
 def vocabulary_from_tencent(rows: Sequence[TencentRow], where: str) -> Vocabulary:
-    """Return the published vocabulary and tree exactly: its indices, its single parents.
+    """Return the published vocabulary and tree unchanged, with its indices and single parents.
 
     Raises:
         VocabularyError: the parents form a cycle.
@@ -211,43 +222,19 @@ def vocabulary_from_tencent(rows: Sequence[TencentRow], where: str) -> Vocabular
     return Vocabulary(categories, tuple(sorted(mapping, key=lambda row: (row.source, row.class_index))))
 
 
-def funnel(vocabulary: Vocabulary, lists: Sequence[ClassList]) -> list[FunnelStep]:
-    """Return for each source how many classes entered, were dropped by which rule, and what the kept ones became."""
-    steps: list[FunnelStep] = []
-    homes: set[int] = set()
-    for one in lists:
-        ids = {source_class.source_id for source_class in one.classes}
-        rows = [row for row in vocabulary.mapping if row.source == one.source and row.source_id in ids]
-        kept = [row.class_index for row in rows if _is_kept(row)]
-        fates = Counter(row.rule for row in rows if not _is_kept(row))
-        fates[_REPEATED] = len(one.classes) - len(rows)
-        new = set(kept) - homes
-        steps.append(FunnelStep(one.title, "entered", len(one.classes)))
-        steps += [FunnelStep(one.title, fate, count) for fate, count in sorted(fates.items()) if count]
-        steps.append(FunnelStep(one.title, "kept as a new category", len(new)))
-        steps.append(FunnelStep(one.title, "kept, merged into a category", len(kept) - len(new)))
-        homes |= new
-    steps.append(FunnelStep("hierarchy", "added: roots and reviewed categories", len(vocabulary) - len(homes)))
-    steps.append(FunnelStep("vocabulary", "categories", len(vocabulary)))
-    return steps
-
-
-def repeated_ids(one: ClassList) -> list[str]:
-    """Return the ids that a list holds more than once, in order of their first repetition."""
-    counts = Counter(source_class.source_id for source_class in one.classes)
-    return [source_id for source_id, count in counts.items() if count > 1]
-
-
 def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed) -> list[MappingRow]:
-    """Return what each class of a list means, whether or not the vocabulary may hold it; 0 stands for kept."""
+    """Return what each class of a list means, before checking that the vocabulary can hold it; index 0 means kept."""
     first: dict[str, SourceClass] = {}
     for source_class in one.classes:
         first.setdefault(source_class.source_id, source_class)
     classes = list(first.values())
     overrides = {row.source_id: row for row in reviewed.matches if row.source == one.source}
-    named = [c for c in classes if not _WNID.fullmatch(c.source_id) and c.source_id not in overrides]
-    decided = {source_id: row.wnid for source_id, row in overrides.items() if source_id in first and row.wnid}
+    told = {c.source_id for c in classes if c.wnid or c.parent or _WNID.fullmatch(c.source_id)} | set(overrides)
+    named = [c for c in classes if c.source_id not in told]
+    decided = {c.source_id: c.wnid for c in classes if c.wnid}
+    decided |= {source_id: row.wnid for source_id, row in overrides.items() if source_id in first and row.wnid}
     matches = {m.source_class.source_id: m for m in match_classes(named, context, decided)} if named else {}
+    heads = _matches_of_heads(matches.values(), context, decided) if one.attach else {}
 
     def proposal(source_class: SourceClass) -> MappingRow:
         row = MappingRow(one.source, source_class.source_id, source_class.name, 0, "", "", "")
@@ -257,19 +244,63 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed) -> lis
             meant = replace(row, wnid=override.wnid, rule=rule.value, evidence=override.reason)
             return meant if override.wnid else _dropped(row, Rule.DROPPED_REVIEWED, override.reason)
         if match is None:
-            return replace(row, wnid=row.source_id, rule=Rule.WNID.value, evidence="the id is a WordNet 3.0 synset")
+            return _as_listed(row, source_class)
         row = replace(row, alternatives=match.alternatives)
+        if (head := heads.get(row.source_id)) is not None and head.wnid:
+            evidence = f"{match.evidence}; {head.evidence}"
+            return replace(row, wnid=head.wnid, rule=Rule.HEAD_PARENT.value, evidence=evidence)
         if match.wnid is None:
             return _dropped(row, Rule.DROPPED_UNMATCHED, f"{match.rule.value}: {match.evidence}")
         return replace(row, wnid=match.wnid, rule=match.rule.value, evidence=match.evidence)
 
-    return [proposal(source_class) for source_class in classes]
+    return _with_listed_parents([proposal(source_class) for source_class in classes])
+
+
+def _as_listed(row: MappingRow, source_class: SourceClass) -> MappingRow:
+    """Return the row of a class of which the list says what it means."""
+    if source_class.wnid:
+        return replace(row, wnid=source_class.wnid, rule=Rule.LISTED_WNID.value, evidence="the list says so")
+    if source_class.parent:
+        return replace(row, wnid=source_class.parent, rule=Rule.LISTED_PARENT.value, evidence="the list says so")
+    return replace(row, wnid=row.source_id, rule=Rule.WNID.value, evidence="the id is a WordNet 3.0 synset")
+
+
+def _matches_of_heads(matches: Iterable[Match], context: MatchContext, decided: Mapping[str, str]) -> dict[str, Match]:
+    """Return the match of the head of each name that is no noun of WordNet, by source_id."""
+    heads = [
+        replace(match.source_class, name=head)
+        for match in matches
+        if match.wnid is None and (head := head_of(match.source_class.name, context.wordnet))
+    ]
+    return {match.source_class.source_id: match for match in match_classes(heads, context, decided)} if heads else {}
+
+
+def _with_listed_parents(rows: Sequence[MappingRow]) -> list[MappingRow]:
+    """Return the rows of a list, where a parent that is the id of another class stands for what that class means."""
+    row_of_id = {row.source_id: row for row in rows}
+
+    def resolved(row: MappingRow, below: tuple[str, ...] = ()) -> MappingRow:
+        if row.rule != Rule.LISTED_PARENT.value or (_WNID.fullmatch(row.wnid) and row.wnid not in row_of_id):
+            return row
+        lost = replace(row, wnid="")
+        if row.source_id in below or len(below) > _MOST_PARENTS:
+            return _dropped(lost, Rule.DROPPED_UNMATCHED, "its parents in the list form a cycle")
+        if row.wnid not in row_of_id:
+            why = f"its parent {row.wnid!r} is no wnid and no id of the list"
+            return _dropped(lost, Rule.DROPPED_UNMATCHED, why)
+        above = resolved(row_of_id[row.wnid], (*below, row.source_id))
+        if not above.is_kept:
+            why = f"its parent {row.wnid!r} became no category ({above.rule}: {above.evidence})"
+            return _dropped(lost, Rule.DROPPED_UNMATCHED, why)
+        return replace(row, wnid=above.wnid, evidence=f"the list says that it is a kind of {row.wnid!r}")
+
+    return [resolved(row) for row in rows]
 
 
 def _with_enough_images(
     row: MappingRow, one: ClassList, image_counts: Mapping[tuple[str, str], int], *, counted: bool
 ) -> MappingRow:
-    """Return the row, dropped where its class has fewer images than the list asks for."""
+    """Return the row, dropped if its class has fewer images than the list requires."""
     images = image_counts.get((one.source, row.source_id), 0)
     if not counted or images >= one.minimum_images:
         return row
@@ -277,7 +308,7 @@ def _with_enough_images(
 
 
 def _finer(row: MappingRow, grounds: _Grounds, kept: set[str]) -> MappingRow:
-    """Return the row as a refinement of a kept category that is no root, dropped where there is none."""
+    """Return the row as a refinement of a kept category that is not a root, dropped if there is none."""
     network = grounds.network
     synset = network.index_of_wnid[row.wnid]
     above = [s for s in grounds.ancestors(synset).tolist() if s != synset and network.wnids[s] in kept]
@@ -292,10 +323,6 @@ def _dropped(row: MappingRow, rule: Rule, why: str) -> MappingRow:
     return replace(row, class_index=-1, rule=rule.value, evidence=matched)
 
 
-def _is_kept(row: MappingRow) -> bool:
-    return row.class_index >= 0
-
-
 def _assemble(
     hierarchy: Hierarchy,
     rows: Sequence[MappingRow],
@@ -304,10 +331,10 @@ def _assemble(
     reviewed_additions: frozenset[str],
 ) -> Vocabulary:
     index_of_wnid = {wnid: i for i, wnid in enumerate(hierarchy.wnids)}
-    mapping = tuple(replace(row, class_index=index_of_wnid[row.wnid]) if _is_kept(row) else row for row in rows)
+    mapping = tuple(replace(row, class_index=index_of_wnid[row.wnid]) if row.is_kept else row for row in rows)
     members: dict[int, list[MappingRow]] = defaultdict(list)
     for row in mapping:
-        if _is_kept(row):
+        if row.is_kept:
             members[row.class_index].append(row)
     categories = tuple(
         Category(

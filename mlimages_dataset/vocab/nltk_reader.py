@@ -1,6 +1,6 @@
 """NLTK's WordNet reader on any folder, and its morphology over a lemma index in memory.
 
-Apart from `wordnet`, which imports it when first needed: importing NLTK takes about a second.
+A separate module, which `wordnet` imports only when needed, because importing NLTK takes about a second.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HYPERNYM = re.compile(r" (@i?) (\d{8}) n ")
 
 
 class Morphology(WordNetCorpusReader):  # type: ignore[misc]  # NLTK has no annotations
-    """NLTK's noun morphology without the corpus files that its own constructor wants."""
+    """NLTK's noun morphology without the corpus files that its own constructor requires."""
 
     def __init__(self, lemmas: Iterable[str], exceptions: Mapping[str, tuple[str, ...]]) -> None:
         self._lemma_pos_offset_map = {lemma.replace(" ", "_"): ("n",) for lemma in lemmas}
@@ -34,10 +34,10 @@ class Morphology(WordNetCorpusReader):  # type: ignore[misc]  # NLTK has no anno
 
 
 class NounFolder(WordNetCorpusReader):  # type: ignore[misc]  # NLTK has no annotations
-    """NLTK's reader on a folder of WordNet's database files, wherever it lies.
+    """NLTK's reader on any folder of WordNet's database files.
 
-    NLTK refuses folders outside `nltk.data.path`, wants a `lexnames` file that Debian's package lacks, and keeps a
-    synset's pointers as a set: `hypernym_order` has them as they stand in the file.
+    NLTK refuses folders outside `nltk.data.path`, requires a `lexnames` file that Debian's package lacks, and keeps a
+    synset's pointers as a set; `hypernym_order` keeps them in the order of the file.
     """
 
     def __init__(self, folder: Path, lexicographer_files: Iterable[str]) -> None:
@@ -53,7 +53,7 @@ class NounFolder(WordNetCorpusReader):  # type: ignore[misc]  # NLTK has no anno
             nltk.data.path.remove(str(folder))
 
     def map_wn(self, version: str = "wordnet") -> None:
-        """Return None: NLTK would compare the folder with a WordNet that it expects to be installed."""
+        """Do nothing: NLTK would compare the folder with an installed WordNet."""
 
     def open(self, file: str) -> TextIO:
         """Return a file of the folder, read whole: NLTK never closes what it opens, and WordNet's files are ASCII."""

@@ -1,7 +1,7 @@
-"""Spellings under which a class name may stand in WordNet: case, accents, hyphens, British forms, brackets.
+"""Spellings under which WordNet may list a class name: case, accents, hyphens, British forms, brackets.
 
 A name is split into its base and the qualifier in brackets (`Bun (Food)`); `spellings` lists the forms of the base to
-look up, closest first. Inflection is WordNet's own business (`WordNet.base_forms`).
+look up, closest first. `WordNet.base_forms` handles inflection.
 """
 
 from __future__ import annotations
@@ -45,29 +45,29 @@ _AMERICAN = tuple(
         (r"(?<=[aeiou])ll(?=ing|ed|er)", "l"),
     )
 )
-"""British spellings and WordNet's American ones. A form only counts if it is listed: false friends do no harm."""
+"""British spellings and WordNet's American ones. Wrong results do no harm: a form only counts if WordNet lists it."""
 
 
 @dataclass(frozen=True, slots=True)
-class ClassName:
-    """A class name taken apart.
+class ParsedName:
+    """A parsed class name.
 
     Attributes:
         base: the name proper, in lower case, with plain quotes, hyphens and single spaces.
-        qualifier: what stood in brackets behind it, in the same form; empty if nothing did.
+        qualifier: the words in brackets after it, in the same form; may be empty.
     """
 
     base: str
     qualifier: str
 
 
-def parse_name(name: str) -> ClassName:
-    """Return the base and the qualifier of a class name; an unclosed bracket, as in a cut name, counts as closed."""
+def parse_name(name: str) -> ParsedName:
+    """Return the base and the qualifier of a class name; an unclosed bracket (in a truncated name) counts as closed."""
     plain = " ".join(unicodedata.normalize("NFKC", name).translate(_PUNCTUATION).lower().split())
     qualified = _QUALIFIED.match(plain)
     if qualified is None:
-        return ClassName(plain, "")
-    return ClassName(qualified["base"], qualified["qualifier"].strip())
+        return ParsedName(plain, "")
+    return ParsedName(qualified["base"], qualified["qualifier"].strip())
 
 
 def spellings(base: str) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ def spellings(base: str) -> tuple[str, ...]:
 
 
 def squashed(form: str) -> str:
-    """Return the form without what writers of compounds disagree on: spaces, hyphens, full stops, apostrophes."""
+    """Return the form without the characters that vary in compounds: spaces, hyphens, full stops, apostrophes."""
     return re.sub(r"[ \-.'/]", "", form)
 
 

@@ -10,17 +10,20 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mlimages_dataset.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewedMatch:
-    """What one class of a source means: a synset, or none (`wnid` empty) so that it is dropped.
+    """The synset that a class of a source means; if `wnid` is empty, the class is dropped.
 
     With `broader`, WordNet has no synset for the class and `wnid` is its nearest parent: an image of the class shows
     the parent too, but one without the class may still show it.
@@ -63,6 +66,14 @@ class Reviewed:
     categories: tuple[ReviewedCategory, ...] = ()
     edges: tuple[Edge, ...] = ()
 
+    def overridden(self, by: Reviewed) -> Reviewed:
+        """Return both's decisions; of two on the same thing that of `by` counts."""
+        return Reviewed(
+            _overridden(self.matches, by.matches, lambda row: (row.source, row.source_id)),
+            _overridden(self.categories, by.categories, lambda row: row.wnid),
+            _overridden(self.edges, by.edges, lambda row: (row.child, row.parent)),
+        )
+
 
 _KEYS = {
     "match": ("source", "source_id", "wnid", "reason"),
@@ -72,6 +83,11 @@ _KEYS = {
     "add_edge": ("child", "parent", "reason"),
     "remove_edge": ("child", "parent", "reason"),
 }
+
+
+def _overridden(rows: tuple[_Row, ...], by: tuple[_Row, ...], subject: Callable[[_Row], object]) -> tuple[_Row, ...]:
+    decided = {subject(row) for row in by}
+    return (*(row for row in rows if subject(row) not in decided), *by)
 
 
 def packaged_reviewed() -> str:

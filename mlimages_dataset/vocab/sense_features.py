@@ -1,4 +1,4 @@
-"""What speaks for and against each WordNet sense of a class name, as numbers for a log-linear ranking.
+"""Features of each WordNet sense of a class name, for a log-linear ranking.
 
 Legend: F features (`FEATURES`). A synset's *path* is the chain of first hypernyms from it to its top.
 """
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.wordnet import WordNet
 
 SMOOTHING = 10.0
-"""Members that a subtree must be expected to hold before what it holds counts for more than that expectation."""
+"""Weight of the prior: the number of expected members at which the observed number counts as much as the expected."""
 
 MANY_HYPONYMS = 20
-"""Hyponyms beyond which more of them say nothing new about a sense."""
+"""Number of hyponyms above which more of them add no evidence for a sense."""
 
 FEATURES = (
     "in ImageNet",
@@ -38,7 +38,7 @@ FEATURES = (
     "log density of the source",
     "food of which another sense is the plant",
 )
-"""Names of the features, shape (F,). Every one of them is readable behind 'because of' in a match's evidence."""
+"""Names of the features, shape (F,), as they appear after 'because of' in a match's evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Candidate:
     Attributes:
         synset: its number.
         lemma: the lower-case lemma by which it was found.
-        is_base_form: whether the lemma is a base form of the name (`dart` of `darts`) and not the name itself.
+        is_base_form: whether the lemma is a base form of the name (`dart` for `darts`) and not the name itself.
     """
 
     synset: int
@@ -57,11 +57,11 @@ class Candidate:
 
 
 class Neighbourhoods:
-    """How dense a set of synsets lies around any synset, compared with its density in all of WordNet.
+    """The density of a set of synsets around any synset, compared with its density in all of WordNet.
 
     Attributes:
-        shares: for each synset of the set how much of a member it is, in (0, 1].
-        below: for each synset the shares of all members whose path leads through it, its own included.
+        shares: degree of membership of each synset of the set, in (0, 1].
+        below: for each synset the summed membership of the synsets whose path leads through it, itself included.
     """
 
     def __init__(self, wordnet: WordNet, shares: Mapping[int, float], everything: Neighbourhoods | None = None) -> None:
@@ -75,15 +75,15 @@ class Neighbourhoods:
         self._overall = sum(shares.values()) / len(wordnet)
 
     def n_hyponyms(self, synset: int) -> float:
-        """Return the shares of the members below the synset, added up."""
+        """Return the summed membership of the synsets below one."""
         return max(self.below.get(synset, 0.0) - self.shares.get(synset, 0.0), 0.0)
 
     def log_density(self, synset: int) -> float:
         """Return the log of the members' density around the synset over their density in WordNet; 0 is average.
 
         From the top down, each subtree is expected to be as dense as the one above it, and the ratio of members found
-        to members expected is smoothed towards 1 (a Poisson rate under a gamma prior of `SMOOTHING`): a set of few
-        members says little. The synset itself is left out: this is what its neighbours say.
+        to members expected is smoothed towards 1 (a Poisson rate under a gamma prior of `SMOOTHING`), so a set of few
+        members has little effect. The synset itself does not count, only its neighbours.
         """
         own = self.shares.get(synset, 0.0)
         below, below_in_all = self.below, self._everything.below
@@ -97,7 +97,7 @@ class Neighbourhoods:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the senses of all names of one source are seen against.
+    """The context in which the senses of all names of one source are ranked.
 
     Attributes:
         wordnet: the noun synsets.
@@ -116,11 +116,11 @@ def feature_matrix(candidates: Sequence[Candidate], around: Surroundings) -> NDA
     """Return the features of all senses that one name may have, shape (len(candidates), F).
 
     WordNet lists the senses of a lemma by their tagged occurrences, and those without any by descending file offset,
-    which means nothing: the occurrences are used, and not the order.
+    which means nothing. So the occurrences are features, not the order.
 
     Args:
         candidates: the senses.
-        around: what they are seen against.
+        around: the context of the source.
     """
     wordnet = around.wordnet
     name_is_lemma = any(not candidate.is_base_form for candidate in candidates)
@@ -172,7 +172,7 @@ def is_individual(wordnet: WordNet, synset: int) -> bool:
 
 
 def _place_and_occurrences(wordnet: WordNet, candidate: Candidate) -> tuple[int, int]:
-    """Return the place of the candidate's lemma in its synset and how often it is tagged with this sense."""
+    """Return the position of the candidate's lemma in its synset, and how often it is tagged with this sense."""
     lemmas, counts = wordnet.lemmas[candidate.synset], wordnet.counts[candidate.synset]
     places = [i for i, lemma in enumerate(lemmas) if lemma.lower() == candidate.lemma]
     return places[0], max(counts[i] for i in places)

@@ -1,8 +1,9 @@
-"""The vocabulary stage: it alone of this package names paths, reads, calls, writes and returns receipts."""
+"""The vocabulary stage. No other module of this package names paths, reads or writes."""
 
 from __future__ import annotations
 
 import csv
+import enum
 import functools
 import json
 from collections import Counter
@@ -35,15 +36,22 @@ from mlimages_dataset.sources.picture_tables import names_classes
 from mlimages_dataset.tables.files import digests, prefixed, read_lines
 from mlimages_dataset.tables.parquet import open_parquet, read_table, table_inputs, table_parts, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
+from mlimages_dataset.vocab.findings import (
+    DecisionChanges,
+    Loss,
+    bare_categories,
+    changes,
+    funnel,
+    losses,
+    repeated_ids,
+)
 from mlimages_dataset.vocab.merging import (
     OPEN_IMAGES_MINIMUM,
     ClassList,
-    funnel,
     merged_vocabulary,
-    repeated_ids,
     vocabulary_from_tencent,
 )
-from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
+from mlimages_dataset.vocab.reviewed import Reviewed, packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.tables import categories_table, mapping_table, vocabulary_of_tables
 from mlimages_dataset.vocab.validation import validate
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Vocabulary
@@ -58,11 +66,22 @@ if TYPE_CHECKING:
     from mlimages_dataset.tables.files import Inputs, Receipt
 
 VOCABULARY = "vocabulary"
-"""The role of a vocabulary's tables among the inputs of others, and its folder in a build."""
+"""The role of a vocabulary's tables among the inputs of other stages, and the vocabulary's folder in a build."""
 CATEGORIES_FILE = "categories.parquet"
 MAPPING_FILE = "mapping.parquet"
 PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv")
 _SHOWN_REPEATS = 5
+_SHOWN_LOSSES = 20
+_SHOWN_BARE = 10
+
+
+class Ancestors(enum.Enum):
+    """Which ancestors, that WordNet has between a class and its root, are categories though no list has them."""
+
+    ALL = "all"
+    """Those of every class."""
+    LISTED = "listed"
+    """None: only classes of the lists, and the four roots, are categories, as in the published vocabulary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +97,12 @@ class VocabularyFiles:
         image_counts: images per class: `class_counts` tables, CSV files of source,source_id,images, or ImageNet's
             ``ReleaseStatus.xml``.
         box_hierarchy: Open Images' hierarchy of box classes.
-        reviewed: reviewed decisions; None for the packaged ones.
+        reviewed: reviewed decisions besides the packaged ones, over which they win.
+        reviewed_only: the packaged decisions do not count.
+        ancestors: which ancestors are categories; None for those of a user's own classes only.
+        attach: a class of one's own whose name is no noun of WordNet is kept as the category of its head word.
         wordnet: WordNet 3.0 folder; None for the packaged nouns.
-        minimum_images: images that a class needs, by source, where counts are known.
+        minimum_images: images that a class needs, by source, if counts are known.
     """
 
     imagenet: Location | None = None
@@ -90,11 +112,14 @@ class VocabularyFiles:
     image_counts: tuple[Location, ...] = ()
     box_hierarchy: Location | None = None
     reviewed: Location | None = None
+    reviewed_only: bool = False
+    ancestors: Ancestors | None = None
+    attach: bool = False
     wordnet: Path | None = None
     minimum_images: tuple[tuple[str, int], ...] = ((OPEN_IMAGES, OPEN_IMAGES_MINIMUM),)
 
     def digests(self) -> dict[str, str]:
-        """Return the SHA-256 of each file by what it is for, WordNet's own included.
+        """Return the SHA-256 of each file by its role, including WordNet's.
 
         Raises:
             UsageError: a file cannot be read.
@@ -119,15 +144,32 @@ class VocabularyFiles:
 
 @dataclass(frozen=True, slots=True)
 class VocabularySummary:
-    """What became of classes.
+    """How many classes were kept, merged and dropped.
 
     Attributes:
         funnel: source, step and classes of each step from a class list to the vocabulary.
         repeated_ids: by source, the first ids that its list has more than once.
+        losses: the first classes of users' own lists that became no category of their own.
+        bare: names of categories that lie below nothing but a root, although WordNet knows nearer ancestors.
+        changes: what the user's reviewed decisions changed; None without any.
     """
 
     funnel: tuple[tuple[str, str, int], ...]
     repeated_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    losses: tuple[Loss, ...] = ()
+    bare: tuple[str, ...] = ()
+    changes: DecisionChanges | None = None
+
+    def findings(self) -> list[str]:
+        """Return what needs a user's decision, as sentences."""
+        told = [f"{one.source}: {one.sentence}" for one in self.losses]
+        if self.bare:
+            more = f" and {len(self.bare) - _SHOWN_BARE:,} more" if len(self.bare) > _SHOWN_BARE else ""
+            told.append(
+                f"{', '.join(self.bare[:_SHOWN_BARE])}{more}: their only ancestor here is a root; "
+                "with --ancestors all they get those that WordNet knows"
+            )
+        return told
 
     def lines(self) -> list[str]:
         """Return the funnel as aligned lines."""
@@ -135,7 +177,7 @@ class VocabularySummary:
         lines = [f"{f'{source}: {step}':{width}}  {classes:>7,}" for source, step, classes in self.funnel]
         if self.repeated_ids:
             lines.append(f"repeated ids, first ones: {json.dumps(encode(self.repeated_ids))}")
-        return lines
+        return [*lines, *(self.changes.lines() if self.changes else []), *self.findings()]
 
 
 def vocabulary_stage(given: VocabularyFiles, *, into: str = "") -> Stage[VocabularySummary]:
@@ -146,12 +188,18 @@ def vocabulary_stage(given: VocabularyFiles, *, into: str = "") -> Stage[Vocabul
     """
     return Stage(
         name=VOCABULARY,
-        parameters={"minimum_images": dict(given.minimum_images)},
+        parameters=_parameters(given),
         inputs=given.digests(),
         work=functools.partial(write_vocabulary, given),
         summary=VocabularySummary,
         into=into,
     )
+
+
+def _parameters(given: VocabularyFiles) -> dict[str, object]:
+    """Return what decides a vocabulary besides files; defaults that came later are left out, so that builds stand."""
+    later = {"ancestors": given.ancestors, "attach": given.attach, "reviewed_only": given.reviewed_only}
+    return {"minimum_images": dict(given.minimum_images), **{name: one for name, one in later.items() if one}}
 
 
 def published_vocabulary_stage(dictionary: Location) -> Stage[VocabularySummary]:
@@ -184,15 +232,15 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
     """
     network = load_wordnet(given.wordnet)
     lists = read_class_lists(given)
-    reviewed_text = packaged_reviewed() if given.reviewed is None else "\n".join(read_lines(given.reviewed))
-    vocabulary = merged_vocabulary(
+    merged = functools.partial(
+        merged_vocabulary,
         lists,
         network,
-        parse_reviewed(reviewed_text, "reviewed.toml" if given.reviewed is None else str(given.reviewed)),
         image_counts=read_image_counts(given.image_counts),
         imagenet_all=packaged_imagenet(),
         box_parents=_box_parents(given.box_hierarchy),
     )
+    vocabulary = merged(read_reviewed(given))
     if all(row.class_index < 0 for row in vocabulary.mapping):
         rules = Counter(row.rule for row in vocabulary.mapping).most_common(3)
         told = ", ".join(f"{rule}: {n:,}" for rule, n in rules)
@@ -209,12 +257,27 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
     summary = VocabularySummary(
         tuple((step.source, step.step, step.classes) for step in funnel(vocabulary, lists)),
         {one.title: tuple(repeats[:_SHOWN_REPEATS]) for one in lists if (repeats := repeated_ids(one))},
+        tuple(losses(vocabulary, lists, network, _SHOWN_LOSSES)),
+        tuple(bare_categories(vocabulary, network)) if given.classes else (),
+        None if given.reviewed is None else changes(merged(read_reviewed(replace(given, reviewed=None))), vocabulary),
     )
     return StageResult(write_tables(vocabulary, at.out, at.inputs), summary)
 
 
+def read_reviewed(given: VocabularyFiles) -> Reviewed:
+    """Return the reviewed decisions that count.
+
+    Raises:
+        UsageError, ConfigError: the file is missing or malformed.
+    """
+    packaged = Reviewed() if given.reviewed_only else parse_reviewed(packaged_reviewed(), "reviewed.toml")
+    if given.reviewed is None:
+        return packaged
+    return packaged.overridden(parse_reviewed("\n".join(read_lines(given.reviewed)), str(given.reviewed)))
+
+
 def read_tencent_dictionary(path: str | Location) -> Vocabulary:
-    """Return the published Tencent ML-Images vocabulary and tree exactly as the file has them.
+    """Return the published Tencent ML-Images vocabulary and tree exactly as in the file.
 
     Raises:
         UsageError: there is no such file.
@@ -244,7 +307,7 @@ def vocabulary_digests(folder: Location) -> dict[str, str]:
 
 
 def refuse_other_vocabulary(inputs: Inputs, folders: Sequence[Location]) -> None:
-    """Raise `UsageError` for a table that says it was made with a vocabulary other than that among the inputs."""
+    """Raise `UsageError` for a table whose metadata name another vocabulary than the one among the inputs."""
     name = f"{VOCABULARY}/{CATEGORIES_FILE}"
     for folder in folders:
         for part in table_parts(folder) if folder.is_dir() else [folder]:
@@ -258,7 +321,7 @@ def refuse_other_vocabulary(inputs: Inputs, folders: Sequence[Location]) -> None
 
 
 def read_class_lists(given: VocabularyFiles) -> list[ClassList]:
-    """Return the class lists of the files, refinements after what they refine."""
+    """Return the class lists of the files, refinements after the lists that they refine."""
     minimum = dict(given.minimum_images)
     lists = []
     if given.imagenet is not None:
@@ -274,8 +337,17 @@ def read_class_lists(given: VocabularyFiles) -> list[ClassList]:
         lists.append(ClassList(source=OPEN_IMAGES, classes=tuple(classes), minimum_images=minimum.get(OPEN_IMAGES, 0)))
     for source, path in given.classes:
         classes = _user_classes(path)
-        lists.append(ClassList(source=source, classes=tuple(classes), minimum_images=minimum.get(source, 0)))
-    return lists
+        lists.append(
+            ClassList(
+                source=source,
+                classes=tuple(classes),
+                minimum_images=minimum.get(source, 0),
+                own=True,
+                ancestors=given.ancestors is not Ancestors.LISTED,
+                attach=given.attach,
+            )
+        )
+    return [replace(one, ancestors=True) for one in lists] if given.ancestors is Ancestors.ALL else lists
 
 
 def read_image_counts(paths: Sequence[Location]) -> dict[tuple[str, str], int]:
@@ -301,7 +373,7 @@ def packaged_class_list(name: str) -> Path:
     """Return the path of a packaged class list, one of `PACKAGED_CLASS_LISTS`.
 
     Raises:
-        UsageError: there is none of that name, or the package is imported from a zip archive.
+        UsageError: no packaged list has that name, or the package is imported from a zip archive.
     """
     if name not in PACKAGED_CLASS_LISTS:
         raise UsageError(
@@ -373,7 +445,7 @@ def _parse_image_counts(lines: Sequence[str], where: str) -> list[tuple[tuple[st
         images = (row["images"] or "").strip()
         if not images.isdecimal():
             raise DataError(
-                f"{images!r} is no number of images", where=where, line=reader.line_num, remedy="correct it"
+                f"{images!r} is not a number of images", where=where, line=reader.line_num, remedy="correct it"
             )
         counts.append(((row["source"], row["source_id"]), int(images)))
     return counts

@@ -12,13 +12,13 @@ _CATEGORY_FIELDS = ("wnid", "name", "root", "parent", "parents", "depth", "sourc
 
 
 def categories_table(vocabulary: Vocabulary) -> pa.Table:
-    """Return the `categories` table, one row a category."""
+    """Return the `categories` table, one row per category."""
     columns = {name: [getattr(category, name) for category in vocabulary.categories] for name in _CATEGORY_FIELDS}
     return pa.table({"class_index": range(len(vocabulary)), **columns}, schema=CATEGORIES.arrow)
 
 
 def mapping_table(vocabulary: Vocabulary) -> pa.Table:
-    """Return the `mapping` table, one row a class of a source."""
+    """Return the `mapping` table, one row per class of a source."""
     columns = {name: [getattr(row, name) for row in vocabulary.mapping] for name in MAPPING.arrow.names}
     return pa.table(columns, schema=MAPPING.arrow)
 

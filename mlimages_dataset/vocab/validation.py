@@ -1,6 +1,6 @@
-"""Coded checks of a vocabulary (V1xx) and its hierarchy (H2xx), in the manner of goodmami/wn's validator.
+"""Numbered checks of a vocabulary (V1xx) and its hierarchy (H2xx), in the manner of goodmami/wn's validator.
 
-Each check is a function that yields what it found; the first line of its docstring is the message that people read.
+Each check is a function that yields the subjects that fail; the first line of its docstring is the message.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Violation:
     """One violation of one check."""
 
     code: str
@@ -38,7 +38,7 @@ def v101(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
 
 
 def v102(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
-    """A category is no noun synset of WordNet 3.0."""
+    """A category is not a noun synset of WordNet 3.0."""
     return (c.wnid for c in vocabulary.categories if c.wnid not in network.index_of_wnid)
 
 
@@ -48,7 +48,7 @@ def v103(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
 
 
 def v104(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
-    """A source's class stands twice in the mapping."""
+    """A source's class is in the mapping twice."""
     counts = Counter((row.source, row.source_id) for row in vocabulary.mapping)
     return (f"{source} {source_id}" for (source, source_id), count in counts.items() if count > 1)
 
@@ -77,7 +77,7 @@ def v108(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
 
 
 def h201(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
-    """A parent is no category."""
+    """A parent is not a category."""
     n = len(vocabulary)
     return (c.wnid for c in vocabulary.categories if any(not 0 <= p < n for p in c.parents) or not -1 <= c.parent < n)
 
@@ -91,17 +91,17 @@ def h202(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
 
 
 def h203(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
-    """A category without parents is none of the four roots."""
+    """A category without parents is not one of the four roots."""
     return (c.wnid for c in vocabulary.categories if not c.parents and c.wnid not in ROOTS)
 
 
 def h204(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
-    """The primary parent is none of the parents, or is there without any."""
+    """The primary parent is not one of the parents, or is given although there are none."""
     return (c.wnid for c in vocabulary.categories if c.parent not in (c.parents or (-1,)))
 
 
 def h205(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
-    """The root or the depth is not what the primary parents give."""
+    """The root or the depth does not follow from the primary parents."""
     root, depth = tree_of([category.parent for category in vocabulary.categories])
     for i, category in enumerate(vocabulary.categories):
         if (category.root, category.depth) != (root[i], depth[i]):
@@ -109,7 +109,7 @@ def h205(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
 
 
 def h206(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
-    """A parent is not a nearest ancestor: another category lies between."""
+    """A parent is not a nearest ancestor: another category is between them."""
     closure = vocabulary.closure
     for c, category in enumerate(vocabulary.categories):
         above = {p: set(closure.indices[closure.indptr[p] : closure.indptr[p + 1]].tolist()) for p in category.parents}
@@ -124,13 +124,13 @@ _GRAPH = (h202, h203, h204)
 _ACYCLIC = (h205, h206)
 
 
-def validate(vocabulary: Vocabulary, network: WordNet) -> list[Finding]:
-    """Return every violation; checks of the graph run only where those before them found its parents sound."""
-    findings: list[Finding] = []
+def validate(vocabulary: Vocabulary, network: WordNet) -> list[Violation]:
+    """Return every violation; checks of the graph run only if earlier checks found its parents valid."""
+    findings: list[Violation] = []
     for group in (_STRUCTURE, _GRAPH, _ACYCLIC):
         for check in group:
             message = (check.__doc__ or "").splitlines()[0].rstrip(".") + ":"
-            findings += [Finding(check.__name__.upper(), message, found) for found in check(vocabulary, network)]
+            findings += [Violation(check.__name__.upper(), message, found) for found in check(vocabulary, network)]
         if any(finding.code in {"H201", "H202", "H204"} for finding in findings):
             break
     return findings

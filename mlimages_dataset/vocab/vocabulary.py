@@ -1,6 +1,6 @@
 """The vocabulary as a value: its categories, and what became of every source's classes.
 
-Every class of every source has exactly one `MappingRow` that says which category it became, or why it was left out.
+Every class of every source has exactly one `MappingRow` that says which category it became, or why it was dropped.
 """
 
 from __future__ import annotations
@@ -32,12 +32,15 @@ TENCENT = "tencent"
 
 
 class Rule(Enum):
-    """Why a class became what it is in the mapping, besides the matcher's own rules for names."""
+    """The rule that decided what became of a class, besides the matcher's rules for names."""
 
     WNID = "wnid"
     FINER = "finer-grained"
     REVIEWED = "reviewed"
     REVIEWED_PARENT = "reviewed: nearest parent"
+    LISTED_WNID = "wnid given in the list"
+    LISTED_PARENT = "parent given in the list"
+    HEAD_PARENT = "head word: nearest parent"
     DROPPED_UNKNOWN_ID = "dropped: unknown wnid"
     DROPPED_UNMATCHED = "dropped: unmatched name"
     DROPPED_FEW_IMAGES = "dropped: too few images"
@@ -47,9 +50,12 @@ class Rule(Enum):
     DROPPED_NOT_FINER = "dropped: below no kept category"
 
 
+_BROADER = {Rule.REVIEWED_PARENT.value, Rule.LISTED_PARENT.value, Rule.HEAD_PARENT.value}
+
+
 @dataclass(frozen=True, slots=True)
 class MappingRow:
-    """What one class of one source became; `class_index` is -1 where it was dropped."""
+    """What became of one class of one source; `class_index` is -1 if it was dropped."""
 
     source: str
     source_id: str
@@ -61,9 +67,14 @@ class MappingRow:
     alternatives: tuple[str, ...] = ()
 
     @property
+    def is_kept(self) -> bool:
+        """Whether it became a category."""
+        return self.class_index >= 0
+
+    @property
     def is_broader(self) -> bool:
         """Whether the category is only a parent of the class: without the class, an image may still show it."""
-        return self.rule == Rule.REVIEWED_PARENT.value
+        return self.rule in _BROADER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +92,17 @@ class Category:
     images: int
 
 
-@dataclass(frozen=True)  # no slots: what is looked up by is computed when first asked for
+@dataclass(frozen=True)  # no slots: the indices for look-ups are computed on first use
 class Vocabulary:
     """Categories numbered 0..C-1 and how every source's classes map to them.
 
-    Where a method takes a key, it is a class index, a wnid, a source's id of a class, or a name with one sense here.
+    A key is a class index, a wnid, a source's id of a class, or a name with one sense in this vocabulary.
 
     Attributes:
         categories: the categories, in the order of their class indices; parents stand before their children.
         mapping: what became of every source's classes.
-        folder: where its tables lie, None where it was not read.
-        digests: SHA-256 of these tables as they were read, by name.
+        folder: the folder of its tables, None if it was not read from one.
+        digests: SHA-256 of these tables when they were read, by name.
 
     >>> import mlimages_dataset as ml
     >>> vocabulary = ml.build_vocabulary(imagenet=["n02084071", "n02121808"])
@@ -128,7 +139,7 @@ class Vocabulary:
         """Return the class index of a key.
 
         Raises:
-            UsageError: no category has it, or several have.
+            UsageError: no category has the key, or several have it.
         """
         if not isinstance(key, str):
             if not 0 <= key < len(self):
@@ -149,32 +160,32 @@ class Vocabulary:
         )
 
     def category(self, key: int | str) -> Category:
-        """Return the category of a key; errors as `index`."""
+        """Return the category of a key; raises as `index`."""
         return self.categories[self.index(key)]
 
     def parents(self, key: int | str) -> list[Category]:
-        """Return the nearest categories above one; errors as `index`."""
+        """Return the parents of a category, its nearest ancestors; raises as `index`."""
         return [self.categories[i] for i in self.category(key).parents]
 
     def children(self, key: int | str) -> list[Category]:
-        """Return the categories of which one is a parent; errors as `index`."""
+        """Return the children of a category; raises as `index`."""
         at = self.index(key)
         return [category for category in self.categories if at in category.parents]
 
     def ancestors(self, key: int | str) -> list[Category]:
-        """Return the categories above one, itself included, deepest first; errors as `index`."""
+        """Return the ancestors of a category and itself, deepest first; raises as `index`."""
         at = self.index(key)
         found = self.closure.indices[self.closure.indptr[at] : self.closure.indptr[at + 1]]
         return sorted((self.categories[i] for i in found), key=lambda category: -category.depth)
 
     def search(self, text: str, *, limit: int = 10) -> pd.DataFrame:
-        """Return the categories that a text may mean, every sense of a name, the likeliest first.
+        """Return the categories that a text may mean, with every sense of a name, the likeliest first.
 
-        A text is a wnid, a source's id of a class, a name of a category, or the name of a source's class. Near misses,
-        names that contain the text as a word or differ from it by some letters, follow.
+        A text is a wnid, a source's id of a class, a name of a category, or the name of a source's class. Near misses
+        come last: names that contain the text as a word or differ from it by some letters.
 
         Returns:
-            a frame with the columns class_index, wnid, name, depth, by (what has the text) and matched (what it is).
+            a frame with the columns class_index, wnid, name, depth, by (what matched) and matched (its text).
         """
         import pandas as pd  # noqa: PLC0415 - half a second, and only frames need it
 
@@ -186,7 +197,7 @@ class Vocabulary:
         return pd.DataFrame(rows, columns=["class_index", "wnid", "name", "depth", "by", "matched"])
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return one row a category, with the columns of the table `categories`; parents, sources and mids are tuples.
+        """Return one row per category with the columns of `categories`; parents, sources and mids are tuples.
 
         See `schemas.CATEGORIES`.
         """
@@ -199,7 +210,7 @@ class Vocabulary:
         return frame
 
     def to_networkx(self) -> nx.DiGraph[str]:
-        """Return the hierarchy: a node a wnid, with class_index, name and depth, and an edge from parent to child."""
+        """Return the hierarchy: nodes are wnids with class_index, name and depth; edges lead from parent to child."""
         import networkx as nx  # noqa: PLC0415 - as above
 
         graph: nx.DiGraph[str] = nx.DiGraph()
@@ -220,7 +231,7 @@ class Vocabulary:
         return _grouped(itertools.chain(lemmas, (pair for pair in named if pair[0])))
 
     def _hits(self, text: str) -> Iterator[tuple[int, str, str]]:
-        """Yield class indices that a text may mean, each once, with what has it and what that is."""
+        """Yield class indices that a text may mean, each once, with what matched and its text."""
         told: set[int] = set()
         name = text.strip().casefold()
         if text.strip() in self.index_of_wnid:
@@ -239,7 +250,7 @@ class Vocabulary:
                 yield i, "near miss", matched
 
     def _near(self, name: str) -> Iterator[str]:
-        """Yield names that contain a name as words, the shortest first, then those that differ by some letters."""
+        """Yield names that contain a name as words, the shortest first, then names that differ by some letters."""
         if not name:
             return
         words = re.compile(rf"\b{re.escape(name)}\b")

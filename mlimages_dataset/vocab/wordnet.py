@@ -1,7 +1,7 @@
 """The nouns of WordNet 3.0: synsets, lemmas, senses and hypernym edges.
 
 `load_wordnet()` returns the packaged table, written by ``scripts/build_wordnet.py`` from WordNet's own files. With a
-path it reads any WordNet 3.0 folder or NLTK corpus. `nltk_reader` alone knows NLTK.
+path it reads any WordNet 3.0 folder or NLTK corpus. Only `nltk_reader` uses NLTK.
 
 Formats: https://wordnet.princeton.edu/documentation/wndb5wn (data and index files, exception lists),
 https://wordnet.princeton.edu/documentation/lexnames5wn (lexicographer files),
@@ -79,7 +79,7 @@ N_NOUN_SYNSETS = 82_115
 """Noun synsets in WordNet 3.0 (wnstats(7WN))."""
 
 NOUN_FILES = ("data.noun", "index.noun", "noun.exc", "cntlist.rev")
-"""The database files that the nouns are read from."""
+"""The database files that hold the nouns."""
 _OBTAIN = "name a folder with WordNet 3.0's database files (Debian: wordnet-base, NLTK: corpora/wordnet)"
 
 TABLE_SCHEMA = pa.schema(
@@ -93,10 +93,10 @@ TABLE_SCHEMA = pa.schema(
         pa.field("lexicographer_file", pa.uint8(), nullable=False),
     ]
 )
-"""Columns of the packaged noun table; one row a synset, ascending by wnid."""
+"""Columns of the packaged noun table; one row per synset, ascending by wnid."""
 
 
-@dataclass(frozen=True, repr=False)  # no slots: the inverse maps below are computed when first asked for
+@dataclass(frozen=True, repr=False)  # no slots: the inverse maps below are computed on first use
 class WordNet:
     """The noun synsets of one WordNet, numbered 0..S-1 in ascending order of wnid.
 
@@ -157,7 +157,7 @@ class WordNet:
         return self._morphology.base_forms(phrase.lower())
 
     def to_table(self) -> pa.Table:
-        """Return the network as a table of `TABLE_SCHEMA`, one row a synset; the exceptions are not part of it."""
+        """Return the network as a table of `TABLE_SCHEMA`, one row per synset, without the exceptions."""
 
         def wnids(numbers: Sequence[Sequence[int]]) -> list[list[str]]:
             return [[self.wnids[i] for i in synset] for synset in numbers]

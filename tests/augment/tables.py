@@ -21,7 +21,7 @@ Images = list[tuple[str, Row]]
 
 
 def table_of(images: Sequence[tuple[str, Row]], schema: TableSchema) -> pa.Table:
-    """Return a table with one row an image, in the order given."""
+    """Return a table with one row per image, in the order given."""
     ids = [image_id for image_id, _ in images]
     columns = {
         "image_id": pa.array(ids, pa.string()),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlimages_dataset.augment.audit import AuditCounts, Consistency, audit_rows, most_frequent
-from mlimages_dataset.augment.audit_stage import audit
+from mlimages_dataset.augment.label_audit import audit
 from mlimages_dataset.core.decoding import RECORDS, encode
 from mlimages_dataset.tables.label_columns import LabelColumns
 from mlimages_dataset.vocab.stage import read_tencent_dictionary

@@ -222,7 +222,7 @@ def test_strong_pairs_come_surest_first_with_the_counts_they_are_made_of(case: C
 def test_counts_of_other_images_are_refused() -> None:
     counts = PairCounts(np.array([2, 0]), sp.csr_array(np.array([[0, 2], [0, 0]])))
     table = implications_table(strong_implications(counts, closure_of(flat(2))), counts)
-    with pytest.raises(DataError, match=r"pairs: the pair counts are not those of the implications; find"):
+    with pytest.raises(DataError, match=r"pairs: the pair counts do not belong to the implications; run cooccurrence"):
         strong_pairs(table, pair_counts_table(PairCounts.empty(2)), where="pairs")
 
 

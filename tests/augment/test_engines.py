@@ -14,14 +14,15 @@ import pytest
 
 from mlimages_dataset.augment import runs
 from mlimages_dataset.augment.annotate import AnnotatedFiles, annotate
-from mlimages_dataset.augment.audit_stage import audit
 from mlimages_dataset.augment.cooccurrence_stage import IMPLICATIONS_FILE, Thresholds, cooccurrence
+from mlimages_dataset.augment.label_audit import audit
 from mlimages_dataset.augment.labels_stage import LabelOptions, label
 from mlimages_dataset.augment.tally import tally
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.core.locations import relative
 from mlimages_dataset.evaluation import label_quality as quality
-from mlimages_dataset.exports.export import ExportFormat, export
+from mlimages_dataset.exports.export import export
+from mlimages_dataset.exports.registry import FORMATS
 from mlimages_dataset.pipeline.engine import dask, local
 from mlimages_dataset.pipeline.stage import Engine, Workplace
 from mlimages_dataset.sources import pieces
@@ -104,9 +105,9 @@ def read_and_exported(vocabulary: Vocabulary, folder: Path, annotations: Path, m
     assert len(read.receipts) == 5
     exported = [
         receipt
-        for form in ExportFormat
+        for form in FORMATS
         for receipt in export(
-            vocabulary, annotations, form, Workplace(folder / form.value, engine=Engine(mapper=mapper))
+            vocabulary, annotations, form, Workplace(folder / form, engine=Engine(mapper=mapper))
         ).receipts
     ]
     # Neither has a file of its own.
@@ -197,7 +198,7 @@ def test_an_error_comes_home_from_a_cluster_as_it_was_raised(two_dask_workers: A
 def test_a_job_that_ends_every_worker_is_a_sentence() -> None:
     with (
         cluster(1) as started,
-        pytest.raises(MLImagesError, match=r"a job ended several Dask workers.*memory"),
+        pytest.raises(MLImagesError, match=r"several Dask workers died of the same job.*memory"),
         dask(started.scheduler_address) as mapper,
     ):
         list(mapper(end, range(2)))

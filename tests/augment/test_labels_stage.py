@@ -17,8 +17,8 @@ from scipy.stats import binomtest
 
 from mlimages_dataset.augment import cooccurrence_stage
 from mlimages_dataset.augment.ancestors import Absences
-from mlimages_dataset.augment.audit_stage import audit
 from mlimages_dataset.augment.cooccurrence_stage import IMPLICATIONS_FILE, PAIR_COUNTS_FILE, Thresholds, cooccurrence
+from mlimages_dataset.augment.label_audit import audit
 from mlimages_dataset.augment.labels_stage import LabelOptions, label
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core.errors import DataError, SchemaError, UsageError
@@ -377,7 +377,7 @@ def test_an_image_predicted_twice_is_refused(
     annotations = write_parts(tmp_path / "annotations", [("a", {1: (1.0, 0)}), ("b", {1: (1.0, 0)})], ANNOTATIONS)
     twice: Images = [("b", {2: (1.0, 3)}), ("a", {2: (1.0, 3)}), ("b", {3: (1.0, 3)})]
     predictions = write_parts(tmp_path / "predictions", twice, PREDICTIONS, sizes)
-    with pytest.raises(DataError, match=f"^{predictions}: b is predicted twice; keep one row an image$"):
+    with pytest.raises(DataError, match=f"^{predictions}: b is predicted twice; keep one row per image$"):
         cooccurrence(mini_vocabulary, annotations, predictions, Workplace(tmp_path / "pairs"))
 
 
@@ -403,5 +403,5 @@ def test_an_audit_names_what_it_cannot_read(mini_vocabulary: Vocabulary, tmp_pat
     with pytest.raises(UsageError, match=f"^{tmp_path}: there is no part"):
         audit(mini_vocabulary, [tmp_path])
     pq.write_table(table_of([("a", {})], LABELS), tmp_path / "bare.parquet")
-    with pytest.raises(SchemaError, match="the table's schema is none, but labels/1 is wanted"):
+    with pytest.raises(SchemaError, match="the table's schema is none, but labels/1 is needed"):
         audit(mini_vocabulary, [tmp_path / "bare.parquet"])

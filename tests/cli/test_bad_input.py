@@ -61,7 +61,7 @@ CASES = {
     ),
     "counts: header": Bad(VOCAB + " --image-counts {file}", "wnid,images\n", 1, "no columns source, source_id", 1),
     "counts: number": Bad(
-        VOCAB + " --image-counts {file}", "source,source_id,images\na,b,many\n", 1, "'many' is no number", 2
+        VOCAB + " --image-counts {file}", "source,source_id,images\na,b,many\n", 1, "'many' is not a number", 2
     ),
     "reviewed: no TOML": Bad(VOCAB + " --reviewed {file}", "[[match]\n", 2, "TOML"),
     "reviewed: cycle": Bad(VOCAB + " --reviewed {file}", CYCLE, 1, "cycle"),
@@ -232,7 +232,7 @@ def test_a_damaged_manifest_gets_one_sentence(command: Command, tmp_path: Path) 
     (tmp_path / MANIFEST_NAME).write_text('{"format": ')
     ran = command("verify", tmp_path)
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.startswith(f"Error: {tmp_path / MANIFEST_NAME}: is not a whole manifest")
+    assert ran.err.startswith(f"Error: {tmp_path / MANIFEST_NAME}: is not a complete manifest")
 
 
 @pytest.mark.parametrize(("change", "told"), [("duplicate rows", "merged"), ("crlf", None), ("bom", None)])
@@ -277,6 +277,6 @@ def test_overwriting_a_strangers_folder_removes_nothing_outside_of_it(
     (out / MANIFEST_NAME).write_bytes(manifest.to_json())
     ran = command(*words.format(inputs=golden_inputs, build=golden_build).split(), "--out", str(out), "--overwrite")
     assert (ran.code, ran.out) == (1, "")
-    assert "it names 'link/victim.txt', no file of the folder; do not trust it" in ran.err
+    assert "it names 'link/victim.txt', which is not a file inside the folder; do not trust it" in ran.err
     assert ran.err.count("\n") == 1
     assert victim.read_bytes() == b"somebody's only copy"

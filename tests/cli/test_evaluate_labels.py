@@ -84,7 +84,7 @@ def test_nothing_hidden_leaves_no_declared_class_missing(truth: Path, command: C
 def test_thresholds_that_are_none_are_wrong_use(text: str, truth: Path, command: Command) -> None:
     ran = command(*arguments(truth), "--thresholds", text)
     assert ran.code == 2
-    assert "no list of numbers from 0 to below 1" in ran.err
+    assert "not a list of numbers from 0 to below 1" in ran.err
 
 
 def test_a_folder_without_a_table_is_wrong_use(truth: Path, command: Command, tmp_path: Path) -> None:

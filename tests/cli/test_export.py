@@ -48,7 +48,7 @@ def test_a_build_is_exported_once_and_verifies(form: str, golden_build: Path, co
 def test_what_is_left_out_is_said(golden_build: Path, command: Command, tmp_path: Path) -> None:
     arguments = ("export", golden_build / "labels", "--vocab", golden_build / "vocabulary")
     said = command(*arguments, "--format", "tencent", "--out", tmp_path / "text")
-    assert "labels of verified absence left out: the format cannot say them" in said.out
+    assert "labels of verified absence left out: the format cannot hold them" in said.out
     assert "left out" not in command(*arguments, "--format", "csv", "--out", tmp_path / "csv").out
 
 

@@ -52,7 +52,7 @@ def test_help_lists_every_command(main_command: click.Command, run_script: Comma
     assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "] == names_of(
         main_command
     )
-    assert "Exit codes: 0 fine, 1 the data failed a check, 2 wrong use." in ran.out
+    assert "Exit codes: 0 success, 1 the data failed a check, 2 wrong use." in ran.out
 
 
 def test_each_command_shows_an_example_of_itself(main_command: click.Command, command: Command) -> None:
@@ -107,18 +107,18 @@ def test_the_package_itself_is_the_command(command: Command) -> None:
         (["annotate", "--vocab", "v", "--format", "xml", "f", "--out", "x"], "Invalid value for '--format'"),
         (["annotate", "--vocab", "v", "--format", "csv", "--out", "x"], "Missing argument 'INPUTS...'"),
         (["vocab", "--out", "x"], "no class list is given; pass --imagenet, --open-images or --classes"),
-        (["vocab", "--imagenet", "a", "--tencent-dictionary", "b", "--out", "x"], "--tencent-dictionary goes with no"),
-        (["vocab", "--classes", "mine", "--out", "x"], "'mine' is not NAME=VALUE; write for instance open-images=650"),
-        (["vocab", "--imagenet", "a", "--min-images", "imagenet=b", "--out", "x"], "'b' is no number of images; "),
+        (["vocab", "--imagenet", "a", "--tencent-dictionary", "b", "--out", "x"], "cannot be combined with class list"),
+        (["vocab", "--classes", "mine", "--out", "x"], "'mine' is not NAME=VALUE; write for example open-images=650"),
+        (["vocab", "--imagenet", "a", "--min-images", "imagenet=b", "--out", "x"], "'b' is not a number of images; "),
         (
             ["vocab", "--imagenet", "a", "--min-images", "foo=5", "--out", "x"],
-            "--min-images names 'foo', of which there is no class list; use one of imagenet",
+            "--min-images names 'foo', but no class list has that name; use one of imagenet",
         ),
         (
             ["vocab", "--classes", "mine=a", "--classes", "mine=b", "--out", "x"],
-            "two class lists are of 'mine'; give each --classes a name of its own",
+            "two class lists have the name 'mine'; give each --classes its own name",
         ),
-        (["vocab", "--imagenet", "a", "--classes", "imagenet=b", "--out", "x"], "two class lists are of 'imagenet'"),
+        (["vocab", "--imagenet", "a", "--classes", "imagenet=b", "--out", "x"], "lists have the name 'imagenet'"),
     ],
 )
 def test_wrong_use_is_told_and_ends_with_2(

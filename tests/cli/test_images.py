@@ -85,7 +85,10 @@ def test_verify_ends_with_1_where_anything_is_wrong(command: Command, archive: P
     ("arguments", "told"),
     [
         (["ingest", "absent", "--out", "x"], "there is no such file or folder; check the path"),
-        (["ingest", "--quality", "80", "absent", "--out", "x"], "--quality goes with --short-edge; give both"),
+        (
+            ["ingest", "--quality", "80", "absent", "--out", "x"],
+            "--quality goes with --short-edge or --upright",
+        ),
         (["ingest", "--short-edge", "0", "absent", "--out", "x"], "Invalid value for '--short-edge'"),
         (["subset", "--images", "absent", "--out", "x"], "no rule is given; pass --max-images"),
         (["subset", "--max-images", "3", "--out", "x"], "there is nothing to choose from; pass --labels"),
@@ -123,4 +126,8 @@ def test_an_ingest_that_saves_nothing_ends_with_1_and_says_why(tmp_path: Path, c
     ran = command("images", "ingest", tmp_path / "in", "--out", tmp_path / "out")
     assert ran.code == 1
     assert "warning: nothing was saved: 2 of 2 rows are not an image" in ran.err
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "in" / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    ran = command("images", "ingest", tmp_path / "in", "--upright", "--out", tmp_path / "out", "--overwrite")
+    assert (ran.code, "2 of 2 rows are unsupported" in ran.err) == (1, True)
     assert command("images", "ingest", samples.photographs(), "--out", tmp_path / "other").code == 0

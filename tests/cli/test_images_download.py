@@ -96,6 +96,7 @@ def test_a_table_of_annotations_is_a_list(port: int, tmp_path: Path, command: Co
         ("image_id,url", ("--spool", "/dev/null/nowhere"), "/dev/null/nowhere: cannot be written"),
         ("image_id,url", ("--quality", "80"), "--quality goes with --short-edge"),
         ("image_id,url", ("--mirror", "https://example.org/"), "is not a mirror"),
+        ("image_id,url", ("--thumbnails",), "a file has no column Thumbnail300KURL; use Open Images' image tables"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(
@@ -143,7 +144,7 @@ def test_pictures_of_a_cut_run_are_not_lost_to_another_command(port: int, tmp_pa
     ):
         ran = command(*other)
         assert ran.code == 2
-        assert "2 finished parts of another run, which was cut" in ran.err
+        assert "2 finished parts of an interrupted run with another" in ran.err
     assert command(*given, "--workers", "1").code == 0
     assert {path.name: file_digest(path) for path in out.glob("shard-*")} == digests
 
@@ -153,9 +154,9 @@ def test_digests_that_are_none_are_noted_and_counted(port: int, tmp_path: Path, 
     (tmp_path / "list.csv").write_text(f"image_id,url,md5,size\na,{address},zzzz,-3\nb,{address},,\n")
     options = ("--out", tmp_path / "out", "--allow-private", "--workers", "1")
     ran = command("images", "download", tmp_path / "list.csv", *options)
-    assert "1 rows have an md5 or size that cannot be read" in ran.err
+    assert "1 rows have an md5, size or Rotation that cannot be read" in ran.err
     details = read_table(tmp_path / "out" / "part-00000.parquet", IMAGES)["detail"].to_pylist()
-    assert details == ["not compared, unreadable in the list: md5 'zzzz', size '-3'", ""]
+    assert details == ["not used, unreadable in the list: md5 'zzzz', size '-3'", ""]
 
 
 def test_a_list_that_is_not_there_is_one_sentence(tmp_path: Path, command: Command) -> None:

@@ -181,7 +181,7 @@ def test_a_remote_folder_of_somebody_else_is_refused(memory: str) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("carrier-pigeon://loft/x", "nothing opens carrier-pigeon:"),
+        ("carrier-pigeon://loft/x", "the protocol carrier-pigeon://"),
         ("hdfs://nowhere/x", "a package is missing|does not answer"),
     ],
 )

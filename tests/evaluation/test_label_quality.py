@@ -21,7 +21,7 @@ from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.evaluation.label_quality import (
     JUDGED_ORIGINS,
-    Evaluation,
+    AugmentationEvaluation,
     QualityCounts,
     Verdict,
     declared_classes,
@@ -139,7 +139,7 @@ def test_precision_and_recall_are_sklearns(case: Case, strengths: list[float], s
     rules = [augmentation_rules(closure, implications(n_classes, strength, seed)) for strength in strengths]
     true, _ = augment(listed, augmentation_rules(closure))
     counts = quality_counts(true, kept, declared_classes(flags(case.declared, n_classes), closure), rules)
-    evaluation = Evaluation(tuple(strengths), (0,) * len(strengths), len(case.declared), 0, counts)
+    evaluation = AugmentationEvaluation(tuple(strengths), (0,) * len(strengths), len(case.declared), 0, counts)
     for number, of_threshold in enumerate(rules):
         emitted, _ = augment(kept, of_threshold)
         for origin in JUDGED_ORIGINS:

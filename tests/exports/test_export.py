@@ -18,18 +18,13 @@ from hypothesis import strategies as st
 from mlimages_dataset.augment.annotate import AnnotatedFiles, annotate
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.image_ids import image_id
-from mlimages_dataset.exports.cards import ORIGIN_NAMES, Publication
-from mlimages_dataset.exports.export import (
-    CARD_FILE,
-    CROISSANT_FILE,
-    DICTIONARY_FILE,
-    ExportCounts,
-    ExportFormat,
-    export,
-    splits_of,
-    tencent_dictionary,
-    tencent_text,
-)
+from mlimages_dataset.exports.counts import ExportCounts
+from mlimages_dataset.exports.croissant import CROISSANT_FILE
+from mlimages_dataset.exports.export import export, splits_of
+from mlimages_dataset.exports.hugging_face import CARD_FILE
+from mlimages_dataset.exports.publication import ORIGIN_NAMES, Publication
+from mlimages_dataset.exports.registry import FORMATS
+from mlimages_dataset.exports.tencent import DICTIONARY_FILE, tencent_dictionary, tencent_text
 from mlimages_dataset.pipeline.stage import Workplace
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.label_columns import array_of, columns_of
@@ -87,7 +82,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def exported(
-    vocabulary: Vocabulary, tables: Path, form: ExportFormat, out: Path, publication: Publication | None = None
+    vocabulary: Vocabulary, tables: Path, form: str, out: Path, publication: Publication | None = None
 ) -> StageResult[ExportCounts]:
     return export(vocabulary, tables, form, Workplace(out), publication=publication or Publication())
 
@@ -171,7 +166,7 @@ def test_a_line_is_as_published() -> None:
 def test_what_the_text_form_cannot_say_is_left_out_and_counted(
     tmp_path: Path, vocabulary: Vocabulary, tables: Path
 ) -> None:
-    result = exported(vocabulary, tables, ExportFormat.TENCENT, tmp_path)
+    result = exported(vocabulary, tables, "tencent", tmp_path)
     assert result.summary == ExportCounts(images=3, labels=5, absent_labels=1, images_without_labels=1)
     assert (tmp_path / "train_urls.txt").read_text() == "http://a\t0:1\t2:0.9\nhttp://b\t3:0.33333334\n"
     assert (tmp_path / "val_urls.txt").read_text() == "http://d\t4:1\t5:0.5\n"
@@ -204,7 +199,7 @@ def test_the_published_files_come_back_as_they_were(tmp_path: Path, shared_data:
     published = read_tencent_dictionary(dictionary)
     assert tencent_dictionary(published) == dictionary.read_bytes()
     annotate(published, AnnotatedFiles(name="tencent", format="tencent", files=(listed,)), Workplace(tmp_path / "rows"))
-    exported(published, tmp_path / "rows", ExportFormat.TENCENT, tmp_path / "out")
+    exported(published, tmp_path / "rows", "tencent", tmp_path / "out")
 
     def statements(path: Path) -> dict[str, dict[str, float]]:
         # Some published rows say 1 as 1.0.
@@ -233,9 +228,9 @@ def test_csv_reads_back_as_the_same_labels(
     expected = {image_id: row for image_id, row in zip(ids, images, strict=True) if row}
     if not expected:
         with pytest.raises(DataError, match="no image has a label"):
-            exported(vocabulary, folder / "labels", ExportFormat.CSV, folder / "out")
+            exported(vocabulary, folder / "labels", "csv", folder / "out")
         return
-    summary = exported(vocabulary, folder / "labels", ExportFormat.CSV, folder / "out").summary
+    summary = exported(vocabulary, folder / "labels", "csv", folder / "out").summary
     assert summary.images == len(expected)
     assert summary.images_without_labels == len(images) - len(expected)
     again = annotated(vocabulary, "csv", [folder / "out" / "train.csv"], folder / "again")
@@ -246,7 +241,7 @@ def test_csv_reads_back_as_the_same_labels(
 
 
 def test_csv_says_what_the_published_form_cannot(tmp_path: Path, vocabulary: Vocabulary, tables: Path) -> None:
-    exported(vocabulary, tables, ExportFormat.CSV, tmp_path)
+    exported(vocabulary, tables, "csv", tmp_path)
     assert (tmp_path / "train.csv").read_text().splitlines() == [
         '"image_id","label","class_index","confidence","origin","location"',
         '"a","n00000000",0,1,"ancestor","http://a"',
@@ -278,7 +273,7 @@ def test_datasets_loads_both_splits_with_their_features(
     tables: Path,
 ) -> None:
     out = tmp_path / "out"
-    exported(vocabulary, tables, ExportFormat.HUGGING_FACE, out, Publication(name='A "set"', license="cc-by-4.0"))
+    exported(vocabulary, tables, "huggingface", out, Publication(name='A "set"', license="cc-by-4.0"))
     loaded = datasets.load_dataset("parquet", data_dir=str(out), cache_dir=str(tmp_path / "cache"))
     assert set(loaded) == {"train", "validation"}
     label = {
@@ -303,7 +298,7 @@ def _row_of(row: Any) -> tuple[str, Row]:
 
 
 def test_a_card_counts_the_rows_of_each_split(tmp_path: Path, vocabulary: Vocabulary, tables: Path) -> None:
-    exported(vocabulary, tables, ExportFormat.HUGGING_FACE, tmp_path, Publication(url="https://example.org/set"))
+    exported(vocabulary, tables, "huggingface", tmp_path, Publication(url="https://example.org/set"))
     card = (tmp_path / CARD_FILE).read_text()
     head, _, page = card.removeprefix("---\n").partition("---\n")
     assert "  - name: train\n" in head
@@ -324,7 +319,7 @@ def test_mlcroissant_validates_the_description_and_reads_the_records(
         "mlcroissant", reason="pip install mlcroissant, to read an export as its users do"
     )
     publication = Publication(name="a set", license="cc-by-4.0", url="https://example.org/set", date="2024-02-29")
-    exported(vocabulary, tables, ExportFormat.CROISSANT, tmp_path, publication)
+    exported(vocabulary, tables, "croissant", tmp_path, publication)
     with caplog.at_level(logging.WARNING):
         described = mlcroissant.Dataset(tmp_path / CROISSANT_FILE)
     issues = described.metadata.ctx.issues
@@ -349,7 +344,7 @@ def test_mlcroissant_refuses_a_file_that_changed(tmp_path: Path, vocabulary: Voc
     mlcroissant = pytest.importorskip(
         "mlcroissant", reason="pip install mlcroissant, to read an export as its users do"
     )
-    exported(vocabulary, tables, ExportFormat.CROISSANT, tmp_path)
+    exported(vocabulary, tables, "croissant", tmp_path)
     write_parts(tmp_path / "val", VALIDATION * 2, LABELS)
     with pytest.raises(mlcroissant.GenerationError) as caught:
         next(iter(mlcroissant.Dataset(tmp_path / CROISSANT_FILE).records("val")))
@@ -357,7 +352,7 @@ def test_mlcroissant_refuses_a_file_that_changed(tmp_path: Path, vocabulary: Voc
 
 
 def test_a_description_holds_the_digest_of_every_file(tmp_path: Path, vocabulary: Vocabulary, tables: Path) -> None:
-    exported(vocabulary, tables, ExportFormat.CROISSANT, tmp_path)
+    exported(vocabulary, tables, "croissant", tmp_path)
     content = json.loads((tmp_path / CROISSANT_FILE).read_text())
     described = {one["contentUrl"]: one["sha256"] for one in content["distribution"]}
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.parquet")}
@@ -369,9 +364,9 @@ def test_a_description_holds_the_digest_of_every_file(tmp_path: Path, vocabulary
 # All formats
 
 
-@pytest.mark.parametrize("form", ExportFormat)
+@pytest.mark.parametrize("form", FORMATS)
 def test_the_same_tables_give_the_same_bytes_however_they_are_cut(
-    form: ExportFormat, tmp_path: Path, vocabulary: Vocabulary
+    form: str, tmp_path: Path, vocabulary: Vocabulary
 ) -> None:
     images = [(f"image-{number}", row) for number, (_, row) in enumerate(itertools.islice(itertools.cycle(TRAIN), 9))]
     images = [(name, row or {0: (1.0, 0)}) for name, row in images]
@@ -382,13 +377,13 @@ def test_the_same_tables_give_the_same_bytes_however_they_are_cut(
         results.append((result.summary, {receipt.path.name: receipt.sha256 for receipt in result.receipts}))
     assert results[0] == results[1]
     assert results[0][0] == results[2][0]
-    if form in {ExportFormat.TENCENT, ExportFormat.CSV}:
+    if form in {"tencent", "csv"}:
         assert results[0] == results[2]
 
 
-@pytest.mark.parametrize("form", ExportFormat)
+@pytest.mark.parametrize("form", FORMATS)
 def test_a_table_of_another_vocabulary_is_refused_and_leaves_no_partial_file(
-    form: ExportFormat, tmp_path: Path, vocabulary: Vocabulary
+    form: str, tmp_path: Path, vocabulary: Vocabulary
 ) -> None:
     tables = write_parts(tmp_path / "in", [("a", {N_CLASSES: (1.0, 0)})], LABELS)
     with pytest.raises(DataError, match=r"a class index is not in 0\.\.5; name the vocabulary"):

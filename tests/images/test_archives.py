@@ -157,7 +157,7 @@ def test_a_damaged_archive_within_another_is_a_status() -> None:
 @pytest.mark.parametrize("keep", [0, 100, 600, 1024, 1500, 1700, 2560])
 def test_a_cut_archive_is_an_error_wherever_it_is_cut(tmp_path: Path, keep: int) -> None:
     (tmp_path / "a.tar").write_bytes(tar_of({"a.jpg": b"1", "b.jpg": b"2" * 600})[:keep])
-    with pytest.raises(DataError, match="is not a whole tar archive"):
+    with pytest.raises(DataError, match="is not a complete tar archive"):
         read(archive_file_members(tmp_path / "a.tar", most_bytes=MOST))
 
 
@@ -165,7 +165,7 @@ def test_a_damaged_header_is_no_end(tmp_path: Path) -> None:
     content = bytearray(tar_of({"a.jpg": b"1", "b.jpg": b"2", "c.jpg": b"3"}))
     content[1024 + 150] ^= 1  # in the checksum of b.jpg's header
     (tmp_path / "a.tar").write_bytes(content)
-    with pytest.raises(DataError, match=r"is not a whole tar archive \(bad checksum after a\.jpg\)"):
+    with pytest.raises(DataError, match=r"is not a complete tar archive \(bad checksum after a\.jpg\)"):
         read(archive_file_members(tmp_path / "a.tar", most_bytes=MOST))
 
 
@@ -214,7 +214,7 @@ def test_an_archive_that_goes_on_after_its_end_is_not_cut_in_silence(tmp_path: P
     (tmp_path / name).write_bytes(GOES_ON[name])
     members = archive_file_members(tmp_path / name, most_bytes=1 << 20)
     assert next(members).path == "a"
-    with pytest.raises(DataError, match=r"is not a whole tar archive \(.* after a\)"):
+    with pytest.raises(DataError, match=r"is not a complete tar archive \(.* after a\)"):
         list(members)
     outer = tar_of({name: GOES_ON[name], "z": b"4"})
     found = [(member.path, member.content()) for member in archive_members(io.BytesIO(outer), most_bytes=1 << 20)]

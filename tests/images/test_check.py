@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
 from mlimages_dataset.images import check
@@ -19,8 +19,9 @@ from tests.images import fault_server
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
-SUFFIXES = dict(zip(FORMATS, (".jpg", ".png", ".gif", ".webp", ".bmp", ".tif"), strict=True))
+SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
+SUFFIXES |= {"AVIF": ".avif"} if features.check("avif") else {}
+FORMATS = tuple(SUFFIXES)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -54,20 +55,96 @@ def test_a_progressive_jpeg_and_one_of_odd_size_are_read_to_their_end() -> None:
         (b"<html><body>Sorry", "a web page"),
         (b"\xef\xbb\xbf\n <!DOCTYPE html>", "a web page"),
         (b"<!-- x --> <HTML>", "a web page"),
-        (b"<?xml version='1.0'?>\n<svg xmlns=''>", "an SVG drawing"),
-        (b"<svg width='1'/>", "an SVG drawing"),
         (b"<?xml version='1.0'?><Error/>", "an XML text"),
         (b'{"error": "gone"}', "a JSON text"),
-        (b"%PDF-1.7", "a PDF document"),
+        (b"%PDF-1.7", "a PDF or PostScript document"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "a PDF or PostScript document"),
         (b"\x1f\x8b\x08", "a compressed file"),
         (b"\0\0\0\x20ftypisom", "a video"),
-        (b"\0\0\0\x20ftypavif", "an AVIF or HEIF picture, which is not supported"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "a sound"),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer: fetch the file itself with git lfs pull"),
         (b"Not found", "begins with b'Not found'"),
         (b"BM", "begins with b'BM'"),
     ],
 )
 def test_what_is_no_picture_is_named(content: bytes, kind: str) -> None:
     assert inspect(content) == Inspection(Status.NOT_AN_IMAGE, kind)
+
+
+def saved_as(form: str) -> bytes:
+    content = io.BytesIO()
+    Image.radial_gradient("L").resize((64, 48)).convert("RGB").save(content, form)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+            "a HEIC picture: convert it to JPEG or PNG first, for example with pillow",
+        ),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "a HEIC picture"),
+        (b"\0\0\0\x18ftyphevx\0\0\0\0msf1hevx", "a HEIC picture"),
+        (b"\xff\x0a\xfa\x7f", "a JPEG XL picture: convert it to JPEG or PNG first, for example with djxl"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
+        (b"\xff\x4f\xff\x51\0\x2f", "a JPEG 2000 picture"),
+        (b"II\xbc\x01", "a JPEG XR picture"),
+        (b"P3\n# made by hand\n2 2\n255", "a Netpbm picture"),
+        (b"8BPS\0\x01", "a Photoshop picture"),
+        (b"<?xml version='1.0'?>\n<svg xmlns=''>", "an SVG drawing: render it first"),
+        (b"\xef\xbb\xbf<svg width='1'/>", "an SVG drawing"),
+        (b"<svg/>", "an SVG drawing"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1", "a camera's raw picture"),
+        *((saved_as(form), kind) for form, kind in (("PPM", "a Netpbm"), ("ICO", "an icon"), ("DDS", "a DirectDraw"))),
+        *((saved_as(form), "a PCX or SGI picture") for form in ("PCX", "SGI")),
+        pytest.param(
+            saved_as("JPEG2000") if features.check("jpg_2000") else b"",
+            "a JPEG 2000 picture: convert it to JPEG or PNG first, for example with Pillow",
+            marks=pytest.mark.skipif(not features.check("jpg_2000"), reason="Pillow has no JPEG 2000 here"),
+        ),
+    ],
+)
+def test_pictures_of_other_formats_are_named_with_what_to_do(content: bytes, said: str) -> None:
+    found = inspect(content)
+    assert found.status is Status.UNSUPPORTED
+    assert found.detail.startswith(said)
+    assert " first" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("marker", "bits", "said"),
+    [
+        (0xC3, 8, "a lossless JPEG"),
+        (0xC5, 8, "a hierarchical JPEG"),
+        (0xF7, 8, "a JPEG-LS picture"),
+        (0xC1, 12, "a JPEG of 12 bits a channel"),
+    ],
+)
+def test_a_jpeg_that_decoders_do_not_read_is_named_and_not_called_broken(marker: int, bits: int, said: str) -> None:
+    content = bytearray(fault_server.picture(1))
+    at = content.index(b"\xff\xc0")
+    content[at + 1], content[at + 4] = marker, bits
+    assert inspect(bytes(content)).detail == f"{said}: convert it to JPEG or PNG first"
+    assert inspect(bytes(content)).status is Status.UNSUPPORTED
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow has no AVIF here")
+def test_avif_is_told_from_heic_by_any_of_its_brands() -> None:
+    content = saved_as("AVIF")
+    size = int.from_bytes(content[:4], "big")
+    assert b"mif1" in content[16:size]
+    other = content[:8] + b"mif1" + content[12:16] + content[16:size].replace(b"mif1", b"avif") + content[size:]
+    assert inspect(other).suffix == ".avif"
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_a_big_tiff_is_a_tiff(*, big_endian: bool) -> None:
+    content = io.BytesIO()
+    Image.new("L", (5, 4)).save(content, "TIFF", big_tiff=True)
+    assert content.getvalue()[:3] == b"II+"
+    assert inspect(content.getvalue()) == Inspection(Status.SAVED, "", 5, 4, ".tif")
+    assert suffix_of(b"MM\0+" if big_endian else b"II+\0") == ".tif"
 
 
 def test_unusual_pictures_are_kept_and_noted() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.images import addresses, check, download_run
+from mlimages_dataset.images import addresses, check, slice_download
 from mlimages_dataset.images import resolver as checked_resolver
 from mlimages_dataset.images.download import OPEN_IMAGES_MIRROR, chosen_mirrors, download
 from mlimages_dataset.images.fetcher import Timeouts
@@ -213,8 +213,8 @@ def test_a_retry_that_was_cut_goes_on(port: int, tmp_path: Path, monkeypatch: py
             raise UsageError("the disk is full")
         await write(*arguments, **named)
 
-    write = download_run._write
-    monkeypatch.setattr(download_run, "_write", failing)
+    write = slice_download.record_slice
+    monkeypatch.setattr(slice_download, "record_slice", failing)
     with pytest.raises(UsageError, match="the disk is full"):
         download([given], out, fault_server.options(), retry="failed", resolver=resolver)
     monkeypatch.undo()

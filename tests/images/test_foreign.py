@@ -312,7 +312,7 @@ def test_a_cut_shard_is_a_sentence(tmp_path: Path, kind: str, share: float) -> N
     content = path.read_bytes()
     end = len(content.rstrip(b"\0")) if kind == "tar" else len(content)
     path.write_bytes(content[: int(end * share)])
-    with pytest.raises(DataError, match=rf"{path.name}: (is not a whole tar archive|cannot be read as a Parquet)"):
+    with pytest.raises(DataError, match=rf"{path.name}: (is not a complete tar archive|cannot be read as a Parquet)"):
         open_store(tmp_path / "in")
     with pytest.raises(DataError, match=path.name):
         ingested(tmp_path / "out", tmp_path / "in")

@@ -34,6 +34,7 @@ from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import IMAGES
 from tests.images.folders import picture
 from tests.images.test_archives import special, tar_of
+from tests.images.test_orientation import behind_the_pixels, by_pillow, stating
 from tests.images.test_tfrecords import record, tencent
 
 if TYPE_CHECKING:
@@ -228,6 +229,28 @@ def test_smaller_pictures(tmp_path: Path) -> None:
     assert verify_images(tmp_path / "out") == (2, [])
 
 
+def test_pictures_that_are_not_stored_upright_are_turned_when_asked(tmp_path: Path) -> None:
+    files = {f"{number}.jpg": stating(number) for number in range(1, 9)} | {"9.png": behind_the_pixels(6)}
+    (tmp_path / "a.tar").write_bytes(tar_of(files))
+    ingested(tmp_path / "kept", tmp_path / "a.tar")
+    assert pictures_of(tmp_path / "kept") == {name[0]: content for name, content in files.items()}
+    assert [row["detail"] for row in rows(tmp_path / "kept")] == [
+        "",
+        *(f"EXIF orientation {number}" for number in (*range(2, 9), 6)),
+    ]
+    outcome = ingested(tmp_path / "out", tmp_path / "a.tar", resize=ResizeOptions(upright=True, quality=95))
+    assert outcome.summary.turned == 8
+    for row, content in zip(rows(tmp_path / "out"), files.values(), strict=True):
+        stored = Image.open(io.BytesIO(pictures_of(tmp_path / "out")[row["image_id"]]))
+        expected = by_pillow(content)
+        assert (row["width"], row["height"]) == stored.size == expected.shape[1::-1]
+        assert np.abs(np.asarray(stored, float) - expected).mean() < 4
+    assert pictures_of(tmp_path / "out")["1"] == files["1.jpg"], "it was upright"
+    assert verify_images(tmp_path / "out") == (9, [])
+    with pytest.raises(UsageError):
+        ingested(tmp_path / "out", tmp_path / "a.tar")
+
+
 def digests(outcome: StageOutcome[IngestSummary], out: Location) -> dict[str, str]:
     files = {path: record.sha256 for path, record in read_manifest(out).files.items()}
     return files | {"": str(outcome.record.summary)}
@@ -295,7 +318,7 @@ def test_a_cut_run_with_other_options_is_replaced_if_asked_for_and_leaves_no_sha
             Engine(progress=stop),
         )
     options = IngestOptions(part_images=100)
-    with pytest.raises(UsageError, match=r"finished parts? of another run, which was cut"):
+    with pytest.raises(UsageError, match=r"finished parts? of an interrupted run with another"):
         run(ingest_stage([tmp_path / "a.tar"], options, tmp_path / "out"), OutputFolder(tmp_path / "out"))
     run(ingest_stage([tmp_path / "a.tar"], options, tmp_path / "out"), OutputFolder(tmp_path / "out", overwrite=True))
     assert verify_images(tmp_path / "out") == (7, [])

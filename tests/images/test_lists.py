@@ -25,7 +25,8 @@ OPEN_IMAGES = (
     "ImageID,Subset,OriginalURL,OriginalLandingURL,License,AuthorProfileURL,Author,Title,OriginalSize,OriginalMD5,"
     "Thumbnail300KURL,Rotation\n"
     '0a,train,https://example.org/0.jpg,l,c,p,"Doe, J.","A ""title""\nof two lines",9,{md5},,0.0\n'
-    "0b,train,https://example.org/1.jpg,l,c,p,\xff,t,,,,\n"
+    "0b,train,https://example.org/1.jpg,l,c,p,\xff,t,,,https://example.org/1_z.jpg,270.0\n"
+    "0c,train,https://example.org/2.jpg,l,c,p,a,t,,,,45\n"
 )
 
 
@@ -37,8 +38,11 @@ def test_open_images_tables_carry_digests_and_sizes(tmp_path: Path) -> None:
         images = ImageList([path])
         assert list(images.slices(10)) == [
             [
-                ListRow("0a", "https://example.org/0.jpg", "train", DIGEST, 9),
-                ListRow("0b", "https://example.org/1.jpg", "train"),
+                ListRow("0a", "https://example.org/0.jpg", "train", DIGEST, 9, rotation=0),
+                ListRow(
+                    "0b", "https://example.org/1.jpg", "train", rotation=270, thumbnail="https://example.org/1_z.jpg"
+                ),
+                ListRow("0c", "https://example.org/2.jpg", "train", unread="Rotation '45'"),
             ]
         ]
         assert is_of_open_images([path])
@@ -84,7 +88,7 @@ def test_bytes_and_numbers_of_any_length_are_read(tmp_path: Path) -> None:
         pq.write_table(pa.table(table), path)
         unread = "size '99999999999999999999'"
         assert list(ImageList([path]).slices(9)) == [
-            [ListRow("a", "u", size=7), ListRow("", "v", unread=unread), ListRow("\ufffd", "w")]
+            [ListRow("a", "u", size=7), ListRow("", "v", unread=unread), ListRow("\xff", "w")]
         ]
 
 

@@ -213,5 +213,5 @@ def test_labels_of_other_classes_are_an_error(
 def test_a_compressed_file_that_is_cut_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.tfrecord.gz"
     path.write_bytes(gzip.compress(record(tencent("a.jpg", bytes(range(256)) * 40, {})) * 3)[:-40])
-    with pytest.raises(DataError, match="not a whole TFRecord file"):
+    with pytest.raises(DataError, match="not a complete TFRecord file"):
         list(tfrecord_members(path))

@@ -115,7 +115,7 @@ def test_changed_cut_and_missing_files_are_told(folder: Path, name: str) -> None
 def test_a_folder_that_is_not_finished_is_told(tmp_path: Path) -> None:
     write_bytes(tmp_path / "new" / MANIFEST_NAME, Manifest().to_json())
     write_bytes(tmp_path / "new" / "part-00000.parquet", b"of a cut run")
-    assert verify_images(tmp_path / "new") == (0, ["the command that writes it has not ended: run it again"])
+    assert verify_images(tmp_path / "new") == (0, ["the command that writes it has not finished: run it again"])
 
 
 def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:

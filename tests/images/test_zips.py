@@ -89,7 +89,7 @@ def test_names_without_the_flag_of_utf_8_may_be_utf_8(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive at all"])
 def test_what_is_no_archive_is_told(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(DataError, match=r"a\.zip: is not a whole zip archive \(.*obtain it again"):
+    with pytest.raises(DataError, match=r"a\.zip: is not a complete zip archive \(.*obtain it again"):
         said(tmp_path / "a.zip", content)
 
 

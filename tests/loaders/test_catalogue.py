@@ -176,7 +176,7 @@ def test_a_damaged_catalogue_is_named(tmp_path: Path, name: str, left: int | Non
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(DataError, match=f"{name}: is not a whole"):
+    with pytest.raises(DataError, match=f"{name}: is not a complete"):
         open_catalogue([images], labels, n_classes=C, cache=tmp_path / "c")
 
 
@@ -218,7 +218,7 @@ def test_the_number_of_classes_is_the_manifests(tmp_path: Path) -> None:
         ("no images", UsageError, "there is no such folder"),
         ("none named", UsageError, "no folder of images is named"),
         ("no picture", UsageError, r"none of 1 labelled images has a picture in .*images"),
-        ("no count", UsageError, "no manifest tells how many classes there are; pass n_classes"),
+        ("no count", UsageError, "no manifest gives the number of classes; pass n_classes"),
         ("few classes", DataError, r"class index is not in 0\.\.1"),
         ("no labels", UsageError, r"there is no part-\*\.parquet in it"),
     ],

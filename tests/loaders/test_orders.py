@@ -78,7 +78,7 @@ def test_a_window_of_block_shuffling_reads_few_stretches(
 
 
 def expected_by_formula(present: NDArray[np.bool_], balance: float) -> NDArray[np.float64]:
-    """Return the probability of each row by equations 6 to 8 of paper 004, term by term, shape (N,)."""
+    """Return the probability of each row by equations 6 to 8 of Peng et al. 2020, term by term, shape (N,)."""
     present = present[:, present.any(axis=0)]
     n_of_class = present.sum(axis=0)
     p_n = n_of_class / n_of_class.sum()
@@ -165,10 +165,10 @@ def test_a_threshold_that_is_none_is_refused(threshold: float) -> None:
 
 
 def test_negative_lengths_seeds_and_epochs_are_refused() -> None:
-    with pytest.raises(UsageError, match="an epoch has no -1 draws"):
+    with pytest.raises(UsageError, match="an epoch cannot have -1 draws"):
         SoftBalance(DATA.rows_of_class, -1)
     for order, epoch in ((Shuffled(9, -1), 0), (Shuffled(9), -1), (SoftBalance(DATA.rows_of_class, 9), -1)):
-        with pytest.raises(UsageError, match="-1 is no seed and no epoch"):
+        with pytest.raises(UsageError, match="-1 is neither a seed nor an epoch"):
             order.rows(epoch, 0, 9)
 
 

@@ -157,5 +157,5 @@ def test_any_data_set_takes_the_draws() -> None:
 
 def test_a_place_in_another_order_is_refused() -> None:
     place = SAMPLERS["shuffled"](world=1, rank=0).place(0, 10)
-    with pytest.raises(UsageError, match=r"103 rows shuffled, seed 3, and this is 103 rows shuffled, seed 4"):
+    with pytest.raises(UsageError, match=r"103 rows shuffled, seed 3, but this is 103 rows shuffled, seed 4"):
         ShuffledSampler(DATA, seed=4).load_state_dict(place)

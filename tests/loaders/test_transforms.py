@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,20 +13,21 @@ import simplejpeg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps, features
 from scipy.stats import binomtest, ks_2samp, kstest
 from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2 import functional as tv
 
 from mlimages_dataset.core.errors import ConfigError, DataError
+from mlimages_dataset.loaders.decoding import read_orientation
 from mlimages_dataset.loaders.transforms import (
-    EvalKind,
     TrainTransform,
     draw_box,
     eval_transform,
     timed,
     train_transform,
 )
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.samples import photographs
 from tests.loaders.torchvision_views import as_planes, psnr, seen
 
@@ -174,7 +175,7 @@ def test_resize256_is_resizing_the_short_side_and_cropping_the_centre(content: b
     pixels = as_planes(simplejpeg.decode_jpeg(content, "RGB"))
     resized = tv.resize(pixels, [round(size * 256 / 224)], antialias=True)
     expected = tv.center_crop(resized, [size, size]).numpy()
-    ours = eval_transform(size, EvalKind.RESIZE256)(content, rng(0))
+    ours = eval_transform(size, EvaluationView.RESIZE256)(content, rng(0))
     assert np.abs(ours.astype(int) - expected).max() <= 1
 
 
@@ -259,3 +260,91 @@ def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
 def test_another_kind_of_evaluation_is_refused_by_the_names_there_are() -> None:
     with pytest.raises(ConfigError, match="crop80 or resize256"):
         eval_transform(224, "crop90")
+
+
+# Orientation
+
+UPRIGHT_FORMS = ["PNG", "WEBP", "TIFF", *(["AVIF"] if features.check("avif") else [])]
+
+
+def stating(image: Image.Image, orientation: int, form: str = "JPEG", **options: Any) -> bytes:
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    image.save(buffer, form, exif=exif, **options)
+    return buffer.getvalue()
+
+
+def upright_png(content: bytes) -> bytes:
+    """Return the pixels that Pillow's own function gives, in a file without metadata."""
+    buffer = io.BytesIO()
+    pixels = simplejpeg.decode_jpeg(content, "RGB") if content[:2] == b"\xff\xd8" else None
+    with Image.open(io.BytesIO(content)) as image:
+        # Pillow's and simplejpeg's libjpeg may differ by a level.
+        exact = image.convert("RGB") if pixels is None else Image.fromarray(pixels)
+        exact.info["exif"] = image.info.get("exif", b"")
+        Image.fromarray(np.asarray(ImageOps.exif_transpose(exact))).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def picture_of(position: int) -> Image.Image:
+    return Image.open(io.BytesIO(CONTENTS[position])).convert("RGB").resize((163, 117))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0, "restart_marker_rows": 1}])
+def test_upright_is_pillows_transposition_before_the_same_transform(orientation: int, options: dict[str, Any]) -> None:
+    content = stating(picture_of(2), orientation, quality=90, **options)
+    for transform in (TrainTransform(image_size=50, scaled=False), eval_transform(50), eval_transform(50, "crop80")):
+        upright = dataclasses.replace(transform, upright=True)
+        for seed in range(5):
+            expected = transform(upright_png(content), rng(seed))
+            np.testing.assert_array_equal(upright(content, rng(seed)), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", UPRIGHT_FORMS)
+def test_upright_is_the_same_in_every_decoder(form: str, orientation: int) -> None:
+    content = stating(picture_of(1), orientation, form)
+    transform = TrainTransform(image_size=40, scaled=False)
+    expected = transform(upright_png(content), rng(7))
+    np.testing.assert_array_equal(dataclasses.replace(transform, upright=True)(content, rng(7)), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_upright_pictures_that_are_scaled_while_they_are_decoded_show_the_same_view(orientation: int) -> None:
+    # Of odd sides: a scaled picture then ends with the part of a pixel.
+    picture = Image.open(io.BytesIO(enlarged(CONTENTS[4], 1024))).convert("RGB").resize((1021, 763))
+    content = stating(picture, orientation, quality=95)
+    exact = TrainTransform(area=(0.6, 1.0), scaled=False, upright=True)
+    fast = dataclasses.replace(exact, scaled=True)
+    plain = dataclasses.replace(exact, upright=False), dataclasses.replace(fast, upright=False)
+    upright = upright_png(content)
+    figures = []
+    for one, other in ((exact, fast), plain):
+        shown = content if one.upright else encoded_as_jpeg(upright)
+        figures.append(psnr(one(shown, rng(3)), other(shown, rng(3))))
+    assert figures[0] > figures[1] - 2, "no more is lost than of a picture that is stored upright"
+
+
+def encoded_as_jpeg(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(content)).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+@given(st.binary(max_size=60))
+@settings(max_examples=40)
+def test_damaged_metadata_leave_a_picture_as_it_is_stored(noise: bytes) -> None:
+    buffer = io.BytesIO()
+    picture_of(0).save(buffer, "JPEG", exif=b"Exif\0\0" + noise)
+    content, transform = buffer.getvalue(), eval_transform(32)
+    if read_orientation(content) == 1:
+        upright = dataclasses.replace(transform, upright=True)
+        np.testing.assert_array_equal(upright(content, rng(0)), transform(content, rng(0)))
+
+
+def test_metadata_are_ignored_unless_asked_for() -> None:
+    stored, stating_six = stating(picture_of(0), 1), stating(picture_of(0), 6)
+    transform = train_transform(32)
+    assert transform == train_transform(32, upright=False)
+    np.testing.assert_array_equal(transform(stored, rng(0)), transform(stating_six, rng(0)))

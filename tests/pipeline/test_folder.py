@@ -257,7 +257,7 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path: Path, name: 
     stage = StageRecord({}, {}, (name,), 0.0, {})
     manifest = Manifest({} if as_output else {name: record}, {"mine": stage} if as_output else {})
     write_bytes(tmp_path / MANIFEST_NAME, manifest.to_json())
-    with pytest.raises(DataError, match="no file of the folder"):
+    with pytest.raises(DataError, match="not a file inside the folder"):
         OutputFolder(tmp_path, overwrite=True)
 
 
@@ -291,7 +291,7 @@ def test_two_stages_do_not_share_a_folder_of_parts(tmp_path: Path) -> None:
 
     output = OutputFolder(tmp_path / "out")
     output.run("annotations/a", parameters={}, inputs={}, work=work)
-    with pytest.raises(UsageError, match="of stage annotations/a"):
+    with pytest.raises(UsageError, match="belongs to stage annotations/a"):
         output.run("annotations/b", parameters={}, inputs={}, work=work)
 
 
@@ -481,7 +481,7 @@ def test_a_cut_run_is_finished_by_the_next(tmp_path: Path, count: int) -> None:
         run(tmp_path, cut_after(count))
     if count:
         assert "vocabulary" not in read_manifest(tmp_path).stages
-        assert verify_folder(tmp_path) == ["the command that writes it has not ended: run it again"]
+        assert verify_folder(tmp_path) == ["the command that writes it has not finished: run it again"]
     else:
         assert list(tmp_path.iterdir()) == [], "nothing was written: nothing is left"
     assert run(tmp_path, Work("part-0.parquet")).fresh
@@ -518,7 +518,7 @@ def test_files_of_a_run_that_has_not_ended_are_no_strangers(tmp_path: Path) -> N
     run(tmp_path, Work("a"))
     write_bytes(tmp_path / "labels" / "part-0.parquet", b"of a cut run")
     write_bytes(tmp_path / "labels" / f"{PARTIAL_PREFIX}done-0", b"its journal")
-    assert verify_folder(tmp_path) == ["the command that writes it has not ended: run it again"]
+    assert verify_folder(tmp_path) == ["the command that writes it has not finished: run it again"]
 
 
 def test_a_damaged_stage_with_a_journal_does_again_only_what_was_lost(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from mlimages_dataset.augment.annotate import AnnotatedFiles, annotations_stage
 from mlimages_dataset.augment.audit import most_frequent
-from mlimages_dataset.augment.audit_stage import audit
+from mlimages_dataset.augment.label_audit import audit
 from mlimages_dataset.augment.labels_stage import LabelOptions, labels_stage
 from mlimages_dataset.augment.simulation import Simulation
 from mlimages_dataset.augment.simulation_stage import SIMULATED_SOURCES
@@ -260,7 +260,7 @@ def test_a_cut_run_of_the_same_files_in_another_order_is_another(annotated: tupl
         # The first jobs look for the pieces of the two files.
         run_stage(annotations_stage(annotated[0], a), cut, Engine(mapper=cut_after_all(3)))
     assert list((tmp_path / "cut").glob(".partial-done-*")), "the first file is done"
-    with pytest.raises(UsageError, match=r"1 finished parts of another run, which was cut: .*in another order"):
+    with pytest.raises(UsageError, match=r"1 finished parts of an interrupted run with another .*order of inputs"):
         run_stage(annotations_stage(annotated[0], b), OutputFolder(tmp_path / "cut"))
     run_stage(annotations_stage(annotated[0], b), OutputFolder(tmp_path / "cut", overwrite=True))
     found, expected = (
@@ -313,7 +313,7 @@ def test_parts_of_a_cut_run_with_other_options_stay_until_they_are_to_be_replace
     with pytest.raises(CutError):
         labelled(annotated, cut, lambda function, every, /: next(passes)(function, every), salt="b")
     before = written(cut)
-    with pytest.raises(UsageError, match=r"4 finished parts of another run, which was cut.* pass --overwrite"):
+    with pytest.raises(UsageError, match=r"4 finished parts of an interrupted run with another.* pass --overwrite"):
         labelled(annotated, cut)
     assert written(cut) == before
     assert labelled(annotated, cut, overwrite=True) == labelled(annotated, tmp_path / "whole")
@@ -365,8 +365,8 @@ def test_verify_tells_files_that_differ_beside_a_summary_of_another_form(
     first, second = build.verify(tmp_path)
     assert first == "train/part-00003.parquet: is missing; run the build again to restore it"
     assert re.fullmatch(
-        r"manifest\.json: the summary of stage labels is not as this version writes it \(no conflicts\); build the "
-        "folder again, to tell which categories have other numbers of images",
+        r"manifest\.json: the summary of stage labels does not have the form that this version writes "
+        r"\(no conflicts\); build the folder again, to tell which categories have other numbers of images",
         second,
     )
 

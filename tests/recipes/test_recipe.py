@@ -165,12 +165,12 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path, text: str, told: str) 
         (VOCABULARY + ANNOTATIONS + "[cooccurrence]\nannotations = 'mine'", "no cooccurrence.predictions; name a "),
         (
             VOCABULARY + ANNOTATIONS + "[cooccurrence]\nannotations = 'other'\npredictions = 'p'",
-            "cooccurrence.annotations is 'other', which is no annotation source; use one of mine",
+            "cooccurrence.annotations is 'other', which is no annotated collection; use one of mine",
         ),
-        (VOCABULARY + ANNOTATIONS * 2, "two annotation sources share a name; "),
+        (VOCABULARY + ANNOTATIONS * 2, "two annotated collections have the same name; "),
         (
             VOCABULARY + ANNOTATIONS.replace("mine", "imagenet-simulated") + "[simulation]",
-            "two annotation sources share a name; ",
+            "two annotated collections have the same name; ",
         ),
     ],
 )
@@ -193,7 +193,7 @@ def test_what_is_missing_or_clashes_is_named(tmp_path: Path, text: str, told: st
         ("[annotations]\nname = 'x'\n" + VOCABULARY, "annotations is not a list; write [...], or [[...]] for tables"),
         (
             VOCABULARY + ANNOTATIONS.replace("csv", "xml"),
-            "annotations[0].format is 'xml', which is none of imagenet, open-",
+            "annotations[0].format is 'xml', which is not one of imagenet, open-",
         ),
         (VOCABULARY + ANNOTATIONS + "min_confidence = true", "annotations[0].min_confidence is True; give a float"),
         (VOCABULARY + ANNOTATIONS + "[labels]\nvalidation_images = 1.5", "labels.validation_images is 1.5; give a int"),
@@ -218,8 +218,11 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, text: str, told: str) 
             ANNOTATIONS + "min_confidence = nan",
             "annotations[0].min_confidence is nan, which is not in 0..1; correct it",
         ),
-        (ANNOTATIONS.replace("mine", "../mine"), "annotations[0].name is '../mine', which names no folder; correct it"),
-        (ANNOTATIONS.replace("mine", ""), "annotations[0].name is '', which names no folder; correct it"),
+        (
+            ANNOTATIONS.replace("mine", "../mine"),
+            "annotations[0].name is '../mine', which cannot be a folder's name; correct it",
+        ),
+        (ANNOTATIONS.replace("mine", ""), "annotations[0].name is '', which cannot be a folder's name; correct it"),
         (ANNOTATIONS.replace('"labels.csv"', ""), "annotations[0].files is empty; correct it"),
         (
             ANNOTATIONS + "[labels]\nvalidation_images = -1",

@@ -33,7 +33,7 @@ from mlimages_dataset.report.page import write_report
 from mlimages_dataset.report.reading import report_content
 from mlimages_dataset.tables.parquet import write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
-from mlimages_dataset.vocab.merging import funnel
+from mlimages_dataset.vocab.findings import funnel
 from mlimages_dataset.vocab.tables import categories_table, mapping_table
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Vocabulary
 from tests import mini
@@ -307,13 +307,13 @@ def test_what_was_amiss_with_the_sources_is_said(mini_vocabulary: Vocabulary, tm
     page = written(mini_vocabulary, Manifest(manifest.files, {**manifest.stages, "annotations/birds": birds}), tmp_path)
     assert "10 malformed rows (annotations/birds)" in page.text
     assert f"{counts.unknown} labels of unknown classes: /m/0nobody (40), /m/0nothing (6)" in page.text
-    assert "39 rows of birds gave an ancestor a lower confidence than a label below it: raised" in page.text
+    assert "39 rows of birds gave an ancestor a lower confidence than its descendant: raised" in page.text
     assert page.tables["audit"][1] == ["birds", "100", "26", "26.0 %", "7,000", "39", "dog (900)"]
 
 
 def test_an_audit_of_another_vocabulary_is_refused(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     manifest = manifest_of(mini_vocabulary, annotations_audit={"birds": audit_summary("n99999999")})
-    with pytest.raises(DataError, match="n99999999 is of another vocabulary"):
+    with pytest.raises(DataError, match="n99999999 belongs to another vocabulary"):
         write_report(mini_vocabulary, [], manifest, tmp_path)
 
 
@@ -428,9 +428,9 @@ def test_a_summary_of_another_form_is_named(name: str, summary: dict[str, Json],
 
 def test_statistics_and_pairs_of_another_vocabulary_are_refused(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     manifest = Manifest(stages={"labels": labels_stage(statistics(4, 1), statistics(4, 2))})
-    with pytest.raises(DataError, match="the labels are of another vocabulary"):
+    with pytest.raises(DataError, match="the labels belong to another vocabulary"):
         write_report(random_tree(3), [], manifest, tmp_path)
-    with pytest.raises(DataError, match="of another vocabulary"):
+    with pytest.raises(DataError, match="belong to another vocabulary"):
         write_report(random_tree(3), pairs_of(mini_vocabulary), Manifest(), tmp_path)
 
 

@@ -86,7 +86,7 @@ def test_an_empty_list_is_refused(form: str, text: str) -> None:
     ],
 )
 def test_a_list_of_a_header_alone_is_refused(form: str, text: str) -> None:
-    with pytest.raises(DataError, match="list: holds no class; name a class list"):
+    with pytest.raises(DataError, match="list: holds no classes; name a class list"):
         PARSERS[form](lines(text), "list")
 
 
@@ -109,13 +109,13 @@ def test_a_list_of_a_header_alone_is_refused(form: str, text: str) -> None:
         ("tencent", f"{TENCENT_HEADER}\n0 n00002452 -1 thing\n", 2, "is not an index, a wnid"),
         ("tencent", f"{TENCENT_HEADER}\n0\tn00002452\t-2\tthing\n", 2, "is not an index, a wnid"),
         ("tencent", f"{TENCENT_HEADER}\n1\tn00002452\t-1\tthing\n", 2, "index 1 follows -1"),
-        ("tencent", f"{TENCENT_HEADER}\n0\tn00002452\t0\tthing\n", 2, "the parent of n00002452, 0, is no other row"),
-        ("tencent", f"{TENCENT_HEADER}\n0\tn00002452\t7\tthing\n", 2, "the parent of n00002452, 7, is no other row"),
+        ("tencent", f"{TENCENT_HEADER}\n0\tn00002452\t0\tthing\n", 2, "the parent of n00002452, 0, is not another row"),
+        ("tencent", f"{TENCENT_HEADER}\n0\tn00002452\t7\tthing\n", 2, "the parent of n00002452, 7, is not another row"),
         (
             "tencent",
             f"{TENCENT_HEADER}\n0\tn00002452\t-1\tthing\n1\tn00002452\t-1\tthing\n",
             3,
-            "n00002452 stands in line 2 too",
+            "n00002452 is also in line 2",
         ),
     ],
 )

@@ -51,17 +51,20 @@ def test_annotations_say_what_is_in_images_and_negatives_what_is_not(tmp_path: P
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ({"annotations": [{"id": 5, "image_id": 2, "category_id": 18}]}, "annotation 5 is of an image not listed: '2'"),
+        (
+            {"annotations": [{"id": 5, "image_id": 2, "category_id": 18}]},
+            "annotation 5 refers to an image that is not listed: '2'",
+        ),
         (
             {"annotations": [{"id": 5, "image_id": 1, "category_id": 9}]},
-            "annotation 5 is of a category not listed: '9'",
+            "annotation 5 refers to a category that is not listed: '9'",
         ),
-        ({"annotations": [{"image_id": 1}]}, "annotation 0 is of a category not listed: 'None'"),
+        ({"annotations": [{"image_id": 1}]}, "annotation 0 refers to a category that is not listed: 'None'"),
         ({"images": [{"id": 1, "file_name": "a.jpg"}] * 2}, "two images have the id 1: 'a.jpg'"),
         ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2}]}, "image 2 has no file_name or id: ''"),
         (
             {"images": [{"id": 1, "file_name": "a.jpg", "neg_category_ids": [3]}]},
-            "image 1 says that a category is absent which is not listed: '3'",
+            "image 1 gives as absent a category that is not listed: '3'",
         ),
     ],
 )
@@ -78,9 +81,9 @@ def test_what_refers_to_nothing_is_listed(tmp_path: Path, content: dict[str, Any
         ('{"images": [{"id": 1, "file_name": "a"}]}', "lists no categories"),
         ('{"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}', "two categories have the id 1: a and b"),
         ('{"categories": [{"id": 1}]}', "a category has no id or name"),
-        ('{"categories": [3]}', "its categories are no objects"),
-        ('{"images": [', r"is no whole JSON file \("),
-        ("image_id,label\n", r"is no whole JSON file \("),
+        ('{"categories": [3]}', "its categories are not objects"),
+        ('{"images": [', r"is not a complete JSON file \("),
+        ("image_id,label\n", r"is not a complete JSON file \("),
     ],
 )
 def test_another_file_is_refused(tmp_path: Path, text: str, told: str) -> None:

@@ -32,6 +32,7 @@ TEXTS = {
     "open-images": "ImageID,Source,LabelName,Confidence\n" + "".join(f'{n:04},"v,""w""",/m/1,0.5\n' for n in ROWS),
     "tencent": "".join(f"http://a/{n}\t1:1\t2:0.5\n" for n in ROWS),
     "csv": "image_id,label,confidence,location\n" + "".join(f'"{n}",dog,0.25,"a\n{n}"\n' for n in ROWS),
+    "jsonl": "".join(f'{{"image_id": {n}, "label": ["dog", "cat"], "confidence": [0.25, 1]}}\n' for n in ROWS),
     "coco": json.dumps(
         {
             "annotations": [{"id": n, "image_id": n, "category_id": 3, "bbox": [1.5, 2, 3, 4]} for n in ROWS],

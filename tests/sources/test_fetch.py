@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlimages_dataset.core.errors import DataError, DownloadError, UsageError
-from mlimages_dataset.sources.fetch import Outcome, RetryPolicy, Status, fetch_collection
+from mlimages_dataset.sources.fetch import FetchStatus, Outcome, RetryPolicy, fetch_collection
 from mlimages_dataset.sources.lock import read_lock
 from mlimages_dataset.sources.publishers import LOCK_NAME, Collection, PublishedFile, read_publishers, select_files
 
@@ -169,7 +169,7 @@ def fetch_one(file: PublishedFile, out: Path) -> Outcome:
 
 
 def sentence(outcome: Outcome) -> str:
-    assert outcome.status is Status.FAILED
+    assert outcome.status is FetchStatus.FAILED
     assert isinstance(outcome.error, DownloadError)
     return str(outcome.error)
 
@@ -188,7 +188,7 @@ def assert_whole(out: Path, file: PublishedFile, body: bytes) -> None:
 
 def test_a_whole_download_is_recorded(server: str, tmp_path: Path) -> None:
     file = serve(server, "deep/er/a.bin", Resource())
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert_whole(tmp_path, file, BODY)
     assert read_lock(tmp_path)[file.name].etag == '"one"'
 
@@ -196,7 +196,7 @@ def test_a_whole_download_is_recorded(server: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("body", [b"", b"x"])
 def test_the_smallest_files_are_whole_too(server: str, tmp_path: Path, body: bytes) -> None:
     file = serve(server, "a.bin", Resource(body=body))
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert_whole(tmp_path, file, body)
 
 
@@ -204,7 +204,7 @@ def test_a_standing_file_is_not_asked_for_again(server: str, tmp_path: Path) -> 
     file = serve(server, "a.bin", Resource())
     fetch_one(file, tmp_path)
     lock = (tmp_path / LOCK_NAME).read_bytes()
-    assert fetch_one(file, tmp_path).status is Status.STANDS
+    assert fetch_one(file, tmp_path).status is FetchStatus.STANDS
     assert len(Handler.requests) == 1
     assert (tmp_path / LOCK_NAME).read_bytes() == lock
 
@@ -216,7 +216,7 @@ def test_compression_is_declined(server: str, tmp_path: Path) -> None:
 
 def test_a_cut_body_is_continued_not_begun_again(server: str, tmp_path: Path) -> None:
     file = serve(server, "a.bin", Resource(cuts=[3000, 2000]))
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert_whole(tmp_path, file, BODY)
     assert [request.get("Range") for request in Handler.requests] == [None, "bytes=3000-", "bytes=5000-"]
     assert Handler.requests[1]["If-Range"] == '"one"'
@@ -229,7 +229,7 @@ def test_a_later_run_continues_what_an_earlier_one_left(server: str, tmp_path: P
     assert (tmp_path / "a.bin.part").stat().st_size == 3000
     assert not (tmp_path / "a.bin").exists()
     resource.cuts.clear()
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert Handler.requests[-1]["Range"] == "bytes=3000-"
     assert_whole(tmp_path, file, BODY)
 
@@ -263,7 +263,7 @@ def test_wherever_a_body_is_cut_the_file_is_the_same(
     )
     file = serve(server, "a.bin", resource)
     outcome = fetch_one(file, out)
-    while outcome.status is Status.FAILED:
+    while outcome.status is FetchStatus.FAILED:
         assert not (out / "a.bin").exists()
         outcome = fetch_one(file, out)
     assert_whole(out, file, body)
@@ -292,7 +292,7 @@ def test_a_killed_client_leaves_a_part_that_is_continued(server: str, tmp_path: 
     client.wait()
     assert not (tmp_path / "a.bin").exists()
     resource.pause = 0.0
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert Handler.requests[-1]["Range"].startswith("bytes=")
     assert_whole(tmp_path, file, resource.body)
 
@@ -304,7 +304,7 @@ def test_a_part_that_was_complete_when_the_client_died_is_taken_without_a_reques
     with (tmp_path / "a.bin.part").open("ab") as part:
         part.write(BODY[3000:])
     Handler.requests.clear()
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert not Handler.requests
     assert_whole(tmp_path, file, BODY)
 
@@ -312,7 +312,7 @@ def test_a_part_that_was_complete_when_the_client_died_is_taken_without_a_reques
 def test_a_part_of_unknown_origin_is_not_built_on(server: str, tmp_path: Path) -> None:
     (tmp_path / "a.bin.part").write_bytes(b"from somewhere else")
     file = serve(server, "a.bin", Resource())
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert_whole(tmp_path, file, BODY)
 
 
@@ -329,7 +329,7 @@ def test_what_cannot_be_continued_is_begun_again(
     server: str, tmp_path: Path, server_kind: Resource, requests: int
 ) -> None:
     file = serve(server, "a.bin", server_kind)
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert len(Handler.requests) == requests
     assert_whole(tmp_path, file, BODY)
 
@@ -337,7 +337,7 @@ def test_what_cannot_be_continued_is_begun_again(
 def test_a_date_continues_a_part_where_there_is_no_tag(server: str, tmp_path: Path) -> None:
     date = formatdate(1_500_000_000, usegmt=True)
     file = serve(server, "a.bin", Resource(etag="", last_modified=date, cuts=[3000]))
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert Handler.requests[1]["If-Range"] == date
     assert_whole(tmp_path, file, BODY)
 
@@ -349,7 +349,7 @@ def test_a_file_that_changed_between_two_parts_is_never_mixed(server: str, tmp_p
     fetch_one(file, tmp_path)
     changed = bytes(reversed(BODY))
     Handler.resources["/a.bin"] = Resource(body=changed, etag='"two"', honest=honest)
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert_whole(tmp_path, file, changed)
 
 
@@ -358,13 +358,13 @@ def test_less_of_a_range_than_was_asked_for_is_not_taken_for_all_of_it(
     server: str, tmp_path: Path, *, chunked: bool
 ) -> None:
     file = serve(server, "a.bin", Resource(cuts=[3000], most=1000, chunked=chunked))
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert_whole(tmp_path, file, BODY)
 
 
 def test_more_of_a_range_than_there_can_be_is_thrown_away(server: str, tmp_path: Path) -> None:
     file = serve(server, "a.bin", Resource(cuts=[3000], surplus=b"and more"))
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert_whole(tmp_path, file, BODY)
 
 
@@ -375,14 +375,14 @@ def test_a_part_longer_than_the_file_is_begun_again(server: str, tmp_path: Path)
     with (tmp_path / "a.bin.part").open("ab") as part:
         part.write(BODY * 2)
     resource.cuts.clear()
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert_whole(tmp_path, file, BODY)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_passing_fault_passes(server: str, tmp_path: Path, status: int) -> None:
     file = serve(server, "a.bin", Resource(statuses=[status, status]))
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert_whole(tmp_path, file, BODY)
 
 
@@ -397,7 +397,7 @@ def test_retry_after_is_waited_for(server: str, tmp_path: Path, monkeypatch: pyt
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
     file = serve(server, "a.bin", Resource(statuses=[503], headers={"Retry-After": "2"}))
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert 2.0 in waits
 
 
@@ -491,9 +491,9 @@ def test_a_file_placed_by_hand_is_recorded_and_checked_from_then_on(server: str,
     file = PublishedFile("a.bin", "the file", url=f"{server}/404", page="https://example.org")
     sentence(fetch_one(file, tmp_path))
     (tmp_path / "a.bin").write_bytes(BODY)
-    assert fetch_one(file, tmp_path).status is Status.RECORDED
+    assert fetch_one(file, tmp_path).status is FetchStatus.RECORDED
     assert_whole(tmp_path, file, BODY)
-    assert fetch_one(file, tmp_path).status is Status.STANDS
+    assert fetch_one(file, tmp_path).status is FetchStatus.STANDS
     (tmp_path / "a.bin").write_bytes(b"other")
     told = sentence(fetch_one(file, tmp_path))
     assert sha256(BODY) in told
@@ -507,7 +507,7 @@ def test_a_file_edited_on_the_disk_is_told_with_both_digests(server: str, tmp_pa
     told = sentence(fetch_one(file, tmp_path))
     assert all(part in told for part in ("changed on the disk", sha256(BODY), sha256(b"edited"), LOCK_NAME))
     (tmp_path / "a.bin").unlink()
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert_whole(tmp_path, file, BODY)
 
 
@@ -524,7 +524,7 @@ def test_a_file_that_changed_at_the_publisher_is_told_and_accepted_on_demand(ser
     lock = json.loads((tmp_path / LOCK_NAME).read_text())
     del lock["files"]["a.bin"]
     (tmp_path / LOCK_NAME).write_text(json.dumps(lock))
-    assert fetch_one(file, tmp_path).status is Status.FETCHED
+    assert fetch_one(file, tmp_path).status is FetchStatus.FETCHED
     assert_whole(tmp_path, file, b"new edition")
 
 
@@ -532,7 +532,7 @@ def test_a_published_digest_is_insisted_on(server: str, tmp_path: Path) -> None:
     right = serve(server, "right.bin", Resource(), sha256=sha256(BODY))
     wrong = serve(server, "wrong.bin", Resource(), sha256=sha256(b"as published"))
     outcomes = fetch_collection(collect(right, wrong), tmp_path, retry=HASTY)
-    assert outcomes[0].status is Status.FETCHED
+    assert outcomes[0].status is FetchStatus.FETCHED
     assert sha256(b"as published") in sentence(outcomes[1])
     assert not (tmp_path / "wrong.bin").exists()
 
@@ -647,7 +647,7 @@ def test_the_command_ends_with_1_when_a_file_is_missing(
     [
         (["thing", "--out", "o"], "did you mean things"),
         (["--out", "o"], "no collection is named"),
-        (["things"], "no folder is named"),
+        (["things"], "no folder is given"),
         (["things", "--out", "o", "--only", "z*"], "no file of things matches z"),
         (["--list", "--only", "z*"], "no file matches z"),
     ],

@@ -64,6 +64,7 @@ def test_a_line_is_one_image_with_its_whole_path(
 
 
 TABLE = "a row of a table: give its columns names, and --format csv"
+NUMBER = "a number for its class: pass --synsets with synsets.txt or synset_words.txt"
 NOTHING = "no wnid such as n01440764"
 
 
@@ -82,7 +83,9 @@ NOTHING = "no wnid such as n01440764"
         (f"http://a/b.jpg,{FISH}", TABLE),
         (FISH, NOTHING),
         (f"{FISH} tench, Tinca tinca", NOTHING),
-        ("ILSVRC2012_val_00000001.JPEG 65", NOTHING),
+        ("ILSVRC2012_val_00000001.JPEG 65", NUMBER),
+        ("ILSVRC2012_val_00000001 65", NUMBER),
+        ("photos/tench.jpg\t3", NUMBER),
         ("photos/tench.jpg", NOTHING),
         ("N01440764_1", NOTHING),
     ],

@@ -160,7 +160,7 @@ def test_an_image_beside_the_folders_is_listed(tmp_path: Path) -> None:
     found = read("imagenet", [tmp_path])
     assert len(found.rows) == 1
     assert [(reject.path, reject.what) for reject in found.rejects.first] == [
-        (str(tmp_path / "stray.jpg"), "its path tells no class")
+        (str(tmp_path / "stray.jpg"), "its path names no class")
     ]
 
 
@@ -592,8 +592,9 @@ def test_a_list_of_labels_says_each_of_them(tmp_path: Path) -> None:
     pq.write_table(table.append_column("confidence", pa.array([0.5, 1, 1, 0.25])), tmp_path / "three")
     assert [row[2] for row in read("parquet", [tmp_path / "three"]).rows] == [0.5, 0.5, 0.25]
     pq.write_table(table.append_column("confidence", pa.array([[0.5], [], None, [1.0]])), tmp_path / "four")
-    with pytest.raises(DataError, match="a list of confidences is not as long as that of its labels"):
-        read("parquet", [tmp_path / "four"])
+    found = read("parquet", [tmp_path / "four"])
+    assert [row[:3] for row in found.rows] == [("d", "z", 1)]
+    assert [str(reject) for reject in found.rejects.first] == [f"{tmp_path / 'four'}: 1 confidences of 2 labels: 'a'"]
 
 
 @pytest.mark.parametrize(
@@ -611,7 +612,7 @@ def test_a_list_of_labels_says_each_of_them(tmp_path: Path) -> None:
 def test_what_is_no_text_is_told_with_its_type(tmp_path: Path, name: str, column: pa.Array) -> None:
     columns = {"image_id": pa.array(["a", "b"]), "label": pa.array(["x", "y"]), name: column}
     pq.write_table(pa.table(columns), tmp_path / "t")
-    with pytest.raises(DataError, match=rf"its column {name} is {re.escape(str(column.type))}, no text"):
+    with pytest.raises(DataError, match=rf"its column {name} is {re.escape(str(column.type))}, not text"):
         read("parquet", [tmp_path / "t"])
 
 

@@ -108,7 +108,7 @@ def test_places_that_are_no_shards_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"there is no \.tar file in it"):
         read_statements("webdataset", [tmp_path])
     (tmp_path / "x.tar").write_bytes(b"\x1f\x8b\x08\0" * 300)
-    with pytest.raises(DataError, match=r"x\.tar: is not a whole tar archive"):
+    with pytest.raises(DataError, match=r"x\.tar: is not a complete tar archive"):
         read_statements("webdataset", [tmp_path])
 
 

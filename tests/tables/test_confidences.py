@@ -20,7 +20,7 @@ from mlimages_dataset.augment.ancestors import augment, augmentation_rules
 from mlimages_dataset.augment.annotations import annotation_batches, lookup_table, packed_statements
 from mlimages_dataset.augment.cooccurrence import PairCounts, implications_table
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.exports.export import _decimals
+from mlimages_dataset.exports.tencent import _decimals
 from mlimages_dataset.sources.registry import pieces_of, source_named
 from mlimages_dataset.sources.rejects import RejectLog
 from mlimages_dataset.tables import confidences
@@ -234,7 +234,7 @@ def test_what_is_no_number_from_0_to_1_is_malformed(tmp_path: Path, values: pa.A
 
 @pytest.mark.parametrize("values", [pa.array([[0.5]]), pa.array([1], pa.date32()), pa.array([{"a": 1}])])
 def test_a_column_that_holds_no_numbers_is_one_sentence(tmp_path: Path, values: pa.Array) -> None:
-    with pytest.raises(DataError, match=r"stated\.parquet: its column confidence is .*, no number; give numbers"):
+    with pytest.raises(DataError, match=r"stated\.parquet: its column confidence is .*, not a number; give numbers"):
         stored(values, tmp_path)
 
 

@@ -114,7 +114,9 @@ def test_another_schema_or_version_is_refused_with_both_named(tmp_path: Path, sc
     path = tmp_path / "t.parquet"
     other = schemas.IMAGES if schema is schemas.MAPPING else schemas.MAPPING
     write_table(path, other.arrow.empty_table(), other, {})
-    with pytest.raises(SchemaError, match=rf"t\.parquet.*{other.label}.*{schema.label}.*name a {schema.name} table"):
+    with pytest.raises(
+        SchemaError, match=rf"t\.parquet.*{other.label}.*{schema.label}.*name a table of {schema.name} "
+    ):
         read_table(path, schema)
     newer = f"{schema.name}/{schema.version + 1}"
     pq.write_table(schema.arrow.empty_table().replace_schema_metadata({SCHEMA_KEY: newer}), path)
@@ -125,7 +127,7 @@ def test_another_schema_or_version_is_refused_with_both_named(tmp_path: Path, sc
 def test_a_parquet_file_made_elsewhere_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pq.write_table(pairs(), path)
-    with pytest.raises(SchemaError, match="schema is none, but pair_counts/1 is wanted"):
+    with pytest.raises(SchemaError, match="schema is none, but pair_counts/1 is needed"):
         read_table(path, schemas.PAIR_COUNTS)
 
 

@@ -15,7 +15,7 @@ from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.parquet import check_rows, read_table, table_parts
 from mlimages_dataset.tables.schemas import PREDICTIONS
 from mlimages_dataset.train.__main__ import main
-from mlimages_dataset.train.checkpoint import Checkpoint, Progress, read_checkpoint, save_checkpoint
+from mlimages_dataset.train.checkpoint import Checkpoint, RunProgress, read_checkpoint, save_checkpoint
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.pictures import Part
@@ -62,7 +62,7 @@ def _checkpoint(photographs: Photographs, tmp_path: Path) -> Path:
     save_checkpoint(
         tmp_path / "random.pt",
         Checkpoint(
-            progress=Progress(),
+            progress=RunProgress(),
             model_name="resnet18",
             n_classes=len(classes),
             image_size=32,

@@ -19,8 +19,8 @@ from mlimages_dataset.train.checkpoint import (
     FORMAT,
     Checkpoint,
     CheckpointWriter,
-    Progress,
     Resumption,
+    RunProgress,
     best_path,
     checkpoint_path,
     found_checkpoint,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 def checkpoint(total_steps: int = 1, value: float = 0.0) -> Checkpoint:
     return Checkpoint(
-        progress=Progress(epoch=1, step=2, total_steps=total_steps, best=0.5),
+        progress=RunProgress(epoch=1, step=2, total_steps=total_steps, best=0.5),
         model_name="resnet18",
         n_classes=3,
         image_size=32,
@@ -155,7 +155,7 @@ def test_a_cut_file_is_no_checkpoint(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "one.pt", checkpoint())
     content = (tmp_path / "one.pt").read_bytes()
     (tmp_path / "one.pt").write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match="is not a whole checkpoint"):
+    with pytest.raises(DataError, match="is not a complete checkpoint"):
         read_checkpoint(tmp_path / "one.pt")
 
 
@@ -171,7 +171,7 @@ def test_a_flipped_bit_anywhere_is_damage_or_changes_nothing(tmp_path: Path) -> 
         try:
             found = read_checkpoint(tmp_path / "one.pt")
         except DataError as error:
-            assert "is not a whole checkpoint (" in str(error)  # noqa: PT017 - it may also pass
+            assert "is not a complete checkpoint (" in str(error)  # noqa: PT017 - it may also pass
             damaged += 1
         else:
             assert torch.equal(found.model["weight"], whole.model["weight"]), at
@@ -207,7 +207,7 @@ def test_a_file_that_would_execute_something_is_refused_without_advice_to_load_i
         read_checkpoint(tmp_path / "bad.pt")
     told = str(refused.value)
     assert "holds Python objects" in told
-    assert told.endswith("`convert` makes one of other weights, and --weights starts a run from them")
+    assert told.endswith("`convert` makes one from other weights, and --weights starts a run from them")
     assert not isinstance(refused.value, NotWholeError)
     for advice in ("weights_only", "False", "safe_globals", "trust", "torch.load", "pytorch.org"):
         assert advice not in told
@@ -220,7 +220,9 @@ def test_a_file_that_would_execute_something_is_refused_without_advice_to_load_i
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_program_is_no_checkpoint(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "program.pt")
-    with pytest.raises(DataError, match=r"it is a TorchScript archive, a program and no checkpoint; name a") as refused:
+    with pytest.raises(
+        DataError, match=r"it is a TorchScript archive, which is a program, not a checkpoint; name"
+    ) as refused:
         read_checkpoint(tmp_path / "program.pt")
     assert "weights_only" not in str(refused.value)
 
@@ -254,7 +256,7 @@ def test_a_checkpoint_of_unknown_make_is_one_sentence(tmp_path: Path, content: o
         read_checkpoint(tmp_path / "other.pt")
     assert str(refused.value).startswith(f"{tmp_path / 'other.pt'}: {told}")
     assert str(refused.value).endswith(
-        "name a checkpoint of `pretrain`; `convert` makes one of other weights, and --weights starts a run from them"
+        "name a checkpoint of `pretrain`; `convert` makes one from other weights, and --weights starts a run from them"
     )
     assert not isinstance(refused.value, NotWholeError), "it was not damaged"
 
@@ -281,8 +283,8 @@ def test_a_run_goes_on_from_its_newest_whole_checkpoint(tmp_path: Path, how: str
     assert found.path == whole
     assert len(found.set_aside) == n_damaged
     for said, path in zip(found.set_aside, reversed(paths), strict=False):
-        assert said.startswith(f"{path} is not a whole checkpoint (")
-        assert said.endswith(f": it is now {path.name}.damaged, and the run goes on from {whole.name}")
+        assert said.startswith(f"{path} is not a complete checkpoint (")
+        assert said.endswith(f": it is now {path.name}.damaged, and the run resumes from {whole.name}")
     assert {path: path.read_bytes() for path in kept} == kept, "nothing is lost"
     assert newest_checkpoint(tmp_path) == whole
     assert resumption(tmp_path) == Resumption(whole), "it is said once"
@@ -299,9 +301,9 @@ def test_a_run_of_which_no_checkpoint_is_whole_is_not_begun_anew_in_silence(tmp_
         resumption(tmp_path)
     newest = checkpoint_path(tmp_path, 2)
     assert str(refused.value).startswith(
-        f"{newest}: none of the run's 2 checkpoints is whole, and the newest is not a whole checkpoint ("
+        f"{newest}: all 2 checkpoints of the run are damaged; the newest is not a complete checkpoint ("
     )
-    assert str(refused.value).endswith("; put a whole one in its place, or remove them to begin anew")
+    assert str(refused.value).endswith("; replace it by an undamaged copy, or remove them to start again")
     assert sorted((tmp_path / "checkpoints").iterdir()) == before
 
 
@@ -327,7 +329,7 @@ def test_other_tensors_are_no_checkpoint(tmp_path: Path) -> None:
 def test_safetensors_are_no_checkpoint_and_not_called_broken(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
     with pytest.raises(
-        UsageError, match=r"holds weights, and is no checkpoint; .*`convert` makes one of other weights"
+        UsageError, match=r"holds weights, but is not a checkpoint; .*`convert` makes one from other weights"
     ):
         read_checkpoint(tmp_path / "model.safetensors")
 

@@ -28,7 +28,7 @@ from mlimages_dataset.train.config import (
     Schedule,
 )
 from mlimages_dataset.train.learner import logits_without_trace, make_learner
-from mlimages_dataset.train.learning import LOOKS, Expected, Figures, Finding, Sign, Sums, expected_of, finding
+from mlimages_dataset.train.learning import LOOKS, Expected, Figures, LearningFault, Sign, Sums, expected_of, finding
 from mlimages_dataset.train.losses.registry import LOSSES, make_loss
 from mlimages_dataset.train.stopping import Stopped
 from tests.train.processes import on_ranks
@@ -261,7 +261,7 @@ def test_what_was_measured_of_runs_that_do_not_is_told(case: tuple[str, Sign, Fi
 @pytest.mark.parametrize("loss", [name.value for name in LossName])
 @pytest.mark.parametrize("sign", Sign)
 def test_every_sign_of_every_loss_has_a_sentence(loss: str, sign: Sign) -> None:
-    told = Finding(sign, AT_FIRST, look(50, 0.03, 0.5, 0.0), expected(loss)).sentence()
+    told = LearningFault(sign, AT_FIRST, look(50, 0.03, 0.5, 0.0), expected(loss)).sentence()
     assert "schedule.learning_rate" in told or "loss." in told or "data.labels" in told, "what to do"
 
 

@@ -69,18 +69,18 @@ def test_events_have_the_numbers_of_the_lines(tmp_path: Path) -> None:
 def test_a_warning_is_a_sentence_a_line_and_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = RunLog(tmp_path, tensorboard=True)
     assert not log.has_warned
-    log.warning(50, "the logits stand still", {"moved": 0.25})
+    log.warning(50, "the logits do not change", {"moved": 0.25})
     log.close()
-    assert capsys.readouterr().out == "step      50  warning: the logits stand still\n"
+    assert capsys.readouterr().out == "step      50  warning: the logits do not change\n"
     (line,) = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
     assert (line["kind"], line["step"], line["moved"]) == ("warning", 50, 0.25)
-    assert line["sentence"] == "the logits stand still"
+    assert line["sentence"] == "the logits do not change"
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("warning/moved")] == [(50, 0.25)]
 
 
 def test_a_log_knows_whether_it_has_warned_of_what_stays(tmp_path: Path) -> None:
-    RunLog(tmp_path).warning(50, "the logits stand still", {})
+    RunLog(tmp_path).warning(50, "the logits do not change", {})
     assert RunLog(tmp_path, resumed_at=60).has_warned
     assert not RunLog(tmp_path, resumed_at=40).has_warned, "step 50 is done again"

@@ -167,11 +167,11 @@ def test_all_ranks_go_on_from_the_same_whole_checkpoint(tmp_path: Path) -> None:
     assert [done.code for done in ranks] == [0, 0], ranks[0].err
     told = [line for line in ranks[0].out.splitlines() if "damaged" in line]
     assert len(told) == 2
-    assert all(line.endswith(f"and the run goes on from {paths[-3].name}") for line in told)
+    assert all(line.endswith(f"and the run resumes from {paths[-3].name}") for line in told)
     assert "damaged" not in ranks[1].out
     assert differing(last(tmp_path / "out"), whole) == []
     for path in (tmp_path / "out" / "checkpoints").glob("step-*.pt"):
         path.write_bytes(b"damaged")
     for done in trained(2, program):
         assert done.code == 1
-        assert f"none of the run's {len(paths):,} checkpoints is whole, and the newest is not a whole" in done.err
+        assert f"all {len(paths):,} checkpoints of the run are damaged; the newest is not a complete" in done.err

@@ -153,7 +153,7 @@ def test_evaluation_tells_every_measure(trained: Path, photographs: Photographs)
     (line,) = (line for line in in_words if line.split()[0] == "map")
     assert line.split(maxsplit=2)[1:] == [f"{told['mean_average_precision']:.4f}", f"({lower:.4f} to {upper:.4f})"]
     assert f"by chance: precision {told['chance_precision']:.4f}, map {told['chance']:.4f}" in in_words
-    assert any(line.startswith(f"labels an image: {told['labels']:.2f}, and ") for line in in_words)
+    assert any(line.startswith(f"labels per image: {told['labels']:.2f}, and ") for line in in_words)
 
 
 def test_fine_tuning_keeps_all_but_the_head(trained: Path, photographs: Photographs, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_plan_says_what_it_will_take(run_toml: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     parameters, memory, steps, hours, *supply = result.stdout.splitlines()
     assert "with a head of 11,166 classes (assumed, those of Tencent ML-Images" in parameters
-    assert "17 images a pass" in memory
+    assert "17 images per pass" in memory
     assert steps == "10 steps of 1 pass: 1 epochs of 170 images"
     assert hours == "0.0 hours at 17.0 images/s"
     assert len(supply) == 4, "the rate of a core, cores of a rank and of a machine, the storage"
@@ -204,7 +204,7 @@ def test_a_measure_that_there_is_not_is_refused_before_training(photographs: Pho
     (tmp_path / "run.toml").write_text(RUN.replace("[checkpoints]", '[checkpoints]\nbest = "f2"'))
     validated = (*files(photographs), "--validation-labels", photographs.labels)
     told = refusal(2, "pretrain", tmp_path / "run.toml", *validated, "--out", tmp_path / "out")
-    assert told.startswith("checkpoints.best is 'f2', which is no measure; use precision@1, recall@1, f1@1, ")
+    assert told.startswith("checkpoints.best is 'f2', which is not a measure; use precision@1, recall@1, f1@1, ")
     assert not (tmp_path / "out").exists()
 
 
@@ -369,7 +369,7 @@ def test_a_checkpoint_of_another_vocabulary_is_refused(
     told = refusal(2, "predict", other, *applied(photographs), "--out", tmp_path / "out")
     assert "it was trained with another vocabulary (digest 000000000000, not " in told
     told = refusal(2, "evaluate", fewer, *applied(photographs), "--labels", photographs.labels)
-    assert "its head has 7 classes, and the vocabulary " in told
+    assert "its head has 7 classes, but the vocabulary has " in told
 
     resumed = tmp_path / "run"
     (resumed / "checkpoints").mkdir(parents=True)
@@ -383,7 +383,7 @@ def test_a_folder_of_another_run_is_refused(trained: Path, photographs: Photogra
     path = tmp_path / "run.toml"
     path.write_text(RUN.replace("learning_rate = 0.001", "learning_rate = 0.002"))
     told = refusal(2, "pretrain", path, *files(photographs), "--out", trained)
-    assert "it is of another run: schedule.learning_rate was 0.001 and is now 0.002; name another --out" in told
+    assert "it belongs to another run: schedule.learning_rate was 0.001 and is now 0.002; name another --out" in told
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     told = refusal(2, "pretrain", path, *files(photographs), "--out", tmp_path / "mine")
@@ -394,7 +394,7 @@ def test_weights_of_another_network_are_refused(trained: Path, photographs: Phot
     path = tmp_path / "run.toml"
     path.write_text(RUN.replace("resnet18", "resnet34"))
     told = refusal(2, "pretrain", path, *files(photographs), "--weights", trained, "--out", tmp_path / "out")
-    assert "it is of another network: its weights are of resnet18, and resnet34 is asked for; " in told
+    assert "its weights belong to resnet18, not to resnet34; " in told
     assert told.endswith("write resnet18 as the model.name (or --architecture) that it was trained with")
 
 
@@ -402,7 +402,7 @@ def test_weights_of_another_network_are_refused(trained: Path, photographs: Phot
 def test_a_damaged_checkpoint_is_refused(photographs: Photographs, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "cut.pt").write_bytes(content)
     told = refusal(1, "predict", tmp_path / "cut.pt", *applied(photographs), "--out", tmp_path / "out")
-    assert told.startswith(f"{tmp_path / 'cut.pt'}: is not a whole checkpoint (")
+    assert told.startswith(f"{tmp_path / 'cut.pt'}: is not a complete checkpoint (")
 
 
 @pytest.mark.slow
@@ -418,12 +418,12 @@ def test_a_run_goes_on_past_a_damaged_newest_checkpoint_to_the_same_end(
     content[len(content) // 2] ^= 1
     newest.write_bytes(content)
     told = refusal(1, "predict", newest, *applied(photographs), "--out", tmp_path / "predicted")
-    assert told.startswith(f"{newest}: is not a whole checkpoint (")
+    assert told.startswith(f"{newest}: is not a complete checkpoint (")
     result = called(*command)
     assert result.exit_code == 0, result.output
     (line,) = [line for line in result.stdout.splitlines() if "damaged" in line]
-    assert f"{newest} is not a whole checkpoint (" in line
-    assert line.endswith(f": it is now {newest.name}.damaged, and the run goes on from {first.name}")
+    assert f"{newest} is not a complete checkpoint (" in line
+    assert line.endswith(f": it is now {newest.name}.damaged, and the run resumes from {first.name}")
     assert newest.with_name(f"{newest.name}.damaged").read_bytes() == content
     again, whole = read_checkpoint(newest), read_checkpoint(tmp_path / "whole.pt")
     assert again.progress == whole.progress
@@ -442,7 +442,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_with_as_many_images_only(
     (tmp_path / "run.json").write_text("{}")
     save_checkpoint(tmp_path / "checkpoints" / newest.name, cut)
     told = refusal(2, "pretrain", run_toml, "--out", tmp_path, *files(photographs))
-    assert "stopped within an epoch of 16 rows shuffled, seed 0, and this is one of 34 rows shuffled, seed 0" in told
+    assert "saved within an epoch of 16 rows shuffled, seed 0, but the run now has 34 rows shuffled, seed 0" in told
 
 
 def test_a_pass_of_one_small_image_is_refused(photographs: Photographs, tmp_path: Path) -> None:
@@ -451,7 +451,7 @@ def test_a_pass_of_one_small_image_is_refused(photographs: Photographs, tmp_path
         RUN.replace('precision = "float32"', 'precision = "float32"\nimages_per_pass = 1'), encoding="utf-8"
     )
     told = refusal(2, "pretrain", path, "--out", tmp_path / "out", *files(photographs))
-    assert told.startswith("a pass has one image of 32 pixels, which leaves one value of a channel, too few to normal")
+    assert told.startswith("a pass has one image of 32 pixels, but batch norm needs at least two values per channel")
     assert not (tmp_path / "out").exists()
 
 

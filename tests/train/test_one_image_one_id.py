@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tarfile
 from typing import TYPE_CHECKING
@@ -16,13 +17,14 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.loaders import Loader, MLImages, ShuffledSampler, StreamedImages, train_transform
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS, TableSchema
-from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
+from mlimages_dataset.train.checkpoint import Checkpoint, RunProgress, save_checkpoint
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
 from tests.images.foreign_folders import class_label, features, image_table, tar_folder, write_parquet
 from tests.train.test_main import called, refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 DOG, CAT = "n02084071", "n02121620"
@@ -46,7 +48,7 @@ IDS = {
 
 def pictures(folder: Path, names: tuple[str, ...] = NAMES) -> Path:
     """Write a photograph under each name and return the folder."""
-    for name, source in zip(names, sorted(samples.photographs().glob("*.jpg")), strict=False):
+    for name, source in zip(names, itertools.cycle(sorted(samples.photographs().glob("*.jpg"))), strict=False):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(source.read_bytes())
     return folder
@@ -82,7 +84,7 @@ def _checkpoint(vocabulary: Path) -> Path:
     model = create_model("resnet18", len(classes))
     path = vocabulary.parent / "random.pt"
     checkpoint = Checkpoint(
-        progress=Progress(),
+        progress=RunProgress(),
         model_name="resnet18",
         n_classes=len(classes),
         image_size=32,
@@ -268,10 +270,10 @@ def test_predict_refuses_in_one_sentence(tmp_path: Path, vocabulary: Path, check
     folder = pictures(tmp_path / "pictures")
     given = ("--vocabulary", vocabulary, "--workers", "0")
     assert refusal(2, "predict", checkpoint, *given).startswith("no pictures; name ")
-    assert refusal(2, "predict", checkpoint, folder, "--images", folder, *given).startswith("pictures are named twice;")
+    assert refusal(2, "predict", checkpoint, folder, "--images", folder, *given).startswith("pictures are given twice;")
     assert "there is no such file or folder" in refusal(2, "predict", checkpoint, tmp_path / "none.jpg", *given)
     told = refusal(2, "predict", checkpoint, folder, "--top", "3", "--out", tmp_path / "out", *given)
-    assert told.startswith("--out writes a table, --top and --json print;")
+    assert told.startswith("--out writes a table, but --top and --json print;")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
     result = called("predict", checkpoint, tmp_path / "broken.jpg", *given)
     assert result.exit_code == 1
@@ -279,3 +281,67 @@ def test_predict_refuses_in_one_sentence(tmp_path: Path, vocabulary: Path, check
     first, last = result.stderr.splitlines()
     assert first.startswith("broken.jpg: cannot be used: ")
     assert "no picture can be used" in last
+
+
+# ImageNet's forms of one picture
+
+TRAINING = [f"{wnid}_{number}" for wnid in (DOG, CAT) for number in (10026, 8388, 7, 42, 999)]
+VALIDATION = [f"ILSVRC2012_val_{number:08}" for number in (1, 2, 10, 999, 1000, 2500, 33333, 48981, 49999, 50000)]
+
+
+def class_of(stem: str) -> str:
+    """Return the class of a picture of ours: that in its name, or in turn."""
+    return stem.partition("_")[0] if stem.startswith("n") else (DOG, CAT)[VALIDATION.index(stem) % 2]
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "published list": lambda stem: f"{class_of(stem)}/{stem}.JPEG",
+    "tar of a class": lambda stem: f"{class_of(stem)}/{stem}.JPEG",
+    "hugging face": lambda stem: f"{stem}_{class_of(stem)}.JPEG",
+    "kaggle": lambda stem: f"Data/CLS-LOC/{'train/' + class_of(stem) if stem.startswith('n') else 'val'}/{stem}",
+    "bare stem": lambda stem: stem,
+}
+
+
+def lists(folder: Path, form: str, stems: list[str]) -> tuple[Path, Path]:
+    """Write what a user has of a form: a list of ImageNet's own, and a table."""
+    names = [FORMS[form](stem) for stem in stems]
+    lines = [f"{name} {class_of(stem)}\n" for name, stem in zip(names, stems, strict=True)]
+    (folder / "list.txt").write_text("".join(lines), encoding="utf-8")
+    rows = "".join(line.replace(" ", ",") for line in lines)
+    (folder / "rows.csv").write_text(f"image_id,label\n{rows}", encoding="utf-8")
+    return folder / "list.txt", folder / "rows.csv"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stems", [TRAINING, VALIDATION], ids=["training", "validation"])
+def test_imagenets_five_forms_of_ten_pictures_have_ten_ids(
+    tmp_path: Path, vocabulary: Path, checkpoint: Path, stems: list[str]
+) -> None:
+    predict = ("predict", checkpoint, "--vocabulary", vocabulary, "--workers", "0", "--above", "0")
+    tables, stores = [], []
+    for form, name_of in FORMS.items():
+        place = tmp_path / form.replace(" ", "-")
+        place.mkdir()
+        for given, kind in zip(lists(place, form, stems), ("imagenet", "csv"), strict=True):
+            out = place / f"annotations-{kind}"
+            built("annotate", "--vocab", vocabulary, "--format", kind, given, "--out", out)
+            assert ids(out, ANNOTATIONS) == set(stems), (form, kind)
+            tables.append(out)
+        # A picture in a folder or an archive has a suffix in whatever form.
+        names = tuple(f"{name_of(stem).removesuffix('.JPEG')}.JPEG" for stem in stems)
+        folder = given = pictures(place / "pictures", names)
+        if form.startswith("tar"):
+            given = place / "pictures.tar"
+            with tarfile.open(given, "w") as tar:
+                tar.add(folder, arcname=".")
+        built("images", "ingest", given, "--out", place / "shards")
+        assert ids(place / "shards", IMAGES) == set(stems), form
+        assert called(*predict, "--images", folder, "--out", place / "predictions").exit_code == 0
+        assert ids(place / "predictions", PREDICTIONS) == set(stems), form
+        stores += [folder, place / "shards"]
+    for store in stores:
+        data = MLImages(
+            store, tables[0], split=None, transform=train_transform(16), n_classes=len(read_classes(vocabulary))
+        )
+        assert {data[row].image_id for row in range(len(data))} == set(stems), store

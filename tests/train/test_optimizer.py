@@ -46,7 +46,7 @@ def test_every_group_follows_the_rate_by_its_factor() -> None:
 
 
 def test_a_rate_for_no_layer_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ConfigError, match="layer_rates names 'layer5', no part of the model; use low"):
+    with pytest.raises(ConfigError, match="layer_rates names 'layer5', which is no part of the model; use low"):
         make_optimizer(torch.nn.ModuleDict({"low": torch.nn.Linear(2, 2)}), Optimizer(layer_rates=(("layer5", 0.1),)))
 
 

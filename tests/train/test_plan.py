@@ -72,12 +72,12 @@ def test_the_vocabulary_decides(small: Path, photographs: Photographs) -> None:
     assert told.endswith(f"with a head of {n_classes:,} classes (of the vocabulary)")
     small.write_text(RUN.replace("[model]\n", "[model]\nclasses = 1000\n"))
     told = first_line(small, *NO_PACE, "--vocabulary", photographs.vocabulary)
-    assert told.endswith(f"{n_classes:,} classes (of the vocabulary, where the run is meant for 1,000)")
+    assert told.endswith(f"{n_classes:,} classes (of the vocabulary, but model.classes is 1,000)")
 
 
 def test_two_numbers_of_classes_are_refused(small: Path, photographs: Photographs) -> None:
     told = refusal(2, "plan", small, *NO_PACE, "--vocabulary", photographs.vocabulary, "--classes", "5")
-    assert told == "--classes and --vocabulary both say how many classes there are; give one of them"
+    assert told == "--classes and --vocabulary both give the number of classes; give one of them"
 
 
 def test_the_classes_of_a_run_file_are_no_matter_of_science() -> None:
@@ -104,7 +104,7 @@ def test_a_dry_run_that_learns_says_so_and_writes_nothing(photographs: Photograp
     before = sorted(tmp_path.rglob("*"))
     result = called("plan", run_toml, *files(photographs), "--images-per-second", "10", "--dry-run-steps", "20")
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[-1].startswith("dry run: 20 steps give no warning: logits moved by ")
+    assert result.stdout.splitlines()[-1].startswith("dry run: 20 steps give no warning: logits changed by ")
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -114,7 +114,7 @@ def test_a_dry_run_that_does_not_learn_warns(photographs: Photographs, tmp_path:
     result = called("plan", run_toml, *files(photographs), "--images-per-second", "10", "--dry-run-steps", "20")
     assert result.exit_code == 0, result.output
     told = result.stdout.splitlines()[-1]
-    assert told.startswith("warning: after 20 steps, the logits stand still: logits moved by ")
+    assert told.startswith("warning: after 20 steps, the logits do not change: logits changed by ")
     assert told.endswith("this loss is a mean over the classes: write loss.sum_classes = true")
 
 

@@ -185,7 +185,7 @@ def test_other_rates_are_refused_on_resuming(photographs: Photographs, pair_coun
     again = run_file(tmp_path, ("[schedule]", CONCURRENT.format("fewer.parquet")))
     told = refusal(2, "pretrain", again, *files(photographs), "--out", out)
     assert told.endswith(
-        "its concurrent rates were those of another pair_counts table; name the loss.pair_counts of before, or another "
+        "its concurrent rates come from another pair_counts table; use the same loss.pair_counts as before, or another "
         "--out"
     )
 
@@ -200,10 +200,10 @@ def _with(table: pa.Table, **columns: object) -> pa.Table:
     [
         ("missing", "nowhere.parquet: there is no such file"),
         ("other vocabulary", "it was made with another vocabulary than the one given"),
-        ("other classes", "names class 85, and the vocabulary has the classes 0 to "),
-        ("twice", "names a pair twice"),
+        ("other classes", "names class 85, but the vocabulary has the classes 0 to "),
+        ("twice", "holds a pair twice"),
         ("too many", "counts more images with both classes than with the first, or fewer than none"),
-        ("other table", "schema is labels/1, but pair_counts/1 is wanted"),
+        ("other table", "schema is labels/1, but pair_counts/1 is needed"),
         ("folder", "is a folder"),
     ],
 )
@@ -380,14 +380,14 @@ def test_a_stream_goes_on_with_as_many_workers_only(photographs: Photographs, sh
     other = run_file(tmp_path, *changes, ("[data]\nworkers = 0\n", streamed.format(3)))
     told = refusal(2, "pretrain", other, *named)
     order = "34 rows shuffled in windows of 2 blocks of 3, seed 0, streamed by 1 x {} workers in passes of 8 images"
-    assert f"it stopped within an epoch of {order.format(2)}, and this is one of {order.format(3)}; " in told
-    assert "as many ranks and workers" in told
+    assert f"it was saved within an epoch of {order.format(2)}, but the run now has {order.format(3)}; " in told
+    assert "the same ranks and workers" in told
 
 
 def test_a_stream_in_another_order_than_blocks_is_refused(photographs: Photographs, tmp_path: Path) -> None:
     run_toml = run_file(tmp_path, ("[data]\n", "[data]\nstreamed = true\n"))
     told = refusal(2, "pretrain", run_toml, *files(photographs), "--out", tmp_path / "out")
-    assert 'data.streamed goes with sampler = "blocks" in every phase, and one is shuffled' in told
+    assert 'data.streamed needs sampler = "blocks" in every phase, but one is shuffled' in told
 
 
 @pytest.mark.slow

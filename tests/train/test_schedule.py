@@ -17,9 +17,9 @@ PRETRAINING = [
     *[0.008] * 25,  # 25 to 49
     *[0.0008] * 10,  # 50 to 59
 ]
-"""Paper 000, section 4.1.3."""
+"""Wu et al. 2019, section 4.1.3."""
 FINE_TUNING = [0.1, 0.1681, 0.2825761, 0.47501042, *[0.8] * 26, *[0.08] * 30, *[0.008] * 30, *[0.0008] * 30]
-"""Paper 000, table 2."""
+"""Wu et al. 2019, table 2."""
 
 
 def packaged(name: str) -> Run:

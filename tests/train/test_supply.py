@@ -47,7 +47,7 @@ def test_cores_and_bytes_are_those_of_plain_arithmetic() -> None:
     ("workers", "said"),
     [
         (5, "data.workers = 5 is too few, and the network would wait: set 6, or store smaller pictures"),
-        (0, "data.workers = 0 decodes in the training process, and the network waits meanwhile"),
+        (0, "data.workers = 0 decodes in the training process, so the network waits"),
         (7, "data.workers = 7 is enough"),
     ],
 )
@@ -60,7 +60,7 @@ def test_exactly_as_many_cores_as_the_rate_divides() -> None:
 
 
 def test_a_pace_of_this_cpu_is_said_to_be_one() -> None:
-    assert "the pace was measured on this CPU" in Supply(9.0, 1, 1, RATE, paced_on_cpu=True).lines()[-1]
+    assert "the speed was measured on this CPU" in Supply(9.0, 1, 1, RATE, paced_on_cpu=True).lines()[-1]
     assert "measured on this CPU" not in "".join(Supply(9.0, 1, 1, RATE).lines())
 
 

@@ -85,7 +85,7 @@ def test_the_documented_commands_close_the_loop(tmp_path: Path) -> None:
     assert by_chance is not None
     assert float(told["precision@5"][1]) >= 2 * float(by_chance[1])
     assert float(told["map"][1]) >= 1.5 * float(by_chance[2])
-    labels = re.search(r"labels an image: ([\d.]+), and ([\d.]+) by its probabilities", told_all)
+    labels = re.search(r"labels per image: ([\d.]+), and ([\d.]+) by its probabilities", told_all)
     assert labels is not None
     assert 0.5 < float(labels[2]) / float(labels[1]) < 2
 

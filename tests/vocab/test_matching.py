@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.hierarchy import ROOTS
-from mlimages_dataset.vocab.matching import Match, MatchContext, Rule, match_classes, named_senses
-from mlimages_dataset.vocab.normalisation import ClassName, american, parse_name, spellings, squashed, without_accents
+from mlimages_dataset.vocab.matching import Match, MatchContext, MatchRule, match_classes, named_senses
+from mlimages_dataset.vocab.normalisation import ParsedName, american, parse_name, spellings, squashed, without_accents
 from mlimages_dataset.vocab.sense_features import FEATURES, Neighbourhoods, ancestors, feature_matrix, path
 from mlimages_dataset.vocab.wordnet import load_wordnet
 from tests.vocab import matching_truth as truth
@@ -79,14 +79,14 @@ def test_the_name_itself_is_its_first_spelling(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "parsed"),
     [
-        ("Bun (Food)", ClassName("bun", "food")),
-        ("control panel (engineeri", ClassName("control panel", "engineeri")),
-        ("Bird\N{RIGHT SINGLE QUOTATION MARK}s nest", ClassName("bird's nest", "")),
-        ("(no base)", ClassName("(no base)", "")),
-        ("", ClassName("", "")),
+        ("Bun (Food)", ParsedName("bun", "food")),
+        ("control panel (engineeri", ParsedName("control panel", "engineeri")),
+        ("Bird\N{RIGHT SINGLE QUOTATION MARK}s nest", ParsedName("bird's nest", "")),
+        ("(no base)", ParsedName("(no base)", "")),
+        ("", ParsedName("", "")),
     ],
 )
-def test_brackets_quotes_and_nothing(name: str, parsed: ClassName) -> None:
+def test_brackets_quotes_and_nothing(name: str, parsed: ParsedName) -> None:
     assert parse_name(name) == parsed
 
 
@@ -132,13 +132,13 @@ def test_matches_are_the_candidates_in_the_order_of_the_classes_and_the_same_aga
 
 def test_only_sense(wordnet: WordNet) -> None:
     one = match("golf bag", context(wordnet))
-    assert (one.wnid, one.rule, one.alternatives) == ("n03445617", Rule.ONLY_SENSE, ())
+    assert (one.wnid, one.rule, one.alternatives) == ("n03445617", MatchRule.ONLY_SENSE, ())
 
 
 def test_the_sense_in_imagenet(wordnet: WordNet) -> None:
     for meant, other in ((CRANE_BIRD, CRANE_MACHINE), (CRANE_MACHINE, CRANE_BIRD)):
         one = match("crane", context(wordnet, [meant]))
-        assert (one.wnid, one.rule, one.alternatives[0]) == (meant, Rule.IN_IMAGENET, other)
+        assert (one.wnid, one.rule, one.alternatives[0]) == (meant, MatchRule.IN_IMAGENET, other)
 
 
 def test_the_whole_of_imagenet_stands_in_for_no_list(wordnet: WordNet) -> None:
@@ -154,12 +154,12 @@ def test_the_whole_of_imagenet_stands_in_for_no_list(wordnet: WordNet) -> None:
 
 def test_the_only_concrete_sense(wordnet: WordNet) -> None:
     one = match("samurai", context(wordnet, [DOG]))
-    assert (one.wnid, one.rule) == ("n10549763", Rule.ONLY_CONCRETE_SENSE)
+    assert (one.wnid, one.rule) == ("n10549763", MatchRule.ONLY_CONCRETE_SENSE)
 
 
 def test_the_likeliest_of_several_concrete_senses(wordnet: WordNet) -> None:
     one = match("shoe", context(wordnet, [DOG]))
-    assert (one.wnid, one.rule) == ("n04199027", Rule.LIKELIEST_SENSE)
+    assert (one.wnid, one.rule) == ("n04199027", MatchRule.LIKELIEST_SENSE)
     assert "log tagged occurrences" in one.evidence
 
 
@@ -180,7 +180,7 @@ def test_a_plural_that_is_one_synset_is_not_its_singular(
     wordnet: WordNet, name: str, wnid: str, base_form: str | None
 ) -> None:
     one = match(name, context(wordnet))
-    assert (one.wnid, one.rule) == (wnid, Rule.AS_SPELLED)
+    assert (one.wnid, one.rule) == (wnid, MatchRule.AS_SPELLED)
     assert "agree with the name as spelled" in one.evidence
     assert base_form is None or base_form in one.alternatives
 
@@ -198,13 +198,13 @@ def test_a_plural_that_is_one_synset_is_not_its_singular(
     ],
 )
 def test_other_plurals_are_ranked_with_their_singular(wordnet: WordNet, name: str, why: str) -> None:
-    assert match(name, context(wordnet)).rule is not Rule.AS_SPELLED, why
+    assert match(name, context(wordnet)).rule is not MatchRule.AS_SPELLED, why
 
 
 def test_words_in_brackets_and_the_box_hierarchy_stand_above_the_spelling(wordnet: WordNet) -> None:
     classes = [SourceClass("c", "Container"), SourceClass("g", "Glasses")]
     below = match_classes(classes, context(wordnet, box_parents={"g": ("c",)}))[1]
-    assert (below.wnid, below.rule) == ("n03438257", Rule.BOX_HIERARCHY)
+    assert (below.wnid, below.rule) == ("n03438257", MatchRule.BOX_HIERARCHY)
     assert match("glasses (container)", context(wordnet)).wnid == "n03438257"
 
 
@@ -220,7 +220,7 @@ def test_words_in_brackets_choose(wordnet: WordNet) -> None:
     around = context(wordnet)
     assert match("Bun (Food)", around).wnid == BUN
     hair = match("Bun (Hairdo)", context(wordnet))
-    assert (hair.wnid, hair.rule) in {(KNOT_OF_HAIR, Rule.QUALIFIER), (BUN, Rule.ONLY_SENSE)}
+    assert (hair.wnid, hair.rule) in {(KNOT_OF_HAIR, MatchRule.QUALIFIER), (BUN, MatchRule.ONLY_SENSE)}
     color = match("lavender (color)", around)
     assert wordnet.lexicographer_files[wordnet.index_of_wnid[str(color.wnid)]] == "noun.attribute"
 
@@ -230,7 +230,7 @@ def test_a_parent_in_the_box_hierarchy_chooses(wordnet: WordNet) -> None:
     alone = match_classes(classes, context(wordnet, ["n04159058"]))[1]
     below_animal = match_classes(classes, context(wordnet, ["n04159058"], {"s": ("a",)}))[1]
     assert alone.wnid == "n04159058"
-    assert (below_animal.wnid, below_animal.rule) == (SEAL_ANIMAL, Rule.BOX_HIERARCHY)
+    assert (below_animal.wnid, below_animal.rule) == (SEAL_ANIMAL, MatchRule.BOX_HIERARCHY)
     assert "box hierarchy" in below_animal.evidence
 
 
@@ -243,26 +243,26 @@ def test_a_cycle_in_the_box_hierarchy_is_harmless(wordnet: WordNet) -> None:
 
 def test_an_abstract_sense_is_shown_and_says_so(wordnet: WordNet) -> None:
     one = match("camping", context(wordnet))
-    assert one.rule is Rule.ABSTRACT_SENSE
+    assert one.rule is MatchRule.ABSTRACT_SENSE
     assert one.wnid is not None
     assert "reaches no root" in one.evidence
 
 
 def test_a_surname_is_nobodys_class(wordnet: WordNet) -> None:
     one = match("Bellini", context(wordnet))
-    assert (one.wnid, one.rule) == (None, Rule.NAMED_PERSON)
+    assert (one.wnid, one.rule) == (None, MatchRule.NAMED_PERSON)
     assert one.alternatives
     assert match("crane", context(wordnet)).wnid in {CRANE_BIRD, CRANE_MACHINE}
 
 
 def test_a_compound_is_not_its_head(wordnet: WordNet) -> None:
     one = match("small terrier", context(wordnet))
-    assert (one.wnid, one.rule) == (None, Rule.NOT_IN_WORDNET)
+    assert (one.wnid, one.rule) == (None, MatchRule.NOT_IN_WORDNET)
     assert "'terrier'" in one.evidence
 
 
 def test_no_name(wordnet: WordNet) -> None:
-    assert match(" ", context(wordnet)).rule is Rule.EMPTY_NAME
+    assert match(" ", context(wordnet)).rule is MatchRule.EMPTY_NAME
 
 
 def test_the_rest_of_the_source_explains_a_name(wordnet: WordNet) -> None:

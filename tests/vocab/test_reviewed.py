@@ -133,11 +133,11 @@ def test_edges_are_added_behind_wordnets_own_and_removed(mini_wordnet: WordNet) 
 @pytest.mark.parametrize(
     ("edges", "what"),
     [
-        ([edge("n99999999", PET)], "n99999999 is no noun synset of WordNet 3.0"),
-        ([edge(DOG, "dog")], "dog is no noun synset of WordNet 3.0"),
+        ([edge("n99999999", PET)], "n99999999 is not a noun synset of WordNet 3.0"),
+        ([edge(DOG, "dog")], "dog is not a noun synset of WordNet 3.0"),
         ([edge(PET, ANIMAL)], f"the edge {PET} -> {ANIMAL} is in WordNet or added already"),
         ([edge(DOG, PET), edge(DOG, PET)], "is in WordNet or added already"),
-        ([edge(DOG, PET, add=False)], "is not there to be removed"),
+        ([edge(DOG, PET, add=False)], "does not exist"),
         ([edge(ANIMAL, PUPPY)], f"the edge {ANIMAL} -> {PUPPY} closes a cycle"),
         ([edge(DOG, DOG)], f"the edge {DOG} -> {DOG} closes a cycle"),
         ([edge(DOG, PET), edge(PET, PUPPY)], "closes a cycle"),

@@ -151,7 +151,7 @@ def test_a_users_list_may_be_parquet(tmp_path: Path) -> None:
         ({"id": ["1"], "label": ["dog"]}, "no column name in its header ('id,label')"),
         ({"id": ["1", None], "name": ["dog", "cat"]}, "row 2 holds a null"),
         ({"id": ["1", ""], "name": ["dog", "cat"]}, "the id of row 2 is empty"),
-        ({"id": pa.array([], pa.string()), "name": pa.array([], pa.string())}, "holds no class"),
+        ({"id": pa.array([], pa.string()), "name": pa.array([], pa.string())}, "holds no classes"),
     ],
 )
 def test_a_parquet_list_that_is_none_is_refused(tmp_path: Path, columns: dict[str, list[str]], what: str) -> None:
@@ -186,9 +186,9 @@ def test_image_counts_of_several_files_are_added(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("source,id,images\n", "counts.csv, line 1: no columns source, source_id and images in its header"),
-        ("source,source_id,images\na,b,many\n", "counts.csv, line 2: 'many' is no number of images"),
-        ("source,source_id,images\na,b,1\na,b,-1\n", "counts.csv, line 3: '-1' is no number of images"),
-        ("source,source_id,images\na,b\n", "counts.csv, line 2: '' is no number of images"),
+        ("source,source_id,images\na,b,many\n", "counts.csv, line 2: 'many' is not a number of images"),
+        ("source,source_id,images\na,b,1\na,b,-1\n", "counts.csv, line 3: '-1' is not a number of images"),
+        ("source,source_id,images\na,b\n", "counts.csv, line 2: '' is not a number of images"),
     ],
 )
 def test_bad_image_counts_are_refused(tmp_path: Path, text: str, sentence: str) -> None:
@@ -217,7 +217,7 @@ def test_bad_image_counts_are_refused(tmp_path: Path, text: str, sentence: str) 
             "reviewed",
             '[[drop_category]]\nwnid = "n99999999"\nreason = "x"\n',
             VocabularyError,
-            "bad, drop_category 1: n99999999 is no noun synset of WordNet 3.0",
+            "bad, drop_category 1: n99999999 is not a noun synset of WordNet 3.0",
         ),
     ],
 )
@@ -242,7 +242,7 @@ def test_a_missing_file_is_named(given: VocabularyFiles, tmp_path: Path, option:
 def test_a_list_under_anothers_name_fails_its_check(given: VocabularyFiles, tmp_path: Path) -> None:
     again = (("imagenet", written(tmp_path / "again.csv", f"id,name\n{DOG},dog\n")),)
     files = VocabularyFiles(imagenet=given.imagenet, reviewed=given.reviewed, classes=again)
-    with pytest.raises(VocabularyError, match="V104 A source's class stands twice in the mapping: imagenet n02084071"):
+    with pytest.raises(VocabularyError, match="V104 A source's class is in the mapping twice: imagenet n02084071"):
         write_vocabulary(files, Workplace(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
@@ -262,7 +262,7 @@ def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
 def test_another_table_in_place_of_the_categories_is_refused(given: VocabularyFiles, tmp_path: Path) -> None:
     write_vocabulary(given, Workplace(tmp_path))
     (tmp_path / "mapping.parquet").replace(tmp_path / "categories.parquet")
-    with pytest.raises(SchemaError, match=f"the table's schema is mapping/1, but {CATEGORIES.label} is wanted"):
+    with pytest.raises(SchemaError, match=f"the table's schema is mapping/1, but {CATEGORIES.label} is needed"):
         read_vocabulary(tmp_path)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlimages_dataset.vocab import validation
-from mlimages_dataset.vocab.validation import Finding, validate
+from mlimages_dataset.vocab.validation import Violation, validate
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Vocabulary
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ UNSOUND = {
 }
 
 
-def codes(findings: Iterable[Finding]) -> set[str]:
+def codes(findings: Iterable[Violation]) -> set[str]:
     return {finding.code for finding in findings}
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from mlimages_dataset.core.errors import VocabularyError
 from mlimages_dataset.sources.class_lists import TencentRow
 from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.vocab.findings import funnel, repeated_ids
 from mlimages_dataset.vocab.hierarchy import ROOTS
-from mlimages_dataset.vocab.merging import ClassList, funnel, merged_vocabulary, repeated_ids, vocabulary_from_tencent
+from mlimages_dataset.vocab.merging import ClassList, merged_vocabulary, vocabulary_from_tencent
 from mlimages_dataset.vocab.reviewed import Edge, Reviewed, ReviewedCategory, ReviewedMatch
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, MappingRow, Vocabulary
 from tests import mini
@@ -248,13 +249,13 @@ def test_a_removed_edge_takes_a_class_from_under_its_root() -> None:
 @pytest.mark.parametrize(
     ("reviewed", "what"),
     [
-        (ReviewedCategory(wnid="n12345678", add=True, reason="x", where="r, row"), "n12345678 is no noun synset"),
-        (ReviewedCategory(wnid="n12345678", add=False, reason="x", where="r, row"), "n12345678 is no noun synset"),
+        (ReviewedCategory(wnid="n12345678", add=True, reason="x", where="r, row"), "n12345678 is not a noun synset"),
+        (ReviewedCategory(wnid="n12345678", add=False, reason="x", where="r, row"), "n12345678 is not a noun synset"),
         (ReviewedCategory(wnid=TENNIS, add=True, reason="x", where="r, row"), f"{TENNIS} reaches none of the four"),
         (ReviewedCategory(wnid=ROOTS[0], add=False, reason="x", where="r, row"), f"{ROOTS[0]} is one of the four"),
         (
             ReviewedMatch(source="s", source_id="1", wnid="n12345678", reason="x", where="r, row"),
-            "n12345678 is no noun synset",
+            "n12345678 is not a noun synset",
         ),
     ],
 )
@@ -300,7 +301,7 @@ def test_funnel_of_the_mini_lists(mini_vocabulary: Vocabulary) -> None:
         ("open-images", "dropped: unmatched name", 1),
         ("open-images", "kept as a new category", 4),
         ("open-images", "kept, merged into a category", 3),
-        ("hierarchy", "added: roots and reviewed categories", 4),
+        ("hierarchy", "added: roots, ancestors and reviewed categories", 4),
         ("vocabulary", "categories", 18),
     ]
 

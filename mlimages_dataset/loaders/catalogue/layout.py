@@ -39,10 +39,10 @@ class Facts:
 
     Attributes:
         n_classes: C.
-        sources: the names that rows' source numbers stand for.
+        sources: the names of the rows' source numbers.
         rows: N.
         labels: L.
-        without_picture: labelled images of the table that no store has a picture of.
+        without_picture: labelled images of the table without a picture in any store.
     """
 
     n_classes: int

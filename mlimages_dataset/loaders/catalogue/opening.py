@@ -114,7 +114,7 @@ def _n_classes(manifest: tuple[Location, Manifest] | None, labels: Location) -> 
         for summary in (record.summary, *record.summary.values()):
             if isinstance(summary, dict) and isinstance(counts := summary.get("images_of_class"), list):
                 return len(counts)
-    raise UsageError("no manifest tells how many classes there are", where=labels, remedy="pass n_classes")
+    raise UsageError("no manifest gives the number of classes", where=labels, remedy="pass n_classes")
 
 
 @contextlib.contextmanager

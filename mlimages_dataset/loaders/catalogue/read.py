@@ -133,6 +133,6 @@ def _array(path: Path, mmap_mode: Literal["r"] | None = None) -> NDArray[Any]:
         array: NDArray[Any] = np.load(path, mmap_mode=mmap_mode)
     except (OSError, EOFError, ValueError) as error:
         raise DataError(
-            f"is not a whole array ({reason(error)})", where=path, remedy="remove the folder that it is in"
+            f"is not a complete array ({reason(error)})", where=path, remedy="remove the folder that it is in"
         ) from error
     return array

@@ -1,1 +1,1 @@
-"""What a run minimises: one file a loss, and what they share."""
+"""Losses: one file per loss, and shared parts."""

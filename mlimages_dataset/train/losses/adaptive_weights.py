@@ -1,4 +1,4 @@
-"""How much a class weighs in a batch, by how long it has had positives or had none (Wu et al. 2019, section 4.1.1).
+"""The weight of a class in a batch, by how long it has had positives or none (Wu et al. 2019, section 4.1.1).
 
 Legend: C classes, u the weights of the positive terms, v those of the negative terms, eta the cost of positives.
 """
@@ -33,7 +33,7 @@ def positive_coefficient(batches: Tensor) -> Tensor:
 
 
 def negative_coefficient(batches: Tensor, floor: float = FLOOR) -> Tensor:
-    """Return r^0 = log10(10 / (8 + t)) (section 4.1.1) after t batches, or the floor where it is at most 0.01."""
+    """Return r^0 = log10(10 / (8 + t)) (section 4.1.1) after t batches, or the floor if it is at most 0.01."""
     coefficient = torch.log10(10 / (8 + batches))
     return torch.where(coefficient > FLOOR, coefficient, floor)
 

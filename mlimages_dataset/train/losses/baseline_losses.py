@@ -2,10 +2,10 @@
 
 Legend: B images in a batch, C classes, x logits, y targets in [0, 1], p = sigmoid(x).
 
-Each is the mean over the images of the mean, or the sum, over their classes; unknown entries add nothing. Dividing by
-the known entries alone would weigh an image by how little is known of the others in its batch, and the mean over ranks
-would not be that of the joint batch. With thousands of classes, a mean over them makes gradients so small that usual
-learning rates move nothing (docs/losses.md).
+Each is the mean over the images of the mean, or the sum, over their classes; unknown entries add nothing. If the sum
+were divided by the known entries only, an image would weigh more the less is known of the others in its batch, and the
+mean over ranks would not be that of the joint batch. With thousands of classes, a mean over them makes gradients so
+small that usual learning rates have no effect (docs/losses.md).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class BaselineLoss(MultiLabelLoss, abc.ABC):
-    """A loss of each entry by itself.
+    """A loss in which each entry depends on its own logit and target only.
 
     Args:
         sum_classes: sum over the classes instead of their mean.

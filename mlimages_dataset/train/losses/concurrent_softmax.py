@@ -54,8 +54,8 @@ class ConcurrentSoftmaxLoss(MultiLabelLoss):
         values = sparse.values()
         if rates.shape != (len(rates), len(rates)) or bool(((values < 0) | (values > 1)).any()):
             raise UsageError(
-                f"concurrent rates of shape {tuple(rates.shape)} are no square matrix of shares",
-                remedy="give one row and one column a class, values from 0 to 1",
+                f"concurrent rates of shape {tuple(rates.shape)} are not a square matrix of shares",
+                remedy="give one row and one column per class, values from 0 to 1",
             )
         self.register_buffer("rates", sparse.to(torch.float32), persistent=False)
         self.presence_threshold = presence_threshold

@@ -1,4 +1,4 @@
-"""What a loss is to the trainer beside its arithmetic: one value a loss, in the loss's own file.
+"""The description of a loss for the trainer: one value per loss, in the loss's own file.
 
 Legend: B images in a batch, C classes.
 """
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.losses.multi_label import MultiLabelLoss
 
 State: TypeAlias = Mapping[str, object]
-"""A loss's state dict, of a loss or of the checkpoint of one."""
+"""The state dict of a loss, from the loss itself or from a checkpoint."""
 Change: TypeAlias = Callable[[Tensor], Tensor]
-"""Makes one matrix of another, both of shape (B, C)."""
+"""A function from one matrix to another, both of shape (B, C)."""
 
 
 def _logits(state: State, n_classes: int, where: object) -> Change:  # noqa: ARG001 - as `scores` is called
@@ -31,26 +31,27 @@ def _unweighted(state: State, n_classes: int) -> Tensor:  # noqa: ARG001 - as `o
 
 
 def _any_state(found: State, wanted: State, n_classes: int, where: object) -> None:
-    """Take a checkpoint of any state."""
+    """Accept a checkpoint with any state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossDefinition:
-    """What a loss is to the trainer.
+    """The description of a loss for the trainer.
 
     Attributes:
-        make: returns the loss of a run with so many classes; last, the concurrent rates of `loss.pair_counts`, sparse,
-            shape (C, C), or None without such a table.
-        one_label: its probabilities are of one class among all: a softmax of the logits, which is not calibrated.
-        compares_classes: classes share what there is to predict, so the sum of an image's sigmoids says nothing.
-        weighs_positives: it is least where the odds are `loss.positive_weight` times the true ones.
-        remedy: what to write in a run file of this loss that stands still or predicts every class; empty for the usual.
-        score: says what a score is where it is not the logit; such scores need the state that a checkpoint holds.
-        scores: returns, from state, C and the place for messages, what makes of logits the scores that order images and
-            are calibrated.
-        odds_factor: returns, from state and C, by what factor the weights raised the odds, float32, shape (C,).
-        check_state: raises `UsageError` where a checkpoint's state is of another loss than a run's: the checkpoint's,
-            the run's, C, and the checkpoint's place.
+        make: returns the loss from the run, the number of classes, and the concurrent rates of `loss.pair_counts`
+            (sparse, shape (C, C), or None without such a table).
+        one_label: whether each image has one label: probabilities are a softmax of the logits, and are not calibrated.
+        compares_classes: whether classes compete, so that the sum of an image's sigmoids has no meaning.
+        weighs_positives: whether the loss is minimal at `loss.positive_weight` times the true odds.
+        remedy: what to write in a run file if the logits do not change or every class is predicted; empty for the
+            usual.
+        score: describes the score if it is not the logit; such scores need the state in a checkpoint.
+        scores: returns, from state, C and the place for messages, the function from logits to the scores that rank
+            images and are calibrated.
+        odds_factor: returns, from state and C, the factor by which the weights raised the odds, float32, shape (C,).
+        check_state: raises `UsageError` if a checkpoint's state belongs to another loss than the run's; arguments: the
+            checkpoint's state, the run's, C, and the checkpoint's place.
     """
 
     make: Callable[[Run, int, Tensor | None], MultiLabelLoss]

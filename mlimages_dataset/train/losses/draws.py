@@ -1,9 +1,8 @@
 """Random numbers by counter: any element of any step is computed from the seed alone.
 
-A generator's state would have to travel with every checkpoint and to be advanced equally on every rank. A counter needs
+A generator's state would have to be stored in every checkpoint and advanced equally on every rank. A counter needs
 neither: the numbers are a pure function of (seed, step, stream, element), equal on every device and number of ranks.
-The function is SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014; reference
-code https://prng.di.unimi.it/splitmix64.c).
+The function is SplitMix64; `core.hashing` has its source and the same function of NumPy's arrays.
 """
 
 from __future__ import annotations
@@ -11,10 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# The constants of the reference code as signed integers: torch has no arithmetic on uint64, and int64 wraps alike.
-_GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)
-_FIRST_FACTOR = 0xBF58476D1CE4E5B9 - (1 << 64)
-_SECOND_FACTOR = 0x94D049BB133111EB - (1 << 64)
+from mlimages_dataset.core.hashing import FACTORS, GAMMA, SHIFTS
+
+# Its constants as signed integers: torch has no arithmetic on uint64, and int64 wraps alike.
+_GAMMA = GAMMA - (1 << 64)
+_FIRST_FACTOR, _SECOND_FACTOR = (factor - (1 << 64) for factor in FACTORS)
+_FIRST_SHIFT, _SECOND_SHIFT, _LAST_SHIFT = SHIFTS
 
 
 def stream_key(seed: Tensor, step: Tensor, stream: int) -> Tensor:
@@ -50,9 +51,9 @@ def draw_positions(key: Tensor, n: int) -> Tensor:
 
 def _mixed(bits: Tensor) -> Tensor:
     """Return the bits after SplitMix64's finaliser."""
-    bits = (bits ^ _shifted(bits, 30)) * _FIRST_FACTOR
-    bits = (bits ^ _shifted(bits, 27)) * _SECOND_FACTOR
-    return bits ^ _shifted(bits, 31)
+    bits = (bits ^ _shifted(bits, _FIRST_SHIFT)) * _FIRST_FACTOR
+    bits = (bits ^ _shifted(bits, _SECOND_SHIFT)) * _SECOND_FACTOR
+    return bits ^ _shifted(bits, _LAST_SHIFT)
 
 
 def _shifted(bits: Tensor, n: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the labels of a batch say about each class: how many images have it, and in how many it is known.
+"""Counts the labels of a batch: for each class, the images that have it and the images in which it is known.
 
 Legend: B images in a batch, C classes.
 """
@@ -15,12 +15,12 @@ from mlimages_dataset.train.losses.fused_loss import compiled, present_counts
 from mlimages_dataset.train.losses.row_chunks import row_chunks
 
 _BLOCK = 64
-"""Entries that are looked at together for labels: a cache line of bytes, or four of float32."""
+"""Entries that are searched together for labels: a cache line of bytes, or four of float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelCounts:
-    """What the labels of some images say about each class; counts of micro-batches and of ranks add up.
+    """Label counts of some images; counts of micro-batches and of ranks add up.
 
     Attributes:
         present: images with the class present, int64, shape (C,).
@@ -58,13 +58,13 @@ def count_labels(
 
 
 def counts_over_ranks(counts: LabelCounts) -> tuple[LabelCounts, int]:
-    """Return the counts of the global batch, and the place of this rank's first image in it."""
+    """Return the counts of the global batch, and the position of this rank's first image in it."""
     if distributed.n_ranks() == 1:
         return counts, 0
     rank = distributed.rank()
     images_of_rank = torch.zeros(distributed.n_ranks(), dtype=torch.int64, device=counts.present.device)
     images_of_rank[rank] = counts.n_images
-    # One message: latency, not size, is what a small reduction costs.
+    # One message: a small reduction costs latency, not bandwidth.
     total = distributed.sum_over_ranks(torch.cat((counts.present, counts.known, images_of_rank)))
     n_classes = len(counts.present)
     present, known, images = total.split((n_classes, n_classes, len(images_of_rank)))

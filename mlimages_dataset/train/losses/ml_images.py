@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.train.config import Run
     from mlimages_dataset.train.losses.definition import State
-    from mlimages_dataset.train.losses.multi_label import Labels
+    from mlimages_dataset.train.losses.multi_label import BatchLabels
     from mlimages_dataset.train.losses.task_loss import PassLoss
 
 _CLASSES_STREAM, _ORDER_STREAM, _WINDOWS_STREAM, _ROUNDING_STREAM = range(4)
@@ -174,7 +174,7 @@ class MLImagesLoss(MultiLabelLoss):
             self.weighed += torch.stack((of_positives * present, present, of_negatives * kept, negatives))
         return BatchWeights(of_positives, of_negatives - thinned, thinned, windows, self.fused)
 
-    def of_passes(self, n_passes: int, targets: Callable[[int], Labels]) -> PassLoss:
+    def of_passes(self, n_passes: int, targets: Callable[[int], BatchLabels]) -> PassLoss:
         """See `TaskLoss`: classes are weighed by the labels of the whole batch, so several passes are counted first."""
         if n_passes == 1:
             return super().of_passes(n_passes, targets)

@@ -1,4 +1,4 @@
-"""What every loss of logits (B, C) and targets (B, C) is given, and checks.
+"""Arguments and checks of all losses of logits (B, C) and targets (B, C).
 
 Legend: B images in a batch, C classes.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Labels(NamedTuple):
+class BatchLabels(NamedTuple):
     """The labels of some images.
 
     Attributes:
@@ -26,7 +26,7 @@ class Labels(NamedTuple):
     known: Tensor | None
 
 
-class MultiLabelLoss(TaskLoss[Labels]):
+class MultiLabelLoss(TaskLoss[BatchLabels]):
     """A loss of an image's classes, called as loss(logits, targets, known)."""
 
 
@@ -44,7 +44,7 @@ def check_shapes(logits: Tensor, targets: Tensor, known: Tensor | None, n_classe
         raise UsageError(
             f"logits are of shape {tuple(logits.shape)}, targets of {tuple(targets.shape)}"
             + ("" if known is None else f", known of {tuple(known.shape)}"),
-            remedy="give all of them one row an image and one column a class",
+            remedy="give all of them one row per image and one column per class",
         )
     if n_classes is not None and logits.shape[1] != n_classes:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Concurrent rates: out of a `pair_counts` table, and out of a checkpoint whose loss had them.
+"""Concurrent rates, from a `pair_counts` table or from a checkpoint.
 
 Legend: C classes, r_ij the share of the images of class i that are also labelled j.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 RATES_KEY = "_extra_state"
-"""Under which name the loss's state dict has the rates, as torch calls what is neither parameter nor buffer."""
+"""Key of the rates in the loss's state dict: torch's name for state that is neither parameter nor buffer."""
 
 
 def concurrent_rates(
@@ -46,7 +46,7 @@ def concurrent_rates(
 def rates_of_table(pair_counts: pa.Table, closure: sp.csr_array, *, where: object = None) -> Tensor:
     """Return the concurrent rates of a `pair_counts` table, sparse COO float32, shape (C, C).
 
-    Classes of which one is an ancestor of the other have the rate 0 (paper 004, section 4.1.1). The table counts
+    Classes of which one is an ancestor of the other have the rate 0 (Peng et al. 2020, section 4.1.1). The table counts
     images; the paper counts objects.
 
     Args:
@@ -82,13 +82,13 @@ def _problem(
     n_both: NDArray[np.int64],
     n_classes: int,
 ) -> str:
-    """Return what is wrong with a table, empty where nothing is."""
+    """Return the fault of a table, empty if there is none."""
     classes = np.concatenate((left, right))
     other = classes[(classes < 0) | (classes >= n_classes)]
     if len(other):
-        return f"names class {other[0]}, and the vocabulary has the classes 0 to {n_classes - 1}"
+        return f"names class {other[0]}, but the vocabulary has the classes 0 to {n_classes - 1}"
     if len(np.unique(left * n_classes + right)) < len(left):
-        return "names a pair twice"
+        return "holds a pair twice"
     if not np.all((n_both >= 0) & (n_both <= n_left)):
         return "counts more images with both classes than with the first, or fewer than none"
     return ""
@@ -108,7 +108,7 @@ def rates_of_state(state: Mapping[str, object], n_classes: int, *, where: object
         ).coalesce()
     except (AssertionError, KeyError, TypeError, RuntimeError) as error:
         raise DataError(
-            "its loss is concurrent-softmax, and it holds no concurrent rates of its classes",
+            "its loss is concurrent-softmax, but it holds no concurrent rates for its classes",
             where=where,
             remedy="name a checkpoint of `pretrain`",
         ) from error
@@ -120,7 +120,7 @@ def check_rates(found: Mapping[str, object], wanted: Tensor, where: object) -> N
     after = wanted.cpu().coalesce()
     if not (torch.equal(before.indices(), after.indices()) and torch.equal(before.values(), after.values())):
         raise UsageError(
-            "its concurrent rates were those of another pair_counts table",
+            "its concurrent rates come from another pair_counts table",
             where=where,
-            remedy="name the loss.pair_counts of before, or another --out",
+            remedy="use the same loss.pair_counts as before, or another --out",
         )

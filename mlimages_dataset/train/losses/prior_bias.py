@@ -1,4 +1,4 @@
-"""Where a new head begins: at the classes' frequencies.
+"""The initial bias of a new head: the log-odds of the classes' frequencies.
 
 Legend: C classes, N images, n images of a class.
 """

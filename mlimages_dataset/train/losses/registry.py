@@ -31,7 +31,7 @@ LOSSES: Mapping[LossName, LossDefinition] = {
     LossName.CONCURRENT_SOFTMAX: CONCURRENT_SOFTMAX,
 }
 UNNAMED = BINARY_CROSS_ENTROPY
-"""How the scores are read of a network whose loss nobody names: each class by itself."""
+"""The definition for a network with an unknown loss: each class separately."""
 
 
 def make_loss(run: Run, n_classes: int, rates: Tensor | None = None) -> MultiLabelLoss:
@@ -46,7 +46,7 @@ def make_loss(run: Run, n_classes: int, rates: Tensor | None = None) -> MultiLab
 
 
 def loss_of_science(science: Mapping[str, str], *, where: object = None) -> LossDefinition:
-    """Return the loss that taught a checkpoint's network.
+    """Return the loss with which a checkpoint's network was trained.
 
     Args:
         science: of the checkpoint, see `config.science`.
@@ -66,7 +66,7 @@ def loss_of_science(science: Mapping[str, str], *, where: object = None) -> Loss
 
 
 def loss_named(name: str) -> LossDefinition:
-    """Return the loss of a name that a file of weights gives; `UNNAMED` for an unknown or an empty one."""
+    """Return the loss with a name from a file of weights; `UNNAMED` for an unknown or empty name."""
     return LOSSES[LossName(name)] if is_known(name) else UNNAMED
 
 

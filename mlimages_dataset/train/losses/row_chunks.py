@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 _CHUNK_ELEMENTS_CORE = 1 << 18
 """Entries computed at a time by one thread: 1 MiB of float32, so that intermediate results stay in a core's cache."""
 _CHUNK_ELEMENTS_CORES = 1 << 19
-"""The same for each of several threads, which wait for each other after every operation: fewer and longer ones."""
+"""The same for several threads, which wait for each other after every operation: larger, so fewer operations."""
 _CHUNK_ELEMENTS_GPU = 1 << 22
-"""Enough to fill a GPU; intermediate results take 16 MiB each, whatever the batch."""
+"""Enough to fill a GPU; intermediate results take 16 MiB each, for any batch."""
 
 
 def row_chunks(matrix: Tensor, n_columns: int) -> Iterator[slice]:

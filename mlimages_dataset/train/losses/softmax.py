@@ -1,4 +1,4 @@
-"""The loss of images with one label each (paper 000, section 5.1: "the standard softmax loss")."""
+"""The loss of images with one label each (Wu et al. 2019, section 5.1: "the standard softmax loss")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the training loop needs of a loss of any task."""
+"""The interface of losses for the training loop, for any task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 PassLoss: TypeAlias = Callable[[Tensor, int], Tensor]
 """Returns the loss of a pass, a float32 scalar, from the network's outputs and the number of the pass, from 0."""
 _Targets = TypeVar("_Targets", bound=tuple[object, ...])
-"""What the loss is given of a pass beside the network's outputs."""
+"""The targets of a pass, which the loss takes besides the network's outputs."""
 
 
 class TaskLoss(nn.Module, Generic[_Targets]):

@@ -1,1 +1,1 @@
-"""What can be learnt: one file a task."""
+"""Tasks, one file per task."""

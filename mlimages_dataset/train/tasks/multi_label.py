@@ -1,4 +1,4 @@
-"""Any number of classes an image, and with a loss of one label one of them.
+"""Multi-label classification: any number of classes per image (one, with a loss for one label).
 
 Legend: B images in a batch, C classes.
 """
@@ -13,7 +13,7 @@ from mlimages_dataset.train.calibration import Calibration
 from mlimages_dataset.train.config import Unknown
 from mlimages_dataset.train.evaluation import Evaluation, evaluated_ks, measure_names, measures_of
 from mlimages_dataset.train.learning import JUDGED_FROM, EarlyLooks, expected_of
-from mlimages_dataset.train.losses.multi_label import Labels
+from mlimages_dataset.train.losses.multi_label import BatchLabels
 from mlimages_dataset.train.models import batch_norms, create_model
 from mlimages_dataset.train.predict import prediction_rows
 from mlimages_dataset.train.probabilities import probabilities_of
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MultiLabel:
-    """The task of multi-label classification; methods as of `Task`.
+    """The task of multi-label classification; methods as in `Task`.
 
     Attributes:
         taught_by: the loss.
@@ -65,9 +65,9 @@ class MultiLabel:
         """See `Task`."""
         return self.taught_by.make(run, n_classes, rates)
 
-    def targets(self, batch: Batch) -> Labels:
+    def targets(self, batch: Batch) -> BatchLabels:
         """See `Task`."""
-        return Labels(batch.targets, batch.known if self.unknown is Unknown.IGNORED else None)
+        return BatchLabels(batch.targets, batch.known if self.unknown is Unknown.IGNORED else None)
 
     def check_state(self, found: State, wanted: State, n_classes: int, where: object) -> None:
         """See `Task`."""
@@ -99,7 +99,7 @@ class MultiLabel:
 
     def measured(self, measures: Evaluation, outputs: Tensor, batch: Batch) -> Evaluation:
         """See `Task`."""
-        # A picture that cannot be read is replaced by another, which counts at its own place.
+        # A picture that cannot be read is replaced by another, which is counted at its own position.
         return measures.updated(outputs.float(), *self.targets(batch), valid=batch.rows == batch.positions)
 
     def judgement(self, measures: Evaluation, state: State, n_classes: int) -> Judgement:

@@ -1,4 +1,4 @@
-"""The task of a run and of a checkpoint: a task is a file of this package, and is chosen here alone."""
+"""Chooses the task of a run or a checkpoint: a task is a file of this package, and is chosen only here."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 def task_of_run(run: Run) -> MultiLabel:
-    """Return what a run learns."""
+    """Return the task of a run."""
     return MultiLabel(LOSSES[run.loss.name], run.loss.unknown)
 
 
 def task_of_checkpoint(checkpoint: Checkpoint, *, unknown: Unknown | None = None, where: object = None) -> MultiLabel:
-    """Return what a checkpoint's network has learnt.
+    """Return the task of a checkpoint's network.
 
     Args:
         checkpoint: of the network.
-        unknown: what a class means that is not listed; None for what it meant in training.
+        unknown: how unlisted classes count; None for the setting of the training run.
         where: the checkpoint's place, for messages.
 
     Raises:

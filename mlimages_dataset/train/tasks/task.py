@@ -1,4 +1,4 @@
-"""What the loop, evaluation and prediction know of what is learnt: a task, and nothing else.
+"""The interface through which the loop, evaluation and prediction use a task.
 
 Legend: B images in a batch, C classes.
 """
@@ -32,11 +32,11 @@ RowsOf: TypeAlias = Callable[[Tensor, Sequence[str], Sequence[str]], pa.Table]
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What an evaluation says of a network.
+    """The result of an evaluation.
 
     Attributes:
-        measures: by name, `checkpoints.best` among them.
-        calibration: fitted on the evaluation's images; None where the loss has no probabilities to fit.
+        measures: measures by name, including `checkpoints.best`.
+        calibration: calibration fitted on the evaluation's images; None if the loss has no probabilities to fit.
     """
 
     measures: Mapping[str, float]
@@ -44,7 +44,7 @@ class Judgement:
 
 
 class Measures(Protocol):
-    """What an evaluation counts; those of parts of the images add up."""
+    """The sums of an evaluation; those of parts of the images add up."""
 
     def __add__(self, other: Self, /) -> Self:
         """Return the measures of both parts."""
@@ -83,7 +83,7 @@ class Task(Protocol[_Targets, _Measures]):
         """
 
     def loss(self, run: Run, n_classes: int, rates: Tensor | None = None) -> TaskLoss[_Targets]:
-        """Return what is minimised.
+        """Return the loss.
 
         Args:
             run: the run.
@@ -92,7 +92,7 @@ class Task(Protocol[_Targets, _Measures]):
         """
 
     def targets(self, batch: Batch) -> _Targets:
-        """Return what the loss is given of a batch beside the network's outputs, on the batch's device."""
+        """Return the targets of a batch for the loss, on the batch's device."""
 
     def check_state(self, found: State, wanted: State, n_classes: int, where: object) -> None:
         """Raise `UsageError` where a checkpoint's loss, `found`, was another than the run's, `wanted`."""
@@ -107,7 +107,7 @@ class Task(Protocol[_Targets, _Measures]):
         steps: int,
         begun: int,
     ) -> Looks:
-        """Return what looks whether the first steps of a run learn.
+        """Return the watcher of a run's first steps.
 
         Args:
             run: the run.
@@ -122,29 +122,29 @@ class Task(Protocol[_Targets, _Measures]):
         """Return the names of a judgement's measures, by which `checkpoints.best` may choose."""
 
     def measures(self, state: State, n_classes: int, *, device: torch.device, where: object = None) -> _Measures:
-        """Return the measures of no image.
+        """Return the measures for no images.
 
         Raises:
             DataError: a checkpoint lacks the state that the loss's scores need.
         """
 
     def measured(self, measures: _Measures, outputs: Tensor, batch: Batch) -> _Measures:
-        """Return the measures with a batch more, of which pictures that could not be read do not count."""
+        """Return the measures with one more batch, without pictures that could not be read."""
 
     def judgement(self, measures: _Measures, state: State, n_classes: int) -> Judgement:
-        """Return what measures say of a network."""
+        """Return the judgement of a network by its measures."""
 
     def unfitted(self, state: State, n_classes: int) -> Calibration | None:
-        """Return what a checkpoint's calibration is before any fit; None where there is nothing to calibrate."""
+        """Return a checkpoint's calibration before any fit; None if there is nothing to calibrate."""
 
     def rows(self, checkpoint: Checkpoint, *, raw: bool, source: str, above: float, where: object = None) -> RowsOf:
-        """Return what makes rows of predictions.
+        """Return the function that makes rows of predictions.
 
         Args:
             checkpoint: of the network.
             raw: leave the calibration out.
             source: the table's column of that name.
-            above: what is more probable is listed.
+            above: classes with a higher probability are listed.
             where: the checkpoint's place.
 
         Raises:
@@ -153,4 +153,4 @@ class Task(Protocol[_Targets, _Measures]):
 
 
 AnyTask: TypeAlias = Task[Any, Any]
-"""A task whose targets and measures only itself knows."""
+"""A task with any kinds of targets and measures."""

@@ -23,7 +23,7 @@ from mlimages_dataset.train.models import (
     create_model,
     model_names,
 )
-from mlimages_dataset.train.weights.description import OURS, Form, InputRange
+from mlimages_dataset.train.weights.description import OURS, InputRange, WeightsForm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -105,7 +105,7 @@ def library(name: str) -> Library:
     return Library(given_range, int(transform.crop_size[0]))
 
 
-def construction(form: Form, name: str, n_classes: int, more: str = "") -> str:
+def construction(form: WeightsForm, name: str, n_classes: int, more: str = "") -> str:
     """Return the call that makes torchvision's or timm's own network, as Python.
 
     Args:
@@ -116,7 +116,7 @@ def construction(form: Form, name: str, n_classes: int, more: str = "") -> str:
     """
     plain = name.removeprefix(TIMM_PREFIX)
     given = [f"num_classes={n_classes}", more]
-    if form is Form.TIMM:
+    if form is WeightsForm.TIMM:
         return f"timm.create_model({', '.join(filter(None, [json.dumps(plain), *given]))})"
     if plain in AUXILIARY_HEADS:
         given.append("aux_logits=False, init_weights=False")

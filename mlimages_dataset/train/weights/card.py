@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.train.weights.architectures import construction
-from mlimages_dataset.train.weights.description import Form, Probability
+from mlimages_dataset.train.weights.description import Probability, WeightsForm
 from mlimages_dataset.train.weights.probability import probability_sentences
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SHOWN_CLASSES = 20
 _SHOWN_GROUPS = 30
 VOCABULARY, WEIGHTS = "vocabulary (wnids)", "weights"
-"""Names of the digests that are of the checkpoint, and not of files that may have changed since."""
+"""Names of the digests that belong to the checkpoint, not to files that may have changed since."""
 _VIEWS = {
     "crop80": "the central 80 % of each side, resized to the square",
     "resize256": "the short side resized to 256/224 of the square, then the central square",
@@ -30,7 +30,7 @@ _VIEWS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class MeasuredValue:
     """One measured value.
 
     Attributes:
@@ -43,7 +43,7 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class GroupPrecision:
     """Mean average precision over a group of classes: as of `evaluation.GroupMean`."""
 
     kind: str
@@ -64,8 +64,8 @@ class Results:
     """
 
     n_images: int | None
-    measures: tuple[Measure, ...]
-    groups: tuple[Group, ...] = ()
+    measures: tuple[MeasuredValue, ...]
+    groups: tuple[GroupPrecision, ...] = ()
     source: str = ""
 
 
@@ -119,7 +119,7 @@ def model_card(
             "",
             f"# {name}",
             "",
-            f"`{description.architecture}`, {description.n_classes:,} outputs: one a class of a WordNet vocabulary.",
+            f"`{description.architecture}`, {description.n_classes:,} outputs: one per class of a WordNet vocabulary.",
             "",
             *_classes(description),
             *_preprocessing(description, calibrated=calibrated),
@@ -157,7 +157,7 @@ def _front_matter(
 
 def _classes(description: Description) -> Iterator[str]:
     yield from ("## Classes", "")
-    yield f"Digest of the vocabulary (SHA-256 of its wnids, one a line): `{description.vocabulary or 'not known'}`."
+    yield f"Digest of the vocabulary (SHA-256 of its wnids, one per line): `{description.vocabulary or 'not known'}`."
     yield ""
     if description.wnids:
         shown = list(zip(description.wnids, description.names, strict=True))[:_SHOWN_CLASSES]
@@ -206,16 +206,16 @@ def _loading(description: Description, checkpoint: str) -> Iterator[str]:
     yield ""
     if name.startswith("timm/"):
         yield from ("```python", "# --to timm --out model.safetensors", "import timm", "")
-        made = construction(Form.TIMM, name, n_classes, 'checkpoint_path="model.safetensors"')
+        made = construction(WeightsForm.TIMM, name, n_classes, 'checkpoint_path="model.safetensors"')
         yield f"network = {made}.eval()"
         yield "```"
     elif name != "resnet101_released":
         yield from ("```python", "# --to torchvision --out model.pth", "import torch", "import torchvision", "")
-        yield f"network = {construction(Form.TORCHVISION, name, n_classes)}.eval()"
+        yield f"network = {construction(WeightsForm.TORCHVISION, name, n_classes)}.eval()"
         yield 'network.load_state_dict(torch.load("model.pth", weights_only=True))'
         yield "```"
     yield ""
-    yield "What a file of torchvision's or timm's names must be fed stands in `NAME.json` beside it, or in its header."
+    yield "The input of a file with torchvision's or timm's names is described in `NAME.json` beside it, or its header."
     yield ""
 
 
@@ -253,14 +253,14 @@ def _licence(license_id: str) -> Iterator[str]:
     if license_id:
         yield f"The weights: {license_id}."
     else:
-        yield "Nobody has chosen a licence for these weights yet: without one they may not be passed on."
-    yield "What they were trained on has licences of its own: ImageNet's photographs are for research only; the"
+        yield "No licence has been chosen for these weights yet: without one they may not be passed on."
+    yield "The training data have their own licences: ImageNet's photographs are for research only; the"
     yield "annotations of Open Images and of Tencent ML-Images are under CC BY 4.0; names and hierarchy of the classes"
     yield "are from WordNet 3.0, Copyright 2006 by Princeton University."
     yield ""
 
 
-def _finite(results: Results | None) -> tuple[Measure, ...]:
+def _finite(results: Results | None) -> tuple[MeasuredValue, ...]:
     return tuple(one for one in results.measures if not math.isnan(one.value)) if results is not None else ()
 
 

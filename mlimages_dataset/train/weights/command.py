@@ -9,8 +9,8 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import location
-from mlimages_dataset.train.config import View
-from mlimages_dataset.train.weights.description import Form, InputRange, Probability
+from mlimages_dataset.loaders.views import EvaluationView
+from mlimages_dataset.train.weights.description import InputRange, Probability, WeightsForm
 
 if TYPE_CHECKING:
     import enum
@@ -22,19 +22,33 @@ def _choice(options: type[enum.Enum]) -> click.Choice[str]:
 
 @click.command()
 @click.argument("source")
-@click.option("--to", "form", type=_choice(Form), required=True, help="What to write.")
+@click.option("--to", "form", type=_choice(WeightsForm), required=True, help="Form to write.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
-@click.option("--architecture", metavar="NAME", help="Of weights that do not say it: resnet50, timm/resnet50, ...")
-@click.option("--mean", help="Of the pixels in [0, 1] that the weights were trained on, such as 0.485,0.456,0.406.")
-@click.option("--std", help="What these were divided by, such as 0.229,0.224,0.225.")
-@click.option("--epsilon", type=click.FloatRange(min=0, min_open=True), help="Of the weights' batch normalisation.")
-@click.option("--probability", type=_choice(Probability), help="Of logits whose file does not say it.")
-@click.option("--image-size", type=click.IntRange(min=1), help="Side of the images in pixels, likewise.")
-@click.option("--view", type=_choice(View), help="The part of a picture that was evaluated, likewise.")
-@click.option("--vocabulary", metavar="PLACE", help="Folder of the vocabulary whose classes the network tells.")
-@click.option("--order", metavar="FILE", help="The network's classes, a wnid a line, where not as in --vocabulary.")
+@click.option(
+    "--architecture", metavar="NAME", help="Architecture, if the file does not name it: resnet50, timm/resnet50, ..."
+)
+@click.option(
+    "--mean", help="Mean of the pixels in [0, 1] that the weights were trained on, such as 0.485,0.456,0.406."
+)
+@click.option("--std", help="Standard deviation of these pixels, such as 0.229,0.224,0.225.")
+@click.option(
+    "--epsilon", type=click.FloatRange(min=0, min_open=True), help="Epsilon of the weights' batch normalisation."
+)
+@click.option(
+    "--probability", type=_choice(Probability), help="How logits become probabilities, if the file does not say it."
+)
+@click.option(
+    "--image-size", type=click.IntRange(min=1), help="Side of the images in pixels, if the file does not say it."
+)
+@click.option(
+    "--view",
+    type=_choice(EvaluationView),
+    help="The part of a picture that was evaluated, if the file does not say it.",
+)
+@click.option("--vocabulary", metavar="PLACE", help="Folder of the vocabulary whose classes the network predicts.")
+@click.option("--order", metavar="FILE", help="The network's classes, one wnid per line, where not as in --vocabulary.")
 @click.option("--opset", type=click.IntRange(min=1), help="Version of ONNX's operators.")
-@click.option("--keep-epsilon", is_flag=True, help="Change no variance; the receiver sets the epsilon.")
+@click.option("--keep-epsilon", is_flag=True, help="Keep the variances; the user of the file must set the epsilon.")
 @click.option("--overwrite", is_flag=True, help="Replace the file.")
 def convert(
     source: str,
@@ -54,7 +68,7 @@ def convert(
     keep_epsilon: bool,
     overwrite: bool,
 ) -> None:
-    """Write the weights of SOURCE in another form, run both, and compare their logits.
+    """Write the weights of SOURCE in another form, and check that both give the same logits.
 
     SOURCE is a run's folder, a checkpoint, a safetensors file, a state dict of torchvision or timm, or the prefix of a
     TensorFlow checkpoint.
@@ -74,12 +88,12 @@ def convert(
         norm_epsilon=epsilon,
         probability=None if probability is None else Probability(probability),
         image_size=image_size,
-        view=None if view is None else View(view),
+        view=None if view is None else EvaluationView(view),
     )
     weights, written = work(
         Conversion(
             source=location(source),
-            form=Form(form),
+            form=WeightsForm(form),
             out=out,
             said=said,
             vocabulary=None if vocabulary is None else location(vocabulary),
@@ -99,11 +113,11 @@ def convert(
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
-@click.option("--evaluation", metavar="FILE", type=click.Path(path_type=Path), help="What evaluate --json printed.")
-@click.option("--name", help="Of the model; by default the folder's.")
-@click.option("--license", "license_id", default="", help="Of the weights, such as cc-by-4.0.")
+@click.option("--evaluation", metavar="FILE", type=click.Path(path_type=Path), help="The output of evaluate --json.")
+@click.option("--name", help="Name of the model; by default the folder's name.")
+@click.option("--license", "license_id", default="", help="Licence of the weights, such as cc-by-4.0.")
 @click.option(
-    "--dataset", "datasets", multiple=True, help="Hugging Face id of what it was trained on; may be repeated."
+    "--dataset", "datasets", multiple=True, help="Hugging Face id of a data set that it was trained on; repeatable."
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file.")
 def card(
@@ -152,7 +166,8 @@ def _input_range(mean: str | None, std: str | None) -> InputRange | None:
         return InputRange(_numbers(mean), _numbers(std))
     except ValueError as error:
         raise UsageError(
-            f"--mean {mean} --std {std} is no range of colours", remedy="give three numbers each, such as 0.5,0.5,0.5"
+            f"--mean {mean} --std {std} is not a range of colours",
+            remedy="give three numbers each, such as 0.5,0.5,0.5",
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""What weights need beside their numbers to mean the same elsewhere, and its JSON text.
+"""The description that users of weights need, and its JSON text.
 
-It travels in the header of a safetensors file, in the metadata of an ONNX file, and for a pickled state dict in a file
-beside it, `NAME.json`.
+It is stored in the header of a safetensors file, in the metadata of an ONNX file, and for a pickled state dict in a
+file beside it, `NAME.json`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.train.config import View
+from mlimages_dataset.loaders.views import EvaluationView
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.decoding import Json
 
 FORMAT = "mlimages-weights/1"
 METADATA_KEY = "mlimages.weights"
-"""Under which the text stands in a file's metadata."""
+"""Key of the text in a file's metadata."""
 _COLOURS = 3
 _REMEDY = "write the file again, or remove its description and name --architecture"
 
 
-class Form(enum.Enum):
-    """What weights are written as."""
+class WeightsForm(enum.Enum):
+    """The forms in which weights are written."""
 
     SAFETENSORS = "safetensors"
     """Our names; the header describes the network."""
@@ -45,14 +45,14 @@ class Probability(enum.Enum):
     """How logits become probabilities."""
 
     SIGMOID = "sigmoid"
-    """Of each class on its own."""
+    """For each class separately."""
     SOFTMAX = "softmax"
-    """Of one class among all."""
+    """For one class among all."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputRange:
-    """What a network's images are: (pixel - mean) / std of pixels in [0, 1], for red, green and blue."""
+    """The range of a network's input: (pixel - mean) / std of pixels in [0, 1], for red, green and blue."""
 
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -71,20 +71,20 @@ OURS = InputRange()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What the receiver of weights must know.
+    """The facts that a user of weights must know.
 
     Attributes:
-        architecture: as `create_model` knows it.
-        n_classes: of the head.
-        norm_epsilon: what batch normalisation adds to the variance; None without batch normalisation.
-        input_range: of the images that the network in the file takes.
-        image_size: side of the square that the network was trained on last, in pixels.
+        architecture: its name for `create_model`.
+        n_classes: number of classes of the head.
+        norm_epsilon: constant that batch normalisation adds to the variance; None without batch normalisation.
+        input_range: range of the images that the network in the file takes.
+        image_size: side of the square images at the end of training, in pixels.
         view: the part of a picture that it was evaluated on.
         probability: how logits become probabilities.
-        loss: the name of the loss that taught it; empty where it is not known.
-        vocabulary: digest of the vocabulary whose classes it tells; empty where it is not known.
-        wnids: of the classes, in the order of the logits; empty where they are not known.
-        names: of the classes, likewise.
+        loss: name of the loss that it was trained with; empty if unknown.
+        vocabulary: digest of the vocabulary whose classes it predicts; empty if unknown.
+        wnids: wnids of the classes, in the order of the logits; empty if unknown.
+        names: names of the classes, likewise.
     """
 
     architecture: str
@@ -92,7 +92,7 @@ class Description:
     norm_epsilon: float | None
     input_range: InputRange = OURS
     image_size: int = 224
-    view: View = View.CROP80
+    view: EvaluationView = EvaluationView.CROP80
     probability: Probability = Probability.SIGMOID
     loss: str = ""
     vocabulary: str = ""
@@ -112,7 +112,7 @@ class Description:
         return json.dumps(self.values(), ensure_ascii=False, indent=indent)
 
     def values(self) -> dict[str, Json]:
-        """Return the description as JSON has it."""
+        """Return the description as JSON values."""
         return {
             "format": FORMAT,
             "architecture": self.architecture,
@@ -135,14 +135,14 @@ class Description:
 
     @staticmethod
     def from_json(text: str, where: object) -> Description | None:
-        """Return the description that a text holds; None where it is JSON of another kind.
+        """Return the description in a text; None if it is JSON of another kind.
 
         Args:
             text: the JSON.
-            where: of whom the text is, for messages.
+            where: the file of the text, for messages.
 
         Raises:
-            DataError: it is of another version, or a value is missing or none that can be.
+            DataError: it has another version, or a value is missing or impossible.
         """
         try:
             content = json.loads(text)
@@ -177,7 +177,7 @@ def _from_values(content: dict[str, Json]) -> Description:
     """
     given = content["input"]
     if not isinstance(given, dict):
-        raise TypeError("input is no table")
+        raise TypeError("input is not a table")
     epsilon = content["batch_norm_epsilon"]
     return Description(
         architecture=_text(content["architecture"]),
@@ -185,7 +185,7 @@ def _from_values(content: dict[str, Json]) -> Description:
         norm_epsilon=None if epsilon is None else _number(epsilon),
         input_range=InputRange(_numbers(given["mean"]), _numbers(given["std"])),
         image_size=_whole(given["size"]),
-        view=View(given["view"]),
+        view=EvaluationView(given["view"]),
         probability=Probability(content["probability"]),
         loss=_text(content["loss"]),
         vocabulary=_text(content["vocabulary"]),
@@ -196,7 +196,7 @@ def _from_values(content: dict[str, Json]) -> Description:
 
 def _text(value: Json) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not a text")
     return value
 
 
@@ -214,7 +214,7 @@ def _whole(value: Json) -> int:
 
 def _number(value: Json) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     return float(value)
 
 

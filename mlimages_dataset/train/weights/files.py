@@ -1,7 +1,7 @@
 """Files of tensors: safetensors, and PyTorch's pickles without executing anything; each with its description.
 
-Nothing is unpickled but tensors, numbers, texts, containers of these, and `argparse.Namespace`, a bag of attributes in
-which training scripts keep their options.
+Only tensors, numbers, texts, containers of these, and `argparse.Namespace` are unpickled; training scripts keep their
+options in the latter.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 SAFETENSORS = ".safetensors"
 _LENGTH_BYTES = 8
 _CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "module", "net", "weights")
-"""Where training scripts put the state dict, in the order of preference; timm prefers the average too."""
+"""Keys under which training scripts store the state dict, in order of preference; like timm, the average first."""
 _SHOWN_PLACES = 5
 _REMEDY = "ask its makers for a state dict (model.state_dict()) or a safetensors file"
 
 
 @dataclass(frozen=True, slots=True)
 class TensorFile:
-    """What a file of tensors holds.
+    """The content of a file of tensors.
 
     Attributes:
-        tensors: by name.
-        description: what the file or the one beside it says of them; None where neither does.
-        notes: what was chosen of the file, a sentence each.
+        tensors: the tensors by name.
+        description: the description in the file or beside it; None if there is none.
+        notes: a sentence for each choice made in reading.
     """
 
     tensors: dict[str, Tensor]
@@ -48,13 +48,13 @@ class TensorFile:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Return whether a file begins as safetensors do: eight bytes of length and a JSON object."""
+    """Return whether a file begins like safetensors: eight bytes of length and a JSON object."""
     head = _head(path, _LENGTH_BYTES + 1)
     return path.suffix == SAFETENSORS or (len(head) > _LENGTH_BYTES and head[_LENGTH_BYTES:] == b"{")
 
 
 def read_safetensors(path: Path) -> TensorFile:
-    """Return the tensors of a safetensors file and what its header says of them.
+    """Return the tensors of a safetensors file and the description in its header.
 
     Raises:
         UsageError: safetensors is not installed.
@@ -64,24 +64,24 @@ def read_safetensors(path: Path) -> TensorFile:
         from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - optional
     except ModuleNotFoundError as error:
         raise UsageError(
-            "it is a safetensors file, and safetensors is not installed",
+            "it is a safetensors file, but safetensors is not installed",
             where=path,
             remedy="run: pip install 'mlimages-dataset[weights]'",
         ) from error
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(
-            f"is no whole safetensors file ({reason(error)})", where=path, remedy="fetch or write it again"
+            f"is not a complete safetensors file ({reason(error)})", where=path, remedy="fetch or write it again"
         ) from error
     text = metadata.get(METADATA_KEY)
     return TensorFile(tensors, None if text is None else Description.from_json(text, path))
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], description: Description) -> None:
-    """Write tensors as a whole safetensors file whose header describes them.
+    """Write tensors as a safetensors file whose header describes them.
 
     Raises:
         UsageError: safetensors is not installed, or the folder cannot be written.
@@ -92,7 +92,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], description: De
         raise UsageError(
             "safetensors is not installed", where=path, remedy="run: pip install 'mlimages-dataset[weights]'"
         ) from error
-    # Tensors that share memory are refused by the format; "format" is what Hugging Face's libraries ask for.
+    # The format refuses tensors that share memory; Hugging Face's libraries require the key "format".
     own = {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
     write_bytes(path, save(own, metadata={"format": "pt", METADATA_KEY: description.to_json()}))
 
@@ -110,7 +110,7 @@ def write_state_dict(path: Path, tensors: Mapping[str, Tensor], description: Des
 
 
 def description_path(path: Path) -> Path:
-    """Return the place of the description beside a file of weights: its name and `.json`."""
+    """Return the path of the description beside a file of weights: its name and `.json`."""
     return path.with_name(f"{path.name}.json")
 
 
@@ -124,7 +124,7 @@ def read_pickled(path: Path) -> object:
 
 
 def state_dict_in(content: object, path: Path) -> TensorFile:
-    """Return the state dict in what PyTorch saved: all of it, or where training scripts put it.
+    """Return the state dict in the content of a PyTorch file: all of it, or the part under a usual key.
 
     Raises:
         DataError: there is none.
@@ -145,7 +145,7 @@ def state_dict_in(content: object, path: Path) -> TensorFile:
 
 
 def _only_tensors(value: object) -> dict[str, Tensor]:
-    """Return the tensors of a mapping that holds nothing else; empty for all else."""
+    """Return the tensors of a mapping that holds only tensors; empty for other values."""
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         return {}
     return dict(value) if all(isinstance(one, torch.Tensor) for one in value.values()) else {}

@@ -1,4 +1,4 @@
-"""A network as an ONNX graph with a free batch, and what ONNX Runtime makes of it."""
+"""Writes a network as an ONNX graph with any batch size, and runs it in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT = "images", "logits"
 OPSET = 18
-"""What the exporter writes without translation; ONNX Runtime reads it since 1.14 (2023)."""
+"""The exporter's own version of operators; ONNX Runtime supports it since 1.14 (2023)."""
 _MOST_BYTES = 2 << 30
 
 
@@ -32,8 +32,8 @@ def exported(model: nn.Module, description: Description, images: Tensor, *, opse
 
     Args:
         model: the network, for evaluation.
-        description: goes into the file's metadata.
-        images: to trace it with, more than one.
+        description: description for the file's metadata.
+        images: images for tracing, more than one.
         opset: the version of ONNX's operators; None for `OPSET`.
         where: the file, for messages.
 
@@ -43,7 +43,7 @@ def exported(model: nn.Module, description: Description, images: Tensor, *, opse
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     if size > _MOST_BYTES:
         raise UsageError(
-            f"its weights are {size / 2**30:.1f} GiB, and an ONNX file holds at most 2",
+            f"its weights have {size / 2**30:.1f} GiB, but an ONNX file holds at most 2",
             where=where,
             remedy="use --to safetensors",
         )
@@ -73,7 +73,7 @@ def exported(model: nn.Module, description: Description, images: Tensor, *, opse
         proto = program.model_proto
         found = {one.version for one in proto.opset_import if one.domain in {"", "ai.onnx"}}
         if found != {wanted}:
-            raise ValueError(f"it needs opset {max(found)}")  # noqa: TRY301 - one sentence for all that can be wrong
+            raise ValueError(f"it needs opset {max(found)}")  # noqa: TRY301 - one message for all faults
         onnx.checker.check_model(proto)
     except Exception as error:  # the exporter's and the translator's errors are of many kinds
         raise UsageError(
@@ -100,7 +100,7 @@ def run_onnx(content: bytes, images: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the exporter prints, logs and warns of out of the command's output."""
+    """Keep the exporter's prints, logs and warnings out of the command's output."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

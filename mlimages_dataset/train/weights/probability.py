@@ -1,4 +1,4 @@
-"""How a network's logits become probabilities, said in words."""
+"""Describes in words how a network's logits become probabilities."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def probability_sentences(description: Description, *, calibrated: bool) -> tupl
     return (
         told,
         loss.score,
-        "the run's own checkpoint alone holds the rates: use it to compute probabilities (predict)",
+        "only the run's own checkpoint holds the rates: use it to compute probabilities (predict)",
     )

@@ -1,4 +1,4 @@
-"""Weights of any known form as the state of one of our networks, with what they need to mean the same.
+"""Reads weights of any known form as the state of one of our networks, with their description.
 
 Legend: C classes.
 """
@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.train.checkpoint import FORMAT, Checkpoint, found_checkpoint, read_checkpoint
-from mlimages_dataset.train.config import LossName, View
+from mlimages_dataset.train.config import LossName
 from mlimages_dataset.train.losses.registry import loss_named
 from mlimages_dataset.train.models import AUXILIARY_HEADS, RELEASED, SCALING, InputScaling, create_model
 from mlimages_dataset.train.weights import architectures
@@ -37,17 +38,17 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.weights.files import TensorFile
 
 CALIBRATION = "calibration."
-"""What the names of a calibration's tensors begin with, see `train.calibration.Calibration.state`."""
+"""Prefix of a calibration's tensors, see `train.calibration.Calibration.state`."""
 _FEW_GAPS = 5
-"""A file that differs by so few tensors is damaged or changed, and not of another network."""
+"""A file that differs by at most so many tensors is damaged or changed, not of another network."""
 _SHOWN_NAMES = 3
 _FORGOTTEN = ("n_averaged",)
-"""What torch's AveragedModel adds to the state of what it averages."""
+"""The entry that torch's AveragedModel adds to a state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What the user says of a file that does not say it itself; None takes what the library says.
+    """The user's description of a file that lacks one; None takes the library's value.
 
     Attributes:
         architecture: as `create_model` knows it.
@@ -63,15 +64,15 @@ class Said:
     norm_epsilon: float | None = None
     probability: Probability | None = None
     image_size: int | None = None
-    view: View | None = None
+    view: EvaluationView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryWeights:
-    """Weights as the library's own network takes them whose names a file has.
+    """Weights for the library's own network, whose names the file has.
 
     Attributes:
-        state: as in the file, float32, by our names.
+        state: the tensors of the file, float32, by our names.
         norm_epsilon: of all its normalisations; None for the library's own.
         input_range: of its images.
     """
@@ -86,13 +87,13 @@ class NetworkWeights:
     """The weights of one of our networks.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         state: what `create_model` of the architecture takes, float32: the input's scaling included, where the weights
             were not trained on [-1, 1]; so the network takes pixels in [-1, 1] in any case.
-        description: of the network with its scaling.
-        calibration: what turns its logits into calibrated ones, see `Calibration.state`; empty where there is none.
-        notes: what was assumed or changed in reading, a sentence each.
-        library: the weights as they were in the names of the architecture's library; None for a file in ours.
+        description: description of the network with its scaling.
+        calibration: its calibration, see `Calibration.state`; empty if there is none.
+        notes: a sentence for each assumption or change in reading.
+        library: the weights for the architecture's library; None for a file with our names.
     """
 
     path: Path
@@ -117,7 +118,7 @@ class NetworkWeights:
         return InputRange(_of_float32(mean), _of_float32(std))
 
 
-def read_weights(place: Location, said: Said | None = None, *, view: View | None = None) -> NetworkWeights:
+def read_weights(place: Location, said: Said | None = None, *, view: EvaluationView | None = None) -> NetworkWeights:
     """Return the weights at a place: of a run, a checkpoint, a safetensors file, a state dict, or TensorFlow's.
 
     Args:
@@ -136,7 +137,7 @@ def read_weights(place: Location, said: Said | None = None, *, view: View | None
     return weights
 
 
-def _read(place: Location, said: Said, view: View | None) -> NetworkWeights:
+def _read(place: Location, said: Said, view: EvaluationView | None) -> NetworkWeights:
     prefix = tensorflow_prefix(place)
     if prefix is not None:
         return _from_tensorflow(prefix, said)
@@ -175,7 +176,7 @@ def from_checkpoint(path: Path, checkpoint: Checkpoint, said: Said | None = None
         n_classes=checkpoint.n_classes,
         norm_epsilon=float(checkpoint.science["model.batch_norm_epsilon"]) if architectures.epsilons(model) else None,
         image_size=checkpoint.image_size,
-        view=said.view or View.CROP80,
+        view=said.view or EvaluationView.CROP80,
         probability=Probability.SOFTMAX if loss_named(loss).one_label else Probability.SIGMOID,
         loss=loss,
         vocabulary=checkpoint.vocabulary,
@@ -200,7 +201,7 @@ def _from_tensorflow(prefix: Path, said: Said) -> NetworkWeights:
         n_classes=len(state[f"{HEAD}bias"]),
         norm_epsilon=epsilon,
         image_size=said.image_size or 224,
-        view=said.view or View.CROP80,
+        view=said.view or EvaluationView.CROP80,
         probability=said.probability or Probability.SIGMOID,
         loss=LossName.RELEASED.value,
     )
@@ -257,7 +258,7 @@ def _architecture(path: Path, tensors: Mapping[str, Tensor], description: Descri
         if LITE_STEM in tensors and said.architecture not in architectures.LITE_ARCHITECTURES:
             like = architectures.looks_like(tensors)
             raise UsageError(
-                "its tensors are named as by efficientnet-lite-pytorch, which pads as TensorFlow does",
+                "its tensors have the names of efficientnet-lite-pytorch, which pads as TensorFlow does",
                 where=path,
                 remedy=f"name {like or 'one of timm/tf_efficientnet_lite0 to 4'} as the architecture (model.name)",
             )
@@ -266,7 +267,7 @@ def _architecture(path: Path, tensors: Mapping[str, Tensor], description: Descri
     if like in architectures.LITE_ARCHITECTURES and LITE_STEM in tensors:
         return like
     raise UsageError(
-        "it does not say of which architecture its weights are",
+        "it does not name the architecture of its weights",
         where=path,
         remedy=f"name it with --architecture{f'; its tensors are those of {like}' if like else ''}",
     )
@@ -275,16 +276,16 @@ def _architecture(path: Path, tensors: Mapping[str, Tensor], description: Descri
 def _check_architecture(found: str, said: Said, path: Path) -> None:
     if said.architecture not in {None, found}:
         raise UsageError(
-            f"it is of another network: its weights are of {found}, and {said.architecture} is asked for",
+            f"its weights belong to {found}, not to {said.architecture}",
             where=path,
             remedy=f"write {found} as the model.name (or --architecture) that it was trained with",
         )
 
 
 def _check_said(said: Said, weights: NetworkWeights) -> None:
-    """Raise `UsageError`, which names the options to leave out, where a file itself says something else than the user.
+    """Raise a `UsageError` that names the options to leave out if a file contradicts the user.
 
-    What a file does not say was taken from the user, and is the same.
+    Values that the file lacks were taken from the user, so they agree.
     """
     told, own_range = weights.description, weights.backbone_range()
     epsilon = told.norm_epsilon
@@ -305,7 +306,7 @@ def _check_said(said: Said, weights: NetworkWeights) -> None:
     if differing:
         says, options = zip(*differing, strict=True)
         raise UsageError(
-            f"it says itself what it needs: {', '.join(says)}",
+            f"it contradicts the options: it says {', '.join(says)}",
             where=weights.path,
             remedy=f"leave out {', '.join(options)}",
         )
@@ -327,7 +328,7 @@ def _naming(
     for prefix, stripped in _stripped(tensors):
         for naming in architectures.namings(name, model):
             if architectures.fits(naming, model, stripped):
-                notes = [f"the names of its tensors begin with {prefix!r}, which was taken off"] if prefix else []
+                notes = [f"the names of its tensors begin with {prefix!r}, which was removed"] if prefix else []
                 if name in AUXILIARY_HEADS and len(stripped) > len(naming):
                     notes.append("its auxiliary heads are left out")
                 return naming, stripped, notes
@@ -384,7 +385,7 @@ def _other_network(path: Path, tensors: Mapping[str, Tensor], name: str, model: 
         )
     told = f"its tensors are those of {like}" if like else "; ".join(gaps[:_SHOWN_NAMES])
     return UsageError(
-        f"it is of another network than {name}: {told}",
+        f"it belongs to another network than {name}: {told}",
         where=path,
         remedy=f"write {like or 'the model.name that it was trained with'}"
         + (" as model.name (or --architecture)" if like else ""),
@@ -392,7 +393,7 @@ def _other_network(path: Path, tensors: Mapping[str, Tensor], name: str, model: 
 
 
 def check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raise `DataError`, which names the file, where tensors hold values that are not finite."""
+    """Raise a `DataError` that names the file if tensors hold values that are not finite."""
     bad = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
     if bad:
         raise DataError(
@@ -417,7 +418,7 @@ def _library_habits(name: str) -> Description:
         norm_epsilon=None,
         input_range=given.input_range,
         image_size=given.image_size,
-        view=View.RESIZE256,
+        view=EvaluationView.RESIZE256,
         probability=Probability.SOFTMAX,
     )
 

@@ -11,16 +11,25 @@ from typing import TYPE_CHECKING, get_type_hints
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import Location, location, relative
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.tables.files import file_digest, listing_digest, read_lines, write_bytes
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import CATEGORIES
 from mlimages_dataset.train.checkpoint import best_path, found_checkpoint, read_checkpoint
-from mlimages_dataset.train.config import Run, View
+from mlimages_dataset.train.config import Run
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.logs import LOG_FILE, read_log
 from mlimages_dataset.train.stage import RUN_FILE
-from mlimages_dataset.train.weights.card import VOCABULARY, WEIGHTS, Group, Measure, Results, Training, model_card
-from mlimages_dataset.train.weights.description import Form, with_classes
+from mlimages_dataset.train.weights.card import (
+    VOCABULARY,
+    WEIGHTS,
+    GroupPrecision,
+    MeasuredValue,
+    Results,
+    Training,
+    model_card,
+)
+from mlimages_dataset.train.weights.description import WeightsForm, with_classes
 from mlimages_dataset.train.weights.files import description_path
 from mlimages_dataset.train.weights.reading import Said, from_checkpoint, read_weights
 from mlimages_dataset.train.weights.writing import write_weights
@@ -37,22 +46,22 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """What is to be converted, and into what.
+    """A conversion: the source, and the form of the result.
 
     Attributes:
         source: the weights, see `read_weights`.
-        form: of the result.
+        form: form of the result.
         out: the file to write.
-        said: what the user says of the source.
-        vocabulary: folder of the vocabulary whose classes the network tells; None for the one that the run names.
-        order: file of wnids, one a line, in the order of the network's outputs, where that is not the vocabulary's.
+        said: the user's description of the source.
+        vocabulary: folder of the vocabulary whose classes the network predicts; None for the one that the run names.
+        order: file of wnids, one per line, in the order of the network's outputs, where that is not the vocabulary's.
         opset: of ONNX; None for the exporter's own.
         keep_epsilon: see `write_weights`.
         overwrite: replace the file.
     """
 
     source: Location
-    form: Form
+    form: WeightsForm
     out: Path
     said: Said
     vocabulary: Location | None = None
@@ -82,10 +91,10 @@ def convert(conversion: Conversion) -> tuple[NetworkWeights, Written]:
 
 @dataclass(frozen=True, slots=True)
 class _RunFacts:
-    """What a run's folder tells beside its checkpoints; None for what it does not."""
+    """Facts in a run's folder besides its checkpoints; None for missing ones."""
 
     vocabulary: Location | None = None
-    view: View | None = None
+    view: EvaluationView | None = None
 
 
 def _run_of(source: Location) -> _RunFacts:
@@ -97,7 +106,9 @@ def _run_of(source: Location) -> _RunFacts:
             try:
                 data = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["data"]
                 vocabulary = data["vocabulary"]
-                return _RunFacts(None if vocabulary is None else location(vocabulary), View(data["validation_view"]))
+                return _RunFacts(
+                    None if vocabulary is None else location(vocabulary), EvaluationView(data["validation_view"])
+                )
             except (KeyError, TypeError, ValueError):
                 return _RunFacts()
     return _RunFacts()
@@ -116,7 +127,7 @@ def _named(weights: NetworkWeights, conversion: Conversion, run: _RunFacts) -> N
         if weights.description.wnids or place is None or not (place / CATEGORIES_FILE).is_file():
             return weights
         if read_classes(place).digest != weights.description.vocabulary:
-            return weights  # the folder has become another since
+            return weights  # the folder has changed since
     else:
         place = conversion.vocabulary
     classes = read_classes(place)
@@ -124,7 +135,7 @@ def _named(weights: NetworkWeights, conversion: Conversion, run: _RunFacts) -> N
     told = weights.description
     if told.n_classes != len(classes):
         raise UsageError(
-            f"its head has {told.n_classes:,} classes, and the vocabulary {len(classes):,}",
+            f"its head has {told.n_classes:,} classes, but the vocabulary has {len(classes):,}",
             where=weights.path,
             remedy="name the vocabulary that it was trained with, or fine-tune it to this one (finetune)",
         )
@@ -149,7 +160,7 @@ def _ordered(weights: NetworkWeights, order: Location, wnids: tuple[str, ...]) -
     differing = sorted(set(listed) ^ set(wnids))
     if differing or len(listed) != len(wnids):
         raise UsageError(
-            f"it lists {len(listed):,} classes and the vocabulary has {len(wnids):,}"
+            f"it lists {len(listed):,} classes, but the vocabulary has {len(wnids):,}"
             + (f"; only one of them has {', '.join(differing[:_SHOWN])}" if differing else ""),
             where=order,
             remedy="list each class of the vocabulary once, in the order of the network's outputs",
@@ -166,7 +177,7 @@ def _ordered(weights: NetworkWeights, order: Location, wnids: tuple[str, ...]) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardRequest:
-    """What a model card is wanted of.
+    """A request for a model card.
 
     Attributes:
         run: the run's folder.
@@ -188,7 +199,7 @@ class CardRequest:
 
 
 def write_card(request: CardRequest) -> Path:
-    """Write the model card of a run, and return the checkpoint that it is of: the best one where there is one.
+    """Write the model card of a run, and return its checkpoint: the best one if there is one.
 
     Raises:
         UsageError: there is no such run, or the card is there already.
@@ -203,7 +214,7 @@ def write_card(request: CardRequest) -> Path:
     checkpoint = read_checkpoint(path)
     run = _run_of(request.run)
     said = Said(view=run.view)
-    wanted = Conversion(source=path, form=Form.CHECKPOINT, out=request.out, said=said)
+    wanted = Conversion(source=path, form=WeightsForm.CHECKPOINT, out=request.out, said=said)
     weights = _named(from_checkpoint(path, checkpoint, said), wanted, run)
     if request.evaluation is None:
         results = _logged_results(request.run, checkpoint.progress.total_steps)
@@ -292,7 +303,9 @@ def _logged_results(run: Path, steps: int) -> Results | None:
     if not found:
         return None
     values = {name: value for name, value in found[-1].items() if name not in {"kind", "step", "time", "epoch"}}
-    measures = tuple(Measure(name, float("nan") if value is None else float(value)) for name, value in values.items())
+    measures = tuple(
+        MeasuredValue(name, float("nan") if value is None else float(value)) for name, value in values.items()
+    )
     return Results(n_images=None, measures=measures, source=f"the run's validation images, after step {steps:,}")
 
 
@@ -309,20 +322,20 @@ def _evaluated_results(path: Path, checkpoint: Path) -> Results:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["checkpoint_sha256"] != file_digest(checkpoint):
             raise UsageError(
-                "is of another checkpoint", where=path, remedy=f"write it with: evaluate {checkpoint} --json"
+                "belongs to another checkpoint", where=path, remedy=f"write it with: evaluate {checkpoint} --json"
             )
         by_k = [
-            Measure(f"{name}@{scores['k']}", _number(scores[name]))
+            MeasuredValue(f"{name}@{scores['k']}", _number(scores[name]))
             for scores in content["instance"]
             for name in ("precision", "recall", "f1")
         ]
         groups = tuple(
-            Group(group["kind"], group["group"], _number(group["mean"]), group["n_classes"])
+            GroupPrecision(group["kind"], group["group"], _number(group["mean"]), group["n_classes"])
             for group in content["groups"]
         )
         return Results(
             n_images=int(content["n_images"]),
-            measures=(*by_k, Measure("mean average precision", _number(content["mean_average_precision"]))),
+            measures=(*by_k, MeasuredValue("mean average precision", _number(content["mean_average_precision"]))),
             groups=groups,
             source="the images of the evaluation",
         )

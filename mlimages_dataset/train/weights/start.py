@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def start_from(model: MultiLabelClassifier, place: Location, options: Model, vocabulary: str) -> None:
-    """Overwrite a model with the weights at a place: all for the same vocabulary, all but the head for another.
+    """Overwrite a model with weights: all for the same vocabulary, all except the head for another.
 
-    Rank 0 tells what was assumed of the file.
+    Rank 0 prints the assumptions about the file.
 
     Args:
         model: as `create_model(options.name)` returned it; is changed.
@@ -45,8 +45,6 @@ def start_from(model: MultiLabelClassifier, place: Location, options: Model, voc
     (load_weights if same else load_backbone)(model, weights.state, weights.path)
     notes = list(weights.notes)
     if not same:
-        notes.append(
-            f"its {told.n_classes:,} classes are not the vocabulary's {model.n_classes:,}: the head begins anew"
-        )
+        notes.append(f"its {told.n_classes:,} classes are not the vocabulary's {model.n_classes:,}: the head is new")
     if distributed.rank() == 0:
         sys.stderr.writelines(f"{weights.path}: {note}\n" for note in notes)

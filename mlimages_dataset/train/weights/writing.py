@@ -1,4 +1,4 @@
-"""Weights of one of our networks in other forms, each run beside the network before it is called done.
+"""Writes weights of our networks in other forms, and compares the output of each with the network's.
 
 Legend: B images in a batch, C classes, S side of the square.
 """
@@ -19,12 +19,12 @@ from torchvision import models as torchvision_models
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import reason
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, give_name, write_bytes
-from mlimages_dataset.train.checkpoint import Checkpoint, Progress, save_checkpoint
+from mlimages_dataset.train.checkpoint import Checkpoint, RunProgress, save_checkpoint
 from mlimages_dataset.train.config import LossName
 from mlimages_dataset.train.losses.registry import loss_named
 from mlimages_dataset.train.models import AUXILIARY_HEADS, SCALING, TIMM_PREFIX, InputScaling, batch_norms
 from mlimages_dataset.train.weights import architectures
-from mlimages_dataset.train.weights.description import Form, Probability
+from mlimages_dataset.train.weights.description import Probability, WeightsForm
 from mlimages_dataset.train.weights.files import SAFETENSORS, write_safetensors, write_state_dict
 from mlimages_dataset.train.weights.norms import folded
 from mlimages_dataset.train.weights.onnx_file import exported, run_onnx
@@ -39,20 +39,20 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.weights.reading import NetworkWeights
 
 TOLERANCE = 1e-5
-"""Logits that differ by more, relative to the largest where that is above 1, are not the same."""
+"""Largest allowed difference of logits, relative to the largest logit if that is above 1."""
 _TESTED_IMAGES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What was written.
+    """A written file of weights.
 
     Attributes:
         path: of the file.
         difference: the largest difference of a logit between the file's network and ours, and between ours and that of
             the library whose names the source had, on the tested images, as a share of the largest logit where that is
             above 1.
-        receive: how the file is used, a sentence each.
+        receive: sentences on how to use the file.
     """
 
     path: Path
@@ -61,30 +61,30 @@ class Written:
 
 
 def write_weights(
-    weights: NetworkWeights, form: Form, out: Path, *, opset: int | None = None, keep_epsilon: bool = False
+    weights: NetworkWeights, form: WeightsForm, out: Path, *, opset: int | None = None, keep_epsilon: bool = False
 ) -> Written:
     """Write weights in a form, and return how far its network's logits are from ours.
 
-    The network that was written is run beside ours, and so is the library's own where the source had its names.
+    The written network is compared with ours, and so is the library's own if the source had its names.
 
     Args:
         weights: the network.
         form: of the file.
         out: the file; a state dict is written as safetensors where its name ends so, and pickled otherwise.
         opset: of ONNX; None for the exporter's own.
-        keep_epsilon: leave variances as they are where their library has another epsilon: the receiver sets it.
+        keep_epsilon: keep the variances even if the library has another epsilon, which the user must then change.
 
     Raises:
         UsageError: the form has no such network, or cannot hold it exactly.
-        DataError: values are not finite, or what was made of the weights computes other logits.
+        DataError: values are not finite, or the written network gives other logits.
     """
     check_values(weights.path, {**weights.state, **weights.calibration})
     of_library = library_difference(weights)
-    if form is Form.ONNX:
+    if form is WeightsForm.ONNX:
         written = _write_onnx(weights, out, opset)
-    elif form is Form.SAFETENSORS:
+    elif form is WeightsForm.SAFETENSORS:
         written = _write_safetensors(weights, out)
-    elif form is Form.CHECKPOINT:
+    elif form is WeightsForm.CHECKPOINT:
         written = _write_checkpoint(weights, out)
     else:
         written = _write_state_dict(weights, form, out, keep_epsilon=keep_epsilon)
@@ -118,7 +118,7 @@ def library_difference(weights: NetworkWeights) -> float:
         _logits(weights.model(), images),
         _logits(theirs, fed),
         weights.path,
-        whose="its library's network computes other logits than ours",
+        whose="its library's network gives other logits than ours",
         remedy="report it with the architecture's name",
     )
 
@@ -130,7 +130,7 @@ def check_images(image_size: int) -> Tensor:
 
 
 def as_checkpoint(weights: NetworkWeights) -> Checkpoint:
-    """Return a checkpoint that evaluates, predicts and is fine-tuned, and has no run to go on with."""
+    """Return a checkpoint for evaluation, prediction and fine-tuning, which belongs to no run that could resume."""
     told = weights.description
     loss = (
         told.loss
@@ -139,7 +139,7 @@ def as_checkpoint(weights: NetworkWeights) -> Checkpoint:
     # A network without batch normalisation has no epsilon, and none is used.
     epsilon = told.norm_epsilon if told.norm_epsilon is not None else 1e-5
     return Checkpoint(
-        progress=Progress(),
+        progress=RunProgress(),
         model_name=told.architecture,
         n_classes=told.n_classes,
         image_size=told.image_size,
@@ -199,8 +199,8 @@ def _written_and_read(weights: NetworkWeights, out: Path, write: Callable[[Path]
             ours,
             _logits(read_weights(partial).model(), images),
             out,
-            whose="the network that was read back from it computes other logits",
-            remedy="try again, and report it if it stays so",
+            whose="the network read back from it gives other logits",
+            remedy="try again, and report it if it happens again",
         )
         give_name(partial, out)
     finally:
@@ -219,7 +219,7 @@ def _write_onnx(weights: NetworkWeights, out: Path, opset: int | None) -> Writte
     return Written(path=out, difference=difference, receive=(receive, *_probability(weights), *_elsewhere(weights)))
 
 
-def _write_state_dict(weights: NetworkWeights, form: Form, out: Path, *, keep_epsilon: bool) -> Written:
+def _write_state_dict(weights: NetworkWeights, form: WeightsForm, out: Path, *, keep_epsilon: bool) -> Written:
     told = weights.description
     architecture = _architecture_of(form, told.architecture, out)
     ours = weights.model()
@@ -279,14 +279,14 @@ def library_network(architecture: str, n_classes: int) -> nn.Module:
     return network.eval()
 
 
-def _architecture_of(form: Form, name: str, out: Path) -> str:
+def _architecture_of(form: WeightsForm, name: str, out: Path) -> str:
     """Return what a library calls an architecture, as `create_model` knows it.
 
     Raises:
         UsageError: it has no network of that name.
     """
     plain = name.removeprefix(TIMM_PREFIX)
-    if form is Form.TIMM:
+    if form is WeightsForm.TIMM:
         try:
             import timm  # noqa: PLC0415 - optional, and slow to import
         except ModuleNotFoundError as error:
@@ -330,7 +330,7 @@ def _difference(
     theirs: Tensor,
     where: Path,
     *,
-    whose: str = "the network there computes other logits",
+    whose: str = "the network there gives other logits",
     remedy: str = "use --to safetensors or --to onnx",
 ) -> float:
     """Return the largest difference of logits, as a share of the largest logit where that is above 1.
@@ -339,12 +339,12 @@ def _difference(
         DataError: it is more than the tolerance.
     """
     difference = float((ours - theirs).abs().max()) / max(1.0, float(ours.abs().max()))
-    if not difference <= TOLERANCE:  # NaN is no agreement either
+    if not difference <= TOLERANCE:  # NaN is not agreement either
         raise DataError(f"{whose}, by up to {difference:.3g}, and nothing was written", where=where, remedy=remedy)
     return difference
 
 
-def _receive(form: Form, architecture: str, n_classes: int, input_range: InputRange) -> tuple[str, ...]:
+def _receive(form: WeightsForm, architecture: str, n_classes: int, input_range: InputRange) -> tuple[str, ...]:
     made = architectures.construction(form, architecture, n_classes)
     return (f"load it into {made}", f"feed (pixel - mean) / std of RGB pixels in [0, 1]: {input_range}")
 
@@ -360,7 +360,7 @@ def _probability(weights: NetworkWeights) -> tuple[str, ...]:
 
 
 def _elsewhere(weights: NetworkWeights) -> tuple[str, ...]:
-    """Return where the calibration stands that a form does not hold."""
+    """Return a sentence on where to find the calibration that the form does not hold."""
     if not _is_calibrated(weights):
         return ()
     return ("slope and offset are not in this file: --to safetensors writes them (`calibration.slope` and `.offset`)",)

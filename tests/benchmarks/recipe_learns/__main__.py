@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 RATE = 0.08
-"""Of the recipe at its batch of 4,096 images (paper 000, section 4.1.3)."""
+"""Of the recipe at its batch of 4,096 images (Wu et al. 2019, section 4.1.3)."""
 _SWEEP = (0.1, 10.0)
 _BATCH = 256
 _LONG = ("paper", "released")

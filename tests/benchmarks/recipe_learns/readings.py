@@ -1,4 +1,4 @@
-"""The losses that are compared, among them the plausible readings of equations 1 and 2 and section 4.1.3 of paper 000.
+"""The compared losses, among them the plausible readings of equations 1 and 2 and section 4.1.3 of Wu et al. 2019.
 
 Legend: B images in a batch, C classes.
 """

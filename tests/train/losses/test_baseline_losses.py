@@ -103,5 +103,5 @@ def test_large_logits_have_finite_loss_and_gradient(loss: nn.Module) -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_shapes_that_do_not_fit_are_refused(loss: nn.Module) -> None:
-    with pytest.raises(UsageError, match="one row an image and one column a class"):
+    with pytest.raises(UsageError, match="one row per image and one column per class"):
         loss(torch.zeros(2, 3), torch.zeros(2, 4))

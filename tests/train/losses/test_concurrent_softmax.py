@@ -123,7 +123,7 @@ def test_rates_are_shares_of_the_left_class_and_nothing_between_relatives() -> N
 
 def test_rates_are_not_part_of_a_checkpoint_and_must_be_shares() -> None:
     assert "rates" not in ConcurrentSoftmaxLoss(torch.zeros(3, 3)).state_dict()
-    with pytest.raises(UsageError, match="no square matrix of shares"):
+    with pytest.raises(UsageError, match="not a square matrix of shares"):
         ConcurrentSoftmaxLoss(torch.zeros(3, 2))
-    with pytest.raises(UsageError, match="no square matrix of shares"):
+    with pytest.raises(UsageError, match="not a square matrix of shares"):
         ConcurrentSoftmaxLoss(torch.full((2, 2), 1.5))

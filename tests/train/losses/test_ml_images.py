@@ -487,7 +487,7 @@ def test_bad_options_and_shapes_are_sentences() -> None:
         MLImagesLoss(3, "paper", presence_threshold=0)
     with pytest.raises(UsageError, match="logits of 4 classes for a loss of 3"):
         MLImagesLoss(3, "paper")(torch.zeros(2, 4), torch.zeros(2, 4))
-    with pytest.raises(UsageError, match="one row an image"):
+    with pytest.raises(UsageError, match="one row per image"):
         MLImagesLoss(3, "paper")(torch.zeros(2, 3), torch.zeros(3, 3))
     with pytest.raises(UsageError, match="the batch has no images"):
         MLImagesLoss(3, "paper")(torch.zeros(0, 3), torch.zeros(0, 3))

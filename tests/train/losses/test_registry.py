@@ -12,7 +12,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import location
 from mlimages_dataset.train.config import Loss, LossName, Run
 from mlimages_dataset.train.losses.concurrent_softmax import concurrent_log_odds
-from mlimages_dataset.train.losses.multi_label import Labels
+from mlimages_dataset.train.losses.multi_label import BatchLabels
 from mlimages_dataset.train.losses.registry import LOSSES, UNNAMED, loss_named, loss_of_science, make_loss
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_passes_of_one_batch_are_its_loss(name: LossName) -> None:
     logits = torch.randn(2, N_CLASSES, generator=torch.Generator().manual_seed(1))
     targets = torch.tensor([[1.0, 0, 0, 1], [0, 1, 0, 0]])
     whole = made(name)(logits, targets, None)
-    of_pass = made(name).of_passes(2, lambda number: Labels(targets[number : number + 1], None))
+    of_pass = made(name).of_passes(2, lambda number: BatchLabels(targets[number : number + 1], None))
     parts = sum(of_pass(logits[number : number + 1], number) for number in range(2))
     torch.testing.assert_close(parts / 2, whole)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from mlimages_dataset.train.checkpoint import Checkpoint, Progress
+from mlimages_dataset.train.checkpoint import Checkpoint, RunProgress
 from mlimages_dataset.train.config import Loss, LossName, Run, Unknown
 from mlimages_dataset.train.losses.registry import LOSSES
 from mlimages_dataset.train.science import science
@@ -18,7 +18,7 @@ from tests.train.synthetic import N_CLASSES, batch_of, dataset
 if TYPE_CHECKING:
     from mlimages_dataset.loaders import Batch
     from mlimages_dataset.train.evaluation import Evaluation
-    from mlimages_dataset.train.losses.multi_label import Labels
+    from mlimages_dataset.train.losses.multi_label import BatchLabels
     from mlimages_dataset.train.tasks.task import Task
 
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ def batches() -> list[Batch]:
 
 def checkpoint_of(run: Run) -> Checkpoint:
     return Checkpoint(
-        progress=Progress(),
+        progress=RunProgress(),
         model_name="resnet18",
         n_classes=N_CLASSES,
         image_size=32,
@@ -48,7 +48,7 @@ def checkpoint_of(run: Run) -> Checkpoint:
 
 
 def test_it_is_a_task() -> None:
-    task: Task[Labels, Evaluation] = MultiLabel(LOSSES[LossName.RELEASED], Unknown.ABSENT)
+    task: Task[BatchLabels, Evaluation] = MultiLabel(LOSSES[LossName.RELEASED], Unknown.ABSENT)
     assert task.predictions.name == "predictions"
 
 

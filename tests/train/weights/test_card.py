@@ -16,13 +16,13 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.train.checkpoint import best_path, read_checkpoint
-from mlimages_dataset.train.config import View
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.weights.card import Training, model_card
-from mlimages_dataset.train.weights.description import Description, Form, Probability
+from mlimages_dataset.train.weights.description import Description, Probability, WeightsForm
 from mlimages_dataset.train.weights.reading import read_weights
 from tests.train.test_main import applied, called, refusal
 from tests.train.weights.networks import images, uneven
@@ -74,7 +74,7 @@ def test_without_an_evaluation_the_log_counts_and_without_a_licence_it_says_so(t
     found = {one.metric_type: one.metric_value for one in card.data.eval_results}
     assert found["f1@5"] == pytest.approx(logged["f1@5"], rel=1e-5)
     assert card.data.license == "other"
-    assert "Nobody has chosen a licence" in card.text
+    assert "No licence has been chosen" in card.text
 
 
 def test_what_is_no_run_or_no_evaluation_is_refused(trained: Path, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_what_is_no_run_or_no_evaluation_is_refused(trained: Path, tmp_path: Pat
     assert told.endswith("is not what evaluate --json prints; write it again")
     (tmp_path / "evaluation.json").write_text('{"checkpoint_sha256": "of another"}')
     told = refusal(2, "card", trained, *out, "--evaluation", tmp_path / "evaluation.json")
-    assert "is of another checkpoint; write it with: evaluate " in told
+    assert "belongs to another checkpoint; write it with: evaluate " in told
     (tmp_path / "README.md").touch()
     assert "it is there already" in refusal(2, "card", trained, *out)
 
@@ -115,7 +115,7 @@ def test_a_last_line_of_the_log_that_a_kill_cut_is_left_out(copied: Path, tmp_pa
 def test_a_whole_line_that_is_none_of_a_log_is_named(copied: Path, tmp_path: Path) -> None:
     (copied / "log.jsonl").write_text("{}\n[1]\n")
     told = refusal(1, "card", copied, "--out", tmp_path / "README.md")
-    assert "log.jsonl, line 2: is no line of a run's log" in told
+    assert "log.jsonl, line 2: is not a line of a run's log" in told
 
 
 def test_the_command_in_the_card_converts_the_checkpoint_that_it_is_of(copied: Path, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_the_card_says_how_logits_become_probabilities(trained: Path, tmp_path: 
     assert "`calibration.slope` and `calibration.offset` of the safetensors file" in card_of(plain, calibrated=True)
     text = card_of(rates, calibrated=True)
     assert "Probabilities are sigmoid(slope * score + offset)" in text
-    assert "The run's own checkpoint alone holds the rates" in text
+    assert "Only the run's own checkpoint holds the rates" in text
     assert "of the logits." not in card_of(rates)
     assert "Probabilities are sigmoid(slope * logit + offset)" in carded(trained, tmp_path / "README.md")
 
@@ -201,7 +201,7 @@ def test_help_needs_no_torch_and_lists_every_choice() -> None:
         "print('torch' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    enums = (Form, Probability, View)
+    enums = (WeightsForm, Probability, EvaluationView)
     assert told == [*(option.value for options in enums for option in options), "False"]
 
 

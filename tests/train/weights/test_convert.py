@@ -19,14 +19,14 @@ from torchvision import models as torchvision_models
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.loaders import eval_transform
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import CATEGORIES, PREDICTIONS
 from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint, save_checkpoint
-from mlimages_dataset.train.config import View
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.weights import writing
-from mlimages_dataset.train.weights.description import Form
+from mlimages_dataset.train.weights.description import WeightsForm
 from mlimages_dataset.train.weights.reading import NetworkWeights, read_weights
 from mlimages_dataset.train.weights.writing import library_network, write_weights
 from tests.train.test_main import RUN, applied, called, files, refusal
@@ -189,7 +189,7 @@ def test_timms_weights_compute_the_same_here(name: str, tmp_path: Path) -> None:
         "convert", tmp_path / "theirs.pth.tar", "--to", "timm", "--out", tmp_path / "back.safetensors", *arguments
     )
     assert result.exit_code == 0, result.output
-    assert "begin with 'module.', which was taken off" in result.stderr
+    assert "begin with 'module.', which was removed" in result.stderr
     assert "the weights are those under 'state_dict' in the file" in result.stderr
     weights = read_weights(tmp_path / "back.safetensors")
     config = cast("dict[str, tuple[float, ...]]", theirs.pretrained_cfg)
@@ -220,7 +220,7 @@ def test_the_epsilon_goes_into_the_variance_or_is_kept_or_refused(tmp_path: Path
     torch.save(state, source)
     told = refusal(2, "convert", source, "--to", "timm", "--out", tmp_path / "no.safetensors", *arguments)
     assert "backbone.bn1.running_var is as small as 0.0001" in told
-    assert told.endswith("pass --keep-epsilon, and let the receiver set the epsilon that the description names")
+    assert told.endswith("pass --keep-epsilon, and set the epsilon of the description where the file is used")
     kept = called(
         "convert", source, "--to", "timm", "--out", tmp_path / "kept.safetensors", "--keep-epsilon", *arguments
     )
@@ -299,7 +299,7 @@ def test_what_no_library_has_is_refused(tmp_path: Path, photographs: Photographs
         assert told.endswith("use --to safetensors or --to onnx")
     out = ("--out", tmp_path / "m.pt", "--architecture", "resnet101_released", "--vocabulary", photographs.vocabulary)
     told = refusal(2, "convert", tmp_path / "own.pt", "--to", "checkpoint", *out)
-    assert "its head has 2 classes, and the vocabulary " in told
+    assert "its head has 2 classes, but the vocabulary has " in told
 
 
 @pytest.mark.parametrize("form", ["safetensors", "checkpoint"])
@@ -316,7 +316,7 @@ def test_the_written_file_is_read_back_and_run(
 
     monkeypatch.setattr(writing, "read_weights", changed)
     told = refusal(1, "convert", trained, "--to", form, "--out", out, "--overwrite")
-    assert "the network that was read back from it computes other logits, by up to 0." in told
+    assert "the network read back from it gives other logits, by up to 0." in told
     assert out.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [out], "nothing is left over"
 
@@ -334,7 +334,7 @@ def test_values_that_are_not_finite_are_not_written(form: str, trained: Path, tm
     assert not (tmp_path / "m.out").exists()
     bad = dataclasses.replace(read_weights(trained), state={**read_weights(trained).state, "head.bias": bias})
     with pytest.raises(DataError, match=r"not finite, such as head\.bias"):
-        write_weights(bad, Form.CHECKPOINT, tmp_path / "m.out")
+        write_weights(bad, WeightsForm.CHECKPOINT, tmp_path / "m.out")
 
 
 def test_the_librarys_own_network_is_run_on_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,7 +354,7 @@ def test_the_librarys_own_network_is_run_on_import(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(writing, "library_network", other)
     told = refusal(1, "convert", *source, "--to", "checkpoint", "--out", tmp_path / "no.pt")
     assert runs == ["resnet18"]
-    assert "its library's network computes other logits than ours, by up to " in told
+    assert "its library's network gives other logits than ours, by up to " in told
     assert not (tmp_path / "no.pt").exists()
 
 
@@ -379,7 +379,7 @@ def test_an_option_that_a_checkpoint_contradicts_is_refused(
     trained: Path, tmp_path: Path, option: tuple[str, ...], itself: str
 ) -> None:
     told = refusal(2, "convert", trained, "--to", "safetensors", "--out", tmp_path / "m.safetensors", *option)
-    assert f"it says itself what it needs: {itself}; leave out {' and '.join(option[::2])}" in told
+    assert f"it contradicts the options: it says {itself}; leave out {' and '.join(option[::2])}" in told
     assert not (tmp_path / "m.safetensors").exists()
 
 
@@ -387,7 +387,7 @@ def test_a_described_file_in_a_runs_folder_keeps_its_own_view(trained: Path, tmp
     out = converted(trained, "safetensors", tmp_path / "run" / "m.safetensors", "--view", "resize256")
     (tmp_path / "run" / "run.json").write_bytes((trained / "run.json").read_bytes())
     again = read_weights(converted(out, "safetensors", tmp_path / "again.safetensors"))
-    assert again.description.view is View.RESIZE256
+    assert again.description.view is EvaluationView.RESIZE256
 
 
 @pytest.mark.parametrize("place", [".", "/"])
@@ -421,7 +421,7 @@ def test_an_order_of_other_classes_is_refused(trained: Path, photographs: Photog
     (tmp_path / "order.txt").write_text("n02084071\nn99999999\n")
     options = ("--order", tmp_path / "order.txt", "--out", tmp_path / "m.pt", "--vocabulary", photographs.vocabulary)
     told = refusal(2, "convert", trained, "--to", "checkpoint", *options)
-    assert "it lists 2 classes and the vocabulary has " in told
+    assert "it lists 2 classes, but the vocabulary has " in told
     told = refusal(2, "convert", trained, "--to", "checkpoint", *options[:4])
     assert told.startswith("--order without a vocabulary; ")
 
@@ -443,7 +443,7 @@ def test_fine_tuning_starts_from_torchvisions_weights_and_goes_on(photographs: P
     model = 'name = "resnet18"\nbatch_norm_epsilon = 1e-5\nfrozen_statistics = true'
     told = tuned(photographs, tmp_path, tmp_path / "w.pth", model)
     assert "its 1,000 classes are not the vocabulary's" in told
-    assert "which was taken off" in told
+    assert "which was removed" in told
     checkpoint = read_checkpoint(newest_checkpoint(tmp_path / "tuned") or tmp_path)
     assert checkpoint.model["input_scaling.mean"].flatten().tolist() == pytest.approx(IMAGENET[0])
     assert torch.equal(checkpoint.model["backbone.bn1.running_var"], theirs.state_dict()["bn1.running_var"])
@@ -459,10 +459,10 @@ def test_fine_tuning_keeps_the_head_of_the_same_vocabulary(
 ) -> None:
     own = converted(trained, "torchvision", tmp_path / "own.safetensors")
     told = tuned(photographs, tmp_path, own, 'name = "resnet18"\nbatch_norm_epsilon = 1e-5')
-    assert "the head begins anew" not in told
+    assert "the head is new" not in told
 
 
 def test_fine_tuning_refuses_another_architecture(photographs: Photographs, tmp_path: Path) -> None:
     torch.save(torchvision_models.resnet34(num_classes=3).state_dict(), tmp_path / "w.pth")
     told = tuned(photographs, tmp_path, tmp_path / "w.pth", 'name = "resnet18"', code=2)
-    assert "it is of another network than resnet18: its tensors are those of resnet34; write resnet34" in told
+    assert "it belongs to another network than resnet18: its tensors are those of resnet34; write resnet34" in told

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torchvision import models as torchvision_models
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.train.config import View
+from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.weights import architectures
 from mlimages_dataset.train.weights.description import Description, InputRange, Probability
@@ -89,7 +89,7 @@ def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "w.pt", "w", zipfile.ZIP_STORED) as archive:
         for name in ("data.pkl", "constants.pkl", "version"):
             archive.writestr(f"w/{name}", b"3")
-    with pytest.raises(DataError, match="it is a TorchScript archive, a program and no file of weights"):
+    with pytest.raises(DataError, match="it is a TorchScript archive, which is a program, not a file of weights"):
         read_weights(tmp_path / "w.pt", RESNET18)
 
 
@@ -112,7 +112,7 @@ def test_the_average_is_preferred(tmp_path: Path, state: dict[str, torch.Tensor]
 )
 def test_what_is_no_file_of_weights_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.pth").write_bytes(content)
-    with pytest.raises(DataError, match=r"is not a whole file of weights|holds no state dict"):
+    with pytest.raises(DataError, match=r"is not a complete file of weights|holds no state dict"):
         read_weights(tmp_path / "w.pth", RESNET18)
 
 
@@ -126,14 +126,14 @@ def test_a_cut_file_is_refused(cut: float, *, safe: bool, tmp_path_factory: pyte
         torch.save(tensors, path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * cut)])
-    with pytest.raises(DataError, match=r"no whole|not a whole|not what torch.save writes"):
+    with pytest.raises(DataError, match=r"not a complete|not what torch.save writes"):
         read_weights(path, RESNET18)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2**62, 2**64 - 1])
 def test_a_hostile_header_is_refused(tmp_path: Path, length: int) -> None:
     (tmp_path / "w.safetensors").write_bytes(struct.pack("<Q", length) + b"{")
-    with pytest.raises(DataError, match="is no whole safetensors file"):
+    with pytest.raises(DataError, match="is not a complete safetensors file"):
         read_weights(tmp_path / "w.safetensors", RESNET18)
 
 
@@ -141,7 +141,7 @@ def test_a_hostile_header_is_refused(tmp_path: Path, length: int) -> None:
 def test_a_tensor_that_claims_terabytes_is_refused_by_its_shape(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save({**state, "conv1.weight": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "w.pth")
     with pytest.raises(
-        UsageError, match=r"it is not a whole resnet18: conv1\.weight is of shape \(1000000, 1000000\), not"
+        UsageError, match=r"it is not a complete resnet18: conv1\.weight is of shape \(1000000, 1000000\), not"
     ):
         read_weights(tmp_path / "w.pth", RESNET18)
 
@@ -172,7 +172,7 @@ def test_a_common_prefix_is_taken_off_and_told(tmp_path: Path, state: dict[str, 
     torch.save({f"{prefix}{name}": value for name, value in state.items()}, tmp_path / "w.pth")
     weights = read_weights(tmp_path / "w.pth", RESNET18)
     assert torch.equal(weights.state["backbone.layer1.0.bn1.weight"], state["layer1.0.bn1.weight"])
-    assert weights.notes[0] == f"the names of its tensors begin with {prefix!r}, which was taken off"
+    assert weights.notes[0] == f"the names of its tensors begin with {prefix!r}, which was removed"
 
 
 def test_half_precision_and_missing_counters_are_read(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
@@ -202,7 +202,9 @@ def test_another_architecture_is_named(tmp_path: Path, made: str, asked: str) ->
     torch.save({name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}, tmp_path / "w.pth")
     with pytest.raises(UsageError) as refused:
         read_weights(tmp_path / "w.pth", Said(architecture=asked))
-    assert f"it is of another network than {asked}: its tensors are those of {made}; write {made}" in str(refused.value)
+    assert f"it belongs to another network than {asked}: its tensors are those of {made}; write {made}" in str(
+        refused.value
+    )
     if made == "resnet34":
         with pytest.raises(UsageError, match=f"name it with --architecture; its tensors are those of {made}"):
             read_weights(tmp_path / "w.pth")
@@ -265,7 +267,7 @@ def test_a_description_is_its_text() -> None:
         ("--epsilon", Said(norm_epsilon=0.25), "batch normalisation's epsilon 1e-05"),
         ("--probability", Said(probability=Probability.SOFTMAX), "sigmoid for probabilities"),
         ("--image-size", Said(image_size=99), "images of 224 pixels"),
-        ("--view", Said(view=View.RESIZE256), "the view crop80"),
+        ("--view", Said(view=EvaluationView.RESIZE256), "the view crop80"),
     ],
 )
 def test_a_file_that_says_something_else_than_the_user_is_refused(
@@ -277,7 +279,7 @@ def test_a_file_that_says_something_else_than_the_user_is_refused(
     description_path(path).write_text(described.to_json())
     with pytest.raises(UsageError) as refused:
         read_weights(path, said)
-    assert f"it says itself what it needs: {itself}" in str(refused.value)
+    assert f"it contradicts the options: it says {itself}" in str(refused.value)
     assert str(refused.value).endswith(f"; leave out {option}")
     same = Said(
         input_range=described.input_range,
@@ -292,7 +294,7 @@ def test_a_file_that_says_something_else_than_the_user_is_refused(
 def test_an_epsilon_of_a_network_without_normalisation_is_refused(tmp_path: Path) -> None:
     network = library_network("alexnet", 2)
     torch.save(network.state_dict(), tmp_path / "w.pth")
-    with pytest.raises(UsageError, match="what it needs: no batch normalisation; leave out --epsilon"):
+    with pytest.raises(UsageError, match="it says no batch normalisation; leave out --epsilon"):
         read_weights(tmp_path / "w.pth", Said(architecture="alexnet", norm_epsilon=1e-3))
 
 

@@ -1,25 +1,32 @@
-"""What publishers say about a data set in the forms that catalogues read: a dataset card and a Croissant description.
+"""A Croissant description with one Parquet table per split.
 
-Hugging Face: https://huggingface.co/docs/hub/datasets-manual-configuration; Croissant 1.0:
-https://docs.mlcommons.org/croissant/docs/croissant-spec-1.0.html. Both are text made from values; neither library is
-needed to write them.
+Croissant 1.0: https://docs.mlcommons.org/croissant/docs/croissant-spec-1.0.html. Its library is not needed to write it.
 """
 
 from __future__ import annotations
 
+import functools
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.tables.schemas import Origin
+from mlimages_dataset.exports.counts import ExportCounts, everything, summed
+from mlimages_dataset.exports.publication import CONFIDENCE, ORIGIN, description
+from mlimages_dataset.tables.batches import label_batches
+from mlimages_dataset.tables.files import write_bytes
+from mlimages_dataset.tables.parquet import table_writer
+from mlimages_dataset.tables.schemas import LABELS
+from mlimages_dataset.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from mlimages_dataset.core.decoding import Json
-    from mlimages_dataset.tables.files import Receipt
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.exports.publication import Publication
+    from mlimages_dataset.exports.writing import Export, PartWritten, Written
+    from mlimages_dataset.tables.files import Inputs, Receipt
 
-ORIGIN_NAMES = tuple(origin.name.lower() for origin in Origin)
+CROISSANT_FILE = "croissant.json"
 _PARQUET = "application/x-parquet"
 _CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 _CONTEXT: Mapping[str, Json] = {
@@ -60,75 +67,19 @@ _CONTEXT: Mapping[str, Json] = {
     "subField": "cr:subField",
     "transform": "cr:transform",
 }
-_CONFIDENCE = (
-    "1 verified present, 0 verified absent, between them a machine's; a category that is not listed is unknown"
-)
-_ORIGIN = ", ".join(
-    f"{int(origin)} {name.replace('_', '-')}" for origin, name in zip(Origin, ORIGIN_NAMES, strict=True)
-)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
-    """What only its publisher knows of a data set; an empty text is left out of its descriptions.
-
-    Attributes:
-        name: the data set's name.
-        license: an identifier such as cc-by-4.0, or a URL.
-        url: the data set's page.
-        date: day of publication, YYYY-MM-DD.
-    """
-
-    name: str = "multi-label images"
-    license: str = ""
-    url: str = ""
-    date: str = ""
-
-
-def description(n_categories: int, rows: Mapping[str, int]) -> str:
-    """Return one sentence about a data set of so many categories, with the rows of each split."""
-    splits = " and ".join(f"{n:,} {split}" for split, n in rows.items())
-    return (
-        f"Multi-label annotations of {splits} images over {n_categories:,} WordNet 3.0 categories; "
-        f"each label has a confidence ({_CONFIDENCE}) and an origin ({_ORIGIN})."
-    )
-
-
-def hugging_face_features(wnids: Sequence[str]) -> bytes:
-    """Return the JSON that Hugging Face's `datasets` reads from a Parquet file's metadata under `huggingface`.
-
-    A category's `ClassLabel` name is its wnid: names of categories are not unique, and its number is the class index.
-    """
-    text = {"dtype": "string", "_type": "Value"}
-    label = {
-        "class_index": {"names": list(wnids), "_type": "ClassLabel"},
-        "confidence": {"dtype": "float32", "_type": "Value"},
-        "origin": {"names": list(ORIGIN_NAMES), "_type": "ClassLabel"},
-    }
-    features = {"image_id": text, "source": text, "location": text, "labels": [label]}
-    return json.dumps({"info": {"features": features}}).encode()
-
-
-def hugging_face_card(publication: Publication, wnids: Sequence[str], splits: Mapping[str, tuple[int, int]]) -> str:
-    """Return the README.md of a data set repository: YAML for machines, then a page for people.
-
-    Args:
-        publication: what the publisher says of it.
-        wnids: wnid of each category, by class index.
-        splits: rows and bytes of each split.
-    """
-    head = [f"pretty_name: {json.dumps(publication.name)}"]
-    head += [f"license: {json.dumps(publication.license)}"] if publication.license else []
-    head += ["task_categories:", "- image-classification", "configs:", "- config_name: labels", "  default: true"]
-    head += ["  data_files:"]
-    for split in splits:
-        head += [f"  - split: {split}", f"    path: data/{split}-*.parquet"]
-    for table in ("categories", "mapping"):
-        head += [f"- config_name: {table}", f"  data_files: {table}.parquet"]
-    head += ["dataset_info:", "- config_name: labels", "  features:", *_yaml_features(wnids), "  splits:"]
-    for split, (rows, size) in splits.items():
-        head += [f"  - name: {split}", f"    num_bytes: {size}", f"    num_examples: {rows}"]
-    return "\n".join(["---", *head, "---", *_page(publication, len(wnids), {k: n for k, (n, _) in splits.items()}), ""])
+def write(export: Export) -> Written:
+    """Write one table per split, the vocabulary's tables and their description."""
+    # One file per split: readers of Croissant check the digest of a single file, not of a set of files.
+    work = functools.partial(_write_split, n_classes=len(export.vocabulary), inputs=dict(export.at.inputs))
+    jobs = [(tuple(parts), export.at.out / split / "part-00000.parquet") for split, parts in export.splits.items()]
+    results = list(export.done(work, jobs))
+    files = dict(zip(export.splits, (receipt for receipt, _ in results), strict=True))
+    tables = export.vocabulary_tables()
+    text = croissant(export.publication, len(export.vocabulary), files, tables, version=__version__)
+    receipts = [*files.values(), *tables, write_bytes(export.at.out / CROISSANT_FILE, text)]
+    return receipts, summed(counts for _, counts in results)
 
 
 def croissant(
@@ -139,10 +90,10 @@ def croissant(
     *,
     version: str,
 ) -> bytes:
-    """Return the Croissant description of a folder with one `labels` table a split and a vocabulary's tables.
+    """Return the Croissant description of a folder with one `labels` table per split and a vocabulary's tables.
 
     Args:
-        publication: what the publisher says of it.
+        publication: the publisher's facts.
         n_categories: categories in the vocabulary.
         splits: the file of each split, in a folder named like the split.
         tables: the files of the vocabulary, `categories` among them, in the folder itself.
@@ -166,41 +117,17 @@ def croissant(
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _yaml_features(wnids: Sequence[str]) -> Iterator[str]:
-    for name in ("image_id", "source", "location"):
-        yield from (f"  - name: {name}", "    dtype: string")
-    yield from ("  - name: labels", "    list:")
-    yield from _yaml_class_label("class_index", wnids)
-    yield from ("    - name: confidence", "      dtype: float32")
-    yield from _yaml_class_label("origin", ORIGIN_NAMES)
-
-
-def _yaml_class_label(name: str, names: Sequence[str]) -> Iterator[str]:
-    yield from (f"    - name: {name}", "      dtype:", "        class_label:", "          names:")
-    for number, one in enumerate(names):
-        yield f"            '{number}': {one}"
-
-
-def _page(publication: Publication, n_categories: int, rows: Mapping[str, int]) -> list[str]:
-    return [
-        "",
-        f"# {publication.name}",
-        "",
-        description(n_categories, rows),
-        "",
-        *([f"Home: <{publication.url}>", ""] if publication.url else []),
-        "```python",
-        "from datasets import load_dataset",
-        "",
-        'rows = load_dataset("parquet", data_dir="this folder")',
-        'categories = load_dataset("this folder", "categories")',
-        "```",
-        "",
-        "`class_index` names a category by its WordNet 3.0 id, because several categories share a name; the config",
-        "`categories` holds names, parents, depths and sources, and `mapping` what every source's classes became.",
-        "Labels that `mlimages-build labels` wrote are closed under those parents. Confidence 0 says that a category",
-        "is absent.",
-    ]
+def _write_split(job: tuple[tuple[Location, ...], Location], *, n_classes: int, inputs: Inputs) -> PartWritten:
+    """Write parts as one table."""
+    parts, path = job
+    counts = ExportCounts()
+    with table_writer(path, LABELS, inputs) as writer:
+        for part in parts:
+            for rows, columns in label_batches(part, n_classes):
+                writer.write(rows)
+                counts += everything(columns)
+    assert writer.receipt is not None
+    return writer.receipt, counts
 
 
 def _file_object(identity: str, url: str, receipt: Receipt) -> Json:
@@ -239,8 +166,8 @@ def _labels_records(split: str) -> Json:
             label_field(
                 "class_index", "sc:Integer", "The category.", references={"field": {"@id": "categories/class_index"}}
             ),
-            label_field("confidence", "sc:Float", _CONFIDENCE),
-            label_field("origin", "sc:Integer", _ORIGIN),
+            label_field("confidence", "sc:Float", CONFIDENCE),
+            label_field("origin", "sc:Integer", ORIGIN),
         ],
     }
     plain = [

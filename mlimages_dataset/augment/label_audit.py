@@ -36,12 +36,12 @@ TABLE_SUFFIX = ".parquet"
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What an audit of label lists found.
+    """The result of an audit of label lists.
 
     Attributes:
         counts: counts over all rows.
-        repeated_images: rows whose image an earlier row has.
-        rejects: malformed rows, which are in no other count.
+        repeated_images: rows whose image has an earlier row.
+        rejects: malformed rows, which no other count includes.
     """
 
     counts: AuditCounts
@@ -50,7 +50,7 @@ class Audit:
 
 
 def audit(vocabulary: Vocabulary, files: Sequence[Location], *, mapper: Mapper = map) -> Audit:
-    """Return what an audit of label lists finds: the published text format, or `labels` and `annotations` tables.
+    """Return the audit of label lists in the published text format, or of `labels` and `annotations` tables.
 
     Raises:
         UsageError, DataError: a file is missing or damaged.
@@ -79,7 +79,7 @@ def _label_pieces(path: Location, mapper: Mapper) -> list[Piece]:
 
 
 def _audit_of(piece: Piece, *, closure: sp.csr_array) -> tuple[AuditCounts, NDArray[np.uint64], RejectLog]:
-    """Return what is found in a piece, the draw of each of its rows' images, and its malformed rows."""
+    """Return the counts of a piece, the draw of the image of each row, and the malformed rows."""
     rejects = RejectLog()
     counts = AuditCounts.empty(closure)
     draws = [np.empty(0, np.uint64)]

@@ -1,0 +1,222 @@
+"""Rows of a user's own table, in whatever file they stand: an image, its label or labels, and what is said of them.
+
+A cell may hold one label, several between which a separator stands, or a list of texts, of whole numbers or of structs
+`{label, confidence}`. A confidence is one for all labels of its row, or one for each: a row in which they do not match
+is a reject.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.sources.layout import NEEDED_COLUMNS, TABLE_COLUMNS
+from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
+from mlimages_dataset.sources.source import refuse_other_scale
+from mlimages_dataset.tables import confidences
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.layout import Layout
+    from mlimages_dataset.sources.rejects import RejectLog
+
+_TRIMMED = " \t\r\n"
+_LABEL, _CONFIDENCE = "label", "confidence"
+
+
+def check_columns(path: Location, columns: Sequence[str], layout: Layout, *, line: int | None) -> None:
+    """Refuse a table whose columns, by our names, are not those of one.
+
+    Raises:
+        DataError: one is missing or there twice.
+    """
+    repeated = [name for name in TABLE_COLUMNS if list(columns).count(name) > 1]
+    if repeated:
+        raise DataError(f"has two columns {repeated[0]}", where=path, line=line, remedy="name each differently")
+    missing = [layout.their_name(name) for name in NEEDED_COLUMNS if name not in columns]
+    if missing:
+        raise DataError(
+            f"no column {' and '.join(missing)} among {', '.join(columns)[:80]}",
+            where=path,
+            line=line,
+            remedy="give the columns image_id and label, and confidence and location where there are, or say how the "
+            "file calls them (--columns image_id=path,label=class)",
+        )
+
+
+def columns_sql(columns: Sequence[str], confidence: str) -> str:
+    """Return SQL for the columns of `Source.observe` of such a table, `confidence` where it has such a column."""
+    confidence = confidence if _CONFIDENCE in columns else "1::FLOAT AS confidence, NULL AS stated"
+    location = "coalesce(location, '')" if "location" in columns else "''"
+    return f"image_id::VARCHAR AS image_id, label::VARCHAR AS class_id, {confidence}, {location} AS location"
+
+
+def split_cell(cell: str, separator: str) -> list[str]:
+    """Return what stands in a cell; several blanks are one separator.
+
+    >>> split_cell("dog | cat", "|"), split_cell(" 3  7 ", " "), split_cell("dog", "")
+    (['dog', 'cat'], ['3', '7'], ['dog'])
+    """
+    if not separator:
+        return [cell]
+    return [part.strip(_TRIMMED) for part in re.split(_pattern(separator), cell.strip(_TRIMMED))]
+
+
+def _pattern(separator: str) -> str:
+    return f"(?:{re.escape(separator)})+" if separator.isspace() else re.escape(separator)
+
+
+def _split(cells: pa.Array, separator: str) -> pa.ListArray:
+    """Return what stands in each cell, as `split_cell`; a null is one label that nobody named."""
+    filled = pc.fill_null(pc.cast(cells, pa.string()), "")
+    parts = pc.split_pattern_regex(pc.utf8_trim(filled, _TRIMMED), _pattern(separator))
+    return pa.ListArray.from_arrays(parts.offsets, pc.utf8_trim(parts.values, _TRIMMED))
+
+
+def statements_of(columns: Mapping[str, pa.Array], separator: str, path: Location, log: RejectLog) -> pa.RecordBatch:
+    """Return the columns of a table as texts, confidences as texts or float32, one row a label.
+
+    Raises:
+        DataError: a column holds what is no text or no number, or confidences of another scale.
+    """
+    found = _one_row_a_label({name: plain(column) for name, column in columns.items()}, separator, path, log)
+    texts = {name: text_column(column, name, path) for name, column in found.items() if name != _CONFIDENCE}
+    if _CONFIDENCE in found:
+        texts[_CONFIDENCE] = _confidence_column(found[_CONFIDENCE], path)
+    return pa.RecordBatch.from_pydict(texts)
+
+
+def plain(column: pa.Array) -> pa.Array:
+    """Return a column without what only says how it is stored: dictionaries, views."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return plain(column.dictionary_decode())
+    if pa.types.is_string_view(kind):
+        return pc.cast(column, pa.string())
+    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        return pc.cast(column, pa.large_list(kind.value_type))
+    return column
+
+
+def _one_row_a_label(
+    columns: dict[str, pa.Array], separator: str, path: Location, log: RejectLog
+) -> dict[str, pa.Array]:
+    """Return rows of several labels as one row a label."""
+    columns = _unstructured(columns, path)
+    if separator and _is_text(columns[_LABEL].type):
+        columns = {**columns, _LABEL: _split(columns[_LABEL], separator)}
+    if not _is_list(columns[_LABEL].type):
+        return columns
+    one_for_all = bool(separator) and _CONFIDENCE in columns and _is_text(columns[_CONFIDENCE].type)
+    if one_for_all:
+        columns = {**columns, _CONFIDENCE: _split(columns[_CONFIDENCE], separator)}
+    if _CONFIDENCE in columns and _is_list(columns[_CONFIDENCE].type):
+        columns = _aligned(columns, path, log, one_for_all=one_for_all)
+    label = columns[_LABEL]
+    rows = pc.list_parent_indices(label)
+    flat = {name: column.take(rows) for name, column in columns.items() if not _is_list(column.type)}
+    flat[_LABEL] = plain(pc.list_flatten(label))
+    if _CONFIDENCE in columns and _CONFIDENCE not in flat:
+        flat[_CONFIDENCE] = _each(columns[_CONFIDENCE], label)
+    return _unstructured(flat, path)
+
+
+def _aligned(columns: dict[str, pa.Array], path: Location, log: RejectLog, *, one_for_all: bool) -> dict[str, pa.Array]:
+    """Return the rows with a confidence for each label, or with one for all; log the others."""
+    n_labels, n_stated = (_lengths(columns[name]) for name in (_LABEL, _CONFIDENCE))
+    good = (n_labels == n_stated) | (one_for_all & (n_stated == 1))
+    bad = np.flatnonzero(~good)
+    if not len(bad):
+        return columns
+    images = columns["image_id"].take(pa.array(bad[:LISTED_REJECTS])).to_pylist()
+    told = [
+        Reject(str(path), 0, f"{n_stated[i]} confidences of {n_labels[i]} labels", str(image)[:REJECT_CHARACTERS])
+        for i, image in zip(bad, images, strict=False)
+    ]
+    log.add(told, len(bad))
+    return {name: column.filter(pa.array(good)) for name, column in columns.items()}
+
+
+def _each(confidence: pa.Array, label: pa.Array) -> pa.Array:
+    """Return the confidence of each label of rows of lists, where one may be that of all labels of its row."""
+    n_labels, n_stated = _lengths(label), _lengths(confidence)
+    rows = np.repeat(np.arange(len(n_labels)), n_labels)
+    place = np.arange(len(rows)) - (np.cumsum(n_labels) - n_labels)[rows]
+    at = (np.cumsum(n_stated) - n_stated)[rows] + np.where(n_stated == 1, 0, 1)[rows] * place
+    return plain(pc.list_flatten(confidence)).take(pa.array(at))
+
+
+def _lengths(lists: pa.Array) -> NDArray[np.int64]:
+    lengths = pc.fill_null(pc.cast(pc.list_value_length(lists), pa.int64()), 0)
+    return np.asarray(lengths.to_numpy(zero_copy_only=False))
+
+
+def _unstructured(columns: dict[str, pa.Array], path: Location) -> dict[str, pa.Array]:
+    """Return columns in which a struct `{label, confidence}` is two.
+
+    Raises:
+        DataError: confidences stand in the struct and in a column of their own.
+    """
+    label = columns[_LABEL]
+    if not pa.types.is_struct(label.type) or _LABEL not in {field.name for field in label.type}:
+        return columns
+    found = {**columns, _LABEL: plain(pc.struct_field(label, _LABEL))}
+    if _CONFIDENCE in {field.name for field in label.type}:
+        if _CONFIDENCE in columns:
+            what = "confidences stand in the column confidence and in the structs of the column label"
+            raise DataError(what, where=path, remedy="leave out one of them")
+        found[_CONFIDENCE] = plain(pc.struct_field(label, _CONFIDENCE))
+    return found
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any(one(kind) for one in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    return any(one(kind) for one in kinds)
+
+
+def text_column(column: pa.Array, name: str, where: Location) -> pa.Array:
+    """Return a column of texts, bytes of UTF-8, or whole numbers as texts.
+
+    Raises:
+        DataError: it holds something else.
+    """
+    kind = column.type
+    try:
+        if pa.types.is_floating(kind):  # what pandas makes of whole numbers where some are missing
+            return pc.cast(pc.cast(pc.cast(column, pa.float64()), pa.int64()), pa.string())
+        if pa.types.is_decimal(kind) and kind.scale > 0:
+            return pc.cast(pc.cast(column, pa.decimal256(76 - kind.scale, 0)), pa.string())
+        if pa.types.is_fixed_size_binary(kind) or pa.types.is_binary_view(kind):
+            column = pc.cast(column, pa.binary())
+        if pa.types.is_nested(kind) or pa.types.is_temporal(kind) or pa.types.is_boolean(kind):
+            raise _no_text(name, kind, where)
+        return pc.cast(column, pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise _no_text(name, kind, where) from error
+
+
+def _no_text(name: str, kind: pa.DataType, where: Location) -> DataError:
+    return DataError(f"its column {name} is {kind}, no text", where=where, remedy="give texts or whole numbers")
+
+
+def _confidence_column(column: pa.Array, where: Location) -> pa.Array:
+    try:
+        refuse_other_scale(confidences.beyond_one(column), where)
+        return confidences.of_column(column)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f"its column confidence is {column.type}, no number", where=where, remedy="give numbers from 0 to 1"
+        ) from error

@@ -1,0 +1,179 @@
+"""What became of class lists: counts of each fate, and what a user should look at, by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.vocab.hierarchy import ROOTS
+from mlimages_dataset.vocab.matching import head_of, near_misses
+from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Rule, Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlimages_dataset.vocab.merging import ClassList
+    from mlimages_dataset.vocab.wordnet import WordNet
+
+_REPEATED = "dropped: repeated id"
+_SHOWN_NAMES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelStep:
+    """How many classes of a source met one fate."""
+
+    source: str
+    step: str
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A class that a user should look at: it became no category, or only a parent of it did.
+
+    Attributes:
+        source: its list.
+        source_id: its id there.
+        name: its name there.
+        became: the name of its category; empty where it was dropped.
+        why: the rule and the evidence.
+        head: the end of its name that is a noun of WordNet, where only that is.
+        near: nouns of WordNet that are spelled like the name, the nearest first, each with its wnid.
+    """
+
+    source: str
+    source_id: str
+    name: str
+    became: str
+    why: str
+    head: str = ""
+    near: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """What happened to the class, and how to decide otherwise."""
+        named = repr(self.name or self.source_id)
+        if self.became:
+            return f"{named} is no category of its own: its labels are those of {self.became} ({self.why})"
+        return f"{named} became no category: {self.why}; {self._remedy}"
+
+    @property
+    def _remedy(self) -> str:
+        if self.near:
+            meant = " or ".join(f"{wnid} ({noun})" for noun, wnid in self.near)
+            return f"did you mean {meant}? Write it into the column wnid"
+        told = "write its wnid into a column wnid, or what it is a kind of into a column parent"
+        return f"{told}, or keep it under {self.head!r} (attach)" if self.head else told
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionChanges:
+    """What reviewed decisions changed in a vocabulary, as names.
+
+    Attributes:
+        gained: categories that are there only with them.
+        lost: categories that are there only without them.
+        moved: classes that became another category, or none, each with what it was and is.
+    """
+
+    gained: tuple[str, ...]
+    lost: tuple[str, ...]
+    moved: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """Return a line for each kind of change."""
+        kinds = (("gained", self.gained), ("lost", self.lost), ("classes that became another", self.moved))
+        return [f"reviewed decisions: {what}: {_first_ones(names)}" for what, names in kinds]
+
+
+def funnel(vocabulary: Vocabulary, lists: Sequence[ClassList]) -> list[FunnelStep]:
+    """Return for each source how many classes entered, were dropped by which rule, and what the kept ones became."""
+    steps: list[FunnelStep] = []
+    homes: set[int] = set()
+    for one in lists:
+        ids = {source_class.source_id for source_class in one.classes}
+        rows = [row for row in vocabulary.mapping if row.source == one.source and row.source_id in ids]
+        kept = [row.class_index for row in rows if row.is_kept]
+        fates = Counter(row.rule for row in rows if not row.is_kept)
+        fates[_REPEATED] = len(one.classes) - len(rows)
+        new = set(kept) - homes
+        steps.append(FunnelStep(one.title, "entered", len(one.classes)))
+        steps += [FunnelStep(one.title, fate, count) for fate, count in sorted(fates.items()) if count]
+        steps.append(FunnelStep(one.title, "kept as a new category", len(new)))
+        steps.append(FunnelStep(one.title, "kept, merged into a category", len(kept) - len(new)))
+        homes |= new
+    steps.append(
+        FunnelStep("hierarchy", "added: roots, ancestors and reviewed categories", len(vocabulary) - len(homes))
+    )
+    steps.append(FunnelStep("vocabulary", "categories", len(vocabulary)))
+    return steps
+
+
+def losses(vocabulary: Vocabulary, lists: Sequence[ClassList], network: WordNet, most: int) -> list[Loss]:
+    """Return the first classes of users' own lists that became no category of their own, `most` of each list."""
+    found: list[Loss] = []
+    for one in lists:
+        rows = [
+            row for row in vocabulary.mapping if one.own and row.source == one.source and not _stands_for_itself(row)
+        ]
+        for row in rows[:most]:
+            became = _category_name(vocabulary, row) if row.is_kept else ""
+            head = "" if became else head_of(row.source_name, network)
+            near = () if became else near_misses(row.source_name, network)
+            why = f"{row.rule.removeprefix('dropped: ')}: {row.evidence}"
+            found.append(Loss(one.source, row.source_id, row.source_name, became, why, head, near))
+    return found
+
+
+def bare_categories(vocabulary: Vocabulary, network: WordNet) -> list[str]:
+    """Return the names of categories below a bare root although WordNet knows nearer ancestors of them."""
+    roots = {vocabulary.index_of_wnid[wnid] for wnid in ROOTS}
+    return [
+        _short(one)
+        for one in vocabulary.categories
+        if one.parents
+        and roots.issuperset(one.parents)
+        and not any(network.wnids[s] in ROOTS for s in network.parents(network.index_of_wnid[one.wnid]))
+    ]
+
+
+def changes(before: Vocabulary, after: Vocabulary) -> DecisionChanges:
+    """Return what differs between the vocabularies of the same lists without and with some decisions."""
+    then, now = before.index_of_wnid, after.index_of_wnid
+    was = {(row.source, row.source_id): _category_name(before, row) for row in before.mapping}
+    moved = [
+        f"{row.source_name or row.source_id}: {was[row.source, row.source_id]} -> {_category_name(after, row)}"
+        for row in after.mapping
+        if was[row.source, row.source_id] != _category_name(after, row)
+    ]
+    return DecisionChanges(
+        tuple(_short(after.categories[at]) for wnid, at in now.items() if wnid not in then),
+        tuple(_short(before.categories[at]) for wnid, at in then.items() if wnid not in now),
+        tuple(moved),
+    )
+
+
+def _category_name(vocabulary: Vocabulary, row: MappingRow) -> str:
+    return _short(vocabulary.categories[row.class_index]) if row.is_kept else "none"
+
+
+def _short(category: Category) -> str:
+    """Return a category's first name."""
+    return category.name.partition(",")[0]
+
+
+def _first_ones(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
+    return (", ".join(names[:_SHOWN_NAMES]) + more) or "none"
+
+
+def repeated_ids(one: ClassList) -> list[str]:
+    """Return the ids that a list holds more than once, in order of their first repetition."""
+    counts = Counter(source_class.source_id for source_class in one.classes)
+    return [source_id for source_id, count in counts.items() if count > 1]
+
+
+def _stands_for_itself(row: MappingRow) -> bool:
+    return row.is_kept and row.rule not in {Rule.HEAD_PARENT.value, Rule.LISTED_PARENT.value}

@@ -1,0 +1,184 @@
+"""A user's own classes: their ancestors are categories, what they say of meaning is heard, losses are told by name."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import networkx as nx
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mlimages_dataset as ml
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.vocab.hierarchy import ROOTS
+from mlimages_dataset.vocab.matching import head_of, near_misses
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+    from mlimages_dataset.vocab.wordnet import WordNet
+
+DOG, GOLDEN, RETRIEVER, MUG = "n02084071", "n02099601", "n02099029", "n03797390"
+
+
+def built(*rows: tuple[str, ...], columns: tuple[str, ...] = ("id", "name"), **more: object) -> Vocabulary:
+    frame = pd.DataFrame(rows, columns=list(columns))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ml.build_vocabulary(classes={"mine": frame}, **more)  # type: ignore[arg-type]  # as tests give it
+
+
+def fate(vocabulary: Vocabulary, source_id: str) -> tuple[str, str]:
+    row = next(row for row in vocabulary.mapping if row.source_id == source_id)
+    return row.wnid if row.is_kept else "", row.rule
+
+
+def test_three_names_give_a_tree() -> None:
+    vocabulary = built(("g", "golden retriever"), ("c", "tabby cat"), ("w", "wine glass"))
+    assert vocabulary.category(RETRIEVER).sources == ("hierarchy",)
+    assert vocabulary.parents(GOLDEN) == [vocabulary.category(RETRIEVER)]
+    assert vocabulary.category(DOG) in vocabulary.ancestors(GOLDEN)
+    listed = built(("g", "golden retriever"), ("c", "tabby cat"), ("w", "wine glass"), ancestors="listed")
+    assert [one.wnid for one in listed.parents(GOLDEN)] == ["n00002684"]
+    assert len(listed) == 3 + len(ROOTS)
+
+
+def below_a_root(network: WordNet) -> nx.DiGraph[int]:
+    """Return WordNet's nouns and their parents, as networkx has them."""
+    graph: nx.DiGraph[int] = nx.DiGraph()
+    graph.add_edges_from((child, parent) for child in range(len(network)) for parent in network.parents(child))
+    return graph
+
+
+@settings(max_examples=4)
+@given(st.lists(st.integers(0, 80_000), min_size=1, max_size=4, unique=True))
+def test_ancestors_are_those_of_wordnet_below_a_root(wordnet: WordNet, numbers: list[int]) -> None:
+    rows = [(wordnet.wnids[n], "") for n in numbers]
+    graph = below_a_root(wordnet)
+    roots = {wordnet.index_of_wnid[wnid] for wnid in ROOTS}
+    rooted = roots | {n for root in roots for n in nx.ancestors(graph, root)}
+    kept = [n for n in numbers if n in rooted]
+    if not kept:
+        return
+    expected = set(kept) | roots | {a for n in kept for a in nx.descendants(graph, n) if a in rooted}
+    vocabulary = built(*rows, reviewed_only=True)
+    assert {one.wnid for one in vocabulary.categories} == {wordnet.wnids[n] for n in expected}
+
+
+def test_published_lists_bring_ancestors_only_if_asked() -> None:
+    assert len(ml.build_vocabulary(imagenet=[GOLDEN])) == 1 + len(ROOTS)
+    assert RETRIEVER in ml.build_vocabulary(imagenet=[GOLDEN], ancestors="all").index_of_wnid
+    with pytest.raises(UsageError, match=r"ancestors is 'some'; write 'all' or 'listed'"):
+        ml.build_vocabulary(imagenet=[GOLDEN], ancestors="some")
+
+
+def test_names_match_whatever_their_case_and_spaces() -> None:
+    names = (
+        "  GOLDEN   Retriever ",
+        "golden_retriever",
+        "Golden-Retriever",
+        "golden\tretriever",
+        "Golden\u00a0retriever",
+    )
+    vocabulary = built(*((str(n), name) for n, name in enumerate(names)))
+    assert {fate(vocabulary, str(n))[0] for n in range(len(names))} == {GOLDEN}
+
+
+def test_what_a_list_says_of_its_classes_is_heard() -> None:
+    vocabulary = built(
+        ("1", "mouse", "n03793489", ""),  # a rodent otherwise, or not: the list decides
+        ("2", "my brand mug", "", MUG),
+        ("3", "its small one", "", "2"),
+        ("4", "dog", "", ""),
+        ("5", "house of cards", "", "nobody"),
+        ("6", "x", "", "7"),
+        ("7", "y", "", "6"),
+        ("8", "z", "", "5"),
+        columns=("id", "name", "wnid", "parent"),
+    )
+    assert fate(vocabulary, "1") == ("n03793489", "wnid given in the list")
+    assert fate(vocabulary, "2") == fate(vocabulary, "3") == (MUG, "parent given in the list")
+    assert fate(vocabulary, "4")[0] == DOG
+    for lost in "5678":
+        assert fate(vocabulary, lost) == ("", "dropped: unmatched name")
+    evidence = {row.source_id: row.evidence for row in vocabulary.mapping}
+    assert evidence["5"] == "its parent 'nobody' is no wnid and no id of the list"
+    assert "form a cycle" in evidence["6"]
+    assert evidence["8"].startswith(
+        "its parent '5' became no category (dropped: unmatched name: its parent 'nobody' is"
+    )
+
+
+def test_that_a_narrower_class_is_absent_says_nothing_of_its_parent() -> None:
+    vocabulary = built(("m", "my brand mug", MUG), ("d", "dog", ""), columns=("id", "name", "parent"))
+    said = pd.DataFrame({"image_id": ["a", "b"], "label": ["m", "m"], "confidence": [1.0, 0.0]})
+    dogs = pd.DataFrame({"image_id": ["b"], "label": ["d"], "confidence": [1.0]})
+    with pytest.warns(UserWarning, match="absences of classes kept only as their parent: 1"):
+        labels = ml.annotate(pd.concat([said, dogs]), vocabulary).to_pandas()
+    assert labels[["image_id", "wnid", "confidence"]].to_numpy().tolist() == [["a", MUG, 1.0], ["b", DOG, 1.0]]
+
+
+def test_a_class_is_attached_to_its_head_only_if_asked() -> None:
+    rows = (("m", "my brand mug"), ("q", "qqq"))
+    assert fate(built(*rows, ("d", "dog")), "m") == ("", "dropped: unmatched name")
+    attached = built(*rows, attach=True)
+    assert fate(attached, "m") == (MUG, "head word: nearest parent")
+    assert fate(attached, "q")[0] == ""
+
+
+def test_the_head_is_the_longest_end_that_is_a_noun(wordnet: WordNet) -> None:
+    heads = {name: head_of(name, wordnet) for name in ("my coffee mug", "Corgi puppy", "mug", "a qqq", "", "a  Mug ")}
+    assert heads == {
+        "my coffee mug": "coffee mug",
+        "Corgi puppy": "puppy",
+        "mug": "",
+        "a qqq": "",
+        "": "",
+        "a  Mug ": "mug",
+    }
+
+
+def test_near_misses_name_the_noun_and_its_synset(wordnet: WordNet) -> None:
+    assert near_misses("golden retreiver", wordnet)[0] == ("golden retriever", GOLDEN)
+    assert near_misses("", wordnet) == ()
+
+
+def test_losses_are_told_by_name() -> None:
+    frame = pd.DataFrame({"id": ["g", "q", "m"], "name": ["golden retreiver", "qqq", "my brand mug"]})
+    with pytest.warns(UserWarning, match="mine: ") as told:
+        ml.build_vocabulary(classes={"mine": frame, "more": frame.assign(name=["dog", "cat", "car"])}, attach=True)
+    said = [str(one.message) for one in told]
+    assert len(said) == 3
+    assert "did you mean n02099601 (golden retriever)? Write it into the column wnid" in said[0]
+    assert said[1].startswith("mine: 'qqq' became no category: unmatched name: not in WordNet")
+    assert said[1].endswith("; write its wnid into a column wnid, or what it is a kind of into a column parent")
+    assert said[2].startswith("mine: 'my brand mug' is no category of its own: its labels are those of mug (")
+
+
+def test_categories_below_a_bare_root_are_told() -> None:
+    frame = pd.DataFrame({"id": ["g"], "name": ["golden retriever"]})
+    with pytest.warns(UserWarning, match="golden retriever: their only ancestor here is a root; with --ancestors all"):
+        ml.build_vocabulary(classes={"mine": frame}, ancestors="listed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ml.build_vocabulary(classes={"mine": frame})
+
+
+def test_own_decisions_win_over_the_packaged_ones_and_what_they_change_is_told(tmp_path: Path) -> None:
+    given = {"open_images": "packaged:open_images_boxable.csv", "minimum_images": {"open-images": 0}}
+    before = ml.build_vocabulary(**given)  # type: ignore[arg-type]  # as tests give it
+    drop = tmp_path / "mine.toml"
+    drop.write_text(
+        '[[match]]\nsource = "open-images"\nsource_id = "/m/025nd"\nwnid = "n02084071"\nreason = "x"\n'
+        '[[drop_category]]\nwnid = "n02958343"\nreason = "no cars"\n'
+    )
+    after = ml.build_vocabulary(**given, reviewed=drop, out=tmp_path / "out")  # type: ignore[arg-type]  # as above
+    assert fate(before, "/m/025nd")[0] != fate(after, "/m/025nd")[0] == DOG
+    same = {row.source_id for row in before.mapping} - {"/m/025nd", "/m/0k4j"}
+    assert {fate(before, one)[0] for one in same} - {fate(after, one)[0] for one in same} == set()
+    only = ml.build_vocabulary(**given, reviewed=drop, reviewed_only=True)  # type: ignore[arg-type]  # as above
+    assert fate(only, "/m/02pv19") != fate(after, "/m/02pv19"), "a stop sign's parent is a packaged decision"

@@ -82,6 +82,8 @@ def annotate(
     columns of a CSV. coco: instances in COCO's JSON form, also LVIS's; class ids are the categories' numbers.
     voc, labelme, yolo: folders, or single files. cvat: the XML of images. boxes: Parquet (mlimages-build regions). A
     box says that its class is in the image.
+    webdataset: tar shards, or folders of them, with .cls or .json files beside pictures. huggingface: Parquet files
+    with pictures, or folders of them; the names of a ClassLabel are the classes.
 
     \b
     Examples:

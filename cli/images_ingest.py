@@ -66,9 +66,10 @@ def images_ingest(
 ) -> None:
     """Copy pictures from local files into shards, and check each by decoding it.
 
-    SOURCES are folders, tar archives (plain or compressed, also archives of archives such as ImageNet's), zip archives
-    and TFRecord files. They are read in one pass, and nothing is unpacked to the disk. Each member becomes a row with a
-    status. Labels that follow from folders, archives and label vectors go to labels.csv, for annotate --format csv.
+    SOURCES are folders, tar archives (plain or compressed, also archives of archives such as ImageNet's), zip archives,
+    folders of WebDataset or img2dataset shards, Parquet files with pictures, and TFRecord files. They are read in one
+    pass, and nothing is unpacked to the disk. Each picture becomes a row with a status. Labels that follow from
+    folders, archives, files beside pictures and label vectors go to labels.csv, for annotate --format csv.
 
     \b
     Examples:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="NAME=FILE",
     help="A class list of your own: columns id and name, and wnid or parent where you know them, or "
-    "annotations (COCO, CVAT, VOC, LabelMe, YOLO); repeatable.",
+    "annotations (COCO, CVAT, VOC, LabelMe, YOLO, Hugging Face Parquet); repeatable.",
 )
 @click.option(
     "--image-counts",

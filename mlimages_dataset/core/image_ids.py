@@ -10,6 +10,9 @@ loaders. So a picture has the same id everywhere:
   `n01440764_10026_n01440764.JPEG` and `ILSVRC2012_val_00000001_n01751748.JPEG` are the same images. Any other file name
   may occur in several folders, so its path is part of the id: `n02084071/rex`.
 * A Windows path (`n02084071\rex.jpg`, without a slash) is read with slashes.
+* A shard that a name begins with is removed: `00000.tar/000000012.jpg` becomes `000000012`, and `test/0.tar/7.jpg`
+  becomes `test/7`. A row of a Parquet file has its number first: `data/train-0.parquet/17/cat.jpg` becomes `cat`. A row
+  without a name of its own stays `data/train-0.parquet/17`.
 * A URL (`https://host/cat.jpg`) is used unchanged as the id, unless its last part begins with a wnid.
 * `./` at the beginning is removed, and text is normalised to Unicode's form NFC: file systems and archives store
   letters with accents in one of two forms.
@@ -33,6 +36,8 @@ _SUFFIXES = rf"(?i)([^/])(?:\.(?:{SUFFIX_PATTERN}))+$"
 _OF_A_PATH = r"[./\\]|_n\d{8}$|[^\x00-\x7F]"
 _HERE = r"^(?:\./+)+"
 _ADDRESS = r"^[A-Za-z][A-Za-z0-9+.-]*://"
+_SHARD = r"(?i)[^/]+\.tar/"
+_SHARD_ROW = r"(?i)^.*[^/]\.parquet/\d+/"
 _OF_WINDOWS = r"^[^/]*\\[^/]*$"
 _IMAGENETS = r"^(?:n\d{8}(?:\D|$)|ILSVRC20\d\d_(?:train|val|test)_\d{8}(?:_n\d{8})?$)"
 _WITH_CLASS = r"^(n\d{8}_\d+|ILSVRC20\d\d_(?:train|val|test)_\d{8})_n\d{8}$"
@@ -43,16 +48,26 @@ def image_ids(names: pa.StringArray) -> pa.StringArray:
     if not pc.any(pc.match_substring_regex(names, _OF_A_PATH)).as_py():
         return names  # plain ids, as most tables have
     text = pc.replace_substring_regex(pc.utf8_normalize(names, "NFC"), _HERE, "")
-    slashed = pc.replace_substring_regex(pc.replace_substring(text, "\\", "/"), _HERE, "")
-    path = pc.if_else(pc.match_substring_regex(text, _OF_WINDOWS), slashed, text)
+    inside = pc.if_else(pc.match_substring_regex(text, _ADDRESS), text, _inside_shards(text))
+    slashed = pc.replace_substring_regex(pc.replace_substring(inside, "\\", "/"), _HERE, "")
+    path = pc.if_else(pc.match_substring_regex(inside, _OF_WINDOWS), _inside_shards(slashed), inside)
     whole = pc.replace_substring_regex(path, _SUFFIXES, r"\1")
     name = pc.replace_substring_regex(whole, r"^.*/", "")
     own = pc.match_substring_regex(name, _IMAGENETS)
     return pc.if_else(
         own,
         pc.replace_substring_regex(name, _WITH_CLASS, r"\1"),
-        pc.if_else(pc.match_substring_regex(path, _ADDRESS), path, whole),
+        pc.if_else(pc.match_substring_regex(inside, _ADDRESS), inside, whole),
     )
+
+
+def _inside_shards(paths: pa.StringArray) -> pa.StringArray:
+    """Return the paths without the shards that they begin with."""
+    if not pc.any(pc.match_substring_regex(paths, r"(?i)\.(?:tar|parquet)/")).as_py():
+        return paths
+    inside = pc.replace_substring_regex(paths, _SHARD, "")
+    inside = pc.replace_substring_regex(pc.replace_substring_regex(inside, _SHARD_ROW, ""), _HERE, "")
+    return pc.if_else(pc.equal(inside, ""), paths, inside)
 
 
 def image_id(name: str) -> str:

@@ -16,13 +16,15 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import as_text, reason, system_errors
+from mlimages_dataset.images.beside import held_with_files_beside, with_files_beside
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.members import Member
 from mlimages_dataset.images.packing import check_packed, packing_of, unpacked_stream
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.zips import ZIP_NAME, zip_file_members
+from mlimages_dataset.sources.tars import StrictHeader, check_end, tar_errors, unsafe
 from mlimages_dataset.tables.files import write_errors
 
 if TYPE_CHECKING:
@@ -38,44 +40,9 @@ _SPOOLED_BYTES = 64 << 20
 _MOST_ARCHIVES_DEEP = 3
 """ImageNet is a tar of tars; deeper nesting is refused, since it could be endless."""
 
-_EXTENSIONS = frozenset(
-    {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
-)
-_MOST_EXTENSION_BYTES = 1 << 20
-"""The largest extension of a header, such as a long name: tarfile reads it into memory, and a compressed archive of
-0.3 MB can hold one of 300 MB."""
-_MOST_CONTENT_BYTES = 1 << 42
-"""The largest member, such as an inner archive: tarfile skips the claimed size even beyond the stream's end."""
-
-
-class _StrictHeader(tarfile.TarInfo):
-    """A header that raises if it is damaged: tarfile would take it for the end of the archive and ignore the rest."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _StrictHeader:
-        header = super().frombuf(buf, encoding, errors)
-        _check_size(header, _MOST_EXTENSION_BYTES if header.type in _EXTENSIONS else _MOST_CONTENT_BYTES)
-        return header
-
-    @classmethod
-    def fromtarfile(cls, tar: tarfile.TarFile) -> _StrictHeader:
-        try:
-            header = super().fromtarfile(tar)
-            _check_size(header, _MOST_CONTENT_BYTES)  # again: an extension may have changed it
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the regular end; typeshed lacks it
-            raise
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(str(error)) from error
-        return header
-
-
-def _check_size(header: tarfile.TarInfo, most_bytes: int) -> None:
-    if not 0 <= header.size <= most_bytes:
-        raise tarfile.HeaderError(f"a header claims {header.size:,} bytes")
-
 
 def archive_members(stream: IO[bytes], *, most_bytes: int, folder: str = "", depth: int = 1) -> Iterator[Member]:
-    """Yield the members of a plain or compressed tar archive, reading it once.
+    """Yield the members of a plain or compressed tar archive, reading it once, without files beside pictures.
 
     Args:
         stream: the archive.
@@ -86,33 +53,25 @@ def archive_members(stream: IO[bytes], *, most_bytes: int, folder: str = "", dep
     Raises:
         tarfile.TarError, OSError, EOFError: the archive is truncated, damaged or none, perhaps after some members.
     """
+    yield from held_with_files_beside(_members(stream, most_bytes, folder, depth))
+
+
+def _members(stream: IO[bytes], most_bytes: int, folder: str, depth: int) -> Iterator[Member]:
     plain = cast("IO[bytes]", unpacked_stream(stream))  # tarfile only calls its read method
-    with tarfile.open(fileobj=plain, mode="r|", bufsize=_STREAM_BYTES, tarinfo=_StrictHeader) as tar:
+    with tarfile.open(fileobj=plain, mode="r|", bufsize=_STREAM_BYTES, tarinfo=StrictHeader) as tar:
         while (header := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # else tarfile keeps every header in memory
             if header.isdir():
                 continue
             path = folder + as_text(header.name.removeprefix("./"))
-            if why := _unsafe(header):
+            if why := unsafe(header):
                 yield Member(path, functools.partial(Inspection, Status.UNSAFE_NAME, why), ())
             elif ARCHIVE_NAME.search(header.name) and depth < _MOST_ARCHIVES_DEEP:
                 yield from _inner_members(tar, header, path, most_bytes, depth)
             else:
                 yield Member(path, functools.partial(_content, tar, header, most_bytes))
-        _check_end(tar)
-
-
-def _check_end(tar: tarfile.TarFile) -> None:
-    """Raise if data follows the end of an archive: after a zeroed header, or from a second archive.
-
-    tarfile takes one block of zeros for the end and ignores the rest. This also reads a compressed stream to its end,
-    where its checksum is.
-    """
-    stream = tar.fileobj
-    assert stream is not None
-    while piece := stream.read(_STREAM_BYTES):
-        if piece.strip(b"\0"):
-            raise tarfile.ReadError("data follows a block of zeros, which marks the end")
+        assert tar.fileobj is not None
+        check_end(tar.fileobj)
 
 
 def _inner_members(
@@ -156,17 +115,6 @@ def _checked(inner: IO[bytes]) -> Iterator[IO[bytes]]:
         yield kept
 
 
-def _unsafe(header: tarfile.TarInfo) -> str:
-    """Return what is wrong with a member's name or type; empty if nothing is."""
-    if header.issym() or header.islnk():
-        return f"a link to {as_text(header.linkname)}"
-    if not header.isreg():
-        return "not a regular file"
-    if header.name.startswith("/") or "\\" in header.name or ".." in header.name.split("/") or "\0" in header.name:
-        return "its name leads out of the archive"
-    return ""
-
-
 def _content(tar: tarfile.TarFile, header: tarfile.TarInfo, most_bytes: int) -> bytes | Inspection:
     if header.size > most_bytes:
         return Inspection(Status.TOO_LARGE, f"{header.size:,} bytes, more than {most_bytes:,}")
@@ -182,11 +130,13 @@ def _content(tar: tarfile.TarFile, header: tarfile.TarInfo, most_bytes: int) -> 
 def folder_members(folder: Location, *, most_bytes: int, path: str = "") -> Iterator[Member]:
     """Yield the files below a folder in the order of their names; archives among them are replaced by their members.
 
+    Files beside pictures are left out.
+
     Raises:
         DataError: an archive in it is truncated or damaged.
         UsageError: the folder cannot be listed.
     """
-    yield from _folder_members(folder, most_bytes, path, frozenset())
+    yield from with_files_beside(_folder_members(folder, most_bytes, path, frozenset()))
 
 
 def _folder_members(folder: Location, most_bytes: int, path: str, above: frozenset[Location]) -> Iterator[Member]:
@@ -217,17 +167,10 @@ def archive_file_members(archive: Location, *, most_bytes: int, folder: str = ""
         DataError: it is truncated, damaged or not an archive.
     """
     last = ""
-    with contextlib.ExitStack() as stack:
-        try:
-            stream = stack.enter_context(archive.open("rb"))
-            for member in archive_members(stream, most_bytes=most_bytes, folder=folder):
-                last = member.path
-                yield member
-        except (tarfile.TarError, OSError, EOFError) as error:
-            after = f" after {last}" if last else ""
-            raise DataError(
-                f"is not a complete tar archive ({reason(error)}{after})", where=archive, remedy="obtain it again"
-            ) from error
+    with tar_errors(archive, lambda: last), archive.open("rb") as stream:
+        for member in archive_members(stream, most_bytes=most_bytes, folder=folder):
+            last = member.path
+            yield member
 
 
 def _file_content(path: Location, most_bytes: int) -> bytes | Inspection:

@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import reason
-from mlimages_dataset.images.files import named_files, one_image
+from mlimages_dataset.images.files import named_files, named_paths, one_image
 from mlimages_dataset.images.store import Place
 from mlimages_dataset.tables.files import listing_digest
 from mlimages_dataset.tables.parquet import mapped_table, mapped_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _FILES = pa.schema(
     [
         pa.field("image_id", pa.large_string(), nullable=False),
-        pa.field("path", pa.large_string(), nullable=False),
+        pa.field("path", pa.large_binary(), nullable=False),  # as file systems have it, which may be no UTF-8
     ]
 )
 
@@ -56,6 +56,11 @@ class FileStore:
         """See `ImageStore`."""
         return cls(folder)
 
+    @classmethod
+    def of(cls, folder: Location, paths: Sequence[str]) -> FileStore:
+        """Return some files below a folder, in the given order."""
+        return cls(folder, None, _table(named_paths(paths)))
+
     def __reduce__(self) -> tuple[type[FileStore], tuple[Location, Path | None, pa.Table | None]]:
         # Workers map the same file. A listing travels: the folder may change before they would list it.
         return type(self), (self._folder, self._found, self._files if self._found is None else None)
@@ -70,13 +75,11 @@ class FileStore:
         """See `ImageStore`: the folder, which label tables may name in whole paths, and its files' names and sizes."""
         return f"{self._folder.absolute()} {listing_digest(self._folder)}"
 
-    def _column(self, name: str) -> pa.LargeStringArray:
+    def _column(self, name: str) -> pa.Array:
         if self._files is None:
-            listed = named_files(self._folder)
-            columns = [[image_id for _, image_id in listed], [path for path, _ in listed]]
-            self._files = pa.Table.from_arrays([pa.array(each, pa.large_string()) for each in columns], schema=_FILES)
+            self._files = _table(named_files(self._folder))
         column = self._files.column(name)
-        return column.chunk(0) if column.num_chunks else pa.array([], pa.large_string())
+        return column.chunk(0) if column.num_chunks else pa.array([], _FILES.field(name).type)
 
     @property
     def image_ids(self) -> pa.LargeStringArray:
@@ -92,7 +95,7 @@ class FileStore:
 
     def place(self, k: int) -> Place:
         """See `ImageStore`."""
-        return Place(self._folder / str(self._column("path")[k]), 0, -1)
+        return Place(self._folder / self._column("path")[k].as_py().decode(errors="surrogateescape"), 0, -1)
 
     def read(self, k: int) -> bytes:
         """See `ImageStore`."""
@@ -111,6 +114,11 @@ class FileStore:
             except DataError:
                 yield None
 
+    def repeated_ids(self) -> list[str]:
+        """See `ImageStore`."""
+        counts = self.image_ids.value_counts()
+        return counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()  # type: ignore[no-any-return]
+
     def finder(self) -> FileFinder:
         """See `ImageStore`."""
         return FileFinder(self._folder)
@@ -118,6 +126,17 @@ class FileStore:
     def found_at(self, path: Path) -> FileStore:
         """See `ImageStore`."""
         return FileStore(self._folder, path)
+
+
+def _table(named: Sequence[tuple[str, str]]) -> pa.Table:
+    """Return files, given by path and image id, in the columns of `_FILES`."""
+    ids = pa.array([image_id for _, image_id in named], pa.large_string())
+    paths = pa.array([_encoded(path) for path, _ in named], pa.large_binary())
+    return pa.Table.from_arrays([ids, paths], schema=_FILES)
+
+
+def _encoded(path: str) -> bytes:
+    return path.encode(errors="surrogateescape")
 
 
 class FileFinder:
@@ -137,11 +156,14 @@ class FileFinder:
         has_id = np.array([path is not None for path in by_id], bool)
         mask = np.zeros(len(found), bool)
         mask[others[has_id]] = True
-        paths = pc.replace_with_mask(locations, mask, pa.array([p for p in by_id if p is not None], pa.string()))
+        others_paths = pa.array([_encoded(path) for path in by_id if path is not None], pa.binary())
+        paths = pc.replace_with_mask(locations.cast(pa.binary()), mask, others_paths)
         found |= mask
         numbers = np.where(found, self._n_found + np.cumsum(found) - 1, -1)
-        columns = (column.filter(pa.array(found)).cast(pa.large_string()) for column in (image_ids, paths))
-        self._found.append(pa.RecordBatch.from_arrays(list(columns), schema=_FILES))
+        columns = [column.filter(pa.array(found)) for column in (image_ids, paths)]
+        kinds = [pa.large_string(), pa.large_binary()]
+        cast = [column.cast(kind) for column, kind in zip(columns, kinds, strict=True)]
+        self._found.append(pa.RecordBatch.from_arrays(cast, schema=_FILES))
         self._n_found += int(found.sum())
         return numbers
 

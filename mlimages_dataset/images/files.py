@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -15,48 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlimages_dataset.core.locations import Location
-
-
-@dataclass(frozen=True, slots=True)
-class PictureFiles:
-    """Picture files, in the order of their paths.
-
-    Attributes:
-        folder: the folder that the paths are relative to.
-        paths: with slashes.
-        image_ids: the image id of each file; no two are equal.
-    """
-
-    folder: Location
-    paths: tuple[str, ...]
-    image_ids: tuple[str, ...]
-
-    @classmethod
-    def below(cls, folder: Location) -> PictureFiles:
-        """Return the files below a folder that have the suffix of a picture.
-
-        Raises:
-            UsageError: the folder cannot be listed, or two files have the same image id.
-        """
-        return cls._of(folder, named_files(folder))
-
-    @classmethod
-    def of(cls, folder: Location, paths: Sequence[str]) -> PictureFiles:
-        """Return some files below a folder, in the given order.
-
-        Raises:
-            UsageError: two of them have the same image id.
-        """
-        return cls._of(folder, _named(paths))
-
-    @classmethod
-    def _of(cls, folder: Location, named: Sequence[tuple[str, str]]) -> PictureFiles:
-        first: dict[str, str] = {}
-        for path, image_id in named:
-            if image_id in first:
-                raise one_image(folder, image_id, [first[image_id], path])
-            first[image_id] = path
-        return cls(folder, tuple(first.values()), tuple(first))
 
 
 def named_files(folder: Location) -> list[tuple[str, str]]:
@@ -74,7 +31,12 @@ def named_files(folder: Location) -> list[tuple[str, str]]:
             ]
     except OSError as error:
         raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check its permissions") from error
-    return _named(sorted(found))
+    return named_paths(sorted(found))
+
+
+def has_pictures(folder: Location) -> bool:
+    """Return whether a file below a folder has the suffix of a picture."""
+    return any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.rglob("*"))
 
 
 def one_image(folder: Location, image_id: str, paths: Sequence[str]) -> UsageError:
@@ -87,6 +49,7 @@ def one_image(folder: Location, image_id: str, paths: Sequence[str]) -> UsageErr
     )
 
 
-def _named(paths: Sequence[str]) -> list[tuple[str, str]]:
+def named_paths(paths: Sequence[str]) -> list[tuple[str, str]]:
+    """Return paths of pictures with the ids of their images."""
     ids = image_ids(pa.array([as_text(path) for path in paths], pa.string())).to_pylist()
     return list(zip(paths, ids, strict=True))

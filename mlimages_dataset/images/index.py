@@ -1,73 +1,36 @@
-"""Folders of shards as a store: an index over the saved rows of all parts, on mapped memory.
+"""Folders of shards that we wrote as a store: an index over the saved rows of all parts.
 
 The index is made once from the tables and kept as an Arrow file beside them (or in the user's cache if the folder is
-remote or cannot be written). Opening it maps the file: processes share its pages, and nothing is parsed.
-
-Legend: N saved pictures, in the order of the parts and of their rows; k one of them, 0..N-1.
+remote or cannot be written).
 """
 
 from __future__ import annotations
 
-import collections
 import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import user_cache
-from mlimages_dataset.images.shards import ShardReader
+from mlimages_dataset.images.indexed import FORMAT, PLACES, IndexedStore, write_places
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.images.store import FinderById, Place
 from mlimages_dataset.pipeline.records import CACHE_PREFIX, MANIFEST_NAME, read_manifest
-from mlimages_dataset.tables.parquet import mapped_table, mapped_writer, scan_table
+from mlimages_dataset.tables.parquet import scan_table
 from mlimages_dataset.tables.schemas import IMAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-    from numpy.typing import NDArray
+    import pyarrow as pa
 
     from mlimages_dataset.core.locations import Location
 
-FORMAT = "mlimages.index/1"
-_SHARDS_KEY = b"mlimages.shards"
-_COLUMNS = (
-    ("image_id", pa.large_string()),  # 17.6 million URLs have more than 2 GiB
-    ("shard", pa.int32()),
-    ("offset", pa.int64()),
-    ("bytes", pa.int64()),
-    ("sorted_draw", pa.uint64()),
-    ("row_of_draw", pa.int32()),
-)
 
-
-class ImageIndex:
-    """The saved pictures of a folder of shards, by number and by id; implements `ImageStore`.
-
-    Attributes:
-        reader: reads the folder's shards.
-        shards: the shards' names.
-        shard_of: the number of each picture's shard in `shards`, int32, shape (N,); this and the next two are views
-            of mapped memory.
-        offsets: where in its shard each picture begins, bytes, int64, shape (N,).
-        lengths: its bytes, int64, shape (N,).
-    """
-
-    def __init__(self, path: Path, folder: Location) -> None:
-        self._path = path
-        table = mapped_table(path)
-        columns = [table.column(name).chunk(0) if len(table) else pa.array([], kind) for name, kind in _COLUMNS]
-        self._image_ids, *others = columns
-        numbers = [column.to_numpy(zero_copy_only=True) for column in others]
-        self.shard_of, self.offsets, self.lengths, self._sorted_draws, self._row_of_draw = numbers
-        self.shards: tuple[str, ...] = tuple(json.loads(table.schema.metadata[_SHARDS_KEY]))
-        self.reader = ShardReader(folder)
+class ImageIndex(IndexedStore):
+    """The saved pictures of a folder of shards that we wrote; implements `ImageStore`."""
 
     @classmethod
     def recognises(cls, folder: Location) -> bool:
@@ -102,96 +65,10 @@ class ImageIndex:
             write_index(own, parts)
         return cls(own, folder)
 
-    def __reduce__(self) -> tuple[type[ImageIndex], tuple[Path, Location]]:
-        # Workers map the same file.
-        return type(self), (self._path, self.reader.folder)
-
-    def __len__(self) -> int:
-        return len(self.shard_of)
-
-    @property
-    def folder(self) -> Location:
-        """See `ImageStore`."""
-        return self.reader.folder
-
     @property
     def digest(self) -> str:
         """See `ImageStore`: the digests of the parts of the `images` table."""
         return "".join(image_parts(self.folder).values())
-
-    @property
-    def image_ids(self) -> pa.LargeStringArray:
-        """The ids, shape (N,), on mapped memory."""
-        return self._image_ids
-
-    def image_id(self, k: int) -> str:
-        """Return the id of picture k."""
-        return str(self._image_ids[k])
-
-    def place(self, k: int) -> Place:
-        """See `ImageStore`."""
-        shard, offset, length = self._range(k)
-        return Place(self.folder / shard, offset, length)
-
-    def _range(self, k: int) -> tuple[str, int, int]:
-        """Return shard, offset and bytes of picture k."""
-        return self.shards[self.shard_of[k]], int(self.offsets[k]), int(self.lengths[k])
-
-    def read(self, k: int) -> bytes:
-        """Return picture k as it is stored.
-
-        Raises:
-            DataError, UsageError: as `ShardReader.read`.
-        """
-        return self.reader.read(*self._range(k))
-
-    def read_many(self, numbers: NDArray[np.int64]) -> Iterator[bytes | None]:
-        """See `ImageStore`."""
-        return self.reader.read_many([self._range(k) for k in numbers.tolist()])
-
-    def finder(self) -> FinderById:
-        """See `ImageStore`."""
-        return FinderById(self.rows_of)
-
-    def found_at(self, path: Path) -> ImageIndex:  # noqa: ARG002 - the index has all numbers
-        """See `ImageStore`."""
-        return self
-
-    def row_of(self, image_id: str) -> int:
-        """Return the number of the picture of an id.
-
-        Raises:
-            KeyError: no saved picture has it.
-        """
-        (row,) = self.rows_of(pa.array([image_id])).tolist()
-        if row < 0:
-            raise KeyError(image_id)
-        return int(row)
-
-    def rows_of(self, image_ids: pa.StringArray) -> NDArray[np.int64]:
-        """Return the number of the picture of each id, -1 if none is saved, int64, shape of `image_ids`."""
-        draws = draws_of(image_ids, "")
-        at = np.searchsorted(self._sorted_draws, draws)
-        rows = np.full(len(draws), -1, np.int64)
-        open_ = np.arange(len(draws))
-        while len(open_ := open_[at[open_] < len(self)]):
-            open_ = open_[self._sorted_draws[at[open_]] == draws[open_]]
-            candidates = self._row_of_draw[at[open_]]
-            same = pc.equal(
-                self._image_ids.take(pa.array(candidates)), image_ids.take(pa.array(open_)).cast(pa.large_string())
-            ).to_numpy(zero_copy_only=False)
-            rows[open_[same]] = candidates[same]
-            open_ = open_[~same]
-            at[open_] += 1  # another id has the same draw
-        return rows
-
-    def repeated_ids(self) -> list[str]:
-        """Return the ids that several pictures have."""
-        draws = self._sorted_draws
-        alike = np.flatnonzero(draws[1:] == draws[:-1])
-        rows = self._row_of_draw[np.union1d(alike, alike + 1)]  # equal ids have equal draws
-        counts = collections.Counter(self._image_ids.take(pa.array(rows)).to_pylist())
-        return [image_id for image_id, n in counts.items() if n > 1]
 
 
 def image_parts(folder: Location) -> dict[str, str]:
@@ -225,33 +102,8 @@ def write_index(path: Path, parts: Iterable[Location]) -> None:
 
 def write_index_of(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
     """Write the index of the saved rows among batches of an `images` table; errors as `write_index`."""
-    shards: dict[str, int] = {}
-    columns = list(zip(*(_saved(batch, shards) for batch in batches), strict=True)) or [()] * 5
-    ids = pa.chunked_array(columns[0], pa.large_string()).combine_chunks()
-    shard_of, offsets, lengths, draws = (
-        np.concatenate([np.empty(0, kind), *column])
-        for kind, column in zip((np.int32, np.int64, np.int64, np.uint64), columns[1:], strict=True)
-    )
-    order = np.argsort(draws, kind="stable")
-    arrays = (ids, shard_of, offsets, lengths, draws[order], order.astype(np.int32))
-    schema = pa.schema(_COLUMNS, {_SHARDS_KEY: json.dumps(list(shards)).encode()})
-    with mapped_writer(path, schema) as writer:
-        writer.write_batch(pa.record_batch([pa.array(array) for array in arrays], schema=schema))
-
-
-def _saved(batch: pa.RecordBatch, shards: dict[str, int]) -> tuple[pa.Array | NDArray[np.generic], ...]:
-    """Return a batch's saved rows as ids, shard numbers, offsets, bytes and draws; new shards get the next numbers."""
-    saved = batch.filter(pc.equal(batch.column("status"), Status.SAVED.value))
-    names = saved.column("shard").dictionary_encode()
-    numbers = np.array([shards.setdefault(name, len(shards)) for name in names.dictionary.to_pylist()], np.int32)
-    image_ids = saved.column("image_id")
-    return (
-        image_ids.cast(pa.large_string()),
-        numbers[names.indices.to_numpy()],
-        saved.column("offset").to_numpy(),
-        saved.column("bytes").to_numpy(),
-        draws_of(image_ids, ""),
-    )
+    saved = (batch.filter(pc.equal(batch.column("status"), Status.SAVED.value)) for batch in batches)
+    write_places(path, (batch.select(PLACES.names) for batch in saved))
 
 
 def _remove_older(index: Path) -> None:

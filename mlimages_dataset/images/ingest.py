@@ -12,12 +12,17 @@ import pyarrow as pa
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import image_ids
+from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.images.archives import ARCHIVE_NAME, archive_file_members, folder_members
 from mlimages_dataset.images.check import Inspection, Limits, inspect
+from mlimages_dataset.images.parquet_store import ParquetStore
 from mlimages_dataset.images.resize import ResizeOptions, resized
 from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.images.table_members import table_members
+from mlimages_dataset.images.tar_store import TarStore
 from mlimages_dataset.images.tfrecords import tfrecord_members
 from mlimages_dataset.images.zips import ZIP_NAME, zip_file_members
+from mlimages_dataset.pipeline.records import MANIFEST_NAME
 from mlimages_dataset.sources.class_lists import TENCENT_HEADER, parse_tencent_dictionary
 from mlimages_dataset.sources.folders import is_mask, is_wnid
 from mlimages_dataset.tables.files import read_lines
@@ -40,7 +45,8 @@ class Form(enum.StrEnum):
     """How sources are stored."""
 
     AUTO = "auto"
-    """Folders; tar and zip archives and TFRecord files, recognised by their suffix."""
+    """Folders; tar and zip archives, TFRecord and Parquet files, recognised by their suffix. Folders of others' shards
+    are recognised by what is in them."""
     TFRECORDS = "tfrecords"
     """TFRecord files, or folders of them, with any names."""
 
@@ -56,7 +62,9 @@ def members_of(source: Location, form: Form, limits: Limits, class_ids: tuple[st
         for file in sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]:
             yield from tfrecord_members(file, class_ids=class_ids)
     elif source.is_dir():
-        yield from folder_members(source, most_bytes=limits.bytes)
+        yield from _folder_members(source, limits)
+    elif source.suffix.lower() == ".parquet":
+        yield from table_members(source, source.name, most_bytes=limits.bytes)
     elif ARCHIVE_NAME.search(source.name) or ZIP_NAME.search(source.name):
         stem = ZIP_NAME.sub("", ARCHIVE_NAME.sub("", source.name))
         # The name of a synset's archive is the class of its pictures; the name of any other is not part of an id.
@@ -65,13 +73,27 @@ def members_of(source: Location, form: Form, limits: Limits, class_ids: tuple[st
         yield from read(source, most_bytes=limits.bytes, folder=folder)
     else:
         raise UsageError(
-            "is neither a folder, nor a tar or zip archive or TFRecord file by its suffix",
+            "is neither a folder, nor a tar or zip archive, TFRecord or Parquet file by its suffix",
             where=source,
             remedy="check its name, or pass --format tfrecords",
         )
 
 
 _MASK = Inspection(Status.MASK, "what each pixel of another picture is: shards hold photographs")
+
+
+def _folder_members(folder: Location, limits: Limits) -> Iterator[Member]:
+    """Yield the files of a folder, or the pictures of the shards that others wrote there, as their stores have them."""
+    if (folder / MANIFEST_NAME).is_file():  # ours
+        yield from folder_members(folder, most_bytes=limits.bytes)
+    elif TarStore.recognises(folder):
+        for shard, path in TarStore.shards_of(folder):
+            yield from archive_file_members(path, most_bytes=limits.bytes, folder=f"{as_text(shard)}/")
+    elif ParquetStore.recognises(folder):
+        for shard, path in ParquetStore.shards_of(folder):
+            yield from table_members(path, shard, most_bytes=limits.bytes)
+    else:
+        yield from folder_members(folder, most_bytes=limits.bytes)
 
 
 @dataclass(frozen=True, slots=True)

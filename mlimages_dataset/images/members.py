@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,6 +17,15 @@ Content: TypeAlias = "Callable[[], bytes | Inspection]"
 """Returns the bytes, or why there are none. An archive's member must be read before the next one is taken."""
 
 
+def held(content: bytes | Inspection) -> Content:
+    """Return what gives this content at any time."""
+    return functools.partial(_same, content)
+
+
+def _same(content: bytes | Inspection) -> bytes | Inspection:
+    return content
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """One member of a source.
@@ -24,11 +34,15 @@ class Member:
         path: its path in the source, with slashes, as valid UTF-8; an archive inside an archive counts as a folder.
         content: see `Content`.
         labels: class ids and confidences that the source states; None if the path tells the class.
+        captions: texts on the picture that the source states.
+        note: what of this cannot be read; empty if all can.
     """
 
     path: str
     content: Content
     labels: tuple[tuple[str, float], ...] | None = None
+    captions: tuple[str, ...] = ()
+    note: str = ""
 
     def all_labels(self) -> tuple[tuple[str, float], ...]:
         """Return the labels that the source states, else the one that follows from the path."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images.file_store import FileStore
 from mlimages_dataset.images.index import ImageIndex
+from mlimages_dataset.images.parquet_store import ParquetStore
+from mlimages_dataset.images.tar_store import TarStore
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
@@ -14,13 +16,15 @@ if TYPE_CHECKING:
 
 KINDS: tuple[type[ImageStore], ...] = (
     ImageIndex,
+    TarStore,
+    ParquetStore,
     FileStore,  # last: it takes any folder
 )
 """In the order in which a folder is tried."""
 
 
 def open_store(folder: Location) -> ImageStore:
-    """Return the store of a folder: of shards that `mlimages-build images` wrote, or of image files.
+    """Return the store of a folder: of shards, ours or others', or of image files.
 
     Raises:
         UsageError: there is no such folder.

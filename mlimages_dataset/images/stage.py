@@ -8,7 +8,7 @@ import functools
 import hashlib
 import io
 import itertools
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +35,7 @@ from mlimages_dataset.images.slices import count_noted
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage, Workplace
-from mlimages_dataset.tables.files import Receipt, listing_digest, whole_file
+from mlimages_dataset.tables.files import HashingFile, Receipt, listing_digest, whole_file
 from mlimages_dataset.tables.parquet import (
     scan_table,
 )
@@ -53,6 +53,11 @@ if TYPE_CHECKING:
 LABELS_FILE = "labels.csv"
 """The labels that the sources themselves state, for `mlimages-build annotate --format csv`."""
 
+CAPTIONS_FILE = "captions.csv"
+"""The captions beside pictures: the columns image_id and caption."""
+
+_LABELS_HEADER = ("image_id", "label", "confidence")
+_CAPTIONS_HEADER = ("image_id", "caption")
 _ENDS_BYTES = 1 << 20
 
 
@@ -92,15 +97,22 @@ class IngestSummary(ImagesSummary):
     Attributes:
         labels: the number of labels that the sources state.
         turned: saved pictures that were turned upright.
+        captions: texts on pictures that the sources state.
+        unread_labels: pictures with a file whose class cannot be read; their rows' detail says why.
     """
 
     labels: int
     turned: int = 0
+    captions: int = 0
+    unread_labels: int = 0
 
     def lines(self) -> list[str]:
-        """Return the counts, the size of the pictures, and the number of labels."""
+        """Return the counts, the size of the pictures, and the number of labels and captions."""
         pictures = ImagesSummary(images=self.images, bytes=self.bytes, statuses=self.statuses)
-        return [*pictures.lines(), *turned_lines(self.turned), f"{self.labels:>12,}  labels in {LABELS_FILE}"]
+        captions = [f"{self.captions:>12,}  captions in {CAPTIONS_FILE}"] if self.captions else []
+        unread = [f"{self.unread_labels:>12,}  pictures with a label that cannot be read"] if self.unread_labels else []
+        labels = f"{self.labels:>12,}  labels in {LABELS_FILE}"
+        return [*pictures.lines(), *turned_lines(self.turned), labels, *captions, *unread]
 
 
 def ingest_stage(sources: Sequence[Location], options: IngestOptions, out: Location) -> Stage[IngestSummary]:
@@ -136,32 +148,34 @@ def ingest(sources: Sequence[Location], options: IngestOptions, at: Workplace) -
     reading = _Reading(sources, options)
     seen = SeenIds()
     parts: list[WrittenPart] = []
-    with whole_file(at.out / LABELS_FILE) as sink, reading.forgotten_if_damaged(at.journal):
-        labels = _Labels(sink)
+    with contextlib.ExitStack() as files, reading.forgotten_if_damaged(at.journal):
+        stated = _Stated(at.out, files)
         for number, members in enumerate(grouped(reading.members(), options.part_images)):
             job = job_name(number)
             if at.journal.done(job, WrittenPart) is not None:
-                _skip(members, at.out / part_name(number), seen, labels)
-            write = functools.partial(_write_part, members, number, options, at, seen=seen, labels=labels)
+                _skip(members, at.out / part_name(number), seen, stated)
+            write = functools.partial(_write_part, members, number, options, at, seen=seen, stated=stated)
             parts.append(at.journal.once(job, write, WrittenPart))
             at.engine.progress(parts[-1].counts.asked)
         if not parts:
             raise DataError("holds no file", where=sources[0], remedy="check the path")
     counts = sum((part.counts for part in parts), PartCounts.empty()).summary()
     receipts = [receipt for part in parts for receipt in part.receipts]
-    receipts.append(Receipt(at.out / LABELS_FILE, -1, sink.size, sink.digest.hexdigest(), ""))
+    receipts += stated.receipts()
     summary = IngestSummary(
         images=counts.images,
         bytes=counts.bytes,
         statuses=counts.statuses,
-        labels=labels.rows,
+        labels=stated.labels,
         turned=count_noted(at.out, range(len(parts)), TURNED) if options.resize else 0,
+        captions=stated.captions,
+        unread_labels=stated.unread,
     )
     return StageResult(tuple(receipts), summary)
 
 
 def _write_part(
-    members: Iterator[Member], number: int, options: IngestOptions, at: Workplace, *, seen: SeenIds, labels: _Labels
+    members: Iterator[Member], number: int, options: IngestOptions, at: Workplace, *, seen: SeenIds, stated: _Stated
 ) -> WrittenPart:
     """Write the members of a numbered part."""
     with part_writer(at.out, number, at.inputs) as writer:
@@ -170,10 +184,10 @@ def _write_part(
                 writer.refuse(one.image_id, one.found)
                 continue
             if seen.add(one.image_id):
-                writer.save(one.image_id, one.content, one.found)
+                writer.save(one.image_id, one.content, _noted(one.found, one.member.note))
             else:
-                writer.refuse(one.image_id, _repeated(one.member.path))
-            labels.add(one.image_id, one.member)
+                writer.refuse(one.image_id, _noted(_repeated(one.member.path), one.member.note))
+            stated.add(one.image_id, one.member)
     return writer.written
 
 
@@ -211,11 +225,15 @@ class _Reading:
             raise
 
 
+def _noted(found: Inspection, note: str) -> Inspection:
+    return replace(found, detail="; ".join(text for text in (found.detail, note) if text))
+
+
 def _repeated(path: str) -> Inspection:
     return Inspection(Status.REPEATED_ID, f"an earlier picture has the id; this one is {path}")
 
 
-def _skip(members: Iterator[Member], part: Location, seen: SeenIds, labels: _Labels) -> None:
+def _skip(members: Iterator[Member], part: Location, seen: SeenIds, stated: _Stated) -> None:
     """Skip the members of a part that an earlier run finished, and note their ids and labels."""
     for batch in scan_table(part, IMAGES, batch_rows=CHUNK_MEMBERS):
         # In batches: a TFRecord's member holds its picture in memory.
@@ -224,31 +242,54 @@ def _skip(members: Iterator[Member], part: Location, seen: SeenIds, labels: _Lab
             if status == Status.SAVED:
                 seen.add(image_id)
             if status in {Status.SAVED, Status.REPEATED_ID}:
-                labels.add(image_id, member)
+                stated.add(image_id, member)
 
 
-class _Labels:
-    """Writes the labels that sources state, as CSV."""
+class _Stated:
+    """Writes what sources state of pictures, as CSV: labels, and captions.
 
-    def __init__(self, sink: io.RawIOBase) -> None:
-        self._sink = sink
-        self.rows = 0
-        self._write([("image_id", "label", "confidence")])
+    Attributes:
+        labels: rows of labels.
+        captions: rows of captions.
+        unread: pictures of which something says a class that cannot be read.
+    """
+
+    def __init__(self, out: Location, files: contextlib.ExitStack) -> None:
+        self._out, self._files = out, files
+        self._sinks: dict[str, HashingFile] = {}
+        self.labels = self.captions = self.unread = 0
+        self._write(LABELS_FILE, _LABELS_HEADER, [])
 
     def add(self, image_id: str, member: Member) -> None:
-        """Append the labels of one picture."""
+        """Append what is stated of one picture."""
         stated = member.all_labels()
         # All digits of a float32: with six, 0.9999999 would become 1, which means verified.
-        self._write(
+        rows = [
             (image_id, class_id, np.format_float_positional(np.float32(confidence), trim="-"))
             for class_id, confidence in stated
-        )
-        self.rows += len(stated)
+        ]
+        self._write(LABELS_FILE, _LABELS_HEADER, rows)
+        if member.captions:
+            self._write(CAPTIONS_FILE, _CAPTIONS_HEADER, [(image_id, caption) for caption in member.captions])
+        self.labels += len(rows)
+        self.captions += len(member.captions)
+        self.unread += bool(member.note)
 
-    def _write(self, rows: Iterable[tuple[str, str, str]]) -> None:
+    def receipts(self) -> list[Receipt]:
+        """Return the files written, which are whole by now."""
+        return [
+            Receipt(self._out / name, -1, sink.size, sink.digest.hexdigest(), "") for name, sink in self._sinks.items()
+        ]
+
+    def _write(self, name: str, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+        """Append rows to a file, which begins with its header; one that nothing is written to is not there."""
         lines = io.StringIO()
-        csv.writer(lines, lineterminator="\n").writerows(rows)
-        self._sink.write(lines.getvalue().encode())
+        writer = csv.writer(lines, lineterminator="\n")
+        if name not in self._sinks:
+            self._sinks[name] = self._files.enter_context(whole_file(self._out / name))
+            writer.writerow(header)
+        writer.writerows(rows)
+        self._sinks[name].write(lines.getvalue().encode())
 
 
 def _fingerprints(sources: Sequence[Location]) -> dict[str, str]:

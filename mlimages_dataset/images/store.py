@@ -11,11 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
+import numpy as np
+import pyarrow.compute as pc
+
+from mlimages_dataset.core.locations import relative
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -27,7 +31,7 @@ class Place(NamedTuple):
 
     Attributes:
         path: the file.
-        offset: of the picture's first byte in the file.
+        offset: of the picture's first byte in the file; -1 where it is no range of bytes there, as in Parquet.
         length: in bytes; -1 for all of the file.
     """
 
@@ -104,6 +108,10 @@ class ImageStore(Protocol):
         """
         ...
 
+    def repeated_ids(self) -> list[str]:
+        """Return the ids that several pictures have."""
+        ...
+
     def finder(self) -> Finder:
         """Return what looks for the pictures of label rows."""
         ...
@@ -160,3 +168,12 @@ class FinderById:
 
     def save(self, path: Path) -> None:
         """Write nothing."""
+
+
+def pictures_of(store: ImageStore, image_id: str) -> list[str]:
+    """Return where the first two pictures with an id are stored, as messages tell it."""
+    numbers = np.flatnonzero(pc.equal(store.image_ids, image_id).to_numpy(zero_copy_only=False))
+    places = [store.place(k) for k in numbers[:2].tolist()]
+    return [
+        relative(place.path, store.folder) + (f" (at {place.offset:,})" if place.offset > 0 else "") for place in places
+    ]

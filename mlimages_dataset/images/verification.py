@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from mlimages_dataset.core.errors import MLImagesError
-from mlimages_dataset.images.check import MAX_PIXELS, Limits, inspect
+from mlimages_dataset.core.errors import DataError, MLImagesError
+from mlimages_dataset.images.check import MAX_PIXELS, Inspection, Limits, inspect
+from mlimages_dataset.images.foreign import ForeignStore
 from mlimages_dataset.images.index import ImageIndex
+from mlimages_dataset.images.registry import open_store
 from mlimages_dataset.images.shards import SHARD_SCHEMA, ShardReader
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.engine import unreported
-from mlimages_dataset.pipeline.records import read_manifest
+from mlimages_dataset.pipeline.records import MANIFEST_NAME, read_manifest
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.parquet import scan_table, table_parts
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.images.store import ImageStore
     from mlimages_dataset.pipeline.engine import Mapper
 
 _Row: TypeAlias = "Mapping[str, str | int]"
 _UNLIMITED = Limits(bytes=1 << 62, pixels=MAX_PIXELS)
 """For pictures that were saved under whatever limits."""
 _LISTED_ROWS = 10
+_PICTURES_AT_ONCE = 256
 MOST_CLASSES = 1 << 20
 """More classes than any vocabulary has: a damaged table must not make counts of any size."""
 
@@ -60,10 +64,11 @@ def verify_images(
     """Return the number of saved pictures of a folder, and a sentence for each problem.
 
     Each file is compared with the digest in the manifest; the bytes of each saved row are compared with its digest and
-    size, and decoded. Only the first wrong rows of a part are listed.
+    size, and decoded. Only the first wrong rows of a part are listed. Of shards that others wrote, each picture is read
+    and decoded.
 
     Args:
-        folder: a folder of images.
+        folder: a folder of images, ours or others' shards.
         decode: decode pictures.
         mapper: runs the parts.
         progress: is called with the number of pictures checked.
@@ -71,6 +76,10 @@ def verify_images(
     Raises:
         UsageError, DataError: there is no manifest, or it cannot be read.
     """
+    if folder.is_dir() and not (folder / MANIFEST_NAME).is_file():
+        store = open_store(folder)
+        if isinstance(store, ForeignStore):
+            return _verify_store(store, decode=decode, mapper=mapper, progress=progress)
     problems = verify_folder(folder)
     files = read_manifest(folder).files
     shards = frozenset(path for path, record in files.items() if record.schema == SHARD_SCHEMA)
@@ -94,6 +103,47 @@ def verify_images(
             for image_id in ImageIndex.open(folder).repeated_ids()[:_LISTED_ROWS]
         ]
     return images, problems
+
+
+def _verify_store(
+    store: ForeignStore, *, decode: bool, mapper: Mapper, progress: Callable[[int], None]
+) -> tuple[int, list[str]]:
+    """Return the number of pictures of a store, and a sentence for each of the first problems."""
+    starts = range(0, len(store), _PICTURES_AT_ONCE)
+    problems = [f"{image_id}: several pictures have this id" for image_id in store.repeated_ids()[:_LISTED_ROWS]]
+    wrong = 0
+    for found in mapper(functools.partial(_check_pictures, store=store, decode=decode), starts):
+        problems += found.problems[: max(0, _LISTED_ROWS - wrong)]
+        wrong += found.wrong
+        progress(found.images)
+    if wrong > _LISTED_ROWS:
+        problems.append(f"{wrong - _LISTED_ROWS:,} more pictures are wrong")
+    return len(store), problems
+
+
+def _check_pictures(first: int, *, store: ForeignStore, decode: bool) -> PartFindings:
+    """Return what is wrong with the pictures of a store from the first on."""
+    numbers = np.arange(first, min(first + _PICTURES_AT_ONCE, len(store)))
+    problems = []
+    for k, content in zip(numbers.tolist(), store.read_many(numbers), strict=True):
+        found = inspect(content or b"", _UNLIMITED, decode=decode)
+        if content is None:
+            problems.append(f"{store.image_id(k)}: {_why_not_read(store, k)}")
+        elif found.status is not Status.SAVED:
+            problems.append(f"{store.image_id(k)}: {_not_decoded(found)}")
+    return PartFindings(len(numbers), len(problems), tuple(problems[:_LISTED_ROWS]))
+
+
+def _why_not_read(store: ForeignStore, k: int) -> str:
+    try:
+        store.read(k)
+    except DataError as error:
+        return error.what
+    return "cannot be read"
+
+
+def _not_decoded(found: Inspection) -> str:
+    return f"cannot be decoded ({found.status.replace('_', ' ')}: {found.detail})"
 
 
 def verify_part(
@@ -149,7 +199,7 @@ def _untrue(row: _Row, content: bytes, *, decode: bool) -> str:
         return f"{len(content):,} bytes of {row['shard']} from {row['offset']:,} on have another digest"
     found = inspect(content, _UNLIMITED, decode=decode)
     if found.status is not Status.SAVED:
-        return f"cannot be decoded ({found.status.replace('_', ' ')}: {found.detail})"
+        return _not_decoded(found)
     if (found.width, found.height) != (row["width"], row["height"]):
         return f"has {found.width} x {found.height} pixels, not {row['width']} x {row['height']}"
     return ""
@@ -211,16 +261,17 @@ def coverage(labels: Location, images: Location, *, mapper: Mapper = map) -> Cov
     Raises:
         UsageError, SchemaError, DataError: a table is missing or damaged.
     """
-    index = ImageIndex.open(images)
+    index = open_store(images)
     parts = [part.absolute() for part in table_parts(labels)]
     return sum(mapper(functools.partial(_coverage_of, index=index), parts), Coverage.empty())
 
 
-def _coverage_of(part: Location, *, index: ImageIndex) -> Coverage:
+def _coverage_of(part: Location, *, index: ImageStore) -> Coverage:
     total = Coverage.empty()
+    finder = index.finder()
     for batch, columns in label_batches(part, MOST_CLASSES):
         image_ids = batch.column("image_id")
-        missing = index.rows_of(image_ids) < 0
+        missing = finder.find(image_ids, batch.column("location")) < 0
         present = columns.only(columns.confidence > 0)
         of_class = np.bincount(present.class_index)
         total += Coverage(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, reason, system_errors
+from mlimages_dataset.images.beside import held_with_files_beside
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.members import Member
 from mlimages_dataset.images.statuses import Status
@@ -41,7 +42,7 @@ _FAULTS = (
 
 
 def zip_file_members(archive: Location, *, most_bytes: int, folder: str = "") -> Iterator[Member]:
-    """Yield the members of a zip archive, in the order of its list.
+    """Yield the members of a zip archive, in the order of its list, without files beside pictures.
 
     Args:
         archive: the file.
@@ -51,6 +52,10 @@ def zip_file_members(archive: Location, *, most_bytes: int, folder: str = "") ->
     Raises:
         DataError: it is truncated, damaged or not a zip archive.
     """
+    yield from held_with_files_beside(_members(archive, most_bytes, folder))
+
+
+def _members(archive: Location, most_bytes: int, folder: str) -> Iterator[Member]:
     try:
         with system_errors(archive), archive.open("rb") as stream, zipfile.ZipFile(stream) as packed:
             for entry in packed.infolist():

@@ -8,6 +8,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import unpacked
 from mlimages_dataset.sources.coco import coco_classes
 from mlimages_dataset.sources.cvat import cvat_classes
+from mlimages_dataset.sources.huggingface import huggingface_classes
 from mlimages_dataset.sources.labelme import LabelMe
 from mlimages_dataset.sources.pieces import read_to_its_end
 from mlimages_dataset.sources.voc import Voc
@@ -29,13 +30,13 @@ def is_annotation_file(path: Location) -> bool:
 
 
 def classes_of_files(path: Location) -> list[SourceClass]:
-    """Return the classes of a file of COCO's form or CVAT's, or of a file or folder of VOC, LabelMe or YOLO.
+    """Return the classes of a COCO or CVAT file, a file or folder of VOC, LabelMe or YOLO, or a Hugging Face folder.
 
     Raises:
         DataError: it is none of these, or names no class.
     """
     if path.is_dir():
-        return _of_folder(path).classes(path)
+        return huggingface_classes(path) if _holds_tables(path) else _of_folder(path).classes(path)
     if path.suffix.lower() == ".xml":
         return cvat_classes(path) if _begins(path, b"<annotations") else Voc().classes(path)
     return coco_classes(path)
@@ -48,7 +49,11 @@ def class_files_digest(path: Location) -> str:
         UsageError: it cannot be read.
         DataError: it is a folder of no format.
     """
-    return _of_folder(path).digest(path) if path.is_dir() else content_digest(path)
+    return _of_folder(path).digest(path) if path.is_dir() and not _holds_tables(path) else content_digest(path)
+
+
+def _holds_tables(folder: Location) -> bool:
+    return next(folder.rglob("*.parquet"), None) is not None
 
 
 def _of_folder(path: Location) -> FileSource:

@@ -34,10 +34,11 @@ def class_of_path(path: str) -> str:
 
     It is the innermost folder (or archive) that is named by a wnid; else the wnid at the beginning of the file name, as
     in ImageNet, or at its end; else the name of the innermost folder, unless that is of a split, a shard or a number of
-    several digits (`train`, `val_images`, `train-0000`, `00001`). ILSVRC's validation and test pictures have no other
-    class, and masks have none.
+    several digits (`train`, `val_images`, `train-0000`, `00001`). A shard (`0.tar`) is no folder. ILSVRC's validation
+    and test pictures have no other class, and masks have none.
     """
     *folders, name = path.split("/")
+    folders = [folder for folder in folders if not folder.lower().endswith(".tar")]
     for folder in reversed(folders):
         if is_wnid(folder):
             return folder

@@ -38,6 +38,7 @@ class Piece:
         stop: where it ends; None for a file that is read from its beginning to its end.
         states: whether it states classes; Open Images' tables of images state places only.
         places: whether it states where images are.
+        shard: the path of a file below the folder `path`, from which the names in it count; empty for `path` itself.
         header: whether its first line names its columns.
         layout: what its user states of it.
         synsets: what its user says that numbers mean.
@@ -55,6 +56,17 @@ class Piece:
     layout: Layout = Layout()  # noqa: RUF009 - frozen
     synsets: Synsets | None = None
     root: str = ""
+    shard: str = ""
+
+    @property
+    def file(self) -> Location:
+        """The file that is read."""
+        return self.path / self.shard if self.shard else self.path
+
+    @property
+    def name(self) -> str:
+        """What the names of its images begin with, where it is a shard."""
+        return self.shard or self.path.name
 
     def cut_at(self, ends: Sequence[int]) -> list[Piece]:
         """Return the pieces of this piece that end at `ends`."""

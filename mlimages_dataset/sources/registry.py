@@ -33,6 +33,8 @@ _OURS = {
     "labelme": "labelme:LabelMe",
     "yolo": "yolo:Yolo",
     "boxes": "box_tables:BoxTables",
+    "webdataset": "webdataset:WebDataset",
+    "huggingface": "huggingface:HuggingFace",
 }
 
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlimages_dataset.core.errors import DataError, SchemaError, UsageError
-from mlimages_dataset.core.locations import is_local, reason, relative
+from mlimages_dataset.core.locations import is_local, reason, relative, system_errors
 from mlimages_dataset.tables.files import Inputs, Receipt, file_digest, whole_file
 from mlimages_dataset.tables.schemas import TableSchema
 
@@ -34,6 +34,8 @@ COMPRESSION = "zstd"
 
 
 BATCH_ROWS = 1 << 16
+
+_BUFFER_BYTES = 1 << 20
 
 
 class TableWriter:
@@ -119,7 +121,7 @@ def read_table(path: Location, schema: TableSchema) -> pa.Table:
         SchemaError: it holds another schema or version.
         DataError: it is not a complete Parquet file, or a column holds nulls.
     """
-    with open_table(path, schema) as parquet, _parquet_errors(path):
+    with open_table(path, schema) as parquet, parquet_errors(path):
         table = parquet.read()
     check_rows(table, schema, where=path)
     return table.select(schema.arrow.names).replace_schema_metadata(None)
@@ -131,7 +133,7 @@ def scan_table(
     """Yield a table's rows, or some of its columns, in batches of at most `batch_rows`; errors as for `read_table`."""
     names = list(columns) or schema.arrow.names
     wanted = TableSchema(schema.name, schema.version, pa.schema([schema.arrow.field(name) for name in names]))
-    with open_table(path, schema) as parquet, _parquet_errors(path):
+    with open_table(path, schema) as parquet, parquet_errors(path):
         # If all columns are wanted, read all of the file's, so that a column outside the schema is refused.
         for batch in parquet.iter_batches(batch_size=batch_rows, columns=names if columns else None):
             check_rows(pa.Table.from_batches([batch]), wanted, where=path)
@@ -146,7 +148,7 @@ def open_table(path: Location, schema: TableSchema) -> Iterator[pq.ParquetFile]:
             "there is no such file", where=path, remedy=f"name a table of {schema.name} of an earlier stage"
         )
     with contextlib.ExitStack() as stack:
-        with _parquet_errors(path):
+        with parquet_errors(path):
             parquet = stack.enter_context(open_parquet(path))
         found = (parquet.schema_arrow.metadata or {}).get(SCHEMA_KEY, b"none").decode(errors="replace")
         if found != schema.label:
@@ -186,18 +188,34 @@ def parquet_source(path: Location) -> Iterator[str | IO[bytes]]:
 
 
 @contextlib.contextmanager
-def open_parquet(path: Location) -> Iterator[pq.ParquetFile]:
+def open_parquet(
+    path: Location, *, metadata: pq.FileMetaData | None = None, buffered: bool = False
+) -> Iterator[pq.ParquetFile]:
     """Yield an open Parquet file from any writer; if its pages have checksums, they are verified.
+
+    Args:
+        path: the file.
+        metadata: its footer, where it was read before.
+        buffered: read columns a little at a time: else all of a row group's is in memory, also where few rows are
+            wanted.
 
     Raises:
         OSError, pa.ArrowException: it is not Parquet, or damaged; also when it is read later.
     """
-    with parquet_source(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as parquet:
+    with (
+        parquet_source(path) as source,
+        pq.ParquetFile(
+            source,
+            metadata=metadata,
+            buffer_size=_BUFFER_BYTES if buffered else 0,
+            page_checksum_verification=True,
+        ) as parquet,
+    ):
         yield parquet
 
 
 def _metadata(path: Location) -> dict[bytes, bytes]:
-    with _parquet_errors(path), parquet_source(path) as source:
+    with parquet_errors(path), parquet_source(path) as source:
         return pq.read_schema(source).metadata or {}
 
 
@@ -286,10 +304,16 @@ def _remedy(found: str, schema: TableSchema) -> str:
 
 
 @contextlib.contextmanager
-def _parquet_errors(path: Location) -> Iterator[None]:
+def parquet_errors(path: Location) -> Iterator[None]:
+    """Turn what goes wrong while a Parquet file is read into a sentence.
+
+    Raises:
+        DataError: it cannot be read to its end.
+    """
     try:
-        yield
-    except (pa.ArrowException, OSError) as error:
+        with system_errors(path):
+            yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: Arrow checks no text
         raise DataError(
             f"cannot be read as a Parquet file ({reason(error)})",
             where=path,
@@ -319,7 +343,7 @@ def read_range(
             ]
             if not groups:
                 continue
-            with _parquet_errors(path):
+            with parquet_errors(path):
                 found = parquet.read_row_groups(groups)
         values = found[column]
         found = found.filter(pc.and_(pc.greater_equal(values, lowest), pc.less_equal(values, highest)))

@@ -14,10 +14,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import as_text, reason
-from mlimages_dataset.images.files import PictureFiles
-from mlimages_dataset.images.index import ImageIndex
-from mlimages_dataset.pipeline.records import MANIFEST_NAME
+from mlimages_dataset.core.locations import as_text, relative
+from mlimages_dataset.images.file_store import FileStore
+from mlimages_dataset.images.files import one_image
+from mlimages_dataset.images.registry import open_store
+from mlimages_dataset.images.store import pictures_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +64,7 @@ class Pictures(Dataset[Picture]):
     """The numbered pictures of a location: of shards in their order, of files in the order of paths; or one file."""
 
     def __init__(self, place: Location, transform: Transform) -> None:
-        """Open a folder of shards, a folder of picture files, or one such file.
+        """Open a folder of shards, ours or others', a folder of picture files, or one such file.
 
         Raises:
             UsageError: there is no such location, or it holds no picture, or two pictures with the same id.
@@ -74,26 +75,24 @@ class Pictures(Dataset[Picture]):
                 "there is no such file or folder", where=place, remedy="name pictures, or a folder of shards"
             )
         self._transform = transform
-        self._index = ImageIndex.open(place) if (place / MANIFEST_NAME).is_file() else None
-        if place.is_dir():
-            self._files = PictureFiles(place, (), ()) if self._index is not None else PictureFiles.below(place)
-        else:
-            self._files = PictureFiles.of(place.parent, [place.name])
+        self._store = open_store(place) if place.is_dir() else FileStore.of(place.parent, [place.name])
         if len(self) == 0:
             raise UsageError("holds no picture", where=place, remedy="name a folder of images or of shards")
+        if repeated := self._store.repeated_ids():
+            raise one_image(self._store.folder, repeated[0], pictures_of(self._store, repeated[0]))
 
     def __len__(self) -> int:
-        return len(self._files.paths) if self._index is None else len(self._index)
+        return len(self._store)
 
     def image_id(self, number: int) -> str:
         """Return a picture's id; that of a file is made by `image_ids` from its path below the folder."""
-        if self._index is not None:
-            return self._index.image_id(number)
-        return self._files.image_ids[number]
+        return self._store.image_id(number)
 
     def location(self, number: int) -> str:
         """Return a file's path below the folder; empty for a picture in a shard."""
-        return "" if self._index is not None else as_text(self._files.paths[number])
+        place = self._store.place(number)
+        is_file = place.offset == 0 and place.length < 0
+        return as_text(relative(place.path, self._store.folder)) if is_file else ""
 
     def finish(self, images: Tensor) -> Tensor:
         """Return the images as the network's input."""
@@ -117,13 +116,7 @@ class Pictures(Dataset[Picture]):
             UsageError: a shard cannot be read.
             DataError: a file cannot be read.
         """
-        if self._index is not None:
-            return self._index.read(number)
-        path = self._files.folder / self._files.paths[number]
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="check the folder") from error
+        return self._store.read(number)
 
 
 @dataclass(frozen=True, slots=True)

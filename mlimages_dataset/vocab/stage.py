@@ -31,6 +31,8 @@ from mlimages_dataset.sources.class_lists import (
     parse_release_status,
     parse_tencent_dictionary,
 )
+from mlimages_dataset.sources.huggingface import huggingface_classes
+from mlimages_dataset.sources.picture_tables import names_classes
 from mlimages_dataset.tables.files import digests, prefixed, read_lines
 from mlimages_dataset.tables.parquet import open_parquet, read_table, table_inputs, table_parts, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
@@ -92,7 +94,8 @@ class VocabularyFiles:
         open_images: Open Images class list.
         finer: synset list from which refinements of kept categories are taken.
         classes: a user's own class lists by source name: CSV, tab-separated or Parquet, with the columns id and name;
-            or annotations whose classes are taken (COCO, CVAT, or a file or folder of VOC, LabelMe or YOLO).
+            or annotations whose classes are taken (COCO, CVAT, or a file or folder of VOC, LabelMe or YOLO; Hugging
+            Face Parquet files or a folder of them, whose metadata name the classes).
         image_counts: images per class: `class_counts` tables, CSV files of source,source_id,images, or ImageNet's
             ``ReleaseStatus.xml``.
         box_hierarchy: Open Images' hierarchy of box classes.
@@ -419,6 +422,8 @@ def _user_classes(path: Location) -> list[SourceClass]:
         return parse_class_table(read_lines(path), str(path))
     try:
         with open_parquet(path) as parquet:
+            if names_classes(parquet.schema_arrow):
+                return huggingface_classes(path)
             table = parquet.read()
     except (OSError, pa.ArrowException) as error:
         raise DataError(

@@ -47,6 +47,15 @@ from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES, image_id, image_id
         ("http://host/n02084071_7.JPEG", "n02084071_7"),
         ("000a1249af2bc5f0", "000a1249af2bc5f0"),
         ("cafe\u0301/hu\u0308nd.jpg", "caf\u00e9/h\u00fcnd"),
+        ("00000.tar/000000012.jpg", "000000012"),
+        ("test/0.tar/7.jpg", "test/7"),
+        ("0.tar/n01440764/n01440764_10026.JPEG", "n01440764_10026"),
+        ("data/train-0.parquet/17/cats/1.jpg", "cats/1"),
+        ("data/train-0.parquet/17", "data/train-0.parquet/17"),
+        ("https://host/0.tar/7.jpg", "https://host/0.tar/7.jpg"),
+        ("data/train-0.parquet/17/https://host/7.jpg", "https://host/7.jpg"),
+        ("0.tar/", "0.tar/"),
+        ("0.tar", "0.tar"),
         ("", ""),
     ],
 )
@@ -71,12 +80,15 @@ PARTS = st.sampled_from(
         "ILSVRC2012_val_00000001",
         "n02084071_7_n02084071",
         "x_n02084071",
+        "0.tar",
+        "a.parquet",
+        "17",
     ]
 )
 NAMES = st.builds(
     lambda start, parts, suffixes: start + "/".join(parts) + "".join(suffixes),
     st.sampled_from(["", "./", "././", "https://host/"]),
-    st.lists(PARTS, min_size=1, max_size=3),
+    st.lists(PARTS, min_size=1, max_size=5),
     st.lists(st.sampled_from([*PICTURE_SUFFIXES, ".JPG", ".Tiff", ".txt", ".", "/"]), max_size=3),
 )
 

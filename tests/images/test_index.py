@@ -14,6 +14,7 @@ from upath import UPath
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images import index as module
+from mlimages_dataset.images import indexed
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.pipeline.records import MANIFEST_NAME, Manifest
 from mlimages_dataset.pipeline.verify import verify_folder
@@ -129,7 +130,7 @@ def test_ids_are_found_whatever_their_draws(
         assert salt == ""
         return np.array([len(image_id) % different for image_id in image_ids.to_pylist()], np.uint64)
 
-    monkeypatch.setattr(module, "draws_of", colliding)
+    monkeypatch.setattr(indexed, "draws_of", colliding)
     folder = image_folder(tmp_path_factory.mktemp("images") / "out", [dict.fromkeys(saved, b"1"), {"!absent!": None}])
     found = ImageIndex.open(folder).rows_of(pa.array(asked, pa.string())).tolist()
     assert found == [saved.index(image_id) if image_id in saved else -1 for image_id in asked]

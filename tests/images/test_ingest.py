@@ -204,7 +204,7 @@ def test_bad_input_is_a_status_and_nothing_is_written_elsewhere(tmp_path: Path) 
 
 
 def test_a_broken_picture_takes_no_id(tmp_path: Path) -> None:
-    (tmp_path / "a.tar").write_bytes(tar_of({"a.txt": b"a text", "a.jpg": CATS[0], "a.png": CATS[1]}))
+    (tmp_path / "a.tar").write_bytes(tar_of({"a.pdf": b"a text", "a.jpg": CATS[0], "a.png": CATS[1]}))
     ingested(tmp_path / "out", tmp_path / "a.tar")
     assert [row["status"] for row in rows(tmp_path / "out")] == ["not_an_image", "saved", "repeated_id"]
     assert pictures_of(tmp_path / "out") == {"a": CATS[0]}

@@ -16,6 +16,8 @@ from mlimages_dataset.sources.contract import BrokenContractError, check_regions
 from mlimages_dataset.sources.pieces import cut_lines
 from mlimages_dataset.sources.registry import names, source_named
 from mlimages_dataset.sources.source import BatchSource, statements
+from tests.images.foreign_folders import class_label, features, image_table, write_parquet
+from tests.images.test_archives import tar_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +88,12 @@ def sample(name: str, folder: Path) -> list[Path]:
         if name == "yolo":
             (path / "classes.txt").write_text("dog\ncat\n")
         return [path, *sorted(place.parent.glob("*1*"))[:1]]
+    elif name == "huggingface":
+        table = image_table([{"bytes": b"1", "path": f"{n}.jpg"} for n in ROWS], label=[n % 2 for n in ROWS])
+        write_parquet(path, table, metadata=features(label=class_label("dog", "cat")), row_group_size=7)
+    elif name == "webdataset":
+        members = {f"{n:05}{suffix}": content for n in ROWS for suffix, content in ((".jpg", b"1"), (".cls", b"3"))}
+        path.write_bytes(tar_of(dict(members)))
     else:
         path.write_text(TEXTS[name])
     return [path]

@@ -14,12 +14,13 @@ from click.testing import CliRunner, Result
 from cli.main import main as build
 from mlimages_dataset import samples
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.loaders import MLImages, train_transform
+from mlimages_dataset.loaders import Loader, MLImages, ShuffledSampler, StreamedImages, train_transform
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS, TableSchema
 from mlimages_dataset.train.checkpoint import Checkpoint, RunProgress, save_checkpoint
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
+from tests.images.foreign_folders import class_label, features, image_table, tar_folder, write_parquet
 from tests.train.test_main import called, refusal
 
 if TYPE_CHECKING:
@@ -146,6 +147,47 @@ def test_what_is_made_of_one_folder_joins(tmp_path: Path, vocabulary: Path, chec
         *("cooccurrence", "--vocab", vocabulary, "--annotations", tmp_path / "of-paths"),
         *("--predictions", tmp_path / "predicted-pictures", "--probability", "0", "--out", tmp_path / "pairs"),
     )
+
+
+def foreign(folder: Path, form: str) -> Path:
+    """Write the pictures of `NAMES` as others do, in two shards whose labels are stated, and return their folder."""
+    contents = {name: (pictures(folder.parent / "plain") / name).read_bytes() for name in NAMES}
+    for number in range(2):
+        names = NAMES[number::2]
+        if form == "webdataset":
+            members = {name: contents[name] for name in names}
+            stated = {f"{name.rpartition('.')[0]}.cls": name.partition("/")[0].encode() for name in names}
+            tar_folder(folder, {f"0000{number}.tar": dict(sorted((members | stated).items()))})
+        else:
+            images = [{"bytes": contents[name], "path": name} for name in names]
+            table = image_table(images, label=[(DOG, CAT).index(name.partition("/")[0]) for name in names])
+            metadata = features(image={"_type": "Image"}, label=class_label(DOG, CAT))
+            write_parquet(folder / "data" / f"train-{number}.parquet", table, metadata=metadata, row_group_size=2)
+    return folder
+
+
+@pytest.mark.parametrize("form", ["webdataset", "huggingface"])
+def test_others_shards_join_wherever_they_are_read(
+    tmp_path: Path, vocabulary: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = foreign(tmp_path / "in", form)
+    built("annotate", "--vocab", vocabulary, "--format", form, folder, "--out", tmp_path / "annotations")
+    assert ids(tmp_path / "annotations", ANNOTATIONS) == IDS
+    built("images", "ingest", folder, "--out", tmp_path / "shards")
+    assert ids(tmp_path / "shards", IMAGES) == IDS
+    verified = built("images", "verify", folder, "--labels", tmp_path / "annotations", "--vocab", vocabulary)
+    assert "6" in verified.output
+    predict = ("predict", checkpoint, "--vocabulary", vocabulary, "--workers", "0", "--above", "0")
+    assert called(*predict, "--images", folder, "--out", tmp_path / "predicted").exit_code == 0
+    assert ids(tmp_path / "predicted", PREDICTIONS) == IDS
+    data = MLImages(folder, tmp_path / "annotations", split=None, transform=train_transform(16), n_classes=9)
+    loader = Loader(data, ShuffledSampler(data), batch_size=2, workers=2)
+    assert {image for batch in loader for image in batch.image_ids} == IDS
+    assert {sample.image_id for sample in StreamedImages(data)} == IDS
+    plain = tmp_path / "plain" / DOG / "rex.jpg"
+    contents = {data.catalogue.image_id(row): data.catalogue.content(row) for row in range(len(data))}
+    assert contents[f"{DOG}/rex"] == plain.read_bytes()
 
 
 def test_a_name_without_its_folder_is_another_image(tmp_path: Path, vocabulary: Path) -> None:

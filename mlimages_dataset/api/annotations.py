@@ -229,8 +229,6 @@ def collection(
 
 def _pairs(columns: Sequence[str] | Mapping[str, str]) -> tuple[str, ...]:
     """Return names of columns, or ours and theirs, as `Layout` has them."""
-    if isinstance(columns, str):
-        raise UsageError(f"columns is the text {columns!r}", remedy="pass a list of names, or ours and theirs by name")
     if isinstance(columns, Mapping):
         return tuple(f"{ours}={theirs}" for ours, theirs in columns.items())
     return tuple(columns)

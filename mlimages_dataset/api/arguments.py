@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.api.frames import is_frame
@@ -50,6 +51,11 @@ def _are_wnids(value: object) -> bool:
     return is_path(value) or (found is not None and all(map(is_text, found)))
 
 
+def _are_columns(value: object) -> bool:
+    names = value.values() if isinstance(value, Mapping) else value
+    return isinstance(value, list | tuple | Mapping) and all(map(is_text, names))
+
+
 def _is_file(value: object) -> bool:
     return is_path(value) or is_stream(value)
 
@@ -78,6 +84,7 @@ ARGUMENTS: dict[str, Kind] = {
     "overwrite": SWITCH,
     "predictions": SWITCH,
     "complete": SWITCH,
+    "columns": Kind("a list of names, or a mapping from our names to the files'", _are_columns),
     "separator": TEXT,
     "synsets": PATH.or_none(),
     "format": Kind("the name of a format, such as 'csv'", is_text),

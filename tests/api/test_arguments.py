@@ -118,7 +118,7 @@ def test_one_file_of_counts_needs_no_list(tmp_path: Path) -> None:
 KEYS: list[Any] = [None, ["x"], 5.0, True, float("nan"), b"x", object(), {}]
 
 
-@pytest.mark.parametrize("key", [*KEYS, "a category"], ids=repr)
+@pytest.mark.parametrize("key", [*KEYS, "a category"], ids=lambda one: type(one).__name__)
 def test_what_is_no_key_is_refused(key: Any, known: ml.Vocabulary) -> None:
     given: Any = known.categories[0] if key == "a category" else key
     for call in (known.index, known.category, known.parents, known.children, known.ancestors):

@@ -52,8 +52,8 @@ def _are_wnids(value: object) -> bool:
 
 
 def _are_columns(value: object) -> bool:
-    names = value.values() if isinstance(value, Mapping) else value
-    return isinstance(value, list | tuple | Mapping) and all(map(is_text, names))
+    names = list(value.values()) if isinstance(value, Mapping) else value
+    return isinstance(names, list | tuple) and all(map(is_text, names))
 
 
 def _is_file(value: object) -> bool:

@@ -56,7 +56,7 @@ def test_the_api_reads_what_the_command_reads(tmp_path: Path) -> None:
     ]
     assert frames[0]["name"].str.split(",").str[0].tolist() == ["dog", "domestic cat"]
     assert all(frame.equals(frames[0]) for frame in frames)
-    with pytest.raises(UsageError, match="columns is the text 'path'; pass a list of names"):
+    with pytest.raises(UsageError, match="columns is 'path', but must be a list of names"):
         ml.annotate(tmp_path, vocabulary, columns="path")
 
 

@@ -77,14 +77,12 @@ def build_vocabulary(
         imagenet: wnids, or a synset list with one per line.
         open_images: Open Images' class list, V1 or V2 to V7. Every class list may also be an open file.
         finer: wnids, or a synset list, from which descendants of kept categories are added.
-        classes: your own class lists by name: frames with the columns id and name, or files with these columns. If you
-            know what a class means, give its wnid in a column wnid, or in a column parent what it is a kind of (a wnid,
-            or an id of the list).
+        classes: your own class lists by name: frames or files with the columns id and name, and optionally wnid (what
+            the class means) or parent (what it is a kind of: a wnid, or an id of the list).
         image_counts: files with the images of each class (`mlimages-build tally`, or ImageNet's ReleaseStatus.xml).
         minimum_images: how many images a source's classes need, if counts are given; by default 650 for Open Images.
         box_hierarchy: Open Images' bbox_labels_600_hierarchy.json.
-        ancestors: `all`: every ancestor that WordNet has between a class and its root is a category too; `listed`: only
-            classes of the lists are. By default the ancestors of your own classes are.
+        ancestors: whether ancestors of classes are categories too: of `all`, of none (`listed`); by default of your own.
         attach: keep a class of your own that is no noun of WordNet under its head word (my mug under mug).
         reviewed: reviewed decisions (TOML), which win over the packaged ones.
         reviewed_only: leave out the packaged decisions.

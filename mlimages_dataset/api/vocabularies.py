@@ -82,7 +82,7 @@ def build_vocabulary(
         image_counts: files with the images of each class (`mlimages-build tally`, or ImageNet's ReleaseStatus.xml).
         minimum_images: how many images a source's classes need, if counts are given; by default 650 for Open Images.
         box_hierarchy: Open Images' bbox_labels_600_hierarchy.json.
-        ancestors: whether ancestors of classes are categories too: of `all`, of none (`listed`); by default of your own.
+        ancestors: whether ancestors of classes are categories too: of `all`, of none (`listed`); by default your own.
         attach: keep a class of your own that is no noun of WordNet under its head word (my mug under mug).
         reviewed: reviewed decisions (TOML), which win over the packaged ones.
         reviewed_only: leave out the packaged decisions.

@@ -16,6 +16,7 @@ from mlimages_dataset.sources.coco import coco_classes
 from mlimages_dataset.sources.contract import read_regions, read_statements
 from mlimages_dataset.sources.registry import names, source_named
 from tests.sources.test_contract import sample
+from tests.sources.test_fuzz import FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -275,9 +276,9 @@ def test_no_file_breaks_a_reader(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BOXES)
-@settings(max_examples=10_000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=FILES, suppress_health_check=[HealthCheck.too_slow])
 @given(changes=CHANGES)
-def test_none_of_ten_thousand_files_breaks_a_reader(
+def test_none_of_many_files_breaks_a_reader(
     tmp_path_factory: pytest.TempPathFactory, name: str, changes: list[tuple[int, int, bytes]]
 ) -> None:
     check_fuzzed(name, tmp_path_factory.mktemp("fuzz"), changes)

@@ -2,10 +2,11 @@
 
 http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/index.html
 
-A class's id is its name; ImageNet's files have wnids. A box is in pixels that count from 1, and both ends belong to it:
-from 1 to the width is the whole image. `difficult`, `truncated` and `occluded` are flags; the pose is not kept. The
-parts of a person (head, hand, foot) are instances of their own. Of a folder with SegmentationClass/*.png, `mask` is the
-path of the image's picture there, in which 255 is what nobody labelled.
+A class's id is its name; ImageNet's files have wnids. A box's numbers are taken as they stand, as tools do that convert
+VOC's boxes, so that the same boxes in any form are the same regions. VOC itself counts pixels from 1 and both ends
+belong to a box: its metric adds one pixel to width and height. `difficult`, `truncated` and `occluded` are flags; the
+pose is not kept. The parts of a person (head, hand, foot) are instances of their own. Of a folder with
+SegmentationClass/*.png, `mask` is the path of the image's picture there, in which 255 is what nobody labelled.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def _box(bndbox: ET.Element | None, width: float, height: float) -> Sides | str:
     if bndbox is None:
         return "it has no bndbox"
     xmin, ymin, xmax, ymax = (number_of(_text(bndbox, side)) for side in _SIDES)
-    return of_pixels((xmin - 1, ymin - 1, xmax, ymax), width, height)
+    return of_pixels((xmin, ymin, xmax, ymax), width, height)
 
 
 def _mask(path: Location, given: Given) -> str:

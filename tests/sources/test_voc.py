@@ -38,25 +38,25 @@ def dog(*box: float, more: str = "", name: str = "dog") -> str:
 
 
 @given(data=st.data(), width=st.integers(1, 999), height=st.integers(1, 999))
-def test_pixels_count_from_one_and_both_ends_belong_to_a_box(
+def test_numbers_of_a_box_are_shares_as_they_stand(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, width: int, height: int
 ) -> None:
-    left, right = sorted(data.draw(st.tuples(*[st.integers(1, width)] * 2)))
-    top, bottom = sorted(data.draw(st.tuples(*[st.integers(1, height)] * 2)))
+    left, right = sorted(data.draw(st.sets(st.integers(0, width), min_size=2, max_size=2)))
+    top, bottom = sorted(data.draw(st.sets(st.integers(0, height), min_size=2, max_size=2)))
     size = f"<size><width>{width}</width><height>{height}</height></size>"
     path = written(tmp_path_factory.mktemp("voc"), dog(left, top, right, bottom), size=size)
     (row,) = read_regions("voc", [path])[0].to_pylist()
     pixels = (row["xmax"] - row["xmin"]) * width, (row["ymax"] - row["ymin"]) * height
-    assert pixels == pytest.approx((right - left + 1, bottom - top + 1), abs=1e-3)
-    assert row["xmin"] * width == pytest.approx(left - 1, abs=1e-3)
-    assert row["ymin"] * height == pytest.approx(top - 1, abs=1e-3)
+    assert pixels == pytest.approx((right - left, bottom - top), abs=1e-3)
+    assert row["xmin"] * width == pytest.approx(left, abs=1e-3)
+    assert row["ymin"] * height == pytest.approx(top, abs=1e-3)
     assert not row["clipped"]
 
 
 def test_flags_parts_and_masks_are_told(tmp_path: Path) -> None:
     flags = "<difficult>1</difficult><truncated>0</truncated><occluded> 1 </occluded><pose>Left</pose>"
     part = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></part>"
-    written(tmp_path, dog(1, 1, 200, 100, more=flags + part))
+    written(tmp_path, dog(0, 0, 200, 100, more=flags + part))
     for stem in ("a", "alone"):
         mask = tmp_path / "SegmentationClass" / f"{stem}.png"
         mask.parent.mkdir(exist_ok=True)
@@ -92,14 +92,14 @@ def test_an_image_has_the_name_of_its_file(tmp_path: Path, stem: str, filename: 
     ("objects", "size", "told"),
     [
         (
-            dog(1, 1, 2, 2, name=""),
+            dog(0, 0, 2, 2, name=""),
             None,
             "object 1: it has no image, no class, or a name that is no Unicode text: '0, 0, 0.01, 0.02'",
         ),
         ("<object><name>dog</name></object>", None, "object 1: it has no bndbox: 'dog'"),
         (dog(1, 1, 2, 2), "", "object 1: its image has no width and height: 'dog'"),
-        (dog(5, 1, 2, 2), None, "object 1: its box is inverted: 'dog 0.02, 0, 0.01, 0.02'"),
-        (dog(201, 1, 210, 2), None, "object 1: its box lies outside the image: 'dog 1, 0, 1.05, 0.02'"),
+        (dog(4, 0, 2, 2), None, "object 1: its box is inverted: 'dog 0.02, 0, 0.01, 0.02'"),
+        (dog(200, 0, 210, 2), None, "object 1: its box lies outside the image: 'dog 1, 0, 1.05, 0.02'"),
     ],
 )
 def test_what_cannot_be_used_is_a_reject(tmp_path: Path, objects: str, size: str | None, told: str) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
 
-_PACKAGE = str(Path(__file__).parents[1])
+_WITHIN = (str(Path(__file__).parents[1]), str(contextlib.__file__))
+"""Where the files of this package begin, and what stands between two of its frames."""
 _SWITCHES = {"overwrite": "overwrite=True", "attach": "attach=True", "predictions": "predictions=True"}
 _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)(?: (all|listed|csv)\b)?")
 
@@ -24,7 +25,7 @@ _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)(?: (all|listed|csv)\b)?")
 def warn(text: str) -> None:
     """Warn with a text, in the words of Python, at the line of the caller of this package."""
     level, frame = 2, sys._getframe(1)  # noqa: SLF001 - `skip_file_prefixes` needs Python 3.12
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_WITHIN):
         level, frame = level + 1, frame.f_back
     warnings.warn(in_python(text), stacklevel=level)
 

@@ -26,11 +26,11 @@ class AnnotationCounts:
         unknown: statements whose class is not in the mapping.
         malformed: statements without image id, class, or a confidence from 0 to 1.
         contradicted: absences of a category that another statement verifies as present in the same image.
-        absences: verified absences that follow from what the collection is complete for.
         images: images with a label.
         images_without_labels: images that lost every statement.
         images_of_several_names: images that statements name by several paths, such as `rex.jpg` and `rex.png`.
         first_names: two of the names of the first of these images.
+        absences: verified absences that follow from what the collection is complete for.
     """
 
     labels: int = 0
@@ -40,11 +40,11 @@ class AnnotationCounts:
     unknown: int = 0
     malformed: int = 0
     contradicted: int = 0
-    absences: int = 0
     images: int = 0
     images_without_labels: int = 0
     images_of_several_names: int = 0
     first_names: tuple[str, ...] = ()
+    absences: int = 0
 
     def __add__(self, other: AnnotationCounts) -> AnnotationCounts:
         added = AnnotationCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))

@@ -128,13 +128,15 @@ def losses(vocabulary: Vocabulary, lists: Sequence[ClassList], network: WordNet,
     return found
 
 
-def bare_categories(vocabulary: Vocabulary, network: WordNet) -> list[str]:
-    """Return the names of categories below a bare root although WordNet knows nearer ancestors of them."""
+def bare_categories(vocabulary: Vocabulary, lists: Sequence[ClassList], network: WordNet) -> list[str]:
+    """Return the names of users' own categories below a bare root although WordNet knows nearer ancestors of them."""
+    own = {one.source for one in lists if one.own}
     roots = {vocabulary.index_of_wnid[wnid] for wnid in ROOTS}
     return [
         _short(one)
         for one in vocabulary.categories
         if one.parents
+        and own.intersection(one.sources)
         and roots.issuperset(one.parents)
         and not any(network.wnids[s] in ROOTS for s in network.parents(network.index_of_wnid[one.wnid]))
     ]

@@ -270,7 +270,7 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
         tuple((step.source, step.step, step.classes) for step in funnel(vocabulary, lists)),
         {one.title: tuple(repeats[:_SHOWN_REPEATS]) for one in lists if (repeats := repeated_ids(one))},
         tuple(losses(vocabulary, lists, network, _SHOWN_LOSSES)),
-        tuple(bare_categories(vocabulary, network)) if given.classes else (),
+        tuple(bare_categories(vocabulary, lists, network)),
         None if given.reviewed is None else changes(merged(read_reviewed(replace(given, reviewed=None))), vocabulary),
         () if given.reviewed is None else tuple(unlisted(read_reviewed(replace(given, reviewed_only=True)), lists)),
     )

@@ -72,7 +72,7 @@ def test_ancestors_are_those_of_wordnet_below_a_root(wordnet: WordNet, numbers: 
 def test_published_lists_bring_ancestors_only_if_asked() -> None:
     assert len(ml.build_vocabulary(imagenet=[GOLDEN])) == 1 + len(ROOTS)
     assert RETRIEVER in ml.build_vocabulary(imagenet=[GOLDEN], ancestors="all").index_of_wnid
-    with pytest.raises(UsageError, match=r"ancestors is 'some'; write 'all' or 'listed'"):
+    with pytest.raises(UsageError, match=r"ancestors is 'some', but must be 'all' or 'listed', or None"):
         ml.build_vocabulary(imagenet=[GOLDEN], ancestors="some")
 
 
@@ -161,7 +161,7 @@ def test_losses_are_told_by_name() -> None:
 
 def test_categories_below_a_bare_root_are_told() -> None:
     frame = pd.DataFrame({"id": ["g"], "name": ["golden retriever"]})
-    with pytest.warns(UserWarning, match="golden retriever: their only ancestor here is a root; with --ancestors all"):
+    with pytest.warns(UserWarning, match="golden retriever: their only ancestor here is a root; with ancestors=.all"):
         ml.build_vocabulary(classes={"mine": frame}, ancestors="listed")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

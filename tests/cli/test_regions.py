@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -49,8 +50,8 @@ def test_a_folder_of_voc_becomes_regions(voc: Path, command: Command) -> None:
         "           2  regions",
         "           2  boxes of unknown classes",
         "           2  entries that cannot be used",
-        "rejected: a.xml: object 3: its box is inverted: 'dog 0.1, 0, 0.05, 0.15'",
-        "rejected: b.xml: object 3: its box is inverted: 'dog 0.1, 0, 0.05, 0.15'",
+        "rejected: a.xml: object 3: its box is inverted: 'dog 0.1125, 0.0166667, 0.05, 0.15'",
+        "rejected: b.xml: object 3: its box is inverted: 'dog 0.1125, 0.0166667, 0.05, 0.15'",
         "unknown classes: zorb (2)",
     ]
     assert command(*call).out.splitlines()[-1] == f"{out} is up to date: nothing to do"
@@ -58,8 +59,8 @@ def test_a_folder_of_voc_becomes_regions(voc: Path, command: Command) -> None:
     assert read_manifest(out).files["part-00000.parquet"].schema == "regions/1"
     rows = read_table(out / "part-00000.parquet", REGIONS).to_pylist()
     assert [(row["image_id"], row["xmin"], row["xmax"], row["ymax"], row["difficult"]) for row in rows] == [
-        ("a", 0, 0.5, 0.5, True),
-        ("b", 0, 0.5, 0.5, True),
+        ("a", np.float32(1 / 80), 0.5, 0.5, True),
+        ("b", np.float32(1 / 80), 0.5, 0.5, True),
     ]
     path = voc / "voc" / "Annotations" / "a.xml"
     before = path.read_text()
@@ -110,7 +111,7 @@ def test_regions_go_out_with_the_sizes_of_their_pictures(voc: Path, command: Com
         ("a", 80, 60),
         ("b", 80, 60),
     ]
-    assert [one["bbox"] for one in content["annotations"]] == [[0, 0, 40, 30]] * 2
+    assert [one["bbox"] for one in content["annotations"]] == [[1, 1, 39, 29]] * 2
     assert command("verify", voc / "coco").code == 0
     without = command(*export, "--format", "coco", "--out", voc / "none")
     assert without.code == 2

@@ -87,7 +87,7 @@ vocab_option = click.option(
     "vocabulary",
     type=FOLDER,
     required=True,
-    help="The folder of a vocabulary (mlimages-build vocab).",
+    help="The folder of a vocabulary (mlimages-build vocab), or of a build.",
 )
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace output that was built with other parameters or inputs."

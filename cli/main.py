@@ -10,6 +10,8 @@ from mlimages_dataset.version import __version__
 from .lazy import LazyGroup, Listed
 
 COMMANDS = {
+    "start": Listed("start", "Build labels from a folder of photographs, in one command."),
+    "show": Listed("show", "Show the labels of an image and why it has them, or a category."),
     "run": Listed("run", "Build everything: vocabulary, annotations, co-occurrence, labels, report."),
     "vocab": Listed("vocab", "Merge class lists into one WordNet vocabulary with its hierarchy."),
     "tally": Listed("tally", "Count the images of each class of a source, before any mapping."),
@@ -59,6 +61,8 @@ def main() -> None:
 
     \b
     Examples:
+      mlimages-build start my_photos --out build
+      mlimages-build show build dog
       mlimages-build run --out build
       mlimages-build vocab --imagenet synsets.txt --open-images dict.csv --out vocabulary
       mlimages-build COMMAND --help

@@ -187,6 +187,15 @@ def chosen_engine(workers: int, dask_address: str | None) -> Iterator[Mapper]:
         yield mapper
 
 
+def printable(text: str) -> str:
+    r"""Return a text without characters that would command a terminal or turn the direction of writing.
+
+    >>> print(printable("a\x1b[2Jb, <b>café</b>"))
+    a\x1b[2Jb, <b>café</b>
+    """
+    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
+
+
 class _Counts(Protocol):
     """The counts of a stage."""
 

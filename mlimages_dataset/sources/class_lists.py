@@ -11,7 +11,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.classes import SourceClass
@@ -186,6 +186,24 @@ def parse_box_hierarchy(text: str, where: str) -> dict[str, tuple[str, ...]]:
             remedy="obtain bbox_labels_600_hierarchy.json again",
         ) from error
     return {child: tuple(above) for child, above in parents.items()}
+
+
+def parse_box_ancestors(text: str, where: str) -> dict[str, frozenset[str]]:
+    """Return the classes above each class of Open Images' hierarchy on its paths from the top, without the root.
+
+    A class may stand at several places with different classes below it: only its own paths count, as in the challenge.
+
+    Raises:
+        DataError: it is not such a file.
+    """
+    parse_box_hierarchy(text, where)
+    above: dict[str, set[str]] = {}
+    pending: list[tuple[Mapping[str, Any], tuple[str, ...]]] = [(node, ()) for node in json.loads(text)["Subcategory"]]
+    while pending:
+        node, path = pending.pop()
+        above.setdefault(node["LabelName"], set()).update(path)
+        pending += [(child, (*path, node["LabelName"])) for child in node.get("Subcategory", [])]
+    return {name: frozenset(path) - {name} for name, path in above.items()}
 
 
 def parse_tencent_dictionary(lines: Iterable[str], where: str) -> list[TencentRow]:

@@ -118,6 +118,7 @@ def classes_of_table(table: pa.Table, where: str) -> list[SourceClass]:
     Raises:
         DataError: a column is missing, a row holds no id or no name, a wnid is none, or there is no row.
     """
+    table = table.rename_columns([name.strip().lower() for name in table.column_names])
     missing = [column for column in CLASS_COLUMNS if column not in table.column_names]
     if missing:
         raise _no_columns(missing, table.column_names, where)

@@ -211,16 +211,16 @@ _MISS, _HIT, _IGNORED = 0, 1, 2
 def _intersection(one: NDArray[np.float64], other: NDArray[np.float64], pixel: float) -> float:
     width = min(one[2], other[2]) - max(one[0], other[0]) + pixel
     height = min(one[3], other[3]) - max(one[1], other[1]) + pixel
-    return max(width, 0.0) * max(height, 0.0)
+    return float(max(width, 0.0) * max(height, 0.0))
 
 
 @compiled
 def _area(box: NDArray[np.float64], pixel: float) -> float:
-    return (box[2] - box[0] + pixel) * (box[3] - box[1] + pixel)
+    return float((box[2] - box[0] + pixel) * (box[3] - box[1] + pixel))
 
 
 @compiled
-def _nearest(
+def _nearest(  # noqa: PLR0917 - compiled code takes no keywords
     box: NDArray[np.float64],
     truth: NDArray[np.float64],
     taken: NDArray[np.bool_],
@@ -246,7 +246,7 @@ def _nearest(
 
 
 @compiled
-def _compared(
+def _compared(  # noqa: PLR0917 - compiled code takes no keywords
     sides: NDArray[np.float64],
     score: NDArray[np.float64],
     starts: NDArray[np.int64],
@@ -268,7 +268,11 @@ def _compared(
         truth: sides of true boxes by image and class, shape (G, 4).
         special: as in `TrueBoxes`.
         places: the true boxes of each image and class: the first, and the one behind the last, shape (N, 2).
-        groups, overlap, strict, pixel, most: as in `Rule`.
+        groups: as in `Rule`, like the rest.
+        overlap: as above.
+        strict: as above.
+        pixel: as above.
+        most: as above.
     """
     outcome = np.zeros(len(sides), np.int64)
     group_score = np.zeros(len(truth), np.float64)

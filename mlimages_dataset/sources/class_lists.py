@@ -181,11 +181,7 @@ def parse_box_hierarchy(text: str, where: str) -> dict[str, tuple[str, ...]]:
             if parent not in above:
                 above.append(parent)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"is not Open Images' box hierarchy ({error})",
-            where=where,
-            remedy="obtain bbox_labels_600_hierarchy.json again",
-        ) from error
+        raise _no_hierarchy(str(error), where) from error
     return {child: tuple(above) for child, above in parents.items()}
 
 
@@ -197,7 +193,8 @@ def parse_box_ancestors(text: str, where: str) -> dict[str, frozenset[str]]:
     Raises:
         DataError: it is not such a file.
     """
-    parse_box_hierarchy(text, where)
+    if not parse_box_hierarchy(text, where):
+        raise _no_hierarchy("it has no Subcategory", where)
     above: dict[str, set[str]] = {}
     pending: list[tuple[Mapping[str, Any], tuple[str, ...]]] = [(node, ()) for node in json.loads(text)["Subcategory"]]
     while pending:
@@ -251,6 +248,14 @@ def parse_tencent_dictionary(lines: Iterable[str], where: str) -> list[TencentRo
                 remedy="obtain the complete file",
             )
     return rows
+
+
+def _no_hierarchy(why: str, where: str) -> DataError:
+    return DataError(
+        f"is not Open Images' box hierarchy ({why})",
+        where=where,
+        remedy="obtain bbox_labels_600_hierarchy.json again",
+    )
 
 
 def _subcategories(node: Mapping[str, object]) -> Iterator[tuple[str, str]]:

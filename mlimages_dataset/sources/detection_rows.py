@@ -19,6 +19,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.delimited import DelimitedSource, delimiter_of, duckdb_errors, read_header
 from mlimages_dataset.sources.pieces import Piece
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, Reject, RejectLog
+from mlimages_dataset.sources.voc import Voc, pixel_boxes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,7 +61,7 @@ class _Rows(DelimitedSource):
     """A file of such rows, read in blocks."""
 
     name: ClassVar[str] = "rows of boxes"
-    read_columns: ClassVar[frozenset[str]] = frozenset({*NAMES, *TRUE_BOXES.numbers, "confidence", "score"})  # type: ignore[misc]  # a constant
+    read_columns: ClassVar[frozenset[str]] = frozenset({*NAMES, *TRUE_BOXES.numbers, "confidence", "score"})
 
     def piece(self, path: Location) -> Piece:
         """See `Source.piece`; only `read_rows` is used."""
@@ -98,6 +99,24 @@ def read_rows(path: Location, kind: RowKind) -> tuple[pa.Table, RejectLog]:
             pass
     table = pa.concat_tables(found).combine_chunks()
     return _usable(table, kind, path, log), log
+
+
+def read_voc_rows(folder: Location) -> tuple[pa.Table, RejectLog]:
+    """Return the objects of a VOC folder as `read_rows` returns true boxes; sides are VOC's pixels.
+
+    Raises:
+        UsageError: there is no file of VOC in it.
+        DataError: one cannot be read.
+    """
+    paths = Voc().files(folder)
+    rows = [
+        (path.stem, name, *sides, 0.0, float(is_difficult))
+        for path in paths
+        for name, sides, is_difficult in pixel_boxes(path)
+    ]
+    columns = zip((*NAMES, *TRUE_BOXES.numbers), zip(*rows, strict=True), strict=True)
+    log = RejectLog()
+    return _usable(pa.table(dict(columns)), TRUE_BOXES, folder, log), log
 
 
 def _piece(path: Location, kind: RowKind) -> Piece:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.pieces import Piece
+    from mlimages_dataset.sources.polygons import Polygons
     from mlimages_dataset.sources.rejects import RejectLog
 
 Sides: TypeAlias = tuple[float, float, float, float]
@@ -62,6 +63,7 @@ class Instance:
         mask: COCO's compressed RLE as JSON, or a picture's path; empty where there is none.
         location: where the image is; empty where the file does not say.
         outline: the file has an outline that `mask` does not say.
+        polygons: that outline, where the file gives it as polygons: `regions` make a mask of them.
         line: where the entry begins, 0 where nobody knows.
     """
 
@@ -75,6 +77,7 @@ class Instance:
     mask: str = ""
     location: str = ""
     outline: bool = False
+    polygons: Polygons | None = None
     line: int = 0
 
     def reject(self, what: str) -> Reject:
@@ -159,8 +162,11 @@ def _has_box(one: Instance, log: RejectLog) -> bool:
 
 def _batch_of(instances: Sequence[Instance], log: RejectLog) -> pa.RecordBatch:
     """Return instances that have a box in the columns of `REGION`."""
+    masks = [one.polygons.mask() if one.polygons is not None else one.mask for one in instances]
     columns: dict[str, object] = {
         **{name: [getattr(one, field) for one in instances] for name, field in _FIELD_OF_COLUMN.items()},
+        "mask": masks,
+        "outline": [one.outline and not mask for one, mask in zip(instances, masks, strict=True)],
         "confidence": _confidences(instances),
         **{flag: [flag in one.flags for one in instances] for flag in REGION_FLAGS},
     }
@@ -168,9 +174,7 @@ def _batch_of(instances: Sequence[Instance], log: RejectLog) -> pa.RecordBatch:
     return region_batch(columns, boxes, log, lambda at, what: instances[at].reject(what))
 
 
-_FIELD_OF_COLUMN = {name: name for name in ("image_id", "class_id", "mask", "location", "outline")} | {
-    "image_id": "image"
-}
+_FIELD_OF_COLUMN = {"image_id": "image", "class_id": "class_id", "location": "location"}
 
 
 def _confidences(instances: Sequence[Instance]) -> NDArray[np.float32]:

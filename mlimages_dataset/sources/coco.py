@@ -4,8 +4,8 @@ https://cocodataset.org/#format-data, https://www.lvisdataset.org/dataset
 
 A class's id is its category's number. An annotation says that its category is in its image, for any box or mask,
 crowds included; LVIS's `neg_category_ids` say that categories are verified to be absent. A box needs its image's width
-and height. A mask of run lengths is kept; polygons are outlines, which are counted and left out. The file is read as a
-stream, once for each list, because categories and images may come after the annotations.
+and height. A mask of run lengths is kept, and polygons become one. The file is read as a stream, once for each list,
+because categories and images may come after the annotations.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from mlimages_dataset.core.locations import unpacked
 from mlimages_dataset.sources.boxes import DocumentSource, Instance, number_of, of_pixels
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.sources.pieces import read_to_its_end
+from mlimages_dataset.sources.polygons import Polygons, rings_of
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.rle import mask_text
 from mlimages_dataset.tables.schemas import REGION_FLAGS
@@ -77,6 +78,7 @@ def _instance(
 ) -> Instance:
     segmentation = annotation.get("segmentation")
     mask = mask_text(segmentation) if isinstance(segmentation, dict) else ""
+    rings = rings_of(segmentation)
     return Instance(
         image=image.name,
         class_id=category,
@@ -88,6 +90,7 @@ def _instance(
         mask=mask,
         location=image.address,
         outline=bool(segmentation) and not mask,
+        polygons=Polygons(rings, number_of(image.width), number_of(image.height)) if rings else None,
     )
 
 

@@ -10,6 +10,7 @@ points mark none, and a tag says that its class is in the image. Sides are pixel
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, ClassVar
@@ -19,6 +20,7 @@ from mlimages_dataset.core.locations import as_text, unpacked
 from mlimages_dataset.sources.boxes import DocumentSource, Instance, around, number_of, of_pixels
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.sources.pieces import read_to_its_end
+from mlimages_dataset.sources.polygons import Polygons
 from mlimages_dataset.sources.rejects import Reject
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
@@ -110,6 +112,9 @@ def _instance(shape: ET.Element, image: ET.Element, place: str, where: str) -> I
         flags=frozenset(flag for flag in REGION_FLAGS if stated.get(flag, "").lower() in {"1", "true"}),
         location=image.get("name", ""),
         outline=shape.tag not in {"box", "tag"} or number_of(shape.get("rotation", 0)) != 0,
+        polygons=Polygons((tuple(itertools.chain.from_iterable(_pairs(shape))),), width, height)
+        if shape.tag == "polygon"
+        else None,
     )
 
 
@@ -120,8 +125,7 @@ def _box(shape: ET.Element) -> Sides | str:
             xmin, ymin, xmax, ymax = _numbers(shape, _BOX)
             return _turned((xmin, ymin, xmax, ymax), number_of(shape.get("rotation", 0)))
         case "polygon":
-            points = [tuple(map(number_of, pair.split(","))) for pair in shape.get("points", "").split(";") if pair]
-            pairs = [(pair[0], pair[1]) for pair in points if len(pair) == 2]  # noqa: PLR2004 - x and y
+            pairs = _pairs(shape)
             return around(pairs) if pairs else "it has no points"
         case "ellipse":
             x, y, across, down = _numbers(shape, _ELLIPSE)
@@ -130,6 +134,11 @@ def _box(shape: ET.Element) -> Sides | str:
             left, top, across, down = _numbers(shape, _MASK)
             return left, top, left + across, top + down
     return f"a {shape.tag} marks no area"
+
+
+def _pairs(shape: ET.Element) -> list[tuple[float, float]]:
+    points = [tuple(map(number_of, pair.split(","))) for pair in shape.get("points", "").split(";") if pair]
+    return [(pair[0], pair[1]) for pair in points if len(pair) == 2]  # noqa: PLR2004 - x and y
 
 
 def _numbers(shape: ET.Element, names: tuple[str, ...]) -> list[float]:

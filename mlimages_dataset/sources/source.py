@@ -54,7 +54,7 @@ REGION = pa.schema(
 )
 """A box that a file states: an image and a raw class, as in `STATEMENT`; the box, of some area and in the image; a
 confidence above 0; flags; a mask, empty where there is none; whether the box reached beyond the image and was clipped;
-and whether the file has an outline (a polygon) that `mask` does not say."""
+and whether the file has an outline that `mask` does not say."""
 
 
 class Source(abc.ABC):

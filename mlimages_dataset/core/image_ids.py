@@ -9,9 +9,10 @@ loaders. So a picture has the same id everywhere:
   `n01440764/n01440764_10026.JPEG` becomes `n01440764_10026`. A class appended to such a name is removed:
   `n01440764_10026_n01440764.JPEG` and `ILSVRC2012_val_00000001_n01751748.JPEG` are the same images. Any other file name
   may occur in several folders, so its path is part of the id: `n02084071/rex`.
-* Folders in which Pascal VOC and COCO keep their pictures, and which their annotations do not name, are removed:
-  `VOC2012/JPEGImages/2007_000032.jpg` becomes `VOC2012/2007_000032`; `train2017/000000000009.jpg`, whose name is one of
-  COCO's, becomes `000000000009`.
+* Folders in which collections keep their pictures, and which their annotations do not name, are removed: Pascal VOC's
+  `JPEGImages` (`VOC2012/JPEGImages/2007_000032.jpg` becomes `VOC2012/2007_000032`), and those of splits of COCO and Open
+  Images before names that are theirs (`train2017/000000000009.jpg` becomes `000000000009`, and
+  `validation/000a1249af2bc5f0.jpg` becomes `000a1249af2bc5f0`).
 * A Windows path (`n02084071\rex.jpg`, without a slash) is read with slashes.
 * A shard that a name begins with is removed: `00000.tar/000000012.jpg` becomes `000000012`, and `test/0.tar/7.jpg`
   becomes `test/7`. A row of a Parquet file has its number first: `data/train-0.parquet/17/cat.jpg` becomes `cat`. A row
@@ -48,7 +49,12 @@ _SHARD = r"(?i)[^/]+\.tar/"
 _SHARD_ROW = r"(?i)^.*[^/]\.parquet/\d+/"
 _OF_WINDOWS = r"^[^/]*\\[^/]*$"
 _FOLDER_OF_VOC = r"(^|/)(?:JPEGImages/+(?:\./+)*)+([^/])"
-_FOLDER_OF_COCO = r"^(?:.*/)?(?:train|val|test|unlabeled)20\d\d/((?:COCO_[a-z]+20\d\d_)?\d{12})$"
+_FOLDER_OF_SPLIT = (
+    r"^(?:.*/)?(?:"
+    r"(?:train|val|test|unlabeled)20\d\d/((?:COCO_[a-z]+20\d\d_)?\d{12})"  # COCO
+    r"|(?:train|validation|test|challenge2018)(?:_[0-9a-f])?/([0-9a-f]{16})"  # Open Images
+    r")$"
+)
 _IMAGENETS = r"^(?:n\d{8}(?:\D|$)|ILSVRC20\d\d_(?:train|val|test)_\d{8}(?:_n\d{8})?$)"
 _WITH_CLASS = r"^(n\d{8}_\d+|ILSVRC20\d\d_(?:train|val|test)_\d{8})_n\d{8}$"
 
@@ -61,7 +67,7 @@ def image_ids(names: pa.StringArray) -> pa.StringArray:
     inside = pc.if_else(pc.match_substring_regex(text, _ADDRESS), text, _inside_layout(text))
     slashed = pc.replace_substring_regex(pc.replace_substring(inside, "\\", "/"), _HERE, "")
     path = pc.if_else(pc.match_substring_regex(inside, _OF_WINDOWS), _inside_layout(slashed), inside)
-    whole = pc.replace_substring_regex(pc.replace_substring_regex(path, _SUFFIXES, r"\1"), _FOLDER_OF_COCO, r"\1")
+    whole = pc.replace_substring_regex(pc.replace_substring_regex(path, _SUFFIXES, r"\1"), _FOLDER_OF_SPLIT, r"\1\2")
     name = pc.replace_substring_regex(whole, r"^.*/", "")
     own = pc.match_substring_regex(name, _IMAGENETS)
     return pc.if_else(

@@ -9,6 +9,7 @@ Legend: N pictures, in the order of the shards and of their places in them; k on
 from __future__ import annotations
 
 import collections
+import functools
 import json
 from typing import TYPE_CHECKING, Self
 
@@ -17,12 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.augment.splits import draws_of
-from mlimages_dataset.images.shards import ShardReader
+from mlimages_dataset.images.masks import masks_in_shard
+from mlimages_dataset.images.shards import ShardReader, member_name
 from mlimages_dataset.images.store import FinderById, Place
 from mlimages_dataset.tables.parquet import mapped_table, mapped_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -106,6 +108,16 @@ class IndexedStore:
     def read_many(self, numbers: NDArray[np.int64]) -> Iterator[bytes | None]:
         """See `ImageStore`."""
         return self.reader.read_many([self._range(k) for k in numbers.tolist()])
+
+    def masks(self, k: int) -> Mapping[str, bytes]:
+        """See `ImageStore`: they follow the picture in its shard."""
+        shard, offset, length = self._range(k)
+        key = self._key(k)
+        return dict(masks_in_shard(functools.partial(self.reader.read, shard), offset + length, lambda one: one == key))
+
+    def _key(self, k: int) -> str:
+        """Return the key of picture k in its shard."""
+        return member_name(self.image_id(k), "")
 
     def finder(self) -> FinderById:
         """See `ImageStore`."""

@@ -63,6 +63,9 @@ from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES, image_id, image_id
         ("coco/images/val2014/COCO_val2014_000000000042.jpg", "COCO_val2014_000000000042"),
         ("train2017/cat.jpg", "train2017/cat"),
         ("cats/000000000009.jpg", "cats/000000000009"),
+        ("open-images/train_0/000a1249af2bc5f0.jpg", "000a1249af2bc5f0"),
+        ("train/000a1249af2bc5f0", "000a1249af2bc5f0"),
+        ("cats/000a1249af2bc5f0.jpg", "cats/000a1249af2bc5f0"),
         ("http://images.cocodataset.org/train2017/000000000009.jpg",) * 2,
         ("dogs/rex.HEIC", "dogs/rex"),
         ("dogs/rex.jp2", "dogs/rex"),
@@ -97,6 +100,8 @@ PARTS = st.sampled_from(
         "JPEGImages",
         "train2017",
         "000000000009",
+        "000a1249af2bc5f0",
+        "train",
         "a.parquet",
         "17",
     ]

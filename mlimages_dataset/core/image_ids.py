@@ -9,9 +9,9 @@ loaders. So a picture has the same id everywhere:
   `n01440764/n01440764_10026.JPEG` becomes `n01440764_10026`. A class appended to such a name is removed:
   `n01440764_10026_n01440764.JPEG` and `ILSVRC2012_val_00000001_n01751748.JPEG` are the same images. Any other file name
   may occur in several folders, so its path is part of the id: `n02084071/rex`.
-* Folders in which collections keep their pictures, and which their annotations do not name, are removed: Pascal VOC's
-  `JPEGImages` (`VOC2012/JPEGImages/2007_000032.jpg` becomes `VOC2012/2007_000032`), and those of splits of COCO and Open
-  Images before names that are theirs (`train2017/000000000009.jpg` becomes `000000000009`, and
+* Folders in which collections keep their pictures, and which their annotations do not name, are removed. They are
+  Pascal VOC's `JPEGImages` (`VOC2012/JPEGImages/2007_000032.jpg` becomes `VOC2012/2007_000032`), and those of splits of
+  COCO and Open Images before names that are theirs (`train2017/000000000009.jpg` becomes `000000000009`, and
   `validation/000a1249af2bc5f0.jpg` becomes `000a1249af2bc5f0`).
 * A Windows path (`n02084071\rex.jpg`, without a slash) is read with slashes.
 * A shard that a name begins with is removed: `00000.tar/000000012.jpg` becomes `000000012`, and `test/0.tar/7.jpg`

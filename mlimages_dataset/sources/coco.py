@@ -117,7 +117,7 @@ def _key(value: object) -> _Key | None:
 
 
 def coco_classes(path: Location) -> list[SourceClass]:
-    """Return the categories of a file of COCO's form, as a class list.
+    """Return the categories of a file of COCO's form, as a class list, with the synsets that LVIS names.
 
     Raises:
         DataError: it is not such a file, or two categories have the same number.
@@ -125,7 +125,8 @@ def coco_classes(path: Location) -> list[SourceClass]:
     categories = _categories(path)
     if not categories:
         raise DataError("lists no categories", where=path, remedy="name a file of instances, in COCO's form")
-    return [SourceClass(str(number), name) for number, name in categories.items()]
+    synsets = {_key(one.get("id")): str(one.get("synset") or "") for one in _items(path, "categories")}
+    return [SourceClass(str(number), name, synset=synsets[number]) for number, name in categories.items()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,7 @@ def of_pixels(sides: Sides, width: object, height: object) -> Sides | str:
 
 def is_size(value: object) -> bool:
     """Return whether something is a number of pixels that an image may have along one side."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < np.inf
+    return isinstance(value, (int, float)) and 0 < number_of(value) < np.inf
 
 
 def number_of(text: object) -> float:

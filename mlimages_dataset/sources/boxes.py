@@ -38,6 +38,7 @@ BLOCK_INSTANCES = 1 << 14
 _LOOK_BYTES = 1 << 16
 ROUNDING = 1e-5
 """A box that reaches no farther than this beyond its image was rounded by a tool, and does not count as clipped."""
+_TOLD_NUMBERS, _TOLD_SIGNS = 8, 20
 _FAULTS = (
     "",
     "a side of its box is no finite number",
@@ -65,6 +66,7 @@ class Instance:
         outline: the file has an outline that `mask` does not say.
         polygons: that outline, where the file gives it as polygons: `regions` make a mask of them.
         line: where the entry begins, 0 where nobody knows.
+        stated: the numbers of its place as the file has them, for messages.
     """
 
     image: str
@@ -79,11 +81,11 @@ class Instance:
     outline: bool = False
     polygons: Polygons | None = None
     line: int = 0
+    stated: str = ""
 
     def reject(self, what: str) -> Reject:
         """Return the reject of this entry."""
-        stated = "" if self.box is None or isinstance(self.box, str) else ", ".join(f"{side:g}" for side in self.box)
-        text = f"{self.class_id} {stated}".strip()
+        text = f"{self.class_id} {self.stated}".strip()
         text = text.encode(errors="replace").decode()
         return Reject(self.where, self.line, f"{self.place}: {what}", text[:REJECT_CHARACTERS])
 
@@ -229,6 +231,11 @@ def judged(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.
             [1, 2, 3, 4, 3],
         )
     return inside, faults.astype(np.intp), clipped & (faults == 0)
+
+
+def as_stated(numbers: object) -> str:
+    """Return the first of the numbers in a list as a file has them, for messages; nothing for what is no list."""
+    return ", ".join(str(one)[:_TOLD_SIGNS] for one in numbers[:_TOLD_NUMBERS]) if isinstance(numbers, list) else ""
 
 
 def of_pixels(sides: Sides, width: object, height: object) -> Sides | str:

@@ -18,7 +18,7 @@ import ijson
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import unpacked
-from mlimages_dataset.sources.boxes import DocumentSource, Instance, number_of, of_pixels
+from mlimages_dataset.sources.boxes import DocumentSource, Instance, as_stated, number_of, of_pixels
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.sources.pieces import read_to_its_end
 from mlimages_dataset.sources.polygons import Polygons, rings_of
@@ -89,6 +89,7 @@ def _instance(
         flags=_flags(annotation),
         mask=mask,
         location=image.address,
+        stated=as_stated(annotation.get("bbox")),
         outline=bool(segmentation) and not mask,
         polygons=Polygons(rings, number_of(image.width), number_of(image.height)) if rings else None,
     )

@@ -111,6 +111,7 @@ def _instance(shape: ET.Element, image: ET.Element, place: str, where: str) -> I
         box=of_pixels(box, width, height) if isinstance(box, tuple) else box,
         flags=frozenset(flag for flag in REGION_FLAGS if stated.get(flag, "").lower() in {"1", "true"}),
         location=image.get("name", ""),
+        stated=_stated(shape),
         outline=shape.tag not in {"box", "tag"} or number_of(shape.get("rotation", 0)) != 0,
         polygons=Polygons((tuple(itertools.chain.from_iterable(_pairs(shape))),), width, height)
         if shape.tag == "polygon"
@@ -134,6 +135,11 @@ def _box(shape: ET.Element) -> Sides | str:
             left, top, across, down = _numbers(shape, _MASK)
             return left, top, left + across, top + down
     return f"a {shape.tag} marks no area"
+
+
+def _stated(shape: ET.Element) -> str:
+    sides = next((names for names in (_BOX, _ELLIPSE, _MASK) if names[0] in shape.attrib), ())
+    return shape.get("points", "") or ", ".join(shape.get(name, "") for name in sides)
 
 
 def _pairs(shape: ET.Element) -> list[tuple[float, float]]:

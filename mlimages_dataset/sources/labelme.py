@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.sources.annotation_files import FileSource, reject
-from mlimages_dataset.sources.boxes import Instance, around, number_of, of_pixels
+from mlimages_dataset.sources.boxes import Instance, around, as_stated, number_of, of_pixels
 from mlimages_dataset.sources.polygons import Polygons
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
@@ -65,6 +65,7 @@ class LabelMe(FileSource):
                 confidence=score,
                 flags=_flags(shape),
                 location=stated,
+                stated=as_stated(shape.get("points")),
                 outline=shape.get("shape_type") != "rectangle",
                 polygons=_polygons(shape, *map(number_of, size)),
             )

@@ -90,6 +90,9 @@ class Voc(FileSource):
                 where=as_text(str(path)),
                 place=place,
                 box=_box(entry.find("bndbox"), *size),
+                stated=", ".join(_text(entry, f"bndbox/{side}") for side in _SIDES)
+                if entry.find("bndbox") is not None
+                else "",
                 flags=frozenset(flag for flag in _FLAGS if _text(entry, flag).lower() in {"1", "true"}),
                 mask=mask,
                 location=stated,

@@ -101,7 +101,16 @@ def _of_line(fields: Sequence[str], classes: _Classes) -> Instance | str:
     if not 0 <= confidence <= 1:
         return "its confidence is no number in 0..1"
     is_polygon = len(fields) >= _POLYGON_FIELDS and not classes.key_points
-    return Instance(image="", class_id=name, where="", place="box", box=box, confidence=confidence, outline=is_polygon)
+    return Instance(
+        image="",
+        class_id=name,
+        where="",
+        place="box",
+        box=box,
+        confidence=confidence,
+        outline=is_polygon,
+        stated=", ".join(fields[1:]),
+    )
 
 
 def _box(values: Sequence[float], *, key_points: bool) -> Sides | str:

@@ -18,7 +18,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import unpacked
 from mlimages_dataset.sources.pieces import read_to_its_end
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
-from mlimages_dataset.sources.source import BOX, REGION, BatchSource, statements
+from mlimages_dataset.sources.source import BOX, LISTED, REGION, BatchSource, statements
 from mlimages_dataset.tables.confidences import rounded
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
@@ -82,6 +82,11 @@ class Instance:
     polygons: Polygons | None = None
     line: int = 0
     stated: str = ""
+
+    @classmethod
+    def of_listed(cls, image: str, where: str, location: str = "") -> Instance:
+        """Return the statement that a file lists an image; see `source.LISTED`."""
+        return cls(image, LISTED, where, "the image", None, 0.0, location=location)
 
     def reject(self, what: str) -> Reject:
         """Return the reject of this entry."""

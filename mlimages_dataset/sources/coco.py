@@ -58,9 +58,11 @@ class Coco(DocumentSource):
             for category in negatives:
                 place = f"negative of image {image_id}"
                 yield Instance(image.name, str(category), str(path), place, None, 0.0, location=image.address)
+        bare = listed.images.keys() - listed.absent.keys()
         for at, annotation in enumerate(_items(path, "annotations")):
             place = f"annotation {annotation.get('id', at)}"
             image_key, named = _key(annotation.get("image_id")), _key(annotation.get("category_id"))
+            bare.discard(image_key)  # type: ignore[arg-type]  # None is no key
             if image_key is None or image_key not in listed.images:
                 _reject(log, path, f"{place} refers to an image that is not listed", annotation.get("image_id"))
             elif named is None or named not in listed.categories:
@@ -71,6 +73,9 @@ class Coco(DocumentSource):
                 yield _instance(
                     annotation, listed.images[image_key], str(named), where=str(path), place=place, score=score
                 )
+        for key, image in listed.images.items():
+            if key in bare:
+                yield Instance.of_listed(image.name, str(path), image.address)
 
 
 def _instance(

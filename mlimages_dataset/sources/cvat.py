@@ -51,6 +51,8 @@ class Cvat(DocumentSource):
                 log.add([Reject(where, 0, what, element.get("label", ""))], 1)
                 continue
             name = element.get("name", "")
+            if name and not len(element):
+                yield Instance.of_listed(name, where, name)
             for at, shape in enumerate(element, 1):
                 yield _instance(shape, element, f"shape {at} of image {name}", where)
 

@@ -44,6 +44,8 @@ class LabelMe(FileSource):
         document = _document(path, content)
         stated = str(document.get("imagePath") or "")
         image = self.picture_name(path, given, stated)
+        if not document["shapes"]:
+            yield Instance.of_listed(image, as_text(str(path)), stated)
         for at, shape in enumerate(document["shapes"], 1):
             place = f"shape {at}"
             if not isinstance(shape, dict):

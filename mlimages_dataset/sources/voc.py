@@ -82,6 +82,8 @@ class Voc(FileSource):
         image = self.picture_name(path, given, stated)
         size = tuple(number_of(_text(root, f"size/{side}")) for side in ("width", "height"))
         mask = _mask(path, given)
+        if root.find("object") is None:
+            yield Instance.of_listed(image, as_text(str(path)), stated)
         for at, entry in enumerate(_entries(root), 1):
             place = f"{'part' if entry.tag == 'part' else 'object'} {at}"
             yield Instance(

@@ -71,6 +71,8 @@ class Yolo(FileSource):
     def instances_of(self, path: Location, content: bytes, given: Given) -> Iterator[Instance | Reject]:
         """See `FileSource.instances_of`."""
         image = self.picture_name(path, given, "")
+        if not content.strip():
+            yield Instance.of_listed(image, as_text(str(path)))
         for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
             if line.strip():
                 one = _of_line(line.split(), given.context)

@@ -22,6 +22,7 @@ COMMANDS = {
     "report": Listed("report", "Write a build's report page again."),
     "export": Listed("export", "Write labels as the published text form, CSV, Hugging Face or Croissant."),
     "evaluate-labels": Listed("evaluate_labels", "Measure what augmentation adds against complete annotations."),
+    "evaluate-detections": Listed("evaluate_detections", "Measure a detector: Open Images' challenge, VOC, COCO."),
     "images": Listed("images", "Download, ingest, choose, compare and check pictures."),
     "fetch": Listed("fetch", "Download the publishers' files."),
 }

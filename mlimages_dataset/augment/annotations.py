@@ -36,6 +36,7 @@ UNKNOWN = -2
 NAMELESS = -3
 NOTHING = -4
 """The class of `source.LISTED`, which is none."""
+AMBIGUOUS = -5
 CONFIDENCE_STEPS = 1 << 40
 """A statement's confidence is read as an integer number of steps of 2^-40, rounded up so that only 0 is verified
 absence.
@@ -74,7 +75,9 @@ _FATES = ("labels", "merged", "below_confidence", "dropped", "unknown", "malform
 
 
 def class_lookup(vocabulary: Vocabulary, source: Source, ids_of: str | None = None) -> dict[str, int]:
-    """Return the class index of each id that statements of a source may use, `DROPPED` for a dropped class.
+    """Return the class index of each id that statements of a source may use.
+
+    It is `DROPPED` for a dropped class, and `AMBIGUOUS` for an id that means different categories in different lists.
 
     Args:
         vocabulary: the vocabulary.
@@ -82,7 +85,7 @@ def class_lookup(vocabulary: Vocabulary, source: Source, ids_of: str | None = No
         ids_of: the class list whose ids are meant; None for the source's own.
 
     Raises:
-        UsageError: the vocabulary has no such class list, or an id means different categories in different ones.
+        UsageError: the vocabulary has no such class list.
     """
     if source.by_index:
         return {str(index): index for index in range(len(vocabulary))}
@@ -92,13 +95,32 @@ def class_lookup(vocabulary: Vocabulary, source: Source, ids_of: str | None = No
     lookup: dict[str, int] = {}
     for row in _rows_of(vocabulary, ids_of or source.ids_of):
         found = lookup.setdefault(row.source_id, row.class_index)
-        if found >= 0 <= row.class_index != found:
-            raise UsageError(
-                f"{row.source_id!r} is one class in {row.source} and another in another source",
-                remedy="say which source's ids are meant (--ids-of)",
-            )
-        lookup[row.source_id] = max(found, row.class_index)  # prefer a category to a dropped class
+        is_other = found >= 0 <= row.class_index != found
+        # A category is preferred to a dropped class.
+        lookup[row.source_id] = AMBIGUOUS if found == AMBIGUOUS or is_other else max(found, row.class_index)
     return {**vocabulary.index_of_wnid, **lookup} if source.takes_wnids else lookup
+
+
+def codes_of(class_ids: pa.StringArray, lookup: pa.Table, column: str = "code") -> NDArray[np.int64]:
+    """Return the class index of each of N ids, `UNKNOWN` for one that is not in the lookup, shape (N,).
+
+    Args:
+        class_ids: ids without nulls.
+        lookup: the columns that `lookup_table` makes.
+        column: `code`, or `code_if_absent`.
+
+    Raises:
+        UsageError: an id is ambiguous.
+    """
+    found = pc.index_in(class_ids, lookup["class_id"])
+    codes: NDArray[np.int64] = np.where(found.is_valid(), lookup[column].to_numpy()[found.fill_null(0)], UNKNOWN)
+    ambiguous = np.flatnonzero(codes == AMBIGUOUS)
+    if len(ambiguous):
+        raise UsageError(
+            f"{class_ids[int(ambiguous[0])].as_py()!r} means one category in one class list and another in another",
+            remedy="say which list's ids are meant (--ids-of)",
+        )
+    return codes
 
 
 def broader_ids(vocabulary: Vocabulary, source: Source, ids_of: str | None = None) -> frozenset[str]:
@@ -171,14 +193,9 @@ def _stated(
     """
     order = order[: starts[-1]]
     classes = rows["class_id"].combine_chunks().dictionary_encode()
-    found = pc.index_in(classes.dictionary, lookup["class_id"])
     # One more entry, for a null index of -1.
-    at = found.fill_null(0)
     codes = np.stack(
-        [
-            np.append(np.where(found.is_valid(), lookup[column].to_numpy()[at], UNKNOWN), NAMELESS)
-            for column in ("code", "code_if_absent")
-        ]
+        [np.append(codes_of(classes.dictionary, lookup, column), NAMELESS) for column in ("code", "code_if_absent")]
     )
     confidence = rows["confidence"].to_numpy()[order]  # NaN for null
     steps = np.full(len(order), _NO_CONFIDENCE)

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from mlimages_dataset.augment.annotations import DROPPED, NAMELESS, RUN_BATCH_IMAGES, UNKNOWN
+from mlimages_dataset.augment.annotations import DROPPED, NAMELESS, RUN_BATCH_IMAGES, UNKNOWN, codes_of
 from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.sources.source import BOX
 from mlimages_dataset.tables.schemas import REGION_FLAGS, REGIONS, Origin, TableSchema
@@ -137,9 +136,11 @@ def stated_regions(regions: pa.Table, lookup: pa.Table) -> Iterator[pa.RecordBat
     """
     images = regions["image_id"].fill_null("").combine_chunks().dictionary_encode()
     classes = regions["class_id"].fill_null("").combine_chunks().dictionary_encode()
-    found = pc.index_in(classes.dictionary, lookup["class_id"])
-    code_of = np.where(found.is_valid(), lookup["code"].to_numpy()[found.fill_null(0)], UNKNOWN)
-    code = code_of.astype(np.int32)[classes.indices] if len(classes) else np.empty(0, np.int32)
+    code = (
+        codes_of(classes.dictionary, lookup).astype(np.int32)[classes.indices]
+        if len(classes)
+        else np.empty(0, np.int32)
+    )
     columns = {name: regions[name] for name in (*_KEPT_COLUMNS[2:], *_OF_SOURCE)}
     table = pa.table(
         {

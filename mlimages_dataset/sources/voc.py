@@ -127,6 +127,17 @@ def _listed(path: Location, content: bytes, given: Given) -> Iterator[Instance |
             yield reject(path, "is no image with -1, 0 or 1", line, number)
 
 
+def pixel_boxes(path: Location) -> Iterator[tuple[str, tuple[float, ...], bool]]:
+    """Yield the name, the sides in VOC's own pixels, and whether it is difficult, of each object of a file.
+
+    Raises:
+        DataError: the file is none of VOC.
+    """
+    for entry in _root(path, path.read_bytes()).iterfind("object"):
+        sides = tuple(number_of(_text(entry, f"bndbox/{side}")) for side in _SIDES)
+        yield _text(entry, "name"), sides, _text(entry, "difficult").lower() in {"1", "true"}
+
+
 def _root(path: Location, content: bytes) -> ET.Element:
     try:
         root = ET.fromstring(content)  # noqa: S314 - expat has bounded entity expansion since 2.4.1

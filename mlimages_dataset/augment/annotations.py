@@ -15,7 +15,7 @@ from mlimages_dataset.augment.annotation_counts import LISTED_NAMES, AnnotationC
 from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import image_ids
-from mlimages_dataset.sources.source import refuse_other_scale
+from mlimages_dataset.sources.source import LISTED, refuse_other_scale
 from mlimages_dataset.tables.confidences import MOST, MOST_ROUNDED
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
@@ -34,7 +34,9 @@ _OTHER_SCALE = f"confidence IS NULL AND stated > {MOST_ROUNDED} AND isfinite(sta
 DROPPED = -1
 UNKNOWN = -2
 NAMELESS = -3
-AMBIGUOUS = -4
+NOTHING = -4
+"""The class of `source.LISTED`, which is none."""
+AMBIGUOUS = -5
 CONFIDENCE_STEPS = 1 << 40
 """A statement's confidence is read as an integer number of steps of 2^-40, rounded up so that only 0 is verified
 absence.
@@ -240,7 +242,7 @@ def lookup_table(lookup: Mapping[str, int], broader: Collection[str] = ()) -> pa
         lookup: class index of each id.
         broader: ids whose category is only a parent of the class, so that their absence is dropped.
     """
-    codes = {**lookup, "": NAMELESS}
+    codes = {**lookup, "": NAMELESS, LISTED: NOTHING}
     if_absent = [DROPPED if class_id in broader else code for class_id, code in codes.items()]
     return pa.table(
         {
@@ -258,6 +260,7 @@ def annotation_batches(
     *,
     source: str,
     min_confidence: float,
+    complete: bool = False,
     schema: TableSchema = ANNOTATIONS,
 ) -> Iterator[tuple[pa.Table, AnnotationCounts]]:
     """Yield rows of an `annotations` or `predictions` table, ascending by image id, and the counts of statements.
@@ -271,6 +274,7 @@ def annotation_batches(
         below: only images with a smaller id are used.
         source: value of the table's source column.
         min_confidence: machine labels with a lower confidence are dropped; verified absence stays.
+        complete: keep images of which nothing is said but what is of no category, without a label.
         schema: `ANNOTATIONS`, or `PREDICTIONS`, whose labels have that origin and are never verified.
     """
     connection.register("packed", statements)
@@ -280,7 +284,7 @@ def annotation_batches(
         FROM packed WHERE image_id < $below GROUP BY image_id HAVING sum(len(statements)) > 0 ORDER BY image_id
     """
     for batch in connection.sql(query, params={"below": below}).to_arrow_reader(BATCH_IMAGES):
-        yield _finished(batch, source, np.float32(min_confidence), schema)
+        yield _finished(batch, source, np.float32(min_confidence), schema, complete=complete)
 
 
 def raw_classes(connection: duckdb.DuckDBPyConnection, piece: Piece) -> pa.RecordBatchReader:
@@ -308,7 +312,7 @@ def images_per_class(connection: duckdb.DuckDBPyConnection, classes: pa.Table, b
 
 
 def _finished(
-    batch: pa.RecordBatch, source: str, min_confidence: np.float32, schema: TableSchema
+    batch: pa.RecordBatch, source: str, min_confidence: np.float32, schema: TableSchema, *, complete: bool
 ) -> tuple[pa.Table, AnnotationCounts]:
     origin = Origin.MODEL_PREDICTION if schema is PREDICTIONS else Origin.ORIGINAL
     lists = batch.column("statements")
@@ -321,13 +325,18 @@ def _finished(
         lists.offsets.to_numpy() - np.int32(start), statements, named, min_confidence
     )
     with_labels = np.diff(offsets) > 0
+    codes, starts = statements >> _CONFIDENCE_BITS, lists.offsets.to_numpy()[:-1] - start
+    says = np.logical_or.reduceat(codes != NOTHING, starts)
+    # Nothing that it says is of a category: so all of these are absent if its collection is complete.
+    others = np.logical_and.reduceat(np.isin(codes, (NOTHING, UNKNOWN, DROPPED)), starts)
+    kept_images = with_labels | (named & others) if complete else with_labels
     columns = LabelColumns(
-        np.concatenate((offsets[:1], offsets[1:][with_labels])),
+        np.concatenate((offsets[:1], offsets[1:][kept_images])),
         class_index,
         kept,
         np.full(len(class_index), origin, np.uint8),
     )
-    images = batch.filter(pa.array(with_labels))
+    images = batch.filter(pa.array(kept_images))
     table = pa.Table.from_arrays(
         [
             images.column("image_id"),
@@ -337,13 +346,12 @@ def _finished(
         ],
         schema=schema.arrow,
     )
-    n_images = int(with_labels.sum())
-    n_without = int(named.sum()) - n_images
+    n_without = int((named & says & ~kept_images).sum())
     several = batch.filter(pc.not_equal(batch.column("name"), batch.column("last_name")))
     first_names = several.select(["name", "last_name"]).slice(0, LISTED_NAMES).to_pylist()
     return table, AnnotationCounts(
         **dict(zip(_FATES, counts.tolist(), strict=True)),
-        images=n_images,
+        images=images.num_rows,
         images_without_labels=n_without,
         images_of_several_names=several.num_rows,
         first_names=tuple(f"{one['name']} and {one['last_name']}" for one in first_names),
@@ -378,6 +386,8 @@ def _merged(
                 steps = int(ordered[at] & _NO_CONFIDENCE)
                 value = np.float32(steps / CONFIDENCE_STEPS)
                 at += 1
+                if code == NOTHING:
+                    continue
                 if not named[image] or code == NAMELESS or steps == _NO_CONFIDENCE:
                     counts[5] += 1
                 elif code == UNKNOWN:

@@ -50,7 +50,7 @@ class RegionCounts:
         regions: boxes that became a row.
         ancestors: rows of parent categories, where these are asked for.
         clipped: regions that reached beyond their image, and were cut at its edge.
-        outlines: regions with an outline (a polygon) that the table does not have.
+        outlines: regions with an outline that the table does not have.
         below_confidence: boxes of a machine, below the least confidence asked for.
         dropped: boxes of a class that was left out of the vocabulary.
         unknown: boxes of a class that is not in the mapping.
@@ -76,7 +76,7 @@ _TEXTS = {
     "regions": "regions",
     "ancestors": "regions of parent categories, over the same boxes",
     "clipped": "regions that reached beyond their image: cut at its edge",
-    "outlines": "regions with a polygon, which the table leaves out: only its box is kept",
+    "outlines": "regions with an outline of which no mask can be made: only their box is kept",
     "below_confidence": "machine boxes below the least confidence asked for",
     "dropped": "boxes of classes that the vocabulary dropped",
     "unknown": "boxes of unknown classes",

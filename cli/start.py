@@ -136,9 +136,9 @@ def _decision(one: Decision) -> Iterator[str]:
 
 
 def _how_to_decide(build: Build, out: Location) -> str:
-    own = next(iter(sorted((build.folder / "classes").glob("*.csv"))), None)
-    into = "your class list" if own is None else f"a copy of {out / 'classes' / own.name}, in place of the classes' own"
-    again = "run this again with --overwrite" if own is None else "add --classes COPY --overwrite to this command"
+    own = [path.name for path in (build.folder / "classes").glob("*.csv")]
+    into = f"a copy of {out / 'classes' / own[0]}, in place of the classes' own" if own else "your class list"
+    again = "add --classes COPY --overwrite to this command" if own else "run this again with --overwrite"
     return f"  To decide, put such lines into {into}, and {again}."
 
 

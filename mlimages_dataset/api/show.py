@@ -105,8 +105,12 @@ def _image(labels: Labels, row: pa.Table, split: str, images: Location | None) -
     whys = reasons(frame, labels.vocabulary, labels.pairs)
     depth_of = [one.depth for one in labels.vocabulary.categories]
     shown = [
-        ShownLabel(one.class_index, one.wnid, one.name, float(one.confidence), Origin(one.origin).name.lower(), why)
-        for one, why in zip(frame.itertuples(), whys, strict=True)
+        ShownLabel(index, wnid, name, confidence, Origin(origin).name.lower(), why)
+        for index, wnid, name, confidence, origin, why in zip(
+            *(frame[name].tolist() for name in ("class_index", "wnid", "name", "confidence", "origin")),
+            whys,
+            strict=True,
+        )
     ]
     order = {origin.name.lower(): at for at, origin in enumerate(_ORDER)}
     shown.sort(key=lambda one: (one.confidence == 0, order[one.origin], -one.confidence, -depth_of[one.class_index]))

@@ -71,8 +71,11 @@ def said_by(path: Location) -> Said:
 
 def beside_pictures(photos: Sequence[Location]) -> list[Location]:
     """Return the tables that lie directly in the folders of pictures and say something of them."""
-    files = (path for folder in photos if folder.is_dir() for path in sorted(folder.iterdir()))
-    return [path for path in files if path.suffix.lower() in _TABLE_SUFFIXES and _says_something(path)]
+    found: list[Location] = []
+    for folder in photos:
+        files: list[Location] = sorted(folder.iterdir()) if folder.is_dir() else []
+        found += [path for path in files if path.suffix.lower() in _TABLE_SUFFIXES and _says_something(path)]
+    return found
 
 
 def recipe_of(photos: Sequence[Location], said: Sequence[Said], *, attach: bool = False) -> str:

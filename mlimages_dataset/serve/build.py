@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.api.tables import refuse_other_tables
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, IMPLICATIONS_FILE
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, SPLITS
 from mlimages_dataset.core.errors import SchemaError, UsageError
@@ -14,7 +15,7 @@ from mlimages_dataset.pipeline.records import MANIFEST_NAME, Manifest, read_mani
 from mlimages_dataset.samples import labels_csv, photographs
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.parquet import read_table, table_parts
-from mlimages_dataset.tables.schemas import IMPLICATIONS
+from mlimages_dataset.tables.schemas import IMPLICATIONS, LABELS
 from mlimages_dataset.vocab.stage import VOCABULARY, read_vocabulary, refuse_other_vocabulary
 
 if TYPE_CHECKING:
@@ -91,8 +92,9 @@ def open_build(folder: Path, images: Sequence[Location] = ()) -> ServedBuild:
             raise UsageError("there is no vocabulary in it", where=folder, remedy="name a folder of mlimages-build run")
         vocabulary = read_vocabulary(folder / VOCABULARY)
         pairs = folder / COOCCURRENCE / IMPLICATIONS_FILE
-        tables = [path for paths in parts.values() for path in paths] + ([pairs] if pairs.is_file() else [])
-        refuse_other_vocabulary(vocabulary.digests, tables)
+        labels = [path for paths in parts.values() for path in paths]
+        refuse_other_tables(labels, LABELS)
+        refuse_other_vocabulary(vocabulary.digests, [*labels, *([pairs] if pairs.is_file() else [])])
         implications = read_table(pairs, IMPLICATIONS) if pairs.is_file() else None
     except SchemaError as error:
         raise UsageError(

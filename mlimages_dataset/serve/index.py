@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.core.locations import reason, relative, user_cache
+from mlimages_dataset.core.locations import reason, relative, remove_folder, user_cache
 from mlimages_dataset.pipeline.records import CACHE_PREFIX
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, give_name, write_errors
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.tables.label_columns import LabelColumns
 
 FORMAT = "mlimages.serve-index/1"
-MEMORY = "256MB"
+_CONFIG: dict[str, str | int] = {"memory_limit": "256MB", "threads": 2}
 """What DuckDB may take, while the index is made and while it is asked."""
 _CHUNK_ROWS = 1 << 18
 _SCHEMA = """
@@ -100,7 +100,9 @@ def _key(build: ServedBuild) -> str:
 
 def _opened(path: Path, build: ServedBuild) -> LabelIndex:
     try:
-        connection = duckdb.connect(str(path), read_only=True, config={"memory_limit": MEMORY, "threads": 2})
+        # No scratch folder: a reader leaves nothing beside the build.
+        config: dict[str, str | bool | int | float | list[str]] = {**_CONFIG, "temp_directory": ""}
+        connection = duckdb.connect(str(path), read_only=True, config=config)
     except duckdb.Error as error:
         raise UsageError(f"cannot be read ({reason(error)})", where=path, remedy="remove this file") from error
     stores = tuple(store.found_at(_found_file(path, k)) for k, store in enumerate(build.stores))
@@ -118,11 +120,7 @@ def _written(build: ServedBuild, folder: Path, key: str, progress: Callable[[int
     with write_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
     finders = [store.finder() for store in build.stores]
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": MEMORY,
-        "threads": 2,
-        "temp_directory": f"{partial}.scratch",
-    }
+    config: dict[str, str | bool | int | float | list[str]] = {**_CONFIG, "temp_directory": f"{partial}.scratch"}
     try:
         try:
             with duckdb.connect(str(partial), config=config) as connection:
@@ -135,6 +133,7 @@ def _written(build: ServedBuild, folder: Path, key: str, progress: Callable[[int
             finder.save(_found_file(path, k))
         give_name(partial, path)
     finally:
+        remove_folder(folder / f"{partial.name}.scratch")
         for left in folder.glob(f"{partial.name}*"):
             left.unlink(missing_ok=True)
     if folder == build.folder:

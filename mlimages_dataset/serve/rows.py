@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 PAGE_ROWS = 48
 _FIRST = Cursor()
+_COMPARED_CHUNKS = 2
 _COMPARED_ROWS = 10_000
-"""Images of a category whose other labels are counted, the first ones."""
+"""Images of a category whose other labels are counted, at most, and in how many chunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,9 @@ class Rows:
         number = row.row - chunk.first + chunk.first_in_part
         sql = "SELECT image_id, source, location, labels FROM read_parquet(?, file_row_number = true)"
         try:
-            found = self._connection.cursor().sql(f"{sql} WHERE file_row_number = ?", params=[glob.escape(chunk.path), number])
+            found = self._connection.cursor().sql(
+                f"{sql} WHERE file_row_number = ?", params=[glob.escape(chunk.path), number]
+            )
             table = found.to_arrow_table()
         except duckdb.Error as error:
             remedy = "check that it is there, and start again"
@@ -183,21 +186,25 @@ class Rows:
     def companions(self, category: int) -> tuple[int, list[tuple[int, int]]]:
         """Return of how many images with a category the labels were counted, and how many have each other category.
 
-        These are the first images that have it, the most frequent categories first.
+        Only some of the category's images are counted: those of the chunks that have the most of them. The most
+        frequent categories come first.
         """
-        condition = "class_index = ? AND confidence > 0"
-        some = f"SELECT chunk, row FROM labels WHERE {condition} ORDER BY row LIMIT {_COMPARED_ROWS}"
-        chunks = [chunk for (chunk,) in self._all(f"SELECT DISTINCT chunk FROM ({some})", [category])]
+        chunks = self._all(
+            "SELECT chunk FROM counts WHERE class_index = ? AND present "
+            f"GROUP BY chunk ORDER BY sum(n) DESC, chunk LIMIT {_COMPARED_CHUNKS}",
+            [category],
+        )
         if not chunks:
             return 0, []
-        listed = ", ".join(map(str, chunks))
+        inside = f"chunk IN ({', '.join(str(chunk) for (chunk,) in chunks)}) AND confidence > 0"
+        some = f"SELECT row FROM labels WHERE class_index = ? AND {inside} ORDER BY row LIMIT {_COMPARED_ROWS}"
         found = self._all(
-            f"SELECT labels.class_index, count(*) AS n FROM labels JOIN ({some}) USING (row) "
-            f"WHERE labels.chunk IN ({listed}) AND confidence > 0 GROUP BY class_index ORDER BY n DESC, class_index",
+            f"SELECT class_index, count(*) AS n FROM labels SEMI JOIN ({some}) USING (row) "
+            f"WHERE {inside} GROUP BY class_index ORDER BY n DESC, class_index",
             [category],
         )
         n_of = dict(found)
-        return n_of.pop(category, 0), list(n_of.items())
+        return n_of.pop(category), list(n_of.items())
 
     def _numbers(self, chosen: Filter, edge: int | None, most: int, *, backwards: bool) -> list[int]:
         """Return the numbers of matching rows behind the edge, or in front of it: the nearest first, at most `most`."""
@@ -206,11 +213,14 @@ class Rows:
             return self._nearest("rowid", "images", condition, values, edge, most, backwards=backwards)
         condition, values = self._of_labels(chosen)
         if chosen.category is not None and not chosen.below:
+            # A row has a category once: DISTINCT would hold millions of rows in memory.
             return self._nearest("row", "labels", condition, values, edge, most, backwards=backwards)
         found: list[int] = []
         for chunk in self._chunks_from(edge, backwards=backwards):
             inside = f"{condition} AND chunk = {chunk.number}"
-            found += self._nearest("row", "labels", inside, values, edge, most - len(found), backwards=backwards)
+            found += self._nearest(
+                "DISTINCT row", "labels", inside, values, edge, most - len(found), backwards=backwards
+            )
             if len(found) >= most:
                 break
         return found
@@ -220,8 +230,8 @@ class Rows:
     ) -> list[int]:
         sign, order = ("<", "DESC") if backwards else (">", "ASC")
         if edge is not None:
-            condition, values = f"{condition} AND {row} {sign} ?", [*values, edge]
-        sql = f"SELECT DISTINCT {row} AS found FROM {table} WHERE {condition} ORDER BY found {order} LIMIT {most}"
+            condition, values = f"{condition} AND {row.removeprefix('DISTINCT ')} {sign} ?", [*values, edge]
+        sql = f"SELECT {row} AS found FROM {table} WHERE {condition} ORDER BY found {order} LIMIT {most}"
         return [number for (number,) in self._all(sql, values)]
 
     def _chunks_from(self, edge: int | None, *, backwards: bool) -> list[Chunk]:
@@ -278,4 +288,8 @@ class Rows:
         return ImageRow(row, image_id, location, self.sources[source], split, kept, picture)
 
     def _all(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
-        return self._connection.cursor().execute(sql, values).fetchall()
+        try:
+            return self._connection.cursor().execute(sql, values).fetchall()
+        except duckdb.Error as error:
+            what = f"the index of the labels cannot be asked ({reason(error)})"
+            raise DataError(what, where=self._build.folder, remedy="free memory, or remove .cache-serve-*") from error

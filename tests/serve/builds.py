@@ -90,7 +90,9 @@ def _table(images: Sequence[Image]) -> pa.Table:
 
 def rows_of(splits: Build) -> list[tuple[str, Image]]:
     """Return split and image of each row, in order: train before val."""
-    return [(split, image) for split, parts in sorted(splits.items()) for part in parts for group in part for image in group]
+    return [
+        (split, image) for split, parts in sorted(splits.items()) for part in parts for group in part for image in group
+    ]
 
 
 def matches(split: str, image: Image, chosen: Filter, descendants: Sequence[set[int]]) -> bool:
@@ -128,7 +130,9 @@ def builds(draw: st.DrawFn) -> tuple[Vocabulary, Build, list[set[int]]]:
             below[parent] |= below[child]
     labels = st.dictionaries(st.integers(0, n - 1), st.tuples(CONFIDENCES, ORIGINS), max_size=4)
     counter = iter(range(10**6))
-    image = st.builds(lambda row, source: Image(f"image-{next(counter):06d}", source, row), labels, st.sampled_from(SOURCES))
+    image = st.builds(
+        lambda row, source: Image(f"image-{next(counter):06d}", source, row), labels, st.sampled_from(SOURCES)
+    )
     group = st.lists(image, min_size=1, max_size=4)
     parts = st.lists(st.lists(group, min_size=1, max_size=3), min_size=1, max_size=3)
     splits = draw(st.fixed_dictionaries({"train": parts}, optional={"val": parts}))

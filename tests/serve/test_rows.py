@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.serve import filters, index, snippets
+from mlimages_dataset.serve import rows as rows_module
 from mlimages_dataset.serve.build import open_build
 from mlimages_dataset.serve.filters import Cursor, Filter, read_cursor, read_filter
 from mlimages_dataset.serve.rows import Rows
@@ -96,9 +96,12 @@ def assert_copied_text_finds(rows: Rows, expected: list[int], chosen: Filter, bu
     assert sorted(names["image_ids"]) == ids  # type: ignore[call-overload]  # an array
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=builds())
-def test_counts_are_those_of_the_rows(drawn: tuple[Vocabulary, Build, list[set[int]]]) -> None:
+def test_counts_are_those_of_the_rows(
+    monkeypatch: pytest.MonkeyPatch, drawn: tuple[Vocabulary, Build, list[set[int]]]
+) -> None:
+    monkeypatch.setattr(rows_module, "_COMPARED_CHUNKS", 100)
     vocabulary, splits, _ = drawn
     with tempfile.TemporaryDirectory() as folder:
         rows, _ = opened(write_build(Path(folder), vocabulary, splits))
@@ -224,7 +227,7 @@ def test_a_table_that_changed_meanwhile_is_told(tmp_path: Path) -> None:
     write_build(folder, PAIR, {"train": [[[Image("z", "s", {})]]]})
     with pytest.raises(DataError, match="has changed since"):
         rows.table(first)
-    os.unlink(folder / "labels" / "train" / "part-00000.parquet")
+    (folder / "labels" / "train" / "part-00000.parquet").unlink()
     with pytest.raises(DataError, match="cannot be read"):
         rows.table(first)
 

@@ -135,6 +135,16 @@ class WordNet:
         # One synset may hold two spellings of a lemma (`Chinese`, `chinese`): they are one sense.
         return {name: tuple(dict.fromkeys(synset for _, synset in sorted(s))) for name, s in ranked.items()}
 
+    def wnid_of_name(self, name: str) -> str:
+        """Return the wnid of a synset that NLTK names so, such as `cat.n.01`; empty where no noun has the name.
+
+        https://www.nltk.org/howto/wordnet.html
+        """
+        word, _, number = name.rpartition(".")
+        lemma = word.removesuffix(".n").replace("_", " ").lower()
+        senses = self.senses.get(lemma, ()) if word.endswith(".n") and number.isdecimal() else ()
+        return self.wnids[senses[int(number) - 1]] if senses and 0 < int(number) <= len(senses) else ""
+
     @functools.cached_property
     def _morphology(self) -> Morphology:
         from mlimages_dataset.vocab.nltk_reader import Morphology  # noqa: PLC0415 - NLTK takes a second to import

@@ -103,8 +103,8 @@ def matches(split: str, image: Image, chosen: Filter, descendants: Sequence[set[
         return (
             (chosen.category is None or index in wanted)
             and (chosen.origin is None or origin == chosen.origin)
-            and (confidence > 0 if chosen.least is None else np.float32(confidence) >= np.float32(chosen.least))
-            and (chosen.most is None or np.float32(confidence) <= np.float32(chosen.most))
+            and (confidence > 0 if chosen.least is None else bool(np.float32(confidence) >= np.float32(chosen.least)))
+            and (chosen.most is None or bool(np.float32(confidence) <= np.float32(chosen.most)))
         )
 
     return (

@@ -72,7 +72,7 @@ def labelled_ids(build: Path) -> list[str]:
 def test_every_page_that_is_linked_can_be_shown(build: Path) -> None:
     pictures_of(build / "images", labelled_ids(build)[:3])
     client = client_of(build)
-    waiting, seen = set(PAGES), set()
+    waiting, seen = set(PAGES), set[str]()
     while waiting and len(seen) < 400:
         address = waiting.pop()
         seen.add(address)

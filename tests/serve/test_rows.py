@@ -17,6 +17,7 @@ from mlimages_dataset.serve import rows as rows_module
 from mlimages_dataset.serve.build import open_build
 from mlimages_dataset.serve.filters import Cursor, Filter, read_cursor, read_filter
 from mlimages_dataset.serve.rows import Rows
+from mlimages_dataset.tables.files import give_name
 from mlimages_dataset.tables.schemas import Origin
 from tests.augment.strategies import CONFIDENCES
 from tests.images.folders import image_folder, picture
@@ -90,7 +91,7 @@ def test_pages_hold_each_matching_row_once(
 
 def assert_copied_text_finds(rows: Rows, expected: list[int], chosen: Filter, build: ServedBuild) -> None:
     ids = [row.image_id for row in rows.rows(expected)]
-    assert sorted(row[0] for row in duckdb.sql(snippets.sql(chosen, build)).fetchall()) == ids
+    assert sorted(row[0] for row in duckdb.execute(snippets.sql(chosen, build)).fetchall()) == ids
     names: dict[str, object] = {}
     exec(snippets.python(chosen, build), names)  # noqa: S102 - our own text is what is tested
     assert sorted(names["image_ids"]) == ids  # type: ignore[call-overload]  # an array
@@ -195,12 +196,11 @@ def test_where_the_build_cannot_be_written_the_index_is_in_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_build(tmp_path / "build", PAIR, TWO)
-    write = index.give_name
 
     def refuse(partial: Path, path: Path) -> None:
         if path.parent == folder:
             raise UsageError("cannot be written", where=path)
-        write(partial, path)
+        give_name(partial, path)
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(index, "give_name", refuse)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import signal
 import socket
@@ -12,21 +13,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
-from mlimages_dataset.cli.main import main
 
 from mlimages_dataset.serve.server import address_of, listening
 from mlimages_dataset.tables.schemas import LABELS, TableSchema
 from tests.augment.tables import write_parts
+from tests.benchmarks.measurement import COMMAND
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_CALL = "from mlimages_dataset.cli.main import main; main()"
-
 
 def refused(*arguments: str | Path) -> str:
     """Return the one sentence with which the command ends."""
-    ran = CliRunner().invoke(main, ["serve", *map(str, arguments)], catch_exceptions=False)
+    (entry,) = importlib.metadata.entry_points(group="console_scripts", name="mlimages-build")
+    ran = CliRunner().invoke(entry.load(), ["serve", *map(str, arguments)], catch_exceptions=False)
     assert ran.exit_code == 2, ran.output
     (line,) = ran.stderr.splitlines()
     return line
@@ -35,7 +35,7 @@ def refused(*arguments: str | Path) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_it_is_stopped_and_ends_quietly(build: Path, end: signal.Signals) -> None:
-    arguments = [sys.executable, "-c", _CALL, "serve", str(build), "--port", "0"]
+    arguments = [sys.executable, "-c", COMMAND, "serve", str(build), "--port", "0"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:\d+/", server.stdout.readline())

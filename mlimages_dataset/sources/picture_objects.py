@@ -75,8 +75,7 @@ class ObjectColumn:
 
     def _class(self, value: object) -> str:
         if self.class_names:
-            known = isinstance(value, int) and 0 <= value < len(self.class_names)
-            return self.class_names[value] if known else ""  # type: ignore[index]  # a number, as was asked
+            return self.class_names[value] if isinstance(value, int) and 0 <= value < len(self.class_names) else ""
         return "" if value is None else str(value).strip()
 
     def _box(self, sides: object, width: float, height: float) -> Sides | str:

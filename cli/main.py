@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from mlimages_dataset.core.errors import MLImagesError, UsageError
@@ -28,6 +30,11 @@ COMMANDS = {
 }
 
 
+_AS_JSON = "mlimages-build: errors as JSON"
+_INTERRUPTED = 130
+"""128 and the number of the signal, as shells have it."""
+
+
 class _DataFailed(click.ClickException):
     """An error of ours as click shows it: one sentence and an exit code."""
 
@@ -41,14 +48,31 @@ class _WrongUse(click.ClickException):
 
 
 class _Group(LazyGroup):
-    """The group of all commands, which turns every `MLImagesError` into a message and an exit code."""
+    """The group of all commands, which turns every `MLImagesError` into a message and an exit code.
+
+    With `--json`, the error is printed as JSON too: `{"error": {"what", "where", "line", "remedy"}}`.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click; whether JSON is asked for must be known before any command is."""
+        ctx.meta[_AS_JSON] = "--json" in args
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
+        """See click."""
         try:
             return super().invoke(ctx)
         except MLImagesError as error:
+            if ctx.meta[_AS_JSON]:
+                content = {name: getattr(error, name) for name in ("what", "where", "line", "remedy")}
+                click.echo(json.dumps({"error": content}, indent=2, ensure_ascii=False))
             shown = _WrongUse if isinstance(error, UsageError) else _DataFailed
             raise shown(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted. Nothing half-written counts: run the same command again to go on.", err=True)
+            ctx.exit(_INTERRUPTED)
+        except BrokenPipeError:  # nobody reads on: click ends quietly
+            raise
         except OSError as error:  # system errors that no stage expects: a folder without permission, a store that fails
             raise _DataFailed(f"{error.filename or 'the system'}: {error.strerror or error}") from error
 
@@ -64,5 +88,5 @@ def main() -> None:
       mlimages-build vocab --imagenet synsets.txt --open-images dict.csv --out vocabulary
       mlimages-build COMMAND --help
 
-    Exit codes: 0 success, 1 the data failed a check, 2 wrong use.
+    Exit codes: 0 success, 1 the data failed a check, 2 wrong use, 130 interrupted.
     """  # noqa: D301 - click wants the backspace itself

@@ -22,6 +22,7 @@ COMMANDS = {
     "verify": Listed("verify", "Check a folder's files against its manifest."),
     "audit": Listed("audit", "Check whether label lists made elsewhere are consistent."),
     "report": Listed("report", "Write a build's report page again."),
+    "serve": Listed("serve", "Show a build in the browser: pictures, labels and why, categories, findings."),
     "export": Listed("export", "Write labels as the published text form, CSV, Hugging Face or Croissant."),
     "evaluate-labels": Listed("evaluate_labels", "Measure what augmentation adds against complete annotations."),
     "evaluate-detections": Listed("evaluate_detections", "Measure a detector: Open Images' challenge, VOC, COCO."),

@@ -80,6 +80,7 @@ ARGUMENTS: dict[str, Kind] = {
     ).or_none(),
     "ancestors": one_of([one.value for one in Ancestors]).or_none(),
     "attach": SWITCH,
+    "narrower": SWITCH,
     "reviewed_only": SWITCH,
     "overwrite": SWITCH,
     "predictions": SWITCH,

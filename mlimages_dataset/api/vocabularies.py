@@ -61,6 +61,7 @@ def build_vocabulary(
     box_hierarchy: PathLike | None = None,
     ancestors: str | None = None,
     attach: bool = False,
+    narrower: bool = False,
     reviewed: PathLike | None = None,
     reviewed_only: bool = False,
     wordnet: str | os.PathLike[str] | None = None,
@@ -84,6 +85,8 @@ def build_vocabulary(
         box_hierarchy: Open Images' bbox_labels_600_hierarchy.json.
         ancestors: whether ancestors of classes are categories too: of `all`, of none (`listed`); by default your own.
         attach: keep a class of your own that is no noun of WordNet under its head word (my mug under mug).
+        narrower: make a class that WordNet has no noun for a category of its own below its nearest parent (stop sign
+            below street sign), where it would be kept as that parent.
         reviewed: reviewed decisions (TOML), which win over the packaged ones.
         reviewed_only: leave out the packaged decisions.
         wordnet: a folder of WordNet 3.0 instead of the packaged nouns.
@@ -117,6 +120,7 @@ def build_vocabulary(
             box_hierarchy=_place(box_hierarchy, "box_hierarchy"),
             ancestors=None if ancestors is None else Ancestors(ancestors),
             attach=attach,
+            narrower=narrower,
             reviewed=_place(reviewed, "reviewed"),
             reviewed_only=reviewed_only,
             wordnet=None if wordnet is None else Path(wordnet),

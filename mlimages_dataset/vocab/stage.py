@@ -103,6 +103,8 @@ class VocabularyFiles:
         reviewed_only: the packaged decisions do not count.
         ancestors: which ancestors are categories; None for those of a user's own classes only.
         attach: a class of one's own whose name is no noun of WordNet is kept as the category of its head word.
+        narrower: classes that WordNet has no noun for (of any list: by reviewed decision, parent or head word) are
+            categories of their own below their nearest parent, instead of being kept as that parent.
         wordnet: WordNet 3.0 folder; None for the packaged nouns.
         minimum_images: images that a class needs, by source, if counts are known.
     """
@@ -117,6 +119,7 @@ class VocabularyFiles:
     reviewed_only: bool = False
     ancestors: Ancestors | None = None
     attach: bool = False
+    narrower: bool = False
     wordnet: Path | None = None
     minimum_images: tuple[tuple[str, int], ...] = ((OPEN_IMAGES, OPEN_IMAGES_MINIMUM),)
 
@@ -210,7 +213,12 @@ def vocabulary_stage(given: VocabularyFiles, *, into: str = "") -> Stage[Vocabul
 
 def _parameters(given: VocabularyFiles) -> dict[str, object]:
     """Return what decides a vocabulary besides files; defaults that came later are left out, so that builds stand."""
-    later = {"ancestors": given.ancestors, "attach": given.attach, "reviewed_only": given.reviewed_only}
+    later = {
+        "ancestors": given.ancestors,
+        "attach": given.attach,
+        "narrower": given.narrower,
+        "reviewed_only": given.reviewed_only,
+    }
     return {"minimum_images": dict(given.minimum_images), **{name: one for name, one in later.items() if one}}
 
 
@@ -360,7 +368,8 @@ def read_class_lists(given: VocabularyFiles) -> list[ClassList]:
                 attach=given.attach,
             )
         )
-    return [replace(one, ancestors=True) for one in lists] if given.ancestors is Ancestors.ALL else lists
+    every = given.ancestors is Ancestors.ALL
+    return [replace(one, ancestors=one.ancestors or every, narrower=given.narrower) for one in lists]
 
 
 def read_image_counts(paths: Sequence[Location]) -> dict[tuple[str, str], int]:

@@ -351,9 +351,7 @@ def _assemble(
     categories = tuple(
         Category(
             wnid=wnid,
-            name=network.name(network.index_of_wnid[wnid])
-            if wnid in network.index_of_wnid
-            else _stated_name(members[i]),
+            name=_name(wnid, network, members[i]),
             root=hierarchy.root[i],
             parent=hierarchy.parent[i],
             parents=hierarchy.parents[i],
@@ -368,6 +366,8 @@ def _assemble(
     return Vocabulary(categories, mapping)
 
 
-def _stated_name(members: Sequence[MappingRow]) -> str:
-    """Return the name of a category of its own: its list's, which has it first."""
+def _name(wnid: str, network: WordNet, members: Sequence[MappingRow]) -> str:
+    """Return a category's lemmas, or its list's name for a category of its own."""
+    if wnid in network.index_of_wnid:
+        return network.name(network.index_of_wnid[wnid])
     return members[0].source_name or members[0].source_id

@@ -150,6 +150,8 @@ def cooccurrence_stage(
 ) -> Stage[CooccurrenceSummary]:
     """Return the stage that finds strong pairs of annotated and predicted categories; its work is `cooccurrence`.
 
+    If `predictions` are the annotations themselves, these must be complete: they say what else each image shows.
+
     Raises:
         UsageError, DataError: a table is missing, damaged, or of another vocabulary.
     """
@@ -178,12 +180,15 @@ def cooccurrence(
 ) -> StageResult[CooccurrenceSummary]:
     """Count co-occurrences of annotated and predicted categories and write `pair_counts` and `implications`.
 
+    `predictions` may be the same tables as `annotations`, if these are complete.
+
     Raises:
         UsageError, DataError: a table is missing or damaged, an image is predicted twice, or none is predicted at all.
     """
     # Absolute: the workers of an engine may have other working folders.
     annotated, predictions_of = table_parts(annotations.absolute()), table_parts(predictions.absolute())
-    n_buckets = 1 + max(_n_rows(annotated, ANNOTATIONS), _n_rows(predictions_of, PREDICTIONS)) // PART_IMAGES
+    seen = ANNOTATIONS if predictions == annotations else PREDICTIONS
+    n_buckets = 1 + max(_n_rows(annotated, ANNOTATIONS), _n_rows(predictions_of, seen)) // PART_IMAGES
     shuffle = functools.partial(
         _shuffled,
         out=at.out,
@@ -195,8 +200,8 @@ def cooccurrence(
     counts = PairCounts.empty(len(vocabulary))
     images = predicted = 0
     with (
-        shuffle(annotated, ANNOTATIONS, annotated_labels) as left,
-        shuffle(predictions_of, PREDICTIONS, is_predicted) as right,
+        shuffle("annotated", annotated, ANNOTATIONS, annotated_labels) as left,
+        shuffle("predicted", predictions_of, seen, is_predicted) as right,
     ):
         work = functools.partial(
             _count_bucket,
@@ -248,6 +253,7 @@ _SHUFFLED = TableSchema(
 
 @contextlib.contextmanager
 def _shuffled(
+    name: str,
     parts: Sequence[Location],
     schema: TableSchema,
     chosen: Callable[[LabelColumns], NDArray[np.bool_]],
@@ -258,7 +264,7 @@ def _shuffled(
     mapper: Mapper,
 ) -> Iterator[tuple[Location, ...]]:
     """Yield files in `out`, one per part, with the part's chosen labels by bucket; they are removed after the block."""
-    written = tuple(out / f"{PARTIAL_PREFIX}{schema.name}-{number:05d}.parquet" for number in range(len(parts)))
+    written = tuple(out / f"{PARTIAL_PREFIX}{name}-{number:05d}.parquet" for number in range(len(parts)))
     work = functools.partial(_shuffle, schema=schema, chosen=chosen, n_buckets=n_buckets, n_classes=n_classes)
     try:
         collections.deque(mapper(work, zip(parts, written, strict=True)), maxlen=0)

@@ -88,10 +88,10 @@ def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
     implications = None
     if recipe.cooccurrence is not None:
         pairs = recipe.cooccurrence
-        predictions = pairs.predictions or folder / SIMULATION / PREDICTIONS_FOLDER
-        yield cooccurrence_stage(
-            vocabulary, annotations[pairs.annotations], predictions, pairs.thresholds, into=COOCCURRENCE
-        )
+        annotated = annotations[pairs.annotations]
+        simulated = folder / SIMULATION / PREDICTIONS_FOLDER
+        predictions = pairs.predictions or (annotated if recipe.learns_from_complete_labels else simulated)
+        yield cooccurrence_stage(vocabulary, annotated, predictions, pairs.thresholds, into=COOCCURRENCE)
         implications = folder / COOCCURRENCE / IMPLICATIONS_FILE
     yield labels_stage(vocabulary, list(annotations.values()), implications, recipe.labels, into=LABELS_STAGE)
 

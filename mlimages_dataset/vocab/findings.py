@@ -137,7 +137,7 @@ def bare_categories(vocabulary: Vocabulary, lists: Sequence[ClassList], network:
         _short(one)
         for one in vocabulary.categories
         if one.parents
-        and own.intersection(one.sources)
+        and own.issuperset(one.sources)
         and roots.issuperset(one.parents)
         and one.wnid in network.index_of_wnid
         and not any(network.wnids[s] in ROOTS for s in network.parents(network.index_of_wnid[one.wnid]))

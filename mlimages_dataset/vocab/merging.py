@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import VocabularyError
+from mlimages_dataset.sources.classes import OWN_WNID
 from mlimages_dataset.vocab.hierarchy import (
     ROOTS,
     Hierarchy,
@@ -255,7 +256,7 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
             meant = replace(row, wnid=override.wnid, rule=rule.value, evidence=override.reason)
             return meant if override.wnid else _dropped(row, Rule.DROPPED_REVIEWED, override.reason)
         if match is None:
-            return _as_listed(row, source_class)
+            return _as_listed(row, source_class, own)
         row = replace(row, alternatives=match.alternatives)
         if (head := heads.get(row.source_id)) is not None and head.wnid:
             evidence = f"{match.evidence}; {head.evidence}"
@@ -267,9 +268,13 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
     return _with_listed_parents([proposal(source_class) for source_class in classes], own)
 
 
-def _as_listed(row: MappingRow, source_class: SourceClass) -> MappingRow:
-    """Return the row of a class of which the list says what it means."""
-    if source_class.wnid:
+def _as_listed(row: MappingRow, source_class: SourceClass, own: Collection[str]) -> MappingRow:
+    """Return the row of a class of which the list says what it means.
+
+    A parent beside another list's category of its own counts where that list, or that category, is not there.
+    """
+    stands = source_class.wnid in own or not (source_class.parent and OWN_WNID.fullmatch(source_class.wnid))
+    if source_class.wnid and stands:
         return replace(row, wnid=source_class.wnid, rule=Rule.LISTED_WNID.value, evidence="the list says so")
     if source_class.parent:
         return replace(row, wnid=source_class.parent, rule=Rule.LISTED_PARENT.value, evidence="the list says so")

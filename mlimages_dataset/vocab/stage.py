@@ -70,7 +70,7 @@ VOCABULARY = "vocabulary"
 """The role of a vocabulary's tables among the inputs of other stages, and the vocabulary's folder in a build."""
 CATEGORIES_FILE = "categories.parquet"
 MAPPING_FILE = "mapping.parquet"
-PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv")
+PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv", "coco.csv")
 _SHOWN_REPEATS = 5
 _SHOWN_LOSSES = 20
 _SHOWN_BARE = 10

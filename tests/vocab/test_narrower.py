@@ -89,6 +89,7 @@ def test_reviewed_parents_have_their_classes_below_them_and_other_lists_name_tho
     vocabulary = built(
         ("1", "stop sign", STOP_SIGN, ""),
         ("2", "stop sign of France", "", STOP_SIGN),
+        ("4", "another", "open-images:/m/none", MUG),
         ("3", "nothing", "open-images:/m/none", ""),
         open_images="packaged:open_images_boxable.csv",
     )
@@ -97,6 +98,7 @@ def test_reviewed_parents_have_their_classes_below_them_and_other_lists_name_tho
     assert vocabulary.category(STOP_SIGN).name == "Stop sign"
     assert above(vocabulary, STOP_SIGN) == [STREET_SIGN]
     assert above(vocabulary, "mine:2") == [STOP_SIGN]
+    assert above(vocabulary, "mine:4") == [MUG]
     assert {row.source_id: row.rule for row in vocabulary.mapping if row.source == "mine"}[
         "3"
     ] == "dropped: unknown wnid"

@@ -100,6 +100,7 @@ ARGUMENTS: dict[str, Kind] = {
     "absences": one_of([one.value for one in Absences]),
     "mapper": CALLABLE,
     "progress": CALLABLE,
+    "began": CALLABLE,
     "ended": CALLABLE,
 }
 """Of the functions; `predictions` of `cooccurrence` are data."""

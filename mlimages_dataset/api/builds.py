@@ -14,6 +14,7 @@ from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE
 from mlimages_dataset.core.arguments import check
+from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
 from mlimages_dataset.recipes.build import build_recipe
 from mlimages_dataset.recipes.recipe import default_recipe, read_recipe
@@ -57,6 +58,8 @@ def run(
     *,
     overwrite: bool = False,
     mapper: Mapper = map,
+    progress: Callable[[int], None] = unreported,
+    began: Callable[[str], None] = lambda stage: None,  # noqa: ARG005 - as it is called
     ended: Callable[[str, StageOutcome[Any]], None] = lambda stage, outcome: None,  # noqa: ARG005 - as it is called
 ) -> Build:
     """Build a recipe: vocabulary, annotations, pairs, labels and report. Finished stages are not run again.
@@ -66,6 +69,8 @@ def run(
         out: the output folder: new, empty, or of this build, finished or interrupted.
         overwrite: replace what was built with other parameters or inputs.
         mapper: runs parts; see `pipeline.engine.local`.
+        progress: is called with the number of images done.
+        began: is called with each stage's name before its work.
         ended: is called with each stage's name and outcome.
 
     Raises:
@@ -80,7 +85,9 @@ def run(
         outcomes[stage] = outcome
         ended(stage, outcome)
 
-    build_recipe(read, folder, overwrite=overwrite, engine=Engine(mapper=mapper), ended=note)
+    build_recipe(
+        read, folder, overwrite=overwrite, engine=Engine(mapper=mapper, progress=progress), began=began, ended=note
+    )
     vocabulary = read_vocabulary(folder / VOCABULARY)
     prefix = f"{ANNOTATIONS_FOLDER}/"
     annotations = {

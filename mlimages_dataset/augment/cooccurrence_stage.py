@@ -134,6 +134,14 @@ class CooccurrenceSummary:
     implications: int
     surest: tuple[NamedPair, ...]
 
+    def line(self) -> str:
+        """Return the number of strong pairs and of images that they were learned from."""
+        return f"{self.implications:,} strong pairs, learned from {self.images:,} images"
+
+    def findings(self) -> list[str]:
+        """Return no sentence: pairs are no faults."""
+        return []
+
     def lines(self) -> list[str]:
         """Return the counts and the surest pairs."""
         return [

@@ -100,6 +100,11 @@ class LabelsSummary:
     val: SplitSummary
     shared_ids: SharedIds = SharedIds()  # noqa: RUF009 - frozen
 
+    def line(self) -> str:
+        """Return the numbers of images, and of labels of a training image."""
+        images = f"{self.train.images:,} training and {self.val.images:,} validation images"
+        return f"{images}, {self.train.labels_per_image_mean:.1f} labels per image"
+
     def lines(self) -> list[str]:
         """Return the published statistics of the splits, and facts about the annotations."""
         return [

@@ -45,6 +45,7 @@ def build_recipe(
     *,
     overwrite: bool = False,
     engine: Engine = Engine(),  # noqa: B008 - frozen
+    began: Callable[[str], None] = lambda stage: None,  # noqa: ARG005 - as it is called
     ended: Callable[[str, StageOutcome[Any]], None],
 ) -> None:
     """Build a recipe into a folder.
@@ -54,6 +55,7 @@ def build_recipe(
         folder: a new or empty folder, or one that holds this build, finished or interrupted.
         overwrite: replace stages that were built with other parameters or inputs.
         engine: runs the parts of a stage.
+        began: is called with each stage's name before its work.
         ended: is called with each stage's name and outcome.
 
     Raises:
@@ -62,9 +64,11 @@ def build_recipe(
     output = OutputFolder(folder, overwrite=overwrite)
     names = []
     for stage in stages(recipe, folder):
+        began(stage.name)
         ended(stage.name, run(stage, output, engine))
         names.append(stage.name)
     output.keep_only([*names, REPORT])
+    began(REPORT)
     ended(REPORT, run(report_stage(output), output, engine))
 
 

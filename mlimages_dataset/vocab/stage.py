@@ -186,6 +186,10 @@ class VocabularySummary:
             )
         return told
 
+    def line(self) -> str:
+        """Return the number of categories."""
+        return f"{self.funnel[-1][2]:,} categories" if self.funnel else ""
+
     def lines(self) -> list[str]:
         """Return the funnel as aligned lines."""
         width = max((len(f"{source}: {step}") for source, step, _ in self.funnel), default=0)

@@ -35,7 +35,7 @@ from mlimages_dataset.tables.batches import checked_columns
 from mlimages_dataset.tables.files import PARTIAL_PREFIX
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of, columns_of
 from mlimages_dataset.tables.parquet import (
-    open_table,
+    n_rows,
     read_range,
     scan_table,
     table_digests,
@@ -196,7 +196,7 @@ def cooccurrence(
     # Absolute: the workers of an engine may have other working folders.
     annotated, predictions_of = table_parts(annotations.absolute()), table_parts(predictions.absolute())
     seen = ANNOTATIONS if predictions == annotations else PREDICTIONS
-    n_buckets = 1 + max(_n_rows(annotated, ANNOTATIONS), _n_rows(predictions_of, seen)) // PART_IMAGES
+    n_buckets = 1 + max(n_rows(annotated, ANNOTATIONS), n_rows(predictions_of, seen)) // PART_IMAGES
     shuffle = functools.partial(
         _shuffled,
         out=at.out,
@@ -243,14 +243,6 @@ def cooccurrence(
         surest=tuple(NamedPair.of(pair, vocabulary) for pair in surest),
     )
     return StageResult(receipts, summary)
-
-
-def _n_rows(parts: Sequence[Location], schema: TableSchema) -> int:
-    rows = 0
-    for part in parts:
-        with open_table(part, schema) as parquet:
-            rows += parquet.metadata.num_rows
-    return rows
 
 
 _SHUFFLED = TableSchema(

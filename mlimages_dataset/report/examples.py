@@ -91,10 +91,11 @@ def thumbnail(picture: Location) -> tuple[str, int, int]:
         return f"data:image/jpeg;base64,{base64.b64encode(small.getvalue()).decode()}", *image.size
 
 
-def titles() -> dict[str, str]:
-    """Return what each packaged photograph shows and who took it, by image id."""
+def credits_of_photographs() -> dict[str, tuple[str, str]]:
+    """Return what each packaged photograph shows and who took it, and its licence, by image id."""
     with samples.attribution_csv().open(encoding="utf-8", newline="") as file:
-        return {row["image_id"]: f"{row['title']}, by {row['author']}" for row in csv.DictReader(file)}
+        rows = list(csv.DictReader(file))
+    return {row["image_id"]: (f"{row['title']}, by {row['author']}", row["licence"]) for row in rows}
 
 
 def _examples_of(rows: pa.RecordBatch, vocabulary: Vocabulary, pairs: Sequence[StrongPair]) -> Iterator[Example]:

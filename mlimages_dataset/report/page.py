@@ -24,7 +24,7 @@ from mlimages_dataset.augment.statistics import TRAINABLE_IMAGES
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import NoSummary, Stage
-from mlimages_dataset.report.examples import Example, examples, thumbnail, titles
+from mlimages_dataset.report.examples import Example, credits_of_photographs, examples, thumbnail
 from mlimages_dataset.report.figures import images_per_category, labels_per_image, ranking
 from mlimages_dataset.report.reading import REPORT, mean_labels, report_content
 from mlimages_dataset.tables.files import write_bytes
@@ -162,12 +162,14 @@ def _template(name: str) -> str:
 def _shown(one: Example) -> dict[str, object]:
     """Return an image as the page shows it."""
     picture, width, height = thumbnail(one.picture)
+    title, licence = credits_of_photographs().get(one.image_id, (one.image_id, ""))
     return {
         "id": one.image_id,
         "picture": picture,
         "width": width,
         "height": height,
-        "title": titles().get(one.image_id, one.image_id),
+        "title": title,
+        "licence": licence,
         "stated": one.stated,
         "added": one.added,
     }

@@ -320,10 +320,16 @@ def read_vocabulary(folder: str | Location) -> Vocabulary:
         UsageError: its tables are not there.
         SchemaError, DataError: they are of another version, or damaged.
     """
-    place = _place(folder)
+    place = _place(folder).absolute()
+    return _vocabulary_in(place, tuple(vocabulary_digests(place).items()))
+
+
+@functools.lru_cache(maxsize=1)
+def _vocabulary_in(place: Location, digests_by_name: tuple[tuple[str, str], ...]) -> Vocabulary:
+    """Return the vocabulary of a folder whose tables have these digests; each stage of a build reads the same."""
     categories = read_table(place / CATEGORIES_FILE, CATEGORIES)
     vocabulary = vocabulary_of_tables(categories, read_table(place / MAPPING_FILE, MAPPING))
-    return replace(vocabulary, folder=place.absolute(), digests=vocabulary_digests(place))
+    return replace(vocabulary, folder=place, digests=dict(digests_by_name))
 
 
 def vocabulary_digests(folder: Location) -> dict[str, str]:

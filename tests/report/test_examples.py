@@ -14,7 +14,7 @@ from PIL import Image
 import mlimages_dataset as ml
 from mlimages_dataset import samples
 from mlimages_dataset.pipeline.records import read_manifest
-from mlimages_dataset.report.examples import examples, thumbnail, titles
+from mlimages_dataset.report.examples import credits_of_photographs, examples, thumbnail
 from mlimages_dataset.report.page import pairs_of_build
 
 RECIPE = """
@@ -62,7 +62,7 @@ def test_thumbnails_are_small_pictures_of_the_same_shape() -> None:
             assert small.size == (width, height)
             assert max(small.size) <= 200
             assert width / height == pytest.approx(whole.width / whole.height, rel=0.02)
-    assert titles()["astronaut"] == "Eileen Collins, astronaut, by NASA"
+    assert credits_of_photographs()["astronaut"] == ("Eileen Collins, astronaut, by NASA", "public domain")
 
 
 def test_names_that_are_html_stay_text(build: ml.Build) -> None:

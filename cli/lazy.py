@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,6 +43,25 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(f".{name}", __package__), name)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that arguments name; `help COMMAND` is `COMMAND --help`.
+
+        Raises:
+            UsageError: no command has that name; those of similar names are named.
+        """
+        if args[0] == "help" and "help" not in self._listed:
+            if not args[1:]:
+                click.echo(ctx.get_help())
+                ctx.exit()
+            args = [*args[1:], "--help"]
+        if args[0] not in self._listed and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], self._listed, n=3)
+            meant = f" Did you mean {' or '.join(near)}?" if near else ""
+            ctx.fail(f"No such command {args[0]!r}.{meant}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         """Write the list of commands from their lines of help, without importing any."""

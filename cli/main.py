@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 
 import click
 
@@ -24,9 +25,15 @@ COMMANDS = {
     "report": Listed("report", "Write a build's report page again."),
     "export": Listed("export", "Write labels as the published text form, CSV, Hugging Face or Croissant."),
     "evaluate-labels": Listed("evaluate_labels", "Measure what augmentation adds against complete annotations."),
+    "evaluate-detections": Listed("evaluate_detections", "Measure a detector: Open Images' challenge, VOC, COCO."),
     "images": Listed("images", "Download, ingest, choose, compare and check pictures."),
     "fetch": Listed("fetch", "Download the publishers' files."),
 }
+
+
+_AS_JSON = "mlimages-build: errors as JSON"
+_INTERRUPTED = 130
+"""128 and the number of the signal, as shells have it."""
 
 
 class _DataFailed(click.ClickException):
@@ -42,16 +49,33 @@ class _WrongUse(click.ClickException):
 
 
 class _Group(LazyGroup):
-    """The group of all commands, which turns every `MLImagesError` into a message and an exit code."""
+    """The group of all commands, which turns every `MLImagesError` into a message and an exit code.
+
+    With `--json`, the error is printed as JSON too: `{"error": {"what", "where", "line", "remedy"}}`.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click; whether JSON is asked for must be known before any command is."""
+        ctx.meta[_AS_JSON] = "--json" in args
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
+        """See click."""
         # WordNet is hundreds of thousands of tuples without cycles: looking for some took a sixth of a build's time.
         gc.set_threshold(200_000, 50, 100)
         try:
             return super().invoke(ctx)
         except MLImagesError as error:
+            if ctx.meta[_AS_JSON]:
+                content = {name: getattr(error, name) for name in ("what", "where", "line", "remedy")}
+                click.echo(json.dumps({"error": content}, indent=2, ensure_ascii=False))
             shown = _WrongUse if isinstance(error, UsageError) else _DataFailed
             raise shown(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted. Nothing half-written counts: run the same command again to go on.", err=True)
+            ctx.exit(_INTERRUPTED)
+        except BrokenPipeError:  # nobody reads on: click ends quietly
+            raise
         except OSError as error:  # system errors that no stage expects: a folder without permission, a store that fails
             raise _DataFailed(f"{error.filename or 'the system'}: {error.strerror or error}") from error
 
@@ -67,5 +91,5 @@ def main() -> None:
       mlimages-build vocab --imagenet synsets.txt --open-images dict.csv --out vocabulary
       mlimages-build COMMAND --help
 
-    Exit codes: 0 success, 1 the data failed a check, 2 wrong use.
+    Exit codes: 0 success, 1 the data failed a check, 2 wrong use, 130 interrupted.
     """  # noqa: D301 - click wants the backspace itself

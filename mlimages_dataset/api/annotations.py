@@ -49,17 +49,20 @@ class Annotations(Tables[AnnotationSummary]):
 
     schema: ClassVar[TableSchema] = ANNOTATIONS
 
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return int(self.to_arrow().num_rows)
-
     def to_arrow(self) -> pa.Table:
         """Return the table, one row per image, with the columns of `schemas.ANNOTATIONS`."""
-        return pa.concat_tables(read_table(part, self.schema) for part in table_parts(self.there()))
+        return pa.concat_tables(read_table(part, self.schema) for part in self.parts())
 
-    def to_pandas(self) -> pd.DataFrame:
-        """Return one row per label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
-        return label_frame(self.to_arrow(), self.vocabulary)
+    def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return one row per label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`).
+
+        Args:
+            columns: some of these columns, and of `location`, in the order that is wanted.
+
+        Raises:
+            UsageError: there is no such column.
+        """
+        return label_frame(self.to_arrow(), self.vocabulary, columns)
 
     def write(self, folder: PathLike) -> None:
         """Copy the table into a new or empty folder, in the form that the command reads.

@@ -69,14 +69,16 @@ ARGUMENTS: dict[str, Kind] = {
     "box_hierarchy": PATH.or_none(),
     "reviewed": PATH.or_none(),
     "wordnet": PATH.or_none(),
+    "tencent_dictionary": PATH.or_none(),
     "out": PATH.or_none(),
     "recipe": PATH.or_none(),
     "classes": mapping_to(
-        "a mapping from names to frames or paths, such as {'pets': frame}", lambda one: _is_file(one) or is_frame(one)
+        "a mapping from names to frames or paths, such as {'pets': frame}",
+        Kind("a frame, a path or an open file", lambda one: _is_file(one) or is_frame(one)),
     ).or_none(),
     "image_counts": Kind("a path or a list of paths", _are_paths),
     "minimum_images": mapping_to(
-        "a mapping from names of class lists to whole numbers, such as {'open-images': 650}", whole(0).fits
+        "a mapping from names of class lists to whole numbers, such as {'open-images': 650}", whole(0)
     ).or_none(),
     "ancestors": one_of([one.value for one in Ancestors]).or_none(),
     "attach": SWITCH,

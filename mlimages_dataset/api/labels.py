@@ -24,7 +24,7 @@ from mlimages_dataset.core.arguments import check
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
-from mlimages_dataset.tables.parquet import read_table, table_parts
+from mlimages_dataset.tables.parquet import read_table, row_count, table_parts
 from mlimages_dataset.tables.schemas import IMPLICATIONS, LABELS
 
 if TYPE_CHECKING:
@@ -50,12 +50,8 @@ class Labels(Tables[LabelsSummary]):
 
     pairs: pa.Table | None = None
 
-    def __len__(self) -> int:
-        """Return the number of rows, which is that of images unless an image has several rows."""
-        return int(self.to_arrow().num_rows)
-
-    def to_arrow(self, split: str | None = None) -> pa.Table:
-        """Return the table of one split, or of all, one row per image, with the columns of `schemas.LABELS`.
+    def parts(self, split: str | None = None) -> list[Location]:
+        """Return the files of one split, or of all, in their order.
 
         Raises:
             UsageError: there is no such split.
@@ -64,13 +60,31 @@ class Labels(Tables[LabelsSummary]):
             raise UsageError(f"there is no split {split!r}", remedy=f"use one of {', '.join(SPLITS)}")
         folder = self.there()
         places = [folder / name for name in SPLITS if (folder / name).is_dir()] or [folder]
-        parts = [part for path in places if split in {None, path.name} for part in table_parts(path)]
-        tables = [read_table(part, LABELS) for part in parts]
+        return [part for path in places if split in {None, path.name} for part in table_parts(path)]
+
+    def to_arrow(self, split: str | None = None) -> pa.Table:
+        """Return the table of one split, or of all, one row per image, with the columns of `schemas.LABELS`.
+
+        Raises:
+            UsageError: there is no such split.
+        """
+        tables = [read_table(part, LABELS) for part in self.parts(split)]
         return pa.concat_tables(tables) if tables else LABELS.arrow.empty_table()
 
-    def to_pandas(self, split: str | None = None) -> pd.DataFrame:
-        """Return one row per label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`)."""
-        return label_frame(self.to_arrow(split), self.vocabulary)
+    def to_pandas(self, split: str | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return one row per label: image_id, source, class_index, wnid, name, confidence, origin (see `Origin`).
+
+        Args:
+            split: train or val; both by default.
+            columns: some of these columns, and of `location` and `split`, in the order that is wanted.
+
+        Raises:
+            UsageError: there is no such split or column.
+        """
+        table = self.to_arrow(split)
+        splits = [pa.repeat(_split_of(part), row_count(part)) for part in self.parts(split)]
+        table = table.append_column("split", pa.chunked_array(splits, pa.string()))
+        return label_frame(table, self.vocabulary, columns)
 
     def why(self, image_id: str | int) -> pd.DataFrame:
         """Return the labels of an image, each with its reason in the column `why`.
@@ -114,6 +128,11 @@ class Labels(Tables[LabelsSummary]):
         where = _folder_of_labels(place(folder, what="folder"))
         refuse_other(vocabulary, [where])
         return cls(where, vocabulary, pairs=implications_table(pairs, vocabulary))
+
+
+def _split_of(part: Location) -> str:
+    """Return the split of a file, empty if its folder is that of no split."""
+    return part.parent.name if part.parent.name in SPLITS else ""
 
 
 def _folder_of_labels(given: Location) -> Location:

@@ -20,6 +20,7 @@ _WITHIN = (str(Path(__file__).parents[1]), str(contextlib.__file__))
 """Where the files of this package begin, and what stands between two of its frames."""
 _SWITCHES = {name: f"{name}=True" for name in ("overwrite", "attach", "narrower", "predictions")}
 _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)(?: (all|listed|csv)\b)?")
+_COLUMNS = re.compile(r"--columns (\w+=\w+(?:,\w+=\w+)*)")
 
 
 def warn(text: str) -> None:
@@ -35,13 +36,18 @@ def in_python(text: str) -> str:
 
     >>> in_python("pass --overwrite, lower --min-confidence, or try --ancestors all")
     'pass overwrite=True, lower min_confidence, or try ancestors="all"'
+    >>> in_python("--columns image_id=path,label=class")
+    "columns={'image_id': 'path', 'label': 'class'}"
     """
 
     def argument(option: re.Match[str]) -> str:
         name = option[1].replace("-", "_")
         return f'{name}="{option[2]}"' if option[2] else _SWITCHES.get(name, name)
 
-    return _OPTION.sub(argument, text)
+    def columns(option: re.Match[str]) -> str:
+        return f"columns={dict(pair.split('=') for pair in option[1].split(','))}"
+
+    return _OPTION.sub(argument, _COLUMNS.sub(columns, text))
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import pyarrow as pa
 import scipy.sparse as sp
@@ -51,6 +51,12 @@ _REMEDY = "pass rows of Pairs.implications"
 @dataclass(frozen=True, eq=False, repr=False)  # no slots, like `Tables`
 class Pairs(Tables[CooccurrenceSummary]):
     """Co-occurring categories (Tencent ML-Images, section 3.2). C is the number of categories."""
+
+    rows_are: ClassVar[str] = "strong pairs"
+
+    def parts(self) -> list[Location]:
+        """Return the file of the strong pairs."""
+        return [self.there() / IMPLICATIONS_FILE]
 
     @functools.cached_property
     def matrix(self) -> sp.csr_array:

@@ -34,19 +34,16 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 
-@dataclass(frozen=True, eq=False)  # no slots: as `Tables`
+@dataclass(frozen=True, eq=False, repr=False)  # no slots, like `Tables`
 class Regions(Tables[RegionSummary]):
     """Boxes in images, mapped onto a vocabulary: one row a box and category."""
 
     schema: ClassVar[TableSchema] = REGIONS
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return int(self.to_arrow().num_rows)
+    rows_are: ClassVar[str] = "regions"
 
     def to_arrow(self) -> pa.Table:
         """Return the table, one row a box and category, with the columns of `schemas.REGIONS`."""
-        return pa.concat_tables(read_table(part, REGIONS) for part in table_parts(self.there()))
+        return pa.concat_tables(read_table(part, REGIONS) for part in self.parts())
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the table's columns, and wnid and name of each row's category behind its class_index."""

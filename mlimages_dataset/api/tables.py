@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.vocabularies import as_vocabulary
-from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.pipeline.stage import Engine, run
-from mlimages_dataset.tables.parquet import open_table
+from mlimages_dataset.tables.parquet import open_table, row_count, table_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     import pandas as pd
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
-_COLUMNS = ("image_id", "source", "class_index", "wnid", "name", "confidence", "origin")
+LABEL_COLUMNS = ("image_id", "source", "class_index", "wnid", "name", "confidence", "origin")
+"""The columns of a frame of labels; `location`, and `split` where there are splits, are added on request."""
 _Summary = TypeVar("_Summary")
 _Value = TypeVar("_Value")
 
@@ -41,12 +42,30 @@ class Tables(Generic[_Summary]):
         outcome: the outcome of the stage that made them; None if they were read.
     """
 
+    rows_are: ClassVar[str] = "images"
+
     folder: Location
     _vocabulary: Vocabulary | PathLike = field(repr=False)
     outcome: StageOutcome[_Summary] | None = None
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__} in {self.folder}"
+        try:
+            counted = f": {len(self):,} {self.rows_are if len(self) != 1 else self.rows_are.removesuffix('s')}"
+        except MLImagesError:  # the folder is gone, or holds other files
+            counted = ""
+        return f"{type(self).__name__} in {self.folder}{counted}"
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return sum(map(row_count, self.parts()))
+
+    def parts(self) -> list[Location]:
+        """Return the files of the table, in their order.
+
+        Raises:
+            UsageError: there are none.
+        """
+        return table_parts(self.there())
 
     @functools.cached_property
     def vocabulary(self) -> Vocabulary:
@@ -104,14 +123,28 @@ def refuse_other_tables(parts: Iterable[Location], schema: TableSchema) -> None:
             pass
 
 
-def label_frame(table: pa.Table, vocabulary: Vocabulary) -> pd.DataFrame:
-    """Return a table of labels, with one row per image, as a frame with one row per label."""
+def label_frame(table: pa.Table, vocabulary: Vocabulary, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return a table of labels, with one row per image, as a frame with one row per label.
+
+    Args:
+        table: the columns of `schemas.LABELS`, and others with a value per image.
+        vocabulary: the vocabulary of its classes.
+        columns: those that are wanted, in their order; None for `LABEL_COLUMNS`.
+
+    Raises:
+        UsageError: there is no such column.
+    """
+    wanted = list(LABEL_COLUMNS if columns is None else [columns] if isinstance(columns, str) else columns)
+    of_image = [name for name in table.column_names if name != "labels"]
+    if strangers := [name for name in wanted if name not in {*of_image, *LABEL_COLUMNS}]:
+        choice = ", ".join(dict.fromkeys((*LABEL_COLUMNS, *of_image)))
+        raise UsageError(f"there is no column {strangers[0]!r}", remedy=f"choose of {choice}")
     labels = table["labels"].combine_chunks()
     rows, flat = pc.list_parent_indices(labels), pc.list_flatten(labels)
-    index = flat.field("class_index")
-    columns = [table["image_id"].take(rows), table["source"].take(rows), index, *class_names(index, vocabulary)]
-    columns += [flat.field("confidence"), flat.field("origin")]
-    frame: pd.DataFrame = pa.table(dict(zip(_COLUMNS, columns, strict=True))).to_pandas()
+    found = {name: table[name].take(rows) for name in of_image if name in wanted}
+    found |= {name: flat.field(name) for name in ("class_index", "confidence", "origin")}
+    found |= zip(("wnid", "name"), class_names(found["class_index"], vocabulary), strict=True)
+    frame: pd.DataFrame = pa.table({name: found[name] for name in wanted}).to_pandas()
     return frame
 
 

@@ -18,7 +18,7 @@ from mlimages_dataset.api.messages import told_as, warn
 from mlimages_dataset.core.arguments import check, is_path
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.folder import OutputFolder
-from mlimages_dataset.pipeline.records import StageOutcome, StageResult
+from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import NoSummary, Stage
 from mlimages_dataset.pipeline.stage import run as run_stage
 from mlimages_dataset.sources.class_lists import CLASS_COLUMNS, MEANING_COLUMNS
@@ -28,6 +28,7 @@ from mlimages_dataset.vocab.stage import (
     VOCABULARY,
     Ancestors,
     VocabularyFiles,
+    published_vocabulary_stage,
     refuse_other_vocabulary,
     vocabulary_digests,
     vocabulary_stage,
@@ -38,7 +39,7 @@ from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Vocabulary
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mlimages_dataset.api.frames import Given, PathLike
     from mlimages_dataset.core.locations import Location
@@ -65,6 +66,7 @@ def build_vocabulary(
     reviewed: PathLike | None = None,
     reviewed_only: bool = False,
     wordnet: str | os.PathLike[str] | None = None,
+    tencent_dictionary: PathLike | None = None,
     out: PathLike | None = None,
     overwrite: bool = False,
 ) -> Vocabulary:
@@ -89,6 +91,7 @@ def build_vocabulary(
         reviewed: reviewed decisions (TOML), which win over the packaged ones.
         reviewed_only: leave out the packaged decisions.
         wordnet: a folder of WordNet 3.0 instead of the packaged nouns.
+        tencent_dictionary: the published dictionary and tree, which is used unchanged; without class lists.
         out: the folder to write into: new, empty, or of an earlier build.
         overwrite: replace what was built with other parameters or inputs.
 
@@ -103,6 +106,11 @@ def build_vocabulary(
     'n02084071'
     """
     check(ARGUMENTS, locals())
+    if tencent_dictionary is not None:
+        if imagenet is not None or open_images is not None or finer is not None or classes:
+            raise UsageError("tencent_dictionary cannot be combined with class lists", remedy="pass one of them")
+        dictionary = place(tencent_dictionary, what="tencent_dictionary")
+        return _vocabulary(lambda: published_vocabulary_stage(dictionary), out, overwrite=overwrite)[0]
     given = dict(classes or {})
     _refuse_names(given, minimum_images or {}, any_list=imagenet is not None or open_images is not None or bool(given))
     with contextlib.ExitStack() as stack:
@@ -122,12 +130,9 @@ def build_vocabulary(
             wordnet=None if wordnet is None else Path(wordnet),
             minimum_images=_minimum_images(minimum_images or {}),
         )
-        output, own = folders.output(out, overwrite=overwrite)
-        outcome = _built(files, output, own, inputs.names)
-    vocabulary = _read_vocabulary(output.path)
-    if own is not None:
-        folders.kept_by(vocabulary, own)
-    _warn(given, outcome.summary)
+        with told_as(inputs.names):
+            vocabulary, summary = _vocabulary(lambda: vocabulary_stage(files), out, overwrite=overwrite)
+    _warn(given, summary)
     _warn_of_lost_wnids(vocabulary, {"imagenet": imagenet, "finer": finer})
     return vocabulary
 
@@ -144,16 +149,20 @@ def _refuse_names(given: Mapping[str, object], minimum_images: Mapping[str, int]
         raise UsageError(f"minimum_images names {strangers[0]!r}, but no class list has that name", remedy="correct it")
 
 
-def _built(
-    files: VocabularyFiles, output: OutputFolder, own: Path | None, names: dict[Location, str]
-) -> StageOutcome[VocabularySummary]:
-    """Return the outcome of the stage; where it fails, a folder of our `own` goes."""
+def _vocabulary(
+    stage: Callable[[], Stage[VocabularySummary]], out: PathLike | None, *, overwrite: bool
+) -> tuple[Vocabulary, VocabularySummary]:
+    """Return the vocabulary that a stage writes, and its summary; a temporary folder is removed with the vocabulary."""
+    output, own = folders.output(out, overwrite=overwrite)
     try:
-        with told_as(names):
-            return run_stage(vocabulary_stage(files), output)
+        summary = run_stage(stage(), output).summary
+        vocabulary = _read_vocabulary(output.path)
     except BaseException:
         folders.discard(own)
         raise
+    if own is not None:
+        folders.kept_by(vocabulary, own)
+    return vocabulary, summary
 
 
 def read_vocabulary(folder: PathLike) -> Vocabulary:

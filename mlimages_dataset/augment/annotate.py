@@ -262,7 +262,13 @@ def _part_of(
             writer = None
             statements = read_range(runs, STATEMENTS, "image_id", first, below)
             batches = annotation_batches(
-                connection, statements, below, source=source, min_confidence=min_confidence, schema=schema
+                connection,
+                statements,
+                below,
+                source=source,
+                min_confidence=min_confidence,
+                complete=complete is not None,
+                schema=schema,
             )
             for stated, of_batch in batches:
                 counts += of_batch

@@ -15,7 +15,7 @@ from mlimages_dataset.augment.annotation_counts import LISTED_NAMES, AnnotationC
 from mlimages_dataset.core.compiled import compiled, sort_in_place
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import image_ids
-from mlimages_dataset.sources.source import refuse_other_scale
+from mlimages_dataset.sources.source import LISTED, refuse_other_scale
 from mlimages_dataset.tables.confidences import MOST, MOST_ROUNDED
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
@@ -34,6 +34,9 @@ _OTHER_SCALE = f"confidence IS NULL AND stated > {MOST_ROUNDED} AND isfinite(sta
 DROPPED = -1
 UNKNOWN = -2
 NAMELESS = -3
+NOTHING = -4
+"""The class of `source.LISTED`, which is none."""
+AMBIGUOUS = -5
 CONFIDENCE_STEPS = 1 << 40
 """A statement's confidence is read as an integer number of steps of 2^-40, rounded up so that only 0 is verified
 absence.
@@ -72,7 +75,9 @@ _FATES = ("labels", "merged", "below_confidence", "dropped", "unknown", "malform
 
 
 def class_lookup(vocabulary: Vocabulary, source: Source, ids_of: str | None = None) -> dict[str, int]:
-    """Return the class index of each id that statements of a source may use, `DROPPED` for a dropped class.
+    """Return the class index of each id that statements of a source may use.
+
+    It is `DROPPED` for a dropped class, and `AMBIGUOUS` for an id that means different categories in different lists.
 
     Args:
         vocabulary: the vocabulary.
@@ -80,7 +85,7 @@ def class_lookup(vocabulary: Vocabulary, source: Source, ids_of: str | None = No
         ids_of: the class list whose ids are meant; None for the source's own.
 
     Raises:
-        UsageError: the vocabulary has no such class list, or an id means different categories in different ones.
+        UsageError: the vocabulary has no such class list.
     """
     if source.by_index:
         return {str(index): index for index in range(len(vocabulary))}
@@ -90,13 +95,32 @@ def class_lookup(vocabulary: Vocabulary, source: Source, ids_of: str | None = No
     lookup: dict[str, int] = {}
     for row in _rows_of(vocabulary, ids_of or source.ids_of):
         found = lookup.setdefault(row.source_id, row.class_index)
-        if found >= 0 <= row.class_index != found:
-            raise UsageError(
-                f"{row.source_id!r} is one class in {row.source} and another in another source",
-                remedy="say which source's ids are meant (--ids-of)",
-            )
-        lookup[row.source_id] = max(found, row.class_index)  # prefer a category to a dropped class
+        is_other = found >= 0 <= row.class_index != found
+        # A category is preferred to a dropped class.
+        lookup[row.source_id] = AMBIGUOUS if found == AMBIGUOUS or is_other else max(found, row.class_index)
     return {**vocabulary.index_of_wnid, **lookup} if source.takes_wnids else lookup
+
+
+def codes_of(class_ids: pa.StringArray, lookup: pa.Table, column: str = "code") -> NDArray[np.int64]:
+    """Return the class index of each of N ids, `UNKNOWN` for one that is not in the lookup, shape (N,).
+
+    Args:
+        class_ids: ids without nulls.
+        lookup: the columns that `lookup_table` makes.
+        column: `code`, or `code_if_absent`.
+
+    Raises:
+        UsageError: an id is ambiguous.
+    """
+    found = pc.index_in(class_ids, lookup["class_id"])
+    codes: NDArray[np.int64] = np.where(found.is_valid(), lookup[column].to_numpy()[found.fill_null(0)], UNKNOWN)
+    ambiguous = np.flatnonzero(codes == AMBIGUOUS)
+    if len(ambiguous):
+        raise UsageError(
+            f"{class_ids[int(ambiguous[0])].as_py()!r} means one category in one class list and another in another",
+            remedy="say which list's ids are meant (--ids-of)",
+        )
+    return codes
 
 
 def broader_ids(vocabulary: Vocabulary, source: Source, ids_of: str | None = None) -> frozenset[str]:
@@ -169,14 +193,9 @@ def _stated(
     """
     order = order[: starts[-1]]
     classes = rows["class_id"].combine_chunks().dictionary_encode()
-    found = pc.index_in(classes.dictionary, lookup["class_id"])
     # One more entry, for a null index of -1.
-    at = found.fill_null(0)
     codes = np.stack(
-        [
-            np.append(np.where(found.is_valid(), lookup[column].to_numpy()[at], UNKNOWN), NAMELESS)
-            for column in ("code", "code_if_absent")
-        ]
+        [np.append(codes_of(classes.dictionary, lookup, column), NAMELESS) for column in ("code", "code_if_absent")]
     )
     confidence = rows["confidence"].to_numpy()[order]  # NaN for null
     steps = np.full(len(order), _NO_CONFIDENCE)
@@ -223,7 +242,7 @@ def lookup_table(lookup: Mapping[str, int], broader: Collection[str] = ()) -> pa
         lookup: class index of each id.
         broader: ids whose category is only a parent of the class, so that their absence is dropped.
     """
-    codes = {**lookup, "": NAMELESS}
+    codes = {**lookup, "": NAMELESS, LISTED: NOTHING}
     if_absent = [DROPPED if class_id in broader else code for class_id, code in codes.items()]
     return pa.table(
         {
@@ -241,6 +260,7 @@ def annotation_batches(
     *,
     source: str,
     min_confidence: float,
+    complete: bool = False,
     schema: TableSchema = ANNOTATIONS,
 ) -> Iterator[tuple[pa.Table, AnnotationCounts]]:
     """Yield rows of an `annotations` or `predictions` table, ascending by image id, and the counts of statements.
@@ -254,6 +274,7 @@ def annotation_batches(
         below: only images with a smaller id are used.
         source: value of the table's source column.
         min_confidence: machine labels with a lower confidence are dropped; verified absence stays.
+        complete: keep images of which nothing is said but what is of no category, without a label.
         schema: `ANNOTATIONS`, or `PREDICTIONS`, whose labels have that origin and are never verified.
     """
     connection.register("packed", statements)
@@ -263,7 +284,7 @@ def annotation_batches(
         FROM packed WHERE image_id < $below GROUP BY image_id HAVING sum(len(statements)) > 0 ORDER BY image_id
     """
     for batch in connection.sql(query, params={"below": below}).to_arrow_reader(BATCH_IMAGES):
-        yield _finished(batch, source, np.float32(min_confidence), schema)
+        yield _finished(batch, source, np.float32(min_confidence), schema, complete=complete)
 
 
 def raw_classes(connection: duckdb.DuckDBPyConnection, piece: Piece) -> pa.RecordBatchReader:
@@ -291,7 +312,7 @@ def images_per_class(connection: duckdb.DuckDBPyConnection, classes: pa.Table, b
 
 
 def _finished(
-    batch: pa.RecordBatch, source: str, min_confidence: np.float32, schema: TableSchema
+    batch: pa.RecordBatch, source: str, min_confidence: np.float32, schema: TableSchema, *, complete: bool
 ) -> tuple[pa.Table, AnnotationCounts]:
     origin = Origin.MODEL_PREDICTION if schema is PREDICTIONS else Origin.ORIGINAL
     lists = batch.column("statements")
@@ -304,13 +325,18 @@ def _finished(
         lists.offsets.to_numpy() - np.int32(start), statements, named, min_confidence
     )
     with_labels = np.diff(offsets) > 0
+    codes, starts = statements >> _CONFIDENCE_BITS, lists.offsets.to_numpy()[:-1] - start
+    says = np.logical_or.reduceat(codes != NOTHING, starts)
+    # Nothing that it says is of a category: so all of these are absent if its collection is complete.
+    others = np.logical_and.reduceat(np.isin(codes, (NOTHING, UNKNOWN, DROPPED)), starts)
+    kept_images = with_labels | (named & others) if complete else with_labels
     columns = LabelColumns(
-        np.concatenate((offsets[:1], offsets[1:][with_labels])),
+        np.concatenate((offsets[:1], offsets[1:][kept_images])),
         class_index,
         kept,
         np.full(len(class_index), origin, np.uint8),
     )
-    images = batch.filter(pa.array(with_labels))
+    images = batch.filter(pa.array(kept_images))
     table = pa.Table.from_arrays(
         [
             images.column("image_id"),
@@ -320,13 +346,12 @@ def _finished(
         ],
         schema=schema.arrow,
     )
-    n_images = int(with_labels.sum())
-    n_without = int(named.sum()) - n_images
+    n_without = int((named & says & ~kept_images).sum())
     several = batch.filter(pc.not_equal(batch.column("name"), batch.column("last_name")))
     first_names = several.select(["name", "last_name"]).slice(0, LISTED_NAMES).to_pylist()
     return table, AnnotationCounts(
         **dict(zip(_FATES, counts.tolist(), strict=True)),
-        images=n_images,
+        images=images.num_rows,
         images_without_labels=n_without,
         images_of_several_names=several.num_rows,
         first_names=tuple(f"{one['name']} and {one['last_name']}" for one in first_names),
@@ -362,6 +387,8 @@ def _merged(
                 steps = int(ordered[at] & _NO_CONFIDENCE)
                 value = np.float32(steps / CONFIDENCE_STEPS)
                 at += 1
+                if code == NOTHING:
+                    continue
                 if not named[image] or code == NAMELESS or steps == _NO_CONFIDENCE:
                     counts[5] += 1
                 elif code == UNKNOWN:

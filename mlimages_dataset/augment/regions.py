@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from mlimages_dataset.augment.annotations import DROPPED, NAMELESS, RUN_BATCH_IMAGES, UNKNOWN
+from mlimages_dataset.augment.annotations import DROPPED, NAMELESS, RUN_BATCH_IMAGES, UNKNOWN, codes_of
 from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.sources.source import BOX
 from mlimages_dataset.tables.schemas import REGION_FLAGS, REGIONS, Origin, TableSchema
@@ -51,7 +50,7 @@ class RegionCounts:
         regions: boxes that became a row.
         ancestors: rows of parent categories, where these are asked for.
         clipped: regions that reached beyond their image, and were cut at its edge.
-        outlines: regions with an outline (a polygon) that the table does not have.
+        outlines: regions with an outline that the table does not have.
         below_confidence: boxes of a machine, below the least confidence asked for.
         dropped: boxes of a class that was left out of the vocabulary.
         unknown: boxes of a class that is not in the mapping.
@@ -77,7 +76,7 @@ _TEXTS = {
     "regions": "regions",
     "ancestors": "regions of parent categories, over the same boxes",
     "clipped": "regions that reached beyond their image: cut at its edge",
-    "outlines": "regions with a polygon, which the table leaves out: only its box is kept",
+    "outlines": "regions with an outline of which no mask can be made: only their box is kept",
     "below_confidence": "machine boxes below the least confidence asked for",
     "dropped": "boxes of classes that the vocabulary dropped",
     "unknown": "boxes of unknown classes",
@@ -145,9 +144,11 @@ def stated_regions(regions: pa.Table, lookup: pa.Table) -> Iterator[pa.RecordBat
     """
     images = regions["image_id"].fill_null("").combine_chunks().dictionary_encode()
     classes = regions["class_id"].fill_null("").combine_chunks().dictionary_encode()
-    found = pc.index_in(classes.dictionary, lookup["class_id"])
-    code_of = np.where(found.is_valid(), lookup["code"].to_numpy()[found.fill_null(0)], UNKNOWN)
-    code = code_of.astype(np.int32)[classes.indices] if len(classes) else np.empty(0, np.int32)
+    code = (
+        codes_of(classes.dictionary, lookup).astype(np.int32)[classes.indices]
+        if len(classes)
+        else np.empty(0, np.int32)
+    )
     columns = {name: regions[name] for name in (*_KEPT_COLUMNS[2:], *_OF_SOURCE)}
     table = pa.table(
         {

@@ -6,7 +6,7 @@ import math
 import numbers
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import UsageError
@@ -25,14 +25,16 @@ class Kind:
     Attributes:
         told: the same in words, as in "must be a path".
         fits: whether a value is such an argument.
+        item: what each value must be where the argument is a mapping.
     """
 
     told: str
     fits: Callable[[object], bool]
+    item: Kind | None = None
 
     def or_none(self) -> Kind:
         """Return the kind that also takes None."""
-        return Kind(f"{self.told}, or None", lambda value: value is None or self.fits(value))
+        return replace(self, told=f"{self.told}, or None", fits=lambda value: value is None or self.fits(value))
 
 
 def is_whole(value: object) -> bool:
@@ -68,9 +70,9 @@ def one_of(choices: Sequence[str]) -> Kind:
     return Kind(" or ".join(map(repr, choices)), lambda value: isinstance(value, str) and value in choices)
 
 
-def mapping_to(told: str, fits: Callable[[object], bool]) -> Kind:
-    """Return the kind of mappings from names to values."""
-    return Kind(told, lambda value: isinstance(value, Mapping) and all(map(fits, value.values())))
+def mapping_to(told: str, item: Kind) -> Kind:
+    """Return the kind of mappings from names to values of a kind."""
+    return Kind(told, lambda value: isinstance(value, Mapping), item)
 
 
 TEXT = Kind("text", is_text)
@@ -94,6 +96,11 @@ def check(kinds: Mapping[str, Kind], given: Mapping[str, object]) -> None:
     for name, kind in kinds.items():
         if name in given and not kind.fits(given[name]):
             raise UsageError(f"{name} is {shown(given[name])}, but must be {kind.told}", remedy="correct it")
+        if kind.item is not None and isinstance(items := given.get(name), Mapping):
+            check(
+                {f"{name}[{key!r}]": kind.item for key in items},
+                {f"{name}[{key!r}]": one for key, one in items.items()},
+            )
 
 
 def shown(value: object) -> str:

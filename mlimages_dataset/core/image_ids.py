@@ -9,6 +9,10 @@ loaders. So a picture has the same id everywhere:
   `n01440764/n01440764_10026.JPEG` becomes `n01440764_10026`. A class appended to such a name is removed:
   `n01440764_10026_n01440764.JPEG` and `ILSVRC2012_val_00000001_n01751748.JPEG` are the same images. Any other file name
   may occur in several folders, so its path is part of the id: `n02084071/rex`.
+* Folders in which collections keep their pictures, and which their annotations do not name, are removed. They are
+  Pascal VOC's `JPEGImages` (`VOC2012/JPEGImages/2007_000032.jpg` becomes `VOC2012/2007_000032`), and those of splits of
+  COCO and Open Images before names that are theirs (`train2017/000000000009.jpg` becomes `000000000009`, and
+  `validation/000a1249af2bc5f0.jpg` becomes `000a1249af2bc5f0`).
 * A Windows path (`n02084071\rex.jpg`, without a slash) is read with slashes.
 * A shard that a name begins with is removed: `00000.tar/000000012.jpg` becomes `000000012`, and `test/0.tar/7.jpg`
   becomes `test/7`. A row of a Parquet file has its number first: `data/train-0.parquet/17/cat.jpg` becomes `cat`. A row
@@ -26,7 +30,12 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif")
+_UNREAD_SUFFIXES = (".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpf", ".jpx", ".jxl")
+"""Of formats that must be converted first, as reading says: the converted file has the same id."""
+PICTURE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif"),
+    *_UNREAD_SUFFIXES,
+)
 """Suffixes of picture files, in lower case."""
 
 SUFFIX_PATTERN = "|".join(suffix[1:] for suffix in PICTURE_SUFFIXES)
@@ -39,6 +48,13 @@ _ADDRESS = r"^[A-Za-z][A-Za-z0-9+.-]*://"
 _SHARD = r"(?i)[^/]+\.tar/"
 _SHARD_ROW = r"(?i)^.*[^/]\.parquet/\d+/"
 _OF_WINDOWS = r"^[^/]*\\[^/]*$"
+_FOLDER_OF_VOC = r"(^|/)(?:JPEGImages/+(?:\./+)*)+([^/])"
+_FOLDER_OF_SPLIT = (
+    r"^(?:.*/)?(?:"
+    r"(?:train|val|test|unlabeled)20\d\d/((?:COCO_[a-z]+20\d\d_)?\d{12})"  # COCO
+    r"|(?:train|validation|test|challenge2018)(?:_[0-9a-f])?/([0-9a-f]{16})"  # Open Images
+    r")$"
+)
 _IMAGENETS = r"^(?:n\d{8}(?:\D|$)|ILSVRC20\d\d_(?:train|val|test)_\d{8}(?:_n\d{8})?$)"
 _WITH_CLASS = r"^(n\d{8}_\d+|ILSVRC20\d\d_(?:train|val|test)_\d{8})_n\d{8}$"
 
@@ -48,10 +64,10 @@ def image_ids(names: pa.StringArray) -> pa.StringArray:
     if not pc.any(pc.match_substring_regex(names, _OF_A_PATH)).as_py():
         return names  # plain ids, as most tables have
     text = pc.replace_substring_regex(pc.utf8_normalize(names, "NFC"), _HERE, "")
-    inside = pc.if_else(pc.match_substring_regex(text, _ADDRESS), text, _inside_shards(text))
+    inside = pc.if_else(pc.match_substring_regex(text, _ADDRESS), text, _inside_layout(text))
     slashed = pc.replace_substring_regex(pc.replace_substring(inside, "\\", "/"), _HERE, "")
-    path = pc.if_else(pc.match_substring_regex(inside, _OF_WINDOWS), _inside_shards(slashed), inside)
-    whole = pc.replace_substring_regex(path, _SUFFIXES, r"\1")
+    path = pc.if_else(pc.match_substring_regex(inside, _OF_WINDOWS), _inside_layout(slashed), inside)
+    whole = pc.replace_substring_regex(pc.replace_substring_regex(path, _SUFFIXES, r"\1"), _FOLDER_OF_SPLIT, r"\1\2")
     name = pc.replace_substring_regex(whole, r"^.*/", "")
     own = pc.match_substring_regex(name, _IMAGENETS)
     return pc.if_else(
@@ -61,8 +77,10 @@ def image_ids(names: pa.StringArray) -> pa.StringArray:
     )
 
 
-def _inside_shards(paths: pa.StringArray) -> pa.StringArray:
-    """Return the paths without the shards that they begin with."""
+def _inside_layout(paths: pa.StringArray) -> pa.StringArray:
+    """Return the paths without the shards that they begin with, and without VOC's folder of pictures."""
+    if pc.any(pc.match_substring(paths, "JPEGImages/")).as_py():
+        paths = pc.replace_substring_regex(paths, _FOLDER_OF_VOC, r"\1\2")
     if not pc.any(pc.match_substring_regex(paths, r"(?i)\.(?:tar|parquet)/")).as_py():
         return paths
     inside = pc.replace_substring_regex(paths, _SHARD, "")

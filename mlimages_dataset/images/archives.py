@@ -20,6 +20,7 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import as_text, reason, system_errors
 from mlimages_dataset.images.beside import held_with_files_beside, with_files_beside
 from mlimages_dataset.images.check import Inspection
+from mlimages_dataset.images.masks import with_masks
 from mlimages_dataset.images.members import Member
 from mlimages_dataset.images.packing import check_packed, packing_of, unpacked_stream
 from mlimages_dataset.images.statuses import Status
@@ -136,7 +137,8 @@ def folder_members(folder: Location, *, most_bytes: int, path: str = "") -> Iter
         DataError: an archive in it is truncated or damaged.
         UsageError: the folder cannot be listed.
     """
-    yield from with_files_beside(_folder_members(folder, most_bytes, path, frozenset()))
+    members = with_files_beside(_folder_members(folder, most_bytes, path, frozenset()))
+    yield from with_masks(folder, members, lambda file: functools.partial(_file_content, file, most_bytes))
 
 
 def _folder_members(folder: Location, most_bytes: int, path: str, above: frozenset[Location]) -> Iterator[Member]:

@@ -6,7 +6,9 @@ import collections
 import contextlib
 import csv
 import functools
+import hashlib
 import io
+import operator
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import relative
+from mlimages_dataset.images.check import inspect
 from mlimages_dataset.images.duplicates import (
     Fingerprints,
     HashTolerance,
@@ -26,6 +29,7 @@ from mlimages_dataset.images.duplicates import (
     picture_hashes,
 )
 from mlimages_dataset.images.index import ImageIndex, image_parts
+from mlimages_dataset.images.lookup import Lookup, store_inputs
 from mlimages_dataset.images.merging import ImageLabels, labels_of, merged, with_labels
 from mlimages_dataset.images.shards import ShardReader
 from mlimages_dataset.images.statuses import Status
@@ -41,7 +45,7 @@ from mlimages_dataset.tables.parquet import TableWriter, scan_table, schema_of, 
 from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
 
 COPIES_FILE = "duplicates.csv"
 LEAKAGE_FILE = "leakage.csv"
+_PICTURES_OF_JOB = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +146,13 @@ def duplicates_stage(
     """
     if merge and labels is None:
         raise UsageError("there are no labels to merge", remedy="pass --labels")
-    inputs = {f"images/{path}": digest for path, digest in image_parts(images).items()}
+    inputs = store_inputs(images)
     if labels is not None:
         inputs |= table_digests("labels", labels)
 
     def work(at: Workplace) -> StageResult[DuplicatesSummary]:
         copies = find_copies(images, tolerance, mapper=at.engine.mapper, progress=at.engine.progress)
-        return write_copies(copies, ImageIndex.open(images), at, labels, merge=merge)
+        return write_copies(copies, Lookup(images), at, labels, merge=merge)
 
     return Stage(
         name="duplicates",
@@ -166,10 +171,17 @@ def find_copies(
     mapper: Mapper = map,
     progress: Callable[[int], None] = unreported,
 ) -> Copies:
-    """Return the groups of copies among the pictures of a folder, in the order of its index."""
-    look = functools.partial(_fingerprints, folder=images.absolute(), perceptual=tolerance is not None)
+    """Return the groups of copies among the pictures of a store, in its order."""
+    perceptual = tolerance is not None
+    jobs: list[Callable[[], _Part]]
+    if ImageIndex.recognises(images):
+        look = functools.partial(_fingerprints, folder=images.absolute(), perceptual=perceptual)
+        jobs = [functools.partial(look, part) for part in image_parts(images)]
+    else:
+        theirs = functools.partial(_fingerprints_of, Lookup(images.absolute()), perceptual=perceptual)
+        jobs = [functools.partial(theirs, first) for first in range(0, len(Lookup(images)), _PICTURES_OF_JOB)]
     parts: list[_Part] = []
-    for part in mapper(look, list(image_parts(images))):
+    for part in mapper(operator.call, jobs):
         parts.append(part)
         progress(len(part.prints))
     prints = Fingerprints.joined([part.prints for part in parts])
@@ -186,12 +198,29 @@ def _fingerprints(part: str, *, folder: Location, perceptual: bool) -> _Part:
     digests, pixels, hashes = [], [], []
     for batch in scan_table(folder / part, IMAGES):
         for row in batch.filter(pc.equal(batch.column("status"), Status.SAVED.value)).to_pylist():
-            digests.append(int(row["digest"][:16], 16))
+            digests.append(row["digest"])
             pixels.append(row["width"] * row["height"])
             hashes.append(_hashes(reader.read(row["shard"], row["offset"], row["bytes"])) if perceptual else None)
+    return _part(digests, pixels, hashes)
+
+
+def _fingerprints_of(lookup: Lookup, first: int, *, perceptual: bool) -> _Part:
+    """Return the fingerprints and the pixels of the pictures of others' store from the first on."""
+    digests, pixels, hashes = [], [], []
+    for k, content in lookup.contents(np.arange(first, min(first + _PICTURES_OF_JOB, len(lookup)))):
+        # One that cannot be read is alike to none.
+        unlike = f"{lookup.store.image_id(k)} cannot be read".encode()
+        digests.append(hashlib.sha256(unlike if content is None else content).hexdigest())
+        found = inspect(content or b"", decode=False)
+        pixels.append(max(0, found.width) * max(0, found.height))
+        hashes.append(_hashes(content) if perceptual and content is not None else None)
+    return _part(digests, pixels, hashes)
+
+
+def _part(digests: Sequence[str], pixels: Sequence[int], hashes: Sequence[tuple[int, int] | None]) -> _Part:
     known = np.array([found is not None for found in hashes], np.bool_)
     both = np.array([found or (0, 0) for found in hashes], np.uint64).reshape(-1, 2)
-    prints = Fingerprints(np.array(digests, np.uint64), both[:, 0], both[:, 1], known)
+    prints = Fingerprints(np.array([int(one[:16], 16) for one in digests], np.uint64), both[:, 0], both[:, 1], known)
     return _Part(prints, np.array(pixels, np.int64))
 
 
@@ -204,7 +233,7 @@ def _hashes(content: bytes) -> tuple[int, int] | None:
 
 
 def write_copies(
-    copies: Copies, index: ImageIndex, at: Workplace, labels: Location | None, *, merge: bool
+    copies: Copies, index: Lookup, at: Workplace, labels: Location | None, *, merge: bool
 ) -> StageResult[DuplicatesSummary]:
     """Write the lists of copies and the merged labels; see `duplicates_stage`."""
     out, inputs = at.out, at.inputs
@@ -264,7 +293,7 @@ def _kept(copies: Copies, preferred: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _lines(
-    copies: Copies, index: ImageIndex, splits: list[str], in_split: NDArray[np.bool_], rows: NDArray[np.int64]
+    copies: Copies, index: Lookup, splits: list[str], in_split: NDArray[np.bool_], rows: NDArray[np.int64]
 ) -> bytes:
     """Return some pictures as CSV, group by group, the kept picture first."""
     kept = _kept(copies, np.any(in_split, axis=0))[copies.group[rows]] if len(rows) else rows
@@ -278,7 +307,7 @@ def _lines(
         same = copies.same_bytes[row] == copies.same_bytes[original]
         likeness = "kept" if row == original else "same bytes" if same else "alike"
         names = " ".join(split for split, members in zip(splits, in_split, strict=True) if members[row])
-        writer.writerow((copies.group[row], index.image_id(row), likeness, bits[at], copies.pixels[row], names))
+        writer.writerow((copies.group[row], index.store.image_id(row), likeness, bits[at], copies.pixels[row], names))
     return lines.getvalue().encode()
 
 
@@ -289,7 +318,7 @@ def _merged_parts(
     copies: Copies,
     *,
     members: NDArray[np.bool_],
-    index: ImageIndex,
+    index: Lookup,
     inputs: Inputs,
 ) -> Iterator[tuple[Receipt | None, int]]:
     """Write the parts of one split with copies merged; yield each part's receipt and its number of rows before."""
@@ -326,7 +355,7 @@ def _merged_parts(
         yield (None if writer is None else writer.receipt), rows
 
 
-def _copied_rows(batch: pa.RecordBatch, index: ImageIndex, group: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+def _copied_rows(batch: pa.RecordBatch, index: Lookup, group: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Yield row and group of the rows of a batch whose picture has copies; `group` is -1 for other pictures."""
     rows = index.rows_of(batch.column("image_id"))
     groups = np.where(rows >= 0, group[rows], -1) if len(group) else np.full(len(rows), -1)

@@ -13,14 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import reason
+from mlimages_dataset.core.locations import reason, relative
 from mlimages_dataset.images.files import named_files, named_paths, one_image
+from mlimages_dataset.images.masks import FolderMasks
 from mlimages_dataset.images.store import Place
 from mlimages_dataset.tables.files import listing_digest
 from mlimages_dataset.tables.parquet import mapped_table, mapped_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -45,6 +46,7 @@ class FileStore:
         self._folder = folder
         self._found = found
         self._files = files if found is None else mapped_table(found)
+        self._masks = FolderMasks(folder)
 
     @classmethod
     def recognises(cls, folder: Location) -> bool:  # noqa: ARG003 - any folder may hold image files
@@ -105,6 +107,14 @@ class FileStore:
         except OSError as error:
             raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="check that it is there") from error
         return content
+
+    def masks(self, k: int) -> Mapping[str, bytes]:
+        """See `ImageStore`."""
+        path = self.place(k).path
+        try:
+            return self._masks.read(relative(path, self._folder))
+        except OSError as error:
+            raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="check its masks") from error
 
     def read_many(self, numbers: NDArray[np.int64]) -> Iterator[bytes | None]:
         """See `ImageStore`."""

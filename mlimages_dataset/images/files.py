@@ -9,6 +9,7 @@ import pyarrow as pa
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES, image_ids
 from mlimages_dataset.core.locations import as_text, reason, relative, system_errors
+from mlimages_dataset.sources.folders import is_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def named_files(folder: Location) -> list[tuple[str, str]]:
-    """Return path and image id of each file below a folder that has the suffix of a picture, in the order of the paths.
+    """Return path and image id of each picture file below a folder, in the order of the paths.
+
+    They are known by their suffixes; masks of other pictures are left out.
 
     Raises:
         UsageError: the folder cannot be listed.
@@ -27,7 +30,7 @@ def named_files(folder: Location) -> list[tuple[str, str]]:
             found = [
                 relative(path, folder)
                 for path in folder.rglob("*")
-                if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
+                if path.suffix.lower() in PICTURE_SUFFIXES and not is_mask(relative(path, folder)) and path.is_file()
             ]
     except OSError as error:
         raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check its permissions") from error

@@ -9,7 +9,9 @@ Legend: N pictures, in the order of the shards and of their places in them; k on
 from __future__ import annotations
 
 import collections
+import functools
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -17,12 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.augment.splits import draws_of
-from mlimages_dataset.images.shards import ShardReader
+from mlimages_dataset.images.masks import masks_in_shard
+from mlimages_dataset.images.shards import ShardReader, member_name
 from mlimages_dataset.images.store import FinderById, Place
 from mlimages_dataset.tables.parquet import mapped_table, mapped_writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -43,6 +46,47 @@ _COLUMNS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class IdRows:
+    """Finds rows by their ids.
+
+    Attributes:
+        image_ids: of the rows, shape (N,).
+        sorted_draws: of all ids, ascending, uint64, shape (N,).
+        row_of_draw: the row of each of these, int32, shape (N,).
+    """
+
+    image_ids: pa.LargeStringArray
+    sorted_draws: NDArray[np.uint64]
+    row_of_draw: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, image_ids: pa.LargeStringArray) -> IdRows:
+        """Return the finder of rows with these ids."""
+        step = 1 << 20  # a text array has 2 GiB at most
+        some = (image_ids.slice(start, step).cast(pa.string()) for start in range(0, len(image_ids), step))
+        draws = np.concatenate([np.empty(0, np.uint64), *(draws_of(one, "") for one in some)])
+        order = np.argsort(draws, kind="stable")
+        return cls(image_ids, draws[order], order.astype(np.int32))
+
+    def of_ids(self, image_ids: pa.StringArray) -> NDArray[np.int64]:
+        """Return the row of each id, -1 if none has it, int64, shape of `image_ids`."""
+        draws = draws_of(image_ids, "")
+        at = np.searchsorted(self.sorted_draws, draws)
+        rows = np.full(len(draws), -1, np.int64)
+        open_ = np.arange(len(draws))
+        while len(open_ := open_[at[open_] < len(self.image_ids)]):
+            open_ = open_[self.sorted_draws[at[open_]] == draws[open_]]
+            candidates = self.row_of_draw[at[open_]]
+            same = pc.equal(
+                self.image_ids.take(pa.array(candidates)), image_ids.take(pa.array(open_)).cast(pa.large_string())
+            ).to_numpy(zero_copy_only=False)
+            rows[open_[same]] = candidates[same]
+            open_ = open_[~same]
+            at[open_] += 1  # another id has the same draw
+        return rows
+
+
 class IndexedStore:
     """Pictures in shards, by number and by id: what is the same in all stores that have an index.
 
@@ -61,7 +105,8 @@ class IndexedStore:
         columns = [table.column(name).chunk(0) if len(table) else pa.array([], kind) for name, kind in _COLUMNS]
         self._image_ids, *others = columns
         numbers = [column.to_numpy(zero_copy_only=True) for column in others]
-        self.shard_of, self.offsets, self.lengths, self._sorted_draws, self._row_of_draw = numbers
+        self.shard_of, self.offsets, self.lengths, *draws = numbers
+        self._rows = IdRows(self._image_ids, *draws)
         self.shards: tuple[str, ...] = tuple(json.loads(table.schema.metadata[_SHARDS_KEY]))
         self.reader = ShardReader(folder)
 
@@ -107,6 +152,16 @@ class IndexedStore:
         """See `ImageStore`."""
         return self.reader.read_many([self._range(k) for k in numbers.tolist()])
 
+    def masks(self, k: int) -> Mapping[str, bytes]:
+        """See `ImageStore`: they follow the picture in its shard."""
+        shard, offset, length = self._range(k)
+        key = self._key(k)
+        return dict(masks_in_shard(functools.partial(self.reader.read, shard), offset + length, lambda one: one == key))
+
+    def _key(self, k: int) -> str:
+        """Return the key of picture k in its shard."""
+        return member_name(self.image_id(k), "")
+
     def finder(self) -> FinderById:
         """See `ImageStore`."""
         return FinderById(self.rows_of)
@@ -128,26 +183,13 @@ class IndexedStore:
 
     def rows_of(self, image_ids: pa.StringArray) -> NDArray[np.int64]:
         """Return the number of the picture of each id, -1 if none is saved, int64, shape of `image_ids`."""
-        draws = draws_of(image_ids, "")
-        at = np.searchsorted(self._sorted_draws, draws)
-        rows = np.full(len(draws), -1, np.int64)
-        open_ = np.arange(len(draws))
-        while len(open_ := open_[at[open_] < len(self)]):
-            open_ = open_[self._sorted_draws[at[open_]] == draws[open_]]
-            candidates = self._row_of_draw[at[open_]]
-            same = pc.equal(
-                self._image_ids.take(pa.array(candidates)), image_ids.take(pa.array(open_)).cast(pa.large_string())
-            ).to_numpy(zero_copy_only=False)
-            rows[open_[same]] = candidates[same]
-            open_ = open_[~same]
-            at[open_] += 1  # another id has the same draw
-        return rows
+        return self._rows.of_ids(image_ids)
 
     def repeated_ids(self) -> list[str]:
         """Return the ids that several pictures have."""
-        draws = self._sorted_draws
+        draws = self._rows.sorted_draws
         alike = np.flatnonzero(draws[1:] == draws[:-1])
-        rows = self._row_of_draw[np.union1d(alike, alike + 1)]  # equal ids have equal draws
+        rows = self._rows.row_of_draw[np.union1d(alike, alike + 1)]  # equal ids have equal draws
         counts = collections.Counter(self._image_ids.take(pa.array(rows)).to_pylist())
         return [image_id for image_id, n in counts.items() if n > 1]
 

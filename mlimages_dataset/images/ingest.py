@@ -79,7 +79,10 @@ def members_of(source: Location, form: Form, limits: Limits, class_ids: tuple[st
         )
 
 
-_MASK = Inspection(Status.MASK, "what each pixel of another picture is: shards hold photographs")
+_MASK = Inspection(
+    Status.MASK,
+    "what each pixel of another picture is: stored beside that where both are in a folder, not in an archive",
+)
 
 
 def _folder_members(folder: Location, limits: Limits) -> Iterator[Member]:
@@ -135,6 +138,24 @@ def prepared(content: bytes, limits: Limits, resize: ResizeOptions | None) -> tu
     if found.status is not Status.SAVED or resize is None:
         return found, None
     return resized(content, found, resize)
+
+
+BROKEN_MASK = "a mask that cannot be used"
+"""What the detail of a picture's row says of its masks."""
+
+
+def whole_masks(member: Member, limits: Limits) -> tuple[dict[str, bytes], str]:
+    """Return the masks of a member that are whole pictures, by their tags, and what is wrong with the others."""
+    whole: dict[str, bytes] = {}
+    wrong: list[str] = []
+    for tag, content_of in member.masks:
+        content = content_of()
+        found = inspect(content, limits) if isinstance(content, bytes) else content
+        if isinstance(content, bytes) and found.status is Status.SAVED:
+            whole[tag] = content
+        else:
+            wrong.append(f"{tag} is {found.status.value.replace('_', ' ')}")
+    return whole, f"{BROKEN_MASK}: {', '.join(wrong)}" if wrong else ""
 
 
 def _chunks(members: Iterable[Member]) -> Iterator[list[tuple[Member, bytes | Inspection]]]:

@@ -36,6 +36,7 @@ class Member:
         labels: class ids and confidences that the source states; None if the path tells the class.
         captions: texts on the picture that the source states.
         note: what of this cannot be read; empty if all can.
+        masks: tag and content of the pictures that say what its pixels are; their content can be read at any time.
     """
 
     path: str
@@ -43,6 +44,7 @@ class Member:
     labels: tuple[tuple[str, float], ...] | None = None
     captions: tuple[str, ...] = ()
     note: str = ""
+    masks: tuple[tuple[str, Content], ...] = ()
 
     def all_labels(self) -> tuple[tuple[str, float], ...]:
         """Return the labels that the source states, else the one that follows from the path."""

@@ -30,7 +30,7 @@ from mlimages_dataset.sources.picture_tables import (
 from mlimages_dataset.tables.parquet import open_parquet, parquet_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -103,6 +103,10 @@ class ParquetStore(ForeignStore):
                 f"has no picture in row {row:,}", where=self.folder / shard, remedy="take its path or address instead"
             )
         return content
+
+    def masks(self, k: int) -> Mapping[str, bytes]:  # noqa: ARG002 - a row has one picture
+        """See `ImageStore`: there are none."""
+        return {}
 
     def read_many(self, numbers: NDArray[np.int64]) -> Iterator[bytes | None]:
         """See `ImageStore`."""

@@ -13,12 +13,14 @@ import itertools
 import re
 from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
 from mlimages_dataset.core.errors import MLImagesError
 from mlimages_dataset.core.locations import as_text
+from mlimages_dataset.images.masks import mask_member
 from mlimages_dataset.images.shards import ShardWriter, member_name, shard_name, shard_writer
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.journal import Finished
@@ -169,11 +171,15 @@ class PartWriter:
         assert self._written is not None
         return self._written
 
-    def save(self, image_id: str, content: bytes, found: Inspection) -> None:
-        """Append a picture to the shard and its row to the table."""
+    def save(
+        self, image_id: str, content: bytes, found: Inspection, masks: Mapping[str, bytes] = MappingProxyType({})
+    ) -> None:
+        """Append a picture and its masks, by their tags, to the shard, and the picture's row to the table."""
         if self._shard is None:
             self._shard = self._shards.enter_context(shard_writer(self._shard_path))
         offset = self._shard.add(member_name(image_id, found.suffix), content)
+        for tag, mask in masks.items():
+            self._shard.add(mask_member(member_name(image_id, ""), tag), mask)
         self._bytes += len(content)
         place = (self._shard_path.name, offset, len(content), found.width, found.height)
         self._append((image_id, Status.SAVED.value, found.detail, *place, hashlib.sha256(content).hexdigest()))

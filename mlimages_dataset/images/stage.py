@@ -16,7 +16,15 @@ import numpy as np
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import reason, system_errors
 from mlimages_dataset.images.check import Inspection, Limits
-from mlimages_dataset.images.ingest import CHUNK_MEMBERS, Form, checked, ids_of, members_of
+from mlimages_dataset.images.ingest import (
+    BROKEN_MASK,
+    CHUNK_MEMBERS,
+    Form,
+    checked,
+    ids_of,
+    members_of,
+    whole_masks,
+)
 from mlimages_dataset.images.parts import (
     PART_IMAGES,
     ImagesSummary,
@@ -99,12 +107,16 @@ class IngestSummary(ImagesSummary):
         turned: saved pictures that were turned upright.
         captions: texts on pictures that the sources state.
         unread_labels: pictures with a file whose class cannot be read; their rows' detail says why.
+        masks: pictures of what the pixels of saved pictures are, stored beside these.
+        broken_masks: saved pictures with a mask that cannot be used; their rows' detail says why.
     """
 
     labels: int
     turned: int = 0
     captions: int = 0
     unread_labels: int = 0
+    masks: int = 0
+    broken_masks: int = 0
 
     def lines(self) -> list[str]:
         """Return the counts, the size of the pictures, and the number of labels and captions."""
@@ -112,7 +124,9 @@ class IngestSummary(ImagesSummary):
         captions = [f"{self.captions:>12,}  captions in {CAPTIONS_FILE}"] if self.captions else []
         unread = [f"{self.unread_labels:>12,}  pictures with a label that cannot be read"] if self.unread_labels else []
         labels = f"{self.labels:>12,}  labels in {LABELS_FILE}"
-        return [*pictures.lines(), *turned_lines(self.turned), labels, *captions, *unread]
+        masks = [f"{self.masks:>12,}  masks of them, stored beside them"] if self.masks else []
+        broken = [f"{self.broken_masks:>12,}  pictures with {BROKEN_MASK}"] if self.broken_masks else []
+        return [*pictures.lines(), *turned_lines(self.turned), labels, *captions, *unread, *masks, *broken]
 
 
 def ingest_stage(sources: Sequence[Location], options: IngestOptions, out: Location) -> Stage[IngestSummary]:
@@ -170,6 +184,8 @@ def ingest(sources: Sequence[Location], options: IngestOptions, at: Workplace) -
         turned=count_noted(at.out, range(len(parts)), TURNED) if options.resize else 0,
         captions=stated.captions,
         unread_labels=stated.unread,
+        masks=stated.masks,
+        broken_masks=count_noted(at.out, range(len(parts)), BROKEN_MASK) if stated.masks else 0,
     )
     return StageResult(tuple(receipts), summary)
 
@@ -184,7 +200,9 @@ def _write_part(
                 writer.refuse(one.image_id, one.found)
                 continue
             if seen.add(one.image_id):
-                writer.save(one.image_id, one.content, _noted(one.found, one.member.note))
+                masks, wrong = whole_masks(one.member, options.limits)
+                writer.save(one.image_id, one.content, _noted(one.found, one.member.note, wrong), masks)
+                stated.masks += len(one.member.masks)
             else:
                 writer.refuse(one.image_id, _noted(_repeated(one.member.path), one.member.note))
             stated.add(one.image_id, one.member)
@@ -225,8 +243,8 @@ class _Reading:
             raise
 
 
-def _noted(found: Inspection, note: str) -> Inspection:
-    return replace(found, detail="; ".join(text for text in (found.detail, note) if text))
+def _noted(found: Inspection, *notes: str) -> Inspection:
+    return replace(found, detail="; ".join(text for text in (found.detail, *notes) if text))
 
 
 def _repeated(path: str) -> Inspection:
@@ -241,6 +259,7 @@ def _skip(members: Iterator[Member], part: Location, seen: SeenIds, stated: _Sta
         for image_id, status, member in zip(ids_of(listed), batch.column("status").to_pylist(), listed, strict=True):
             if status == Status.SAVED:
                 seen.add(image_id)
+                stated.masks += len(member.masks)
             if status in {Status.SAVED, Status.REPEATED_ID}:
                 stated.add(image_id, member)
 
@@ -252,12 +271,13 @@ class _Stated:
         labels: rows of labels.
         captions: rows of captions.
         unread: pictures of which something says a class that cannot be read.
+        masks: of saved pictures.
     """
 
     def __init__(self, out: Location, files: contextlib.ExitStack) -> None:
         self._out, self._files = out, files
         self._sinks: dict[str, HashingFile] = {}
-        self.labels = self.captions = self.unread = 0
+        self.labels = self.captions = self.unread = self.masks = 0
         self._write(LABELS_FILE, _LABELS_HEADER, [])
 
     def add(self, image_id: str, member: Member) -> None:

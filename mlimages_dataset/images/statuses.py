@@ -37,7 +37,7 @@ class Status(enum.StrEnum):
     EMPTY = "empty"
     """No bytes."""
     MASK = "mask"
-    """A picture of Pascal VOC that says what each pixel of a photograph is, and is no photograph."""
+    """A picture of Pascal VOC or Open Images that says what each pixel of a photograph is; stored beside that."""
     UNSUPPORTED = "unsupported"
     """A picture, or a content encoding, of a kind that is not read; `detail` names it and what to do."""
     NOT_AN_IMAGE = "not_an_image"

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from mlimages_dataset.core.locations import relative
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     import pyarrow as pa
@@ -104,6 +104,15 @@ class ImageStore(Protocol):
         None stands for a picture of which `read` raises DataError.
 
         Raises:
+            UsageError: a file cannot be read.
+        """
+        ...
+
+    def masks(self, k: int) -> Mapping[str, bytes]:
+        """Return the encoded pictures of masks that lie beside picture k, by their tags; see `images.masks`.
+
+        Raises:
+            DataError: one is damaged.
             UsageError: a file cannot be read.
         """
         ...

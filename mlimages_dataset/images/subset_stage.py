@@ -17,13 +17,13 @@ from pyarrow import csv as arrow_csv
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import folder_stays, relative
-from mlimages_dataset.images.check import Inspection, suffix_of
+from mlimages_dataset.images.check import Inspection, inspect, suffix_of
 from mlimages_dataset.images.index import ImageIndex, image_parts
+from mlimages_dataset.images.lookup import Lookup, store_inputs
 from mlimages_dataset.images.parts import (
     PART_IMAGES,
     ImagesSummary,
     PartCounts,
-    PartWriter,
     WrittenPart,
     clear_shards,
     grouped,
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.images.shards import ShardReader
     from mlimages_dataset.pipeline.records import StageOutcome
     from mlimages_dataset.tables.files import Inputs
 
@@ -104,7 +103,7 @@ def choose_subset(
         UsageError, DataError: a table is missing or damaged.
     """
     _check_subset(rules, labels, images, vocabulary, shards=shards)
-    pictures = {} if images is None else {f"images/{path}": digest for path, digest in image_parts(images).items()}
+    pictures = {} if images is None else store_inputs(images)
     tables = {} if labels is None else table_digests("labels", labels)
     names = {} if vocabulary is None else prefixed("vocabulary", digests([vocabulary / CATEGORIES_FILE]))
     stage = Stage(
@@ -158,11 +157,10 @@ class SubsetSummary:
 
 def copy_stage(listed: Location, images: Location) -> Stage[ImagesSummary]:
     """Return the stage that copies listed pictures of a folder of images; its work is `copy_pictures`."""
-    pictures = {f"images/{path}": digest for path, digest in image_parts(images).items()}
     return Stage(
         name="subset",
         parameters={},
-        inputs={**pictures, **digests([listed])},
+        inputs={**store_inputs(images), **digests([listed])},
         work=lambda at: copy_pictures(listed, images, at),
         summary=ImagesSummary,
         resumes=True,
@@ -189,7 +187,7 @@ def subset(
     rules: Rules, at: Workplace, *, labels: Location | None, images: Location | None, vocabulary: Location | None
 ) -> StageResult[SubsetSummary]:
     """Write the list and the label rows of the images that rules choose; see `choose_subset`."""
-    index = None if images is None else ImageIndex.open(images)
+    index = None if images is None else Lookup(images)
     allowed = subtree(read_vocabulary(vocabulary), rules.under) if vocabulary is not None and rules.under else None
     if labels is not None:
         candidates = Candidates.of(_labelled_rows(table_parts(labels), rules, index, allowed))
@@ -224,7 +222,7 @@ def subset(
 
 
 def _labelled_rows(
-    parts: Sequence[Location], rules: Rules, index: ImageIndex | None, allowed: NDArray[np.bool_] | None
+    parts: Sequence[Location], rules: Rules, index: Lookup | None, allowed: NDArray[np.bool_] | None
 ) -> Iterator[Rows]:
     """Yield the rows of a label table that have an allowed label and, if an index is given, a saved picture."""
     n_classes = MOST_CLASSES if allowed is None else len(allowed)
@@ -240,24 +238,24 @@ def _labelled_rows(
             if index is not None:
                 rows = index.rows_of(image_ids)
                 possible &= rows >= 0
-                sizes[possible] = index.lengths[rows[possible]]
+                sizes[possible] = index.sizes[rows[possible]]
             labelled = np.diff(labels.offsets)[possible], labels.class_index[possible[labels.images]]
             yield Rows(
                 draws_of(image_ids, rules.salt)[possible], sizes[possible], labelled if rules.by_category else None
             )
 
 
-def _indexed_rows(index: ImageIndex, rules: Rules) -> Iterator[Rows]:
+def _indexed_rows(index: Lookup, rules: Rules) -> Iterator[Rows]:
     first = 0
     for ids in _ids_of(index):
-        yield Rows(draws_of(ids, rules.salt), index.lengths[first : first + len(ids)])
+        yield Rows(draws_of(ids, rules.salt), index.sizes[first : first + len(ids)])
         first += len(ids)
 
 
-def _ids_of(index: ImageIndex) -> Iterator[pa.StringArray]:
+def _ids_of(index: Lookup) -> Iterator[pa.StringArray]:
     """Yield the ids of an index in batches."""
     for first in range(0, len(index), BATCH_ROWS):
-        yield index.image_ids.slice(first, BATCH_ROWS).cast(pa.string())
+        yield index.store.image_ids.slice(first, BATCH_ROWS).cast(pa.string())
 
 
 class _Listed:
@@ -302,12 +300,12 @@ def copy_pictures(listed: Location, images: Location, at: Workplace) -> StageRes
         UsageError: a shard cannot be read.
     """
     clear_shards(at.out, at.journal)
-    index = ImageIndex.open(images)
+    index = Lookup(images)
     wanted = _listed_rows(listed, index)
     counts = PartCounts.empty()
     receipts: list[Receipt] = []
-    for number, rows in enumerate(grouped(_wanted_rows(images, wanted), PART_IMAGES)):
-        copy = functools.partial(_copy_part, rows, number, index.reader, at)
+    for number, rows in enumerate(grouped(_wanted_pictures(images, index, wanted), PART_IMAGES)):
+        copy = functools.partial(_copy_part, rows, number, at)
         part = at.journal.once(job_name(number), copy, WrittenPart)
         collections.deque(rows, maxlen=0)  # those of a part that was finished before
         counts += part.counts
@@ -316,14 +314,26 @@ def copy_pictures(listed: Location, images: Location, at: Workplace) -> StageRes
     return StageResult(tuple(receipts), counts.summary())
 
 
-def _copy_part(rows: Iterator[Mapping[str, Any]], number: int, reader: ShardReader, at: Workplace) -> WrittenPart:
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """A picture to copy: `read` returns its bytes, what it is, and its masks."""
+
+    image_id: str
+    read: Callable[[], tuple[bytes, Inspection, Mapping[str, bytes]]]
+
+
+def _copy_part(pictures: Iterator[_Picture], number: int, at: Workplace) -> WrittenPart:
     with part_writer(at.out, number, at.inputs) as writer:
-        for row in rows:
-            _copy(row, reader, writer)
+        for one in pictures:
+            content, found, masks = one.read()
+            if found.status is Status.SAVED:
+                writer.save(one.image_id, content, found, masks)
+            else:
+                writer.refuse(one.image_id, found)
     return writer.written
 
 
-def _listed_rows(listed: Location, index: ImageIndex) -> NDArray[np.bool_]:
+def _listed_rows(listed: Location, index: Lookup) -> NDArray[np.bool_]:
     """Return whether each picture of an index is in a list, bool, shape (N,)."""
     wanted = np.zeros(len(index), np.bool_)
     with listed.open("rb") as stream, arrow_csv.open_csv(stream, parse_options=_LINES, convert_options=_AS_TEXT) as ids:
@@ -339,8 +349,20 @@ def _listed_rows(listed: Location, index: ImageIndex) -> NDArray[np.bool_]:
     return wanted
 
 
+def _wanted_pictures(images: Location, index: Lookup, wanted: NDArray[np.bool_]) -> Iterator[_Picture]:
+    """Yield the wanted pictures of a store; `wanted` has one value for each, bool, shape (N,)."""
+    numbers = np.flatnonzero(wanted)
+    if isinstance(index.store, ImageIndex):
+        rows = _wanted_rows(images, wanted)
+        for k, row in zip(numbers.tolist(), rows, strict=True):
+            yield _Picture(row["image_id"], functools.partial(_ours, row, index.store, k))
+    else:
+        for k in numbers.tolist():
+            yield _Picture(index.store.image_id(k), functools.partial(_theirs, index, k))
+
+
 def _wanted_rows(images: Location, wanted: NDArray[np.bool_]) -> Iterator[Mapping[str, Any]]:
-    """Yield the wanted rows of a folder; `wanted` has one value for each saved row, bool, shape (N,)."""
+    """Yield the wanted rows of a folder of ours; `wanted` has one value for each saved row, bool, shape (N,)."""
     first = 0
     for path in image_parts(images):
         for batch in scan_table(images / path, IMAGES):
@@ -349,16 +371,24 @@ def _wanted_rows(images: Location, wanted: NDArray[np.bool_]) -> Iterator[Mappin
             first += saved.num_rows
 
 
-def _copy(row: Mapping[str, Any], reader: ShardReader, writer: PartWriter) -> None:
-    content = reader.read(row["shard"], row["offset"], row["bytes"])
+def _ours(row: Mapping[str, Any], store: ImageIndex, k: int) -> tuple[bytes, Inspection, Mapping[str, bytes]]:
+    content = store.reader.read(row["shard"], row["offset"], row["bytes"])
     if hashlib.sha256(content).hexdigest() != row["digest"]:
         raise DataError(
             f"the picture of {row['image_id']} has another digest than its row",
-            where=reader.folder / row["shard"],
+            where=store.folder / row["shard"],
             remedy="run mlimages-build images verify",
         )
     found = Inspection(Status.SAVED, row["detail"], row["width"], row["height"], suffix_of(content))
-    writer.save(row["image_id"], content, found)
+    return content, found, store.masks(k)
+
+
+def _theirs(index: Lookup, k: int) -> tuple[bytes, Inspection, Mapping[str, bytes]]:
+    content = next(index.store.read_many(np.array([k])))
+    if content is None:
+        return b"", Inspection(Status.BROKEN, index.why_not_read(k)), {}
+    found = inspect(content)
+    return content, found, index.store.masks(k) if found.status is Status.SAVED else {}
 
 
 def label_folders(labels: Location | None) -> list[str]:

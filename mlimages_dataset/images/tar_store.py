@@ -15,18 +15,20 @@ from mlimages_dataset.core.locations import relative
 from mlimages_dataset.images.archives import ARCHIVE_NAME
 from mlimages_dataset.images.files import has_pictures
 from mlimages_dataset.images.foreign import ForeignStore, places
+from mlimages_dataset.images.masks import tag_of_member
 from mlimages_dataset.images.zips import ZIP_NAME
 from mlimages_dataset.sources.folders import class_of_path
-from mlimages_dataset.sources.samples import is_picture
+from mlimages_dataset.sources.samples import is_picture, key_of
 from mlimages_dataset.sources.tars import tar_entries
 from mlimages_dataset.sources.webdataset import holds_pictures, holds_samples, tar_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pyarrow as pa
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.tars import TarEntry
 
 _BATCH_PICTURES = 1 << 14
 
@@ -58,10 +60,23 @@ class TarStore(ForeignStore):
     @classmethod
     def places_in(cls, shard: str, path: Location) -> Iterator[pa.RecordBatch]:
         """See `ForeignStore`."""
-        pictures = (entry for entry in tar_entries(path) if is_picture(entry.name) and not entry.unsafe)
+        pictures = (entry for entry in _without_masks(tar_entries(path)) if is_picture(entry.name) and not entry.unsafe)
         while entries := list(itertools.islice(pictures, _BATCH_PICTURES)):
             names = [f"{shard}/{entry.name}" for entry in entries]
             yield places(names, shard, [entry.offset for entry in entries], [entry.size for entry in entries])
+
+    def _key(self, k: int) -> str:
+        return self.image_id(k).rpartition("/")[2]
+
+
+def _without_masks(entries: Iterable[TarEntry]) -> Iterator[TarEntry]:
+    """Yield the members of an archive without the masks that follow a picture of their key."""
+    last = ""
+    for entry in entries:
+        key = key_of(entry.name)
+        if not (last and key == last and tag_of_member(entry.name, key)):
+            yield entry
+        last = key if is_picture(entry.name) else last
 
 
 def _is_other_archive(name: str) -> bool:

@@ -25,6 +25,7 @@ def main() -> None:
 @click.option("--split", default="train", show_default=True, help="train or val; none for a single table.")
 @click.option("--classes", type=click.IntRange(1), help="Number of classes, if there is no manifest with it.")
 @click.option("--transform", type=click.Choice(["train", "crop80", "resize256"]), default="train", show_default=True)
+@click.option("--upright", is_flag=True, help="Turn pictures as their metadata (EXIF) say.")
 @click.option("--image-size", type=click.IntRange(1), default=224, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
 @click.option(
@@ -53,6 +54,7 @@ def bench(  # noqa: PLR0917 - click passes options by name
     step_ms: float,
     cache: Path | None,
     *,
+    upright: bool,
     as_json: bool,
 ) -> None:
     """Print images/s, the share of time spent waiting, and the time of each step of the transform.
@@ -74,7 +76,9 @@ def bench(  # noqa: PLR0917 - click passes options by name
             images,
             labels,
             split=None if split == "none" else split,
-            transform=train_transform(image_size) if transform == "train" else eval_transform(image_size, transform),
+            transform=train_transform(image_size, upright=upright)
+            if transform == "train"
+            else eval_transform(image_size, transform, upright=upright),
             n_classes=classes,
             cache=cache,
         )

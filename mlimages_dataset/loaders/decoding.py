@@ -24,8 +24,9 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.images.check import PILLOW_FORMATS, Limits
+from mlimages_dataset.images.check import PILLOW_FORMATS, Limits, inspect
 from mlimages_dataset.images.orientation import UPRIGHT, may_state_orientation, orientation_of
+from mlimages_dataset.images.statuses import Status
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -187,7 +188,9 @@ def _opened(content: bytes) -> Image.Image:
         try:
             return Image.open(io.BytesIO(content), formats=PILLOW_FORMATS)
         except UnidentifiedImageError as error:
-            raise _error(f"{len(content):,} bytes are not a picture in an accepted format") from error
+            found = inspect(content, decode=False)
+            told = f" ({found.detail})" if found.status is Status.UNSUPPORTED else ""
+            raise _error(f"{len(content):,} bytes are not a picture in an accepted format{told}") from error
         except Exception as error:
             raise _error(f"{len(content):,} bytes are not a picture ({error})") from error
 

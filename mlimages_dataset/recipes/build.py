@@ -80,6 +80,7 @@ def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
     """
     vocabulary = folder / VOCABULARY
     yield vocabulary_stage(recipe.vocabulary, into=VOCABULARY)
+    _held = read_vocabulary(vocabulary)  # while it is held, the stages below do not read it again
     collections = list(recipe.annotations)
     if recipe.simulation is not None:
         yield simulation_stage(vocabulary, recipe.simulation)

@@ -13,6 +13,7 @@ from mlimages_dataset.sources.boxes import BoxSource, is_text
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
 from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject, RejectLog
+from mlimages_dataset.sources.source import LISTED
 from mlimages_dataset.tables.files import file_digest
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class FileSource(BoxSource):
             DataError: there is none, or it is no such file.
         """
         stated = (one for piece in self.cut(self.piece(path)) for one in self.instances(piece, RejectLog()))
-        names = {one.class_id for one in stated if one.class_id and is_text(one.class_id)}
+        names = {one.class_id for one in stated if one.class_id and is_text(one.class_id)} - {LISTED}
         if not names:
             raise DataError("names no class", where=path, remedy=f"name files of the format {self.name}")
         return [SourceClass(name, name) for name in sorted(names)]

@@ -18,7 +18,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import unpacked
 from mlimages_dataset.sources.pieces import read_to_its_end
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
-from mlimages_dataset.sources.source import BOX, REGION, BatchSource, statements
+from mlimages_dataset.sources.source import BOX, LISTED, REGION, BatchSource, statements
 from mlimages_dataset.tables.confidences import rounded
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.pieces import Piece
+    from mlimages_dataset.sources.polygons import Polygons
     from mlimages_dataset.sources.rejects import RejectLog
 
 Sides: TypeAlias = tuple[float, float, float, float]
@@ -37,6 +38,7 @@ BLOCK_INSTANCES = 1 << 14
 _LOOK_BYTES = 1 << 16
 ROUNDING = 1e-5
 """A box that reaches no farther than this beyond its image was rounded by a tool, and does not count as clipped."""
+_TOLD_NUMBERS, _TOLD_SIGNS = 8, 20
 _FAULTS = (
     "",
     "a side of its box is no finite number",
@@ -62,7 +64,9 @@ class Instance:
         mask: COCO's compressed RLE as JSON, or a picture's path; empty where there is none.
         location: where the image is; empty where the file does not say.
         outline: the file has an outline that `mask` does not say.
+        polygons: that outline, where the file gives it as polygons: `regions` make a mask of them.
         line: where the entry begins, 0 where nobody knows.
+        stated: the numbers of its place as the file has them, for messages.
     """
 
     image: str
@@ -75,12 +79,18 @@ class Instance:
     mask: str = ""
     location: str = ""
     outline: bool = False
+    polygons: Polygons | None = None
     line: int = 0
+    stated: str = ""
+
+    @classmethod
+    def of_listed(cls, image: str, where: str, location: str = "") -> Instance:
+        """Return the statement that a file lists an image; see `source.LISTED`."""
+        return cls(image, LISTED, where, "the image", None, 0.0, location=location)
 
     def reject(self, what: str) -> Reject:
         """Return the reject of this entry."""
-        stated = "" if self.box is None or isinstance(self.box, str) else ", ".join(f"{side:g}" for side in self.box)
-        text = f"{self.class_id} {stated}".strip()
+        text = f"{self.class_id} {self.stated}".strip()
         text = text.encode(errors="replace").decode()
         return Reject(self.where, self.line, f"{self.place}: {what}", text[:REJECT_CHARACTERS])
 
@@ -159,8 +169,11 @@ def _has_box(one: Instance, log: RejectLog) -> bool:
 
 def _batch_of(instances: Sequence[Instance], log: RejectLog) -> pa.RecordBatch:
     """Return instances that have a box in the columns of `REGION`."""
+    masks = [one.polygons.mask() if one.polygons is not None else one.mask for one in instances]
     columns: dict[str, object] = {
         **{name: [getattr(one, field) for one in instances] for name, field in _FIELD_OF_COLUMN.items()},
+        "mask": masks,
+        "outline": [one.outline and not mask for one, mask in zip(instances, masks, strict=True)],
         "confidence": _confidences(instances),
         **{flag: [flag in one.flags for one in instances] for flag in REGION_FLAGS},
     }
@@ -168,9 +181,7 @@ def _batch_of(instances: Sequence[Instance], log: RejectLog) -> pa.RecordBatch:
     return region_batch(columns, boxes, log, lambda at, what: instances[at].reject(what))
 
 
-_FIELD_OF_COLUMN = {name: name for name in ("image_id", "class_id", "mask", "location", "outline")} | {
-    "image_id": "image"
-}
+_FIELD_OF_COLUMN = {"image_id": "image", "class_id": "class_id", "location": "location"}
 
 
 def _confidences(instances: Sequence[Instance]) -> NDArray[np.float32]:
@@ -227,6 +238,11 @@ def judged(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.
     return inside, faults.astype(np.intp), clipped & (faults == 0)
 
 
+def as_stated(numbers: object) -> str:
+    """Return the first of the numbers in a list as a file has them, for messages; nothing for what is no list."""
+    return ", ".join(str(one)[:_TOLD_SIGNS] for one in numbers[:_TOLD_NUMBERS]) if isinstance(numbers, list) else ""
+
+
 def of_pixels(sides: Sides, width: object, height: object) -> Sides | str:
     """Return a box in pixels from an image's left upper corner as shares, or why there is none."""
     if not (is_size(width) and is_size(height)):
@@ -237,7 +253,7 @@ def of_pixels(sides: Sides, width: object, height: object) -> Sides | str:
 
 def is_size(value: object) -> bool:
     """Return whether something is a number of pixels that an image may have along one side."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < np.inf
+    return isinstance(value, (int, float)) and 0 < number_of(value) < np.inf
 
 
 def number_of(text: object) -> float:

@@ -11,7 +11,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
@@ -118,6 +118,7 @@ def classes_of_table(table: pa.Table, where: str) -> list[SourceClass]:
     Raises:
         DataError: a column is missing, a row holds no id or no name, a wnid is none, or there is no row.
     """
+    table = table.rename_columns([name.strip().lower() for name in table.column_names])
     missing = [column for column in CLASS_COLUMNS if column not in table.column_names]
     if missing:
         raise _no_columns(missing, table.column_names, where)
@@ -180,12 +181,27 @@ def parse_box_hierarchy(text: str, where: str) -> dict[str, tuple[str, ...]]:
             if parent not in above:
                 above.append(parent)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"is not Open Images' box hierarchy ({error})",
-            where=where,
-            remedy="obtain bbox_labels_600_hierarchy.json again",
-        ) from error
+        raise _no_hierarchy(str(error), where) from error
     return {child: tuple(above) for child, above in parents.items()}
+
+
+def parse_box_ancestors(text: str, where: str) -> dict[str, frozenset[str]]:
+    """Return the classes above each class of Open Images' hierarchy on its paths from the top, without the root.
+
+    A class may stand at several places with different classes below it: only its own paths count, as in the challenge.
+
+    Raises:
+        DataError: it is not such a file.
+    """
+    if not parse_box_hierarchy(text, where):
+        raise _no_hierarchy("it has no Subcategory", where)
+    above: dict[str, set[str]] = {}
+    pending: list[tuple[Mapping[str, Any], tuple[str, ...]]] = [(node, ()) for node in json.loads(text)["Subcategory"]]
+    while pending:
+        node, path = pending.pop()
+        above.setdefault(node["LabelName"], set()).update(path)
+        pending += [(child, (*path, node["LabelName"])) for child in node.get("Subcategory", [])]
+    return {name: frozenset(path) - {name} for name, path in above.items()}
 
 
 def parse_tencent_dictionary(lines: Iterable[str], where: str) -> list[TencentRow]:
@@ -232,6 +248,14 @@ def parse_tencent_dictionary(lines: Iterable[str], where: str) -> list[TencentRo
                 remedy="obtain the complete file",
             )
     return rows
+
+
+def _no_hierarchy(why: str, where: str) -> DataError:
+    return DataError(
+        f"is not Open Images' box hierarchy ({why})",
+        where=where,
+        remedy="obtain bbox_labels_600_hierarchy.json again",
+    )
 
 
 def _subcategories(node: Mapping[str, object]) -> Iterator[tuple[str, str]]:

@@ -26,6 +26,7 @@ class SourceClass:
         name: the name as the collection spells it; may be empty if the id is a wnid.
         wnid: the synset, or another list's category of its own (`own_wnid`), that the collection gives for it; empty if
             it gives none.
+        synset: the name that NLTK gives to its synset, such as `cat.n.01`, as LVIS has it; may be empty.
         parent: what the collection says it is a kind of, a wnid or the id of another class of the list; may be empty.
     """
 
@@ -33,3 +34,4 @@ class SourceClass:
     name: str
     wnid: str = ""
     parent: str = ""
+    synset: str = ""

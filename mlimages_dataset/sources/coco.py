@@ -4,8 +4,8 @@ https://cocodataset.org/#format-data, https://www.lvisdataset.org/dataset
 
 A class's id is its category's number. An annotation says that its category is in its image, for any box or mask,
 crowds included; LVIS's `neg_category_ids` say that categories are verified to be absent. A box needs its image's width
-and height. A mask of run lengths is kept; polygons are outlines, which are counted and left out. The file is read as a
-stream, once for each list, because categories and images may come after the annotations.
+and height. A mask of run lengths is kept, and polygons become one. The file is read as a stream, once for each list,
+because categories and images may come after the annotations.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import ijson
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import unpacked
-from mlimages_dataset.sources.boxes import DocumentSource, Instance, number_of, of_pixels
+from mlimages_dataset.sources.boxes import DocumentSource, Instance, as_stated, number_of, of_pixels
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.sources.pieces import read_to_its_end
+from mlimages_dataset.sources.polygons import Polygons, rings_of
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.rle import mask_text
 from mlimages_dataset.tables.schemas import REGION_FLAGS
@@ -57,9 +58,11 @@ class Coco(DocumentSource):
             for category in negatives:
                 place = f"negative of image {image_id}"
                 yield Instance(image.name, str(category), str(path), place, None, 0.0, location=image.address)
+        bare = listed.images.keys() - listed.absent.keys()
         for at, annotation in enumerate(_items(path, "annotations")):
             place = f"annotation {annotation.get('id', at)}"
             image_key, named = _key(annotation.get("image_id")), _key(annotation.get("category_id"))
+            bare.discard(image_key)  # type: ignore[arg-type]  # None is no key
             if image_key is None or image_key not in listed.images:
                 _reject(log, path, f"{place} refers to an image that is not listed", annotation.get("image_id"))
             elif named is None or named not in listed.categories:
@@ -70,6 +73,9 @@ class Coco(DocumentSource):
                 yield _instance(
                     annotation, listed.images[image_key], str(named), where=str(path), place=place, score=score
                 )
+        for key, image in listed.images.items():
+            if key in bare:
+                yield Instance.of_listed(image.name, str(path), image.address)
 
 
 def _instance(
@@ -77,6 +83,7 @@ def _instance(
 ) -> Instance:
     segmentation = annotation.get("segmentation")
     mask = mask_text(segmentation) if isinstance(segmentation, dict) else ""
+    rings = rings_of(segmentation)
     return Instance(
         image=image.name,
         class_id=category,
@@ -87,7 +94,9 @@ def _instance(
         flags=_flags(annotation),
         mask=mask,
         location=image.address,
+        stated=as_stated(annotation.get("bbox")),
         outline=bool(segmentation) and not mask,
+        polygons=Polygons(rings, number_of(image.width), number_of(image.height)) if rings else None,
     )
 
 
@@ -114,7 +123,7 @@ def _key(value: object) -> _Key | None:
 
 
 def coco_classes(path: Location) -> list[SourceClass]:
-    """Return the categories of a file of COCO's form, as a class list.
+    """Return the categories of a file of COCO's form, as a class list, with the synsets that LVIS names.
 
     Raises:
         DataError: it is not such a file, or two categories have the same number.
@@ -122,7 +131,8 @@ def coco_classes(path: Location) -> list[SourceClass]:
     categories = _categories(path)
     if not categories:
         raise DataError("lists no categories", where=path, remedy="name a file of instances, in COCO's form")
-    return [SourceClass(str(number), name) for number, name in categories.items()]
+    synsets = {_key(one.get("id")): str(one.get("synset") or "") for one in _items(path, "categories")}
+    return [SourceClass(str(number), name, synset=synsets[number]) for number, name in categories.items()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ points mark none, and a tag says that its class is in the image. Sides are pixel
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, ClassVar
@@ -19,6 +20,7 @@ from mlimages_dataset.core.locations import as_text, unpacked
 from mlimages_dataset.sources.boxes import DocumentSource, Instance, around, number_of, of_pixels
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.sources.pieces import read_to_its_end
+from mlimages_dataset.sources.polygons import Polygons
 from mlimages_dataset.sources.rejects import Reject
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
@@ -49,6 +51,8 @@ class Cvat(DocumentSource):
                 log.add([Reject(where, 0, what, element.get("label", ""))], 1)
                 continue
             name = element.get("name", "")
+            if name and not len(element):
+                yield Instance.of_listed(name, where, name)
             for at, shape in enumerate(element, 1):
                 yield _instance(shape, element, f"shape {at} of image {name}", where)
 
@@ -109,7 +113,11 @@ def _instance(shape: ET.Element, image: ET.Element, place: str, where: str) -> I
         box=of_pixels(box, width, height) if isinstance(box, tuple) else box,
         flags=frozenset(flag for flag in REGION_FLAGS if stated.get(flag, "").lower() in {"1", "true"}),
         location=image.get("name", ""),
+        stated=_stated(shape),
         outline=shape.tag not in {"box", "tag"} or number_of(shape.get("rotation", 0)) != 0,
+        polygons=Polygons((tuple(itertools.chain.from_iterable(_pairs(shape))),), width, height)
+        if shape.tag == "polygon"
+        else None,
     )
 
 
@@ -120,8 +128,7 @@ def _box(shape: ET.Element) -> Sides | str:
             xmin, ymin, xmax, ymax = _numbers(shape, _BOX)
             return _turned((xmin, ymin, xmax, ymax), number_of(shape.get("rotation", 0)))
         case "polygon":
-            points = [tuple(map(number_of, pair.split(","))) for pair in shape.get("points", "").split(";") if pair]
-            pairs = [(pair[0], pair[1]) for pair in points if len(pair) == 2]  # noqa: PLR2004 - x and y
+            pairs = _pairs(shape)
             return around(pairs) if pairs else "it has no points"
         case "ellipse":
             x, y, across, down = _numbers(shape, _ELLIPSE)
@@ -130,6 +137,16 @@ def _box(shape: ET.Element) -> Sides | str:
             left, top, across, down = _numbers(shape, _MASK)
             return left, top, left + across, top + down
     return f"a {shape.tag} marks no area"
+
+
+def _stated(shape: ET.Element) -> str:
+    sides = next((names for names in (_BOX, _ELLIPSE, _MASK) if names[0] in shape.attrib), ())
+    return shape.get("points", "") or ", ".join(shape.get(name, "") for name in sides)
+
+
+def _pairs(shape: ET.Element) -> list[tuple[float, float]]:
+    points = [tuple(map(number_of, pair.split(","))) for pair in shape.get("points", "").split(";") if pair]
+    return [(pair[0], pair[1]) for pair in points if len(pair) == 2]  # noqa: PLR2004 - x and y
 
 
 def _numbers(shape: ET.Element, names: tuple[str, ...]) -> list[float]:

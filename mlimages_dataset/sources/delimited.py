@@ -21,7 +21,7 @@ from mlimages_dataset.sources.source import Source
 from mlimages_dataset.tables import confidences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.pieces import Piece
@@ -205,14 +205,13 @@ def duckdb_errors(where: object = None) -> Iterator[None]:
         ) from error
 
 
-def delimiter_of(path: Location, wanted: Collection[str]) -> str:
-    """Return the separator with which a file's header has all wanted columns; a comma if there is none.
+def delimiter_of(path: Location, has_all: Callable[[list[str]], bool]) -> str:
+    """Return the separator with which a file's header has all needed columns, as `has_all` says; else a comma.
 
     Raises:
         DataError: the file is empty, or no text.
     """
-    found = (one for one in DELIMITERS if set(wanted) <= set(read_header(path, one)))
-    return next(found, ",")
+    return next((one for one in DELIMITERS if has_all(read_header(path, one))), ",")
 
 
 def delimiter_of_rows(path: Location, n_columns: int) -> str:

@@ -8,7 +8,9 @@ _WNID = re.compile(r"n\d{8}")
 _STARTS_WITH_WNID = re.compile(r"(n\d{8})(?:\D|$)")
 _ENDS_WITH_WNID = re.compile(r"(?:^|_)(n\d{8})(?:\.\w+)*$")
 _WITHOUT_CLASS = re.compile(r"ILSVRC20\d\d_(?:val|test)_\d+(?:\D|$)")
-_OF_MASKS = frozenset({"SegmentationClass", "SegmentationObject"})
+MASKS_OF_VOC = ("SegmentationClass", "SegmentationObject")
+MASK_OF_OPEN_IMAGES = re.compile(r"(?P<image>[0-9a-f]{16})_(?P<tag>m[0-9a-z_]*_[0-9a-f]{8})\.png")
+"""The name of a mask of Open Images: its picture, its label and its box."""
 _WORDS_OF_PARTS = (
     "train|training|trn|val|valid|validation|test|testing|dev|eval|extra|trainval|unlabell?ed|query|gallery",
     "images?|imgs?|pictures?|pics?|photos?|photographs?|jpe?gs?|pngs?|jpegimages|data|dataset|set|split",
@@ -20,8 +22,9 @@ _NO_CLASS = re.compile(rf"{_WORD_OF_A_PART}(?:[-_ .]*(?:{_WORD_OF_A_PART}|\d+|of
 
 
 def is_mask(path: str) -> bool:
-    """Return whether a picture lies in a folder of Pascal VOC's that says what each pixel of another picture is."""
-    return not _OF_MASKS.isdisjoint(path.split("/")[:-1])
+    """Return whether a picture says what each pixel of another picture is, by Pascal VOC's or Open Images' names."""
+    *folders, name = path.split("/")
+    return not set(MASKS_OF_VOC).isdisjoint(folders) or MASK_OF_OPEN_IMAGES.fullmatch(name) is not None
 
 
 def is_wnid(name: str) -> bool:

@@ -8,6 +8,7 @@ or a point marks none, and says that its class is in the image. Flags of a shape
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.sources.annotation_files import FileSource, reject
-from mlimages_dataset.sources.boxes import Instance, around, number_of, of_pixels
+from mlimages_dataset.sources.boxes import Instance, around, as_stated, number_of, of_pixels
+from mlimages_dataset.sources.polygons import Polygons
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.rejects import Reject
 
 _AREAS = {"rectangle", "polygon", "circle", "mask", "rotation"}
+_POLYGONS = {"polygon", "rotation"}
 """`rotation` is a turned rectangle of X-AnyLabeling, which writes LabelMe's form."""
 
 
@@ -41,6 +44,8 @@ class LabelMe(FileSource):
         document = _document(path, content)
         stated = str(document.get("imagePath") or "")
         image = self.picture_name(path, given, stated)
+        if not document["shapes"]:
+            yield Instance.of_listed(image, as_text(str(path)), stated)
         for at, shape in enumerate(document["shapes"], 1):
             place = f"shape {at}"
             if not isinstance(shape, dict):
@@ -62,7 +67,9 @@ class LabelMe(FileSource):
                 confidence=score,
                 flags=_flags(shape),
                 location=stated,
+                stated=as_stated(shape.get("points")),
                 outline=shape.get("shape_type") != "rectangle",
+                polygons=_polygons(shape, *map(number_of, size)),
             )
 
 
@@ -81,12 +88,7 @@ def _box(shape: Mapping[str, Any]) -> Sides | str:
     kind = shape.get("shape_type") or "polygon"  # as the first versions had it
     if kind not in _AREAS:
         return f"a {str(kind)[:20]} marks no area"
-    points = shape.get("points")
-    pairs = [
-        (number_of(pair[0]), number_of(pair[1]))
-        for pair in (points if isinstance(points, list) else [])
-        if isinstance(pair, list) and len(pair) == 2  # noqa: PLR2004 - x and y
-    ]
+    pairs = _pairs(shape)
     if len(pairs) < 2:  # noqa: PLR2004 - two corners
         return "it has no two points"
     if kind == "circle":
@@ -94,6 +96,22 @@ def _box(shape: Mapping[str, Any]) -> Sides | str:
         radius = math.dist((x, y), edge)
         return x - radius, y - radius, x + radius, y + radius
     return around(pairs)
+
+
+def _pairs(shape: Mapping[str, Any]) -> list[tuple[float, float]]:
+    points = shape.get("points")
+    return [
+        (number_of(pair[0]), number_of(pair[1]))
+        for pair in (points if isinstance(points, list) else [])
+        if isinstance(pair, list) and len(pair) == 2  # noqa: PLR2004 - x and y
+    ]
+
+
+def _polygons(shape: Mapping[str, Any], width: float, height: float) -> Polygons | None:
+    """Return the outline of a shape that is a polygon, None for any other."""
+    if (shape.get("shape_type") or "polygon") not in _POLYGONS:
+        return None
+    return Polygons((tuple(itertools.chain.from_iterable(_pairs(shape))),), width, height)
 
 
 def _flags(shape: Mapping[str, Any]) -> frozenset[str]:

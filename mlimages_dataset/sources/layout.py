@@ -73,11 +73,21 @@ class Layout:
         return next((theirs for theirs, ours in self.theirs.items() if ours == name), name)
 
     def renamed(self, names: list[str]) -> list[str]:
-        """Return a file's names of columns with ours in place of its own; what is not asked for has no name of ours."""
+        """Return a file's names of columns with ours in place of its own; what is not asked for has no name of ours.
+
+        Case and blanks around a name do not count, unless the file has the very name too.
+
+        >>> Layout(columns=("image_id=path",)).renamed(["path", "image_id", " Label ", "LOCATION", "location"])
+        ['image_id', 'column 2', 'label', 'LOCATION', 'location']
+        """
         replaced = set(self.theirs.values())
+        plain = [name.strip().casefold() for name in names]
+        own = [
+            one if one in TABLE_COLUMNS and one not in names else name for one, name in zip(plain, names, strict=True)
+        ]
         return [
-            self.theirs.get(name, f"column {number}" if name in replaced else name)
-            for number, name in enumerate(names, 1)
+            self.theirs.get(name, f"column {number}" if ours in replaced else ours)
+            for number, (name, ours) in enumerate(zip(names, own, strict=True), 1)
         ]
 
 

@@ -21,7 +21,16 @@ def mask_text(segmentation: Mapping[str, Any]) -> str:
         counts = compressed([int(count) for count in counts]) if sum(counts) == size[0] * size[1] else ""
     if not isinstance(counts, str) or not counts:
         return ""
-    return json.dumps({"size": [int(side) for side in size], "counts": counts}, separators=(",", ":"))
+    return _text(counts, int(size[0]), int(size[1]))
+
+
+def mask_of_counts(counts: Sequence[int], height: int, width: int) -> str:
+    """Return a mask of run lengths as `mask_text` does."""
+    return _text(compressed(counts), height, width)
+
+
+def _text(counts: str, height: int, width: int) -> str:
+    return json.dumps({"size": [height, width], "counts": counts}, separators=(",", ":"))
 
 
 def _is_count(value: object) -> bool:

@@ -36,7 +36,9 @@ STATEMENT = pa.schema(
 """A statement: an image, as the file names it; a class of the source; a confidence, null if it is not a number from 0
 to 1; and the image's location, empty if the file does not give it."""
 
-
+LISTED = "\x1flisted"
+"""The class of a statement, of confidence 0, that says only that its collection lists an image: where a collection is
+complete for a class list, such an image shows none of its classes."""
 BOX = ("xmin", "ymin", "xmax", "ymax")
 """The sides of a box: shares of the image's width and height, from its left upper corner."""
 REGION = pa.schema(
@@ -54,7 +56,7 @@ REGION = pa.schema(
 )
 """A box that a file states: an image and a raw class, as in `STATEMENT`; the box, of some area and in the image; a
 confidence above 0; flags; a mask, empty where there is none; whether the box reached beyond the image and was clipped;
-and whether the file has an outline (a polygon) that `mask` does not say."""
+and whether the file has an outline that `mask` does not say."""
 
 
 class Source(abc.ABC):

@@ -60,7 +60,7 @@ class CsvTables(DelimitedSource):
             columns = list(layout.columns)
             header = first_fields(path, delimiter) == columns
         else:
-            delimiter = delimiter_of(path, [layout.their_name(name) for name in NEEDED_COLUMNS])
+            delimiter = delimiter_of(path, lambda names: set(NEEDED_COLUMNS) <= set(layout.renamed(names)))
             columns, header = layout.renamed(read_header(path, delimiter)), True
             check_columns(path, columns, layout, line=1)
         if layout.separator == "," and delimiter == ";" and "confidence" in columns:

@@ -2,6 +2,9 @@
 
 http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/index.html
 
+Its lists of one class, such as `ImageSets/Main/dog_train.txt`, have an image and -1 (verified absent), 0 (present, but
+difficult) or 1 (present) on each line. They are read where they or their folder are named.
+
 A class's id is its name; ImageNet's files have wnids. A box's numbers are taken as they stand, as tools do that convert
 VOC's boxes, so that the same boxes in any form are the same regions. VOC itself counts pixels from 1 and both ends
 belong to a box: its metric adds one pixel to width and height. `difficult`, `truncated` and `occluded` are flags; the
@@ -11,6 +14,7 @@ SegmentationClass/*.png, `mask` is the path of the image's picture there, in whi
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, ClassVar
 
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
 
 ANNOTATIONS, MASKS = "Annotations", "SegmentationClass"
 """The folders of a VOC folder with its files, and with the pictures that tell the class of each pixel."""
+_LISTS = ".txt"
+_OF_LIST = re.compile(r"(?P<class>.+)_(?:trainval|train|val|test)")
+_LINE = re.compile(r"\s*(\S+)\s+(-1|0|1)\s*")
 _FLAGS = ("difficult", "truncated", "occluded")
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -43,8 +50,14 @@ class Voc(FileSource):
     folders_of_layout: ClassVar[frozenset[str]] = frozenset({ANNOTATIONS})
 
     def files(self, folder: Location) -> list[Location]:
-        """See `FileSource.files`: only those in `Annotations`, where a folder has such a folder."""
-        found = super().files(folder)
+        """See `FileSource.files`: only those in `Annotations`, where a folder has such a folder; without any, lists."""
+        try:
+            found = super().files(folder)
+        except DataError:
+            lists = sorted(path for path in folder.rglob(f"*{_LISTS}") if _OF_LIST.fullmatch(path.stem))
+            if not lists:
+                raise
+            return lists
         return [path for path in found if ANNOTATIONS in relative(path, folder).split("/")[:-1]] or found
 
     def beside(self, folder: Location) -> list[Location]:
@@ -61,11 +74,16 @@ class Voc(FileSource):
 
     def instances_of(self, path: Location, content: bytes, given: Given) -> Iterator[Instance | Reject]:
         """See `FileSource.instances_of`."""
+        if path.suffix.lower() == _LISTS:
+            yield from _listed(path, content, given)
+            return
         root = _root(path, content)
         stated = _text(root, "filename")
         image = self.picture_name(path, given, stated)
         size = tuple(number_of(_text(root, f"size/{side}")) for side in ("width", "height"))
         mask = _mask(path, given)
+        if root.find("object") is None:
+            yield Instance.of_listed(image, as_text(str(path)), stated)
         for at, entry in enumerate(_entries(root), 1):
             place = f"{'part' if entry.tag == 'part' else 'object'} {at}"
             yield Instance(
@@ -74,10 +92,50 @@ class Voc(FileSource):
                 where=as_text(str(path)),
                 place=place,
                 box=_box(entry.find("bndbox"), *size),
+                stated=", ".join(_text(entry, f"bndbox/{side}") for side in _SIDES)
+                if entry.find("bndbox") is not None
+                else "",
                 flags=frozenset(flag for flag in _FLAGS if _text(entry, flag).lower() in {"1", "true"}),
                 mask=mask,
                 location=stated,
             )
+
+
+def _listed(path: Location, content: bytes, given: Given) -> Iterator[Instance | Reject]:
+    """Yield what a list of one class states of each image."""
+    named = _OF_LIST.fullmatch(as_text(path.stem))
+    if named is None:
+        raise DataError(
+            "lists images, and its name says no class",
+            where=path,
+            remedy="name the folder of Annotations, or lists of a class such as dog_train.txt",
+        )
+    for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+        said = _LINE.fullmatch(line)
+        if said is not None:
+            yield Instance(
+                image=f"{given.root}/{said[1]}" if given.root else said[1],
+                class_id=named["class"],
+                where=as_text(str(path)),
+                place=f"line {number}",
+                box=None,
+                confidence=0.0 if said[2] == "-1" else 1.0,
+                flags=frozenset({"difficult"} if said[2] == "0" else ()),
+                line=number,
+            )
+        elif line.strip():
+            yield reject(path, "is no image with -1, 0 or 1", line, number)
+
+
+def pixel_boxes(path: Location) -> Iterator[tuple[str, tuple[float, ...], bool]]:
+    """Yield the name, the sides in VOC's own pixels, and whether it is difficult, of each object of a file.
+
+    Raises:
+        DataError: the file is none of VOC.
+    """
+    for entry in _root(path, path.read_bytes()).iterfind("object"):
+        sides = tuple(number_of(_text(entry, f"bndbox/{side}")) for side in _SIDES)
+        yield _text(entry, "name"), sides, _text(entry, "difficult").lower() in {"1", "true"}
 
 
 def _root(path: Location, content: bytes) -> ET.Element:

@@ -71,6 +71,8 @@ class Yolo(FileSource):
     def instances_of(self, path: Location, content: bytes, given: Given) -> Iterator[Instance | Reject]:
         """See `FileSource.instances_of`."""
         image = self.picture_name(path, given, "")
+        if not content.strip():
+            yield Instance.of_listed(image, as_text(str(path)))
         for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
             if line.strip():
                 one = _of_line(line.split(), given.context)
@@ -101,7 +103,16 @@ def _of_line(fields: Sequence[str], classes: _Classes) -> Instance | str:
     if not 0 <= confidence <= 1:
         return "its confidence is no number in 0..1"
     is_polygon = len(fields) >= _POLYGON_FIELDS and not classes.key_points
-    return Instance(image="", class_id=name, where="", place="box", box=box, confidence=confidence, outline=is_polygon)
+    return Instance(
+        image="",
+        class_id=name,
+        where="",
+        place="box",
+        box=box,
+        confidence=confidence,
+        outline=is_polygon,
+        stated=", ".join(fields[1:]),
+    )
 
 
 def _box(values: Sequence[float], *, key_points: bool) -> Sides | str:

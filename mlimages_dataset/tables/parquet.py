@@ -258,6 +258,21 @@ def table_parts(folder: Location) -> list[Location]:
     return parts
 
 
+def row_count(path: Location) -> int:
+    """Return the number of rows of a Parquet file, as its footer states it.
+
+    Raises:
+        DataError: it is no Parquet file.
+    """
+    try:
+        with open_parquet(path) as parquet:
+            return int(parquet.metadata.num_rows)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"cannot be read as a Parquet file ({reason(error)})", where=path, remedy="obtain it again"
+        ) from error
+
+
 def table_digests(name: str, folder: Location) -> dict[str, str]:
     """Return the SHA-256 of each part of a table folder, as `name/part`.
 

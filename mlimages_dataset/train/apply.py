@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.loaders import MLImages
-from mlimages_dataset.loaders.transforms import eval_transform
+from mlimages_dataset.loaders.transforms import EvalTransform, eval_transform
 from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
@@ -39,6 +39,7 @@ from mlimages_dataset.train.models import MultiLabelClassifier, create_model
 from mlimages_dataset.train.pictures import Part, Pictures, picture_batches
 from mlimages_dataset.train.predict import ClassName, Seen, top_classes
 from mlimages_dataset.train.probabilities import calibration_of, lacks_fit, probabilities_of
+from mlimages_dataset.train.science import turns_upright
 from mlimages_dataset.train.tasks.registry import task_of_checkpoint
 from mlimages_dataset.train.transfer import load_weights
 from mlimages_dataset.train.validation import evaluate_network
@@ -179,7 +180,7 @@ def see(
             raise UsageError("several ranks cannot print predictions", remedy="pass --out, or start one process")
         network, checkpoint = _trained(application, device)
         probabilities = probabilities_of(checkpoint, raw=raw, where=application.checkpoint)
-        pictures = Pictures(application.images, eval_transform(checkpoint.image_size, application.view))
+        pictures = Pictures(application.images, _view(application, checkpoint))
         size, pin = application.batch_size, device.type == "cuda"
         workers = application.workers if len(pictures) > size else 0  # a process takes longer to start than a batch
         parts, is_first = Part.all_of(len(pictures), size), True
@@ -275,7 +276,7 @@ def _apply(
         job = _Job(
             application=application,
             network=network,
-            pictures=Pictures(application.images, eval_transform(checkpoint.image_size, application.view)),
+            pictures=Pictures(application.images, _view(application, checkpoint)),
             schema=schema_of(network),
             inputs=distributed.from_first(_inputs(application) if distributed.rank() == 0 else {}),
             rows=rows_of(checkpoint),
@@ -405,6 +406,11 @@ def calibrate(application: Application, labels: Location, out: Path) -> Fit:
         )
 
 
+def _view(application: Application, checkpoint: Checkpoint) -> EvalTransform:
+    """Return what the network sees of a picture: upright ones, if it was trained on such."""
+    return eval_transform(checkpoint.image_size, application.view, upright=turns_upright(checkpoint.science))
+
+
 def _evaluated(
     application: Application, labels: Location, device: torch.device, unknown: Unknown | None
 ) -> tuple[Evaluation, Checkpoint]:
@@ -417,7 +423,7 @@ def _evaluated(
         application.images,
         labels,
         split=None,
-        transform=eval_transform(checkpoint.image_size, application.view),
+        transform=_view(application, checkpoint),
         n_classes=len(classes),
     )
     data.mark_complete(json.loads(checkpoint.science.get("loss.absent_unless_listed", "[]")))

@@ -119,6 +119,7 @@ class Data:
         bad_image_share: the run stops if more than this share of an epoch's images cannot be decoded.
         streamed: read shards in long stretches rather than picture by picture, for slow disks and object stores; needs
             the sampler `blocks` in every phase.
+        upright: turn pictures as their EXIF says, in training, evaluation and prediction; the recipe does not.
     """
 
     images: Location | None = None
@@ -131,6 +132,7 @@ class Data:
     prefetch: int = 4
     bad_image_share: float = 0.01
     streamed: bool = False
+    upright: bool = False
 
     def __post_init__(self) -> None:
         check_at_least("workers", self.workers, 0)

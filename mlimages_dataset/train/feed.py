@@ -85,7 +85,7 @@ class ImageFeed:
         sampler = self._sampler(phase)
         sampler.epoch, sampler.start = epoch, first_step * phase.batch_size
         of_pass = images_of_pass(self._run, phase, sampler.world)
-        self._data.transform = train_transform(phase.image_size)
+        self._data.transform = train_transform(phase.image_size, upright=options.upright)
         loader = iter(
             Loader(
                 self._data,
@@ -149,7 +149,7 @@ class StreamFeed:
         """See `Feed`."""
         phase, options = self._run.phase(epoch), self._run.data
         passes, of_pass = self._passes_of_step(phase), images_of_pass(self._run, phase, distributed.n_ranks())
-        self._data.transform = train_transform(phase.image_size)
+        self._data.transform = train_transform(phase.image_size, upright=options.upright)
         stream = self._stream(phase)
         stream.set_epoch(epoch)
         stream.go_on_after(first_step * passes, batch_size=of_pass, workers=options.workers)

@@ -74,7 +74,7 @@ def training_data(run: Run, classes: Classes) -> MLImages:
         named_place(run.data.images, "images"),
         labels,
         split=None,
-        transform=train_transform(run.phase(0).image_size),
+        transform=train_transform(run.phase(0).image_size, upright=run.data.upright),
         seed=run.seed,
         absent_unless_listed=run.loss.absent_unless_listed,
         n_classes=len(classes),

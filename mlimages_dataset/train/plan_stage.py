@@ -60,7 +60,7 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
         on_cpu = images_per_second is None and device.type == "cpu"
         supply = None
         if distributed.rank() == 0:
-            rate = core_rate(run.data.images, largest)
+            rate = core_rate(run.data.images, largest, upright=run.data.upright)
             supply = Supply(measured, n_ranks, run.data.workers, rate, paced_on_cpu=on_cpu)
         return Plan(
             parameters=sum(parameter.numel() for parameter in learner.model.parameters()),

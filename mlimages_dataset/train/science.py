@@ -8,10 +8,14 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlimages_dataset.train.config import Run
 
 SCIENCE = ("seed", "model", "loss", "optimizer", "schedule", "phases")
 """The sections of a run file that must not change when the run resumes."""
+
+UPRIGHT_KEY = "data.upright"
 
 
 def science(run: Run) -> dict[str, str]:
@@ -22,7 +26,14 @@ def science(run: Run) -> dict[str, str]:
         for name, section in fields.items()
         for key, value in (section.items() if isinstance(section, dict) else [("", section)])
     }
-    return {name.rstrip("."): json.dumps(value, default=plain) for name, value in flat.items() if name not in _APART}
+    upright = {UPRIGHT_KEY: "true"} if run.data.upright else {}  # earlier checkpoints have no such setting
+    told = {name.rstrip("."): json.dumps(value, default=plain) for name, value in flat.items() if name not in _APART}
+    return told | upright
+
+
+def turns_upright(settings: Mapping[str, str]) -> bool:
+    """Return whether a checkpoint's settings say that pictures are turned upright."""
+    return settings.get(UPRIGHT_KEY) == "true"
 
 
 _APART = frozenset({"model.weights", "model.classes", "loss.pair_counts"})

@@ -176,14 +176,14 @@ def _evaluation_after_epochs(
         named_place(options.validation_images or options.images, "images"),
         options.validation_labels,
         split=None,
-        transform=eval_transform(run.phase(0).image_size, options.validation_view),
+        transform=eval_transform(run.phase(0).image_size, options.validation_view, upright=options.upright),
         n_classes=len(classes),
     )
     data.mark_complete(run.loss.absent_unless_listed)
 
     def evaluate_epoch(network: nn.Module, epoch: int) -> Judgement:
         phase = run.phase(epoch)
-        data.transform = eval_transform(phase.image_size, options.validation_view)
+        data.transform = eval_transform(phase.image_size, options.validation_view, upright=options.upright)
         state = learner.loss.state_dict()
         found = evaluate_network(
             network,

@@ -140,7 +140,7 @@ class _Timed(Dataset[float]):
         return time.thread_time() - began
 
 
-def core_rate(images: Location | None, image_size: int, *, cores: int | None = None) -> CoreRate:
+def core_rate(images: Location | None, image_size: int, *, cores: int | None = None, upright: bool = False) -> CoreRate:
     """Return the rate at which this machine's cores make training images, all of them at once.
 
     One process runs per core, because cores that share units or memory are slower together. Processor time is measured,
@@ -150,12 +150,13 @@ def core_rate(images: Location | None, image_size: int, *, cores: int | None = N
         images: the folder of a run's pictures, of which 200 are measured; None for the packaged photographs.
         image_size: in pixels.
         cores: number of processes; None for the cores that this process may use.
+        upright: turn pictures as their metadata say.
 
     Raises:
         UsageError: there is no such folder, or it holds no picture.
         DataError: none of the measured pictures can be used, or a table of the shards is damaged.
     """
-    transform = train_transform(image_size)
+    transform = train_transform(image_size, upright=upright)
     folder = location(str(photographs())) if images is None else images
     contents = _contents(folder, transform)
     n_cores = available_cores() if cores is None else cores

@@ -238,7 +238,7 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
     """
     first: dict[str, SourceClass] = {}
     for source_class in one.classes:
-        first.setdefault(source_class.source_id, source_class)
+        first.setdefault(source_class.source_id, _with_wnid(source_class, context.wordnet))
     classes = list(first.values())
     overrides = {row.source_id: row for row in reviewed.matches if row.source == one.source}
     told = {c.source_id for c in classes if c.wnid or c.parent or _WNID.fullmatch(c.source_id)} | set(overrides)
@@ -268,6 +268,13 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
     return _with_listed_parents([proposal(source_class) for source_class in classes], own)
 
 
+def _with_wnid(source_class: SourceClass, network: WordNet) -> SourceClass:
+    """Return a class with the wnid of the synset that its list names, if WordNet has it: LVIS has some of its own."""
+    if source_class.wnid or not source_class.synset:
+        return source_class
+    return replace(source_class, wnid=network.wnid_of_name(source_class.synset))
+
+
 def _as_listed(row: MappingRow, source_class: SourceClass, own: Collection[str]) -> MappingRow:
     """Return the row of a class of which the list says what it means.
 
@@ -275,7 +282,8 @@ def _as_listed(row: MappingRow, source_class: SourceClass, own: Collection[str])
     """
     stands = source_class.wnid in own or not (source_class.parent and OWN_WNID.fullmatch(source_class.wnid))
     if source_class.wnid and stands:
-        return replace(row, wnid=source_class.wnid, rule=Rule.LISTED_WNID.value, evidence="the list says so")
+        said = f"the list says {source_class.synset}" if source_class.synset else "the list says so"
+        return replace(row, wnid=source_class.wnid, rule=Rule.LISTED_WNID.value, evidence=said)
     if source_class.parent:
         return replace(row, wnid=source_class.parent, rule=Rule.LISTED_PARENT.value, evidence="the list says so")
     return replace(row, wnid=row.source_id, rule=Rule.WNID.value, evidence="the id is a WordNet 3.0 synset")

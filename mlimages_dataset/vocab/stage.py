@@ -6,6 +6,7 @@ import csv
 import enum
 import functools
 import json
+import weakref
 from collections import Counter
 from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
 from dataclasses import dataclass, field, replace
@@ -71,6 +72,8 @@ VOCABULARY = "vocabulary"
 CATEGORIES_FILE = "categories.parquet"
 MAPPING_FILE = "mapping.parquet"
 PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv", "coco.csv")
+_READ: weakref.WeakValueDictionary[tuple[str, ...], Vocabulary] = weakref.WeakValueDictionary()
+"""Vocabularies that somebody holds, by folder and digests: while a build holds its own, its stages read it once."""
 _SHOWN_REPEATS = 5
 _SHOWN_LOSSES = 20
 _SHOWN_BARE = 10
@@ -321,15 +324,14 @@ def read_vocabulary(folder: str | Location) -> Vocabulary:
         SchemaError, DataError: they are of another version, or damaged.
     """
     place = _place(folder).absolute()
-    return _vocabulary_in(place, tuple(vocabulary_digests(place).items()))
-
-
-@functools.lru_cache(maxsize=1)
-def _vocabulary_in(place: Location, digests_by_name: tuple[tuple[str, str], ...]) -> Vocabulary:
-    """Return the vocabulary of a folder whose tables have these digests; each stage of a build reads the same."""
+    digests_by_name = vocabulary_digests(place)
+    key = (str(place), *digests_by_name.values())
+    if (read := _READ.get(key)) is not None:
+        return read
     categories = read_table(place / CATEGORIES_FILE, CATEGORIES)
     vocabulary = vocabulary_of_tables(categories, read_table(place / MAPPING_FILE, MAPPING))
-    return replace(vocabulary, folder=place, digests=dict(digests_by_name))
+    _READ[key] = vocabulary = replace(vocabulary, folder=place, digests=digests_by_name)
+    return vocabulary
 
 
 def vocabulary_digests(folder: Location) -> dict[str, str]:

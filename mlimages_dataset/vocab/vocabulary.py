@@ -11,9 +11,9 @@ import itertools
 import re
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from mlimages_dataset.core.arguments import TEXT, Kind, check, is_whole, whole
+from mlimages_dataset.core.arguments import TEXT, Kind, check, is_whole, one_of, whole
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.vocab.hierarchy import closure_matrix
 
@@ -38,6 +38,7 @@ _KEYS = {
         lambda key: isinstance(key, str) or is_whole(key),
     )
 }
+_TABLES = {"table": one_of(["categories", "mapping"])}
 _SEARCH = {"text": TEXT, "limit": whole(0)}
 
 
@@ -226,17 +227,31 @@ class Vocabulary:
         ]
         return pd.DataFrame(rows, columns=["class_index", "wnid", "name", "depth", "by", "matched"])
 
-    def to_pandas(self) -> pd.DataFrame:
-        """Return one row per category with the columns of `categories`; parents, sources and mids are tuples.
+    def to_pandas(self, table: Literal["categories", "mapping"] = "categories") -> pd.DataFrame:
+        """Return one of the two tables as a frame; what is a list in them is a tuple.
 
-        See `schemas.CATEGORIES`.
+        Args:
+            table: `categories`, with one row per category and the columns of `schemas.CATEGORIES`; or `mapping`, with
+                one row per class of a list, the columns of `schemas.MAPPING` and the category's `name`.
+
+        Raises:
+            UsageError: there is no such table.
+
+        >>> import mlimages_dataset as ml
+        >>> vocabulary = ml.build_vocabulary(imagenet=["n02084071"])
+        >>> vocabulary.to_pandas("mapping")[["source_id", "rule", "name"]].values.tolist()
+        [['n02084071', 'wnid', 'dog, domestic dog, Canis familiaris']]
         """
         import pandas as pd  # noqa: PLC0415 - as above
 
-        names = [one.name for one in fields(Category)]
-        frame = pd.DataFrame([[getattr(category, name) for name in names] for category in self.categories])
-        frame.columns = pd.Index(names)
-        frame.insert(0, "class_index", range(len(self)))
+        check(_TABLES, {"table": table})
+        kind, rows = (Category, self.categories) if table == "categories" else (MappingRow, self.mapping)
+        names = [one.name for one in fields(kind)]
+        frame = pd.DataFrame([[getattr(row, name) for name in names] for row in rows], columns=names)
+        if table == "categories":
+            frame.insert(0, "class_index", range(len(self)))
+        else:
+            frame["name"] = [self.categories[row.class_index].name if row.is_kept else "" for row in self.mapping]
         return frame
 
     def to_networkx(self) -> nx.DiGraph[str]:

@@ -139,6 +139,16 @@ class WordNet:
             for name, one in ranked.items()
         }
 
+    def wnid_of_name(self, name: str) -> str:
+        """Return the wnid of a synset that NLTK names so, such as `cat.n.01`; empty where no noun has the name.
+
+        https://www.nltk.org/howto/wordnet.html
+        """
+        word, _, number = name.rpartition(".")
+        lemma = word.removesuffix(".n").replace("_", " ").lower()
+        senses = self.senses.get(lemma, ()) if word.endswith(".n") and number.isdecimal() else ()
+        return self.wnids[senses[int(number) - 1]] if senses and 0 < int(number) <= len(senses) else ""
+
     @functools.cached_property
     def first_parents(self) -> tuple[int, ...]:
         """Number of each synset's first parent, -1 where it has none, shape (S,)."""

@@ -38,7 +38,7 @@ def test_ids_of_a_list_are_told_apart() -> None:
     }
     vocabulary = ml.build_vocabulary(classes=lists)
     said = pd.DataFrame({"image_id": ["a"], "label": ["1"]})
-    with pytest.raises(ml.MLImagesError, match=r"say which source's ids are meant \(ids_of\)"):
+    with pytest.raises(ml.MLImagesError, match=r"say which list's ids are meant \(ids_of\)"):
         ml.augment(said, vocabulary)
     for name, wnid in (("p", DOG), ("q", CAT)):
         assert wnid in set(ml.augment(said, vocabulary, ids_of=name).to_pandas()["wnid"])

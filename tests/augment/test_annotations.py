@@ -16,17 +16,21 @@ from hypothesis import strategies as st
 
 from mlimages_dataset.augment.annotation_counts import AnnotationCounts
 from mlimages_dataset.augment.annotations import (
+    AMBIGUOUS,
     DROPPED,
     RAW_CLASSES,
     STATEMENTS,
+    UNKNOWN,
     annotation_batches,
     broader_ids,
     class_lookup,
+    codes_of,
     images_per_class,
     lookup_table,
     packed_statements,
     raw_classes,
 )
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.sources.registry import pieces_of, source_named
 from mlimages_dataset.sources.rejects import RejectLog
 from mlimages_dataset.tables.label_columns import columns_of
@@ -307,3 +311,16 @@ def test_an_id_of_two_sources_is_a_category_rather_than_none(mini_vocabulary: Vo
         both = replace(mini_vocabulary, mapping=rows)
         assert class_lookup(both, source_named("csv"))["/m/0k4j"] == kept.class_index
         assert class_lookup(both, source_named("csv"), "mine")["/m/0k4j"] == DROPPED
+
+
+def test_an_id_of_two_categories_is_refused_only_where_it_is_used(mini_vocabulary: Vocabulary) -> None:
+    one = next(row for row in mini_vocabulary.mapping if row.source_id == "/m/0k4j")
+    other = replace(one, source="mine", class_index=mini_vocabulary.index_of_wnid["n02084071"])
+    third = replace(one, source="third")
+    for rows in ((one, other), (other, one), (one, other, third), (third, one, other)):
+        lookup = class_lookup(replace(mini_vocabulary, mapping=rows), source_named("csv"))
+        assert lookup["/m/0k4j"] == AMBIGUOUS
+        table = lookup_table(lookup)
+        assert codes_of(pa.array(["n02084071", "zorb"]), table).tolist() == [other.class_index, UNKNOWN]
+        with pytest.raises(UsageError, match="'/m/0k4j' means one category in one class list and another in another"):
+            codes_of(pa.array(["n02084071", "/m/0k4j"]), table)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING
+
 import networkx as nx
 import numpy as np
 import pandas as pd
@@ -13,6 +16,9 @@ import mlimages_dataset as ml
 from mlimages_dataset.augment import completeness
 from mlimages_dataset.augment.completeness import completed
 from tests.augment.strategies import Row, closure_of, columns_from, hierarchies, rows, rows_from
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def by_hand(images: list[Row], looked_for: set[int], hierarchy: nx.DiGraph[int]) -> list[Row]:
@@ -89,3 +95,26 @@ def test_it_must_be_clear_for_which_list_a_collection_is_complete() -> None:
     ):
         ml.annotate(said, vocabulary, complete=True)
     assert ml.annotate(said, vocabulary, complete=True, ids_of="p").summary.absences == 0  # type: ignore[union-attr]
+
+
+def test_images_without_annotations_show_none_of_the_classes(tmp_path: Path) -> None:
+    content = {
+        "images": [{"id": k, "file_name": f"{k}.jpg"} for k in range(4)],
+        "annotations": [{"image_id": 0, "category_id": 1}, {"image_id": 2, "category_id": 3}],
+        "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}, {"id": 3, "name": "zorb"}],
+    }
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(content))
+    with pytest.warns(UserWarning, match="'zorb' became no category"):
+        vocabulary = ml.build_vocabulary(classes={"p": path})
+    dog, cat = "n02084071", "n02121620"
+    found = {}
+    for complete in (False, True):
+        with pytest.warns(UserWarning, match="left out: labels of classes that the vocabulary dropped"):
+            told = ml.annotate(path, vocabulary, format="coco", complete=complete)
+        assert told.summary is not None
+        assert (told.summary.malformed, told.summary.images_without_labels) == (0, int(not complete))
+        found[complete] = sorted((row.image_id, row.wnid, row.confidence) for row in told.to_pandas().itertuples())
+    assert found[False] == [("0", dog, 1)]
+    nothing = [(image, wnid, 0) for image in "123" for wnid in (dog, cat)]
+    assert found[True] == [("0", dog, 1), ("0", cat, 0), *nothing]

@@ -52,7 +52,7 @@ def test_help_lists_every_command(main_command: click.Command, run_script: Comma
     assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "] == names_of(
         main_command
     )
-    assert "Exit codes: 0 success, 1 the data failed a check, 2 wrong use." in ran.out
+    assert "2 wrong use, 130 interrupted." in " ".join(ran.out.split())
 
 
 def test_each_command_shows_an_example_of_itself(main_command: click.Command, command: Command) -> None:
@@ -89,7 +89,8 @@ def test_the_package_itself_is_the_command(command: Command) -> None:
     )
     usage, _, rest = whole.stdout.partition("\n")
     assert usage == "Usage: python -m mlimages_dataset [OPTIONS] COMMAND [ARGS]..."
-    assert rest.split() == command("--help").out.partition("\n")[2].split(), "in lines of another width"
+    shown = command("--help").out.partition("\n")[2]
+    assert "".join(rest.split()) == "".join(shown.split()), "in lines of another width"
     refused = subprocess.run(
         [sys.executable, "-m", "mlimages_dataset", "vocab", "--out", "x"], capture_output=True, text=True, check=False
     )

@@ -50,8 +50,8 @@ def test_a_folder_of_voc_becomes_regions(voc: Path, command: Command) -> None:
         "           2  regions",
         "           2  boxes of unknown classes",
         "           2  entries that cannot be used",
-        "rejected: a.xml: object 3: its box is inverted: 'dog 0.1125, 0.0166667, 0.05, 0.15'",
-        "rejected: b.xml: object 3: its box is inverted: 'dog 0.1125, 0.0166667, 0.05, 0.15'",
+        "rejected: a.xml: object 3: its box is inverted: 'dog 9, 1, 4, 9'",
+        "rejected: b.xml: object 3: its box is inverted: 'dog 9, 1, 4, 9'",
         "unknown classes: zorb (2)",
     ]
     assert command(*call).out.splitlines()[-1] == f"{out} is up to date: nothing to do"

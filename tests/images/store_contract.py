@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,19 +29,28 @@ if TYPE_CHECKING:
 ABSENT = "an id/that no picture has"
 
 
-def check_store(folder: Location, pictures: Mapping[str, bytes], scratch: Path) -> None:
+def check_store(
+    folder: Location,
+    pictures: Mapping[str, bytes],
+    scratch: Path,
+    masks: Mapping[str, Mapping[str, bytes]] = MappingProxyType({}),
+) -> None:
     """Check the store that `open_store` finds in a folder.
 
     Args:
         folder: a folder of the kind to be tested.
         pictures: the encoded bytes of all its pictures by image id, two at least.
         scratch: an empty folder.
+        masks: the encoded masks of pictures that have any, by image id and tag.
     """
     store = open_store(folder)
     assert str(store.folder) == str(folder)
     _check_pictures(store, pictures)
     _check_pictures(pickle.loads(pickle.dumps(store)), pictures)  # noqa: S301 - our own bytes
     _check_reading_together(store)
+    assert {image_id: store.masks(k) for k, image_id in enumerate(store.image_ids.to_pylist())} == {
+        image_id: masks.get(image_id, {}) for image_id in pictures
+    }
     _check_finder(store, pictures, scratch)
     assert store.digest == open_store(folder).digest != "", "unchanged pictures have an unchanged digest"
 

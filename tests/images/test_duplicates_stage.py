@@ -12,6 +12,7 @@ from PIL import Image
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images.duplicates import HashTolerance
 from mlimages_dataset.images.duplicates_stage import duplicates_stage
+from mlimages_dataset.images.registry import open_store
 from mlimages_dataset.pipeline import engine
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import read_manifest
@@ -21,6 +22,7 @@ from mlimages_dataset.samples import photographs
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import LABELS
 from tests.images.folders import image_folder
+from tests.images.foreign_folders import tar_folder
 from tests.images.test_verification import label_part
 
 if TYPE_CHECKING:
@@ -142,3 +144,21 @@ def test_a_picture_that_cannot_be_decoded_is_compared_by_its_bytes(tmp_path: Pat
     outcome = run(duplicates_stage(images, tolerance=HashTolerance()), OutputFolder(tmp_path / "out"))
     assert outcome.record.summary["without_perceptual_hash"] == 3
     assert [line[:2] for line in lines(tmp_path / "out" / "duplicates.csv")] == [("a", "kept"), ("b", "same bytes")]
+
+
+def test_any_store_has_the_copies_that_our_shards_have(tables: tuple[Path, Path], tmp_path: Path) -> None:
+    images, labels = tables
+    store = open_store(images)
+    contents = {f"{store.image_id(k)}.jpg": store.read(k) for k in range(len(store))}
+    folders = [images, tar_folder(tmp_path / "theirs", {"00000.tar": contents}), tmp_path / "files"]
+    for name, content in contents.items():
+        (tmp_path / "files").mkdir(exist_ok=True)
+        (tmp_path / "files" / name).write_bytes(content)
+    found = []
+    for number, folder in enumerate(folders):
+        out = tmp_path / f"out-{number}"
+        stage = duplicates_stage(folder, labels=labels, tolerance=HashTolerance(), merge=True)
+        summary = run(stage, OutputFolder(out)).record.summary
+        found.append((summary, {*lines(out / "duplicates.csv")}, {*lines(out / "leakage.csv")}))
+    assert found[0] == found[1] == found[2]
+    assert summary["copies"] > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import tarfile
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from PIL import Image
 from upath import UPath
 
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
+from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.images import ingest as module
 from mlimages_dataset.images.check import Limits, inspect
 from mlimages_dataset.images.index import ImageIndex
@@ -29,6 +31,7 @@ from mlimages_dataset.pipeline import engine
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import read_manifest
 from mlimages_dataset.pipeline.stage import Engine, run
+from mlimages_dataset.sources.contract import read_regions
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import IMAGES
@@ -127,11 +130,44 @@ def test_masks_of_voc_are_no_photographs(tmp_path: Path) -> None:
     outcome = ingested(tmp_path / "out", tmp_path / "voc")
     assert outcome.record.summary["statuses"] == {"saved": 1, "mask": 2}
     assert {row["image_id"]: row["status"] for row in rows(tmp_path / "out")} == {
-        "JPEGImages/a": "saved",
+        "a": "saved",
         "SegmentationClass/a": "mask",
         "SegmentationObject/a": "mask",
     }
     assert labels(tmp_path / "out") == []
+
+
+def test_pictures_of_whole_voc_and_coco_folders_have_the_ids_of_their_annotations(tmp_path: Path) -> None:
+    size = "<size><width>40</width><height>30</height></size>"
+    box = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    content = {
+        "images": [{"id": 9, "file_name": "000000000009.jpg", "width": 40, "height": 30}],
+        "annotations": [{"image_id": 9, "category_id": 1, "bbox": [1, 2, 8, 7]}],
+        "categories": [{"id": 1, "name": "dog"}],
+    }
+    files = {
+        **{f"VOCdevkit/VOC{year}/JPEGImages/000001.jpg": CATS[k] for k, year in enumerate((2007, 2012))},
+        **{
+            f"VOCdevkit/VOC{year}/Annotations/000001.xml": (
+                f"<annotation>{size}<object><name>dog</name>{box}</object></annotation>".encode()
+            )
+            for year in (2007, 2012)
+        },
+        "coco/train2017/000000000009.jpg": CATS[2],
+        "coco/annotations/instances_train2017.json": json.dumps(content).encode(),
+    }
+    for name, written in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(written)
+    for form, folder, file in (
+        ("voc", "VOCdevkit", "VOCdevkit"),
+        ("voc", "VOCdevkit/VOC2007", "VOCdevkit/VOC2007"),
+        ("coco", "coco", "coco/annotations/instances_train2017.json"),
+    ):
+        out = tmp_path / f"out-{folder.replace('/', '-')}"
+        ingested(out, tmp_path / folder)
+        stated = read_regions(form, [tmp_path / file])[0]["image_id"].combine_chunks()
+        assert set(pictures_of(out)) == set(image_ids(stated).to_pylist()), form
 
 
 def test_labels_keep_all_digits_of_their_confidences(tmp_path: Path) -> None:

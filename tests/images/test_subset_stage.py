@@ -9,6 +9,7 @@ import pytest
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.images.index import ImageIndex
+from mlimages_dataset.images.registry import open_store
 from mlimages_dataset.images.subset import Rules
 from mlimages_dataset.images.subset_stage import choose_subset, copy_pictures
 from mlimages_dataset.images.verification import coverage, verify_images
@@ -20,6 +21,9 @@ from mlimages_dataset.tables.schemas import CATEGORIES, LABELS, MAPPING
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, MAPPING_FILE
 from mlimages_dataset.vocab.tables import categories_table, mapping_table
 from tests.images.folders import image_folder, picture
+from tests.images.foreign_folders import image_table, tar_folder, write_parquet
+from tests.images.test_ingest import ingested, rows
+from tests.images.test_masks import MASKS, collection
 from tests.images.test_verification import label_part
 
 if TYPE_CHECKING:
@@ -174,3 +178,48 @@ def test_ids_of_any_letters_are_listed_and_copied(tmp_path: Path) -> None:
     choose_subset(tmp_path / "out", Rules(images=9), images=images, shards=True)
     assert sorted(listed(tmp_path / "out")) == sorted(contents)
     assert pictures_of(tmp_path / "out") == contents
+
+
+@pytest.mark.parametrize("form", ["files", "tar", "parquet"])
+def test_any_store_gives_the_subset_that_our_shards_give(tables: tuple[Path, Path], tmp_path: Path, form: str) -> None:
+    labels, _ = tables
+    ours = image_folder(tmp_path / "ours", [CONTENTS])
+    theirs = tmp_path / form
+    if form == "files":
+        theirs.mkdir()
+        for name, content in CONTENTS.items():
+            (theirs / f"{name}.jpg").write_bytes(content)
+    elif form == "tar":
+        tar_folder(theirs, {"00000.tar": {f"{name}.jpg": content for name, content in CONTENTS.items()}})
+    else:
+        images = [{"bytes": content, "path": f"{name}.jpg"} for name, content in CONTENTS.items()]
+        write_parquet(theirs / "train-0.parquet", image_table(images), row_group_size=6)
+    for rules in (Rules(images=9), Rules(bytes=9000, balanced=True)):
+        found = {}
+        for images in (ours, theirs):
+            out = tmp_path / f"out-{images.name}-{rules.images}"
+            outcome = choose_subset(out, rules, labels=labels, images=images, shards=True)
+            found[images] = (outcome.record.summary, listed(out), rows_of(out), pictures_of(out))
+            assert verify_images(out / "images")[1] == []
+        assert found[ours] == found[theirs]
+
+
+def test_masks_are_copied_with_their_pictures_and_damaged_pictures_are_told(tmp_path: Path) -> None:
+    source = collection(tmp_path / "in")
+    (source / "broken.jpg").write_bytes(picture(1)[:300])
+    ingested(tmp_path / "shards", source)
+    for images in (source, tmp_path / "shards"):
+        out = tmp_path / f"out-{images.name}"
+        choose_subset(out, Rules(images=9), images=images, shards=True)
+        store = open_store(out / "images")
+        assert {store.image_id(k): store.masks(k) for k in range(len(store)) if store.masks(k)} == MASKS
+    statuses = {row["image_id"]: row["status"] for row in rows(tmp_path / "out-in" / "images")}
+    assert statuses["broken"] == "broken"
+
+
+def test_two_pictures_of_one_id_are_refused(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(picture(1))
+    with pytest.raises(UsageError, match=r"a.jpg and a.png would be one image, a; rename one"):
+        choose_subset(tmp_path / "out", Rules(images=1), images=tmp_path / "in")

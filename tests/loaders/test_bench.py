@@ -40,7 +40,7 @@ def test_it_measures_reading_and_every_step(tmp_path: Path) -> None:
 
 def test_one_table_has_no_split(tmp_path: Path) -> None:
     data_set(tmp_path, 8)
-    table = ("--labels", str(tmp_path / "labels" / "train"), "--split", "none")
+    table = ("--labels", str(tmp_path / "labels" / "train"), "--split", "none", "--upright")
     done = CliRunner().invoke(main, arguments(tmp_path, "--batch-size", "8", *table))
     assert done.exit_code == 0, done.output
     assert "8  pictures; 0 labelled images have no picture" in done.output

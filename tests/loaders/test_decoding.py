@@ -204,3 +204,12 @@ def test_damage_gives_pixels_or_an_error_and_nothing_else(
     assert pixels.ndim == 3
     assert pixels.shape[2] == 3
     assert pixels.size
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [(b"\0\0\0\x18ftypheic", "a HEIC picture: convert it"), (b"\xff\x0a", "a JPEG XL picture: convert it")],
+)
+def test_a_picture_of_another_format_is_named_with_the_remedy(head: bytes, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        read_header(head + bytes(40))

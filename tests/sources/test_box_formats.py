@@ -307,7 +307,7 @@ def test_shapes_of_cvat_have_the_least_boxes_that_hold_them(tmp_path: Path) -> N
     box = found.to_pylist()[0]
     assert (box["occluded"], box["difficult"], box["outline"]) == (True, True, True)
     assert sorted(str(one).partition(": ")[2] for one in rejects.first) == [
-        "shape 5 of image a.jpg: a polyline marks no area: 'l'",
+        "shape 5 of image a.jpg: a polyline marks no area: 'l 1,1;2,2'",
         "track 3: a video's track names no image: 'x'",
     ]
     assert set(read_statements("cvat", [path])[0]["class_id"].to_pylist()) == set("bpemlt")
@@ -456,3 +456,14 @@ def test_a_yes_at_a_point_is_presence_and_a_no_is_nothing(tmp_path: Path) -> Non
     ]
     with pytest.raises(UsageError, match=r"points\.csv: has no boxes"):
         read_regions("open-images", [path])
+
+
+def test_a_size_of_hundreds_of_digits_is_none(tmp_path: Path) -> None:
+    shape = {"label": "dog", "points": [[1, 2], [7, 9]], "shape_type": "rectangle"}
+    document = {"imagePath": "a.jpg", "imageWidth": 10**400, "imageHeight": 5, "shapes": [shape]}
+    path = _written(tmp_path / "a.json", json.dumps(document))
+    found, rejects = read_regions("labelme", [path])
+    assert (found.num_rows, [str(one) for one in rejects.first]) == (
+        0,
+        [f"{path}: shape 1: its image has no width and height: 'dog [1, 2], [7, 9]'"],
+    )

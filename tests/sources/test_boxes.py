@@ -138,7 +138,7 @@ def _empty(height: int, width: int) -> np.ndarray:
     return np.zeros((height, width), np.uint8, order="F")
 
 
-@pytest.mark.parametrize("segmentation", [[[1, 2, 3, 4, 5, 6]], {"size": [1, 1], "counts": [7]}])
+@pytest.mark.parametrize("segmentation", [[[1, 2, 3, 4, 5]], {"size": [1, 1], "counts": [7]}])
 def test_an_outline_that_is_left_out_is_told(tmp_path: Path, segmentation: object) -> None:
     (row,) = read_regions("coco", [coco(tmp_path, {"segmentation": segmentation})])[0].to_pylist()
     assert (row["mask"], row["outline"]) == ("", True)

@@ -94,12 +94,12 @@ def test_an_image_has_the_name_of_its_file(tmp_path: Path, stem: str, filename: 
         (
             dog(0, 0, 2, 2, name=""),
             None,
-            "object 1: it has no image, no class, or a name that is no Unicode text: '0, 0, 0.01, 0.02'",
+            "object 1: it has no image, no class, or a name that is no Unicode text: '0, 0, 2, 2'",
         ),
         ("<object><name>dog</name></object>", None, "object 1: it has no bndbox: 'dog'"),
-        (dog(1, 1, 2, 2), "", "object 1: its image has no width and height: 'dog'"),
-        (dog(4, 0, 2, 2), None, "object 1: its box is inverted: 'dog 0.02, 0, 0.01, 0.02'"),
-        (dog(200, 0, 210, 2), None, "object 1: its box lies outside the image: 'dog 1, 0, 1.05, 0.02'"),
+        (dog(1, 1, 2, 2), "", "object 1: its image has no width and height: 'dog 1, 1, 2, 2'"),
+        (dog(4, 0, 2, 2), None, "object 1: its box is inverted: 'dog 4, 0, 2, 2'"),
+        (dog(200, 0, 210, 2), None, "object 1: its box lies outside the image: 'dog 200, 0, 210, 2'"),
     ],
 )
 def test_what_cannot_be_used_is_a_reject(tmp_path: Path, objects: str, size: str | None, told: str) -> None:
@@ -153,3 +153,37 @@ def test_the_real_files_have_their_own_counts(shared_data: Path) -> None:
     assert not any(found["clipped"].to_pylist())
     assert rejects.count == len(list((folder / "SegmentationClass").glob("*.png")))  # their files are not among these
     assert {one.source_id for one in Voc().classes(folder)} == set(found["class_id"].to_pylist())
+
+
+NAMES = st.from_regex(r"[a-z0-9_]{1,12}", fullmatch=True)
+
+
+@given(
+    lines=st.dictionaries(NAMES, st.sampled_from([-1, 0, 1]), min_size=1), cls=st.sampled_from(["dog", "potted_plant"])
+)
+def test_lists_of_a_class_state_what_is_present_and_absent(
+    tmp_path_factory: pytest.TempPathFactory, lines: dict[str, int], cls: str
+) -> None:
+    path = tmp_path_factory.mktemp("lists") / "Main" / f"{cls}_trainval.txt"
+    path.parent.mkdir()
+    (path.parent / "trainval.txt").write_text("".join(f"{name}\n" for name in lines))
+    path.write_text("".join(f"{name} {said:2d}\n" for name, said in lines.items()) + "\nx  2\ny\n")
+    for given_ in (path, path.parent):
+        found, rejects = read_statements("voc", [given_])
+        told = {row["image_id"]: (row["class_id"], row["confidence"]) for row in found.to_pylist()}
+        assert told == {name: (cls, float(said >= 0)) for name, said in lines.items()}
+        assert [str(one).partition(", line ")[2] for one in rejects.first] == [
+            f"{len(lines) + 2}: is no image with -1, 0 or 1: 'x  2'",
+            f"{len(lines) + 3}: is no image with -1, 0 or 1: 'y'",
+        ]
+
+
+def test_a_list_without_a_class_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "train.txt"
+    path.write_text("2007_000027\n")
+    with pytest.raises(DataError, match=r"train.txt: lists images, and its name says no class; name the folder"):
+        read_statements("voc", [path])
+    written(tmp_path / "voc", dog(1, 2, 30, 40))
+    (tmp_path / "voc" / "ImageSets").mkdir()
+    (tmp_path / "voc" / "ImageSets" / "dog_train.txt").write_text("b 1\n")
+    assert read_statements("voc", [tmp_path / "voc"])[0]["image_id"].to_pylist() == ["a.jpg"], "lists are read if named"

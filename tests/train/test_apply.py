@@ -10,16 +10,20 @@ import torch
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.parquet import check_rows, read_table, table_parts
 from mlimages_dataset.tables.schemas import PREDICTIONS
 from mlimages_dataset.train.__main__ import main
 from mlimages_dataset.train.checkpoint import Checkpoint, RunProgress, read_checkpoint, save_checkpoint
+from mlimages_dataset.train.config import Data, Phase, Run
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.pictures import Part
 from mlimages_dataset.train.predict import prediction_rows, top_classes
+from mlimages_dataset.train.science import science, turns_upright
+from tests.images.test_orientation import stating
 from tests.train.processes import on_ranks
 
 if TYPE_CHECKING:
@@ -142,3 +146,34 @@ def test_a_picture_that_cannot_be_decoded_is_told_and_left_out(
     no_fit, unreadable = result.stderr.splitlines()
     assert no_fit.startswith(f"{checkpoint} holds no calibration fit, so only the weights of its loss are undone: ")
     assert unreadable.startswith("cannot be used: broken: ")
+
+
+def test_a_network_that_learnt_of_upright_pictures_is_shown_upright_ones(
+    checkpoint: Path, photographs: Photographs, tmp_path: Path
+) -> None:
+    for path in sorted(photographs.images.glob("*.jpg"))[:2]:
+        upright = Image.open(path).convert("RGB").resize((48, 36))
+        for folder, content in (
+            ("upright", stating(1, "PNG", upright)),
+            ("turned", stating(6, "PNG", upright.transpose(Image.Transpose.ROTATE_90))),  # EXIF 6 is turned back
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / f"{path.stem}.png").write_bytes(content)
+    stored = read_checkpoint(checkpoint)
+    turning = tmp_path / "turning.pt"
+    save_checkpoint(turning, dataclasses.replace(stored, science={**stored.science, "data.upright": "true"}))
+    found = {}
+    for network, folder in ((turning, "upright"), (turning, "turned"), (checkpoint, "turned")):
+        out = tmp_path / f"{network.stem}-{folder}"
+        options = ["--images", str(tmp_path / folder), "--vocabulary", str(photographs.vocabulary), "--workers", "0"]
+        result = CliRunner().invoke(main, ["predict", str(network), *options, "--above", "0", "--out", str(out)])
+        assert result.exit_code == 0, result.output
+        found[network, folder] = [read_table(part, PREDICTIONS)["labels"].to_pylist() for part in table_parts(out)]
+    assert found[turning, "turned"] == found[turning, "upright"] != found[checkpoint, "turned"]
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_a_runs_settings_say_whether_pictures_are_turned(*, upright: bool) -> None:
+    run = Run(epochs=1, data=Data(upright=upright), phases=(Phase(),))
+    assert turns_upright(science(run)) == upright
+    assert ("data.upright" in science(run)) == upright, "as in checkpoints of earlier versions"

@@ -1,0 +1,252 @@
+"""Average precision of detections in files, or in tables of regions, by the metric of Open Images' challenge."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.evaluation.detection import Detections, TrueBoxes, mean
+from mlimages_dataset.evaluation.open_images import Hierarchy, ImageLabels, judged_by_challenge
+from mlimages_dataset.sources.class_lists import parse_box_ancestors
+from mlimages_dataset.sources.detection_rows import (
+    DETECTIONS,
+    IMAGE_LABELS,
+    NAMES,
+    SIDES,
+    TRUE_BOXES,
+    read_rows,
+)
+from mlimages_dataset.tables.files import read_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.core.decoding import Json
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.evaluation.detection import Judged
+    from mlimages_dataset.sources.rejects import RejectLog
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+_IMAGE, _LABEL = NAMES
+_LISTED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionScores:
+    """Average precision of each class, and what became of the rows.
+
+    Attributes:
+        names: the classes, shape (C,).
+        average_precisions: NaN where a class has no object, shape (C,).
+        truths: number of objects to be found in each class, shape (C,).
+        counts: numbers of rows, each by what they are.
+        first_rejected_rows: the first rows that cannot be used, each with its file and the reason.
+        warnings: what makes the result doubtful.
+    """
+
+    names: tuple[str, ...]
+    average_precisions: NDArray[np.float64]
+    truths: NDArray[np.int64]
+    counts: dict[str, int]
+    first_rejected_rows: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def mean(self) -> float:
+        """The mean over the classes that have objects; NaN if none has."""
+        return mean(self.average_precisions)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the result with null where there is no number."""
+        return {
+            "mAP": number_or_none(self.mean),
+            "ap": {
+                name: number_or_none(value) for name, value in zip(self.names, self.average_precisions, strict=True)
+            },
+            "counts": dict(self.counts),
+            "first_rejected_rows": list(self.first_rejected_rows),
+        }
+
+    def lines(self) -> list[str]:
+        """Return the result as lines: the classes that have objects, then the mean, then the counts."""
+        known = np.flatnonzero(self.truths)
+        return [
+            *(f"{self.average_precisions[c]:8.4f}  {self.truths[c]:>8,}  {self.names[c]}" for c in known),
+            f"{self.mean:8.4f}  mean over {len(known):,} classes with objects, of {len(self.names):,}",
+            *(f"{n:>12,}  {what}" for what, n in self.counts.items() if n),
+            *(f"rejected: {row}" for row in self.first_rejected_rows),
+        ]
+
+
+def evaluate_challenge(
+    boxes: Location, image_labels: Location, hierarchy: Location, predictions: Location
+) -> DetectionScores:
+    """Return what the metric of Open Images' challenge gives (`evaluation.open_images`).
+
+    Args:
+        boxes: true boxes with IsGroupOf, as stated: the hierarchy is applied here.
+        image_labels: verified labels of the same images, of confidence 1 (present) and 0 (absent), as stated.
+        hierarchy: bbox_labels_600_hierarchy.json, or that of a challenge.
+        predictions: detections, which are taken as they are: no ancestors are added.
+
+    Raises:
+        UsageError, DataError: a file is missing or malformed, or no true box can be used.
+    """
+    classes = Hierarchy.of_paths(parse_box_ancestors("\n".join(read_lines(hierarchy)), str(hierarchy)))
+    read = _Read()
+    truth, labels, found = (
+        read.rows(what, path, kind)
+        for what, path, kind in (
+            ("boxes", boxes, TRUE_BOXES),
+            ("image labels", image_labels, IMAGE_LABELS),
+            ("detections", predictions, DETECTIONS),
+        )
+    )
+    labels = read.those(labels, pc.is_in(labels["confidence"], pa.array([0.0, 1.0])), "image labels of machines")
+    images = _distinct(truth[_IMAGE], labels[_IMAGE])
+    names = pa.array(classes.names)
+    truth, labels, found = (
+        read.those(rows, pc.is_in(rows[_LABEL], names), f"{what} of classes that are not in the hierarchy")
+        for what, rows in (("boxes", truth), ("image labels", labels), ("detections", found))
+    )
+    found = read.those(found, pc.is_in(found[_IMAGE], images), "detections in images without boxes or labels")
+    if not len(truth):
+        raise DataError("no box of it can be used", where=boxes, remedy="check its labels, and the hierarchy")
+    stated = ImageLabels(*_numbers(labels, images, names), labels["confidence"].to_numpy() == 1)
+    result, unverified = judged_by_challenge(
+        _true_boxes(truth, images, names), stated, _detections(found, images, names), classes
+    )
+    read.of_challenge(result, unverified)
+    warnings = [] if len(labels) else [_NO_LABELS]
+    return read.scores(classes.names, result, warnings)
+
+
+def evaluate_regions(
+    truth: pa.Table, labels: pa.Table, predictions: pa.Table, vocabulary: Vocabulary
+) -> DetectionScores:
+    """Return what the metric of Open Images' challenge gives for tables of this package, by wnid.
+
+    Args:
+        truth: `schemas.REGIONS` without added ancestors; `group_of` says which boxes are groups.
+        labels: `schemas.ANNOTATIONS` of the same images, of which the confidences 1 and 0 are verified.
+        predictions: `schemas.REGIONS`, whose confidences are the scores.
+        vocabulary: that of all three; its roots are left out as ancestors.
+
+    Raises:
+        DataError: there is no true box, or a class is of another vocabulary.
+    """
+    classes, read = Hierarchy.of_vocabulary(vocabulary), _Read()
+    if not len(truth):
+        raise DataError("there is no true box", remedy="pass a table of regions")
+    flat = labels["labels"].combine_chunks()
+    confidence, index = (pc.list_flatten(flat).field(name).to_numpy() for name in ("confidence", "class_index"))
+    image_of_label = labels["image_id"].take(pc.list_parent_indices(flat))
+    images = _distinct(truth["image_id"], image_of_label)
+    is_known = pc.is_in(predictions["image_id"], images)
+    found = read.those(predictions, is_known, "detections in images without boxes or labels")
+    is_verified = (confidence == 0) | (confidence == 1)
+    stated = ImageLabels(
+        _places(image_of_label, images)[is_verified], index.astype(np.int64)[is_verified], confidence[is_verified] == 1
+    )
+    result, unverified = judged_by_challenge(
+        TrueBoxes(*_located(truth, images), truth["group_of"].to_numpy()),
+        stated,
+        Detections(*_located(found, images), found["confidence"].to_numpy().astype(np.float64)),
+        classes,
+    )
+    read.of_challenge(result, unverified)
+    return read.scores(classes.names, result, [] if is_verified.any() else [_NO_LABELS])
+
+
+_NO_LABELS = (
+    "there are no verified image labels: every detection of a class without a box in its image is ignored, "
+    "so the result says nothing of false alarms"
+)
+
+
+@dataclass(slots=True)
+class _Read:
+    """What was read so far, and what became of it."""
+
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    first: list[str] = dataclasses.field(default_factory=list)
+
+    def rows(self, what: str, path: Location, kind: object) -> pa.Table:
+        return self._counted(what, *read_rows(path, kind))  # type: ignore[arg-type]  # a RowKind
+
+    def _counted(self, what: str, table: pa.Table, log: RejectLog) -> pa.Table:
+        self.counts[what] = len(table)
+        self.counts[f"rows of {what} that cannot be used"] = log.count
+        self.first += [str(one) for one in log.first[:_LISTED]]
+        return pa.table(
+            {name: table[name].cast(pa.string()) if name in NAMES else table[name] for name in table.column_names}
+        )
+
+    def those(self, rows: pa.Table, chosen: pa.ChunkedArray, others: str) -> pa.Table:
+        """Return some of the rows; the number of the others is counted under their name."""
+        kept = rows.filter(chosen)
+        self.counts[others] = len(rows) - len(kept)
+        return kept
+
+    def of_challenge(self, result: Judged, unverified: int) -> None:
+        self.counts["detections of classes that nobody verified in their image"] = unverified
+        self.counts["detections within groups, and beyond 10,000 a class and image"] = result.ignored
+
+    def scores(self, names: Sequence[str], result: Judged, warnings: Sequence[str]) -> DetectionScores:
+        return DetectionScores(
+            tuple(names),
+            result.average_precisions(),
+            result.truths,
+            self.counts,
+            tuple(self.first),
+            tuple(warnings),
+        )
+
+
+def _distinct(*columns: pa.ChunkedArray) -> pa.Array:
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    return pc.unique(pa.chunked_array(chunks, pa.string()))
+
+
+def _places(names: pa.ChunkedArray, images: pa.Array) -> NDArray[np.int64]:
+    numbers: NDArray[np.int64] = pc.index_in(names, images).to_numpy().astype(np.int64)
+    return numbers
+
+
+def _located(regions: pa.Table, images: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the image, the class and the sides of each row of `schemas.REGIONS`."""
+    return (
+        _places(regions["image_id"], images),
+        regions["class_index"].to_numpy().astype(np.int64),
+        _sides(regions).astype(np.float64),
+    )
+
+
+def _numbers(rows: pa.Table, images: pa.Array, names: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the number of each row's image, and that of its class."""
+    return _places(rows[_IMAGE], images), _places(rows[_LABEL], names)
+
+
+def _sides(rows: pa.Table) -> NDArray[np.float64]:
+    return np.stack([rows[side].to_numpy() for side in SIDES], axis=1)
+
+
+def _true_boxes(rows: pa.Table, images: pa.Array, names: pa.Array) -> TrueBoxes:
+    return TrueBoxes(*_numbers(rows, images, names), _sides(rows), rows["isgroupof"].to_numpy() == 1)
+
+
+def _detections(rows: pa.Table, images: pa.Array, names: pa.Array) -> Detections:
+    return Detections(*_numbers(rows, images, names), _sides(rows), rows["score"].to_numpy())
+
+
+def number_or_none(value: float) -> float | None:
+    """Return a number for JSON, None for NaN."""
+    return None if np.isnan(value) else float(value)

@@ -71,6 +71,7 @@ ARGUMENTS: dict[str, Kind] = {
     "wordnet": PATH.or_none(),
     "tencent_dictionary": PATH.or_none(),
     "out": PATH.or_none(),
+    "photos": Kind("a path or a list of paths", _are_paths),
     "recipe": PATH.or_none(),
     "classes": mapping_to(
         "a mapping from names to frames or paths, such as {'pets': frame}",

@@ -56,11 +56,35 @@ class CooccurrenceSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CollectedPictures:
+    """Pictures that a build copies into shards, and what they say of themselves.
+
+    Attributes:
+        sources: folders, archives and shards, as `mlimages-build images ingest` reads them.
+        name: of the collection that they are.
+        labels: what folders, archives and files beside pictures say of their classes is an annotated collection.
+        classes: these classes are names, which are a class list called like the collection.
+    """
+
+    sources: tuple[Location, ...]
+    name: str = "photos"
+    labels: bool = True
+    classes: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("sources is empty")
+        if self.classes and not self.labels:
+            raise ValueError("classes needs labels")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """A whole build."""
 
     vocabulary: VocabularyFiles
-    annotations: tuple[AnnotatedFiles, ...]
+    annotations: tuple[AnnotatedFiles, ...] = ()
+    images: CollectedPictures | None = None
     cooccurrence: CooccurrenceSource | None = None
     labels: LabelOptions = LabelOptions()  # noqa: RUF009 - frozen
     simulation: Simulation | None = None
@@ -89,9 +113,12 @@ def read_recipe(path: Location) -> Recipe:
     packaged = functools.partial(packaged_file, where=path)
     recipe = read_config(Recipe, path, document="recipe", packaged=packaged)
     lists = recipe.vocabulary
-    if not (lists.imagenet or lists.open_images or lists.classes):
+    pictures = [recipe.images] if recipe.images is not None and recipe.images.labels else []
+    named = any(one.classes for one in (*recipe.annotations, *pictures))
+    if not (lists.imagenet or lists.open_images or lists.classes or named):
         raise ConfigError("no class list in [vocabulary]", where=path, remedy="add imagenet, open_images or classes")
-    names = [source.name for source in recipe.annotations] + list(SIMULATED_SOURCES if recipe.simulation else ())
+    names = [one.name for one in (*pictures, *recipe.annotations)]
+    names += SIMULATED_SOURCES if recipe.simulation else ()
     known = set(names)
     if len(known) < len(names):
         raise ConfigError("two annotated collections have the same name", where=path, remedy="name each differently")

@@ -363,7 +363,7 @@ def read_range(
             groups = [
                 group
                 for group in range(parquet.num_row_groups)
-                if _overlaps(parquet.metadata.row_group(group).column(at).statistics, lowest, highest)
+                if overlaps(parquet.metadata.row_group(group).column(at).statistics, lowest, highest)
             ]
             if not groups:
                 continue
@@ -376,7 +376,8 @@ def read_range(
     return pa.concat_tables(tables)
 
 
-def _overlaps(statistics: pq.Statistics | None, lowest: _Bound, highest: _Bound) -> bool:
+def overlaps(statistics: pq.Statistics | None, lowest: _Bound, highest: _Bound) -> bool:
+    """Return whether a row group may hold a value within two bounds, by its statistics."""
     if statistics is None or not statistics.has_min_max:
         return True
     return bool(statistics.min <= highest and statistics.max >= lowest)

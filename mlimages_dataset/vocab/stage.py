@@ -317,13 +317,13 @@ def read_tencent_dictionary(path: str | Location) -> Vocabulary:
 
 
 def read_vocabulary(folder: str | Location) -> Vocabulary:
-    """Return the vocabulary in a folder that the vocabulary stage wrote.
+    """Return the vocabulary in a folder that the vocabulary stage wrote, or in a build's.
 
     Raises:
         UsageError: its tables are not there.
         SchemaError, DataError: they are of another version, or damaged.
     """
-    place = _place(folder).absolute()
+    place = vocabulary_folder(_place(folder)).absolute()
     held = _READ.get(str(place))
     if held is not None and held.digests == vocabulary_digests(place):
         return held
@@ -336,7 +336,19 @@ def read_vocabulary(folder: str | Location) -> Vocabulary:
 
 def vocabulary_digests(folder: Location) -> dict[str, str]:
     """Return the SHA-256 of a vocabulary's tables by name."""
-    return prefixed(VOCABULARY, digests([folder / CATEGORIES_FILE, folder / MAPPING_FILE]))
+    place = vocabulary_folder(folder)
+    return prefixed(VOCABULARY, digests([place / CATEGORIES_FILE, place / MAPPING_FILE]))
+
+
+def vocabulary_folder(given: Location) -> Location:
+    """Return the folder of a vocabulary's tables: the one given, or `vocabulary` in it where a build is named."""
+    inside = given / VOCABULARY
+    return inside if not (given / CATEGORIES_FILE).is_file() and (inside / CATEGORIES_FILE).is_file() else given
+
+
+def categories_file(folder: Location) -> Location:
+    """Return the file of the categories of a vocabulary in a folder, or in a build's."""
+    return vocabulary_folder(folder) / CATEGORIES_FILE
 
 
 def refuse_other_vocabulary(inputs: Inputs, folders: Sequence[Location]) -> None:

@@ -276,8 +276,23 @@ class Vocabulary:
         named = ((row.source_name.casefold(), row.class_index) for row in self.mapping if row.class_index >= 0)
         return _grouped(itertools.chain(lemmas, whole, (pair for pair in named if pair[0])))
 
+    def senses(self, text: str) -> list[int]:
+        """Return the class indices of all categories that have a wnid, an id or a name, the likeliest first."""
+        return [i for i, _, _ in self._exact(text)]
+
     def _hits(self, text: str) -> Iterator[tuple[int, str, str]]:
         """Yield class indices that a text may mean, each once, with what matched and its text."""
+        told: set[int] = set()
+        for hit in self._exact(text):
+            told.add(hit[0])
+            yield hit
+        for matched in self._near(text.strip().casefold()):
+            for i in sorted(self._classes_of_name[matched] - told, key=self._unlikeliness):
+                told.add(i)
+                yield i, "near miss", matched
+
+    def _exact(self, text: str) -> Iterator[tuple[int, str, str]]:
+        """Yield class indices of a wnid, an id or a name, as `_hits`."""
         told: set[int] = set()
         name = text.strip().casefold()
         if text.strip() in self.index_of_wnid:
@@ -290,10 +305,6 @@ class Vocabulary:
             for i in sorted(found - told, key=self._unlikeliness):
                 told.add(i)
                 yield i, by, matched
-        for matched in self._near(name):
-            for i in sorted(self._classes_of_name[matched] - told, key=self._unlikeliness):
-                told.add(i)
-                yield i, "near miss", matched
 
     def _unlikeliness(self, at: int) -> tuple[bool, int, int]:
         """Return the order of senses: classes of lists before added ancestors, then the less deep."""

@@ -71,7 +71,7 @@ def said_by(path: Location) -> Said:
 
 def beside_pictures(photos: Sequence[Location]) -> list[Location]:
     """Return the tables that lie directly in the folders of pictures and say something of them."""
-    files = (path for folder in photos if folder.is_dir() for path in sorted(folder.iterdir()))
+    files: list[Location] = [path for folder in photos if folder.is_dir() for path in sorted(folder.iterdir())]
     return [path for path in files if path.suffix.lower() in _TABLE_SUFFIXES and _says_something(path)]
 
 

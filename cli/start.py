@@ -127,7 +127,8 @@ def _told(build: Build, out: Location) -> Iterator[str]:
             yield _how_to_decide(build, out)
     where = shlex.quote(str(out))
     example = shlex.quote(next(iter(build.labels.to_arrow().slice(0, 1)["image_id"].to_pylist())))
-    yield f"\nNext: mlimages-build show {where} {example}, open {out / 'report.html'}, or in Python: {_in_python(out)}"
+    yield f"\nNext: mlimages-build show {where} {example}, mlimages-build serve {where}, open {out / 'report.html'},"
+    yield f"or in Python: {_in_python(out)}"
 
 
 def _decision(one: Decision) -> Iterator[str]:

@@ -83,6 +83,7 @@ ARGUMENTS: dict[str, Kind] = {
     ).or_none(),
     "ancestors": one_of([one.value for one in Ancestors]).or_none(),
     "attach": SWITCH,
+    "narrower": SWITCH,
     "reviewed_only": SWITCH,
     "overwrite": SWITCH,
     "predictions": SWITCH,
@@ -102,6 +103,7 @@ ARGUMENTS: dict[str, Kind] = {
     "absences": one_of([one.value for one in Absences]),
     "mapper": CALLABLE,
     "progress": CALLABLE,
+    "began": CALLABLE,
     "ended": CALLABLE,
 }
 """Of the functions; `predictions` of `cooccurrence` are data."""

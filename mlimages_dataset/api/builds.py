@@ -67,6 +67,7 @@ def run(
     overwrite: bool = False,
     mapper: Mapper = map,
     progress: Callable[[int], None] = unreported,
+    began: Callable[[str], None] = lambda stage: None,  # noqa: ARG005 - as it is called
     ended: Callable[[str, StageOutcome[Any]], None] = lambda stage, outcome: None,  # noqa: ARG005 - as it is called
 ) -> Build:
     """Build a recipe: vocabulary, annotations, pairs, labels and report. Finished stages are not run again.
@@ -77,6 +78,7 @@ def run(
         overwrite: replace what was built with other parameters or inputs.
         mapper: runs parts; see `pipeline.engine.local`.
         progress: is called with numbers of images that were read or written, several times an image.
+        began: is called with each stage's name before its work.
         ended: is called with each stage's name and outcome.
 
     Raises:
@@ -89,7 +91,7 @@ def run(
     # A folder's own recipe is a file of its build.
     text = given.read_bytes().decode("utf-8-sig") if given is not None and given == folder / RECIPE_FILE else ""
     engine = Engine(mapper=mapper, progress=progress)
-    return built(read, folder, text=text, overwrite=overwrite, engine=engine, ended=ended)
+    return built(read, folder, text=text, overwrite=overwrite, engine=engine, began=began, ended=ended)
 
 
 def built(
@@ -99,6 +101,7 @@ def built(
     text: str,
     overwrite: bool,
     engine: Engine,
+    began: Callable[[str], None],
     ended: Callable[[str, StageOutcome[Any]], None],
 ) -> Build:
     """Build a recipe, whose `text` the folder keeps unless it is empty; for the rest see `run`."""
@@ -108,7 +111,7 @@ def built(
         outcomes[stage] = outcome
         ended(stage, outcome)
 
-    build_recipe(recipe, folder, text=text, overwrite=overwrite, engine=engine, ended=note)
+    build_recipe(recipe, folder, text=text, overwrite=overwrite, engine=engine, began=began, ended=note)
     vocabulary = read_vocabulary(folder / VOCABULARY)
     prefix = f"{ANNOTATIONS_FOLDER}/"
     annotations = {

@@ -32,6 +32,7 @@ def start(
     overwrite: bool = False,
     mapper: Mapper = map,
     progress: Callable[[int], None] = unreported,
+    began: Callable[[str], None] = lambda stage: None,  # noqa: ARG005 - as it is called
     ended: Callable[[str, StageOutcome[Any]], None] = lambda stage, outcome: None,  # noqa: ARG005 - as it is called
 ) -> Build:
     """Build labels from pictures: shards, vocabulary, annotations, labels and report.
@@ -49,6 +50,7 @@ def start(
         overwrite: replace what was built from other pictures or files.
         mapper: runs parts; see `pipeline.engine.local`.
         progress: is called with numbers of images that were read or written, several times an image.
+        began: is called with each stage's name before its work.
         ended: is called with each stage's name and outcome.
 
     Raises:
@@ -67,4 +69,4 @@ def start(
         folders.discard(own)
     folder = place(out, what="out").absolute()
     engine = Engine(mapper=mapper, progress=progress)
-    return built(recipe, folder, text=text, overwrite=overwrite, engine=engine, ended=ended)
+    return built(recipe, folder, text=text, overwrite=overwrite, engine=engine, began=began, ended=ended)

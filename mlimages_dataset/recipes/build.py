@@ -55,6 +55,7 @@ def build_recipe(
     text: str = "",
     overwrite: bool = False,
     engine: Engine = Engine(),  # noqa: B008 - frozen
+    began: Callable[[str], None] = lambda stage: None,  # noqa: ARG005 - as it is called
     ended: Callable[[str, StageOutcome[Any]], None],
 ) -> None:
     """Build a recipe into a folder.
@@ -65,6 +66,7 @@ def build_recipe(
         text: the recipe as TOML, which the folder is to hold; empty for none.
         overwrite: replace stages that were built with other parameters or inputs.
         engine: runs the parts of a stage.
+        began: is called with each stage's name before its work.
         ended: is called with each stage's name and outcome.
 
     Raises:
@@ -74,13 +76,16 @@ def build_recipe(
     names = []
     if recipe.images is not None:
         copied = images_stage(recipe.images, folder)
+        began(IMAGES_FOLDER)
         with output.held():
             ended(IMAGES_FOLDER, run(copied, OutputFolder(folder / IMAGES_FOLDER, overwrite=overwrite), engine))
     # The recipe comes last: one that cannot be built is none of the folder.
     for stage in itertools.chain(stages(recipe, folder), [recipe_stage(text)] if text else []):
+        began(stage.name)
         ended(stage.name, run(stage, output, engine))
         names.append(stage.name)
     output.keep_only([*names, REPORT])
+    began(REPORT)
     ended(REPORT, run(report_stage(output), output, engine))
 
 
@@ -99,6 +104,7 @@ def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
         yield classes_stage(given, into=CLASSES)
     own = ((given.name, class_list_of(folder, given.name)) for given in named)
     yield vocabulary_stage(replace(recipe.vocabulary, classes=(*recipe.vocabulary.classes, *own)), into=VOCABULARY)
+    _held = read_vocabulary(vocabulary)  # while it is held, the stages below do not read it again
     if recipe.simulation is not None:
         yield simulation_stage(vocabulary, recipe.simulation)
         collections += simulated_files(folder / SIMULATION)
@@ -112,10 +118,10 @@ def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
     implications = None
     if recipe.cooccurrence is not None:
         pairs = recipe.cooccurrence
-        predictions = pairs.predictions or folder / SIMULATION / PREDICTIONS_FOLDER
-        yield cooccurrence_stage(
-            vocabulary, annotations[pairs.annotations], predictions, pairs.thresholds, into=COOCCURRENCE
-        )
+        annotated = annotations[pairs.annotations]
+        simulated = folder / SIMULATION / PREDICTIONS_FOLDER
+        predictions = pairs.predictions or (annotated if recipe.learns_from_complete_labels else simulated)
+        yield cooccurrence_stage(vocabulary, annotated, predictions, pairs.thresholds, into=COOCCURRENCE)
         implications = folder / COOCCURRENCE / IMPLICATIONS_FILE
     yield labels_stage(vocabulary, list(annotations.values()), implications, recipe.labels, into=LABELS_STAGE)
 

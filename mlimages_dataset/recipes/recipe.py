@@ -25,7 +25,8 @@ from mlimages_dataset.vocab.stage import PACKAGED_CLASS_LISTS, VocabularyFiles, 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PHOTOGRAPHS = "photographs.csv"
+_SAMPLES = {"photographs.csv": samples.labels_csv, "coco.csv.gz": samples.coco_csv}
+"""The packaged annotations by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,8 @@ class CooccurrenceSource:
 
     Attributes:
         annotations: name of the annotated collection.
-        predictions: folder of its `predictions` tables; None for the simulated ones.
+        predictions: folder of its `predictions` tables; None for the labels of a complete collection, which say what
+            each image shows, or for the simulated ones.
         probability: a prediction counts if its probability exceeds this.
         strength: a pair is strong if its conditional probability exceeds this.
     """
@@ -87,9 +89,17 @@ class Recipe:
     labels: LabelOptions = LabelOptions()  # noqa: RUF009 - frozen
     simulation: Simulation | None = None
 
+    @property
+    def learns_from_complete_labels(self) -> bool:
+        """Whether co-occurrence is learned from the labels of a complete collection alone."""
+        pairs = self.cooccurrence
+        if pairs is None or pairs.predictions is not None:
+            return False
+        return any(one.complete for one in self.annotations if one.name == pairs.annotations)
+
 
 def default_recipe() -> Recipe:
-    """Return the packaged recipe: packaged class lists, photographs and a simulated sample."""
+    """Return the packaged recipe: packaged class lists, photographs, and a sample of COCO's complete labels."""
     with as_file(files("mlimages_dataset.recipes") / "default.toml") as path:
         return read_recipe(path)
 
@@ -104,7 +114,7 @@ def read_recipe(path: Location) -> Recipe:
     recipe = read_config(Recipe, path, document="recipe", packaged=packaged)
     lists = recipe.vocabulary
     pictures = [recipe.images] if recipe.images is not None and recipe.images.labels else []
-    collections: tuple[AnnotatedFiles | CollectedPictures, ...] = (*pictures, *recipe.annotations)
+    collections: list[AnnotatedFiles | CollectedPictures] = [*pictures, *recipe.annotations]
     named = any(one.classes for one in collections)
     if not (lists.imagenet or lists.open_images or lists.classes or named):
         raise ConfigError("no class list in [vocabulary]", where=path, remedy="add imagenet, open_images or classes")
@@ -121,9 +131,15 @@ def read_recipe(path: Location) -> Recipe:
             where=path,
             remedy=f"use one of {', '.join(sorted(known))}",
         )
-    if recipe.cooccurrence is not None and recipe.cooccurrence.predictions is None and recipe.simulation is None:
-        raise ConfigError("no cooccurrence.predictions", where=path, remedy="name a folder of predictions tables")
+    if recipe.cooccurrence is not None and not recipe.cooccurrence.predictions and not _has_predictions(recipe):
+        remedy = "name a folder of predictions tables, or learn from a collection with complete = true"
+        raise ConfigError("no cooccurrence.predictions", where=path, remedy=remedy)
     return recipe
+
+
+def _has_predictions(recipe: Recipe) -> bool:
+    """Return whether the build itself says what the images of its co-occurrence show."""
+    return recipe.simulation is not None or recipe.learns_from_complete_labels
 
 
 def packaged_file(name: str, *, where: Location | None = None) -> Path:
@@ -137,9 +153,9 @@ def packaged_file(name: str, *, where: Location | None = None) -> Path:
         ConfigError: no packaged file has that name.
         UsageError: the package is imported from a zip archive.
     """
-    if name == _PHOTOGRAPHS:
-        return samples.labels_csv()
+    if name in _SAMPLES:
+        return _SAMPLES[name]()
     if name not in PACKAGED_CLASS_LISTS:
-        remedy = f"use one of {', '.join((*PACKAGED_CLASS_LISTS, _PHOTOGRAPHS))}"
+        remedy = f"use one of {', '.join((*PACKAGED_CLASS_LISTS, *_SAMPLES))}"
         raise ConfigError(f"there is no packaged file {name!r}", where=where, remedy=remedy)
     return packaged_class_list(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -71,10 +72,12 @@ def said_by(path: Location) -> Said:
 
 def beside_pictures(photos: Sequence[Location]) -> list[Location]:
     """Return the tables that lie directly in the folders of pictures and say something of them."""
-    found: list[Location] = []
-    for folder in photos:
-        files: list[Location] = sorted(folder.iterdir()) if folder.is_dir() else []
-        found += [path for path in files if path.suffix.lower() in _TABLE_SUFFIXES and _says_something(path)]
+    files = itertools.chain.from_iterable(map(_inside, photos))
+    return [path for path in files if path.suffix.lower() in _TABLE_SUFFIXES and _says_something(path)]
+
+
+def _inside(place: Location) -> list[Location]:
+    found: list[Location] = sorted(place.iterdir()) if place.is_dir() else []
     return found
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -144,7 +144,7 @@ def _class_of(cells: Mapping[str, str], where: str, *, line: int | None = None, 
     source_id, name, wnid, parent = (cells.get(column, "").strip() for column in (*CLASS_COLUMNS, *MEANING_COLUMNS))
     if not source_id:
         raise DataError(f"the id{of} is empty", where=where, line=line, remedy="give every class an id")
-    if wnid and not _WNID.fullmatch(wnid):
+    if wnid and not (_WNID.fullmatch(wnid) or OWN_WNID.fullmatch(wnid)):
         raise DataError(
             f"the wnid{of} is {_shown(wnid)}",
             where=where,

@@ -160,6 +160,15 @@ def open_table(path: Location, schema: TableSchema) -> Iterator[pq.ParquetFile]:
         yield parquet
 
 
+def n_rows(parts: Sequence[Location], schema: TableSchema) -> int:
+    """Return the number of rows of a table's parts; errors as for `read_table`."""
+    rows = 0
+    for part in parts:
+        with open_table(part, schema) as parquet:
+            rows += parquet.metadata.num_rows
+    return rows
+
+
 def schema_of(path: Location, accepted: Sequence[TableSchema]) -> TableSchema:
     """Return which of the accepted schemas a table file declares, the first if it declares none of them.
 

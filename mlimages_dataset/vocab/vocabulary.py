@@ -52,6 +52,9 @@ class Rule(Enum):
     LISTED_WNID = "wnid given in the list"
     LISTED_PARENT = "parent given in the list"
     HEAD_PARENT = "head word: nearest parent"
+    REVIEWED_NARROWER = "reviewed: narrower than its parent"
+    LISTED_NARROWER = "narrower than the parent given in the list"
+    HEAD_NARROWER = "head word: narrower than it"
     DROPPED_UNKNOWN_ID = "dropped: unknown wnid"
     DROPPED_UNMATCHED = "dropped: unmatched name"
     DROPPED_FEW_IMAGES = "dropped: too few images"
@@ -61,7 +64,12 @@ class Rule(Enum):
     DROPPED_NOT_FINER = "dropped: below no kept category"
 
 
-_BROADER = {Rule.REVIEWED_PARENT.value, Rule.LISTED_PARENT.value, Rule.HEAD_PARENT.value}
+NARROWER = {
+    Rule.REVIEWED_PARENT.value: Rule.REVIEWED_NARROWER.value,
+    Rule.LISTED_PARENT.value: Rule.LISTED_NARROWER.value,
+    Rule.HEAD_PARENT.value: Rule.HEAD_NARROWER.value,
+}
+"""The rules by which a class is kept as its parent, and by which it is a category of its own below that parent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +93,15 @@ class MappingRow:
     @property
     def is_broader(self) -> bool:
         """Whether the category is only a parent of the class: without the class, an image may still show it."""
-        return self.rule in _BROADER
+        return self.rule in NARROWER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Category:
-    """One category; numbers of other categories are class indices."""
+    """One category; numbers of other categories are class indices.
+
+    `wnid` is a synset of WordNet, or `own_wnid` of a class that is a category of its own.
+    """
 
     wnid: str
     name: str

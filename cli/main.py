@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 import click
@@ -10,8 +11,11 @@ from mlimages_dataset.core.errors import MLImagesError, UsageError
 from mlimages_dataset.version import __version__
 
 from .lazy import LazyGroup, Listed
+from .options import printable
 
 COMMANDS = {
+    "start": Listed("start", "Build labels from a folder of photographs, in one command."),
+    "show": Listed("show", "Show the labels of an image and why it has them, or a category."),
     "run": Listed("run", "Build everything: vocabulary, annotations, co-occurrence, labels, report."),
     "vocab": Listed("vocab", "Merge class lists into one WordNet vocabulary with its hierarchy."),
     "tally": Listed("tally", "Count the images of each class of a source, before any mapping."),
@@ -22,6 +26,7 @@ COMMANDS = {
     "verify": Listed("verify", "Check a folder's files against its manifest."),
     "audit": Listed("audit", "Check whether label lists made elsewhere are consistent."),
     "report": Listed("report", "Write a build's report page again."),
+    "serve": Listed("serve", "Show a build in the browser: pictures, labels and why, categories, findings."),
     "export": Listed("export", "Write labels as the published text form, CSV, Hugging Face or Croissant."),
     "evaluate-labels": Listed("evaluate_labels", "Measure what augmentation adds against complete annotations."),
     "evaluate-detections": Listed("evaluate_detections", "Measure a detector: Open Images' challenge, VOC, COCO."),
@@ -60,6 +65,8 @@ class _Group(LazyGroup):
 
     def invoke(self, ctx: click.Context) -> object:
         """See click."""
+        # WordNet is hundreds of thousands of tuples without cycles: looking for some took a sixth of a build's time.
+        gc.set_threshold(200_000, 50, 100)
         try:
             return super().invoke(ctx)
         except MLImagesError as error:
@@ -67,7 +74,7 @@ class _Group(LazyGroup):
                 content = {name: getattr(error, name) for name in ("what", "where", "line", "remedy")}
                 click.echo(json.dumps({"error": content}, indent=2, ensure_ascii=False))
             shown = _WrongUse if isinstance(error, UsageError) else _DataFailed
-            raise shown(str(error)) from error
+            raise shown(printable(str(error))) from error
         except KeyboardInterrupt:
             click.echo("\nInterrupted. Nothing half-written counts: run the same command again to go on.", err=True)
             ctx.exit(_INTERRUPTED)
@@ -84,6 +91,8 @@ def main() -> None:
 
     \b
     Examples:
+      mlimages-build start my_photos --out build
+      mlimages-build show build dog
       mlimages-build run --out build
       mlimages-build vocab --imagenet synsets.txt --open-images dict.csv --out vocabulary
       mlimages-build COMMAND --help

@@ -87,7 +87,7 @@ vocab_option = click.option(
     "vocabulary",
     type=FOLDER,
     required=True,
-    help="The folder of a vocabulary (mlimages-build vocab).",
+    help="The folder of a vocabulary (mlimages-build vocab), or of a build.",
 )
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace output that was built with other parameters or inputs."
@@ -185,6 +185,15 @@ def chosen_engine(workers: int, dask_address: str | None) -> Iterator[Mapper]:
 
     with engine.local(workers) if dask_address is None else engine.dask(dask_address) as mapper:
         yield mapper
+
+
+def printable(text: str) -> str:
+    r"""Return a text without characters that would command a terminal or turn the direction of writing.
+
+    >>> print(printable("a\x1b[2Jb, <b>café</b>"))
+    a\x1b[2Jb, <b>café</b>
+    """
+    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
 
 
 class _Counts(Protocol):

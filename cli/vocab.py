@@ -49,6 +49,12 @@ if TYPE_CHECKING:
 @click.option(
     "--attach", is_flag=True, help="Keep a class that is no noun of WordNet under its head word: my mug under mug."
 )
+@click.option(
+    "--narrower",
+    is_flag=True,
+    help="Make a class that WordNet has no noun for a category of its own below its nearest parent (stop sign below "
+    "street sign), where it would be kept as that parent.",
+)
 @click.option("--reviewed", type=FILE, help="Reviewed decisions (TOML), which win over the packaged ones.")
 @click.option("--reviewed-only", is_flag=True, help="Leave out the packaged decisions.")
 @click.option("--wordnet", type=LOCAL_FOLDER, help="A WordNet 3.0 folder instead of the packaged nouns.")
@@ -67,6 +73,7 @@ def vocab(
     box_hierarchy: Location | None,
     ancestors: str | None,
     attach: bool,
+    narrower: bool,
     reviewed: Location | None,
     reviewed_only: bool,
     wordnet: Path | None,
@@ -123,6 +130,7 @@ def vocab(
             reviewed_only=reviewed_only,
             ancestors=None if ancestors is None else Ancestors(ancestors),
             attach=attach,
+            narrower=narrower,
             wordnet=wordnet,
             minimum_images=tuple(minimum.items()),
         )

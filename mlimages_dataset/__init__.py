@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from mlimages_dataset.api.labels import Labels, augment
     from mlimages_dataset.api.pairs import Pairs, cooccurrence
     from mlimages_dataset.api.regions import Regions, regions
+    from mlimages_dataset.api.show import show
+    from mlimages_dataset.api.shown import Shown
+    from mlimages_dataset.api.start import start
     from mlimages_dataset.api.vocabularies import build_vocabulary, read_vocabulary, write_vocabulary
     from mlimages_dataset.core.errors import MLImagesError
     from mlimages_dataset.tables.schemas import Origin
@@ -36,6 +39,7 @@ __all__ = [
     "Pairs",
     "Predictions",
     "Regions",
+    "Shown",
     "Vocabulary",
     "annotate",
     "augment",
@@ -46,6 +50,8 @@ __all__ = [
     "read_vocabulary",
     "regions",
     "run",
+    "show",
+    "start",
     "write_vocabulary",
 ]
 
@@ -58,6 +64,7 @@ _MODULES = {
     "Pairs": "api.pairs",
     "Predictions": "api.annotations",
     "Regions": "api.regions",
+    "Shown": "api.shown",
     "Vocabulary": "vocab.vocabulary",
     "annotate": "api.annotations",
     "build_vocabulary": "api.vocabularies",
@@ -67,6 +74,8 @@ _MODULES = {
     "read_vocabulary": "api.vocabularies",
     "regions": "api.regions",
     "run": "api.builds",
+    "show": "api.show",
+    "start": "api.start",
     "write_vocabulary": "api.vocabularies",
 }
 

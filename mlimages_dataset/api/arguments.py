@@ -71,6 +71,7 @@ ARGUMENTS: dict[str, Kind] = {
     "wordnet": PATH.or_none(),
     "tencent_dictionary": PATH.or_none(),
     "out": PATH.or_none(),
+    "photos": Kind("a path or a list of paths", _are_paths),
     "recipe": PATH.or_none(),
     "classes": mapping_to(
         "a mapping from names to frames or paths, such as {'pets': frame}",
@@ -82,6 +83,7 @@ ARGUMENTS: dict[str, Kind] = {
     ).or_none(),
     "ancestors": one_of([one.value for one in Ancestors]).or_none(),
     "attach": SWITCH,
+    "narrower": SWITCH,
     "reviewed_only": SWITCH,
     "overwrite": SWITCH,
     "predictions": SWITCH,
@@ -101,6 +103,7 @@ ARGUMENTS: dict[str, Kind] = {
     "absences": one_of([one.value for one in Absences]),
     "mapper": CALLABLE,
     "progress": CALLABLE,
+    "began": CALLABLE,
     "ended": CALLABLE,
 }
 """Of the functions; `predictions` of `cooccurrence` are data."""

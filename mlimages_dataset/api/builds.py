@@ -14,8 +14,11 @@ from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE
 from mlimages_dataset.core.arguments import check
+from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
-from mlimages_dataset.recipes.build import build_recipe
+from mlimages_dataset.recipes.build import RECIPE_FILE, build_recipe
+from mlimages_dataset.recipes.decisions import decisions
+from mlimages_dataset.recipes.pictures import IMAGES_FOLDER
 from mlimages_dataset.recipes.recipe import default_recipe, read_recipe
 from mlimages_dataset.report.page import REPORT_FILE
 from mlimages_dataset.vocab.stage import VOCABULARY, read_vocabulary
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
     from mlimages_dataset.pipeline.records import StageOutcome
+    from mlimages_dataset.recipes.decisions import Decision
+    from mlimages_dataset.recipes.recipe import Recipe
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 
@@ -41,6 +46,8 @@ class Build:
         pairs: the strong pairs, None if the recipe has no co-occurrence.
         labels: the augmented labels.
         report: the path of the report page.
+        images: the folder of the pictures in shards, None if the recipe has no pictures.
+        decisions: what needs a decision, by name.
     """
 
     folder: Location
@@ -49,6 +56,8 @@ class Build:
     pairs: Pairs | None
     labels: Labels
     report: Location
+    images: Location | None
+    decisions: tuple[Decision, ...]
 
 
 def run(
@@ -57,6 +66,8 @@ def run(
     *,
     overwrite: bool = False,
     mapper: Mapper = map,
+    progress: Callable[[int], None] = unreported,
+    began: Callable[[str], None] = lambda stage: None,  # noqa: ARG005 - as it is called
     ended: Callable[[str, StageOutcome[Any]], None] = lambda stage, outcome: None,  # noqa: ARG005 - as it is called
 ) -> Build:
     """Build a recipe: vocabulary, annotations, pairs, labels and report. Finished stages are not run again.
@@ -66,21 +77,41 @@ def run(
         out: the output folder: new, empty, or of this build, finished or interrupted.
         overwrite: replace what was built with other parameters or inputs.
         mapper: runs parts; see `pipeline.engine.local`.
+        progress: is called with numbers of images that were read or written, several times an image.
+        began: is called with each stage's name before its work.
         ended: is called with each stage's name and outcome.
 
     Raises:
         MLImagesError: an input, the recipe or the folder cannot be used; finished stages stay.
     """
     check(ARGUMENTS, locals())
-    read = default_recipe() if recipe is None else read_recipe(place(recipe, what="recipe"))
     folder = place(out, what="out").absolute()
+    given = None if recipe is None else place(recipe, what="recipe").absolute()
+    read = default_recipe() if given is None else read_recipe(given)
+    # A folder's own recipe is a file of its build.
+    text = given.read_bytes().decode("utf-8-sig") if given is not None and given == folder / RECIPE_FILE else ""
+    engine = Engine(mapper=mapper, progress=progress)
+    return built(read, folder, text=text, overwrite=overwrite, engine=engine, began=began, ended=ended)
+
+
+def built(
+    recipe: Recipe,
+    folder: Location,
+    *,
+    text: str,
+    overwrite: bool,
+    engine: Engine,
+    began: Callable[[str], None],
+    ended: Callable[[str, StageOutcome[Any]], None],
+) -> Build:
+    """Build a recipe, whose `text` the folder keeps unless it is empty; for the rest see `run`."""
     outcomes: dict[str, StageOutcome[Any]] = {}
 
     def note(stage: str, outcome: StageOutcome[Any]) -> None:
         outcomes[stage] = outcome
         ended(stage, outcome)
 
-    build_recipe(read, folder, overwrite=overwrite, engine=Engine(mapper=mapper), ended=note)
+    build_recipe(recipe, folder, text=text, overwrite=overwrite, engine=engine, began=began, ended=note)
     vocabulary = read_vocabulary(folder / VOCABULARY)
     prefix = f"{ANNOTATIONS_FOLDER}/"
     annotations = {
@@ -94,4 +125,7 @@ def run(
     labels = Labels(
         folder / LABELS_STAGE, vocabulary, outcomes[LABELS_STAGE], pairs=implications_table(pairs, vocabulary)
     )
-    return Build(folder, vocabulary, annotations, pairs, labels, folder / REPORT_FILE)
+    images = folder / IMAGES_FOLDER if IMAGES_FOLDER in outcomes else None
+    return Build(
+        folder, vocabulary, annotations, pairs, labels, folder / REPORT_FILE, images, tuple(decisions(outcomes))
+    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.annotations import annotations_of
@@ -14,7 +14,7 @@ from mlimages_dataset.api.arguments import ARGUMENTS
 from mlimages_dataset.api.frames import listed, place
 from mlimages_dataset.api.image_ids import image_id as id_of
 from mlimages_dataset.api.messages import warn
-from mlimages_dataset.api.pairs import implications_file, implications_table
+from mlimages_dataset.api.pairs import implications_file, implications_table, with_images
 from mlimages_dataset.api.reasons import reasons
 from mlimages_dataset.api.tables import Tables, label_frame, made_by, refuse_other_tables
 from mlimages_dataset.api.vocabularies import folder_of, refuse_other
@@ -24,8 +24,9 @@ from mlimages_dataset.core.arguments import check
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
-from mlimages_dataset.tables.parquet import read_table, row_count, table_parts
-from mlimages_dataset.tables.schemas import IMPLICATIONS, LABELS
+from mlimages_dataset.tables.label_search import rows_of_image
+from mlimages_dataset.tables.parquet import read_table, row_count, scan_table, table_parts
+from mlimages_dataset.tables.schemas import LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +46,8 @@ class Labels(Tables[LabelsSummary]):
     """Augmented labels, closed under ancestors, in the splits train and val.
 
     Attributes:
-        pairs: the strong pairs that were applied, None if none were or they are unknown.
+        pairs: the strong pairs that were applied, as `implications` with a column `images` (n_i) if known; None if
+            none were or they are unknown.
     """
 
     pairs: pa.Table | None = None
@@ -95,16 +97,29 @@ class Labels(Tables[LabelsSummary]):
         Raises:
             UsageError: there is no such image.
         """
-        table = self.to_arrow()
-        rows = table.filter(pc.equal(table["image_id"], id_of(image_id)))
+        rows = self.rows_of(image_id)
         if not rows.num_rows:
-            some = ", ".join(map(repr, table["image_id"].slice(0, 3).to_pylist()))
+            some = ", ".join(map(repr, self.first_ids()))
             raise UsageError(f"no image has the id {image_id!r}", remedy=f"ids here are such as {some}")
         frame = label_frame(rows, self.vocabulary)
         for source in frame["source"].unique():
             of_source = frame["source"] == source
             frame.loc[of_source, "why"] = reasons(frame[of_source], self.vocabulary, self.pairs)
         return frame
+
+    def rows_of(self, image_id: str | int) -> pa.Table:
+        """Return the rows of an image, one per source, with the columns of `schemas.LABELS`, none if it is not there.
+
+        Only row groups that may hold it are read.
+        """
+        return rows_of_image(self.parts(), id_of(image_id))
+
+    def first_ids(self, n: int = 3) -> list[str]:
+        """Return the ids of the first n images."""
+        ids = (
+            one for part in self.parts() for rows in scan_table(part, LABELS, columns=["image_id"]) for one in rows[0]
+        )
+        return [one.as_py() for one in itertools.islice(ids, n)]
 
     def write(self, folder: PathLike) -> None:
         """Copy the tables into a new or empty folder; raises as `Annotations.write`."""
@@ -125,7 +140,7 @@ class Labels(Tables[LabelsSummary]):
             UsageError: there are none, or they were made with another vocabulary.
             SchemaError: the tables there are others.
         """
-        where = _folder_of_labels(place(folder, what="folder"))
+        where = folder_of_labels(place(folder, what="folder"))
         refuse_other(vocabulary, [where])
         return cls(where, vocabulary, pairs=implications_table(pairs, vocabulary))
 
@@ -135,7 +150,7 @@ def _split_of(part: Location) -> str:
     return part.parent.name if part.parent.name in SPLITS else ""
 
 
-def _folder_of_labels(given: Location) -> Location:
+def folder_of_labels(given: Location) -> Location:
     """Return the folder itself if it holds splits or one split, or that of the labels in a build."""
     for folder in (given, given / LABELS_STAGE):
         splits = [folder / name for name in SPLITS if any((folder / name).glob("part-*.parquet"))] or [folder]
@@ -187,7 +202,7 @@ def augment(
     >>> vocabulary = ml.build_vocabulary(imagenet=["n02084071"])
     >>> labels = ml.augment(pd.DataFrame({"image_id": ["image-1"], "label": ["n02084071"]}), vocabulary)
     >>> labels.why("image-1")[["name", "why"]].values.tolist()
-    [['object, physical object', 'an ancestor of dog'], ['dog, domestic dog, Canis familiaris', 'csv says so']]
+    [['object, physical object', 'because dog is one'], ['dog, domestic dog, Canis familiaris', 'annotated by csv']]
     """
     check(ARGUMENTS, locals())
     options = LabelOptions(
@@ -201,7 +216,7 @@ def augment(
     inputs = folders.scratch()
     try:
         implications = implications_file(pairs, inputs, vocabulary)
-        applied = None if implications is None else read_table(implications, IMPLICATIONS)
+        applied = None if implications is None else with_images(implications, pairs, vocabulary)
         made = made_by(
             lambda: labels_stage(folder_of(vocabulary), [one.folder for one in tables], implications, options),
             out,

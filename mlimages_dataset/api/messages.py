@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _WITHIN = (str(Path(__file__).parents[1]), str(contextlib.__file__))
 """Where the files of this package begin, and what stands between two of its frames."""
-_SWITCHES = {"overwrite": "overwrite=True", "attach": "attach=True", "predictions": "predictions=True"}
+_SWITCHES = {name: f"{name}=True" for name in ("overwrite", "attach", "narrower", "predictions")}
 _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)(?: (all|listed|csv)\b)?")
 _COLUMNS = re.compile(r"--columns (\w+=\w+(?:,\w+=\w+)*)")
 

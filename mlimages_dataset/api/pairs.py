@@ -6,13 +6,14 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
+import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.annotations import annotations_of
 from mlimages_dataset.api.arguments import ARGUMENTS
-from mlimages_dataset.api.frames import columns_of, place, strings
+from mlimages_dataset.api.frames import columns_of, is_frame, place, strings
 from mlimages_dataset.api.tables import Tables, made_by
 from mlimages_dataset.api.vocabularies import as_vocabulary, folder_of, refuse_other
 from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH, strong_pairs
@@ -28,7 +29,7 @@ from mlimages_dataset.core.arguments import check, is_path
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
-from mlimages_dataset.tables.parquet import read_table, write_table
+from mlimages_dataset.tables.parquet import read_table, scan_table, write_table
 from mlimages_dataset.tables.schemas import IMPLICATIONS, PAIR_COUNTS
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def implications_file(
 
 
 def implications_table(pairs: Pairs | Frame | PathLike | None, vocabulary: Vocabulary | PathLike) -> pa.Table | None:
-    """Return the table of the pairs' implications.
+    """Return the table of the pairs' implications, as `with_images`.
 
     Raises:
         UsageError: it was made with another vocabulary.
@@ -192,9 +193,39 @@ def implications_table(pairs: Pairs | Frame | PathLike | None, vocabulary: Vocab
         if path is None:
             return None
         refuse_other(vocabulary, [path])
-        return read_table(path, IMPLICATIONS)
+        return with_images(path, pairs, vocabulary)
     finally:
         folders.discard(inputs)
+
+
+def with_images(path: Location, pairs: Pairs | Frame | PathLike | None, vocabulary: Vocabulary | PathLike) -> pa.Table:
+    """Return an `implications` table with the column `images`, n_i, if the pairs that it was made from know it."""
+    table = read_table(path, IMPLICATIONS)
+    images = _images_of_frame(pairs, vocabulary) if is_frame(pairs) else _images_beside(path)
+    counts = [images.get(antecedent) for antecedent in table["antecedent"].to_pylist()]
+    return table if None in counts else table.append_column("images", pa.array(counts, pa.int64()))
+
+
+def _images_of_frame(frame: object, vocabulary: Vocabulary | PathLike) -> dict[int, int]:
+    """Return n_i of antecedents as the column `images` of a frame of pairs says; empty without such."""
+    images = columns_of(frame, (), ("images",), what=_FRAME)
+    if not images.num_columns:
+        return {}
+    return dict(
+        zip(_rows_of(frame, as_vocabulary(vocabulary))["antecedent"].to_pylist(), images[0].to_pylist(), strict=True)
+    )
+
+
+def _images_beside(path: Location) -> dict[int, int]:
+    """Return n_i of each category as the `pair_counts` beside implications say; empty without such."""
+    counts = path.parent / PAIR_COUNTS_FILE
+    if not counts.is_file():
+        return {}
+    found: dict[int, int] = {}
+    for batch in scan_table(counts, PAIR_COUNTS, columns=["left", "n_left"]):
+        left, first = np.unique(batch.column("left").to_numpy(), return_index=True)
+        found |= dict(zip(left.tolist(), batch.column("n_left").to_numpy()[first].tolist(), strict=True))
+    return found
 
 
 def _folder_of_pairs(given: Location) -> Location:

@@ -24,7 +24,8 @@ def reasons(rows: pd.DataFrame, vocabulary: Vocabulary, pairs: pa.Table | None) 
     Args:
         rows: the labels that one source's annotations gave an image, in the columns of a frame of labels.
         vocabulary: the vocabulary of the labels.
-        pairs: an `implications` table of the pairs that were applied; None if it is not known.
+        pairs: an `implications` table of the pairs that were applied, and if known the column `images` (n_i, those
+            annotated with the antecedent); None if the pairs are not known.
     """
     return [_reason(row, rows[rows["class_index"] != row.class_index], vocabulary, pairs) for row in rows.itertuples()]
 
@@ -39,7 +40,7 @@ def _reason(row: Any, others: pd.DataFrame, vocabulary: Vocabulary, pairs: pa.Ta
         implied = [
             text for text, confidence in _implied_by(row, present, vocabulary, pairs) if confidence >= row.confidence
         ]
-        return "; also ".join([f"{row.source} says so", *above, *implied])
+        return "; also ".join([f"annotated by {row.source}", *above, *implied])
     if row.origin == Origin.CO_OCCURRENCE:
         if pairs is None:
             return "co-occurrence (pairs not given)"
@@ -52,16 +53,17 @@ def _reason_of_absence(row: Any, others: pd.DataFrame, vocabulary: Vocabulary) -
     if row.origin == Origin.ORIGINAL:
         return f"{row.source} says that it is absent"
     stated = others[(others["confidence"] == 0) & (others["origin"] == Origin.ORIGINAL)]["class_index"]
-    above = [i for i in stated if vocabulary.closure[row.class_index, i]]
+    ancestors = _ancestors(row.class_index, vocabulary)
+    above = [i for i in stated if i in ancestors]
     return f"below {_named(above, vocabulary)}, which is absent"
 
 
 def _ancestor_of(row: Any, present: pd.DataFrame, vocabulary: Vocabulary) -> Iterator[str]:
     """Yield which of the present categories are the lowest below a category, if any is."""
-    closure = vocabulary.closure
-    below = [i for i in present["class_index"] if closure[i, row.class_index]]
-    if lowest := [i for i in below if not any(other != i and closure[other, i] for other in below)]:
-        yield f"an ancestor of {_named(lowest, vocabulary)}"
+    above = {i: _ancestors(i, vocabulary) for i in present["class_index"]}
+    below = [i for i, ancestors in above.items() if row.class_index in ancestors]
+    if lowest := [i for i in below if not any(other != i and i in above[other] for other in below)]:
+        yield f"because {_named(lowest, vocabulary)} {'is one' if len(lowest) == 1 else 'are'}"
 
 
 def _implied_by(
@@ -76,7 +78,14 @@ def _implied_by(
         if pair["antecedent"] in confidence_of:
             share = pair["probability"]
             given = float(np.float32(confidence_of[pair["antecedent"]]) * np.float32(share))
-            yield f"implied by {_named([pair['antecedent']], vocabulary)}: in {100 * share:.0f} % of its images", given
+            counts = f"{pair['support']:,} of {pair['images']:,}" if "images" in pair else f"{100 * share:.0f} % of its"
+            yield f"because of {_named([pair['antecedent']], vocabulary)}: {counts} images", given
+
+
+def _ancestors(class_index: int, vocabulary: Vocabulary) -> frozenset[int]:
+    """Return a category's ancestors and itself."""
+    closure = vocabulary.closure  # its rows are read whole: to look up single entries is slow
+    return frozenset(closure.indices[closure.indptr[class_index] : closure.indptr[class_index + 1]].tolist())
 
 
 def _named(classes: Iterable[int], vocabulary: Vocabulary) -> str:

@@ -62,6 +62,7 @@ def build_vocabulary(
     box_hierarchy: PathLike | None = None,
     ancestors: str | None = None,
     attach: bool = False,
+    narrower: bool = False,
     reviewed: PathLike | None = None,
     reviewed_only: bool = False,
     wordnet: str | os.PathLike[str] | None = None,
@@ -86,6 +87,7 @@ def build_vocabulary(
         box_hierarchy: Open Images' bbox_labels_600_hierarchy.json.
         ancestors: whether ancestors of classes are categories too: of `all`, of none (`listed`); by default your own.
         attach: keep a class of your own that is no noun of WordNet under its head word (my mug under mug).
+        narrower: make a class that is no noun of WordNet a category of its own below its nearest parent.
         reviewed: reviewed decisions (TOML), which win over the packaged ones.
         reviewed_only: leave out the packaged decisions.
         wordnet: a folder of WordNet 3.0 instead of the packaged nouns.
@@ -97,10 +99,7 @@ def build_vocabulary(
         UsageError, DataError: a list is missing or malformed, or there is none.
         VocabularyError: a reviewed decision does not fit WordNet.
 
-    Source: Tencent ML-Images, section 3.1.
-
-    >>> import mlimages_dataset as ml
-    >>> import pandas as pd
+    >>> import mlimages_dataset as ml, pandas as pd
     >>> pets = pd.DataFrame({"id": ["d", "c"], "name": ["dog", "house cat"]})
     >>> vocabulary = ml.build_vocabulary(imagenet="packaged:imagenet11k.txt", classes={"pets": pets})
     >>> vocabulary.category("d").wnid
@@ -125,6 +124,7 @@ def build_vocabulary(
             box_hierarchy=_place(box_hierarchy, "box_hierarchy"),
             ancestors=None if ancestors is None else Ancestors(ancestors),
             attach=attach,
+            narrower=narrower,
             reviewed=_place(reviewed, "reviewed"),
             reviewed_only=reviewed_only,
             wordnet=None if wordnet is None else Path(wordnet),

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlimages_dataset.core.compiled import compiled
+from mlimages_dataset.core.compiled import compiled, sort_in_place
 from mlimages_dataset.tables.confidences import LEAST
 from mlimages_dataset.tables.label_columns import LabelColumns
 from mlimages_dataset.tables.schemas import Origin
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ORIGINAL, _ANCESTOR, _CO_OCCURRENCE = int(Origin.ORIGINAL), int(Origin.ANCESTOR), int(Origin.CO_OCCURRENCE)
-_SHORT = 48  # up to so many labels of an image, an insertion sort is faster than numpy's
 _MOST_LABELS = int(np.iinfo(np.int32).max)  # the most that the offsets of a list array can count
 
 
@@ -172,7 +171,10 @@ def _room(labels: LabelColumns, rules: AugmentationRules) -> int:
 @compiled
 def _no_image(n_classes: int) -> NDArray[np.int64]:
     """Return for each category that no image has marked it, shape (C,)."""
-    return np.full(n_classes, -1, np.int64)
+    images = np.empty(n_classes, np.int64)  # not `np.full`, which takes longer to compile
+    for category in range(n_classes):
+        images[category] = -1
+    return images
 
 
 @compiled
@@ -225,21 +227,6 @@ def _list_all(  # noqa: PLR0917 - compiled code takes no keywords
 
 
 @compiled
-def _sort(values: NDArray[np.int32]) -> None:
-    """Sort in place."""
-    if len(values) > _SHORT:
-        values.sort()
-        return
-    for x in range(1, len(values)):
-        moving = values[x]
-        y = x - 1
-        while y >= 0 and values[y] > moving:
-            values[y + 1] = values[y]
-            y -= 1
-        values[y + 1] = moving
-
-
-@compiled
 def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; the comments number the rules
     offsets: NDArray[np.int32],
     class_index: NDArray[np.int32],
@@ -259,6 +246,7 @@ def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; t
     out_confidence: NDArray[np.float32],
     out_origin: NDArray[np.uint8],
 ) -> tuple[int, int]:
+    # Arguments of one type each: Numba compiles a function again for every other combination of types.
     n_classes = len(up_ptr) - 1
     # The last image that marked each category, so nothing needs clearing between images.
     present_in, absent_in, listed_in = _no_image(n_classes), _no_image(n_classes), _no_image(n_classes)
@@ -267,7 +255,7 @@ def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; t
     conflicts = 0
     blocked = 0
     out_offsets[0] = 0
-    end = 0
+    end = np.int64(0)
     for image in range(len(offsets) - 1):
         start = end
         first, last = offsets[image], offsets[image + 1]
@@ -278,7 +266,8 @@ def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; t
                 continue
             c = class_index[k]
             above = up[up_ptr[c] : up_ptr[c + 1]]
-            end = _list_all(above, c, image, confidence[k], origin[k], present_in, best, lowest, out_class, end)
+            way = np.int64(origin[k])
+            end = _list_all(above, c, image, confidence[k], way, present_in, best, lowest, out_class, end)
         if n_absent:
             for k in range(first, last):  # rule 2
                 if confidence[k] > 0:
@@ -290,8 +279,8 @@ def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; t
                         continue
                     absent_in[d] = image
                     if keep_absences and (d == c or expand_absences):
-                        way = _way(origin[k], d == c)
-                        end = _list(d, image, 0.0, way, listed_in, best, lowest, out_class, end)
+                        way = _way(np.int64(origin[k]), d == c)
+                        end = _list(d, image, np.float32(0), way, listed_in, best, lowest, out_class, end)
         for k in range(first, last):  # rule 3
             if confidence[k] <= 0 or origin[k] != _ORIGINAL:
                 continue
@@ -301,10 +290,12 @@ def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; t
                 if absent_in[j] == image:
                     blocked += 1
                     continue
-                value = max(np.float32(confidence[k] * probability[at]), LEAST)  # 0 would mean verified absence
+                # 0 would mean verified absence.
+                value = np.float32(max(np.float32(confidence[k] * probability[at]), LEAST))
+                way = np.int64(_CO_OCCURRENCE)
                 above = up[up_ptr[j] : up_ptr[j + 1]]
-                end = _list_all(above, j, image, value, _CO_OCCURRENCE, present_in, best, lowest, out_class, end)
-        _sort(out_class[start:end])
+                end = _list_all(above, j, image, value, way, present_in, best, lowest, out_class, end)
+        sort_in_place(out_class[start:end])
         for x in range(start, end):
             out_confidence[x] = best[out_class[x]]
             out_origin[x] = lowest[out_class[x]]

@@ -68,6 +68,7 @@ class AnnotatedFiles(Layout):
         complete: every image was checked for every class of the list that `ids_of` names, or of the vocabulary's only
             list: what an image does not list is verified absent.
         regions: a build writes their boxes too, as the table `regions/NAME`.
+        classes: their labels are names, which a build takes as a class list called NAME.
     """
 
     name: str
@@ -77,6 +78,7 @@ class AnnotatedFiles(Layout):
     min_confidence: float = 0.0
     regions: bool = False
     complete: bool = False
+    classes: bool = False
 
     def __post_init__(self) -> None:
         if not self.name or self.name in {".", ".."} or "/" in self.name or "\\" in self.name:

@@ -76,6 +76,21 @@ class AnnotationSummary(AnnotationCounts):
             most_frequent_unknown_classes=tuple(unknown),
         )
 
+    def line(self) -> str:
+        """Return the numbers of images and labels."""
+        return f"{self.images:,} images, {self.labels:,} labels"
+
+    def findings(self) -> list[str]:
+        """Return a sentence for each outcome of statements and rows that the owner of a collection should check."""
+        found = []
+        for fate in FATES:
+            if fate.told and (n := getattr(self, fate.field)):
+                most = self.unknown_classes() if fate.field == "unknown" else ""
+                if fate.field == "rejected_rows" and self.first_rejected_rows:
+                    most = f"the first is {self.first_rejected_rows[0]}"
+                found.append(f"{n:,} {fate.text}" + (f": {most}" if most else ""))
+        return found
+
     def lines(self) -> list[str]:
         """Return the counts as lines, the worst last, and examples."""
         return [
@@ -102,19 +117,23 @@ class Fate(NamedTuple):
         name: its heading.
         text: its description.
         of_statements: whether each statement has exactly one of these outcomes.
+        told: whether the collection's owner should check it.
     """
 
     field: str
     name: str
     text: str
     of_statements: bool = True
+    told: bool = False
 
 
 FATES = (
     Fate("images", "images", "images with labels", of_statements=False),
     Fate("labels", "labels", "labels"),
     Fate("merged", "merged", "statements merged into a label of the same image and category"),
-    Fate("contradicted", "contradicted", "verified absences contradicted by a verified presence: kept present"),
+    Fate(
+        "contradicted", "contradicted", "verified absences contradicted by a verified presence: kept present", told=True
+    ),
     Fate("absences", "absences", "absences of classes that were looked for and not found", of_statements=False),
     Fate("below_confidence", "below confidence", "machine labels below the least confidence asked for"),
     Fate(
@@ -123,14 +142,15 @@ FATES = (
         "labels of classes that the vocabulary dropped, and absences of classes kept only as their parent",
     ),
     Fate("images_without_labels", "images lost", "images that lost every label", of_statements=False),
-    Fate("unknown", "unknown class", "labels of unknown classes"),
-    Fate("malformed", "malformed", "statements without image id or valid confidence"),
-    Fate("rejected_rows", "rejected rows", "malformed rows", of_statements=False),
+    Fate("unknown", "unknown class", "labels of unknown classes", told=True),
+    Fate("malformed", "malformed", "statements without image id or valid confidence", told=True),
+    Fate("rejected_rows", "rejected rows", "malformed rows", of_statements=False, told=True),
     Fate(
         "images_of_several_names",
         "several names",
         "images of several names, which may be different pictures",
         of_statements=False,
+        told=True,
     ),
 )
 """In the order of display, the worst last."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.augment.annotation_counts import LISTED_NAMES, AnnotationCounts
-from mlimages_dataset.core.compiled import compiled
+from mlimages_dataset.core.compiled import compiled, sort_in_place
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.sources.source import LISTED, refuse_other_scale
@@ -376,7 +376,8 @@ def _merged(
     out_confidence = np.empty(len(statements), np.float32)
     end = 0
     for image in range(len(offsets) - 1):
-        ordered = np.sort(statements[offsets[image] : offsets[image + 1]])
+        ordered = statements[offsets[image] : offsets[image + 1]].copy()
+        sort_in_place(ordered)
         at = 0
         while at < len(ordered):
             code = int(ordered[at] >> _CONFIDENCE_BITS)

@@ -35,7 +35,7 @@ from mlimages_dataset.tables.batches import checked_columns
 from mlimages_dataset.tables.files import PARTIAL_PREFIX
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of, columns_of
 from mlimages_dataset.tables.parquet import (
-    open_table,
+    n_rows,
     read_range,
     scan_table,
     table_digests,
@@ -134,6 +134,14 @@ class CooccurrenceSummary:
     implications: int
     surest: tuple[NamedPair, ...]
 
+    def line(self) -> str:
+        """Return the number of strong pairs and of images that they were learned from."""
+        return f"{self.implications:,} strong pairs, learned from {self.images:,} images"
+
+    def findings(self) -> list[str]:
+        """Return no sentence: pairs are no faults."""
+        return []
+
     def lines(self) -> list[str]:
         """Return the counts and the surest pairs."""
         return [
@@ -149,6 +157,8 @@ def cooccurrence_stage(
     vocabulary: Location, annotations: Location, predictions: Location, thresholds: Thresholds, *, into: str = ""
 ) -> Stage[CooccurrenceSummary]:
     """Return the stage that finds strong pairs of annotated and predicted categories; its work is `cooccurrence`.
+
+    If `predictions` are the annotations themselves, these must be complete: they say what else each image shows.
 
     Raises:
         UsageError, DataError: a table is missing, damaged, or of another vocabulary.
@@ -178,12 +188,15 @@ def cooccurrence(
 ) -> StageResult[CooccurrenceSummary]:
     """Count co-occurrences of annotated and predicted categories and write `pair_counts` and `implications`.
 
+    `predictions` may be the same tables as `annotations`, if these are complete.
+
     Raises:
         UsageError, DataError: a table is missing or damaged, an image is predicted twice, or none is predicted at all.
     """
     # Absolute: the workers of an engine may have other working folders.
     annotated, predictions_of = table_parts(annotations.absolute()), table_parts(predictions.absolute())
-    n_buckets = 1 + max(_n_rows(annotated, ANNOTATIONS), _n_rows(predictions_of, PREDICTIONS)) // PART_IMAGES
+    seen = ANNOTATIONS if predictions == annotations else PREDICTIONS
+    n_buckets = 1 + max(n_rows(annotated, ANNOTATIONS), n_rows(predictions_of, seen)) // PART_IMAGES
     shuffle = functools.partial(
         _shuffled,
         out=at.out,
@@ -195,8 +208,8 @@ def cooccurrence(
     counts = PairCounts.empty(len(vocabulary))
     images = predicted = 0
     with (
-        shuffle(annotated, ANNOTATIONS, annotated_labels) as left,
-        shuffle(predictions_of, PREDICTIONS, is_predicted) as right,
+        shuffle("annotated", annotated, ANNOTATIONS, annotated_labels) as left,
+        shuffle("predicted", predictions_of, seen, is_predicted) as right,
     ):
         work = functools.partial(
             _count_bucket,
@@ -232,14 +245,6 @@ def cooccurrence(
     return StageResult(receipts, summary)
 
 
-def _n_rows(parts: Sequence[Location], schema: TableSchema) -> int:
-    rows = 0
-    for part in parts:
-        with open_table(part, schema) as parquet:
-            rows += parquet.metadata.num_rows
-    return rows
-
-
 _SHUFFLED = TableSchema(
     "shuffled", 1, pa.schema([pa.field("bucket", pa.int32(), nullable=False), *map(LABELS.arrow.field, (0, 3))])
 )
@@ -248,6 +253,7 @@ _SHUFFLED = TableSchema(
 
 @contextlib.contextmanager
 def _shuffled(
+    name: str,
     parts: Sequence[Location],
     schema: TableSchema,
     chosen: Callable[[LabelColumns], NDArray[np.bool_]],
@@ -258,7 +264,7 @@ def _shuffled(
     mapper: Mapper,
 ) -> Iterator[tuple[Location, ...]]:
     """Yield files in `out`, one per part, with the part's chosen labels by bucket; they are removed after the block."""
-    written = tuple(out / f"{PARTIAL_PREFIX}{schema.name}-{number:05d}.parquet" for number in range(len(parts)))
+    written = tuple(out / f"{PARTIAL_PREFIX}{name}-{number:05d}.parquet" for number in range(len(parts)))
     work = functools.partial(_shuffle, schema=schema, chosen=chosen, n_buckets=n_buckets, n_classes=n_classes)
     try:
         collections.deque(mapper(work, zip(parts, written, strict=True)), maxlen=0)

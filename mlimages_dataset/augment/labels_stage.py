@@ -25,12 +25,13 @@ from mlimages_dataset.augment.shared_ids import SharedIds, shared_ids
 from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, lowest_draws
 from mlimages_dataset.augment.statistics import LabelStatistics, SplitSummary, label_statistics
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.pipeline.engine import for_images
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.tables.batches import checked_columns
 from mlimages_dataset.tables.files import Receipt, digests
 from mlimages_dataset.tables.label_columns import array_of, columns_of
-from mlimages_dataset.tables.parquet import read_table, scan_table, table_digests, table_parts, table_writer
+from mlimages_dataset.tables.parquet import n_rows, read_table, scan_table, table_digests, table_parts, table_writer
 from mlimages_dataset.tables.schemas import ANNOTATIONS, IMPLICATIONS, LABELS
 from mlimages_dataset.vocab.stage import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
@@ -99,6 +100,11 @@ class LabelsSummary:
     train: SplitSummary
     val: SplitSummary
     shared_ids: SharedIds = SharedIds()  # noqa: RUF009 - frozen
+
+    def line(self) -> str:
+        """Return the numbers of images, and of labels of a training image."""
+        images = f"{self.train.images:,} training and {self.val.images:,} validation images"
+        return f"{images}, {self.train.labels_per_image_mean:.1f} labels per image"
 
     def lines(self) -> list[str]:
         """Return the published statistics of the splits, and facts about the annotations."""
@@ -176,6 +182,7 @@ def label(
     """
     # Absolute: the workers of an engine may have other working folders.
     parts = [part for folder in annotations for part in table_parts(folder.absolute())]
+    mapper = for_images(at.engine.mapper, n_rows(parts, ANNOTATIONS))
     n_classes = len(vocabulary)
     implied = (
         None
@@ -187,7 +194,7 @@ def label(
         out=at.out,
         rules=augmentation_rules(vocabulary.closure, implied, options.absences),
         closure=vocabulary.closure,
-        draw=_drawn(parts, options, n_classes, at.engine.mapper) if options.validation_images else None,
+        draw=_drawn(parts, options, n_classes, mapper) if options.validation_images else None,
         inputs=dict(at.inputs),
         journal=at.journal,
     )
@@ -195,7 +202,7 @@ def label(
     consistency: dict[str, Consistency] = {}
     counts = AugmentationCounts()
     receipts: list[Receipt] = []
-    for result in at.engine.mapper(work, enumerate(parts)):
+    for result in mapper(work, enumerate(parts)):
         receipts += result.receipts
         counts += result.counts
         for name, of_part in result.statistics.items():

@@ -111,6 +111,14 @@ class RegionSummary(RegionCounts):
             most_frequent_unknown_classes=tuple(unknown),
         )
 
+    def line(self) -> str:
+        """Return the numbers of images and boxes."""
+        return f"{self.images:,} images, {self.regions:,} boxes"
+
+    def findings(self) -> list[str]:
+        """Return a sentence for each kind of loss."""
+        return self.losses()
+
     def lines(self) -> list[str]:
         """Return what became of boxes, worst things last, and examples."""
         counts = {name: getattr(self, name) for name in _TEXTS}

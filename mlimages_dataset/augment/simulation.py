@@ -1,4 +1,4 @@
-"""A simulated sample of annotations and predictions, to try every stage before the real files are available.
+"""A simulated sample of annotations and predictions, for tests and benchmarks of every stage.
 
 It has the form of real data, not their contents: single-label images of some ImageNet categories, Open Images rows
 with verified presence, verified absence and machine confidences, and a teacher's predictions for the ImageNet images,

@@ -70,6 +70,34 @@ def tally(
         raise UsageError("is neither .csv nor .parquet", where=out, remedy="give the table one of these suffixes")
     if out.exists() and not overwrite:
         raise UsageError("is there already", where=out, remedy="name another file, or pass --overwrite to replace it")
+    counted, rejects = images_of_classes(form, files, out, layout=layout, mapper=mapper)
+    classes = sorted(counted)
+    columns = {"source": [source] * len(classes), "source_id": classes, "images": [counted[name] for name in classes]}
+    table = pa.table(columns, schema=CLASS_COUNTS.arrow)
+    if out.suffix == ".parquet":
+        receipt = write_table(out, table, CLASS_COUNTS, {})
+    else:
+        sink = pa.BufferOutputStream()
+        csv.write_csv(table, sink)
+        receipt = write_bytes(out, sink.getvalue().to_pybytes(), schema=CLASS_COUNTS.label)
+    return Tally(receipt, len(classes), rejects)
+
+
+def images_of_classes(
+    form: str, files: Sequence[Location], out: Location, *, layout: Layout | None = None, mapper: Mapper = map
+) -> tuple[Counter[str], RejectLog]:
+    """Return the number of images of each class of a source, and the rejected rows.
+
+    Args:
+        form: the files' format.
+        files: the files themselves.
+        out: a path, beside which there is room for a while.
+        layout: what the user states of the files, if anything.
+        mapper: runs parts.
+
+    Raises:
+        UsageError, DataError: as `tally`.
+    """
     pieces = [piece for piece in absolute_pieces(form, files, mapper, layout) if piece.states]
     counted: Counter[str] = Counter()
     with scratch_folder(out) as scratch:
@@ -83,16 +111,7 @@ def tally(
         raise DataError(
             f"no image of any class ({rejects.count:,} malformed rows)", where=files[0], remedy="check the format"
         )
-    classes = sorted(counted)
-    columns = {"source": [source] * len(classes), "source_id": classes, "images": [counted[name] for name in classes]}
-    table = pa.table(columns, schema=CLASS_COUNTS.arrow)
-    if out.suffix == ".parquet":
-        receipt = write_table(out, table, CLASS_COUNTS, {})
-    else:
-        sink = pa.BufferOutputStream()
-        csv.write_csv(table, sink)
-        receipt = write_bytes(out, sink.getvalue().to_pybytes(), schema=CLASS_COUNTS.label)
-    return Tally(receipt, len(classes), rejects)
+    return counted, rejects
 
 
 def _sort_classes(numbered: tuple[int, Piece], *, form: str, out: Location) -> Runs:

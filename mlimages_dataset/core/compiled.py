@@ -9,6 +9,9 @@ import numba
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 _Function = TypeVar("_Function", bound="Callable[..., object]")
 
 
@@ -36,3 +39,25 @@ def _machine_code(function: _Function, *, vectors: bool = False) -> _Function:
     except RuntimeError:
         machine_code = numba.njit(nogil=True, error_model=errors, fastmath=vectors)(function)
     return cast("_Function", machine_code)
+
+
+@compiled
+def sort_in_place(values: NDArray[np.int32] | NDArray[np.int64]) -> None:
+    """Sort some integers, by insertion at shrinking distances.
+
+    Numba takes seconds to compile numpy's sort, which is no faster for the few labels of an image.
+    Source: Shell 1959, A high-speed sorting procedure, CACM 2:30; distances by a factor of 9/4 (Tokuda 1992).
+    """
+    n = len(values)
+    gap = 1
+    while 4 * gap < n:
+        gap = gap * 9 // 4 + 1
+    while gap > 0:
+        for x in range(gap, n):
+            moving = values[x]
+            y = x
+            while y >= gap and values[y - gap] > moving:
+                values[y] = values[y - gap]
+                y -= gap
+            values[y] = moving
+        gap = gap * 4 // 9

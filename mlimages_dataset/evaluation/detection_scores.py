@@ -1,4 +1,4 @@
-"""Average precision of detections in files, by the metric of Open Images' challenge or of Pascal VOC."""
+"""Average precision of detections in files, or in tables of regions, by the metric of Open Images' challenge."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.evaluation.detection import Detections, Interpolation, Rule, TrueBoxes, judged, mean
+from mlimages_dataset.evaluation.detection import Detections, TrueBoxes, mean
 from mlimages_dataset.evaluation.open_images import Hierarchy, ImageLabels, judged_by_challenge
 from mlimages_dataset.sources.class_lists import parse_box_ancestors
 from mlimages_dataset.sources.detection_rows import (
@@ -21,7 +21,6 @@ from mlimages_dataset.sources.detection_rows import (
     SIDES,
     TRUE_BOXES,
     read_rows,
-    read_voc_rows,
 )
 from mlimages_dataset.tables.files import read_lines
 
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.rejects import RejectLog
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
-VOC = Rule(groups=False, strict=True, pixel=1.0)
-"""Pascal VOC's: both ends of a side belong to the box, an overlap is above 0.5, difficult objects do not count."""
 _IMAGE, _LABEL = NAMES
 _LISTED = 5
 
@@ -70,8 +67,10 @@ class DetectionScores:
     def to_json(self) -> dict[str, Json]:
         """Return the result with null where there is no number."""
         return {
-            "mAP": _number(self.mean),
-            "ap": {name: _number(value) for name, value in zip(self.names, self.average_precisions, strict=True)},
+            "mAP": number_or_none(self.mean),
+            "ap": {
+                name: number_or_none(value) for name, value in zip(self.names, self.average_precisions, strict=True)
+            },
             "counts": dict(self.counts),
             "first_rejected_rows": list(self.first_rejected_rows),
         }
@@ -123,11 +122,11 @@ def evaluate_challenge(
         raise DataError("no box of it can be used", where=boxes, remedy="check its labels, and the hierarchy")
     stated = ImageLabels(*_numbers(labels, images, names), labels["confidence"].to_numpy() == 1)
     result, unverified = judged_by_challenge(
-        _true_boxes(truth, images, names, "isgroupof"), stated, _detections(found, images, names), classes
+        _true_boxes(truth, images, names), stated, _detections(found, images, names), classes
     )
     read.of_challenge(result, unverified)
     warnings = [] if len(labels) else [_NO_LABELS]
-    return read.scores(classes.names, result, Interpolation.AREA, warnings)
+    return read.scores(classes.names, result, warnings)
 
 
 def evaluate_regions(
@@ -164,43 +163,13 @@ def evaluate_regions(
         classes,
     )
     read.of_challenge(result, unverified)
-    return read.scores(classes.names, result, Interpolation.AREA, [] if is_verified.any() else [_NO_LABELS])
+    return read.scores(classes.names, result, [] if is_verified.any() else [_NO_LABELS])
 
 
 _NO_LABELS = (
     "there are no verified image labels: every detection of a class without a box in its image is ignored, "
     "so the result says nothing of false alarms"
 )
-
-
-def evaluate_voc(
-    boxes: Location, predictions: Location, interpolation: Interpolation = Interpolation.AREA
-) -> DetectionScores:
-    """Return what Pascal VOC's metric gives, each class by its own.
-
-    Args:
-        boxes: a VOC folder, or true boxes in pixels, with IsDifficult.
-        predictions: detections in the same pixels.
-        interpolation: the area under the curve (since 2010), or eleven points (2007).
-
-    Raises:
-        UsageError, DataError: a file is missing or malformed, or no true box can be used.
-
-    Source: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf, section 3.4.
-    """
-    read = _Read()
-    truth = read.voc_rows(boxes) if boxes.is_dir() else read.rows("boxes", boxes, TRUE_BOXES)
-    found = read.rows("detections", predictions, DETECTIONS)
-    if not len(truth):
-        raise DataError("no box of it can be used", where=boxes, remedy="check the file")
-    names = _distinct(truth[_LABEL]).sort()
-    found = read.those(found, pc.is_in(found[_LABEL], names), "detections of classes without a true box")
-    images = _distinct(truth[_IMAGE], found[_IMAGE])
-    result = judged(
-        _true_boxes(truth, images, names, "isdifficult"), _detections(found, images, names), len(names), VOC
-    )
-    read.counts["detections of difficult objects"] = result.ignored
-    return read.scores(names.to_pylist(), result, interpolation, [])
 
 
 @dataclass(slots=True)
@@ -212,9 +181,6 @@ class _Read:
 
     def rows(self, what: str, path: Location, kind: object) -> pa.Table:
         return self._counted(what, *read_rows(path, kind))  # type: ignore[arg-type]  # a RowKind
-
-    def voc_rows(self, folder: Location) -> pa.Table:
-        return self._counted("boxes", *read_voc_rows(folder))
 
     def _counted(self, what: str, table: pa.Table, log: RejectLog) -> pa.Table:
         self.counts[what] = len(table)
@@ -234,12 +200,10 @@ class _Read:
         self.counts["detections of classes that nobody verified in their image"] = unverified
         self.counts["detections within groups, and beyond 10,000 a class and image"] = result.ignored
 
-    def scores(
-        self, names: Sequence[str], result: Judged, interpolation: Interpolation, warnings: Sequence[str]
-    ) -> DetectionScores:
+    def scores(self, names: Sequence[str], result: Judged, warnings: Sequence[str]) -> DetectionScores:
         return DetectionScores(
             tuple(names),
-            result.average_precisions(interpolation),
+            result.average_precisions(),
             result.truths,
             self.counts,
             tuple(self.first),
@@ -275,13 +239,14 @@ def _sides(rows: pa.Table) -> NDArray[np.float64]:
     return np.stack([rows[side].to_numpy() for side in SIDES], axis=1)
 
 
-def _true_boxes(rows: pa.Table, images: pa.Array, names: pa.Array, special: str) -> TrueBoxes:
-    return TrueBoxes(*_numbers(rows, images, names), _sides(rows), rows[special].to_numpy() == 1)
+def _true_boxes(rows: pa.Table, images: pa.Array, names: pa.Array) -> TrueBoxes:
+    return TrueBoxes(*_numbers(rows, images, names), _sides(rows), rows["isgroupof"].to_numpy() == 1)
 
 
 def _detections(rows: pa.Table, images: pa.Array, names: pa.Array) -> Detections:
     return Detections(*_numbers(rows, images, names), _sides(rows), rows["score"].to_numpy())
 
 
-def _number(value: float) -> float | None:
+def number_or_none(value: float) -> float | None:
+    """Return a number for JSON, None for NaN."""
     return None if np.isnan(value) else float(value)

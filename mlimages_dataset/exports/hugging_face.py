@@ -120,7 +120,8 @@ def _yaml_features(wnids: Sequence[str]) -> Iterator[str]:
 def _yaml_class_label(name: str, names: Sequence[str]) -> Iterator[str]:
     yield from (f"    - name: {name}", "      dtype:", "        class_label:", "          names:")
     for number, one in enumerate(names):
-        yield f"            '{number}': {one}"
+        # JSON's strings are YAML's: ids of a user's classes may hold any sign.
+        yield f"            '{number}': {one if one.isalnum() else json.dumps(one, ensure_ascii=False)}"
 
 
 def _page(publication: Publication, n_categories: int, rows: Mapping[str, int]) -> list[str]:

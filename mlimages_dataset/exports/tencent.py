@@ -48,8 +48,9 @@ def tencent_dictionary(vocabulary: Vocabulary) -> bytes:
     """
     rows = [TENCENT_HEADER]
     for index, category in enumerate(vocabulary.categories):
-        if any(sign in category.name for sign in "\t\r\n"):
-            raise DataError(f"the name of {category.wnid} holds a tab or a line break", remedy="choose another format")
+        if any(sign in category.wnid + category.name for sign in "\t\r\n"):
+            what = f"the id or the name of {category.wnid!r} holds a tab or a line break"
+            raise DataError(what, remedy="choose another format")
         rows.append((str(index), category.wnid, str(category.parent), category.name))
     return "".join("\t".join(row) + "\n" for row in rows).encode()
 

@@ -67,7 +67,8 @@ class Lookup:
             UsageError: a file cannot be read.
         """
         if isinstance(self.store, ImageIndex):
-            return self.store.lengths
+            lengths: NDArray[np.int64] = self.store.lengths
+            return lengths
         return np.fromiter((self._size(k) for k in range(len(self))), np.int64, len(self))
 
     def _size(self, k: int) -> int:

@@ -76,7 +76,7 @@ def resized_jpeg(content: bytes, options: ResizeOptions, rotation: int = NO_ROTA
             larger = 0 < options.short_edge < min(image.size)
             if not larger and not (options.upright and orientation != UPRIGHT):
                 return content, orientation
-            stored = _scaled(image, options.short_edge) if larger else _eight_bits(image)
+            stored = _scaled(image, options.short_edge) if larger else eight_bits(image)
             upright = upright_image(stored, orientation)
     encoded = io.BytesIO()
     upright.save(encoded, "JPEG", quality=options.quality)
@@ -89,7 +89,7 @@ def _scaled(image: Image.Image, short_edge: int) -> Image.Image:
     size = max(short_edge, round(width * scale)), max(short_edge, round(height * scale))
     # Not below twice the size: libjpeg's scaled inverse transform is coarser than Lanczos.
     image.draft(None, (2 * size[0], 2 * size[1]))
-    return _eight_bits(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=_REDUCING_GAP)
+    return eight_bits(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=_REDUCING_GAP)
 
 
 def resized(
@@ -120,7 +120,7 @@ def turned_lines(turned: int) -> list[str]:
     return [f"{turned:>12,}  of the saved ones were turned upright"] if turned else []
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def eight_bits(image: Image.Image) -> Image.Image:
     """Return a picture in grey or RGB with 8 bits per channel."""
     if image.mode.startswith("I;16") or image.mode == "I":
         return Image.fromarray((np.asarray(image).clip(0, 0xFFFF) >> 8).astype(np.uint8))

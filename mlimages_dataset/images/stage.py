@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.images.resize import ResizeOptions
     from mlimages_dataset.pipeline.journal import Journal
 
+INGEST = "ingest"
+"""The name of the stage."""
 LABELS_FILE = "labels.csv"
 """The labels that the sources themselves state, for `mlimages-build annotate --format csv`."""
 
@@ -141,7 +143,7 @@ def ingest_stage(sources: Sequence[Location], options: IngestOptions, out: Locat
         if source.absolute() == out.absolute() or source.absolute() in out.absolute().parents:
             raise UsageError("the output folder is in it", where=source, remedy="name another folder for --out")
     return Stage(
-        name="ingest",
+        name=INGEST,
         parameters=options.parameters(),
         inputs=_fingerprints(sources),
         work=lambda at: ingest(sources, options, at),

@@ -50,7 +50,7 @@ from mlimages_dataset.tables.parquet import (
     table_writer,
 )
 from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary
+from mlimages_dataset.vocab.stage import categories_file, read_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -105,7 +105,7 @@ def choose_subset(
     _check_subset(rules, labels, images, vocabulary, shards=shards)
     pictures = {} if images is None else store_inputs(images)
     tables = {} if labels is None else table_digests("labels", labels)
-    names = {} if vocabulary is None else prefixed("vocabulary", digests([vocabulary / CATEGORIES_FILE]))
+    names = {} if vocabulary is None else prefixed("vocabulary", digests([categories_file(vocabulary)]))
     stage = Stage(
         name="subset",
         parameters={**asdict(rules), "under": list(rules.under)},

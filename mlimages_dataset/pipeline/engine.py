@@ -30,6 +30,15 @@ CONNECT_SECONDS = 5
 """Seconds that a Dask scheduler may take to answer."""
 
 
+FEW_IMAGES = 50_000
+"""Images whose labels one process works on faster than others have started and compiled their loops."""
+
+
+def for_images(mapper: Mapper, images: int) -> Mapper:
+    """Return the mapper for work on so many images: for few, this process itself in the place of a pool of others."""
+    return map if images < FEW_IMAGES and isinstance(mapper, _Pool) else mapper
+
+
 def unreported(images: int) -> None:
     """Ignore the number of finished images: the progress function of a stage for which nobody wants progress."""
 
@@ -54,19 +63,25 @@ def local(workers: int) -> Iterator[Mapper]:
     # Not fork: Arrow's and DuckDB's threads do not survive it.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent) as pool:
-
-        def mapper(function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
-            every = list(jobs)
-            if len(every) <= 1:
-                return map(function, every)
-            return _results(collections.deque(pool.submit(function, job) for job in every))
-
         try:
-            yield mapper
+            yield _Pool(pool)
         except BrokenProcessPool as error:
             raise MLImagesError(
                 "a worker process died, most often for lack of memory", remedy="run it again with fewer --workers"
             ) from error
+
+
+class _Pool:
+    """A mapper over the processes of a pool, which start with the first jobs."""
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool = pool
+
+    def __call__(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
+        every = list(jobs)
+        if len(every) <= 1:
+            return map(function, every)
+        return _results(collections.deque(self._pool.submit(function, job) for job in every))
 
 
 def _results(futures: collections.deque[Future[_Result]]) -> Iterator[_Result]:

@@ -178,6 +178,14 @@ class OutputFolder:
             for stage in [name for name in self.manifest.stages if name not in stages]:
                 self._forget(stage)
 
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the folder while another output folder in it is written; it is an output folder from then on.
+
+        Raises:
+            UsageError: another run is writing here.
+        """
+        return self._alone()
+
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Hold the folder's lock, and read the manifest that the last run left.

@@ -28,6 +28,14 @@ _SummaryT_co = TypeVar("_SummaryT_co", covariant=True)
 class NoSummary:
     """The summary of a stage that counts nothing."""
 
+    def line(self) -> str:
+        """Return nothing."""
+        return ""
+
+    def findings(self) -> list[str]:
+        """Return no sentence."""
+        return []
+
     def lines(self) -> list[str]:
         """Return no line."""
         return []

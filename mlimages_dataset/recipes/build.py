@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER, annotations_stage
+from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER, AnnotatedFiles, annotations_stage
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, IMPLICATIONS_FILE, cooccurrence_stage
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, LabelsSummary, labels_stage, split_statistics
 from mlimages_dataset.augment.regions_stage import REGIONS_FOLDER, regions_stage
@@ -17,12 +19,16 @@ from mlimages_dataset.augment.simulation_stage import (
     simulation_stage,
 )
 from mlimages_dataset.core.errors import DataError, MLImagesError
+from mlimages_dataset.images.stage import LABELS_FILE
 from mlimages_dataset.pipeline.folder import OutputFolder
-from mlimages_dataset.pipeline.records import UNFINISHED, read_manifest, summary_of
-from mlimages_dataset.pipeline.stage import Engine, run
+from mlimages_dataset.pipeline.records import MANIFEST_NAME, UNFINISHED, StageResult, read_manifest, summary_of
+from mlimages_dataset.pipeline.stage import Engine, NoSummary, Stage, run
 from mlimages_dataset.pipeline.verify import verify_folder
+from mlimages_dataset.recipes.class_names import CLASSES, class_list_of, classes_stage
+from mlimages_dataset.recipes.pictures import IMAGES_FOLDER, images_stage, pictures_stage, states_labels
 from mlimages_dataset.report.page import report_stage, told_of
 from mlimages_dataset.report.reading import REPORT
+from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parquet import table_parts
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, MAPPING_FILE, VOCABULARY, read_vocabulary, vocabulary_stage
 from mlimages_dataset.vocab.validation import validate
@@ -33,9 +39,12 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.records import Manifest, StageOutcome
-    from mlimages_dataset.pipeline.stage import Stage
+    from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.recipes.recipe import Recipe
 
+RECIPE = "recipe"
+"""The stage that keeps a recipe in its build's folder."""
+RECIPE_FILE = "recipe.toml"
 _SHOWN_CLASSES = 5
 
 
@@ -43,8 +52,10 @@ def build_recipe(
     recipe: Recipe,
     folder: Location,
     *,
+    text: str = "",
     overwrite: bool = False,
     engine: Engine = Engine(),  # noqa: B008 - frozen
+    began: Callable[[str], None] = lambda stage: None,  # noqa: ARG005 - as it is called
     ended: Callable[[str, StageOutcome[Any]], None],
 ) -> None:
     """Build a recipe into a folder.
@@ -52,8 +63,10 @@ def build_recipe(
     Args:
         recipe: what to build.
         folder: a new or empty folder, or one that holds this build, finished or interrupted.
+        text: the recipe as TOML, which the folder is to hold; empty for none.
         overwrite: replace stages that were built with other parameters or inputs.
         engine: runs the parts of a stage.
+        began: is called with each stage's name before its work.
         ended: is called with each stage's name and outcome.
 
     Raises:
@@ -61,22 +74,36 @@ def build_recipe(
     """
     output = OutputFolder(folder, overwrite=overwrite)
     names = []
-    for stage in stages(recipe, folder):
+    if recipe.images is not None:
+        copied = images_stage(recipe.images, folder)
+        began(IMAGES_FOLDER)
+        with output.held():
+            ended(IMAGES_FOLDER, run(copied, OutputFolder(folder / IMAGES_FOLDER, overwrite=overwrite), engine))
+    for stage in itertools.chain([recipe_stage(text)] if text else [], stages(recipe, folder)):
+        began(stage.name)
         ended(stage.name, run(stage, output, engine))
         names.append(stage.name)
     output.keep_only([*names, REPORT])
+    began(REPORT)
     ended(REPORT, run(report_stage(output), output, engine))
 
 
 def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
     """Yield the stages of a recipe except the report; each reads the output of those before it from the folder.
 
+    The pictures of a recipe are in shards there already.
+
     Raises:
         MLImagesError: an input cannot be used.
     """
     vocabulary = folder / VOCABULARY
-    yield vocabulary_stage(recipe.vocabulary, into=VOCABULARY)
-    collections = list(recipe.annotations)
+    collections = [*_stated_by_pictures(recipe, folder), *recipe.annotations]
+    named = [given for given in collections if given.classes]
+    for given in named:
+        yield classes_stage(given, into=CLASSES)
+    own = ((given.name, class_list_of(folder, given.name)) for given in named)
+    yield vocabulary_stage(replace(recipe.vocabulary, classes=(*recipe.vocabulary.classes, *own)), into=VOCABULARY)
+    _held = read_vocabulary(vocabulary)  # while it is held, the stages below do not read it again
     if recipe.simulation is not None:
         yield simulation_stage(vocabulary, recipe.simulation)
         collections += simulated_files(folder / SIMULATION)
@@ -85,15 +112,46 @@ def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
         if given.regions:
             yield regions_stage(vocabulary, given, into=f"{REGIONS_FOLDER}/{given.name}")
     annotations = {given.name: folder / ANNOTATIONS_FOLDER / given.name for given in collections}
+    if recipe.images is not None:
+        yield pictures_stage(folder, list(annotations.values()))
     implications = None
     if recipe.cooccurrence is not None:
         pairs = recipe.cooccurrence
-        predictions = pairs.predictions or folder / SIMULATION / PREDICTIONS_FOLDER
-        yield cooccurrence_stage(
-            vocabulary, annotations[pairs.annotations], predictions, pairs.thresholds, into=COOCCURRENCE
-        )
+        annotated = annotations[pairs.annotations]
+        simulated = folder / SIMULATION / PREDICTIONS_FOLDER
+        predictions = pairs.predictions or (annotated if recipe.learns_from_complete_labels else simulated)
+        yield cooccurrence_stage(vocabulary, annotated, predictions, pairs.thresholds, into=COOCCURRENCE)
         implications = folder / COOCCURRENCE / IMPLICATIONS_FILE
     yield labels_stage(vocabulary, list(annotations.values()), implications, recipe.labels, into=LABELS_STAGE)
+
+
+def recipe_stage(text: str) -> Stage[NoSummary]:
+    """Return the stage that writes a recipe into its build's folder."""
+
+    def work(at: Workplace) -> StageResult[NoSummary]:
+        return StageResult((write_bytes(at.out / RECIPE_FILE, text.encode()),), NoSummary())
+
+    return Stage(name=RECIPE, parameters={"recipe": text}, inputs={}, work=work, summary=NoSummary)
+
+
+def _stated_by_pictures(recipe: Recipe, folder: Location) -> list[AnnotatedFiles]:
+    """Return what the pictures of a recipe say of themselves as a collection, if they say anything.
+
+    Raises:
+        DataError: neither they nor anything else says what they show.
+    """
+    if recipe.images is None or not recipe.images.labels:
+        return []
+    if states_labels(folder):
+        labels = folder / IMAGES_FOLDER / LABELS_FILE
+        return [AnnotatedFiles(name=recipe.images.name, format="csv", files=(labels,), classes=recipe.images.classes)]
+    if recipe.annotations:
+        return []
+    raise DataError(
+        "no picture says what it shows",
+        where=recipe.images.sources[0],
+        remedy="put them into folders named after it, or pass --classes with a CSV of image_id and label",
+    )
 
 
 def verify(folder: Location) -> list[str]:
@@ -106,6 +164,8 @@ def verify(folder: Location) -> list[str]:
         UsageError, DataError: the folder has no manifest, or none that can be read.
     """
     problems = verify_folder(folder)
+    if (folder / IMAGES_FOLDER / MANIFEST_NAME).is_file():
+        problems += [f"{IMAGES_FOLDER}/{problem}" for problem in verify_folder(folder / IMAGES_FOLDER)]
     manifest = read_manifest(folder)
     if problems:
         return [*problems, *_label_differences(folder, manifest, problems)]

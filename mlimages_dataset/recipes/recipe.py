@@ -25,7 +25,8 @@ from mlimages_dataset.vocab.stage import PACKAGED_CLASS_LISTS, VocabularyFiles, 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PHOTOGRAPHS = "photographs.csv"
+_SAMPLES = {"photographs.csv": samples.labels_csv, "coco.csv.gz": samples.coco_csv}
+"""The packaged annotations by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,8 @@ class CooccurrenceSource:
 
     Attributes:
         annotations: name of the annotated collection.
-        predictions: folder of its `predictions` tables; None for the simulated ones.
+        predictions: folder of its `predictions` tables; None for the labels of a complete collection, which say what
+            each image shows, or for the simulated ones.
         probability: a prediction counts if its probability exceeds this.
         strength: a pair is strong if its conditional probability exceeds this.
     """
@@ -54,18 +56,50 @@ class CooccurrenceSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CollectedPictures:
+    """Pictures that a build copies into shards, and what they say of themselves.
+
+    Attributes:
+        sources: folders, archives and shards, as `mlimages-build images ingest` reads them.
+        name: of the collection that they are.
+        labels: what folders, archives and files beside pictures say of their classes is an annotated collection.
+        classes: these classes are names, which are a class list called like the collection.
+    """
+
+    sources: tuple[Location, ...]
+    name: str = "photos"
+    labels: bool = True
+    classes: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("sources is empty")
+        if self.classes and not self.labels:
+            raise ValueError("classes needs labels")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """A whole build."""
 
     vocabulary: VocabularyFiles
-    annotations: tuple[AnnotatedFiles, ...]
+    annotations: tuple[AnnotatedFiles, ...] = ()
+    images: CollectedPictures | None = None
     cooccurrence: CooccurrenceSource | None = None
     labels: LabelOptions = LabelOptions()  # noqa: RUF009 - frozen
     simulation: Simulation | None = None
 
+    @property
+    def learns_from_complete_labels(self) -> bool:
+        """Whether co-occurrence is learned from the labels of a complete collection alone."""
+        pairs = self.cooccurrence
+        if pairs is None or pairs.predictions is not None:
+            return False
+        return any(one.complete for one in self.annotations if one.name == pairs.annotations)
+
 
 def default_recipe() -> Recipe:
-    """Return the packaged recipe: packaged class lists, photographs and a simulated sample."""
+    """Return the packaged recipe: packaged class lists, photographs, and a sample of COCO's complete labels."""
     with as_file(files("mlimages_dataset.recipes") / "default.toml") as path:
         return read_recipe(path)
 
@@ -79,9 +113,12 @@ def read_recipe(path: Location) -> Recipe:
     packaged = functools.partial(packaged_file, where=path)
     recipe = read_config(Recipe, path, document="recipe", packaged=packaged)
     lists = recipe.vocabulary
-    if not (lists.imagenet or lists.open_images or lists.classes):
+    pictures = [recipe.images] if recipe.images is not None and recipe.images.labels else []
+    named = any(one.classes for one in (*recipe.annotations, *pictures))
+    if not (lists.imagenet or lists.open_images or lists.classes or named):
         raise ConfigError("no class list in [vocabulary]", where=path, remedy="add imagenet, open_images or classes")
-    names = [source.name for source in recipe.annotations] + list(SIMULATED_SOURCES if recipe.simulation else ())
+    names = [one.name for one in (*pictures, *recipe.annotations)]
+    names += SIMULATED_SOURCES if recipe.simulation else ()
     known = set(names)
     if len(known) < len(names):
         raise ConfigError("two annotated collections have the same name", where=path, remedy="name each differently")
@@ -93,9 +130,15 @@ def read_recipe(path: Location) -> Recipe:
             where=path,
             remedy=f"use one of {', '.join(sorted(known))}",
         )
-    if recipe.cooccurrence is not None and recipe.cooccurrence.predictions is None and recipe.simulation is None:
-        raise ConfigError("no cooccurrence.predictions", where=path, remedy="name a folder of predictions tables")
+    if recipe.cooccurrence is not None and not recipe.cooccurrence.predictions and not _has_predictions(recipe):
+        remedy = "name a folder of predictions tables, or learn from a collection with complete = true"
+        raise ConfigError("no cooccurrence.predictions", where=path, remedy=remedy)
     return recipe
+
+
+def _has_predictions(recipe: Recipe) -> bool:
+    """Return whether the build itself says what the images of its co-occurrence show."""
+    return recipe.simulation is not None or recipe.learns_from_complete_labels
 
 
 def packaged_file(name: str, *, where: Location | None = None) -> Path:
@@ -109,9 +152,9 @@ def packaged_file(name: str, *, where: Location | None = None) -> Path:
         ConfigError: no packaged file has that name.
         UsageError: the package is imported from a zip archive.
     """
-    if name == _PHOTOGRAPHS:
-        return samples.labels_csv()
+    if name in _SAMPLES:
+        return _SAMPLES[name]()
     if name not in PACKAGED_CLASS_LISTS:
-        remedy = f"use one of {', '.join((*PACKAGED_CLASS_LISTS, _PHOTOGRAPHS))}"
+        remedy = f"use one of {', '.join((*PACKAGED_CLASS_LISTS, *_SAMPLES))}"
         raise ConfigError(f"there is no packaged file {name!r}", where=where, remedy=remedy)
     return packaged_class_list(name)

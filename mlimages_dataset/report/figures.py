@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
     from numpy.typing import NDArray
 
 PNG_DOTS_PER_INCH = 300
@@ -146,50 +147,55 @@ def _say_empty(axes: Axes) -> None:
 
 
 def _figure(name: str, title: str, description: str, draw: Callable[[Axes], None]) -> Figure:
-    return Figure(
-        svg=_render(name, draw, "svg", letters="path"),
-        png=_render(name, draw, "png", letters="path"),
-        markup=_page_markup(name, title, description, _render(name, draw, "svg", letters="none").decode()),
-    )
-
-
-def _render(name: str, draw: Callable[[Axes], None], form: str, *, letters: str) -> bytes:
-    """Return the drawing in a file format; `letters` is matplotlib's svg.fonttype."""
     # Here and not above: importing matplotlib costs every other command half a second.
     import matplotlib as mpl  # noqa: PLC0415
     from matplotlib.figure import Figure as Canvas  # noqa: PLC0415 - not pyplot, which keeps every figure
 
     with mpl.rc_context():
         mpl.rcdefaults()  # a user's own matplotlibrc must not change the bytes
-        mpl.rcParams.update(
-            {
-                "svg.fonttype": letters,
-                "svg.hashsalt": name,  # otherwise ids of clipping paths are random
-                "font.family": ["DejaVu Sans"],  # part of matplotlib, so the letters are the same everywhere
-                "font.size": 10,
-                "text.color": _INK,
-                "axes.labelcolor": _MUTED,
-                "axes.edgecolor": _GRID,
-                "xtick.color": _MUTED,
-                "ytick.color": _MUTED,
-                "grid.color": _GRID,
-                "axes.spines.top": False,
-                "axes.spines.right": False,
-                "axes.spines.left": False,
-                "ytick.major.size": 0,
-                "ytick.minor.size": 0,
-                "axes.grid": True,
-                "axes.grid.axis": "y",
-                "axes.axisbelow": True,
-                "figure.facecolor": "none" if form == "svg" else "white",
-                "axes.facecolor": "none",
-            }
-        )
+        mpl.rcParams.update({**_STYLE, "svg.hashsalt": name})  # otherwise ids of clipping paths are random
         canvas = Canvas(figsize=_FIGURE_INCHES, layout="constrained")
         draw(canvas.subplots())
-        file = io.BytesIO()
-        undated = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
-        canvas.savefig(file, format=form, dpi=PNG_DOTS_PER_INCH, metadata=undated)
+        canvas.draw_without_rendering()
+        canvas.set_layout_engine("none")  # what is laid out once is saved thrice
+        outlines = _saved(canvas, "svg", letters="path")
+        return Figure(
+            svg=outlines,
+            png=_saved(canvas, "png", letters="path"),
+            markup=_page_markup(name, title, description, _saved(canvas, "svg", letters="none").decode()),
+        )
+
+
+_STYLE = {
+    "font.family": ["DejaVu Sans"],  # part of matplotlib, so the letters are the same everywhere
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.labelcolor": _MUTED,
+    "axes.edgecolor": _GRID,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "grid.color": _GRID,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "ytick.major.size": 0,
+    "ytick.minor.size": 0,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+}
+
+
+def _saved(canvas: Canvas, form: str, *, letters: str) -> bytes:
+    """Return a drawing in a file format; `letters` is matplotlib's svg.fonttype."""
+    import matplotlib as mpl  # noqa: PLC0415 - as above
+
+    file = io.BytesIO()
+    undated = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
+    with mpl.rc_context({"svg.fonttype": letters}):
+        ground = "none" if form == "svg" else "white"
+        canvas.savefig(file, format=form, dpi=PNG_DOTS_PER_INCH, metadata=undated, facecolor=ground)
     return file.getvalue()
 
 

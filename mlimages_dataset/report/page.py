@@ -24,6 +24,7 @@ from mlimages_dataset.augment.statistics import TRAINABLE_IMAGES
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import NoSummary, Stage
+from mlimages_dataset.report.examples import Example, credits_of_photographs, examples, thumbnail
 from mlimages_dataset.report.figures import images_per_category, labels_per_image, ranking
 from mlimages_dataset.report.reading import REPORT, mean_labels, report_content
 from mlimages_dataset.tables.files import write_bytes
@@ -59,8 +60,10 @@ def report_stage(output: OutputFolder) -> Stage[NoSummary]:
             raise UsageError(f"has no stage {needed}", where=folder, remedy="finish mlimages-build run first")
 
     def work(at: Workplace) -> StageResult[NoSummary]:
-        pairs = _strong_pairs_of(folder / COOCCURRENCE) if COOCCURRENCE in stages else []
-        return write_report(read_vocabulary(folder / VOCABULARY), pairs, output.manifest, at.out)
+        vocabulary = read_vocabulary(folder / VOCABULARY)
+        pairs = pairs_of_build(folder, output.manifest)
+        pictured = examples(folder, output.manifest, vocabulary, pairs)
+        return write_report(vocabulary, pairs, output.manifest, at.out, pictured)
 
     return Stage(
         name=REPORT,
@@ -77,13 +80,25 @@ def told_of(output: OutputFolder) -> dict[str, str]:
     return {f"stage {stage}": output.content_digest(stage) for stage in output.manifest.stages if stage != REPORT}
 
 
-def _strong_pairs_of(folder: Location) -> list[StrongPair]:
-    implications = read_table(folder / IMPLICATIONS_FILE, IMPLICATIONS)
-    return strong_pairs(implications, read_table(folder / PAIR_COUNTS_FILE, PAIR_COUNTS), where=folder)
+def pairs_of_build(folder: Location, manifest: Manifest) -> list[StrongPair]:
+    """Return the strong pairs of a build, those with the highest lower bound first; none if it did not search for any.
+
+    Raises:
+        UsageError, DataError: its tables are missing or damaged.
+    """
+    if COOCCURRENCE not in manifest.stages:
+        return []
+    where = folder / COOCCURRENCE
+    implications = read_table(where / IMPLICATIONS_FILE, IMPLICATIONS)
+    return strong_pairs(implications, read_table(where / PAIR_COUNTS_FILE, PAIR_COUNTS), where=where)
 
 
 def write_report(
-    vocabulary: Vocabulary, pairs: Sequence[StrongPair], manifest: Manifest, out: Location
+    vocabulary: Vocabulary,
+    pairs: Sequence[StrongPair],
+    manifest: Manifest,
+    out: Location,
+    pictured: Sequence[Example] = (),
 ) -> StageResult[NoSummary]:
     """Write the report page and the two figures, as SVG and PNG, into the folder `out`.
 
@@ -92,6 +107,7 @@ def write_report(
         pairs: its strong pairs, those with the highest lower bound first; none if it did not search for pairs.
         manifest: the records of its stages; that of an earlier report is ignored.
         out: the folder to write into.
+        pictured: images to show first.
 
     Raises:
         DataError: a stage's summary does not have the form of this version, or is of another vocabulary.
@@ -101,7 +117,7 @@ def write_report(
         images_per_category(ranking(content.train.images_of_class), _image_words(content)),
         labels_per_image(content.train.images_of_size, _label_words(content)),
     )
-    page = render(content, *(figure.markup for figure in figures))
+    page = render(content, *(figure.markup for figure in figures), pictured)
     receipts = [write_bytes(out / REPORT_FILE, page.encode())]
     for name, figure in zip(("images_per_category", "labels_per_image"), figures, strict=True):
         receipts.append(write_bytes(out / FIGURES_FOLDER / f"{name}.svg", figure.svg))
@@ -109,8 +125,8 @@ def write_report(
     return StageResult(tuple(receipts), NoSummary())
 
 
-def render(content: ReportContent, image_figure: str, label_figure: str) -> str:
-    """Return the page; the figures are markup of `figures`."""
+def render(content: ReportContent, image_figure: str, label_figure: str, pictured: Sequence[Example] = ()) -> str:
+    """Return the page; the figures are markup of `figures`, `pictured` images to show first."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mlimages_dataset.report"),
         autoescape=True,
@@ -124,6 +140,7 @@ def render(content: ReportContent, image_figure: str, label_figure: str) -> str:
     script = _template("report.js")
     return environment.get_template("report.html").render(
         content=content,
+        examples=[_shown(one) for one in pictured],
         tree=asdict(content.tree),
         trainable_images=TRAINABLE_IMAGES,
         style=Markup(_template("report.css")),  # noqa: S704 - our own file
@@ -140,6 +157,22 @@ def render(content: ReportContent, image_figure: str, label_figure: str) -> str:
 
 def _template(name: str) -> str:
     return (files("mlimages_dataset.report") / "templates" / name).read_text("utf-8")
+
+
+def _shown(one: Example) -> dict[str, object]:
+    """Return an image as the page shows it."""
+    picture, width, height = thumbnail(one.picture)
+    title, licence = credits_of_photographs().get(one.image_id, (one.image_id, ""))
+    return {
+        "id": one.image_id,
+        "picture": picture,
+        "width": width,
+        "height": height,
+        "title": title,
+        "licence": licence,
+        "stated": one.stated,
+        "added": one.added,
+    }
 
 
 def _image_words(content: ReportContent) -> str:

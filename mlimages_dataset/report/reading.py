@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
-from mlimages_dataset.augment.annotation_counts import FATES, AnnotationSummary
+from mlimages_dataset.augment.annotation_counts import AnnotationSummary
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, LabelsSummary
 from mlimages_dataset.augment.statistics import TRAINABLE_IMAGES, LabelStatistics
 from mlimages_dataset.core.errors import DataError
@@ -308,17 +308,10 @@ def _named_counts(counts: Sequence[tuple[str, int]], vocabulary: Vocabulary) -> 
         yield vocabulary.categories[vocabulary.index_of_wnid[wnid]].name, wnid, n
 
 
-_TOLD_FATES = ("rejected_rows", "malformed", "unknown", "contradicted", "images_of_several_names")
-"""The outcomes of statements and rows that the owner of a collection should check."""
-
-
 def _source_findings(sources: Sequence[SourceRow]) -> Iterator[Finding]:
-    text_of = {fate.field: fate.text for fate in FATES}
     for source in sources:
-        for field in _TOLD_FATES:
-            if n := getattr(source.counts, field):
-                most = source.counts.unknown_classes() if field == "unknown" else ""
-                yield Finding(f"{_ANNOTATIONS}{source.name}", f"{n:,} {text_of[field]}" + (f": {most}" if most else ""))
+        for text in source.counts.findings():
+            yield Finding(f"{_ANNOTATIONS}{source.name}", text)
 
 
 def _audit_findings(audits: Sequence[AuditRow]) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
-"""Packaged photographs under free licences, labelled by hand with ImageNet wnids and Open Images mids.
+"""Packaged photographs under free licences, labelled by hand with ImageNet wnids and Open Images mids; labels of COCO.
 
-`scripts/build_photographs.py` made the files; `attribution.csv` credits each photographer.
+`scripts/build_photographs.py` made the photographs; `attribution.csv` credits each photographer.
+`scripts/build_coco_sample.py` made the sample of COCO's labels.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from mlimages_dataset.core.errors import UsageError
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["attribution_csv", "labels_csv", "photographs"]
+__all__ = ["attribution_csv", "coco_csv", "labels_csv", "photographs"]
 
 
 def photographs() -> Path:
@@ -33,6 +34,14 @@ def labels_csv() -> Path:
 def attribution_csv() -> Path:
     """Return the credits: image_id, file, title, author, licence, origin, size in pixels, SHA-256; one row per file."""
     return on_disk(resources.files(__name__) / "attribution.csv")
+
+
+def coco_csv() -> Path:
+    """Return complete labels of 5,000 images of COCO: image_id, and labels by COCO's names, separated by bars.
+
+    Each image was checked for each of the 80 classes of the packaged list `coco.csv`.
+    """
+    return on_disk(resources.files(__name__) / "coco.csv.gz")
 
 
 def on_disk(resource: Traversable) -> Path:

@@ -106,17 +106,26 @@ class BoxSource(BatchSource):
 
     def batches(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
         """See `BatchSource.batches`."""
-        for block in _blocks(self.instances(piece, log), log):
-            image, class_id, location = (
-                pa.array([getattr(one, name) for one in block], pa.string())
-                for name in ("image", "class_id", "location")
-            )
-            yield statements(image, class_id, location, pa.array(_confidences(block)))
+        yield from statements_of(self.instances(piece, log), log)
 
     def regions(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
         """See `Source.regions`."""
-        for block in _blocks(self.instances(piece, log), log):
-            yield _batch_of([one for one in block if _has_box(one, log)], log)
+        yield from regions_of(self.instances(piece, log), log)
+
+
+def statements_of(instances: Iterator[Instance], log: RejectLog) -> Iterator[pa.RecordBatch]:
+    """Yield what instances state of images, in the columns of `STATEMENT`; `log` takes those that name none."""
+    for block in _blocks(instances, log):
+        image, class_id, location = (
+            pa.array([getattr(one, name) for one in block], pa.string()) for name in ("image", "class_id", "location")
+        )
+        yield statements(image, class_id, location, pa.array(_confidences(block)))
+
+
+def regions_of(instances: Iterator[Instance], log: RejectLog) -> Iterator[pa.RecordBatch]:
+    """Yield the boxes of instances, in the columns of `REGION`; `log` takes those that have none."""
+    for block in _blocks(instances, log):
+        yield _batch_of([one for one in block if _has_box(one, log)], log)
 
 
 class DocumentSource(BoxSource):

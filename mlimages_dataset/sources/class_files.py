@@ -42,6 +42,19 @@ def classes_of_files(path: Location) -> list[SourceClass]:
     return coco_classes(path)
 
 
+def format_of_files(path: Location) -> str:
+    """Return the name of the format of annotation files that `classes_of_files` takes.
+
+    Raises:
+        DataError: it is a folder of no format.
+    """
+    if path.is_dir():
+        return "huggingface" if _holds_tables(path) else _of_folder(path).name
+    if path.suffix.lower() == ".xml":
+        return "cvat" if _begins(path, b"<annotations") else "voc"
+    return "coco"
+
+
 def class_files_digest(path: Location) -> str:
     """Return the SHA-256 of what decides a class list.
 

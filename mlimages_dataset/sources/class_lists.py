@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +29,7 @@ _OPEN_IMAGES_HEADER = ("LabelName", "DisplayName")
 CLASS_COLUMNS = ("id", "name")
 MEANING_COLUMNS = ("wnid", "parent")
 """Columns of a class list that say what a class means; both may be missing, and cells may be empty."""
+_DELIMITERS = (",", "\t", ";", "|")
 _WNID = re.compile(r"n\d{8}")
 
 
@@ -87,7 +88,7 @@ def parse_open_images_classes(lines: Iterable[str], where: str) -> list[SourceCl
 
 
 def parse_class_table(lines: Iterable[str], where: str) -> list[SourceClass]:
-    """Return the classes of a CSV or tab-separated table with the columns `id` and `name`.
+    """Return the classes of a table with the columns `id` and `name`, separated by commas, tabs, semicolons or bars.
 
     The columns `wnid` and `parent` are read where there are such; others are ignored.
 
@@ -95,7 +96,7 @@ def parse_class_table(lines: Iterable[str], where: str) -> list[SourceClass]:
         DataError: there is no such header, a row is short, an id is empty, a wnid is none, or there is no row.
     """
     content = list(lines)
-    delimiter = "\t" if content and "\t" in content[0] else ","
+    delimiter = next((one for one in _DELIMITERS if content and _has_columns(content[0], one)), ",")
     rows = list(_csv_rows(content, where, delimiter))
     header = [cell.strip().lower() for cell in rows[0][1]] if rows else []
     missing = [column for column in CLASS_COLUMNS if column not in header]
@@ -110,6 +111,10 @@ def parse_class_table(lines: Iterable[str], where: str) -> list[SourceClass]:
         return _class_of(dict(zip(header, row, strict=True)), where, line=number)
 
     return _at_least_one((parse(row, n) for n, row in rows[1:]), where)
+
+
+def _has_columns(header: str, delimiter: str) -> bool:
+    return set(CLASS_COLUMNS) <= {cell.strip().strip('"').lower() for cell in header.split(delimiter)}
 
 
 def classes_of_table(table: pa.Table, where: str) -> list[SourceClass]:
@@ -139,7 +144,7 @@ def _class_of(cells: Mapping[str, str], where: str, *, line: int | None = None, 
     source_id, name, wnid, parent = (cells.get(column, "").strip() for column in (*CLASS_COLUMNS, *MEANING_COLUMNS))
     if not source_id:
         raise DataError(f"the id{of} is empty", where=where, line=line, remedy="give every class an id")
-    if wnid and not _WNID.fullmatch(wnid):
+    if wnid and not (_WNID.fullmatch(wnid) or OWN_WNID.fullmatch(wnid)):
         raise DataError(
             f"the wnid{of} is {_shown(wnid)}",
             where=where,

@@ -62,7 +62,7 @@ class Coco(DocumentSource):
         for at, annotation in enumerate(_items(path, "annotations")):
             place = f"annotation {annotation.get('id', at)}"
             image_key, named = _key(annotation.get("image_id")), _key(annotation.get("category_id"))
-            bare.discard(image_key)  # type: ignore[arg-type]  # None is no key
+            bare.discard(image_key)
             if image_key is None or image_key not in listed.images:
                 _reject(log, path, f"{place} refers to an image that is not listed", annotation.get("image_id"))
             elif named is None or named not in listed.categories:

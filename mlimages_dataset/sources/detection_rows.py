@@ -1,7 +1,7 @@
 """Tables that detectors are judged by: true boxes, verified labels of images, and detections, as delimited files.
 
-The columns have the names of Open Images' files, in any case: ImageID, LabelName, XMin, XMax, YMin, YMax; IsGroupOf or
-IsDifficult for true boxes; Confidence for image labels; Score (or Confidence) for detections. Others are ignored.
+The columns have the names of Open Images' files, in any case: ImageID, LabelName, XMin, XMax, YMin, YMax; IsGroupOf for
+true boxes; Confidence for image labels; Score (or Confidence) for detections. Others are ignored.
 
 https://storage.googleapis.com/openimages/web/challenge2019.html
 """
@@ -19,7 +19,6 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.delimited import DelimitedSource, delimiter_of, duckdb_errors, read_header
 from mlimages_dataset.sources.pieces import Piece
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, Reject, RejectLog
-from mlimages_dataset.sources.voc import Voc, pixel_boxes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,7 +51,7 @@ class RowKind:
         return (*self.needed, *self.optional)
 
 
-TRUE_BOXES = RowKind(SIDES, optional=("isgroupof", "isdifficult"))
+TRUE_BOXES = RowKind(SIDES, optional=("isgroupof",))
 IMAGE_LABELS = RowKind(("confidence",))
 DETECTIONS = RowKind((*SIDES, "score"), other_names=(("confidence", "score"),))
 
@@ -99,24 +98,6 @@ def read_rows(path: Location, kind: RowKind) -> tuple[pa.Table, RejectLog]:
             pass
     table = pa.concat_tables(found).combine_chunks()
     return _usable(table, kind, path, log), log
-
-
-def read_voc_rows(folder: Location) -> tuple[pa.Table, RejectLog]:
-    """Return the objects of a VOC folder as `read_rows` returns true boxes; sides are VOC's pixels.
-
-    Raises:
-        UsageError: there is no file of VOC in it.
-        DataError: one cannot be read.
-    """
-    paths = Voc().files(folder)
-    rows = [
-        (path.stem, name, *sides, 0.0, float(is_difficult))
-        for path in paths
-        for name, sides, is_difficult in pixel_boxes(path)
-    ]
-    columns = zip((*NAMES, *TRUE_BOXES.numbers), zip(*rows, strict=True), strict=True)
-    log = RejectLog()
-    return _usable(pa.table(dict(columns)), TRUE_BOXES, folder, log), log
 
 
 def _piece(path: Location, kind: RowKind) -> Piece:

@@ -1,5 +1,7 @@
 """Hugging Face's Parquet files of pictures: the classes of each row; see `picture_tables` for the columns.
 
+Boxes are in a column `objects`; see `picture_objects`.
+
 The numbers of a `ClassLabel` stand for names, which are the ids of classes. `-1` and null say that a row has no label.
 """
 
@@ -12,7 +14,9 @@ import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import as_text
+from mlimages_dataset.sources.boxes import number_of, regions_of, statements_of
 from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.sources.picture_objects import size_of
 from mlimages_dataset.sources.picture_tables import (
     PictureColumns,
     picture_columns,
@@ -29,9 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.boxes import Instance
     from mlimages_dataset.sources.rejects import RejectLog
 
 _BATCH_ROWS = 1 << 14
+_BATCH_ROWS_OF_BOXES = 64
+"""Few, because their pictures may be read with them."""
 _BYTES_OF_ROW = 64
 """About as many as name and class of a row have."""
 
@@ -41,6 +48,7 @@ class HuggingFace(BatchSource):
 
     name: ClassVar[str] = "huggingface"
     takes_folders: ClassVar[bool] = True
+    has_regions: ClassVar[bool] = True
 
     def piece(self, path: Location) -> Piece:
         """See `Source.piece`."""
@@ -62,6 +70,24 @@ class HuggingFace(BatchSource):
     def batches(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
         """See `BatchSource.batches`."""
         columns = _columns(piece.file)
+        if columns.objects is not None:
+            yield from statements_of(_instances(piece, columns), log)
+        if columns.objects is None or columns.labels:
+            yield from self._labels(piece, columns, log)
+
+    def regions(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
+        """See `Source.regions`."""
+        columns = _columns(piece.file)
+        if columns.objects is None:
+            raise UsageError(
+                "has no column of boxes",
+                where=piece.file,
+                remedy="give a column `objects` with the keys `bbox` (x, y, width, height) and `category`",
+            )
+        yield from regions_of(_instances(piece, columns), log)
+
+    def _labels(self, piece: Piece, columns: PictureColumns, log: RejectLog) -> Iterator[pa.RecordBatch]:
+        """Yield the statements of the column of classes."""
         with parquet_errors(piece.file), open_parquet(piece.file) as parquet:
             groups = range(parquet.num_row_groups)[piece.start : piece.stop]
             first = sum(parquet.metadata.row_group(group).num_rows for group in range(piece.start))
@@ -71,6 +97,33 @@ class HuggingFace(BatchSource):
             ):
                 yield _statements(batch, columns, piece, first, log)
                 first += batch.num_rows
+
+
+def _instances(piece: Piece, columns: PictureColumns) -> Iterator[Instance]:
+    """Yield what the column of boxes states of each row. Pictures are read only where no column has their sizes."""
+    objects = columns.objects
+    assert objects is not None
+    sizes = ["width", "height"] if objects.sized else [columns.content]
+    wanted = list(dict.fromkeys([*columns.names, objects.name, *sizes]))
+    with parquet_errors(piece.file), open_parquet(piece.file, buffered=True) as parquet:
+        groups = list(range(parquet.num_row_groups)[piece.start : piece.stop])
+        first = sum(parquet.metadata.row_group(group).num_rows for group in range(piece.start))
+        for batch in parquet.iter_batches(_BATCH_ROWS_OF_BOXES, row_groups=groups, columns=wanted):
+            names = columns.names_of(batch)
+            values = batch.column(objects.name).to_pylist()
+            for row, (name, value) in enumerate(zip(names, values, strict=True)):
+                image = row_name(piece.name, first + row, name)
+                yield from objects.instances(value, image, _size(batch, columns, row), as_text(str(piece.file)))
+            first += batch.num_rows
+
+
+def _size(batch: pa.RecordBatch, columns: PictureColumns, row: int) -> tuple[float, float]:
+    """Return width and height of a row's picture, NaN where nobody knows them."""
+    if columns.objects is not None and columns.objects.sized:
+        width, height = (number_of(batch.column(side)[row].as_py()) for side in ("width", "height"))
+        return width, height
+    content = batch.column(columns.image)[row].as_py()
+    return size_of(content["bytes"] if isinstance(content, dict) else content)
 
 
 def huggingface_classes(path: Location) -> list[SourceClass]:
@@ -83,13 +136,19 @@ def huggingface_classes(path: Location) -> list[SourceClass]:
     files = [file for _, file in picture_tables(path)] if path.is_dir() else [path]
     if not files:
         raise UsageError("there is no Parquet file with pictures in it", where=path, remedy="name a class list")
-    first, *others = (_columns(file).class_names for file in files)
+    first, *others = (_class_names(file) for file in files)
     if not first:
         raise DataError("its metadata name no classes", where=files[0], remedy="give a class list: columns id and name")
     for file, names in zip(files[1:], others, strict=True):
         if names != first:
             raise DataError(f"has other classes than {files[0].name}", where=file, remedy="name one of the files")
     return [SourceClass(name, name) for name in first]
+
+
+def _class_names(path: Location) -> tuple[str, ...]:
+    """Return the names of the classes of a file's rows, or else of its boxes."""
+    columns = _columns(path)
+    return columns.class_names or (columns.objects.class_names if columns.objects is not None else ())
 
 
 def _columns(path: Location) -> PictureColumns:

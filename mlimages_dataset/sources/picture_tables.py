@@ -21,6 +21,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
 from mlimages_dataset.core.locations import as_text, relative
 from mlimages_dataset.sources.folders import class_of_path
+from mlimages_dataset.sources.picture_objects import ObjectColumn, object_column
 from mlimages_dataset.sources.samples import LABEL_KEYS, class_texts
 from mlimages_dataset.tables.parquet import open_parquet, parquet_errors
 
@@ -45,6 +46,7 @@ class PictureColumns:
         names: paths of the columns that name a row, the first of which that is not null counts.
         labels: the column of classes; empty if there is none.
         class_names: what the numbers in it stand for; empty if they stand for themselves.
+        objects: the column of boxes, if there is one.
     """
 
     image: str
@@ -52,6 +54,7 @@ class PictureColumns:
     names: tuple[str, ...]
     labels: str = ""
     class_names: tuple[str, ...] = ()
+    objects: ObjectColumn | None = None
 
     @property
     def content(self) -> str:
@@ -127,7 +130,18 @@ def picture_columns(schema: pa.Schema, where: Location) -> PictureColumns | None
     if is_struct and schema.field(image).type.get_field_index("path") >= 0:
         names.insert(0, f"{image}.path")
     labels, class_names = _labels(schema, features, where)
-    return PictureColumns(image, is_struct, tuple(names), labels, class_names)
+    objects = object_column(schema, _names_in_columns(features))
+    return PictureColumns(image, is_struct, tuple(names), labels, class_names, objects)
+
+
+def _names_in_columns(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the names of classes under each key of each column, by `column.key`."""
+    found: dict[str, tuple[str, ...]] = {}
+    for column, feature in features.items():
+        inner: Any = feature[0] if isinstance(feature, list) and len(feature) == 1 else feature
+        inner = inner.get("feature", inner) if isinstance(inner, dict) else {}
+        found |= {f"{column}.{key}": _class_names(one) for key, one in inner.items()} if isinstance(inner, dict) else {}
+    return found
 
 
 def features_of(schema: pa.Schema) -> Mapping[str, Any]:

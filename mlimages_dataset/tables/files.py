@@ -267,6 +267,8 @@ def read_lines(path: Location) -> list[str]:
         raise UsageError(
             f"cannot be read ({reason(error)})", where=path, remedy="check the path and its permissions"
         ) from error
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError("is UTF-16 text", where=path, remedy="save it as UTF-8")
     if b"\0" in content:
         raise DataError("is not a text file", where=path, remedy="unpack it first, or name another file")
     try:

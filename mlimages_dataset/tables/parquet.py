@@ -160,6 +160,15 @@ def open_table(path: Location, schema: TableSchema) -> Iterator[pq.ParquetFile]:
         yield parquet
 
 
+def n_rows(parts: Sequence[Location], schema: TableSchema) -> int:
+    """Return the number of rows of a table's parts; errors as for `read_table`."""
+    rows = 0
+    for part in parts:
+        with open_table(part, schema) as parquet:
+            rows += parquet.metadata.num_rows
+    return rows
+
+
 def schema_of(path: Location, accepted: Sequence[TableSchema]) -> TableSchema:
     """Return which of the accepted schemas a table file declares, the first if it declares none of them.
 
@@ -354,7 +363,7 @@ def read_range(
             groups = [
                 group
                 for group in range(parquet.num_row_groups)
-                if _overlaps(parquet.metadata.row_group(group).column(at).statistics, lowest, highest)
+                if overlaps(parquet.metadata.row_group(group).column(at).statistics, lowest, highest)
             ]
             if not groups:
                 continue
@@ -367,7 +376,8 @@ def read_range(
     return pa.concat_tables(tables)
 
 
-def _overlaps(statistics: pq.Statistics | None, lowest: _Bound, highest: _Bound) -> bool:
+def overlaps(statistics: pq.Statistics | None, lowest: _Bound, highest: _Bound) -> bool:
+    """Return whether a row group may hold a value within two bounds, by its statistics."""
     if statistics is None or not statistics.has_min_max:
         return True
     return bool(statistics.min <= highest and statistics.max >= lowest)

@@ -43,7 +43,7 @@ from mlimages_dataset.train.science import turns_upright
 from mlimages_dataset.train.tasks.registry import task_of_checkpoint
 from mlimages_dataset.train.transfer import load_weights
 from mlimages_dataset.train.validation import evaluate_network
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE, vocabulary_digests
+from mlimages_dataset.vocab.stage import categories_file, vocabulary_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -216,7 +216,7 @@ def _named(pictures: Pictures, number: int) -> tuple[str, str]:
 
 def class_names(vocabulary: Location) -> list[ClassName]:
     """Return the names of the classes of the vocabulary in a folder, by class index; raises as `read_classes`."""
-    categories = read_table(vocabulary / CATEGORIES_FILE, CATEGORIES)
+    categories = read_table(categories_file(vocabulary), CATEGORIES)
     return [
         ClassName(*both) for both in zip(categories["wnid"].to_pylist(), categories["name"].to_pylist(), strict=True)
     ]
@@ -344,7 +344,7 @@ def evaluate(application: Application, labels: Location, *, unknown: Unknown | N
     """
     with computing(application.execution, seed=0) as device:
         evaluation, checkpoint = _evaluated(application, labels, device, unknown)
-        groups = groups_of_categories(read_table(application.vocabulary / CATEGORIES_FILE, CATEGORIES))
+        groups = groups_of_categories(read_table(categories_file(application.vocabulary), CATEGORIES))
         return evaluation.summary(groups, calibration_of(checkpoint))
 
 

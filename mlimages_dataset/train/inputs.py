@@ -17,7 +17,7 @@ from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import CATEGORIES, PAIR_COUNTS
 from mlimages_dataset.train.losses.pair_rates import rates_of_table
 from mlimages_dataset.train.losses.prior_bias import prior_bias
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary, refuse_other_vocabulary, vocabulary_digests
+from mlimages_dataset.vocab.stage import categories_file, read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,7 @@ def read_classes(vocabulary: Location) -> Classes:
         UsageError: there is no vocabulary.
         SchemaError, DataError: its table is of another version, or damaged.
     """
-    wnids = tuple(read_table(vocabulary / CATEGORIES_FILE, CATEGORIES)["wnid"].to_pylist())
+    wnids = tuple(read_table(categories_file(vocabulary), CATEGORIES)["wnid"].to_pylist())
     return Classes(wnids, hashlib.sha256("\n".join(wnids).encode()).hexdigest())
 
 

@@ -57,7 +57,8 @@ class Loss:
         """What happened to the class, and how to decide otherwise."""
         named = repr(self.name or self.source_id)
         if self.became:
-            return f"{named} is no category of its own: its labels are those of {self.became} ({self.why})"
+            told = f"{named} is no category of its own: its labels are those of {self.became} ({self.why})"
+            return f"{told}; with --narrower it is one below it"
         return f"{named} became no category: {self.why}; {self._remedy}"
 
     @property
@@ -136,8 +137,9 @@ def bare_categories(vocabulary: Vocabulary, lists: Sequence[ClassList], network:
         _short(one)
         for one in vocabulary.categories
         if one.parents
-        and own.intersection(one.sources)
+        and own.issuperset(one.sources)
         and roots.issuperset(one.parents)
+        and one.wnid in network.index_of_wnid
         and not any(network.wnids[s] in ROOTS for s in network.parents(network.index_of_wnid[one.wnid]))
     ]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import VocabularyError
+from mlimages_dataset.sources.classes import OWN_WNID
 from mlimages_dataset.vocab.hierarchy import (
     ROOTS,
     Hierarchy,
@@ -21,6 +22,7 @@ from mlimages_dataset.vocab.hierarchy import (
     tree_of,
 )
 from mlimages_dataset.vocab.matching import MatchContext, head_of, match_classes
+from mlimages_dataset.vocab.narrower import narrowed, with_own_categories
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, TENCENT, Category, MappingRow, Rule, Vocabulary
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class ClassList:
         own: a user's own: what became of each of its classes is told by name.
         ancestors: every ancestor that WordNet has between a kept class and a root is a category too.
         attach: a class whose name is no noun of WordNet is kept as its head's, the nearest parent known.
+        narrower: a class of which only a parent is a category is a category of its own below it.
     """
 
     source: str
@@ -65,6 +68,7 @@ class ClassList:
     own: bool = False
     ancestors: bool = False
     attach: bool = False
+    narrower: bool = False
 
     @property
     def title(self) -> str:
@@ -90,7 +94,8 @@ class _Grounds:
 
     def categories_above(self, wnids: Collection[str]) -> set[str]:
         """Return the ancestors of synsets, themselves included, that a vocabulary may hold."""
-        numbers = [self.network.index_of_wnid[wnid] for wnid in wnids]
+        index_of_wnid = self.network.index_of_wnid
+        numbers = [index_of_wnid[wnid] for wnid in wnids if wnid in index_of_wnid]
         found = {self.network.wnids[s] for n in numbers for s in self.ancestors(n).tolist() if self.rooted[s]}
         return found - set(self.reviewed_drops)
 
@@ -168,22 +173,26 @@ def merged_vocabulary(
     rows: list[MappingRow] = []
     kept: set[str] = set()
     above: set[str] = set()
+    own: dict[str, str] = {}
     for one in lists:
         counted = any(source == one.source for source, _ in image_counts)
-        decided = _proposals(one, context, reviewed)
+        decided = _proposals(one, context, reviewed, own)
         decided = [
             _with_enough_images(row, one, image_counts, counted=counted) if row.is_kept else row for row in decided
         ]
-        decided = [grounds.admitted(row) if row.is_kept else row for row in decided]
+        decided = [grounds.admitted(row) if row.is_kept and row.wnid not in own else row for row in decided]
         if one.finer:
             decided = [_finer(row, grounds, kept - set(ROOTS)) if row.is_kept else row for row in decided]
         of_list = {row.wnid for row in decided if row.is_kept}
         kept |= of_list
         if one.ancestors:
             above |= grounds.categories_above(of_list)
+        if one.narrower:
+            decided, parents = narrowed(decided, one.classes)
+            own |= parents
         rows += decided
-    chosen = kept | above | set(ROOTS) | set(grounds.reviewed_additions)
-    hierarchy = build_hierarchy(chosen, network.wnids, grounds.parents, grounds.closure)
+    chosen = kept | above | set(ROOTS) | set(grounds.reviewed_additions) | set(own)
+    hierarchy = build_hierarchy(chosen, *with_own_categories(network.wnids, grounds.parents, grounds.closure, own))
     return _assemble(hierarchy, rows, network, image_counts, frozenset(grounds.reviewed_additions))
 
 
@@ -222,8 +231,11 @@ def vocabulary_from_tencent(rows: Sequence[TencentRow], where: str) -> Vocabular
     return Vocabulary(categories, tuple(sorted(mapping, key=lambda row: (row.source, row.class_index))))
 
 
-def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed) -> list[MappingRow]:
-    """Return what each class of a list means, before checking that the vocabulary can hold it; index 0 means kept."""
+def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: Collection[str]) -> list[MappingRow]:
+    """Return what each class of a list means, before checking that the vocabulary can hold it; index 0 means kept.
+
+    `own` are the ids of earlier lists' categories of their own.
+    """
     first: dict[str, SourceClass] = {}
     for source_class in one.classes:
         first.setdefault(source_class.source_id, _with_wnid(source_class, context.wordnet))
@@ -231,7 +243,7 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed) -> lis
     overrides = {row.source_id: row for row in reviewed.matches if row.source == one.source}
     told = {c.source_id for c in classes if c.wnid or c.parent or _WNID.fullmatch(c.source_id)} | set(overrides)
     named = [c for c in classes if c.source_id not in told]
-    decided = {c.source_id: c.wnid for c in classes if c.wnid}
+    decided = {c.source_id: c.wnid for c in classes if _WNID.fullmatch(c.wnid)}
     decided |= {source_id: row.wnid for source_id, row in overrides.items() if source_id in first and row.wnid}
     matches = {m.source_class.source_id: m for m in match_classes(named, context, decided)} if named else {}
     heads = _matches_of_heads(matches.values(), context, decided) if one.attach else {}
@@ -244,7 +256,7 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed) -> lis
             meant = replace(row, wnid=override.wnid, rule=rule.value, evidence=override.reason)
             return meant if override.wnid else _dropped(row, Rule.DROPPED_REVIEWED, override.reason)
         if match is None:
-            return _as_listed(row, source_class)
+            return _as_listed(row, source_class, own)
         row = replace(row, alternatives=match.alternatives)
         if (head := heads.get(row.source_id)) is not None and head.wnid:
             evidence = f"{match.evidence}; {head.evidence}"
@@ -253,7 +265,7 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed) -> lis
             return _dropped(row, Rule.DROPPED_UNMATCHED, f"{match.rule.value}: {match.evidence}")
         return replace(row, wnid=match.wnid, rule=match.rule.value, evidence=match.evidence)
 
-    return _with_listed_parents([proposal(source_class) for source_class in classes])
+    return _with_listed_parents([proposal(source_class) for source_class in classes], own)
 
 
 def _with_wnid(source_class: SourceClass, network: WordNet) -> SourceClass:
@@ -263,9 +275,13 @@ def _with_wnid(source_class: SourceClass, network: WordNet) -> SourceClass:
     return replace(source_class, wnid=network.wnid_of_name(source_class.synset))
 
 
-def _as_listed(row: MappingRow, source_class: SourceClass) -> MappingRow:
-    """Return the row of a class of which the list says what it means."""
-    if source_class.wnid:
+def _as_listed(row: MappingRow, source_class: SourceClass, own: Collection[str]) -> MappingRow:
+    """Return the row of a class of which the list says what it means.
+
+    A parent beside another list's category of its own counts where that list, or that category, is not there.
+    """
+    stands = source_class.wnid in own or not (source_class.parent and OWN_WNID.fullmatch(source_class.wnid))
+    if source_class.wnid and stands:
         said = f"the list says {source_class.synset}" if source_class.synset else "the list says so"
         return replace(row, wnid=source_class.wnid, rule=Rule.LISTED_WNID.value, evidence=said)
     if source_class.parent:
@@ -283,12 +299,13 @@ def _matches_of_heads(matches: Iterable[Match], context: MatchContext, decided: 
     return {match.source_class.source_id: match for match in match_classes(heads, context, decided)} if heads else {}
 
 
-def _with_listed_parents(rows: Sequence[MappingRow]) -> list[MappingRow]:
+def _with_listed_parents(rows: Sequence[MappingRow], own: Collection[str]) -> list[MappingRow]:
     """Return the rows of a list, where a parent that is the id of another class stands for what that class means."""
     row_of_id = {row.source_id: row for row in rows}
 
     def resolved(row: MappingRow, below: tuple[str, ...] = ()) -> MappingRow:
-        if row.rule != Rule.LISTED_PARENT.value or (_WNID.fullmatch(row.wnid) and row.wnid not in row_of_id):
+        known = _WNID.fullmatch(row.wnid) or row.wnid in own
+        if row.rule != Rule.LISTED_PARENT.value or (known and row.wnid not in row_of_id):
             return row
         lost = replace(row, wnid="")
         if row.source_id in below or len(below) > _MOST_PARENTS:
@@ -347,7 +364,7 @@ def _assemble(
     categories = tuple(
         Category(
             wnid=wnid,
-            name=network.name(network.index_of_wnid[wnid]),
+            name=_name(wnid, network, members[i]),
             root=hierarchy.root[i],
             parent=hierarchy.parent[i],
             parents=hierarchy.parents[i],
@@ -360,3 +377,10 @@ def _assemble(
         for i, wnid in enumerate(hierarchy.wnids)
     )
     return Vocabulary(categories, mapping)
+
+
+def _name(wnid: str, network: WordNet, members: Sequence[MappingRow]) -> str:
+    """Return a category's lemmas, or its list's name for a category of its own."""
+    if wnid in network.index_of_wnid:
+        return network.name(network.index_of_wnid[wnid])
+    return members[0].source_name or members[0].source_id

@@ -1,4 +1,4 @@
-"""NLTK's WordNet reader on any folder, and its morphology over a lemma index in memory.
+"""NLTK's WordNet reader on any folder.
 
 A separate module, which `wordnet` imports only when needed, because importing NLTK takes about a second.
 """
@@ -14,23 +14,11 @@ import nltk
 from nltk.corpus.reader.wordnet import Synset, WordNetCorpusReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
     from typing import TextIO
 
 _HYPERNYM = re.compile(r" (@i?) (\d{8}) n ")
-
-
-class Morphology(WordNetCorpusReader):  # type: ignore[misc]  # NLTK has no annotations
-    """NLTK's noun morphology without the corpus files that its own constructor requires."""
-
-    def __init__(self, lemmas: Iterable[str], exceptions: Mapping[str, tuple[str, ...]]) -> None:
-        self._lemma_pos_offset_map = {lemma.replace(" ", "_"): ("n",) for lemma in lemmas}
-        self._exception_map = {"n": {form: list(bases) for form, bases in exceptions.items()}}
-
-    def base_forms(self, phrase: str) -> tuple[str, ...]:
-        """Return the lemmas that the lower-case `phrase` may be an inflection of, itself first if it is one."""
-        return tuple(form.replace("_", " ") for form in self._morphy(phrase.replace(" ", "_"), "n"))
 
 
 class NounFolder(WordNetCorpusReader):  # type: ignore[misc]  # NLTK has no annotations

@@ -10,6 +10,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+_VARYING = str.maketrans("", "", " -.'/")
+"""Deletes what varies in compounds."""
 _QUALIFIED = re.compile(r"^(?P<base>.*\S)\s*\((?P<qualifier>[^()]*)\)?$")
 _PUNCTUATION = str.maketrans(
     {
@@ -80,7 +82,7 @@ def spellings(base: str) -> tuple[str, ...]:
 
 def squashed(form: str) -> str:
     """Return the form without the characters that vary in compounds: spaces, hyphens, full stops, apostrophes."""
-    return re.sub(r"[ \-.'/]", "", form)
+    return form.translate(_VARYING)
 
 
 def without_accents(form: str) -> str:

@@ -151,9 +151,10 @@ def feature_matrix(candidates: Sequence[Candidate], around: Surroundings) -> NDA
 
 def path(wordnet: WordNet, synset: int) -> list[int]:
     """Return the synset and its first hypernyms up to the top, nearest first."""
-    nodes = [synset]
-    while parents := wordnet.parents(nodes[-1]):
-        nodes.append(parents[0])
+    nodes, above = [], wordnet.first_parents
+    while synset >= 0:
+        nodes.append(synset)
+        synset = above[synset]
     return nodes
 
 

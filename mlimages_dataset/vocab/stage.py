@@ -6,6 +6,7 @@ import csv
 import enum
 import functools
 import json
+import weakref
 from collections import Counter
 from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
 from dataclasses import dataclass, field, replace
@@ -70,7 +71,9 @@ VOCABULARY = "vocabulary"
 """The role of a vocabulary's tables among the inputs of other stages, and the vocabulary's folder in a build."""
 CATEGORIES_FILE = "categories.parquet"
 MAPPING_FILE = "mapping.parquet"
-PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv")
+PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv", "coco.csv")
+_READ: weakref.WeakValueDictionary[tuple[str, ...], Vocabulary] = weakref.WeakValueDictionary()
+"""Vocabularies that somebody holds, by folder and digests: while a build holds its own, its stages read it once."""
 _SHOWN_REPEATS = 5
 _SHOWN_LOSSES = 20
 _SHOWN_BARE = 10
@@ -103,6 +106,8 @@ class VocabularyFiles:
         reviewed_only: the packaged decisions do not count.
         ancestors: which ancestors are categories; None for those of a user's own classes only.
         attach: a class of one's own whose name is no noun of WordNet is kept as the category of its head word.
+        narrower: classes that WordNet has no noun for (of any list: by reviewed decision, parent or head word) are
+            categories of their own below their nearest parent, instead of being kept as that parent.
         wordnet: WordNet 3.0 folder; None for the packaged nouns.
         minimum_images: images that a class needs, by source, if counts are known.
     """
@@ -117,6 +122,7 @@ class VocabularyFiles:
     reviewed_only: bool = False
     ancestors: Ancestors | None = None
     attach: bool = False
+    narrower: bool = False
     wordnet: Path | None = None
     minimum_images: tuple[tuple[str, int], ...] = ((OPEN_IMAGES, OPEN_IMAGES_MINIMUM),)
 
@@ -183,6 +189,10 @@ class VocabularySummary:
             )
         return told
 
+    def line(self) -> str:
+        """Return the number of categories."""
+        return f"{self.funnel[-1][2]:,} categories" if self.funnel else ""
+
     def lines(self) -> list[str]:
         """Return the funnel as aligned lines."""
         width = max((len(f"{source}: {step}") for source, step, _ in self.funnel), default=0)
@@ -210,7 +220,12 @@ def vocabulary_stage(given: VocabularyFiles, *, into: str = "") -> Stage[Vocabul
 
 def _parameters(given: VocabularyFiles) -> dict[str, object]:
     """Return what decides a vocabulary besides files; defaults that came later are left out, so that builds stand."""
-    later = {"ancestors": given.ancestors, "attach": given.attach, "reviewed_only": given.reviewed_only}
+    later = {
+        "ancestors": given.ancestors,
+        "attach": given.attach,
+        "narrower": given.narrower,
+        "reviewed_only": given.reviewed_only,
+    }
     return {"minimum_images": dict(given.minimum_images), **{name: one for name, one in later.items() if one}}
 
 
@@ -302,21 +317,38 @@ def read_tencent_dictionary(path: str | Location) -> Vocabulary:
 
 
 def read_vocabulary(folder: str | Location) -> Vocabulary:
-    """Return the vocabulary in a folder that the vocabulary stage wrote.
+    """Return the vocabulary in a folder that the vocabulary stage wrote, or in a build's.
 
     Raises:
         UsageError: its tables are not there.
         SchemaError, DataError: they are of another version, or damaged.
     """
-    place = _place(folder)
+    place = vocabulary_folder(_place(folder)).absolute()
+    digests_by_name = vocabulary_digests(place)
+    key = (str(place), *digests_by_name.values())
+    if (read := _READ.get(key)) is not None:
+        return read
     categories = read_table(place / CATEGORIES_FILE, CATEGORIES)
     vocabulary = vocabulary_of_tables(categories, read_table(place / MAPPING_FILE, MAPPING))
-    return replace(vocabulary, folder=place.absolute(), digests=vocabulary_digests(place))
+    _READ[key] = vocabulary = replace(vocabulary, folder=place, digests=digests_by_name)
+    return vocabulary
 
 
 def vocabulary_digests(folder: Location) -> dict[str, str]:
     """Return the SHA-256 of a vocabulary's tables by name."""
-    return prefixed(VOCABULARY, digests([folder / CATEGORIES_FILE, folder / MAPPING_FILE]))
+    place = vocabulary_folder(folder)
+    return prefixed(VOCABULARY, digests([place / CATEGORIES_FILE, place / MAPPING_FILE]))
+
+
+def vocabulary_folder(given: Location) -> Location:
+    """Return the folder of a vocabulary's tables: the one given, or `vocabulary` in it where a build is named."""
+    inside = given / VOCABULARY
+    return inside if not (given / CATEGORIES_FILE).is_file() and (inside / CATEGORIES_FILE).is_file() else given
+
+
+def categories_file(folder: Location) -> Location:
+    """Return the file of the categories of a vocabulary in a folder, or in a build's."""
+    return vocabulary_folder(folder) / CATEGORIES_FILE
 
 
 def refuse_other_vocabulary(inputs: Inputs, folders: Sequence[Location]) -> None:
@@ -360,7 +392,8 @@ def read_class_lists(given: VocabularyFiles) -> list[ClassList]:
                 attach=given.attach,
             )
         )
-    return [replace(one, ancestors=True) for one in lists] if given.ancestors is Ancestors.ALL else lists
+    every = given.ancestors is Ancestors.ALL
+    return [replace(one, ancestors=one.ancestors or every, narrower=given.narrower) for one in lists]
 
 
 def read_image_counts(paths: Sequence[Location]) -> dict[tuple[str, str], int]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import VocabularyError
+from mlimages_dataset.sources.classes import own_wnid
 from mlimages_dataset.vocab.hierarchy import ROOTS, closure_matrix, tree_of
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ def v101(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
 
 
 def v102(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:
-    """A category is not a noun synset of WordNet 3.0."""
-    return (c.wnid for c in vocabulary.categories if c.wnid not in network.index_of_wnid)
+    """A category is neither a noun synset of WordNet 3.0 nor a class of a list."""
+    own = {own_wnid(row.source, row.source_id) for row in vocabulary.mapping}
+    return (c.wnid for c in vocabulary.categories if c.wnid not in network.index_of_wnid and c.wnid not in own)
 
 
 def v103(vocabulary: Vocabulary, network: WordNet) -> Iterator[str]:

@@ -52,6 +52,9 @@ class Rule(Enum):
     LISTED_WNID = "wnid given in the list"
     LISTED_PARENT = "parent given in the list"
     HEAD_PARENT = "head word: nearest parent"
+    REVIEWED_NARROWER = "reviewed: narrower than its parent"
+    LISTED_NARROWER = "narrower than the parent given in the list"
+    HEAD_NARROWER = "head word: narrower than it"
     DROPPED_UNKNOWN_ID = "dropped: unknown wnid"
     DROPPED_UNMATCHED = "dropped: unmatched name"
     DROPPED_FEW_IMAGES = "dropped: too few images"
@@ -61,7 +64,12 @@ class Rule(Enum):
     DROPPED_NOT_FINER = "dropped: below no kept category"
 
 
-_BROADER = {Rule.REVIEWED_PARENT.value, Rule.LISTED_PARENT.value, Rule.HEAD_PARENT.value}
+NARROWER = {
+    Rule.REVIEWED_PARENT.value: Rule.REVIEWED_NARROWER.value,
+    Rule.LISTED_PARENT.value: Rule.LISTED_NARROWER.value,
+    Rule.HEAD_PARENT.value: Rule.HEAD_NARROWER.value,
+}
+"""The rules by which a class is kept as its parent, and by which it is a category of its own below that parent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +93,15 @@ class MappingRow:
     @property
     def is_broader(self) -> bool:
         """Whether the category is only a parent of the class: without the class, an image may still show it."""
-        return self.rule in _BROADER
+        return self.rule in NARROWER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Category:
-    """One category; numbers of other categories are class indices."""
+    """One category; numbers of other categories are class indices.
+
+    `wnid` is a synset of WordNet, or `own_wnid` of a class that is a category of its own.
+    """
 
     wnid: str
     name: str
@@ -265,8 +276,23 @@ class Vocabulary:
         named = ((row.source_name.casefold(), row.class_index) for row in self.mapping if row.class_index >= 0)
         return _grouped(itertools.chain(lemmas, whole, (pair for pair in named if pair[0])))
 
+    def senses(self, text: str) -> list[int]:
+        """Return the class indices of all categories that have a wnid, an id or a name, the likeliest first."""
+        return [i for i, _, _ in self._exact(text)]
+
     def _hits(self, text: str) -> Iterator[tuple[int, str, str]]:
         """Yield class indices that a text may mean, each once, with what matched and its text."""
+        told: set[int] = set()
+        for hit in self._exact(text):
+            told.add(hit[0])
+            yield hit
+        for matched in self._near(text.strip().casefold()):
+            for i in sorted(self._classes_of_name[matched] - told, key=self._unlikeliness):
+                told.add(i)
+                yield i, "near miss", matched
+
+    def _exact(self, text: str) -> Iterator[tuple[int, str, str]]:
+        """Yield class indices of a wnid, an id or a name, as `_hits`."""
         told: set[int] = set()
         name = text.strip().casefold()
         if text.strip() in self.index_of_wnid:
@@ -279,10 +305,6 @@ class Vocabulary:
             for i in sorted(found - told, key=self._unlikeliness):
                 told.add(i)
                 yield i, by, matched
-        for matched in self._near(name):
-            for i in sorted(self._classes_of_name[matched] - told, key=self._unlikeliness):
-                told.add(i)
-                yield i, "near miss", matched
 
     def _unlikeliness(self, at: int) -> tuple[bool, int, int]:
         """Return the order of senses: classes of lists before added ancestors, then the less deep."""

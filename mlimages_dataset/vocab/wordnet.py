@@ -20,11 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.vocab.morphology import base_forms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mlimages_dataset.vocab.nltk_reader import Morphology, NounFolder
+    from mlimages_dataset.vocab.nltk_reader import NounFolder
 
 LEXICOGRAPHER_FILES = (
     "adj.all",
@@ -133,7 +134,10 @@ class WordNet:
             for name, rank in zip(names, ranks, strict=True):
                 ranked.setdefault(name.lower(), []).append((rank, synset))
         # One synset may hold two spellings of a lemma (`Chinese`, `chinese`): they are one sense.
-        return {name: tuple(dict.fromkeys(synset for _, synset in sorted(s))) for name, s in ranked.items()}
+        return {
+            name: (one[0][1],) if len(one) == 1 else tuple(dict.fromkeys(synset for _, synset in sorted(one)))
+            for name, one in ranked.items()
+        }
 
     def wnid_of_name(self, name: str) -> str:
         """Return the wnid of a synset that NLTK names so, such as `cat.n.01`; empty where no noun has the name.
@@ -146,10 +150,9 @@ class WordNet:
         return self.wnids[senses[int(number) - 1]] if senses and 0 < int(number) <= len(senses) else ""
 
     @functools.cached_property
-    def _morphology(self) -> Morphology:
-        from mlimages_dataset.vocab.nltk_reader import Morphology  # noqa: PLC0415 - NLTK takes a second to import
-
-        return Morphology(self.senses, self.exceptions)
+    def first_parents(self) -> tuple[int, ...]:
+        """Number of each synset's first parent, -1 where it has none, shape (S,)."""
+        return tuple(next(iter(self.parents(synset)), -1) for synset in range(len(self)))
 
     def __len__(self) -> int:
         return len(self.wnids)
@@ -163,8 +166,8 @@ class WordNet:
         return self.hypernyms[synset] + self.instance_hypernyms[synset]
 
     def base_forms(self, phrase: str) -> tuple[str, ...]:
-        """Return the lemmas that `phrase` may be an inflection of, itself first if it is one, by NLTK's morphology."""
-        return self._morphology.base_forms(phrase.lower())
+        """Return the lemmas that `phrase` may be an inflection of, itself first if it is one (`morphology`)."""
+        return base_forms(phrase.lower(), self.senses, self.exceptions)
 
     def to_table(self) -> pa.Table:
         """Return the network as a table of `TABLE_SCHEMA`, one row per synset, without the exceptions."""
@@ -235,7 +238,8 @@ def parse_exceptions(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def _packaged_wordnet() -> WordNet:
     data = files("mlimages_dataset.vocab") / "data"
     with (data / "wordnet.parquet").open("rb") as stream:
-        table = pq.read_table(pa.PythonFile(stream, mode="r"))
+        # Not `read_table`, which imports pandas and Arrow's data sets.
+        table = pq.ParquetFile(pa.PythonFile(stream, mode="r")).read()
     return wordnet_from_table(table, parse_exceptions((data / "noun.exc").read_text("ascii").splitlines()))
 
 

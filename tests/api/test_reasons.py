@@ -58,21 +58,22 @@ def test_a_reason_is_what_the_rules_say(vocabulary: ml.Vocabulary, pairs: pd.Dat
         present = {wnid: share for wnid, share in stated.items() if share}
         for label in labels.why(str(image_id)).itertuples():
             wnid, parts = str(label.wnid), re.split("; also |; ", str(label.why))
-            seen |= {part.split()[0] for part in parts}
+            seen |= {" ".join(part.split()[:2]) if part.startswith("because of") else part.split()[0] for part in parts}
             for part in parts:
                 named = [
                     name
                     for name in vocabulary.index_of_wnid
-                    if first_name(vocabulary, name) in re.split(r" and |: in |, which| of | by |below ", part)
+                    if first_name(vocabulary, name)
+                    in re.split(r" and |: |, which| of |because (?:of )?|below | is one| are$", part)
                 ]
-                if part == "csv says so":
+                if part == "annotated by csv":
                     assert wnid in present
                 elif part == "csv says that it is absent":
                     assert stated[wnid] == 0
                 elif part.startswith("below"):
                     assert named
                     assert all(stated[name] == 0 and name in above[wnid] for name in named)
-                elif part.startswith("an ancestor"):
+                elif part.startswith("because") and not part.startswith("because of"):
                     assert named
                     assert all(wnid in above[name] - {name} for name in named)
                 else:
@@ -82,16 +83,16 @@ def test_a_reason_is_what_the_rules_say(vocabulary: ml.Vocabulary, pairs: pd.Dat
                         if row.consequent_wnid == wnid and row.antecedent_wnid in named
                     )
                     percent = f"{100 * float(str(share)):.0f} %"
-                    assert part == f"implied by {first_name(vocabulary, named[0])}: in {percent} of its images"
+                    assert part == f"because of {first_name(vocabulary, named[0])}: {percent} of its images"
                     assert named[0] in present
             if wnid in present:  # its confidence is its own, unless something else is named
-                assert parts[0] == "csv says so"
+                assert parts[0] == "annotated by csv"
                 assert label.confidence == present[wnid] or len(parts) > 1
-    assert seen >= {"csv", "below", "an", "implied"}
+    assert seen >= {"annotated", "csv", "below", "because", "because of"}
 
 
 def test_both_reasons_of_a_confidence_are_said(vocabulary: ml.Vocabulary, pairs: pd.DataFrame) -> None:
-    expected = {(0.25, 1.0): "csv says so; also an ancestor of golden retriever", (1.0, 0.25): "csv says so"}
+    expected = {(0.25, 1.0): "annotated by csv; also because golden retriever is one", (1.0, 0.25): "annotated by csv"}
     for (dog, retriever), reason in expected.items():
         said = pd.DataFrame(
             {"image_id": "a", "label": [WNIDS["dog"], WNIDS["retriever"]], "confidence": [dog, retriever]}
@@ -100,7 +101,7 @@ def test_both_reasons_of_a_confidence_are_said(vocabulary: ml.Vocabulary, pairs:
         assert why[WNIDS["dog"]] == reason
     said = pd.DataFrame({"image_id": "a", "label": [WNIDS["dog"], WNIDS["leash"]], "confidence": [1.0, 0.25]})
     why = ml.augment(said, vocabulary, pairs).why("a").set_index("wnid")["why"]
-    assert why[WNIDS["leash"]] == "csv says so; also implied by dog: in 50 % of its images"
+    assert why[WNIDS["leash"]] == "annotated by csv; also because of dog: 50 % of its images"
 
 
 def test_without_pairs_co_occurrence_has_no_other_reason(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 SAMPLED_EVERY_SECONDS = 0.25
-_COMMAND = (
+COMMAND = (
     "import sys; from importlib.metadata import entry_points; "
     "(command,) = entry_points(group='console_scripts', name='mlimages-build'); sys.exit(command.load()())"
 )
@@ -114,7 +114,7 @@ def command(*words: str | Path) -> None:
     Raises:
         CalledProcessError: it failed; what it said was printed.
     """
-    subprocess.run([sys.executable, "-c", _COMMAND, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-c", COMMAND, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
 def _measured(work: Callable[[Path], float | None], out: Path) -> tuple[float, float]:

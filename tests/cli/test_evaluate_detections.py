@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.cli.conftest import Command
@@ -62,21 +64,109 @@ def test_no_image_labels_is_said_on_the_terminal(files: Path, command: Command) 
     assert (ran.code, "there are no verified image labels" in ran.err) == (0, True)
 
 
-def test_voc_in_both_of_its_interpolations(files: Path, command: Command) -> None:
-    (files / "boxes.csv").write_text(f"{HEADER},IsDifficult\na,dog,1,10,1,10,0\na,dog,31,40,1,10,0\n")
-    (files / "found.csv").write_text(f"{HEADER},Score\na,dog,1,10,1,10,0.9\n")
-    call = (
+def _voc(folder: Path) -> tuple[str | Path, ...]:
+    (folder / "Annotations").mkdir()
+    for image in "ab":
+        objects = "".join(
+            f"<object><name>dog</name><difficult>{difficult}</difficult><bndbox><xmin>{x}</xmin><ymin>1</ymin>"
+            f"<xmax>{x + 9}</xmax><ymax>10</ymax></bndbox></object>"
+            for x, difficult in ((1, 0), (31, 1), (61, 0))
+        )
+        (folder / "Annotations" / f"{image}.xml").write_text(f"<annotation>{objects}</annotation>")
+    (folder / "test.txt").write_text("a\n")
+    (folder / "results").mkdir()
+    (folder / "results" / "comp4_det_test_dog.txt").write_text(
+        "a .9 1 1 10 10\na .8 31 1 40 10\na .7 1 1 10 10\nb .99 1 1 10 10\na .6 9 9 1 1\na high 1 1 2 2\n"
+    )
+    (folder / "results" / "comp4_det_test_cat.txt").write_text("a .9 1 1 10 10\n")
+    image_set, results = folder / "test.txt", folder / "results"
+    return (
         "evaluate-detections",
         "--metric",
         "voc",
-        "--boxes",
-        files / "boxes.csv",
-        "--predictions",
-        files / "found.csv",
-        "--json",
+        "--annotations",
+        folder,
+        "--image-set",
+        image_set,
+        "--results",
+        results,
     )
-    assert json.loads(command(*call).out)["mAP"] == 0.5
-    assert json.loads(command(*call, "--eleven-points").out)["mAP"] == pytest.approx(6 / 11)
+
+
+def test_voc_gives_both_of_its_interpolations(tmp_path: Path, command: Command) -> None:
+    call = _voc(tmp_path)
+    content = json.loads(command(*call, "--json").out)
+    # One of two objects at once, then a repeat; the difficult one is ignored.
+    half = {"eleven_point": pytest.approx(6 / 11), "area": 0.5}
+    assert content["ap"] == {"cat": {"eleven_point": None, "area": None}, "dog": half}
+    assert {name: content[f"mAP_{name}"] for name in half} == half
+    counts = content["counts"]
+    assert counts["detections in images that are not in the set"] == counts["detections of difficult objects"] == 1
+    assert counts["lines of results that cannot be used"] == len(content["first_rejected_rows"]) == 2
+    lines = command(*call).out.splitlines()
+    assert lines[1:3] == ["   0.5455    0.5000         2  dog", "   0.5455    0.5000         2  mean over 1 classes"]
+    everything = json.loads(command(*call[:5], *call[7:], "--json").out)
+    assert everything["counts"]["objects"] == 6
+
+
+@pytest.mark.shared_data
+def test_voc_gives_the_values_of_an_independent_implementation(shared_data: Path, command: Command) -> None:
+    voc = shared_data / "voc"
+    files = (
+        "--annotations",
+        voc / "Annotations",
+        "--image-set",
+        voc / "ImageSets/Main/test.txt",
+        "--results",
+        voc / "results",
+    )
+    content = json.loads(command("evaluate-detections", "--metric", "voc", *files, "--json").out)
+    expected = json.loads((voc / "results/expected.json").read_text())
+    assert set(content["ap"]) == set(expected["ap"])
+    for name, values in expected["ap"].items():
+        assert content["ap"][name] == pytest.approx(values, abs=1e-9), name
+    for name in ("mAP_eleven_point", "mAP_area"):
+        assert content[name] == pytest.approx(expected[name], abs=1e-9)
+
+
+VOC_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no results": (
+        lambda folder: shutil.rmtree(folder / "results"),
+        "there is no comp4_det_SET_CLASS.txt",
+    ),
+    "several sets": (
+        lambda folder: [
+            (folder / "results" / "comp4_det_val_dog.txt").write_text("a 1 1 1 2 2"),
+            (folder / "test.txt").rename(folder / "other.txt"),
+        ],
+        "has results of several image sets (test, val)",
+    ),
+    "two competitions": (
+        lambda folder: (folder / "results" / "comp3_det_test_dog.txt").write_text("a 1 1 1 2 2"),
+        "has two files of dog",
+    ),
+    "an absent image": (lambda folder: (folder / "test.txt").write_text("a\nz\n"), "it has no z.xml"),
+    "a repeated image": (lambda folder: (folder / "test.txt").write_text("a\na\n"), "names a twice"),
+    "an empty set": (lambda folder: (folder / "test.txt").write_text("\n"), "is empty"),
+    "no annotations": (lambda folder: (folder / "Annotations" / "a.xml").unlink(), "it has no a.xml"),
+    "no objects": (
+        lambda folder: (folder / "Annotations" / "a.xml").write_text("<annotation></annotation>"),
+        "no object of it can be used",
+    ),
+    "other XML": (lambda folder: (folder / "Annotations" / "a.xml").write_text("<a/>"), "not of <annotation>"),
+}
+
+
+@pytest.mark.parametrize("fault", VOC_FAULTS)
+def test_files_that_are_not_voc_s_are_refused(tmp_path: Path, command: Command, fault: str) -> None:
+    call = [str(part) for part in _voc(tmp_path)]
+    damage, told = VOC_FAULTS[fault]
+    damage(tmp_path)
+    if fault == "several sets":
+        call[call.index("--image-set") + 1] = str(tmp_path / "other.txt")
+    ran = command(*call)
+    assert ran.code in {1, 2}
+    assert told in ran.err
 
 
 def test_coco_is_measured_by_pycocotools(files: Path, command: Command) -> None:
@@ -128,10 +218,10 @@ def test_coco_is_measured_by_pycocotools(files: Path, command: Command) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--metric", "open-images-challenge"), "the metric open-images-challenge needs --image-labels"),
-        (("--metric", "voc", "--hierarchy", "x"), "the metric voc does not read --hierarchy"),
-        (("--metric", "coco", "--eleven-points"), "--eleven-points is only for the metric voc"),
-        (("--metric", "voc"), "cannot be read"),
+        (("--metric", "open-images-challenge"), "the metric open-images-challenge needs --hierarchy"),
+        (("--metric", "voc"), "the metric voc needs --annotations"),
+        (("--metric", "coco", "--hierarchy", "x"), "the metric coco does not read --hierarchy"),
+        (("--metric", "coco"), "cannot be read"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(command: Command, options: tuple[str, ...], told: str) -> None:

@@ -19,13 +19,9 @@ from hypothesis import strategies as st
 
 from mlimages_dataset.core.errors import DataError, MLImagesError
 from mlimages_dataset.evaluation.detection import Detections, Interpolation, Judged, TrueBoxes, judged
-from mlimages_dataset.evaluation.detection_scores import (
-    VOC,
-    evaluate_challenge,
-    evaluate_regions,
-    evaluate_voc,
-)
+from mlimages_dataset.evaluation.detection_scores import evaluate_challenge, evaluate_regions
 from mlimages_dataset.evaluation.open_images import CHALLENGE, Hierarchy, ImageLabels, judged_by_challenge
+from mlimages_dataset.evaluation.voc_detection import VOC
 from mlimages_dataset.tables.schemas import ANNOTATIONS, REGIONS
 
 if TYPE_CHECKING:
@@ -385,23 +381,3 @@ def test_a_class_of_another_hierarchy_is_refused() -> None:
     truth = TrueBoxes(np.array([0]), np.array([0]), np.array([[0.0, 0, 1, 1]]), np.array([False]))
     with pytest.raises(DataError, match=r"a class is not in 0\.\.1"):
         judged(truth, result, 2, CHALLENGE)
-
-
-def test_a_voc_folder_is_its_files(tmp_path: Path) -> None:
-    (tmp_path / "voc" / "Annotations").mkdir(parents=True)
-    objects = "".join(
-        f"<object><name>dog</name><difficult>{difficult}</difficult><bndbox><xmin>{x}</xmin><ymin>1</ymin>"
-        f"<xmax>{x + 9}</xmax><ymax>10</ymax></bndbox></object>"
-        for x, difficult in ((1, 0), (31, 1), (61, 0))
-    )
-    (tmp_path / "voc" / "Annotations" / "a.xml").write_text(f"<annotation>{objects}</annotation>")
-    found = tmp_path / "found.csv"
-    found.write_text(
-        "ImageID,LabelName,XMin,YMin,XMax,YMax,Score\na,dog,1,1,10,10,.9\na,dog,31,1,40,10,.8\na,dog,1,1,10,10,.7\n"
-    )
-    scores = evaluate_voc(tmp_path / "voc", found)
-    assert (scores.mean, scores.counts["detections of difficult objects"], scores.truths.tolist()) == (0.5, 1, [2])
-    rows = "".join(f"a,dog,{x},1,{x + 9},10,{difficult}\n" for x, difficult in ((1, 0), (31, 1), (61, 0)))
-    boxes = tmp_path / "boxes.csv"
-    boxes.write_text("ImageID,LabelName,XMin,YMin,XMax,YMax,IsDifficult\n" + rows)
-    assert evaluate_voc(boxes, found).to_json() == scores.to_json()

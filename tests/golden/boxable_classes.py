@@ -7,10 +7,11 @@ import functools
 import io
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.recipes.recipe import default_recipe
 from mlimages_dataset.vocab.merging import merged_vocabulary
 from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
-from mlimages_dataset.vocab.stage import VocabularyFiles, packaged_class_list, packaged_imagenet, read_class_lists
-from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES, Vocabulary
+from mlimages_dataset.vocab.stage import packaged_imagenet, read_class_lists
+from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES, MappingRow, Vocabulary
 from mlimages_dataset.vocab.wordnet import load_wordnet
 from tests.golden.inputs_and_tables import FOLDER
 
@@ -23,12 +24,9 @@ DROPPED = "dropped"
 
 
 def packaged_vocabulary(box_parents: Mapping[str, tuple[str, ...]]) -> Vocabulary:
-    """Return the vocabulary of the packaged class lists and reviewed decisions beside a box hierarchy."""
-    files = VocabularyFiles(
-        imagenet=packaged_class_list("imagenet11k.txt"), open_images=packaged_class_list("open_images_boxable.csv")
-    )
+    """Return the vocabulary of the default recipe and the packaged reviewed decisions beside a box hierarchy."""
     return merged_vocabulary(
-        read_class_lists(files),
+        read_class_lists(default_recipe().vocabulary),
         load_wordnet(),
         parse_reviewed(packaged_reviewed(), "reviewed.toml"),
         image_counts={},
@@ -44,14 +42,23 @@ def default_vocabulary() -> Vocabulary:
 
 
 def boxable_table(vocabulary: Vocabulary) -> str:
-    """Return the box classes as CSV, ascending by id: name, synset (or that it is dropped), its first lemma, rule."""
-    wordnet = load_wordnet()
+    """Return the box classes as CSV, ascending by id: name, synset (or that it is dropped), its first lemma, rule.
+
+    A category of its own has its parent's first lemma behind `<`.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)
     for row in sorted(vocabulary.mapping, key=lambda row: row.source_id):
         if row.source == OPEN_IMAGES:
-            lemma = wordnet.lemmas[wordnet.index_of_wnid[row.wnid]][0] if row.wnid else ""
+            lemma = _lemma(row, vocabulary)
             wnid = row.wnid if row.class_index >= 0 else DROPPED
             writer.writerow((row.source_id, row.source_name, wnid, lemma, row.rule))
     return text.getvalue()
+
+
+def _lemma(row: MappingRow, vocabulary: Vocabulary) -> str:
+    wordnet = load_wordnet()
+    if row.wnid in wordnet.index_of_wnid:
+        return wordnet.lemmas[wordnet.index_of_wnid[row.wnid]][0]
+    return f"< {vocabulary.parents(row.wnid)[0].name.split(', ')[0]}" if row.wnid else ""

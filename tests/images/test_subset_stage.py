@@ -192,8 +192,8 @@ def test_any_store_gives_the_subset_that_our_shards_give(tables: tuple[Path, Pat
     elif form == "tar":
         tar_folder(theirs, {"00000.tar": {f"{name}.jpg": content for name, content in CONTENTS.items()}})
     else:
-        images = [{"bytes": content, "path": f"{name}.jpg"} for name, content in CONTENTS.items()]
-        write_parquet(theirs / "train-0.parquet", image_table(images), row_group_size=6)
+        rows_of_table = [{"bytes": content, "path": f"{name}.jpg"} for name, content in CONTENTS.items()]
+        write_parquet(theirs / "train-0.parquet", image_table(rows_of_table), row_group_size=6)
     for rules in (Rules(images=9), Rules(bytes=9000, balanced=True)):
         found = {}
         for images in (ours, theirs):

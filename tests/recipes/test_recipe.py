@@ -125,6 +125,12 @@ def test_the_least_recipe_has_the_papers_values(tmp_path: Path) -> None:
     assert dict(recipe.vocabulary.minimum_images) == {"open-images": 650}
 
 
+def test_complete_labels_are_what_is_seen_too(tmp_path: Path) -> None:
+    learned = VOCABULARY + ANNOTATIONS + "complete = true\n[cooccurrence]\nannotations = 'mine'\n"
+    assert read_recipe(written(tmp_path, learned)).learns_from_complete_labels
+    assert not read_recipe(written(tmp_path, learned + "predictions = 'p'")).learns_from_complete_labels
+
+
 def test_the_embedded_recipe_names_files_that_are_there() -> None:
     recipe = default_recipe()
     lists = recipe.vocabulary
@@ -132,7 +138,8 @@ def test_the_embedded_recipe_names_files_that_are_there() -> None:
     assert lists.open_images is not None
     files = [lists.imagenet, lists.open_images, *(file for source in recipe.annotations for file in source.files)]
     assert all(file.is_file() for file in files)
-    assert recipe.simulation is not None
+    assert recipe.simulation is None
+    assert recipe.learns_from_complete_labels
 
 
 @pytest.mark.parametrize(
@@ -259,10 +266,11 @@ def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
 
 def test_packaged_files_are_named_or_refused(tmp_path: Path) -> None:
     assert packaged_file("photographs.csv") == samples.labels_csv()
+    assert packaged_file("coco.csv.gz") == samples.coco_csv()
     for name in PACKAGED_CLASS_LISTS:
         assert packaged_file(name) == packaged_class_list(name)
         assert packaged_file(name).is_file()
-    choices = "imagenet11k.txt, imagenet_fall2011.txt, open_images_boxable.csv, photographs.csv"
+    choices = "imagenet11k.txt, imagenet_fall2011.txt, open_images_boxable.csv, coco.csv, photographs.csv, coco.csv.gz"
     for name in ("imagenet12k.txt", "wordnet.parquet", "../stage.py", "../data/imagenet11k.txt", ""):
         text = f'[vocabulary]\nimagenet = "packaged:{name}"\n' + ANNOTATIONS
         assert refusal(tmp_path, text) == f"there is no packaged file {name!r}; use one of {choices}"

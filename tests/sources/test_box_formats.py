@@ -15,7 +15,8 @@ from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.sources.coco import coco_classes
 from mlimages_dataset.sources.contract import read_regions, read_statements
 from mlimages_dataset.sources.registry import names, source_named
-from tests.sources.test_contract import sample
+from tests.images.foreign_folders import class_label, features, image_table, write_parquet
+from tests.sources.test_contract import boxes_sample
 from tests.sources.test_fuzz import FILES
 
 if TYPE_CHECKING:
@@ -132,6 +133,16 @@ def as_open_images(folder: Path, picture: Picture) -> Path:
     return _written(folder / "boxes.csv", f"{header}IsInside\n{rows}")
 
 
+def as_huggingface(folder: Path, picture: Picture) -> Path:
+    boxes = [[one.left, one.top, one.right - one.left, one.bottom - one.top] for one in picture.boxes]
+    objects = {"bbox": boxes, "category": [one.label for one in picture.boxes]}
+    sides = {"width": [picture.width], "height": [picture.height]}
+    table = image_table([{"bytes": b"", "path": "a.jpg"}], objects=[objects], **sides)
+    path = folder / "huggingface" / "train-0.parquet"
+    write_parquet(path, table, metadata=features(objects={"bbox": [], "category": [class_label(*NAMES)]}))
+    return path.parent
+
+
 def _comma(number: float) -> str:
     return f"{number:.10f}".rstrip("0").rstrip(".").replace(".", ",")
 
@@ -149,6 +160,7 @@ FORMS: dict[str, Callable[[Path, Picture], Path]] = {
     "labelme": as_labelme,
     "yolo": as_yolo,
     "open-images": as_open_images,
+    "huggingface": as_huggingface,
 }
 
 
@@ -252,7 +264,7 @@ CHANGES = st.lists(
 
 def check_fuzzed(name: str, folder: Path, changes: Sequence[tuple[int, int, bytes]]) -> None:
     """Check that a file of a format in which some stretches are other bytes is read, or refused in a sentence."""
-    *_, path = sample("boxes of open-images" if name == "open-images" else name, folder)
+    *_, path = boxes_sample(name, folder)
     path.write_bytes(fuzzed(path.read_bytes(), changes))
     for read in (read_regions, read_statements):
         try:

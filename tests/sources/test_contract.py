@@ -91,6 +91,13 @@ def sample(name: str, folder: Path) -> list[Path]:
     elif name == "huggingface":
         table = image_table([{"bytes": b"1", "path": f"{n}.jpg"} for n in ROWS], label=[n % 2 for n in ROWS])
         write_parquet(path, table, metadata=features(label=class_label("dog", "cat")), row_group_size=7)
+    elif name == "boxes of huggingface":
+        objects = [{"bbox": [[1.0, 2, 3, 4], [0, 0, 9, 8]], "category": [n % 2, 1]} for n in ROWS]
+        sides = {"width": [9] * len(ROWS), "height": [8] * len(ROWS)}
+        images = [{"bytes": b"1", "path": f"{n}.jpg"} for n in ROWS]
+        named = features(objects={"category": [class_label("dog", "cat")]})
+        path = folder / "sample.parquet"
+        write_parquet(path, image_table(images, objects=objects, **sides), metadata=named, row_group_size=7)
     elif name == "webdataset":
         members = {f"{n:05}{suffix}": content for n in ROWS for suffix, content in ((".jpg", b"1"), (".cls", b"3"))}
         path.write_bytes(tar_of(dict(members)))
@@ -104,9 +111,14 @@ def test_every_source_keeps_the_contract(name: str, tmp_path: Path) -> None:
     check_source(name, sample(name, tmp_path))
 
 
+def boxes_sample(name: str, folder: Path) -> list[Path]:
+    """Return well-formed files of a format that state boxes."""
+    return sample(f"boxes of {name}" if name in {"open-images", "huggingface"} else name, folder)
+
+
 @pytest.mark.parametrize("name", [name for name in names() if source_named(name).has_regions])
 def test_every_source_of_boxes_keeps_the_contract(name: str, tmp_path: Path) -> None:
-    check_regions(name, sample(name if name != "open-images" else "boxes of open-images", tmp_path))
+    check_regions(name, boxes_sample(name, tmp_path))
 
 
 class Colons(BatchSource):

@@ -11,9 +11,11 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.image_ids import image_id
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.stage import run
-from mlimages_dataset.sources.contract import read_statements
+from mlimages_dataset.sources.contract import read_regions, read_statements
 from mlimages_dataset.sources.huggingface import huggingface_classes
+from mlimages_dataset.sources.source import LISTED
 from mlimages_dataset.vocab.stage import VocabularyFiles, read_vocabulary, vocabulary_stage
+from tests.images.folders import picture
 from tests.images.foreign_folders import class_label, features, image_table, write_parquet
 
 if TYPE_CHECKING:
@@ -120,3 +122,31 @@ def test_names_of_classes_are_a_class_list_of_a_vocabulary(tmp_path: Path) -> No
     write_parquet(tmp_path / "in" / "2.parquet", table, metadata=features(label=class_label("wolf")))
     with pytest.raises(DataError, match=r"2\.parquet: has other classes than 0\.parquet"):
         huggingface_classes(tmp_path / "in")
+
+
+@pytest.mark.parametrize(
+    ("key", "box", "listed"),
+    [("bbox", [4, 3, 8, 9], False), ("bbox", [4, 3, 8, 9], True), ("xyxy", [4, 3, 12, 12], True)],
+)
+def test_boxes_in_objects_of_either_form_are_regions(tmp_path: Path, key: str, box: list[int], *, listed: bool) -> None:
+    one, bad = {key: box, "category": "dog"}, {key: [1, 2], "category": "cat"}
+    both: object = [one, bad] if listed else {name: [one[name], bad[name]] for name in one}
+    none: object = [] if listed else {key: [], "category": []}
+    rows = [{"bytes": picture(n, 16, 12), "path": f"{n}.jpg"} for n in range(2)]
+    write_parquet(tmp_path / "a.parquet", image_table(rows, objects=[both, none]))
+    found, rejects = read_regions("huggingface", [tmp_path / "a.parquet"])
+    (row,) = found.to_pylist()
+    assert [row[side] for side in ("xmin", "ymin", "xmax", "ymax")] == [0.25, 0.25, 0.75, 1]
+    assert (row["class_id"], row["image_id"]) == ("dog", "a.parquet/0/0.jpg")
+    assert [one.what.partition(": ")[2] for one in rejects.first] == [f"its {key} has no four numbers"]
+    assert said(tmp_path / "a.parquet") == [
+        ("a.parquet/0/0.jpg", "dog"),
+        ("a.parquet/0/0.jpg", "cat"),
+        ("a.parquet/1/1.jpg", LISTED),
+    ]
+
+
+def test_a_file_without_boxes_is_refused_by_name(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", image_table([{"bytes": b"", "path": "a.jpg"}], label=["dog"]))
+    with pytest.raises(UsageError, match="has no column of boxes; give a column `objects` with the keys"):
+        read_regions("huggingface", [tmp_path / "a.parquet"])

@@ -63,7 +63,7 @@ def test_what_lists_no_polygons_has_none(segmentation: object) -> None:
 
 
 def test_one_outline_is_one_mask_in_every_format_that_has_polygons(tmp_path: Path) -> None:
-    points = [[3, 2], [17, 4.5], [12, 18], [5, 9]]
+    points: list[list[float]] = [[3, 2], [17, 4.5], [12, 18], [5, 9]]
     flat = [side for point in points for side in point]
     content = {
         "images": [{"id": 1, "file_name": "a.jpg", "width": 30, "height": 20}],

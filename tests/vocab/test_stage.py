@@ -18,6 +18,7 @@ from mlimages_dataset.tables.schemas import CATEGORIES, CLASS_COUNTS
 from mlimages_dataset.vocab.merging import OPEN_IMAGES_MINIMUM
 from mlimages_dataset.vocab.stage import (
     VocabularyFiles,
+    categories_file,
     packaged_class_list,
     packaged_imagenet,
     published_vocabulary_stage,
@@ -25,6 +26,8 @@ from mlimages_dataset.vocab.stage import (
     read_image_counts,
     read_tencent_dictionary,
     read_vocabulary,
+    vocabulary_digests,
+    vocabulary_stage,
     write_vocabulary,
 )
 
@@ -252,6 +255,15 @@ def test_a_vocabulary_without_a_class_of_its_lists_is_refused(given: VocabularyF
     with pytest.raises(VocabularyError, match=r"none of 2 classes became a category \(dropped: unmatched name: 2\); "):
         write_vocabulary(VocabularyFiles(classes=classes, reviewed=given.reviewed), Workplace(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_builds_folder_stands_for_the_vocabulary_in_it(given: VocabularyFiles, tmp_path: Path) -> None:
+    run(vocabulary_stage(given, into="vocabulary"), OutputFolder(tmp_path / "build"))
+    inside = tmp_path / "build" / "vocabulary"
+    assert read_vocabulary(tmp_path / "build") == read_vocabulary(inside)
+    assert read_vocabulary(tmp_path / "build").folder == inside
+    assert vocabulary_digests(tmp_path / "build") == vocabulary_digests(inside)
+    assert categories_file(tmp_path / "build") == categories_file(inside) == inside / "categories.parquet"
 
 
 def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@
     move(index);
   }
 
-  const link = (index, text) => element("a", { href: `#${wnids[index]}` }, text);
+  const link = (index, text) => element("a", { href: `#${encodeURIComponent(wnids[index])}` }, text);
 
   function describe(index) {
     const above = path(index).slice(0, -1);
@@ -304,12 +304,21 @@
   });
 
   // Links to categories, from anywhere in the page and from outside it.
+  // The id that a link names: browsers escape some signs of a user's own ids, and a link may hold a lone percent sign.
+  function fragment(hash) {
+    try {
+      return decodeURIComponent(hash.slice(1));
+    } catch {
+      return hash.slice(1);
+    }
+  }
+
   function follow(hash) {
-    const index = indexOfWnid.get(hash.slice(1));
+    const index = indexOfWnid.get(fragment(hash));
     if (index !== undefined) reveal(index);
   }
   document.addEventListener("click", (event) => {
-    const anchor = event.target.closest("a[href^='#n']");
+    const anchor = event.target.closest("a[href^='#']");
     if (anchor) follow(anchor.getAttribute("href"));
   });
   window.addEventListener("hashchange", () => follow(location.hash));

@@ -33,7 +33,7 @@ from mlimages_dataset.train.weights.description import WeightsForm, with_classes
 from mlimages_dataset.train.weights.files import description_path
 from mlimages_dataset.train.weights.reading import Said, from_checkpoint, read_weights
 from mlimages_dataset.train.weights.writing import write_weights
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE
+from mlimages_dataset.vocab.stage import categories_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -124,14 +124,14 @@ def _named(weights: NetworkWeights, conversion: Conversion, run: _RunFacts) -> N
         raise UsageError("--order without a vocabulary", remedy="pass --vocabulary, the folder of the one to order by")
     if conversion.vocabulary is None:
         place = run.vocabulary
-        if weights.description.wnids or place is None or not (place / CATEGORIES_FILE).is_file():
+        if weights.description.wnids or place is None or not categories_file(place).is_file():
             return weights
         if read_classes(place).digest != weights.description.vocabulary:
             return weights  # the folder has changed since
     else:
         place = conversion.vocabulary
     classes = read_classes(place)
-    names = tuple(read_table(place / CATEGORIES_FILE, CATEGORIES)["name"].to_pylist())
+    names = tuple(read_table(categories_file(place), CATEGORIES)["name"].to_pylist())
     told = weights.description
     if told.n_classes != len(classes):
         raise UsageError(

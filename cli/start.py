@@ -1,0 +1,145 @@
+"""`mlimages-build start`: from photographs to labels in one command."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import (
+    FILE,
+    dask_option,
+    json_option,
+    out_option,
+    overwrite_option,
+    printable,
+    stage_engine,
+    workers_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mlimages_dataset.api.builds import Build
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.records import StageOutcome
+    from mlimages_dataset.recipes.decisions import Decision
+
+FORMAT = "mlimages.start/1"
+
+
+@click.command()
+@click.argument("photos", nargs=-1, required=True, type=FILE)
+@click.option(
+    "--classes",
+    type=FILE,
+    multiple=True,
+    help="What you know of the pictures: a class list (columns id and name, and wnid or parent where you know them), "
+    "labels (columns image_id and label), or annotations (COCO, CVAT, VOC, LabelMe, YOLO); repeatable.  "
+    "[default: tables in the folder, else its folders are the classes]",
+)
+@click.option(
+    "--attach", is_flag=True, help="Keep a class that is no noun of WordNet under its head word: my mug under mug."
+)
+@out_option
+@overwrite_option
+@click.option("--verbose", "-v", is_flag=True, help="Print the counts of every stage.")
+@workers_option
+@dask_option
+@json_option
+def start(
+    *,
+    photos: tuple[Location, ...],
+    classes: tuple[Location, ...],
+    attach: bool,
+    out: Location,
+    overwrite: bool,
+    verbose: bool,
+    workers: int,
+    dask_address: str | None,
+    as_json: bool,
+) -> None:
+    """Build labels from PHOTOS: folders or archives of pictures, in any layout that images ingest reads.
+
+    Writes into one folder: the pictures in shards, a vocabulary, annotations, labels with their parents, the report
+    page, and the recipe of all this (recipe.toml). Lists what needs your decision at the end. Run it again to continue;
+    finished stages are skipped.
+
+    \b
+    Examples:
+      mlimages-build start my_photos --out build
+      mlimages-build start photos.zip --classes labels.csv --out build
+    """  # noqa: D301 - click wants the backspace itself
+    # Here and not above: pyarrow and scipy would cost --help half a second.
+    from mlimages_dataset.api.start import start as started  # noqa: PLC0415
+
+    outcomes: dict[str, StageOutcome[Any]] = {}
+
+    def ended(stage: str, outcome: StageOutcome[Any]) -> None:
+        outcomes[stage] = outcome
+        if outcome.fresh and not as_json:
+            counts = "".join(f"\n  {printable(line)}" for line in outcome.summary.lines()) if verbose else ""
+            click.echo(f"{printable(stage)} ({outcome.record.seconds:.1f} s){counts}")
+
+    with stage_engine("start", workers, dask_address, quiet=as_json) as engine:
+        build = started(
+            photos,
+            classes=classes or None,
+            attach=attach,
+            out=out,
+            overwrite=overwrite,
+            ended=ended,
+            **engine,
+        )
+    if as_json:
+        click.echo(json.dumps(_content(build, outcomes), indent=2, ensure_ascii=False))
+    elif any(outcome.fresh for outcome in outcomes.values()):
+        click.echo("\n".join(map(printable, _told(build, out))))
+    else:
+        click.echo(f"{out} is up to date: nothing to do")
+
+
+def _content(build: Build, outcomes: Mapping[str, StageOutcome[Any]]) -> dict[str, object]:
+    """Return what is printed with --json."""
+    stages = {
+        stage: {"fresh": outcome.fresh, "seconds": outcome.record.seconds, "summary": outcome.record.summary}
+        for stage, outcome in outcomes.items()
+    }
+    decisions = [{"kind": one.kind, "text": one.text, "lines": list(one.lines)} for one in build.decisions]
+    return {"format": FORMAT, "folder": str(build.folder), "stages": stages, "decisions": decisions}
+
+
+def _told(build: Build, out: Location) -> Iterator[str]:
+    """Yield the lines about a build that is done."""
+    summary = build.labels.summary
+    assert summary is not None
+    images, labels = (sum(getattr(one, what) for one in (summary.train, summary.val)) for what in ("images", "labels"))
+    original = sum(one.labels_of_origin["original"] for one in (summary.train, summary.val))
+    yield ""
+    yield f"{images:,} images with labels: {original:,} stated, {labels:,} with their parents"
+    if build.decisions:
+        yield "\nFor you to decide:"
+        for one in build.decisions:
+            yield from _decision(one)
+        if any(one.lines for one in build.decisions):
+            yield _how_to_decide(build, out)
+    where = shlex.quote(str(out))
+    example = shlex.quote(next(iter(build.labels.to_arrow().slice(0, 1)["image_id"].to_pylist())))
+    yield f"\nNext: mlimages-build show {where} {example}, open {out / 'report.html'}, or in Python: {_in_python(out)}"
+
+
+def _decision(one: Decision) -> Iterator[str]:
+    yield f"  {one.kind}: {one.text}"
+    yield from (f"      {line}" for line in one.lines)
+
+
+def _how_to_decide(build: Build, out: Location) -> str:
+    own = next(iter(sorted((build.folder / "classes").glob("*.csv"))), None)
+    into = "your class list" if own is None else f"a copy of {out / 'classes' / own.name}"
+    return f"  To decide, put such lines into {into}, and add --classes COPY --overwrite to this command."
+
+
+def _in_python(out: Location) -> str:
+    return f"mlimages_dataset.Labels.read({str(out)!r}, {str(out)!r}).to_pandas()"

@@ -1,0 +1,57 @@
+"""Where the tables of a build lie: beside each other, as `run`, `start` and the single commands write them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.api.labels import folder_of_labels
+from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, IMPLICATIONS_FILE
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.images.index import ImageIndex
+from mlimages_dataset.recipes.pictures import IMAGES_FOLDER
+from mlimages_dataset.vocab.stage import categories_file, vocabulary_folder
+
+if TYPE_CHECKING:
+    from mlimages_dataset.core.locations import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Folders of a build.
+
+    Attributes:
+        labels: the labels, of all splits or of one.
+        vocabulary: their vocabulary.
+        pairs: the pairs that were applied; None if there are none.
+        images: the pictures in shards; None if there are none.
+    """
+
+    labels: Location
+    vocabulary: Location
+    pairs: Location | None
+    images: Location | None
+
+
+def places_of(given: Location, vocabulary: Location | None = None, images: Location | None = None) -> Places:
+    """Return the folders of a build, of which a folder of labels or of a split may be named too.
+
+    Args:
+        given: the folder.
+        vocabulary: the vocabulary's folder; None for the one beside the labels.
+        images: the folder of pictures; None for the one beside the labels.
+
+    Raises:
+        UsageError: there are no labels, or no vocabulary beside them.
+        SchemaError: the tables there are others, or of another version.
+    """
+    labels = folder_of_labels(given).absolute()
+    around = (labels, labels.parent, labels.parent.parent)  # a split, the labels, the build
+    found = vocabulary or next((vocabulary_folder(one) for one in around if categories_file(one).is_file()), None)
+    if found is None:
+        raise UsageError(
+            "there is no vocabulary beside these labels", where=given, remedy="name the build's folder, or pass --vocab"
+        )
+    pairs = (folder for one in around for folder in (one, one / COOCCURRENCE) if (folder / IMPLICATIONS_FILE).is_file())
+    pictures = (one / IMAGES_FOLDER for one in around if ImageIndex.recognises(one / IMAGES_FOLDER))
+    return Places(labels, found, next(pairs, None), images or next(pictures, None))

@@ -1,0 +1,117 @@
+"""What a build leaves for its owner to decide, by name, with what to write where a line decides it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
+from mlimages_dataset.recipes.class_names import lines_of
+from mlimages_dataset.recipes.pictures import PICTURES
+from mlimages_dataset.vocab.stage import VOCABULARY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from mlimages_dataset.augment.annotation_counts import AnnotationSummary
+    from mlimages_dataset.pipeline.records import StageOutcome
+    from mlimages_dataset.recipes.pictures import PicturesSummary
+    from mlimages_dataset.vocab.findings import Loss
+    from mlimages_dataset.vocab.stage import VocabularySummary
+
+_SHOWN_NAMES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One thing to decide or to look at.
+
+    Attributes:
+        kind: class that fits nothing, class under its head word, category below a root, and so on.
+        text: what it is, by name, as a sentence.
+        lines: rows of a class list that decide it, as CSV: id, name, wnid and parent.
+    """
+
+    kind: str
+    text: str
+    lines: tuple[str, ...] = ()
+
+
+def decisions(outcomes: Mapping[str, StageOutcome[Any]]) -> list[Decision]:
+    """Return what the stages of a build leave to decide, in the order in which data flow."""
+    found: list[Decision] = []
+    for stage, outcome in outcomes.items():
+        if stage == VOCABULARY:
+            found += _of_vocabulary(outcome.summary)
+        elif stage == PICTURES:
+            found += _of_pictures(outcome.summary)
+        elif stage.startswith(f"{ANNOTATIONS_FOLDER}/"):
+            found += _of_annotations(stage.removeprefix(f"{ANNOTATIONS_FOLDER}/"), outcome.summary)
+    return found
+
+
+def _of_vocabulary(summary: VocabularySummary) -> Iterator[Decision]:
+    yield from map(_of_class, summary.losses)
+    if summary.bare:
+        yield Decision(
+            "category below a root",
+            f"{_names(summary.bare)}: nothing but a root lies above; check that the right thing is meant",
+        )
+    for source, ids in summary.repeated_ids.items():
+        yield Decision("repeated id", f"{source} lists {_names(ids)} more than once; the first row counts")
+    if summary.unlisted:
+        yield Decision("decision on no class", f"reviewed decisions on classes of no list: {_names(summary.unlisted)}")
+
+
+def _of_class(loss: Loss) -> Decision:
+    name = loss.name or loss.source_id
+    if loss.became:
+        text = f"{name!r} is under {loss.became!r}, which is not the same: {loss.why}"
+        return Decision("class under another", text)
+    text = f"{name!r} fits no category: {loss.why}"
+    if loss.near:
+        text += f"; near are {_names([f'{noun} ({wnid})' for noun, wnid in loss.near])}"
+        rows = [(loss.source_id, *loss.near[0], "")]
+    elif loss.head:
+        text += f"; --attach keeps it under {loss.head!r}"
+        rows = [(loss.source_id, name, "", loss.head), (loss.head, loss.head, "", "")]
+    else:
+        rows = [(loss.source_id, "NAME OF A THING", "", "")]
+    return Decision("class that fits nothing", text, _lines(rows))
+
+
+def _lines(rows: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(lines_of([row]).rstrip("\n") for row in rows)
+
+
+def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]:
+    if summary.unknown:
+        text = f"{summary.unknown:,} labels of {name} are of classes that no list has: {summary.unknown_classes()}"
+        rows = [(one, one, "", "") for one, _ in summary.most_frequent_unknown_classes]
+        yield Decision("labels of unknown classes", text, _lines(rows))
+    if malformed := summary.rejected_rows + summary.malformed:
+        first = f", such as {summary.first_rejected_rows[0]}" if summary.first_rejected_rows else ""
+        yield Decision("rows that cannot be used", f"{malformed:,} rows of {name} cannot be used{first}")
+    if summary.images_of_several_names:
+        named = f": {_names(summary.first_names)}" if summary.first_names else ""
+        text = f"{summary.images_of_several_names:,} images have several names and may be different pictures{named}"
+        yield Decision("images of several names", text)
+
+
+def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
+    if summary.unread:
+        first = [f"{one.image_id} ({one.status.replace('_', ' ')}: {one.detail})" for one in summary.first_unread]
+        yield Decision("files that are no picture", f"{summary.unread:,} files: {_names(first, summary.unread)}")
+    if summary.unlabelled:
+        shown = _names(summary.first_unlabelled, summary.unlabelled)
+        yield Decision("pictures without a label", f"{summary.unlabelled:,} pictures: {shown}")
+    if summary.without_picture:
+        shown = _names(summary.first_without_picture, summary.without_picture)
+        yield Decision("labels without a picture", f"{summary.without_picture:,} images: {shown}")
+
+
+def _names(names: Sequence[str] | Iterable[str], total: int = 0) -> str:
+    """Return the first names; `total` is how many there are, if not all are given."""
+    given = list(names)
+    more = max(total, len(given)) - min(len(given), _SHOWN_NAMES)
+    return ", ".join(given[:_SHOWN_NAMES]) + (f" and {more:,} more" if more else "")

@@ -1,0 +1,178 @@
+"""The pictures of a build: copied into shards first, and joined with the labels that their owner states."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.compute as pc
+
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.images.check import Limits, inspect
+from mlimages_dataset.images.index import image_parts
+from mlimages_dataset.images.ingest import members_of
+from mlimages_dataset.images.registry import open_store
+from mlimages_dataset.images.stage import INGEST, IngestOptions, IngestSummary, ingest_stage
+from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.pipeline.records import StageResult, read_manifest, summary_of
+from mlimages_dataset.pipeline.stage import Stage
+from mlimages_dataset.tables.files import prefixed
+from mlimages_dataset.tables.parquet import scan_table, table_digests, table_parts
+from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.images.store import ImageStore
+    from mlimages_dataset.pipeline.stage import Workplace
+    from mlimages_dataset.recipes.recipe import CollectedPictures
+
+IMAGES_FOLDER = "images"
+"""Folder of a build's pictures: a folder of images with a manifest of its own, as `images ingest` writes it."""
+PICTURES = "pictures"
+"""The stage that joins pictures and labels."""
+_LISTED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A file that is no picture, or none that can be kept: its id, its status, and why."""
+
+    image_id: str
+    status: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class PicturesSummary:
+    """Which pictures have labels, and which labels have pictures.
+
+    Attributes:
+        pictures: pictures in shards.
+        labelled: those of them that have a label.
+        first_unlabelled: ids of the first others.
+        unread: files that are not in shards.
+        first_unread: the first of them.
+        without_picture: images with labels, but without a picture.
+        first_without_picture: ids of the first of them.
+    """
+
+    pictures: int
+    labelled: int
+    first_unlabelled: tuple[str, ...]
+    unread: int
+    first_unread: tuple[Unread, ...]
+    without_picture: int
+    first_without_picture: tuple[str, ...]
+
+    @property
+    def unlabelled(self) -> int:
+        """Pictures without a label."""
+        return self.pictures - self.labelled
+
+    def lines(self) -> list[str]:
+        """Return the counts as lines."""
+        counts = (
+            (self.labelled, "pictures with labels"),
+            (self.unlabelled, "pictures without a label"),
+            (self.without_picture, "images with labels and without a picture"),
+            (self.unread, "files that are no picture that can be read"),
+        )
+        return [f"{n:>12,}  {what}" for n, what in counts if n]
+
+
+def images_stage(given: CollectedPictures, folder: Location) -> Stage[IngestSummary]:
+    """Return the stage that copies the pictures of a build into shards, in a folder of its own.
+
+    Raises:
+        UsageError: a source is missing or of no known format, or the build lies in it.
+        DataError: there is no picture at all.
+    """
+    options = IngestOptions()
+    stage = ingest_stage(given.sources, options, folder)
+    if not any(_is_picture(given, options.limits)):
+        raise DataError("holds no picture", where=given.sources[0], remedy="name a folder or an archive of photographs")
+    return stage
+
+
+def _is_picture(given: CollectedPictures, limits: Limits) -> Iterator[bool]:
+    """Yield for each member whether it begins like a picture."""
+    for member in itertools.chain.from_iterable(
+        members_of(source, IngestOptions().form, limits) for source in given.sources
+    ):
+        content = member.content()
+        yield isinstance(content, bytes) and inspect(content, limits, decode=False).status is Status.SAVED
+
+
+def states_labels(folder: Location) -> bool:
+    """Return whether the copied pictures of a build say what they show."""
+    record = read_manifest(folder / IMAGES_FOLDER).stages[INGEST]
+    return summary_of(INGEST, record, IngestSummary).labels > 0
+
+
+def pictures_stage(folder: Location, annotations: Sequence[Location]) -> Stage[PicturesSummary]:
+    """Return the stage that joins the pictures of a build with its annotations, and writes only its counts.
+
+    Raises:
+        UsageError: there are no pictures, or no annotations.
+    """
+    images = folder / IMAGES_FOLDER
+    inputs = prefixed(IMAGES_FOLDER, image_parts(images))
+    for one in annotations:
+        inputs |= table_digests(f"annotations/{one.name}", one)
+    return Stage(
+        name=PICTURES,
+        parameters={},
+        inputs=inputs,
+        work=functools.partial(_join, images, annotations),
+        summary=PicturesSummary,
+    )
+
+
+def _join(images: Location, annotations: Sequence[Location], at: Workplace) -> StageResult[PicturesSummary]:  # noqa: ARG001 - nothing is written
+    store = open_store(images)
+    labelled, without, first_without = _labelled(store, annotations)
+    if not labelled.any():
+        raise DataError(
+            f"names none of the {len(store):,} pictures: it has {first_without[0]!r}, and they are such as "
+            f"{store.image_id(0)!r}",
+            where=f"annotations/{annotations[0].name}",
+            remedy="write paths of the pictures into image_id, as they are below the folder, and run again with "
+            "--overwrite",
+        )
+    others = [store.image_id(k) for k in np.flatnonzero(~labelled)[:_LISTED].tolist()]
+    unread, first_unread = _unread(images)
+    summary = PicturesSummary(
+        len(store), int(labelled.sum()), tuple(others), unread, first_unread, without, tuple(first_without)
+    )
+    return StageResult((), summary)
+
+
+def _labelled(store: ImageStore, annotations: Sequence[Location]) -> tuple[np.ndarray, int, list[str]]:
+    """Return which pictures have labels, bool, shape (N,), how many labelled images have none, and some of these."""
+    labelled, without, first = np.zeros(len(store), bool), 0, list[str]()
+    finder = store.finder()
+    for part in itertools.chain.from_iterable(map(table_parts, annotations)):
+        for batch in scan_table(part, ANNOTATIONS, columns=("image_id", "location")):
+            ids = batch.column("image_id")
+            numbers = finder.find(ids, batch.column("location"))
+            labelled[numbers[numbers >= 0]] = True
+            missing = np.flatnonzero(numbers < 0)
+            without += len(missing)
+            first += ids.take(missing[: _LISTED - len(first)]).to_pylist()
+    return labelled, without, first
+
+
+def _unread(images: Location) -> tuple[int, tuple[Unread, ...]]:
+    """Return how many rows of a folder of images are not saved, and the first of them."""
+    found, first = 0, list[Unread]()
+    for part in image_parts(images):
+        for batch in scan_table(images / part, IMAGES, columns=("image_id", "status", "detail")):
+            rows = batch.filter(pc.not_equal(batch.column("status"), Status.SAVED.value))
+            found += rows.num_rows
+            first += [Unread(**row) for row in rows.slice(0, _LISTED - len(first)).to_pylist()]
+    return found, tuple(first)

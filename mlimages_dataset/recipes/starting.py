@@ -1,0 +1,150 @@
+"""The recipe of a first build: pictures in any layout, and what their owner says of them in files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.sources.class_files import format_of_files, is_annotation_file
+from mlimages_dataset.sources.class_lists import CLASS_COLUMNS
+from mlimages_dataset.sources.delimited import DELIMITERS, first_fields
+from mlimages_dataset.sources.layout import NEEDED_COLUMNS
+from mlimages_dataset.sources.picture_tables import names_classes
+from mlimages_dataset.tables.files import numbered
+from mlimages_dataset.tables.parquet import open_parquet, parquet_errors
+from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, TENCENT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlimages_dataset.core.locations import Location
+
+_TABLE_SUFFIXES = {".csv", ".tsv", ".parquet", ".pq"}
+_PICTURES = "photos"
+_TAKEN = {IMAGENET, OPEN_IMAGES, TENCENT, _PICTURES}
+_HEAD = "# Written by mlimages-build start. To build it again: mlimages-build run recipe.toml --out FOLDER"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A file of a user's about pictures.
+
+    Attributes:
+        path: the file, or a folder of files.
+        lists_classes: it is a class list.
+        form: the format in which it says what pictures show; empty if it does not.
+    """
+
+    path: Location
+    lists_classes: bool
+    form: str
+
+
+def said_by(path: Location) -> Said:
+    """Return what a file says: a class list (id, name), labels of pictures (image_id, label), or annotations.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is neither, or cannot be read.
+    """
+    if not path.exists():
+        raise UsageError("there is no such file or folder", where=path, remedy="check the path")
+    if is_annotation_file(path):
+        return Said(path, lists_classes=True, form=format_of_files(path))
+    columns, form = _columns_of(path)
+    if form == "huggingface":
+        return Said(path, lists_classes=True, form=form)
+    if set(NEEDED_COLUMNS) <= columns:
+        return Said(path, lists_classes=False, form=form)
+    if set(CLASS_COLUMNS) <= columns:
+        return Said(path, lists_classes=True, form="")
+    raise DataError(
+        f"has neither the columns id and name (a class list) nor image_id and label (labels of pictures), but "
+        f"{', '.join(sorted(columns))[:80]}",
+        where=path,
+        line=None if form == "parquet" else 1,
+        remedy="name its columns so",
+    )
+
+
+def beside_pictures(photos: Sequence[Location]) -> list[Location]:
+    """Return the tables that lie directly in the folders of pictures and say something of them."""
+    files = (path for folder in photos if folder.is_dir() for path in sorted(folder.iterdir()))
+    return [path for path in files if path.suffix.lower() in _TABLE_SUFFIXES and _says_something(path)]
+
+
+def recipe_of(photos: Sequence[Location], said: Sequence[Said], *, attach: bool = False) -> str:
+    """Return the recipe, as TOML, that builds pictures with what files say of them.
+
+    Folders of pictures are their classes, unless a file says what pictures show. Their names are a class list, unless a
+    file lists classes.
+
+    Args:
+        photos: folders, archives or shards.
+        said: the files.
+        attach: a class that is no noun of WordNet is kept under its head word.
+
+    Raises:
+        UsageError: a path cannot be written in TOML.
+    """
+    lists = [one for one in said if one.lists_classes]
+    labels = [one for one in said if one.form]
+    name_of = dict(zip((one.path for one in said), _names(said), strict=True))
+    lines = [_HEAD, "", "[images]", f"sources = {_texts(photos)}", f"name = {_text(_PICTURES)}"]
+    lines += [f"labels = {_switch(on=not labels)}", f"classes = {_switch(on=not labels and not lists)}"]
+    lines += ["", "[vocabulary]", *(["attach = true"] if attach else [])]
+    if lists:
+        lines += ["[vocabulary.classes]", *(f"{_text(name_of[one.path])} = {_text(_path(one.path))}" for one in lists)]
+    for one in labels:
+        lines += ["", "[[annotations]]", f"name = {_text(name_of[one.path])}", f"format = {_text(one.form)}"]
+        lines += [f"files = {_texts([one.path])}", f"classes = {_switch(on=not lists)}"]
+    return "\n".join([*lines, ""])
+
+
+def _names(said: Sequence[Said]) -> list[str]:
+    stems = [one.path.name.partition(".")[0] or "given" for one in said]
+    return numbered([f"{stem}-1" if stem in _TAKEN else stem for stem in stems])
+
+
+def _says_something(path: Location) -> bool:
+    try:
+        return path.is_file() and said_by(path) is not None
+    except DataError:
+        return False
+
+
+def _columns_of(path: Location) -> tuple[set[str], str]:
+    """Return the names of a table's columns in lower case, and the format of such a table."""
+    if path.suffix.lower() in {".parquet", ".pq"}:
+        with parquet_errors(path), open_parquet(path) as parquet:
+            schema = parquet.schema_arrow
+        form = "huggingface" if names_classes(schema) else "parquet"
+        return set(schema.names), form
+    found = [{name.lower() for name in first_fields(path, one)} for one in DELIMITERS]
+    known = {*CLASS_COLUMNS, *NEEDED_COLUMNS}
+    return max(found, key=lambda names: (len(names & known), len(names))), "csv"
+
+
+def _path(path: Location) -> str:
+    return str(path.absolute())
+
+
+def _texts(paths: Sequence[Location]) -> str:
+    return f"[{', '.join(_text(_path(path)) for path in paths)}]"
+
+
+def _text(text: str) -> str:
+    """Return a basic string of TOML: JSON's, in which DEL is escaped too (https://toml.io/en/v1.0.0#string)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            "has a name that is not valid Unicode", where=ascii(text), remedy="rename it, or a folder above it"
+        ) from error
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _switch(*, on: bool) -> str:
+    return "true" if on else "false"

@@ -1,0 +1,130 @@
+"""The packaged photographs in a build: their pictures, what was stated of each, and what was added and why."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset import samples
+from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
+from mlimages_dataset.augment.labels_stage import LABELS_STAGE
+from mlimages_dataset.tables.files import file_digest
+from mlimages_dataset.tables.label_columns import columns_of
+from mlimages_dataset.tables.parquet import scan_table
+from mlimages_dataset.tables.schemas import LABELS, Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mlimages_dataset.augment.cooccurrence import StrongPair
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.records import Manifest
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+_EDGE = 200
+"""Pixels of a thumbnail's long side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A label that an image was given, and the stated label that it follows from."""
+
+    name: str
+    because: str
+
+    @property
+    def sentence(self) -> str:
+        """The reason in words."""
+        return f"{self.name}, because {self.because}"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One image: its id, its picture's file, the categories stated and the added ones, the lowest first."""
+
+    image_id: str
+    picture: Location
+    stated: tuple[str, ...]
+    added: tuple[Added, ...]
+
+
+def examples(
+    folder: Location, manifest: Manifest, vocabulary: Vocabulary, pairs: Sequence[StrongPair]
+) -> list[Example]:
+    """Return the packaged photographs that a build has labels of, ascending by id; none if it has not read them.
+
+    They are known by the digest of the packaged file of their labels.
+
+    Raises:
+        UsageError, DataError: a table is missing or damaged.
+    """
+    packaged = file_digest(samples.labels_csv())
+    stages = [
+        name.removeprefix(f"{ANNOTATIONS_FOLDER}/")
+        for name, record in manifest.stages.items()
+        if name.startswith(f"{ANNOTATIONS_FOLDER}/") and packaged in record.inputs.values()
+    ]
+    if not stages or LABELS_STAGE not in manifest.stages:
+        return []
+    found = []
+    for path in manifest.stages[LABELS_STAGE].outputs:
+        for batch in scan_table(folder / path, LABELS):
+            rows = batch.filter(pc.is_in(batch.column("source"), value_set=pa.array(stages)))
+            found += _examples_of(rows, vocabulary, pairs)
+    return sorted(found, key=lambda one: one.image_id)
+
+
+def thumbnail(picture: Location) -> tuple[str, int, int]:
+    """Return a picture as a data URI of a small JPEG, and its width and height."""
+    from PIL import Image  # noqa: PLC0415 - only builds with photographs need it
+
+    with picture.open("rb") as file, Image.open(file) as image:
+        image.thumbnail((_EDGE, _EDGE))
+        small = io.BytesIO()
+        image.convert("RGB").save(small, "JPEG", quality=80)
+        return f"data:image/jpeg;base64,{base64.b64encode(small.getvalue()).decode()}", *image.size
+
+
+def credits_of_photographs() -> dict[str, tuple[str, str]]:
+    """Return what each packaged photograph shows and who took it, and its licence, by image id."""
+    with samples.attribution_csv().open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {row["image_id"]: (f"{row['title']}, by {row['author']}", row["licence"]) for row in rows}
+
+
+def _examples_of(rows: pa.RecordBatch, vocabulary: Vocabulary, pairs: Sequence[StrongPair]) -> Iterator[Example]:
+    columns = columns_of(rows.column("labels"))
+    for row, (image_id, place) in enumerate(
+        zip(rows.column("image_id").to_pylist(), rows.column("location").to_pylist(), strict=True)
+    ):
+        part = slice(columns.offsets[row], columns.offsets[row + 1])
+        present = columns.confidence[part] > 0
+        classes, origins = columns.class_index[part][present].tolist(), columns.origin[part][present].tolist()
+        stated = [c for c, origin in zip(classes, origins, strict=True) if origin == Origin.ORIGINAL]
+        added = sorted(set(classes) - set(stated), key=lambda c: -vocabulary.categories[c].depth)
+        reasons = [Added(_name(c, vocabulary), _reason(c, stated, vocabulary, pairs)) for c in added]
+        names = tuple(_name(c, vocabulary) for c in stated)
+        yield Example(image_id, samples.photographs() / place, names, tuple(reasons))
+
+
+def _reason(added: int, stated: Sequence[int], vocabulary: Vocabulary, pairs: Sequence[StrongPair]) -> str:
+    """Return from which stated categories an added one follows: those below it, or one that it comes with."""
+    closure = vocabulary.closure
+    if below := [c for c in stated if closure[c, added]]:
+        names = " and ".join(_name(c, vocabulary) for c in below)
+        return f"{names} are such" if len(below) > 1 else f"{names} is one"
+    for pair in pairs:
+        if pair.antecedent in stated and closure[pair.consequent, added]:
+            share = f"{pair.support:,} of {pair.images:,} images of {_name(pair.antecedent, vocabulary)}"
+            return f"{share} show {_name(pair.consequent, vocabulary)}"
+    return "another label implies it"
+
+
+def _name(category: int, vocabulary: Vocabulary) -> str:
+    return vocabulary.categories[category].name.partition(",")[0]

@@ -1,0 +1,1 @@
+"""Tests of `mlimages_dataset.serve`."""

@@ -1,6 +1,6 @@
 """Draw docs/before-after.png: a packaged photograph, its annotations, and its labels as the pipeline writes them.
 
-    python scripts/draw_before_after.py
+python scripts/draw_before_after.py
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The documentation is true: its commands and code run, its generated pages are up to date, its links lead somewhere."""
+"""The documentation is true: commands and code run, generated pages are up to date, links lead somewhere."""

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 BY_OTHER_TESTS = {"how-to/open-images.md"}
 """Its commands need archives as they are published: see `test_real_collections`."""
-PAGES = sorted(
-    {str(page.relative_to(DOCS)) for page in (DOCS / "how-to").glob("*.md")} - BY_OTHER_TESTS | {"json.md"}
-)
+PAGES = sorted({str(page.relative_to(DOCS)) for page in (DOCS / "how-to").glob("*.md")} - BY_OTHER_TESTS | {"json.md"})
 KAGGLE_CLASSES = "n02099601 golden retriever\nn02123045 tabby, tabby cat\nn04409515 tennis ball\n"
 KAGGLE_IMAGES = (
     "ImageId,PredictionString\n"

@@ -7,7 +7,7 @@ import itertools
 import json
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
 
@@ -18,6 +18,7 @@ from .options import (
     json_option,
     out_option,
     overwrite_option,
+    printable,
     workers_option,
 )
 
@@ -80,18 +81,22 @@ def run(
     else:
         for line in itertools.chain.from_iterable(map(_before_and_after, _examples(out))):
             click.echo(line)
-        click.echo(
-            f"\nNext: mlimages-build show {shlex.quote(str(out))} IMAGE, or mlimages-build serve {shlex.quote(str(out))}, "
-            f"or open {out / 'report.html'}"
-        )
+        where = shlex.quote(str(out))
+        page = out / "report.html"
+        click.echo(f"\nNext: mlimages-build show {where} IMAGE, mlimages-build serve {where}, or open {page}")
 
 
 class _Summary(Protocol):
     """What a stage counted."""
 
-    def line(self) -> str: ...
-
     def lines(self) -> list[str]: ...
+
+
+@runtime_checkable
+class _Short(_Summary, Protocol):
+    """What a stage counted, with a line that is enough, and what needs an eye; others' lines are few."""
+
+    def line(self) -> str: ...
 
     def findings(self) -> list[str]: ...
 
@@ -123,10 +128,10 @@ class _Teller:
 
 def _lines(stage: str, outcome: StageOutcome[_Summary], *, verbose: bool) -> list[str]:
     done = f"{outcome.record.seconds:.1f} s" if outcome.fresh else "up to date"
-    if verbose:
-        return [f"{stage} ({done})", *(f"  {line}" for line in outcome.summary.lines())]
-    said = outcome.summary.line()
-    return [f"{stage} ({done}){f': {said}' if said else ''}", *(f"  {line}" for line in outcome.summary.findings())]
+    summary, short = outcome.summary, outcome.summary if isinstance(outcome.summary, _Short) else None
+    said = f": {short.line()}" if short and not verbose and short.line() else ""
+    below = short.findings() if short and not verbose else summary.lines()
+    return [f"{stage} ({done}){said}", *(f"  {printable(line)}" for line in below)]
 
 
 @contextlib.contextmanager

@@ -127,7 +127,8 @@ def _told(build: Build, out: Location) -> Iterator[str]:
             yield _how_to_decide(build, out)
     where = shlex.quote(str(out))
     example = shlex.quote(next(iter(build.labels.to_arrow().slice(0, 1)["image_id"].to_pylist())))
-    yield f"\nNext: mlimages-build show {where} {example}, open {out / 'report.html'}, or in Python: {_in_python(out)}"
+    yield f"\nNext: mlimages-build show {where} {example}, mlimages-build serve {where}, open {out / 'report.html'},"
+    yield f"or in Python: {_in_python(out)}"
 
 
 def _decision(one: Decision) -> Iterator[str]:
@@ -136,9 +137,11 @@ def _decision(one: Decision) -> Iterator[str]:
 
 
 def _how_to_decide(build: Build, out: Location) -> str:
-    own = next(iter(sorted((build.folder / "classes").glob("*.csv"))), None)
-    into = "your class list" if own is None else f"a copy of {out / 'classes' / own.name}"
-    return f"  To decide, put such lines into {into}, and add --classes COPY --overwrite to this command."
+    lists: list[Location] = sorted((build.folder / "classes").glob("*.csv"))
+    own = next(iter(lists), None)
+    into = "your class list" if own is None else f"a copy of {out / 'classes' / own.name}, in place of the classes' own"
+    again = "run this again with --overwrite" if own is None else "add --classes COPY --overwrite to this command"
+    return f"  To decide, put such lines into {into}, and {again}."
 
 
 def _in_python(out: Location) -> str:

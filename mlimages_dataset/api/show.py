@@ -104,9 +104,10 @@ def _image(labels: Labels, row: pa.Table, split: str, images: Location | None) -
     frame = label_frame(row, labels.vocabulary)
     whys = reasons(frame, labels.vocabulary, labels.pairs)
     depth_of = [one.depth for one in labels.vocabulary.categories]
+    columns = zip(*(frame[name] for name in ("class_index", "wnid", "name", "confidence", "origin")), strict=True)
     shown = [
-        ShownLabel(one.class_index, one.wnid, one.name, float(one.confidence), Origin(one.origin).name.lower(), why)
-        for one, why in zip(frame.itertuples(), whys, strict=True)
+        ShownLabel(int(index), wnid, name, float(confidence), Origin(origin).name.lower(), why)
+        for (index, wnid, name, confidence, origin), why in zip(columns, whys, strict=True)
     ]
     order = {origin.name.lower(): at for at, origin in enumerate(_ORDER)}
     shown.sort(key=lambda one: (one.confidence == 0, order[one.origin], -one.confidence, -depth_of[one.class_index]))

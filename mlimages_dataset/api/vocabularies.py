@@ -73,8 +73,8 @@ def build_vocabulary(
     """Merge class lists into one vocabulary of WordNet 3.0 synsets under the four roots.
 
     A path may be `packaged:NAME` for a class list that comes with the package: `imagenet11k.txt`,
-    `imagenet_fall2011.txt`, `open_images_boxable.csv`. A warning names classes of your own (`classes`) that became no
-    category of their own; `Vocabulary.mapping` says what became of every class, and why.
+    `imagenet_fall2011.txt`, `open_images_boxable.csv`, `coco.csv`. A warning names classes of your own (`classes`) that
+    became no category of their own; `Vocabulary.mapping` says what became of every class, and why.
 
     Args:
         imagenet: wnids, or a synset list with one per line.
@@ -101,20 +101,16 @@ def build_vocabulary(
 
     >>> import mlimages_dataset as ml, pandas as pd
     >>> pets = pd.DataFrame({"id": ["d", "c"], "name": ["dog", "house cat"]})
-    >>> vocabulary = ml.build_vocabulary(imagenet="packaged:imagenet11k.txt", classes={"pets": pets})
-    >>> vocabulary.category("d").wnid
+    >>> ml.build_vocabulary(imagenet="packaged:imagenet11k.txt", classes={"pets": pets}).category("d").wnid
     'n02084071'
     """
     check(ARGUMENTS, locals())
-    if tencent_dictionary is not None:
-        if imagenet is not None or open_images is not None or finer is not None or classes:
-            raise UsageError("tencent_dictionary cannot be combined with class lists", remedy="pass one of them")
-        dictionary = place(tencent_dictionary, what="tencent_dictionary")
-        return _vocabulary(lambda: published_vocabulary_stage(dictionary), out, overwrite=overwrite)[0]
     given = dict(classes or {})
+    if tencent_dictionary is not None:
+        no_list = imagenet is None and open_images is None and finer is None and not given
+        return _published_vocabulary(tencent_dictionary, out, overwrite=overwrite, alone=no_list)
     _refuse_names(given, minimum_images or {}, any_list=imagenet is not None or open_images is not None or bool(given))
-    with contextlib.ExitStack() as stack:
-        inputs = stack.enter_context(_Inputs.opened())
+    with _Inputs.opened() as inputs:
         files = VocabularyFiles(
             imagenet=inputs.synsets(imagenet, "imagenet"),
             open_images=inputs.file(open_images, "open_images"),
@@ -135,6 +131,14 @@ def build_vocabulary(
     _warn(given, summary)
     _warn_of_lost_wnids(vocabulary, {"imagenet": imagenet, "finer": finer})
     return vocabulary
+
+
+def _published_vocabulary(dictionary: PathLike, out: PathLike | None, *, overwrite: bool, alone: bool) -> Vocabulary:
+    """Return the published vocabulary; raise `UsageError` if it is not given `alone`."""
+    if not alone:
+        raise UsageError("tencent_dictionary cannot be combined with class lists", remedy="pass one of them")
+    where = place(dictionary, what="tencent_dictionary")
+    return _vocabulary(lambda: published_vocabulary_stage(where), out, overwrite=overwrite)[0]
 
 
 def _refuse_names(given: Mapping[str, object], minimum_images: Mapping[str, int], *, any_list: bool) -> None:

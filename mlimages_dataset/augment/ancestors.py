@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 _ORIGINAL, _ANCESTOR, _CO_OCCURRENCE = int(Origin.ORIGINAL), int(Origin.ANCESTOR), int(Origin.CO_OCCURRENCE)
 _MOST_LABELS = int(np.iinfo(np.int32).max)  # the most that the offsets of a list array can count
+
+
+_Integer: TypeAlias = int | np.int64
+"""What compiled code holds as 64 bits."""
 
 
 class Absences(enum.Enum):
@@ -178,7 +182,7 @@ def _no_image(n_classes: int) -> NDArray[np.int64]:
 
 
 @compiled
-def _way(origin: int, itself: bool) -> int:  # noqa: FBT001 - compiled code takes no keywords
+def _way(origin: _Integer, itself: bool) -> _Integer:  # noqa: FBT001 - compiled code takes no keywords
     """Return the origin of a category that follows from a label: the label's own for the label `itself`."""
     return origin if itself else max(origin, _ANCESTOR)
 
@@ -187,14 +191,14 @@ def _way(origin: int, itself: bool) -> int:  # noqa: FBT001 - compiled code take
 def _list(  # noqa: PLR0917 - compiled code takes no keywords
     category: int,
     image: int,
-    confidence: float,
-    origin: int,
+    confidence: float | np.float32,
+    origin: _Integer,
     listed_in: NDArray[np.int64],
     best: NDArray[np.float32],
     lowest: NDArray[np.uint8],
     out_class: NDArray[np.int32],
-    end: int,
-) -> int:
+    end: _Integer,
+) -> _Integer:
     """Give an image a category, listed once with its highest confidence and lowest origin; return the list's end."""
     if listed_in[category] != image:
         listed_in[category] = image
@@ -212,14 +216,14 @@ def _list_all(  # noqa: PLR0917 - compiled code takes no keywords
     above: NDArray[np.int32],
     category: int,
     image: int,
-    confidence: float,
-    origin: int,
+    confidence: float | np.float32,
+    origin: _Integer,
     present_in: NDArray[np.int64],
     best: NDArray[np.float32],
     lowest: NDArray[np.uint8],
     out_class: NDArray[np.int32],
-    end: int,
-) -> int:
+    end: _Integer,
+) -> _Integer:
     """Give an image a category and the categories above it; return the list's end."""
     for a in above:
         end = _list(a, image, confidence, _way(origin, a == category), present_in, best, lowest, out_class, end)
@@ -255,7 +259,7 @@ def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; t
     conflicts = 0
     blocked = 0
     out_offsets[0] = 0
-    end = np.int64(0)
+    end: _Integer = np.int64(0)
     for image in range(len(offsets) - 1):
         start = end
         first, last = offsets[image], offsets[image + 1]
@@ -266,7 +270,7 @@ def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; t
                 continue
             c = class_index[k]
             above = up[up_ptr[c] : up_ptr[c + 1]]
-            way = np.int64(origin[k])
+            way: _Integer = np.int64(origin[k])
             end = _list_all(above, c, image, confidence[k], way, present_in, best, lowest, out_class, end)
         if n_absent:
             for k in range(first, last):  # rule 2

@@ -79,7 +79,8 @@ def build_recipe(
         began(IMAGES_FOLDER)
         with output.held():
             ended(IMAGES_FOLDER, run(copied, OutputFolder(folder / IMAGES_FOLDER, overwrite=overwrite), engine))
-    for stage in itertools.chain([recipe_stage(text)] if text else [], stages(recipe, folder)):
+    # The recipe comes last: one that cannot be built is none of the folder.
+    for stage in itertools.chain(stages(recipe, folder), [recipe_stage(text)] if text else []):
         began(stage.name)
         ended(stage.name, run(stage, output, engine))
         names.append(stage.name)
@@ -113,7 +114,7 @@ def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
             yield regions_stage(vocabulary, given, into=f"{REGIONS_FOLDER}/{given.name}")
     annotations = {given.name: folder / ANNOTATIONS_FOLDER / given.name for given in collections}
     if recipe.images is not None:
-        yield pictures_stage(folder, list(annotations.values()))
+        yield pictures_stage(folder, collections, _beside_pictures(recipe))
     implications = None
     if recipe.cooccurrence is not None:
         pairs = recipe.cooccurrence
@@ -152,6 +153,15 @@ def _stated_by_pictures(recipe: Recipe, folder: Location) -> list[AnnotatedFiles
         where=recipe.images.sources[0],
         remedy="put them into folders named after it, or pass --classes with a CSV of image_id and label",
     )
+
+
+def _beside_pictures(recipe: Recipe) -> list[str]:
+    """Return the names of the recipe's own files that lie directly in its folders of pictures."""
+    assert recipe.images is not None
+    own = [path for given in recipe.annotations for path in given.files] + [
+        path for _, path in recipe.vocabulary.classes
+    ]
+    return sorted({path.name for path in own if path.parent in recipe.images.sources})
 
 
 def verify(folder: Location) -> list[str]:

@@ -86,28 +86,34 @@ def _lines(rows: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
 
 def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]:
     if summary.unknown:
-        text = f"{summary.unknown:,} labels of {name} are of classes that no list has: {summary.unknown_classes()}"
+        text = f"{_number(summary.unknown, 'label')} of {name}, of no class in a list: {summary.unknown_classes()}"
         rows = [(one, one, "", "") for one, _ in summary.most_frequent_unknown_classes]
         yield Decision("labels of unknown classes", text, _lines(rows))
     if malformed := summary.rejected_rows + summary.malformed:
         first = f", such as {summary.first_rejected_rows[0]}" if summary.first_rejected_rows else ""
-        yield Decision("rows that cannot be used", f"{malformed:,} rows of {name} cannot be used{first}")
+        yield Decision("rows that cannot be used", f"{_number(malformed, 'row')} of {name}{first}")
     if summary.images_of_several_names:
         named = f": {_names(summary.first_names)}" if summary.first_names else ""
-        text = f"{summary.images_of_several_names:,} images have several names and may be different pictures{named}"
+        text = f"{_number(summary.images_of_several_names, 'image')}, perhaps of different pictures{named}"
         yield Decision("images of several names", text)
 
 
 def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
     if summary.unread:
         first = [f"{one.image_id} ({one.status.replace('_', ' ')}: {one.detail})" for one in summary.first_unread]
-        yield Decision("files that are no picture", f"{summary.unread:,} files: {_names(first, summary.unread)}")
+        yield Decision(
+            "files that are no picture", f"{_number(summary.unread, 'file')}: {_names(first, summary.unread)}"
+        )
     if summary.unlabelled:
         shown = _names(summary.first_unlabelled, summary.unlabelled)
-        yield Decision("pictures without a label", f"{summary.unlabelled:,} pictures: {shown}")
+        yield Decision("pictures without a label", f"{_number(summary.unlabelled, 'picture')}: {shown}")
     if summary.without_picture:
         shown = _names(summary.first_without_picture, summary.without_picture)
-        yield Decision("labels without a picture", f"{summary.without_picture:,} images: {shown}")
+        yield Decision("labels without a picture", f"{_number(summary.without_picture, 'image')}: {shown}")
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _names(names: Sequence[str] | Iterable[str], total: int = 0) -> str:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.images.check import Limits, inspect
 from mlimages_dataset.images.index import image_parts
@@ -26,6 +28,9 @@ from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.augment.annotate import AnnotatedFiles
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.images.store import ImageStore
     from mlimages_dataset.pipeline.stage import Workplace
@@ -114,45 +119,58 @@ def states_labels(folder: Location) -> bool:
     return summary_of(INGEST, record, IngestSummary).labels > 0
 
 
-def pictures_stage(folder: Location, annotations: Sequence[Location]) -> Stage[PicturesSummary]:
+def pictures_stage(
+    folder: Location, collections: Sequence[AnnotatedFiles], known: Sequence[str] = ()
+) -> Stage[PicturesSummary]:
     """Return the stage that joins the pictures of a build with its annotations, and writes only its counts.
+
+    Args:
+        folder: the build's.
+        collections: the annotated collections.
+        known: names of files among the pictures that are known to be none.
 
     Raises:
         UsageError: there are no pictures, or no annotations.
     """
-    images = folder / IMAGES_FOLDER
-    inputs = prefixed(IMAGES_FOLDER, image_parts(images))
-    for one in annotations:
-        inputs |= table_digests(f"annotations/{one.name}", one)
+    inputs = prefixed(IMAGES_FOLDER, image_parts(folder / IMAGES_FOLDER))
+    for one in collections:
+        stage = f"{ANNOTATIONS_FOLDER}/{one.name}"
+        inputs |= table_digests(stage, folder / stage)
     return Stage(
         name=PICTURES,
-        parameters={},
+        parameters={"known": list(known)},
         inputs=inputs,
-        work=functools.partial(_join, images, annotations),
+        work=functools.partial(_join, folder, collections, known),
         summary=PicturesSummary,
     )
 
 
-def _join(images: Location, annotations: Sequence[Location], at: Workplace) -> StageResult[PicturesSummary]:  # noqa: ARG001 - nothing is written
+def _join(
+    folder: Location,
+    collections: Sequence[AnnotatedFiles],
+    known: Sequence[str],
+    at: Workplace,  # noqa: ARG001 - nothing is written
+) -> StageResult[PicturesSummary]:
+    images = folder / IMAGES_FOLDER
     store = open_store(images)
-    labelled, without, first_without = _labelled(store, annotations)
+    labelled, without, first_without = _labelled(store, [folder / ANNOTATIONS_FOLDER / one.name for one in collections])
     if not labelled.any():
         raise DataError(
             f"names none of the {len(store):,} pictures: it has {first_without[0]!r}, and they are such as "
             f"{store.image_id(0)!r}",
-            where=f"annotations/{annotations[0].name}",
+            where=collections[0].files[0],
             remedy="write paths of the pictures into image_id, as they are below the folder, and run again with "
             "--overwrite",
         )
     others = [store.image_id(k) for k in np.flatnonzero(~labelled)[:_LISTED].tolist()]
-    unread, first_unread = _unread(images)
+    unread, first_unread = _unread(images, known)
     summary = PicturesSummary(
         len(store), int(labelled.sum()), tuple(others), unread, first_unread, without, tuple(first_without)
     )
     return StageResult((), summary)
 
 
-def _labelled(store: ImageStore, annotations: Sequence[Location]) -> tuple[np.ndarray, int, list[str]]:
+def _labelled(store: ImageStore, annotations: Sequence[Location]) -> tuple[NDArray[np.bool_], int, list[str]]:
     """Return which pictures have labels, bool, shape (N,), how many labelled images have none, and some of these."""
     labelled, without, first = np.zeros(len(store), bool), 0, list[str]()
     finder = store.finder()
@@ -167,12 +185,16 @@ def _labelled(store: ImageStore, annotations: Sequence[Location]) -> tuple[np.nd
     return labelled, without, first
 
 
-def _unread(images: Location) -> tuple[int, tuple[Unread, ...]]:
-    """Return how many rows of a folder of images are not saved, and the first of them."""
+def _unread(images: Location, known: Sequence[str]) -> tuple[int, tuple[Unread, ...]]:
+    """Return how many rows of a folder of images, but those of known names, are not saved, and the first of them."""
+    others = pa.array(known, pa.string())
     found, first = 0, list[Unread]()
     for part in image_parts(images):
         for batch in scan_table(images / part, IMAGES, columns=("image_id", "status", "detail")):
-            rows = batch.filter(pc.not_equal(batch.column("status"), Status.SAVED.value))
+            told = pc.or_(
+                pc.equal(batch.column("status"), Status.SAVED.value), pc.is_in(batch.column("image_id"), others)
+            )
+            rows = batch.filter(pc.invert(told))
             found += rows.num_rows
             first += [Unread(**row) for row in rows.slice(0, _LISTED - len(first)).to_pylist()]
     return found, tuple(first)

@@ -114,10 +114,11 @@ def read_recipe(path: Location) -> Recipe:
     recipe = read_config(Recipe, path, document="recipe", packaged=packaged)
     lists = recipe.vocabulary
     pictures = [recipe.images] if recipe.images is not None and recipe.images.labels else []
-    named = any(one.classes for one in (*recipe.annotations, *pictures))
+    collections: list[AnnotatedFiles | CollectedPictures] = [*pictures, *recipe.annotations]
+    named = any(one.classes for one in collections)
     if not (lists.imagenet or lists.open_images or lists.classes or named):
         raise ConfigError("no class list in [vocabulary]", where=path, remedy="add imagenet, open_images or classes")
-    names = [one.name for one in (*pictures, *recipe.annotations)]
+    names = [one.name for one in collections]
     names += SIMULATED_SOURCES if recipe.simulation else ()
     known = set(names)
     if len(known) < len(names):

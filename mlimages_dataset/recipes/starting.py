@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -71,8 +72,13 @@ def said_by(path: Location) -> Said:
 
 def beside_pictures(photos: Sequence[Location]) -> list[Location]:
     """Return the tables that lie directly in the folders of pictures and say something of them."""
-    files = (path for folder in photos if folder.is_dir() for path in sorted(folder.iterdir()))
+    files = itertools.chain.from_iterable(map(_inside, photos))
     return [path for path in files if path.suffix.lower() in _TABLE_SUFFIXES and _says_something(path)]
+
+
+def _inside(place: Location) -> list[Location]:
+    found: list[Location] = sorted(place.iterdir()) if place.is_dir() else []
+    return found
 
 
 def recipe_of(photos: Sequence[Location], said: Sequence[Said], *, attach: bool = False) -> str:

@@ -72,7 +72,7 @@ def examples(
     ]
     if not stages or LABELS_STAGE not in manifest.stages:
         return []
-    found = []
+    found: list[Example] = []
     for path in manifest.stages[LABELS_STAGE].outputs:
         for batch in scan_table(folder / path, LABELS):
             rows = batch.filter(pc.is_in(batch.column("source"), value_set=pa.array(stages)))

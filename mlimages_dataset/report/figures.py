@@ -10,7 +10,7 @@ import io
 import re
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -153,7 +153,8 @@ def _figure(name: str, title: str, description: str, draw: Callable[[Axes], None
 
     with mpl.rc_context():
         mpl.rcdefaults()  # a user's own matplotlibrc must not change the bytes
-        mpl.rcParams.update({**_STYLE, "svg.hashsalt": name})  # otherwise ids of clipping paths are random
+        mpl.rcParams.update(_STYLE)
+        mpl.rcParams["svg.hashsalt"] = name  # otherwise ids of clipping paths are random
         canvas = Canvas(figsize=_FIGURE_INCHES, layout="constrained")
         draw(canvas.subplots())
         canvas.draw_without_rendering()
@@ -166,7 +167,7 @@ def _figure(name: str, title: str, description: str, draw: Callable[[Axes], None
         )
 
 
-_STYLE = {
+_STYLE: Any = {
     "font.family": ["DejaVu Sans"],  # part of matplotlib, so the letters are the same everywhere
     "font.size": 10,
     "text.color": _INK,

@@ -117,7 +117,8 @@ def write_report(
         images_per_category(ranking(content.train.images_of_class), _image_words(content)),
         labels_per_image(content.train.images_of_size, _label_words(content)),
     )
-    page = render(content, *(figure.markup for figure in figures), pictured)
+    of_categories, of_sizes = (figure.markup for figure in figures)
+    page = render(content, of_categories, of_sizes, pictured)
     receipts = [write_bytes(out / REPORT_FILE, page.encode())]
     for name, figure in zip(("images_per_category", "labels_per_image"), figures, strict=True):
         receipts.append(write_bytes(out / FIGURES_FOLDER / f"{name}.svg", figure.svg))

@@ -6,16 +6,18 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.api.pairs import implications_table
 from mlimages_dataset.api.tables import refuse_other_tables
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, IMPLICATIONS_FILE
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, SPLITS
 from mlimages_dataset.core.errors import SchemaError, UsageError
 from mlimages_dataset.images.registry import open_store
 from mlimages_dataset.pipeline.records import MANIFEST_NAME, Manifest, read_manifest
+from mlimages_dataset.recipes.pictures import IMAGES_FOLDER
 from mlimages_dataset.samples import labels_csv, photographs
 from mlimages_dataset.tables.files import file_digest
-from mlimages_dataset.tables.parquet import read_table, table_parts
-from mlimages_dataset.tables.schemas import IMPLICATIONS, LABELS
+from mlimages_dataset.tables.parquet import table_parts
+from mlimages_dataset.tables.schemas import LABELS
 from mlimages_dataset.vocab.stage import VOCABULARY, read_vocabulary, refuse_other_vocabulary
 
 if TYPE_CHECKING:
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.images.store import ImageStore
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
-IMAGES = "images"
-"""The folder of a build in which its pictures are looked for."""
-
 
 @dataclass(frozen=True)  # no slots: what follows from the tables is computed on first use
 class ServedBuild:
@@ -40,7 +39,7 @@ class ServedBuild:
         folder: its folder, absolute.
         vocabulary: its vocabulary.
         parts: the parts of its label tables by split, in order.
-        pairs: the `implications` table of the pairs that were applied, None if it has none.
+        pairs: the `implications` table of the pairs that were applied, as `api.pairs.with_images`; None without any.
         manifest: the records of its stages; empty if it has none.
         stores: where its pictures are looked for, in this order.
     """
@@ -95,7 +94,7 @@ def open_build(folder: Path, images: Sequence[Location] = ()) -> ServedBuild:
         labels = [path for paths in parts.values() for path in paths]
         refuse_other_tables(labels, LABELS)
         refuse_other_vocabulary(vocabulary.digests, [*labels, *([pairs] if pairs.is_file() else [])])
-        implications = read_table(pairs, IMPLICATIONS) if pairs.is_file() else None
+        implications = implications_table(pairs, vocabulary) if pairs.is_file() else None
     except SchemaError as error:
         raise UsageError(
             f"{error.what} (a build of another version)", where=error.where, remedy=error.remedy
@@ -118,7 +117,7 @@ def _parts(folder: Path) -> dict[str, tuple[Path, ...]]:
 
 def _stores(folder: Path, images: Sequence[Location], manifest: Manifest) -> list[ImageStore]:
     """Return the stores of the given folders, of the build's own, and of the packaged photographs if it is of them."""
-    places = [*images, *([folder / IMAGES] if (folder / IMAGES).is_dir() else [])]
+    places = [*images, *([folder / IMAGES_FOLDER] if (folder / IMAGES_FOLDER).is_dir() else [])]
     inputs = {digest for record in manifest.stages.values() for digest in record.inputs.values()}
     if file_digest(labels_csv()) in inputs:
         places.append(photographs())

@@ -108,7 +108,7 @@ def result_files(folder: Location, image_set: str) -> dict[str, Location]:
         UsageError: there is no such file.
         DataError: there are files of several sets, or two of one class.
     """
-    found = sorted(folder.glob("comp*_det_*.txt"))
+    found: list[Location] = sorted(folder.glob("comp*_det_*.txt"))
     prefix = re.compile(rf"comp\d+_det_{re.escape(image_set)}_(.+)\.txt")
     of_set = [(path, match[1]) for path in found if image_set and (match := prefix.fullmatch(path.name))]
     if not of_set:

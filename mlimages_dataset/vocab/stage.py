@@ -72,8 +72,8 @@ VOCABULARY = "vocabulary"
 CATEGORIES_FILE = "categories.parquet"
 MAPPING_FILE = "mapping.parquet"
 PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv", "coco.csv")
-_READ: weakref.WeakValueDictionary[tuple[str, ...], Vocabulary] = weakref.WeakValueDictionary()
-"""Vocabularies that somebody holds, by folder and digests: while a build holds its own, its stages read it once."""
+_READ: weakref.WeakValueDictionary[str, Vocabulary] = weakref.WeakValueDictionary()
+"""Vocabularies that somebody holds, by folder: while a build holds its own, its stages read it once."""
 _SHOWN_REPEATS = 5
 _SHOWN_LOSSES = 20
 _SHOWN_BARE = 10
@@ -324,13 +324,13 @@ def read_vocabulary(folder: str | Location) -> Vocabulary:
         SchemaError, DataError: they are of another version, or damaged.
     """
     place = vocabulary_folder(_place(folder)).absolute()
-    digests_by_name = vocabulary_digests(place)
-    key = (str(place), *digests_by_name.values())
-    if (read := _READ.get(key)) is not None:
-        return read
+    held = _READ.get(str(place))
+    if held is not None and held.digests == vocabulary_digests(place):
+        return held
     categories = read_table(place / CATEGORIES_FILE, CATEGORIES)
     vocabulary = vocabulary_of_tables(categories, read_table(place / MAPPING_FILE, MAPPING))
-    _READ[key] = vocabulary = replace(vocabulary, folder=place, digests=digests_by_name)
+    vocabulary = replace(vocabulary, folder=place, digests=vocabulary_digests(place))
+    _READ[str(place)] = vocabulary
     return vocabulary
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ import mlimages_dataset as ml
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.tables import label_search
 from mlimages_dataset.tables.label_search import count_with, ids_below, images_with, rows_of_image
-from mlimages_dataset.tables.parquet import table_writer
+from mlimages_dataset.tables.parquet import overlaps, table_writer
 from mlimages_dataset.tables.schemas import LABELS
 from tests.golden.inputs_and_tables import write_inputs
 
@@ -148,8 +148,12 @@ def test_groups_that_cannot_hold_an_image_are_not_read(tmp_path: Path, monkeypat
         for first in range(0, 100, 10):
             writer.write(whole.slice(first, 10))
     asked: list[bool] = []
-    real = label_search.overlaps
-    monkeypatch.setattr(label_search, "overlaps", lambda *bounds: asked.append(real(*bounds)) or asked[-1])
+
+    def noted(*bounds: Any) -> bool:
+        asked.append(overlaps(*bounds))
+        return asked[-1]
+
+    monkeypatch.setattr(label_search, "overlaps", noted)
     assert rows_of_image([tmp_path / "part-00000.parquet"], "0042").equals(whole.slice(42, 1))
     assert (len(asked), sum(asked)) == (10, 1)
 

@@ -204,7 +204,9 @@ def test_the_embedded_default_is_a_whole_build(run_script: Command, tmp_path: Pa
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith("Building the packaged example in build ...\nvocabulary (")
     assert ran.out.count("  stated: ") == ran.out.count("  why:    ") == 3
-    assert ran.out.endswith("\nNext: open build/report.html in a browser.\n")
+    assert ran.out.endswith(
+        "\nNext: mlimages-build show build IMAGE, mlimages-build serve build, or open build/report.html\n"
+    )
     assert "simulated" not in ran.out
     out = tmp_path / "build"
     manifest = read_manifest(out)

@@ -96,7 +96,7 @@ def test_an_image_page_lists_its_labels_and_why(client: TestClient, build: Path)
             for label in row["labels"]:
                 assert f"wnid={vocabulary.categories[label['class_index']].wnid}" in text
             if any(label["origin"] == 0 and label["confidence"] > 0 for label in row["labels"]):
-                assert f"{row['source']} says so" in text
+                assert f"annotated by {row['source']}" in text
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_a_filter_is_set_and_copied_by_keyboard(chromium: Browser, address: str)
         tab.goto(address)
         tab.keyboard.press("Tab")
         assert tab.evaluate("document.activeElement.textContent") == "Skip to the content"
-        tab.get_by_label("Category").focus()
+        tab.get_by_role("combobox", name="Category").focus()
         tab.keyboard.type("dog")
         tab.wait_for_selector("#suggested option", state="attached")
         assert "dog" in str(tab.locator("#suggested option").first.get_attribute("label"))

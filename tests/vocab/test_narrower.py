@@ -116,8 +116,8 @@ def test_labels_and_absences_are_those_of_the_class_itself(tmp_path: Path) -> No
     labels = ml.augment(annotations, vocabulary)
     assert MUG in set(labels.to_pandas().query("image_id == 'a'")["wnid"])
     assert set(labels.to_pandas().query("image_id == 'b'")["wnid"]) == {"mine:m"}
-    folder = ml.write_vocabulary(vocabulary, tmp_path / "vocabulary")
-    assert ml.read_vocabulary(tmp_path / "vocabulary").categories == vocabulary.categories, folder
+    ml.write_vocabulary(vocabulary, tmp_path / "vocabulary")
+    assert ml.read_vocabulary(tmp_path / "vocabulary").categories == vocabulary.categories
 
 
 @st.composite

@@ -44,10 +44,26 @@ def _entry(command: click.Command, context: click.Context, level: int) -> Iterat
     yield from _described(command.help or "")
     yield from _options(command, context)
     if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            assert found is not None
-            yield from _entry(found, click.Context(found, info_name=name, parent=context), min(level + 1, 4))
+        inner = [click.Context(one, info_name=name, parent=context) for name, one in _commands(command, context)]
+        yield "| command | |\n|---|---|"
+        for each in inner:
+            yield f"| [`{each.info_name}`](#{_anchor(each)}) | {_escaped(each.command.get_short_help_str(200))} |"
+        yield ""
+        for each in inner:
+            yield from _entry(each.command, each, min(level + 1, 4))
+
+
+def _commands(group: click.Group, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    """Yield the commands of a group by name, in the order of its help."""
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        assert found is not None
+        yield name, found
+
+
+def _anchor(context: click.Context) -> str:
+    """Return the anchor that MkDocs gives to a command's heading."""
+    return re.sub(r"[^\w\s-]", "", context.command_path).lower().replace(" ", "-")
 
 
 def _described(text: str) -> Iterator[str]:

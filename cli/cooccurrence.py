@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 @vocab_option
 @click.option("--annotations", type=FOLDER, required=True, help="Folder of an annotations table.")
 @click.option(
-    "--predictions", type=FOLDER, required=True, help="Folder of a teacher's predictions for the same images."
+    "--predictions",
+    type=FOLDER,
+    required=True,
+    help="Folder of a teacher's predictions for the same images; or that of --annotations, if these are complete.",
 )
 @click.option(
     "--probability",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from upath import UPath
 
 from mlimages_dataset.vocab.merging import merged_vocabulary
 from mlimages_dataset.vocab.reviewed import Reviewed
@@ -15,6 +16,8 @@ from mlimages_dataset.vocab.wordnet import WordNet, load_wordnet
 from tests import mini
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 # No test depends on seconds: the first example may have to compile, and the machine may be busy.
@@ -56,3 +59,27 @@ def mini_vocabulary(mini_wordnet: WordNet) -> Vocabulary:
         imagenet_all=frozenset(),
         box_parents={},
     )
+
+
+@pytest.fixture(name="object_store")
+def _object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Return the URL of a bucket in an S3-compatible server on this machine."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    server = pytest.importorskip("moto.server", reason="moto's server is not installed")
+    store = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    store.start()
+    host, port = store.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"bucket-{port}"  # moto's buckets outlive its server
+    client = UPath(f"s3://{bucket}").fs
+    client.clear_instance_cache()
+    UPath(f"s3://{bucket}").fs.mkdir(bucket)
+    yield f"s3://{bucket}"
+    client.clear_instance_cache()
+    store.stop()

@@ -126,7 +126,8 @@ def cooccurrence(
 
     Args:
         annotations: a result of `annotate`, its folder, or a frame that `annotate` takes.
-        predictions: a model's predictions for these images, in the same forms.
+        predictions: a model's predictions for these images, in the same forms; or the annotations themselves (the same
+            value or folder), if the collection is complete: they say what else each image shows.
         vocabulary: the vocabulary of both, or its folder.
         probability: a category counts as predicted above it, in 0..1.
         strength: a pair is strong above this share of the annotated images, in 0..1.
@@ -154,7 +155,8 @@ def cooccurrence(
     check(ARGUMENTS, {**locals(), "predictions": True})  # here they are data
     thresholds = Thresholds(probability=float(probability), strength=float(strength))
     left = annotations_of(annotations, vocabulary, ids_of=ids_of)
-    right = annotations_of(predictions, vocabulary, predictions=True, ids_of=ids_of)
+    same = _folder_given(annotations) == _folder_given(predictions) is not None
+    right = left if same else annotations_of(predictions, vocabulary, predictions=True, ids_of=ids_of)
     return made_by(
         lambda: cooccurrence_stage(folder_of(vocabulary), left.folder, right.folder, thresholds),
         out,
@@ -162,6 +164,13 @@ def cooccurrence(
         overwrite=overwrite,
         engine=Engine(mapper=mapper, progress=progress),
     )
+
+
+def _folder_given(given: Annotations | Given) -> Location | None:
+    """Return the folder of a table that is given as such or by its folder; None for a frame."""
+    if isinstance(given, Tables):
+        return given.folder
+    return place(given, what="table") if is_path(given) else None
 
 
 def implications_file(

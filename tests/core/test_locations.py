@@ -42,30 +42,6 @@ def _memory() -> Iterator[str]:
     folder.fs.store.clear()
 
 
-@pytest.fixture(name="object_store")
-def _object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Return the URL of a bucket in an S3-compatible server on this machine."""
-    pytest.importorskip("s3fs", reason="s3fs is not installed")
-    server = pytest.importorskip("moto.server", reason="moto's server is not installed")
-    store = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    store.start()
-    host, port = store.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    bucket = f"bucket-{port}"  # moto's buckets outlive its server
-    client = UPath(f"s3://{bucket}").fs
-    client.clear_instance_cache()
-    UPath(f"s3://{bucket}").fs.mkdir(bucket)
-    yield f"s3://{bucket}"
-    client.clear_instance_cache()
-    store.stop()
-
-
 @pytest.fixture(name="inputs", scope="module")
 def _inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the golden recipe and its files."""

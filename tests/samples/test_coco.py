@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import mlimages_dataset as ml
 from mlimages_dataset import samples
 from mlimages_dataset.recipes import build
 from mlimages_dataset.recipes.recipe import default_recipe, read_recipe
@@ -117,3 +118,20 @@ def test_the_sample_says_what_the_published_list_says(shared_data: Path) -> None
         image, _, numbers = line.partition(",")
         published[image.removesuffix(".jpg")] = [names[int(number)] for number in numbers.split()]
     assert labels().items() <= published.items()
+
+
+def test_the_labels_of_a_complete_collection_are_its_own_predictions(tmp_path: Path) -> None:
+    lists = {"coco": packaged_class_list("coco.csv")}
+    vocabulary = ml.build_vocabulary(classes=lists, narrower=True, out=tmp_path / "vocabulary")
+    said = ml.annotate(
+        samples.coco_csv(), vocabulary, source="coco", separator="|", complete=True, out=tmp_path / "said"
+    )
+    found = [
+        ml.cooccurrence(left, right, vocabulary, strength=SHARE).implications
+        for left in (said, tmp_path / "said")
+        for right in (said, str(tmp_path / "said"))
+    ]
+    id_of_wnid = {row.wnid: row.source_id for row in vocabulary.mapping}
+    wnids = found[0][["antecedent_wnid", "consequent_wnid"]].to_numpy().tolist()
+    assert {(id_of_wnid[left], id_of_wnid[right]) for left, right in wnids} == set(strong_pairs())
+    assert all(each.equals(found[0]) for each in found)

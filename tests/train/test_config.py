@@ -19,7 +19,6 @@ from mlimages_dataset.train.config import (
 )
 from mlimages_dataset.train.losses.registry import make_loss
 from mlimages_dataset.train.science import science
-from tests.train import run_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,11 +97,6 @@ def test_a_recipe_that_is_not_packaged_is_refused_with_those_that_are() -> None:
         ConfigError, match=r"no packaged recipe 'x.toml'; use one of miniature-teacher.toml, miniature.toml, mlimages-"
     ):
         run_file("packaged:x.toml")
-
-
-def test_the_documents_tables_list_every_key() -> None:
-    text = run_keys.DOCUMENT.read_text(encoding="utf-8")
-    assert run_keys.written(text) == text, "run: python -m tests.train.run_keys"
 
 
 def test_science_is_what_decides_the_learning_and_nothing_else(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
-"""README's example of loading runs."""
+"""The documentation's example of loading runs."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import torch
 
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
+from tests.docs.pages import blocks
 from tests.images.folders import image_folder
 from tests.loaders.tables import pictures, write_labels
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = "how-to/load.md"
 
 
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,10 +31,9 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     OutputFolder(tmp_path / "build").run("labels", parameters={}, inputs={}, work=work, into="labels")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    pattern = r"^```python\n(from mlimages_dataset\.loaders .*?)^```$"
-    (example,) = re.findall(pattern, README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (example,) = [one.code for one in blocks(PAGE) if "SoftBalanceSampler" in one.code]
     names: dict[str, object] = {}
-    exec(example, names)  # noqa: S102 - README's own words
+    exec(example, names)  # noqa: S102 - the page's own words
     assert isinstance(names["pixels"], torch.Tensor)
     assert names["pixels"].shape == (6, 3, 224, 224)
     assert isinstance(names["known"], torch.Tensor)

@@ -1,6 +1,6 @@
-"""The tables of docs/training.md that list every key of a run file, made from the dataclasses that read it.
+"""Write the tables of every key of run files (docs/training.md) and recipes (docs/recipes.md).
 
-`python -m tests.train.run_keys` writes them anew.
+They are made from the dataclasses that read these files: python scripts/build_key_reference.py
 """
 
 from __future__ import annotations
@@ -11,24 +11,38 @@ import enum
 import inspect
 import re
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from mlimages_dataset.core.locations import Location
+from mlimages_dataset.recipes.recipe import Recipe
 from mlimages_dataset.train.config import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "training.md"
-BEGIN, END = "<!-- keys of a run file -->", "<!-- end of the keys -->"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES: dict[str, tuple[type, str]] = {"training.md": (Run, "a run file"), "recipes.md": (Recipe, "a recipe")}
+"""The dataclass whose keys a page lists, and what it calls the file."""
+END = "<!-- end of the keys -->"
 _PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 
 
-def tables() -> str:
-    """Return every table, each under the line that begins its section in a run file."""
-    hints = get_type_hints(Run)
-    parts = [_table("At the top", Run, [field for field in dataclasses.fields(Run) if not _section(hints[field.name])])]
-    for field in dataclasses.fields(Run):
+def page(name: str) -> str:
+    """Return a page as it should be: its text, with new tables between its two marks."""
+    kind, file = PAGES[name]
+    mark = f"<!-- keys of {file} -->"
+    before, _, rest = (DOCS / name).read_text(encoding="utf-8").partition(mark)
+    _, _, after = rest.partition(END)
+    return f"{before}{mark}\n\n{tables(kind)}\n\n{END}{after}"
+
+
+def tables(document: type) -> str:
+    """Return every table, each under the line that begins its section in a file."""
+    hints, fields = get_type_hints(document), dataclasses.fields(document)
+    plain = [field for field in fields if not _section(hints[field.name])]
+    parts = [_table("At the top", document, plain)] if plain else []
+    for field in fields:
         kind = _section(hints[field.name])
         if kind is not None:
             head = f"`[[{field.name}]]`" if get_origin(hints[field.name]) is tuple else f"`[{field.name}]`"
@@ -36,21 +50,21 @@ def tables() -> str:
     return "\n\n".join(parts)
 
 
-def written(document: str) -> str:
-    """Return a document with the tables between its two marks."""
-    before, _, rest = document.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
-
-
 def _section(hint: Any) -> type | None:
     """Return the dataclass of a section; None for a plain key."""
-    inner = get_args(hint)[0] if get_origin(hint) is tuple else hint
+    inner = _given(hint)
+    inner = get_args(inner)[0] if get_origin(inner) is tuple else inner
     return inner if dataclasses.is_dataclass(inner) and isinstance(inner, type) else None
 
 
+def _given(hint: Any) -> Any:
+    """Return the type of a value that is given: `X | None` without None."""
+    kinds = [one for one in get_args(hint) if one is not NoneType]
+    return kinds[0] if NoneType in get_args(hint) and len(kinds) == 1 else hint
+
+
 def _table(head: str, kind: type, fields: list[dataclasses.Field[Any]]) -> str:
-    hints, said = get_type_hints(kind), dict(_attributes(inspect.getdoc(kind) or ""))
+    hints, said = get_type_hints(kind), dict(_attributes(kind))
     title = (inspect.getdoc(kind) or "").partition("\n")[0]
     cells = (
         (f"`{field.name}`", _type(hints[field.name]), _default(field), _meaning(hints[field.name], said[field.name]))
@@ -60,22 +74,25 @@ def _table(head: str, kind: type, fields: list[dataclasses.Field[Any]]) -> str:
     return "\n".join([f"{head}: {title}", "", "| key | type | default | meaning |", "|---|---|---|---|", *rows])
 
 
-def _attributes(docstring: str) -> Iterator[tuple[str, str]]:
-    """Yield each name under `Attributes:` and what is said of it, on one line."""
-    section = docstring.partition("Attributes:\n")[2].partition("\n\n")[0]
-    for entry in re.split(r"\n(?=    \w)", section):
-        name, _, said = entry.strip().partition(": ")
-        yield name, " ".join(said.split())
+def _attributes(kind: type) -> Iterator[tuple[str, str]]:
+    """Yield each name under `Attributes:` of a class and its bases, and what is said of it, on one line."""
+    for base in kind.__mro__[:-1]:
+        section = (inspect.getdoc(base) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+        for entry in re.split(r"\n(?=    \w)", section):
+            name, _, said = entry.strip().partition(": ")
+            yield name, " ".join(said.split()).replace("``", "`")
 
 
 def _type(hint: Any) -> str:
-    if set(get_args(Location)) <= set(get_args(hint)):
+    hint = _given(hint)
+    if hint is Path or set(get_args(Location)) <= {hint, *get_args(hint)}:
         return "place"
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return ", ".join(f"`{member.value}`" for member in hint)
     if get_origin(hint) is tuple:
         (inner, *_) = get_args(hint)
-        return "table of numbers by name" if get_origin(inner) is tuple else f"list of {_PLAIN[inner]}s"
+        pair = get_args(inner) if get_origin(inner) is tuple else ()
+        return f"table of {_type(pair[1])}s by name" if pair else f"list of {_type(inner)}s"
     return _PLAIN[hint]
 
 
@@ -83,17 +100,18 @@ def _default(field: dataclasses.Field[Any]) -> str:
     value = field.default
     if value is dataclasses.MISSING:
         return "required"
-    if value is None:
+    if value is None or value in ((), ""):
         return "none"
     if isinstance(value, enum.Enum):
         return f"`{value.value}`"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return "none" if value == () else f"`{value}`"
+    if isinstance(value, tuple):
+        return f"`{{ {', '.join(f'{name} = {one}' for name, one in value)} }}`"
+    return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
 
 
 def _meaning(hint: Any, said: str) -> str:
     told = said[:1].upper() + said[1:]
+    hint = _given(hint)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         told = " ".join([told, *(f"`{value}`: {meaning}" for value, meaning in _members(hint))])
     return told.replace("|", "\\|")
@@ -110,10 +128,6 @@ def _members(kind: type[enum.Enum]) -> Iterator[tuple[str, str]]:
             yield kind[target.id].value, " ".join(str(text.value.value).split())
 
 
-def main() -> None:
-    """Write the tables into the document."""
-    DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    for name in PAGES:
+        (DOCS / name).write_text(page(name), encoding="utf-8")

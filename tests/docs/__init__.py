@@ -1,0 +1,1 @@
+"""The documentation is true: commands and code run, generated pages are up to date, links lead somewhere."""

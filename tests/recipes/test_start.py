@@ -113,7 +113,7 @@ def test_the_recipe_builds_the_same_again(built: Build, tmp_path: Path) -> None:
 
 def test_verify_reads_the_pictures_too(built: Build, tmp_path: Path) -> None:
     copied = tmp_path / "build"
-    shutil.copytree(built.folder, copied)
+    shutil.copytree(str(built.folder), copied)
     assert recipes.verify(copied) == []
     shard = copied / "images" / "shard-00000.tar"
     shard.write_bytes(shard.read_bytes()[:-1] + b"\1")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from mlimages_dataset.cli.main import main as build
+from mlimages_dataset.cli.main import main as build  # type: ignore[import-not-found]  # setup.cfg maps cli to it
 
 from mlimages_dataset.loaders.__main__ import main as loaders
 from mlimages_dataset.train.__main__ import main as train

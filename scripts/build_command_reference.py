@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import inspect
 import re
 import textwrap
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from mlimages_dataset.cli.main import main as build  # type: ignore[import-not-found]  # setup.cfg maps cli to it
 
 from mlimages_dataset.loaders.__main__ import main as loaders
 from mlimages_dataset.train.__main__ import main as train
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
-# By its entry point: type checkers do not see the folder that is mapped to mlimages_dataset.cli.
-(_BUILD,) = importlib.metadata.entry_points(group="console_scripts", name="mlimages-build")
-PROGRAMS: tuple[tuple[str, click.Command], ...] = (
-    ("mlimages-build", _BUILD.load()),
+PROGRAMS = (
+    ("mlimages-build", build),
     ("python -m mlimages_dataset.train", train),
     ("python -m mlimages_dataset.loaders", loaders),
 )

@@ -151,9 +151,9 @@ def test_every_label_says_what_it_follows_from(built: ml.Build) -> None:
     reasons = pd.concat([built.labels.why(image_id) for image_id in frame["image_id"].unique()])
     assert len(reasons) == len(frame)
     kinds = {
-        ml.Origin.ORIGINAL: r"\S+ says (so(; also (an ancestor of|implied by) .+)?|that it is absent)",
-        ml.Origin.ANCESTOR: r"an ancestor of .+|below .+, which is absent",
-        ml.Origin.CO_OCCURRENCE: r"implied by .+: in \d+ % of its images.*|an ancestor of .+",
+        ml.Origin.ORIGINAL: r"annotated by \S+(; also because (of )?.+)?|\S+ says that it is absent",
+        ml.Origin.ANCESTOR: r"because .+ (is one|are)|below .+, which is absent",
+        ml.Origin.CO_OCCURRENCE: r"because of .+: [\d,]+ of [\d,]+ images.*|because .+ (is one|are)",
     }
     for origin, pattern in kinds.items():
         of_origin = reasons[reasons["origin"] == int(origin)]

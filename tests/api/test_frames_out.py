@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import mlimages_dataset as ml
+from mlimages_dataset.sources.class_lists import TENCENT_HEADER
 from mlimages_dataset.tables.schemas import MAPPING
 from tests.api.conftest import CAT, DOG
 
@@ -66,13 +67,9 @@ def test_values_tell_how_much_they_hold(known: ml.Vocabulary, labels: ml.Labels)
 
 
 def test_the_published_dictionary_is_a_vocabulary(tmp_path: Path) -> None:
-    rows = [
-        "category_index\tcategory_id\tindex of parent category\tcategory name",
-        "0\tn00002452\t-1\tthing",
-        "1\tn02084071\t0\tdog",
-    ]
+    rows = [TENCENT_HEADER, ("0", "n00002452", "-1", "thing"), ("1", DOG, "0", "dog")]
     dictionary = tmp_path / "dictionary.txt"
-    dictionary.write_text("\n".join(rows) + "\n")
+    dictionary.write_text("".join("\t".join(row) + "\n" for row in rows))
     vocabulary = ml.build_vocabulary(tencent_dictionary=dictionary)
     assert [one.wnid for one in vocabulary.categories] == ["n00002452", DOG]
     assert vocabulary == ml.build_vocabulary(tencent_dictionary=dictionary, out=tmp_path / "out")

@@ -1,0 +1,153 @@
+"""A first build: the same pictures in any layout get the same labels, and what needs a decision is named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+import mlimages_dataset as ml
+from mlimages_dataset.images.registry import open_store
+from mlimages_dataset.recipes import build as recipes
+from tests.images.folders import picture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlimages_dataset.api.builds import Build
+
+CLASS_OF = {"dog/a": "dog", "dog/b": "dog", "tabby cat/c": "tabby cat", "goldn retreiver/d": "goldn retreiver"}
+KEPT = {"dog/a": "n02084071", "dog/b": "n02084071", "tabby cat/c": "n02123045"}
+COLUMNS = ["image_id", "wnid", "confidence", "origin"]
+
+
+@pytest.fixture(name="photos", scope="module")
+def _photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of a folder per class, with what is no picture, and pictures of no class."""
+    folder = tmp_path_factory.mktemp("given") / "photos"
+    for number, image_id in enumerate(CLASS_OF):
+        (folder / image_id).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{image_id}.jpg").write_bytes(picture(number))
+    (folder / "dog" / "cut.jpg").write_bytes(picture(7)[:300])
+    (folder / "train").mkdir()
+    (folder / "train" / "e.png").write_bytes(picture(8, form="PNG"))
+    (folder / "notes\x1b[2J.txt").write_text("a note", "utf-8")
+    return folder
+
+
+@pytest.fixture(name="built", scope="module")
+def _built(photos: Path) -> Build:
+    return ml.start(photos, out=photos.parent / "build")
+
+
+def labels_of(build: Build) -> pd.DataFrame:
+    return build.labels.to_pandas(columns=COLUMNS).sort_values(COLUMNS, ignore_index=True)
+
+
+def test_folders_are_classes_and_labels_have_all_parents(built: Build) -> None:
+    frame = labels_of(built)
+    stated = frame.query("origin == 0")
+    assert dict(zip(stated["image_id"], stated["wnid"], strict=True)) == KEPT
+    for image_id, rows in frame.groupby("image_id"):
+        expected = {one.wnid for one in built.vocabulary.ancestors(KEPT[str(image_id)])}
+        assert set(rows["wnid"]) == expected
+    assert {"n01317541", "n02121808"} <= set(frame["wnid"])  # ancestors that no folder names
+
+
+def test_the_pictures_are_in_shards_that_loaders_read(built: Build) -> None:
+    assert built.images is not None
+    store = open_store(built.images)
+    assert sorted(store.image_ids.to_pylist()) == sorted([*CLASS_OF, "train/e"])
+    shown = ml.show(built.folder, "dog/a.jpg").images[0]
+    number = store.image_ids.to_pylist().index("dog/a")
+    assert (shown.file, shown.offset) == (str(store.place(number).path), store.place(number).offset)
+    assert store.read(number) == picture(0)
+
+
+def test_what_needs_a_decision_is_named_with_the_line_to_write(built: Build) -> None:
+    found = {one.kind: one for one in built.decisions}
+    assert set(found) == {"class that fits nothing", "files that are no picture", "pictures without a label"}
+    assert found["class that fits nothing"].lines == ("goldn retreiver,golden retriever,n02099601,",)
+    unread = found["files that are no picture"].text
+    assert "2 files: dog/cut (broken: " in unread
+    assert "(not an image: " in unread
+    assert found["pictures without a label"].text == "2 pictures: goldn retreiver/d, train/e"
+
+
+def test_the_line_decides(built: Build, photos: Path, tmp_path: Path) -> None:
+    line = built.decisions[0].lines[0]
+    listed = (built.folder / "classes" / "photos.csv").read_text("utf-8").splitlines()
+    mine = [f"{line}," if one.startswith("goldn retreiver") else one for one in listed]
+    (tmp_path / "mine.csv").write_text("\n".join(mine) + "\n", "utf-8")
+    decided = ml.start(photos, classes=tmp_path / "mine.csv", out=tmp_path / "build")
+    stated = labels_of(decided).query("origin == 0")
+    assert dict(zip(stated["image_id"], stated["wnid"], strict=True)) == {**KEPT, "goldn retreiver/d": "n02099601"}
+
+
+def test_any_layout_of_the_same_pictures_gives_the_same_labels(built: Build, photos: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for image_id in CLASS_OF:
+            archive.write(photos / f"{image_id}.jpg", f"{image_id}.jpg")
+    zipped = ml.start(tmp_path / "photos.zip", out=tmp_path / "zipped")
+    pd.testing.assert_frame_equal(labels_of(zipped), labels_of(built))
+    shutil.copytree(photos, tmp_path / "tabled")
+    rows = [f"{image_id}.jpg,{name}" for image_id, name in CLASS_OF.items()]
+    (tmp_path / "tabled" / "labels.csv").write_text("\n".join(["image_id,label", *rows, ""]), "utf-8")
+    tabled = ml.start(tmp_path / "tabled", out=tmp_path / "of-table")
+    pd.testing.assert_frame_equal(labels_of(tabled), labels_of(built))
+    assert not any("labels.csv" in one.text for one in tabled.decisions)
+
+
+def test_the_recipe_builds_the_same_again(built: Build, tmp_path: Path) -> None:
+    again = ml.run(built.folder / "recipe.toml", tmp_path / "again")
+    pd.testing.assert_frame_equal(labels_of(again), labels_of(built))
+    fresh: list[bool] = []
+    ml.run(built.folder / "recipe.toml", built.folder, ended=lambda _, outcome: fresh.append(outcome.fresh))
+    assert fresh
+    assert not any(fresh)
+
+
+def test_verify_reads_the_pictures_too(built: Build, tmp_path: Path) -> None:
+    copied = tmp_path / "build"
+    shutil.copytree(str(built.folder), copied)
+    assert recipes.verify(copied) == []
+    shard = copied / "images" / "shard-00000.tar"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\1")
+    assert [one.partition(":")[0] for one in recipes.verify(copied)] == ["images/shard-00000.tar"]
+
+
+def test_labels_of_other_pictures_are_refused_by_their_file(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("image_id,label\nnobody.jpg,dog\n", "utf-8")
+    with pytest.raises(ml.MLImagesError, match=r"other\.csv: names none of the 5 pictures: it has 'nobody'"):
+        ml.start(photos, classes=tmp_path / "other.csv", out=tmp_path / "build")
+
+
+def test_what_cannot_be_used_is_refused_before_anything_is_written(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("a", "utf-8")
+    (tmp_path / "list.csv").write_text(json.dumps({}), "utf-8")
+    for given, classes, sentence in (
+        (tmp_path / "texts", None, "holds no picture"),
+        (tmp_path / "nowhere", None, "there is no such file or folder"),
+        (photos, tmp_path / "list.csv", "has neither the columns id and name"),
+        (photos, tmp_path / "missing.csv", "there is no such file"),
+    ):
+        with pytest.raises(ml.MLImagesError, match=sentence):
+            ml.start(given, classes=classes, out=tmp_path / "build")
+        assert not (tmp_path / "build").exists()
+    with pytest.raises(ml.MLImagesError, match="photos is 3, but must be a path or a list of paths"):
+        ml.start(3, out=tmp_path / "build")  # type: ignore[arg-type]  # what users do
+
+
+def test_pictures_that_say_nothing_are_refused_and_do_not_block_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat" / "a.jpg").write_bytes(picture(1))
+    with pytest.raises(ml.MLImagesError, match="no picture says what it shows; put them into folders"):
+        ml.start(tmp_path / "flat", out=tmp_path / "build")
+    (tmp_path / "labels.csv").write_text("image_id,label\na,dog\n", "utf-8")
+    built = ml.start(tmp_path / "flat", classes=tmp_path / "labels.csv", out=tmp_path / "build")
+    assert len(built.labels) == 1

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import reason
 from mlimages_dataset.evaluation.detection_scores import DetectionScores
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mlimages_dataset.core.locations import Location
 
 
@@ -35,6 +38,8 @@ def evaluate_coco(boxes: Location, predictions: Location) -> DetectionScores:
     except ImportError as error:
         raise UsageError("COCO's metric needs pycocotools", remedy="pip install 'mlimages-dataset[coco]'") from error
     truth, results = _json(boxes), _json(predictions)
+    if not (isinstance(truth, dict) and truth.get("annotations") and truth.get("categories")):
+        raise DataError("has no annotations or no categories", where=boxes, remedy="give COCO's instances JSON")
     if not isinstance(results, list):
         raise DataError("is no list of results", where=predictions, remedy="give COCO's JSON of results")
     with contextlib.redirect_stdout(io.StringIO()), _told(boxes):
@@ -42,35 +47,44 @@ def evaluate_coco(boxes: Location, predictions: Location) -> DetectionScores:
         dataset.dataset = truth
         dataset.createIndex()
         names = [str(category["name"]) for category in dataset.loadCats(dataset.getCatIds())]
-    known = [row for row in results if isinstance(row, dict) and row.get("image_id") in dataset.imgs]
-    with contextlib.redirect_stdout(io.StringIO()), _told(predictions):
-        evaluation = COCOeval(dataset, dataset.loadRes(known) if known else COCO(), "bbox")
-        if known:
-            evaluation.evaluate()
-            evaluation.accumulate()
+    with _told(predictions):
+        in_images = [row for row in results if row["image_id"] in dataset.imgs]
+        known = [row for row in in_images if row["category_id"] in dataset.cats]
     counts = {
         "boxes": len(dataset.anns),
         "detections": len(results),
-        "detections in unknown images": len(results) - len(known),
+        "detections in unknown images": len(results) - len(in_images),
+        "detections of unknown categories": len(in_images) - len(known),
     }
     truths = np.array([len(dataset.getAnnIds(catIds=[one], iscrowd=0)) for one in dataset.getCatIds()])
+    values = np.where(truths > 0, 0.0, np.nan)
     if known:
-        precision = evaluation.eval["precision"][:, :, :, 0, -1]  # overlaps, recalls, categories; -1 without an object
-        of_class = np.where(precision > -1, precision, np.nan)
-        with np.errstate(all="ignore"):
-            values = np.array(
-                [np.nan if np.isnan(one).all() else np.nanmean(one) for one in np.moveaxis(of_class, 2, 0)]
-            )
-    else:
-        values = np.where(truths > 0, 0.0, np.nan)
+        with contextlib.redirect_stdout(io.StringIO()), _told(predictions):
+            evaluation = COCOeval(dataset, dataset.loadRes(known), "bbox")
+            evaluation.evaluate()
+            evaluation.accumulate()
+        values = _mean_precisions(evaluation.eval["precision"][:, :, :, 0, -1])
     return DetectionScores(tuple(names), values, truths, counts)
+
+
+def _mean_precisions(precision: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of each category, NaN for one without an object, shape (C,).
+
+    Args:
+        precision: by overlap, recall and category, -1 where a category has no object, shape (10, 101, C).
+    """
+    known = precision > -1
+    n = known.sum(axis=(0, 1))
+    total = np.where(known, precision, 0).sum(axis=(0, 1))
+    values: NDArray[np.float64] = np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0)
+    return values
 
 
 def _json(path: Location) -> Any:
     try:
         return json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise UsageError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
+        raise UsageError(f"cannot be read ({reason(error)})", where=path, remedy="check the path") from error
     except ValueError as error:
         raise DataError(f"is not JSON ({error})", where=path, remedy="obtain it again") from error
 

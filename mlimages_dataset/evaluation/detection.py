@@ -161,6 +161,13 @@ class Rule:
     most: int = 1 << 62
 
 
+def refuse_other_classes(n_classes: int, *labels: NDArray[np.int64]) -> None:
+    """Raise `DataError` for a class that is not in 0..n_classes-1."""
+    for label in labels:
+        if len(bad := label[(label < 0) | (label >= n_classes)]):
+            raise DataError(f"class {bad[0]} is not in 0..{n_classes - 1}", remedy="use the classes of one hierarchy")
+
+
 def judged(truth: TrueBoxes, found: Detections, n_classes: int, rule: Rule) -> Judged:
     """Return detections compared with the true boxes of the same class and image.
 
@@ -170,9 +177,7 @@ def judged(truth: TrueBoxes, found: Detections, n_classes: int, rule: Rule) -> J
     Raises:
         DataError: a class is not in 0..C-1.
     """
-    for label in (truth.label, found.label):
-        if len(label) and not 0 <= label.min() <= label.max() < n_classes:
-            raise DataError(f"a class is not in 0..{n_classes - 1}", remedy="use the classes of one hierarchy")
+    refuse_other_classes(n_classes, truth.label, found.label)
     of_truth, of_found = truth.image * n_classes + truth.label, found.image * n_classes + found.label
     by_group = np.argsort(of_truth, kind="stable")
     order = np.lexsort((-found.score, of_found))

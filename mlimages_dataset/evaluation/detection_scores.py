@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.evaluation.detection import Judged
+    from mlimages_dataset.sources.detection_rows import RowKind
     from mlimages_dataset.sources.rejects import RejectLog
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
@@ -101,7 +102,7 @@ def evaluate_challenge(
         UsageError, DataError: a file is missing or malformed, or no true box can be used.
     """
     classes = Hierarchy.of_paths(parse_box_ancestors("\n".join(read_lines(hierarchy)), str(hierarchy)))
-    read = _Read()
+    read = _RowCounts()
     truth, labels, found = (
         read.rows(what, path, kind)
         for what, path, kind in (
@@ -143,7 +144,7 @@ def evaluate_regions(
     Raises:
         DataError: there is no true box, or a class is of another vocabulary.
     """
-    classes, read = Hierarchy.of_vocabulary(vocabulary), _Read()
+    classes, read = Hierarchy.of_vocabulary(vocabulary), _RowCounts()
     if not len(truth):
         raise DataError("there is no true box", remedy="pass a table of regions")
     flat = labels["labels"].combine_chunks()
@@ -152,6 +153,8 @@ def evaluate_regions(
     images = _distinct(truth["image_id"], image_of_label)
     is_known = pc.is_in(predictions["image_id"], images)
     found = read.those(predictions, is_known, "detections in images without boxes or labels")
+    has_area = pc.and_(pc.less(found["xmin"], found["xmax"]), pc.less(found["ymin"], found["ymax"]))
+    found = read.those(found, has_area, "detections without an area")
     is_verified = (confidence == 0) | (confidence == 1)
     stated = ImageLabels(
         _places(image_of_label, images)[is_verified], index.astype(np.int64)[is_verified], confidence[is_verified] == 1
@@ -173,14 +176,14 @@ _NO_LABELS = (
 
 
 @dataclass(slots=True)
-class _Read:
-    """What was read so far, and what became of it."""
+class _RowCounts:
+    """What became of the rows that were read so far."""
 
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
     first: list[str] = dataclasses.field(default_factory=list)
 
-    def rows(self, what: str, path: Location, kind: object) -> pa.Table:
-        return self._counted(what, *read_rows(path, kind))  # type: ignore[arg-type]  # a RowKind
+    def rows(self, what: str, path: Location, kind: RowKind) -> pa.Table:
+        return self._counted(what, *read_rows(path, kind))
 
     def _counted(self, what: str, table: pa.Table, log: RejectLog) -> pa.Table:
         self.counts[what] = len(table)

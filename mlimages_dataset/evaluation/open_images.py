@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
-from mlimages_dataset.evaluation.detection import Detections, Judged, Rule, TrueBoxes, judged
+from mlimages_dataset.evaluation.detection import Detections, Judged, Rule, TrueBoxes, judged, refuse_other_classes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,6 +121,7 @@ def judged_by_challenge(
     Raises:
         DataError: a class is not in the hierarchy.
     """
+    refuse_other_classes(len(hierarchy), truth.label, labels.label, found.label)
     truth = with_ancestors(truth, hierarchy)
     images, classes = verified(labels, hierarchy)
     known = np.unique(np.concatenate([images, truth.image]) * len(hierarchy) + np.concatenate([classes, truth.label]))

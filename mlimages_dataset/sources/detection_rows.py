@@ -37,7 +37,7 @@ class RowKind:
 
     Attributes:
         needed: the columns that must be there, in lower case, besides `NAMES`.
-        optional: further columns, numbers that are 0 where the file lacks them or leaves them empty.
+        optional: further columns of 0 and 1, or true and false: 0 where the file lacks them or leaves them empty.
         other_names: what files may call a column instead.
     """
 
@@ -54,6 +54,14 @@ class RowKind:
 TRUE_BOXES = RowKind(SIDES, optional=("isgroupof",))
 IMAGE_LABELS = RowKind(("confidence",))
 DETECTIONS = RowKind((*SIDES, "score"), other_names=(("confidence", "score"),))
+
+
+_NUMBER = "TRY_CAST({0} AS DOUBLE)"
+_SWITCH = (
+    "CASE lower(trim(coalesce({0}, ''))) WHEN 'true' THEN 1 WHEN 'false' THEN 0 WHEN '' THEN 0 "
+    "ELSE coalesce(TRY_CAST({0} AS DOUBLE), 'nan'::DOUBLE) END"
+)
+"""SQL for a column of numbers, and for one of 0 and 1, or true and false, in which anything else is NaN."""
 
 
 class _Rows(DelimitedSource):
@@ -85,7 +93,9 @@ def read_rows(path: Location, kind: RowKind) -> tuple[pa.Table, RejectLog]:
     decimal = "replace({0}, ',', '.')" if piece.delimiter == ";" else "{0}"
     names = [f"trim({name}) AS {name}" for name in NAMES]
     numbers = [
-        f"TRY_CAST({decimal.format(name)} AS DOUBLE) AS {name}" for name in kind.numbers if name in piece.columns
+        f"{(_SWITCH if name in kind.optional else _NUMBER).format(decimal.format(name))} AS {name}"
+        for name in kind.numbers
+        if name in piece.columns
     ]
     found = []
     with duckdb_errors(path), duckdb.connect() as connection:
@@ -131,7 +141,7 @@ def _usable(table: pa.Table, kind: RowKind, path: Location, log: RejectLog) -> p
     """Return the rows that can be used; the others are logged."""
     columns = {name: np.array(table[name].fill_null(np.nan)) for name in kind.needed}
     columns |= {
-        name: np.array(table[name].fill_null(0)) if name in table.column_names else np.zeros(len(table))
+        name: np.array(table[name].fill_null(0.0)) if name in table.column_names else np.zeros(len(table))
         for name in kind.optional
     }
     fault = _faults(table, columns)
@@ -153,6 +163,7 @@ _FAULTS = (
     "a side of its box is no finite number",
     "its box is inverted or has no area",
     "its score or confidence is no number in 0..1",
+    "its flag is neither 0 nor 1",
 )
 
 
@@ -166,6 +177,9 @@ def _faults(table: pa.Table, columns: Mapping[str, NDArray[np.float64]]) -> NDAr
         xmin, ymin, xmax, ymax = (columns[side] for side in SIDES)
         fault[~((xmin < xmax) & (ymin < ymax))] = 3
         fault[~np.isfinite(np.stack([xmin, ymin, xmax, ymax])).all(axis=0)] = 2
+    for name in TRUE_BOXES.optional:
+        if name in columns:
+            fault[~np.isin(columns[name], (-1, 0, 1))] = 5  # -1: Open Images does not say
     for name in NAMES:
         fault[np.array(table[name].fill_null("")) == ""] = 1
     return fault

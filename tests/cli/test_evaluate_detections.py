@@ -186,7 +186,9 @@ def test_coco_is_measured_by_pycocotools(files: Path, command: Command) -> None:
         {"image_id": 1, "category_id": 2, "bbox": [20, 20, 30, 10], "score": 0.6},
     ]
     (files / "truth.json").write_text(json.dumps(truth))
-    (files / "results.json").write_text(json.dumps([*results, {**results[0], "image_id": 77}]))
+    (files / "results.json").write_text(
+        json.dumps([*results, {**results[0], "image_id": 77}, {**results[0], "category_id": 0}])
+    )
     call = (
         "evaluate-detections",
         "--metric",
@@ -206,8 +208,12 @@ def test_coco_is_measured_by_pycocotools(files: Path, command: Command) -> None:
     evaluation.summarize()
     assert content["mAP"] == pytest.approx(evaluation.stats[0])
     assert content["ap"]["tree"] is None
-    assert content["counts"]["detections in unknown images"] == 1
-    for name, told in (("truth.json", "is not of COCO's form"), ("results.json", "is no list of results")):
+    strangers = ("detections in unknown images", "detections of unknown categories")
+    assert [content["counts"][name] for name in strangers] == [1, 1]
+    for name, told in (
+        ("truth.json", "has no annotations or no categories"),
+        ("results.json", "is no list of results"),
+    ):
         kept = (files / name).read_text()
         (files / name).write_text('{"images": 5}')
         ran = command(*call)

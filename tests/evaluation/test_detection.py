@@ -342,6 +342,18 @@ def test_strangers_are_counted(tmp_path: Path) -> None:
     assert counts["image labels of machines"] == 1
 
 
+@pytest.mark.parametrize("words", [("True", "False"), ("true", "FALSE"), ("1", "0"), ("1.0", ""), ("1", "-1")])
+def test_flags_are_read_as_tools_write_them(tmp_path: Path, words: tuple[str, str]) -> None:
+    boxes = [("a", "dog", (0.0, 0.0, 0.5, 0.5), True), ("a", "dog", (0.5, 0.5, 1.0, 1.0), False)]
+    paths = _files(dataclasses.replace(WORLD, boxes=boxes), tmp_path)
+    expected = evaluate_challenge(*paths).to_json()
+    head, first, second = paths[0].read_text().splitlines()
+    paths[0].write_text("\n".join([head, first[:-1] + words[0], second[:-1] + words[1]]) + "\n")
+    assert evaluate_challenge(*paths).to_json() == expected
+    paths[0].write_text("\n".join([head, first[:-1] + "maybe", second]) + "\n")
+    assert "its flag is neither 0 nor 1" in evaluate_challenge(*paths).first_rejected_rows[0]
+
+
 def test_no_image_labels_is_told(tmp_path: Path) -> None:
     scores = evaluate_challenge(*_files(dataclasses.replace(WORLD, labels=[]), tmp_path))
     assert "there are no verified image labels" in scores.warnings[0]
@@ -379,5 +391,10 @@ def test_other_files_are_refused(tmp_path: Path, name: str, content: str, told: 
 def test_a_class_of_another_hierarchy_is_refused() -> None:
     result = Detections(np.array([0]), np.array([7]), np.array([[0.0, 0, 1, 1]]), np.array([0.5]))
     truth = TrueBoxes(np.array([0]), np.array([0]), np.array([[0.0, 0, 1, 1]]), np.array([False]))
-    with pytest.raises(DataError, match=r"a class is not in 0\.\.1"):
+    with pytest.raises(DataError, match=r"class 7 is not in 0\.\.1"):
         judged(truth, result, 2, CHALLENGE)
+    nothing = np.empty(0, np.int64)
+    labels = ImageLabels(nothing, nothing, np.empty(0, np.bool_))
+    for one, other in ((truth, result), (dataclasses.replace(truth, label=np.array([-1])), result)):
+        with pytest.raises(DataError, match=r"class (7|-1) is not in 0\.\.3"):
+            judged_by_challenge(one, labels, other, Hierarchy.of_paths(CHAIN))

@@ -59,7 +59,9 @@ def start(
     check(ARGUMENTS, {**locals(), "classes": None})  # here they are files
     sources = [place(one, what="photos").absolute() for one in listed(photos, what="photos")]
     given = [] if classes is None else [place(one, what="classes") for one in listed(classes, what="classes")]
-    said = [said_by(path) for path in given or beside_pictures(sources)]
+    said = [said_by(path) for path in given]
+    if not any(one.form for one in said):  # a class list alone does not say what the pictures show
+        said += [one for one in beside_pictures(sources) if one.form or not given]
     text = recipe_of(sources, said, attach=attach)
     own = folders.scratch()
     try:

@@ -70,10 +70,11 @@ def said_by(path: Location) -> Said:
     )
 
 
-def beside_pictures(photos: Sequence[Location]) -> list[Location]:
-    """Return the tables that lie directly in the folders of pictures and say something of them."""
+def beside_pictures(photos: Sequence[Location]) -> list[Said]:
+    """Return what the tables say that lie directly in the folders of pictures, of those that say something."""
     files = itertools.chain.from_iterable(map(_inside, photos))
-    return [path for path in files if path.suffix.lower() in _TABLE_SUFFIXES and _says_something(path)]
+    read = (_said_or_none(path) for path in files if path.suffix.lower() in _TABLE_SUFFIXES)
+    return [said for said in read if said is not None]
 
 
 def _inside(place: Location) -> list[Location]:
@@ -114,11 +115,11 @@ def _names(said: Sequence[Said]) -> list[str]:
     return numbered([f"{stem}-1" if stem in _TAKEN else stem for stem in stems])
 
 
-def _says_something(path: Location) -> bool:
+def _said_or_none(path: Location) -> Said | None:
     try:
-        return path.is_file() and said_by(path) is not None
+        return said_by(path) if path.is_file() else None
     except DataError:
-        return False
+        return None
 
 
 def _columns_of(path: Location) -> tuple[set[str], str]:
@@ -127,8 +128,8 @@ def _columns_of(path: Location) -> tuple[set[str], str]:
         with parquet_errors(path), open_parquet(path) as parquet:
             schema = parquet.schema_arrow
         form = "huggingface" if names_classes(schema) else "parquet"
-        return set(schema.names), form
-    found = [{name.lower() for name in first_fields(path, one)} for one in DELIMITERS]
+        return {name.strip().lower() for name in schema.names}, form
+    found = [{name.strip().lower() for name in first_fields(path, one)} for one in DELIMITERS]
     known = {*CLASS_COLUMNS, *NEEDED_COLUMNS}
     return max(found, key=lambda names: (len(names & known), len(names))), "csv"
 

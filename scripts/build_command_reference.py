@@ -65,7 +65,7 @@ def _commands(group: click.Group, context: click.Context) -> Iterator[tuple[str,
 
 def _anchor(context: click.Context) -> str:
     """Return the anchor that MkDocs gives to a command's heading."""
-    return re.sub(r"[^\w\s-]", "", context.command_path).lower().replace(" ", "-")
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", context.command_path).lower())
 
 
 def _described(text: str) -> Iterator[str]:

@@ -32,7 +32,9 @@ scripts/build_command_reference.py`). What `--json` prints, and exit codes: [out
 
 def page() -> str:
     """Return the reference as Markdown."""
-    parts = [line for name, program in PROGRAMS for line in _entry(program, click.Context(program, info_name=name), 2)]
+    # With its own settings: click keeps the first help option that it makes, for this process's other callers too.
+    programs = [click.Context(one, info_name=name, **one.context_settings) for name, one in PROGRAMS]
+    parts = [line for context in programs for line in _entry(context.command, context, 2)]
     return "\n".join([_HEAD, *parts]).rstrip() + "\n"
 
 
@@ -63,7 +65,7 @@ def _commands(group: click.Group, context: click.Context) -> Iterator[tuple[str,
 
 def _anchor(context: click.Context) -> str:
     """Return the anchor that MkDocs gives to a command's heading."""
-    return re.sub(r"[^\w\s-]", "", context.command_path).lower().replace(" ", "-")
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", context.command_path).lower())
 
 
 def _described(text: str) -> Iterator[str]:

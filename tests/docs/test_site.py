@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 LOADED = re.compile(r"<(?:script|img|iframe|link rel=.?(?:stylesheet|preconnect))[^>]+(?:src|href)=.?(?:https?:)?//")
 
 
-@pytest.mark.slow
 def test_no_link_is_broken_and_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
     if importlib.util.find_spec("material") is None or not (DOCS.parent / "mkdocs.yml").is_file():
         pytest.skip("mkdocs-material or mkdocs.yml is not there")

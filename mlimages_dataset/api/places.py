@@ -10,6 +10,8 @@ from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, IMPLICATIO
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.recipes.pictures import IMAGES_FOLDER
+from mlimages_dataset.tables.files import file_digest
+from mlimages_dataset.tables.parquet import table_inputs, table_parts
 from mlimages_dataset.vocab.stage import categories_file, vocabulary_folder
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ class Places:
     Attributes:
         labels: the labels, of all splits or of one.
         vocabulary: their vocabulary.
-        pairs: the pairs that were applied; None if there are none.
+        pairs: the pairs that the labels' own files name among their inputs; None if there are none, or other ones.
         images: the pictures in shards; None if there are none.
     """
 
@@ -52,6 +54,13 @@ def places_of(given: Location, vocabulary: Location | None = None, images: Locat
         raise UsageError(
             "there is no vocabulary beside these labels", where=given, remedy="name the build's folder, or pass --vocab"
         )
-    pairs = (folder for one in around for folder in (one, one / COOCCURRENCE) if (folder / IMPLICATIONS_FILE).is_file())
+    places = (folder for one in around for folder in (one, one / COOCCURRENCE))
+    inputs = {digest for part in table_parts(labels)[:1] for digest in table_inputs(part).values()}
+    pairs = (folder for folder in places if _digest(folder / IMPLICATIONS_FILE) in inputs)
     pictures = (one / IMAGES_FOLDER for one in around if ImageIndex.recognises(one / IMAGES_FOLDER))
     return Places(labels, found, next(pairs, None), images or next(pictures, None))
+
+
+def _digest(path: Location) -> str:
+    """Return the SHA-256 of a file, empty if there is none."""
+    return file_digest(path) if path.is_file() else ""

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mlimages_dataset as ml
+from mlimages_dataset.api.places import places_of
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.tables import label_search
 from mlimages_dataset.tables.label_search import count_with, ids_below, images_with, rows_of_image
@@ -165,3 +166,13 @@ def test_labels_of_another_version_are_refused(built: ml.Build, tmp_path: Path) 
     pa.parquet.write_table(other.replace_schema_metadata(metadata), tmp_path / "part-00000.parquet")
     with pytest.raises(ml.MLImagesError, match="labels/99, but labels/1 is needed; build it again with this version"):
         ml.show(tmp_path, "a", vocabulary=built.folder)
+
+
+def test_pairs_that_lie_beside_labels_count_only_if_they_were_applied(built: ml.Build, tmp_path: Path) -> None:
+    assert built.pairs is not None
+    ml.write_vocabulary(built.vocabulary, tmp_path / "vocabulary")
+    built.pairs.write(tmp_path / "cooccurrence")
+    built.labels.write(tmp_path / "labels")
+    ml.augment(list(built.annotations.values()), built.vocabulary).write(tmp_path / "parents")
+    assert places_of(tmp_path / "labels").pairs == tmp_path / "cooccurrence"
+    assert places_of(tmp_path / "parents").pairs is None

@@ -88,6 +88,22 @@ def test_the_line_decides(built: Build, photos: Path, tmp_path: Path) -> None:
     assert dict(zip(stated["image_id"], stated["wnid"], strict=True)) == {**KEPT, "goldn retreiver/d": "n02099601"}
 
 
+def test_a_class_list_does_not_silence_the_labels_beside_the_pictures(photos: Path, tmp_path: Path) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for at, image_id in enumerate(CLASS_OF):
+        shutil.copyfile(photos / f"{image_id}.jpg", flat / f"{at}.jpg")
+    rows = [f"{at}.jpg,{name}" for at, name in enumerate(CLASS_OF.values())]
+    (flat / "labels.csv").write_text("\n".join(["image_id,label", *rows, ""]), "utf-8")
+    lines = [f"{name},golden retriever,n02099601" for name in dict.fromkeys(CLASS_OF.values())]
+    (tmp_path / "mine.csv").write_text("\n".join(["id,name,wnid", *lines, ""]), "utf-8")
+    built = ml.start(flat, classes=tmp_path / "mine.csv", out=tmp_path / "build")
+    stated = labels_of(built).query("origin == 0")
+    assert dict(zip(stated["image_id"], stated["wnid"], strict=True)) == {
+        str(at): "n02099601" for at in range(len(rows))
+    }
+
+
 def test_any_layout_of_the_same_pictures_gives_the_same_labels(built: Build, photos: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         for image_id in CLASS_OF:

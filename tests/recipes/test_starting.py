@@ -113,7 +113,9 @@ def test_only_tables_directly_beside_pictures_are_heard(tmp_path: Path) -> None:
     for name in ("labels.csv", "deep/labels.csv", "notes.txt", "broken.csv"):
         (tmp_path / name).write_text("image_id,label\na,dog\n" if "labels" in name else "a note\n", "utf-8")
     (tmp_path / "folder.csv").mkdir()
-    assert beside_pictures([tmp_path, tmp_path / "missing", tmp_path / "labels.csv"]) == [said_by(tmp_path / "labels.csv")]
+    assert beside_pictures([tmp_path, tmp_path / "missing", tmp_path / "labels.csv"]) == [
+        said_by(tmp_path / "labels.csv")
+    ]
 
 
 @given(st.dictionaries(NAMES.filter(lambda name: name.strip() and not {*name} & {*"\r\n"}), st.integers(1), min_size=1))

@@ -65,7 +65,7 @@ def run(
     if not as_json and not (out / "manifest.json").is_file():
         click.echo(f"Building {recipe or 'the packaged example'} in {out} ...")
     told = _Teller(verbose=verbose, quiet=as_json)
-    # Here and not above: pyarrow and scipy would cost --help half a second, and the first line its haste.
+    # Imported after the first line is printed: pyarrow and scipy take half a second.
     from mlimages_dataset.api.builds import run as built  # noqa: PLC0415
 
     with chosen_engine(workers, dask_address) as mapper, _progress(quiet=as_json) as (began, progress):
@@ -170,7 +170,8 @@ def _examples(out: Location) -> list[Example]:
 
     manifest = read_manifest(out)
     found = examples(out, manifest, read_vocabulary(out / "vocabulary"), pairs_of_build(out, manifest))
-    return sorted(found, key=lambda one: (-len(one.added), one.image_id))[:_SHOWN_EXAMPLES]
+    gained = [one for one in found if one.added]
+    return sorted(gained, key=lambda one: (-len(one.added), one.image_id))[:_SHOWN_EXAMPLES]
 
 
 def _before_and_after(one: Example) -> list[str]:

@@ -45,7 +45,7 @@ FORMAT = "mlimages.start/1"
 )
 @out_option
 @overwrite_option
-@click.option("--verbose", "-v", is_flag=True, help="Print the counts of every stage.")
+@click.option("--verbose", is_flag=True, help="Print all counts of each stage.")
 @workers_option
 @dask_option
 @json_option
@@ -126,7 +126,7 @@ def _told(build: Build, out: Location) -> Iterator[str]:
         if any(one.lines for one in build.decisions):
             yield _how_to_decide(build, out)
     where = shlex.quote(str(out))
-    example = shlex.quote(next(iter(build.labels.to_arrow().slice(0, 1)["image_id"].to_pylist())))
+    example = shlex.quote(build.labels.first_ids(1)[0])
     yield f"\nNext: mlimages-build show {where} {example}, mlimages-build serve {where}, open {out / 'report.html'},"
     yield f"or in Python: {_in_python(out)}"
 

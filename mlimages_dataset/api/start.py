@@ -39,7 +39,7 @@ def start(
 
     Finished stages are not run again. Without `classes`, the folders of pictures are their classes, found in WordNet by
     name (`golden retriever/7.jpg`), and files beside pictures (`.cls`, `.json`, `.txt`) and tables in the folder itself
-    are heard. The recipe is kept as `recipe.toml`; `Build.decisions` says what needs a decision.
+    are read. The recipe is kept as `recipe.toml`; `Build.decisions` says what needs a decision.
 
     Args:
         photos: a folder of pictures, flat or of folders, an archive, or shards; or several of these.

@@ -91,11 +91,11 @@ def open_index(build: ServedBuild, progress: Callable[[int], None] = lambda imag
 
 
 def _key(build: ServedBuild) -> str:
-    """Return a text that changes with the label tables and the stores of pictures."""
+    """Return a text that changes with the label tables, their place, and the stores of pictures."""
     parts = [path for paths in build.parts.values() for path in paths]
     stats = [(relative(path, build.folder), path.stat().st_size, path.stat().st_mtime_ns) for path in parts]
     stores = [(str(store.folder), store.digest) for store in build.stores]
-    return hashlib.sha256(json.dumps([FORMAT, stats, stores]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([FORMAT, str(build.folder.absolute()), stats, stores]).encode()).hexdigest()[:16]
 
 
 def _opened(path: Path, build: ServedBuild) -> LabelIndex:

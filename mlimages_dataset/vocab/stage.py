@@ -85,7 +85,7 @@ class Ancestors(enum.Enum):
     ALL = "all"
     """Those of every class."""
     LISTED = "listed"
-    """None: only classes of the lists, and the four roots, are categories, as in the published vocabulary."""
+    """Only classes of the lists and the four roots are categories, as in the published vocabulary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ class VocabularyFiles:
         box_hierarchy: Open Images' hierarchy of box classes.
         reviewed: reviewed decisions besides the packaged ones, over which they win.
         reviewed_only: the packaged decisions do not count.
-        ancestors: which ancestors are categories; None for those of a user's own classes only.
+        ancestors: which ancestors are categories; by default those of a user's own classes only.
         attach: a class of one's own whose name is no noun of WordNet is kept as the category of its head word.
         narrower: classes that WordNet has no noun for (of any list: by reviewed decision, parent or head word) are
             categories of their own below their nearest parent, instead of being kept as that parent.

@@ -31,6 +31,7 @@ def test_parts_of_other_columns_are_refused(known: ml.Vocabulary) -> None:
         ml.annotate([SAID, "said.csv"], known)
 
 
+@pytest.mark.slow
 def test_ids_of_a_list_are_told_apart() -> None:
     lists = {
         "p": pd.DataFrame({"id": ["1"], "name": ["dog"]}),

@@ -284,6 +284,7 @@ def test_implications_over_another_vocabulary_are_refused() -> None:
         augmentation_rules(closure_of(PETS), closure_of(nx.path_graph(9, create_using=nx.DiGraph)))
 
 
+@pytest.mark.slow
 def test_more_labels_than_one_array_counts_are_refused_before_any_is_written() -> None:
     n_classes = 1000
     star: nx.DiGraph[int] = nx.DiGraph((child, 0) for child in range(1, n_classes))

@@ -78,6 +78,7 @@ def made(
 
 @settings(max_examples=6)
 @given(labels=label_rows, images=image_rows, size=st.integers(60, 500), part=st.integers(4, 40), packed=st.booleans())
+@pytest.mark.slow
 def test_no_cut_changes_anything(
     *,
     mini_vocabulary: Vocabulary,

@@ -83,6 +83,7 @@ def cases(draw: st.DrawFn) -> tuple[nx.DiGraph[int], list[Said]]:
 
 
 @given(cases())
+@pytest.mark.slow
 def test_an_audit_counts_what_a_walk_counts(case: tuple[nx.DiGraph[int], list[Said]]) -> None:
     hierarchy, rows = case
     closure = closure_of(hierarchy)

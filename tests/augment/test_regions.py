@@ -85,6 +85,7 @@ def key(row: dict[str, Any]) -> tuple[Any, ...]:
 
 @settings(max_examples=15)
 @given(rows=st.lists(boxes, min_size=1, max_size=30), size=st.integers(1, 30), part=st.integers(1, 12))
+@pytest.mark.slow
 def test_regions_are_the_boxes_however_they_are_cut(
     tmp_path_factory: pytest.TempPathFactory, mini_vocabulary: Vocabulary, rows: list[Box], size: int, part: int
 ) -> None:
@@ -173,6 +174,7 @@ def test_machines_boxes_below_the_least_confidence_are_left_out(tmp_path: Path, 
     assert summary.below_confidence == 1
 
 
+@pytest.mark.slow
 def test_many_workers_write_the_same_bytes(tmp_path: Path, mini_vocabulary: Vocabulary) -> None:
     from mlimages_dataset.pipeline.engine import local  # noqa: PLC0415 - here alone
 

@@ -115,6 +115,7 @@ QUOTAS = st.integers(0, 3)
 
 
 @given(pools(), QUOTAS)
+@pytest.mark.slow
 def test_eligible_images_are_below_the_next_draw_of_each_of_their_categories(pool: Pool, quota: int) -> None:
     limits = []
     for c in range(N_CLASSES):

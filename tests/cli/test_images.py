@@ -94,7 +94,7 @@ def test_verify_ends_with_1_where_anything_is_wrong(command: Command, archive: P
         (["subset", "--max-images", "3", "--out", "x"], "there is nothing to choose from; pass --labels"),
         (["subset", "--balanced", "--labels", "y", "--out", "x"], "--balanced needs a budget; pass --max-images"),
         (["duplicates", "absent", "--merge", "--out", "x"], "there are no labels to merge; pass --labels"),
-        (["duplicates", "absent", "--out", "x"], "there is no manifest.json in it"),
+        (["duplicates", "absent", "--out", "x"], "there is no such folder; name a folder of images or of shards"),
         (["verify", "absent"], "there is no manifest.json in it"),
         (["verfy", "absent"], "No such command 'verfy'"),
     ],
@@ -119,6 +119,7 @@ def test_the_number_of_workers_changes_nothing(archive: Path, tmp_path: Path, ru
     assert manifests[0] == manifests[1]
 
 
+@pytest.mark.slow
 def test_an_ingest_that_saves_nothing_ends_with_1_and_says_why(tmp_path: Path, command: Command) -> None:
     (tmp_path / "in").mkdir()
     for name in ("a.jpg", "b.jpg"):

@@ -149,6 +149,7 @@ def test_pictures_of_a_cut_run_are_not_lost_to_another_command(port: int, tmp_pa
     assert {path.name: file_digest(path) for path in out.glob("shard-*")} == digests
 
 
+@pytest.mark.slow
 def test_digests_that_are_none_are_noted_and_counted(port: int, tmp_path: Path, command: Command) -> None:
     address = f"http://127.0.0.1:{port}/good/1.jpg"
     (tmp_path / "list.csv").write_text(f"image_id,url,md5,size\na,{address},zzzz,-3\nb,{address},,\n")

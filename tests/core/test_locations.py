@@ -79,10 +79,12 @@ def uploaded(inputs: Path, folder: Location) -> Location:
     return folder / RECIPE_NAME
 
 
+@pytest.mark.slow
 def test_a_build_in_memory_has_the_same_digests(inputs: Path, expected: dict[str, str], memory: str) -> None:
     assert built(inputs / RECIPE_NAME, location(f"{memory}/out")) == expected
 
 
+@pytest.mark.slow
 def test_a_build_from_memory_has_the_same_digests(
     inputs: Path, expected: dict[str, str], memory: str, tmp_path: Path
 ) -> None:
@@ -98,6 +100,7 @@ def test_a_build_in_and_from_an_object_store_has_the_same_digests(
         assert built(recipe, location(f"{object_store}/out"), mapper) == expected
 
 
+@pytest.mark.slow
 def test_a_local_recipe_may_name_remote_files(
     inputs: Path, expected: dict[str, str], memory: str, tmp_path: Path
 ) -> None:
@@ -167,6 +170,7 @@ def test_a_url_that_nothing_opens_is_told(text: str, told: str) -> None:
     assert caught.value.where == text
 
 
+@pytest.mark.slow
 def test_a_store_that_does_not_answer_is_told(object_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     UPath(object_store).fs.clear_instance_cache()

@@ -54,6 +54,7 @@ Box = tuple[float, float, float, float]
 
 @pytest.mark.shared_data
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
 def test_official_values_are_met(shared_data: Path, case: str) -> None:
     folder = shared_data / "open_images/challenge_metric" / case
     expected = json.loads((folder / "expected.json").read_text())

@@ -85,6 +85,7 @@ def verdict(case: Case, image: frozenset[int], c: int) -> Verdict:
 
 
 @given(cases())
+@pytest.mark.slow
 def test_verdicts_are_those_of_the_definitions(case: Case) -> None:
     closure = closure_of(case.hierarchy)
     true, _ = augment(present(case.images), augmentation_rules(closure))

@@ -188,7 +188,7 @@ def test_the_dictionary_reads_back(tmp_path: Path, vocabulary: Vocabulary, mini_
 def test_a_name_with_a_tab_is_refused(vocabulary: Vocabulary) -> None:
     category = vocabulary.categories[0]
     fields = {name: getattr(category, name) for name in Category.__slots__}
-    with pytest.raises(DataError, match="n00000000 holds a tab"):
+    with pytest.raises(DataError, match="the id or the name of 'n00000000' holds a tab"):
         tencent_dictionary(Vocabulary((Category(**{**fields, "name": "a\tb"}),), ()))
 
 

@@ -144,6 +144,7 @@ def test_pycocotools_loads_what_comes_back_within_half_a_pixel(
 
 @settings(max_examples=25)
 @given(rows=st.lists(regions(), min_size=1, max_size=20))
+@pytest.mark.slow
 def test_boxes_of_open_images_come_back_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, mini_vocabulary: Vocabulary, rows: list[dict[str, Any]]
 ) -> None:
@@ -162,6 +163,7 @@ def test_boxes_of_open_images_come_back_as_they_were(
         assert one["class_id"] == names[row["class_index"]]
 
 
+@pytest.mark.slow
 def test_many_workers_write_the_same_bytes(tmp_path: Path, mini_vocabulary: Vocabulary) -> None:
     row = dict.fromkeys(REGION_FLAGS, False) | {"source": "s", "confidence": 1.0, "origin": 0, "mask": "", "ymin": 0.0}
     rows = [

@@ -54,6 +54,7 @@ def test_a_crash_is_a_row_with_what_was_said_last(job: Job) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_hanging_section_ends_with_all_that_it_started(job: Job) -> None:
     # Its trials are said to take so little that it is given up after 4 s.
     assert rows("hang", job) == [

@@ -276,6 +276,7 @@ def test_a_redirect_into_a_private_network_is_refused(
     assert [row["status"] for row in table_rows(tmp_path / "out")] == ["private_address", "private_address", "saved"]
 
 
+@pytest.mark.slow
 def test_mirrors_are_tried_first_and_the_original_is_held_to_its_digest(port: int, tmp_path: Path) -> None:
     mirrored = replace(fault_server.row(7, "other-md5", port), image_id="7")
     original = replace(fault_server.row(8, "md5", port), image_id="none")
@@ -300,6 +301,7 @@ def test_open_images_lists_get_the_buckets_mirror(tmp_path: Path) -> None:
         chosen_mirrors(("https://example.org/",), [plain])
 
 
+@pytest.mark.slow
 def test_pictures_are_made_smaller_when_asked(port: int, tmp_path: Path) -> None:
     wanted = [fault_server.row(n, "good", port) for n in range(3)]
     given = fault_server.write_list(tmp_path / "list.parquet", wanted)

@@ -45,6 +45,7 @@ def near_hashes(seed: int, n: int, flips: int) -> np.ndarray[tuple[int], np.dtyp
 
 @FEW
 @given(st.integers(0, 1000), st.integers(0, 60), st.integers(0, 9), st.integers(0, 15))
+@pytest.mark.slow
 def test_every_pair_within_the_radius_is_found_once(seed: int, n: int, flips: int, radius: int) -> None:
     hashes = near_hashes(seed, n, flips)
     expected = [

@@ -154,6 +154,7 @@ def test_redirects_lead_to_exact_targets_too(first: str, location: bytes, asked:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+@pytest.mark.slow
 def test_a_list_in_another_encoding_is_asked_in_it(tmp_path: Path, encoding: str) -> None:
     targets = ["/ä b.jpg", "/a.jpg?q=é", "/plain.jpg?", "/%E4.jpg", "/€.jpg?x#ü"]
     asked = [

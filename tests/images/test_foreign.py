@@ -343,6 +343,7 @@ CHANGES = st.lists(st.tuples(st.integers(0, 1 << 20), st.binary(max_size=3), st.
 @pytest.mark.parametrize("name", ["00000.tar", "0.parquet"])
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(changes=CHANGES)
+@pytest.mark.slow
 def test_damage_of_any_kind_is_pictures_or_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, name: str, changes: list[tuple[int, bytes, int]]
 ) -> None:

@@ -306,6 +306,7 @@ def digests(outcome: StageOutcome[IngestSummary], out: Location) -> dict[str, st
     return files | {"": str(outcome.record.summary)}
 
 
+@pytest.mark.slow
 def test_engines_and_stores_change_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(imagenet_tar())
     expected = digests(ingested(tmp_path / "one", tmp_path / "a.tar", part_images=3), tmp_path / "one")

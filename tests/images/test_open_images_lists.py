@@ -61,6 +61,7 @@ ROTATED = [
 ]
 
 
+@pytest.mark.slow
 def test_rotations_are_applied_where_pictures_are_re_encoded(tmp_path: Path) -> None:
     # All of them also have an orientation of EXIF, which only counts where the list states nothing.
     answers = {f"/{line.partition(',')[0]}.jpg": answer(stating(3)) for line in ROTATED}
@@ -85,6 +86,7 @@ def test_rotations_are_applied_where_pictures_are_re_encoded(tmp_path: Path) -> 
         assert "           4  of the saved ones were turned upright" in summary.lines()
 
 
+@pytest.mark.slow
 def test_what_is_not_re_encoded_is_kept_and_its_rotation_noted(tmp_path: Path) -> None:
     answers = {"/a.jpg": answer(PLAIN), "/b.jpg": answer(stating(6)), "/c.jpg": answer(PLAIN)}
     lines = ["a,train,HOST/a.jpg,,,,90", "b,train,HOST/b.jpg,,,,nan", "c,train,HOST/c.jpg,,,,45"]
@@ -104,6 +106,7 @@ def test_what_is_not_re_encoded_is_kept_and_its_rotation_noted(tmp_path: Path) -
     ]
 
 
+@pytest.mark.slow
 def test_pictures_that_were_turned_and_others_are_never_in_one_folder(tmp_path: Path) -> None:
     answers, lines = {"/a.jpg": answer(stating(6))}, ["a,train,HOST/a.jpg,,,,"]
     wanted = options(ResizeOptions(short_edge=32), mirrors=())
@@ -115,6 +118,7 @@ def test_pictures_that_were_turned_and_others_are_never_in_one_folder(tmp_path: 
             download([tmp_path / "list.csv"], tmp_path / "out", options(other, mirrors=()))
 
 
+@pytest.mark.slow
 def test_a_thumbnail_is_the_last_resort_and_told(tmp_path: Path) -> None:
     answers = {
         "/good.jpg": answer(PLAIN),

@@ -46,6 +46,7 @@ def sizes_of(n: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 @given(LABELS, st.integers(0, 3), st.randoms(use_true_random=False))
+@pytest.mark.slow
 def test_memberships_are_the_pairs_in_whatever_rows_they_come(
     labels: np.ndarray[tuple[int, int], np.dtype[np.bool_]], repeats: int, random: Random
 ) -> None:

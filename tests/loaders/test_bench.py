@@ -38,6 +38,7 @@ def test_it_measures_reading_and_every_step(tmp_path: Path) -> None:
     assert "images/s with 0 workers" in done.output
 
 
+@pytest.mark.slow
 def test_one_table_has_no_split(tmp_path: Path) -> None:
     data_set(tmp_path, 8)
     table = ("--labels", str(tmp_path / "labels" / "train"), "--split", "none", "--upright")

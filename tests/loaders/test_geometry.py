@@ -37,6 +37,7 @@ def test_a_box_of_whole_pixels_is_cropped_and_resized_as_torchvision_does(data: 
 
 @given(data=st.data(), size=st.integers(1, 300))
 @settings(max_examples=60)
+@pytest.mark.slow
 def test_a_box_with_edges_inside_pixels_is_resized_as_pillow_does(data: st.DataObject, size: int) -> None:
     top, left = data.draw(st.floats(0, HEIGHT - 2)), data.draw(st.floats(0, WIDTH - 2))
     height, width = data.draw(st.floats(1, HEIGHT - top)), data.draw(st.floats(1, WIDTH - left))

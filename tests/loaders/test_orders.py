@@ -44,6 +44,7 @@ ORDERS: list[Order] = [
 
 
 @given(order=st.sampled_from(ORDERS), epoch=st.integers(0, 5), data=st.data())
+@pytest.mark.slow
 def test_any_stretch_is_computed_by_itself(order: Order, epoch: int, data: st.DataObject) -> None:
     length = order.length(epoch)
     start = data.draw(st.integers(0, length))

@@ -105,6 +105,7 @@ def test_a_change_redoes_what_follows_from_it_and_no_more(simulated: Recipe, tmp
     assert build.verify(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_simulated_rows_say_that_they_are_simulated(simulated: Recipe, tmp_path: Path) -> None:
     run(simulated, tmp_path)
     for schema in (ANNOTATIONS, LABELS):
@@ -146,6 +147,7 @@ def test_a_missing_file_is_told_before_anything_is_done(golden: Recipe, tmp_path
     assert list(read_manifest(tmp_path / "out").stages) == ["vocabulary"], "what is finished stays"
 
 
+@pytest.mark.slow
 def test_a_folder_of_images_is_an_input_by_its_listing(golden: Recipe, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     (photos / "n02084071").mkdir(parents=True)
@@ -320,6 +322,7 @@ def test_parts_of_a_cut_run_with_other_options_stay_until_they_are_to_be_replace
     assert labelled(annotated, cut, overwrite=True) == labelled(annotated, tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_build_that_was_cut_between_two_stages_is_not_all_fine(tmp_path: Path) -> None:
     output = OutputFolder(tmp_path / "build")
     run_stage(vocabulary_stage(default_recipe().vocabulary, into=VOCABULARY), output)
@@ -389,6 +392,7 @@ def digests_below(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): file_digest(path) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_labels_say_how_consistent_each_source_was(golden: Recipe, tmp_path: Path) -> None:
     run(golden, tmp_path)
     audits = read_manifest(tmp_path).stages["labels"].summary["annotations_audit"]

@@ -104,6 +104,7 @@ def test_a_class_list_does_not_silence_the_labels_beside_the_pictures(photos: Pa
     }
 
 
+@pytest.mark.slow
 def test_any_layout_of_the_same_pictures_gives_the_same_labels(built: Build, photos: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         for image_id in CLASS_OF:
@@ -159,6 +160,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(photos: Path,
         ml.start(3, out=tmp_path / "build")  # type: ignore[arg-type]  # what users do
 
 
+@pytest.mark.slow
 def test_pictures_that_say_nothing_are_refused_and_do_not_block_the_folder(tmp_path: Path) -> None:
     (tmp_path / "flat").mkdir()
     (tmp_path / "flat" / "a.jpg").write_bytes(picture(1))

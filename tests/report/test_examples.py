@@ -72,6 +72,7 @@ def test_names_that_are_html_stay_text(build: ml.Build) -> None:
     assert "<b>mine" not in page
 
 
+@pytest.mark.slow
 def test_other_builds_show_no_photograph(tmp_path: Path) -> None:
     pd.DataFrame({"image_id": ["a"], "label": ["n02084071"]}).to_csv(tmp_path / "mine.csv", index=False)
     with warnings.catch_warnings():

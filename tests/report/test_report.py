@@ -330,6 +330,7 @@ def test_simulated_collections_are_said_to_be(page: Page, mini_vocabulary: Vocab
     assert "Part of this build is simulated." in written(mini_vocabulary, simulated, tmp_path).text
 
 
+@pytest.mark.slow
 def test_equal_content_gives_equal_bytes(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     manifest = manifest_of(mini_vocabulary)
     later = {name: replace(record, seconds=99.0) for name, record in manifest.stages.items()}

@@ -67,6 +67,7 @@ def walked(rows: Rows, chosen: Filter, size: int, *, backwards: bool) -> list[li
 @pytest.mark.parametrize("chunk_rows", [1, 1 << 18])
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=builds(), data=st.data())
+@pytest.mark.slow
 def test_pages_hold_each_matching_row_once(
     monkeypatch: pytest.MonkeyPatch,
     chunk_rows: int,
@@ -99,6 +100,7 @@ def assert_copied_text_finds(rows: Rows, expected: list[int], chosen: Filter, bu
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=builds())
+@pytest.mark.slow
 def test_counts_are_those_of_the_rows(
     monkeypatch: pytest.MonkeyPatch, drawn: tuple[Vocabulary, Build, list[set[int]]]
 ) -> None:

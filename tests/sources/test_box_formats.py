@@ -177,6 +177,7 @@ def regions(form: str, path: Path) -> list[tuple[Any, ...]]:
 
 @settings(max_examples=40)
 @given(picture=pictures())
+@pytest.mark.slow
 def test_the_same_boxes_are_the_same_regions_in_every_format(
     tmp_path_factory: pytest.TempPathFactory, picture: Picture
 ) -> None:

@@ -117,6 +117,7 @@ NAMES = st.text(st.characters(exclude_characters="\r\n\0\t", exclude_categories=
 
 
 @given(names=st.lists(NAMES, min_size=1, max_size=5), end=st.sampled_from(["\n", "\r\n", "\r"]))
+@pytest.mark.slow
 def test_whatever_a_name_holds_its_line_is_one_image_or_a_reject(
     tmp_path_factory: pytest.TempPathFactory, names: list[str], end: str
 ) -> None:

@@ -49,6 +49,7 @@ def text_of(rows: list[Row], separator: str, delimiter: str = ",", *, header: bo
 
 @settings(max_examples=12)
 @given(rows=ROWS, separator=st.sampled_from(["|", " ", "||"]), delimiter=st.sampled_from(",;\t"))
+@pytest.mark.slow
 def test_rows_of_several_labels_mean_the_same_everywhere(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Row], separator: str, delimiter: str
 ) -> None:

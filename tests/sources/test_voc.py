@@ -161,6 +161,7 @@ NAMES = st.from_regex(r"[a-z0-9_]{1,12}", fullmatch=True)
 @given(
     lines=st.dictionaries(NAMES, st.sampled_from([-1, 0, 1]), min_size=1), cls=st.sampled_from(["dog", "potted_plant"])
 )
+@pytest.mark.slow
 def test_lists_of_a_class_state_what_is_present_and_absent(
     tmp_path_factory: pytest.TempPathFactory, lines: dict[str, int], cls: str
 ) -> None:

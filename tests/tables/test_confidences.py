@@ -104,6 +104,7 @@ decimals = st.builds(
 
 
 @given(st.lists(decimals, min_size=1))
+@pytest.mark.slow
 def test_texts_are_read_as_exact_arithmetic_reads_them(texts: list[str]) -> None:
     wanted = [truly(text) for text in texts]
     told = confidences.of_texts(pa.array(texts, pa.string())).to_pylist()

@@ -167,6 +167,7 @@ def foreign(folder: Path, form: str) -> Path:
 
 
 @pytest.mark.parametrize("form", ["webdataset", "huggingface"])
+@pytest.mark.slow
 def test_others_shards_join_wherever_they_are_read(
     tmp_path: Path, vocabulary: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:

@@ -273,6 +273,7 @@ def known_of_first_batch(run: Run, photographs: Photographs) -> tuple[torch.Tens
 
 
 @pytest.mark.parametrize("sources", ["", "photographs"])
+@pytest.mark.slow
 def test_a_source_that_lists_all_its_classes_makes_the_others_known(
     photographs: Photographs, tmp_path: Path, sources: str
 ) -> None:
@@ -365,6 +366,7 @@ def test_a_run_in_blocks_resumes_bit_for_bit_within_an_epoch(
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # more workers than cores
+@pytest.mark.slow
 def test_a_stream_goes_on_with_as_many_workers_only(photographs: Photographs, shards: Path, tmp_path: Path) -> None:
     streamed = "[data]\nstreamed = true\nworkers = {}\n"
     changes = (BLOCKS, ("batch_size = 17", "batch_size = 8"), ("every_steps = 0", "every_steps = 3\nkeep = 9"))

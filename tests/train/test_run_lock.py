@@ -53,6 +53,7 @@ def another_run(folder: Path) -> Iterator[subprocess.Popen[str]]:
         os.kill(worker, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_second_trainer_is_refused_and_goes_on_once_the_first_is_killed(tmp_path: Path) -> None:
     program = Program(out=str(tmp_path / "run"), epochs=1)
     with another_run(tmp_path / "run") as first:
@@ -65,6 +66,7 @@ def test_a_second_trainer_is_refused_and_goes_on_once_the_first_is_killed(tmp_pa
     assert (tmp_path / "run" / "checkpoints").is_dir()
 
 
+@pytest.mark.slow
 def test_a_run_lets_go_of_its_folder_at_its_end(tmp_path: Path) -> None:
     with only_run_in(tmp_path):
         pass

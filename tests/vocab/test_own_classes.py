@@ -37,6 +37,7 @@ def fate(vocabulary: Vocabulary, source_id: str) -> tuple[str, str]:
     return row.wnid if row.is_kept else "", row.rule
 
 
+@pytest.mark.slow
 def test_three_names_give_a_tree() -> None:
     vocabulary = built(("g", "golden retriever"), ("c", "tabby cat"), ("w", "wine glass"))
     assert vocabulary.category(RETRIEVER).sources == ("hierarchy",)
@@ -168,6 +169,7 @@ def test_categories_below_a_bare_root_are_told() -> None:
         ml.build_vocabulary(classes={"mine": frame})
 
 
+@pytest.mark.slow
 def test_own_decisions_win_over_the_packaged_ones_and_what_they_change_is_told(tmp_path: Path) -> None:
     given = {"open_images": "packaged:open_images_boxable.csv", "minimum_images": {"open-images": 0}}
     before = ml.build_vocabulary(**given)  # type: ignore[arg-type]  # as tests give it

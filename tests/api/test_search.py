@@ -21,10 +21,10 @@ def _large() -> Vocabulary:
 
 def test_the_whole_name_finds_its_category(large: Vocabulary) -> None:
     names = [one.name for one in large.categories]
-    unique = [one for one in large.categories[::50] if names.count(one.name) == 1]
-    assert len(unique) > 100
+    unique = [one for one in large.categories[::200] if names.count(one.name) == 1]
+    assert len(unique) > 40
     for category in unique:
-        found = large.search(category.name, limit=1)
+        found = large.search(category.name, limit=5)
         assert found["by"][0] == "name"
         assert category.wnid in set(found["wnid"][found["by"] == "name"])
     assert large.category("dog, domestic dog, Canis familiaris").wnid == DOG

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from tests import mini
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from playwright.sync_api import Browser
 
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
@@ -83,3 +86,18 @@ def _object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield f"s3://{bucket}"
     client.clear_instance_cache()
     store.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Yield a headless browser."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - slow, and only here
+
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("there is no chromium: install Debian's package chromium")
+    with sync_playwright() as playwright:
+        # Its sandbox refuses to run as root; the pages are our own.
+        browser = playwright.chromium.launch(executable_path=program, chromium_sandbox=False)
+        yield browser
+        browser.close()

@@ -89,4 +89,4 @@ def _ancestors(class_index: int, vocabulary: Vocabulary) -> frozenset[int]:
 
 
 def _named(classes: Iterable[int], vocabulary: Vocabulary) -> str:
-    return " and ".join(vocabulary.categories[i].name.partition(",")[0] for i in classes)
+    return " and ".join(vocabulary.categories[i].first_name for i in classes)

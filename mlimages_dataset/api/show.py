@@ -151,7 +151,7 @@ def _category(labels: Labels, at: int) -> ShownCategory:
 def _definition(vocabulary: Vocabulary, at: int) -> str:
     """Return what a category is, by its names and its parents' names."""
     first, *others = vocabulary.categories[at].name.split(", ")
-    parents = [vocabulary.categories[one].name.partition(",")[0] for one in vocabulary.categories[at].parents]
+    parents = [vocabulary.categories[one].first_name for one in vocabulary.categories[at].parents]
     kind = f"a kind of {' and of '.join(parents)}" if parents else "a root of the hierarchy"
     return f"{first}: {kind}" + (f"; also called {', '.join(others)}" if others else "")
 

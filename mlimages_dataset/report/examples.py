@@ -127,4 +127,4 @@ def _reason(added: int, stated: Sequence[int], vocabulary: Vocabulary, pairs: Se
 
 
 def _name(category: int, vocabulary: Vocabulary) -> str:
-    return vocabulary.categories[category].name.partition(",")[0]
+    return vocabulary.categories[category].first_name

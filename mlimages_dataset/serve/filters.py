@@ -165,7 +165,7 @@ def without(chosen: Filter, *names: str) -> Filter:
 
 def first_name(vocabulary: Vocabulary, index: int) -> str:
     """Return the first of a category's names."""
-    return vocabulary.categories[index].name.partition(",")[0]
+    return vocabulary.categories[index].first_name
 
 
 def _confidence(name: str, text: str | None) -> float | None:

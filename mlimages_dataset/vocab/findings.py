@@ -166,7 +166,7 @@ def _category_name(vocabulary: Vocabulary, row: MappingRow) -> str:
 
 def _short(category: Category) -> str:
     """Return a category's first name."""
-    return category.name.partition(",")[0]
+    return category.first_name
 
 
 def _first_ones(names: Sequence[str]) -> str:

@@ -113,6 +113,11 @@ class Category:
     mids: tuple[str, ...]
     images: int
 
+    @property
+    def first_name(self) -> str:
+        """The first of its names."""
+        return self.name.partition(",")[0]
+
 
 @dataclass(frozen=True, repr=False)  # no slots: the indices for look-ups are computed on first use
 class Vocabulary:

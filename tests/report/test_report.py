@@ -7,7 +7,6 @@ import hashlib
 import importlib.metadata
 import json
 import re
-import shutil
 import struct
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -531,21 +530,6 @@ def test_the_command_makes_no_folder(tmp_path: Path) -> None:
 
 N_PUBLISHED = 11_166
 """Categories of Tencent ML-Images."""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Yield a headless browser."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - slow, and only here
-
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("there is no chromium: install Debian's package chromium")
-    with sync_playwright() as playwright:
-        # Its sandbox refuses to run as root; the page is our own.
-        browser = playwright.chromium.launch(executable_path=program, chromium_sandbox=False)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -42,21 +42,6 @@ PAGES = (
 )
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Yield a headless browser."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - slow, and only here
-
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("there is no chromium: install Debian's package chromium")
-    with sync_playwright() as playwright:
-        # Its sandbox refuses to run as root; the pages are our own.
-        browser = playwright.chromium.launch(executable_path=program, chromium_sandbox=False)
-        yield browser
-        browser.close()
-
-
 class Serving:
     """Serves a build from a thread of this process, as long as the block lasts."""
 

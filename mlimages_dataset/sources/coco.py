@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import ijson
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import unpacked
 from mlimages_dataset.sources.boxes import DocumentSource, Instance, as_stated, number_of, of_pixels
 from mlimages_dataset.sources.classes import SourceClass
-from mlimages_dataset.sources.pieces import read_to_its_end
+from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.polygons import Polygons, rings_of
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.rle import mask_text
@@ -47,6 +46,7 @@ class Coco(DocumentSource):
     """Files of COCO's form."""
 
     name: ClassVar[str] = "coco"
+    member_suffix: ClassVar[str] = ".json"
     takes_wnids: ClassVar[bool] = False
 
     def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:
@@ -198,7 +198,7 @@ def _categories(path: Location) -> dict[_Key, str]:
 
 def _items(path: Location, key: str) -> Iterator[dict[str, Any]]:
     """Yield the items of a list in the file's object, holding only one at a time."""
-    with read_to_its_end(path), _json_errors(path), unpacked(path) as stream:
+    with _json_errors(path), opened(path) as stream:
         for item in ijson.items(stream, f"{key}.item", use_float=True):
             if not isinstance(item, dict):
                 raise DataError(f"its {key} are not objects", where=path, remedy="name a file in COCO's form")

@@ -158,6 +158,8 @@ def _is_named(one: Instance, log: RejectLog) -> bool:
 
 def is_text(text: str) -> bool:
     """Return whether UTF-8 can hold a text: JSON may escape half of a sign."""
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -327,6 +327,29 @@ def _scale(path: Path) -> None:
             list(packed_statements(block, piece, lookup_table({"b": 0})))
 
 
+@pytest.mark.parametrize("label", ["objects.list.element.name", "objects.name"])
+def test_columns_within_columns_are_named_by_paths(tmp_path: Path, label: str) -> None:
+    names = [["dog", "cat"], [], None, ["cow"]] * 5
+    rows = {
+        "image": [{"bytes": b"1" * 99, "path": f"{k}.jpg"} for k in range(len(names))],
+        "objects": [None if some is None else [{"name": one, "area": 1.0} for one in some] for some in names],
+        "other.path": ["no"] * len(names),
+        "scores": [{"of": 0.5}] * len(names),
+    }
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(rows), path, row_group_size=3)
+    layout = Layout(columns=("image_id=image.path", f"label={label}", "confidence=scores.of", "location=other.path"))
+    found, rejects = read_statements("parquet", [path], layout)
+    expected = [(f"{k}.jpg", one, 0.5, "no") for k, some in enumerate(names) for one in some or ()]
+    assert [tuple(row.values()) for row in found.to_pylist()] == expected
+    flat = {"image_id": [row["path"] for row in rows["image"]], "label": names}  # type: ignore[index]  # of its rows
+    pq.write_table(pa.table(flat), tmp_path / "flat.parquet", row_group_size=3)
+    assert read_statements("parquet", [tmp_path / "flat.parquet"])[1].count == rejects.count
+    for absent in ("image.name", "objects.list.element", "other.path.x", "scores.of.more"):
+        with pytest.raises(DataError, match=absent):
+            read_statements("parquet", [path], Layout(columns=("image_id=image.path", f"label={absent}")))
+
+
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
 def test_a_json_array_states_what_its_lines_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr(json_items, "BLOCK_BYTES", block)

@@ -80,8 +80,9 @@ def annotate(
     class:confidence pairs, tab-separated, with the class indices of this vocabulary. csv, parquet, jsonl: the columns
     image_id and label, and optionally confidence and location; commas, tabs, semicolons or bars may separate the
     columns of a CSV. coco: instances in COCO's JSON form, also LVIS's; class ids are the categories' numbers.
-    voc, labelme, yolo: folders, or single files. cvat: the XML of images. boxes: Parquet (mlimages-build regions). A
-    box says that its class is in the image.
+    voc, labelme, yolo: folders, zip or tar archives of them, or single files; voc also lists of a split. cvat: the XML
+    of images. boxes: Parquet (mlimages-build regions). A box says that its class is in the image. A path may go on
+    into an archive, as annotations.zip/annotations/instances_val2017.json.
     webdataset: tar shards, or folders of them, with .cls or .json files beside pictures. huggingface: Parquet files
     with pictures, or folders of them; the names of a ClassLabel are the classes.
 

@@ -62,10 +62,11 @@ def regions(
     """Map the boxes that files state onto a vocabulary: one row a box and category.
 
     INPUTS are files, or folders where the format has such. coco: instances in COCO's JSON form, also LVIS's and
-    Objects365's. voc: a folder with Annotations/*.xml, or such files. open-images: CSV of boxes or segmentations of any
-    version. cvat: the XML of images. labelme: JSON files, or a folder. yolo: a folder of label files, with the names
-    of classes in a YAML file, *.names or classes.txt. boxes: Parquet with the columns image_id, label, xmin, ymin, xmax
-    and ymax in shares of the image.
+    Objects365's. voc: a folder with Annotations/*.xml, such files, or lists of a split beside it. open-images: CSV of
+    boxes or segmentations of any version. cvat: the XML of images. labelme: JSON files, or a folder. yolo: a folder of
+    label files, with the names of classes in a YAML file, *.names or classes.txt. boxes: Parquet with the columns
+    image_id, label, xmin, ymin, xmax and ymax in shares of the image. Folders and files may be in zip and tar archives:
+    a path may go on into one, as annotations.zip/annotations/instances_val2017.json.
 
     A box that reaches beyond its image is cut at its edge; one outside it, inverted, without area or of an image
     without size is left out and listed.

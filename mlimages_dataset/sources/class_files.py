@@ -9,7 +9,7 @@ from mlimages_dataset.sources.coco import coco_classes
 from mlimages_dataset.sources.cvat import cvat_classes
 from mlimages_dataset.sources.huggingface import huggingface_classes
 from mlimages_dataset.sources.labelme import LabelMe
-from mlimages_dataset.sources.places import files_below, is_folder, opened, place_digest
+from mlimages_dataset.sources.places import archive_of, files_below, is_folder, opened, place_digest
 from mlimages_dataset.sources.voc import Voc
 from mlimages_dataset.sources.yolo import Yolo
 
@@ -33,6 +33,7 @@ def classes_of_files(path: Location) -> list[SourceClass]:
     Raises:
         DataError: it is none of these, or names no class.
     """
+    path = _document_of(path)
     if is_folder(path):
         return huggingface_classes(path) if _holds_tables(path) else _of_folder(path).classes(path)
     if path.suffix.lower() == ".xml":
@@ -46,6 +47,7 @@ def format_of_files(path: Location) -> str:
     Raises:
         DataError: it is a folder of no format.
     """
+    path = _document_of(path)
     if is_folder(path):
         return "huggingface" if _holds_tables(path) else _of_folder(path).name
     if path.suffix.lower() == ".xml":
@@ -60,7 +62,16 @@ def class_files_digest(path: Location) -> str:
         UsageError: it cannot be read.
         DataError: it is a folder of no format.
     """
+    path = _document_of(path)
     return _of_folder(path).digest(path) if is_folder(path) and not _holds_tables(path) else place_digest(path)
+
+
+def _document_of(path: Location) -> Location:
+    """Return the only file of COCO or CVAT in an archive; the path itself where it is no archive of just one."""
+    if archive_of(path) != path:
+        return path
+    found = [one for one in files_below(path) if one.suffix.lower() in {".json", ".xml"}]
+    return found[0] if len(found) == 1 and not _begins(found[0], b'"shapes"') else path  # LabelMe has shapes
 
 
 def _holds_tables(folder: Location) -> bool:

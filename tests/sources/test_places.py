@@ -210,6 +210,8 @@ def test_documents_in_archives_are_read_in_place(tmp_path: Path, form: str, suff
     archive = packed(tmp_path / kind, {f"annotations/x{suffix}": content, "README.md": b"", "1.jpg": b""})
     assert files_of(form, [archive]) == (archive / f"annotations/x{suffix}",)
     assert read_regions(form, files_of(form, [archive]))[0].equals(expected)
+    assert classes_of_files(archive) == classes_of_files(archive / f"annotations/x{suffix}") == classes_of_files(plain)
+    assert class_files_digest(archive) == class_files_digest(archive / f"annotations/x{suffix}")
     several = packed(tmp_path / f"a.{kind}", {f"{k}/instances{suffix}": content for k in "ab"})
     message = rf"holds 2 files of the suffix \{suffix}; name those that are meant, such as .*a\.{kind}/a/instances"
     with pytest.raises(UsageError, match=message):

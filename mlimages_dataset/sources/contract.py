@@ -25,8 +25,9 @@ from mlimages_dataset.sources.source import REGION, STATEMENT
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    _Reader: TypeAlias = "Callable[[str, Sequence[Path]], tuple[pa.Table, RejectLog]]"
+    _Reader: TypeAlias = "Callable[[str, Sequence[Location]], tuple[pa.Table, RejectLog]]"
 
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.layout import Layout
 
 _QUERY = "SELECT image_id, class_id, confidence, location FROM observations"
@@ -38,7 +39,7 @@ class BrokenContractError(AssertionError):
     """A source breaks a rule for all sources."""
 
 
-def read_statements(name: str, files: Sequence[Path], layout: Layout | None = None) -> tuple[pa.Table, RejectLog]:
+def read_statements(name: str, files: Sequence[Location], layout: Layout | None = None) -> tuple[pa.Table, RejectLog]:
     """Return the statements of files, in the columns of `STATEMENT`, and the rows that violate the format.
 
     Args:
@@ -54,7 +55,7 @@ def read_statements(name: str, files: Sequence[Path], layout: Layout | None = No
 
 
 def statements_through(
-    connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path], layout: Layout | None = None
+    connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Location], layout: Layout | None = None
 ) -> tuple[pa.Table, RejectLog]:
     """Return what `read_statements` does, through a connection that many files have: to make one takes longer."""
     source = source_named(name)
@@ -69,7 +70,7 @@ def statements_through(
     return pa.concat_tables(tables), joined_rejects(logs)
 
 
-def read_regions(name: str, files: Sequence[Path]) -> tuple[pa.Table, RejectLog]:
+def read_regions(name: str, files: Sequence[Location]) -> tuple[pa.Table, RejectLog]:
     """Return the boxes that files of a format state, in the columns of `REGION`, and what in them cannot be used.
 
     Raises:

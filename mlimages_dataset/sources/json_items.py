@@ -227,12 +227,9 @@ def _boundaries(block: NDArray[np.uint8], level: int, state: NDArray[np.int64], 
     n = 0
     for at in range(len(block)):
         kind = _KINDS[block[at]]
-        if in_text:
-            in_text = 1 if escaped or kind != _QUOTE else 0
-            escaped = 1 if kind == _BACKSLASH and not escaped else 0
-        elif kind == _QUOTE:
-            in_text = 1
-        elif kind:
+        before = in_text
+        in_text, escaped = _text_state(kind, in_text, escaped)
+        if kind and not (before or in_text):
             if kind == _OPENER:
                 depth += 1
             if depth <= level:
@@ -250,17 +247,22 @@ def _keep_shallow(block: NDArray[np.uint8], kept: NDArray[np.uint8]) -> int:
     depth = in_text = escaped = n = 0
     for at in range(len(block)):
         kind = _KINDS[block[at]]
-        if in_text:
-            in_text = 1 if escaped or kind != _QUOTE else 0
-            escaped = 1 if kind == _BACKSLASH and not escaped else 0
-        elif kind == _QUOTE:
-            in_text = 1
-        elif kind == _OPENER:
+        before = in_text
+        in_text, escaped = _text_state(kind, in_text, escaped)
+        is_bracket = kind in (_OPENER, _CLOSER) and not (before or in_text)
+        if is_bracket and kind == _OPENER:
             depth += 1
-        is_bracket = not in_text and kind in (_OPENER, _CLOSER)
         if depth <= _SHALLOW or (depth == _SHALLOW + 1 and is_bracket):
             kept[n] = block[at]
             n += 1
-        if kind == _CLOSER and not in_text:
+        if is_bracket and kind == _CLOSER:
             depth -= 1
     return n
+
+
+@compiled
+def _text_state(kind: int, in_text: int, escaped: int) -> tuple[int, int]:
+    """Return whether a text is open after a sign, and whether the sign is a backslash that escapes the next one."""
+    if in_text:
+        return (1 if escaped or kind != _QUOTE else 0), (1 if kind == _BACKSLASH and not escaped else 0)
+    return (1 if kind == _QUOTE else 0), 0

@@ -35,7 +35,7 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def with_application(  # noqa: PLR0917 - as click calls it
         checkpoint: Path,
-        vocabulary: str,
+        vocabulary: str | None,
         images: str | None,
         device: str,
         precision: str,
@@ -49,7 +49,7 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
 
         application = Application(
             checkpoint=checkpoint,
-            vocabulary=location(vocabulary),
+            vocabulary=None if vocabulary is None else location(vocabulary),
             images=location(_one_place(pictures, images)),
             execution=Execution(device=Device(device), precision=Precision(precision)),
             batch_size=batch_size,
@@ -61,7 +61,9 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
     options = (
         click.argument("checkpoint", type=click.Path(path_type=Path)),
         click.option(
-            "--vocabulary", metavar="PLACE", required=True, help="Folder of the vocabulary it was trained with."
+            "--vocabulary",
+            metavar="PLACE",
+            help="Folder of the vocabulary it was trained with. [required, but for segmentation]",
         ),
         click.option(
             "--images",
@@ -172,6 +174,8 @@ def _see(application: Application, *, top: int, above: float, raw: bool, as_json
     from mlimages_dataset.train.apply import class_names, see  # noqa: PLC0415 - torch would cost --help seconds
     from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - as above
 
+    if application.vocabulary is None:
+        raise UsageError("no vocabulary", remedy="pass --vocabulary")
     names = class_names(application.vocabulary)
     usable = False
     for seen in see(application, top=top, above=above, raw=raw, tell=_tell_aside):
@@ -205,13 +209,18 @@ def evaluate(application: Application, *, labels: str, unknown: str | None, as_j
     from mlimages_dataset.tables.files import file_digest  # noqa: PLC0415 - torch and pyarrow would cost --help seconds
     from mlimages_dataset.train.apply import evaluate as work  # noqa: PLC0415 - as above
     from mlimages_dataset.train.checkpoint import found_checkpoint  # noqa: PLC0415 - as above
-    from mlimages_dataset.train.evaluation import measures_of  # noqa: PLC0415 - as above
+    from mlimages_dataset.train.evaluation import EvaluationSummary, measures_of  # noqa: PLC0415 - as above
     from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - as above
 
     summary = work(application, location(labels), unknown=None if unknown is None else Unknown(unknown))
     if is_first_rank():
+        digest = file_digest(found_checkpoint(application.checkpoint)) if as_json else ""
+        if not isinstance(summary, EvaluationSummary):
+            found = dict(summary.measures)
+            lines = [f"{name:>18}  {value:.4f}" for name, value in found.items()]
+            click.echo(json_text({"checkpoint_sha256": digest, **found}, indent=2) if as_json else "\n".join(lines))
+            return
         if as_json:
-            digest = file_digest(found_checkpoint(application.checkpoint))
             click.echo(json_text({"checkpoint_sha256": digest, **summary.to_json()}, indent=2))
             return
         lines = [f"{name:>14}  {value:.4f}" for name, value in measures_of(summary).items()]

@@ -21,6 +21,17 @@ from mlimages_dataset.samples import on_disk
 _RECIPES = "recipes"
 
 
+class TaskName(enum.Enum):
+    """What a run learns."""
+
+    MULTI_LABEL = "multi-label"
+    """Which classes an image shows; with the loss `softmax` the one class that it shows."""
+    DETECTION = "detection"
+    """Where they are: boxes and their classes, by Faster R-CNN."""
+    SEGMENTATION = "segmentation"
+    """The class of every pixel, by DeepLab."""
+
+
 class Device(enum.Enum):
     """The device of a rank."""
 
@@ -101,6 +112,8 @@ class Decay(enum.Enum):
     """By a factor every `decay_epochs` epochs."""
     COSINE = "cosine"
     """Along half a cosine to zero at the last step."""
+    POLY = "poly"
+    """As a power of the share of the run that is left, to zero at the last step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +122,11 @@ class Data:
 
     Attributes:
         images: folder of image shards, or of image files.
-        labels: folder of the `labels` table to train on.
+        labels: folder of the table to train on: `labels`, or `regions` for detection; for segmentation the folder of
+            label maps, or a file that lists the images beside it.
         vocabulary: folder of the vocabulary whose classes the labels name.
         validation_images: folder of images to evaluate on; by default `images`.
-        validation_labels: folder of the `labels` table to evaluate on; without it there is no evaluation.
+        validation_labels: the same to evaluate on; without it there is no evaluation.
         validation_view: the part of a picture that evaluation uses.
         workers: decoding workers per process; 0 decodes in the training process.
         prefetch: batches that each worker decodes ahead.
@@ -269,6 +283,8 @@ class Schedule:
         decay: how the rate falls after the warm-up.
         decay_factor: for `step`: factor of the rate at each decay.
         decay_epochs: for `step`: epochs between decays, counted from the first epoch of the run.
+        decay_steps: for `step`: steps after which the rate decays, in place of `decay_epochs`.
+        power: for `poly`: the power.
         staircase: the rate changes between epochs only, as in the paper; otherwise at every step.
     """
 
@@ -280,6 +296,8 @@ class Schedule:
     decay: Decay = Decay.STEP
     decay_factor: float = 0.1
     decay_epochs: int = 25
+    decay_steps: tuple[int, ...] = ()
+    power: float = 0.9
     staircase: bool = True
 
     def __post_init__(self) -> None:
@@ -288,6 +306,9 @@ class Schedule:
         check_at_least("batch_size", self.batch_size, 1)
         check_at_least("warmup_epochs", self.warmup_epochs, 0)
         check_at_least("decay_epochs", self.decay_epochs, 1)
+        check_positive("power", self.power)
+        if list(self.decay_steps) != sorted(set(self.decay_steps)) or min(self.decay_steps, default=1) < 1:
+            raise ValueError(f"decay_steps = {list(self.decay_steps)} do not ascend from 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,6 +341,94 @@ class Phase:
         check_share("balance", self.balance)
         check_at_least("block_images", self.block_images, 1)
         check_at_least("blocks_of_window", self.blocks_of_window, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """A detector: Faster R-CNN on a classification network.
+
+    Attributes:
+        pyramid: features of all scales (FPN); otherwise those of the third stage, with the fourth as box head (C4).
+        pyramid_channels: channels of each level of a pyramid.
+        head_features: features of a region in the box head of a pyramid.
+        long_side: most pixels of an image's long side; `image_size` of the phase is its short side.
+        flip: probability that a training image is mirrored.
+        short_sides: short sides of which one is drawn for each training image; empty for the phase's `image_size`.
+        anchor_sizes: sides of the square anchors in pixels; a pyramid has one on each of its five levels.
+        anchors_of_image: anchors that an image learns from.
+        regions_of_image: proposals that an image learns from.
+        positive_share: largest share of proposals with an object among these.
+        candidates: surest anchors that become candidates, in training and in evaluation; a pyramid has so many of each
+            level.
+        proposals: candidates that remain without doubles, in training and in evaluation.
+        learn_difficult: learn boxes that are marked as difficult, as a group or as a crowd.
+        ancestors: learn the boxes of the categories above those stated, too.
+        frozen_norms: the network's normalisations are not learnt; `model.frozen_statistics` keeps their statistics.
+        least_score: a box with a lower score is left out.
+        suppression_overlap: a box that overlaps a surer one of its class by more is left out.
+        most_detections: boxes kept of an image.
+    """
+
+    pyramid: bool = False
+    pyramid_channels: int = 256
+    head_features: int = 1024
+    long_side: int = 1000
+    flip: float = 0.5
+    short_sides: tuple[int, ...] = ()
+    anchor_sizes: tuple[int, ...] = (128, 256, 512)
+    anchors_of_image: int = 256
+    regions_of_image: int = 256
+    positive_share: float = 0.25
+    candidates: tuple[int, int] = (12000, 6000)
+    proposals: tuple[int, int] = (2000, 300)
+    learn_difficult: bool = False
+    ancestors: bool = False
+    frozen_norms: bool = True
+    least_score: float = 0.05
+    suppression_overlap: float = 0.3
+    most_detections: int = 100
+
+    def __post_init__(self) -> None:
+        of_network = ("pyramid_channels", "head_features")
+        for name in (*of_network, "long_side", "anchors_of_image", "regions_of_image", "most_detections"):
+            check_at_least(name, getattr(self, name), 1)
+        for name in ("flip", "positive_share", "least_score", "suppression_overlap"):
+            check_share(name, getattr(self, name))
+        for name in ("short_sides", "anchor_sizes", "candidates", "proposals"):
+            check_at_least(name, min(getattr(self, name), default=1), 1)
+        if self.pyramid and len(self.anchor_sizes) != PYRAMID_LEVELS:
+            raise ValueError(f"a pyramid has {PYRAMID_LEVELS} levels, and anchor_sizes has {len(self.anchor_sizes)}")
+
+
+PYRAMID_LEVELS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmentation:
+    """A network for the class of every pixel: DeepLab's ASPP-L (Chen et al. 2018, figure 7).
+
+    Attributes:
+        classes: names of the classes of the maps' values 0, 1, 2, ...; the default is Pascal VOC's.
+        ignored: value of pixels that count neither in training nor in evaluation.
+        rates: dilations of the branches, whose outputs are summed.
+        scales: smallest and largest scale drawn for a training image, before a square of the phase's `image_size` is
+            cut out.
+        whole: resize the whole image to that square instead, as the paper's text has it.
+        frozen_norms: as for detection.
+    """
+
+    classes: tuple[str, ...] = ()
+    ignored: int = 255
+    rates: tuple[int, ...] = (6, 12, 18, 24)
+    scales: tuple[float, float] = (0.5, 1.5)
+    whole: bool = False
+    frozen_norms: bool = False
+
+    def __post_init__(self) -> None:
+        check_at_least("ignored", self.ignored, 0)
+        check_at_least("rates", min(self.rates, default=0), 1)
+        if not 0 < self.scales[0] <= self.scales[1]:
+            raise ValueError(f"scales = {list(self.scales)} do not ascend from above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -405,12 +514,16 @@ class Run:
 
     Attributes:
         epochs: number of epochs.
+        steps: number of steps after which the run ends, if that is before its last epoch; 0 for none.
+        task: what is learnt.
         seed: seed of initial weights, order and augmentation.
         evaluate_epochs: epochs between evaluations (also after the last); 0 for no evaluation.
         phases: settings from certain epochs on; the first begins at epoch 0.
     """
 
     epochs: int
+    steps: int = 0
+    task: TaskName = TaskName.MULTI_LABEL
     seed: int = 0
     evaluate_epochs: int = 1
     data: Data = Data()
@@ -422,9 +535,12 @@ class Run:
     execution: Execution = Execution()
     checkpoints: Checkpoints = Checkpoints()
     logs: Logs = Logs()
+    detection: Detection = Detection()
+    segmentation: Segmentation = Segmentation()
 
     def __post_init__(self) -> None:
         check_at_least("epochs", self.epochs, 1)
+        check_at_least("steps", self.steps, 0)
         check_at_least("seed", self.seed, 0)
         check_at_least("evaluate_epochs", self.evaluate_epochs, 0)
         starts = [phase.first_epoch for phase in self.phases]
@@ -433,6 +549,11 @@ class Run:
         other = [phase.sampler.value for phase in self.phases if phase.sampler is not SamplerName.BLOCKS]
         if self.data.streamed and other:
             raise ValueError(f'data.streamed needs sampler = "blocks" in every phase, but one is {other[0]}')
+        if self.data.streamed and self.task is not TaskName.MULTI_LABEL:
+            raise ValueError(f"data.streamed is not for {self.task.value}: leave it out")
+        of_steps = bool(self.steps or self.schedule.decay_steps)
+        if of_steps and len({phase.batch_size for phase in self.phases}) > 1:
+            raise ValueError("steps and decay_steps need one batch_size in all phases: write epochs and decay_epochs")
 
     def phase(self, epoch: int) -> Phase:
         """Return the phase of an epoch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from mlimages_dataset.train.watch import Pace, StepReport, Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from mlimages_dataset.loaders import Batch
+    from mlimages_dataset.loaders.batch import ImageBatch
     from mlimages_dataset.train.checkpoint import CheckpointWriter, StateDict
     from mlimages_dataset.train.config import Run
     from mlimages_dataset.train.learning import Looks
@@ -40,7 +40,7 @@ class Feed(Protocol):
     def n_steps(self, epoch: int) -> int:
         """Return the steps of an epoch."""
 
-    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
+    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[ImageBatch]]:
         """Yield this rank's batches, one per pass, for each step of an epoch from `first_step` on."""
 
     def finish(self, images: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
         set_generator_state(checkpoint.generators[distributed.rank()])
 
 
-def _early_looks(run: Run, learner: Learner, around: RunContext, progress: RunProgress) -> Looks:
+def _early_looks(run: Run, learner: Learner, around: RunContext, progress: RunProgress) -> Looks[Any]:
     """Return the watcher of a run's first steps; it watches none if they are over, or if the run has already warned."""
     over = progress.total_steps >= max(LOOKS) or distributed.from_first(around.log.has_warned)
     begun = progress.total_steps
@@ -114,7 +114,7 @@ def _early_looks(run: Run, learner: Learner, around: RunContext, progress: RunPr
     return early_looks(run, learner, around.feed, at, begun=begun)
 
 
-def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, begun: int = 0) -> Looks:
+def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, begun: int = 0) -> Looks[Any]:
     """Return the watcher of a learner after each number of further steps in `at`; the run has taken `begun` steps."""
     steps = feed.n_steps(0) * run.epochs - begun if at else 0
 
@@ -124,7 +124,9 @@ def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, be
     return learner.task.early_looks(run, outputs, learner.device, at=at, steps=steps, begun=begun)
 
 
-def _train_epoch(run: Run, learner: Learner, around: RunContext, progress: RunProgress, early: Looks) -> RunProgress:
+def _train_epoch(
+    run: Run, learner: Learner, around: RunContext, progress: RunProgress, early: Looks[Any]
+) -> RunProgress:
     """Run the remaining steps of an epoch and return the progress at the beginning of the next."""
     epoch, n_steps = progress.epoch, around.feed.n_steps(progress.epoch)
     set_training(learner.network, frozen_statistics=run.model.frozen_statistics)
@@ -159,7 +161,7 @@ def _train_epoch(run: Run, learner: Learner, around: RunContext, progress: RunPr
     return dataclasses.replace(progress, epoch=epoch + 1, step=0)
 
 
-def _timed(steps: Iterator[Sequence[Batch]]) -> Iterator[tuple[Sequence[Batch], float]]:
+def _timed(steps: Iterator[Sequence[ImageBatch]]) -> Iterator[tuple[Sequence[ImageBatch], float]]:
     """Yield each step's batches with the seconds spent waiting for them."""
     while True:
         began = time.perf_counter()

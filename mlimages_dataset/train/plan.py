@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.config import Precision, Run
     from mlimages_dataset.train.learner import Learner
     from mlimages_dataset.train.supply import Supply
+    from mlimages_dataset.train.tasks.task import AnyTask
 
 _COUNTED_IMAGES = 2
 _GIBIBYTE = 2**30
@@ -106,7 +107,7 @@ def state_bytes(model: nn.Module, *, average: bool) -> int:
     return kept + sum(buffer.nbytes for buffer in model.buffers()) + average * sum(size for size, _ in sizes)
 
 
-def image_bytes(model: nn.Module, image_size: int, precision: Precision) -> int:
+def image_bytes(model: nn.Module, task: AnyTask, image_size: int, precision: Precision) -> int:
     """Return the bytes that a model's forward pass keeps for its backward pass, for one image.
 
     The model is run once on two images; tensors that share memory count once, and parameters not at all.
@@ -124,9 +125,10 @@ def image_bytes(model: nn.Module, image_size: int, precision: Precision) -> int:
     images = torch.zeros(_COUNTED_IMAGES, 3, image_size, image_size, device=device)
     set_training(model, frozen_statistics=False)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(device, precision):
-        logits = model(images)
-    saved = sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own)
-    return int(saved + logits.nbytes) // _COUNTED_IMAGES
+        task.cost(model(*task.example(images)))
+    return (
+        sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own) // _COUNTED_IMAGES
+    )
 
 
 def pace(learner: Learner, *, images: int, image_size: int, steps: int, alone: bool = False) -> float:
@@ -166,8 +168,8 @@ def _seconds(learner: Learner, *, images: int, image_size: int, steps: int, alon
             _finish(learner.device)
             began = time.perf_counter()
         with autocast(learner.device, learner.execution.precision):
-            logits = network(noise)
-        learner.scaler.scale(logits.float().square().mean()).backward()
+            outputs = network(*learner.task.example(noise))
+        learner.scaler.scale(learner.task.cost(outputs)).backward()
     _finish(learner.device)
     seconds = time.perf_counter() - began
     learner.optimizer.zero_grad(set_to_none=True)

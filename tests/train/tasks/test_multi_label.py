@@ -48,7 +48,7 @@ def checkpoint_of(run: Run) -> Checkpoint:
 
 
 def test_it_is_a_task() -> None:
-    task: Task[BatchLabels, Evaluation] = MultiLabel(LOSSES[LossName.RELEASED], Unknown.ABSENT)
+    task: Task[BatchLabels, Evaluation, Batch] = MultiLabel(LOSSES[LossName.RELEASED], Unknown.ABSENT)
     assert task.predictions.name == "predictions"
 
 
@@ -77,7 +77,7 @@ def test_a_checkpoint_has_the_task_of_its_run(name: LossName, unknown: Unknown) 
     run = Run(epochs=1, loss=Loss(name=name, unknown=unknown))
     checkpoint = checkpoint_of(run)
     assert task_of_checkpoint(checkpoint) == task_of_run(run)
-    assert task_of_checkpoint(checkpoint, unknown=Unknown.ABSENT).unknown is Unknown.ABSENT
+    assert task_of_checkpoint(checkpoint, unknown=Unknown.ABSENT) == MultiLabel(LOSSES[name], Unknown.ABSENT)
 
 
 def test_one_label_an_image_is_not_calibrated() -> None:

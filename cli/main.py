@@ -30,6 +30,7 @@ COMMANDS = {
     "export": Listed("export", "Write labels as the published text form, CSV, Hugging Face or Croissant."),
     "evaluate-labels": Listed("evaluate_labels", "Measure what augmentation adds against complete annotations."),
     "evaluate-detections": Listed("evaluate_detections", "Measure a detector: Open Images' challenge, VOC, COCO."),
+    "evaluate-segmentation": Listed("evaluate_segmentation", "Measure label maps: intersection over union of pixels."),
     "images": Listed("images", "Download, ingest, choose, compare and check pictures."),
     "fetch": Listed("fetch", "Download the publishers' files."),
 }

@@ -6,16 +6,14 @@ Legend: B samples, H/W pixels of a stored picture, S side of a training image.
 from __future__ import annotations
 
 import dataclasses
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
 import torch
-from PIL import Image, UnidentifiedImageError
 
-from mlimages_dataset.core.errors import ConfigError, DataError, UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.images.file_store import FileStore
 from mlimages_dataset.loaders.batch import ImageBatch, common_fields, one_batch
 from mlimages_dataset.loaders.catalogue import open_catalogue
@@ -24,6 +22,7 @@ from mlimages_dataset.loaders.dataset import CataloguedImages, ImageSample
 from mlimages_dataset.loaders.decoding import decode, read_header
 from mlimages_dataset.loaders.geometry import Box, resize
 from mlimages_dataset.loaders.transforms import to_unit_range
+from mlimages_dataset.sources.label_maps import IGNORED, read_label_map
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of
 from mlimages_dataset.tables.parquet import write_table
 from mlimages_dataset.tables.schemas import LABELS, Origin
@@ -41,47 +40,28 @@ FORMAT = "label maps 1"
 _SOURCE = "label-maps"
 
 
-def read_map(content: bytes) -> NDArray[np.uint8]:
-    """Return the values of a label map, shape (H, W): indices of a palette, or levels of grey, never colours.
-
-    Raises:
-        DataError: it is no PNG of indices.
-    """
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.mode not in {"P", "L"}:
-                raise DataError(
-                    f"is a picture of mode {image.mode}, not of indices", remedy="store one class number per pixel"
-                )
-            return np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"is no label map ({error})", remedy="store it as an indexed PNG") from error
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapTransform:
     """Makes training images of one size, or evaluation images at the size at which they are stored.
 
     Attributes:
         image_size: S.
-        scales: smallest and largest scale drawn, before a square is cut out; the rest of a square has `ignored`.
-        whole: resize whole pictures to the square instead.
+        scales: smallest and largest scale drawn, before a square is cut out; the rest of a square is not judged.
+        whole: in training, resize whole pictures to the square instead.
         flip: probability of exchanging left and right.
-        ignored: value of map pixels that do not count.
-        training: whether views are drawn; if not, pictures keep their size, or are resized as a whole.
+        training: whether views are drawn; if not, pictures keep their size.
     """
 
     image_size: int = 513
     scales: tuple[float, float] = (0.5, 1.5)
     whole: bool = False
     flip: float = 0.0
-    ignored: int = 255
     training: bool = False
 
     def __call__(self, content: bytes, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Return a picture's planes without its map, uint8, shape (3, H, W)."""
-        pixels = decode(content, read_header(content))
-        return self._resized(pixels, flip=False) if self.whole else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        del rng
+        return np.ascontiguousarray(decode(content, read_header(content)).transpose(2, 0, 1))
 
     def with_map(
         self, content: bytes, label_map: NDArray[np.uint8], rng: np.random.Generator
@@ -99,17 +79,13 @@ class MapTransform:
                 remedy="use the map of this picture",
             )
         if not self.training:
-            planes = self._resized(pixels, flip=False) if self.whole else pixels.transpose(2, 0, 1)
-            return np.ascontiguousarray(planes), label_map
+            return np.ascontiguousarray(pixels.transpose(2, 0, 1)), label_map
         flip = bool(rng.random() < self.flip)
         if self.whole:
-            size = (self.image_size, self.image_size)
-            return self._resized(pixels, flip=flip), _nearest(label_map, size, flip=flip)
+            picture, size = Box(0, 0, *label_map.shape), (self.image_size, self.image_size)
+            planes = resize(pixels, picture, size, limits=picture, flip=flip)
+            return planes, _nearest(label_map, size, flip=flip)
         return self._cut_out(pixels, label_map, rng, flip=flip)
-
-    def _resized(self, pixels: NDArray[np.uint8], *, flip: bool) -> NDArray[np.uint8]:
-        picture = Box(0, 0, *pixels.shape[:2])
-        return resize(pixels, picture, self.image_size, limits=picture, flip=flip)
 
     def _cut_out(
         self, pixels: NDArray[np.uint8], label_map: NDArray[np.uint8], rng: np.random.Generator, *, flip: bool
@@ -123,7 +99,7 @@ class MapTransform:
         size = self.image_size
         top, left = (int(rng.integers(max(side - size, 0) + 1)) for side in (height, width))
         planes = np.full((3, size, size), _GREY, np.uint8)
-        square = np.full((size, size), self.ignored, np.uint8)
+        square = np.full((size, size), IGNORED, np.uint8)
         cut = (slice(top, top + size), slice(left, left + size))
         rows, columns = scaled_map[cut].shape
         planes[:, :rows, :columns] = scaled[:, *cut]
@@ -147,7 +123,8 @@ def _nearest(label_map: NDArray[np.uint8], size: tuple[int, int], *, flip: bool)
     rows, columns = (
         ((np.arange(n) + 0.5) * side / n).astype(np.int64) for n, side in zip(size, label_map.shape, strict=True)
     )
-    return label_map[rows[:, None], columns[::-1] if flip else columns]
+    resized: NDArray[np.uint8] = label_map[rows[:, None], columns[::-1] if flip else columns]
+    return resized
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +140,7 @@ class MapBatch(ImageBatch):
 
     Attributes:
         sizes: height and width of each image without its padding, int64, shape (B, 2).
-        maps: uint8, shape (B, height, width); padding is `ignored`.
+        maps: uint8, shape (B, height, width); 255 where nothing is judged, as in the padding.
         map_sizes: height and width of each map without its padding, int64, shape (B, 2).
     """
 
@@ -172,11 +149,11 @@ class MapBatch(ImageBatch):
     map_sizes: Tensor
 
 
-def collate_maps(samples: Sequence[MapSample], ignored: int = 255) -> MapBatch:
+def collate_maps(samples: Sequence[MapSample]) -> MapBatch:
     """Return the batch of some samples, for `DataLoader(collate_fn=...)`."""
     images, sizes = one_batch([sample.image for sample in samples])
     map_sizes = torch.tensor([sample.label_map.shape for sample in samples])
-    maps = torch.full((len(samples), *map_sizes.amax(0).tolist()), ignored, dtype=torch.uint8)
+    maps = torch.full((len(samples), *map_sizes.amax(0).tolist()), IGNORED, dtype=torch.uint8)
     for one, sample in zip(maps, samples, strict=True):
         height, width = sample.label_map.shape
         one[:height, :width] = torch.from_numpy(np.ascontiguousarray(sample.label_map))
@@ -190,7 +167,7 @@ class MappedImages(CataloguedImages[MapSample, MapBatch]):
         images: a folder that `mlimages-build images` wrote, or a folder of image files.
         maps: a folder of maps as indexed PNGs whose names are the pictures'; or a text file that lists pictures, one
             name a line, whose maps lie in the folder that `map_folder` finds.
-        n_classes: C: values from C on that are not `ignored` are refused.
+        n_classes: C.
         transform: decodes and cuts out.
         seed: of the random draws of samples.
         cache: the folder for the catalogue; None for the user's cache.
@@ -211,11 +188,8 @@ class MappedImages(CataloguedImages[MapSample, MapBatch]):
     ) -> None:
         self._store = _store_of(maps)
         self._ids = [self._store.image_id(k) for k in range(len(self._store))]
-        ignored = transform.ignored
-        made_of = [FORMAT, n_classes, ignored, self._store.digest, self._ids]
-        folder = cached_folder(
-            "maps", made_of, cache, lambda made: _write_classes(made, self._store, n_classes, ignored)
-        )
+        made_of = [FORMAT, n_classes, self._store.digest, self._ids]
+        folder = cached_folder("maps", made_of, cache, lambda made: _write_classes(made, self._store, n_classes))
         super().__init__(open_catalogue([images], folder, n_classes=n_classes, cache=cache), seed)
         self._number = {image_id: k for k, image_id in enumerate(self._ids)}
         self._refuse_missing(images)
@@ -236,7 +210,8 @@ class MappedImages(CataloguedImages[MapSample, MapBatch]):
 
     def make(self, row: int, content: bytes, rng: np.random.Generator, common: dict[str, Any]) -> MapSample:
         """See `CataloguedImages`."""
-        label_map = read_map(self._store.read(self._number[common["image_id"]]))
+        number = self._number[self.catalogue.image_id(row)]
+        label_map = read_label_map(self._store.place(number).path, self.n_classes)
         planes, seen = self.transform.with_map(content, label_map, rng)
         return MapSample(image=planes, label_map=seen, **common)
 
@@ -296,27 +271,15 @@ def _store_of(maps: Location) -> FileStore:
     return FileStore.of(folder, [f"{name}.png" for name in names])
 
 
-def _write_classes(folder: Path, store: FileStore, n_classes: int, ignored: int) -> None:
+def _write_classes(folder: Path, store: FileStore, n_classes: int) -> None:
     """Write the classes of each map as a `labels` table, for the catalogue and for samplers by class.
 
     Raises:
         DataError: a map is damaged, or has a value that is no class.
     """
-    ids, classes = [], []
-    for k in range(len(store)):
-        try:
-            values = np.unique(read_map(store.read(k)))
-        except DataError as error:
-            raise DataError(error.what, where=store.place(k).path, remedy=error.remedy) from error
-        values = values[values != ignored]
-        if len(values) and values[-1] >= n_classes:
-            raise DataError(
-                f"has the class {values[-1]}, and there are {n_classes} from 0 on",
-                where=store.place(k).path,
-                remedy="write segmentation.classes, or segmentation.ignored for pixels that do not count",
-            )
-        ids.append(store.image_id(k))
-        classes.append(values.astype(np.int32))
+    ids = [store.image_id(k) for k in range(len(store))]
+    values = (np.unique(read_label_map(store.place(k).path, n_classes)) for k in range(len(store)))
+    classes = [found[found != IGNORED].astype(np.int32) for found in values]
     index = np.concatenate(classes)
     offsets = np.cumsum([0, *(len(one) for one in classes)]).astype(np.int32)
     sure, original = np.ones(len(index), np.float32), np.full(len(index), Origin.ORIGINAL, np.uint8)

@@ -134,6 +134,11 @@ REGIONS = _schema(
 )
 """One box of one category in one image, as shares of the image's width and height; rows ascend by image id."""
 
+LABEL_MAPS = _schema(
+    "label_maps", image_id=pa.string(), source=pa.string(), width=pa.int32(), height=pa.int32(), map=pa.binary()
+)
+"""The class of every pixel of one image, as an indexed PNG."""
+
 CLASS_COUNTS = _schema("class_counts", source=pa.string(), source_id=pa.string(), images=pa.int64())
 """Images per class of a source, before any mapping, as `mlimages-build tally` writes them."""
 
@@ -149,6 +154,7 @@ ALL = {
         IMPLICATIONS,
         IMAGES,
         REGIONS,
+        LABEL_MAPS,
         CLASS_COUNTS,
     )
 }

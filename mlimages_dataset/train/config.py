@@ -21,17 +21,6 @@ from mlimages_dataset.samples import on_disk
 _RECIPES = "recipes"
 
 
-class TaskName(enum.Enum):
-    """What a run learns."""
-
-    MULTI_LABEL = "multi-label"
-    """Which classes an image shows; with the loss `softmax` the one class that it shows."""
-    DETECTION = "detection"
-    """Where they are: boxes and their classes, by Faster R-CNN."""
-    SEGMENTATION = "segmentation"
-    """The class of every pixel, by DeepLab."""
-
-
 class Device(enum.Enum):
     """The device of a rank."""
 
@@ -79,6 +68,25 @@ class LossName(enum.Enum):
     """Cross-entropy over all classes, for images with one label."""
     CONCURRENT_SOFTMAX = "concurrent-softmax", "pair_counts"
     """The softmax of Peng et al. 2020 (4.1.1), in which classes that often co-occur do not suppress each other."""
+
+
+class TaskName(enum.Enum):
+    """What a run learns."""
+
+    MULTI_LABEL = "multi-label"
+    """Which classes an image shows; with the loss `softmax` the one class that it shows."""
+    DETECTION = "detection"
+    """Where they are: boxes and their classes, by Faster R-CNN."""
+    SEGMENTATION = "segmentation"
+    """The class of every pixel, by DeepLab."""
+
+    @property
+    def losses(self) -> tuple[LossName, ...]:
+        """The losses of the task: a detector's are of the classes of its boxes, beside those of the boxes."""
+        if self is TaskName.SEGMENTATION:
+            return (LossName.SOFTMAX,)
+        of_images = (LossName.RELEASED, LossName.PAPER, LossName.ASYMMETRIC)
+        return tuple(name for name in LossName if self is TaskName.MULTI_LABEL or name not in of_images)
 
 
 class Unknown(enum.Enum):
@@ -408,24 +416,23 @@ class Segmentation:
     """A network for the class of every pixel: DeepLab's ASPP-L (Chen et al. 2018, figure 7).
 
     Attributes:
-        classes: names of the classes of the maps' values 0, 1, 2, ...; the default is Pascal VOC's.
-        ignored: value of pixels that count neither in training nor in evaluation.
+        classes: names of the classes of the maps' values 0, 1, 2, ...; empty for Pascal VOC's. The value 255 counts
+            neither in training nor in evaluation.
         rates: dilations of the branches, whose outputs are summed.
         scales: smallest and largest scale drawn for a training image, before a square of the phase's `image_size` is
             cut out.
-        whole: resize the whole image to that square instead, as the paper's text has it.
+        whole: resize whole training images to that square instead, as the paper's text has it; evaluation sees pictures
+            at their own size.
         frozen_norms: as for detection.
     """
 
     classes: tuple[str, ...] = ()
-    ignored: int = 255
     rates: tuple[int, ...] = (6, 12, 18, 24)
     scales: tuple[float, float] = (0.5, 1.5)
     whole: bool = False
     frozen_norms: bool = False
 
     def __post_init__(self) -> None:
-        check_at_least("ignored", self.ignored, 0)
         check_at_least("rates", min(self.rates, default=0), 1)
         if not 0 < self.scales[0] <= self.scales[1]:
             raise ValueError(f"scales = {list(self.scales)} do not ascend from above 0")
@@ -549,6 +556,9 @@ class Run:
         other = [phase.sampler.value for phase in self.phases if phase.sampler is not SamplerName.BLOCKS]
         if self.data.streamed and other:
             raise ValueError(f'data.streamed needs sampler = "blocks" in every phase, but one is {other[0]}')
+        if self.loss.name not in self.task.losses:
+            others = ", ".join(name.value for name in self.task.losses)
+            raise ValueError(f"loss.name = {self.loss.name.value} is not for {self.task.value}, which has {others}")
         if self.data.streamed and self.task is not TaskName.MULTI_LABEL:
             raise ValueError(f"data.streamed is not for {self.task.value}: leave it out")
         of_steps = bool(self.steps or self.schedule.decay_steps)

@@ -9,7 +9,7 @@ Legend: B images in a batch, H and W pixels, C classes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,35 @@ from mlimages_dataset.train.models import batch_norms
 from mlimages_dataset.train.stages import N_STAGES, Stages, dilate
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mlimages_dataset.train.config import Segmentation
     from mlimages_dataset.train.models import MultiLabelClassifier
 
 OUTPUT_STRIDE = 8
+
+
+class Segmented(NamedTuple):
+    """What is said of the pixels of B images.
+
+    Attributes:
+        logits: shape (B, C, H / 8, W / 8).
+        sizes: height and width of each image without padding, int64, shape (B, 2).
+        padded: height and width with padding, H and W.
+    """
+
+    logits: Tensor
+    sizes: Tensor
+    padded: tuple[int, int]
+
+    def class_map(self, k: int, stored: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """Return the class of every pixel of image k, at its size or at another one."""
+        height, width = self.sizes[k].tolist()
+        seen = at_size(self.logits[k : k + 1], self.padded)[:, :, :height, :width]
+        whole = seen if stored in {None, (height, width)} else at_size(seen, stored)
+        found: NDArray[np.uint8] = whole[0].argmax(0).to(torch.uint8).cpu().numpy()
+        return found
 
 
 class Segmenter(nn.Module):
@@ -58,36 +83,33 @@ class Segmenter(nn.Module):
                 norm.requires_grad_(False)
         self.tap = self._stages[0].tap(N_STAGES - 1)
         n_features = self._stages[0].channels[-1]
-        self.branches = nn.ModuleList(
-            nn.Conv2d(n_features, classifier.n_classes, 3, padding=rate, dilation=rate) for rate in options.rates
-        )
-        for branch in self.branches:
+        n_classes = classifier.n_classes
+        branches = [nn.Conv2d(n_features, n_classes, 3, padding=rate, dilation=rate) for rate in options.rates]
+        for branch in branches:
             nn.init.normal_(branch.weight, std=0.01)
+            assert branch.bias is not None
             nn.init.zeros_(branch.bias)
+        self.branches = nn.ModuleList(branches)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits at an eighth of the images' size, float32, shape (B, C, H / 8, W / 8)."""
+    def forward(self, images: Tensor, sizes: Tensor | None = None) -> Tensor | Segmented:
+        """Return logits at an eighth of the images' size, shape (B, C, H / 8, W / 8); in evaluation with the sizes.
+
+        Args:
+            images: padded at the right and at the bottom, shape (B, 3, H, W).
+            sizes: height and width of each image without padding, int64, shape (B, 2); needed in evaluation only.
+        """
         if self.input_scaling is not None:
             images = self.input_scaling(images)
         *_, x = self._stages[0].outputs(images)
         x = self.tap(x)
-        return torch.stack([branch(x) for branch in self.branches]).sum(0)
+        logits = torch.stack([branch(x) for branch in self.branches]).sum(0)
+        if self.training:
+            return logits
+        assert sizes is not None
+        height, width = images.shape[2:]
+        return Segmented(logits, sizes, (height, width))
 
 
 def at_size(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Return logits at another size by bilinear interpolation between the corners, shape (B, C, height, width)."""
     return functional.interpolate(logits.float(), size, mode="bilinear", align_corners=True)
-
-
-def class_map(logits: Tensor, size: tuple[int, int], padded: tuple[int, int], stored: tuple[int, int]) -> Tensor:
-    """Return the class of every pixel of one image, uint8, of its stored size.
-
-    Args:
-        logits: of the image, shape (C, h, w).
-        size: height and width of the image without its padding, as the network saw it.
-        padded: the same with the padding.
-        stored: height and width of the picture.
-    """
-    seen = at_size(logits[None], padded)[:, :, : size[0], : size[1]]
-    whole = seen if stored == size else at_size(seen, stored)
-    return whole[0].argmax(0).to(torch.uint8)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.decoding import Decoder
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.train.config import Detection, TaskName, Unknown
+from mlimages_dataset.train.config import Detection, Segmentation, TaskName, Unknown
 from mlimages_dataset.train.losses.registry import LOSSES, loss_of_science
 from mlimages_dataset.train.tasks.detection import Detecting
 from mlimages_dataset.train.tasks.multi_label import MultiLabel
+from mlimages_dataset.train.tasks.segmentation import Segmenting
 
 if TYPE_CHECKING:
     from mlimages_dataset.train.checkpoint import Checkpoint
@@ -23,6 +24,8 @@ def task_of_run(run: Run) -> AnyTask:
     taught_by = LOSSES[run.loss.name]
     if run.task is TaskName.DETECTION:
         return Detecting(taught_by, run.detection, run.seed)
+    if run.task is TaskName.SEGMENTATION:
+        return Segmenting(run.segmentation)
     return MultiLabel(taught_by, run.loss.unknown)
 
 
@@ -42,7 +45,9 @@ def task_of_checkpoint(checkpoint: Checkpoint, *, unknown: Unknown | None = None
     if name not in {one.value for one in TaskName}:
         raise DataError(f"its task is {name!r}", where=where, remedy="use the version that wrote it")
     taught_by = loss_of_science(checkpoint.science, where=where)
+    options = {key.partition(".")[2]: value for key, value in settings.items() if key.startswith(f"{name}.")}
     if name == TaskName.DETECTION.value:
-        options = {key.partition(".")[2]: value for key, value in settings.items() if key.startswith(f"{name}.")}
         return Detecting(taught_by, Decoder().decode(Detection, options))
+    if name == TaskName.SEGMENTATION.value:
+        return Segmenting(Decoder().decode(Segmentation, options))
     return MultiLabel(taught_by, unknown or Unknown(settings.get("loss.unknown", Unknown.ABSENT.value)))

@@ -68,7 +68,7 @@ class Application:
 
     Attributes:
         checkpoint: the network's checkpoint: a file, or a run's folder for its newest.
-        vocabulary: folder of the vocabulary that it was trained with.
+        vocabulary: folder of the vocabulary that it was trained with; None for features, which need none.
         images: folder of image shards, or of image files, or one such file.
         execution: device, precision and the like.
         batch_size: images per batch of each rank.
@@ -77,12 +77,23 @@ class Application:
     """
 
     checkpoint: Path
-    vocabulary: Location
+    vocabulary: Location | None
     images: Location
     execution: Execution
     batch_size: int = 64
     workers: int = 4
     view: EvaluationView = EvaluationView.CROP80
+
+    @property
+    def classes_of(self) -> Location:
+        """The folder of the vocabulary.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if self.vocabulary is None:
+            raise UsageError("no vocabulary", remedy="name its folder with --vocabulary")
+        return self.vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +355,7 @@ def evaluate(application: Application, labels: Location, *, unknown: Unknown | N
     """
     with computing(application.execution, seed=0) as device:
         evaluation, checkpoint = _evaluated(application, labels, device, unknown)
-        groups = groups_of_categories(read_table(categories_file(application.vocabulary), CATEGORIES))
+        groups = groups_of_categories(read_table(categories_file(application.classes_of), CATEGORIES))
         return evaluation.summary(groups, calibration_of(checkpoint))
 
 
@@ -416,8 +427,8 @@ def _evaluated(
 ) -> tuple[Evaluation, Checkpoint]:
     """Return a network's evaluation on the labels of a folder's pictures, and its checkpoint; see `evaluate`."""
     network, checkpoint = _trained(application, device)
-    classes = read_classes(application.vocabulary)
-    check_labels(labels, application.vocabulary)
+    classes = read_classes(application.classes_of)
+    check_labels(labels, application.classes_of)
     task = task_of_checkpoint(checkpoint, unknown=unknown, where=application.checkpoint)
     data = MLImages(
         application.images,
@@ -444,13 +455,14 @@ def _trained(application: Application, device: torch.device) -> tuple[MultiLabel
     """Return a checkpoint's network on a device, for evaluation.
 
     Raises:
-        UsageError: it has another vocabulary.
+        UsageError: it has another vocabulary than the one that is named.
         DataError: it is damaged.
     """
-    classes = read_classes(application.vocabulary)
+    classes = None if application.vocabulary is None else read_classes(application.vocabulary)
     path = found_checkpoint(application.checkpoint)
     checkpoint = read_checkpoint(path)
-    check_vocabulary(checkpoint, path, classes.digest, len(classes))
+    if classes is not None:
+        check_vocabulary(checkpoint, path, classes.digest, len(classes))
     epsilon = float(checkpoint.science["model.batch_norm_epsilon"])
     network = create_model(checkpoint.model_name, checkpoint.n_classes, norm_epsilon=epsilon)
     load_weights(network, checkpoint.weights(), path)
@@ -459,7 +471,7 @@ def _trained(application: Application, device: torch.device) -> tuple[MultiLabel
 
 def _inputs(application: Application) -> dict[str, str]:
     return {
-        **vocabulary_digests(application.vocabulary),
+        **({} if application.vocabulary is None else vocabulary_digests(application.vocabulary)),
         "checkpoint": file_digest(found_checkpoint(application.checkpoint)),
         "images": (listing_digest if application.images.is_dir() else file_digest)(application.images),
     }

@@ -23,12 +23,10 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
 
 _BLOCK_ELEMENTS = 1 << 24
 """Of a matrix of rows by classes: more classes are solved in several blocks."""
@@ -36,6 +34,8 @@ _MOST_STEPS = 50
 _MOST_PRODUCTS = 40
 _FEW_ACTIVE = 16.0
 """Classes with A² of at most 16 N solve their system exactly: that takes as long as some ten conjugate gradients."""
+_ROUNDING = 1e-7
+_MOST_IN_FLOAT32 = 1e4
 _RESIDUAL, _SLOPE, _LINE_STEPS = 0.1, 0.001, 8
 
 
@@ -43,7 +43,7 @@ class Problem:
     """The rows to learn from.
 
     Attributes:
-        rows: float32, with the constant feature last, shape (N, D).
+        rows: with the constant feature last, float32, shape (N, D); float64 where `for_cost` says so.
         labels: the class of each row, int64, shape (N,).
         n_classes: K.
         intercept_scaling: the constant feature.
@@ -53,7 +53,7 @@ class Problem:
         """Append the constant feature.
 
         Args:
-            features: float32, shape (N, D - 1).
+            features: float32 or float64, shape (N, D - 1).
             labels: of 0..K-1, int64, shape (N,).
             n_classes: K.
             intercept_scaling: the constant feature; a larger one regularises the bias less.
@@ -64,7 +64,7 @@ class Problem:
         if not len(features) or not bool(torch.isfinite(features).all()):
             raise ValueError("no rows, or features that are not finite")
         constant = features.new_full((len(features), 1), intercept_scaling)
-        self.rows = torch.cat([features, constant], dim=1).float()
+        self.rows = torch.cat([features, constant], dim=1)
         self.labels = labels
         self.n_classes = n_classes
         self.intercept_scaling = intercept_scaling
@@ -73,6 +73,22 @@ class Problem:
     def gram(self) -> Tensor:
         """The sums of products of two features over all rows, shape (D, D)."""
         return self.rows.T @ self.rows
+
+    @functools.cached_property
+    def double(self) -> Problem:
+        """The same rows in float64."""
+        return Problem(
+            self.rows[:, :-1].double(), self.labels, self.n_classes, intercept_scaling=self.intercept_scaling
+        )
+
+    def for_cost(self, cost: float) -> Problem:
+        """Return the problem in the precision that a cost needs.
+
+        Of a single row the Hessian's largest eigenvalue is 1 + 2 cost |x|², and the least is 1: where their ratio comes
+        near to the digits of float32, neither gradient nor margins would have enough of them.
+        """
+        largest = float(self.rows.square().sum(1).max())
+        return self.double if 2 * cost * largest > _MOST_IN_FLOAT32 else self
 
     def signs(self, classes: Tensor) -> Tensor:
         """Return 1 where a row is of a class and -1 elsewhere, shape (N, K') for K' classes."""
@@ -84,7 +100,7 @@ class LinearSvm:
     """A classifier: the class of a row is the one with the highest score.
 
     Attributes:
-        weights: of features and constant, float32, shape (D, K).
+        weights: of features and constant, in the precision of the computation, shape (D, K).
         intercept_scaling: the constant feature.
         objectives: of each class, float64, shape (K,).
         relative_gaps: how much of each objective is at most above the least possible one, float64, shape (K,).
@@ -99,7 +115,8 @@ class LinearSvm:
 
     def scores(self, features: Tensor) -> Tensor:
         """Return the scores of rows, shape (N, K), of features of shape (N, D - 1)."""
-        return torch.addmm(self.weights[-1] * self.intercept_scaling, features, self.weights[:-1])
+        bias = self.weights[-1] * self.intercept_scaling
+        return torch.addmm(bias, features.to(bias.dtype), self.weights[:-1])
 
     def classes(self, features: Tensor) -> Tensor:
         """Return the class of each row, int64, shape (N,)."""
@@ -115,13 +132,28 @@ def fit(problem: Problem, cost: float, *, tolerance: float = 1e-4, start: Linear
         tolerance: the relative gap at which a class is finished; see `LinearSvm.relative_gaps`.
         start: where to begin, such as the classifier of a similar cost.
     """
+    problem = problem.for_cost(cost)
     at_once = max(1, _BLOCK_ELEMENTS // len(problem.rows))
     solved = [
         _Block(problem, classes, cost).solved(tolerance, None if start is None else start.weights[:, classes])
         for classes in torch.arange(problem.n_classes, device=problem.rows.device).split(at_once)
     ]
-    weights, objectives, gaps = (torch.cat([block[part] for block in solved], dim=-1) for part in range(3))
-    return LinearSvm(weights, problem.intercept_scaling, objectives, gaps, max(block[3] for block in solved))
+    return LinearSvm(
+        torch.cat([block.weights for block in solved], dim=1),
+        problem.intercept_scaling,
+        torch.cat([block.objectives for block in solved]),
+        torch.cat([block.gaps for block in solved]),
+        max(block.steps for block in solved),
+    )
+
+
+class _Solved(NamedTuple):
+    """Weights, objectives and relative gaps of a block's classes, and the steps that were taken."""
+
+    weights: Tensor
+    objectives: Tensor
+    gaps: Tensor
+    steps: int
 
 
 class _Block:
@@ -141,8 +173,8 @@ class _Block:
         self.margins = torch.zeros_like(self.signs)
         self.weights = problem.rows.new_zeros(problem.rows.shape[1], len(classes))
 
-    def solved(self, tolerance: float, start: Tensor | None) -> tuple[Tensor, Tensor, Tensor, int]:
-        """Return weights, objectives and gaps of the classes, and the steps that were taken."""
+    def solved(self, tolerance: float, start: Tensor | None) -> _Solved:
+        """Return the classifiers of the classes, each with a relative gap of at most `tolerance` if that is reached."""
         weights = torch.zeros_like(self.weights)
         objectives, gaps = (torch.full_like(self.open, torch.inf, dtype=torch.float64) for _ in range(2))
         self._begin(start)
@@ -157,13 +189,13 @@ class _Block:
             slack, gradient = slack[:, unfinished], (self.weights - pulled)[:, unfinished]
             self._keep(unfinished)
             self._move(*self._direction(slack > 0, gradient))
-        return weights, objectives, gaps, step
+        return _Solved(weights, objectives, gaps, step)
 
     def _begin(self, start: Tensor | None) -> None:
         """Go to the start, or to the least squares of all rows, which is Newton's first step from zero."""
         if start is not None:
-            self.weights = start.clone()
-            self.margins = self.problem.rows @ start
+            self.weights = start.to(self.weights.dtype)
+            self.margins = self.problem.rows @ self.weights
             return
         gradient = -2 * self.cost * (self.problem.rows.T @ self.signs)
         step = torch.cholesky_solve(-gradient, self._preconditioner(1.0))
@@ -182,7 +214,7 @@ class _Block:
         linear = 2 * self.cost * slack.sum(0, dtype=torch.float64)
         quadratic = pulled.square().sum(0, dtype=torch.float64) / 2 + squares
         least = (linear.square() / (4 * quadratic)).nan_to_num(0.0)
-        return objective, ((objective - least) / objective).nan_to_num(0.0)
+        return objective, ((objective - least) / objective).nan_to_num(1.0)
 
     def _keep(self, those: Tensor) -> None:
         if not those.all():
@@ -216,7 +248,7 @@ class _Block:
         system.diagonal().add_(1 / (2 * self.cost))
         factor, failed = torch.linalg.cholesky_ex(system)
         inner = torch.cholesky_solve((active_rows @ gradient).double()[:, None], factor)[:, 0]
-        return active_rows.T @ inner.float() - gradient, not failed
+        return active_rows.T @ inner.to(gradient.dtype) - gradient, not failed
 
     def _approximate(self, active: Tensor, gradient: Tensor) -> Tensor:
         """Return about -(I + 2 cost XₐᵀXₐ)⁻¹ gradient of each class by conjugate gradients, shape (D, K).
@@ -242,10 +274,21 @@ class _Block:
         return step
 
     def _preconditioner(self, share: float) -> Tensor:
-        """Return the Cholesky factor of I + 2 cost share XᵀX, shape (D, D)."""
+        """Return the Cholesky factor of about I + 2 cost share XᵀX, shape (D, D).
+
+        Where the sums of products are so large that float32 does not see the 1, more is added until there is a factor:
+        it guides the way only.
+        """
         matrix = self.problem.gram * (2 * self.cost * share)
-        matrix.diagonal().add_(1)
-        return torch.linalg.cholesky(matrix)
+        added, largest = 1.0, float(matrix.diagonal().max())
+        matrix.diagonal().add_(added)
+        while True:
+            factor, failed = torch.linalg.cholesky_ex(matrix)
+            if not failed:
+                return factor
+            more = max(added, _ROUNDING * largest)
+            matrix.diagonal().add_(more)
+            added += more
 
     def _move(self, step: Tensor, added: Tensor) -> None:
         """Go along the step to the least objective of each class.

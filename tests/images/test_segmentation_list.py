@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from mlimages_dataset.cli.segmentation_list import segmentation_list  # type: ignore[import-not-found]
 
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.images.segmentation_list import (
@@ -140,3 +143,13 @@ def test_folders_of_something_else_are_refused(folders: tuple[Path, Path], tmp_p
         write_segmentation_list(tmp_path / "out", sbd, sbd)
     with pytest.raises(UsageError, match="there is no folder cls in it; name the folder dataset"):
         write_segmentation_list(tmp_path / "out", voc, voc)
+
+
+def test_the_command_tells_the_numbers(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    voc, sbd = folders
+    words = ["--voc", str(voc), "--sbd", str(sbd), "--out", str(tmp_path / "out"), "--workers", "1"]
+    ran = CliRunner().invoke(segmentation_list, [*words, "--json"])
+    assert ran.exit_code == 0, ran.output
+    assert json.loads(ran.stdout)["summary"] == {"train": 4, "val": 2, "train_of_voc": 2, "left_out": 1}
+    assert "Warning: train.txt has 4 images, but 10,582 are published" in ran.stderr
+    assert "val.txt has 2 images, but 1,449 are published" in CliRunner().invoke(segmentation_list, words).stdout

@@ -112,3 +112,20 @@ def test_a_class_without_rows_and_features_of_zero_are_solved() -> None:
     assert torch.isfinite(found.weights).all()
     assert float(found.relative_gaps.max()) <= 1e-4
     assert float(found.scores(features)[0, 2]) < float(found.scores(features)[0, 0])
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e2, 1e3])
+@pytest.mark.parametrize("cost", [1e-6, 1.0, 1e2])
+def test_features_of_any_scale_and_any_cost_are_solved(scale: float, cost: float) -> None:
+    features, labels = features_of_classes(5, 6, 60, seed=4)  # fewer rows than features: they can be told apart
+    features *= np.float32(scale)
+    problem = Problem(torch.from_numpy(features), torch.from_numpy(labels), 5)
+    found = fit(problem, cost)
+    assert float(found.relative_gaps.max()) <= 1e-4
+    ours = objectives(found, features, labels, cost)
+    # LinearSVC does not end for some of these: the dual's value is the proof, here by its own formula.
+    rows = np.concatenate([features, np.ones((len(features), 1))], axis=1, dtype=np.float64)
+    signs = np.where(labels[:, None] == np.arange(5), 1, -1)
+    pull = 2 * cost * np.maximum(0, 1 - signs * (rows @ found.weights.double().numpy()))
+    quadratic = ((rows.T @ (pull * signs)) ** 2).sum(axis=0) / 2 + (pull**2).sum(axis=0) / (4 * cost)
+    assert (ours <= pull.sum(axis=0) ** 2 / (4 * quadratic) * 1.001).all()

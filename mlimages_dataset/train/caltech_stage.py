@@ -30,7 +30,7 @@ from mlimages_dataset.train.logs import json_text
 from mlimages_dataset.train.pictures import location_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
@@ -146,7 +146,7 @@ def classes_of_pictures(images: Location) -> tuple[dict[str, str], int]:
     return found, elsewhere
 
 
-def _sizes(classes: Sequence[str] | Mapping[str, str], protocol: Protocol) -> dict[str, int]:
+def _sizes(classes: Iterable[str], protocol: Protocol) -> dict[str, int]:
     counted = collections.Counter(classes)
     return {name: counted[name] for name in sorted(counted) if protocol.clutter or not is_clutter(name)}
 

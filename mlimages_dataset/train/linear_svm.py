@@ -283,6 +283,7 @@ class _Block:
         added, largest = 1.0, float(matrix.diagonal().max())
         matrix.diagonal().add_(added)
         while True:
+            factor: Tensor
             factor, failed = torch.linalg.cholesky_ex(matrix)
             if not failed:
                 return factor

@@ -25,13 +25,15 @@ def primal(
     rows = np.concatenate([features, np.full((len(features), 1), intercept_scaling)], axis=1, dtype=np.float64)
     signs = np.where(labels[:, None] == np.arange(len(weights)), 1, -1)
     slack = np.maximum(0, 1 - signs * (rows @ weights.T))
-    return (weights**2).sum(axis=1) / 2 + cost * (slack**2).sum(axis=0)
+    objective: np.ndarray = (weights**2).sum(axis=1) / 2 + cost * (slack**2).sum(axis=0)
+    return objective
 
 
 def peer(features: np.ndarray, labels: np.ndarray, cost: float, intercept_scaling: float = 1.0) -> LinearSVC:
     """Return scikit-learn's classifier, solved far beyond its usual tolerance."""
     svm = LinearSVC(C=cost, dual=False, tol=1e-9, max_iter=20_000, intercept_scaling=intercept_scaling)
-    return svm.fit(features.astype(np.float64), labels)
+    svm.fit(features.astype(np.float64), labels)
+    return svm
 
 
 @settings(max_examples=25, deadline=None)

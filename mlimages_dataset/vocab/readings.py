@@ -1,4 +1,4 @@
-"""What class names of well-known collections mean in WordNet 3.0, as people read them.
+"""What class names of well-known collections mean in WordNet 3.0, as a language model read them.
 
 ``data/senses.csv`` has the names with several senses or none, read twice without knowledge of the other reading, and a
 third time where the two differ. Names with one concrete sense need no reading. A row is a fact: `exact` means the

@@ -24,7 +24,8 @@ from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Rule, Vocabu
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_MODULES = tuple(f"mlimages_dataset.augment.{name}" for name in ("ancestors", "annotations", "audit", "splits", "statistics"))
+_LOOPS = ("ancestors", "annotations", "audit", "splits", "statistics")
+_MODULES = tuple(f"mlimages_dataset.augment.{name}" for name in _LOOPS)
 CODE = "from mlimages_dataset.recipes.first_calls import call_loops; call_loops()"
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _CLASS_INDEX = "labels.list.element.class_index"
 """The path of the class indices in a file."""
+_CONFIDENCE = "labels.list.element.confidence"
 
 
 def rows_of_image(parts: Iterable[Location], image_id: str) -> pa.Table:
@@ -52,6 +53,19 @@ def _rows_in(part: Location, image_id: str) -> Iterator[pa.Table]:
                 yield found.replace_schema_metadata(None)
 
 
+def row_at(part: Location, number: int) -> pa.Table:
+    """Return the row of a `labels` table at a place, counted from 0; none if it has fewer. Errors as `rows_of_image`."""
+    with open_table(part, LABELS) as parquet, parquet_errors(part):
+        for group in range(parquet.num_row_groups):
+            rows = parquet.metadata.row_group(group).num_rows
+            if number < rows:
+                found = parquet.read_row_group(group).slice(number, 1)
+                check_rows(found, LABELS, where=part)
+                return found.replace_schema_metadata(None)
+            number -= rows
+    return LABELS.arrow.empty_table()
+
+
 def images_with(parts: Iterable[Location], class_index: int, most: int) -> list[str]:
     """Return the ids of the first images in which a category is present; errors as `rows_of_image`."""
     ids = itertools.chain.from_iterable(
@@ -64,7 +78,20 @@ def images_with(parts: Iterable[Location], class_index: int, most: int) -> list[
 
 def count_with(parts: Iterable[Location], class_index: int) -> int:
     """Return the number of rows in which a category is present; errors as `rows_of_image`."""
-    return sum(int(present.sum()) for part in parts for _, present in _groups_with(part, class_index))
+    return sum(_count_in(part, class_index) for part in parts)
+
+
+def _count_in(part: Location, class_index: int) -> int:
+    """Return the number of rows of a part in which a category is present: a row lists it once."""
+    n = 0
+    with open_table(part, LABELS) as parquet, parquet_errors(part):
+        for group in range(parquet.num_row_groups):
+            # Neither ids nor origins, nor which row has a label: a fifth of the bytes.
+            read = parquet.read_row_group(group, columns=[_CLASS_INDEX, _CONFIDENCE])["labels"].combine_chunks()
+            values = pc.list_flatten(read)
+            chosen = values.field("class_index").to_numpy() == class_index
+            n += int(np.count_nonzero(values.field("confidence").to_numpy()[chosen] > 0))
+    return n
 
 
 def ids_below(parts: Iterable[Location], name: str, most: int) -> list[str]:

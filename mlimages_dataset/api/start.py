@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.arguments import ARGUMENTS
 from mlimages_dataset.api.builds import built
-from mlimages_dataset.api.given import files_of_classes
 from mlimages_dataset.api.frames import listed, place
+from mlimages_dataset.api.given import files_of_classes
 from mlimages_dataset.core.arguments import check
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine

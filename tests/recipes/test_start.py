@@ -105,7 +105,7 @@ def test_a_class_list_does_not_silence_the_labels_beside_the_pictures(photos: Pa
     }
 
 
-def test_what_is_known_of_classes_may_be_in_memory(built: Build, photos: Path, tmp_path: Path) -> None:
+def test_what_is_known_of_classes_may_be_in_memory(photos: Path, tmp_path: Path) -> None:
     """A frame of labels, a frame of classes, a mapping, and names say the same; the recipe builds it again."""
     names = ["dog", "tabby cat", "goldn retreiver"]
     known = pd.DataFrame({"id": names, "name": ["dog", "tabby", "gold"], "wnid": ["", "", "n02099601"]})

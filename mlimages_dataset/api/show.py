@@ -133,7 +133,7 @@ def _category(labels: Labels, at: int) -> ShownCategory:
     images = _images_by_split(labels, at)
     return ShownCategory(
         name=_name(vocabulary, at),
-        definition=_definition(vocabulary, at),
+        kind=_kind(vocabulary, at),
         parents=tuple(_name(vocabulary, one) for one in category.parents),
         children=tuple(_name(vocabulary, i) for i, one in enumerate(vocabulary.categories) if at in one.parents),
         classes=tuple(
@@ -148,8 +148,8 @@ def _category(labels: Labels, at: int) -> ShownCategory:
     )
 
 
-def _definition(vocabulary: Vocabulary, at: int) -> str:
-    """Return what a category is, by its names and its parents' names."""
+def _kind(vocabulary: Vocabulary, at: int) -> str:
+    """Return what a category is a kind of, by its parents' names, and its other names: the package has no glosses."""
     first, *others = vocabulary.categories[at].name.split(", ")
     parents = [vocabulary.categories[one].first_name for one in vocabulary.categories[at].parents]
     kind = f"a kind of {' and of '.join(parents)}" if parents else "a root of the hierarchy"

@@ -26,6 +26,7 @@ import pyarrow as pa
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import reason, relative, remove_folder, user_cache
 from mlimages_dataset.pipeline.records import CACHE_PREFIX
+from mlimages_dataset.sources.delimited import hide_progress
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, give_name, write_errors
 
@@ -130,7 +131,7 @@ def _written(build: ServedBuild, folder: Path, key: str, progress: Callable[[int
     try:
         try:
             with duckdb.connect(str(partial), config=config) as connection:
-                connection.execute("SET enable_progress_bar = false")
+                hide_progress(connection)
                 _fill(connection, build, finders, progress)
         except duckdb.Error as error:  # no room, or a path that DuckDB cannot open, such as one with a question mark
             remedy = "make room or name another folder"

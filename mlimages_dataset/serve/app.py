@@ -7,7 +7,6 @@ at this machine (DNS rebinding).
 
 from __future__ import annotations
 
-import importlib
 import ipaddress
 import socket
 from dataclasses import dataclass
@@ -59,8 +58,7 @@ def application(build: ServedBuild, index: LabelIndex, *, host: str = LOOPBACK, 
         host: the address that the server listens on, which decides by which names it may be asked.
         wordnet: the folder of WordNet's own files, for definitions.
     """
-    importlib.import_module("pandas")  # what reasons take: the first page of an image would wait for it
-    _ = build.vocabulary.closure  # likewise
+    _ = build.vocabulary.closure  # what reasons take: the first page of an image would wait for it
     rows = Rows(index, build)
     site = _Site(Pages(build, rows, wordnet), rows, Pictures(index.stores))
     pages: dict[str, Callable[[dict[str, str]], str]] = {

@@ -84,11 +84,11 @@ def thumbnail(picture: Location) -> tuple[str, int, int]:
     """Return a picture as a data URI of a small JPEG, and its width and height."""
     from PIL import Image  # noqa: PLC0415 - only builds with photographs need it
 
-    with picture.open("rb") as file, Image.open(file) as image:
-        image.thumbnail((_EDGE, _EDGE))
-        small = io.BytesIO()
-        image.convert("RGB").save(small, "JPEG", quality=80)
-        return f"data:image/jpeg;base64,{base64.b64encode(small.getvalue()).decode()}", *image.size
+    from mlimages_dataset.images.thumbnails import smaller  # noqa: PLC0415 - likewise
+
+    small = smaller(picture.read_bytes(), _EDGE, where=picture.name)
+    with Image.open(io.BytesIO(small)) as image:
+        return f"data:image/jpeg;base64,{base64.b64encode(small).decode()}", *image.size
 
 
 def credits_of_photographs() -> dict[str, tuple[str, str]]:

@@ -174,7 +174,15 @@ class VocabularySummary:
 
     def findings(self) -> list[str]:
         """Return what needs a user's decision, as sentences."""
-        told = [f"{one.source}: {one.sentence}" for one in self.losses]
+        return [text for _, text in self.findings_by_source()]
+
+    def findings_by_source(self) -> list[tuple[str, str]]:
+        """Return the sentences of `findings`, each with the class list that it is about, empty if about several."""
+        about_one = [(one.source, f"{one.source}: {one.sentence}") for one in self.losses]
+        return [*about_one, *(("", text) for text in self._findings_of_several())]
+
+    def _findings_of_several(self) -> list[str]:
+        told = []
         if self.bare:
             more = f" and {len(self.bare) - _SHOWN_BARE:,} more" if len(self.bare) > _SHOWN_BARE else ""
             told.append(

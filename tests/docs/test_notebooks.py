@@ -24,10 +24,10 @@ def code_cells(notebook: Any) -> list[Any]:
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
-def told(cell: Any) -> list[str]:
+def told(cell: Any) -> str:
     """Return what a cell prints and the text of its result; pictures are left out, as their bytes vary."""
-    texts = ["".join(one.get("text") or one.get("data", {}).get("text/plain", "")) for one in cell["outputs"]]
-    return [re.sub(r"<.* object at .*>|<Figure .*>", "", text).strip() for text in texts]
+    texts = ("".join(one.get("text") or one.get("data", {}).get("text/plain", "")) for one in cell["outputs"])
+    return re.sub(r"<.* object at .*>|<Figure .*>", "", "".join(texts))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -51,7 +51,9 @@ def places_of(given: Location, vocabulary: Location | None = None, images: Locat
     found = vocabulary or next((vocabulary_folder(one) for one in around if categories_file(one).is_file()), None)
     if found is None:
         raise UsageError(
-            "there is no vocabulary beside these labels", where=given, remedy="name the build's folder, or the vocabulary's too"
+            "there is no vocabulary beside these labels",
+            where=given,
+            remedy="name the folder of the whole build",
         )
     places = (folder for one in around for folder in (one, one / COOCCURRENCE))
     inputs = {digest for part in table_parts(labels)[:1] for digest in table_inputs(part).values()}

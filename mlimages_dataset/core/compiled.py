@@ -59,7 +59,7 @@ def _keep_until_exit() -> None:
     folder = tempfile.mkdtemp(prefix="mlimages-loops-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ[_FOLDER] = folder
-    numba.config.reload_config()
+    numba.config.reload_config()  # type: ignore[no-untyped-call]  # Numba annotates little
 
 
 def are_kept(modules: Collection[str]) -> bool:

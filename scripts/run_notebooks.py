@@ -24,7 +24,7 @@ def run(path: Path, folder: Path) -> nbformat.NotebookNode:
     Raises:
         CellExecutionError: a cell fails.
     """
-    notebook = nbformat.read(path, as_version=4)
+    notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with contextlib.chdir(folder):
         environment = {**os.environ, "PATH": programs}

@@ -120,7 +120,7 @@ def test_what_is_known_of_classes_may_be_in_memory(photos: Path, tmp_path: Path)
         (said, plain),
     ]
     for number, (classes, expected) in enumerate(cases):
-        build = ml.start(photos, classes=classes, out=tmp_path / f"{number}")  # type: ignore[arg-type]  # of all kinds
+        build = ml.start(photos, classes=classes, out=tmp_path / f"{number}")
         stated = labels_of(build).query("origin == 0")
         assert dict(zip(stated["image_id"], stated["wnid"], strict=True)) == expected
         assert recipes.verify(build.folder) == []
@@ -147,7 +147,7 @@ def test_what_is_known_of_classes_may_be_in_memory(photos: Path, tmp_path: Path)
 )
 def test_what_says_nothing_of_classes_is_refused(photos: Path, tmp_path: Path, classes: object, sentence: str) -> None:
     with pytest.raises(ml.MLImagesError, match=sentence):
-        ml.start(photos, classes=classes, out=tmp_path / "build")  # type: ignore[arg-type]  # what users do
+        ml.start(photos, classes=classes, out=tmp_path / "build")
     assert not (tmp_path / "build").exists()
 
 

@@ -75,12 +75,12 @@ def build_recipe(
     """
     output = OutputFolder(folder, overwrite=overwrite)
     names = []
-    if recipe.images is not None:
-        copied = images_stage(recipe.images, folder)
-        began(IMAGES_FOLDER)
-        with output.held():
-            ended(IMAGES_FOLDER, run(copied, OutputFolder(folder / IMAGES_FOLDER, overwrite=overwrite), engine))
     with compiled_meanwhile() as await_loops:
+        if recipe.images is not None:
+            copied = images_stage(recipe.images, folder)
+            began(IMAGES_FOLDER)
+            with output.held():
+                ended(IMAGES_FOLDER, run(copied, OutputFolder(folder / IMAGES_FOLDER, overwrite=overwrite), engine))
         # The recipe comes last: one that cannot be built is none of the folder.
         for stage in itertools.chain(stages(recipe, folder), [recipe_stage(text)] if text else []):
             began(stage.name)

@@ -85,6 +85,8 @@ class _Group(LazyGroup):
             raise
         except OSError as error:  # system errors that no stage expects: a folder without permission, a store that fails
             raise _DataFailed(f"{error.filename or 'the system'}: {error.strerror or error}") from error
+        finally:
+            gc.freeze()  # at its end, Python looks through all of them again
 
 
 @click.command(cls=_Group, listed=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

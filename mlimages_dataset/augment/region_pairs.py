@@ -143,9 +143,7 @@ def _of_rows(rows: pa.Table, n_classes: int) -> ObjectPairs:
     sides = np.stack([rows[side].to_numpy() for side in _SIDES])
     number, n_objects = _objects(image.astype(np.int64), sides)
     labels = np.unique(np.stack([number, rows["class_index"].to_numpy().astype(np.int64)], axis=1), axis=0)
-    has = sp.csr_array(
-        (np.ones(len(labels), np.int64), (labels[:, 0], labels[:, 1])), shape=(n_objects, n_classes), dtype=np.int64
-    )
+    has = sp.coo_array((np.ones(len(labels), np.int64), (labels[:, 0], labels[:, 1])), (n_objects, n_classes)).tocsr()
     several = int((np.bincount(labels[:, 0], minlength=n_objects) > 1).sum())
     return ObjectPairs(sp.csr_array(has.T @ has), n_objects, several)
 

@@ -70,5 +70,7 @@ def test_counts_of_parts_add_up(
 
 def test_relatives_concur_in_both_directions() -> None:
     closure = sp.csr_array(np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1]], bool))
-    rates = torch.sparse_coo_tensor([[1, 2], [2, 0]], [0.25, 0.5], (3, 3), check_invariants=True)
+    rates = torch.sparse_coo_tensor(
+        torch.tensor([[1, 2], [2, 0]]), torch.tensor([0.25, 0.5]), (3, 3), check_invariants=True
+    )
     assert with_relatives(rates, closure).to_dense().tolist() == [[0, 1, 0], [1, 0, 0.25], [0.5, 0, 0]]

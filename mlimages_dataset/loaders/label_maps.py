@@ -156,7 +156,7 @@ def collate_maps(samples: Sequence[MapSample]) -> MapBatch:
     maps = torch.full((len(samples), *map_sizes.amax(0).tolist()), IGNORED, dtype=torch.uint8)
     for one, sample in zip(maps, samples, strict=True):
         height, width = sample.label_map.shape
-        one[:height, :width] = torch.from_numpy(np.ascontiguousarray(sample.label_map))
+        one[:height, :width] = torch.from_numpy(np.array(sample.label_map))
     return MapBatch(images=images, sizes=sizes, maps=maps, map_sizes=map_sizes, **common_fields(samples))
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluate-labels": Listed("evaluate_labels", "Measure what augmentation adds against complete annotations."),
     "evaluate-detections": Listed("evaluate_detections", "Measure a detector: Open Images' challenge, VOC, COCO."),
     "evaluate-segmentation": Listed("evaluate_segmentation", "Measure label maps: intersection over union of pixels."),
+    "segmentation-list": Listed("segmentation_list", "Write VOC 2012's augmented training list, from VOC and SBD."),
     "images": Listed("images", "Download, ingest, choose, compare and check pictures."),
     "fetch": Listed("fetch", "Download the publishers' files."),
 }

@@ -67,7 +67,8 @@ class Confusion:
         """Return the value of each class, NaN where neither truth nor result has a pixel of it, shape (C,)."""
         both = np.diagonal(self.pixels)
         either = self.pixels.sum(axis=0) + self.pixels.sum(axis=1) - both
-        return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+        values: NDArray[np.float64] = np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+        return values
 
     def mean_intersection_over_union(self) -> float:
         """Return the mean over the classes that have a value; NaN if none has."""

@@ -87,6 +87,17 @@ class Application:
     view: EvaluationView = EvaluationView.CROP80
     image_size: int = 0
 
+    @property
+    def classes_of(self) -> Location:
+        """The folder of the vocabulary.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if self.vocabulary is None:
+            raise UsageError("no vocabulary", remedy="name its folder with --vocabulary")
+        return self.vocabulary
+
 
 @dataclass(frozen=True, slots=True)
 class AppliedSummary:
@@ -238,7 +249,16 @@ def extract(application: Application, out: Location, *, overwrite: bool = False)
     def schema(_: AnyTask, network: nn.Module) -> TableSchema:
         return features_schema(_classifier(network, application).n_features)
 
-    return _apply(application, out, "features", {}, schema_of=schema, rows_of=lambda _: rows, overwrite=overwrite)
+    return _apply(
+        application,
+        out,
+        "features",
+        {},
+        schema_of=schema,
+        rows_of=lambda _: rows,
+        overwrite=overwrite,
+        needs_classes=False,
+    )
 
 
 _Rows: TypeAlias = "Callable[[nn.Module, tuple[Tensor, Tensor], Pictures, Sequence[int]], pa.Table]"
@@ -275,11 +295,12 @@ def _apply(
     schema_of: Callable[[AnyTask, nn.Module], TableSchema],
     rows_of: Callable[[Checkpoint], _Rows],
     overwrite: bool,
+    needs_classes: bool = True,
     done: Callable[[Checkpoint], None] | None = None,
 ) -> StageOutcome[AppliedSummary] | None:
     """Write a table of a network's outputs for a folder's pictures; each rank writes some of its parts."""
     with computing(application.execution, seed=0) as device:
-        task, network, checkpoint = _trained(application, device)
+        task, network, checkpoint = _trained(application, device, needs_classes=needs_classes)
         job = _Job(
             application=application,
             network=network,
@@ -358,8 +379,7 @@ def evaluate(
         task, measures, checkpoint = _evaluated(application, labels, device, unknown)
         if not isinstance(measures, Evaluation):
             return task.judgement(measures, checkpoint.loss, checkpoint.n_classes)
-        assert application.vocabulary is not None
-        groups = groups_of_categories(read_table(categories_file(application.vocabulary), CATEGORIES))
+        groups = groups_of_categories(read_table(categories_file(application.classes_of), CATEGORIES))
         return measures.summary(groups, calibration_of(checkpoint))
 
 
@@ -488,12 +508,12 @@ def _of_images(measures: object, application: Application) -> Evaluation:
 
 
 def _trained(
-    application: Application, device: torch.device, unknown: Unknown | None = None
+    application: Application, device: torch.device, unknown: Unknown | None = None, *, needs_classes: bool = True
 ) -> tuple[AnyTask, nn.Module, Checkpoint]:
     """Return the task of a checkpoint, and its network on a device, for evaluation.
 
     Raises:
-        UsageError: it has another vocabulary.
+        UsageError: it has another vocabulary than the one that is named.
         DataError: it is damaged.
     """
     path = found_checkpoint(application.checkpoint)
@@ -501,8 +521,9 @@ def _trained(
     if application.image_size:
         checkpoint = dataclasses.replace(checkpoint, image_size=application.image_size)
     task = task_of_checkpoint(checkpoint, unknown=unknown, where=application.checkpoint)
-    classes = task.classes(_as_run(application, None, checkpoint))
-    check_vocabulary(checkpoint, path, classes.digest, len(classes))
+    if needs_classes or application.vocabulary is not None:
+        classes = task.classes(_as_run(application, None, checkpoint))
+        check_vocabulary(checkpoint, path, classes.digest, len(classes))
     return task, task.network(checkpoint, path).to(device).eval(), checkpoint
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.images.store import ImageStore
 
 _BATCHES_OF_PART = 256
 _LEAST_PARTS = 16
@@ -104,9 +105,7 @@ class Pictures(Dataset[Picture]):
 
     def location(self, number: int) -> str:
         """Return a file's path below the folder; empty for a picture in a shard."""
-        place = self._store.place(number)
-        is_file = place.offset == 0 and place.length < 0
-        return as_text(relative(place.path, self._store.folder)) if is_file else ""
+        return location_in(self._store, number)
 
     def finish(self, images: Tensor) -> Tensor:
         """Return the images as the network's input."""
@@ -131,6 +130,13 @@ class Pictures(Dataset[Picture]):
             DataError: a file cannot be read.
         """
         return self._store.read(number)
+
+
+def location_in(store: ImageStore, number: int) -> str:
+    """Return a file's path below the folder of a store; empty for a picture in a shard."""
+    place = store.place(number)
+    is_file = place.offset == 0 and place.length < 0
+    return as_text(relative(place.path, store.folder)) if is_file else ""
 
 
 @dataclass(frozen=True, slots=True)

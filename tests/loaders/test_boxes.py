@@ -80,14 +80,17 @@ def test_equal_boxes_of_an_image_are_one_with_several_labels(
         if ancestors or origin == 0:
             of_box = wanted[image][b]
             of_box[c] = of_box.get(c, True) and hard
-    data_of = lambda: BoxedImages(  # noqa: E731 - it raises or not
-        folder / "images",
-        folder / "regions",
-        n_classes=3,
-        transform=BoxTransform(image_size=40, long_side=40),
-        ancestors=ancestors,
-        cache=folder / "cache",
-    )
+
+    def data_of() -> BoxedImages:
+        return BoxedImages(
+            folder / "images",
+            folder / "regions",
+            n_classes=3,
+            transform=BoxTransform(image_size=40, long_side=40),
+            ancestors=ancestors,
+            cache=folder / "cache",
+        )
+
     if not wanted:
         with pytest.raises(DataError, match="no box of it can be learnt"):
             data_of()

@@ -37,7 +37,7 @@ def sbd_file(label_map: NDArray[np.generic], name: str = "GTcls", field: str = "
     fields[0, 0][field] = label_map
     fields[0, 0]["CategoriesPresent"] = np.unique(label_map)
     stream = io.BytesIO()
-    scipy.io.savemat(stream, {name: fields}, do_compression=True)
+    scipy.io.savemat(stream, {name: fields}, do_compression=True)  # type: ignore[arg-type]  # a stream is documented
     return stream.getvalue()
 
 
@@ -81,7 +81,7 @@ def test_maps_of_sbd_are_read_one_after_another(
     assert (read_sbd(path) == label_map).all()
 
 
-BAD_PNGS = {
+BAD_PNGS: dict[str, tuple[Callable[[], bytes], str]] = {
     "colours": (lambda: _png(Image.new("RGB", (2, 2))), "indices of classes"),
     "sixteen bits": (lambda: _png(Image.new("I;16", (2, 2))), "indices of classes"),
     "black and white": (lambda: _png(Image.new("1", (2, 2))), "indices of classes"),

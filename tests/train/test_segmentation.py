@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 from torchvision.models.resnet import resnet50
 
@@ -22,18 +23,19 @@ def test_it_is_a_dilated_network_and_the_sum_of_four_convolutions() -> None:
     segmenter.train()
     segmenter.backbone.eval()
     theirs = resnet50(replace_stride_with_dilation=[False, True, True]).eval()
-    theirs.fc = torch.nn.Identity()  # type: ignore[assignment]  # as the classifier's backbone
+    theirs.fc = nn.Identity()
     theirs.load_state_dict(segmenter.backbone.state_dict())
     x = torch.randn(1, 3, 65, 65)
     with torch.no_grad():
         y = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(x))))
         y = theirs.layer4(theirs.layer3(theirs.layer2(theirs.layer1(y))))
         assert y.shape[2:] == (9, 9)  # output stride 8
-        wanted = sum(
-            functional.conv2d(y, branch.weight, branch.bias, padding=rate, dilation=rate)  # type: ignore[arg-type,union-attr]  # convolutions
-            for branch, rate in zip(segmenter.branches, (6, 12, 18, 24), strict=True)
-        )
-        assert torch.allclose(segmenter(x), wanted, atol=1e-5)  # type: ignore[arg-type]  # a sum of tensors
+        convolutions = [branch for branch in segmenter.branches if isinstance(branch, nn.Conv2d)]
+        wanted = [
+            functional.conv2d(y, branch.weight, branch.bias, padding=rate, dilation=rate)
+            for branch, rate in zip(convolutions, (6, 12, 18, 24), strict=True)
+        ]
+        assert torch.allclose(segmenter(x), torch.stack(wanted).sum(0), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (24, 17)])

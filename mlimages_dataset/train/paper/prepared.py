@@ -38,14 +38,17 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
     def given_to(self, run: Run) -> Run:
-        """Return a run with these places; one that counts its steps gets as many epochs as these take."""
+        """Return a run with these places; one that counts its steps gets as many epochs as these take.
+
+        A run that is not evaluated on its way does not name what it is measured on.
+        """
         data = dataclasses.replace(
             run.data,
             images=self.images,
             labels=self.labels,
             vocabulary=self.vocabulary,
-            validation_images=self.measured_images,
-            validation_labels=self.measured_labels,
+            validation_images=self.measured_images if run.evaluate_epochs else None,
+            validation_labels=self.measured_labels if run.evaluate_epochs else None,
         )
         epochs = run.epochs
         if run.steps:

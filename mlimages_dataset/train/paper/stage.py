@@ -6,11 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from mlimages_dataset.core.errors import ConfigError, MLImagesError, UsageError
+from mlimages_dataset.core.errors import ConfigError, MLImagesError
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.apply import Application, evaluate
+from mlimages_dataset.train.caltech import Protocol
+from mlimages_dataset.train.caltech_stage import measure_transfer
+from mlimages_dataset.train.checkpoint import found_checkpoint
 from mlimages_dataset.train.computing import computing
+from mlimages_dataset.train.config import Execution, Precision
 from mlimages_dataset.train.evaluation import EvaluationSummary, measures_of
 from mlimages_dataset.train.logs import json_text
 from mlimages_dataset.train.paper.imagenet import prepare_imagenet
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.train.caltech_stage import Transfer
     from mlimages_dataset.train.config import Run
     from mlimages_dataset.train.paper.prepared import Prepared
     from mlimages_dataset.train.paper.rows import Row
@@ -35,11 +40,6 @@ DATA, RUN, RESULT_FILE = "data", "run", "result.json"
 """The folders of the prepared data and of the run, and the file of the result, in the folder of a transfer."""
 _MOST_IMAGES = 64
 """Images of a batch of the evaluation."""
-_PREPARE: Mapping[Collection, Callable[[Location, Location], Prepared]] = {
-    Collection.IMAGENET: prepare_imagenet,
-    Collection.VOC_DETECTION: prepare_detection,
-    Collection.VOC_SEGMENTATION: prepare_segmentation,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +86,23 @@ class Transferred:
         }
 
 
-def transfer(row: Row, run: Run, data: Location, out: Path, tell: Callable[[str], None]) -> Transferred:
+def transfer(
+    row: Row, run: Run, data: Location, out: Path, tell: Callable[[str], None], sbd: Location | None = None
+) -> Transferred:
     """Run a row, or go on with one that was interrupted, and return its result, on every rank.
 
     Args:
-        row: the row.
+        row: the row, of any collection but Caltech-256.
         run: its run file, with the weights that it starts from.
         data: the collection, as its publisher or most people keep it.
         out: the folder for the prepared data, the run, and the result.
+        sbd: SBD's folder, for segmentation; see `prepare_segmentation`.
         tell: is called on rank 0 with a sentence before the work that takes long.
 
     Raises:
         ConfigError: the run starts from no weights.
         UsageError, DataError: the data or the weights cannot be used, or as `pretrain`.
     """
-    if row.collection not in _PREPARE:
-        raise UsageError(f"{row.name} has no training", remedy="measure it with the command caltech")
     if row.from_weights and run.model.weights is None:
         raise ConfigError(f"{row.name} starts from trained weights", remedy="name them with --weights")
 
@@ -109,7 +110,11 @@ def transfer(row: Row, run: Run, data: Location, out: Path, tell: Callable[[str]
         if run.model.weights is not None:  # before the hours that follow
             read_weights(run.model.weights, Said(architecture=run.model.name))
         tell(f"preparing {row.collection.value} from {data}")
-        return _PREPARE[row.collection](data, out / DATA)
+        if row.collection is Collection.IMAGENET:
+            return prepare_imagenet(data, out / DATA)
+        if row.collection is Collection.VOC_DETECTION:
+            return prepare_detection(data, out / DATA)
+        return prepare_segmentation(data, out / DATA, sbd)
 
     prepared = _on_first_rank(run, prepare)
     given = prepared.given_to(run)
@@ -119,6 +124,20 @@ def transfer(row: Row, run: Run, data: Location, out: Path, tell: Callable[[str]
     if is_first_rank():
         write_bytes(out / RESULT_FILE, (json_text(result.to_json(), indent=2) + "\n").encode())
     return result
+
+
+def measure_features(weights: Location, data: Location, out: Location, tell: Callable[[str], None]) -> Transfer | None:
+    """Return what a linear SVM finds in a checkpoint's features of Caltech-256, on rank 0; raises as `measure_transfer`.
+
+    Args:
+        weights: the checkpoint.
+        data: the folder of classes.
+        out: the folder for features and results.
+        tell: as for `transfer`.
+    """
+    execution = Execution(precision=Precision.FLOAT32)
+    application = Application(checkpoint=found_checkpoint(weights), vocabulary=None, images=data, execution=execution)
+    return measure_transfer(application, Protocol(), out, tell=tell)
 
 
 def _on_first_rank(run: Run, work: Callable[[], _Value]) -> _Value:

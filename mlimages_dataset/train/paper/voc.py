@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from mlimages_dataset.augment.annotate import AnnotatedFiles
 from mlimages_dataset.augment.regions_stage import REGIONS_FOLDER, regions_stage
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.images.segmentation_list import write_segmentation_list
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import NoSummary, Stage, run
@@ -82,24 +83,29 @@ def prepare_detection(data: Location, out: Location) -> Prepared:
     )
 
 
-def prepare_segmentation(data: Location, out: Location) -> Prepared:
+def prepare_segmentation(data: Location, out: Location, sbd: Location | None = None) -> Prepared:
     """Return VOC 2012's augmented training list, or where there is none its own, and its val (section 5.4).
 
     Args:
         data: the folder VOCdevkit, or the one above it.
-        out: not used: VOC's own files suffice.
+        out: the folder for the augmented list.
+        sbd: SBD's folder, from which the list is made; None to use trainaug.txt beside VOC's own lists, if it is there.
 
     Raises:
-        UsageError, DataError: a folder, a list or a listed picture is missing.
+        UsageError, DataError: a folder, a list, a label map or a listed picture is missing.
     """
-    del out
     year = devkit(data, YEARS[1:]) / YEARS[1]
-    lists = year / SETS / "Segmentation"
-    augmented = [lists / name for name in AUGMENTED_LISTS if (lists / name).is_file()]
+    lists, notes = year / SETS / "Segmentation", []
+    if sbd is not None:
+        lists = out / "lists"
+        notes = write_segmentation_list(lists, year, sbd).summary.findings()
+    augmented = [] if sbd is not None else [lists / name for name in AUGMENTED_LISTS if (lists / name).is_file()]
+    if sbd is None and not augmented:
+        notes = [
+            "train.txt is not the augmented list that the paper trains on; name SBD's folder with --sbd to use that"
+        ]
     training, measured = (augmented or [lists / "train.txt"])[0], lists / "val.txt"
     n_images, n_measured = (len(_pictured(year, path)) for path in (training, measured))
-    remedy = f"put {AUGMENTED_LISTS[0]} beside it, and SegmentationClassAug into {YEARS[1]}"
-    note = f"{training.name} is not the augmented list that the paper trains on; to use that, {remedy}"
     return Prepared(
         images=year / PICTURES,
         labels=training,
@@ -108,7 +114,7 @@ def prepare_segmentation(data: Location, out: Location) -> Prepared:
         measured_labels=measured,
         n_images=n_images,
         n_measured=n_measured,
-        notes=() if augmented else (note,),
+        notes=tuple(notes),
     )
 
 

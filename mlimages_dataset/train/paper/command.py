@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="With --plan: speed of all ranks together; measured if not given.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def transfer(  # noqa: PLR0917 - as click calls it
     table: str | None,
     listed: bool,  # noqa: FBT001 - as click calls it
@@ -48,7 +47,6 @@ def transfer(  # noqa: PLR0917 - as click calls it
     only_plan: bool,  # noqa: FBT001 - as click calls it
     ranks: int | None,
     images_per_second: float | None,
-    as_json: bool,  # noqa: FBT001 - as click calls it
 ) -> None:
     """Run a row of tables 3 to 6 of the paper, and print its figures beside the paper's.
 
@@ -70,22 +68,20 @@ def transfer(  # noqa: PLR0917 - as click calls it
     if sbd is not None and row.collection is not Collection.VOC_SEGMENTATION:
         raise UsageError(f"{row.name} has no use for --sbd", remedy="leave it out")
     if only_plan:
-        tell_plan(
-            _run(row, run_toml, weights), None, images=row.images, images_per_second=images_per_second, ranks=ranks
-        )
+        run = _run(row, run_toml, weights)
+        tell_plan(run, None, images=row.images, images_per_second=images_per_second, ranks=ranks)
         return
     missing = [f"--{name}" for name, value in (("data", data), ("out", out)) if value is None]
     if data is None or out is None:
         raise UsageError(f"no {' and no '.join(missing)}", remedy=f"pass {' and '.join(missing)}")
-    result = _result(row, run_toml, weights, location(data), out, None if sbd is None else location(sbd))
+    of_sbd = None if sbd is None else location(sbd)
+    result = _result(row, run_toml, weights, data=location(data), out=out, sbd=of_sbd)
     if result is not None and is_first_rank():
-        from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - torch would cost --help seconds
-
-        click.echo(json_text(result.to_json(), indent=2) if as_json else "\n".join(result.lines()))
+        click.echo("\n".join(result.lines()))
 
 
 def _result(
-    row: Row, run_toml: str | None, weights: str | None, data: Location, out: Path, sbd: Location | None
+    row: Row, run_toml: str | None, weights: str | None, *, data: Location, out: Path, sbd: Location | None
 ) -> Transferred | Transfer | None:
     """Run a row, and return its result; on rank 0 where the other ranks have none."""
     # Here and not above: torch would cost --help seconds.
@@ -93,7 +89,7 @@ def _result(
     from mlimages_dataset.train.paper.stage import transfer as work  # noqa: PLC0415
 
     if row.collection is not Collection.CALTECH:
-        return work(row, _run(row, run_toml, weights), data, out, tell_aside, sbd)
+        return work(row, _run(row, run_toml, weights), data, out, tell=tell_aside, sbd=sbd)
     if run_toml is not None:
         raise _no_training(row)
     if weights is None:

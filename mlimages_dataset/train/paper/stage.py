@@ -87,7 +87,7 @@ class Transferred:
 
 
 def transfer(
-    row: Row, run: Run, data: Location, out: Path, tell: Callable[[str], None], sbd: Location | None = None
+    row: Row, run: Run, data: Location, out: Path, *, tell: Callable[[str], None], sbd: Location | None = None
 ) -> Transferred:
     """Run a row, or go on with one that was interrupted, and return its result, on every rank.
 
@@ -96,8 +96,8 @@ def transfer(
         run: its run file, with the weights that it starts from.
         data: the collection, as its publisher or most people keep it.
         out: the folder for the prepared data, the run, and the result.
-        sbd: SBD's folder, for segmentation; see `prepare_segmentation`.
         tell: is called on rank 0 with a sentence before the work that takes long.
+        sbd: SBD's folder, for segmentation; see `prepare_segmentation`.
 
     Raises:
         ConfigError: the run starts from no weights.
@@ -127,7 +127,7 @@ def transfer(
 
 
 def measure_features(weights: Location, data: Location, out: Location, tell: Callable[[str], None]) -> Transfer | None:
-    """Return what a linear SVM finds in a checkpoint's features of Caltech-256, on rank 0; raises as `measure_transfer`.
+    """Return what an SVM finds in a checkpoint's features of Caltech-256, on rank 0; raises as `measure_transfer`.
 
     Args:
         weights: the checkpoint.

@@ -101,9 +101,7 @@ def prepare_segmentation(data: Location, out: Location, sbd: Location | None = N
         notes = write_segmentation_list(lists, year, sbd).summary.findings()
     augmented = [] if sbd is not None else [lists / name for name in AUGMENTED_LISTS if (lists / name).is_file()]
     if sbd is None and not augmented:
-        notes = [
-            "train.txt is not the augmented list that the paper trains on; name SBD's folder with --sbd to use that"
-        ]
+        notes = ["train.txt is not the augmented list that the paper trains on: name SBD's folder with --sbd"]
     training, measured = (augmented or [lists / "train.txt"])[0], lists / "val.txt"
     n_images, n_measured = (len(_pictured(year, path)) for path in (training, measured))
     return Prepared(

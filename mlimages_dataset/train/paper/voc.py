@@ -95,14 +95,7 @@ def prepare_segmentation(data: Location, out: Location, sbd: Location | None = N
         UsageError, DataError: a folder, a list, a label map or a listed picture is missing.
     """
     year = devkit(data, YEARS[1:]) / YEARS[1]
-    lists, notes = year / SETS / "Segmentation", []
-    if sbd is not None:
-        lists = out / "lists"
-        notes = write_segmentation_list(lists, year, sbd).summary.findings()
-    augmented = [] if sbd is not None else [lists / name for name in AUGMENTED_LISTS if (lists / name).is_file()]
-    if sbd is None and not augmented:
-        notes = ["train.txt is not the augmented list that the paper trains on: name SBD's folder with --sbd"]
-    training, measured = (augmented or [lists / "train.txt"])[0], lists / "val.txt"
+    training, measured, notes = _own_lists(year) if sbd is None else _made_lists(year, sbd, out / "lists")
     n_images, n_measured = (len(_pictured(year, path)) for path in (training, measured))
     return Prepared(
         images=year / PICTURES,
@@ -112,8 +105,24 @@ def prepare_segmentation(data: Location, out: Location, sbd: Location | None = N
         measured_labels=measured,
         n_images=n_images,
         n_measured=n_measured,
-        notes=tuple(notes),
+        notes=notes,
     )
+
+
+def _own_lists(year: Location) -> tuple[Location, Location, tuple[str, ...]]:
+    """Return the lists to learn and to measure that VOC's folder holds, and what people must know of them."""
+    lists = year / SETS / "Segmentation"
+    for name in AUGMENTED_LISTS:
+        if (lists / name).is_file():
+            return lists / name, lists / "val.txt", ()
+    note = "train.txt is not the augmented list that the paper trains on: name SBD's folder with --sbd"
+    return lists / "train.txt", lists / "val.txt", (note,)
+
+
+def _made_lists(year: Location, sbd: Location, out: Location) -> tuple[Location, Location, tuple[str, ...]]:
+    """Return the same of lists that are made from VOC and SBD; raises as `write_segmentation_list`."""
+    notes = write_segmentation_list(out, year, sbd).summary.findings()
+    return out / "train.txt", out / "val.txt", tuple(notes)
 
 
 def devkit(data: Location, years: Sequence[str]) -> Location:

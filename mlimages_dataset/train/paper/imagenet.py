@@ -1,4 +1,7 @@
-"""ImageNet as people have it: `train` and `val` with a folder of pictures for each wnid; or shards and label tables."""
+"""ImageNet as people have it: `train` and `val` with a folder of pictures for each wnid; or shards and annotations.
+
+Labels are annotations without ancestors: an image has one label for the softmax loss.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from mlimages_dataset.pipeline.stage import run
 from mlimages_dataset.sources.folders import is_wnid
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parquet import n_rows, table_parts
-from mlimages_dataset.tables.schemas import LABELS
+from mlimages_dataset.tables.schemas import ANNOTATIONS
 from mlimages_dataset.train.paper.prepared import Prepared
 from mlimages_dataset.vocab.stage import VOCABULARY, VocabularyFiles, read_vocabulary, vocabulary_stage
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
 
 CLASSES = 1000
-_TRAIN, _VAL, _SHARDS, _LABELS = "train", "val", "shards", "labels"
+_TRAIN, _VAL, _SHARDS = "train", "val", "shards"
 _WNIDS = "wnids.txt"
 _SHOWN = 3
 
@@ -29,7 +32,7 @@ def prepare_imagenet(data: Location, out: Location) -> Prepared:
 
     Args:
         data: a folder with `train` and `val`, each with a folder a wnid; or with `shards`, `vocabulary` and
-            `labels/train` and `labels/val`, as the other commands write them.
+            `annotations/train` and `annotations/val`, as the other commands write them.
         out: the folder for vocabulary and labels.
 
     Raises:
@@ -74,15 +77,15 @@ def _of_shards(data: Location) -> Prepared:
     Raises:
         UsageError: a table is missing.
     """
-    labels = {name: data / _LABELS / name for name in (_TRAIN, _VAL)}
+    labels = {name: data / ANNOTATIONS_FOLDER / name for name in (_TRAIN, _VAL)}
     return Prepared(
         images=data / _SHARDS,
         labels=labels[_TRAIN],
         vocabulary=data / VOCABULARY,
         measured_images=data / _SHARDS,
         measured_labels=labels[_VAL],
-        n_images=n_rows(table_parts(labels[_TRAIN]), LABELS),
-        n_measured=n_rows(table_parts(labels[_VAL]), LABELS),
+        n_images=n_rows(table_parts(labels[_TRAIN]), ANNOTATIONS),
+        n_measured=n_rows(table_parts(labels[_VAL]), ANNOTATIONS),
     )
 
 
@@ -97,7 +100,7 @@ def _classes_in(folder: Location) -> set[str]:
         raise UsageError(
             "holds no folder of pictures called by a wnid, such as n01440764",
             where=folder,
-            remedy=f"name the folder with ImageNet's {_TRAIN} and {_VAL}, or one with {_SHARDS} and {_LABELS}",
+            remedy=f"name the folder with ImageNet's {_TRAIN} and {_VAL}, or one with {_SHARDS} and {ANNOTATIONS_FOLDER}",
         )
     return found
 

@@ -100,7 +100,7 @@ def _classes_in(folder: Location) -> set[str]:
         raise UsageError(
             "holds no folder of pictures called by a wnid, such as n01440764",
             where=folder,
-            remedy=f"name the folder with ImageNet's {_TRAIN} and {_VAL}, or one with {_SHARDS} and {ANNOTATIONS_FOLDER}",
+            remedy=f"name the folder of ImageNet's {_TRAIN} and {_VAL}, or of {_SHARDS} and {ANNOTATIONS_FOLDER}",
         )
     return found
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "annotate": Listed("annotate", "Map files of annotations onto a vocabulary."),
     "regions": Listed("regions", "Map the boxes of files onto a vocabulary."),
     "cooccurrence": Listed("cooccurrence", "Find categories that often appear together, from predictions."),
+    "region-pairs": Listed("region_pairs", "Count how often objects of a class are labelled with another."),
     "labels": Listed("labels", "Augment annotations and split them into training and validation."),
     "verify": Listed("verify", "Check a folder's files against its manifest."),
     "audit": Listed("audit", "Check whether label lists made elsewhere are consistent."),
@@ -84,6 +85,8 @@ class _Group(LazyGroup):
             raise
         except OSError as error:  # system errors that no stage expects: a folder without permission, a store that fails
             raise _DataFailed(f"{error.filename or 'the system'}: {error.strerror or error}") from error
+        finally:
+            gc.freeze()  # at its end, Python looks through all of them again
 
 
 @click.command(cls=_Group, listed=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

@@ -25,16 +25,16 @@ PAGE = Path("docs/explain/classes.md")
 _NARROWER = ("reviewed: nearest parent", "parent given in the list")
 _HEAD = """# What classes mean
 
-Every class name of Open Images (V1, trainable and boxable), COCO, LVIS, Objects365, VOC and Places365 that has several senses in
-WordNet 3.0, or none, was read twice by a language model, with WordNet's glosses, the collection's hierarchy and the neighbouring
-names at hand; neither reading knew of the other. Where they differ, a third one decided. The answers are in
-`mlimages_dataset/vocab/data/senses.csv`, with all readings and the reason. Names with one concrete sense were not read, and what
-people had decided (`reviewed.toml`) stands.
+Every class name of Open Images (V1, trainable and boxable), COCO, LVIS, Objects365, VOC and Places365 that has
+several senses in WordNet 3.0, or none, was read twice by a language model, with WordNet's glosses, the collection's
+hierarchy and the neighbouring names at hand; neither reading knew of the other. Where they differ, a third one
+decided. The answers are in `mlimages_dataset/vocab/data/senses.csv`, with all readings and the reason. Names with one
+concrete sense were not read, and what people had decided (`reviewed.toml`) stands.
 
 """
 _TABLES = """
-Below, *=* means the synset itself, *<* a kind of it for which WordNet has no synset: the class gives its images that category, and
-is a category of its own below it with `--narrower`. No class of either list is dropped.
+Below, *=* means the synset itself, *<* a kind of it for which WordNet has no synset: the class gives its images that
+category, and is a category of its own below it with `--narrower`. No class of either list is dropped.
 """
 
 

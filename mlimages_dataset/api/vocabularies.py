@@ -271,11 +271,20 @@ class _Inputs:
             assert found is not None
             return found
         what = f"the frame of classes[{name!r}]"
-        table = columns_of(given, CLASS_COLUMNS, MEANING_COLUMNS, what=what)
-        columns = {column: _cells(table, column, what) for column in table.column_names}
+        columns = class_columns(given, what)
         path = self.folder / f"classes-{len(self.names)}.parquet"
         self.names[path] = what
         return written(columns, path)
+
+
+def class_columns(frame: object, what: str) -> dict[str, pa.Array]:
+    """Return a frame's columns in the form of a class list.
+
+    Raises:
+        UsageError, DataError: it is no frame, lacks a column, or holds other values.
+    """
+    table = columns_of(frame, CLASS_COLUMNS, MEANING_COLUMNS, what=what)
+    return {column: _cells(table, column, what) for column in table.column_names}
 
 
 def _place(given: PathLike | None, what: str) -> Location | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 import stat
 import tarfile
 import tempfile
@@ -22,10 +21,11 @@ from mlimages_dataset.images.beside import held_with_files_beside, with_files_be
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.masks import with_masks
 from mlimages_dataset.images.members import Member
-from mlimages_dataset.images.packing import check_packed, packing_of, unpacked_stream
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.images.zips import ZIP_NAME, zip_file_members
-from mlimages_dataset.sources.tars import StrictHeader, check_end, tar_errors, unsafe
+from mlimages_dataset.images.zips import zip_file_members
+from mlimages_dataset.sources.packing import check_packed, packing_of, unpacked_stream
+from mlimages_dataset.sources.tars import ARCHIVE_NAME, StrictHeader, check_end, tar_errors, unsafe
+from mlimages_dataset.sources.zips import ZIP_NAME
 from mlimages_dataset.tables.files import write_errors
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
 
-ARCHIVE_NAME = re.compile(r"(?i)\.(?:tar(?:\.(?:gz|bz2|xz))?|tgz|tbz2|txz)$")
 _STREAM_BYTES = 1 << 20
 _HEAD_BYTES = 6
 _SPOOLED_BYTES = 64 << 20

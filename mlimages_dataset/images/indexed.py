@@ -156,7 +156,8 @@ class IndexedStore:
         """See `ImageStore`: they follow the picture in its shard."""
         shard, offset, length = self._range(k)
         key = self._key(k)
-        return dict(masks_in_shard(functools.partial(self.reader.read, shard), offset + length, lambda one: one == key))
+        read = functools.partial(self.reader.read, shard)
+        return dict(masks_in_shard(read, offset + length, lambda one: one == key, self.folder / shard))
 
     def _key(self, k: int) -> str:
         """Return the key of picture k in its shard."""

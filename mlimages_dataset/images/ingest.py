@@ -13,7 +13,7 @@ import pyarrow as pa
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.core.locations import as_text
-from mlimages_dataset.images.archives import ARCHIVE_NAME, archive_file_members, folder_members
+from mlimages_dataset.images.archives import archive_file_members, folder_members
 from mlimages_dataset.images.check import Inspection, Limits, inspect
 from mlimages_dataset.images.parquet_store import ParquetStore
 from mlimages_dataset.images.resize import ResizeOptions, resized
@@ -21,10 +21,12 @@ from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.table_members import table_members
 from mlimages_dataset.images.tar_store import TarStore
 from mlimages_dataset.images.tfrecords import tfrecord_members
-from mlimages_dataset.images.zips import ZIP_NAME, zip_file_members
+from mlimages_dataset.images.zips import zip_file_members
 from mlimages_dataset.pipeline.records import MANIFEST_NAME
 from mlimages_dataset.sources.class_lists import TENCENT_HEADER, parse_tencent_dictionary
 from mlimages_dataset.sources.folders import is_mask, is_wnid
+from mlimages_dataset.sources.tars import ARCHIVE_NAME
+from mlimages_dataset.sources.zips import ZIP_NAME
 from mlimages_dataset.tables.files import read_lines
 
 if TYPE_CHECKING:

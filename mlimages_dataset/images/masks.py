@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import re
 import tarfile
 from dataclasses import replace
@@ -22,6 +23,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import relative
 from mlimages_dataset.sources.folders import MASK_OF_OPEN_IMAGES, MASKS_OF_VOC
 from mlimages_dataset.sources.samples import is_picture, suffix_of
+from mlimages_dataset.sources.tars import StrictHeader, tar_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -86,7 +88,7 @@ def tag_of_member(name: str, key: str) -> str:
 
 
 def masks_in_shard(
-    read: Callable[[int, int], bytes], at: int, is_key: Callable[[str], bool]
+    read: Callable[[int, int], bytes], at: int, is_key: Callable[[str], bool], shard: Location
 ) -> Iterator[tuple[str, bytes]]:
     """Yield tag and content of the masks that follow a picture in a shard.
 
@@ -94,23 +96,43 @@ def masks_in_shard(
         read: returns bytes of the shard, given their offset and number.
         at: where the picture ends.
         is_key: whether a member's key is the picture's.
+        shard: for messages.
 
     Raises:
-        DataError: the shard ends before a mask does, or is damaged.
+        DataError: the shard ends before a mask does, or a header is damaged, so that a mask may be lost.
     """
-    while True:
-        at += -at % tarfile.BLOCKSIZE
-        try:
-            header = tarfile.TarInfo.frombuf(read(at, tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
-        except (tarfile.HeaderError, DataError):  # the end
-            return
-        key = header.name.rpartition("/")[2].partition(".")[0]
-        if not (is_key(key) and header.isreg()):
-            return
-        at += tarfile.BLOCKSIZE
-        if tag := tag_of_member(header.name.rpartition("/")[2], key):
-            yield tag, read(at, header.size)
-        at += header.size
+    rest = _Rest(read, at + -at % tarfile.BLOCKSIZE)
+    with tar_errors(shard, lambda: ""), tarfile.TarFile(fileobj=rest, tarinfo=StrictHeader) as tar:
+        while (header := tar.next()) is not None:
+            key, _, name = header.name.rpartition("/")[2].partition(".")
+            if not (is_key(key) and header.isreg()):
+                return
+            if tag := tag_of_member(f"{key}.{name}", key):
+                yield tag, read(header.offset_data, header.size)
+
+
+class _Rest(io.RawIOBase):
+    """A shard from some place on, for tarfile."""
+
+    def __init__(self, read: Callable[[int, int], bytes], at: int) -> None:
+        super().__init__()
+        self._read, self._at = read, at
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next `size` bytes; errors as of the shard's own `read`."""
+        content = self._read(self._at, size)
+        self._at += size
+        return content
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to an offset of the shard."""
+        assert whence == io.SEEK_SET
+        self._at = offset
+        return offset
+
+    def tell(self) -> int:
+        """Return the offset of the next byte."""
+        return self._at
 
 
 class FolderMasks:

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import MLImagesError
 from mlimages_dataset.core.locations import relative
-from mlimages_dataset.images.archives import ARCHIVE_NAME
 from mlimages_dataset.images.files import has_pictures
 from mlimages_dataset.images.foreign import ForeignStore, places
 from mlimages_dataset.images.masks import tag_of_member
-from mlimages_dataset.images.zips import ZIP_NAME
 from mlimages_dataset.sources.folders import class_of_path
 from mlimages_dataset.sources.samples import is_picture, key_of
-from mlimages_dataset.sources.tars import tar_entries
+from mlimages_dataset.sources.tars import ARCHIVE_NAME, tar_entries
 from mlimages_dataset.sources.webdataset import holds_pictures, holds_samples, tar_shards
+from mlimages_dataset.sources.zips import ZIP_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

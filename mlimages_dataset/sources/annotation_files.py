@@ -11,8 +11,17 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, relative
 from mlimages_dataset.sources.boxes import BoxSource, is_text
 from mlimages_dataset.sources.classes import SourceClass
-from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
-from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject, RejectLog
+from mlimages_dataset.sources.pieces import Piece, group_ends
+from mlimages_dataset.sources.places import (
+    archive_of,
+    files_below,
+    is_folder,
+    place_digest,
+    read_file,
+    refused_below,
+    size_of,
+)
+from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject, RejectLog
 from mlimages_dataset.sources.source import LISTED
 from mlimages_dataset.tables.files import file_digest
 
@@ -74,7 +83,7 @@ class FileSource(BoxSource):
         return None
 
     def is_annotation(self, path: Location) -> bool:
-        """Return whether a file in a folder is of the format."""
+        """Return whether a file in a folder is of the format; it is read by `places`."""
         return path.suffix.lower() == self.suffix and not path.name.startswith(".")
 
     def files(self, folder: Location) -> list[Location]:
@@ -83,16 +92,28 @@ class FileSource(BoxSource):
         Raises:
             DataError: there is none.
         """
-        with read_to_its_end(folder):
-            found: list[Location] = sorted(path for path in folder.rglob("*") if self.is_annotation(path))
+        found = [path for path in files_below(folder) if self.is_annotation(path)]
         if not found:
             raise DataError(f"holds no {self.suffix} file", where=folder, remedy=f"name a folder of {self.name} files")
         return found
 
+    def folder_of(self, path: Location) -> Location | None:
+        """See `Source.folder_of`: a folder, or an archive or a folder in one, is that of its files."""
+        return path if is_folder(path) else None
+
+    def files_of(self, path: Location) -> list[Location]:
+        """Return the files that a path stands for which is not one of them itself, see `folder_of`."""
+        return self.files(path)
+
+    def passed_over(self, path: Location) -> list[Reject]:
+        """Return what such a path stands for and cannot be read at all: members that an archive should not have."""
+        refused = [(one, why) for one, why in refused_below(path) if one.suffix.lower() == self.suffix]
+        return [reject(one, why) for one, why in refused]
+
     def piece(self, path: Location) -> Piece:
         """See `Source.piece`."""
-        if path.is_dir():
-            self.files(path)
+        if self.folder_of(path) is not None:
+            self.files_of(path)
         elif not self._content(path).strip():
             raise DataError("is empty", where=path, remedy="obtain the file again")
         self.context(path)
@@ -100,15 +121,18 @@ class FileSource(BoxSource):
 
     def cut(self, piece: Piece) -> list[Piece]:
         """See `Source.cut`: a folder is cut into ranges of its files."""
-        if not piece.path.is_dir():
+        if self.folder_of(piece.path) is None:
             return [piece]
-        return piece.cut_at(group_ends([path.stat().st_size for path in self.files(piece.path)]))
+        return piece.cut_at(group_ends([size_of(path) for path in self.files_of(piece.path)]))
 
     def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:
         """See `BoxSource.instances`."""
         path = piece.path
-        given = Given(path if path.is_dir() else None, self.context(path), piece.root)
-        for file in [path] if given.folder is None else self.files(path)[piece.start : piece.stop]:
+        given = Given(self.folder_of(path), self.context(path), piece.root)
+        if given.folder is not None and piece.start == 0:
+            alone = self.passed_over(path)
+            log.add(alone[:LISTED_REJECTS], len(alone))
+        for file in [path] if given.folder is None else self.files_of(path)[piece.start : piece.stop]:
             try:
                 for one in self.instances_of(file, self._content(file), given):
                     if isinstance(one, Reject):
@@ -122,11 +146,12 @@ class FileSource(BoxSource):
 
     def digest(self, path: Location) -> str:
         """See `Source.digest`: the names and bytes of a folder's files, since a box may change and the size stay."""
-        if not path.is_dir():
-            return file_digest(path)
+        folder = self.folder_of(path)
+        if folder is None or archive_of(path) is not None:
+            return place_digest(path)
         digest = hashlib.sha256()
-        for one in [*self.files(path), *self.beside(path)]:
-            digest.update(f"{as_text(relative(one, path))} {file_digest(one)}\n".encode())
+        for one in [*self.files_of(path), *self.beside(folder)]:
+            digest.update(f"{as_text(relative(one, folder))} {file_digest(one)}\n".encode())
         return digest.hexdigest()
 
     def beside(self, folder: Location) -> list[Location]:  # noqa: ARG002 - for those that have any
@@ -160,8 +185,7 @@ class FileSource(BoxSource):
         )
 
     def _content(self, path: Location) -> bytes:
-        with read_to_its_end(path):
-            content: bytes = path.read_bytes()
+        content = read_file(path)
         if not (self.may_be_empty or content.strip()):
             raise DataError("is empty", where=path, remedy="obtain the file again")
         return content

@@ -15,8 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import unpacked
-from mlimages_dataset.sources.pieces import read_to_its_end
+from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.source import BOX, LISTED, REGION, BatchSource, statements
 from mlimages_dataset.tables.confidences import rounded
@@ -134,7 +133,7 @@ class DocumentSource(BoxSource):
     def piece(self, path: Location) -> Piece:
         """See `Source.piece`."""
         piece = super().piece(path)
-        with read_to_its_end(path), unpacked(path) as stream:
+        with opened(path) as stream:
             if not stream.read(_LOOK_BYTES).strip():
                 raise DataError("is empty", where=path, remedy="obtain the file again")
         return piece
@@ -159,6 +158,8 @@ def _is_named(one: Instance, log: RejectLog) -> bool:
 
 def is_text(text: str) -> bool:
     """Return whether UTF-8 can hold a text: JSON may escape half of a sign."""
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

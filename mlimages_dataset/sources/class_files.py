@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import unpacked
 from mlimages_dataset.sources.coco import coco_classes
 from mlimages_dataset.sources.cvat import cvat_classes
 from mlimages_dataset.sources.huggingface import huggingface_classes
 from mlimages_dataset.sources.labelme import LabelMe
-from mlimages_dataset.sources.pieces import read_to_its_end
+from mlimages_dataset.sources.places import files_below, is_folder, opened, place_digest
 from mlimages_dataset.sources.voc import Voc
 from mlimages_dataset.sources.yolo import Yolo
-from mlimages_dataset.tables.files import content_digest
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
@@ -26,7 +24,7 @@ _LOOK_BYTES = 1 << 12
 
 def is_annotation_file(path: Location) -> bool:
     """Return whether a class list's name is that of annotations: a folder, or a JSON or XML file."""
-    return path.is_dir() or path.suffix.lower() in {".json", ".xml"}
+    return is_folder(path) or path.suffix.lower() in {".json", ".xml"}
 
 
 def classes_of_files(path: Location) -> list[SourceClass]:
@@ -35,7 +33,7 @@ def classes_of_files(path: Location) -> list[SourceClass]:
     Raises:
         DataError: it is none of these, or names no class.
     """
-    if path.is_dir():
+    if is_folder(path):
         return huggingface_classes(path) if _holds_tables(path) else _of_folder(path).classes(path)
     if path.suffix.lower() == ".xml":
         return cvat_classes(path) if _begins(path, b"<annotations") else Voc().classes(path)
@@ -48,7 +46,7 @@ def format_of_files(path: Location) -> str:
     Raises:
         DataError: it is a folder of no format.
     """
-    if path.is_dir():
+    if is_folder(path):
         return "huggingface" if _holds_tables(path) else _of_folder(path).name
     if path.suffix.lower() == ".xml":
         return "cvat" if _begins(path, b"<annotations") else "voc"
@@ -62,21 +60,21 @@ def class_files_digest(path: Location) -> str:
         UsageError: it cannot be read.
         DataError: it is a folder of no format.
     """
-    return _of_folder(path).digest(path) if path.is_dir() and not _holds_tables(path) else content_digest(path)
+    return _of_folder(path).digest(path) if is_folder(path) and not _holds_tables(path) else place_digest(path)
 
 
 def _holds_tables(folder: Location) -> bool:
-    return next(folder.rglob("*.parquet"), None) is not None
+    return folder.is_dir() and next(folder.rglob("*.parquet"), None) is not None
 
 
 def _of_folder(path: Location) -> FileSource:
+    files = files_below(path)
     for source in _OF_FOLDERS:
-        with read_to_its_end(path):
-            if any(source.is_annotation(one) for one in path.rglob(f"*{source.suffix}")):
-                return source
+        if any(source.is_annotation(one) for one in files):
+            return source
     raise DataError("holds no annotations of VOC, LabelMe or YOLO", where=path, remedy="name a class list")
 
 
 def _begins(path: Location, tag: bytes) -> bool:
-    with read_to_its_end(path), unpacked(path) as stream:
+    with opened(path) as stream:
         return tag in stream.read(_LOOK_BYTES)

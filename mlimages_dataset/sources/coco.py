@@ -10,17 +10,13 @@ because categories and images may come after the annotations.
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-import ijson
-
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import unpacked
-from mlimages_dataset.sources.boxes import DocumentSource, Instance, as_stated, number_of, of_pixels
+from mlimages_dataset.sources.boxes import DocumentSource, Instance, as_stated, number_of, of_pixels, statements_of
 from mlimages_dataset.sources.classes import SourceClass
-from mlimages_dataset.sources.pieces import read_to_its_end
+from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons, rings_of
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.rle import mask_text
@@ -28,6 +24,8 @@ from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    import pyarrow as pa
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.boxes import Sides
@@ -43,14 +41,26 @@ _FLAG_OF_KEY = {flag: flag for flag in REGION_FLAGS} | {
 """A flag's own name, COCO's own key, and those of exports of Pascal VOC and of Objects365."""
 
 
+_MOST_EXACT = 2.0**53
+"""Beyond, a float may stand for several whole numbers."""
+
+
 class Coco(DocumentSource):
     """Files of COCO's form."""
 
     name: ClassVar[str] = "coco"
+    member_suffix: ClassVar[str] = ".json"
     takes_wnids: ClassVar[bool] = False
+
+    def batches(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
+        """See `BatchSource.batches`: most of a file is polygons, which say nothing of what is in an image."""
+        yield from statements_of(self._instances(piece, log, shallow=True), log)
 
     def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:
         """See `BoxSource.instances`."""
+        return self._instances(piece, log, shallow=False)
+
+    def _instances(self, piece: Piece, log: RejectLog, *, shallow: bool) -> Iterator[Instance]:
         path = piece.path
         listed = _Listed.of(path, log)
         for image_id, negatives in listed.absent.items():
@@ -59,7 +69,7 @@ class Coco(DocumentSource):
                 place = f"negative of image {image_id}"
                 yield Instance(image.name, str(category), str(path), place, None, 0.0, location=image.address)
         bare = listed.images.keys() - listed.absent.keys()
-        for at, annotation in enumerate(_items(path, "annotations")):
+        for at, annotation in enumerate(_items(path, "annotations", shallow=shallow)):
             place = f"annotation {annotation.get('id', at)}"
             image_key, named = _key(annotation.get("image_id")), _key(annotation.get("category_id"))
             bare.discard(image_key)
@@ -117,7 +127,7 @@ def _flags(annotation: Mapping[str, Any]) -> frozenset[str]:
 
 def _key(value: object) -> _Key | None:
     """Return a number or text as an identifier, None for other values; some tools write 1 as 1.0."""
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < _MOST_EXACT:
         return int(value)
     return value if isinstance(value, (int, str)) and not isinstance(value, bool) else None
 
@@ -196,22 +206,12 @@ def _categories(path: Location) -> dict[_Key, str]:
     return found
 
 
-def _items(path: Location, key: str) -> Iterator[dict[str, Any]]:
-    """Yield the items of a list in the file's object, holding only one at a time."""
-    with read_to_its_end(path), _json_errors(path), unpacked(path) as stream:
-        for item in ijson.items(stream, f"{key}.item", use_float=True):
-            if not isinstance(item, dict):
-                raise DataError(f"its {key} are not objects", where=path, remedy="name a file in COCO's form")
-            yield item
-
-
-@contextlib.contextmanager
-def _json_errors(path: Location) -> Iterator[None]:
-    try:
-        yield
-    except (ijson.JSONError, UnicodeDecodeError) as error:  # its parser decodes the texts
-        reason = str(error).split("\n", 1)[0].strip()
-        raise DataError(f"is not a complete JSON file ({reason})", where=path, remedy="obtain it again") from error
+def _items(path: Location, key: str, *, shallow: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield the items of a list in the file's object, holding only a few at a time; see `json_items.items_of`."""
+    for item in items_of(path, key, shallow=shallow):
+        if not isinstance(item, dict):
+            raise DataError(f"its {key} are not objects", where=path, remedy="name a file in COCO's form")
+        yield item
 
 
 def _reject(log: RejectLog, path: Location, what: str, value: object) -> None:

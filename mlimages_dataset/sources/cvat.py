@@ -16,10 +16,10 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, ClassVar
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import as_text, unpacked
+from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.sources.boxes import DocumentSource, Instance, around, number_of, of_pixels
 from mlimages_dataset.sources.classes import SourceClass
-from mlimages_dataset.sources.pieces import read_to_its_end
+from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.polygons import Polygons
 from mlimages_dataset.sources.rejects import Reject
 from mlimages_dataset.tables.schemas import REGION_FLAGS
@@ -41,6 +41,7 @@ class Cvat(DocumentSource):
     """CVAT's files."""
 
     name: ClassVar[str] = "cvat"
+    member_suffix: ClassVar[str] = ".xml"
 
     def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:
         """See `BoxSource.instances`."""
@@ -77,7 +78,7 @@ def cvat_classes(path: Location) -> list[SourceClass]:
 def _elements(path: Location, *tags: str) -> Iterator[ET.Element]:
     """Yield the elements of some tags in a file, without holding more of it than one."""
     root = None
-    with read_to_its_end(path), _xml_errors(path), unpacked(path) as stream:
+    with _xml_errors(path), opened(path) as stream:
         for event, element in ET.iterparse(stream, ("start", "end")):  # noqa: S314 - expat bounds expansion since 2.4.1
             if root is None:
                 root = element

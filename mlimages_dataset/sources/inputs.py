@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, TypeAlias
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import is_local, location, system_errors
-from mlimages_dataset.sources.pieces import is_packed, read_to_its_end
+from mlimages_dataset.sources.pieces import is_packed
+from mlimages_dataset.sources.places import archive_of, exists, files_below, is_folder
 from mlimages_dataset.sources.registry import source_named
 
 if TYPE_CHECKING:
@@ -28,28 +30,32 @@ STREAM_NAME = "standard-input"
 def files_of(form: str, given: Iterable[Location]) -> tuple[Location, ...]:
     """Return the files that are meant, in the order given; those of a folder or pattern by name.
 
-    A folder stands for the files in it that have the format's suffix, unless the format reads folders itself.
+    A folder stands for the files in it that have the format's suffix, unless the format reads folders itself; an
+    archive for its only such file. A path or pattern may go on into an archive, as `a.zip/train/*.json`.
 
     Raises:
         UsageError: a file is missing, a pattern matches nothing, or a folder has no such files or further ones below.
+        DataError: an archive is damaged.
     """
     source = source_named(form)
     return tuple(
         file
         for place in given
         for path in _matching(place)
-        for file in (_parts(path, source) if path.is_dir() and not source.takes_folders else [path])
+        for file in (_parts(path, source) if is_folder(path) and not source.takes_folders else [path])
     )
 
 
 def _matching(place: Location) -> list[Location]:
     """Return what a pattern matches, or the place itself; a file that is called like a pattern is that file."""
-    if place.exists():
+    if exists(place):
         return [place]
     if not glob.has_magic(str(place)):
         raise UsageError("there is no such file", where=place, remedy="check the path")
-    if is_local(place):
-        found: list[Location] = [Path(name) for name in sorted(glob.glob(str(place), recursive=True))]  # noqa: PTH207 - Path.glob takes no absolute pattern
+    if archive := next(filter(archive_of, place.parents), None):
+        found: list[Location] = [path for path in files_below(archive) if fnmatch.fnmatchcase(str(path), str(place))]
+    elif is_local(place):
+        found = [Path(name) for name in sorted(glob.glob(str(place), recursive=True))]  # noqa: PTH207 - Path.glob takes no absolute pattern
     else:
         with system_errors(place):
             found = [location(place.fs.unstrip_protocol(name)) for name in sorted(place.fs.glob(place.path))]  # type: ignore[union-attr]  # it is remote
@@ -59,8 +65,9 @@ def _matching(place: Location) -> list[Location]:
 
 
 def _parts(folder: Location, source: Source) -> list[Location]:
-    with read_to_its_end(folder):
-        found: list[Location] = sorted(folder.rglob("*"))
+    if archive_of(folder) is not None:
+        return [_only_member(folder, source)]
+    found = files_below(folder)
     below = [path for path in found if _is_part(path, source)]
     parts = [path for path in below if path.parent == folder]
     what = " or ".join(source.suffixes)
@@ -73,6 +80,26 @@ def _parts(folder: Location, source: Source) -> list[Location]:
     if not parts:
         raise UsageError(f"has no file {what}", where=folder, remedy=f"name files of the format {source.name}")
     return parts
+
+
+def _only_member(archive: Location, source: Source) -> Location:
+    suffix = source.member_suffix
+    if not suffix:
+        raise UsageError(
+            f"is an archive, in which files of the format {source.name} are not read",
+            where=archive,
+            remedy="unpack it and name them",
+        )
+    found = [path for path in files_below(archive) if path.suffix.lower() == suffix and not path.name.startswith(".")]
+    if not found:
+        raise UsageError(f"holds no {suffix} file", where=archive, remedy=f"name files of the format {source.name}")
+    if len(found) > 1:
+        raise UsageError(
+            f"holds {len(found)} files of the suffix {suffix}",
+            where=archive,
+            remedy=f"name those that are meant, such as {found[0]}, or a pattern in quotes",
+        )
+    return found[0]
 
 
 def _is_part(path: Location, source: Source) -> bool:

@@ -2,22 +2,26 @@
 
 https://jsonlines.org, https://github.com/ndjson/ndjson-spec. A label is a text or a whole number, a list of these, or a
 list of objects `{"label": ..., "confidence": ...}`; a confidence is a number, or a list of as many as there are labels.
-Each line is read by itself: one that is not such an object is a reject. Where `Layout` says how the file calls a key,
-`annotation.label` is the key `label` of the object under `annotation`.
+Each line is read by itself: one that is not such an object is a reject. One array of objects is read likewise, as a
+stream. Where `Layout` says how the file calls a key, `annotation.label` is the key `label` of the object under
+`annotation`.
 """
 
 from __future__ import annotations
 
+import codecs
+import itertools
 import json
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import unpacked
+from mlimages_dataset.sources.json_items import item_texts_of
 from mlimages_dataset.sources.layout import NEEDED_COLUMNS, TABLE_COLUMNS, Layout
 from mlimages_dataset.sources.lines import line_blocks
-from mlimages_dataset.sources.pieces import Piece, cut_lines, read_to_its_end
+from mlimages_dataset.sources.pieces import Piece, cut_lines
+from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.rows import split_cell
 from mlimages_dataset.sources.source import Source, observed
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
 _ROW = pa.schema([(name, pa.string()) for name in TABLE_COLUMNS])
 _LOOK_BYTES = 1 << 10
+_BLOCK_ITEMS = 1 << 14
 _CERTAIN = "1"
 _NOTHING = object()
 """What stands under a key that is not there."""
@@ -55,22 +60,9 @@ class JsonLines(Source):
             )
         return super().piece_as_stated(path, layout)
 
-    def piece(self, path: Location) -> Piece:
-        """See `Source.piece`."""
-        piece = super().piece(path)
-        with read_to_its_end(path), unpacked(path) as stream:
-            if stream.read(_LOOK_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
-                raise DataError(
-                    "is one JSON array, not an object a line",
-                    where=path,
-                    remedy="write each object on a line of its own, as pandas does with to_json(lines=True), or "
-                    "jq with -c '.[]'",
-                )
-        return piece
-
     def cut(self, piece: Piece) -> list[Piece]:
-        """See `Source.cut`."""
-        return cut_lines(piece)
+        """See `Source.cut`: an array is one piece."""
+        return [piece] if _is_array(piece.path) else cut_lines(piece)
 
     def observe(
         self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog
@@ -92,20 +84,42 @@ class _Number(str):
 def _batches(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
     """Yield rows of texts, one a label; a line that is no row is logged."""
     keys = {name: piece.layout.their_name(name) for name in TABLE_COLUMNS}
-    for first_line, lines in line_blocks(piece, log):
+    is_array = _is_array(piece.path)
+    for first, texts in _item_blocks(piece.path) if is_array else _line_blocks(piece, log):
         columns: list[list[str]] = [[] for _ in TABLE_COLUMNS]
-        for number, line in enumerate(lines.to_pylist(), first_line):
-            if not line.strip():
+        for number, text in enumerate(texts, first):
+            if not text.strip():
                 continue
             try:
-                rows = _rows(line, keys, piece.layout.separator)
+                rows = _rows(text, keys, piece.layout.separator)
             except _Refused as refused:
-                log.add([Reject(str(piece.path), number, str(refused), line[:REJECT_CHARACTERS])], 1)
+                line, what = (0, f"item {number}: {refused}") if is_array else (number, str(refused))
+                log.add([Reject(str(piece.path), line, what, text[:REJECT_CHARACTERS])], 1)
                 continue
             for row in rows:
                 for column, value in zip(columns, row, strict=True):
                     column.append(value)
         yield pa.RecordBatch.from_arrays([pa.array(column, pa.string()) for column in columns], schema=_ROW)
+
+
+def _is_array(path: Location) -> bool:
+    with opened(path) as stream:
+        return stream.read(_LOOK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r\n").startswith(b"[")
+
+
+def _line_blocks(piece: Piece, log: RejectLog) -> Iterator[tuple[int, list[str]]]:
+    for first, lines in line_blocks(piece, log):
+        yield first, lines.to_pylist()
+
+
+def _item_blocks(path: Location) -> Iterator[tuple[int, list[str]]]:
+    """Yield the items of an array by blocks, with the number of the first of each."""
+    items = item_texts_of(path)
+    for first in itertools.count(1, _BLOCK_ITEMS):
+        block = list(itertools.islice(items, _BLOCK_ITEMS))
+        if not block:
+            return
+        yield first, block
 
 
 def _rows(line: str, keys: Mapping[str, str], separator: str) -> list[tuple[str, str, str, str]]:

@@ -73,13 +73,17 @@ class Piece:
         return [replace(self, start=start, stop=stop) for start, stop in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def told_apart(whole: Sequence[Piece]) -> list[Piece]:
-    """Return files and folders as they are, several folders with a name each: one path in two of them is two images."""
-    folders = [piece.path for piece in whole if piece.path.is_dir()]
-    if len(folders) < 2:  # noqa: PLR2004 - one needs no name
+def told_apart(whole: Sequence[Piece], folder_of: Callable[[Location], Location | None]) -> list[Piece]:
+    """Return files and folders as they are, those of several folders with a name each, see `Source.folder_of`."""
+    folders = [folder_of(piece.path) for piece in whole]
+    distinct = list(dict.fromkeys(folder for folder in folders if folder is not None))
+    if len(distinct) < 2:  # noqa: PLR2004 - one needs no name
         return list(whole)
-    names = iter(numbered(as_text(folder.name) for folder in folders))
-    return [replace(piece, root=next(names)) if piece.path.is_dir() else piece for piece in whole]
+    names = dict(zip(distinct, numbered(as_text(folder.name) for folder in distinct), strict=True))
+    return [
+        piece if folder is None else replace(piece, root=names[folder])
+        for piece, folder in zip(whole, folders, strict=True)
+    ]
 
 
 def cut_lines(piece: Piece) -> list[Piece]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SCALE = 5
 _LEAST_POINTS = 3
+_NUMBERS = {int, float}
+"""The types of numbers in JSON; `bool` is none."""
 _MOST_BORDER = 1 << 22
 """Points of a border that are drawn: one of a picture of 100,000 pixels a side has fewer."""
 _MOST_SIDE = 1 << 20
@@ -60,12 +62,8 @@ def rings_of(segmentation: object) -> tuple[tuple[float, ...], ...]:
         return ()
     is_one = bool(segmentation) and not isinstance(segmentation[0], list)  # as some tools write it
     rings = [segmentation] if is_one else segmentation
-    good = all(isinstance(ring, list) and all(map(_is_number, ring)) for ring in rings)
+    good = all(isinstance(ring, list) and set(map(type, ring)) <= _NUMBERS for ring in rings)
     return tuple(map(tuple, rings)) if good else ()
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _points(ring: Sequence[float]) -> NDArray[np.float64] | None:
@@ -76,7 +74,8 @@ def _points(ring: Sequence[float]) -> NDArray[np.float64] | None:
         points = np.array(ring, np.float64).reshape(-1, 2)
     except OverflowError:  # an integer of hundreds of digits
         return None
-    length = np.abs(points - np.roll(points, -1, axis=0)).max(axis=1).sum() * _SCALE
+    edges = np.diff(points, axis=0, append=points[:1])
+    length = np.abs(edges).max(axis=1).sum() * _SCALE
     return points if length < _MOST_BORDER and np.abs(points).max() < _MOST_BORDER else None  # NaN is neither
 
 
@@ -127,7 +126,7 @@ def _borders(corners: NDArray[np.int64], height: int, width: int) -> NDArray[np.
     return found[:n]
 
 
-def _counts(runs: NDArray[np.int64], pixels: int) -> list[int]:
+def _counts(runs: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:
     """Return the run lengths of all that lies in any of some runs, zeros first.
 
     Args:
@@ -135,10 +134,29 @@ def _counts(runs: NDArray[np.int64], pixels: int) -> list[int]:
         pixels: of the image.
     """
     begins, ends = np.sort(runs[runs[:, 0] < runs[:, 1]], axis=0).T
-    # The k-th begin opens a run of its own if k runs ended before it: touching ones are one.
-    opens = np.append(True, begins[1:] > ends[:-1])[: len(begins)]
-    closes = np.append(opens[1:], True)[: len(ends)]
-    borders = np.stack([begins[opens], ends[closes]], axis=1).ravel()
-    counts: list[int] = np.diff(borders, prepend=0).tolist()
-    rest = pixels - (int(borders[-1]) if len(borders) else 0)
-    return [*counts, rest] if rest else counts
+    return _joined(begins, ends, pixels)
+
+
+@compiled
+def _joined(begins: NDArray[np.int64], ends: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:
+    """Return `_counts` of runs whose begins and ends are each in ascending order."""
+    counts = np.empty(2 * len(begins) + 1, np.int64)
+    n = last = begin = 0
+    for k in range(len(begins)):
+        # The k-th begin opens a run of its own if k runs ended before it: touching ones are one.
+        if k == 0 or begins[k] > ends[k - 1]:
+            if k > 0:
+                last = ends[k - 1]
+                counts[n] = last - begin
+                n += 1
+            begin = begins[k]
+            counts[n] = begin - last
+            n += 1
+    if n:
+        last = ends[-1]
+        counts[n] = last - begin
+        n += 1
+    if pixels > last:
+        counts[n] = pixels - last
+        n += 1
+    return counts[:n]

@@ -92,17 +92,22 @@ def pieces_of(form: str, files: Sequence[Location], mapper: Mapper = map, layout
         DataError: a file is empty or its header is not of the format.
     """
     from mlimages_dataset.sources.pieces import told_apart  # noqa: PLC0415 - names are told without it
+    from mlimages_dataset.sources.places import exists  # noqa: PLC0415 - as above
 
     source = source_named(form)
     if unheeded := [name for name in layout.stated if name not in source.heeds] if layout is not None else []:
         raise UsageError(f"the format {form} has no use for {unheeded[0]}", remedy="leave it out")
     for path in files:
-        if not path.exists():
+        if not exists(path):
             raise UsageError("there is no such file", where=path, remedy="check the path")
     whole = [source.piece(path) if layout is None else source.piece_as_stated(path, layout) for path in files]
     if not any(piece.states for piece in whole):
         raise UsageError("no label file among the inputs", remedy="name at least one with the column LabelName")
-    return [piece for pieces in mapper(functools.partial(_cut, form=form), told_apart(whole)) for piece in pieces]
+    return [
+        piece
+        for pieces in mapper(functools.partial(_cut, form=form), told_apart(whole, source.folder_of))
+        for piece in pieces
+    ]
 
 
 def _cut(piece: Piece, *, form: str) -> list[Piece]:

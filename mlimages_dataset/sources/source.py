@@ -18,7 +18,7 @@ import pyarrow as pa
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.sources import pieces
 from mlimages_dataset.sources.pieces import Piece
-from mlimages_dataset.tables.files import content_digest
+from mlimages_dataset.sources.places import place_digest
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Source(abc.ABC):
         suffixes: of its files, in lower case: such files in a folder are read as parts of one; empty if no folder is.
         heeds: the fields of `Layout` that it reads its files by.
         has_regions: whether its files may state boxes.
+        member_suffix: in lower case, of the files in archives that it reads where it takes no folders; empty for none.
     """
 
     name: ClassVar[str]
@@ -81,6 +82,7 @@ class Source(abc.ABC):
     suffixes: ClassVar[tuple[str, ...]] = ()
     heeds: ClassVar[frozenset[str]] = frozenset()
     has_regions: ClassVar[bool] = False
+    member_suffix: ClassVar[str] = ""
 
     def piece(self, path: Location) -> Piece:
         """Return a file as one piece, after checking its header.
@@ -95,6 +97,10 @@ class Source(abc.ABC):
     def piece_as_stated(self, path: Location, layout: Layout) -> Piece:
         """Return a file as one piece, read as its user states; errors as `piece`."""
         return replace(self.piece(path), layout=layout)
+
+    def folder_of(self, path: Location) -> Location | None:
+        """Return the folder whose pictures a path names, None for a file: one name in two folders is two pictures."""
+        return path if path.is_dir() else None
 
     @abc.abstractmethod
     def cut(self, piece: Piece) -> list[Piece]:
@@ -132,7 +138,7 @@ class Source(abc.ABC):
         Raises:
             UsageError: it cannot be read.
         """
-        return content_digest(path)
+        return place_digest(path)
 
 
 class BatchSource(Source):

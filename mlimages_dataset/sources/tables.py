@@ -25,6 +25,7 @@ from mlimages_dataset.sources.delimited import (
     read_header,
 )
 from mlimages_dataset.sources.layout import NEEDED_COLUMNS, TABLE_COLUMNS, Layout
+from mlimages_dataset.sources.nested import column_at, nested_names, stored_columns
 from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
 from mlimages_dataset.sources.rows import check_columns, columns_sql, statements_of
 from mlimages_dataset.sources.source import Source, observed
@@ -126,7 +127,7 @@ class ParquetTables(Source):
                 where=path,
                 remedy="say how it calls ours, such as image_id=path,label=class",
             )
-        columns = layout.renamed(_names(path))
+        columns = layout.renamed(_names(path, layout))
         check_columns(path, columns, layout, line=None)
         return Piece(path, tuple(columns), places="location" in columns, layout=layout)
 
@@ -144,23 +145,28 @@ class ParquetTables(Source):
         yield from observed(connection, _blocks(piece, log), selected)
 
 
-def _names(path: Location) -> list[str]:
-    """Return a Parquet file's own names of its columns."""
+def _names(path: Location, layout: Layout) -> list[str]:
+    """Return a Parquet file's own names of its columns, and the paths into them that its user states."""
     try:
         with system_errors(path), parquet_source(path) as source:
-            return list(pq.read_schema(source).names)
+            return _all_names(pq.read_schema(source), layout)
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             f"cannot be read as a Parquet file ({reason(error)})", where=path, remedy="obtain it again"
         ) from error
 
 
+def _all_names(schema: pa.Schema, layout: Layout) -> list[str]:
+    return [*schema.names, *nested_names(schema, layout.theirs)]
+
+
 def _blocks(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
     """Yield the columns that are read: texts, and confidences as texts or float32; one row a label."""
     with read_to_its_end(piece.path), open_parquet(piece.path) as parquet:
-        names = zip(piece.columns, parquet.schema_arrow.names, strict=False)
+        names = zip(piece.columns, _all_names(parquet.schema_arrow, piece.layout), strict=False)
         theirs = {ours: name for ours, name in names if ours in TABLE_COLUMNS}
         groups = list(range(parquet.num_row_groups))[piece.start : piece.stop]
-        for batch in parquet.iter_batches(row_groups=groups, columns=list(theirs.values())):
-            columns = {ours: batch.column(name) for ours, name in theirs.items()}
+        stored = [path for name in theirs.values() for path in stored_columns(parquet.schema, name)]
+        for batch in parquet.iter_batches(row_groups=groups, columns=stored):
+            columns = {ours: column_at(batch, name) for ours, name in theirs.items()}
             yield statements_of(columns, piece.layout.separator, piece.path, log)

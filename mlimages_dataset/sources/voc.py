@@ -3,7 +3,9 @@
 http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/index.html
 
 Its lists of one class, such as `ImageSets/Main/dog_train.txt`, have an image and -1 (verified absent), 0 (present, but
-difficult) or 1 (present) on each line. They are read where they or their folder are named.
+difficult) or 1 (present) on each line. They are read where they or their folder are named. A list of a split, such as
+`ImageSets/Main/train.txt` or `ImageSets/Segmentation/val.txt`, has a name on each line and stands for the files of
+these names in `Annotations`.
 
 A class's id is its name; ImageNet's files have wnids. A box's numbers are taken as they stand, as tools do that convert
 VOC's boxes, so that the same boxes in any form are the same regions. VOC itself counts pixels from 1 and both ends
@@ -14,15 +16,16 @@ SegmentationClass/*.png, `mask` is the path of the image's picture there, in whi
 
 from __future__ import annotations
 
+import hashlib
 import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, ClassVar
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import as_text, relative
+from mlimages_dataset.core.locations import as_text, is_plain, relative
 from mlimages_dataset.sources.annotation_files import FileSource, reject
 from mlimages_dataset.sources.boxes import Instance, number_of, of_pixels
-from mlimages_dataset.sources.rejects import LISTED_REJECTS
+from mlimages_dataset.sources.places import files_below, is_file, is_folder, place_digest, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,14 +33,15 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.annotation_files import Given
     from mlimages_dataset.sources.boxes import Sides
-    from mlimages_dataset.sources.pieces import Piece
-    from mlimages_dataset.sources.rejects import Reject, RejectLog
+    from mlimages_dataset.sources.rejects import Reject
 
 ANNOTATIONS, MASKS = "Annotations", "SegmentationClass"
 """The folders of a VOC folder with its files, and with the pictures that tell the class of each pixel."""
 _LISTS = ".txt"
 _OF_LIST = re.compile(r"(?P<class>.+)_(?:trainval|train|val|test)")
 _LINE = re.compile(r"\s*(\S+)\s+(-1|0|1)\s*")
+_FOLDERS_ABOVE = 3
+"""How far above a list of a split, such as `ImageSets/Main/train.txt`, the folder with `Annotations` may be."""
 _FLAGS = ("difficult", "truncated", "occluded")
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -54,23 +58,39 @@ class Voc(FileSource):
         try:
             found = super().files(folder)
         except DataError:
-            lists = sorted(path for path in folder.rglob(f"*{_LISTS}") if _OF_LIST.fullmatch(path.stem))
+            lists = [path for path in files_below(folder) if path.suffix == _LISTS and _OF_LIST.fullmatch(path.stem)]
             if not lists:
                 raise
             return lists
         return [path for path in found if ANNOTATIONS in relative(path, folder).split("/")[:-1]] or found
 
+    def folder_of(self, path: Location) -> Location | None:
+        """See `FileSource.folder_of`: a list of a split stands for files in the folder that it is in."""
+        return _folder_of_list(path) or super().folder_of(path)
+
+    def files_of(self, path: Location) -> list[Location]:
+        """See `FileSource.files_of`: those that a list of a split names."""
+        folder = _folder_of_list(path)
+        return self.files(path) if folder is None else _chosen(path, folder)[0]
+
+    def passed_over(self, path: Location) -> list[Reject]:
+        """See `FileSource.passed_over`: also pictures of pixels' classes without boxes, and lines of a list."""
+        folder = _folder_of_list(path)
+        if folder is not None:
+            return _chosen(path, folder)[1]
+        what = f"no .xml file in {ANNOTATIONS} has its boxes"
+        alone = _masks_alone(path, self.files(path))
+        return [*super().passed_over(path), *(reject(one, what) for one in alone)]
+
+    def digest(self, path: Location) -> str:
+        """See `Source.digest`: of a list of a split, its own bytes too."""
+        if _folder_of_list(path) is None:
+            return super().digest(path)
+        return hashlib.sha256(f"{super().digest(path)} {place_digest(path)}".encode()).hexdigest()
+
     def beside(self, folder: Location) -> list[Location]:
         """See `FileSource.beside`: the pictures that `mask` may name."""
         return _masks(folder)
-
-    def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:
-        """See `BoxSource.instances`."""
-        if piece.path.is_dir() and piece.start == 0:
-            alone = _masks_alone(piece.path, self.files(piece.path))
-            what = f"no .xml file in {ANNOTATIONS} has its boxes"
-            log.add([reject(path, what) for path in alone[:LISTED_REJECTS]], len(alone))
-        yield from super().instances(piece, log)
 
     def instances_of(self, path: Location, content: bytes, given: Given) -> Iterator[Instance | Reject]:
         """See `FileSource.instances_of`."""
@@ -101,6 +121,45 @@ class Voc(FileSource):
             )
 
 
+def _folder_of_list(path: Location) -> Location | None:
+    """Return the folder with `Annotations` that a list of a split is in; None for any other path.
+
+    Such a list is a text file whose first line is one name: the others have a second column.
+    """
+    if path.suffix.lower() != _LISTS or not is_file(path):
+        return None
+    folder = next((above for above in path.parents[:_FOLDERS_ABOVE] if is_folder(above / ANNOTATIONS)), None)
+    lines = read_file(path).decode("utf-8-sig", "replace").split("\n") if folder is not None else []
+    first = next((line.split() for line in lines if line.strip()), [])
+    return folder if len(first) == 1 else None
+
+
+def _chosen(path: Location, folder: Location) -> tuple[list[Location], list[Reject]]:
+    """Return the files that a list of a split names, in its order, and its lines that name none.
+
+    Raises:
+        DataError: it names none.
+    """
+    chosen: dict[Location, None] = {}
+    rejects = []
+    for number, line in enumerate(read_file(path).decode("utf-8-sig", "replace").splitlines(), 1):
+        name = line.strip()
+        file = folder / ANNOTATIONS / f"{name}.xml"
+        if file in chosen:
+            rejects.append(reject(path, "is listed already", line, number))
+        elif name and is_plain(name) and is_file(file):
+            chosen[file] = None
+        elif name:
+            rejects.append(reject(path, f"has no file in {ANNOTATIONS}", line, number))
+    if not chosen:
+        raise DataError(
+            f"names no picture that has a file in {folder / ANNOTATIONS}",
+            where=path,
+            remedy="name a list of these pictures, one a line",
+        )
+    return list(chosen), rejects
+
+
 def _listed(path: Location, content: bytes, given: Given) -> Iterator[Instance | Reject]:
     """Yield what a list of one class states of each image."""
     named = _OF_LIST.fullmatch(as_text(path.stem))
@@ -108,7 +167,7 @@ def _listed(path: Location, content: bytes, given: Given) -> Iterator[Instance |
         raise DataError(
             "lists images, and its name says no class",
             where=path,
-            remedy="name the folder of Annotations, or lists of a class such as dog_train.txt",
+            remedy=f"name the folder of {ANNOTATIONS}, or beside it a list of names, or of a class as dog_train.txt",
         )
     for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
         said = _LINE.fullmatch(line)
@@ -171,7 +230,7 @@ def _mask(path: Location, given: Given) -> str:
     if given.folder is None or ANNOTATIONS not in parts:
         return ""
     name = "/".join([*parts[: parts.index(ANNOTATIONS)], MASKS, f"{path.stem}.png"])
-    if not (given.folder / name).is_file():
+    if not is_file(given.folder / name):
         return ""
     return as_text(f"{given.root}/{name}" if given.root else name)
 
@@ -183,4 +242,4 @@ def _masks_alone(folder: Location, files: Sequence[Location]) -> list[Location]:
 
 
 def _masks(folder: Location) -> list[Location]:
-    return sorted(folder.rglob(f"{MASKS}/*.png"))
+    return [path for path in files_below(folder) if path.suffix == ".png" and path.parent.name == MASKS]

@@ -10,20 +10,29 @@ or a line of `*.names` or `classes.txt`, in the folder or up to two above. An em
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import math
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import as_text
+from mlimages_dataset.core.locations import as_text, relative
 from mlimages_dataset.sources.annotation_files import FileSource, reject
 from mlimages_dataset.sources.boxes import Instance, around, number_of
 from mlimages_dataset.sources.classes import SourceClass
-from mlimages_dataset.sources.pieces import read_to_its_end
-from mlimages_dataset.tables.files import file_digest
+from mlimages_dataset.sources.places import (
+    archive_of,
+    files_below,
+    files_in,
+    is_folder,
+    opened,
+    place_digest,
+    read_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +44,10 @@ if TYPE_CHECKING:
 
 _LISTS = frozenset({"train", "val", "valid", "test", "trainval", "classes"})
 """Names of text files that list pictures or classes, unless their first line is of numbers."""
+_NAMES = ("data.yaml", "*.yaml", "*.yml", "*.names", "classes.txt")
+"""Names of files that name classes, in the order to look."""
 _FOLDERS_ABOVE = 2
+_LOOK_BYTES = 1 << 12
 _BOX_FIELDS, _WITH_CONFIDENCE, _POLYGON_FIELDS = 5, 6, 7
 
 
@@ -83,7 +95,7 @@ class Yolo(FileSource):
 
     def digest(self, path: Location) -> str:
         """See `Source.digest`: of the file with the names too."""
-        return hashlib.sha256(f"{super().digest(path)} {file_digest(_classes(path).where)}".encode()).hexdigest()
+        return hashlib.sha256(f"{super().digest(path)} {place_digest(_classes(path).where)}".encode()).hexdigest()
 
     def classes(self, path: Location) -> list[SourceClass]:
         """See `FileSource.classes`: in the order of their numbers, whether they have boxes or not."""
@@ -131,11 +143,10 @@ def _classes(path: Location) -> _Classes:
     Raises:
         DataError: nothing does, or it cannot be read, or two classes have one name.
     """
-    folder = path if path.is_dir() else path.parent
-    for place in [folder, *folder.absolute().parents[:_FOLDERS_ABOVE]]:
-        for pattern in ("data.yaml", "*.yaml", "*.yml", "*.names", "classes.txt"):
-            candidates: list[Location] = sorted(place.glob(pattern))
-            for one in candidates:
+    for place in _folders_of_names(path):
+        files = files_in(place)
+        for pattern in _NAMES:
+            for one in (file for file in files if fnmatch.fnmatchcase(file.name, pattern)):
                 found = _of_yaml(one) if one.suffix in {".yaml", ".yml"} else _of_lines(one)
                 if found is not None:
                     return _checked(found)
@@ -146,16 +157,30 @@ def _classes(path: Location) -> _Classes:
     )
 
 
+def _folders_of_names(path: Location) -> list[Location]:
+    """Return the folders that may name the classes of a file or folder of label files, in the order to look.
+
+    What an archive holds is often in a folder of its own: there it is the folder that all label files share that has
+    the names, or one above it.
+    """
+    folder = path if is_folder(path) else path.parent
+    archive = archive_of(folder)
+    if archive is None:
+        return [folder, *folder.absolute().parents[:_FOLDERS_ABOVE]]
+    labels = [relative(one, archive) for one in files_below(folder) if one.suffix.lower() == Yolo.suffix]
+    shared = archive / os.path.commonpath(labels or [""]) if len(labels) != 1 else folder
+    inside = [one for one in (shared, *shared.parents[:_FOLDERS_ABOVE]) if one == archive or archive in one.parents]
+    return list(dict.fromkeys([folder, *inside]))
+
+
 def _of_lines(path: Location) -> _Classes:
-    with read_to_its_end(path):
-        lines = path.read_bytes().decode("utf-8-sig", "replace").splitlines()
+    lines = read_file(path).decode("utf-8-sig", "replace").splitlines()
     return _Classes(path, {at: line.strip() for at, line in enumerate(lines) if line.strip()})
 
 
 def _of_yaml(path: Location) -> _Classes | None:
     try:
-        with read_to_its_end(path):
-            content: Any = yaml.safe_load(path.read_bytes())
+        content: Any = yaml.safe_load(read_file(path))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataError("is no YAML file", where=path, remedy="correct it") from error
     names = content.get("names") if isinstance(content, dict) else None
@@ -178,6 +203,6 @@ def _checked(classes: _Classes) -> _Classes:
 
 
 def _begins_with_numbers(path: Location) -> bool:
-    with path.open("rb") as stream:
-        fields = stream.readline(1 << 12).decode("utf-8", "replace").split()
+    with opened(path) as stream:
+        fields = stream.read(_LOOK_BYTES).partition(b"\n")[0].decode("utf-8", "replace").split()
     return len(fields) >= _BOX_FIELDS and not any(math.isnan(number_of(field)) for field in fields)

@@ -24,6 +24,19 @@ class Origin(enum.IntEnum):
     CO_OCCURRENCE = 2
     MODEL_PREDICTION = 3
 
+    @property
+    def words(self) -> str:
+        """What readers call it."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Origin.ORIGINAL: "original annotation",
+    Origin.ANCESTOR: "ancestor of a label",
+    Origin.CO_OCCURRENCE: "co-occurrence",
+    Origin.MODEL_PREDICTION: "model prediction",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:

@@ -68,7 +68,7 @@ class LossName(enum.Enum):
     ASYMMETRIC = "asymmetric", "sum_classes"
     SOFTMAX = "softmax"
     """Cross-entropy over all classes, for images with one label."""
-    CONCURRENT_SOFTMAX = "concurrent-softmax", "pair_counts"
+    CONCURRENT_SOFTMAX = "concurrent-softmax", "pair_counts", "relatives_concur"
     """The softmax of Peng et al. 2020 (4.1.1), in which classes that often co-occur do not suppress each other."""
 
 
@@ -209,7 +209,10 @@ class Loss:
         unknown: how classes count that an image's labels do not list.
         absent_unless_listed: sources that list every class of an image: their unlisted classes are absent, even if
             `unknown` is `ignored`.
-        pair_counts: the `pair_counts` table with the rates of `concurrent-softmax`.
+        pair_counts: the `pair_counts` table with the rates of `concurrent-softmax`: for a detector that of
+            `mlimages-build region-pairs`, for whole images that of `cooccurrence`.
+        relatives_concur: for `concurrent-softmax`: a class and its ancestors do not suppress each other, as the text
+            under equation 5 has it; otherwise their rate is 0, as section 4.1.1 has it.
         prior_bias: initialise a new head's bias with the log-odds of each class's share of the training images, so that
             classes without positives are not predicted with probability one half.
         sum_classes: for `binary-cross-entropy`, `focal` and `asymmetric`: sum over the classes instead of their mean,
@@ -224,6 +227,7 @@ class Loss:
     unknown: Unknown = Unknown.ABSENT
     absent_unless_listed: tuple[str, ...] = ()
     pair_counts: Location | None = None
+    relatives_concur: bool = False
     prior_bias: bool = True
     sum_classes: bool = False
 
@@ -237,7 +241,7 @@ class Loss:
             raise ValueError('absent_unless_listed has no effect: write unknown = "ignored" beside it, or leave it out')
         if "pair_counts" in self.name.keys and self.pair_counts is None:
             raise ValueError(f"pair_counts is missing: {self.name.value} takes its rates from such a table")
-        for key in ("pair_counts", "sum_classes"):
+        for key in ("pair_counts", "relatives_concur", "sum_classes"):
             if getattr(self, key) and key not in self.name.keys:
                 raise ValueError(f"{key} has no effect on the loss {self.name.value}: leave it out")
 

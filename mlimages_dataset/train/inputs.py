@@ -14,7 +14,7 @@ import torch
 from mlimages_dataset.core.errors import ConfigError, UsageError
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import CATEGORIES, PAIR_COUNTS
-from mlimages_dataset.train.losses.pair_rates import rates_of_table
+from mlimages_dataset.train.losses.pair_rates import rates_of_table, with_relatives
 from mlimages_dataset.train.losses.prior_bias import prior_bias
 from mlimages_dataset.vocab.stage import categories_file, read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
@@ -101,7 +101,9 @@ def pair_rates(run: Run) -> Tensor | None:
         raise UsageError("is a folder", where=table, remedy="name the file pair_counts.parquet of `cooccurrence`")
     vocabulary = named_place(run.data.vocabulary, "vocabulary")
     check_labels(table, vocabulary)
-    return rates_of_table(read_table(table, PAIR_COUNTS), read_vocabulary(vocabulary).closure, where=table)
+    closure = read_vocabulary(vocabulary).closure
+    rates = rates_of_table(read_table(table, PAIR_COUNTS), closure, where=table)
+    return with_relatives(rates, closure) if run.loss.relatives_concur else rates
 
 
 def named_place(place: Location | None, name: str) -> Location:

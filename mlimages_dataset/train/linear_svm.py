@@ -8,10 +8,10 @@ L2-loss classifier (https://www.csie.ntu.edu.tw/~cjlin/papers/liblinear.pdf, equ
 So the bias is a weight of a constant feature and is regularised, as in scikit-learn's `LinearSVC`.
 
 The method is Newton's. The Hessian is I + 2 cost XₐᵀXₐ over the active rows (those with y f < 1), which differ from
-class to class. The first step, with all rows active, is one Cholesky factorisation for all classes. Later classes with
-few active rows solve their system exactly in the space of these rows (Woodbury's identity); the others solve theirs
-together by conjugate gradients, whose matrix products serve all classes at once. Each step is followed by an exact
-search along the line, which needs no further product.
+class to class. The first step, with all rows active, is one Cholesky factorisation for all classes. Later a class with
+few active rows solves its system in the space of these rows, exactly (Woodbury's identity) or by conjugate gradients;
+the other classes solve theirs by conjugate gradients together, with matrix products that serve all of them. Each step
+is followed by a search along the line, which needs no further product.
 
 The end is proven: a = 2 cost max(0, 1 - y f), scaled by the best factor, is a point of the dual problem, and its value
 bounds the least objective from below. `relative_gap` is the distance to that bound.
@@ -23,17 +23,23 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _BLOCK_ELEMENTS = 1 << 24
 """Of a matrix of rows by classes: more classes are solved in several blocks."""
 _MOST_STEPS = 50
 _MOST_PRODUCTS = 40
-_FEW_ACTIVE = 16.0
-"""Classes with A² of at most 16 N solve their system exactly: that takes as long as some ten conjugate gradients."""
+_SHARE_ALONE = 8
+"""A class with at most N / 8 active rows multiplies by these alone as fast as by all rows together with others."""
+_ROWS_EXACT, _EXACT_BELOW = 128, 16.0
+"""Few rows are solved exactly: that takes as long as some ten conjugate gradients of a class alone (A of at most 128),
+or of all together (A² of at most 16 N)."""
 _ROUNDING = 1e-7
 _MOST_IN_FLOAT32 = 1e4
 _RESIDUAL, _SLOPE, _LINE_STEPS = 0.1, 0.001, 8
@@ -89,6 +95,11 @@ class Problem:
         """
         largest = float(self.rows.square().sum(1).max())
         return self.double if 2 * cost * largest > _MOST_IN_FLOAT32 else self
+
+    @property
+    def is_benign(self) -> bool:
+        """Whether conjugate gradients need no preconditioner, because float32 has enough digits."""
+        return self.rows.dtype == torch.float32
 
     def signs(self, classes: Tensor) -> Tensor:
         """Return 1 where a row is of a class and -1 elsewhere, shape (N, K') for K' classes."""
@@ -229,13 +240,35 @@ class _Block:
             gradient: shape (D, K).
         """
         rows = self.problem.rows
-        few = active.sum(0).double().square() <= _FEW_ACTIVE * len(rows)
+        alone = active.sum(0) <= self._most_alone
         step = torch.empty_like(gradient)
-        for column in few.nonzero()[:, 0].tolist():
-            step[:, column], few[column] = self._exact(rows[active[:, column]], gradient[:, column])
-        if not few.all():
-            step[:, ~few] = self._approximate(active[:, ~few], gradient[:, ~few])
+        for column in alone.nonzero()[:, 0].tolist():
+            step[:, column] = self._of_class(rows[active[:, column]], gradient[:, column])
+        if not alone.all():
+            step[:, ~alone] = self._together(active[:, ~alone], gradient[:, ~alone])
         return step, rows @ step
+
+    @property
+    def _most_alone(self) -> float:
+        """The most active rows of a class that is solved alone: what takes as long as together with others."""
+        n_rows = len(self.problem.rows)
+        return n_rows / _SHARE_ALONE if self.problem.is_benign else (_EXACT_BELOW * n_rows) ** 0.5
+
+    def _of_class(self, active_rows: Tensor, gradient: Tensor) -> Tensor:
+        """Return about -(I + 2 cost XₐᵀXₐ)⁻¹ gradient, shape (D,), exactly for few rows or where it is hard to solve.
+
+        Args:
+            active_rows: shape (A, D).
+            gradient: shape (D,).
+        """
+        if len(active_rows) <= _ROWS_EXACT or not self.problem.is_benign:
+            step, solved = self._exact(active_rows, gradient)
+            if solved:
+                return step
+        transposed, weight = active_rows.T, 2 * self.cost
+        return _conjugate_gradients(
+            lambda search: search + weight * (transposed @ (active_rows @ search)), lambda rest: rest, gradient
+        )
 
     def _exact(self, active_rows: Tensor, gradient: Tensor) -> tuple[Tensor, bool]:
         """Return -(I + 2 cost XₐᵀXₐ)⁻¹ gradient, shape (D,), and whether the system was well enough conditioned.
@@ -250,28 +283,18 @@ class _Block:
         inner = torch.cholesky_solve((active_rows @ gradient).double()[:, None], factor)[:, 0]
         return active_rows.T @ inner.to(gradient.dtype) - gradient, not failed
 
-    def _approximate(self, active: Tensor, gradient: Tensor) -> Tensor:
-        """Return about -(I + 2 cost XₐᵀXₐ)⁻¹ gradient of each class by conjugate gradients, shape (D, K).
+    def _together(self, active: Tensor, gradient: Tensor) -> Tensor:
+        """Return about -(I + 2 cost XₐᵀXₐ)⁻¹ gradient of several classes, shape (D, K).
 
         The preconditioner is the matrix of all rows, weighted by the mean share of active ones.
         """
         rows, factor = self.problem.rows, self._preconditioner(float(active.float().mean()))
         weight = active.to(rows.dtype).mul_(2 * self.cost)
-        step, residual = torch.zeros_like(gradient), -gradient
-        solved = torch.cholesky_solve(residual, factor)
-        search, energy = solved.clone(), (residual * solved).sum(0)
-        enough = _RESIDUAL**2 * energy
-        for _ in range(_MOST_PRODUCTS):
-            product = torch.addmm(search, rows.T, weight * (rows @ search))
-            length = torch.where(energy > enough, energy / (search * product).sum(0), 0.0)
-            step += length * search
-            residual -= length * product
-            solved = torch.cholesky_solve(residual, factor)
-            before, energy = energy, (residual * solved).sum(0)
-            if bool((energy <= enough).all()):
-                break
-            search = solved + torch.where(before > 0, energy / before, 0.0) * search
-        return step
+        return _conjugate_gradients(
+            lambda search: torch.addmm(search, rows.T, weight * (rows @ search)),
+            lambda rest: torch.cholesky_solve(rest, factor),
+            gradient,
+        )
 
     def _preconditioner(self, share: float) -> Tensor:
         """Return the Cholesky factor of about I + 2 cost share XᵀX, shape (D, D).
@@ -317,3 +340,30 @@ class _Block:
             at = torch.where((newton > low) & (newton < high), newton, (low + high.clamp_max(2 * low + 2)) / 2)
         self.weights = self.weights + at * step
         self.margins = self.margins + at * added
+
+
+def _conjugate_gradients(
+    multiplied: Callable[[Tensor], Tensor], preconditioned: Callable[[Tensor], Tensor], gradient: Tensor
+) -> Tensor:
+    """Return about -H⁻¹ gradient of each column, until its residual is a tenth, shape (D,) or (D, K).
+
+    Args:
+        multiplied: returns H times columns.
+        preconditioned: returns about H⁻¹ times columns.
+        gradient: shape (D,) or (D, K).
+    """
+    step, residual = torch.zeros_like(gradient), -gradient
+    solved = preconditioned(residual)
+    search, energy = solved.clone(), (residual * solved).sum(0)
+    enough = _RESIDUAL**2 * energy
+    for _ in range(_MOST_PRODUCTS):
+        product = multiplied(search)
+        length = torch.where(energy > enough, energy / (search * product).sum(0), 0.0)
+        step += length * search
+        residual -= length * product
+        solved = preconditioned(residual)
+        before, energy = energy, (residual * solved).sum(0)
+        if bool((energy <= enough).all()):
+            break
+        search = solved + torch.where(before > 0, energy / before, 0.0) * search
+    return step

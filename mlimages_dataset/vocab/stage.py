@@ -175,19 +175,17 @@ class VocabularySummary:
 
     def findings(self) -> list[str]:
         """Return what needs a user's decision, as sentences."""
-        told = [f"{one.source}: {one.sentence}" for one in self.losses]
+        return [text for _, text in self.findings_by_source()]
+
+    def findings_by_source(self) -> list[tuple[str, str]]:
+        """Return the sentences of `findings`, each with the class list that it is about, empty if about several."""
+        told = [(one.source, f"{one.source}: {one.sentence}") for one in self.losses]
         if self.bare:
-            more = f" and {len(self.bare) - _SHOWN_BARE:,} more" if len(self.bare) > _SHOWN_BARE else ""
-            told.append(
-                f"{', '.join(self.bare[:_SHOWN_BARE])}{more}: their only ancestor here is a root; "
-                "with --ancestors all they get those that WordNet knows"
-            )
+            why = "their only ancestor here is a root; with --ancestors all they get those that WordNet knows"
+            told.append(("", f"{_first(self.bare)}: {why}"))
         if self.unlisted:
-            more = f" and {len(self.unlisted) - _SHOWN_BARE:,} more" if len(self.unlisted) > _SHOWN_BARE else ""
-            told.append(
-                f"reviewed decisions on classes that no list has: {', '.join(self.unlisted[:_SHOWN_BARE])}{more}; "
-                "check source and source_id"
-            )
+            first = _first(self.unlisted)
+            told.append(("", f"reviewed decisions on classes that no list has: {first}; check source and source_id"))
         return told
 
     def line(self) -> str:
@@ -201,6 +199,12 @@ class VocabularySummary:
         if self.repeated_ids:
             lines.append(f"repeated ids, first ones: {json.dumps(encode(self.repeated_ids))}")
         return [*lines, *(self.changes.lines() if self.changes else []), *self.findings()]
+
+
+def _first(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN_BARE:,} more" if len(names) > _SHOWN_BARE else ""
+    return f"{', '.join(names[:_SHOWN_BARE])}{more}"
 
 
 def vocabulary_stage(given: VocabularyFiles, *, into: str = "") -> Stage[VocabularySummary]:

@@ -23,6 +23,7 @@ from tests.images.test_ingest import ingested, rows
 from tests.sources.test_voc import dog, written
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 OF_OPEN_IMAGES = "0123456789abcdef"
@@ -115,6 +116,43 @@ def test_a_mask_that_is_no_picture_is_told_and_its_picture_kept(tmp_path: Path) 
     assert (row["status"], row["detail"]) == ("saved", "a mask that cannot be used: SegmentationClass is broken")
     store = open_store(tmp_path / "out")
     assert list(store.masks(store.image_ids.to_pylist().index("VOC2012/a"))) == ["SegmentationObject"]
+
+
+def test_a_damaged_shard_does_not_lose_masks_in_silence(tmp_path: Path) -> None:
+    ingested(tmp_path / "out", collection(tmp_path / "in"))
+    shard = tmp_path / "out" / "shard-00000.tar"
+    content = shard.read_bytes()
+    store = open_store(tmp_path / "out")
+    k = store.image_ids.to_pylist().index("VOC2012/a")
+    whole = store.masks(k)
+    with tarfile.open(shard) as tar:
+        starts = [tar.getmember(f"VOC2012%2Fa.{tag}.png").offset for tag in whole]
+
+    def of_changed(changed: bytes) -> Mapping[str, bytes]:
+        shard.write_bytes(changed)
+        return open_store(tmp_path / "out").masks(k)
+
+    for start in starts:
+        for damage in (b"\xff" * 512, b"x" + content[start + 1 : start + 512]):
+            with pytest.raises(DataError, match=r"shard-00000\.tar: is not a complete tar archive \("):
+                of_changed(content[:start] + damage + content[start + 512 :])
+        for cut in (start, start + 1, start + 511, start + 512 + 7):
+            with pytest.raises(DataError, match=r"shard-00000\.tar: ends before"):
+                of_changed(content[:cut])
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_masks_in_others_shards_follow_headers_of_any_kind(tmp_path: Path, form: int) -> None:
+    """WebDataset's own writer gives each member a time of fractions, which is an extended header."""
+    folder = "of a long name/" * 9
+    with tarfile.open(tmp_path / "00000.tar", "w", format=form) as tar:
+        for name, content in {"a.jpg": picture(0), "a.SegmentationClass.png": palette(0), "b.jpg": picture(1)}.items():
+            header = tarfile.TarInfo(folder + name)
+            header.size, header.mtime = len(content), 0.5
+            tar.addfile(header, io.BytesIO(content))
+    store = open_store(tmp_path)
+    masks = {store.image_id(k).rpartition("/")[2]: dict(store.masks(k)) for k in range(len(store))}
+    assert masks == {"a": {"SegmentationClass": palette(0)}, "b": {}}
 
 
 @given(image_id=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60), n=st.integers(0, 3))

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
+from mlimages_dataset.sources import json_items
 from mlimages_dataset.sources.contract import read_statements
 from mlimages_dataset.sources.inputs import files_of
 from mlimages_dataset.sources.layout import Layout, layout_of
@@ -326,10 +327,49 @@ def _scale(path: Path) -> None:
             list(packed_statements(block, piece, lookup_table({"b": 0})))
 
 
-def test_a_json_array_is_told_with_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text('\n [{"image_id": "a", "label": "b"}]')
-    with pytest.raises(DataError, match=r"is one JSON array, not an object a line; .*lines=True"):
-        said("jsonl", tmp_path / "a.json")
+@pytest.mark.parametrize("label", ["objects.list.element.name", "objects.name"])
+def test_columns_within_columns_are_named_by_paths(tmp_path: Path, label: str) -> None:
+    names = [["dog", "cat"], [], None, ["cow"]] * 5
+    rows = {
+        "image": [{"bytes": b"1" * 99, "path": f"{k}.jpg"} for k in range(len(names))],
+        "objects": [None if some is None else [{"name": one, "area": 1.0} for one in some] for some in names],
+        "other.path": ["no"] * len(names),
+        "scores": [{"of": 0.5}] * len(names),
+    }
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(rows), path, row_group_size=3)
+    layout = Layout(columns=("image_id=image.path", f"label={label}", "confidence=scores.of", "location=other.path"))
+    found, rejects = read_statements("parquet", [path], layout)
+    expected = [(f"{k}.jpg", one, 0.5, "no") for k, some in enumerate(names) for one in some or ()]
+    assert [tuple(row.values()) for row in found.to_pylist()] == expected
+    flat = {"image_id": [row["path"] for row in rows["image"]], "label": names}  # type: ignore[index]  # of its rows
+    pq.write_table(pa.table(flat), tmp_path / "flat.parquet", row_group_size=3)
+    assert read_statements("parquet", [tmp_path / "flat.parquet"])[1].count == rejects.count
+    for absent in ("image.name", "objects.list.element", "other.path.x", "scores.of.more"):
+        with pytest.raises(DataError, match=absent):
+            read_statements("parquet", [path], Layout(columns=("image_id=image.path", f"label={absent}")))
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+def test_a_json_array_states_what_its_lines_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(json_items, "BLOCK_BYTES", block)
+    rows: list[object] = [
+        {"image_id": "a, [1]", "label": ["dog", 'c"at'], "confidence": 0.12345678901234567},
+        {"image_id": 12345678901234567890123, "label": "é"},
+        "no object",
+        {"image_id": "b", "label": {"label": "dog"}, "confidence": 1},
+    ]
+    lines, array = tmp_path / "rows.jsonl", tmp_path / "rows.json"
+    lines.write_text("\n".join(json.dumps(row) for row in rows))
+    array.write_text("\ufeff" + json.dumps(rows, indent=1), encoding="utf-8")
+    (expected, rejects), (found, of_items) = (read_statements("jsonl", [path]) for path in (lines, array))
+    assert found.equals(expected)
+    assert rejects.count == of_items.count == 1
+    assert (of_items.first[0].line, of_items.first[0].what) == (0, "item 3: no JSON object")
+    for cut in ("[", "[{}", '[{"image_id": 1', "[1,]", "[1,,2]", "[1]]", "[1}", "[1] x"):
+        array.write_text(cut)
+        with pytest.raises(DataError, match=r"rows\.json: is not a complete JSON file \(.*\); obtain it again"):
+            read_statements("jsonl", [array])
 
 
 def test_packed_json_lines_are_read(tmp_path: Path) -> None:

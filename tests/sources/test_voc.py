@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from unittest import mock
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.sources import pieces as cutting
 from mlimages_dataset.sources.contract import read_regions, read_statements
 from mlimages_dataset.sources.registry import source_named
 from mlimages_dataset.sources.voc import Voc
@@ -137,6 +139,63 @@ def test_the_digest_of_a_folder_is_that_of_its_files_content(tmp_path: Path) -> 
     assert source.digest(tmp_path) == before
     path.write_text(path.read_text().replace("<xmax>2", "<xmax>3"))
     assert source.digest(tmp_path) != before
+
+
+@pytest.mark.parametrize("list_of", ["ImageSets/Main/train.txt", "ImageSets/Segmentation/mine.txt", "val.txt"])
+def test_a_list_of_a_split_stands_for_the_files_of_its_names(tmp_path: Path, list_of: str) -> None:
+    for stem in "abc":
+        written(tmp_path, dog(1, 1, 2, 2), stem=f"Annotations/{stem}", filename=f"{stem}.jpg")
+    mask = tmp_path / "SegmentationClass" / "c.png"
+    mask.parent.mkdir()
+    mask.touch()
+    (tmp_path / "SegmentationClass" / "alone.png").touch()
+    path = tmp_path / list_of
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\xef\xbb\xbfc\r\n\r\na \nc\nd\n../a\n")
+    found, rejects = read_regions("voc", [path])
+    assert [(row["image_id"], row["mask"]) for row in found.to_pylist()] == [
+        ("c.jpg", "SegmentationClass/c.png"),
+        ("a.jpg", ""),
+    ]
+    assert [(one.line, one.what, one.text) for one in rejects.first] == [
+        (4, "is listed already", "c"),
+        (5, "has no file in Annotations", "d"),
+        (6, "has no file in Annotations", "../a"),
+    ]
+    whole = read_regions("voc", [tmp_path])[0].to_pylist()
+    assert all(row in whole for row in found.to_pylist())
+
+
+def test_lists_of_splits_divide_their_folder_and_count_in_its_digest(tmp_path: Path) -> None:
+    lists = tmp_path / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    stems = [f"{k:02}" for k in range(20)]
+    for stem in stems:
+        written(tmp_path, dog(1, 1, 2, 2), stem=f"Annotations/{stem}", filename=f"{stem}.jpg")
+    for name, part in {"train": stems[::2], "val": stems[1::2]}.items():
+        (lists / f"{name}.txt").write_text("\n".join(part))
+    both = [lists / "train.txt", lists / "val.txt"]
+    found, _ = read_regions("voc", both)
+    with mock.patch.object(cutting, "PIECE_BYTES", 64):
+        assert read_regions("voc", both)[0].equals(found)
+    whole = read_regions("voc", [tmp_path])[0]
+    assert sorted(found["image_id"].to_pylist()) == whole["image_id"].to_pylist()  # of one folder: they need no name
+    source = source_named("voc")
+    digests = {source.digest(path) for path in (*both, tmp_path)}
+    written(tmp_path, dog(1, 1, 2, 3), stem="Annotations/00", filename="00.jpg")
+    digests |= {source.digest(path) for path in both}
+    assert len(digests) == 4
+
+
+def test_a_list_without_a_picture_of_the_folder_is_refused(tmp_path: Path) -> None:
+    written(tmp_path, dog(1, 1, 2, 2))
+    path = tmp_path / "test.txt"
+    path.write_text("000001\n000002\n")
+    with pytest.raises(DataError, match=r"test\.txt: names no picture that has a file in .*Annotations; name a list"):
+        read_regions("voc", [path])
+    (tmp_path / "persons.txt").write_text("a 1\n")  # a number, as in ImageSets/Layout
+    with pytest.raises(DataError, match=r"persons\.txt: lists images, and its name says no class; name the folder of"):
+        read_regions("voc", [tmp_path / "persons.txt"])
 
 
 @pytest.mark.shared_data

@@ -71,11 +71,14 @@ def test_no_objective_is_below_the_bound_that_is_told(seed: int, cost: float) ->
     assert (rough.objectives >= exact.objectives * (1 - 1e-4)).all()
 
 
-@pytest.mark.parametrize("few_active", [0.0, 1e9])
-def test_both_ways_to_newton_s_step_end_at_the_same_weights(monkeypatch: pytest.MonkeyPatch, few_active: float) -> None:
+@pytest.mark.parametrize(("share", "exact"), [(1e9, 0), (1, 0), (1, 1_000)])
+def test_every_way_to_newton_s_step_ends_at_the_same_weights(
+    monkeypatch: pytest.MonkeyPatch, share: float, exact: int
+) -> None:
     features, labels = features_of_classes(10, 30, 50, seed=1)
     expected = peer(features, labels, 0.1)
-    monkeypatch.setattr(linear_svm, "_FEW_ACTIVE", few_active)
+    monkeypatch.setattr(linear_svm, "_SHARE_ALONE", share)
+    monkeypatch.setattr(linear_svm, "_ROWS_EXACT", exact)
     found = fit(Problem(torch.from_numpy(features), torch.from_numpy(labels), 10), 0.1, tolerance=1e-6)
     assert found.weights[:-1].T.numpy() == pytest.approx(expected.coef_, abs=2e-3)
     assert found.weights[-1].numpy() == pytest.approx(expected.intercept_, abs=2e-3)

@@ -20,11 +20,11 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.images.archives import archive_file_members, archive_members
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.index import ImageIndex
-from mlimages_dataset.images.packing import BLOCK_BYTES, Packing, check_packed, packing_of, unpacked_stream
 from mlimages_dataset.images.stage import IngestOptions, ingest_stage
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.stage import run
+from mlimages_dataset.sources.packing import BLOCK_BYTES, Packing, check_packed, packing_of, unpacked_stream
 from tests.images.test_archives import OneWay, read, tar_of
 
 if TYPE_CHECKING:

@@ -101,7 +101,7 @@ def finetune(run_toml: str, out: Path | None, weights: str | None, **places: str
     \b
     Example:
       torchrun --nproc-per-node 8 -m mlimages_dataset.train finetune packaged:imagenet-4.toml \\
-          --weights run/checkpoints/best.pt --images imagenet --labels labels/train --vocabulary vocabulary --out tuned
+          --weights run/checkpoints/best.pt --images imagenet --labels annotations --vocabulary vocabulary --out tuned
     """  # noqa: D301 - click wants the backspace itself
     run = _run(run_toml, places, weights)
     check_needed(run, out, weights=True)

@@ -73,8 +73,8 @@ def build_vocabulary(
     """Merge class lists into one vocabulary of WordNet 3.0 synsets under the four roots.
 
     A path may be `packaged:NAME` for a class list that comes with the package: `imagenet11k.txt`,
-    `imagenet_fall2011.txt`, `open_images_boxable.csv`, `coco.csv`. A warning names classes of your own (`classes`) that
-    became no category of their own; `Vocabulary.mapping` says what became of every class, and why.
+    `imagenet_fall2011.txt`, `open_images_boxable.csv`, `coco.csv`, `voc.csv`. A warning names classes of your own
+    (`classes`) that became no category of their own; `Vocabulary.mapping` says what became of every class, and why.
 
     Args:
         imagenet: wnids, or a synset list with one per line.

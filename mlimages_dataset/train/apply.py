@@ -74,6 +74,8 @@ class Application:
         batch_size: images per batch of each rank.
         workers: decoding workers per process.
         view: the part of a picture that it sees.
+        image_size: side of the squares that it sees, in pixels (for detection their short side); 0 for the size that
+            it was trained at last.
     """
 
     checkpoint: Path
@@ -83,6 +85,7 @@ class Application:
     batch_size: int = 64
     workers: int = 4
     view: EvaluationView = EvaluationView.CROP80
+    image_size: int = 0
 
     @property
     def classes_of(self) -> Location:
@@ -321,6 +324,7 @@ def _apply(
             "batch_size": application.batch_size,
             "precision": application.execution.precision.value,
             "view": application.view.value,
+            **({"image_size": application.image_size} if application.image_size else {}),
         }
         applied = Stage(
             name=stage, parameters={**parameters, **how}, inputs=job.inputs, work=work, summary=AppliedSummary
@@ -514,6 +518,8 @@ def _trained(
     """
     path = found_checkpoint(application.checkpoint)
     checkpoint = read_checkpoint(path)
+    if application.image_size:
+        checkpoint = dataclasses.replace(checkpoint, image_size=application.image_size)
     task = task_of_checkpoint(checkpoint, unknown=unknown, where=application.checkpoint)
     if needs_classes or application.vocabulary is not None:
         classes = task.classes(_as_run(application, None, checkpoint))

@@ -47,6 +47,7 @@ def applied(command: Callable[..., None], *, to_classes: bool = True) -> Callabl
         batch_size: int,
         workers: int,
         view: str,
+        image_size: int,
         pictures: str | None = None,
         **others: object,
     ) -> None:
@@ -60,6 +61,7 @@ def applied(command: Callable[..., None], *, to_classes: bool = True) -> Callabl
             batch_size=batch_size,
             workers=workers,
             view=EvaluationView(view),
+            image_size=image_size,
         )
         command(application, **others)
 
@@ -94,6 +96,12 @@ def applied(command: Callable[..., None], *, to_classes: bool = True) -> Callabl
             help="Decoding workers per process.",
         ),
         _choice("--view", EvaluationView, EvaluationView.CROP80, "The part of a picture that the network sees."),
+        click.option(
+            "--image-size",
+            type=click.IntRange(min=1),
+            default=0,
+            help="Pixels of the side of what the network sees.  [default: as it was trained]",
+        ),
     )
     decorated: Callable[..., None] = with_application
     for option in reversed(options):

@@ -19,6 +19,8 @@ from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.samples import on_disk
 
 _RECIPES = "recipes"
+_RENAMED = {"mlimages-finetune-imagenet.toml": "imagenet-4.toml"}
+"""Earlier names of packaged recipes, which still work."""
 
 
 class Device(enum.Enum):
@@ -591,7 +593,8 @@ def run_file(text: str) -> Location:
     """
     if not text.startswith(PACKAGED):
         return location(text)
-    name = text.removeprefix(PACKAGED)
+    named = text.removeprefix(PACKAGED)
+    name = _RENAMED.get(named, named)
     if name not in packaged_recipes():
         raise ConfigError(f"there is no packaged recipe {name!r}", remedy=f"use one of {', '.join(packaged_recipes())}")
     return on_disk(files(__package__) / _RECIPES / name)

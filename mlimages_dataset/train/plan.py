@@ -44,6 +44,7 @@ class Plan:
         ranks: number of ranks.
         passes: passes of each rank per step, in the first phase.
         images: images per epoch.
+        epochs: epochs of the whole run, of which the last may not be whole.
         steps: steps of the whole run.
         images_per_second: images per second of all ranks; 0 if not measured.
         supply: decoding and storage that the ranks need; None if not measured.
@@ -59,7 +60,7 @@ class Plan:
     ranks: int
     passes: int
     images: int
-    epochs: int
+    epochs: float
     steps: int
     images_per_second: float
     supply: Supply | None = None
@@ -84,7 +85,7 @@ class Plan:
         told = [
             f"{self.parameters:,} parameters, with a head of {self.classes:,} classes {self.classes_from}",
             f"{self.bytes_per_rank / _GIBIBYTE:.1f} GiB on each of {self.ranks} ranks: {kept}, and {passed}",
-            f"{self.steps:,} steps of {passes}: {self.epochs} epochs of {self.images:,} images",
+            f"{self.steps:,} steps of {passes}: {self.epochs:.4g} epochs of {self.images:,} images",
         ]
         if self.images_per_second:
             told.append(f"{self.hours:,.1f} hours at {self.images_per_second:,.1f} images/s")
@@ -97,7 +98,8 @@ class Plan:
 
 def total_steps(run: Run, images: int) -> int:
     """Return the steps of a whole run."""
-    return sum(steps_of_epoch(images, run.phase(epoch).batch_size) for epoch in range(run.epochs))
+    steps = sum(steps_of_epoch(images, run.phase(epoch).batch_size) for epoch in range(run.epochs))
+    return min(run.steps or steps, steps)
 
 
 def state_bytes(model: nn.Module, *, average: bool) -> int:

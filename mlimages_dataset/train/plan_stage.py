@@ -15,6 +15,7 @@ from mlimages_dataset.train.learner import make_learner
 from mlimages_dataset.train.learning import LEAST_JUDGED
 from mlimages_dataset.train.plan import Plan, image_bytes, pace, state_bytes, total_steps
 from mlimages_dataset.train.plots import rate_curve
+from mlimages_dataset.train.schedule import steps_of_epoch, taken_epochs
 from mlimages_dataset.train.stage import first_learner, initial_model
 from mlimages_dataset.train.supply import Supply, core_rate
 from mlimages_dataset.train.tasks.registry import task_of_run
@@ -73,7 +74,7 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             ranks=n_ranks,
             passes=first.batch_size // (of_pass * n_ranks),
             images=n_images,
-            epochs=run.epochs,
+            epochs=taken_epochs(run, steps_of_epoch(n_images, first.batch_size)),
             steps=total_steps(run, n_images),
             images_per_second=measured,
             supply=distributed.from_first(supply),

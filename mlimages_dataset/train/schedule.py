@@ -31,15 +31,15 @@ def learning_rate(run: Run, epoch: int, step: int = 0, steps: int = 1) -> float:
     if epoch < schedule.warmup_epochs:
         return min(peak, schedule.warmup_start * math.pow(schedule.warmup_factor, time))
     if schedule.decay is not Decay.STEP:
-        share = (time - schedule.warmup_epochs) / max(_epochs(run, steps) - schedule.warmup_epochs, 1)
+        share = (time - schedule.warmup_epochs) / max(taken_epochs(run, steps) - schedule.warmup_epochs, 1)
         return peak * _left(schedule, min(share, 1.0))
     taken = epoch * steps + step
     falls = bisect.bisect_right(schedule.decay_steps, taken) if schedule.decay_steps else epoch // schedule.decay_epochs
     return peak * math.pow(schedule.decay_factor, falls)
 
 
-def _epochs(run: Run, steps: int) -> float:
-    """Return the epochs of a run, of which the last may not be whole."""
+def taken_epochs(run: Run, steps: int) -> float:
+    """Return the epochs that a run of so many steps an epoch takes; the last may not be whole."""
     return min(run.epochs, run.steps / steps) if run.steps else run.epochs
 
 

@@ -72,7 +72,7 @@ VOCABULARY = "vocabulary"
 """The role of a vocabulary's tables among the inputs of other stages, and the vocabulary's folder in a build."""
 CATEGORIES_FILE = "categories.parquet"
 MAPPING_FILE = "mapping.parquet"
-PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv", "coco.csv")
+PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv", "coco.csv", "voc.csv")
 _READ: weakref.WeakValueDictionary[str, Vocabulary] = weakref.WeakValueDictionary()
 """Vocabularies that somebody holds, by folder: while a build holds its own, its stages read it once."""
 _SHOWN_REPEATS = 5

@@ -149,6 +149,7 @@ class Detecting:
         """See `Task`."""
         epsilon = float(checkpoint.science["model.batch_norm_epsilon"])
         classifier = create_model(checkpoint.model_name, checkpoint.n_classes, norm_epsilon=epsilon)
+        classifier.expect_scaling(checkpoint.weights())
         detector = Detector(classifier, checkpoint.model_name, self.options)
         try:
             detector.load_state_dict(checkpoint.weights())

@@ -13,7 +13,7 @@ from mlimages_dataset.loaders.transforms import eval_transform, train_transform
 from mlimages_dataset.tables.schemas import PREDICTIONS
 from mlimages_dataset.train.calibration import Calibration
 from mlimages_dataset.train.config import Unknown
-from mlimages_dataset.train.evaluation import Evaluation, evaluated_ks, measure_names, measures_of
+from mlimages_dataset.train.evaluation import TOP_KS, Evaluation, evaluated_ks, measure_names, measures_of
 from mlimages_dataset.train.inputs import check_labels, class_bias, labelled_places, named_place, read_classes
 from mlimages_dataset.train.learning import JUDGED_FROM, EarlyLooks, expected_of
 from mlimages_dataset.train.losses.multi_label import BatchLabels
@@ -131,13 +131,14 @@ class MultiLabel(OfImages):
         return EarlyLooks(expected, outputs, self.targets, device, at=at, judged_from=judged_from)
 
     def measure_names(self, n_classes: int) -> tuple[str, ...]:
-        """See `Task`: precision, recall and F1 at each k, and the mean average precision."""
-        return measure_names(n_classes)
+        """See `Task`: precision, recall and F1 at each k, the mean average precision, and accuracies of one label."""
+        return measure_names(n_classes, one_label=self.taught_by.one_label)
 
     def measures(self, state: State, n_classes: int, *, device: torch.device, where: object = None) -> Evaluation:
         """See `Task`."""
         scores = self.taught_by.scores(state, n_classes, where)
-        return Evaluation.empty(n_classes, ks=evaluated_ks(n_classes), device=device, scores_of=scores)
+        top_ks = evaluated_ks(n_classes, TOP_KS) if self.taught_by.one_label else ()
+        return Evaluation.empty(n_classes, ks=evaluated_ks(n_classes), top_ks=top_ks, device=device, scores_of=scores)
 
     def measured(self, measures: Evaluation, outputs: Tensor, batch: Batch) -> Evaluation:
         """See `Task`."""

@@ -118,6 +118,7 @@ class Segmenting:
         """See `Task`."""
         epsilon = float(checkpoint.science["model.batch_norm_epsilon"])
         classifier = create_model(checkpoint.model_name, checkpoint.n_classes, norm_epsilon=epsilon)
+        classifier.expect_scaling(checkpoint.weights())
         segmenter = Segmenter(classifier, checkpoint.model_name, self.options)
         try:
             segmenter.load_state_dict(checkpoint.weights())

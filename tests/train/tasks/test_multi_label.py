@@ -84,3 +84,14 @@ def test_one_label_an_image_is_not_calibrated() -> None:
     for name in (LossName.SOFTMAX, LossName.FOCAL):
         task = task_of_run(Run(epochs=1, loss=Loss(name=name)))
         assert (task.unfitted({}, N_CLASSES) is None) is (name is LossName.SOFTMAX)
+
+
+@pytest.mark.parametrize("name", [LossName.SOFTMAX, LossName.FOCAL])
+def test_accuracies_are_measured_where_images_have_one_label(name: LossName) -> None:
+    task = task_of_run(Run(epochs=1, loss=Loss(name=name)))
+    (batch, _) = batches()
+    measures = task.measured(task.measures({}, N_CLASSES, device=CPU), batch.targets, batch)
+    found = task.judgement(measures, {}, N_CLASSES).measures
+    assert set(task.measure_names(N_CLASSES)) <= set(found)
+    assert ({"top1", "top5"} <= set(found)) is (name is LossName.SOFTMAX)
+    assert found.get("top1", 1.0) == 1.0

@@ -81,10 +81,11 @@ def test_what_a_list_says_wins_over_a_reading() -> None:
 
 def test_a_vocabulary_takes_them_and_says_so() -> None:
     frame = pd.DataFrame({"id": ["motorbike", "horse", "pottedplant"], "name": ["motorbike", "horse", "pottedplant"]})
-    mapping = ml.build_vocabulary(classes={"voc": frame}).to_pandas("mapping").set_index("source_name")
-    assert mapping.loc["motorbike", "wnid"] == "n03790512"
-    assert mapping.loc["horse", "evidence"].endswith("readings agree)")
-    assert mapping.loc["pottedplant", "class_index"] >= 0
+    rows = ml.build_vocabulary(classes={"voc": frame}).to_pandas("mapping").to_dict("records")
+    mapping = {row["source_name"]: row for row in rows}
+    assert mapping["motorbike"]["wnid"] == "n03790512"
+    assert mapping["horse"]["evidence"].endswith("readings agree)")
+    assert mapping["pottedplant"]["class_index"] >= 0
 
 
 def test_evidence_says_how_far_readings_agree() -> None:

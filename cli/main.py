@@ -22,6 +22,7 @@ COMMANDS = {
     "annotate": Listed("annotate", "Map files of annotations onto a vocabulary."),
     "regions": Listed("regions", "Map the boxes of files onto a vocabulary."),
     "cooccurrence": Listed("cooccurrence", "Find categories that often appear together, from predictions."),
+    "region-pairs": Listed("region_pairs", "Count how often objects of a class are labelled with another."),
     "labels": Listed("labels", "Augment annotations and split them into training and validation."),
     "verify": Listed("verify", "Check a folder's files against its manifest."),
     "audit": Listed("audit", "Check whether label lists made elsewhere are consistent."),
@@ -30,6 +31,8 @@ COMMANDS = {
     "export": Listed("export", "Write labels as the published text form, CSV, Hugging Face or Croissant."),
     "evaluate-labels": Listed("evaluate_labels", "Measure what augmentation adds against complete annotations."),
     "evaluate-detections": Listed("evaluate_detections", "Measure a detector: Open Images' challenge, VOC, COCO."),
+    "evaluate-segmentation": Listed("evaluate_segmentation", "Measure label maps: intersection over union of pixels."),
+    "segmentation-list": Listed("segmentation_list", "Write VOC 2012's augmented training list, from VOC and SBD."),
     "images": Listed("images", "Download, ingest, choose, compare and check pictures."),
     "fetch": Listed("fetch", "Download the publishers' files."),
 }
@@ -82,6 +85,8 @@ class _Group(LazyGroup):
             raise
         except OSError as error:  # system errors that no stage expects: a folder without permission, a store that fails
             raise _DataFailed(f"{error.filename or 'the system'}: {error.strerror or error}") from error
+        finally:
+            gc.freeze()  # at its end, Python looks through all of them again
 
 
 @click.command(cls=_Group, listed=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

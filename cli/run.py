@@ -7,10 +7,11 @@ import itertools
 import json
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import click
 
+from .builds import Teller
 from .options import (
     FILE,
     chosen_engine,
@@ -18,7 +19,6 @@ from .options import (
     json_option,
     out_option,
     overwrite_option,
-    printable,
     workers_option,
 )
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.pipeline.records import StageOutcome
     from mlimages_dataset.report.examples import Example
 
 _SHOWN_EXAMPLES = 3
@@ -64,18 +63,14 @@ def run(
     """  # noqa: D301 - click wants the backspace itself
     if not as_json and not (out / "manifest.json").is_file():
         click.echo(f"Building {recipe or 'the packaged example'} in {out} ...")
-    told = _Teller(verbose=verbose, quiet=as_json)
+    told = Teller(verbose=verbose, quiet=as_json)
     # Imported after the first line is printed: pyarrow and scipy take half a second.
     from mlimages_dataset.api.builds import run as built  # noqa: PLC0415
 
     with chosen_engine(workers, dask_address) as mapper, _progress(quiet=as_json) as (began, progress):
         built(recipe, out, overwrite=overwrite, mapper=mapper, progress=progress, began=began, ended=told.ended)
     if as_json:
-        content = {
-            stage: {"fresh": outcome.fresh, "seconds": outcome.record.seconds, "summary": outcome.record.summary}
-            for stage, outcome in told.outcomes.items()
-        }
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(told.content(), indent=2, ensure_ascii=False))
     elif not told.any_done:
         click.echo(f"{out} is up to date: nothing to do")
     else:
@@ -84,54 +79,6 @@ def run(
         where = shlex.quote(str(out))
         page = out / "report.html"
         click.echo(f"\nNext: mlimages-build show {where} IMAGE, mlimages-build serve {where}, or open {page}")
-
-
-class _Summary(Protocol):
-    """What a stage counted."""
-
-    def lines(self) -> list[str]: ...
-
-
-@runtime_checkable
-class _Short(_Summary, Protocol):
-    """What a stage counted, with a line that is enough, and what needs an eye; others' lines are few."""
-
-    def line(self) -> str: ...
-
-    def findings(self) -> list[str]: ...
-
-
-class _Teller:
-    """Prints the stages of a build as they end; if none had to be done, nothing."""
-
-    def __init__(self, *, verbose: bool, quiet: bool) -> None:
-        self.outcomes: dict[str, StageOutcome[Any]] = {}
-        self._verbose = verbose
-        self._quiet = quiet
-        self._waiting: list[str] = []
-
-    @property
-    def any_done(self) -> bool:
-        """Whether the work of a stage was done now."""
-        return any(outcome.fresh for outcome in self.outcomes.values())
-
-    def ended(self, stage: str, outcome: StageOutcome[Any]) -> None:
-        """Print a stage, and before the first that was done those that stand."""
-        self.outcomes[stage] = outcome
-        if self._quiet:
-            return
-        self._waiting += _lines(stage, outcome, verbose=self._verbose)
-        if self._verbose or self.any_done:
-            click.echo("\n".join(self._waiting))
-            self._waiting.clear()
-
-
-def _lines(stage: str, outcome: StageOutcome[_Summary], *, verbose: bool) -> list[str]:
-    done = f"{outcome.record.seconds:.1f} s" if outcome.fresh else "up to date"
-    summary, short = outcome.summary, outcome.summary if isinstance(outcome.summary, _Short) else None
-    said = f": {short.line()}" if short and not verbose and short.line() else ""
-    below = short.findings() if short and not verbose else summary.lines()
-    return [f"{stage} ({done}){said}", *(f"  {printable(line)}" for line in below)]
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from .options import FOLDER, json_option, printable
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
 
-FORMAT = "mlimages.show/1"
+FORMAT = "mlimages.show/2"
 
 
 @click.command()

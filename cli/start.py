@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from .builds import Teller
 from .options import (
     FILE,
     dask_option,
@@ -20,11 +21,10 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from mlimages_dataset.api.builds import Build
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.pipeline.records import StageOutcome
     from mlimages_dataset.recipes.decisions import Decision
 
 FORMAT = "mlimages.start/1"
@@ -75,14 +75,7 @@ def start(
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.api.start import start as started  # noqa: PLC0415
 
-    outcomes: dict[str, StageOutcome[Any]] = {}
-
-    def ended(stage: str, outcome: StageOutcome[Any]) -> None:
-        outcomes[stage] = outcome
-        if outcome.fresh and not as_json:
-            counts = "".join(f"\n  {printable(line)}" for line in outcome.summary.lines()) if verbose else ""
-            click.echo(f"{printable(stage)} ({outcome.record.seconds:.1f} s){counts}")
-
+    told = Teller(verbose=verbose, quiet=as_json, findings=False)  # they are decisions, at the end
     with stage_engine("start", workers, dask_address, quiet=as_json) as engine:
         build = started(
             photos,
@@ -90,25 +83,21 @@ def start(
             attach=attach,
             out=out,
             overwrite=overwrite,
-            ended=ended,
+            ended=told.ended,
             **engine,
         )
     if as_json:
-        click.echo(json.dumps(_content(build, outcomes), indent=2, ensure_ascii=False))
-    elif any(outcome.fresh for outcome in outcomes.values()):
+        click.echo(json.dumps(_content(build, told), indent=2, ensure_ascii=False))
+    elif told.any_done:
         click.echo("\n".join(map(printable, _told(build, out))))
     else:
         click.echo(f"{out} is up to date: nothing to do")
 
 
-def _content(build: Build, outcomes: Mapping[str, StageOutcome[Any]]) -> dict[str, object]:
+def _content(build: Build, told: Teller) -> dict[str, object]:
     """Return what is printed with --json."""
-    stages = {
-        stage: {"fresh": outcome.fresh, "seconds": outcome.record.seconds, "summary": outcome.record.summary}
-        for stage, outcome in outcomes.items()
-    }
     decisions = [{"kind": one.kind, "text": one.text, "lines": list(one.lines)} for one in build.decisions]
-    return {"format": FORMAT, "folder": str(build.folder), "stages": stages, "decisions": decisions}
+    return {"format": FORMAT, "folder": str(build.folder), "stages": told.content(), "decisions": decisions}
 
 
 def _told(build: Build, out: Location) -> Iterator[str]:

@@ -104,6 +104,8 @@ def _default(field: dataclasses.Field[Any]) -> str:
         return "none"
     if isinstance(value, enum.Enum):
         return f"`{value.value}`"
+    if isinstance(value, tuple) and not isinstance(value[0], tuple):
+        return f"`{list(value)}`"
     if isinstance(value, tuple):
         return f"`{{ {', '.join(f'{name} = {one}' for name, one in value)} }}`"
     return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
+import shutil
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import click
 import pytest
+
+from mlimages_dataset.samples import photographs
+from tests.docs.pages import blocks, run
 
 README = Path(__file__).parents[1] / "README.md"
 PAGES = (README, *sorted((README.parent / "docs").rglob("*.md")))
@@ -41,3 +49,22 @@ def test_links_lead_somewhere() -> None:
 
 def test_readme_fits_on_one_page() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 110
+
+
+@pytest.mark.slow
+def test_what_readme_says_of_own_photographs_can_be_done(tmp_path: Path) -> None:
+    (folder := tmp_path / "my_photos" / "golden retriever").mkdir(parents=True)
+    shutil.copy(photographs() / "cocker-spaniels.jpg", folder / "rex.jpg")
+    (code,) = [one.code for one in blocks("../README.md") if one.language == "bash" and "start my_photos" in one.code]
+    *lines, serve = code.strip().splitlines()
+    run(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], tmp_path)
+    assert serve == "mlimages-build serve mine"
+    command = [str(Path(sys.executable).with_name("mlimages-build")), *serve.split()[1:], "--port", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            (address,) = re.findall(r"http://\S+/", server.stdout.readline())
+            with contextlib.closing(urllib.request.urlopen(address)) as answer:  # noqa: S310 - our own server
+                assert b"golden retriever/rex" in answer.read()
+        finally:
+            server.terminate()

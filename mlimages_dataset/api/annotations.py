@@ -161,7 +161,7 @@ def annotate(
         "synsets": None if synsets is None else place(synsets, what="synsets"),
         "complete": complete,
     }
-    read = functools.partial(_statements, predictions=predictions)
+    read = functools.partial(statements, predictions=predictions)
     with collection(data, source, format, frames=frames, columns=read, stated=stated) as given:
         made = made_by(
             lambda: annotations_stage(folder_of(vocabulary), given, schema=schema),
@@ -252,8 +252,12 @@ def _columns_of_all(
     return {name: joined[name].combine_chunks() for name in joined.column_names}
 
 
-def _statements(frame: object, what: str, *, predictions: bool) -> dict[str, pa.Array]:
-    """Return a frame's columns in the form of a file of labels."""
+def statements(frame: object, what: str, *, predictions: bool = False) -> dict[str, pa.Array]:
+    """Return a frame's columns in the form of a file of labels.
+
+    Raises:
+        UsageError, DataError: it is no frame, lacks a column, or holds other values.
+    """
     table = columns_of(frame, ("image_id", "label"), ("confidence", "location"), what=what)
     if predictions and "confidence" not in table.column_names:
         raise DataError(

@@ -15,11 +15,11 @@ from mlimages_dataset.api.frames import listed, place
 from mlimages_dataset.api.image_ids import image_id as id_of
 from mlimages_dataset.api.messages import warn
 from mlimages_dataset.api.pairs import implications_file, implications_table, with_images
-from mlimages_dataset.api.reasons import reasons
 from mlimages_dataset.api.tables import Tables, label_frame, made_by, refuse_other_tables
 from mlimages_dataset.api.vocabularies import folder_of, refuse_other
 from mlimages_dataset.augment.ancestors import Absences
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, SPLITS, LabelOptions, LabelsSummary, labels_stage
+from mlimages_dataset.augment.reasons import labels_of_row, reasons
 from mlimages_dataset.core.arguments import check
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.engine import unreported
@@ -102,9 +102,8 @@ class Labels(Tables[LabelsSummary]):
             some = ", ".join(map(repr, self.first_ids()))
             raise UsageError(f"no image has the id {image_id!r}", remedy=f"ids here are such as {some}")
         frame = label_frame(rows, self.vocabulary)
-        for source in frame["source"].unique():
-            of_source = frame["source"] == source
-            frame.loc[of_source, "why"] = reasons(frame[of_source], self.vocabulary, self.pairs)
+        of_rows = (labels_of_row(rows, row, self.vocabulary) for row in range(rows.num_rows))
+        frame["why"] = [why for labels in of_rows for why in reasons(labels, self.vocabulary, self.pairs)]
         return frame
 
     def rows_of(self, image_id: str | int) -> pa.Table:

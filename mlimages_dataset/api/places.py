@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from mlimages_dataset.api.labels import folder_of_labels
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, IMPLICATIONS_FILE
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.recipes.pictures import IMAGES_FOLDER
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.parquet import table_inputs, table_parts
@@ -26,7 +25,7 @@ class Places:
         labels: the labels, of all splits or of one.
         vocabulary: their vocabulary.
         pairs: the pairs that the labels' own files name among their inputs; None if there are none, or other ones.
-        images: the pictures in shards; None if there are none.
+        images: the pictures, in shards or files; None if there are none.
     """
 
     labels: Location
@@ -52,12 +51,14 @@ def places_of(given: Location, vocabulary: Location | None = None, images: Locat
     found = vocabulary or next((vocabulary_folder(one) for one in around if categories_file(one).is_file()), None)
     if found is None:
         raise UsageError(
-            "there is no vocabulary beside these labels", where=given, remedy="name the build's folder, or pass --vocab"
+            "there is no vocabulary beside these labels",
+            where=given,
+            remedy="name the folder of the whole build",
         )
     places = (folder for one in around for folder in (one, one / COOCCURRENCE))
     inputs = {digest for part in table_parts(labels)[:1] for digest in table_inputs(part).values()}
     pairs = (folder for folder in places if _digest(folder / IMPLICATIONS_FILE) in inputs)
-    pictures = (one / IMAGES_FOLDER for one in around if ImageIndex.recognises(one / IMAGES_FOLDER))
+    pictures = (one / IMAGES_FOLDER for one in around if (one / IMAGES_FOLDER).is_dir())
     return Places(labels, found, next(pairs, None), images or next(pictures, None))
 
 

@@ -12,10 +12,9 @@ from mlimages_dataset.api.frames import place
 from mlimages_dataset.api.image_ids import image_id
 from mlimages_dataset.api.labels import Labels
 from mlimages_dataset.api.places import places_of
-from mlimages_dataset.api.reasons import reasons
 from mlimages_dataset.api.shown import Shown, ShownCategory, ShownImage, ShownLabel, ShownName, ShownPair
-from mlimages_dataset.api.tables import label_frame
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, SPLITS, LabelsSummary
+from mlimages_dataset.augment.reasons import labels_of_row, reasons
 from mlimages_dataset.core.arguments import check
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images.registry import open_store
@@ -101,15 +100,15 @@ def _images(labels: Labels, what: str | int, images: Location | None) -> Iterato
 
 def _image(labels: Labels, row: pa.Table, split: str, images: Location | None) -> ShownImage:
     """Return one row of a table of labels."""
-    frame = label_frame(row, labels.vocabulary)
-    whys = reasons(frame, labels.vocabulary, labels.pairs)
-    depth_of = [one.depth for one in labels.vocabulary.categories]
-    columns = zip(*(frame[name] for name in ("class_index", "wnid", "name", "confidence", "origin")), strict=True)
+    found, categories = labels_of_row(row, 0, labels.vocabulary), labels.vocabulary.categories
+    whys = reasons(found, labels.vocabulary, labels.pairs)
     shown = [
-        ShownLabel(int(index), wnid, name, float(confidence), Origin(origin).name.lower(), why)
-        for (index, wnid, name, confidence, origin), why in zip(columns, whys, strict=True)
+        ShownLabel(index, categories[index].wnid, categories[index].name, one.confidence, one.origin.name.lower(), why)
+        for one, why in zip(found, whys, strict=True)
+        for index in (one.class_index,)
     ]
     order = {origin.name.lower(): at for at, origin in enumerate(_ORDER)}
+    depth_of = [one.depth for one in categories]
     shown.sort(key=lambda one: (one.confidence == 0, order[one.origin], -one.confidence, -depth_of[one.class_index]))
     of_image, source, location = (row[name][0].as_py() for name in ("image_id", "source", "location"))
     return ShownImage(of_image, split, source, location, *_picture(row, images), tuple(shown))
@@ -133,7 +132,7 @@ def _category(labels: Labels, at: int) -> ShownCategory:
     images = _images_by_split(labels, at)
     return ShownCategory(
         name=_name(vocabulary, at),
-        definition=_definition(vocabulary, at),
+        kind=_kind(vocabulary, at),
         parents=tuple(_name(vocabulary, one) for one in category.parents),
         children=tuple(_name(vocabulary, i) for i, one in enumerate(vocabulary.categories) if at in one.parents),
         classes=tuple(
@@ -148,8 +147,8 @@ def _category(labels: Labels, at: int) -> ShownCategory:
     )
 
 
-def _definition(vocabulary: Vocabulary, at: int) -> str:
-    """Return what a category is, by its names and its parents' names."""
+def _kind(vocabulary: Vocabulary, at: int) -> str:
+    """Return what a category is a kind of, by its parents' names, and its other names: the package has no glosses."""
     first, *others = vocabulary.categories[at].name.split(", ")
     parents = [vocabulary.categories[one].first_name for one in vocabulary.categories[at].parents]
     kind = f"a kind of {' and of '.join(parents)}" if parents else "a root of the hierarchy"

@@ -113,7 +113,7 @@ class ShownCategory:
 
     Attributes:
         name: its index, wnid and names.
-        definition: what it is a kind of, in words.
+        kind: what it is a kind of, in words, and its other names.
         parents: its nearest ancestors.
         children: the categories right below it.
         classes: the classes of sources that became it, as `source: name`.
@@ -124,7 +124,7 @@ class ShownCategory:
     """
 
     name: ShownName
-    definition: str
+    kind: str
     parents: tuple[ShownName, ...]
     children: tuple[ShownName, ...]
     classes: tuple[str, ...]
@@ -136,7 +136,7 @@ class ShownCategory:
     def lines(self) -> Iterator[str]:
         """Yield the category as lines."""
         yield f"category {self.name.name} ({self.name.wnid}, class {self.name.class_index})"
-        yield f"  {self.definition}"
+        yield f"  {self.kind}"
         counts = ", ".join(f"{n:,} in {split}" if split else f"{n:,}" for split, n in self.images.items())
         yield f"  images: {counts or 'none'}"
         yield from _listed("parents", [one.first for one in self.parents])

@@ -8,6 +8,7 @@ from mlimages_dataset.api import folders
 from mlimages_dataset.api.arguments import ARGUMENTS
 from mlimages_dataset.api.builds import built
 from mlimages_dataset.api.frames import listed, place
+from mlimages_dataset.api.given import files_of_classes
 from mlimages_dataset.core.arguments import check
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.api.builds import Build
     from mlimages_dataset.api.frames import PathLike
+    from mlimages_dataset.api.given import Classes
     from mlimages_dataset.pipeline.engine import Mapper
     from mlimages_dataset.pipeline.records import StageOutcome
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 def start(
     photos: PathLike | Sequence[PathLike],
     *,
-    classes: PathLike | Sequence[PathLike] | None = None,
+    classes: Classes | None = None,
     attach: bool = False,
     out: PathLike = "build",
     overwrite: bool = False,
@@ -43,8 +45,9 @@ def start(
 
     Args:
         photos: a folder of pictures, flat or of folders, an archive, or shards; or several of these.
-        classes: a file, or several. With the columns id and name (and wnid or parent, if known) it lists classes, by
-            the names of the folders; with image_id and label it says what pictures show; annotations do both.
+        classes: a file or a frame, or several. With the columns id and name (and wnid or parent, if known) it lists
+            classes, by the names of the folders; with image_id and label it says what pictures show; annotations do
+            both. Or a list of the folders' names, or a mapping from them to names of classes.
         attach: keep a class that is no noun of WordNet under its head word (my mug under mug).
         out: the output folder: new, empty, or of this build, finished or interrupted.
         overwrite: replace what was built from other pictures or files.
@@ -56,9 +59,11 @@ def start(
     Raises:
         MLImagesError: there is no picture, a file says nothing of the pictures, or the folder cannot be used.
     """
-    check(ARGUMENTS, {**locals(), "classes": None})  # here they are files
+    check(ARGUMENTS, {**locals(), "classes": None})  # here they are other things than elsewhere
     sources = [place(one, what="photos").absolute() for one in listed(photos, what="photos")]
-    given = [] if classes is None else [place(one, what="classes") for one in listed(classes, what="classes")]
+    folder = place(out, what="out").absolute()
+    engine = Engine(mapper=mapper, progress=progress)
+    given = files_of_classes(classes, folder, overwrite=overwrite)
     said = [said_by(path) for path in given]
     if not any(one.form for one in said):  # a class list alone does not say what the pictures show
         said += [one for one in beside_pictures(sources) if one.form or not given]
@@ -69,6 +74,4 @@ def start(
         recipe = read_recipe(own / "recipe.toml")
     finally:
         folders.discard(own)
-    folder = place(out, what="out").absolute()
-    engine = Engine(mapper=mapper, progress=progress)
     return built(recipe, folder, text=text, overwrite=overwrite, engine=engine, began=began, ended=ended)

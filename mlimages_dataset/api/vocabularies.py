@@ -73,8 +73,8 @@ def build_vocabulary(
     """Merge class lists into one vocabulary of WordNet 3.0 synsets under the four roots.
 
     A path may be `packaged:NAME` for a class list that comes with the package: `imagenet11k.txt`,
-    `imagenet_fall2011.txt`, `open_images_boxable.csv`, `coco.csv`. A warning names classes of your own (`classes`) that
-    became no category of their own; `Vocabulary.mapping` says what became of every class, and why.
+    `imagenet_fall2011.txt`, `open_images_boxable.csv`, `coco.csv`, `voc.csv`. A warning names classes of your own
+    (`classes`) that became no category of their own; `Vocabulary.mapping` says what became of every class, and why.
 
     Args:
         imagenet: wnids, or a synset list with one per line.
@@ -271,11 +271,20 @@ class _Inputs:
             assert found is not None
             return found
         what = f"the frame of classes[{name!r}]"
-        table = columns_of(given, CLASS_COLUMNS, MEANING_COLUMNS, what=what)
-        columns = {column: _cells(table, column, what) for column in table.column_names}
+        columns = class_columns(given, what)
         path = self.folder / f"classes-{len(self.names)}.parquet"
         self.names[path] = what
         return written(columns, path)
+
+
+def class_columns(frame: object, what: str) -> dict[str, pa.Array]:
+    """Return a frame's columns in the form of a class list.
+
+    Raises:
+        UsageError, DataError: it is no frame, lacks a column, or holds other values.
+    """
+    table = columns_of(frame, CLASS_COLUMNS, MEANING_COLUMNS, what=what)
+    return {column: _cells(table, column, what) for column in table.column_names}
 
 
 def _place(given: PathLike | None, what: str) -> Location | None:

@@ -135,6 +135,9 @@ def augment(labels: LabelColumns, rules: AugmentationRules) -> tuple[LabelColumn
     out_offsets = np.empty(len(labels) + 1, np.int32)
     out_class, out_confidence = np.empty(room, np.int32), np.empty(room, np.float32)
     out_origin = np.empty(room, np.uint8)
+    n = rules.n_classes
+    # Made here: Numba takes longer to compile the making of an array than a loop over it.
+    marks, best, lowest = np.full((3, n), -1, np.int64), np.empty(n, np.float32), np.empty(n, np.uint8)
     conflicts, blocked = _augment(
         labels.offsets,
         labels.class_index,
@@ -149,6 +152,11 @@ def augment(labels: LabelColumns, rules: AugmentationRules) -> tuple[LabelColumn
         rules.implications[2],
         rules.absences is Absences.EXPAND,
         rules.absences is not Absences.DROP,
+        marks[0],
+        marks[1],
+        marks[2],
+        best,
+        lowest,
         out_offsets,
         out_class,
         out_confidence,
@@ -170,15 +178,6 @@ def _room(labels: LabelColumns, rules: AugmentationRules) -> int:
     of_present = np.bincount(labels.class_index[present], minlength=rules.n_classes) @ n_implied
     of_absent = np.bincount(labels.class_index[~present], minlength=rules.n_classes) @ n_below
     return min(int(of_present + of_absent), len(labels) * rules.n_classes)
-
-
-@compiled
-def _no_image(n_classes: int) -> NDArray[np.int64]:
-    """Return for each category that no image has marked it, shape (C,)."""
-    images = np.empty(n_classes, np.int64)  # not `np.full`, which takes longer to compile
-    for category in range(n_classes):
-        images[category] = -1
-    return images
 
 
 @compiled
@@ -245,17 +244,19 @@ def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; t
     probability: NDArray[np.float32],
     expand_absences: bool,  # noqa: FBT001 - compiled code takes no keywords
     keep_absences: bool,  # noqa: FBT001 - as above
+    present_in: NDArray[np.int64],
+    absent_in: NDArray[np.int64],
+    listed_in: NDArray[np.int64],
+    best: NDArray[np.float32],
+    lowest: NDArray[np.uint8],
     out_offsets: NDArray[np.int32],
     out_class: NDArray[np.int32],
     out_confidence: NDArray[np.float32],
     out_origin: NDArray[np.uint8],
 ) -> tuple[int, int]:
     # Arguments of one type each: Numba compiles a function again for every other combination of types.
-    n_classes = len(up_ptr) - 1
-    # The last image that marked each category, so nothing needs clearing between images.
-    present_in, absent_in, listed_in = _no_image(n_classes), _no_image(n_classes), _no_image(n_classes)
-    best = np.empty(n_classes, np.float32)
-    lowest = np.empty(n_classes, np.uint8)
+    # `present_in`, `absent_in` and `listed_in` hold the last image that marked each category, -1 at first, so nothing
+    # needs clearing between images; `best` and `lowest`, what it has of its labels.
     conflicts = 0
     blocked = 0
     out_offsets[0] = 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import scipy.sparse as sp
 
 from mlimages_dataset.augment.annotation_counts import LISTED_NAMES, AnnotationCounts
 from mlimages_dataset.core.compiled import compiled, sort_in_place
@@ -168,7 +169,7 @@ def packed_statements(
     rank[ascending] = np.arange(len(ascending))
     image_of_row = rank[images.indices.to_numpy()]
     starts = np.append(0, np.cumsum(np.bincount(image_of_row, minlength=len(ascending))))
-    order = _by_group(image_of_row, starts)
+    order = _by_group(image_of_row, len(ascending))
     table = pa.table(
         {
             "image_id": ids.take(pa.array(ascending)),
@@ -181,7 +182,7 @@ def packed_statements(
 
 
 def _stated(
-    rows: pa.Table, lookup: pa.Table, order: NDArray[np.int64], starts: NDArray[np.int64]
+    rows: pa.Table, lookup: pa.Table, order: NDArray[np.integer], starts: NDArray[np.int64]
 ) -> dict[str, pa.ListArray]:
     """Return the columns `statements` and `unknown` of N images from L rows.
 
@@ -219,20 +220,11 @@ def _least_locations(rows: pa.Table, image_of_row: NDArray[np.int64], starts: ND
     return rows["location"].take(order.take(pa.array(starts[:-1]))).fill_null("").combine_chunks()
 
 
-@compiled
-def _by_group(group: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the row numbers sorted by group, stable within a group, shape (L,).
-
-    Args:
-        group: group of each row, shape (L,).
-        starts: first index of each group in the result, and L at the end, shape (groups + 1,).
-    """
-    order = np.empty(len(group), np.int64)
-    place = starts.copy()
-    for row in range(len(group)):
-        order[place[group[row]]] = row
-        place[group[row]] += 1
-    return order
+def _by_group(group: NDArray[np.int64], groups: int) -> NDArray[np.integer]:
+    """Return the row numbers sorted by group, stable within a group, shape (L,); `group` is that of each row."""
+    rows = np.arange(len(group))
+    # Compressing a sparse matrix is a counting sort.
+    return sp.csr_array((np.ones(len(group), np.int8), (group, rows)), shape=(groups, len(group))).indices
 
 
 def lookup_table(lookup: Mapping[str, int], broader: Collection[str] = ()) -> pa.Table:
@@ -321,7 +313,7 @@ def _finished(
     if schema is PREDICTIONS:
         statements = _of_a_model(statements)
     named = np.asarray(batch.column("image_id").to_numpy(zero_copy_only=False) != "", bool)
-    offsets, class_index, kept, counts = _merged(
+    offsets, class_index, kept, counts = _merge(
         lists.offsets.to_numpy() - np.int32(start), statements, named, min_confidence
     )
     with_labels = np.diff(offsets) > 0
@@ -365,26 +357,39 @@ def _of_a_model(statements: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(statements + (steps == 0) - (steps == CONFIDENCE_STEPS) * below_one)
 
 
-@compiled
-def _merged(
+def _merge(
     offsets: NDArray[np.int32], statements: NDArray[np.int64], named: NDArray[np.bool_], min_confidence: np.float32
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]]:
     """Return offsets, classes and confidences of merged labels, and the number of statements with each of `_FATES`."""
-    counts = np.zeros(7, np.int64)
-    out_offsets = np.zeros(len(offsets), np.int32)
-    out_class = np.empty(len(statements), np.int32)
-    out_confidence = np.empty(len(statements), np.float32)
+    out_offsets, counts = np.zeros(len(offsets), np.int32), np.zeros(len(_FATES), np.int64)
+    out_class, out_confidence = np.empty(len(statements), np.int32), np.empty(len(statements), np.float32)
+    _merge_into(out_offsets, out_class, out_confidence, counts, offsets, statements.copy(), named, min_confidence)
+    end = out_offsets[-1]
+    return out_offsets, out_class[:end], out_confidence[:end], counts
+
+
+@compiled
+def _merge_into(  # noqa: PLR0917 - compiled code takes no keywords
+    out_offsets: NDArray[np.int32],
+    out_class: NDArray[np.int32],
+    out_confidence: NDArray[np.float32],
+    counts: NDArray[np.int64],
+    offsets: NDArray[np.int32],
+    statements: NDArray[np.int64],
+    named: NDArray[np.bool_],
+    min_confidence: np.float32,
+) -> None:
+    """Fill the first four arrays with what `_merge` returns, and sort the statements of each image."""
     end = 0
     for image in range(len(offsets) - 1):
-        ordered = statements[offsets[image] : offsets[image + 1]].copy()
-        sort_in_place(ordered)
-        at = 0
-        while at < len(ordered):
-            code = int(ordered[at] >> _CONFIDENCE_BITS)
+        at, last = int(offsets[image]), int(offsets[image + 1])
+        sort_in_place(statements[at:last])
+        while at < last:
+            code = int(statements[at] >> _CONFIDENCE_BITS)
             n_present = n_absent = n_machine = 0
             highest = np.float32(0)
-            while at < len(ordered) and ordered[at] >> _CONFIDENCE_BITS == code:
-                steps = int(ordered[at] & _NO_CONFIDENCE)
+            while at < last and statements[at] >> _CONFIDENCE_BITS == code:
+                steps = int(statements[at] & _NO_CONFIDENCE)
                 value = np.float32(steps / CONFIDENCE_STEPS)
                 at += 1
                 if code == NOTHING:
@@ -413,4 +418,3 @@ def _merged(
             counts[1] += n_statements - 1 - contradicted
             counts[6] += contradicted
         out_offsets[image + 1] = end
-    return out_offsets, out_class[:end], out_confidence[:end], counts

@@ -68,9 +68,21 @@ def audit_rows(labels: LabelColumns, closure: sp.csr_array) -> AuditCounts:
         labels: the rows' labels.
         closure: reflexive ancestor matrix, shape (C, C), true at (category, ancestor).
     """
-    missing, lower = np.zeros(closure.nnz, np.int64), np.zeros(closure.nnz, np.int64)
+    missing, lower = np.zeros((2, closure.nnz), np.int64)
+    # Made here: Numba takes longer to compile the making of an array than a loop over it.
+    row_of, judged_in = np.full((2, closure.shape[0]), -1, np.int64)
+    value_of = np.zeros(closure.shape[0], np.float32)
     closed, monotone, unknown, repeated = _audit(
-        labels.offsets, labels.class_index, labels.confidence, closure.indptr, closure.indices, missing, lower
+        labels.offsets,
+        labels.class_index,
+        labels.confidence,
+        closure.indptr,
+        closure.indices,
+        missing,
+        lower,
+        row_of,
+        judged_in,
+        value_of,
     )
     return AuditCounts(len(labels), closed, monotone, unknown, repeated, missing, lower)
 
@@ -182,11 +194,12 @@ def _audit(  # noqa: PLR0917 - compiled code takes no keywords
     up: NDArray[np.int32],
     missing: NDArray[np.int64],
     lower: NDArray[np.int64],
+    row_of: NDArray[np.int64],
+    judged_in: NDArray[np.int64],
+    value_of: NDArray[np.float32],
 ) -> tuple[int, int, int, int]:
-    n_classes = len(up_ptr) - 1
-    row_of = np.full(n_classes, -1, np.int64)
-    judged_in = np.full(n_classes, -1, np.int64)
-    value_of = np.zeros(n_classes, np.float32)
+    # `row_of` and `judged_in` hold the last row that listed and judged each category, `value_of` its confidence there.
+    n_classes = len(value_of)
     closed = monotone = unknown = repeated = 0
     for row in range(len(offsets) - 1):
         for k in range(offsets[row], offsets[row + 1]):

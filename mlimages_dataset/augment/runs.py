@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from mlimages_dataset.augment.ranges import ImageSample
 from mlimages_dataset.core.locations import remove_folder
-from mlimages_dataset.sources.delimited import duckdb_errors
+from mlimages_dataset.sources.delimited import duckdb_errors, hide_progress
 from mlimages_dataset.sources.registry import pieces_of, source_named
 from mlimages_dataset.sources.rejects import RejectLog, joined_rejects
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, write_errors
@@ -226,7 +226,8 @@ def duckdb_connection(out: Location, where: Location | None = None) -> Iterator[
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         connection = stack.enter_context(duckdb.connect())
         scratch_text = str(scratch).replace("'", "''")
-        connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'; SET threads = 1; SET enable_progress_bar = false")
+        hide_progress(connection)
+        connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'; SET threads = 1")
         connection.execute(f"SET temp_directory = '{scratch_text}'")
         yield connection
 

@@ -59,7 +59,9 @@ def draws_of(image_ids: pa.StringArray, salt: str) -> NDArray[np.uint64]:
     _, offsets, content = image_ids.buffers()
     starts = np.frombuffer(offsets, np.int32)[image_ids.offset : image_ids.offset + len(image_ids) + 1]
     letters = np.frombuffer(content, np.uint8) if content is not None else np.empty(0, np.uint8)
-    return np.asarray(_hashes(np.frombuffer(salt.encode() + b"\0", np.uint8), starts, letters))
+    draws = np.empty(len(starts) - 1, np.uint64)
+    _hash(np.frombuffer(salt.encode() + b"\0", np.uint8), starts, letters, draws)
+    return draws
 
 
 def lowest_draws(draws: NDArray[np.uint64], labels: LabelColumns, n_classes: int, per_category: int) -> LowestDraws:
@@ -83,7 +85,9 @@ def eligible(draws: NDArray[np.uint64], labels: LabelColumns, limits: NDArray[np
         ValueError: a confidence or an origin is outside its range.
     """
     labels.check(len(limits))
-    return np.asarray(_eligible(draws, labels.offsets, labels.class_index, _original(labels), limits))
+    result = np.zeros(len(draws), np.bool_)
+    _judge(draws, labels.offsets, labels.class_index, _original(labels), np.ascontiguousarray(limits), result)
+    return result
 
 
 def _original(labels: LabelColumns) -> NDArray[np.bool_]:
@@ -112,29 +116,29 @@ def _lower(
 
 
 @compiled
-def _eligible(
+def _judge(  # noqa: PLR0917 - compiled code takes no keywords
     draws: NDArray[np.uint64],
     offsets: NDArray[np.int32],
     class_index: NDArray[np.int32],
     chosen: NDArray[np.bool_],
     limits: NDArray[np.uint64],
-) -> NDArray[np.bool_]:
-    result = np.zeros(len(draws), np.bool_)
+    result: NDArray[np.bool_],
+) -> None:
     for image in range(len(draws)):
         for k in range(offsets[image], offsets[image + 1]):
             if chosen[k]:
                 result[image] = draws[image] < limits[class_index[k]]
                 if not result[image]:
                     break
-    return result
 
 
 @compiled
-def _hashes(salt: NDArray[np.uint8], starts: NDArray[np.int32], letters: NDArray[np.uint8]) -> NDArray[np.uint64]:
+def _hash(
+    salt: NDArray[np.uint8], starts: NDArray[np.int32], letters: NDArray[np.uint8], result: NDArray[np.uint64]
+) -> None:
     seed = _FNV_OFFSET
     for byte in salt:
         seed = (seed ^ np.uint64(byte)) * _FNV_PRIME
-    result = np.empty(len(starts) - 1, np.uint64)
     for i in range(len(result)):
         h = seed
         for at in range(starts[i], starts[i + 1]):
@@ -142,4 +146,3 @@ def _hashes(salt: NDArray[np.uint8], starts: NDArray[np.int32], letters: NDArray
         h = (h ^ (h >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
         h = (h ^ (h >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
         result[i] = h ^ (h >> np.uint64(33))
-    return result

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numba
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import numpy as np
     from numpy.typing import NDArray
 
 _Function = TypeVar("_Function", bound="Callable[..., object]")
+_FOLDER = "NUMBA_CACHE_DIR"
+"""The variable by which Numba is told where to keep machine code: https://numba.readthedocs.io (Environment)."""
+_loops: list[Any] = []
+"""All compiled functions: Numba's dispatchers, which have no annotations."""
 
 
 def compiled(function: _Function) -> _Function:
-    """Return a function as machine code that runs without the interpreter's lock, cached on the disk if possible.
+    """Return a function as machine code that runs without the interpreter's lock, kept on the disk for later runs.
 
-    Numba refuses to cache if neither the package's folder nor the user's cache can be written.
+    It is kept beside the module, or in the user's cache where the package's folder cannot be written. Where neither
+    can be, it is kept until this process ends, for the processes that this one starts.
     """
     return _machine_code(function)
 
@@ -34,11 +44,33 @@ def vectorised(function: _Function) -> _Function:
 
 def _machine_code(function: _Function, *, vectors: bool = False) -> _Function:
     errors: Literal["numpy", "python"] = "numpy" if vectors else "python"
+    decorate = numba.njit(nogil=True, cache=True, error_model=errors, fastmath=vectors)
     try:
-        machine_code = numba.njit(nogil=True, cache=True, error_model=errors, fastmath=vectors)(function)
-    except RuntimeError:
-        machine_code = numba.njit(nogil=True, error_model=errors, fastmath=vectors)(function)
+        machine_code = decorate(function)
+    except RuntimeError:  # Numba found no folder that can be written
+        _keep_until_exit()
+        machine_code = decorate(function)
+    _loops.append(machine_code)
     return cast("_Function", machine_code)
+
+
+def _keep_until_exit() -> None:
+    """Let Numba keep machine code in a new folder, which is removed when this process ends."""
+    folder = tempfile.mkdtemp(prefix="mlimages-loops-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ[_FOLDER] = folder
+    numba.config.reload_config()  # type: ignore[no-untyped-call]  # Numba annotates little
+
+
+def are_kept(modules: Collection[str]) -> bool:
+    """Return whether machine code of each compiled function of some modules is kept from an earlier run."""
+    return all(_is_kept(loop) for loop in _loops if loop.py_func.__module__ in modules)
+
+
+def _is_kept(loop: Any) -> bool:
+    source = Path(loop.py_func.__code__.co_filename)
+    kept = Path(loop.stats.cache_path).glob(f"{source.stem}.{loop.py_func.__qualname__}-*.nbi")
+    return any(path.stat().st_mtime >= source.stat().st_mtime for path in kept)
 
 
 @compiled

@@ -27,7 +27,7 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.core.locations import reason, unpacked
 from mlimages_dataset.images.orientation import NO_ROTATION, stated_rotation
-from mlimages_dataset.sources.delimited import duckdb_errors, read_header
+from mlimages_dataset.sources.delimited import duckdb_errors, hide_progress, read_header
 from mlimages_dataset.sources.lines import decoded
 from mlimages_dataset.tables.parquet import open_parquet, table_parts
 
@@ -314,7 +314,7 @@ def _repeated_rows(tables: Sequence[_Table], scratch: Location | None) -> tuple[
     """
     with duckdb_errors(), duckdb.connect() as connection:
         connection.execute(f"SET memory_limit = '{_DUCKDB_MEMORY}'")
-        connection.execute("SET enable_progress_bar = false")
+        hide_progress(connection)
         if scratch is not None:
             connection.execute("SET temp_directory = '{}'".format(str(scratch).replace("'", "''")))
         with _numbered_ids(tables) as ids:

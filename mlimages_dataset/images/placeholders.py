@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.images.slices import digests_of
-from mlimages_dataset.sources.delimited import duckdb_errors
+from mlimages_dataset.sources.delimited import duckdb_errors, hide_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ def repeated_digests(
     )
     with duckdb_errors(), duckdb.connect() as connection:
         connection.execute("SET memory_limit = '1GB'")
-        connection.execute("SET enable_progress_bar = false")
+        hide_progress(connection)
         connection.execute("SET temp_directory = '{}'".format(str(scratch).replace("'", "''")))
         connection.register("digests", pa.RecordBatchReader.from_batches(schema, batches))
         often = connection.execute(

@@ -1,26 +1,31 @@
 """The data set: labelled pictures as a network sees them, by row.
 
-`MLImages` is a map-style data set of PyTorch (https://pytorch.org/docs/stable/data.html#map-style-datasets). Each
-sample has a random generator of its own, seeded by the run's seed, the epoch and the position in the epoch, so it is
-the same whichever process makes it.
+`MLImages` is a map-style data set of PyTorch (https://pytorch.org/docs/stable/data.html#map-style-datasets);
+`CataloguedImages` is what it has in common with those of boxes and of label maps.
+
+Each sample has a random generator of its own, seeded by the run's seed, the epoch and the position in the epoch, so it
+is the same whichever process makes it.
 """
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import location
+from mlimages_dataset.loaders.batch import Batch, ImageBatch, collate
 from mlimages_dataset.loaders.catalogue import open_catalogue, split_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    import torch
     from numpy.typing import NDArray
 
     from mlimages_dataset.core.locations import Location
@@ -62,16 +67,12 @@ class BadImage:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One picture and its labels.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSample:
+    """One picture: what a sample of any task has. Subclasses add the labels.
 
     Attributes:
-        image: uint8, shape (3, S, S).
-        class_index: the classes of its labels, ascending, int32, shape (k,).
-        confidence: 1 verified present, 0 verified absent, between them a machine confidence, float32, shape (k,).
-        origin: a `schemas.Origin`, uint8, shape (k,).
-        absent_unless_listed: whether unlisted classes are absent rather than unknown.
+        image: uint8, shape (3, S, S), or (3, H, W) for tasks whose images are no squares.
         n_classes: C.
         row: the row of the picture; not the one that was drawn if that picture is bad.
         image_id: its id.
@@ -81,10 +82,6 @@ class Sample:
     """
 
     image: NDArray[np.uint8]
-    class_index: NDArray[np.int32]
-    confidence: NDArray[np.float32]
-    origin: NDArray[np.uint8]
-    absent_unless_listed: bool
     n_classes: int
     row: int
     image_id: str
@@ -93,7 +90,139 @@ class Sample:
     replaced: tuple[BadImage, ...] = ()
 
 
-class MLImages(Dataset[Sample]):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample(ImageSample):
+    """One picture and its labels.
+
+    Attributes:
+        class_index: the classes of its labels, ascending, int32, shape (k,).
+        confidence: 1 verified present, 0 verified absent, between them a machine confidence, float32, shape (k,).
+        origin: a `schemas.Origin`, uint8, shape (k,).
+        absent_unless_listed: whether unlisted classes are absent rather than unknown.
+    """
+
+    class_index: NDArray[np.int32]
+    confidence: NDArray[np.float32]
+    origin: NDArray[np.uint8]
+    absent_unless_listed: bool
+
+
+_Sample = TypeVar("_Sample", bound=ImageSample)
+_Batch = TypeVar("_Batch", bound=ImageBatch)
+
+
+class CataloguedImages(Dataset[_Sample], abc.ABC, Generic[_Sample, _Batch]):
+    """The pictures of a catalogue, with labels of any kind.
+
+    A picture that cannot be read or decoded is replaced by that of the next row, and listed in `replaced`.
+
+    Attributes:
+        catalogue: the pictures, and the classes that are in each.
+        seed: of the random draws of samples.
+        epoch: of draws that have none.
+    """
+
+    def __init__(self, catalogue: Catalogue, seed: int) -> None:
+        if seed < 0:
+            raise UsageError(f"{seed} is not a seed", remedy="give 0 or more")
+        self.catalogue = catalogue
+        self.seed = seed
+        self.epoch = 0
+
+    @abc.abstractmethod
+    def make(self, row: int, content: bytes, rng: np.random.Generator, common: dict[str, Any]) -> _Sample:
+        """Return the sample of a row.
+
+        Args:
+            row: the row.
+            content: the bytes of its picture.
+            rng: the source of all random draws.
+            common: the fields of `ImageSample` besides the image.
+
+        Raises:
+            DataError: the picture, or what is known of it, cannot be used.
+        """
+
+    @staticmethod
+    @abc.abstractmethod
+    def collate(samples: Sequence[_Sample]) -> _Batch:
+        """Return the batch of some samples, for `DataLoader(collate_fn=...)`."""
+
+    @abc.abstractmethod
+    def finish(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the images of a batch as the network's input, float32, of the same shape, on the same device."""
+
+    def __len__(self) -> int:
+        return len(self.catalogue)
+
+    @property
+    def n_classes(self) -> int:
+        """The number of classes, C."""
+        return self.catalogue.facts.n_classes
+
+    @property
+    def rows_of_class(self) -> RowsOfClass:
+        """The rows in which each class is present, for samplers by class."""
+        return self.catalogue.rows_of_class
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch, for samplers whose draws have none; the samplers of this package need no such call.
+
+        Persistent workers do not see the change.
+        """
+        self.epoch = epoch
+
+    def __getitem__(self, index: int) -> _Sample:
+        """Return a sample.
+
+        Raises:
+            IndexError: there is no such row.
+            DataError: the next hundred rows are bad.
+            UsageError: a shard cannot be read.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"row {int(index)} of {len(self)}")
+        if isinstance(index, Draw):
+            return self.sample(index)
+        return self.sample(Draw(index, self.epoch, index))
+
+    def sample(self, draw: Draw, content: bytes | None = None) -> _Sample:
+        """Return the sample of a draw; errors as for an index.
+
+        Args:
+            draw: the draw.
+            content: the encoded picture of its row, if it was read already; else None.
+        """
+        replaced: list[BadImage] = []
+        for row in range(draw, draw + min(ATTEMPTS, len(self))):
+            sample = self._made(row % len(self), draw, replaced, None if replaced else content)
+            if not isinstance(sample, BadImage):
+                return sample
+            replaced.append(sample)
+        raise DataError(
+            f"{len(replaced)} pictures in a row cannot be used, the first because: {replaced[0].reason}",
+            where=replaced[0].image_id,
+            remedy="check the folder of images with mlimages-build images verify",
+        )
+
+    def _made(self, row: int, draw: Draw, replaced: Sequence[BadImage], content: bytes | None) -> _Sample | BadImage:
+        """Return the sample of a row, or why it cannot be used."""
+        common = {
+            "n_classes": self.n_classes,
+            "row": row,
+            "image_id": self.catalogue.image_id(row),
+            "epoch": draw.epoch,
+            "position": draw.position,
+            "replaced": tuple(replaced),
+        }
+        try:
+            stored = self.catalogue.content(row) if content is None else content
+            return self.make(row, stored, np.random.default_rng([self.seed, draw.epoch, draw.position]), common)
+        except DataError as error:
+            return BadImage(row, self.catalogue.image_id(row), error.what)
+
+
+class MLImages(CataloguedImages[Sample, Batch]):
     """The pictures of image folders with the labels of a table.
 
     A picture that cannot be read or decoded is replaced by that of the next row, and listed in `Sample.replaced`.
@@ -125,18 +254,15 @@ class MLImages(Dataset[Sample]):
         n_classes: int | None = None,
         cache: str | Path | None = None,
     ) -> None:
-        if seed < 0:
-            raise UsageError(f"{seed} is not a seed", remedy="give 0 or more")
         folders = [images] if not isinstance(images, (list, tuple)) else images
-        self.catalogue: Catalogue = open_catalogue(
+        catalogue = open_catalogue(
             [location(str(folder)) for folder in folders],
             split_folder(location(str(labels)), split),
             n_classes=n_classes,
             cache=cache,
         )
+        super().__init__(catalogue, seed)
         self.transform = transform
-        self.seed = seed
-        self.epoch = 0
         self._all_listed = _all_listed(self.catalogue.facts.sources, chosen=absent_unless_listed)
 
     def mark_complete(self, sources: Collection[str]) -> None:
@@ -148,81 +274,26 @@ class MLImages(Dataset[Sample]):
             self.catalogue.facts.sources, chosen=set(sources) & set(self.catalogue.facts.sources)
         )
 
-    def __len__(self) -> int:
-        return len(self.catalogue)
-
-    @property
-    def n_classes(self) -> int:
-        """The number of classes, C."""
-        return self.catalogue.facts.n_classes
-
-    @property
-    def rows_of_class(self) -> RowsOfClass:
-        """The rows in which each class is present, for samplers by class."""
-        return self.catalogue.rows_of_class
-
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, for samplers whose draws have none; the samplers of this package need no such call.
-
-        Persistent workers do not see the change.
-        """
-        self.epoch = epoch
-
-    def __getitem__(self, index: int) -> Sample:
-        """Return a sample.
-
-        Raises:
-            IndexError: there is no such row.
-            DataError: the next hundred rows are bad.
-            UsageError: a shard cannot be read.
-        """
-        if not 0 <= index < len(self):
-            raise IndexError(f"row {int(index)} of {len(self)}")
-        if isinstance(index, Draw):
-            return self.sample(index)
-        return self.sample(Draw(index, self.epoch, index))
-
-    def sample(self, draw: Draw, content: bytes | None = None) -> Sample:
-        """Return the sample of a draw; errors as for an index.
-
-        Args:
-            draw: the draw.
-            content: the encoded picture of its row, if it was read already; else None.
-        """
-        replaced: list[BadImage] = []
-        for row in range(draw, draw + min(ATTEMPTS, len(self))):
-            sample = self._made(row % len(self), draw, replaced, None if replaced else content)
-            if isinstance(sample, Sample):
-                return sample
-            replaced.append(sample)
-        raise DataError(
-            f"{len(replaced)} pictures in a row cannot be used, the first because: {replaced[0].reason}",
-            where=replaced[0].image_id,
-            remedy="check the folder of images with mlimages-build images verify",
-        )
-
-    def _made(self, row: int, draw: Draw, replaced: Sequence[BadImage], content: bytes | None) -> Sample | BadImage:
-        """Return the sample of a row, or why it cannot be used."""
-        image_id = self.catalogue.image_id(row)
-        try:
-            stored = self.catalogue.content(row) if content is None else content
-            image = self.transform(stored, np.random.default_rng([self.seed, draw.epoch, draw.position]))
-        except DataError as error:
-            return BadImage(row, image_id, error.what)
+    def make(self, row: int, content: bytes, rng: np.random.Generator, common: dict[str, Any]) -> Sample:
+        """See `CataloguedImages`."""
         class_index, confidence, origin = self.catalogue.labels(row)
         return Sample(
-            image=image,
+            image=self.transform(content, rng),
             class_index=class_index,
             confidence=confidence,
             origin=origin,
             absent_unless_listed=self.catalogue.source(row) in self._all_listed,
-            n_classes=self.n_classes,
-            row=row,
-            image_id=image_id,
-            epoch=draw.epoch,
-            position=draw.position,
-            replaced=tuple(replaced),
+            **common,
         )
+
+    @staticmethod
+    def collate(samples: Sequence[Sample]) -> Batch:
+        """See `CataloguedImages`."""
+        return collate(samples)
+
+    def finish(self, images: torch.Tensor) -> torch.Tensor:
+        """See `CataloguedImages`."""
+        return self.transform.finish(images)
 
 
 def _all_listed(sources: Sequence[str], *, chosen: Collection[str] | bool) -> frozenset[int]:

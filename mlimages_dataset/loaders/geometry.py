@@ -1,4 +1,4 @@
-"""Compiled crop, resize, flip and rotation: from a box of decoded pixels to the square input of a network.
+"""Compiled crop, resize, flip and rotation: from a box of decoded pixels to the input of a network.
 
 Weighted sums of pixels are computed with the three channels in one 64-bit integer, 21 bits each. Weights are integers
 with sum 4096 and levels have at most 9 bits, so 510 * 4096 + 4096 < 2**21 and nothing carries from one channel into the
@@ -43,8 +43,10 @@ class Box:
         return Box(self.top + down, self.left + right, self.height, self.width)
 
 
-def resize(pixels: NDArray[np.uint8], box: Box, size: int, *, limits: Box, flip: bool = False) -> NDArray[np.uint8]:
-    """Return a box resized to a square, uint8, shape (3, S, S).
+def resize(
+    pixels: NDArray[np.uint8], box: Box, size: int | tuple[int, int], *, limits: Box, flip: bool = False
+) -> NDArray[np.uint8]:
+    """Return a resized box, uint8, shape (3, S, S), or (3, height, width) of another size.
 
     Bilinear with antialiasing: a triangle filter as wide as the reduction, as Pillow's BILINEAR and torchvision's
     `antialias=True`. They round between the two passes, which makes a difference of at most one level.
@@ -52,16 +54,17 @@ def resize(pixels: NDArray[np.uint8], box: Box, size: int, *, limits: Box, flip:
     Args:
         pixels: shape (H, W, 3).
         box: the part of the picture that becomes the square.
-        size: S.
+        size: S, the side of a square; or height and width.
         limits: the pixels that the filter may use: those of the box, or of the whole picture.
         flip: exchange left and right.
     """
     n_rows, n_columns, _ = pixels.shape
-    rows, row_weights = _taps(box.top, box.height, limits.top, limits.height, n_rows, size)
-    columns, column_weights = _taps(box.left, box.width, limits.left, limits.width, n_columns, size)
+    height, width = size if isinstance(size, tuple) else (size, size)
+    rows, row_weights = _taps(box.top, box.height, limits.top, limits.height, n_rows, height)
+    columns, column_weights = _taps(box.left, box.width, limits.left, limits.width, n_columns, width)
     if flip:
         columns, column_weights = columns[::-1].copy(), column_weights[::-1].copy()
-    planes = np.empty((3, size, size), np.uint8)
+    planes = np.empty((3, height, width), np.uint8)
     _resize(pixels, rows, row_weights, columns, column_weights, planes)
     return planes
 
@@ -111,7 +114,7 @@ def _resize(  # noqa: PLR0917
     planes: NDArray[np.uint8],
 ) -> None:
     u64 = np.uint64
-    size, n_taps = column_weights.shape
+    width, n_taps = column_weights.shape
     weights = _whole(column_weights)
     left = columns.min()
     # Weights beyond the last column are zero: the line is as long as the filter and zero there.
@@ -120,7 +123,7 @@ def _resize(  # noqa: PLR0917
     line = np.empty(n_read * 3, np.float32)
     levels = pixels.reshape(-1)
     half = _packed(_HALF, _HALF, _HALF)
-    for y in range(size):
+    for y in range(len(rows)):
         line[:] = 0.5
         for k in range(row_weights.shape[1]):
             weight = np.float32(2) * row_weights[y, k]
@@ -133,7 +136,7 @@ def _resize(  # noqa: PLR0917
         for i in range(n_read):
             packed[i] = _packed(np.int32(line[3 * i]), np.int32(line[3 * i + 1]), np.int32(line[3 * i + 2]))
         # Unsigned indices avoid the check for negative ones, which takes as long as the sums.
-        for x in range(u64(size)):
+        for x in range(u64(width)):
             total = half + half
             place = u64(columns[x] - left)
             for k in range(u64(n_taps)):

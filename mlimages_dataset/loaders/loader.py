@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader
 
 from mlimages_dataset.core.errors import MLImagesError
-from mlimages_dataset.loaders.batch import Batch, collate
+from mlimages_dataset.loaders.batch import ImageBatch
 from mlimages_dataset.loaders.dataset import BadImages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlimages_dataset.loaders.dataset import MLImages
+    from mlimages_dataset.loaders.dataset import CataloguedImages
     from mlimages_dataset.loaders.samplers import OrderSampler, SamplerState
 
 
-class Loader(DataLoader[Any]):
+_Batch = TypeVar("_Batch", bound=ImageBatch)
+
+
+class Loader(DataLoader[Any], Generic[_Batch]):
     """Batches of a data set in the order of a sampler, epoch after epoch.
 
     At the end of an epoch the sampler moves to the next one. `state_dict` counts the batches that the loop received,
@@ -43,7 +46,7 @@ class Loader(DataLoader[Any]):
 
     def __init__(
         self,
-        data: MLImages,
+        data: CataloguedImages[Any, _Batch],
         sampler: OrderSampler,
         *,
         batch_size: int,
@@ -52,14 +55,14 @@ class Loader(DataLoader[Any]):
         **options: Any,
     ) -> None:
         super().__init__(
-            data, batch_size=batch_size, sampler=sampler, num_workers=workers, collate_fn=collate, **options
+            data, batch_size=batch_size, sampler=sampler, num_workers=workers, collate_fn=data.collate, **options
         )
         self.order_sampler = sampler
         self.bad = BadImages(max_bad_share)
         self.waited = 0.0
         self._place = sampler.place(sampler.epoch, sampler.start)
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch declares its own iterator's class
+    def __iter__(self) -> Iterator[_Batch]:  # type: ignore[override]  # torch declares its own iterator's class
         sampler = self.order_sampler
         epoch = sampler.epoch
         before = time.perf_counter()
@@ -73,7 +76,7 @@ class Loader(DataLoader[Any]):
         if sampler.epoch == epoch:
             self.set_epoch(epoch + 1)
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[_Batch]:
         with told_once():
             yield from super().__iter__()
 

@@ -34,7 +34,7 @@ from mlimages_dataset.loaders.partition import current_rank, share
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sized
 
-    from mlimages_dataset.loaders.batch import Batch
+    from mlimages_dataset.loaders.batch import ImageBatch
     from mlimages_dataset.loaders.partition import Share
 
 _STRETCH = 1 << 14
@@ -109,7 +109,7 @@ class OrderSampler(Sampler[int]):
             epoch, position = epoch + 1, 0
         return SamplerState(epoch=epoch, position=position, order=self.order.name)
 
-    def state_after(self, batch: Batch) -> SamplerState:
+    def state_after(self, batch: ImageBatch) -> SamplerState:
         """Return the place after a batch of a loader with this sampler."""
         # After the last sample of this rank every rank has read the same number of samples.
         return self.place(batch.epoch, int(batch.positions[-1]) - self.rank + self.world)

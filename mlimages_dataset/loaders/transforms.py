@@ -134,7 +134,7 @@ class _Rendering(abc.ABC):
 
         Wu et al. 2019, section 4.1.2, step 6.
         """
-        return images.float().sub_(127.5).mul_(1 / 127.5)
+        return to_unit_range(images)
 
     def at_size(self, image_size: int) -> Self:
         """Return the same transform with another image size."""
@@ -250,6 +250,11 @@ class EvalTransform(_Rendering):
             box = central_box(height, width, 0.8)
             return View(box, box)
         return View(short_side_box(height, width, self.image_size), picture)
+
+
+def to_unit_range(images: torch.Tensor) -> torch.Tensor:
+    """Return uint8 images as float32 in [-1, 1], of the same shape and on the same device."""
+    return images.float().sub_(127.5).mul_(1 / 127.5)
 
 
 def train_transform(image_size: int = 224, *, upright: bool = False) -> TrainTransform:

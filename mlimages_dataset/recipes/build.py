@@ -25,6 +25,7 @@ from mlimages_dataset.pipeline.records import MANIFEST_NAME, UNFINISHED, StageRe
 from mlimages_dataset.pipeline.stage import Engine, NoSummary, Stage, run
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.recipes.class_names import CLASSES, class_list_of, classes_stage
+from mlimages_dataset.recipes.first_calls import compiled_meanwhile
 from mlimages_dataset.recipes.pictures import IMAGES_FOLDER, images_stage, pictures_stage, states_labels
 from mlimages_dataset.report.page import report_stage, told_of
 from mlimages_dataset.report.reading import REPORT
@@ -74,16 +75,18 @@ def build_recipe(
     """
     output = OutputFolder(folder, overwrite=overwrite)
     names = []
-    if recipe.images is not None:
-        copied = images_stage(recipe.images, folder)
-        began(IMAGES_FOLDER)
-        with output.held():
-            ended(IMAGES_FOLDER, run(copied, OutputFolder(folder / IMAGES_FOLDER, overwrite=overwrite), engine))
-    # The recipe comes last: one that cannot be built is none of the folder.
-    for stage in itertools.chain(stages(recipe, folder), [recipe_stage(text)] if text else []):
-        began(stage.name)
-        ended(stage.name, run(stage, output, engine))
-        names.append(stage.name)
+    with compiled_meanwhile() as await_loops:
+        if recipe.images is not None:
+            copied = images_stage(recipe.images, folder)
+            began(IMAGES_FOLDER)
+            with output.held():
+                ended(IMAGES_FOLDER, run(copied, OutputFolder(folder / IMAGES_FOLDER, overwrite=overwrite), engine))
+        # The recipe comes last: one that cannot be built is none of the folder.
+        for stage in itertools.chain(stages(recipe, folder), [recipe_stage(text)] if text else []):
+            began(stage.name)
+            await_loops(stage.name)
+            ended(stage.name, run(stage, output, engine))
+            names.append(stage.name)
     output.keep_only([*names, REPORT])
     began(REPORT)
     ended(REPORT, run(report_stage(output), output, engine))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -116,12 +117,30 @@ class Pair:
     lower_bound: float
 
 
+class FindingKind(enum.Enum):
+    """What a finding is about."""
+
+    NO_TRAINING_IMAGE = "categories that no training image has"
+    CLASSES = "classes of a list"
+    IMAGES = "images of a collection"
+    OTHER = "anything else"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A fact that readers of the report should know; `stage` is the stage that found it."""
+    """A fact that readers of the report should know.
+
+    Attributes:
+        stage: the stage that found it.
+        text: the fact as a sentence.
+        source: the collection or class list that it is about; empty if it is about no one alone.
+        kind: what it is about, if rows or categories show it.
+    """
 
     stage: str
     text: str
+    source: str = ""
+    kind: FindingKind = FindingKind.OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +201,7 @@ class ReportContent:
 
     compares: bool
     simulated: tuple[str, ...]
-    decisions: tuple[str, ...]
+    decisions: tuple[Finding, ...]
     overview: tuple[Measure, ...]
     funnels: tuple[Funnel, ...]
     image_measures: tuple[Measure, ...]

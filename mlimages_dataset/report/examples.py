@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from mlimages_dataset import samples
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE
+from mlimages_dataset.augment.reasons import labels_of_row, reasons
 from mlimages_dataset.tables.files import file_digest
-from mlimages_dataset.tables.label_columns import columns_of
 from mlimages_dataset.tables.parquet import scan_table
 from mlimages_dataset.tables.schemas import LABELS, Origin
 
@@ -33,15 +33,15 @@ _EDGE = 200
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A label that an image was given, and the stated label that it follows from."""
+    """A label that an image was given, and why, as `augment.reasons` says it."""
 
     name: str
-    because: str
+    why: str
 
     @property
     def sentence(self) -> str:
-        """The reason in words."""
-        return f"{self.name}, because {self.because}"
+        """The label and the reason."""
+        return f"{self.name}, {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +84,11 @@ def thumbnail(picture: Location) -> tuple[str, int, int]:
     """Return a picture as a data URI of a small JPEG, and its width and height."""
     from PIL import Image  # noqa: PLC0415 - only builds with photographs need it
 
-    with picture.open("rb") as file, Image.open(file) as image:
-        image.thumbnail((_EDGE, _EDGE))
-        small = io.BytesIO()
-        image.convert("RGB").save(small, "JPEG", quality=80)
-        return f"data:image/jpeg;base64,{base64.b64encode(small.getvalue()).decode()}", *image.size
+    from mlimages_dataset.images.thumbnails import smaller  # noqa: PLC0415 - likewise
+
+    small = smaller(picture.read_bytes(), _EDGE, where=picture.name)
+    with Image.open(io.BytesIO(small)) as image:
+        return f"data:image/jpeg;base64,{base64.b64encode(small).decode()}", *image.size
 
 
 def credits_of_photographs() -> dict[str, tuple[str, str]]:
@@ -99,32 +99,15 @@ def credits_of_photographs() -> dict[str, tuple[str, str]]:
 
 
 def _examples_of(rows: pa.RecordBatch, vocabulary: Vocabulary, pairs: Sequence[StrongPair]) -> Iterator[Example]:
-    columns = columns_of(rows.column("labels"))
+    applied = pa.Table.from_pylist([asdict(pair) for pair in pairs]) if pairs else None
     for row, (image_id, place) in enumerate(
         zip(rows.column("image_id").to_pylist(), rows.column("location").to_pylist(), strict=True)
     ):
-        part = slice(columns.offsets[row], columns.offsets[row + 1])
-        present = columns.confidence[part] > 0
-        classes, origins = columns.class_index[part][present].tolist(), columns.origin[part][present].tolist()
-        stated = [c for c, origin in zip(classes, origins, strict=True) if origin == Origin.ORIGINAL]
-        added = sorted(set(classes) - set(stated), key=lambda c: -vocabulary.categories[c].depth)
-        reasons = [Added(_name(c, vocabulary), _reason(c, stated, vocabulary, pairs)) for c in added]
-        names = tuple(_name(c, vocabulary) for c in stated)
-        yield Example(image_id, samples.photographs() / place, names, tuple(reasons))
-
-
-def _reason(added: int, stated: Sequence[int], vocabulary: Vocabulary, pairs: Sequence[StrongPair]) -> str:
-    """Return from which stated categories an added one follows: those below it, or one that it comes with."""
-    closure = vocabulary.closure
-    if below := [c for c in stated if closure[c, added]]:
-        names = " and ".join(_name(c, vocabulary) for c in below)
-        return f"{names} are such" if len(below) > 1 else f"{names} is one"
-    for pair in pairs:
-        if pair.antecedent in stated and closure[pair.consequent, added]:
-            share = f"{pair.support:,} of {pair.images:,} images of {_name(pair.antecedent, vocabulary)}"
-            return f"{share} show {_name(pair.consequent, vocabulary)}"
-    return "another label implies it"
-
-
-def _name(category: int, vocabulary: Vocabulary) -> str:
-    return vocabulary.categories[category].first_name
+        present = [one for one in labels_of_row(rows, row, vocabulary) if one.confidence > 0]
+        whys = zip(present, reasons(present, vocabulary, applied), strict=True)
+        given = [(vocabulary.categories[one.class_index], one.origin, why) for one, why in whys]
+        stated = tuple(category.first_name for category, origin, _ in given if origin == Origin.ORIGINAL)
+        added = [(category, why) for category, origin, why in given if origin != Origin.ORIGINAL]
+        added.sort(key=lambda one: -one[0].depth)
+        names = tuple(Added(category.first_name, why) for category, why in added)
+        yield Example(image_id, samples.photographs() / place, stated, names)

@@ -72,6 +72,7 @@ def draw_images_per_category(axes: Axes, ranked: Ranking) -> None:
     axes.set_xlim(1, max(len(ranked.images), 2))
     axes.set_ylim(min(1.0, ranked.mean) if ranked.mean else 1.0, float(images.max()) * 2)
     axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter("{x:,.10g}")  # a mean below 1 makes ticks below 1
 
 
 def draw_labels_per_image(axes: Axes, images_of_size: NDArray[np.int64]) -> None:

@@ -18,6 +18,7 @@ from mlimages_dataset.report.content import (
     AuditRow,
     FileRow,
     Finding,
+    FindingKind,
     Funnel,
     FunnelRow,
     Group,
@@ -200,8 +201,11 @@ def _funnels(record: StageRecord | None) -> tuple[Funnel, ...]:
     )
 
 
-def _decisions(record: StageRecord | None) -> tuple[str, ...]:
-    return () if record is None else tuple(summary_of(VOCABULARY, record, VocabularySummary).findings())
+def _decisions(record: StageRecord | None) -> tuple[Finding, ...]:
+    if record is None:
+        return ()
+    told = summary_of(VOCABULARY, record, VocabularySummary).findings_by_source()
+    return tuple(Finding(VOCABULARY, text, source, FindingKind.CLASSES) for source, text in told)
 
 
 def _funnel_rows(source: str, rows: Sequence[tuple[str, int]]) -> Iterator[FunnelRow]:
@@ -249,20 +253,10 @@ def _depths(vocabulary: Vocabulary, images_of_class: NDArray[np.int64]) -> tuple
     return tuple(_group(members[depth], images_of_class, str(depth), -1, "") for depth in sorted(members))
 
 
-_ORIGIN_NAMES = {
-    Origin.ORIGINAL: "original annotation",
-    Origin.ANCESTOR: "ancestor of a label",
-    Origin.CO_OCCURRENCE: "co-occurrence",
-    Origin.MODEL_PREDICTION: "model prediction",
-}
-
-
 def _origins(train: LabelStatistics, validation: LabelStatistics) -> tuple[OriginRow, ...]:
     total = train.labels + validation.labels
-    rows = zip(
-        _ORIGIN_NAMES.values(), train.labels_of_origin.tolist(), validation.labels_of_origin.tolist(), strict=True
-    )
-    return tuple(OriginRow(name, a, b, (a + b) / total if total else 0.0) for name, a, b in rows)
+    rows = zip(Origin, train.labels_of_origin.tolist(), validation.labels_of_origin.tolist(), strict=True)
+    return tuple(OriginRow(origin.words, a, b, (a + b) / total if total else 0.0) for origin, a, b in rows)
 
 
 def _source(stage: str, record: StageRecord) -> SourceRow:
@@ -311,7 +305,7 @@ def _named_counts(counts: Sequence[tuple[str, int]], vocabulary: Vocabulary) -> 
 def _source_findings(sources: Sequence[SourceRow]) -> Iterator[Finding]:
     for source in sources:
         for text in source.counts.findings():
-            yield Finding(f"{_ANNOTATIONS}{source.name}", text)
+            yield Finding(f"{_ANNOTATIONS}{source.name}", text, source.name, FindingKind.IMAGES)
 
 
 def _audit_findings(audits: Sequence[AuditRow]) -> Iterator[Finding]:
@@ -320,6 +314,8 @@ def _audit_findings(audits: Sequence[AuditRow]) -> Iterator[Finding]:
             yield Finding(
                 LABELS_STAGE,
                 f"{lower:,} rows of {audit.name} gave an ancestor a lower confidence than its descendant: raised",
+                audit.name,
+                FindingKind.IMAGES,
             )
 
 
@@ -327,7 +323,8 @@ def _label_findings(labels: LabelsSummary | None, train: LabelStatistics) -> Ite
     for text in labels.findings() if labels is not None else ():
         yield Finding(LABELS_STAGE, text)
     if train.images and (without := int(np.count_nonzero(train.images_of_class == 0))):
-        yield Finding(LABELS_STAGE, f"{without:,} categories have no training image")
+        text = f"{without:,} categories have no training image"
+        yield Finding(LABELS_STAGE, text, kind=FindingKind.NO_TRAINING_IMAGE)
 
 
 def _stages(manifest: Manifest) -> Iterator[StageRow]:

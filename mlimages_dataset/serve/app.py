@@ -58,6 +58,7 @@ def application(build: ServedBuild, index: LabelIndex, *, host: str = LOOPBACK, 
         host: the address that the server listens on, which decides by which names it may be asked.
         wordnet: the folder of WordNet's own files, for definitions.
     """
+    _ = build.vocabulary.closure  # what reasons take: the first page of an image would wait for it
     rows = Rows(index, build)
     site = _Site(Pages(build, rows, wordnet), rows, Pictures(index.stores))
     pages: dict[str, Callable[[dict[str, str]], str]] = {

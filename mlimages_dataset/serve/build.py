@@ -6,19 +6,14 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.api.pairs import implications_table
-from mlimages_dataset.api.tables import refuse_other_tables
-from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, IMPLICATIONS_FILE
-from mlimages_dataset.augment.labels_stage import LABELS_STAGE, SPLITS
+from mlimages_dataset.api.labels import Labels
+from mlimages_dataset.api.places import places_of
+from mlimages_dataset.augment.labels_stage import SPLITS
 from mlimages_dataset.core.errors import SchemaError, UsageError
 from mlimages_dataset.images.registry import open_store
 from mlimages_dataset.pipeline.records import MANIFEST_NAME, Manifest, read_manifest
-from mlimages_dataset.recipes.pictures import IMAGES_FOLDER
 from mlimages_dataset.samples import labels_csv, photographs
 from mlimages_dataset.tables.files import file_digest
-from mlimages_dataset.tables.parquet import table_parts
-from mlimages_dataset.tables.schemas import LABELS
-from mlimages_dataset.vocab.stage import VOCABULARY, read_vocabulary, refuse_other_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +21,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from mlimages_dataset.api.places import Places
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.images.store import ImageStore
     from mlimages_dataset.vocab.vocabulary import Vocabulary
@@ -86,39 +82,29 @@ def open_build(folder: Path, images: Sequence[Location] = ()) -> ServedBuild:
     if not folder.is_dir():
         raise UsageError("there is no such folder", where=folder, remedy="name a folder that mlimages-build run wrote")
     try:
-        parts = _parts(folder)
-        if not (folder / VOCABULARY).is_dir():
-            raise UsageError("there is no vocabulary in it", where=folder, remedy="name a folder of mlimages-build run")
-        vocabulary = read_vocabulary(folder / VOCABULARY)
-        pairs = folder / COOCCURRENCE / IMPLICATIONS_FILE
-        labels = [path for paths in parts.values() for path in paths]
-        refuse_other_tables(labels, LABELS)
-        refuse_other_vocabulary(vocabulary.digests, [*labels, *([pairs] if pairs.is_file() else [])])
-        implications = implications_table(pairs, vocabulary) if pairs.is_file() else None
+        places = places_of(folder)
+        labels = Labels.read(places.labels, places.vocabulary, places.pairs)
+        vocabulary = labels.vocabulary
     except SchemaError as error:
         raise UsageError(
             f"{error.what} (a build of another version)", where=error.where, remedy=error.remedy
         ) from error
     manifest = read_manifest(folder) if (folder / MANIFEST_NAME).is_file() else Manifest()
-    return ServedBuild(folder, vocabulary, parts, implications, manifest, tuple(_stores(folder, images, manifest)))
+    return ServedBuild(folder, vocabulary, _parts(labels), labels.pairs, manifest, _stores(places, images, manifest))
 
 
-def _parts(folder: Path) -> dict[str, tuple[Path, ...]]:
-    labels = folder / LABELS_STAGE
-    parts = {split: tuple(table_parts(labels / split)) for split in SPLITS if any((labels / split).glob("part-*"))}
-    if not parts:
-        raise UsageError(
-            f"there are no labels in it (no {LABELS_STAGE}/{SPLITS[0]}/part-*.parquet)",
-            where=folder,
-            remedy="name a folder that mlimages-build run has finished",
-        )
-    return parts  # type: ignore[return-value]  # a local folder's parts are paths
+def _parts(labels: Labels) -> dict[str, tuple[Path, ...]]:
+    """Return the parts of each split that has any; those of a table without splits are of the split ''."""
+    parts: dict[str, list[Path]] = {}
+    for part in labels.parts():
+        parts.setdefault(part.parent.name if part.parent.name in SPLITS else "", []).append(part)  # type: ignore[arg-type]  # a local folder's parts are paths
+    return {split: tuple(paths) for split, paths in parts.items()}
 
 
-def _stores(folder: Path, images: Sequence[Location], manifest: Manifest) -> list[ImageStore]:
+def _stores(places: Places, images: Sequence[Location], manifest: Manifest) -> tuple[ImageStore, ...]:
     """Return the stores of the given folders, of the build's own, and of the packaged photographs if it is of them."""
-    places = [*images, *([folder / IMAGES_FOLDER] if (folder / IMAGES_FOLDER).is_dir() else [])]
+    found = [*images, *([] if places.images is None else [places.images])]
     inputs = {digest for record in manifest.stages.values() for digest in record.inputs.values()}
     if file_digest(labels_csv()) in inputs:
-        places.append(photographs())
-    return [open_store(place) for place in places]
+        found.append(photographs())
+    return tuple(open_store(place) for place in found)

@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
-ORIGIN_NAMES = {
-    Origin.ORIGINAL: "original annotation",
-    Origin.ANCESTOR: "ancestor of a label",
-    Origin.CO_OCCURRENCE: "co-occurrence",
-    Origin.MODEL_PREDICTION: "model prediction",
-}
 CATEGORY, BELOW, ORIGIN, LEAST, MOST, SOURCE, SPLIT, PICTURES, BEFORE, AFTER = (
     "category",
     "below",
@@ -148,7 +142,7 @@ def sentence(chosen: Filter, vocabulary: Vocabulary) -> str:
     if chosen.category is not None:
         said.append(first_name(vocabulary, chosen.category) + (" or below" if chosen.below else ""))
     if chosen.origin is not None:
-        said.append(ORIGIN_NAMES[chosen.origin])
+        said.append(chosen.origin.words)
     if chosen.least is not None or chosen.most is not None:
         least = "above 0" if chosen.least is None else f"from {number(chosen.least)}"
         said.append(f"confidence {least}" + ("" if chosen.most is None else f" to {number(chosen.most)}"))

@@ -11,10 +11,12 @@ or the stores of pictures change. Its memory is bounded by the rows of a chunk.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -24,18 +26,21 @@ import pyarrow as pa
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import reason, relative, remove_folder, user_cache
 from mlimages_dataset.pipeline.records import CACHE_PREFIX
+from mlimages_dataset.sources.delimited import hide_progress
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, give_name, write_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from mlimages_dataset.images.store import Finder, ImageStore
     from mlimages_dataset.serve.build import ServedBuild
     from mlimages_dataset.tables.label_columns import LabelColumns
 
 FORMAT = "mlimages.serve-index/1"
+_PREFIX = f"{CACHE_PREFIX}serve-"
+_KEPT = 4
+"""Indices of builds that cannot be written, which stay in the user's cache."""
 _CONFIG: dict[str, str | int] = {"memory_limit": "256MB", "threads": 2}
 """What DuckDB may take, while the index is made and while it is asked."""
 _CHUNK_ROWS = 1 << 18
@@ -80,8 +85,10 @@ def open_index(build: ServedBuild, progress: Callable[[int], None] = lambda imag
     """
     key = _key(build)
     for folder in (build.folder, user_cache()):
-        path = folder / f"{CACHE_PREFIX}serve-{key}.duckdb"
+        path = folder / f"{_PREFIX}{key}.duckdb"
         if path.is_file():
+            if folder == user_cache():
+                path.touch()  # those that were asked last are kept
             return _opened(path, build)
     try:
         path = _written(build, build.folder, key, progress)
@@ -116,7 +123,7 @@ def _found_file(path: Path, store: int) -> Path:
 def _written(build: ServedBuild, folder: Path, key: str, progress: Callable[[int], None]) -> Path:
     """Write the index of a build into a folder, and remove those of older tables there."""
     partial = folder / f"{PARTIAL_PREFIX}serve-{secrets.token_hex(4)}.duckdb"
-    path = folder / f"{CACHE_PREFIX}serve-{key}.duckdb"
+    path = folder / f"{_PREFIX}{key}.duckdb"
     with write_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
     finders = [store.finder() for store in build.stores]
@@ -124,7 +131,7 @@ def _written(build: ServedBuild, folder: Path, key: str, progress: Callable[[int
     try:
         try:
             with duckdb.connect(str(partial), config=config) as connection:
-                connection.execute("SET enable_progress_bar = false")
+                hide_progress(connection)
                 _fill(connection, build, finders, progress)
         except duckdb.Error as error:  # no room, or a path that DuckDB cannot open, such as one with a question mark
             remedy = "make room or name another folder"
@@ -136,15 +143,35 @@ def _written(build: ServedBuild, folder: Path, key: str, progress: Callable[[int
         remove_folder(folder / f"{partial.name}.scratch")
         for left in folder.glob(f"{partial.name}*"):
             left.unlink(missing_ok=True)
-    if folder == build.folder:
-        _remove_older(path)
+    _remove_older(path, keep=_KEPT if folder == user_cache() else 1)
     return path
 
 
-def _remove_older(path: Path) -> None:
-    for other in list(path.parent.glob(f"{CACHE_PREFIX}serve-*")):
-        if not other.name.startswith(path.stem):
-            other.unlink(missing_ok=True)
+def _remove_older(path: Path, *, keep: int) -> None:
+    """Remove other indices of an index' folder: of the same tables or of tables that are gone, and all but the newest.
+
+    Args:
+        path: the index that was just written.
+        keep: how many may stay, with this one.
+    """
+    tables = _first_part(path)
+    others = sorted(path.parent.glob(f"{_PREFIX}*.duckdb"), key=lambda one: one.stat().st_mtime, reverse=True)
+    others.remove(path)
+    standing = [one for one in others if (part := _first_part(one)) not in {"", tables} and Path(part).is_file()]
+    kept = {path.stem, *(one.stem for one in standing[: keep - 1])}
+    for file in list(path.parent.glob(f"{_PREFIX}*")):
+        if file.name.partition(".duckdb")[0].partition(".pictures-")[0] not in kept:
+            with contextlib.suppress(OSError):  # in use, where files in use cannot be removed
+                file.unlink()
+
+
+def _first_part(path: Path) -> str:
+    """Return the path of the first label table of an index; empty for what is none of this version."""
+    try:
+        with duckdb.connect(str(path), read_only=True, config={"temp_directory": ""}) as connection:
+            return str(connection.execute("SELECT path FROM chunks ORDER BY chunk LIMIT 1").fetchall()[0][0])
+    except (duckdb.Error, IndexError):
+        return ""
 
 
 def _fill(

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.api.reasons import reasons
-from mlimages_dataset.api.tables import label_frame
+from mlimages_dataset.augment.reasons import labels_of_row, reasons
 from mlimages_dataset.tables.schemas import Origin
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
     from mlimages_dataset.serve.build import ServedBuild
@@ -20,7 +18,7 @@ _EXPLAINED_ABSENCES = 50
 
 
 @dataclass(frozen=True, slots=True)
-class ImageLabel:
+class ReasonedLabel:
     """One label: its category, its confidence, and where it comes from."""
 
     class_index: int
@@ -39,30 +37,24 @@ class ImageLabels:
         n_absent: number of all absences.
     """
 
-    present: tuple[ImageLabel, ...]
-    absent: tuple[ImageLabel, ...]
+    present: tuple[ReasonedLabel, ...]
+    absent: tuple[ReasonedLabel, ...]
     n_absent: int
 
 
 def image_labels(table: pa.Table, build: ServedBuild) -> ImageLabels:
     """Return the labels of a label table's row, given as a table of one row."""
-    frame = label_frame(table, build.vocabulary)
-    absent = frame["confidence"] == 0
-    stated = frame["origin"] == Origin.ORIGINAL
-    followed = frame[absent & ~stated].head(_EXPLAINED_ABSENCES)
+    every = labels_of_row(table, 0, build.vocabulary)
+    followed = [one for one in every if one.confidence == 0 and one.origin != Origin.ORIGINAL]
     # No label follows from an absence that itself follows from another: the reasons of the rest are the same.
-    some = frame[~absent | stated | frame.index.isin(followed.index)]
-    labels = _labels(some, build)
+    left_out = {one.class_index for one in followed[_EXPLAINED_ABSENCES:]}
+    some = [one for one in every if one.class_index not in left_out]
+    whys = reasons(some, build.vocabulary, build.pairs)
+    labels = [
+        ReasonedLabel(one.class_index, one.confidence, one.origin, why) for one, why in zip(some, whys, strict=True)
+    ]
     categories = build.vocabulary.categories
     present = [label for label in labels if label.confidence > 0]
     present.sort(key=lambda label: (-label.confidence, label.origin, -categories[label.class_index].depth))
     missing = sorted((label for label in labels if label.confidence == 0), key=lambda label: label.origin)
-    return ImageLabels(tuple(present), tuple(missing), int(absent.sum()))
-
-
-def _labels(rows: pd.DataFrame, build: ServedBuild) -> list[ImageLabel]:
-    columns = (rows["class_index"], rows["confidence"], rows["origin"], reasons(rows, build.vocabulary, build.pairs))
-    return [
-        ImageLabel(int(index), float(confidence), Origin(origin), why)
-        for index, confidence, origin, why in zip(*columns, strict=True)
-    ]
+    return ImageLabels(tuple(present), tuple(missing), sum(one.confidence == 0 for one in every))

@@ -9,15 +9,16 @@ from urllib.parse import urlencode, urlsplit
 
 import jinja2
 
-from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.augment.labels_stage import SPLITS
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.records import Manifest
+from mlimages_dataset.report.content import FindingKind
 from mlimages_dataset.report.reading import report_content
 from mlimages_dataset.serve import filters, snippets
 from mlimages_dataset.serve.definitions import definition
-from mlimages_dataset.serve.filters import ORIGIN_NAMES, Filter
+from mlimages_dataset.serve.filters import Filter
 from mlimages_dataset.serve.labels import image_labels
+from mlimages_dataset.tables.schemas import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -76,7 +77,7 @@ class Pages:
             "link": self.link,
             "to": _to,
             "images_of": self._images_of,
-            "origin_names": ORIGIN_NAMES,
+            "origins": list(Origin),
             "is_web": is_web,
         }
 
@@ -86,7 +87,7 @@ class Pages:
         return self._rows.images_of_classes()
 
     @functools.cached_property
-    def _content(self) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
+    def _content(self) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
         """What needs a decision, and the findings, as the report tells them."""
         manifest = self._build.manifest
         content = report_content(self._build.vocabulary, (), manifest) if manifest != Manifest() else None
@@ -241,7 +242,7 @@ class Pages:
         decisions, findings = self._content
         return self._render(
             "findings.html",
-            decisions=[(text, self._classes_of(text)) for text in decisions],
+            decisions=[(one.text, _to("/classes", source=one.source)) for one in decisions],
             findings=[(one, list(self._rows_of(one))) for one in findings],
             fates=_fates(self._build.vocabulary.mapping),
             without=len(self._build.vocabulary) - len(self.n_images),
@@ -285,19 +286,12 @@ class Pages:
         others = [(one, count) for one, count in found if one not in ancestors][:_SHOWN_COMPANIONS]
         return n, [(self.link(one), count / n) for one, count in others]
 
-    def _classes_of(self, decision: str) -> str:
-        """Return the address of the classes that a decision is about: it begins with their source."""
-        sources = {row.source for row in self._build.vocabulary.mapping}
-        source = next((one for one in sources if decision.startswith(f"{one}: ")), "")
-        return _to("/classes", source=source)
-
     def _rows_of(self, finding: Finding) -> Iterator[tuple[str, str]]:
         """Yield title and address of each page that shows what a finding is about, as far as the tables tell."""
-        if "no training image" in finding.text:
+        if finding.kind is FindingKind.NO_TRAINING_IMAGE:
             yield "these categories", _to("/categories/without-images", split=SPLITS[0])
-        for source in self._rows.sources:
-            if finding.stage == f"{ANNOTATIONS_FOLDER}/{source}" or f" of {source} " in finding.text:
-                yield f"images of {source}", self._images_of(Filter(source=source))
+        if finding.kind is FindingKind.IMAGES and finding.source in self._rows.sources:
+            yield f"images of {finding.source}", self._images_of(Filter(source=finding.source))
 
     def _render(self, template: str, **values: object) -> str:
         return self._environment.get_template(template).render(**values)

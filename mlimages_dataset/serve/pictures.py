@@ -1,22 +1,13 @@
-"""Thumbnails and larger views of pictures, made on demand and kept in bounded memory.
-
-A picture is always encoded anew as JPEG, so no byte of a stranger's file reaches the browser.
-"""
+"""Thumbnails and larger views of pictures, made on demand and kept in bounded memory."""
 
 from __future__ import annotations
 
-import io
 import threading
-import warnings
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from mlimages_dataset.core.errors import DataError, MLImagesError
-from mlimages_dataset.images.check import PILLOW_FORMATS
-from mlimages_dataset.images.orientation import orientation_of, upright_image
-from mlimages_dataset.images.resize import eight_bits
+from mlimages_dataset.images.thumbnails import smaller
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +18,6 @@ if TYPE_CHECKING:
 THUMBNAIL_PIXELS = 320
 VIEW_PIXELS = 1280
 CACHE_BYTES = 64 << 20
-_QUALITY = 85
 _DECODED_AT_ONCE = 2
 """Pictures that are decoded at the same time: a decoded picture may have hundreds of MiB."""
 
@@ -80,24 +70,3 @@ class Pictures:
             self._kept[key] = view
             while self._bytes > self._cache_bytes:
                 self._bytes -= len(self._kept.popitem(last=False)[1])
-
-
-def smaller(content: bytes, pixels: int, *, where: str) -> bytes:
-    """Return an encoded picture as a JPEG, upright, with edges of at most `pixels`.
-
-    Raises:
-        DataError: Pillow cannot decode it.
-    """
-    encoded = io.BytesIO()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata
-            with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image:
-                orientation = orientation_of(image)
-                image.draft(None, (2 * pixels, 2 * pixels))
-                stored = eight_bits(image)
-                stored.thumbnail((pixels, pixels), Image.Resampling.LANCZOS, reducing_gap=3.0)
-                upright_image(stored, orientation).save(encoded, "JPEG", quality=_QUALITY)
-    except Exception as error:  # decoders raise exceptions of every kind
-        raise DataError(f"the picture is damaged ({error})", where=where, remedy="obtain it again") from error
-    return encoded.getvalue()

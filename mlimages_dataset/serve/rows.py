@@ -5,16 +5,17 @@ A page is asked for by the row that it follows, never by how many rows to skip: 
 
 from __future__ import annotations
 
-import glob
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import reason
 from mlimages_dataset.serve.filters import Cursor, Filter
 from mlimages_dataset.serve.index import NO_STORE
+from mlimages_dataset.tables.label_search import row_at
 from mlimages_dataset.tables.schemas import Origin
 
 if TYPE_CHECKING:
@@ -151,16 +152,11 @@ class Rows:
             DataError: the table has changed since it was indexed, or is damaged.
         """
         chunk = next(one for one in self._chunks if one.first <= row.row < one.first + one.n)
-        number = row.row - chunk.first + chunk.first_in_part
-        sql = "SELECT image_id, source, location, labels FROM read_parquet(?, file_row_number = true)"
         try:
-            found = self._connection.cursor().sql(
-                f"{sql} WHERE file_row_number = ?", params=[glob.escape(chunk.path), number]
-            )
-            table = found.to_arrow_table()
-        except duckdb.Error as error:
+            table = row_at(Path(chunk.path), row.row - chunk.first + chunk.first_in_part)
+        except UsageError as error:
             remedy = "check that it is there, and start again"
-            raise DataError(f"cannot be read ({reason(error)})", where=chunk.path, remedy=remedy) from error
+            raise DataError(f"cannot be read ({error.what})", where=chunk.path, remedy=remedy) from error
         if table["image_id"].to_pylist() != [row.image_id]:
             raise DataError("the table has changed since this page was started", where=chunk.path, remedy="start again")
         return table

@@ -180,6 +180,12 @@ def _row_start(position: int, kind: str, content: bytes) -> int:
     return position if quote < 0 else max(position, content.rfind(b"\n", position, quote) + 1)
 
 
+def hide_progress(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let a connection draw no progress bar; in a notebook without ipywidgets, DuckDB refuses to be told so."""
+    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall() != [(False,)]:
+        connection.execute("SET enable_progress_bar = false")
+
+
 @contextlib.contextmanager
 def duckdb_errors(where: object = None) -> Iterator[None]:
     """Turn DuckDB's errors into errors of ours; its input is in memory, so its files are intermediate results.

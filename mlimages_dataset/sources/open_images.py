@@ -24,7 +24,13 @@ import pyarrow.compute as pc
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.sources.boxes import region_batch
-from mlimages_dataset.sources.delimited import DelimitedSource, confidence_sql, duckdb_errors, read_header
+from mlimages_dataset.sources.delimited import (
+    DelimitedSource,
+    confidence_sql,
+    duckdb_errors,
+    hide_progress,
+    read_header,
+)
 from mlimages_dataset.sources.pieces import Piece
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.source import BOX, REGION
@@ -105,7 +111,8 @@ class OpenImages(DelimitedSource):
                 remedy="name files of boxes or segmentations",
             )
         with duckdb_errors(piece.path), duckdb.connect() as connection:
-            connection.execute("SET threads = 1; SET enable_progress_bar = false")
+            hide_progress(connection)
+            connection.execute("SET threads = 1")
             n_lines = 0
 
             def show(scan: str, content: bytes) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -72,7 +72,10 @@ def columns_of(labels: pa.ListArray) -> LabelColumns:
         values.field(i).slice(start, stop - start).to_numpy(zero_copy_only=True) for i in range(3)
     )
     offsets = labels.offsets.to_numpy(zero_copy_only=True)
-    return LabelColumns(offsets - np.int32(start) if start else offsets, class_index, confidence, origin)
+    if start:
+        offsets = offsets - np.int32(start)
+        offsets.flags.writeable = False  # as Arrow's arrays are: for another type, Numba compiles its loops again
+    return LabelColumns(offsets, class_index, confidence, origin)
 
 
 def array_of(columns: LabelColumns) -> pa.ListArray:

@@ -6,7 +6,9 @@ and the rest only where it holds what is looked for, so memory is bounded by a r
 
 from __future__ import annotations
 
+import functools
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 _CLASS_INDEX = "labels.list.element.class_index"
 """The path of the class indices in a file."""
+_CONFIDENCE = "labels.list.element.confidence"
+_READERS = 2
+"""Parts that are counted at the same time: each holds a row group in memory."""
 
 
 def rows_of_image(parts: Iterable[Location], image_id: str) -> pa.Table:
@@ -52,6 +57,19 @@ def _rows_in(part: Location, image_id: str) -> Iterator[pa.Table]:
                 yield found.replace_schema_metadata(None)
 
 
+def row_at(part: Location, number: int) -> pa.Table:
+    """Return the row of a `labels` table at a place, counted from 0, if there is one; errors as `rows_of_image`."""
+    with open_table(part, LABELS) as parquet, parquet_errors(part):
+        for group in range(parquet.num_row_groups):
+            rows = parquet.metadata.row_group(group).num_rows
+            if number < rows:
+                found = parquet.read_row_group(group).slice(number, 1)
+                check_rows(found, LABELS, where=part)
+                return found.replace_schema_metadata(None)
+            number -= rows
+    return LABELS.arrow.empty_table()
+
+
 def images_with(parts: Iterable[Location], class_index: int, most: int) -> list[str]:
     """Return the ids of the first images in which a category is present; errors as `rows_of_image`."""
     ids = itertools.chain.from_iterable(
@@ -64,7 +82,24 @@ def images_with(parts: Iterable[Location], class_index: int, most: int) -> list[
 
 def count_with(parts: Iterable[Location], class_index: int) -> int:
     """Return the number of rows in which a category is present; errors as `rows_of_image`."""
-    return sum(int(present.sum()) for part in parts for _, present in _groups_with(part, class_index))
+    with ThreadPoolExecutor(_READERS) as pool:
+        return sum(pool.map(functools.partial(_count_in, class_index=class_index), parts))
+
+
+def _count_in(part: Location, class_index: int) -> int:
+    """Return the number of rows of a part in which a category is present: a row lists it once."""
+    n = 0
+    with open_table(part, LABELS) as parquet, parquet_errors(part):
+        for group in range(parquet.num_row_groups):
+            labels = _labels_of(parquet.read_row_group(group, columns=[_CLASS_INDEX, _CONFIDENCE]))
+            chosen = labels.field("class_index").to_numpy() == class_index
+            n += int(np.count_nonzero(labels.field("confidence").to_numpy()[chosen] > 0))
+    return n
+
+
+def _labels_of(rows: pa.Table) -> pa.StructArray:
+    """Return the labels of all rows, one after the other, with those of their fields that were read."""
+    return pc.list_flatten(rows["labels"].combine_chunks())
 
 
 def ids_below(parts: Iterable[Location], name: str, most: int) -> list[str]:
@@ -78,12 +113,12 @@ def _groups_with(part: Location, class_index: int) -> Iterator[tuple[pa.Table, N
     """Yield row groups that list a category, with the rows in which it is present, bool, shape (N,)."""
     with open_table(part, LABELS) as parquet, parquet_errors(part):
         for group in range(parquet.num_row_groups):
-            indices = parquet.read_row_group(group, columns=[_CLASS_INDEX])["labels"].combine_chunks()
-            if not (pc.list_flatten(indices).field(0).to_numpy() == class_index).any():
+            labels = _labels_of(parquet.read_row_group(group, columns=[_CLASS_INDEX]))
+            if not (labels.field("class_index").to_numpy() == class_index).any():
                 continue
             table = parquet.read_row_group(group, columns=["image_id", "labels"]).combine_chunks()
             for batch in table.to_batches():
-                labels = columns_of(batch.column("labels"))
-                present = np.zeros(len(labels), bool)
-                present[labels.images[(labels.class_index == class_index) & (labels.confidence > 0)]] = True
+                columns = columns_of(batch.column("labels"))
+                present = np.zeros(len(columns), bool)
+                present[columns.images[(columns.class_index == class_index) & (columns.confidence > 0)]] = True
                 yield pa.Table.from_batches([batch]), present

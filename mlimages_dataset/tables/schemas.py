@@ -24,6 +24,19 @@ class Origin(enum.IntEnum):
     CO_OCCURRENCE = 2
     MODEL_PREDICTION = 3
 
+    @property
+    def words(self) -> str:
+        """What readers call it."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Origin.ORIGINAL: "original annotation",
+    Origin.ANCESTOR: "ancestor of a label",
+    Origin.CO_OCCURRENCE: "co-occurrence",
+    Origin.MODEL_PREDICTION: "model prediction",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
@@ -134,6 +147,11 @@ REGIONS = _schema(
 )
 """One box of one category in one image, as shares of the image's width and height; rows ascend by image id."""
 
+LABEL_MAPS = _schema(
+    "label_maps", image_id=pa.string(), source=pa.string(), width=pa.int32(), height=pa.int32(), map=pa.binary()
+)
+"""The class of every pixel of one image, as an indexed PNG."""
+
 CLASS_COUNTS = _schema("class_counts", source=pa.string(), source_id=pa.string(), images=pa.int64())
 """Images per class of a source, before any mapping, as `mlimages-build tally` writes them."""
 
@@ -149,6 +167,7 @@ ALL = {
         IMPLICATIONS,
         IMAGES,
         REGIONS,
+        LABEL_MAPS,
         CLASS_COUNTS,
     )
 }

@@ -8,6 +8,8 @@ import click
 
 from mlimages_dataset.core.errors import MLImagesError, UsageError
 from mlimages_dataset.train.apply_command import calibrate, evaluate, extract, predict
+from mlimages_dataset.train.caltech_command import caltech
+from mlimages_dataset.train.paper.command import transfer
 from mlimages_dataset.train.run_command import finetune, plan, pretrain
 from mlimages_dataset.train.weights.command import card, convert
 from mlimages_dataset.version import __version__
@@ -60,7 +62,7 @@ def main() -> None:
     """  # noqa: D301 - click wants the backspace itself
 
 
-for command in (pretrain, finetune, plan, predict, extract, evaluate, calibrate, convert, card):
+for command in (pretrain, finetune, plan, predict, extract, caltech, evaluate, calibrate, transfer, convert, card):
     main.add_command(command)
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 import torch
 from torch import Tensor
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.loaders import MLImages
-from mlimages_dataset.loaders.transforms import EvalTransform, eval_transform
 from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
@@ -31,23 +29,24 @@ from mlimages_dataset.train.checkpoint import (
     save_checkpoint,
 )
 from mlimages_dataset.train.computing import computing
-from mlimages_dataset.train.evaluation import groups_of_categories
+from mlimages_dataset.train.config import Data, Loss, Phase, Run, Unknown
+from mlimages_dataset.train.evaluation import Evaluation, groups_of_categories
 from mlimages_dataset.train.extract import feature_rows, features_schema
-from mlimages_dataset.train.inputs import check_labels, read_classes
 from mlimages_dataset.train.learner import autocast
-from mlimages_dataset.train.models import MultiLabelClassifier, create_model
+from mlimages_dataset.train.models import MultiLabelClassifier
 from mlimages_dataset.train.pictures import Part, Pictures, picture_batches
 from mlimages_dataset.train.predict import ClassName, Seen, top_classes
 from mlimages_dataset.train.probabilities import calibration_of, lacks_fit, probabilities_of
 from mlimages_dataset.train.science import turns_upright
 from mlimages_dataset.train.tasks.registry import task_of_checkpoint
-from mlimages_dataset.train.transfer import load_weights
 from mlimages_dataset.train.validation import evaluate_network
 from mlimages_dataset.vocab.stage import categories_file, vocabulary_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from torch import nn
 
     from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
@@ -56,8 +55,9 @@ if TYPE_CHECKING:
     from mlimages_dataset.tables.files import Inputs
     from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.train.calibration import Reliability
-    from mlimages_dataset.train.config import Execution, Unknown
-    from mlimages_dataset.train.evaluation import Evaluation, EvaluationSummary
+    from mlimages_dataset.train.config import Execution
+    from mlimages_dataset.train.evaluation import EvaluationSummary
+    from mlimages_dataset.train.tasks.task import AnyTask, Judgement
 
 _SHOWN_BAD = 10
 
@@ -68,21 +68,35 @@ class Application:
 
     Attributes:
         checkpoint: the network's checkpoint: a file, or a run's folder for its newest.
-        vocabulary: folder of the vocabulary that it was trained with.
+        vocabulary: folder of the vocabulary that it was trained with; None for a task without one.
         images: folder of image shards, or of image files, or one such file.
         execution: device, precision and the like.
         batch_size: images per batch of each rank.
         workers: decoding workers per process.
         view: the part of a picture that it sees.
+        image_size: side of the squares that it sees, in pixels (for detection their short side); 0 for the size that
+            it was trained at last.
     """
 
     checkpoint: Path
-    vocabulary: Location
+    vocabulary: Location | None
     images: Location
     execution: Execution
     batch_size: int = 64
     workers: int = 4
     view: EvaluationView = EvaluationView.CROP80
+    image_size: int = 0
+
+    @property
+    def classes_of(self) -> Location:
+        """The folder of the vocabulary.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if self.vocabulary is None:
+            raise UsageError("no vocabulary", remedy="name its folder with --vocabulary")
+        return self.vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +148,10 @@ def predict(
         task = task_of_checkpoint(checkpoint, where=application.checkpoint)
         rows_of_outputs = task.rows(checkpoint, raw=raw, source=source, above=above, where=application.checkpoint)
 
-        def rows(network: MultiLabelClassifier, images: Tensor, pictures: Pictures, numbers: Sequence[int]) -> pa.Table:
-            outputs = network(images)
+        def rows(
+            network: nn.Module, images: tuple[Tensor, Tensor], pictures: Pictures, numbers: Sequence[int]
+        ) -> pa.Table:
+            outputs = network(*task.applied(*images))
             ids = [pictures.image_id(number) for number in numbers]
             return rows_of_outputs(outputs, ids, [pictures.location(number) for number in numbers])
 
@@ -147,7 +163,7 @@ def predict(
         out,
         PREDICTIONS.name,
         parameters,
-        schema_of=lambda _: PREDICTIONS,
+        schema_of=lambda task, _: task.predictions,
         rows_of=rows_of,
         overwrite=overwrite,
         done=lambda checkpoint: _tell_lacking_fit(checkpoint, application, raw=raw, tell=tell),
@@ -178,9 +194,10 @@ def see(
     with computing(application.execution, seed=0) as device:
         if distributed.n_ranks() > 1:
             raise UsageError("several ranks cannot print predictions", remedy="pass --out, or start one process")
-        network, checkpoint = _trained(application, device)
+        task, network, checkpoint = _trained(application, device)
+        _classifier(network, application)
         probabilities = probabilities_of(checkpoint, raw=raw, where=application.checkpoint)
-        pictures = Pictures(application.images, _view(application, checkpoint))
+        pictures = Pictures(application.images, task.view(checkpoint, application.view))
         size, pin = application.batch_size, device.type == "cuda"
         workers = application.workers if len(pictures) > size else 0  # a process takes longer to start than a batch
         parts, is_first = Part.all_of(len(pictures), size), True
@@ -225,17 +242,27 @@ def class_names(vocabulary: Location) -> list[ClassName]:
 def extract(application: Application, out: Location, *, overwrite: bool = False) -> StageOutcome[AppliedSummary] | None:
     """Write the pooled features of a folder's pictures and return their record, on rank 0; raises as `predict`."""
 
-    def rows(network: MultiLabelClassifier, images: Tensor, pictures: Pictures, numbers: Sequence[int]) -> pa.Table:
-        return feature_rows(network.features(images), [pictures.image_id(number) for number in numbers])
+    def rows(network: nn.Module, images: tuple[Tensor, Tensor], pictures: Pictures, numbers: Sequence[int]) -> pa.Table:
+        features = _classifier(network, application).features(images[0])
+        return feature_rows(features, [pictures.image_id(number) for number in numbers])
 
-    def schema(network: MultiLabelClassifier) -> TableSchema:
-        return features_schema(network.n_features)
+    def schema(_: AnyTask, network: nn.Module) -> TableSchema:
+        return features_schema(_classifier(network, application).n_features)
 
-    return _apply(application, out, "features", {}, schema_of=schema, rows_of=lambda _: rows, overwrite=overwrite)
+    return _apply(
+        application,
+        out,
+        "features",
+        {},
+        schema_of=schema,
+        rows_of=lambda _: rows,
+        overwrite=overwrite,
+        needs_classes=False,
+    )
 
 
-_Rows: TypeAlias = "Callable[[MultiLabelClassifier, Tensor, Pictures, Sequence[int]], pa.Table]"
-"""Makes the rows of a table from a network, images on its device, and the pictures' numbers."""
+_Rows: TypeAlias = "Callable[[nn.Module, tuple[Tensor, Tensor], Pictures, Sequence[int]], pa.Table]"
+"""Makes the rows of a table from a network, images on its device with their sizes, and the pictures' numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +279,7 @@ class _Job:
     """
 
     application: Application
-    network: MultiLabelClassifier
+    network: nn.Module
     pictures: Pictures
     schema: TableSchema
     inputs: Inputs
@@ -265,19 +292,20 @@ def _apply(
     stage: str,
     parameters: Mapping[str, Json],
     *,
-    schema_of: Callable[[MultiLabelClassifier], TableSchema],
+    schema_of: Callable[[AnyTask, nn.Module], TableSchema],
     rows_of: Callable[[Checkpoint], _Rows],
     overwrite: bool,
+    needs_classes: bool = True,
     done: Callable[[Checkpoint], None] | None = None,
 ) -> StageOutcome[AppliedSummary] | None:
     """Write a table of a network's outputs for a folder's pictures; each rank writes some of its parts."""
     with computing(application.execution, seed=0) as device:
-        network, checkpoint = _trained(application, device)
+        task, network, checkpoint = _trained(application, device, needs_classes=needs_classes)
         job = _Job(
             application=application,
             network=network,
-            pictures=Pictures(application.images, _view(application, checkpoint)),
-            schema=schema_of(network),
+            pictures=Pictures(application.images, task.view(checkpoint, application.view)),
+            schema=schema_of(task, network),
             inputs=distributed.from_first(_inputs(application) if distributed.rank() == 0 else {}),
             rows=rows_of(checkpoint),
         )
@@ -296,6 +324,7 @@ def _apply(
             "batch_size": application.batch_size,
             "precision": application.execution.precision.value,
             "view": application.view.value,
+            **({"image_size": application.image_size} if application.image_size else {}),
         }
         applied = Stage(
             name=stage, parameters={**parameters, **how}, inputs=job.inputs, work=work, summary=AppliedSummary
@@ -326,7 +355,7 @@ def _write_parts(job: _Job, out: Location) -> StageResult[AppliedSummary]:
             if batch.numbers:
                 images = job.pictures.finish(batch.images.to(device, non_blocking=True))
                 with autocast(device, application.execution.precision):
-                    tables.append(job.rows(job.network, images, job.pictures, batch.numbers))
+                    tables.append(job.rows(job.network, (images, batch.sizes), job.pictures, batch.numbers))
         receipts.append(write_table(out / part.name, pa.concat_tables(tables), job.schema, job.inputs))
     written = [receipt for of_rank in distributed.gathered(receipts) for receipt in of_rank]
     all_bad = sorted(one for of_rank in distributed.gathered(bad) for one in of_rank)
@@ -334,18 +363,24 @@ def _write_parts(job: _Job, out: Location) -> StageResult[AppliedSummary]:
     return StageResult(tuple(sorted(written, key=lambda receipt: receipt.path.name)), summary)
 
 
-def evaluate(application: Application, labels: Location, *, unknown: Unknown | None = None) -> EvaluationSummary:
+def evaluate(
+    application: Application, labels: Location, *, unknown: Unknown | None = None
+) -> EvaluationSummary | Judgement:
     """Return a network's evaluation on the labels of a folder's pictures, on every rank; raises as `predict`.
+
+    That of a multi-label classifier is a summary, also by groups of classes; any other task's is its measures.
 
     Args:
         application: the network and the pictures.
-        labels: folder of a table of labels.
+        labels: folder of a table of labels, or of what the task learns; see `config.Data`.
         unknown: how unlisted classes count; None for the setting of the training run.
     """
     with computing(application.execution, seed=0) as device:
-        evaluation, checkpoint = _evaluated(application, labels, device, unknown)
-        groups = groups_of_categories(read_table(categories_file(application.vocabulary), CATEGORIES))
-        return evaluation.summary(groups, calibration_of(checkpoint))
+        task, measures, checkpoint = _evaluated(application, labels, device, unknown)
+        if not isinstance(measures, Evaluation):
+            return task.judgement(measures, checkpoint.loss, checkpoint.n_classes)
+        groups = groups_of_categories(read_table(categories_file(application.classes_of), CATEGORIES))
+        return measures.summary(groups, calibration_of(checkpoint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +413,8 @@ def calibrate(application: Application, labels: Location, out: Path) -> Fit:
         DataError, MLImagesError: as `predict`.
     """
     with computing(application.execution, seed=0) as device:
-        evaluation, checkpoint = _evaluated(application, labels, device, None)
+        _, measures, checkpoint = _evaluated(application, labels, device, None)
+        evaluation = _of_images(measures, application)
         before = calibration_of(checkpoint)
         if before is None:
             raise UsageError(
@@ -406,60 +442,94 @@ def calibrate(application: Application, labels: Location, out: Path) -> Fit:
         )
 
 
-def _view(application: Application, checkpoint: Checkpoint) -> EvalTransform:
-    """Return what the network sees of a picture: upright ones, if it was trained on such."""
-    return eval_transform(checkpoint.image_size, application.view, upright=turns_upright(checkpoint.science))
+def _classifier(network: nn.Module, application: Application) -> MultiLabelClassifier:
+    """Return a network as a classifier.
+
+    Raises:
+        UsageError: it is of another task.
+    """
+    if not isinstance(network, MultiLabelClassifier):
+        raise UsageError(
+            "its network is no classifier, so there are neither features nor classes of whole pictures",
+            where=application.checkpoint,
+            remedy="write a table of what it finds with predict --out",
+        )
+    return network
 
 
 def _evaluated(
     application: Application, labels: Location, device: torch.device, unknown: Unknown | None
-) -> tuple[Evaluation, Checkpoint]:
-    """Return a network's evaluation on the labels of a folder's pictures, and its checkpoint; see `evaluate`."""
-    network, checkpoint = _trained(application, device)
-    classes = read_classes(application.vocabulary)
-    check_labels(labels, application.vocabulary)
-    task = task_of_checkpoint(checkpoint, unknown=unknown, where=application.checkpoint)
-    data = MLImages(
-        application.images,
-        labels,
-        split=None,
-        transform=_view(application, checkpoint),
-        n_classes=len(classes),
-    )
-    data.mark_complete(json.loads(checkpoint.science.get("loss.absent_unless_listed", "[]")))
-    nothing = task.measures(checkpoint.loss, checkpoint.n_classes, device=device, where=application.checkpoint)
-    evaluation = evaluate_network(
+) -> tuple[AnyTask, Any, Checkpoint]:
+    """Return a checkpoint's task, its measures on the labels of a folder's pictures, and the checkpoint itself."""
+    task, network, checkpoint = _trained(application, device, unknown)
+    run = _as_run(application, labels, checkpoint)
+    measures = evaluate_network(
         network,
-        data,
+        task.data(run, task.classes(run), training=False),
         task,
-        nothing,
+        task.measures(checkpoint.loss, checkpoint.n_classes, device=device, where=application.checkpoint),
         precision=application.execution.precision,
         batch_size=application.batch_size,
         workers=application.workers,
     )
-    return evaluation, checkpoint
+    return task, measures, checkpoint
 
 
-def _trained(application: Application, device: torch.device) -> tuple[MultiLabelClassifier, Checkpoint]:
-    """Return a checkpoint's network on a device, for evaluation.
+def _as_run(application: Application, labels: Location | None, checkpoint: Checkpoint) -> Run:
+    """Return the settings by which a task opens the pictures and labels that it is evaluated on."""
+    listed = tuple(json.loads(checkpoint.science.get("loss.absent_unless_listed", "[]")))
+    return Run(
+        epochs=1,
+        data=Data(
+            vocabulary=application.vocabulary,
+            validation_images=application.images,
+            validation_labels=labels,
+            validation_view=application.view,
+            upright=turns_upright(checkpoint.science),
+        ),
+        loss=Loss(unknown=Unknown.IGNORED, absent_unless_listed=listed) if listed else Loss(),
+        phases=(Phase(image_size=checkpoint.image_size),),
+    )
+
+
+def _of_images(measures: object, application: Application) -> Evaluation:
+    """Return the measures of a multi-label classifier.
 
     Raises:
-        UsageError: it has another vocabulary.
+        UsageError: they are of another task.
+    """
+    if not isinstance(measures, Evaluation):
+        raise UsageError(
+            "it is not of a multi-label classifier, so there are no probabilities to fit",
+            where=application.checkpoint,
+            remedy="name a checkpoint of one",
+        )
+    return measures
+
+
+def _trained(
+    application: Application, device: torch.device, unknown: Unknown | None = None, *, needs_classes: bool = True
+) -> tuple[AnyTask, nn.Module, Checkpoint]:
+    """Return the task of a checkpoint, and its network on a device, for evaluation.
+
+    Raises:
+        UsageError: it has another vocabulary than the one that is named.
         DataError: it is damaged.
     """
-    classes = read_classes(application.vocabulary)
     path = found_checkpoint(application.checkpoint)
     checkpoint = read_checkpoint(path)
-    check_vocabulary(checkpoint, path, classes.digest, len(classes))
-    epsilon = float(checkpoint.science["model.batch_norm_epsilon"])
-    network = create_model(checkpoint.model_name, checkpoint.n_classes, norm_epsilon=epsilon)
-    load_weights(network, checkpoint.weights(), path)
-    return network.to(device).eval(), checkpoint
+    if application.image_size:
+        checkpoint = dataclasses.replace(checkpoint, image_size=application.image_size)
+    task = task_of_checkpoint(checkpoint, unknown=unknown, where=application.checkpoint)
+    if needs_classes or application.vocabulary is not None:
+        classes = task.classes(_as_run(application, None, checkpoint))
+        check_vocabulary(checkpoint, path, classes.digest, len(classes))
+    return task, task.network(checkpoint, path).to(device).eval(), checkpoint
 
 
 def _inputs(application: Application) -> dict[str, str]:
     return {
-        **vocabulary_digests(application.vocabulary),
+        **({} if application.vocabulary is None else vocabulary_digests(application.vocabulary)),
         "checkpoint": file_digest(found_checkpoint(application.checkpoint)),
         "images": (listing_digest if application.images.is_dir() else file_digest)(application.images),
     }

@@ -29,19 +29,25 @@ _TOP, _TABLE_ABOVE = 10, 0.5
 """How many classes `predict` prints per picture, and the probability above which a table lists a class."""
 
 
-def _applied(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of commands that apply a network, and give the command an `Application`."""
+def applied(command: Callable[..., None], *, to_classes: bool = True) -> Callable[..., None]:
+    """Add the options of commands that apply a network, and give the command an `Application`.
+
+    Args:
+        command: the command.
+        to_classes: it needs the network's classes and therefore their vocabulary; features do not.
+    """
 
     @functools.wraps(command)
     def with_application(  # noqa: PLR0917 - as click calls it
         checkpoint: Path,
-        vocabulary: str,
+        vocabulary: str | None,
         images: str | None,
         device: str,
         precision: str,
         batch_size: int,
         workers: int,
         view: str,
+        image_size: int,
         pictures: str | None = None,
         **others: object,
     ) -> None:
@@ -49,19 +55,24 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
 
         application = Application(
             checkpoint=checkpoint,
-            vocabulary=location(vocabulary),
+            vocabulary=None if vocabulary is None else location(vocabulary),
             images=location(_one_place(pictures, images)),
             execution=Execution(device=Device(device), precision=Precision(precision)),
             batch_size=batch_size,
             workers=workers,
             view=EvaluationView(view),
+            image_size=image_size,
         )
         command(application, **others)
 
     options = (
         click.argument("checkpoint", type=click.Path(path_type=Path)),
         click.option(
-            "--vocabulary", metavar="PLACE", required=True, help="Folder of the vocabulary it was trained with."
+            "--vocabulary",
+            metavar="PLACE",
+            help="Folder of the vocabulary it was trained with. [required, but for segmentation]"
+            if to_classes
+            else "Folder of a vocabulary; the checkpoint must have been trained with it.",
         ),
         click.option(
             "--images",
@@ -85,6 +96,12 @@ def _applied(command: Callable[..., None]) -> Callable[..., None]:
             help="Decoding workers per process.",
         ),
         _choice("--view", EvaluationView, EvaluationView.CROP80, "The part of a picture that the network sees."),
+        click.option(
+            "--image-size",
+            type=click.IntRange(min=1),
+            default=0,
+            help="Pixels of the side of what the network sees.  [default: as it was trained]",
+        ),
     )
     decorated: Callable[..., None] = with_application
     for option in reversed(options):
@@ -111,7 +128,7 @@ def _choice(
 
 
 @click.command()
-@_applied
+@applied
 @click.argument("pictures", required=False)
 @click.option("--out", metavar="PLACE", help="Write a table into this folder instead of printing.")
 @click.option("--top", type=click.IntRange(min=1), help="Number of classes to print per picture.  [default: 10]")
@@ -158,7 +175,7 @@ def predict(
 
     listed = _TABLE_ABOVE if above is None else above
     written = work(
-        application, location(out), above=listed, source=source, raw=raw, overwrite=overwrite, tell=_tell_aside
+        application, location(out), above=listed, source=source, raw=raw, overwrite=overwrite, tell=tell_aside
     )
     _tell(written, out)
 
@@ -172,9 +189,9 @@ def _see(application: Application, *, top: int, above: float, raw: bool, as_json
     from mlimages_dataset.train.apply import class_names, see  # noqa: PLC0415 - torch would cost --help seconds
     from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - as above
 
-    names = class_names(application.vocabulary)
+    names = class_names(application.classes_of)
     usable = False
-    for seen in see(application, top=top, above=above, raw=raw, tell=_tell_aside):
+    for seen in see(application, top=top, above=above, raw=raw, tell=tell_aside):
         usable = usable or not seen.reason
         if as_json:
             click.echo(json_text(seen.to_json(names)))
@@ -185,7 +202,7 @@ def _see(application: Application, *, top: int, above: float, raw: bool, as_json
 
 
 @click.command()
-@_applied
+@functools.partial(applied, to_classes=False)
 @click.option("--out", metavar="PLACE", required=True, help="The folder to write into.")
 @click.option("--overwrite", is_flag=True, help="Replace what was built with other parameters or inputs.")
 def extract(application: Application, *, out: str, overwrite: bool) -> None:
@@ -196,7 +213,7 @@ def extract(application: Application, *, out: str, overwrite: bool) -> None:
 
 
 @click.command()
-@_applied
+@applied
 @click.option("--labels", metavar="PLACE", required=True, help="Folder of the labels table to compare with.")
 @_choice("--unknown", Unknown, None, "How unlisted classes count; by default as in training.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, also by group of classes.")
@@ -205,13 +222,18 @@ def evaluate(application: Application, *, labels: str, unknown: str | None, as_j
     from mlimages_dataset.tables.files import file_digest  # noqa: PLC0415 - torch and pyarrow would cost --help seconds
     from mlimages_dataset.train.apply import evaluate as work  # noqa: PLC0415 - as above
     from mlimages_dataset.train.checkpoint import found_checkpoint  # noqa: PLC0415 - as above
-    from mlimages_dataset.train.evaluation import measures_of  # noqa: PLC0415 - as above
+    from mlimages_dataset.train.evaluation import EvaluationSummary, measures_of  # noqa: PLC0415 - as above
     from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - as above
 
     summary = work(application, location(labels), unknown=None if unknown is None else Unknown(unknown))
     if is_first_rank():
+        digest = file_digest(found_checkpoint(application.checkpoint)) if as_json else ""
+        if not isinstance(summary, EvaluationSummary):
+            found = dict(summary.measures)
+            lines = [f"{name:>18}  {value:.4f}" for name, value in found.items()]
+            click.echo(json_text({"checkpoint_sha256": digest, **found}, indent=2) if as_json else "\n".join(lines))
+            return
         if as_json:
-            digest = file_digest(found_checkpoint(application.checkpoint))
             click.echo(json_text({"checkpoint_sha256": digest, **summary.to_json()}, indent=2))
             return
         lines = [f"{name:>14}  {value:.4f}" for name, value in measures_of(summary).items()]
@@ -232,7 +254,7 @@ def _labels(summary: EvaluationSummary) -> str:
 
 
 @click.command()
-@_applied
+@applied
 @click.option("--labels", metavar="PLACE", required=True, help="Labels table of pictures that it was not trained on.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The checkpoint file to write.")
 @click.option(
@@ -265,7 +287,7 @@ def calibrate(application: Application, *, labels: str, out: Path, plot: Path | 
         click.echo(f"written to {out}")
 
 
-def _tell_aside(said: str) -> None:
+def tell_aside(said: str) -> None:
     """Print a message to the standard error."""
     click.echo(said, err=True)
 

@@ -19,6 +19,8 @@ from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.samples import on_disk
 
 _RECIPES = "recipes"
+_RENAMED = {"mlimages-finetune-imagenet.toml": "imagenet-4.toml"}
+"""Earlier names of packaged recipes, which still work."""
 
 
 class Device(enum.Enum):
@@ -66,8 +68,27 @@ class LossName(enum.Enum):
     ASYMMETRIC = "asymmetric", "sum_classes"
     SOFTMAX = "softmax"
     """Cross-entropy over all classes, for images with one label."""
-    CONCURRENT_SOFTMAX = "concurrent-softmax", "pair_counts"
+    CONCURRENT_SOFTMAX = "concurrent-softmax", "pair_counts", "relatives_concur"
     """The softmax of Peng et al. 2020 (4.1.1), in which classes that often co-occur do not suppress each other."""
+
+
+class TaskName(enum.Enum):
+    """What a run learns."""
+
+    MULTI_LABEL = "multi-label"
+    """Which classes an image shows; with the loss `softmax` the one class that it shows."""
+    DETECTION = "detection"
+    """Where they are: boxes and their classes, by Faster R-CNN."""
+    SEGMENTATION = "segmentation"
+    """The class of every pixel, by DeepLab."""
+
+    @property
+    def losses(self) -> tuple[LossName, ...]:
+        """The losses of the task: a detector's are of the classes of its boxes, beside those of the boxes."""
+        if self is TaskName.SEGMENTATION:
+            return (LossName.SOFTMAX,)
+        of_images = (LossName.RELEASED, LossName.PAPER, LossName.ASYMMETRIC)
+        return tuple(name for name in LossName if self is TaskName.MULTI_LABEL or name not in of_images)
 
 
 class Unknown(enum.Enum):
@@ -101,6 +122,8 @@ class Decay(enum.Enum):
     """By a factor every `decay_epochs` epochs."""
     COSINE = "cosine"
     """Along half a cosine to zero at the last step."""
+    POLY = "poly"
+    """As a power of the share of the run that is left, to zero at the last step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +132,11 @@ class Data:
 
     Attributes:
         images: folder of image shards, or of image files.
-        labels: folder of the `labels` table to train on.
+        labels: folder of the table to train on: `labels`, or `regions` for detection; for segmentation the folder of
+            label maps, or a file that lists the images beside it.
         vocabulary: folder of the vocabulary whose classes the labels name.
         validation_images: folder of images to evaluate on; by default `images`.
-        validation_labels: folder of the `labels` table to evaluate on; without it there is no evaluation.
+        validation_labels: the same to evaluate on; without it there is no evaluation.
         validation_view: the part of a picture that evaluation uses.
         workers: decoding workers per process; 0 decodes in the training process.
         prefetch: batches that each worker decodes ahead.
@@ -185,7 +209,10 @@ class Loss:
         unknown: how classes count that an image's labels do not list.
         absent_unless_listed: sources that list every class of an image: their unlisted classes are absent, even if
             `unknown` is `ignored`.
-        pair_counts: the `pair_counts` table with the rates of `concurrent-softmax`.
+        pair_counts: the `pair_counts` table with the rates of `concurrent-softmax`: for a detector that of
+            `mlimages-build region-pairs`, for whole images that of `cooccurrence`.
+        relatives_concur: for `concurrent-softmax`: a class and its ancestors do not suppress each other, as the text
+            under equation 5 has it; otherwise their rate is 0, as section 4.1.1 has it.
         prior_bias: initialise a new head's bias with the log-odds of each class's share of the training images, so that
             classes without positives are not predicted with probability one half.
         sum_classes: for `binary-cross-entropy`, `focal` and `asymmetric`: sum over the classes instead of their mean,
@@ -200,6 +227,7 @@ class Loss:
     unknown: Unknown = Unknown.ABSENT
     absent_unless_listed: tuple[str, ...] = ()
     pair_counts: Location | None = None
+    relatives_concur: bool = False
     prior_bias: bool = True
     sum_classes: bool = False
 
@@ -213,7 +241,7 @@ class Loss:
             raise ValueError('absent_unless_listed has no effect: write unknown = "ignored" beside it, or leave it out')
         if "pair_counts" in self.name.keys and self.pair_counts is None:
             raise ValueError(f"pair_counts is missing: {self.name.value} takes its rates from such a table")
-        for key in ("pair_counts", "sum_classes"):
+        for key in ("pair_counts", "relatives_concur", "sum_classes"):
             if getattr(self, key) and key not in self.name.keys:
                 raise ValueError(f"{key} has no effect on the loss {self.name.value}: leave it out")
 
@@ -269,6 +297,8 @@ class Schedule:
         decay: how the rate falls after the warm-up.
         decay_factor: for `step`: factor of the rate at each decay.
         decay_epochs: for `step`: epochs between decays, counted from the first epoch of the run.
+        decay_steps: for `step`: steps after which the rate decays, in place of `decay_epochs`.
+        power: for `poly`: the power.
         staircase: the rate changes between epochs only, as in the paper; otherwise at every step.
     """
 
@@ -280,6 +310,8 @@ class Schedule:
     decay: Decay = Decay.STEP
     decay_factor: float = 0.1
     decay_epochs: int = 25
+    decay_steps: tuple[int, ...] = ()
+    power: float = 0.9
     staircase: bool = True
 
     def __post_init__(self) -> None:
@@ -288,6 +320,9 @@ class Schedule:
         check_at_least("batch_size", self.batch_size, 1)
         check_at_least("warmup_epochs", self.warmup_epochs, 0)
         check_at_least("decay_epochs", self.decay_epochs, 1)
+        check_positive("power", self.power)
+        if list(self.decay_steps) != sorted(set(self.decay_steps)) or min(self.decay_steps, default=1) < 1:
+            raise ValueError(f"decay_steps = {list(self.decay_steps)} do not ascend from 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,6 +355,93 @@ class Phase:
         check_share("balance", self.balance)
         check_at_least("block_images", self.block_images, 1)
         check_at_least("blocks_of_window", self.blocks_of_window, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """A detector: Faster R-CNN on a classification network.
+
+    Attributes:
+        pyramid: features of all scales (FPN); otherwise those of the third stage, with the fourth as box head (C4).
+        pyramid_channels: channels of each level of a pyramid.
+        head_features: features of a region in the box head of a pyramid.
+        long_side: most pixels of an image's long side; `image_size` of the phase is its short side.
+        flip: probability that a training image is mirrored.
+        short_sides: short sides of which one is drawn for each training image; empty for the phase's `image_size`.
+        anchor_sizes: sides of the square anchors in pixels; a pyramid has one on each of its five levels.
+        anchors_of_image: anchors that an image learns from.
+        regions_of_image: proposals that an image learns from.
+        positive_share: largest share of proposals with an object among these.
+        candidates: surest anchors that become candidates, in training and in evaluation; a pyramid has so many of each
+            level.
+        proposals: candidates that remain without doubles, in training and in evaluation.
+        learn_difficult: learn boxes that are marked as difficult, as a group or as a crowd.
+        ancestors: learn the boxes of the categories above those stated, too.
+        frozen_norms: the network's normalisations are not learnt; `model.frozen_statistics` keeps their statistics.
+        least_score: a box with a lower score is left out.
+        suppression_overlap: a box that overlaps a surer one of its class by more is left out.
+        most_detections: boxes kept of an image.
+    """
+
+    pyramid: bool = False
+    pyramid_channels: int = 256
+    head_features: int = 1024
+    long_side: int = 1000
+    flip: float = 0.5
+    short_sides: tuple[int, ...] = ()
+    anchor_sizes: tuple[int, ...] = (128, 256, 512)
+    anchors_of_image: int = 256
+    regions_of_image: int = 256
+    positive_share: float = 0.25
+    candidates: tuple[int, int] = (12000, 6000)
+    proposals: tuple[int, int] = (2000, 300)
+    learn_difficult: bool = False
+    ancestors: bool = False
+    frozen_norms: bool = True
+    least_score: float = 0.05
+    suppression_overlap: float = 0.3
+    most_detections: int = 100
+
+    def __post_init__(self) -> None:
+        of_network = ("pyramid_channels", "head_features")
+        for name in (*of_network, "long_side", "anchors_of_image", "regions_of_image", "most_detections"):
+            check_at_least(name, getattr(self, name), 1)
+        for name in ("flip", "positive_share", "least_score", "suppression_overlap"):
+            check_share(name, getattr(self, name))
+        for name in ("short_sides", "anchor_sizes", "candidates", "proposals"):
+            check_at_least(name, min(getattr(self, name), default=1), 1)
+        if self.pyramid and len(self.anchor_sizes) != PYRAMID_LEVELS:
+            raise ValueError(f"a pyramid has {PYRAMID_LEVELS} levels, and anchor_sizes has {len(self.anchor_sizes)}")
+
+
+PYRAMID_LEVELS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmentation:
+    """A network for the class of every pixel: DeepLab's ASPP-L (Chen et al. 2018, figure 7).
+
+    Attributes:
+        classes: names of the classes of the maps' values 0, 1, 2, ...; empty for Pascal VOC's. The value 255 counts
+            neither in training nor in evaluation.
+        rates: dilations of the branches, whose outputs are summed.
+        scales: smallest and largest scale drawn for a training image, before a square of the phase's `image_size` is
+            cut out.
+        whole: resize whole training images to that square instead, as the paper's text has it; evaluation sees pictures
+            at their own size.
+        frozen_norms: as for detection.
+    """
+
+    classes: tuple[str, ...] = ()
+    rates: tuple[int, ...] = (6, 12, 18, 24)
+    scales: tuple[float, float] = (0.5, 1.5)
+    whole: bool = False
+    frozen_norms: bool = False
+
+    def __post_init__(self) -> None:
+        check_at_least("rates", min(self.rates, default=0), 1)
+        if not 0 < self.scales[0] <= self.scales[1]:
+            raise ValueError(f"scales = {list(self.scales)} do not ascend from above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -405,12 +527,16 @@ class Run:
 
     Attributes:
         epochs: number of epochs.
+        steps: number of steps after which the run ends, if that is before its last epoch; 0 for none.
+        task: what is learnt.
         seed: seed of initial weights, order and augmentation.
         evaluate_epochs: epochs between evaluations (also after the last); 0 for no evaluation.
         phases: settings from certain epochs on; the first begins at epoch 0.
     """
 
     epochs: int
+    steps: int = 0
+    task: TaskName = TaskName.MULTI_LABEL
     seed: int = 0
     evaluate_epochs: int = 1
     data: Data = Data()
@@ -422,9 +548,12 @@ class Run:
     execution: Execution = Execution()
     checkpoints: Checkpoints = Checkpoints()
     logs: Logs = Logs()
+    detection: Detection = Detection()
+    segmentation: Segmentation = Segmentation()
 
     def __post_init__(self) -> None:
         check_at_least("epochs", self.epochs, 1)
+        check_at_least("steps", self.steps, 0)
         check_at_least("seed", self.seed, 0)
         check_at_least("evaluate_epochs", self.evaluate_epochs, 0)
         starts = [phase.first_epoch for phase in self.phases]
@@ -433,6 +562,14 @@ class Run:
         other = [phase.sampler.value for phase in self.phases if phase.sampler is not SamplerName.BLOCKS]
         if self.data.streamed and other:
             raise ValueError(f'data.streamed needs sampler = "blocks" in every phase, but one is {other[0]}')
+        if self.loss.name not in self.task.losses:
+            others = ", ".join(name.value for name in self.task.losses)
+            raise ValueError(f"loss.name = {self.loss.name.value} is not for {self.task.value}, which has {others}")
+        if self.data.streamed and self.task is not TaskName.MULTI_LABEL:
+            raise ValueError(f"data.streamed is not for {self.task.value}: leave it out")
+        of_steps = bool(self.steps or self.schedule.decay_steps)
+        if of_steps and len({phase.batch_size for phase in self.phases}) > 1:
+            raise ValueError("steps and decay_steps need one batch_size in all phases: write epochs and decay_epochs")
 
     def phase(self, epoch: int) -> Phase:
         """Return the phase of an epoch."""
@@ -456,7 +593,8 @@ def run_file(text: str) -> Location:
     """
     if not text.startswith(PACKAGED):
         return location(text)
-    name = text.removeprefix(PACKAGED)
+    named = text.removeprefix(PACKAGED)
+    name = _RENAMED.get(named, named)
     if name not in packaged_recipes():
         raise ConfigError(f"there is no packaged recipe {name!r}", remedy=f"use one of {', '.join(packaged_recipes())}")
     return on_disk(files(__package__) / _RECIPES / name)

@@ -17,7 +17,14 @@ import torch
 from mlimages_dataset.augment.cooccurrence import PROBABILITY
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.calibration import above, expected_labels, fit_calibration
-from mlimages_dataset.train.metrics import AveragePrecision, InstanceScores, InstanceSums, ScoreHistogram, instance_sums
+from mlimages_dataset.train.metrics import (
+    AveragePrecision,
+    InstanceScores,
+    InstanceSums,
+    ScoreHistogram,
+    TopHits,
+    instance_sums,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +39,8 @@ if TYPE_CHECKING:
 PUBLISHED_KS = (5, 10)
 """Table 1."""
 EVALUATED_KS = (1, 5, 10)
-"""For images with one label, precision@1 is the accuracy and recall@5 the top-5 accuracy."""
+TOP_KS = (1, 5)
+"""Of the accuracies `top1` and `top5` of networks whose images have one label (Wu et al. 2019, table 3)."""
 
 
 def _logits(logits: Tensor) -> Tensor:
@@ -74,6 +82,7 @@ class EvaluationSummary:
             probabilities.
         sure: entries whose probability is above 0.95, the threshold of co-occurrence (Wu et al. 2019, section 3.2).
         sure_present: those of them that are present.
+        top: accuracy by k, of a network whose images have one label; see `metrics.TopHits`.
     """
 
     n_images: int
@@ -88,6 +97,7 @@ class EvaluationSummary:
     labels_said: float
     sure: int
     sure_present: int
+    top: Mapping[int, float]
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -96,7 +106,8 @@ class EvaluationSummary:
 
     def to_json(self) -> dict[str, Json]:
         """Return the values by name."""
-        return {**asdict(self), "mean_average_precision_bounds": list(self.bounds)}
+        values = {name: value for name, value in asdict(self).items() if name != "top"}
+        return {**values, **_named(self.top), "mean_average_precision_bounds": list(self.bounds)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +120,13 @@ class Evaluation:
         images: number of all images, also those without a label, int64 scalar.
         presence_threshold: the confidence from which a label is present.
         scores_of: turns float32 logits into the scores that rank classes and images, both of shape (B, C).
+        top: hits of networks whose images have one label.
     """
 
     instance: InstanceSums
     scores: ScoreHistogram
     images: Tensor
+    top: TopHits
     presence_threshold: float = 0.7
     scores_of: Callable[[Tensor], Tensor] = _logits
 
@@ -123,6 +136,7 @@ class Evaluation:
         n_classes: int,
         *,
         ks: tuple[int, ...] = PUBLISHED_KS,
+        top_ks: tuple[int, ...] = (),
         presence_threshold: float = 0.7,
         device: torch.device | str = "cpu",
         scores_of: Callable[[Tensor], Tensor] = _logits,
@@ -132,6 +146,7 @@ class Evaluation:
             InstanceSums.empty(ks, device),
             ScoreHistogram.empty(n_classes, device=device),
             torch.zeros((), dtype=torch.int64, device=device),
+            TopHits.empty(top_ks, device),
             presence_threshold,
             scores_of,
         )
@@ -144,6 +159,7 @@ class Evaluation:
             instance=self.instance + other.instance,
             scores=self.scores + other.scores,
             images=self.images + other.images,
+            top=self.top + other.top,
         )
 
     def updated(
@@ -163,7 +179,8 @@ class Evaluation:
             scores, targets, known, valid, ks=self.instance.ks, presence_threshold=self.presence_threshold
         )
         images = self.images + (len(logits) if valid is None else valid.sum())
-        return dataclasses.replace(self, instance=self.instance + batch, images=images)
+        top = self.top.updated(logits, targets, valid, presence_threshold=self.presence_threshold)
+        return dataclasses.replace(self, instance=self.instance + batch, images=images, top=top)
 
     def merged(self, reduce: Reduce) -> Evaluation:
         """Return the evaluation over all ranks; `reduce` sums a tensor over them."""
@@ -172,6 +189,7 @@ class Evaluation:
             instance=self.instance.merged(reduce),
             scores=self.scores.merged(reduce),
             images=reduce(self.images),
+            top=self.top.merged(reduce),
         )
 
     def calibration(self, weights: Calibration) -> Calibration:
@@ -202,6 +220,7 @@ class Evaluation:
             labels_said=said / n_images,
             sure=sure,
             sure_present=sure_present,
+            top=self.top.accuracies(),
             n_images=int(self.instance.n_images),
             instance=self.instance.compute(),
             mean_average_precision=mean,
@@ -215,24 +234,30 @@ class Evaluation:
         )
 
 
-def measure_names(n_classes: int) -> tuple[str, ...]:
-    """Return the names of `measures_of` a network of n_classes."""
-    return (*(f"{name}@{k}" for k in evaluated_ks(n_classes) for name in ("precision", "recall", "f1")), "map")
+def measure_names(n_classes: int, *, one_label: bool = False) -> tuple[str, ...]:
+    """Return the names of `measures_of` a network of n_classes, whose images may have one label each."""
+    at_k = (f"{name}@{k}" for k in evaluated_ks(n_classes) for name in ("precision", "recall", "f1"))
+    top = _named(dict.fromkeys(evaluated_ks(n_classes, TOP_KS), 0.0)) if one_label else ()
+    return (*top, *at_k, "map")
 
 
 def measures_of(summary: EvaluationSummary) -> dict[str, float]:
-    """Return an evaluation's means by name: those of k, and the mean average precision."""
+    """Return an evaluation's means by name: accuracies, those of k, and the mean average precision."""
     by_k = {
         f"{name}@{scores.k}": value
         for scores in summary.instance
         for name, value in (("precision", scores.precision), ("recall", scores.recall), ("f1", scores.f1))
     }
-    return {**by_k, "map": summary.mean_average_precision}
+    return {**_named(summary.top), **by_k, "map": summary.mean_average_precision}
 
 
-def evaluated_ks(n_classes: int) -> tuple[int, ...]:
+def evaluated_ks(n_classes: int, ks: tuple[int, ...] = EVALUATED_KS) -> tuple[int, ...]:
     """Return the values of k at which a network of n_classes is evaluated."""
-    return tuple(k for k in EVALUATED_KS if k <= n_classes)
+    return tuple(k for k in ks if k <= n_classes)
+
+
+def _named(top: Mapping[int, float]) -> dict[str, float]:
+    return {f"top{k}": accuracy for k, accuracy in top.items()}
 
 
 def group_means(kind: str, group_of_class: Sequence[str], values: Iterable[float]) -> tuple[GroupMean, ...]:

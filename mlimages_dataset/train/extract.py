@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from mlimages_dataset.tables.parquet import open_table, read_table, table_parts
 from mlimages_dataset.tables.schemas import TableSchema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
+
+    from mlimages_dataset.core.locations import Location
 
 
 def features_schema(n_features: int) -> TableSchema:
@@ -38,3 +42,19 @@ def feature_rows(features: Tensor, image_ids: Sequence[str]) -> pa.Table:
         pa.array(np.ascontiguousarray(values).reshape(-1)), type=schema.arrow.field("features").type
     )
     return pa.table([pa.array(image_ids, pa.string()), lists], schema=schema.arrow)
+
+
+def read_features(folder: Location) -> tuple[list[str], NDArray[np.float32]]:
+    """Return the images of a `features` table and their features, shape (N, D), in the order of its parts.
+
+    Raises:
+        UsageError: there is no table.
+        SchemaError, DataError: it is another table, or damaged.
+    """
+    parts = table_parts(folder)
+    with open_table(parts[0], features_schema(1)) as parquet:
+        n_features = parquet.schema_arrow.field("features").type.list_size
+    table = pa.concat_tables(read_table(part, features_schema(n_features)) for part in parts)
+    values = table["features"].combine_chunks()
+    flat = (values.flatten() if isinstance(values, pa.Array) else pa.array([], pa.float32())).to_numpy()
+    return table["image_id"].to_pylist(), flat.reshape(-1, n_features)

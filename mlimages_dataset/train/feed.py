@@ -7,7 +7,7 @@ whatever the number of ranks.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -17,12 +17,12 @@ from mlimages_dataset.loaders import (
     BadImages,
     ClassAwareSampler,
     Loader,
+    MLImages,
     RepeatFactorSampler,
     ShuffledSampler,
     SoftBalanceSampler,
     StreamedImages,
     collate,
-    train_transform,
 )
 from mlimages_dataset.loaders.loader import told_once
 from mlimages_dataset.loaders.streaming import batch_sizes
@@ -36,32 +36,40 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mlimages_dataset.loaders import Batch, MLImages
+    from mlimages_dataset.loaders.batch import ImageBatch
+    from mlimages_dataset.loaders.dataset import CataloguedImages
     from mlimages_dataset.loaders.samplers import OrderSampler
     from mlimages_dataset.train.checkpoint import StateDict
     from mlimages_dataset.train.config import Phase, Run
+    from mlimages_dataset.train.tasks.task import AnyTask
 
 
-def make_feed(run: Run, data: MLImages, device: torch.device) -> ImageFeed | StreamFeed:
+def make_feed(
+    run: Run, task: AnyTask, data: CataloguedImages[Any, Any], device: torch.device
+) -> ImageFeed | StreamFeed:
     """Return the feed of a run on this rank.
 
     Raises:
         ConfigError: a batch cannot be divided over the ranks or into passes.
         UsageError: a sampler draws by class, but no image has a class.
     """
-    return (StreamFeed if run.data.streamed else ImageFeed)(run, data, device)
+    if not run.data.streamed:
+        return ImageFeed(run, task, data, device)
+    assert isinstance(data, MLImages)  # the run file has been checked
+    return StreamFeed(run, task, data, device)
 
 
 class ImageFeed:
     """The batches of a run from a data set of images; see `loop.Feed`."""
 
-    def __init__(self, run: Run, data: MLImages, device: torch.device) -> None:
+    def __init__(self, run: Run, task: AnyTask, data: CataloguedImages[Any, Any], device: torch.device) -> None:
         """Open the feed of this rank.
 
         Raises:
             ConfigError: a batch cannot be divided over the ranks or into passes.
         """
         self._run = run
+        self._task = task
         self._data = data
         self._pin = device.type == "cuda"
         self._samplers: dict[Phase, OrderSampler] = {}
@@ -79,13 +87,13 @@ class ImageFeed:
         of_pass = images_of_pass(self._run, phase, n_ranks)
         return -(-left // n_ranks) % of_pass or of_pass  # all ranks read the same number
 
-    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
+    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[ImageBatch]]:
         """See `Feed`."""
         phase, options = self._run.phase(epoch), self._run.data
         sampler = self._sampler(phase)
         sampler.epoch, sampler.start = epoch, first_step * phase.batch_size
         of_pass = images_of_pass(self._run, phase, sampler.world)
-        self._data.transform = train_transform(phase.image_size, upright=options.upright)
+        self._task.look(self._data, self._run, phase, training=True)
         loader = iter(
             Loader(
                 self._data,
@@ -106,7 +114,7 @@ class ImageFeed:
 
     def finish(self, images: Tensor) -> Tensor:
         """See `Feed`."""
-        return self._data.transform.finish(images)
+        return self._data.finish(images)
 
     def state(self, epoch: int, step: int) -> StateDict:
         """See `Feed`."""
@@ -128,9 +136,10 @@ class StreamFeed:
     with the same numbers of ranks and workers and passes of the same size; between epochs these may change.
     """
 
-    def __init__(self, run: Run, data: MLImages, device: torch.device) -> None:
+    def __init__(self, run: Run, task: AnyTask, data: MLImages, device: torch.device) -> None:
         """Open the feed of this rank; raises as `make_feed`."""
         self._run = run
+        self._task = task
         self._data = data
         self._pin = device.type == "cuda"
         for phase in run.phases:
@@ -145,11 +154,11 @@ class StreamFeed:
         """Return the least images that a rank takes through the network at once in an epoch of a phase."""
         return min(self._passes(phase))
 
-    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
+    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[ImageBatch]]:
         """See `Feed`."""
         phase, options = self._run.phase(epoch), self._run.data
         passes, of_pass = self._passes_of_step(phase), images_of_pass(self._run, phase, distributed.n_ranks())
-        self._data.transform = train_transform(phase.image_size, upright=options.upright)
+        self._task.look(self._data, self._run, phase, training=True)
         stream = self._stream(phase)
         stream.set_epoch(epoch)
         stream.go_on_after(first_step * passes, batch_size=of_pass, workers=options.workers)
@@ -174,7 +183,7 @@ class StreamFeed:
 
     def finish(self, images: Tensor) -> Tensor:
         """See `Feed`."""
-        return self._data.transform.finish(images)
+        return self._data.finish(images)
 
     def state(self, epoch: int, step: int) -> StateDict:
         """See `Feed`."""
@@ -201,7 +210,7 @@ class StreamFeed:
         return phase.batch_size // (images_of_pass(self._run, phase, n_ranks) * n_ranks)
 
 
-def make_sampler(data: MLImages, phase: Phase, seed: int) -> OrderSampler:
+def make_sampler(data: CataloguedImages[Any, Any], phase: Phase, seed: int) -> OrderSampler:
     """Return the sampler of a phase, for this rank.
 
     Raises:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from mlimages_dataset.core.errors import ConfigError, UsageError
-from mlimages_dataset.loaders import MLImages, train_transform
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import CATEGORIES, PAIR_COUNTS
-from mlimages_dataset.train.losses.pair_rates import rates_of_table
+from mlimages_dataset.train.losses.pair_rates import rates_of_table, with_relatives
 from mlimages_dataset.train.losses.prior_bias import prior_bias
 from mlimages_dataset.vocab.stage import categories_file, read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.loaders import MLImages
     from mlimages_dataset.train.config import Run
 
 
@@ -62,23 +62,25 @@ def check_labels(labels: Location, vocabulary: Location) -> None:
     refuse_other_vocabulary(vocabulary_digests(vocabulary), [labels])
 
 
-def training_data(run: Run, classes: Classes) -> MLImages:
-    """Return the images and labels that a run trains on.
+@dataclass(frozen=True, slots=True)
+class LabelledPlaces:
+    """Where images and their labels are."""
+
+    images: Location
+    labels: Location
+
+
+def labelled_places(run: Run, *, training: bool) -> LabelledPlaces:
+    """Return the places that a run trains on, or those that it is evaluated on.
 
     Raises:
-        UsageError, DataError: they are missing or damaged, or no picture has a label.
+        ConfigError: it names none.
     """
-    labels = named_place(run.data.labels, "labels")
-    check_labels(labels, named_place(run.data.vocabulary, "vocabulary"))
-    return MLImages(
-        named_place(run.data.images, "images"),
-        labels,
-        split=None,
-        transform=train_transform(run.phase(0).image_size, upright=run.data.upright),
-        seed=run.seed,
-        absent_unless_listed=run.loss.absent_unless_listed,
-        n_classes=len(classes),
-    )
+    data = run.data
+    if training:
+        return LabelledPlaces(named_place(data.images, "images"), named_place(data.labels, "labels"))
+    images = named_place(data.validation_images or data.images, "images")
+    return LabelledPlaces(images, named_place(data.validation_labels, "validation_labels"))
 
 
 def class_bias(data: MLImages) -> Tensor:
@@ -99,7 +101,9 @@ def pair_rates(run: Run) -> Tensor | None:
         raise UsageError("is a folder", where=table, remedy="name the file pair_counts.parquet of `cooccurrence`")
     vocabulary = named_place(run.data.vocabulary, "vocabulary")
     check_labels(table, vocabulary)
-    return rates_of_table(read_table(table, PAIR_COUNTS), read_vocabulary(vocabulary).closure, where=table)
+    closure = read_vocabulary(vocabulary).closure
+    rates = rates_of_table(read_table(table, PAIR_COUNTS), closure, where=table)
+    return with_relatives(rates, closure) if run.loss.relatives_concur else rates
 
 
 def named_place(place: Location | None, name: str) -> Location:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from torch.nn.parallel import DistributedDataParallel
 
-    from mlimages_dataset.loaders import Batch
+    from mlimages_dataset.loaders.batch import ImageBatch
     from mlimages_dataset.train.calibration import Calibration
     from mlimages_dataset.train.config import Execution, Run
     from mlimages_dataset.train.losses.task_loss import TaskLoss
@@ -142,7 +142,8 @@ def check_one_image(learner: Learner, image_size: int) -> None:
     image = torch.zeros(1, 3, image_size, image_size, device=learner.device)
     learner.model.eval()
     with torch.inference_mode():
-        learner.model(image.contiguous(memory_format=_layout(learner.execution)))
+        image = image.contiguous(memory_format=_layout(learner.execution))
+        learner.model(*learner.task.applied(image, torch.tensor([image.shape[2:]], device=image.device)))
     for hook in hooks:
         hook.remove()
     if few:
@@ -158,7 +159,9 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, dtype=_AUTOCAST.get(precision), enabled=precision in _AUTOCAST)
 
 
-def take_step(learner: Learner, batches: Sequence[Batch], rate: float, finish: Callable[[Tensor], Tensor]) -> Tensor:
+def take_step(
+    learner: Learner, batches: Sequence[ImageBatch], rate: float, finish: Callable[[Tensor], Tensor]
+) -> Tensor:
     """Update the parameters by one step and return this rank's loss, a float32 scalar on the device.
 
     Args:
@@ -175,7 +178,8 @@ def take_step(learner: Learner, batches: Sequence[Batch], rate: float, finish: C
     for number, batch in enumerate(batches):
         with _sums_gradients(learner.parallel, last=number == len(batches) - 1):
             with autocast(learner.device, learner.execution.precision):
-                outputs = learner.network(finish(batch.images).contiguous(memory_format=layout))
+                images = finish(batch.images).contiguous(memory_format=layout)
+                outputs = learner.network(*learner.task.inputs(batch, images))
             loss = loss_of(outputs, number) * (len(batch) / n_images)
             learner.scaler.scale(loss).backward()
         total += loss.detach()

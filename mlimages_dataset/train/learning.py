@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mlimages_dataset.loaders import Batch
+    from mlimages_dataset.loaders.batch import ImageBatch
     from mlimages_dataset.train.config import Run
     from mlimages_dataset.train.losses.definition import LossDefinition
     from mlimages_dataset.train.losses.multi_label import BatchLabels
@@ -357,15 +358,18 @@ class Probe:
     start: Tensor
 
 
-class Looks(Protocol):
+_Batch_contra = TypeVar("_Batch_contra", bound="ImageBatch", contravariant=True)
+
+
+class Looks(Protocol[_Batch_contra]):
     """Watches a run's first steps; each rank calls both methods at every step."""
 
     looks: list[Figures]
 
-    def before(self, batches: Sequence[Batch]) -> None:
+    def before(self, batches: Sequence[_Batch_contra]) -> None:
         """Note this rank's batches before a step."""
 
-    def after(self, batches: Sequence[Batch], loss: Tensor, rate: float) -> LearningFault | None:
+    def after(self, batches: Sequence[_Batch_contra], loss: Tensor, rate: float) -> LearningFault | None:
         """Return the finding after a step that the run does not learn, the same on every rank; None without one.
 
         Args:
@@ -381,10 +385,10 @@ class NoLooks:
     def __init__(self) -> None:
         self.looks: list[Figures] = []
 
-    def before(self, batches: Sequence[Batch]) -> None:
+    def before(self, batches: Sequence[ImageBatch]) -> None:
         """See `Looks`."""
 
-    def after(self, batches: Sequence[Batch], loss: Tensor, rate: float) -> None:
+    def after(self, batches: Sequence[ImageBatch], loss: Tensor, rate: float) -> None:
         """See `Looks`."""
 
 

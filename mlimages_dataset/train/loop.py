@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from mlimages_dataset.train.watch import Pace, StepReport, Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from mlimages_dataset.loaders import Batch
+    from mlimages_dataset.loaders.batch import ImageBatch
     from mlimages_dataset.train.checkpoint import CheckpointWriter, StateDict
     from mlimages_dataset.train.config import Run
     from mlimages_dataset.train.learning import Looks
@@ -40,7 +40,7 @@ class Feed(Protocol):
     def n_steps(self, epoch: int) -> int:
         """Return the steps of an epoch."""
 
-    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
+    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[ImageBatch]]:
         """Yield this rank's batches, one per pass, for each step of an epoch from `first_step` on."""
 
     def finish(self, images: Tensor) -> Tensor:
@@ -74,14 +74,14 @@ class RunContext:
 
 
 def train(run: Run, learner: Learner, around: RunContext, progress: RunProgress) -> RunProgress:
-    """Train to the last epoch and return the progress.
+    """Train to the last epoch, or to the last step where the run counts steps, and return the progress.
 
     Raises:
         Stopped: the run was asked to stop; it has saved a checkpoint.
         DataError: a loss is not finite.
     """
     early = _early_looks(run, learner, around, progress)
-    for epoch in range(progress.epoch, run.epochs):
+    while not _is_over(run, progress):
         progress = _train_epoch(run, learner, around, progress, early)
         judgement = _evaluate(run, learner, around, progress)
         measure = -1.0 if judgement is None else judgement.measures[run.checkpoints.best]
@@ -89,8 +89,12 @@ def train(run: Run, learner: Learner, around: RunContext, progress: RunProgress)
         progress = dataclasses.replace(progress, best=max(progress.best, measure))  # which stays if the measure is NaN
         if judgement is not None and judgement.calibration is not None:
             learner.calibration = judgement.calibration
-        _save(run, learner, around, progress, best=best, wait=epoch + 1 == run.epochs)
+        _save(run, learner, around, progress, best=best, wait=_is_over(run, progress))
     return progress
+
+
+def _is_over(run: Run, progress: RunProgress) -> bool:
+    return progress.epoch >= run.epochs or 0 < run.steps <= progress.total_steps
 
 
 def restore(learner: Learner, checkpoint: Checkpoint) -> None:
@@ -106,7 +110,7 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
         set_generator_state(checkpoint.generators[distributed.rank()])
 
 
-def _early_looks(run: Run, learner: Learner, around: RunContext, progress: RunProgress) -> Looks:
+def _early_looks(run: Run, learner: Learner, around: RunContext, progress: RunProgress) -> Looks[Any]:
     """Return the watcher of a run's first steps; it watches none if they are over, or if the run has already warned."""
     over = progress.total_steps >= max(LOOKS) or distributed.from_first(around.log.has_warned)
     begun = progress.total_steps
@@ -114,9 +118,10 @@ def _early_looks(run: Run, learner: Learner, around: RunContext, progress: RunPr
     return early_looks(run, learner, around.feed, at, begun=begun)
 
 
-def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, begun: int = 0) -> Looks:
+def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, begun: int = 0) -> Looks[Any]:
     """Return the watcher of a learner after each number of further steps in `at`; the run has taken `begun` steps."""
-    steps = feed.n_steps(0) * run.epochs - begun if at else 0
+    of_epochs = feed.n_steps(0) * run.epochs if at else begun
+    steps = min(run.steps or of_epochs, of_epochs) - begun
 
     def outputs(images: Tensor) -> Tensor:
         return logits_without_trace(learner, feed.finish(images))
@@ -124,7 +129,9 @@ def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, be
     return learner.task.early_looks(run, outputs, learner.device, at=at, steps=steps, begun=begun)
 
 
-def _train_epoch(run: Run, learner: Learner, around: RunContext, progress: RunProgress, early: Looks) -> RunProgress:
+def _train_epoch(
+    run: Run, learner: Learner, around: RunContext, progress: RunProgress, early: Looks[Any]
+) -> RunProgress:
     """Run the remaining steps of an epoch and return the progress at the beginning of the next."""
     epoch, n_steps = progress.epoch, around.feed.n_steps(progress.epoch)
     set_training(learner.network, frozen_statistics=run.model.frozen_statistics)
@@ -140,8 +147,9 @@ def _train_epoch(run: Run, learner: Learner, around: RunContext, progress: RunPr
         pace.add(loss, distributed.n_ranks() * len(images), waited)
         report = watch.note(progress, loss, images, stop=around.stop.asked)
         tell = progress.total_steps % run.logs.every_steps == 0
-        save = _falls_on(progress.total_steps, run.checkpoints.every_steps) and progress.step < n_steps
-        if tell or save or report.stop or report.not_finite or progress.step == n_steps:
+        last = progress.step == n_steps or _is_over(run, progress)
+        save = _falls_on(progress.total_steps, run.checkpoints.every_steps) and not last
+        if tell or save or report.stop or report.not_finite or last:
             _refuse_not_finite(report, around)
             report = watch.settle()
             _refuse_not_finite(report, around)
@@ -156,10 +164,12 @@ def _train_epoch(run: Run, learner: Learner, around: RunContext, progress: RunPr
             raise Stopped(
                 f"stopped after step {progress.total_steps:,} and saved", remedy="run the same command again to resume"
             )
+        if _is_over(run, progress):
+            break
     return dataclasses.replace(progress, epoch=epoch + 1, step=0)
 
 
-def _timed(steps: Iterator[Sequence[Batch]]) -> Iterator[tuple[Sequence[Batch], float]]:
+def _timed(steps: Iterator[Sequence[ImageBatch]]) -> Iterator[tuple[Sequence[ImageBatch], float]]:
     """Yield each step's batches with the seconds spent waiting for them."""
     while True:
         began = time.perf_counter()
@@ -192,8 +202,7 @@ def _refuse_not_finite(report: StepReport, around: RunContext) -> None:
 
 def _evaluate(run: Run, learner: Learner, around: RunContext, progress: RunProgress) -> Judgement | None:
     """Return the judgement of the network after an epoch, and log the measures; None if no evaluation is due."""
-    last = progress.epoch == run.epochs
-    if around.evaluate is None or not (last or _falls_on(progress.epoch, run.evaluate_epochs)):
+    if around.evaluate is None or not (_is_over(run, progress) or _falls_on(progress.epoch, run.evaluate_epochs)):
         return None
     distributed.copy_from_first(learner.evaluated.buffers())  # each rank has seen other images
     judgement = around.evaluate(learner.evaluated, progress.epoch - 1)

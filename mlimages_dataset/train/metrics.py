@@ -125,6 +125,59 @@ def instance_sums(
 
 
 @dataclass(frozen=True, slots=True)
+class TopHits:
+    """Numbers of images with a present label among their k highest logits, for images with one label each.
+
+    As torchvision's reference evaluation counts them, so that its accuracies are the same on the same logits:
+    https://github.com/pytorch/vision/blob/main/references/classification/utils.py (`accuracy`). Of equal logits,
+    `topk` decides there and here, which is why the largest k is asked for in both.
+
+    Attributes:
+        ks: numbers of classes, ascending; none for a network whose images have several labels.
+        hits: int64, shape (K,).
+        n_images: images counted, int64 scalar: those with a label.
+    """
+
+    ks: tuple[int, ...]
+    hits: Tensor
+    n_images: Tensor
+
+    @classmethod
+    def empty(cls, ks: tuple[int, ...], device: torch.device | str = "cpu") -> TopHits:
+        """Return the numbers for no images."""
+        none = torch.zeros(len(ks) + 1, dtype=torch.int64, device=device)
+        return cls(ks, none[1:], none[0])
+
+    def __add__(self, other: TopHits) -> TopHits:
+        if self.ks != other.ks:
+            raise UsageError(f"hits at k = {self.ks} and at k = {other.ks} cannot be added", remedy="use the same k")
+        return TopHits(self.ks, self.hits + other.hits, self.n_images + other.n_images)
+
+    def merged(self, reduce: Reduce) -> TopHits:
+        """Return the numbers over all ranks; `reduce` sums a tensor over them."""
+        return TopHits(self.ks, reduce(self.hits), reduce(self.n_images))
+
+    def accuracies(self) -> dict[int, float]:
+        """Return the share of the images that were hit, by k; NaN if no image was counted."""
+        return dict(zip(self.ks, (self.hits.double() / self.n_images).tolist(), strict=True))
+
+    @torch.no_grad()
+    def updated(
+        self, logits: Tensor, targets: Tensor, valid: Tensor | None = None, *, presence_threshold: float = 0.7
+    ) -> TopHits:
+        """Return the numbers with one more batch; arguments as for `instance_sums`."""
+        if not self.ks:
+            return self
+        present = targets >= presence_threshold
+        counted = present.any(1) if valid is None else valid & present.any(1)
+        best = logits.topk(self.ks[-1], dim=1).indices
+        is_hit = present.gather(1, best).cumsum(1)[counted] > 0
+        return TopHits(
+            self.ks, self.hits + torch.stack([is_hit[:, k - 1].sum() for k in self.ks]), self.n_images + counted.sum()
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class AveragePrecision:
     """Average precision of each class, between two bounds.
 

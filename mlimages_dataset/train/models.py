@@ -16,7 +16,7 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.released_resnet import ReleasedResNet101
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 RELEASED = "resnet101_released"
 """The published network, see `released_resnet`."""
@@ -106,12 +106,16 @@ class MultiLabelClassifier(nn.Module):
         """Set the head's initial bias, shape (C,), such as that of `losses.prior_bias`."""
         self.head.bias.copy_(bias)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Take the input's scaling from the state, because it belongs to the weights, then load as torch does."""
-        parts = [state_dict.get(f"{prefix}{SCALING}{name}") for name in ("mean", "std")]
+    def expect_scaling(self, state: Mapping[str, Any], prefix: str = "") -> None:
+        """Have an input scaling, to be loaded, exactly if a state has one."""
+        parts = [state.get(f"{prefix}{SCALING}{name}") for name in ("mean", "std")]
         self.input_scaling = None
         if all(isinstance(part, Tensor) for part in parts):
             self.input_scaling = InputScaling((0, 0, 0), (1, 1, 1)).to(self.head.weight.device)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Take the input's scaling from the state, because it belongs to the weights, then load as torch does."""
+        self.expect_scaling(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 

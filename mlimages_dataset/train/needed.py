@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import ConfigError
+from mlimages_dataset.train.config import TaskName
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.config import Run
 
 PLACES = ("images", "labels", "vocabulary")
-"""The fields of `data` that every training run needs."""
+"""The fields of `data` that a training run needs; segmentation has no vocabulary."""
 
 
 def check_needed(run: Run, out: Path | None, *, weights: bool = False) -> None:
@@ -23,7 +24,8 @@ def check_needed(run: Run, out: Path | None, *, weights: bool = False) -> None:
         out: the run's folder.
         weights: whether initial weights are required.
     """
-    in_file = [f"data.{name}" for name in PLACES if getattr(run.data, name) is None]
+    needed = [name for name in PLACES if name != "vocabulary" or run.task is not TaskName.SEGMENTATION]
+    in_file = [f"data.{name}" for name in needed if getattr(run.data, name) is None]
     if weights and run.model.weights is None:
         in_file.append("model.weights")
     options = [f"--{name.partition('.')[2]}" for name in in_file] + ["--out"] * (out is None)

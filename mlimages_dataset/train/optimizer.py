@@ -31,8 +31,8 @@ def make_optimizer(model: nn.Module, options: Optimizer) -> torch.optim.SGD:
     decaying = set() if options.decay_norm_and_bias else {id(p) for p in _norms_and_biases(model)}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(factors[name] > 0)
-        if factors[name] > 0:
+        parameter.requires_grad_(parameter.requires_grad and factors[name] > 0)  # some the task has frozen
+        if parameter.requires_grad:
             decay = 0.0 if id(parameter) in decaying else options.weight_decay
             groups.setdefault((factors[name], decay), []).append(parameter)
     if not groups:

@@ -6,11 +6,10 @@ they are divided into parts and batches, and a rank works on whole parts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mlimages_dataset.core.errors import DataError, UsageError
@@ -19,14 +18,16 @@ from mlimages_dataset.images.file_store import FileStore
 from mlimages_dataset.images.files import one_image
 from mlimages_dataset.images.registry import open_store
 from mlimages_dataset.images.store import pictures_of
+from mlimages_dataset.loaders.batch import one_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.loaders.transforms import Transform
+    from mlimages_dataset.images.store import ImageStore
 
 _BATCHES_OF_PART = 256
 _LEAST_PARTS = 16
@@ -47,23 +48,37 @@ class PictureBatch:
 
     Attributes:
         numbers: numbers of the pictures, shape (B,).
-        images: uint8, shape (B, 3, S, S).
+        images: uint8, shape (B, 3, S, S); of another shape where the view gives pictures of several sizes.
+        sizes: height and width of each image without padding, int64, shape (B, 2).
         bad: number and reason of each unusable picture.
     """
 
     numbers: tuple[int, ...]
     images: Tensor
+    sizes: Tensor
     bad: tuple[tuple[int, str], ...]
 
     def pin_memory(self) -> PictureBatch:
         """Return the batch in pinned memory, from which a GPU can copy directly."""
-        return PictureBatch(self.numbers, self.images.pin_memory(), self.bad)
+        return replace(self, images=self.images.pin_memory())
+
+
+class PictureView(Protocol):
+    """What a network sees of a picture."""
+
+    def __call__(self, content: bytes, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Return a picture's planes, uint8, shape (3, H, W)."""
+        ...
+
+    def finish(self, images: Tensor) -> Tensor:
+        """Return a batch as the network's input, float32, of the same shape."""
+        ...
 
 
 class Pictures(Dataset[Picture]):
     """The numbered pictures of a location: of shards in their order, of files in the order of paths; or one file."""
 
-    def __init__(self, place: Location, transform: Transform) -> None:
+    def __init__(self, place: Location, transform: PictureView) -> None:
         """Open a folder of shards, ours or others', a folder of picture files, or one such file.
 
         Raises:
@@ -90,9 +105,7 @@ class Pictures(Dataset[Picture]):
 
     def location(self, number: int) -> str:
         """Return a file's path below the folder; empty for a picture in a shard."""
-        place = self._store.place(number)
-        is_file = place.offset == 0 and place.length < 0
-        return as_text(relative(place.path, self._store.folder)) if is_file else ""
+        return location_in(self._store, number)
 
     def finish(self, images: Tensor) -> Tensor:
         """Return the images as the network's input."""
@@ -117,6 +130,13 @@ class Pictures(Dataset[Picture]):
             DataError: a file cannot be read.
         """
         return self._store.read(number)
+
+
+def location_in(store: ImageStore, number: int) -> str:
+    """Return a file's path below the folder of a store; empty for a picture in a shard."""
+    place = store.place(number)
+    is_file = place.offset == 0 and place.length < 0
+    return as_text(relative(place.path, store.folder)) if is_file else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +185,10 @@ def picture_batches(
 
 def _collate(pictures: Sequence[Picture]) -> PictureBatch:
     good = [(picture.number, picture.planes) for picture in pictures if picture.planes is not None]
+    images, sizes = one_batch([planes for _, planes in good])
     return PictureBatch(
         numbers=tuple(number for number, _ in good),
-        images=torch.from_numpy(np.stack([planes for _, planes in good])) if good else torch.empty(0),
+        images=images,
+        sizes=sizes,
         bad=tuple((picture.number, picture.reason) for picture in pictures if picture.planes is None),
     )

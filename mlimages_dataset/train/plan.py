@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.config import Precision, Run
     from mlimages_dataset.train.learner import Learner
     from mlimages_dataset.train.supply import Supply
+    from mlimages_dataset.train.tasks.task import AnyTask
 
 _COUNTED_IMAGES = 2
 _GIBIBYTE = 2**30
@@ -43,6 +44,7 @@ class Plan:
         ranks: number of ranks.
         passes: passes of each rank per step, in the first phase.
         images: images per epoch.
+        epochs: epochs of the whole run, of which the last may not be whole.
         steps: steps of the whole run.
         images_per_second: images per second of all ranks; 0 if not measured.
         supply: decoding and storage that the ranks need; None if not measured.
@@ -58,7 +60,7 @@ class Plan:
     ranks: int
     passes: int
     images: int
-    epochs: int
+    epochs: float
     steps: int
     images_per_second: float
     supply: Supply | None = None
@@ -83,7 +85,7 @@ class Plan:
         told = [
             f"{self.parameters:,} parameters, with a head of {self.classes:,} classes {self.classes_from}",
             f"{self.bytes_per_rank / _GIBIBYTE:.1f} GiB on each of {self.ranks} ranks: {kept}, and {passed}",
-            f"{self.steps:,} steps of {passes}: {self.epochs} epochs of {self.images:,} images",
+            f"{self.steps:,} steps of {passes}: {self.epochs:.4g} epochs of {self.images:,} images",
         ]
         if self.images_per_second:
             told.append(f"{self.hours:,.1f} hours at {self.images_per_second:,.1f} images/s")
@@ -96,7 +98,8 @@ class Plan:
 
 def total_steps(run: Run, images: int) -> int:
     """Return the steps of a whole run."""
-    return sum(steps_of_epoch(images, run.phase(epoch).batch_size) for epoch in range(run.epochs))
+    steps = sum(steps_of_epoch(images, run.phase(epoch).batch_size) for epoch in range(run.epochs))
+    return min(run.steps or steps, steps)
 
 
 def state_bytes(model: nn.Module, *, average: bool) -> int:
@@ -106,7 +109,7 @@ def state_bytes(model: nn.Module, *, average: bool) -> int:
     return kept + sum(buffer.nbytes for buffer in model.buffers()) + average * sum(size for size, _ in sizes)
 
 
-def image_bytes(model: nn.Module, image_size: int, precision: Precision) -> int:
+def image_bytes(model: nn.Module, task: AnyTask, image_size: int, precision: Precision) -> int:
     """Return the bytes that a model's forward pass keeps for its backward pass, for one image.
 
     The model is run once on two images; tensors that share memory count once, and parameters not at all.
@@ -124,9 +127,10 @@ def image_bytes(model: nn.Module, image_size: int, precision: Precision) -> int:
     images = torch.zeros(_COUNTED_IMAGES, 3, image_size, image_size, device=device)
     set_training(model, frozen_statistics=False)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(device, precision):
-        logits = model(images)
-    saved = sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own)
-    return int(saved + logits.nbytes) // _COUNTED_IMAGES
+        task.cost(model(*task.example(images)))
+    return (
+        sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own) // _COUNTED_IMAGES
+    )
 
 
 def pace(learner: Learner, *, images: int, image_size: int, steps: int, alone: bool = False) -> float:
@@ -166,8 +170,8 @@ def _seconds(learner: Learner, *, images: int, image_size: int, steps: int, alon
             _finish(learner.device)
             began = time.perf_counter()
         with autocast(learner.device, learner.execution.precision):
-            logits = network(noise)
-        learner.scaler.scale(logits.float().square().mean()).backward()
+            outputs = network(*learner.task.example(noise))
+        learner.scaler.scale(learner.task.cost(outputs)).backward()
     _finish(learner.device)
     seconds = time.perf_counter() - began
     learner.optimizer.zero_grad(set_to_none=True)

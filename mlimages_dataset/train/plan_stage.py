@@ -10,14 +10,15 @@ from mlimages_dataset.train import distributed
 from mlimages_dataset.train.computing import computing, seed_generators
 from mlimages_dataset.train.config import Precision
 from mlimages_dataset.train.feed import images_of_pass, make_feed
-from mlimages_dataset.train.inputs import Classes, named_place, read_classes, training_data
+from mlimages_dataset.train.inputs import Classes, named_place, read_classes
 from mlimages_dataset.train.learner import make_learner
 from mlimages_dataset.train.learning import LEAST_JUDGED
-from mlimages_dataset.train.losses.registry import make_loss
 from mlimages_dataset.train.plan import Plan, image_bytes, pace, state_bytes, total_steps
 from mlimages_dataset.train.plots import rate_curve
+from mlimages_dataset.train.schedule import steps_of_epoch, taken_epochs
 from mlimages_dataset.train.stage import first_learner, initial_model
 from mlimages_dataset.train.supply import Supply, core_rate
+from mlimages_dataset.train.tasks.registry import task_of_run
 from mlimages_dataset.train.trial import Trial, try_steps
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
     """
     with computing(run.execution, run.seed) as device:
         classes, classes_from = _planned_classes(run)
-        n_images = len(training_data(run, classes)) if images is None else images
-        learner = make_learner(run, initial_model(run, classes), make_loss(run, len(classes)), device)
+        task = task_of_run(run)
+        n_images = len(task.data(run, classes, training=True)) if images is None else images
+        learner = make_learner(run, initial_model(run, classes), task.loss(run, len(classes)), device)
         first, largest = run.phase(0), max(phase.image_size for phase in run.phases)
         n_ranks = ranks or distributed.n_ranks()
         of_pass = images_of_pass(run, first, n_ranks)
@@ -67,12 +69,12 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             classes=len(classes),
             classes_from=classes_from,
             state_bytes=state_bytes(learner.model, average=run.optimizer.average_decay > 0),
-            image_bytes=image_bytes(learner.model, largest, run.execution.precision),
+            image_bytes=image_bytes(learner.model, task, largest, run.execution.precision),
             images_per_pass=of_pass,
             ranks=n_ranks,
             passes=first.batch_size // (of_pass * n_ranks),
             images=n_images,
-            epochs=run.epochs,
+            epochs=taken_epochs(run, steps_of_epoch(n_images, first.batch_size)),
             steps=total_steps(run, n_images),
             images_per_second=measured,
             supply=distributed.from_first(supply),
@@ -105,12 +107,13 @@ def trial(run: Run, steps: int | None) -> Trial:
     Raises:
         UsageError, DataError: as `pretrain`.
     """
-    classes = read_classes(named_place(run.data.vocabulary, "vocabulary"))
+    task = task_of_run(run)
+    classes = task.classes(run)
     with computing(run.execution, run.seed) as device:
-        data = training_data(run, classes)
+        data = task.data(run, classes, training=True)
         learner = first_learner(run, data, classes, device)
         seed_generators(run.seed, rank=distributed.rank(), step=0)
-        return try_steps(run, learner, make_feed(run, data, device), steps)
+        return try_steps(run, learner, make_feed(run, task, data, device), steps)
 
 
 def _planned_classes(run: Run) -> tuple[Classes, str]:

@@ -73,7 +73,7 @@ def pretrain(
     """  # noqa: D301 - click wants the backspace itself
     run = _run(run_toml, places, weights)
     if only_plan:
-        _plan(run, curve)
+        tell_plan(run, curve)
         return
     if curve is not None:
         raise UsageError("--curve goes with --plan", remedy="pass both, or neither")
@@ -100,8 +100,8 @@ def finetune(run_toml: str, out: Path | None, weights: str | None, **places: str
 
     \b
     Example:
-      torchrun --nproc-per-node 8 -m mlimages_dataset.train finetune packaged:mlimages-finetune-imagenet.toml \\
-          --weights run/checkpoints/best.pt --images imagenet --labels labels/train --vocabulary vocabulary --out tuned
+      torchrun --nproc-per-node 8 -m mlimages_dataset.train finetune packaged:imagenet-4.toml \\
+          --weights run/checkpoints/best.pt --images imagenet --labels annotations --vocabulary vocabulary --out tuned
     """  # noqa: D301 - click wants the backspace itself
     run = _run(run_toml, places, weights)
     check_needed(run, out, weights=True)
@@ -149,7 +149,7 @@ def plan(  # noqa: PLR0917 - as click calls it
           --dataset-size 17609752 --ranks 128 --images-per-second 11077 --curve rate.png
     """  # noqa: D301 - click wants the backspace itself
     run = _with_classes(_run(run_toml, places), classes)
-    _plan(
+    tell_plan(
         run, curve, images=dataset_size, images_per_second=images_per_second, ranks=ranks, dry_run_steps=dry_run_steps
     )
 
@@ -163,7 +163,7 @@ def _tell_end(progress: RunProgress, out: Path) -> None:
         )
 
 
-def _plan(
+def tell_plan(
     run: Run,
     curve: Path | None,
     *,
@@ -172,6 +172,7 @@ def _plan(
     ranks: int | None = None,
     dry_run_steps: int | None = None,
 ) -> None:
+    """Print the estimates of the command `plan`, on rank 0; arguments as of `plan_stage.plan`."""
     from mlimages_dataset.train.plan_stage import check_trial, trial  # noqa: PLC0415 - as above
     from mlimages_dataset.train.plan_stage import plan as work  # noqa: PLC0415 - torch would cost --help seconds
     from mlimages_dataset.train.trial import TRIAL_BYTES  # noqa: PLC0415 - as above

@@ -6,6 +6,7 @@ epoch from 0.01 in 8 warm-up epochs, and falls by 0.1 every 25 epochs, counted f
 
 from __future__ import annotations
 
+import bisect
 import math
 from typing import TYPE_CHECKING
 
@@ -29,10 +30,24 @@ def learning_rate(run: Run, epoch: int, step: int = 0, steps: int = 1) -> float:
     peak = scaled_rate(schedule, run.phase(epoch).batch_size)
     if epoch < schedule.warmup_epochs:
         return min(peak, schedule.warmup_start * math.pow(schedule.warmup_factor, time))
+    if schedule.decay is not Decay.STEP:
+        share = (time - schedule.warmup_epochs) / max(taken_epochs(run, steps) - schedule.warmup_epochs, 1)
+        return peak * _left(schedule, min(share, 1.0))
+    taken = epoch * steps + step
+    falls = bisect.bisect_right(schedule.decay_steps, taken) if schedule.decay_steps else epoch // schedule.decay_epochs
+    return peak * math.pow(schedule.decay_factor, falls)
+
+
+def taken_epochs(run: Run, steps: int) -> float:
+    """Return the epochs that a run of so many steps an epoch takes; the last may not be whole."""
+    return min(run.epochs, run.steps / steps) if run.steps else run.epochs
+
+
+def _left(schedule: Schedule, share: float) -> float:
+    """Return the factor of the rate after a share of the run."""
     if schedule.decay is Decay.COSINE:
-        share = (time - schedule.warmup_epochs) / max(run.epochs - schedule.warmup_epochs, 1)
-        return peak * (1 + math.cos(math.pi * share)) / 2
-    return peak * math.pow(schedule.decay_factor, epoch // schedule.decay_epochs)
+        return (1 + math.cos(math.pi * share)) / 2
+    return math.pow(1 - share, schedule.power)
 
 
 def scaled_rate(schedule: Schedule, batch_size: int) -> float:

@@ -7,6 +7,8 @@ import enum
 import json
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.train.config import TaskName
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,7 +22,8 @@ UPRIGHT_KEY = "data.upright"
 
 def science(run: Run) -> dict[str, str]:
     """Return the settings that decide what is learnt, as JSON text by dotted name, for checkpoints and comparisons."""
-    fields = {name: value for name, value in dataclasses.asdict(run).items() if name in SCIENCE}
+    of_task = () if run.task is TaskName.MULTI_LABEL else ("task", run.task.value)  # whose section has its name
+    fields = {name: value for name, value in dataclasses.asdict(run).items() if name in (*SCIENCE, *of_task)}
     flat = {
         f"{name}.{key}": value
         for name, section in fields.items()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.core.errors import ConfigError, MLImagesError, UsageError
-from mlimages_dataset.loaders import MLImages
-from mlimages_dataset.loaders.transforms import eval_transform
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.checkpoint import (
@@ -23,15 +21,7 @@ from mlimages_dataset.train.checkpoint import (
 )
 from mlimages_dataset.train.computing import computing, seed_generators
 from mlimages_dataset.train.feed import images_of_pass, make_feed
-from mlimages_dataset.train.inputs import (
-    Classes,
-    check_labels,
-    class_bias,
-    named_place,
-    pair_rates,
-    read_classes,
-    training_data,
-)
+from mlimages_dataset.train.inputs import Classes, pair_rates
 from mlimages_dataset.train.learner import Learner, check_one_image, make_learner
 from mlimages_dataset.train.logs import RunLog
 from mlimages_dataset.train.loop import Feed, RunContext, restore, train
@@ -50,6 +40,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from mlimages_dataset.loaders.dataset import CataloguedImages
     from mlimages_dataset.train.config import Phase, Run
     from mlimages_dataset.train.tasks.task import Judgement
 
@@ -66,11 +57,12 @@ def pretrain(run: Run, out: Path) -> RunProgress:
         MLImagesError: another rank ended.
     """
     check_needed(run, out)
-    classes = read_classes(named_place(run.data.vocabulary, "vocabulary"))
+    task = task_of_run(run)
+    classes = task.classes(run)
     _check_folder(out)
     with computing(run.execution, run.seed) as device, StopRequest() as stop:
-        data = training_data(run, classes)
-        feed = make_feed(run, data, device)
+        data = task.data(run, classes, training=True)
+        feed = make_feed(run, task, data, device)
         learner = first_learner(run, data, classes, device)
         for phase in run.phases if not run.model.frozen_statistics else ():
             if feed.smallest_pass(phase) == 1:
@@ -146,11 +138,11 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> nn.
     return task_of_run(run).model(run, len(classes), classes.digest, bias)
 
 
-def first_learner(run: Run, data: MLImages, classes: Classes, device: torch.device) -> Learner:
+def first_learner(run: Run, data: CataloguedImages[Any, Any], classes: Classes, device: torch.device) -> Learner:
     """Return the learner that a run starts from; raises as `initial_model` and `pair_rates`."""
-    bias = class_bias(data) if run.loss.prior_bias else None
-    loss = task_of_run(run).loss(run, len(classes), pair_rates(run))
-    return make_learner(run, initial_model(run, classes, bias), loss, device)
+    task = task_of_run(run)
+    loss = task.loss(run, len(classes), pair_rates(run))
+    return make_learner(run, initial_model(run, classes, task.bias(run, data)), loss, device)
 
 
 def _evaluation_after_epochs(
@@ -171,19 +163,11 @@ def _evaluation_after_epochs(
         raise ConfigError(
             f"checkpoints.best is {run.checkpoints.best!r}, which is not a measure", remedy=f"use {', '.join(names)}"
         )
-    check_labels(options.validation_labels, named_place(options.vocabulary, "vocabulary"))
-    data = MLImages(
-        named_place(options.validation_images or options.images, "images"),
-        options.validation_labels,
-        split=None,
-        transform=eval_transform(run.phase(0).image_size, options.validation_view, upright=options.upright),
-        n_classes=len(classes),
-    )
-    data.mark_complete(run.loss.absent_unless_listed)
+    data = task.data(run, classes, training=False)
 
     def evaluate_epoch(network: nn.Module, epoch: int) -> Judgement:
         phase = run.phase(epoch)
-        data.transform = eval_transform(phase.image_size, options.validation_view, upright=options.upright)
+        task.look(data, run, phase, training=False)
         state = learner.loss.state_dict()
         found = evaluate_network(
             network,

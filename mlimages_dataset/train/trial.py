@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mlimages_dataset.loaders import Batch
+    from mlimages_dataset.loaders.batch import ImageBatch
     from mlimages_dataset.train.config import Run
     from mlimages_dataset.train.learner import Learner
     from mlimages_dataset.train.learning import Figures, LearningFault
@@ -107,7 +107,7 @@ def _refuse_not_finite(losses: Sequence[Tensor]) -> None:
         )
 
 
-def _first_steps(run: Run, learner: Learner, feed: Feed) -> Iterator[tuple[Sequence[Batch], float]]:
+def _first_steps(run: Run, learner: Learner, feed: Feed) -> Iterator[tuple[Sequence[ImageBatch], float]]:
     """Yield each step's batches and its learning rate, from the first to the run's last."""
     learner.loss.train()
     for epoch in range(run.epochs):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from mlimages_dataset.loaders import EvaluationSampler, Loader
+from mlimages_dataset.loaders.batch import ImageBatch
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.learner import autocast
 from mlimages_dataset.train.stopping import outlive_sigterm
@@ -15,19 +16,20 @@ from mlimages_dataset.train.tasks.task import Measures
 if TYPE_CHECKING:
     from torch import nn
 
-    from mlimages_dataset.loaders import MLImages
+    from mlimages_dataset.loaders.dataset import CataloguedImages
     from mlimages_dataset.train.config import Precision
     from mlimages_dataset.train.tasks.task import Task
 
 _Targets = TypeVar("_Targets", bound=tuple[object, ...])
 _Measures = TypeVar("_Measures", bound=Measures)
+_Batch = TypeVar("_Batch", bound=ImageBatch)
 
 
 @torch.inference_mode()
 def evaluate_network(
     network: nn.Module,
-    data: MLImages,
-    task: Task[_Targets, _Measures],
+    data: CataloguedImages[Any, _Batch],
+    task: Task[_Targets, _Measures, _Batch],
     nothing: _Measures,
     *,
     precision: Precision,
@@ -59,6 +61,6 @@ def evaluate_network(
     for each in loader:
         batch = each.to(device, non_blocking=True)
         with autocast(device, precision):
-            outputs = network(data.transform.finish(batch.images))
+            outputs = network(*task.inputs(batch, data.finish(batch.images)))
         measures = task.measured(measures, outputs, batch)
     return measures.merged(distributed.sum_over_ranks)

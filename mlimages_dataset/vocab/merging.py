@@ -240,7 +240,8 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
     for source_class in one.classes:
         first.setdefault(source_class.source_id, _with_wnid(source_class, context.wordnet))
     classes = list(first.values())
-    overrides = {row.source_id: row for row in reviewed.matches if row.source == one.source}
+    overrides = {} if reviewed.readings is None else reviewed.readings.matches(one.source, classes)
+    overrides |= {row.source_id: row for row in reviewed.matches if row.source == one.source}
     told = {c.source_id for c in classes if c.wnid or c.parent or _WNID.fullmatch(c.source_id)} | set(overrides)
     named = [c for c in classes if c.source_id not in told]
     decided = {c.source_id: c.wnid for c in classes if _WNID.fullmatch(c.wnid)}

@@ -17,6 +17,8 @@ from mlimages_dataset.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mlimages_dataset.vocab.readings import Readings
+
 
 _Row = TypeVar("_Row")
 
@@ -60,11 +62,12 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """All reviewed decisions."""
+    """All reviewed decisions; `readings` are those on names, over which `matches` win."""
 
     matches: tuple[ReviewedMatch, ...] = ()
     categories: tuple[ReviewedCategory, ...] = ()
     edges: tuple[Edge, ...] = ()
+    readings: Readings | None = None
 
     def overridden(self, by: Reviewed) -> Reviewed:
         """Return both's decisions; of two on the same thing that of `by` counts."""
@@ -72,6 +75,7 @@ class Reviewed:
             _overridden(self.matches, by.matches, lambda row: (row.source, row.source_id)),
             _overridden(self.categories, by.categories, lambda row: row.wnid),
             _overridden(self.edges, by.edges, lambda row: (row.child, row.parent)),
+            by.readings or self.readings,
         )
 
 

@@ -53,6 +53,7 @@ from mlimages_dataset.vocab.merging import (
     merged_vocabulary,
     vocabulary_from_tencent,
 )
+from mlimages_dataset.vocab.readings import packaged_readings
 from mlimages_dataset.vocab.reviewed import Reviewed, packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.tables import categories_table, mapping_table, vocabulary_of_tables
 from mlimages_dataset.vocab.validation import validate
@@ -71,7 +72,7 @@ VOCABULARY = "vocabulary"
 """The role of a vocabulary's tables among the inputs of other stages, and the vocabulary's folder in a build."""
 CATEGORIES_FILE = "categories.parquet"
 MAPPING_FILE = "mapping.parquet"
-PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv", "coco.csv")
+PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv", "coco.csv", "voc.csv")
 _READ: weakref.WeakValueDictionary[str, Vocabulary] = weakref.WeakValueDictionary()
 """Vocabularies that somebody holds, by folder: while a build holds its own, its stages read it once."""
 _SHOWN_REPEATS = 5
@@ -174,19 +175,17 @@ class VocabularySummary:
 
     def findings(self) -> list[str]:
         """Return what needs a user's decision, as sentences."""
-        told = [f"{one.source}: {one.sentence}" for one in self.losses]
+        return [text for _, text in self.findings_by_source()]
+
+    def findings_by_source(self) -> list[tuple[str, str]]:
+        """Return the sentences of `findings`, each with the class list that it is about, empty if about several."""
+        told = [(one.source, f"{one.source}: {one.sentence}") for one in self.losses]
         if self.bare:
-            more = f" and {len(self.bare) - _SHOWN_BARE:,} more" if len(self.bare) > _SHOWN_BARE else ""
-            told.append(
-                f"{', '.join(self.bare[:_SHOWN_BARE])}{more}: their only ancestor here is a root; "
-                "with --ancestors all they get those that WordNet knows"
-            )
+            why = "their only ancestor here is a root; with --ancestors all they get those that WordNet knows"
+            told.append(("", f"{_first(self.bare)}: {why}"))
         if self.unlisted:
-            more = f" and {len(self.unlisted) - _SHOWN_BARE:,} more" if len(self.unlisted) > _SHOWN_BARE else ""
-            told.append(
-                f"reviewed decisions on classes that no list has: {', '.join(self.unlisted[:_SHOWN_BARE])}{more}; "
-                "check source and source_id"
-            )
+            first = _first(self.unlisted)
+            told.append(("", f"reviewed decisions on classes that no list has: {first}; check source and source_id"))
         return told
 
     def line(self) -> str:
@@ -200,6 +199,12 @@ class VocabularySummary:
         if self.repeated_ids:
             lines.append(f"repeated ids, first ones: {json.dumps(encode(self.repeated_ids))}")
         return [*lines, *(self.changes.lines() if self.changes else []), *self.findings()]
+
+
+def _first(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN_BARE:,} more" if len(names) > _SHOWN_BARE else ""
+    return f"{', '.join(names[:_SHOWN_BARE])}{more}"
 
 
 def vocabulary_stage(given: VocabularyFiles, *, into: str = "") -> Stage[VocabularySummary]:
@@ -298,7 +303,9 @@ def read_reviewed(given: VocabularyFiles) -> Reviewed:
     Raises:
         UsageError, ConfigError: the file is missing or malformed.
     """
-    packaged = Reviewed() if given.reviewed_only else parse_reviewed(packaged_reviewed(), "reviewed.toml")
+    packaged = Reviewed()
+    if not given.reviewed_only:
+        packaged = replace(parse_reviewed(packaged_reviewed(), "reviewed.toml"), readings=packaged_readings())
     if given.reviewed is None:
         return packaged
     return packaged.overridden(parse_reviewed("\n".join(read_lines(given.reviewed)), str(given.reviewed)))

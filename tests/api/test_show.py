@@ -16,7 +16,7 @@ import mlimages_dataset as ml
 from mlimages_dataset.api.places import places_of
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.tables import label_search
-from mlimages_dataset.tables.label_search import count_with, ids_below, images_with, rows_of_image
+from mlimages_dataset.tables.label_search import count_with, ids_below, images_with, row_at, rows_of_image
 from mlimages_dataset.tables.parquet import overlaps, table_writer
 from mlimages_dataset.tables.schemas import LABELS
 from tests.golden.inputs_and_tables import write_inputs
@@ -137,6 +137,7 @@ def test_few_row_groups_give_what_the_whole_table_gives(
     ]
     assert images_with([part], class_index, 3) == present[:3]
     assert count_with([part], class_index) == len(present)
+    assert [row_at(part, row) for row in range(len(ids) + 1)] == [whole.slice(row, 1) for row in range(len(ids) + 1)]
     assert ids_below([part], "a", 2) == [one for one in ids if one.endswith("/a")][:2]
 
 

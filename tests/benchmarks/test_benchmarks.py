@@ -11,7 +11,7 @@ import pytest
 
 from mlimages_dataset.tables.schemas import LABELS
 from tests.augment.tables import Images, write_parts
-from tests.benchmarks import annotate_at_scale, cooccurrence_at_scale, labels_at_scale
+from tests.benchmarks import annotate_at_scale, cooccurrence_at_scale, labels_at_scale, serve_at_scale
 from tests.benchmarks.labels_at_scale import check_equal
 from tests.benchmarks.measurement import Contender, Row, contest, table
 from tests.benchmarks.plot import draw, straight_line
@@ -75,3 +75,12 @@ def test_every_contender_does_the_same_work(tmp_path: Path) -> None:
     rows += annotate_at_scale.run(tmp_path, SCALE, repeat=1)
     rows += cooccurrence_at_scale.run(tmp_path, SCALE, repeat=1)
     assert all(row.seconds and row.ratio > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_every_page_is_served_and_compared(tmp_path: Path) -> None:
+    shown, indexed, *memory = serve_at_scale.run(tmp_path, SCALE, repeat=2)
+    assert {one.name for one in shown} >= {"category, largest", "images of the smallest category", "one image"}
+    assert all(len(one.seconds) == 2 and one.first > 0 for one in shown)
+    assert any(one.peer for one in shown)
+    assert indexed > 0 < min(memory)

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mlimages_dataset import samples
-from mlimages_dataset.loaders import Batch, MLImages, train_transform
+from mlimages_dataset.loaders import MLImages, train_transform
 from mlimages_dataset.recipes.build import build_recipe
 from mlimages_dataset.recipes.recipe import read_recipe
 from mlimages_dataset.train.computing import computing
@@ -38,10 +38,12 @@ from mlimages_dataset.train.learner import make_learner
 from mlimages_dataset.train.losses.registry import make_loss
 from mlimages_dataset.train.stage import initial_model, train_in
 from mlimages_dataset.train.stopping import StopRequest
+from mlimages_dataset.train.tasks.registry import task_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from mlimages_dataset.loaders.batch import ImageBatch
     from mlimages_dataset.train.checkpoint import StateDict
 
 RECIPE = """
@@ -83,7 +85,7 @@ class TakingTurns:
         """See `Feed`."""
         return self.feed.state(epoch, step)
 
-    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
+    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[ImageBatch]]:
         """See `Feed`."""
         began = time.perf_counter()
         for number, batches in enumerate(self.feed.steps(epoch, first_step), 1):
@@ -159,7 +161,10 @@ def measured(
         )
         turns = Turns()
         feed = TakingTurns(
-            ImageFeed(run, data, device), bare_step(len(classes), batch_size, image_size), steps_of_turn, turns
+            ImageFeed(run, task_of_run(run), data, device),
+            bare_step(len(classes), batch_size, image_size),
+            steps_of_turn,
+            turns,
         )
         learner = make_learner(run, initial_model(run, classes), make_loss(run, len(classes)), device)
         with StopRequest() as stop:

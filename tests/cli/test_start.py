@@ -83,7 +83,7 @@ def test_a_picture_and_a_category_are_shown(built: tuple[Path, str], command: Co
     assert "\n  images: 2 in train\n" in ran.out
     assert "\n  for example: cat/kitty, cat/tom\n" in ran.out
     found = json.loads(command("show", out, "n02121620", "--json").out)
-    assert (found["format"], found["images"]) == ("mlimages.show/1", [])
+    assert (found["format"], found["images"]) == ("mlimages.show/2", [])
     assert found["categories"][0]["name"]["wnid"] == "n02121620"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs.pages import DOCS, blocks, run_page
+from tests.images.folders import picture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +61,16 @@ def test_what_a_page_says_can_be_done(page: str, quickstart: Path, tmp_path: Pat
     (tmp_path / "LOC_train_solution.csv").write_text(KAGGLE_IMAGES)
     (tmp_path / "instances_train2017.json").write_text(coco_instances())
     run_page(page, tmp_path, bucket=object_store)
+
+
+@pytest.mark.slow
+def test_what_the_page_on_own_folders_says_can_be_done(tmp_path: Path) -> None:
+    for number, name in enumerate(("cat/tom", "mug/a", "goldn retreiver/rex")):
+        (tmp_path / "my_photos" / name).parent.mkdir(parents=True)
+        (tmp_path / "my_photos" / f"{name}.jpg").write_bytes(picture(number))
+    rows = "cat,cat,,\nmug,mug,,\ngoldn retreiver,golden retriever,n02099601,\n"
+    (tmp_path / "my_classes.csv").write_text(f"id,name,wnid,parent\n{rows}", "utf-8")
+    run_page("start.md", tmp_path)
 
 
 def test_each_how_to_has_something_to_do() -> None:

@@ -40,12 +40,14 @@ from mlimages_dataset.train.config import (
     Schedule,
 )
 from mlimages_dataset.train.feed import ImageFeed
+from mlimages_dataset.train.tasks.registry import task_of_run
 from tests.gpu.pictures import SHARDS, TABLE, VOCABULARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mlimages_dataset.loaders import Batch, MLImages
+    from mlimages_dataset.loaders import MLImages
+    from mlimages_dataset.loaders.batch import ImageBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,7 @@ class CutFeed(ImageFeed):
     """A feed of as many steps as a specification asks for, which repeats the pictures and may kill its process."""
 
     def __init__(self, asked: Specification, run: Run, data: MLImages, device: torch.device) -> None:
-        super().__init__(run, data, device)
+        super().__init__(run, task_of_run(run), data, device)
         self._asked = asked
         times = -(-asked.steps * asked.batch_size // len(data))
         self._order = OrderSampler(RepeatFactor(np.full(len(data), times, np.float32), threshold=1.0, seed=run.seed))
@@ -131,7 +133,7 @@ class CutFeed(ImageFeed):
         """See `Feed`."""
         return self._asked.steps
 
-    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
+    def steps(self, epoch: int, first_step: int) -> Iterator[Sequence[ImageBatch]]:
         """See `Feed`."""
         steps = itertools.islice(super().steps(epoch, first_step), self._asked.steps - first_step)
         for number, batches in enumerate(steps, first_step):

@@ -126,7 +126,7 @@ def test_workers_make_the_batches_of_one_process(tmp_path: Path) -> None:
 def test_a_loader_goes_on_after_every_tenth_of_an_epoch(tmp_path: Path, workers: int) -> None:
     data = data_set(tmp_path, 40, transform=train_transform(16))
 
-    def loader() -> Loader:
+    def loader() -> Loader[Batch]:
         sampler = ShuffledSampler(data, seed=2)
         return Loader(data, sampler, batch_size=2, workers=workers, persistent_workers=workers > 0)
 
@@ -171,7 +171,7 @@ def test_a_plain_data_loader_goes_on_behind_a_batch(tmp_path: Path, start_method
 def test_two_ranks_are_resumed_by_another_number(tmp_path: Path, after: int) -> None:
     data = data_set(tmp_path, 30)
 
-    def loaders(world: int) -> list[Loader]:
+    def loaders(world: int) -> list[Loader[Batch]]:
         samplers = [ShuffledSampler(data, seed=2, world=world, rank=rank) for rank in range(world)]
         return [Loader(data, sampler, batch_size=6 // world) for sampler in samplers]
 

@@ -8,6 +8,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import mlimages_dataset as ml
@@ -102,6 +103,52 @@ def test_a_class_list_does_not_silence_the_labels_beside_the_pictures(photos: Pa
     assert dict(zip(stated["image_id"], stated["wnid"], strict=True)) == {
         str(at): "n02099601" for at in range(len(rows))
     }
+
+
+def test_what_is_known_of_classes_may_be_in_memory(photos: Path, tmp_path: Path) -> None:
+    """A frame of labels, a frame of classes, a mapping, and names say the same; the recipe builds it again."""
+    names = ["dog", "tabby cat", "goldn retreiver"]
+    known = pd.DataFrame({"id": names, "name": ["dog", "tabby", "gold"], "wnid": ["", "", "n02099601"]})
+    said = pd.DataFrame({"image_id": [f"{one}.jpg" for one in CLASS_OF], "label": CLASS_OF.values()})
+    plain, decided = {**KEPT}, {**KEPT, "goldn retreiver/d": "n02099601"}
+    cases: list[tuple[object, dict[str, str]]] = [
+        (names, plain),
+        ({"dog": "dog", "tabby cat": "tabby", "goldn retreiver": "golden retriever"}, decided),
+        (known, decided),
+        (pa.Table.from_pandas(known), decided),
+        ([said, known], decided),
+        (said, plain),
+    ]
+    for number, (classes, expected) in enumerate(cases):
+        build = ml.start(photos, classes=classes, out=tmp_path / f"{number}")
+        stated = labels_of(build).query("origin == 0")
+        assert dict(zip(stated["image_id"], stated["wnid"], strict=True)) == expected
+        assert recipes.verify(build.folder) == []
+    again = ml.run(tmp_path / "1" / "recipe.toml", tmp_path / "again")
+    assert {*labels_of(again).query("origin == 0")["wnid"]} == {*decided.values()}
+    fresh: list[bool] = []
+    ml.start(photos, classes=known, out=tmp_path / "2", ended=lambda _, outcome: fresh.append(outcome.fresh))
+    assert not any(fresh)
+    with pytest.raises(ml.MLImagesError, match=r"holds another build: in stage given, input classes"):
+        ml.start(photos, classes=names, out=tmp_path / "2")
+
+
+@pytest.mark.parametrize(
+    ("classes", "sentence"),
+    [
+        (3, "classes is of the type int, which is not a path"),
+        ({"dog": 3}, "classes maps other things than text"),
+        (pd.DataFrame({"image_id": ["dog/a"]}), "the frame of classes: no column label"),
+        (pd.DataFrame({"id": ["dog"]}), "the frame of classes: no column name"),
+        (pd.DataFrame({"breed": ["dog"]}), "the frame of classes: no column image_id"),
+        (["no-such-file.csv"], "there is no such file"),
+        ([], "classes is empty"),
+    ],
+)
+def test_what_says_nothing_of_classes_is_refused(photos: Path, tmp_path: Path, classes: object, sentence: str) -> None:
+    with pytest.raises(ml.MLImagesError, match=sentence):
+        ml.start(photos, classes=classes, out=tmp_path / "build")
+    assert not (tmp_path / "build").exists()
 
 
 @pytest.mark.slow

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.images.thumbnails import smaller
 from mlimages_dataset.serve.app import may_be_asked_as
 from mlimages_dataset.serve.build import open_build
 from mlimages_dataset.serve.definitions import definition, wordnet_folder
 from mlimages_dataset.serve.pages import is_web
-from mlimages_dataset.serve.pictures import Pictures, smaller
+from mlimages_dataset.serve.pictures import Pictures
 from mlimages_dataset.serve.rows import ImageRow
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import LABELS
@@ -298,7 +299,7 @@ def test_findings_lead_to_their_rows(client: TestClient, build: Path) -> None:
     ("damage", "words"),
     [
         (lambda folder: shutil.rmtree(folder / "labels"), "there are no labels in it"),
-        (lambda folder: shutil.rmtree(folder / "vocabulary"), "there is no vocabulary in it"),
+        (lambda folder: shutil.rmtree(folder / "vocabulary"), "there is no vocabulary beside these labels"),
         (shutil.rmtree, "there is no such folder"),
         (lambda folder: write_build(folder, vocabulary_of([[]]), {}), "made with another vocabulary"),
     ],

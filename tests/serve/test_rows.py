@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -211,6 +212,30 @@ def test_where_the_build_cannot_be_written_the_index_is_in_the_cache(
         assert rows.n == 3
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
     assert len(list((tmp_path / "cache" / "mlimages-dataset").iterdir())) == 1
+
+
+def test_the_cache_keeps_the_newest_indices_of_builds_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their builds' names are such that DuckDB cannot write beside them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cache = tmp_path / "cache" / "mlimages-dataset"
+
+    def shown(*names: str) -> set[str]:
+        """Serve builds in turn, and return the names of all builds whose index is kept."""
+        for name in names:
+            opened(write_build(tmp_path / f"{name}?", PAIR, TWO))
+        kept = (Path(index._first_part(path)) for path in cache.glob(".cache-serve-*.duckdb"))
+        return {path.relative_to(tmp_path).parts[0].removesuffix("?") for path in kept}
+
+    assert shown("a", "b", "c", "d") == {"a", "b", "c", "d"}
+    assert shown("a", "e") == {"a", "c", "d", "e"}, "b was asked longest ago"
+    shutil.rmtree(tmp_path / "d?")
+    (cache / ".cache-serve-0123456789abcdef.duckdb").write_bytes(b"of another version")
+    (cache / ".cache-serve-0123456789abcdef.pictures-0.arrow").touch()
+    write_build(tmp_path / "c?", PAIR, {"val": [[[Image("d", "u", {})]]]})
+    assert shown("c") == {"a", "c", "e"}
+    assert len(list(cache.iterdir())) == 3
 
 
 def test_a_folder_whose_name_duckdb_cannot_open_is_served_all_the_same(

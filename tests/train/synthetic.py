@@ -142,6 +142,7 @@ class Program:
         precision: of the network.
         average: decay of the moving average; 0 for none.
         dying_rank: the rank that is killed or sent SIGTERM.
+        steps: after how many the run ends, before its last epoch; 0 for none.
     """
 
     out: str
@@ -159,11 +160,13 @@ class Program:
     precision: str = "float32"
     average: float = 0.0
     dying_rank: int = 0
+    steps: int = 0
 
     def run(self) -> Run:
         """Return the run."""
         return Run(
             epochs=self.epochs,
+            steps=self.steps,
             model=Model(frozen_statistics=self.frozen),
             loss=Loss(name=LossName(self.loss)),
             optimizer=Optimizer(average_decay=self.average),

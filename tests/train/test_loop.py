@@ -77,6 +77,29 @@ def test_twenty_steps_are_ten_and_ten_after_a_stop(tmp_path: Path, loss: str) ->
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("steps", [1, 3, 4, 7, 8])
+def test_a_run_that_counts_steps_ends_after_them_and_learns_as_a_longer_one(tmp_path: Path, steps: int) -> None:
+    whole, some = (Program(out=str(tmp_path / name), epochs=2) for name in ("whole", "some"))
+    train_synthetic(whole)
+    train_synthetic(dataclasses.replace(some, steps=steps))
+    assert losses(tmp_path / "some") == losses(tmp_path / "whole")[:steps]
+    found = last(tmp_path / "some")
+    assert found.progress.total_steps == steps
+    train_synthetic(dataclasses.replace(some, steps=steps))  # over: nothing is learnt any more
+    assert not differing(last(tmp_path / "some"), found)
+    assert len(losses(tmp_path / "some")) == steps
+
+
+def test_a_run_that_counts_steps_goes_on_after_a_stop(tmp_path: Path) -> None:
+    straight = Program(out=str(tmp_path / "straight"), epochs=3, steps=7)
+    stopped = dataclasses.replace(straight, out=str(tmp_path / "stopped"), ask_after=5)
+    train_synthetic(straight)
+    with pytest.raises(Stopped):
+        train_synthetic(stopped)
+    train_synthetic(dataclasses.replace(stopped, ask_after=-1))
+    assert not differing(last(tmp_path / "stopped"), last(tmp_path / "straight"))
+
+
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     whole, cut = (Program(out=str(tmp_path / name), loss="paper", average=0.9) for name in ("whole", "cut"))
     train_synthetic(whole)

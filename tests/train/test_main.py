@@ -25,6 +25,7 @@ from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint
 from mlimages_dataset.train.config import Data, Phase, Run
 from mlimages_dataset.train.feed import ImageFeed
 from mlimages_dataset.train.inputs import read_classes
+from mlimages_dataset.train.tasks.registry import task_of_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -515,7 +516,7 @@ def test_reading_draws_nothing_from_the_runs_own_generator(photographs: Photogra
     )
     run = Run(epochs=1, data=Data(workers=0), phases=(Phase(batch_size=8, image_size=32),))
     before = torch.get_rng_state()
-    assert len(list(ImageFeed(run, data, torch.device("cpu")).steps(0, 0))) == 5
+    assert len(list(ImageFeed(run, task_of_run(run), data, torch.device("cpu")).steps(0, 0))) == 5
     assert torch.equal(torch.get_rng_state(), before)
 
 

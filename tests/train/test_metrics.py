@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multilabel_average_precision
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.train.metrics import InstanceSums, ScoreHistogram, average_precision, instance_sums
+from mlimages_dataset.train.metrics import InstanceSums, ScoreHistogram, TopHits, average_precision, instance_sums
 
 SEEDS = st.integers(0, 10_000)
 
@@ -194,3 +194,40 @@ def test_what_was_counted_differently_does_not_add_up() -> None:
         InstanceSums.empty((5,)) + InstanceSums.empty((10,))
     with pytest.raises(UsageError, match="make both with the same options"):
         ScoreHistogram.empty(3, limit=2) + ScoreHistogram.empty(3)
+
+
+def reference_accuracy(output: Tensor, target: Tensor, ks: tuple[int, ...]) -> list[float]:
+    """Return accuracies as torchvision's references/classification/utils.py has them: topk, equality, first k rows."""
+    _, predicted = output.topk(max(ks), 1, True, True)
+    correct = predicted.t().eq(target[None])
+    return [float(correct[:k].flatten().sum(dtype=torch.float32) * (100.0 / len(target))) for k in ks]
+
+
+@given(
+    n_images=st.integers(1, 40),
+    n_classes=st.integers(5, 60),
+    values=st.integers(1, 1000),
+    seed=st.integers(0, 2**31),
+    parts=st.integers(1, 3),
+)
+def test_accuracies_are_those_of_torchvisions_reference_evaluation(
+    n_images: int, n_classes: int, values: int, seed: int, parts: int
+) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    logits = torch.randint(values, (n_images, n_classes), generator=rng).float()  # few values: many ties
+    target = torch.randint(n_classes, (n_images,), generator=rng)
+    one_hot = torch.nn.functional.one_hot(target, n_classes).float()
+    hits = TopHits.empty((1, 5))
+    for rows in torch.arange(n_images).chunk(parts):
+        hits += TopHits.empty((1, 5)).updated(logits[rows], one_hot[rows])
+    found = [100 * accuracy for accuracy in hits.accuracies().values()]
+    assert found == pytest.approx(reference_accuracy(logits, target, (1, 5)), rel=1e-6)
+
+
+def test_images_without_a_label_and_padding_are_in_no_accuracy() -> None:
+    logits, targets = torch.eye(6)[:4], torch.eye(6)[:4].clone()
+    targets[1] = 0
+    valid = torch.tensor([True, True, True, False])
+    hits = TopHits.empty((1, 5)).updated(-logits, targets, valid)
+    assert (int(hits.n_images), hits.hits.tolist()) == (2, [0, 0])
+    assert TopHits.empty((1, 5)).updated(logits, targets, valid).accuracies() == {1: 1.0, 5: 1.0}

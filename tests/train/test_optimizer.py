@@ -23,7 +23,7 @@ def test_norms_and_biases_do_not_decay_unless_asked_to() -> None:
 
 
 def test_the_papers_fine_tuning_freezes_the_lower_two_stages() -> None:
-    options = read_run(run_file("packaged:mlimages-finetune-imagenet.toml")).optimizer
+    options = read_run(run_file("packaged:imagenet-4.toml")).optimizer
     factors = dict(rate_factors(create_model("resnet101", 3), options))
     frozen = {name.split(".")[1] for name, factor in factors.items() if factor == 0}
     learning = {name.split(".")[1] for name, factor in factors.items() if factor == 1}

@@ -46,7 +46,7 @@ def _small(tmp_path: Path) -> Path:
 @pytest.mark.slow
 def test_fine_tuning_on_imagenet_has_a_thousand_classes() -> None:
     assert parameters(resnet101, 1000) == 44_549_160
-    told = first_line("packaged:mlimages-finetune-imagenet.toml", *NO_PACE)
+    told = first_line("packaged:imagenet-4.toml", *NO_PACE)
     assert told == "44,549,160 parameters, with a head of 1,000 classes (model.classes)"
 
 
@@ -81,7 +81,7 @@ def test_two_numbers_of_classes_are_refused(small: Path, photographs: Photograph
 
 
 def test_the_classes_of_a_run_file_are_no_matter_of_science() -> None:
-    run = read_run(run_file("packaged:mlimages-finetune-imagenet.toml"))
+    run = read_run(run_file("packaged:imagenet-4.toml"))
     assert run.model.classes == 1000
     assert "model.classes" not in science(run)
 

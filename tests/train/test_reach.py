@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mlimages_dataset.loaders import MLImages, StreamedImages, collate, train_transform
+from mlimages_dataset.loaders import Batch, MLImages, StreamedImages, collate, train_transform
 from mlimages_dataset.loaders.streaming import batch_sizes, given_after
 from mlimages_dataset.tables.parquet import read_table, table_parts, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, PAIR_COUNTS, PREDICTIONS
@@ -22,10 +22,11 @@ from mlimages_dataset.train.checkpoint import checkpoint_path, newest_checkpoint
 from mlimages_dataset.train.computing import computing
 from mlimages_dataset.train.config import Run, read_run
 from mlimages_dataset.train.feed import make_feed
-from mlimages_dataset.train.inputs import read_classes, training_data
+from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.losses.concurrent_softmax import concurrent_log_odds, concurrent_probabilities
 from mlimages_dataset.train.losses.pair_rates import rates_of_state
 from mlimages_dataset.train.stage import initial_model
+from mlimages_dataset.train.tasks.registry import task_of_run
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary, vocabulary_digests
 from tests.loaders.test_dataset import data_set
 from tests.train.processes import on_ranks
@@ -147,8 +148,9 @@ def _loss_of_first_step(
     )
     with computing(run.execution, run.seed) as device:
         model = initial_model(run, classes).train()
-        (batch,) = next(make_feed(run, data, device).steps(0, 0))
-        logits = model(data.transform.finish(batch.images)).detach().double().numpy()
+        (batch,) = next(make_feed(run, task_of_run(run), data, device).steps(0, 0))
+        assert isinstance(batch, Batch)
+        logits = model(data.finish(batch.images)).detach().double().numpy()
     targets = batch.targets.numpy().astype(float)
     total = 0.0
     for z, y in zip(logits, targets, strict=True):
@@ -265,8 +267,10 @@ def known_of_first_batch(run: Run, photographs: Photographs) -> tuple[torch.Tens
             run.data, images=photographs.images, labels=photographs.labels, vocabulary=photographs.vocabulary
         ),
     )
-    data = training_data(placed, classes)
-    (batch,) = next(make_feed(placed, data, torch.device("cpu")).steps(0, 0))
+    task = task_of_run(placed)
+    data = task.data(placed, classes, training=True)
+    (batch,) = next(make_feed(placed, task, data, torch.device("cpu")).steps(0, 0))
+    assert isinstance(batch, Batch)
     listed = torch.zeros_like(batch.known)
     listed[batch.sample_index, batch.class_index] = True
     return batch.known, listed

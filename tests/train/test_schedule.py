@@ -28,7 +28,11 @@ def packaged(name: str) -> Run:
 
 @pytest.mark.parametrize(
     ("recipe", "table"),
-    [("mlimages-pretrain.toml", PRETRAINING), ("mlimages-finetune-imagenet.toml", FINE_TUNING)],
+    [
+        ("mlimages-pretrain.toml", PRETRAINING),
+        ("mlimages-finetune-imagenet.toml", FINE_TUNING),
+        ("imagenet-4.toml", FINE_TUNING),
+    ],
 )
 def test_every_epoch_has_the_papers_rate(recipe: str, table: list[float]) -> None:
     run = packaged(recipe)

@@ -27,7 +27,7 @@ except ImportError:  # not POSIX
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.records import Manifest
@@ -57,16 +57,43 @@ def open_catalogue(
     n_classes = _n_classes(manifest, labels) if n_classes is None else n_classes
     stores = [open_store(folder) for folder in images]
     made_of = [FORMAT, n_classes, *(_digest(part, manifest) for part in parts), *(store.digest for store in stores)]
-    name = f"catalogue-{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]}"
+
+    def write(made: Path) -> None:
+        write_catalogue(made, stores, parts, n_classes, made.parent)
+
+    return Catalogue(cached_folder("catalogue", made_of, cache, write), stores)
+
+
+def cached_folder(
+    kind: str, made_of: Sequence[object], cache: str | Path | None, write: Callable[[Path], None]
+) -> Path:
+    """Return a folder of the cache, which is made first where it is not there; it appears only when it is complete.
+
+    Args:
+        kind: the first part of its name.
+        made_of: what decides its content, as JSON has it; the digest is the second part.
+        cache: the folder of the cache; None for the user's.
+        write: writes the files into an empty folder, whose parent may hold scratch files.
+
+    Raises:
+        UsageError: the cache cannot be written.
+    """
+    name = f"{kind}-{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]}"
     path = (user_cache() if cache is None else Path(cache)) / name
     if not path.is_dir():
         with _only_maker(path) as scratch:
             if not path.is_dir():  # another process made it while this one waited
                 made = scratch / path.name
                 made.mkdir()
-                write_catalogue(made, stores, parts, n_classes, scratch)
+                write(made)
                 _give_name(made, path)
-    return Catalogue(path, stores)
+    return path
+
+
+def digests_of(parts: Sequence[Location], table: Location) -> list[str]:
+    """Return the SHA-256 of each part of a table, as its manifest has it where there is one."""
+    manifest = _manifest_above(table)
+    return [_digest(part, manifest) for part in parts]
 
 
 def split_folder(labels: Location, split: str | None) -> Location:

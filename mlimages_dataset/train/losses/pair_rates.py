@@ -74,6 +74,22 @@ def rates_of_table(pair_counts: pa.Table, closure: sp.csr_array, *, where: objec
     )
 
 
+def with_relatives(rates: Tensor, closure: sp.csr_array) -> Tensor:
+    """Return rates of which those between a class and its ancestors, in both directions, are 1.
+
+    Args:
+        rates: sparse, shape (C, C), 0 for such pairs.
+        closure: reflexive ancestor matrix, bool, shape (C, C).
+    """
+    related = (closure + closure.T).tocoo()
+    left, right = (torch.from_numpy(side.astype(np.int64)) for side in related.coords)
+    apart = left != right
+    ones = torch.sparse_coo_tensor(
+        torch.stack((left[apart], right[apart])), torch.ones(int(apart.sum())), rates.shape, check_invariants=True
+    )
+    return (rates + ones.coalesce()).coalesce()
+
+
 def _problem(
     left: NDArray[np.int64],
     right: NDArray[np.int64],

@@ -8,29 +8,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from mlimages_dataset.loaders import MLImages
+from mlimages_dataset.loaders.transforms import eval_transform, train_transform
 from mlimages_dataset.tables.schemas import PREDICTIONS
 from mlimages_dataset.train.calibration import Calibration
 from mlimages_dataset.train.config import Unknown
-from mlimages_dataset.train.evaluation import Evaluation, evaluated_ks, measure_names, measures_of
+from mlimages_dataset.train.evaluation import TOP_KS, Evaluation, evaluated_ks, measure_names, measures_of
+from mlimages_dataset.train.inputs import check_labels, class_bias, labelled_places, named_place, read_classes
 from mlimages_dataset.train.learning import JUDGED_FROM, EarlyLooks, expected_of
 from mlimages_dataset.train.losses.multi_label import BatchLabels
-from mlimages_dataset.train.models import batch_norms, create_model
+from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.predict import prediction_rows
 from mlimages_dataset.train.probabilities import probabilities_of
-from mlimages_dataset.train.tasks.task import Judgement
-from mlimages_dataset.train.weights.start import start_from
+from mlimages_dataset.train.science import turns_upright
+from mlimages_dataset.train.tasks.task import Judgement, OfImages
+from mlimages_dataset.train.transfer import load_weights
+from mlimages_dataset.train.weights.start import first_classifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import pyarrow as pa
     import torch
     from torch import Tensor
 
     from mlimages_dataset.loaders import Batch
+    from mlimages_dataset.loaders.transforms import EvalTransform, Transform
+    from mlimages_dataset.loaders.views import EvaluationView
     from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.train.checkpoint import Checkpoint
-    from mlimages_dataset.train.config import Run
+    from mlimages_dataset.train.config import Phase, Run
+    from mlimages_dataset.train.inputs import Classes
     from mlimages_dataset.train.losses.definition import LossDefinition, State
     from mlimages_dataset.train.losses.multi_label import MultiLabelLoss
     from mlimages_dataset.train.models import MultiLabelClassifier
@@ -38,7 +47,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class MultiLabel:
+class MultiLabel(OfImages):
     """The task of multi-label classification; methods as in `Task`.
 
     Attributes:
@@ -50,16 +59,49 @@ class MultiLabel:
     unknown: Unknown
     predictions: ClassVar[TableSchema] = PREDICTIONS
 
+    def classes(self, run: Run) -> Classes:
+        """See `Task`: those of the vocabulary."""
+        return read_classes(named_place(run.data.vocabulary, "vocabulary"))
+
+    def data(self, run: Run, classes: Classes, *, training: bool) -> MLImages:
+        """See `Task`."""
+        places = labelled_places(run, training=training)
+        check_labels(places.labels, named_place(run.data.vocabulary, "vocabulary"))
+        data = MLImages(
+            places.images,
+            places.labels,
+            split=None,
+            transform=_transform(run, run.phase(0), training=training),
+            seed=run.seed,
+            absent_unless_listed=run.loss.absent_unless_listed if training else False,
+            n_classes=len(classes),
+        )
+        if not training:
+            data.mark_complete(run.loss.absent_unless_listed)
+        return data
+
+    def look(self, data: MLImages, run: Run, phase: Phase, *, training: bool) -> None:
+        """See `Task`."""
+        data.transform = _transform(run, phase, training=training)
+
+    def view(self, checkpoint: Checkpoint, kind: EvaluationView) -> EvalTransform:
+        """See `Task`: upright pictures, if it was trained on such."""
+        return eval_transform(checkpoint.image_size, kind, upright=turns_upright(checkpoint.science))
+
+    def bias(self, run: Run, data: MLImages) -> Tensor | None:
+        """See `Task`: the log-odds of each class's share of the training images."""
+        return class_bias(data) if run.loss.prior_bias else None
+
+    def network(self, checkpoint: Checkpoint, where: Path) -> MultiLabelClassifier:
+        """See `Task`."""
+        epsilon = float(checkpoint.science["model.batch_norm_epsilon"])
+        network = create_model(checkpoint.model_name, checkpoint.n_classes, norm_epsilon=epsilon)
+        load_weights(network, checkpoint.weights(), where)
+        return network
+
     def model(self, run: Run, n_classes: int, vocabulary: str, bias: Tensor | None = None) -> MultiLabelClassifier:
         """See `Task`: a backbone and a linear head."""
-        model = create_model(run.model.name, n_classes, norm_epsilon=run.model.batch_norm_epsilon)
-        for module in batch_norms(model):
-            module.momentum = run.model.batch_norm_momentum
-        if bias is not None:
-            model.set_bias(bias)
-        if run.model.weights is not None:
-            start_from(model, run.model.weights, run.model, vocabulary)
-        return model
+        return first_classifier(run.model, n_classes, vocabulary, bias)
 
     def loss(self, run: Run, n_classes: int, rates: Tensor | None = None) -> MultiLabelLoss:
         """See `Task`."""
@@ -89,13 +131,14 @@ class MultiLabel:
         return EarlyLooks(expected, outputs, self.targets, device, at=at, judged_from=judged_from)
 
     def measure_names(self, n_classes: int) -> tuple[str, ...]:
-        """See `Task`: precision, recall and F1 at each k, and the mean average precision."""
-        return measure_names(n_classes)
+        """See `Task`: precision, recall and F1 at each k, the mean average precision, and accuracies of one label."""
+        return measure_names(n_classes, one_label=self.taught_by.one_label)
 
     def measures(self, state: State, n_classes: int, *, device: torch.device, where: object = None) -> Evaluation:
         """See `Task`."""
         scores = self.taught_by.scores(state, n_classes, where)
-        return Evaluation.empty(n_classes, ks=evaluated_ks(n_classes), device=device, scores_of=scores)
+        top_ks = evaluated_ks(n_classes, TOP_KS) if self.taught_by.one_label else ()
+        return Evaluation.empty(n_classes, ks=evaluated_ks(n_classes), top_ks=top_ks, device=device, scores_of=scores)
 
     def measured(self, measures: Evaluation, outputs: Tensor, batch: Batch) -> Evaluation:
         """See `Task`."""
@@ -126,3 +169,10 @@ class MultiLabel:
             return prediction_rows(probabilities(outputs.float()), image_ids, locations, source=source, above=above)
 
         return rows
+
+
+def _transform(run: Run, phase: Phase, *, training: bool) -> Transform:
+    upright = run.data.upright
+    if training:
+        return train_transform(phase.image_size, upright=upright)
+    return eval_transform(phase.image_size, run.data.validation_view, upright=upright)

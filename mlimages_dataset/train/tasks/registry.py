@@ -5,21 +5,31 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.train.config import Unknown
+from mlimages_dataset.core.decoding import Decoder
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.train.config import Detection, Segmentation, TaskName, Unknown
 from mlimages_dataset.train.losses.registry import LOSSES, loss_of_science
+from mlimages_dataset.train.tasks.detection import Detecting
 from mlimages_dataset.train.tasks.multi_label import MultiLabel
+from mlimages_dataset.train.tasks.segmentation import Segmenting
 
 if TYPE_CHECKING:
     from mlimages_dataset.train.checkpoint import Checkpoint
     from mlimages_dataset.train.config import Run
+    from mlimages_dataset.train.tasks.task import AnyTask
 
 
-def task_of_run(run: Run) -> MultiLabel:
+def task_of_run(run: Run) -> AnyTask:
     """Return the task of a run."""
-    return MultiLabel(LOSSES[run.loss.name], run.loss.unknown)
+    taught_by = LOSSES[run.loss.name]
+    if run.task is TaskName.DETECTION:
+        return Detecting(taught_by, run.detection, run.seed)
+    if run.task is TaskName.SEGMENTATION:
+        return Segmenting(run.segmentation)
+    return MultiLabel(taught_by, run.loss.unknown)
 
 
-def task_of_checkpoint(checkpoint: Checkpoint, *, unknown: Unknown | None = None, where: object = None) -> MultiLabel:
+def task_of_checkpoint(checkpoint: Checkpoint, *, unknown: Unknown | None = None, where: object = None) -> AnyTask:
     """Return the task of a checkpoint's network.
 
     Args:
@@ -28,7 +38,16 @@ def task_of_checkpoint(checkpoint: Checkpoint, *, unknown: Unknown | None = None
         where: the checkpoint's place, for messages.
 
     Raises:
-        DataError: it names a loss that this version does not have.
+        DataError: it names a task or a loss that this version does not have.
     """
-    taught = json.loads(checkpoint.science.get("loss.unknown", f'"{Unknown.ABSENT.value}"'))
-    return MultiLabel(loss_of_science(checkpoint.science, where=where), unknown or Unknown(taught))
+    settings = {name: json.loads(value) for name, value in checkpoint.science.items()}
+    name = settings.get("task", TaskName.MULTI_LABEL.value)
+    if name not in {one.value for one in TaskName}:
+        raise DataError(f"its task is {name!r}", where=where, remedy="use the version that wrote it")
+    taught_by = loss_of_science(checkpoint.science, where=where)
+    options = {key.partition(".")[2]: value for key, value in settings.items() if key.startswith(f"{name}.")}
+    if name == TaskName.DETECTION.value:
+        return Detecting(taught_by, Decoder().decode(Detection, options))
+    if name == TaskName.SEGMENTATION.value:
+        return Segmenting(Decoder().decode(Segmentation, options))
+    return MultiLabel(taught_by, unknown or Unknown(settings.get("loss.unknown", Unknown.ABSENT.value)))

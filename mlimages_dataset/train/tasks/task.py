@@ -10,23 +10,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar
 
 import pyarrow as pa
-from torch import Tensor
+
+from mlimages_dataset.loaders.batch import ImageBatch
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
+    from pathlib import Path
 
-    from mlimages_dataset.loaders import Batch
+    import torch
+    from torch import Tensor, nn
+
+    from mlimages_dataset.loaders.dataset import CataloguedImages
+    from mlimages_dataset.loaders.views import EvaluationView
     from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.train.calibration import Calibration
     from mlimages_dataset.train.checkpoint import Checkpoint
-    from mlimages_dataset.train.config import Run
+    from mlimages_dataset.train.config import Phase, Run
+    from mlimages_dataset.train.inputs import Classes
     from mlimages_dataset.train.learning import Looks
     from mlimages_dataset.train.losses.definition import State
     from mlimages_dataset.train.losses.task_loss import TaskLoss
     from mlimages_dataset.train.metrics import Reduce
+    from mlimages_dataset.train.pictures import PictureView
 
-RowsOf: TypeAlias = Callable[[Tensor, Sequence[str], Sequence[str]], pa.Table]
+RowsOf: TypeAlias = Callable[[Any, Sequence[str], Sequence[str]], pa.Table]
 """Returns rows of the task's table from a network's outputs, and the ids and the places of their images."""
 
 
@@ -55,10 +61,11 @@ class Measures(Protocol):
 
 _Targets = TypeVar("_Targets", bound=tuple[object, ...])
 _Measures = TypeVar("_Measures", bound=Measures)
+_Batch = TypeVar("_Batch", bound=ImageBatch)
 
 
-class Task(Protocol[_Targets, _Measures]):
-    """What is learnt: a model, a loss, the targets of a batch, measures that add up, rows of predictions.
+class Task(Protocol[_Targets, _Measures, _Batch]):
+    """What is learnt: data, a model, a loss, the targets of a batch, measures that add up, rows of predictions.
 
     `state` is the loss's state dict, of the run's loss or of a checkpoint; `where` is the checkpoint's place, for
     messages.
@@ -67,6 +74,59 @@ class Task(Protocol[_Targets, _Measures]):
     @property
     def predictions(self) -> TableSchema:
         """The table that predictions are written to."""
+
+    def classes(self, run: Run) -> Classes:
+        """Return the classes that a run learns.
+
+        Raises:
+            ConfigError: it names no vocabulary, and the task needs one.
+            UsageError, DataError: there is none, or it is damaged.
+        """
+
+    def data(self, run: Run, classes: Classes, *, training: bool) -> CataloguedImages[Any, _Batch]:
+        """Return the images and labels that a run trains on, or those that it is evaluated on.
+
+        Raises:
+            UsageError, DataError: they are missing or damaged, or no picture has a label.
+        """
+
+    def look(self, data: Any, run: Run, phase: Phase, *, training: bool) -> None:
+        """Set how data, as `data` returned them, make the samples of a phase."""
+
+    def view(self, checkpoint: Checkpoint, kind: EvaluationView) -> PictureView:
+        """Return what a checkpoint's network sees of pictures without labels."""
+
+    def inputs(self, batch: _Batch, images: Tensor) -> tuple[Any, ...]:
+        """Return the network's arguments for a batch.
+
+        Args:
+            batch: on the device.
+            images: the batch's as the network has them, float32.
+        """
+
+    def applied(self, images: Tensor, sizes: Tensor) -> tuple[Any, ...]:
+        """Return the network's arguments, in evaluation mode, for images without labels.
+
+        Args:
+            images: as the network has them, float32, shape (B, 3, H, W).
+            sizes: height and width of each without padding, int64, shape (B, 2).
+        """
+
+    def example(self, images: Tensor) -> tuple[Any, ...]:
+        """Return the network's arguments for images of noise with some labels, for estimates of memory and speed."""
+
+    def cost(self, outputs: Any) -> Tensor:
+        """Return a scalar that depends on all outputs for an `example`, to time a backward pass with."""
+
+    def bias(self, run: Run, data: Any) -> Tensor | None:
+        """Return the first bias of a new head, shape (C,); None for zeros."""
+
+    def network(self, checkpoint: Checkpoint, where: Path) -> nn.Module:
+        """Return a checkpoint's network with its weights.
+
+        Raises:
+            UsageError, DataError: they do not fit.
+        """
 
     def model(self, run: Run, n_classes: int, vocabulary: str, bias: Tensor | None = None) -> nn.Module:
         """Return the network that a run starts from.
@@ -91,7 +151,7 @@ class Task(Protocol[_Targets, _Measures]):
             rates: the concurrent rates of `loss.pair_counts`, sparse, shape (C, C); None without such a table.
         """
 
-    def targets(self, batch: Batch) -> _Targets:
+    def targets(self, batch: _Batch) -> _Targets:
         """Return the targets of a batch for the loss, on the batch's device."""
 
     def check_state(self, found: State, wanted: State, n_classes: int, where: object) -> None:
@@ -106,7 +166,7 @@ class Task(Protocol[_Targets, _Measures]):
         at: Sequence[int],
         steps: int,
         begun: int,
-    ) -> Looks:
+    ) -> Looks[_Batch]:
         """Return the watcher of a run's first steps.
 
         Args:
@@ -128,7 +188,7 @@ class Task(Protocol[_Targets, _Measures]):
             DataError: a checkpoint lacks the state that the loss's scores need.
         """
 
-    def measured(self, measures: _Measures, outputs: Tensor, batch: Batch) -> _Measures:
+    def measured(self, measures: _Measures, outputs: Any, batch: _Batch) -> _Measures:
         """Return the measures with one more batch, without pictures that could not be read."""
 
     def judgement(self, measures: _Measures, state: State, n_classes: int) -> Judgement:
@@ -152,5 +212,29 @@ class Task(Protocol[_Targets, _Measures]):
         """
 
 
-AnyTask: TypeAlias = Task[Any, Any]
-"""A task with any kinds of targets and measures."""
+AnyTask: TypeAlias = Task[Any, Any, Any]
+"""A task with any kinds of targets, measures and batches."""
+
+
+class OfImages:
+    """Parts of a task whose network takes images alone, each as in `Task`."""
+
+    __slots__ = ()
+
+    def inputs(self, batch: ImageBatch, images: Tensor) -> tuple[Any, ...]:
+        """See `Task`."""
+        del batch
+        return (images,)
+
+    def applied(self, images: Tensor, sizes: Tensor) -> tuple[Any, ...]:
+        """See `Task`."""
+        del sizes
+        return (images,)
+
+    def example(self, images: Tensor) -> tuple[Any, ...]:
+        """See `Task`."""
+        return (images,)
+
+    def cost(self, outputs: Tensor) -> Tensor:
+        """See `Task`."""
+        return outputs.float().square().mean()

@@ -17,7 +17,7 @@ import torch
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.train.checkpoint import FORMAT, Checkpoint, found_checkpoint, read_checkpoint
-from mlimages_dataset.train.config import LossName
+from mlimages_dataset.train.config import LossName, TaskName
 from mlimages_dataset.train.losses.registry import loss_named
 from mlimages_dataset.train.models import AUXILIARY_HEADS, RELEASED, SCALING, InputScaling, create_model
 from mlimages_dataset.train.science import turns_upright
@@ -157,10 +157,15 @@ def from_checkpoint(path: Path, checkpoint: Checkpoint, said: Said | None = None
     """Return the weights that a checkpoint evaluates: its moving average where it has one.
 
     Raises:
-        UsageError: the user names another architecture, or the weights do not fit theirs.
+        UsageError: it is of another task, the user names another architecture, or the weights do not fit theirs.
         DataError: values are not finite.
     """
     said = said or Said()
+    task = json.loads(checkpoint.science.get("task", json.dumps(TaskName.MULTI_LABEL.value)))
+    if task != TaskName.MULTI_LABEL.value:
+        raise UsageError(
+            f"it is a checkpoint of the task {task}", where=path, remedy="name weights of a network for whole images"
+        )
     _check_architecture(checkpoint.model_name, said, path)
     model = architectures.outline(checkpoint.model_name, checkpoint.n_classes)
     state = {

@@ -8,13 +8,41 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train import distributed
+from mlimages_dataset.train.models import batch_norms, create_model
 from mlimages_dataset.train.transfer import load_backbone, load_weights
 from mlimages_dataset.train.weights.reading import Said, read_weights
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.train.config import Model
     from mlimages_dataset.train.models import MultiLabelClassifier
+
+
+def first_classifier(
+    options: Model, n_classes: int, vocabulary: str, bias: Tensor | None = None
+) -> MultiLabelClassifier:
+    """Return the classifier that a run starts from.
+
+    Args:
+        options: of the run.
+        n_classes: C.
+        vocabulary: digest of the run's.
+        bias: of a head that `options.weights` do not set, shape (C,); None for zeros.
+
+    Raises:
+        UsageError: there is no such network, or the weights are not of it.
+        DataError: the file of these is damaged.
+    """
+    model = create_model(options.name, n_classes, norm_epsilon=options.batch_norm_epsilon)
+    for module in batch_norms(model):
+        module.momentum = options.batch_norm_momentum
+    if bias is not None:
+        model.set_bias(bias)
+    if options.weights is not None:
+        start_from(model, options.weights, options, vocabulary)
+    return model
 
 
 def start_from(model: MultiLabelClassifier, place: Location, options: Model, vocabulary: str) -> None:

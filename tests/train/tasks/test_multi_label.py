@@ -48,7 +48,7 @@ def checkpoint_of(run: Run) -> Checkpoint:
 
 
 def test_it_is_a_task() -> None:
-    task: Task[BatchLabels, Evaluation] = MultiLabel(LOSSES[LossName.RELEASED], Unknown.ABSENT)
+    task: Task[BatchLabels, Evaluation, Batch] = MultiLabel(LOSSES[LossName.RELEASED], Unknown.ABSENT)
     assert task.predictions.name == "predictions"
 
 
@@ -77,10 +77,21 @@ def test_a_checkpoint_has_the_task_of_its_run(name: LossName, unknown: Unknown) 
     run = Run(epochs=1, loss=Loss(name=name, unknown=unknown))
     checkpoint = checkpoint_of(run)
     assert task_of_checkpoint(checkpoint) == task_of_run(run)
-    assert task_of_checkpoint(checkpoint, unknown=Unknown.ABSENT).unknown is Unknown.ABSENT
+    assert task_of_checkpoint(checkpoint, unknown=Unknown.ABSENT) == MultiLabel(LOSSES[name], Unknown.ABSENT)
 
 
 def test_one_label_an_image_is_not_calibrated() -> None:
     for name in (LossName.SOFTMAX, LossName.FOCAL):
         task = task_of_run(Run(epochs=1, loss=Loss(name=name)))
         assert (task.unfitted({}, N_CLASSES) is None) is (name is LossName.SOFTMAX)
+
+
+@pytest.mark.parametrize("name", [LossName.SOFTMAX, LossName.FOCAL])
+def test_accuracies_are_measured_where_images_have_one_label(name: LossName) -> None:
+    task = task_of_run(Run(epochs=1, loss=Loss(name=name)))
+    (batch, _) = batches()
+    measures = task.measured(task.measures({}, N_CLASSES, device=CPU), batch.targets, batch)
+    found = task.judgement(measures, {}, N_CLASSES).measures
+    assert set(task.measure_names(N_CLASSES)) <= set(found)
+    assert ({"top1", "top5"} <= set(found)) is (name is LossName.SOFTMAX)
+    assert found.get("top1", 1.0) == 1.0

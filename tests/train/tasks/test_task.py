@@ -19,17 +19,20 @@ from mlimages_dataset.train.learning import NoLooks
 from mlimages_dataset.train.losses.task_loss import TaskLoss
 from mlimages_dataset.train.stage import train_in
 from mlimages_dataset.train.stopping import StopRequest
-from mlimages_dataset.train.tasks.task import Judgement
+from mlimages_dataset.train.tasks.task import Judgement, OfImages
 from tests.train.synthetic import CLASSES, SIZE, Program, TensorFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from mlimages_dataset.loaders import Batch
+    from mlimages_dataset.loaders import Batch, MLImages
+    from mlimages_dataset.loaders.transforms import EvalTransform
+    from mlimages_dataset.loaders.views import EvaluationView
     from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.train.checkpoint import Checkpoint
-    from mlimages_dataset.train.config import Run
+    from mlimages_dataset.train.config import Phase, Run
+    from mlimages_dataset.train.inputs import Classes
     from mlimages_dataset.train.losses.definition import State
     from mlimages_dataset.train.metrics import Reduce
     from mlimages_dataset.train.tasks.task import AnyTask, RowsOf
@@ -74,13 +77,35 @@ class Errors:
         return Errors(total, int(images))
 
 
-class Regression:
+class Regression(OfImages):
     """The task of telling how bright an image is."""
 
     @property
     def predictions(self) -> TableSchema:
         """See `Task`."""
         return PREDICTIONS
+
+    def classes(self, run: Run) -> Classes:
+        """See `Task`."""
+        raise NotImplementedError
+
+    def data(self, run: Run, classes: Classes, *, training: bool) -> MLImages:
+        """See `Task`."""
+        raise NotImplementedError
+
+    def look(self, data: MLImages, run: Run, phase: Phase, *, training: bool) -> None:
+        """See `Task`."""
+
+    def view(self, checkpoint: Checkpoint, kind: EvaluationView) -> EvalTransform:
+        """See `Task`."""
+        raise NotImplementedError
+
+    def bias(self, run: Run, data: MLImages) -> None:
+        """See `Task`."""
+
+    def network(self, checkpoint: Checkpoint, where: Path) -> nn.Module:
+        """See `Task`."""
+        raise NotImplementedError
 
     def model(self, run: Run, n_classes: int, vocabulary: str, bias: Tensor | None = None) -> nn.Module:  # noqa: ARG002 - as of `Task`
         """See `Task`."""

@@ -2,40 +2,70 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.tables.label_columns import columns_of
 from mlimages_dataset.tables.schemas import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    import pandas as pd
-    import pyarrow as pa
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 
-def reasons(rows: pd.DataFrame, vocabulary: Vocabulary, pairs: pa.Table | None) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class ImageLabel:
+    """One label of an image: its category, its confidence, where it comes from, and whose annotations it follows."""
+
+    class_index: int
+    confidence: float
+    origin: Origin
+    source: str
+
+
+def labels_of_row(rows: pa.Table | pa.RecordBatch, row: int, vocabulary: Vocabulary) -> list[ImageLabel]:
+    """Return the labels of one row of a `labels` table, in their order.
+
+    Raises:
+        DataError: they are of another vocabulary.
+    """
+    labels = rows.slice(row, 1)["labels"]
+    columns = columns_of(labels.combine_chunks() if isinstance(labels, pa.ChunkedArray) else labels)
+    try:
+        columns.check(len(vocabulary))
+    except (IndexError, ValueError) as error:
+        remedy = "pass the vocabulary that the table was made with"
+        raise DataError(f"the labels of {rows['image_id'][row]}: {error}", remedy=remedy) from error
+    source = rows["source"][row].as_py()
+    fields = (columns.class_index.tolist(), columns.confidence.tolist(), columns.origin.tolist())
+    return [ImageLabel(index, share, Origin(origin), source) for index, share, origin in zip(*fields, strict=True)]
+
+
+def reasons(rows: Sequence[ImageLabel], vocabulary: Vocabulary, pairs: pa.Table | None) -> list[str]:
     """Return the reason for each label of an image.
 
     Args:
-        rows: the labels that one source's annotations gave an image, in the columns of a frame of labels.
+        rows: the labels that one source's annotations gave an image.
         vocabulary: the vocabulary of the labels.
         pairs: an `implications` table of the pairs that were applied, and if known the column `images` (n_i, those
             annotated with the antecedent); None if the pairs are not known.
     """
-    return [_reason(row, rows[rows["class_index"] != row.class_index], vocabulary, pairs) for row in rows.itertuples()]
+    every = list(rows)
+    return [_reason(row, [one for one in every if one is not row], vocabulary, pairs) for row in every]
 
 
-def _reason(row: Any, others: pd.DataFrame, vocabulary: Vocabulary, pairs: pa.Table | None) -> str:
+def _reason(row: ImageLabel, others: Sequence[ImageLabel], vocabulary: Vocabulary, pairs: pa.Table | None) -> str:
     if row.confidence == 0:
         return _reason_of_absence(row, others, vocabulary)
-    present = others[others["confidence"] > 0]
+    present = [one for one in others if one.confidence > 0]
     if row.origin == Origin.ORIGINAL:
-        raised = present[present["confidence"] >= row.confidence]  # its confidence is at least theirs
+        raised = [one for one in present if one.confidence >= row.confidence]  # its confidence is at least theirs
         above = list(_ancestor_of(row, raised, vocabulary))
         implied = [
             text for text, confidence in _implied_by(row, present, vocabulary, pairs) if confidence >= row.confidence
@@ -49,31 +79,30 @@ def _reason(row: Any, others: pd.DataFrame, vocabulary: Vocabulary, pairs: pa.Ta
     return next(_ancestor_of(row, present, vocabulary), "co-occurrence (by none of the pairs given)")
 
 
-def _reason_of_absence(row: Any, others: pd.DataFrame, vocabulary: Vocabulary) -> str:
+def _reason_of_absence(row: ImageLabel, others: Sequence[ImageLabel], vocabulary: Vocabulary) -> str:
     if row.origin == Origin.ORIGINAL:
         return f"{row.source} says that it is absent"
-    stated = others[(others["confidence"] == 0) & (others["origin"] == Origin.ORIGINAL)]["class_index"]
+    stated = [one.class_index for one in others if one.confidence == 0 and one.origin == Origin.ORIGINAL]
     ancestors = _ancestors(row.class_index, vocabulary)
     above = [i for i in stated if i in ancestors]
     return f"below {_named(above, vocabulary)}, which is absent"
 
 
-def _ancestor_of(row: Any, present: pd.DataFrame, vocabulary: Vocabulary) -> Iterator[str]:
+def _ancestor_of(row: ImageLabel, present: Sequence[ImageLabel], vocabulary: Vocabulary) -> Iterator[str]:
     """Yield which of the present categories are the lowest below a category, if any is."""
-    above = {i: _ancestors(i, vocabulary) for i in present["class_index"]}
+    above = {one.class_index: _ancestors(one.class_index, vocabulary) for one in present}
     below = [i for i, ancestors in above.items() if row.class_index in ancestors]
     if lowest := [i for i in below if not any(other != i and i in above[other] for other in below)]:
         yield f"because {_named(lowest, vocabulary)} {'is one' if len(lowest) == 1 else 'are'}"
 
 
 def _implied_by(
-    row: Any, present: pd.DataFrame, vocabulary: Vocabulary, pairs: pa.Table | None
+    row: ImageLabel, present: Sequence[ImageLabel], vocabulary: Vocabulary, pairs: pa.Table | None
 ) -> Iterator[tuple[str, float]]:
     """Yield for each annotated category that implies a category the reason and the confidence that it gives."""
     if pairs is None:
         return
-    stated = present[present["origin"] == Origin.ORIGINAL]
-    confidence_of = dict(zip(stated["class_index"], stated["confidence"], strict=True))
+    confidence_of = {one.class_index: one.confidence for one in present if one.origin == Origin.ORIGINAL}
     for pair in pairs.filter(pc.equal(pairs["consequent"], row.class_index)).to_pylist():
         if pair["antecedent"] in confidence_of:
             share = pair["probability"]

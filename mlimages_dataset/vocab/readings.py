@@ -1,0 +1,143 @@
+"""What class names of well-known collections mean in WordNet 3.0, as a language model read them.
+
+``data/senses.csv`` has the names with several senses or none, read twice without knowledge of the other reading, and a
+third time where the two differ. Names with one concrete sense need no reading. A row is a fact: `exact` means the
+synset, `narrower` a kind of it for which WordNet has no synset, `drop` neither. `readings` has the answers in their
+order, `<` before a broader synset, `-` for none. Where one of two readings implies the other, the broader
+synset counts.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.resources import files
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.vocab.normalisation import ParsedName, parse_name
+from mlimages_dataset.vocab.reviewed import ReviewedMatch
+from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mlimages_dataset.sources.classes import SourceClass
+
+_FILE = "senses.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The meaning of one name.
+
+    Attributes:
+        source: the collection.
+        source_id: its own id of the class, or the name where it has none.
+        name: as the collection spells it.
+        relation: `exact`, `narrower` or `drop`.
+        wnid: the synset; empty for `drop`.
+        readings: the answers, first to third.
+        reason: of the answer that counts.
+    """
+
+    source: str
+    source_id: str
+    name: str
+    relation: str
+    wnid: str
+    readings: tuple[str, ...]
+    reason: str
+
+    @property
+    def evidence(self) -> str:
+        """The reason, and how far the readings agree."""
+        first, second, *third = self.readings
+        if first != second and not third:
+            return f"{self.reason} (the broader of two readings)"
+        _, most = Counter(self.readings).most_common(1)[0]
+        return f"{self.reason} ({most} of {len(self.readings)} readings agree)"
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """The readings of names, by the id of a class or by its name.
+
+    Attributes:
+        by_id: by source and id.
+        by_name: by source and name, whatever its case and spaces.
+    """
+
+    by_id: Mapping[tuple[str, str], Reading] = field(default_factory=lambda: MappingProxyType({}))
+    by_name: Mapping[tuple[str, ParsedName], Reading] = field(default_factory=lambda: MappingProxyType({}))
+
+    def matches(self, source: str, classes: Iterable[SourceClass]) -> dict[str, ReviewedMatch]:
+        """Return the decisions on a source's classes by id; on none of which the list itself says what it means."""
+        found = {}
+        for one in classes:
+            if one.wnid or one.parent or one.synset:
+                continue
+            reading = self.by_id.get((source, one.source_id)) or self.by_name.get((source, _key(one.name)))
+            if reading is not None:
+                found[one.source_id] = ReviewedMatch(
+                    source=source,
+                    source_id=one.source_id,
+                    wnid=reading.wnid,
+                    reason=reading.evidence,
+                    where=f"{_FILE}, {reading.source} {reading.source_id}",
+                    broader=reading.relation == "narrower",
+                )
+        return found
+
+
+@functools.cache
+def packaged_readings() -> Readings:
+    """Return the packaged readings."""
+    text = (files("mlimages_dataset.vocab") / "data" / _FILE).read_text("utf-8")
+    rows = [
+        Reading(**{**row, "readings": tuple(row["readings"].split("|"))})  # type: ignore[arg-type]  # the columns are the fields
+        for row in csv.DictReader(text.splitlines())
+    ]
+    by_id = {(row.source, row.source_id): row for row in rows}
+    # Open Images' ids never change, and some of its names belong to several.
+    named = {(row.source, _key(row.name)): row for row in rows if row.source != OPEN_IMAGES}
+    return Readings(by_id, named)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far the readings of some names agree.
+
+    Attributes:
+        names: number of names.
+        agree: both readings are the same.
+        broader: one names a synset above the other's, and counts.
+        third: decided by a third reading.
+        joined: of these, the third is one of the first two.
+    """
+
+    names: int
+    agree: int
+    broader: int
+    third: int
+    joined: int
+
+    @classmethod
+    def of(cls, readings: Iterable[Reading]) -> Agreement:
+        """Return the agreement of some readings."""
+        answers = [row.readings for row in readings]
+        differ = [row for row in answers if row[0] != row[1]]
+        third = [row for row in differ if len(row) > 2]  # noqa: PLR2004 - a third
+        return cls(
+            len(answers),
+            len(answers) - len(differ),
+            len(differ) - len(third),
+            len(third),
+            sum(row[2] in row[:2] for row in third),
+        )
+
+
+def _key(name: str) -> ParsedName:
+    return parse_name(name)

@@ -1,0 +1,1 @@
+"""The transfers of Wu et al. 2019, section 5."""

@@ -270,7 +270,7 @@ def test_packaged_files_are_named_or_refused(tmp_path: Path) -> None:
     for name in PACKAGED_CLASS_LISTS:
         assert packaged_file(name) == packaged_class_list(name)
         assert packaged_file(name).is_file()
-    choices = "imagenet11k.txt, imagenet_fall2011.txt, open_images_boxable.csv, coco.csv, voc.csv, photographs.csv, coco.csv.gz"
+    choices = ", ".join((*PACKAGED_CLASS_LISTS, "photographs.csv", "coco.csv.gz"))
     for name in ("imagenet12k.txt", "wordnet.parquet", "../stage.py", "../data/imagenet11k.txt", ""):
         text = f'[vocabulary]\nimagenet = "packaged:{name}"\n' + ANNOTATIONS
         assert refusal(tmp_path, text) == f"there is no packaged file {name!r}; use one of {choices}"

@@ -55,7 +55,7 @@ def tables_rate(checkpoint: int, name: str, epoch: int) -> float:
         return 0.0
     if epoch < 4:  # "warmup-steps 2500 (the first 4 epochs)", "LR-warmup-decay-step 625 (one epoch)"
         return WARM[checkpoint] * 1.681**epoch  # "LR-warmup-decay-factor 1.681"
-    return peak * 0.1 ** (epoch // 30)  # type: ignore[no-any-return]  # "LR-decay-factor 0.1, LR-decay-step (30 epochs)"
+    return peak * 0.1 ** (epoch // 30)  # "LR-decay-factor 0.1, LR-decay-step (30 epochs)"
 
 
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS)

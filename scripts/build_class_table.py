@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 import mlimages_dataset as ml
-from mlimages_dataset.vocab.readings import agreement, packaged_readings
+from mlimages_dataset.vocab.readings import Agreement, Reading, packaged_readings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +27,10 @@ _HEAD = """# What classes mean
 
 Every class name of Open Images (V1, trainable and boxable), COCO, LVIS, Objects365, VOC and Places365 that has
 several senses in WordNet 3.0, or none, was read twice by a language model, with WordNet's glosses, the collection's
-hierarchy and the neighbouring names at hand; neither reading knew of the other. Where they differ, a third one
-decided. The answers are in `mlimages_dataset/vocab/data/senses.csv`, with all readings and the reason. Names with one
-concrete sense were not read, and what people had decided (`reviewed.toml`) stands.
+hierarchy and the neighbouring names at hand; neither reading knew of the other. Where one implies the other, the
+broader synset counts; where they differ otherwise, a third one decided, or the name is left to the matcher. The
+answers are in `mlimages_dataset/vocab/data/senses.csv`, with all readings and the reason. Names with one concrete
+sense were not read, and what people had decided (`reviewed.toml`) stands.
 
 """
 _TABLES = """
@@ -56,17 +57,16 @@ def page() -> str:
 
 
 def _agreements() -> Iterator[str]:
-    by_source: dict[str, list[object]] = {}
+    by_source: dict[str, list[Reading]] = {}
     readings = packaged_readings()
-    yield "| collection | names read | both readings agree | a third decided | with one of the two |"
-    yield "|---|---:|---:|---:|---:|"
+    yield "| collection | names read | both agree | the broader counts | a third decided | with one of the two |"
+    yield "|---|---:|---:|---:|---:|---:|"
     for (source, _), reading in readings.by_id.items():
         by_source.setdefault(source, []).append(reading)
     for source, rows in by_source.items():
-        counts = agreement(rows)  # type: ignore[arg-type]  # they are readings
-        share = counts["agree"] / counts["read"]
-        third, joined = counts["decided by a third"], counts["of these with one of the first two"]
-        yield f"| {source} | {counts['read']:,} | {counts['agree']:,} ({share:.1%}) | {third:,} | {joined:,} |"
+        found = Agreement.of(rows)
+        agreed = f"{found.agree:,} ({found.agree / found.names:.1%})"
+        yield f"| {source} | {found.names:,} | {agreed} | {found.broader:,} | {found.third:,} | {found.joined:,} |"
 
 
 def _rows(rows: pd.DataFrame, names: dict[str, str]) -> Iterator[str]:

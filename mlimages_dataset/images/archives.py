@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import as_text, reason, system_errors
 from mlimages_dataset.images.beside import held_with_files_beside, with_files_beside
 from mlimages_dataset.images.check import Inspection
@@ -24,6 +24,7 @@ from mlimages_dataset.images.members import Member
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.zips import zip_file_members
 from mlimages_dataset.sources.packing import check_packed, packing_of, unpacked_stream
+from mlimages_dataset.sources.places import read_file, size_of
 from mlimages_dataset.sources.tars import ARCHIVE_NAME, StrictHeader, check_end, tar_errors, unsafe
 from mlimages_dataset.sources.zips import ZIP_NAME
 from mlimages_dataset.tables.files import write_errors
@@ -172,6 +173,23 @@ def archive_file_members(archive: Location, *, most_bytes: int, folder: str = ""
         for member in archive_members(stream, most_bytes=most_bytes, folder=folder):
             last = member.path
             yield member
+
+
+def with_masks_of_archive(archive: Location, members: Iterator[Member], *, most_bytes: int) -> Iterator[Member]:
+    """Yield an archive's members, pictures with their masks; of a compressed tar, whose members have no place, none."""
+    if not archive.name.lower().endswith((".zip", ".tar")):
+        yield from members
+        return
+    yield from with_masks(archive, members, lambda path: functools.partial(_archived_content, path, most_bytes))
+
+
+def _archived_content(path: Location, most_bytes: int) -> bytes | Inspection:
+    if size_of(path) > most_bytes:
+        return Inspection(Status.TOO_LARGE, f"more than {most_bytes:,} bytes")
+    try:
+        return read_file(path)
+    except DataError as error:
+        return Inspection(Status.BROKEN, error.what)
 
 
 def _file_content(path: Location, most_bytes: int) -> bytes | Inspection:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.core.locations import as_text
-from mlimages_dataset.images.archives import archive_file_members, folder_members
+from mlimages_dataset.images.archives import archive_file_members, folder_members, with_masks_of_archive
 from mlimages_dataset.images.check import Inspection, Limits, inspect
 from mlimages_dataset.images.parquet_store import ParquetStore
 from mlimages_dataset.images.resize import ResizeOptions, resized
@@ -72,7 +72,8 @@ def members_of(source: Location, form: Form, limits: Limits, class_ids: tuple[st
         # The name of a synset's archive is the class of its pictures; the name of any other is not part of an id.
         folder = f"{stem}/" if is_wnid(stem) else ""
         read = zip_file_members if ZIP_NAME.search(source.name) else archive_file_members
-        yield from read(source, most_bytes=limits.bytes, folder=folder)
+        members = read(source, most_bytes=limits.bytes, folder=folder)
+        yield from members if folder else with_masks_of_archive(source, members, most_bytes=limits.bytes)
     else:
         raise UsageError(
             "is neither a folder, nor a tar or zip archive, TFRecord or Parquet file by its suffix",

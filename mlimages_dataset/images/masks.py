@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import relative
 from mlimages_dataset.sources.folders import MASK_OF_OPEN_IMAGES, MASKS_OF_VOC
+from mlimages_dataset.sources.places import files_below, is_file
 from mlimages_dataset.sources.samples import is_picture, suffix_of
 from mlimages_dataset.sources.tars import StrictHeader, tar_errors
 
@@ -136,7 +137,7 @@ class _Rest(io.RawIOBase):
 
 
 class FolderMasks:
-    """Finds the masks of the pictures below a folder, by their paths."""
+    """Finds the masks of the pictures below a folder or in an archive, by their paths."""
 
     def __init__(self, folder: Location) -> None:
         self._folder = folder
@@ -145,9 +146,9 @@ class FolderMasks:
     def _of_open_images(self) -> Mapping[str, list[str]]:
         """The paths of masks by the id of their picture; listed when the first such picture is asked for."""
         found: dict[str, list[str]] = {}
-        for path in sorted(relative(path, self._folder) for path in self._folder.rglob(f"*_m*_*{_SUFFIX}")):
-            if named := MASK_OF_OPEN_IMAGES.fullmatch(path.rpartition("/")[2]):
-                found.setdefault(named["image"], []).append(path)
+        for path in files_below(self._folder):
+            if named := MASK_OF_OPEN_IMAGES.fullmatch(path.name):
+                found.setdefault(named["image"], []).append(relative(path, self._folder))
         return found
 
     def of(self, path: str) -> list[str]:
@@ -156,7 +157,7 @@ class FolderMasks:
         stem = name.removesuffix(name[-len(suffix_of(name)) :]) if suffix_of(name) else name
         if folders and folders[-1] == _PICTURES_OF_VOC:
             names = ["/".join([*folders[:-1], masks, f"{stem}{_SUFFIX}"]) for masks in MASKS_OF_VOC]
-            return [name for name in names if (self._folder / name).is_file()]
+            return [name for name in names if is_file(self._folder / name)]
         is_of_open_images = MASK_OF_OPEN_IMAGES.fullmatch(f"{stem}_m_00000000{_SUFFIX}")
         return self._of_open_images.get(stem, []) if is_of_open_images else []
 
@@ -172,7 +173,7 @@ class FolderMasks:
 def with_masks(
     folder: Location, members: Iterable[Member], content_of: Callable[[Location], Content]
 ) -> Iterator[Member]:
-    """Yield the members of a folder, pictures with the masks that the folder has of them."""
+    """Yield the members of a folder or archive, pictures with the masks that it has of them."""
     masks = FolderMasks(folder)
     for member in members:
         found = masks.of(member.path) if is_picture(member.path) else []

@@ -25,9 +25,10 @@ from mlimages_dataset.sources.source import REGION, STATEMENT
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    _Reader: TypeAlias = "Callable[[str, Sequence[Path]], tuple[pa.Table, RejectLog]]"
-
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.layout import Layout
+
+    _Reader: TypeAlias = "Callable[[str, Sequence[Location]], tuple[pa.Table, RejectLog]]"
 
 _QUERY = "SELECT image_id, class_id, confidence, location FROM observations"
 _CUTS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)
@@ -38,7 +39,7 @@ class BrokenContractError(AssertionError):
     """A source breaks a rule for all sources."""
 
 
-def read_statements(name: str, files: Sequence[Path], layout: Layout | None = None) -> tuple[pa.Table, RejectLog]:
+def read_statements(name: str, files: Sequence[Location], layout: Layout | None = None) -> tuple[pa.Table, RejectLog]:
     """Return the statements of files, in the columns of `STATEMENT`, and the rows that violate the format.
 
     Args:
@@ -54,7 +55,7 @@ def read_statements(name: str, files: Sequence[Path], layout: Layout | None = No
 
 
 def statements_through(
-    connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path], layout: Layout | None = None
+    connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Location], layout: Layout | None = None
 ) -> tuple[pa.Table, RejectLog]:
     """Return what `read_statements` does, through a connection that many files have: to make one takes longer."""
     source = source_named(name)
@@ -69,7 +70,7 @@ def statements_through(
     return pa.concat_tables(tables), joined_rejects(logs)
 
 
-def read_regions(name: str, files: Sequence[Path]) -> tuple[pa.Table, RejectLog]:
+def read_regions(name: str, files: Sequence[Location]) -> tuple[pa.Table, RejectLog]:
     """Return the boxes that files of a format state, in the columns of `REGION`, and what in them cannot be used.
 
     Raises:
@@ -85,7 +86,7 @@ def read_regions(name: str, files: Sequence[Path]) -> tuple[pa.Table, RejectLog]
     return pa.concat_tables(tables), joined_rejects(logs)
 
 
-def check_regions(name: str, files: Sequence[Path]) -> None:
+def check_regions(name: str, files: Sequence[Location]) -> None:
     """Check that a source reads boxes as every source must, on well-formed files of its format that state boxes.
 
     Raises:
@@ -115,7 +116,7 @@ def _check_boxes(regions: pa.Table) -> None:
         _require(bool(row["image_id"] and row["class_id"]), f"a region names no image or no class: {row}")
 
 
-def check_source(name: str, files: Sequence[Path]) -> None:
+def check_source(name: str, files: Sequence[Location]) -> None:
     """Check a source on well-formed files of its format.
 
     Raises:
@@ -147,7 +148,7 @@ def _check_values(statements: pa.Table) -> None:
     _require(statements["image_id"].null_count < statements.num_rows, "no statement names its image")
 
 
-def _check_refusals(read: _Reader, name: str, files: Sequence[Path]) -> None:
+def _check_refusals(read: _Reader, name: str, files: Sequence[Location]) -> None:
     """Check that missing, empty, truncated and foreign files raise errors of ours, not other exceptions."""
     with tempfile.TemporaryDirectory() as folder:
         absent, empty = Path(folder) / "absent", Path(folder) / "empty"
@@ -164,7 +165,7 @@ def _check_refusals(read: _Reader, name: str, files: Sequence[Path]) -> None:
             _refused(read, name, cut)
 
 
-def _refused(read: _Reader, name: str, path: Path) -> bool:
+def _refused(read: _Reader, name: str, path: Location) -> bool:
     """Return whether a file is refused with a sentence that names it; any other error breaks the contract."""
     try:
         read(name, [path])

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, reason, relative, unpacked
-from mlimages_dataset.sources.packing import unpacked_stream
+from mlimages_dataset.sources.packing import packing_of, unpacked_stream
 from mlimages_dataset.sources.pieces import read_to_its_end
 from mlimages_dataset.sources.samples import is_picture
 from mlimages_dataset.sources.tars import ARCHIVE_NAME, StrictHeader, check_end, tar_entries, tar_errors, unsafe
@@ -44,6 +44,7 @@ MOST_BYTES = 1 << 28
 MOST_COPIED_BYTES = 1 << 34
 """The most that is copied of a compressed tar."""
 _BLOCK_BYTES = 1 << 20
+_LOOK_BYTES = 16
 
 
 def exists(path: Location) -> bool:
@@ -182,7 +183,9 @@ def _archive(place: Location, process: int, size: int, changed: int) -> _Archive
     """Return an archive, read once as long as its file stays the same; a fork must not share the open file."""
     if ZIP_NAME.search(place.name):
         return _zip(place)
-    return _plain_tar(place) if place.name.lower().endswith(".tar") else _packed_tar(place)
+    with read_to_its_end(place), place.open("rb") as stream:
+        packing = packing_of(stream.read(_LOOK_BYTES))  # as images are read: whatever the name says
+    return _plain_tar(place) if packing is None else _packed_tar(place)
 
 
 @dataclass(slots=True)

@@ -3,7 +3,8 @@
 ``data/senses.csv`` has the names with several senses or none, read twice without knowledge of the other reading, and a
 third time where the two differ. Names with one concrete sense need no reading. A row is a fact: `exact` means the
 synset, `narrower` a kind of it for which WordNet has no synset, `drop` neither. `readings` has the answers in their
-order, `<` before a broader synset, `-` for none.
+order, `<` before a broader synset, `-` for none. Where one of two readings implies the other, the broader
+synset counts.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.classes import SourceClass
 
 _FILE = "senses.csv"
-_BROADER, _NONE = "<", "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,10 @@ class Reading:
     @property
     def evidence(self) -> str:
         """The reason, and how far the readings agree."""
-        counts = Counter(self.readings)
-        _, most = counts.most_common(1)[0]
+        first, second, *third = self.readings
+        if first != second and not third:
+            return f"{self.reason} (the broader of two readings)"
+        _, most = Counter(self.readings).most_common(1)[0]
         return f"{self.reason} ({most} of {len(self.readings)} readings agree)"
 
 
@@ -104,16 +106,37 @@ def packaged_readings() -> Readings:
     return Readings(by_id, named)
 
 
-def agreement(readings: Iterable[Reading]) -> dict[str, int]:
-    """Return how many names were read, and how often the first two readings agree and the third joins one of them."""
-    rows = list(readings)
-    differ = [row.readings for row in rows if row.readings[0] != row.readings[1]]
-    return {
-        "read": len(rows),
-        "agree": len(rows) - len(differ),
-        "decided by a third": len(differ),
-        "of these with one of the first two": sum(answers[2] in answers[:2] for answers in differ),
-    }
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far the readings of some names agree.
+
+    Attributes:
+        names: number of names.
+        agree: both readings are the same.
+        broader: one names a synset above the other's, and counts.
+        third: decided by a third reading.
+        joined: of these, the third is one of the first two.
+    """
+
+    names: int
+    agree: int
+    broader: int
+    third: int
+    joined: int
+
+    @classmethod
+    def of(cls, readings: Iterable[Reading]) -> Agreement:
+        """Return the agreement of some readings."""
+        answers = [row.readings for row in readings]
+        differ = [row for row in answers if row[0] != row[1]]
+        third = [row for row in differ if len(row) > 2]  # noqa: PLR2004 - a third
+        return cls(
+            len(answers),
+            len(answers) - len(differ),
+            len(differ) - len(third),
+            len(third),
+            sum(row[2] in row[:2] for row in third),
+        )
 
 
 def _key(name: str) -> ParsedName:

@@ -19,7 +19,9 @@ from mlimages_dataset.images.shards import member_name
 from mlimages_dataset.sources.contract import read_regions
 from tests.images.folders import picture
 from tests.images.store_contract import check_store
+from tests.images.test_archives import tar_of
 from tests.images.test_ingest import ingested, rows
+from tests.images.test_zips import zip_of
 from tests.sources.test_voc import dog, written
 
 if TYPE_CHECKING:
@@ -87,6 +89,15 @@ def test_masks_come_back_from_folders_our_shards_and_others(tmp_path: Path) -> N
         tmp_path,
         {quoted[name]: masks for name, masks in MASKS.items()},
     )
+
+
+@pytest.mark.parametrize("kind", ["in.zip", "in.tar"])
+def test_masks_come_through_from_archives(tmp_path: Path, kind: str) -> None:
+    archive = tmp_path / kind
+    archive.write_bytes(zip_of(FILES) if kind == "in.zip" else tar_of(FILES))
+    summary = ingested(tmp_path / "out", archive).record.summary
+    assert (summary["statuses"], summary["masks"]) == ({"saved": 4, "mask": 5}, 5)
+    check_store(tmp_path / "out", PICTURES, tmp_path, MASKS)
 
 
 def test_a_mask_of_regions_is_found_by_its_name(tmp_path: Path) -> None:

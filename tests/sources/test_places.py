@@ -115,6 +115,14 @@ def test_a_list_of_voc_and_masks_are_found_in_an_archive(tmp_path: Path, kind: s
     assert read_regions("voc", [archive])[0]["mask"].to_pylist()[0] == "V/SegmentationClass/0.png"
 
 
+def test_a_tar_is_read_by_its_content(tmp_path: Path) -> None:
+    content = packed(tmp_path / "a.tgz", {"a.txt": b"1"}).read_bytes()
+    (tmp_path / "b.tar").write_bytes(content)
+    (tmp_path / "b.tgz").write_bytes(packed(tmp_path / "a.tar", {"a.txt": b"1"}).read_bytes())
+    for name in ("b.tar", "b.tgz"):
+        assert places.read_file(tmp_path / name / "a.txt") == b"1"
+
+
 def test_pictures_of_two_archives_are_kept_apart(tmp_path: Path) -> None:
     folder, *_ = sample("voc", tmp_path)
     archives = [packed_folder(tmp_path / name, folder) for name in ("a.zip", "b.zip")]

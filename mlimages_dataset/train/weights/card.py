@@ -172,6 +172,8 @@ def _preprocessing(description: Description, *, calibrated: bool) -> Iterator[st
     yield from ("## Preprocessing", "")
     yield f"RGB, {size} x {size} pixels: {_VIEWS[description.view.value]}. A checkpoint, safetensors and ONNX take"
     yield f"pixels as (pixel - mean) / std of pixels in [0, 1], with {description.input_range}."
+    if description.upright:
+        yield "Pictures are turned upright first, as their EXIF says."
     yield " ".join(
         f"{told[:1].upper()}{told[1:]}."
         for told in ("the outputs are logits", *probability_sentences(description, calibrated=calibrated))

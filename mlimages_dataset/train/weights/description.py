@@ -80,6 +80,7 @@ class Description:
         input_range: range of the images that the network in the file takes.
         image_size: side of the square images at the end of training, in pixels.
         view: the part of a picture that it was evaluated on.
+        upright: it was trained on pictures that were turned as their EXIF says.
         probability: how logits become probabilities.
         loss: name of the loss that it was trained with; empty if unknown.
         vocabulary: digest of the vocabulary whose classes it predicts; empty if unknown.
@@ -93,6 +94,7 @@ class Description:
     input_range: InputRange = OURS
     image_size: int = 224
     view: EvaluationView = EvaluationView.CROP80
+    upright: bool = False
     probability: Probability = Probability.SIGMOID
     loss: str = ""
     vocabulary: str = ""
@@ -124,6 +126,7 @@ class Description:
                 "std": list(self.input_range.std),
                 "size": self.image_size,
                 "view": self.view.value,
+                **({"upright": True} if self.upright else {}),  # earlier files have no such key
             },
             "output": "logits",
             "probability": self.probability.value,
@@ -186,12 +189,19 @@ def _from_values(content: dict[str, Json]) -> Description:
         input_range=InputRange(_numbers(given["mean"]), _numbers(given["std"])),
         image_size=_whole(given["size"]),
         view=EvaluationView(given["view"]),
+        upright=_flag(given.get("upright", False)),
         probability=Probability(content["probability"]),
         loss=_text(content["loss"]),
         vocabulary=_text(content["vocabulary"]),
         wnids=_texts(content["wnids"]),
         names=_texts(content["names"]),
     )
+
+
+def _flag(value: Json) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value
 
 
 def _text(value: Json) -> str:

@@ -20,6 +20,7 @@ from mlimages_dataset.train.checkpoint import FORMAT, Checkpoint, found_checkpoi
 from mlimages_dataset.train.config import LossName, TaskName
 from mlimages_dataset.train.losses.registry import loss_named
 from mlimages_dataset.train.models import AUXILIARY_HEADS, RELEASED, SCALING, InputScaling, create_model
+from mlimages_dataset.train.science import turns_upright
 from mlimages_dataset.train.weights import architectures
 from mlimages_dataset.train.weights.architectures import HEAD, LITE_STEM
 from mlimages_dataset.train.weights.description import OURS, Description, InputRange, Probability
@@ -182,6 +183,7 @@ def from_checkpoint(path: Path, checkpoint: Checkpoint, said: Said | None = None
         norm_epsilon=float(checkpoint.science["model.batch_norm_epsilon"]) if architectures.epsilons(model) else None,
         image_size=checkpoint.image_size,
         view=said.view or EvaluationView.CROP80,
+        upright=turns_upright(checkpoint.science),
         probability=Probability.SOFTMAX if loss_named(loss).one_label else Probability.SIGMOID,
         loss=loss,
         vocabulary=checkpoint.vocabulary,

@@ -23,6 +23,7 @@ from mlimages_dataset.train.checkpoint import Checkpoint, RunProgress, save_chec
 from mlimages_dataset.train.config import LossName
 from mlimages_dataset.train.losses.registry import loss_named
 from mlimages_dataset.train.models import AUXILIARY_HEADS, SCALING, TIMM_PREFIX, InputScaling, batch_norms
+from mlimages_dataset.train.science import UPRIGHT_KEY
 from mlimages_dataset.train.weights import architectures
 from mlimages_dataset.train.weights.description import Probability, WeightsForm
 from mlimages_dataset.train.weights.files import SAFETENSORS, write_safetensors, write_state_dict
@@ -138,13 +139,14 @@ def as_checkpoint(weights: NetworkWeights) -> Checkpoint:
     )
     # A network without batch normalisation has no epsilon, and none is used.
     epsilon = told.norm_epsilon if told.norm_epsilon is not None else 1e-5
+    upright = {UPRIGHT_KEY: "true"} if told.upright else {}
     return Checkpoint(
         progress=RunProgress(),
         model_name=told.architecture,
         n_classes=told.n_classes,
         image_size=told.image_size,
         vocabulary=told.vocabulary,
-        science={"model.batch_norm_epsilon": json.dumps(epsilon), "loss.name": json.dumps(loss)},
+        science={"model.batch_norm_epsilon": json.dumps(epsilon), "loss.name": json.dumps(loss), **upright},
         model=weights.state,
         average={},
         optimizer={},

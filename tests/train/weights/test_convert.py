@@ -25,6 +25,7 @@ from mlimages_dataset.tables.schemas import CATEGORIES, PREDICTIONS
 from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint, save_checkpoint
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.models import create_model
+from mlimages_dataset.train.science import UPRIGHT_KEY, turns_upright
 from mlimages_dataset.train.weights import writing
 from mlimages_dataset.train.weights.description import WeightsForm
 from mlimages_dataset.train.weights.reading import NetworkWeights, read_weights
@@ -470,3 +471,15 @@ def test_fine_tuning_refuses_another_architecture(photographs: Photographs, tmp_
     torch.save(torchvision_models.resnet34(num_classes=3).state_dict(), tmp_path / "w.pth")
     told = tuned(photographs, tmp_path, tmp_path / "w.pth", 'name = "resnet18"', code=2)
     assert "it belongs to another network than resnet18: its tensors are those of resnet34; write resnet34" in told
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_weights_say_whether_pictures_are_turned_upright(trained: Path, tmp_path: Path, *, upright: bool) -> None:
+    newest = newest_checkpoint(trained) or trained
+    checkpoint, source = read_checkpoint(newest), tmp_path / newest.name
+    told = {UPRIGHT_KEY: "true"} if upright else {}
+    save_checkpoint(source, dataclasses.replace(checkpoint, science={**checkpoint.science, **told}))
+    written = write_weights(read_weights(source), WeightsForm.SAFETENSORS, tmp_path / "w.safetensors").path
+    assert read_weights(written).description.upright == upright
+    again = write_weights(read_weights(written), WeightsForm.CHECKPOINT, tmp_path / f"again{newest.suffix}").path
+    assert turns_upright(read_checkpoint(again).science) == upright

@@ -247,8 +247,10 @@ def test_a_damaged_description_is_refused_and_anothers_is_ignored(
         read_weights(path, RESNET18)
 
 
-def test_a_description_is_its_text() -> None:
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_description_is_its_text(*, upright: bool) -> None:
     told = Description(
+        upright=upright,
         architecture="timm/resnet18",
         n_classes=2,
         norm_epsilon=None,
@@ -258,6 +260,7 @@ def test_a_description_is_its_text() -> None:
         names=("é", '"'),
     )
     assert Description.from_json(told.to_json(), "text") == told
+    assert ("upright" in told.to_json()) == upright  # earlier files have no such key
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"""Readings of class names are facts about WordNet's synsets, and yield to what a list or a person says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+import mlimages_dataset as ml
+from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.vocab.readings import Agreement, Reading, packaged_readings
+from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
+from mlimages_dataset.vocab.sense_features import ancestors
+from mlimages_dataset.vocab.wordnet import load_wordnet
+
+READINGS = tuple(packaged_readings().by_id.values())
+
+
+def test_every_row_names_a_noun_and_what_its_readings_say() -> None:
+    wordnet = load_wordnet()
+    known = wordnet.index_of_wnid
+    for row in READINGS:
+        answers = [answer.lstrip("<") for answer in row.readings]
+        assert (row.relation == "drop") is (not row.wnid)
+        assert set(answers) - {"-"} <= known.keys(), row
+        assert row.reason
+        if row.readings[0] == row.readings[1]:
+            assert row.readings[0] == {"exact": "", "narrower": "<", "drop": "-"}[row.relation] + row.wnid
+        elif len(row.readings) == 2:
+            above = ancestors(wordnet, known[answers[0]]) | ancestors(wordnet, known[answers[1]])
+            assert row.relation == "narrower"
+            assert row.wnid in answers
+            assert known[row.wnid] in above
+        else:
+            assert answers[2] == (row.wnid or "-")
+
+
+def test_readings_agree_more_often_than_not_and_no_id_is_read_twice() -> None:
+    found = Agreement.of(READINGS)
+    assert found.agree + found.broader + found.third == found.names == len(READINGS) > 8000
+    assert found.agree > 0.85 * found.names
+    assert max(Counter((row.source, row.source_id) for row in READINGS).values()) == 1
+
+
+def test_readings_rarely_contradict_what_people_decided() -> None:
+    # Decisions by hand win; the readers did not see them.
+    decided = {
+        (row.source, row.source_id): (row.wnid, row.broader)
+        for row in parse_reviewed(packaged_reviewed(), "reviewed.toml").matches
+    }
+    both = [(decided[key], row) for key, row in packaged_readings().by_id.items() if key in decided]
+    same = [row for (wnid, broader), row in both if (row.wnid, row.relation == "narrower") == (wnid, broader)]
+    assert len(same) > 0.8 * len(both) > 50
+
+
+@pytest.mark.parametrize(
+    ("source", "given", "wnid"),
+    [
+        ("coco", "hot dog", "n07697537"),
+        ("COCO's own", "hot dog", None),
+        ("lvis", "Bow_(Weapon)", "n02879718"),
+        ("voc", "Potted Plant", None),
+        ("voc", "pottedplant", "n00017222"),
+        ("places365", "alley", "n02697759"),
+    ],
+)
+def test_a_name_is_known_by_its_collection_whatever_its_case(source: str, given: str, wnid: str | None) -> None:
+    found = packaged_readings().matches(source, [SourceClass("17", given)])
+    assert (found["17"].wnid if found else None) == wnid
+
+
+def test_what_a_list_says_wins_over_a_reading() -> None:
+    readings = packaged_readings()
+    one = SourceClass("17", "hot dog")
+    assert readings.matches("coco", [one])
+    for said in ({"wnid": "n07690273"}, {"parent": "n07690273"}, {"synset": "frank.n.02"}):
+        assert not readings.matches("coco", [replace(one, **said)])
+
+
+def test_a_vocabulary_takes_them_and_says_so() -> None:
+    frame = pd.DataFrame({"id": ["motorbike", "horse", "pottedplant"], "name": ["motorbike", "horse", "pottedplant"]})
+    rows = ml.build_vocabulary(classes={"voc": frame}).to_pandas("mapping").to_dict("records")
+    mapping = {row["source_name"]: row for row in rows}
+    assert mapping["motorbike"]["wnid"] == "n03790512"
+    assert mapping["horse"]["evidence"].endswith("readings agree)")
+    assert mapping["pottedplant"]["class_index"] >= 0
+
+
+def test_evidence_says_how_far_readings_agree() -> None:
+    row = Reading("coco", "a", "a", "exact", "n1", ("n1", "n1"), "an animal")
+    assert row.evidence == "an animal (2 of 2 readings agree)"
+    assert replace(row, readings=("n1", "n2", "n1")).evidence == "an animal (2 of 3 readings agree)"
+    assert (
+        replace(row, relation="narrower", readings=("<n1", "<n2")).evidence == "an animal (the broader of two readings)"
+    )

@@ -47,7 +47,7 @@ def applied(command: Callable[..., None], *, to_classes: bool = True) -> Callabl
         batch_size: int,
         workers: int,
         view: str,
-        image_size: int,
+        image_size: int | None,
         pictures: str | None = None,
         **others: object,
     ) -> None:
@@ -61,7 +61,7 @@ def applied(command: Callable[..., None], *, to_classes: bool = True) -> Callabl
             batch_size=batch_size,
             workers=workers,
             view=EvaluationView(view),
-            image_size=image_size,
+            image_size=image_size or 0,
         )
         command(application, **others)
 
@@ -99,7 +99,6 @@ def applied(command: Callable[..., None], *, to_classes: bool = True) -> Callabl
         click.option(
             "--image-size",
             type=click.IntRange(min=1),
-            default=0,
             help="Pixels of the side of what the network sees.  [default: as it was trained]",
         ),
     )

@@ -1,11 +1,11 @@
-"""Applies a trained network to pictures: predictions, features, evaluation."""
+"""Applies a trained network to pictures: predictions, features."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 import torch
@@ -20,26 +20,22 @@ from mlimages_dataset.tables.files import file_digest, listing_digest
 from mlimages_dataset.tables.parquet import read_table, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, PREDICTIONS
 from mlimages_dataset.train import distributed
-from mlimages_dataset.train.calibration import Calibration, reliability
 from mlimages_dataset.train.checkpoint import (
     Checkpoint,
     check_vocabulary,
     found_checkpoint,
     read_checkpoint,
-    save_checkpoint,
 )
 from mlimages_dataset.train.computing import computing
 from mlimages_dataset.train.config import Data, Loss, Phase, Run, Unknown
-from mlimages_dataset.train.evaluation import Evaluation, groups_of_categories
 from mlimages_dataset.train.extract import feature_rows, features_schema
 from mlimages_dataset.train.learner import autocast
 from mlimages_dataset.train.models import MultiLabelClassifier
 from mlimages_dataset.train.pictures import Part, Pictures, picture_batches
 from mlimages_dataset.train.predict import ClassName, Seen, top_classes
-from mlimages_dataset.train.probabilities import calibration_of, lacks_fit, probabilities_of
+from mlimages_dataset.train.probabilities import lacks_fit, probabilities_of
 from mlimages_dataset.train.science import turns_upright
 from mlimages_dataset.train.tasks.registry import task_of_checkpoint
-from mlimages_dataset.train.validation import evaluate_network
 from mlimages_dataset.vocab.stage import categories_file, vocabulary_digests
 
 if TYPE_CHECKING:
@@ -54,10 +50,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.tables.files import Inputs
     from mlimages_dataset.tables.schemas import TableSchema
-    from mlimages_dataset.train.calibration import Reliability
     from mlimages_dataset.train.config import Execution
-    from mlimages_dataset.train.evaluation import EvaluationSummary
-    from mlimages_dataset.train.tasks.task import AnyTask, Judgement
+    from mlimages_dataset.train.tasks.task import AnyTask
 
 _SHOWN_BAD = 10
 
@@ -194,7 +188,7 @@ def see(
     with computing(application.execution, seed=0) as device:
         if distributed.n_ranks() > 1:
             raise UsageError("several ranks cannot print predictions", remedy="pass --out, or start one process")
-        task, network, checkpoint = _trained(application, device)
+        task, network, checkpoint = trained(application, device)
         _classifier(network, application)
         probabilities = probabilities_of(checkpoint, raw=raw, where=application.checkpoint)
         pictures = Pictures(application.images, task.view(checkpoint, application.view))
@@ -300,7 +294,7 @@ def _apply(
 ) -> StageOutcome[AppliedSummary] | None:
     """Write a table of a network's outputs for a folder's pictures; each rank writes some of its parts."""
     with computing(application.execution, seed=0) as device:
-        task, network, checkpoint = _trained(application, device, needs_classes=needs_classes)
+        task, network, checkpoint = trained(application, device, needs_classes=needs_classes)
         job = _Job(
             application=application,
             network=network,
@@ -363,85 +357,6 @@ def _write_parts(job: _Job, out: Location) -> StageResult[AppliedSummary]:
     return StageResult(tuple(sorted(written, key=lambda receipt: receipt.path.name)), summary)
 
 
-def evaluate(
-    application: Application, labels: Location, *, unknown: Unknown | None = None
-) -> EvaluationSummary | Judgement:
-    """Return a network's evaluation on the labels of a folder's pictures, on every rank; raises as `predict`.
-
-    That of a multi-label classifier is a summary, also by groups of classes; any other task's is its measures.
-
-    Args:
-        application: the network and the pictures.
-        labels: folder of a table of labels, or of what the task learns; see `config.Data`.
-        unknown: how unlisted classes count; None for the setting of the training run.
-    """
-    with computing(application.execution, seed=0) as device:
-        task, measures, checkpoint = _evaluated(application, labels, device, unknown)
-        if not isinstance(measures, Evaluation):
-            return task.judgement(measures, checkpoint.loss, checkpoint.n_classes)
-        groups = groups_of_categories(read_table(categories_file(application.classes_of), CATEGORIES))
-        return measures.summary(groups, calibration_of(checkpoint))
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """A calibration, and its effect.
-
-    Attributes:
-        calibration: the fitted calibration.
-        before: the evaluation of the pictures with the earlier calibration.
-        after: the same with the fitted one.
-        reliability: of the network's scores, and after calibration; see `calibration.reliability`.
-    """
-
-    calibration: Calibration
-    before: EvaluationSummary
-    after: EvaluationSummary
-    reliability: tuple[Reliability, Reliability]
-
-
-def calibrate(application: Application, labels: Location, out: Path) -> Fit:
-    """Fit a network's calibration on labelled pictures that it was not trained on, and write a checkpoint with it.
-
-    Args:
-        application: the network and the pictures.
-        labels: folder of a table of labels.
-        out: the checkpoint to write, on rank 0.
-
-    Raises:
-        UsageError: as `predict`; or the network predicts one class per image; or there is no labelled picture.
-        DataError, MLImagesError: as `predict`.
-    """
-    with computing(application.execution, seed=0) as device:
-        _, measures, checkpoint = _evaluated(application, labels, device, None)
-        evaluation = _of_images(measures, application)
-        before = calibration_of(checkpoint)
-        if before is None:
-            raise UsageError(
-                "its loss is softmax, whose probabilities compare the classes of an image",
-                where=application.checkpoint,
-                remedy="only networks trained with another loss can be calibrated",
-            )
-        fitted = evaluation.calibration(Calibration.of_weights(before.odds_factor))
-        if int(evaluation.instance.n_images) == 0:
-            raise UsageError("holds no label of these pictures", where=labels, remedy="name labels of --images")
-        if fitted.n_images == 0:
-            raise UsageError(
-                "present classes have lower scores than absent ones",
-                where=labels,
-                remedy="check that the labels are of these pictures and of the network's vocabulary",
-            )
-        if distributed.rank() == 0:
-            save_checkpoint(out, dataclasses.replace(checkpoint, calibration=fitted.state()))
-        nothing = Calibration.of_weights(torch.ones(checkpoint.n_classes))
-        return Fit(
-            calibration=fitted,
-            before=evaluation.summary(calibration=before),
-            after=evaluation.summary(calibration=fitted),
-            reliability=(reliability(evaluation.scores, nothing), reliability(evaluation.scores, fitted)),
-        )
-
-
 def _classifier(network: nn.Module, application: Application) -> MultiLabelClassifier:
     """Return a network as a classifier.
 
@@ -457,25 +372,7 @@ def _classifier(network: nn.Module, application: Application) -> MultiLabelClass
     return network
 
 
-def _evaluated(
-    application: Application, labels: Location, device: torch.device, unknown: Unknown | None
-) -> tuple[AnyTask, Any, Checkpoint]:
-    """Return a checkpoint's task, its measures on the labels of a folder's pictures, and the checkpoint itself."""
-    task, network, checkpoint = _trained(application, device, unknown)
-    run = _as_run(application, labels, checkpoint)
-    measures = evaluate_network(
-        network,
-        task.data(run, task.classes(run), training=False),
-        task,
-        task.measures(checkpoint.loss, checkpoint.n_classes, device=device, where=application.checkpoint),
-        precision=application.execution.precision,
-        batch_size=application.batch_size,
-        workers=application.workers,
-    )
-    return task, measures, checkpoint
-
-
-def _as_run(application: Application, labels: Location | None, checkpoint: Checkpoint) -> Run:
+def as_run(application: Application, labels: Location | None, checkpoint: Checkpoint) -> Run:
     """Return the settings by which a task opens the pictures and labels that it is evaluated on."""
     listed = tuple(json.loads(checkpoint.science.get("loss.absent_unless_listed", "[]")))
     return Run(
@@ -492,22 +389,7 @@ def _as_run(application: Application, labels: Location | None, checkpoint: Check
     )
 
 
-def _of_images(measures: object, application: Application) -> Evaluation:
-    """Return the measures of a multi-label classifier.
-
-    Raises:
-        UsageError: they are of another task.
-    """
-    if not isinstance(measures, Evaluation):
-        raise UsageError(
-            "it is not of a multi-label classifier, so there are no probabilities to fit",
-            where=application.checkpoint,
-            remedy="name a checkpoint of one",
-        )
-    return measures
-
-
-def _trained(
+def trained(
     application: Application, device: torch.device, unknown: Unknown | None = None, *, needs_classes: bool = True
 ) -> tuple[AnyTask, nn.Module, Checkpoint]:
     """Return the task of a checkpoint, and its network on a device, for evaluation.
@@ -522,7 +404,7 @@ def _trained(
         checkpoint = dataclasses.replace(checkpoint, image_size=application.image_size)
     task = task_of_checkpoint(checkpoint, unknown=unknown, where=application.checkpoint)
     if needs_classes or application.vocabulary is not None:
-        classes = task.classes(_as_run(application, None, checkpoint))
+        classes = task.classes(as_run(application, None, checkpoint))
         check_vocabulary(checkpoint, path, classes.digest, len(classes))
     return task, task.network(checkpoint, path).to(device).eval(), checkpoint
 

@@ -219,9 +219,9 @@ def extract(application: Application, *, out: str, overwrite: bool) -> None:
 def evaluate(application: Application, *, labels: str, unknown: str | None, as_json: bool) -> None:
     """Evaluate CHECKPOINT on the labelled pictures of a folder."""
     from mlimages_dataset.tables.files import file_digest  # noqa: PLC0415 - torch and pyarrow would cost --help seconds
-    from mlimages_dataset.train.apply import evaluate as work  # noqa: PLC0415 - as above
     from mlimages_dataset.train.checkpoint import found_checkpoint  # noqa: PLC0415 - as above
     from mlimages_dataset.train.evaluation import EvaluationSummary, measures_of  # noqa: PLC0415 - as above
+    from mlimages_dataset.train.judge import evaluate as work  # noqa: PLC0415 - as above
     from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - as above
 
     summary = work(application, location(labels), unknown=None if unknown is None else Unknown(unknown))
@@ -272,7 +272,7 @@ def calibrate(application: Application, *, labels: str, out: Path, plot: Path | 
       python -m mlimages_dataset.train calibrate run/checkpoints/best.pt \\
           --vocabulary vocabulary --images shards --labels labels/val --out calibrated.pt --plot reliability.png
     """  # noqa: D301 - click wants the backspace itself
-    from mlimages_dataset.train.apply import calibrate as work  # noqa: PLC0415 - torch would cost --help seconds
+    from mlimages_dataset.train.judge import calibrate as work  # noqa: PLC0415 - torch would cost --help seconds
     from mlimages_dataset.train.plots import reliability_plot  # noqa: PLC0415 - as above
 
     if out.exists() and not overwrite:

@@ -12,13 +12,14 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import location
-from mlimages_dataset.train.config import Run, read_run, run_file
 from mlimages_dataset.train.needed import PLACES, check_needed
+from mlimages_dataset.train.run_files import read_run, run_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlimages_dataset.train.checkpoint import RunProgress
+    from mlimages_dataset.train.config import Run
 
 NEEDED = " [required unless RUN_TOML names it]"
 _USAGE = "--images PLACE --labels PLACE --vocabulary PLACE --out FOLDER [OPTIONS]"

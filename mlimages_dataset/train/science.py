@@ -7,6 +7,7 @@ import enum
 import json
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.config import TaskName
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ def science(run: Run) -> dict[str, str]:
     upright = {UPRIGHT_KEY: "true"} if run.data.upright else {}  # earlier checkpoints have no such setting
     told = {name.rstrip("."): json.dumps(value, default=plain) for name, value in flat.items() if name not in _APART}
     return told | upright
+
+
+def refuse_other_task(settings: Mapping[str, str], where: object) -> None:
+    """Raise `UsageError` where a checkpoint's settings are not of a classifier."""
+    task = json.loads(settings.get("task", json.dumps(TaskName.MULTI_LABEL.value)))
+    if task != TaskName.MULTI_LABEL.value:
+        raise UsageError(f"it is a checkpoint of the task {task}", where=where, remedy="name weights of a classifier")
 
 
 def turns_upright(settings: Mapping[str, str]) -> bool:

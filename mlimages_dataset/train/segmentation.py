@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mlimages_dataset.train.config import Segmentation
     from mlimages_dataset.train.models import MultiLabelClassifier
+    from mlimages_dataset.train.task_options import Segmentation
 
 OUTPUT_STRIDE = 8
 

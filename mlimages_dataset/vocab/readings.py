@@ -12,13 +12,13 @@ from __future__ import annotations
 import csv
 import functools
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name
-from mlimages_dataset.vocab.reviewed import ReviewedMatch
+from mlimages_dataset.vocab.reviewed import Reviewed, ReviewedMatch, packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES
 
 if TYPE_CHECKING:
@@ -104,6 +104,11 @@ def packaged_readings() -> Readings:
     # Open Images' ids never change, and some of its names belong to several.
     named = {(row.source, _key(row.name)): row for row in rows if row.source != OPEN_IMAGES}
     return Readings(by_id, named)
+
+
+def packaged_decisions() -> Reviewed:
+    """Return the packaged decisions by hand, and the readings that count where there is none."""
+    return replace(parse_reviewed(packaged_reviewed(), "reviewed.toml"), readings=packaged_readings())
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,8 +53,8 @@ from mlimages_dataset.vocab.merging import (
     merged_vocabulary,
     vocabulary_from_tencent,
 )
-from mlimages_dataset.vocab.readings import packaged_readings
-from mlimages_dataset.vocab.reviewed import Reviewed, packaged_reviewed, parse_reviewed
+from mlimages_dataset.vocab.readings import packaged_decisions
+from mlimages_dataset.vocab.reviewed import Reviewed, parse_reviewed
 from mlimages_dataset.vocab.tables import categories_table, mapping_table, vocabulary_of_tables
 from mlimages_dataset.vocab.validation import validate
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Vocabulary
@@ -303,9 +303,7 @@ def read_reviewed(given: VocabularyFiles) -> Reviewed:
     Raises:
         UsageError, ConfigError: the file is missing or malformed.
     """
-    packaged = Reviewed()
-    if not given.reviewed_only:
-        packaged = replace(parse_reviewed(packaged_reviewed(), "reviewed.toml"), readings=packaged_readings())
+    packaged = Reviewed() if given.reviewed_only else packaged_decisions()
     if given.reviewed is None:
         return packaged
     return packaged.overridden(parse_reviewed("\n".join(read_lines(given.reviewed)), str(given.reviewed)))

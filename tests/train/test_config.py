@@ -13,11 +13,9 @@ from mlimages_dataset.train.config import (
     Precision,
     Run,
     SamplerName,
-    packaged_recipes,
-    read_run,
-    run_file,
 )
 from mlimages_dataset.train.losses.registry import make_loss
+from mlimages_dataset.train.run_files import packaged_recipes, read_run, run_file
 from mlimages_dataset.train.science import science
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from mlimages_dataset.core.errors import ConfigError
-from mlimages_dataset.train.config import Optimizer, read_run, run_file
+from mlimages_dataset.train.config import Optimizer
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.optimizer import RATE_FACTOR, make_optimizer, rate_factors, set_rate
+from mlimages_dataset.train.run_files import read_run, run_file
 
 
 def test_norms_and_biases_do_not_decay_unless_asked_to() -> None:

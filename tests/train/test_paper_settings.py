@@ -10,10 +10,11 @@ import torch
 
 from mlimages_dataset.core.errors import ConfigError
 from mlimages_dataset.loaders.views import EvaluationView
-from mlimages_dataset.train.config import Decay, LossName, Phase, Run, TaskName, packaged_recipes, read_run, run_file
+from mlimages_dataset.train.config import Decay, LossName, Phase, Run, TaskName
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.optimizer import make_optimizer, set_rate
 from mlimages_dataset.train.plan import total_steps
+from mlimages_dataset.train.run_files import packaged_recipes, read_run, run_file
 from mlimages_dataset.train.schedule import learning_rate, steps_of_epoch, taken_epochs
 
 if TYPE_CHECKING:

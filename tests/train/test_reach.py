@@ -20,11 +20,11 @@ from mlimages_dataset.tables.parquet import read_table, table_parts, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, PAIR_COUNTS, PREDICTIONS
 from mlimages_dataset.train.checkpoint import checkpoint_path, newest_checkpoint, read_checkpoint
 from mlimages_dataset.train.computing import computing
-from mlimages_dataset.train.config import Run, read_run
 from mlimages_dataset.train.feed import make_feed
 from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.losses.concurrent_softmax import concurrent_log_odds, concurrent_probabilities
 from mlimages_dataset.train.losses.pair_rates import rates_of_state
+from mlimages_dataset.train.run_files import read_run
 from mlimages_dataset.train.stage import initial_model
 from mlimages_dataset.train.tasks.registry import task_of_run
 from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary, vocabulary_digests
@@ -35,6 +35,7 @@ from tests.train.test_main import RUN, applied, called, files, refusal
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mlimages_dataset.train.config import Run
     from tests.train.conftest import Photographs
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.train.config import Decay, Phase, Run, Schedule, read_run, run_file
+from mlimages_dataset.train.config import Decay, Phase, Run, Schedule
+from mlimages_dataset.train.run_files import read_run, run_file
 from mlimages_dataset.train.schedule import learning_rate, scaled_rate, steps_of_epoch
 
 PRETRAINING = [

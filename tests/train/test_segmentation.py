@@ -9,10 +9,10 @@ from torch.nn import functional
 from torchvision.models.resnet import resnet50
 
 from mlimages_dataset.sources.label_maps import IGNORED
-from mlimages_dataset.train.config import Segmentation
 from mlimages_dataset.train.losses.pixels import PixelLoss
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.segmentation import Segmented, Segmenter
+from mlimages_dataset.train.task_options import Segmentation
 
 N_CLASSES = 5
 

@@ -28,8 +28,8 @@ from mlimages_dataset.train.stages import N_STAGES, Stages, without_stride
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlimages_dataset.train.config import Detection
     from mlimages_dataset.train.models import MultiLabelClassifier
+    from mlimages_dataset.train.task_options import Detection
 
 POOLED = 7
 """Pixels of the side of a pooled region."""

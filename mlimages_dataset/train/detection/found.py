@@ -14,8 +14,8 @@ from torchvision.ops import boxes as box_ops
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlimages_dataset.train.config import Detection
     from mlimages_dataset.train.detection.box_heads import Predicted
+    from mlimages_dataset.train.task_options import Detection
 
 _LEAST_SIDE = 1e-2
 """Pixels."""

@@ -11,13 +11,14 @@ import click
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import location
 from mlimages_dataset.train.apply_command import tell_aside
-from mlimages_dataset.train.config import Run, read_run, run_file
 from mlimages_dataset.train.paper.rows import ROWS, Collection, Row, row_named
 from mlimages_dataset.train.run_command import is_first_rank, tell_plan
+from mlimages_dataset.train.run_files import read_run, run_file
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.train.caltech_stage import Transfer
+    from mlimages_dataset.train.config import Run
     from mlimages_dataset.train.paper.stage import Transferred
 
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 from mlimages_dataset.core.errors import ConfigError, MLImagesError
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.train import distributed
-from mlimages_dataset.train.apply import Application, evaluate
+from mlimages_dataset.train.apply import Application
 from mlimages_dataset.train.caltech import Protocol
 from mlimages_dataset.train.caltech_stage import measure_transfer
 from mlimages_dataset.train.checkpoint import found_checkpoint
 from mlimages_dataset.train.computing import computing
 from mlimages_dataset.train.config import Execution, Precision
 from mlimages_dataset.train.evaluation import EvaluationSummary, measures_of
+from mlimages_dataset.train.judge import evaluate
 from mlimages_dataset.train.logs import json_text
 from mlimages_dataset.train.paper.imagenet import prepare_imagenet
 from mlimages_dataset.train.paper.rows import Collection, Figure, label

@@ -39,12 +39,13 @@ if TYPE_CHECKING:
     from mlimages_dataset.loaders.views import EvaluationView
     from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.train.checkpoint import Checkpoint
-    from mlimages_dataset.train.config import Detection, Phase, Run
+    from mlimages_dataset.train.config import Phase, Run
     from mlimages_dataset.train.detection.box_heads import Predicted
     from mlimages_dataset.train.detection.detector import Learnt
     from mlimages_dataset.train.inputs import Classes
     from mlimages_dataset.train.losses.definition import LossDefinition, State
     from mlimages_dataset.train.metrics import Reduce
+    from mlimages_dataset.train.task_options import Detection
     from mlimages_dataset.train.tasks.task import RowsOf
 
 RULE = Rule(groups=False, strict=True)

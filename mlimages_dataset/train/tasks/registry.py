@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.decoding import Decoder
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.train.config import Detection, Segmentation, TaskName, Unknown
+from mlimages_dataset.train.config import TaskName, Unknown
 from mlimages_dataset.train.losses.registry import LOSSES, loss_of_science
+from mlimages_dataset.train.task_options import Detection, Segmentation
 from mlimages_dataset.train.tasks.detection import Detecting
 from mlimages_dataset.train.tasks.multi_label import MultiLabel
 from mlimages_dataset.train.tasks.segmentation import Segmenting

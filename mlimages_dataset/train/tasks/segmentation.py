@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from mlimages_dataset.loaders.views import EvaluationView
     from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.train.checkpoint import Checkpoint
-    from mlimages_dataset.train.config import Phase, Run, Segmentation
+    from mlimages_dataset.train.config import Phase, Run
     from mlimages_dataset.train.losses.definition import State
     from mlimages_dataset.train.metrics import Reduce
+    from mlimages_dataset.train.task_options import Segmentation
     from mlimages_dataset.train.tasks.task import RowsOf
 
 MEASURES = ("miou", "pixel_accuracy")

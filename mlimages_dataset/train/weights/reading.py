@@ -1,7 +1,4 @@
-"""Reads weights of any known form as the state of one of our networks, with their description.
-
-Legend: C classes.
-"""
+"""Reads weights of any known form as the state of one of our networks, with their description; C is the classes'."""
 
 from __future__ import annotations
 
@@ -17,10 +14,10 @@ import torch
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.train.checkpoint import FORMAT, Checkpoint, found_checkpoint, read_checkpoint
-from mlimages_dataset.train.config import LossName, TaskName
+from mlimages_dataset.train.config import LossName
 from mlimages_dataset.train.losses.registry import loss_named
 from mlimages_dataset.train.models import AUXILIARY_HEADS, RELEASED, SCALING, InputScaling, create_model
-from mlimages_dataset.train.science import turns_upright
+from mlimages_dataset.train.science import refuse_other_task, turns_upright
 from mlimages_dataset.train.weights import architectures
 from mlimages_dataset.train.weights.architectures import HEAD, LITE_STEM
 from mlimages_dataset.train.weights.description import OURS, Description, InputRange, Probability
@@ -161,11 +158,7 @@ def from_checkpoint(path: Path, checkpoint: Checkpoint, said: Said | None = None
         DataError: values are not finite.
     """
     said = said or Said()
-    task = json.loads(checkpoint.science.get("task", json.dumps(TaskName.MULTI_LABEL.value)))
-    if task != TaskName.MULTI_LABEL.value:
-        raise UsageError(
-            f"it is a checkpoint of the task {task}", where=path, remedy="name weights of a network for whole images"
-        )
+    refuse_other_task(checkpoint.science, path)
     _check_architecture(checkpoint.model_name, said, path)
     model = architectures.outline(checkpoint.model_name, checkpoint.n_classes)
     state = {

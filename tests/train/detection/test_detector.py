@@ -15,7 +15,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.resnet import resnet18, resnet50
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.train.config import Detection, LossName, Run, TaskName
+from mlimages_dataset.train.config import LossName, Run, TaskName
 from mlimages_dataset.train.detection.detector import Detector
 from mlimages_dataset.train.detection.found import found_boxes
 from mlimages_dataset.train.detection.targets import SeededSampler
@@ -25,6 +25,7 @@ from mlimages_dataset.train.losses.registry import LOSSES
 from mlimages_dataset.train.losses.softmax import SoftmaxLoss
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.stages import N_STAGES, Stages, dilate, without_stride
+from mlimages_dataset.train.task_options import Detection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mlimages_dataset.train.config import packaged_recipes, read_run, run_file
 from mlimages_dataset.train.paper.rows import ROWS, Collection, row_named
 from mlimages_dataset.train.paper.stage import Transferred
+from mlimages_dataset.train.run_files import packaged_recipes, read_run, run_file
 from mlimages_dataset.train.tasks.registry import task_of_run
 from tests.train.test_main import called, refusal
 

@@ -10,10 +10,11 @@ import torch
 from torchvision.models import resnet18
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.train.apply import Application, evaluate
+from mlimages_dataset.train.apply import Application
 from mlimages_dataset.train.checkpoint import newest_checkpoint
 from mlimages_dataset.train.config import Device, Execution, Precision
 from mlimages_dataset.train.evaluation import EvaluationSummary
+from mlimages_dataset.train.judge import evaluate
 from mlimages_dataset.train.paper.imagenet import prepare_imagenet
 from tests.train.paper.kits import write_imagenet, write_kit, write_maps
 from tests.train.test_main import called, refusal

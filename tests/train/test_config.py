@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -91,9 +92,9 @@ def test_what_a_run_cannot_mean_is_refused(tmp_path: Path, text: str, told: str)
 
 
 def test_a_recipe_that_is_not_packaged_is_refused_with_those_that_are() -> None:
-    with pytest.raises(
-        ConfigError, match=r"no packaged recipe 'x.toml'; use one of miniature-teacher.toml, miniature.toml, mlimages-"
-    ):
+    known = ", ".join(packaged_recipes())
+    assert {"miniature.toml", "imagenet-4.toml", "voc-detection.toml"} <= set(packaged_recipes())
+    with pytest.raises(ConfigError, match=rf"no packaged recipe 'x\.toml'; use one of {re.escape(known)}"):
         run_file("packaged:x.toml")
 
 

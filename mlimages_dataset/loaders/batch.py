@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.loaders.dataset import BadImage, ImageSample, Sample
 
 
-_STRIDE, _GREY = 32, 128
+_GREY = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,14 +135,13 @@ def common_fields(samples: Sequence[ImageSample]) -> dict[str, Any]:
 def one_batch(planes: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
     """Return images as one batch, uint8, shape (B, 3, H, W), and their sizes, int64, shape (B, 2).
 
-    Images of several sizes are padded with middle grey, which is 0 for a network, at the right and at the bottom, to
-    multiples of 32 as the coarsest level of a feature pyramid asks for.
+    Images of several sizes are padded with middle grey at the right and at the bottom, to the largest height and width.
     """
     if len({image.shape for image in planes}) == 1:
         images = torch.from_numpy(np.stack(planes))
         return images, torch.tensor([images.shape[2:]] * len(planes))
     sizes = torch.tensor([image.shape[1:] for image in planes], dtype=torch.int64).reshape(-1, 2)
-    height, width = (-(-side // _STRIDE) * _STRIDE for side in sizes.amax(0).tolist()) if planes else (0, 0)
+    height, width = sizes.amax(0).tolist() if planes else (0, 0)
     images = torch.full((len(planes), 3, height, width), _GREY, dtype=torch.uint8)
     for image, one in zip(images, planes, strict=True):
         image[:, : one.shape[1], : one.shape[2]] = torch.from_numpy(one)

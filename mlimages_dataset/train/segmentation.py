@@ -34,19 +34,16 @@ class Segmented(NamedTuple):
     Attributes:
         logits: shape (B, C, H / 8, W / 8).
         sizes: height and width of each image without padding, int64, shape (B, 2).
-        padded: height and width with padding, H and W.
     """
 
     logits: Tensor
     sizes: Tensor
-    padded: tuple[int, int]
 
-    def class_map(self, k: int, stored: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        """Return the class of every pixel of image k, at its size or at another one."""
+    def class_map(self, k: int) -> NDArray[np.uint8]:
+        """Return the class of every pixel of image k, shape (height, width)."""
         height, width = self.sizes[k].tolist()
-        seen = at_size(self.logits[k : k + 1], self.padded)[:, :, :height, :width]
-        whole = seen if stored in {None, (height, width)} else at_size(seen, stored)
-        found: NDArray[np.uint8] = whole[0].argmax(0).to(torch.uint8).cpu().numpy()
+        large = at_size(self.logits[k : k + 1], (height, width))
+        found: NDArray[np.uint8] = large[0].argmax(0).to(torch.uint8).cpu().numpy()
         return found
 
 
@@ -100,16 +97,28 @@ class Segmenter(nn.Module):
         """
         if self.input_scaling is not None:
             images = self.input_scaling(images)
+        # Logits are enlarged between the centres of their first and last cells, which needs sides of 8 k + 1.
+        height, width = images.shape[2:]
+        images = functional.pad(images, (0, (1 - width) % OUTPUT_STRIDE, 0, (1 - height) % OUTPUT_STRIDE))
         *_, x = self._stages[0].outputs(images)
         x = self.tap(x)
         logits = torch.stack([branch(x) for branch in self.branches]).sum(0)
         if self.training:
             return logits
         assert sizes is not None
-        height, width = images.shape[2:]
-        return Segmented(logits, sizes, (height, width))
+        return Segmented(logits, sizes)
 
 
 def at_size(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return logits at another size by bilinear interpolation between the corners, shape (B, C, height, width)."""
-    return functional.interpolate(logits.float(), size, mode="bilinear", align_corners=True)
+    """Return logits of every pixel of images, float32, shape (B, C, height, width).
+
+    A cell of the logits stands for the pixel at its corner, as the strides of a network have it: cell k for pixel 8 k.
+
+    Args:
+        logits: of images of at most 8 k + 1 pixels, shape (B, C, h, w).
+        size: height and width of the images.
+    """
+    h, w = logits.shape[2:]
+    whole = ((h - 1) * OUTPUT_STRIDE + 1, (w - 1) * OUTPUT_STRIDE + 1)
+    large = functional.interpolate(logits.float(), whole, mode="bilinear", align_corners=True)
+    return large[:, :, : size[0], : size[1]]

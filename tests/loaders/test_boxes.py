@@ -113,7 +113,7 @@ def test_a_batch_keeps_each_images_pixels_and_pads_with_what_a_network_sees_as_n
     rng = np.random.default_rng(0)
     planes = [rng.integers(0, 255, (3, height, width), dtype=np.uint8) for height, width in ((40, 70), (65, 33))]
     images, sizes = one_batch(planes)
-    assert images.shape == (2, 3, 96, 96)
+    assert images.shape == (2, 3, 65, 70)
     for image, size, one in zip(images, sizes.tolist(), planes, strict=True):
         assert np.array_equal(image[:, : size[0], : size[1]].numpy(), one)
         rest = image.clone()

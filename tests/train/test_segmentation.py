@@ -38,33 +38,34 @@ def test_it_is_a_dilated_network_and_the_sum_of_four_convolutions() -> None:
         assert torch.allclose(segmenter(x), torch.stack(wanted).sum(0), atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [(16, 16), (24, 17)])
+@pytest.mark.parametrize("size", [(17, 17), (25, 18)])
 def test_the_loss_is_that_of_every_judged_pixel(size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(1)
-    logits = torch.randn(2, N_CLASSES, *size, generator=generator, requires_grad=True)
+    logits = torch.randn(2, N_CLASSES, 4, 4, generator=generator, requires_grad=True)
     maps = torch.randint(0, N_CLASSES, (2, *size), generator=generator, dtype=torch.uint8)
-    maps[0, :5] = IGNORED
+    maps[0, :9] = IGNORED
     loss = PixelLoss()(logits, maps)
+    large = functional.interpolate(logits, (25, 25), mode="bilinear", align_corners=True)
     parts = []
     for k in range(2):
-        log = logits[k].log_softmax(0)
+        log = large[k].log_softmax(0)
         judged = [(i, j) for i in range(size[0]) for j in range(size[1]) if maps[k, i, j] != IGNORED]
         parts.append(-torch.stack([log[int(maps[k, i, j]), i, j] for i, j in judged]).mean())
-    assert loss.item() == pytest.approx(
-        torch.stack(parts).mean().item(), rel=1e-5
-    )  # logits have the maps' size already
+    assert loss.item() == pytest.approx(torch.stack(parts).mean().item(), rel=1e-5)
     loss.backward()
     assert logits.grad is not None
-    assert bool((logits.grad[0, :, :5] == 0).all())
+    assert bool((logits.grad[0, :, 0] == 0).all())  # of pixels that are not judged
 
 
-def test_a_map_has_the_size_of_its_picture_without_the_padding() -> None:
-    logits = torch.full((1, 3, 12, 12), -9.0)
-    logits[:, 1, :, :6] = 9.0
-    logits[:, 2, :, 6:] = 9.0
-    segmented = Segmented(logits, torch.tensor([[60, 80]]), (96, 96))
-    found = segmented.class_map(0)
-    assert found.shape == (60, 80)
-    assert set(found[:, :40].ravel().tolist()) == {1}
-    assert set(found[:, 56:].ravel().tolist()) == {2}
-    assert segmented.class_map(0, (120, 160)).shape == (120, 160)
+def test_the_map_of_a_picture_does_not_depend_on_what_is_beside_it() -> None:
+    torch.manual_seed(0)
+    segmenter = Segmenter(create_model("resnet18", N_CLASSES), "resnet18", Segmentation(rates=(1,))).eval()
+    logits = torch.randn(1, N_CLASSES, 9, 13)
+    alone = Segmented(logits[:, :, :6], torch.tensor([[41, 97]])).class_map(0)
+    beside = Segmented(logits, torch.tensor([[41, 97]])).class_map(0)
+    assert alone.shape == (41, 97)
+    assert (alone == beside).all()
+    x = torch.randn(1, 3, 60, 77)
+    found = segmenter(x, torch.tensor([[60, 77]]))
+    assert found.logits.shape[2:] == (9, 11)  # of 65 and 81 pixels
+    assert found.class_map(0).shape == (60, 77)

@@ -75,7 +75,7 @@ class BoxHeads(RoIHeads):  # type: ignore[misc]  # torchvision is not typed
     ) -> Predicted:
         """Return what is said of all proposals."""
         logits, offsets = self._logits_and_offsets(levels, proposals, sizes)
-        sides = self.box_coder.decode(offsets, list(proposals))
+        sides = self.box_coder.decode(offsets.float(), list(proposals))  # half precision would round pixels to fours
         return Predicted(logits, sides.view(len(logits), -1, 4), [len(one) for one in proposals], sizes)
 
     def _drawn(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.models import MultiLabelClassifier
     from mlimages_dataset.train.task_options import Detection
 
+STRIDE = 32
+"""Of the last stage; images are padded to multiples of it."""
 POOLED = 7
 """Pixels of the side of a pooled region."""
 _RATIOS = (0.5, 1.0, 2.0)
@@ -124,8 +127,10 @@ class Detector(nn.Module):
             sizes: height and width of each image, int64, shape (B, 2).
             truth: the image of each box, shape (K,), and its sides in pixels, shape (K, 4); the box of each label,
                 shape (L,), and its class, shape (L,). Needed in training only.
-            seeds: of the draws, int64, shape (B,). Needed in training only.
+            seeds: of the draws of anchors and of proposals, int64, shape (B, 2). Needed in training only.
         """
+        # Anchors are placed by whole strides: torchvision divides the padded sides by those of the features.
+        images = functional.pad(images, (0, -images.shape[3] % STRIDE, 0, -images.shape[2] % STRIDE))
         pairs = [(height, width) for height, width in sizes.tolist()]
         listed = ImageList(images, pairs)
         levels = self._features(images)
@@ -134,8 +139,7 @@ class Detector(nn.Module):
             return self.roi_heads.predict(levels, proposals, pairs)
         assert truth is not None
         assert seeds is not None
-        self.rpn.fg_bg_sampler.seeds = (2 * seeds).tolist()
-        self.roi_heads.fg_bg_sampler.seeds = (2 * seeds + 1).tolist()
+        self.rpn.fg_bg_sampler.seeds, self.roi_heads.fg_bg_sampler.seeds = seeds.T.tolist()
         true_boxes = self._true_boxes(truth, len(images))
         proposals, proposed = self.rpn.propose(listed, self._proposing(levels), true_boxes)
         assert proposed is not None

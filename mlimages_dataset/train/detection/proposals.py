@@ -64,6 +64,7 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         anchors = self.anchor_generator(images, list(levels))
         n_of_level = [one[0].numel() for one in objectness]
         objectness, offsets = concat_box_prediction_layers(objectness, offsets)
+        objectness, offsets = objectness.float(), offsets.float()  # half precision would round pixels to fours
         decoded = self.box_coder.decode(offsets.detach(), anchors).view(len(anchors), -1, 4)
         boxes, _ = self.filter_proposals(decoded, objectness, images.image_sizes, n_of_level)
         if truth is None:

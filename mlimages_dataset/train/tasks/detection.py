@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 RULE = Rule(groups=False, strict=True)
 """VOC's, on sides without its additional pixel: `mlimages-build evaluate-detections` has the official one."""
 MEASURES = ("map50", "map50_11_points")
-_EPOCH_SEEDS = 1 << 32
 _EXAMPLE_BOXES = 4
 
 
@@ -121,8 +120,7 @@ class Detecting:
         learnt = slice(None) if self.options.learn_difficult else ~batch.special
         boxes = batch.label_box[learnt].unique(return_inverse=True)
         truth = (batch.box_sample[boxes[0]], batch.sides[boxes[0]], boxes[1], batch.class_index[learnt])
-        seeds = batch.positions + _EPOCH_SEEDS * (batch.epoch + 1) + self.seed
-        return images, batch.sizes, truth, seeds
+        return images, batch.sizes, truth, self._seeds(batch.epoch, batch.positions.tolist())
 
     def applied(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
         """See `Task`."""
@@ -136,7 +134,7 @@ class Detecting:
         sides = (shares + torch.tensor([0, 0, 0.5, 0.5], device=device)) * images.new_tensor([width, height] * 2)
         boxes = torch.arange(len(sides), device=device)
         truth = (boxes // _EXAMPLE_BOXES, sides, boxes, torch.zeros_like(boxes))
-        return images, torch.tensor([[height, width]] * n, device=device), truth, torch.arange(n, device=device)
+        return images, torch.tensor([[height, width]] * n, device=device), truth, self._seeds(0, range(n))
 
     def cost(self, outputs: Learnt) -> Tensor:
         """See `Task`."""
@@ -225,6 +223,11 @@ class Detecting:
             return region_rows(found_boxes(outputs, scores_of, options), image_ids, source)
 
         return rows
+
+    def _seeds(self, epoch: int, positions: Sequence[int]) -> Tensor:
+        """Return two seeds for each image: of the anchors and of the proposals, shape (B, 2)."""
+        words = [np.random.SeedSequence([self.seed, epoch, position]).generate_state(2) for position in positions]
+        return torch.from_numpy(np.stack(words).astype(np.int64))
 
     def _transform(self, short_side: int, *, training: bool, upright: bool) -> BoxTransform:
         return BoxTransform(

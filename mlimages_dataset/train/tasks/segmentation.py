@@ -164,7 +164,7 @@ class Segmenting:
         for k in (batch.rows == batch.positions).nonzero()[:, 0].tolist():  # see `MultiLabel.measured`
             height, width = batch.map_sizes[k].tolist()
             truth = batch.maps[k, :height, :width].cpu().numpy()
-            found += Confusion.of(truth, outputs.class_map(k, (height, width)), len(found.pixels))
+            found += Confusion.of(truth, outputs.class_map(k), len(found.pixels))
         return dataclasses.replace(measures, confusion=found)
 
     def judgement(self, measures: PixelMeasures, state: State, n_classes: int) -> Judgement:

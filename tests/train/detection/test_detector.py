@@ -58,18 +58,17 @@ def batch(n: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Tensor]
     )
     boxes = torch.arange(2 * n)
     truth = (boxes // 2, sides, boxes, boxes % N_CLASSES)
-    return images, torch.tensor([SIZE] * n), truth, torch.arange(n) + 5
+    return images, torch.tensor([SIZE] * n), truth, torch.arange(2 * n).view(n, 2) + 5
 
 
 def torchvisions(
-    detector: Detector, images: Tensor, truth: tuple[Tensor, Tensor, Tensor, Tensor], seeds: Sequence[int]
+    detector: Detector, images: Tensor, truth: tuple[Tensor, Tensor, Tensor, Tensor], seeds: Sequence[Sequence[int]]
 ) -> Tensor:
     """Return the loss of torchvision's own proposal network and heads, on the same modules."""
     listed = ImageList(images, [SIZE] * len(images))
     targets = [{"boxes": truth[1][truth[0] == k], "labels": truth[3][truth[0] == k] + 1} for k in range(len(images))]
     levels = detector._features(images)
-    detector.rpn.fg_bg_sampler.seeds = [2 * seed for seed in seeds]
-    detector.roi_heads.fg_bg_sampler.seeds = [2 * seed + 1 for seed in seeds]
+    detector.rpn.fg_bg_sampler.seeds, detector.roi_heads.fg_bg_sampler.seeds = map(list, zip(*seeds, strict=True))
     proposing = dict(enumerate(detector._proposing(levels)))
     proposals, first = RegionProposalNetwork.forward(detector.rpn, listed, proposing, targets)
     _, second = RoIHeads.forward(detector.roi_heads, levels, proposals, [SIZE] * len(images), targets)

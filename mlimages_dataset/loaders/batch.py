@@ -135,7 +135,8 @@ def common_fields(samples: Sequence[ImageSample]) -> dict[str, Any]:
 def one_batch(planes: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
     """Return images as one batch, uint8, shape (B, 3, H, W), and their sizes, int64, shape (B, 2).
 
-    Images of several sizes are padded with middle grey at the right and at the bottom, to the largest height and width.
+    Images of several sizes are padded to the largest height and width, at the right and at the bottom, with middle
+    grey, which is nearly 0 for a network.
     """
     if len({image.shape for image in planes}) == 1:
         images = torch.from_numpy(np.stack(planes))

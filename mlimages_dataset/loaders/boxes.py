@@ -112,7 +112,7 @@ class BoxSample(ImageSample):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxBatch(ImageBatch):
-    """B samples with boxes; images are padded with black at the right and at the bottom.
+    """B samples with boxes; images are padded with middle grey at the right and at the bottom.
 
     Attributes:
         sizes: height and width of each image without its padding, int64, shape (B, 2).

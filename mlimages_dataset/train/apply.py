@@ -98,7 +98,7 @@ class AppliedSummary:
     """The pictures that a network was applied to.
 
     Attributes:
-        images: rows written.
+        images: number of pictures that the network has seen.
         unreadable: number of pictures that cannot be read.
         first_unreadable: the first of these, each with the reason.
     """
@@ -112,13 +112,13 @@ def predict(
     application: Application,
     out: Location,
     *,
-    above: float = 0.5,
+    above: float | None = None,
     source: str = "model",
     raw: bool = False,
     overwrite: bool = False,
     tell: Callable[[str], None] | None = None,
 ) -> StageOutcome[AppliedSummary] | None:
-    """Write the `predictions` table of a folder's pictures and return its record, on rank 0.
+    """Write what a network says of a folder's pictures, as its task's table, and return the record, on rank 0.
 
     The loss decides what a probability means: for each class separately, calibrated by the checkpoint's fit, or with
     `softmax` for one class among all. The parts and their rows are the same for any number of ranks.
@@ -126,7 +126,7 @@ def predict(
     Args:
         application: the network and the pictures.
         out: the folder to write into.
-        above: classes with a higher probability are listed.
+        above: classes, or boxes, with a higher probability are listed; None for what the task lists by default.
         source: value of the table's column `source`.
         raw: leave out the calibration.
         overwrite: replace what was built with other parameters or inputs.
@@ -140,7 +140,8 @@ def predict(
 
     def rows_of(checkpoint: Checkpoint) -> _Rows:
         task = task_of_checkpoint(checkpoint, where=application.checkpoint)
-        rows_of_outputs = task.rows(checkpoint, raw=raw, source=source, above=above, where=application.checkpoint)
+        listed = task.listed_above if above is None else above
+        rows_of_outputs = task.rows(checkpoint, raw=raw, source=source, above=listed, where=application.checkpoint)
 
         def rows(
             network: nn.Module, images: tuple[Tensor, Tensor], pictures: Pictures, numbers: Sequence[int]
@@ -151,12 +152,11 @@ def predict(
 
         return rows
 
-    parameters: dict[str, Json] = {"above": above, "source": source, "raw": raw}
     return _apply(
         application,
         out,
         PREDICTIONS.name,
-        parameters,
+        lambda task: {"above": task.listed_above if above is None else above, "source": source, "raw": raw},
         schema_of=lambda task, _: task.predictions,
         rows_of=rows_of,
         overwrite=overwrite,
@@ -247,7 +247,7 @@ def extract(application: Application, out: Location, *, overwrite: bool = False)
         application,
         out,
         "features",
-        {},
+        lambda _: {},
         schema_of=schema,
         rows_of=lambda _: rows,
         overwrite=overwrite,
@@ -284,7 +284,7 @@ def _apply(
     application: Application,
     out: Location,
     stage: str,
-    parameters: Mapping[str, Json],
+    parameters: Callable[[AnyTask], Mapping[str, Json]],
     *,
     schema_of: Callable[[AnyTask, nn.Module], TableSchema],
     rows_of: Callable[[Checkpoint], _Rows],
@@ -321,7 +321,7 @@ def _apply(
             **({"image_size": application.image_size} if application.image_size else {}),
         }
         applied = Stage(
-            name=stage, parameters={**parameters, **how}, inputs=job.inputs, work=work, summary=AppliedSummary
+            name=stage, parameters={**parameters(task), **how}, inputs=job.inputs, work=work, summary=AppliedSummary
         )
         try:
             outcome = run(applied, OutputFolder(out, overwrite=overwrite))
@@ -341,11 +341,12 @@ def _write_parts(job: _Job, out: Location) -> StageResult[AppliedSummary]:
     batches = picture_batches(
         job.pictures, parts, batch_size=application.batch_size, workers=application.workers, pin=device.type == "cuda"
     )
-    receipts, bad = [], []
+    receipts, bad, n_seen = [], [], 0
     for part, of_part in batches:
         tables = [job.schema.arrow.empty_table()]
         for batch in of_part:
             bad += [f"{job.pictures.image_id(number)}: {why}" for number, why in batch.bad]
+            n_seen += len(batch.numbers)
             if batch.numbers:
                 images = job.pictures.finish(batch.images.to(device, non_blocking=True))
                 with autocast(device, application.execution.precision):
@@ -353,7 +354,7 @@ def _write_parts(job: _Job, out: Location) -> StageResult[AppliedSummary]:
         receipts.append(write_table(out / part.name, pa.concat_tables(tables), job.schema, job.inputs))
     written = [receipt for of_rank in distributed.gathered(receipts) for receipt in of_rank]
     all_bad = sorted(one for of_rank in distributed.gathered(bad) for one in of_rank)
-    summary = AppliedSummary(sum(receipt.rows for receipt in written), len(all_bad), tuple(all_bad[:_SHOWN_BAD]))
+    summary = AppliedSummary(sum(distributed.gathered(n_seen)), len(all_bad), tuple(all_bad[:_SHOWN_BAD]))
     return StageResult(tuple(sorted(written, key=lambda receipt: receipt.path.name)), summary)
 
 

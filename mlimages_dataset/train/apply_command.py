@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.apply import Application, AppliedSummary
     from mlimages_dataset.train.evaluation import EvaluationSummary
 
-_TOP, _TABLE_ABOVE = 10, 0.5
-"""How many classes `predict` prints per picture, and the probability above which a table lists a class."""
+_TOP = 10
+"""How many classes `predict` prints per picture."""
 
 
 def applied(command: Callable[..., None], *, to_classes: bool = True) -> Callable[..., None]:
@@ -135,7 +135,8 @@ def _choice(
 @click.option(
     "--above",
     type=click.FloatRange(0, 1),
-    help="List classes above this probability.  [default: 0.5 in a table, else all]",
+    help="List classes, or boxes, above this probability.  [default: in a table 0.5, or a detector's "
+    "detection.least_score; else all]",
 )
 @click.option(
     "--raw", is_flag=True, help="Give the sigmoid of the network's scores instead of calibrated probabilities."
@@ -172,9 +173,8 @@ def predict(
         raise UsageError("--out writes a table, but --top and --json print", remedy="leave out --out, or both others")
     from mlimages_dataset.train.apply import predict as work  # noqa: PLC0415 - torch would cost --help seconds
 
-    listed = _TABLE_ABOVE if above is None else above
     written = work(
-        application, location(out), above=listed, source=source, raw=raw, overwrite=overwrite, tell=tell_aside
+        application, location(out), above=above, source=source, raw=raw, overwrite=overwrite, tell=tell_aside
     )
     _tell(written, out)
 

@@ -136,7 +136,8 @@ class Data:
         bad_image_share: the run stops if more than this share of an epoch's images cannot be decoded.
         streamed: read shards in long stretches rather than picture by picture, for slow disks and object stores; needs
             the sampler `blocks` in every phase.
-        upright: turn pictures as their EXIF says, in training, evaluation and prediction; the recipe does not.
+        upright: turn pictures as their EXIF says, in training, evaluation and prediction; the recipe does not. Not for
+            detection and segmentation, whose labels are of pixels as they are stored.
     """
 
     images: Location | None = None
@@ -325,7 +326,7 @@ class Phase:
     Attributes:
         first_epoch: first epoch of the phase, counted from 0.
         batch_size: images per step, over all ranks and accumulated passes.
-        image_size: side of the square that the network sees, in pixels.
+        image_size: side of the square that the network sees, in pixels; for detection the short side of an image.
         sampler: the order of images.
         balance: for `soft-balance`: from 0 (class frequencies as they are) to 1 (uniform), lambda of Peng et al. 2020.
         block_images: for `blocks`: number of neighbouring images in a block; blocks are shuffled.
@@ -473,6 +474,16 @@ class Run:
             raise ValueError(f"loss.name = {self.loss.name.value} is not for {self.task.value}, which has {others}")
         if self.data.streamed and self.task is not TaskName.MULTI_LABEL:
             raise ValueError(f"data.streamed is not for {self.task.value}: leave it out")
+        for name, task in (("detection", TaskName.DETECTION), ("segmentation", TaskName.SEGMENTATION)):
+            options = getattr(self, name)
+            if self.task is not task and options != type(options)():
+                raise ValueError(f"[{name}] has no effect on {self.task.value}: leave it out")
+        if self.task is not TaskName.MULTI_LABEL and self.loss.unknown is Unknown.IGNORED:
+            raise ValueError(f"loss.unknown has no effect on {self.task.value}: leave it out")
+        if self.data.upright and self.task is not TaskName.MULTI_LABEL:
+            raise ValueError(
+                f"data.upright is not for {self.task.value}, whose labels are of pixels as they are stored"
+            )
         of_steps = bool(self.steps or self.schedule.decay_steps)
         if of_steps and len({phase.batch_size for phase in self.phases}) > 1:
             raise ValueError("steps and decay_steps need one batch_size in all phases: write epochs and decay_epochs")

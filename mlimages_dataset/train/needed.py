@@ -16,6 +16,11 @@ PLACES = ("images", "labels", "vocabulary")
 """The fields of `data` that a training run needs; segmentation has no vocabulary."""
 
 
+def needed_places(run: Run) -> tuple[str, ...]:
+    """Return the fields of `data` that a run needs."""
+    return tuple(name for name in PLACES if name != "vocabulary" or run.task is not TaskName.SEGMENTATION)
+
+
 def check_needed(run: Run, out: Path | None, *, weights: bool = False) -> None:
     """Raise a `ConfigError` that names all missing items, unless a run has its data and its folder.
 
@@ -24,8 +29,7 @@ def check_needed(run: Run, out: Path | None, *, weights: bool = False) -> None:
         out: the run's folder.
         weights: whether initial weights are required.
     """
-    needed = [name for name in PLACES if name != "vocabulary" or run.task is not TaskName.SEGMENTATION]
-    in_file = [f"data.{name}" for name in needed if getattr(run.data, name) is None]
+    in_file = [f"data.{name}" for name in needed_places(run) if getattr(run.data, name) is None]
     if weights and run.model.weights is None:
         in_file.append("model.weights")
     options = [f"--{name.partition('.')[2]}" for name in in_file] + ["--out"] * (out is None)

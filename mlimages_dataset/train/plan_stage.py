@@ -8,11 +8,12 @@ from mlimages_dataset.core.errors import ConfigError
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.computing import computing, seed_generators
-from mlimages_dataset.train.config import Precision
+from mlimages_dataset.train.config import Precision, TaskName
 from mlimages_dataset.train.feed import images_of_pass, make_feed
 from mlimages_dataset.train.inputs import Classes, named_place, read_classes
 from mlimages_dataset.train.learner import make_learner
 from mlimages_dataset.train.learning import LEAST_JUDGED
+from mlimages_dataset.train.needed import needed_places
 from mlimages_dataset.train.plan import Plan, image_bytes, pace, state_bytes, total_steps
 from mlimages_dataset.train.plots import rate_curve
 from mlimages_dataset.train.schedule import steps_of_epoch, taken_epochs
@@ -58,7 +59,7 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             here = pace(learner, images=few, image_size=first.image_size, steps=_TIMED_STEPS)
             measured = here * n_ranks / distributed.n_ranks()
         if out is not None and distributed.rank() == 0:
-            write_bytes(out, rate_curve(run))
+            write_bytes(out, rate_curve(run, n_images))
         on_cpu = images_per_second is None and device.type == "cpu"
         supply = None
         if distributed.rank() == 0:
@@ -88,7 +89,7 @@ def check_trial(run: Run, steps: int) -> None:
     Raises:
         ConfigError: the run does not name its data, or the steps are too few.
     """
-    for name in ("labels", "images", "vocabulary"):
+    for name in needed_places(run):
         named_place(getattr(run.data, name), name)
     if steps < LEAST_JUDGED:
         raise ConfigError(
@@ -118,6 +119,8 @@ def trial(run: Run, steps: int | None) -> Trial:
 
 def _planned_classes(run: Run) -> tuple[Classes, str]:
     """Return the classes of a plan, and the source of their number."""
+    if run.task is TaskName.SEGMENTATION:
+        return task_of_run(run).classes(run), "(segmentation.classes)"
     if run.data.vocabulary is not None:
         classes = read_classes(run.data.vocabulary)
         other = run.model.classes not in {0, len(classes)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.train.schedule import learning_rate
+from mlimages_dataset.train.schedule import learning_rate, steps_of_epoch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 _POINTS_OF_EPOCH = 16
 
 
-def rate_curve(run: Run) -> bytes:
-    """Return the plot of the learning rate by epoch."""
+def rate_curve(run: Run, images: int) -> bytes:
+    """Return the plot of the learning rate by epoch, for epochs of so many images."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, and wanted once
 
-    points = [
-        (epoch + part / _POINTS_OF_EPOCH, learning_rate(run, epoch, part, _POINTS_OF_EPOCH))
-        for epoch in range(run.epochs)
-        for part in range(_POINTS_OF_EPOCH)
-    ]
+    points = []
+    for epoch in range(run.epochs):
+        steps = steps_of_epoch(images, run.phase(epoch).batch_size)
+        for part in range(_POINTS_OF_EPOCH):
+            rate = learning_rate(run, epoch, part * steps // _POINTS_OF_EPOCH, steps)
+            points.append((epoch + part / _POINTS_OF_EPOCH, rate))
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots()
     axes.plot(*zip(*points, strict=True))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from mlimages_dataset.core.config import check_at_least, check_share
 
 PYRAMID_LEVELS = 5
+MOST_CLASSES = 255
+"""Values of a label map, less the one that is ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +62,9 @@ class Detection:
             check_at_least(name, getattr(self, name), 1)
         for name in ("flip", "positive_share", "least_score", "suppression_overlap"):
             check_share(name, getattr(self, name))
-        for name in ("short_sides", "anchor_sizes", "candidates", "proposals"):
-            check_at_least(name, min(getattr(self, name), default=1), 1)
+        check_at_least("short_sides", min(self.short_sides, default=1), 1)
+        for name in ("anchor_sizes", "candidates", "proposals"):
+            check_at_least(name, min(getattr(self, name), default=0), 1)
         if self.pyramid and len(self.anchor_sizes) != PYRAMID_LEVELS:
             raise ValueError(f"a pyramid has {PYRAMID_LEVELS} levels, and anchor_sizes has {len(self.anchor_sizes)}")
 
@@ -76,6 +79,7 @@ class Segmentation:
         rates: dilations of the branches, whose outputs are summed.
         scales: smallest and largest scale drawn for a training image, before a square of the phase's `image_size` is
             cut out.
+        flip: probability that a training image is mirrored.
         whole: resize whole training images to that square instead, as the paper's text has it; evaluation sees pictures
             at their own size.
         frozen_norms: as for detection.
@@ -84,10 +88,14 @@ class Segmentation:
     classes: tuple[str, ...] = ()
     rates: tuple[int, ...] = (6, 12, 18, 24)
     scales: tuple[float, float] = (0.5, 1.5)
+    flip: float = 0.5
     whole: bool = False
     frozen_norms: bool = False
 
     def __post_init__(self) -> None:
         check_at_least("rates", min(self.rates, default=0), 1)
+        check_share("flip", self.flip)
+        if len(self.classes) > MOST_CLASSES:
+            raise ValueError(f"there are {len(self.classes)} classes, and a map has room for {MOST_CLASSES}")
         if not 0 < self.scales[0] <= self.scales[1]:
             raise ValueError(f"scales = {list(self.scales)} do not ascend from above 0")

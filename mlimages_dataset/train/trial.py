@@ -57,6 +57,10 @@ class Trial:
             return [f"no dry run: the run's {self.wanted} steps are too few to tell whether it learns"]
         if self.found is not None:
             return [f"warning: {self.found.sentence()}"]
+        if not self.looks and self.steps == self.wanted:
+            return [
+                f"dry run: {self.steps} steps have finite losses; whether a run learns is judged for classifiers only"
+            ]
         if not self.looks or self.looks[-1].step < LEAST_JUDGED:
             took = f"dry run: stopped after {self.steps} steps, the first of {self.seconds:.0f} s"
             return [f"{took}: give --dry-run-steps {TRIAL_STEPS} to see whether it learns"]

@@ -44,9 +44,10 @@ def values(kind: pa.DataType) -> st.SearchStrategy[Any]:
         return st.fixed_dictionaries({inner.name: values(inner.type) for inner in kind})
     if pa.types.is_list(kind):
         return st.lists(values(kind.value_type), max_size=4)
-    if pa.types.is_string(kind) or pa.types.is_boolean(kind):
-        text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-        return text if pa.types.is_string(kind) else st.booleans()
+    text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+    plain = {pa.string(): text, pa.binary(): st.binary(max_size=8), pa.bool_(): st.booleans()}
+    if kind in plain:
+        return plain[kind]
     if pa.types.is_floating(kind):
         return st.floats(width=kind.bit_width, allow_nan=False)
     bits = kind.bit_width
@@ -188,7 +189,8 @@ def without_null(kind: pa.DataType) -> Any:
     """Return some value of a column's type."""
     if pa.types.is_list(kind):
         return []
-    return "" if pa.types.is_string(kind) else pa.array([0]).cast(kind)[0].as_py()
+    empty = {pa.string(): "", pa.binary(): b""}
+    return empty[kind] if kind in empty else pa.array([0]).cast(kind)[0].as_py()
 
 
 def levels(kind: pa.DataType) -> int:

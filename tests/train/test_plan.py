@@ -155,4 +155,4 @@ def test_a_run_that_is_over_before_one_can_tell_is_planned_without_trying(
 
 def test_a_dry_run_without_images_is_refused(small: Path, photographs: Photographs) -> None:
     told = refusal(2, "plan", small, *NO_PACE, "--vocabulary", photographs.vocabulary, "--dry-run-steps", "20")
-    assert told.startswith("no data.labels; write it under [data], or pass --labels")
+    assert told.startswith("no data.images; write it under [data], or pass --images")

@@ -90,6 +90,11 @@ class Detecting:
     seed: int = field(default=0)
     predictions: ClassVar[TableSchema] = REGIONS
 
+    @property
+    def listed_above(self) -> float:
+        """See `Task`: `detection.least_score`."""
+        return self.options.least_score
+
     def classes(self, run: Run) -> Classes:
         """See `Task`: those of the vocabulary."""
         return read_classes(named_place(run.data.vocabulary, "vocabulary"))

@@ -58,6 +58,7 @@ class MultiLabel(OfImages):
     taught_by: LossDefinition
     unknown: Unknown
     predictions: ClassVar[TableSchema] = PREDICTIONS
+    listed_above: ClassVar[float] = 0.5
 
     def classes(self, run: Run) -> Classes:
         """See `Task`: those of the vocabulary."""

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.tasks.task import RowsOf
 
 MEASURES = ("miou", "pixel_accuracy")
-_FLIP = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +67,8 @@ class Segmenting:
 
     options: Segmentation
     predictions: ClassVar[TableSchema] = LABEL_MAPS
+    listed_above: ClassVar[float] = 0.0
+    """Of no effect: every pixel has a class."""
 
     def classes(self, run: Run) -> Classes:
         """See `Task`: those that the run file lists, or VOC's."""
@@ -200,6 +201,6 @@ class Segmenting:
             image_size=image_size,
             scales=self.options.scales,
             whole=self.options.whole,
-            flip=_FLIP if training else 0.0,
+            flip=self.options.flip if training else 0.0,
             training=training,
         )

@@ -128,6 +128,10 @@ class Task(Protocol[_Targets, _Measures, _Batch]):
             UsageError, DataError: they do not fit.
         """
 
+    @property
+    def listed_above(self) -> float:
+        """The probability above which classes, or boxes, are listed in a table by default."""
+
     def model(self, run: Run, n_classes: int, vocabulary: str, bias: Tensor | None = None) -> nn.Module:
         """Return the network that a run starts from.
 

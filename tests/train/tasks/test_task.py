@@ -85,6 +85,11 @@ class Regression(OfImages):
         """See `Task`."""
         return PREDICTIONS
 
+    @property
+    def listed_above(self) -> float:
+        """See `Task`."""
+        return 0.5
+
     def classes(self, run: Run) -> Classes:
         """See `Task`."""
         raise NotImplementedError

@@ -202,7 +202,8 @@ def _refuse_not_finite(report: StepReport, around: RunContext) -> None:
 
 def _evaluate(run: Run, learner: Learner, around: RunContext, progress: RunProgress) -> Judgement | None:
     """Return the judgement of the network after an epoch, and log the measures; None if no evaluation is due."""
-    if around.evaluate is None or not (_is_over(run, progress) or _falls_on(progress.epoch, run.evaluate_epochs)):
+    due = run.evaluate_epochs and (_is_over(run, progress) or _falls_on(progress.epoch, run.evaluate_epochs))
+    if around.evaluate is None or not due:
         return None
     distributed.copy_from_first(learner.evaluated.buffers())  # each rank has seen other images
     judgement = around.evaluate(learner.evaluated, progress.epoch - 1)

@@ -20,6 +20,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.tables.batches import region_batches
+from mlimages_dataset.tables.equal_boxes import SIDES, objects_of
 from mlimages_dataset.tables.parquet import table_digests, table_parts, write_table
 from mlimages_dataset.tables.schemas import PAIR_COUNTS, REGIONS, Origin
 from mlimages_dataset.vocab.stage import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
@@ -27,15 +28,12 @@ from mlimages_dataset.vocab.stage import read_vocabulary, refuse_other_vocabular
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 REGION_PAIRS = "region-pairs"
 _LISTED_PAIRS = 20
-_SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,22 +138,13 @@ def _of_rows(rows: pa.Table, n_classes: int) -> ObjectPairs:
     stated = (rows["origin"].to_numpy() != Origin.ANCESTOR) & (rows["confidence"].to_numpy() > 0)
     rows = rows.filter(pa.array(stated))
     image = rows["image_id"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
-    sides = np.stack([rows[side].to_numpy() for side in _SIDES])
-    number, n_objects = _objects(image.astype(np.int64), sides)
+    sides = np.stack([rows[side].to_numpy() for side in SIDES])
+    number = objects_of(image.astype(np.int64), sides)
+    n_objects = int(number.max(initial=-1)) + 1
     labels = np.unique(np.stack([number, rows["class_index"].to_numpy().astype(np.int64)], axis=1), axis=0)
     has = sp.coo_array((np.ones(len(labels), np.int64), (labels[:, 0], labels[:, 1])), (n_objects, n_classes)).tocsr()
     several = int((np.bincount(labels[:, 0], minlength=n_objects) > 1).sum())
     return ObjectPairs(sp.csr_array(has.T @ has), n_objects, several)
-
-
-def _objects(image: NDArray[np.int64], sides: NDArray[np.float32]) -> tuple[NDArray[np.int64], int]:
-    """Return the number of each row's object, equal boxes of an image being one, and how many there are."""
-    order = np.lexsort((*sides, image))
-    new = np.ones(len(order), np.bool_)
-    new[1:] = (np.diff(image[order]) != 0) | (np.diff(sides[:, order], axis=1) != 0).any(axis=0)
-    number = np.empty(len(order), np.int64)
-    number[order] = np.cumsum(new) - 1
-    return number, int(new.sum())
 
 
 def _strongest(table: pa.Table, vocabulary: Vocabulary) -> list[str]:

@@ -19,6 +19,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.loaders.catalogue import open_catalogue
 from mlimages_dataset.loaders.catalogue.opening import cached_folder, digests_of
 from mlimages_dataset.tables.batches import region_batches
+from mlimages_dataset.tables.equal_boxes import SIDES, objects_of
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of
 from mlimages_dataset.tables.parquet import read_table, table_parts, write_table
 from mlimages_dataset.tables.schemas import LABELS, REGIONS, Origin
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.loaders.catalogue import Catalogue
 
 FORMAT = "regions 1"
-SIDES = ("xmin", "ymin", "xmax", "ymax")
 _LABELS = "labels"
 _ARRAYS = ("first_box", "sides", "first_label", "class_index", "special")
 
@@ -128,12 +128,13 @@ def _write(folder: Path, parts: Sequence[Location], n_classes: int, *, ancestors
     image = table["image_id"].combine_chunks().dictionary_encode()
     ids, number = image.dictionary, image.indices.to_numpy().astype(np.int64)
     sides = np.stack([table[side].to_numpy() for side in SIDES], axis=1)
+    box = objects_of(number, sides.T)
     index = table["class_index"].to_numpy()
     special = np.logical_or.reduce([table[flag].to_numpy() for flag in _SPECIAL])
-    order = np.lexsort((index, *sides.T[::-1], number))
+    order = np.lexsort((index, box))
     number, sides, index, special = number[order], sides[order], index[order], special[order]
     new_box = np.ones(len(number), np.bool_)
-    new_box[1:] = (number[1:] != number[:-1]) | (sides[1:] != sides[:-1]).any(axis=1)
+    new_box[1:] = np.diff(box[order]) != 0
     new_label = new_box.copy()
     new_label[1:] |= index[1:] != index[:-1]
     first_row = np.flatnonzero(new_label)

@@ -79,7 +79,7 @@ class Readings:
         for one in classes:
             if one.wnid or one.parent or one.synset:
                 continue
-            reading = self.by_id.get((source, one.source_id)) or self.by_name.get((source, _key(one.name)))
+            reading = self.by_id.get((source, one.source_id)) or self.by_name.get((source, parse_name(one.name)))
             if reading is not None:
                 found[one.source_id] = ReviewedMatch(
                     source=source,
@@ -102,7 +102,7 @@ def packaged_readings() -> Readings:
     ]
     by_id = {(row.source, row.source_id): row for row in rows}
     # Open Images' ids never change, and some of its names belong to several.
-    named = {(row.source, _key(row.name)): row for row in rows if row.source != OPEN_IMAGES}
+    named = {(row.source, parse_name(row.name)): row for row in rows if row.source != OPEN_IMAGES}
     return Readings(by_id, named)
 
 
@@ -142,7 +142,3 @@ class Agreement:
             len(third),
             sum(row[2] in row[:2] for row in third),
         )
-
-
-def _key(name: str) -> ParsedName:
-    return parse_name(name)

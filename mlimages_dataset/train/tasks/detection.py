@@ -13,10 +13,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.evaluation.detection import Detections, Interpolation, Judged, Rule, TrueBoxes, judged, mean
 from mlimages_dataset.loaders.boxes import BoxedImages, BoxTransform
-from mlimages_dataset.loaders.region_index import SIDES
+from mlimages_dataset.tables.equal_boxes import SIDES
 from mlimages_dataset.tables.schemas import REGION_FLAGS, REGIONS, Origin
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.detection.detector import Detector
@@ -24,8 +23,8 @@ from mlimages_dataset.train.detection.found import Found, found_boxes
 from mlimages_dataset.train.inputs import check_labels, labelled_places, named_place, read_classes
 from mlimages_dataset.train.learning import NoLooks
 from mlimages_dataset.train.losses.detection import CLASSES, DetectionLoss, region_scores, with_background
-from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.science import turns_upright
+from mlimages_dataset.train.tasks.loaded import loaded
 from mlimages_dataset.train.tasks.task import Judgement
 from mlimages_dataset.train.weights.start import first_classifier
 
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.inputs import Classes
     from mlimages_dataset.train.losses.definition import LossDefinition, State
     from mlimages_dataset.train.metrics import Reduce
+    from mlimages_dataset.train.models import MultiLabelClassifier
     from mlimages_dataset.train.task_options import Detection
     from mlimages_dataset.train.tasks.task import RowsOf
 
@@ -151,15 +151,11 @@ class Detecting:
 
     def network(self, checkpoint: Checkpoint, where: Path) -> Detector:
         """See `Task`."""
-        epsilon = float(checkpoint.science["model.batch_norm_epsilon"])
-        classifier = create_model(checkpoint.model_name, checkpoint.n_classes, norm_epsilon=epsilon)
-        classifier.expect_scaling(checkpoint.weights())
-        detector = Detector(classifier, checkpoint.model_name, self.options)
-        try:
-            detector.load_state_dict(checkpoint.weights())
-        except RuntimeError as error:
-            raise DataError("its weights are not of its detector", where=where, remedy="train it again") from error
-        return detector
+
+        def make(classifier: MultiLabelClassifier) -> Detector:
+            return Detector(classifier, checkpoint.model_name, self.options)
+
+        return loaded(make, checkpoint, where, called="detector")
 
     def model(self, run: Run, n_classes: int, vocabulary: str, bias: Tensor | None = None) -> Detector:  # noqa: ARG002 - as `Task`
         """See `Task`: `model.weights` are of a classifier, whose head is left out."""

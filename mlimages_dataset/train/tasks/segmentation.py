@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 import torch
 
-from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.evaluation.segmentation import Confusion
 from mlimages_dataset.loaders.label_maps import MappedImages, MapTransform
 from mlimages_dataset.sources.label_maps import VOC_CLASSES, png_of
@@ -21,9 +20,9 @@ from mlimages_dataset.tables.schemas import LABEL_MAPS
 from mlimages_dataset.train.inputs import Classes, labelled_places
 from mlimages_dataset.train.learning import NoLooks
 from mlimages_dataset.train.losses.pixels import PixelLoss, PixelTargets
-from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.segmentation import Segmented, Segmenter
-from mlimages_dataset.train.tasks.task import Judgement
+from mlimages_dataset.train.tasks.loaded import loaded
+from mlimages_dataset.train.tasks.task import Judgement, OfImages
 from mlimages_dataset.train.weights.start import first_classifier
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.config import Phase, Run
     from mlimages_dataset.train.losses.definition import State
     from mlimages_dataset.train.metrics import Reduce
+    from mlimages_dataset.train.models import MultiLabelClassifier
     from mlimages_dataset.train.task_options import Segmentation
     from mlimages_dataset.train.tasks.task import RowsOf
 
@@ -62,7 +62,7 @@ class PixelMeasures:
 
 
 @dataclass(frozen=True, slots=True)
-class Segmenting:
+class Segmenting(OfImages):
     """The task of segmentation; methods as in `Task`."""
 
     options: Segmentation
@@ -105,28 +105,16 @@ class Segmenting:
         """See `Task`."""
         return images, sizes
 
-    def example(self, images: Tensor) -> tuple[Tensor]:
-        """See `Task`."""
-        return (images,)
-
-    def cost(self, outputs: Tensor) -> Tensor:
-        """See `Task`."""
-        return outputs.float().square().mean()
-
     def bias(self, run: Run, data: MappedImages) -> None:
         """See `Task`."""
 
     def network(self, checkpoint: Checkpoint, where: Path) -> Segmenter:
         """See `Task`."""
-        epsilon = float(checkpoint.science["model.batch_norm_epsilon"])
-        classifier = create_model(checkpoint.model_name, checkpoint.n_classes, norm_epsilon=epsilon)
-        classifier.expect_scaling(checkpoint.weights())
-        segmenter = Segmenter(classifier, checkpoint.model_name, self.options)
-        try:
-            segmenter.load_state_dict(checkpoint.weights())
-        except RuntimeError as error:
-            raise DataError("its weights are not of its network", where=where, remedy="train it again") from error
-        return segmenter
+
+        def make(classifier: MultiLabelClassifier) -> Segmenter:
+            return Segmenter(classifier, checkpoint.model_name, self.options)
+
+        return loaded(make, checkpoint, where, called="network")
 
     def model(self, run: Run, n_classes: int, vocabulary: str, bias: Tensor | None = None) -> Segmenter:
         """See `Task`: `model.weights` are of a classifier, whose head is left out."""

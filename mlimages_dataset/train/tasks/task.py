@@ -225,7 +225,7 @@ class OfImages:
 
     __slots__ = ()
 
-    def inputs(self, batch: ImageBatch, images: Tensor) -> tuple[Any, ...]:
+    def inputs(self, batch: Any, images: Tensor) -> tuple[Any, ...]:
         """See `Task`."""
         del batch
         return (images,)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypedDict
 import click
 
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.sources.layout import BOX_ORDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,6 +134,12 @@ synsets_option = click.option(
     type=FILE,
     help="Which synset a number means in ImageNet's own lists: meta.mat or map_clsloc.txt of the development kit for "
     "its ground truth, synsets.txt or synset_words.txt for val.txt.",
+)
+box_order_option = click.option(
+    "--box-order",
+    type=click.Choice(BOX_ORDERS),
+    help="What the four numbers of Hugging Face's `bbox` are: left, top, width, height, or left, top, right, bottom.  "
+    "[default: xywh, as COCO has it]",
 )
 
 

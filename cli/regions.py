@@ -8,6 +8,7 @@ import click
 
 from .options import (
     FILE,
+    box_order_option,
     dask_option,
     format_option,
     ids_of_option,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @source_option
 @ids_of_option
 @click.option("--ancestors", is_flag=True, help="Give each box a row for every ancestor of its categories too.")
+@box_order_option
 @click.argument("inputs", nargs=-1, required=True, type=FILE)
 @out_option
 @overwrite_option
@@ -52,6 +54,7 @@ def regions(
     source: str | None,
     ids_of: str | None,
     ancestors: bool,
+    box_order: str | None,
     inputs: tuple[Location, ...],
     out: Location,
     overwrite: bool,
@@ -88,6 +91,7 @@ def regions(
             ids_of=ids_of,
             min_confidence=min_confidence,
             ancestors=ancestors,
+            box_order=box_order or "",
             out=out,
             overwrite=overwrite,
             **engine,

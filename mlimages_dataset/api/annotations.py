@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -25,6 +25,7 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
 from mlimages_dataset.sources.inputs import is_stream
+from mlimages_dataset.sources.layout import Layout
 from mlimages_dataset.sources.registry import source_named
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, TableSchema
@@ -210,8 +211,8 @@ def collection(
             if form not in frames:
                 remedy = f'pass format="{next(iter(frames))}", or files'
                 raise UsageError(f"a frame cannot have the format {form}", remedy=remedy)
-            if any(stated.get(name) for name in ("columns", "separator", "synsets")):
-                raise UsageError("columns, separator and synsets are only for files", remedy="change the frame")
+            if heeded := [one.name for one in fields(Layout) if stated.get(one.name)]:
+                raise UsageError(f"{' and '.join(heeded)} is only for files", remedy="change the frame")
             path = inputs / "frame.parquet"
             names[path] = "the frame"
             files = (written(_columns_of_all(several, columns), path),)

@@ -23,6 +23,7 @@ from mlimages_dataset.core.arguments import (
     whole,
 )
 from mlimages_dataset.sources.inputs import is_stream
+from mlimages_dataset.sources.layout import BOX_ORDERS
 from mlimages_dataset.vocab.stage import Ancestors
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ ARGUMENTS: dict[str, Kind] = {
     "columns": Kind("a list of names, or a mapping from our names to the files'", _are_columns),
     "separator": TEXT,
     "synsets": PATH.or_none(),
+    "box_order": one_of(["", *BOX_ORDERS]),
     "format": Kind("the name of a format, such as 'csv'", is_text),
     "source": Kind("a name that a folder can have", _is_folder_name).or_none(),
     "ids_of": Kind("the name of a class list", is_text).or_none(),

@@ -83,6 +83,7 @@ def regions(
     ids_of: str | None = None,
     min_confidence: float = 0.0,
     ancestors: bool = False,
+    box_order: str = "",
     out: PathLike | None = None,
     overwrite: bool = False,
     mapper: Mapper = map,
@@ -103,6 +104,8 @@ def regions(
         ids_of: the mapping's source whose ids the labels use, where the format alone does not say.
         min_confidence: machines' boxes below this are left out.
         ancestors: give each box a row for every ancestor of its categories too.
+        box_order: of the numbers in `bbox` of Hugging Face's files: `xywh` (left, top, width, height), as COCO has it
+            and is read by default, or `xyxy` (left, top, right, bottom).
         out: the folder to write into: new, empty, or of an earlier call.
         overwrite: replace what was made with other parameters or inputs.
         mapper: runs parts; see `pipeline.engine.local` for several processes.
@@ -120,7 +123,7 @@ def regions(
     """
     check({**ARGUMENTS, "ancestors": SWITCH}, locals())
     frames = {BoxTables.name: BoxTables.name}
-    stated = {"ids_of": ids_of, "min_confidence": min_confidence}
+    stated = {"ids_of": ids_of, "min_confidence": min_confidence, "box_order": box_order}
     with collection(data, source, format, frames=frames, columns=_columns, stated=stated) as given:
         made = made_by(
             lambda: regions_stage(folder_of(vocabulary), given, ancestors=ancestors),

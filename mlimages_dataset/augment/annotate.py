@@ -93,7 +93,9 @@ class AnnotatedFiles(Layout):
     @property
     def layout(self) -> Layout | None:
         """What is stated of the files, if anything."""
-        return Layout(columns=self.columns, separator=self.separator, synsets=self.synsets) if self.stated else None
+        if not self.stated:
+            return None
+        return Layout(columns=self.columns, separator=self.separator, synsets=self.synsets, box_order=self.box_order)
 
     @property
     def parameters(self) -> dict[str, object]:

@@ -78,6 +78,7 @@ def regions_stage(
             "ids_of": given.ids_of,
             "min_confidence": given.min_confidence,
             "ancestors": ancestors,
+            **({"box_order": given.box_order} if given.box_order else {}),
         },
         inputs={**vocabulary_digests(vocabulary), **prefixed("files", digests(given.files, source.digest))},
         work=lambda at: map_regions(read_vocabulary(vocabulary), given, at, ancestors=ancestors),

@@ -12,6 +12,7 @@ import functools
 import stat
 import tarfile
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -23,14 +24,16 @@ from mlimages_dataset.images.masks import with_masks
 from mlimages_dataset.images.members import Member
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.zips import zip_file_members
+from mlimages_dataset.sources.folders import class_folders, is_part_or_thing
 from mlimages_dataset.sources.packing import check_packed, packing_of, unpacked_stream
 from mlimages_dataset.sources.places import read_file, size_of
+from mlimages_dataset.sources.samples import is_picture
 from mlimages_dataset.sources.tars import ARCHIVE_NAME, StrictHeader, check_end, tar_errors, unsafe
 from mlimages_dataset.sources.zips import ZIP_NAME
 from mlimages_dataset.tables.files import write_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mlimages_dataset.core.locations import Location
 
@@ -145,6 +148,7 @@ def _folder_members(folder: Location, most_bytes: int, path: str, above: frozens
     try:
         with system_errors(folder):
             entries: list[Location] = sorted(folder.iterdir())
+            of_classes = _class_folders(entries)
     except OSError as error:
         raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check its permissions") from error
     inside = above | {folder.resolve()}
@@ -153,13 +157,29 @@ def _folder_members(folder: Location, most_bytes: int, path: str, above: frozens
         if entry.is_dir():
             if entry.is_symlink() and entry.resolve() in inside:
                 continue  # a link to a parent folder would never end
-            yield from _folder_members(entry, most_bytes, f"{place}/", inside)
+            members = _folder_members(entry, most_bytes, f"{place}/", inside)
+            yield from (_in_class_folder(one, place) for one in members) if entry.name in of_classes else members
         elif ARCHIVE_NAME.search(entry.name) and entry.is_file():
             yield from archive_file_members(entry, most_bytes=most_bytes, folder=ARCHIVE_NAME.sub("", place) + "/")
         elif ZIP_NAME.search(entry.name) and entry.is_file():
             yield from zip_file_members(entry, most_bytes=most_bytes, folder=ZIP_NAME.sub("", place) + "/")
         else:
             yield Member(place, functools.partial(_file_content, entry, most_bytes))
+
+
+def _class_folders(entries: Sequence[Location]) -> frozenset[str]:
+    """Return the names of those folders among the entries of one that `class_folders` says."""
+    if not any(is_part_or_thing(entry.name) for entry in entries):
+        return frozenset()
+    folders = [entry for entry in entries if entry.is_dir()]
+    return class_folders(
+        f"{folder.name}/x" for folder in folders if any(is_picture(one.name) for one in folder.iterdir())
+    )
+
+
+def _in_class_folder(member: Member, folder: str) -> Member:
+    """Return a member below a folder of a class, told so if it lies in it and not deeper."""
+    return replace(member, is_in_class_folder=True) if member.path.rpartition("/")[0] == folder else member
 
 
 def archive_file_members(archive: Location, *, most_bytes: int, folder: str = "") -> Iterator[Member]:

@@ -37,6 +37,7 @@ class Member:
         captions: texts on the picture that the source states.
         note: what of this cannot be read; empty if all can.
         masks: tag and content of the pictures that say what its pixels are; their content can be read at any time.
+        is_in_class_folder: its folder is one of `class_folders`.
     """
 
     path: str
@@ -45,10 +46,11 @@ class Member:
     captions: tuple[str, ...] = ()
     note: str = ""
     masks: tuple[tuple[str, Content], ...] = ()
+    is_in_class_folder: bool = False
 
     def all_labels(self) -> tuple[tuple[str, float], ...]:
         """Return the labels that the source states, else the one that follows from the path."""
         if self.labels is not None:
             return self.labels
-        class_id = class_of_path(self.path)
+        class_id = class_of_path(self.path, is_class_folder=self.is_in_class_folder)
         return ((class_id, 1.0),) if class_id else ()

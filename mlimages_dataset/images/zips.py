@@ -11,6 +11,8 @@ from mlimages_dataset.images.beside import held_with_files_beside
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.members import Member
 from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.sources.folders import class_folders
+from mlimages_dataset.sources.samples import is_picture
 from mlimages_dataset.sources.zips import ZIP_FAULTS, ZipEntry, zip_entries, zip_errors
 
 if TYPE_CHECKING:
@@ -35,12 +37,15 @@ def zip_file_members(archive: Location, *, most_bytes: int, folder: str = "") ->
 
 def _members(archive: Location, most_bytes: int, folder: str) -> Iterator[Member]:
     with zip_errors(archive), archive.open("rb") as stream, zipfile.ZipFile(stream) as packed:
-        for entry in zip_entries(packed):
+        entries = list(zip_entries(packed))
+        of_classes = class_folders(entry.name for entry in entries if is_picture(entry.name))
+        for entry in entries:
             path = folder + entry.name
             if entry.unsafe:
                 yield Member(path, functools.partial(Inspection, Status.UNSAFE_NAME, entry.unsafe), ())
             else:
-                yield Member(path, functools.partial(_content, packed, entry, most_bytes))
+                content = functools.partial(_content, packed, entry, most_bytes)
+                yield Member(path, content, is_in_class_folder=entry.name.rpartition("/")[0] in of_classes)
 
 
 def _content(packed: zipfile.ZipFile, entry: ZipEntry, most_bytes: int) -> bytes | Inspection:

@@ -49,7 +49,7 @@ class Coco(DocumentSource):
     """Files of COCO's form."""
 
     name: ClassVar[str] = "coco"
-    member_suffix: ClassVar[str] = ".json"
+    member_suffixes: ClassVar[tuple[str, ...]] = (".json",)
     takes_wnids: ClassVar[bool] = False
 
     def batches(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:

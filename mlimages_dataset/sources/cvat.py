@@ -41,7 +41,7 @@ class Cvat(DocumentSource):
     """CVAT's files."""
 
     name: ClassVar[str] = "cvat"
-    member_suffix: ClassVar[str] = ".xml"
+    member_suffixes: ClassVar[tuple[str, ...]] = (".xml",)
 
     def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:
         """See `BoxSource.instances`."""

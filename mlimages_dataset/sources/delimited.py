@@ -13,9 +13,10 @@ import pyarrow as pa
 from fsspec.implementations.memory import MemoryFileSystem
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import reason, unpacked
+from mlimages_dataset.core.locations import reason
 from mlimages_dataset.sources.lines import decoded
 from mlimages_dataset.sources.pieces import bytes_of, cut_rows, read_to_its_end, whole_rows
+from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.source import Source
 from mlimages_dataset.tables import confidences
@@ -145,7 +146,7 @@ def _blocks(piece: Piece) -> Iterator[bytes]:
         if piece.stop is not None:
             yield bytes_of(piece)
             return
-        with unpacked(piece.path) as stream:
+        with opened(piece.path) as stream:
             yield from whole_rows(stream)
 
 
@@ -271,7 +272,7 @@ def _first_lines(path: Location) -> list[str]:
         DataError: the file is empty, or no text.
     """
     try:
-        with unpacked(path) as stream:
+        with opened(path) as stream:
             *whole, cut = _with_newlines(stream.read(1 << 16)).split(b"\n")
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="obtain it again") from error

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _WNID = re.compile(r"n\d{8}")
 _STARTS_WITH_WNID = re.compile(r"(n\d{8})(?:\D|$)")
@@ -19,6 +23,9 @@ _WORDS_OF_PARTS = (
 _WORD_OF_A_PART = rf"(?:{'|'.join(_WORDS_OF_PARTS)})"
 _NO_CLASS = re.compile(rf"{_WORD_OF_A_PART}(?:[-_ .]*(?:{_WORD_OF_A_PART}|\d+|of))*|\d{{4,}}|0\d+", re.IGNORECASE)
 """Names of folders that denote a part of a collection, not a class."""
+_PARTS_OR_THINGS = frozenset({"train", "picture", "photograph", "folder"})
+"""Those of them that are things in photographs, too: classes of Pascal VOC, ADE20K and LVIS."""
+_LEAST_CLASSES_BESIDE = 2
 
 
 def is_mask(path: str) -> bool:
@@ -32,13 +39,45 @@ def is_wnid(name: str) -> bool:
     return _WNID.fullmatch(name) is not None
 
 
-def class_of_path(path: str) -> str:
+def class_folders(paths: Iterable[str]) -> frozenset[str]:
+    """Return those folders of pictures whose names may be of a part or of a thing, and are of a thing.
+
+    Beside `boat/` and `car/`, `train/` is a class. Such a folder has two or more beside it that have pictures and names
+    of classes, and none that has the name of a part.
+    """
+    beside: dict[str, set[str]] = {}
+    for path in paths:
+        above, _, name = path.rpartition("/")[0].rpartition("/")
+        beside.setdefault(above, set()).add(name)
+    return frozenset(
+        f"{above}/{name}".lstrip("/") for above, names in beside.items() for name in _things(names - {"", ".", ".."})
+    )
+
+
+def is_part_or_thing(folder: str) -> bool:
+    """Return whether a folder's name may be of a part of a collection or of a thing; `class_folders` says which."""
+    return folder.strip().lower() in _PARTS_OR_THINGS
+
+
+def _things(names: set[str]) -> set[str]:
+    """Return the names of parts or things, if all folders beside them are classes."""
+    either = set(filter(is_part_or_thing, names))
+    others = names - either
+    are_classes = len(others) >= _LEAST_CLASSES_BESIDE and not any(_NO_CLASS.fullmatch(one.strip()) for one in others)
+    return either if are_classes else set()
+
+
+def class_of_path(path: str, *, is_class_folder: bool = False) -> str:
     """Return the class id according to a picture's path; empty if there is none.
 
     It is the innermost folder (or archive) that is named by a wnid; else the wnid at the beginning of the file name, as
     in ImageNet, or at its end; else the name of the innermost folder, unless that is of a split, a shard or a number of
     several digits (`train`, `val_images`, `train-0000`, `00001`). A shard (`0.tar`) is no folder. ILSVRC's validation
     and test pictures have no other class, and masks have none.
+
+    Args:
+        path: with slashes.
+        is_class_folder: its innermost folder is of a class, whatever its name; see `class_folders`.
     """
     *folders, name = path.split("/")
     folders = [folder for folder in folders if not folder.lower().endswith(".tar")]
@@ -47,6 +86,6 @@ def class_of_path(path: str) -> str:
             return folder
     if stated := _STARTS_WITH_WNID.match(name) or _ENDS_WITH_WNID.search(name):
         return stated[1]
-    if is_mask(path) or not folders or _WITHOUT_CLASS.match(name) or _NO_CLASS.fullmatch(folders[-1].strip()):
+    if is_mask(path) or not folders or _WITHOUT_CLASS.match(name):
         return ""
-    return folders[-1]
+    return folders[-1] if is_class_folder or not _NO_CLASS.fullmatch(folders[-1].strip()) else ""

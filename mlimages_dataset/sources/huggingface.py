@@ -49,6 +49,7 @@ class HuggingFace(BatchSource):
     name: ClassVar[str] = "huggingface"
     takes_folders: ClassVar[bool] = True
     has_regions: ClassVar[bool] = True
+    heeds: ClassVar[frozenset[str]] = frozenset({"box_order"})
 
     def piece(self, path: Location) -> Piece:
         """See `Source.piece`."""
@@ -101,8 +102,8 @@ class HuggingFace(BatchSource):
 
 def _instances(piece: Piece, columns: PictureColumns) -> Iterator[Instance]:
     """Yield what the column of boxes states of each row. Pictures are read only where no column has their sizes."""
-    objects = columns.objects
-    assert objects is not None
+    assert columns.objects is not None
+    objects = columns.objects.ordered(piece.layout.box_order)
     sizes = ["width", "height"] if objects.sized else [columns.content]
     wanted = list(dict.fromkeys([*columns.names, objects.name, *sizes]))
     with parquet_errors(piece.file), open_parquet(piece.file, buffered=True) as parquet:

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES, SUFFIX_PATTERN
 from mlimages_dataset.core.locations import as_text, relative
-from mlimages_dataset.sources.folders import class_of_path, is_wnid
+from mlimages_dataset.sources.folders import class_folders, class_of_path, is_wnid
 from mlimages_dataset.sources.imagenet_numbers import numbered_pictures, of_ground_truth, wnids_of_numbers
 from mlimages_dataset.sources.lines import line_blocks, log_rejects
 from mlimages_dataset.sources.pieces import cut_lines
@@ -165,10 +165,11 @@ def _is_table(lines: pa.StringArray) -> pa.BooleanArray:
 def _of_a_folder(folder: Location, log: RejectLog) -> Iterator[pa.RecordBatch]:
     found: dict[str, list[str]] = {}
     strays: list[Location] = []
-    images: list[Location] = [path for path in folder.rglob("*") if _is_image(path)]
-    for path in sorted(images):
-        name = as_text(relative(path, folder))
-        if class_id := class_of_path(name):
+    images: list[Location] = sorted(path for path in folder.rglob("*") if _is_image(path))
+    names = [as_text(relative(path, folder)) for path in images]
+    of_classes = class_folders(names)
+    for path, name in zip(images, names, strict=True):
+        if class_id := class_of_path(name, is_class_folder=name.rpartition("/")[0] in of_classes):
             found.setdefault(class_id, []).append(name)
         else:
             strays.append(path)
@@ -176,9 +177,9 @@ def _of_a_folder(folder: Location, log: RejectLog) -> Iterator[pa.RecordBatch]:
     classes: list[Location] = [path for path in folder.iterdir() if path.is_dir() and is_wnid(path.name)]
     empty = [path for path in sorted(classes) if path.name not in found]
     log.add([_reject_of(path, "no image in this folder") for path in empty[:LISTED_REJECTS]], len(empty))
-    for class_id, names in found.items():
-        places = pa.array(names, pa.string())
-        yield statements(places, pa.array([class_id] * len(names), pa.string()), places)
+    for class_id, of_class in found.items():
+        places = pa.array(of_class, pa.string())
+        yield statements(places, pa.array([class_id] * len(of_class), pa.string()), places)
 
 
 def _reject_of(path: Location, what: str) -> Reject:

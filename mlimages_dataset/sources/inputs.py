@@ -83,19 +83,20 @@ def _parts(folder: Location, source: Source) -> list[Location]:
 
 
 def _only_member(archive: Location, source: Source) -> Location:
-    suffix = source.member_suffix
-    if not suffix:
+    suffixes = source.member_suffixes
+    if not suffixes:
         raise UsageError(
             f"is an archive, in which files of the format {source.name} are not read",
             where=archive,
             remedy="unpack it and name them",
         )
-    found = [path for path in files_below(archive) if path.suffix.lower() == suffix and not path.name.startswith(".")]
+    found = [path for path in files_below(archive) if path.suffix.lower() in suffixes and not path.name.startswith(".")]
+    told = " or ".join(suffixes)
     if not found:
-        raise UsageError(f"holds no {suffix} file", where=archive, remedy=f"name files of the format {source.name}")
+        raise UsageError(f"holds no {told} file", where=archive, remedy=f"name files of the format {source.name}")
     if len(found) > 1:
         raise UsageError(
-            f"holds {len(found)} files of the suffix {suffix}",
+            f"holds {len(found)} files of the suffix {told}",
             where=archive,
             remedy=f"name those that are meant, such as {found[0]}, or a pattern in quotes",
         )

@@ -48,6 +48,7 @@ class JsonLines(Source):
 
     name: ClassVar[str] = "jsonl"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson", ".json")
+    member_suffixes: ClassVar[tuple[str, ...]] = suffixes
     heeds: ClassVar[frozenset[str]] = frozenset({"columns", "separator"})
 
     def piece_as_stated(self, path: Location, layout: Layout) -> Piece:

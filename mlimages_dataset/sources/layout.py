@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 TABLE_COLUMNS = ("image_id", "label", "confidence", "location")
 """The columns that are read of a user's own table; the first two must be there."""
 NEEDED_COLUMNS = TABLE_COLUMNS[:2]
+BOX_ORDERS = ("xywh", "xyxy")
+"""Orders of the numbers of a box: left, top, width and height; or left, top, right and bottom."""
 _BLANKS = " \t"
 
 
@@ -31,11 +33,13 @@ class Layout:
             pairs such as `image_id=path`, which say how the file itself calls a column.
         separator: what stands between the labels of a cell, and between their confidences; empty where it holds one.
         synsets: file that says which synset a number means in ImageNet's own lists.
+        box_order: one of `BOX_ORDERS`, where the key of a box does not say it; empty for what the key says.
     """
 
     columns: tuple[str, ...] = ()
     separator: str = ""
     synsets: Location | None = None
+    box_order: str = ""
 
     def __post_init__(self) -> None:
         pairs = [name.partition("=") for name in self.columns if "=" in name]
@@ -51,6 +55,8 @@ class Layout:
                 raise ValueError(f"columns name {repeated[0]!r} twice")
         if len(self.separator) > 1 and set(self.separator) & set(_BLANKS):
             raise ValueError(f"separator is {self.separator!r}, which mixes blanks with other characters")
+        if self.box_order and self.box_order not in BOX_ORDERS:
+            raise ValueError(f"box_order is {self.box_order!r}, which is none of {', '.join(BOX_ORDERS)}")
 
     @property
     def stated(self) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import unpacked
 from mlimages_dataset.sources.pieces import bytes_of, read_to_its_end
+from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _line_stream(piece: Piece) -> Iterator[IO[bytes] | pa.NativeFile]:
     if piece.stop is not None:
         yield io.BytesIO(bytes_of(piece))
         return
-    with unpacked(piece.path) as stream:
+    with opened(piece.path) as stream:
         yield stream
 
 

@@ -59,6 +59,7 @@ class OpenImages(DelimitedSource):
     """Open Images' files; image tables state only where images are."""
 
     name: ClassVar[str] = "open-images"
+    member_suffixes: ClassVar[tuple[str, ...]] = (".csv",)
     ids_of: ClassVar[str | None] = "open-images"
     has_regions: ClassVar[bool] = True
     read_columns = frozenset(

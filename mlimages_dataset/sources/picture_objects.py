@@ -2,14 +2,15 @@
 
 https://huggingface.co/docs/datasets/object_detection, https://huggingface.co/docs/hub/datasets-image#object-detection
 
-`objects` is a struct of lists or a list of structs. A box is `bbox`, as COCO has it (x, y, width, height), or one of
-`CORNER_KEYS` (xmin, ymin, xmax, ymax), in pixels. A class is under one of `CLASS_KEYS`, by its number or name.
+`objects` is a struct of lists or a list of structs. A box is `bbox`, as COCO has it (x, y, width, height) unless a user
+states another order, or one of `CORNER_KEYS` (xmin, ymin, xmax, ymax), in pixels. A class is under one of `CLASS_KEYS`,
+by its number or name.
 """
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -40,6 +41,7 @@ class ObjectColumn:
         label: the key of a class.
         class_names: what the numbers of classes stand for; empty if they stand for themselves.
         sized: whether the columns `width` and `height` have the size of each picture.
+        corners: whether the last two numbers of a box are its right lower corner, not its width and height.
     """
 
     name: str
@@ -47,6 +49,11 @@ class ObjectColumn:
     label: str
     class_names: tuple[str, ...]
     sized: bool
+    corners: bool
+
+    def ordered(self, order: str) -> ObjectColumn:
+        """Return the column with boxes in the order of `BOX_ORDERS` that a user states; empty for the key's own."""
+        return replace(self, corners=order == "xyxy") if order else self
 
     def instances(self, value: object, image: str, size: tuple[float, float], where: str) -> Iterator[Instance]:
         """Yield what a row's value states, or that it lists the image.
@@ -82,7 +89,7 @@ class ObjectColumn:
         if not (isinstance(sides, list) and len(sides) == _SIDES):
             return f"its {self.box} has no four numbers"
         x, y, right, bottom = map(number_of, sides)
-        corner = (right, bottom) if self.box in CORNER_KEYS else (x + right, y + bottom)
+        corner = (right, bottom) if self.corners else (x + right, y + bottom)
         return of_pixels((x, y, *corner), width, height)
 
 
@@ -100,7 +107,7 @@ def object_column(schema: pa.Schema, names_of: Mapping[str, tuple[str, ...]]) ->
         box, label = (next((key for key in known if key in keys), "") for known in (BOX_KEYS, CLASS_KEYS))
         if box and label:
             sized = {"width", "height"} <= set(schema.names)
-            return ObjectColumn(name, box, label, names_of.get(f"{name}.{label}", ()), sized)
+            return ObjectColumn(name, box, label, names_of.get(f"{name}.{label}", ()), sized, box in CORNER_KEYS)
     return None
 
 

@@ -106,7 +106,7 @@ def cut_rows(piece: Piece) -> list[Piece]:
 def _cut(piece: Piece, ends_of: Callable[[IO[bytes]], list[int]]) -> list[Piece]:
     """Return the pieces of a file: of `PIECE_BYTES` or somewhat more if it is large and not compressed, else one."""
     path = piece.path
-    if path.is_dir():
+    if path.is_dir() or not path.exists():  # a member of an archive
         return [piece]
     with read_to_its_end(path):
         if path.stat().st_size <= PIECE_BYTES or is_packed(path):

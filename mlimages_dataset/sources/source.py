@@ -71,7 +71,7 @@ class Source(abc.ABC):
         suffixes: of its files, in lower case: such files in a folder are read as parts of one; empty if no folder is.
         heeds: the fields of `Layout` that it reads its files by.
         has_regions: whether its files may state boxes.
-        member_suffix: in lower case, of the files in archives that it reads where it takes no folders; empty for none.
+        member_suffixes: in lower case, of the files in archives that it reads where it takes no folders.
     """
 
     name: ClassVar[str]
@@ -82,7 +82,7 @@ class Source(abc.ABC):
     suffixes: ClassVar[tuple[str, ...]] = ()
     heeds: ClassVar[frozenset[str]] = frozenset()
     has_regions: ClassVar[bool] = False
-    member_suffix: ClassVar[str] = ""
+    member_suffixes: ClassVar[tuple[str, ...]] = ()
 
     def piece(self, path: Location) -> Piece:
         """Return a file as one piece, after checking its header.

@@ -45,6 +45,7 @@ class CsvTables(DelimitedSource):
 
     name: ClassVar[str] = "csv"
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv")
+    member_suffixes: ClassVar[tuple[str, ...]] = suffixes
     heeds: ClassVar[frozenset[str]] = frozenset({"columns", "separator"})
     read_columns = frozenset(TABLE_COLUMNS)
 

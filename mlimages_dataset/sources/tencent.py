@@ -34,6 +34,7 @@ class Tencent(BatchSource):
     """Label lists as Tencent ML-Images publishes them."""
 
     name: ClassVar[str] = "tencent"
+    member_suffixes: ClassVar[tuple[str, ...]] = (".txt",)
     by_index: ClassVar[bool] = True
 
     def cut(self, piece: Piece) -> list[Piece]:

@@ -3,15 +3,18 @@
 https://docs.ultralytics.com/datasets/detect/, https://github.com/AlexeyAB/darknet
 
 A file of lines `class x y width height`, in shares of the image, is named as its picture: `labels/train/a.txt` is
-`train/a`. A sixth number is a model's confidence. More numbers are a polygon, whose box is the least that holds it; or
-key points behind a box, where the folder's YAML has `kpt_shape`. A class's id is its name: in `names` of a YAML file,
-or a line of `*.names` or `classes.txt`, in the folder or up to two above. An empty file says that nothing is there.
+`train/a`. A sixth number is a model's confidence. More numbers are a polygon, whose box is the least that holds it, and
+whose mask is that of COCO's tools if its picture is there (`images/train/a.jpg`, or beside the file), since no other
+file has its size; or key points behind a box, where the folder's YAML has `kpt_shape`. A class's id is its name: in
+`names` of a YAML file, or a line of `*.names` or `classes.txt`, in the folder or up to two above. An empty file says
+that nothing is there.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import hashlib
+import itertools
 import math
 import os
 from dataclasses import dataclass, replace
@@ -20,12 +23,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import yaml
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
 from mlimages_dataset.core.locations import as_text, relative
 from mlimages_dataset.sources.annotation_files import FileSource, reject
 from mlimages_dataset.sources.boxes import Instance, around, number_of
 from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.sources.picture_objects import size_of
 from mlimages_dataset.sources.places import (
     archive_of,
+    exists,
     files_below,
     files_in,
     is_folder,
@@ -33,6 +39,7 @@ from mlimages_dataset.sources.places import (
     place_digest,
     read_file,
 )
+from mlimages_dataset.sources.polygons import Polygons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,6 +90,7 @@ class Yolo(FileSource):
     def instances_of(self, path: Location, content: bytes, given: Given) -> Iterator[Instance | Reject]:
         """See `FileSource.instances_of`."""
         image = self.picture_name(path, given, "")
+        size: tuple[float, float] | None = None
         if not content.strip():
             yield Instance.of_listed(image, as_text(str(path)))
         for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
@@ -90,8 +98,11 @@ class Yolo(FileSource):
                 one = _of_line(line.split(), given.context)
                 if isinstance(one, str):
                     yield reject(path, one, line, number)
-                else:
-                    yield replace(one, image=image, where=as_text(str(path)), line=number)
+                    continue
+                if one.outline:
+                    size = _size_of_picture(path) if size is None else size
+                    one = replace(one, polygons=_polygon(line.split(), *size))
+                yield replace(one, image=image, where=as_text(str(path)), line=number)
 
     def digest(self, path: Location) -> str:
         """See `Source.digest`: of the file with the names too."""
@@ -135,6 +146,28 @@ def _box(values: Sequence[float], *, key_points: bool) -> Sides | str:
         return around(list(zip(values[1::2], values[2::2], strict=True)))
     x, y, across, down = values[1:_BOX_FIELDS]
     return x - across / 2, y - down / 2, x + across / 2, y + down / 2
+
+
+def _polygon(fields: Sequence[str], width: float, height: float) -> Polygons:
+    """Return the polygon of a line, in pixels of a picture."""
+    values = map(number_of, fields[1:])
+    sides = itertools.cycle((width, height))
+    return Polygons((tuple(value * side for value, side in zip(values, sides, strict=False)),), width, height)
+
+
+def _size_of_picture(path: Location) -> tuple[float, float]:
+    """Return width and height of the picture of a file of labels, NaN where there is none or it cannot be read."""
+    folders = path.parent.parts
+    at = max((k for k, name in enumerate(folders) if name in Yolo.folders_of_layout), default=None)
+    places = [path.parent]
+    if at is not None and folders[at] == "labels":
+        above = path.parents[len(folders) - at]
+        places.insert(0, above.joinpath("images", *folders[at + 1 :]))
+    stem = path.name[: -len(path.suffix)]
+    for picture in (place / f"{stem}{suffix}" for place in places for suffix in PICTURE_SUFFIXES):
+        if exists(picture):
+            return size_of(read_file(picture))
+    return math.nan, math.nan
 
 
 def _classes(path: Location) -> _Classes:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import zipfile
+from typing import TYPE_CHECKING
+
 import pytest
 
-from mlimages_dataset.sources.folders import class_of_path
+from mlimages_dataset.images.archives import folder_members
+from mlimages_dataset.images.zips import zip_file_members
+from mlimages_dataset.sources.folders import class_folders, class_of_path
+from mlimages_dataset.sources.imagenet import ImageNet
+from mlimages_dataset.sources.rejects import RejectLog
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -37,3 +47,46 @@ from mlimages_dataset.sources.folders import class_of_path
 )
 def test_class_of_path(path: str, class_id: str) -> None:
     assert class_of_path(path) == class_id
+
+
+@pytest.mark.parametrize(
+    ("folders", "classes"),
+    [
+        ("aeroplane boat train tvmonitor", "train"),
+        ("aeroplane boat Train", "Train"),
+        ("chair dog folder picture", "folder picture"),
+        ("a/boat a/car a/train b/boat b/car b/train", "a/train b/train"),
+        ("train/boat train/car train/train", "train/train"),
+        ("train", ""),
+        ("train val", ""),
+        ("train val test boat car", ""),
+        ("train masks", ""),
+        ("train-0 boat car", ""),
+        ("images boat car", ""),
+        ("train x/boat x/car", ""),
+    ],
+)
+def test_a_folder_among_classes_is_one(tmp_path: Path, folders: str, classes: str) -> None:
+    """So of lists, folders and zip archives alike."""
+    paths = [f"{folder}/1.jpg" for folder in folders.split()]
+    assert class_folders(paths) == set(classes.split())
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as packed:
+        for path in paths:
+            packed.writestr(path, path)
+            (tmp_path / "all" / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "all" / path).write_text(path)
+    expected = {path: path.split("/")[-2] for path in paths if path.rpartition("/")[0] in classes.split()}
+    for found in (
+        folder_members(tmp_path / "all", most_bytes=99),
+        zip_file_members(tmp_path / "packed.zip", most_bytes=99),
+    ):
+        named = {one.path: [name for name, _ in one.all_labels()] for one in found}
+        assert {path: names for path, names in named.items() if path.split("/")[-2] in names and path in expected} == {
+            path: [name] for path, name in expected.items()
+        }
+        assert all(named[path] == [] for path in paths if path.split("/")[-2] == "train" and path not in expected)
+    source = ImageNet()
+    rows = [row for batch in source.batches(source.piece(tmp_path / "all"), RejectLog()) for row in batch.to_pylist()]
+    stated = {row["image_id"]: row["class_id"] for row in rows}
+    assert expected.items() <= stated.items()
+    assert all(path not in stated for path in paths if path.split("/")[-2] == "train" and path not in expected)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,11 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.sources.coco import coco_classes
 from mlimages_dataset.sources.contract import read_regions, read_statements
+from mlimages_dataset.sources.layout import Layout
 from mlimages_dataset.sources.registry import names, source_named
+from mlimages_dataset.sources.rejects import RejectLog
 from tests.images.foreign_folders import class_label, features, image_table, write_parquet
 from tests.sources.test_contract import boxes_sample
 from tests.sources.test_fuzz import FILES
@@ -143,6 +148,12 @@ def as_huggingface(folder: Path, picture: Picture) -> Path:
     return path.parent
 
 
+def _png(width: int, height: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("L", (width, height)).save(stream, "PNG")
+    return stream.getvalue()
+
+
 def _comma(number: float) -> str:
     return f"{number:.10f}".rstrip("0").rstrip(".").replace(".", ",")
 
@@ -173,6 +184,48 @@ def regions(form: str, path: Path) -> list[tuple[Any, ...]]:
         (Path(row["image_id"]).stem, name_of.get(row["class_id"], row["class_id"]), *(row[side] for side in SIDES))
         for row in found.to_pylist()
     )
+
+
+@pytest.mark.parametrize(("order", "width"), [("", 20), ("xywh", 20), ("xyxy", 10)])
+def test_the_order_of_a_box_is_what_its_user_states(tmp_path: Path, order: str, width: int) -> None:
+    picture = {"width": [100], "height": [50]}
+    objects = {"bbox": [[10, 5, 20, 15]], "category": ["dog"]}
+    write_parquet(tmp_path / "a.parquet", image_table([{"bytes": b"", "path": "a.jpg"}], objects=[objects], **picture))
+    source = source_named("huggingface")
+    piece = source.piece_as_stated(tmp_path / "a.parquet", Layout(box_order=order))
+    (row,) = [row for batch in source.regions(piece, RejectLog()) for row in batch.to_pylist()]
+    assert row["xmax"] - row["xmin"] == pytest.approx(width / 100)
+    with pytest.raises(ValueError, match="yxyx"):
+        Layout(box_order="yxyx")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("labels", "pictures"), [("labels/train", "images/train"), ("labels", "images"), ("x", "x")])
+def test_polygons_of_yolo_have_the_pixels_of_coco(tmp_path: Path, labels: str, pictures: str, packed: bool) -> None:  # noqa: FBT001 - of pytest
+    """The oracle is pycocotools; without its picture, a polygon is an outline that is left out."""
+    shares = [0.1, 0.2, 0.9, 0.3, 0.55, 0.95, 0.2, 0.7]
+    members = {
+        f"set/{labels}/a.txt": f"0 {' '.join(map(str, shares))}\n0 0.5 0.5 0.2 0.2\n".encode(),
+        f"set/{labels}/lonely.txt": f"0 {' '.join(map(str, shares))}\n".encode(),
+        f"set/{pictures}/a.png": _png(40, 30),
+        "set/data.yaml": b"names: [dog]\n",
+    }
+    for name, content in members.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    place: Any = tmp_path / "set"
+    if packed:
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        place = tmp_path / "set.zip"
+    found, rejects = read_regions("yolo", [place])
+    assert rejects.count == 0
+    rows = {(Path(row["image_id"]).name, row["outline"], bool(row["mask"])): row for row in found.to_pylist()}
+    assert set(rows) == {("a", False, True), ("a", False, False), ("lonely", True, False)}
+    points = [value * (40, 30)[at % 2] for at, value in enumerate(shares)]
+    (wanted,) = coco_mask.frPyObjects([points], 30, 40)
+    assert json.loads(rows["a", False, True]["mask"])["counts"] == wanted["counts"].decode()
 
 
 @settings(max_examples=40)

@@ -227,9 +227,25 @@ def test_documents_in_archives_are_read_in_place(tmp_path: Path, form: str, suff
         files_of(form, [packed(tmp_path / "b.zip", {"a.txt": b""})])
 
 
+@pytest.mark.parametrize("form", ["csv", "open-images", "jsonl", "tencent"])
+@pytest.mark.parametrize("kind", ["a.zip", "a.tar", "a.tgz"])
+def test_tables_and_lists_in_archives_are_read_in_place(tmp_path: Path, form: str, kind: str) -> None:
+    (plain,) = sample(form, tmp_path)
+    expected = read_statements(form, [plain])[0]
+    inside = f"in/x{source_named(form).member_suffixes[0]}"
+    archive = packed(tmp_path / kind, {inside: plain.read_bytes(), "README.md": b"", "1.jpg": b""})
+    assert files_of(form, [archive]) == (archive / inside,)
+    assert read_statements(form, files_of(form, [archive]))[0].equals(expected)
+    assert read_statements(form, files_of(form, [archive / "in/*"]))[0].equals(expected)
+    damaged = archive.with_name(f"b.{kind}")
+    damaged.write_bytes(archive.read_bytes()[: min(520, archive.stat().st_size // 2)])
+    with pytest.raises((DataError, UsageError), match=r"b\.a"):
+        read_statements(form, files_of(form, [damaged]))
+
+
 def test_formats_that_read_no_archives_say_so(tmp_path: Path) -> None:
-    archive = packed(tmp_path / "a.zip", {"a.csv": b"image_id,label\n1,dog\n"})
+    archive = packed(tmp_path / "a.zip", {"a.parquet": b""})
     with pytest.raises(
-        UsageError, match=r"a\.zip: is an archive, in which files of the format csv are not read; unpack"
+        UsageError, match=r"a\.zip: is an archive, in which files of the format parquet are not read; unpack"
     ):
-        files_of("csv", [archive])
+        files_of("parquet", [archive])

@@ -72,6 +72,8 @@ def start(
       mlimages-build start my_photos --out build
       mlimages-build start photos.zip --classes labels.csv --out build
     """  # noqa: D301 - click wants the backspace itself
+    if not as_json and not (out / "manifest.json").is_file():
+        click.echo(f"Reading {' and '.join(map(printable, map(str, photos)))} into {out} ...")
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.api.start import start as started  # noqa: PLC0415
 

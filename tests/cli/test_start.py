@@ -40,8 +40,9 @@ def _built(photos: Path, command: Command) -> tuple[Path, str]:
     return out, ran.out
 
 
-def test_the_end_says_what_was_done_to_decide_and_to_do_next(built: tuple[Path, str]) -> None:
+def test_it_says_what_it_reads_what_was_done_to_decide_and_to_do_next(built: tuple[Path, str], photos: Path) -> None:
     out, said = built
+    assert said.startswith(f"Reading {photos} into {out} ...\n")
     assert "3 images with labels: 3 stated, " in said
     assert "For you to decide:\n  class that fits nothing: " in said
     assert f"\nNext: mlimages-build show {out} " in said

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     help="The format to write.",
 )
 @click.argument("labels", type=FOLDER)
-@click.option("--images", type=FOLDER, help="Where the pictures are, whose sizes coco needs (images ingest).")
+@click.option("--images", type=FOLDER, help="The pictures, whose sizes coco and voc-results need (images ingest).")
+@click.option("--image-set", default="test", show_default=True, help="What voc-results call the images.")
 @click.option("--name", default="multi-label images", show_default=True, help="Name of the data set, for its card.")
 @click.option("--license", "licence", default="", help="Licence of the data set, for its card: an identifier or a URL.")
 @click.option("--url", default="", help="Home page of the data set, for its card.")
@@ -51,6 +52,7 @@ def export(
     form: str,
     labels: Location,
     images: Location | None,
+    image_set: str,
     name: str,
     licence: str,
     url: str,
@@ -69,7 +71,8 @@ def export(
     card. croissant: croissant.json beside one Parquet file per split.
 
     Of a folder with regions (mlimages-build regions): coco: instances.json, whose boxes are in the pixels of --images.
-    open-images: boxes.csv, in the columns of V6.
+    open-images: boxes.csv, in the columns of V6. voc-results: what a detector found as comp4_det_SET_CLASS.txt, which
+    evaluate-detections reads.
 
     \b
     Examples:
@@ -86,7 +89,7 @@ def export(
     publication = Publication(name=name, license=licence, url=url, date=str(date)[:10] if date else "")
     if labels.absolute() == out.absolute():
         raise UsageError("is the folder of the labels", where=out, remedy="name another folder for --out")
-    stage = export_stage(vocabulary, labels, form, publication, images)
+    stage = export_stage(vocabulary, labels, form, publication, images=images, image_set=image_set)
     with stage_engine("export", workers, dask_address, quiet=as_json) as engine:
         outcome = run(stage, OutputFolder(out, overwrite=overwrite), Engine(**engine))
     show(outcome, out, as_json=as_json)

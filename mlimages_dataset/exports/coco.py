@@ -18,26 +18,26 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.exports.counts import ExportCounts, summed
 from mlimages_dataset.exports.publication import ORIGIN_NAMES
+from mlimages_dataset.exports.sizes import size_tables, sizes_of_part
 from mlimages_dataset.exports.writing import BLOCK_BYTES, region_parts
 from mlimages_dataset.tables.batches import region_batches
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, whole_file
-from mlimages_dataset.tables.parquet import read_table, scan_table, schema_of, table_parts
-from mlimages_dataset.tables.schemas import IMAGES, REGION_FLAGS, REGIONS, Origin
+from mlimages_dataset.tables.parquet import scan_table
+from mlimages_dataset.tables.schemas import REGION_FLAGS, REGIONS, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.exports.sizes import Size
     from mlimages_dataset.exports.writing import Export, PartWritten, Written
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 INSTANCES_FILE = "instances.json"
 _FLAGS = tuple(flag for flag in REGION_FLAGS if flag not in {"crowd", "difficult"})
 _DIGITS = 3
-_Size: TypeAlias = tuple[int, int]
 _Job: TypeAlias = "tuple[Location, int, int, Location]"
 """A part of regions, the numbers of its first image and of its first row, and the file to write its annotations into;
 its images go into a file of that name with `.images` behind it."""
@@ -45,14 +45,8 @@ its images go into a file of that name with `.images` behind it."""
 
 def write(export: Export) -> Written:
     """Write `instances.json`."""
-    if export.images is None:
-        raise UsageError(
-            "COCO's boxes are in pixels, and regions are shares", remedy="name the images' folder with --images"
-        )
+    sizes = size_tables(export)
     parts = region_parts(export)
-    sizes = [part for part in table_parts(export.images) if schema_of(part, (REGIONS, IMAGES)) is IMAGES]
-    if not sizes:
-        raise UsageError("holds no images table", where=export.images, remedy="name what images ingest wrote")
     work = functools.partial(_write_part, sizes=tuple(sizes), n_classes=len(export.vocabulary))
     written = list(export.done(work, list(_jobs(parts, export.at.out))))
     path = export.at.out / INSTANCES_FILE
@@ -91,7 +85,7 @@ def _categories(vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:
 def _write_part(job: _Job, *, sizes: Sequence[Location], n_classes: int) -> PartWritten:
     """Write the annotations of a part and its images, each as the inside of a JSON list."""
     part, first_image, first_row, path = job
-    size_of = _sizes(part, sizes)
+    size_of = sizes_of_part(part, sizes)
     numbers: dict[str, int] = {}
     counts = ExportCounts()
     row = first_row
@@ -118,19 +112,7 @@ def _append(sink: Any, value: Mapping[str, Any]) -> None:
     sink.write((",\n" if sink.size else "").encode() + json.dumps(value, separators=(",", ":")).encode())
 
 
-def _sizes(part: Location, tables: Sequence[Location]) -> dict[str, _Size]:
-    """Return width and height of the images of a part of regions that have some."""
-    wanted = pc.unique(read_table(part, REGIONS)["image_id"])
-    found: dict[str, _Size] = {}
-    for table in tables:
-        for batch in scan_table(table, IMAGES, columns=["image_id", "width", "height"]):
-            chosen = pc.and_(pc.is_in(batch.column("image_id"), wanted), pc.greater(batch.column("width"), 0))
-            for row in batch.filter(chosen).to_pylist():
-                found[row["image_id"]] = row["width"], row["height"]
-    return found
-
-
-def _annotation(region: Mapping[str, Any], row: int, image: int, size: _Size) -> tuple[dict[str, Any], int]:
+def _annotation(region: Mapping[str, Any], row: int, image: int, size: Size) -> tuple[dict[str, Any], int]:
     """Return a region as an annotation, and how many masks it could not say."""
     across, down = size
     left, top = _short(region["xmin"] * across), _short(region["ymin"] * down)

@@ -13,7 +13,7 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.exports.counts import ExportCounts
 from mlimages_dataset.exports.publication import Publication
 from mlimages_dataset.exports.registry import REGION_FORMATS, WITHOUT_SOURCES, writer_of
-from mlimages_dataset.exports.writing import Export
+from mlimages_dataset.exports.writing import IMAGE_SET, Export
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.tables.parquet import table_digests, table_parts
@@ -31,7 +31,13 @@ SPLITS = ("train", "val")
 
 
 def export_stage(
-    vocabulary: Location, labels: Location, form: str, publication: Publication, images: Location | None = None
+    vocabulary: Location,
+    labels: Location,
+    form: str,
+    publication: Publication,
+    *,
+    images: Location | None = None,
+    image_set: str = IMAGE_SET,
 ) -> Stage[ExportCounts]:
     """Return the stage that writes label tables, or regions, in another format; its work is `export`.
 
@@ -44,9 +50,15 @@ def export_stage(
         inputs |= table_digests("images", images)
     return Stage(
         name="export",
-        parameters={"format": form, **asdict(publication)},
+        parameters={
+            "format": form,
+            **asdict(publication),
+            **({"image_set": image_set} if image_set != IMAGE_SET else {}),
+        },
         inputs=inputs,
-        work=lambda at: export(read_vocabulary(vocabulary), labels, form, at, publication=publication, images=images),
+        work=lambda at: export(
+            read_vocabulary(vocabulary), labels, form, at, publication=publication, images=images, image_set=image_set
+        ),
         summary=ExportCounts,
         folders=FOLDERS,
     )
@@ -60,6 +72,7 @@ def export(
     *,
     publication: Publication = Publication(),  # noqa: B008 - frozen
     images: Location | None = None,
+    image_set: str = IMAGE_SET,
 ) -> StageResult[ExportCounts]:
     """Write label tables, or a table of regions, in another format.
 
@@ -70,13 +83,14 @@ def export(
         at: where to write.
         publication: the publisher's facts about the data set, for the formats that can hold them.
         images: the folder of the tables of the pictures, for a format that needs their sizes.
+        image_set: what Pascal VOC's files of results call the images.
 
     Raises:
         UsageError, DataError: a table is missing or damaged, or of another vocabulary.
     """
     splits = splits_of(tables.absolute())
     receipts, counts = writer_of(form)(
-        Export(vocabulary, splits, at, publication, None if images is None else images.absolute())
+        Export(vocabulary, splits, at, publication, None if images is None else images.absolute(), image_set)
     )
     if form in WITHOUT_SOURCES:
         parts = [part for of_split in splits.values() for part in of_split]

@@ -16,7 +16,7 @@ _MODULES = {
     "huggingface": "hugging_face",
     "croissant": "croissant",
 }
-_OF_REGIONS = {"coco": "coco", "open-images": "open_images"}
+_OF_REGIONS = {"coco": "coco", "open-images": "open_images", "voc-results": "voc_results"}
 FORMATS = tuple(_MODULES)
 """Of label tables."""
 REGION_FORMATS = tuple(_OF_REGIONS)

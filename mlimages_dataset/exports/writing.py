@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
+IMAGE_SET = "test"
+"""What Pascal VOC's files of results call the images, unless a user says it."""
 BLOCK_BYTES = 1 << 24
 Job: TypeAlias = "tuple[Location, Location]"
 """A part of a table, and the file to write."""
@@ -55,6 +57,7 @@ class Export:
         at: where to write.
         publication: the publisher's facts about the data set.
         images: the folder of the tables of its pictures; None where none is named.
+        image_set: what Pascal VOC's files of results call the images.
     """
 
     vocabulary: Vocabulary
@@ -62,6 +65,7 @@ class Export:
     at: Workplace
     publication: Publication
     images: Location | None = None
+    image_set: str = IMAGE_SET
 
     @property
     def wnids(self) -> list[str]:

@@ -185,7 +185,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, mini_vocabulary: Voc
     blank = dict.fromkeys(REGION_FLAGS, False) | {"source": "s", "confidence": 1.0, "origin": 0, "mask": ""}
     row = {**blank, "image_id": "a", "class_index": 0, "xmin": 0.0, "ymin": 0.0, "xmax": 1.0, "ymax": 1.0}
     stated, pictures = tables(tmp_path, [row], {"a": (5, 5)})
-    with pytest.raises(UsageError, match=r"COCO's boxes are in pixels.*--images"):
+    with pytest.raises(UsageError, match=r"boxes of this format are in pixels.*--images"):
         exported(mini_vocabulary, stated, "coco", tmp_path / "out")
     with pytest.raises(UsageError, match=r"regions: holds no images table"):
         exported(mini_vocabulary, stated, "coco", tmp_path / "out", stated)

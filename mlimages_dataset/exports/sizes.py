@@ -1,0 +1,48 @@
+"""The sizes of the images of regions, for the formats whose boxes are in pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import pyarrow.compute as pc
+
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.tables.parquet import read_table, scan_table, schema_of, table_parts
+from mlimages_dataset.tables.schemas import IMAGES, REGIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.exports.writing import Export
+
+Size: TypeAlias = tuple[int, int]
+"""Width and height in pixels."""
+
+
+def size_tables(export: Export) -> list[Location]:
+    """Return the parts of the table of the images of an export.
+
+    Raises:
+        UsageError: none is named, or it is no such table.
+    """
+    if export.images is None:
+        raise UsageError(
+            "boxes of this format are in pixels, and regions are shares", remedy="name the images' folder with --images"
+        )
+    found = [part for part in table_parts(export.images) if schema_of(part, (REGIONS, IMAGES)) is IMAGES]
+    if not found:
+        raise UsageError("holds no images table", where=export.images, remedy="name what images ingest wrote")
+    return found
+
+
+def sizes_of_part(part: Location, tables: Sequence[Location]) -> dict[str, Size]:
+    """Return the sizes of the images of a part of regions that have some."""
+    wanted = pc.unique(read_table(part, REGIONS)["image_id"])
+    found: dict[str, Size] = {}
+    for table in tables:
+        for batch in scan_table(table, IMAGES, columns=["image_id", "width", "height"]):
+            chosen = pc.and_(pc.is_in(batch.column("image_id"), wanted), pc.greater(batch.column("width"), 0))
+            for row in batch.filter(chosen).to_pylist():
+                found[row["image_id"]] = row["width"], row["height"]
+    return found

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from typing import TYPE_CHECKING, TypeVar
 
 from mlimages_dataset.core.decoding import Decoder, UndecodableError
+from mlimages_dataset.core.documents import parse_toml
 from mlimages_dataset.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ def read_toml(path: Location) -> dict[str, object]:
         ConfigError: there is no such file, or it is not TOML.
     """
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        return parse_toml(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"is not valid TOML ({error})", where=path, remedy="correct it there") from error
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 
+_MOST_SIGNS = 800
+
 
 class MLImagesError(Exception):
     """A condition the caller can act on.
@@ -26,7 +28,12 @@ class MLImagesError(Exception):
 
     def __str__(self) -> str:
         place = "" if self.where is None else self.where + ("" if self.line is None else f", line {self.line}") + ": "
-        return place + self.what + (f"; {self.remedy}" if self.remedy else "")
+        return place + _shortened(self.what) + (f"; {_shortened(self.remedy)}" if self.remedy else "")
+
+
+def _shortened(text: str) -> str:
+    """Return a text without its middle if it is long: a message quotes values, which a stranger may have written."""
+    return text if len(text) <= _MOST_SIGNS else f"{text[: _MOST_SIGNS // 2]} ... {text[-_MOST_SIGNS // 4 :]}"
 
 
 class DataError(MLImagesError):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import reason
 from mlimages_dataset.evaluation.detection_scores import DetectionScores
@@ -82,7 +82,7 @@ def _mean_precisions(precision: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _json(path: Location) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
+        return parse_json(path.read_text("utf-8"))
     except OSError as error:
         raise UsageError(f"cannot be read ({reason(error)})", where=path, remedy="check the path") from error
     except ValueError as error:

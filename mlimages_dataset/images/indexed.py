@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.augment.splits import draws_of
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.images.masks import masks_in_shard
 from mlimages_dataset.images.shards import ShardReader, member_name
 from mlimages_dataset.images.store import FinderById, Place
@@ -107,7 +108,7 @@ class IndexedStore:
         numbers = [column.to_numpy(zero_copy_only=True) for column in others]
         self.shard_of, self.offsets, self.lengths, *draws = numbers
         self._rows = IdRows(self._image_ids, *draws)
-        self.shards: tuple[str, ...] = tuple(json.loads(table.schema.metadata[_SHARDS_KEY]))
+        self.shards: tuple[str, ...] = tuple(parse_json(table.schema.metadata[_SHARDS_KEY]))
         self.reader = ShardReader(folder)
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path, Location]]:

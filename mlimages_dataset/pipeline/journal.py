@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 from mlimages_dataset.core.decoding import RECORDS, UndecodableError, encode
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import (
     paths_outside,
@@ -137,7 +138,7 @@ class Journal:
 
     def _read(self, entry: Location) -> Finished | None:
         try:
-            content = json.loads(entry.read_bytes())
+            content = parse_json(entry.read_bytes())
             if paths_outside(self.folder, content["files"]):
                 return None
             files = {self.folder / path: FileRecord(**record) for path, record in content["files"].items()}
@@ -168,6 +169,6 @@ def _fingerprints(folder: Location) -> Iterator[str]:
     """Yield the fingerprint of each readable entry of a journal in a folder."""
     for entry in folder.glob(f"{_ENTRY}*"):
         try:
-            yield str(json.loads(entry.read_bytes())["fingerprint"])
+            yield str(parse_json(entry.read_bytes())["fingerprint"])
         except (OSError, ValueError, KeyError, TypeError):  # a file that is no entry counts as unfinished
             continue

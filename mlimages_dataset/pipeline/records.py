@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from mlimages_dataset.core.decoding import RECORDS, Json, UndecodableError, encode
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import paths_outside, reason
 from mlimages_dataset.tables import schemas
@@ -122,7 +123,7 @@ def read_manifest(folder: Location) -> Manifest:
             f"there is no {MANIFEST_NAME} in it", where=folder, remedy="name a folder that mlimages-build wrote"
         )
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         if content["format"] != FORMAT:
             raise DataError(f"its format is {content['format']}, not {FORMAT}", where=path, remedy="build it again")
         manifest = Manifest(

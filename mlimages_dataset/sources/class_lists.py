@@ -6,13 +6,14 @@ the format, with the line's number. Repeated classes are returned too; the vocab
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
 
@@ -178,15 +179,12 @@ def parse_box_hierarchy(text: str, where: str) -> dict[str, tuple[str, ...]]:
     Raises:
         DataError: it is not such a file.
     """
-    try:
-        tree = json.loads(text)
-        parents: dict[str, list[str]] = {}
-        for parent, child in _subcategories(tree):
+    parents: dict[str, list[str]] = {}
+    with _hierarchy_errors(where):
+        for parent, child in _subcategories(parse_json(text)):
             above = parents.setdefault(child, [])
             if parent not in above:
                 above.append(parent)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _no_hierarchy(str(error), where) from error
     return {child: tuple(above) for child, above in parents.items()}
 
 
@@ -201,11 +199,13 @@ def parse_box_ancestors(text: str, where: str) -> dict[str, frozenset[str]]:
     if not parse_box_hierarchy(text, where):
         raise _no_hierarchy("it has no Subcategory", where)
     above: dict[str, set[str]] = {}
-    pending: list[tuple[Mapping[str, Any], tuple[str, ...]]] = [(node, ()) for node in json.loads(text)["Subcategory"]]
-    while pending:
-        node, path = pending.pop()
-        above.setdefault(node["LabelName"], set()).update(path)
-        pending += [(child, (*path, node["LabelName"])) for child in node.get("Subcategory", [])]
+    with _hierarchy_errors(where):
+        pending: list[tuple[Mapping[str, Any], tuple[str, ...]]]
+        pending = [(node, ()) for node in parse_json(text)["Subcategory"]]
+        while pending:
+            node, path = pending.pop()
+            above.setdefault(node["LabelName"], set()).update(path)
+            pending += [(child, (*path, node["LabelName"])) for child in node.get("Subcategory", [])]
     return {name: frozenset(path) - {name} for name, path in above.items()}
 
 
@@ -253,6 +253,15 @@ def parse_tencent_dictionary(lines: Iterable[str], where: str) -> list[TencentRo
                 remedy="obtain the complete file",
             )
     return rows
+
+
+@contextlib.contextmanager
+def _hierarchy_errors(where: str) -> Iterator[None]:
+    """Turn what reading something else as a hierarchy raises into `DataError`."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_hierarchy(str(error), where) from error
 
 
 def _no_hierarchy(why: str, where: str) -> DataError:

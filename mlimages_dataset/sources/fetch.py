@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DownloadError, MLImagesError, UsageError
 from mlimages_dataset.core.locations import is_inside
 from mlimages_dataset.sources.http import TRANSIENT_STATUSES, USER_AGENT, retry_after
@@ -445,7 +446,7 @@ def _hash_so_far(stream: IO[bytes]) -> tuple[hashlib._Hash, hashlib._Hash]:
 def _read_entity(download: _Download) -> _Entity | None:
     """Return the entity of the bytes in `part`; None if there is no part, or its entity is unknown."""
     try:
-        entity = _Entity(**json.loads(download.part_entity.read_bytes()))
+        entity = _Entity(**parse_json(download.part_entity.read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
     return entity if entity.url == download.file.url and download.part.exists() else None

@@ -9,10 +9,10 @@ or a point marks none, and says that its class is in the image. Flags of a shape
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.sources.annotation_files import FileSource, reject
@@ -75,8 +75,8 @@ class LabelMe(FileSource):
 
 def _document(path: Location, content: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(content)
+    except ValueError as error:
         raise DataError(f"is not a complete JSON file ({error})", where=path, remedy="obtain it again") from error
     if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
         raise DataError("has no list of shapes", where=path, remedy="name files of LabelMe")

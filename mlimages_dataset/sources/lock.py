@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import ConfigError, DataError
 from mlimages_dataset.sources.publishers import LOCK_NAME, record_of
 from mlimages_dataset.tables.files import write_bytes
@@ -48,7 +49,7 @@ def read_lock(out: Path) -> Mapping[str, LockRecord]:
     if not path.exists():
         return {}
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         if content["format"] != LOCK_FORMAT:
             raise DataError(f"its format is {content['format']}, not {LOCK_FORMAT}", where=path, remedy=remedy)
         return {name: record_of(LockRecord, record, path) for name, record in content["files"].items()}

@@ -11,12 +11,12 @@ https://huggingface.co/docs/datasets/about_dataset_features, https://huggingface
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
 from mlimages_dataset.core.locations import as_text, relative
@@ -147,8 +147,8 @@ def _names_in_columns(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]
 def features_of(schema: pa.Schema) -> Mapping[str, Any]:
     """Return what a file's metadata say of its columns, in Hugging Face's form; empty if they say nothing."""
     try:
-        features = json.loads((schema.metadata or {}).get(_FEATURES_KEY, b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        features = parse_json((schema.metadata or {}).get(_FEATURES_KEY, b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError):
         return {}
     return features if isinstance(features, dict) else {}
 

@@ -13,11 +13,11 @@ the first dot of the last part are one sample.
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -181,8 +181,8 @@ def class_texts(value: object, key: str) -> list[str]:
 
 def _object(content: bytes) -> dict[str, object]:
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(content)
+    except ValueError as error:
         raise ValueError(f"its JSON cannot be read ({str(error)[:60]})") from error
     if not isinstance(value, dict):
         raise ValueError("its JSON is no object")  # noqa: TRY004 - of a file

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, SchemaError, UsageError
 from mlimages_dataset.core.locations import is_local, reason, relative, system_errors
 from mlimages_dataset.tables.files import Inputs, Receipt, file_digest, whole_file
@@ -238,7 +239,7 @@ def table_inputs(path: Location) -> dict[str, str]:
     if not path.is_file():
         raise UsageError("there is no such file", where=path, remedy="name a table of an earlier stage")
     try:
-        inputs = json.loads(_metadata(path).get(INPUTS_KEY, b"{}"))
+        inputs = parse_json(_metadata(path).get(INPUTS_KEY, b"{}"))
     except ValueError as error:
         raise DataError(f"its inputs cannot be read ({error})", where=path, remedy="build the table again") from error
     return cast("dict[str, str]", inputs)

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TypeAlias
 
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.tables.files import write_bytes, write_errors
 
@@ -47,7 +48,7 @@ class RunLog:
         assert self._path is not None
         if self._path.is_file():
             kept = _lines_until(self._path, resumed_at)
-            self.has_warned = any(json.loads(line)["kind"] == WARNING for line in kept)
+            self.has_warned = any(parse_json(line)["kind"] == WARNING for line in kept)
             write_bytes(self._path, "".join(kept).encode())
         if tensorboard:
             self._events = _event_writer(folder / EVENTS_FOLDER, resumed_at)
@@ -109,7 +110,7 @@ def read_log(path: Path) -> list[dict[str, float | int | str | None]]:
 
 def _parsed(line: str, path: Path, number: int) -> dict[str, float | int | str | None]:
     try:
-        content = json.loads(line)
+        content = parse_json(line)
     except ValueError:
         content = None
     if not isinstance(content, dict):
@@ -118,7 +119,7 @@ def _parsed(line: str, path: Path, number: int) -> dict[str, float | int | str |
 
 
 def _lines_until(path: Path, step: int) -> list[str]:
-    return [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
+    return [line for line in _whole_lines(path) if parse_json(line)["step"] <= step]
 
 
 def _whole_lines(path: Path) -> list[str]:

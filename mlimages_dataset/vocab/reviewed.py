@@ -6,12 +6,12 @@ goes into the `mapping` table as evidence.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, TypeVar
 
+from mlimages_dataset.core.documents import parse_toml
 from mlimages_dataset.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ def parse_reviewed(text: str, where: str) -> Reviewed:
         ConfigError: it is not TOML, a table or key is unknown or missing, or two rows decide the same thing.
     """
     try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        content = parse_toml(text)
+    except ValueError as error:
         raise ConfigError(f"is not valid TOML ({error})", where=where, remedy="correct it there") from error
     unknown = sorted(set(content) - set(_KEYS))
     if unknown:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import reason
 from mlimages_dataset.loaders.catalogue import layout
@@ -61,7 +61,7 @@ class Catalogue:
         self._given = tuple(stores)
         self._stores = tuple(store.found_at(path / layout.store_file(n)) for n, store in enumerate(stores))
         table = mapped_table(path / layout.ROWS_FILE)
-        facts = json.loads(table.schema.metadata[layout.FACTS_KEY])
+        facts = parse_json(table.schema.metadata[layout.FACTS_KEY])
         self.facts = layout.Facts(**{**facts, "sources": tuple(facts["sources"])})
         self._blocks = [_Block.of(batch) for batch in table.to_batches()]
         self.rows_of_class = RowsOfClass(

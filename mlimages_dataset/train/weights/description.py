@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.loaders.views import EvaluationView
 
@@ -148,8 +149,8 @@ class Description:
             DataError: it has another version, or a value is missing or impossible.
         """
         try:
-            content = json.loads(text)
-        except (ValueError, RecursionError):
+            content = parse_json(text)
+        except ValueError:
             return None
         if not isinstance(content, dict) or not str(content.get("format", "")).startswith(FORMAT.rpartition("/")[0]):
             return None

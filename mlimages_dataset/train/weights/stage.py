@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import Location, location, relative
 from mlimages_dataset.loaders.views import EvaluationView
@@ -104,7 +105,7 @@ def _run_of(source: Location) -> _RunFacts:
     for folder in (source, *source.parents[:2]):
         if (folder / RUN_FILE).is_file():
             try:
-                data = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["data"]
+                data = parse_json((folder / RUN_FILE).read_text(encoding="utf-8"))["data"]
                 vocabulary = data["vocabulary"]
                 return _RunFacts(
                     None if vocabulary is None else location(vocabulary), EvaluationView(data["validation_view"])
@@ -259,7 +260,7 @@ def _settings(run: Path) -> dict[str, str]:
     """
     path = run / RUN_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         flat = {
             f"{name}.{key}" if key else name: value
             for name, section in content.items()
@@ -319,7 +320,7 @@ def _evaluated_results(path: Path, checkpoint: Path) -> Results:
     if not path.is_file():
         raise UsageError("there is no such file", where=path, remedy="write it with evaluate --json")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         if content["checkpoint_sha256"] != file_digest(checkpoint):
             raise UsageError(
                 "belongs to another checkpoint", where=path, remedy=f"write it with: evaluate {checkpoint} --json"

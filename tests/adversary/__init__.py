@@ -1,0 +1,1 @@
+"""Everything that the package reads, handed to it by somebody who means harm."""

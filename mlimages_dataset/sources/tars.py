@@ -55,6 +55,10 @@ class StrictHeader(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error)) from error
+        except RecursionError as error:
+            raise tarfile.ReadError("too many extensions of one header") from error
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # of tarfile, in a malformed extension
+            raise tarfile.ReadError("a malformed extension of a header") from error
         return header
 
 

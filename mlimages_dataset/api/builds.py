@@ -10,9 +10,11 @@ from mlimages_dataset.api.arguments import ARGUMENTS
 from mlimages_dataset.api.frames import place
 from mlimages_dataset.api.labels import Labels
 from mlimages_dataset.api.pairs import Pairs, implications_table
+from mlimages_dataset.api.rules import Rules
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE
+from mlimages_dataset.augment.rules_stage import RULES_STAGE
 from mlimages_dataset.core.arguments import check
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
@@ -43,7 +45,7 @@ class Build:
         folder: the output folder.
         vocabulary: the vocabulary.
         annotations: each annotated collection by name.
-        pairs: the strong pairs, None if the recipe has no co-occurrence.
+        pairs: the strong pairs or the rules, None if the recipe has no co-occurrence.
         labels: the augmented labels.
         report: the path of the report page.
         images: the folder of the pictures in shards, None if the recipe has no pictures.
@@ -53,7 +55,7 @@ class Build:
     folder: Location
     vocabulary: Vocabulary
     annotations: Mapping[str, Annotations]
-    pairs: Pairs | None
+    pairs: Pairs | Rules | None
     labels: Labels
     report: Location
     images: Location | None
@@ -119,9 +121,11 @@ def built(
         for stage, outcome in outcomes.items()
         if stage.startswith(prefix)
     }
-    pairs = None
+    pairs: Pairs | Rules | None = None
     if COOCCURRENCE in outcomes:
         pairs = Pairs(folder / COOCCURRENCE, vocabulary, outcomes[COOCCURRENCE])
+    elif RULES_STAGE in outcomes:
+        pairs = Rules(folder / RULES_STAGE, vocabulary, outcomes[RULES_STAGE])
     labels = Labels(
         folder / LABELS_STAGE, vocabulary, outcomes[LABELS_STAGE], pairs=implications_table(pairs, vocabulary)
     )

@@ -212,7 +212,9 @@ def _limit(estimate: NDArray[np.float64], right: NDArray[np.bool_], precision: f
     order = np.argsort(-estimate, kind="stable")
     n_right = np.cumsum(right[order])
     n_added = np.arange(1, len(order) + 1)
-    enough = np.flatnonzero((n_right >= precision * n_added) & (n_added >= min(_LEAST_JUDGED, len(order))))
+    # A limit takes all labels of one estimate: images with the same known labels have the same.
+    ends = np.append(np.diff(estimate[order]) < 0, True)[: len(order)]
+    enough = np.flatnonzero(ends & (n_right >= precision * n_added) & (n_added >= min(_LEAST_JUDGED, len(order))))
     if not len(enough):
         return None, 0, 0
     last = enough[-1]

@@ -19,6 +19,10 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlimages_dataset.api.pairs import Pairs
+    from mlimages_dataset.api.rules import Rules
     from mlimages_dataset.core.locations import Location
 
 
@@ -103,7 +107,7 @@ def cooccurrence(
     of_other = {"strength": strength, "precision": precision, "hidden": hidden}.items() - of_rule.items()
     for name in sorted(name for name, value in of_other if value is not None):
         raise click.UsageError(f"--{name} has no meaning with --rule {rule}")
-    learn = cooccurring if rule == "pairs" else learn_rules
+    learn: Callable[..., Pairs | Rules] = cooccurring if rule == "pairs" else learn_rules
     with stage_engine("cooccurrence", workers, dask_address, quiet=as_json) as engine:
         made = learn(
             annotations,

@@ -45,21 +45,23 @@ class Build:
         folder: the output folder.
         vocabulary: the vocabulary.
         annotations: each annotated collection by name.
-        pairs: the strong pairs or the rules, None if the recipe has no co-occurrence.
+        pairs: the strong pairs, None if the recipe has no co-occurrence.
         labels: the augmented labels.
         report: the path of the report page.
         images: the folder of the pictures in shards, None if the recipe has no pictures.
         decisions: what needs a decision, by name.
+        rules: the rules, None unless the recipe's co-occurrence has the rule `regression`.
     """
 
     folder: Location
     vocabulary: Vocabulary
     annotations: Mapping[str, Annotations]
-    pairs: Pairs | Rules | None
+    pairs: Pairs | None
     labels: Labels
     report: Location
     images: Location | None
     decisions: tuple[Decision, ...]
+    rules: Rules | None = None
 
 
 def run(
@@ -121,15 +123,19 @@ def built(
         for stage, outcome in outcomes.items()
         if stage.startswith(prefix)
     }
-    pairs: Pairs | Rules | None = None
+    pairs: Pairs | None = None
+    rules: Rules | None = None
     if COOCCURRENCE in outcomes:
         pairs = Pairs(folder / COOCCURRENCE, vocabulary, outcomes[COOCCURRENCE])
-    elif RULES_STAGE in outcomes:
-        pairs = Rules(folder / RULES_STAGE, vocabulary, outcomes[RULES_STAGE])
+    if RULES_STAGE in outcomes:
+        rules = Rules(folder / RULES_STAGE, vocabulary, outcomes[RULES_STAGE])
     labels = Labels(
-        folder / LABELS_STAGE, vocabulary, outcomes[LABELS_STAGE], pairs=implications_table(pairs, vocabulary)
+        folder / LABELS_STAGE,
+        vocabulary,
+        outcomes[LABELS_STAGE],
+        pairs=implications_table(rules if pairs is None else pairs, vocabulary),
     )
     images = folder / IMAGES_FOLDER if IMAGES_FOLDER in outcomes else None
     return Build(
-        folder, vocabulary, annotations, pairs, labels, folder / REPORT_FILE, images, tuple(decisions(outcomes))
+        folder, vocabulary, annotations, pairs, labels, folder / REPORT_FILE, images, tuple(decisions(outcomes)), rules
     )

@@ -60,7 +60,7 @@ class Rules(Tables[RulesSummary]):
         weight (of the log-odds), least (the least estimate that adds the consequent), and antecedent_name,
         together_with_name, consequent_name.
         """
-        frame = read_table(self.parts()[0], RULES).to_pandas()
+        frame: pd.DataFrame = read_table(self.parts()[0], RULES).to_pandas()
         names = np.array([*(category.name for category in self.vocabulary.categories), ""], object)
         for side in ("antecedent", "together_with", "consequent"):
             frame[f"{side}_name"] = names[frame[side]]

@@ -73,7 +73,8 @@ def likely_by_the_words(row: Row, hierarchy: nx.DiGraph[int], terms: Terms, leas
         estimate = of_a_model(np.array([expit(math.fsum([*said, terms[-1, -1, j]]))]))[0]
         if not said or math.fsum(said) <= 0 or estimate < np.float32(least) or j in present:
             continue
-        if absent & ({j} | nx.descendants(hierarchy, j)):
+        above = {j} | nx.descendants(hierarchy, j)
+        if absent & above:
             blocked += 1
         else:
             found[j] = (float(estimate), int(Origin.CO_OCCURRENCE))

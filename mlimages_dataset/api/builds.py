@@ -129,12 +129,8 @@ def built(
         pairs = Pairs(folder / COOCCURRENCE, vocabulary, outcomes[COOCCURRENCE])
     if RULES_STAGE in outcomes:
         rules = Rules(folder / RULES_STAGE, vocabulary, outcomes[RULES_STAGE])
-    labels = Labels(
-        folder / LABELS_STAGE,
-        vocabulary,
-        outcomes[LABELS_STAGE],
-        pairs=implications_table(rules if pairs is None else pairs, vocabulary),
-    )
+    applied = implications_table(rules if pairs is None else pairs, vocabulary)
+    labels = Labels(folder / LABELS_STAGE, vocabulary, outcomes[LABELS_STAGE], pairs=applied)
     images = folder / IMAGES_FOLDER if IMAGES_FOLDER in outcomes else None
     return Build(
         folder, vocabulary, annotations, pairs, labels, folder / REPORT_FILE, images, tuple(decisions(outcomes)), rules

@@ -84,7 +84,7 @@ class StrictHeader(tarfile.TarInfo):
         content = stream.read(self._block(self.size))  # type: ignore[attr-defined]  # typeshed lacks it
         if _LONG_NUMBER.search(content):
             raise tarfile.ReadError("an extended header has a number of 300 digits")
-        tar.fileobj = cast("IO[bytes]", _ReadAgain(content, stream))
+        tar.fileobj = cast("IO[bytes]", _ReadAgain(content, cast("IO[bytes]", stream)))
         try:
             return cast("tarfile.TarInfo", super()._proc_pax(tar))  # type: ignore[misc]  # as above
         finally:

@@ -66,8 +66,9 @@ class ForeignStore(IndexedStore, abc.ABC):
         made_of = [FORMAT, cls.__name__, _listed(shards, times=True)]
         key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
         path = user_cache() / f"index-{key}.arrow"
-        if not path.is_file():
-            write_places(path, (batch for shard, at in shards for batch in cls.places_in(shard, at)))
+        if (found := cls.standing(path, folder)) is not None:
+            return found
+        write_places(path, (batch for shard, at in shards for batch in cls.places_in(shard, at)))
         return cls(path, folder)
 
     @property

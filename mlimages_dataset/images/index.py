@@ -50,8 +50,8 @@ class ImageIndex(IndexedStore):
         beside = folder / f"{CACHE_PREFIX}index-{key}.arrow"
         own = user_cache() / f"index-{key}.arrow"
         for path in (beside, own):
-            if isinstance(path, Path) and path.is_file():
-                return cls(path, folder)
+            if (found := cls.standing(path, folder)) is not None:
+                return found
         parts = [folder / path for path in digests]
         if isinstance(beside, Path):
             try:

@@ -12,6 +12,7 @@ import collections
 import functools
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core.documents import parse_json
+from mlimages_dataset.core.errors import DataError, MLImagesError
 from mlimages_dataset.images.masks import masks_in_shard
 from mlimages_dataset.images.shards import ShardReader, member_name
 from mlimages_dataset.images.store import FinderById, Place
@@ -27,7 +29,6 @@ from mlimages_dataset.tables.parquet import mapped_table, mapped_writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -103,13 +104,41 @@ class IndexedStore:
     def __init__(self, path: Path, folder: Location) -> None:
         self._path = path
         table = mapped_table(path)
+        shards = parse_json((table.schema.metadata or {}).get(_SHARDS_KEY, b"null"))
+        one_chunk = all(column.num_chunks <= 1 for column in table.columns)
+        if not (table.schema.equals(pa.schema(_COLUMNS)) and one_chunk and isinstance(shards, list)):
+            raise DataError("is no index of pictures", where=path, remedy="remove it")
         columns = [table.column(name).chunk(0) if len(table) else pa.array([], kind) for name, kind in _COLUMNS]
         self._image_ids, *others = columns
         numbers = [column.to_numpy(zero_copy_only=True) for column in others]
         self.shard_of, self.offsets, self.lengths, *draws = numbers
         self._rows = IdRows(self._image_ids, *draws)
-        self.shards: tuple[str, ...] = tuple(parse_json(table.schema.metadata[_SHARDS_KEY]))
+        self.shards: tuple[str, ...] = tuple(shards)
         self.reader = ShardReader(folder)
+
+    @classmethod
+    def standing(cls, path: Location, folder: Location) -> Self | None:
+        """Return the index that a cache's file holds for a folder; None where there is none that is whole.
+
+        A file of something else is removed, so that the index is made again.
+        """
+        if not (isinstance(path, Path) and path.is_file()):
+            return None
+        try:
+            index = cls(path, folder)
+            index._check()
+        except (MLImagesError, pa.ArrowException, LookupError, TypeError, ValueError):
+            path.unlink(missing_ok=True)
+            return None
+        return index
+
+    def _check(self) -> None:
+        """Raise `ValueError` if a number is not of this index."""
+        for numbers, limit in ((self.shard_of, len(self.shards)), (self._rows.row_of_draw, len(self))):
+            if len(numbers) and not 0 <= numbers.min() <= numbers.max() < limit:
+                raise ValueError("a number is not of this index")
+        if not all(isinstance(name, str) for name in self.shards):
+            raise TypeError("the name of a shard is no text")
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path, Location]]:
         # Workers map the same file.

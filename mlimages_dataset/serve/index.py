@@ -23,7 +23,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import reason, relative, remove_folder, user_cache
 from mlimages_dataset.pipeline.records import CACHE_PREFIX
 from mlimages_dataset.sources.delimited import hide_progress
@@ -55,6 +55,7 @@ _SCHEMA = """
     CREATE TABLE counts (chunk USMALLINT, class_index INTEGER, origin UTINYINT, source USMALLINT, present BOOLEAN,
         pictured BOOLEAN, n INTEGER);
 """
+_TABLES = ("sources", "chunks", "images", "labels", "counts")
 NO_STORE = 255
 """The store of a row that has no picture."""
 
@@ -87,9 +88,14 @@ def open_index(build: ServedBuild, progress: Callable[[int], None] = lambda imag
     for folder in (build.folder, user_cache()):
         path = folder / f"{_PREFIX}{key}.duckdb"
         if path.is_file():
+            try:
+                found = _opened(path, build)
+            except (UsageError, DataError):  # something else has its name: it is made again
+                path.unlink(missing_ok=True)
+                break
             if folder == user_cache():
                 path.touch()  # those that were asked last are kept
-            return _opened(path, build)
+            return found
     try:
         path = _written(build, build.folder, key, progress)
     except UsageError:  # the folder cannot be written, or is full
@@ -110,6 +116,8 @@ def _opened(path: Path, build: ServedBuild) -> LabelIndex:
         # No scratch folder: a reader leaves nothing beside the build.
         config: dict[str, str | bool | int | float | list[str]] = {**_CONFIG, "temp_directory": ""}
         connection = duckdb.connect(str(path), read_only=True, config=config)
+        for table in _TABLES:
+            connection.execute(f"SELECT * FROM {table} LIMIT 0")
     except duckdb.Error as error:
         raise UsageError(f"cannot be read ({reason(error)})", where=path, remedy="remove this file") from error
     stores = tuple(store.found_at(_found_file(path, k)) for k, store in enumerate(build.stores))

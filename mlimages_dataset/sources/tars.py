@@ -70,7 +70,7 @@ class StrictHeader(tarfile.TarInfo):
             raise tarfile.ReadError(str(error)) from error
         except RecursionError as error:
             raise tarfile.ReadError("too many extended headers before one member") from error
-        except (ValueError, OverflowError, IndexError, struct.error) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError, struct.error) as error:
             if tar.offset <= began:
                 raise tarfile.ReadError(f"an extended header is malformed: {reason(error)}"[:200]) from error
             header = cls(f"(header at byte {began:,})")

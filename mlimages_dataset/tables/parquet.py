@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import IO, TYPE_CHECKING, TypeVar, cast
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mlimages_dataset.core.decoding import RECORDS
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, SchemaError, UsageError
 from mlimages_dataset.core.locations import is_local, reason, relative, system_errors
@@ -240,9 +241,9 @@ def table_inputs(path: Location) -> dict[str, str]:
         raise UsageError("there is no such file", where=path, remedy="name a table of an earlier stage")
     try:
         inputs = parse_json(_metadata(path).get(INPUTS_KEY, b"{}"))
+        return RECORDS.decode(dict[str, str], inputs)
     except ValueError as error:
         raise DataError(f"its inputs cannot be read ({error})", where=path, remedy="build the table again") from error
-    return cast("dict[str, str]", inputs)
 
 
 def table_parts(folder: Location) -> list[Location]:
@@ -288,6 +289,9 @@ def check_rows(table: pa.Table, schema: TableSchema, *, where: object) -> None:
     missing = [name for name in schema.arrow.names if name not in table.column_names]
     if missing:
         raise SchemaError(f"no column {', '.join(missing)} ({schema.label})", where=where, remedy="rebuild the table")
+    repeated = [name for name in schema.arrow.names if table.column_names.count(name) > 1]
+    if repeated:
+        raise SchemaError(f"two columns {repeated[0]} ({schema.label})", where=where, remedy="rebuild the table")
     unknown = [name for name in table.column_names if name not in schema.arrow.names]
     if unknown:
         raise SchemaError(f"{schema.label} has no {', '.join(unknown)}", where=where, remedy="remove these columns")

@@ -18,7 +18,9 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import reason
 from mlimages_dataset.tables.files import whole_file, write_errors
@@ -94,6 +96,17 @@ class Checkpoint:
     sampler: StateDict
     calibration: StateDict = dataclasses.field(default_factory=dict)
 
+    def norm_epsilon(self, where: object) -> float:
+        """Return the constant that batch normalisation adds to the variance.
+
+        Raises:
+            DataError: the settings do not say it.
+        """
+        try:
+            return float(self.science["model.batch_norm_epsilon"])
+        except (KeyError, ValueError) as error:
+            raise DataError("it does not say model.batch_norm_epsilon", where=where, remedy=_REMEDY) from error
+
     def weights(self) -> StateDict:
         """Return the weights to evaluate: the moving average if there is one, else the parameters themselves."""
         prefix = "module."  # prefix of torch's AveragedModel
@@ -152,7 +165,11 @@ def _checkpoint_of(content: dict[str, Any], path: Path) -> Checkpoint:
     """Return the checkpoint in a file's content, which anyone may have made."""
     missing = sorted(name for name in _KINDS if name not in content)
     unknown = sorted(str(name) for name in content if name not in Checkpoint.__slots__)
-    other = sorted(name for name, kind in _KINDS.items() if name in content and not isinstance(content[name], kind))
+    other = sorted(
+        name
+        for name, kind in _KINDS.items()
+        if name in content and not (isinstance(content[name], kind) and _holds(name, content[name]))
+    )
     for what, names in (("lacks", missing), ("holds an unknown", unknown), ("holds another kind of", other)):
         if names:
             raise DataError(f"it {what} {', '.join(names)}: it is of another version", where=path, remedy=_REMEDY)
@@ -160,6 +177,26 @@ def _checkpoint_of(content: dict[str, Any], path: Path) -> Checkpoint:
         return Checkpoint(**{**content, "progress": RunProgress(**content["progress"])})
     except TypeError as error:
         raise DataError(f"it is of another version ({reason(error)})", where=path, remedy=_REMEDY) from error
+
+
+def _holds(name: str, value: Any) -> bool:
+    """Return whether a field's container holds what it should, as far as readers rely on it."""
+    if name == "progress":
+        return all(isinstance(one, int | float) for one in value.values())
+    if name in {"model", "average"}:
+        return all(isinstance(key, str) and isinstance(one, Tensor) for key, one in value.items())
+    if name == "science":
+        return all(isinstance(key, str) and _is_setting(one) for key, one in value.items())
+    return True
+
+
+def _is_setting(value: object) -> bool:
+    """Return whether a value is a setting as `science.science` writes them."""
+    try:
+        parse_json(value if isinstance(value, str) else "")
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pyarrow as pa
 
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from mlimages_dataset.images.store import ImageStore, Place
@@ -61,9 +61,12 @@ class Catalogue:
         self._given = tuple(stores)
         self._stores = tuple(store.found_at(path / layout.store_file(n)) for n, store in enumerate(stores))
         table = mapped_table(path / layout.ROWS_FILE)
-        facts = parse_json(table.schema.metadata[layout.FACTS_KEY])
-        self.facts = layout.Facts(**{**facts, "sources": tuple(facts["sources"])})
-        self._blocks = [_Block.of(batch) for batch in table.to_batches()]
+        try:
+            facts = parse_json(table.schema.metadata[layout.FACTS_KEY])
+            self.facts = layout.Facts(**{**facts, "sources": tuple(facts["sources"])})
+            self._blocks = [_Block.of(batch) for batch in table.to_batches()]
+        except (LookupError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
+            raise DataError(f"is no catalogue ({reason(error)})", where=path, remedy="remove it") from error
         self.rows_of_class = RowsOfClass(
             _array(path / layout.CLASSES_FILE), _array(path / layout.ROWS_OF_CLASS_FILE, mmap_mode="r")
         )

@@ -32,7 +32,7 @@ def loaded(
     Raises:
         DataError: the weights are of another network.
     """
-    epsilon = float(checkpoint.science["model.batch_norm_epsilon"])
+    epsilon = checkpoint.norm_epsilon(where)
     classifier = create_model(checkpoint.model_name, checkpoint.n_classes, norm_epsilon=epsilon)
     classifier.expect_scaling(checkpoint.weights())
     network = make(classifier)

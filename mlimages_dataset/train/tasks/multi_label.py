@@ -95,8 +95,7 @@ class MultiLabel(OfImages):
 
     def network(self, checkpoint: Checkpoint, where: Path) -> MultiLabelClassifier:
         """See `Task`."""
-        epsilon = float(checkpoint.science["model.batch_norm_epsilon"])
-        network = create_model(checkpoint.model_name, checkpoint.n_classes, norm_epsilon=epsilon)
+        network = create_model(checkpoint.model_name, checkpoint.n_classes, norm_epsilon=checkpoint.norm_epsilon(where))
         load_weights(network, checkpoint.weights(), where)
         return network
 

@@ -47,8 +47,13 @@ def task_of_checkpoint(checkpoint: Checkpoint, *, unknown: Unknown | None = None
         raise DataError(f"its task is {name!r}", where=where, remedy="use the version that wrote it")
     taught_by = loss_of_science(checkpoint.science, where=where)
     options = {key.partition(".")[2]: value for key, value in settings.items() if key.startswith(f"{name}.")}
-    if name == TaskName.DETECTION.value:
-        return Detecting(taught_by, Decoder().decode(Detection, options))
-    if name == TaskName.SEGMENTATION.value:
-        return Segmenting(Decoder().decode(Segmentation, options))
-    return MultiLabel(taught_by, unknown or Unknown(settings.get("loss.unknown", Unknown.ABSENT.value)))
+    try:
+        if name == TaskName.DETECTION.value:
+            return Detecting(taught_by, Decoder().decode(Detection, options))
+        if name == TaskName.SEGMENTATION.value:
+            return Segmenting(Decoder().decode(Segmentation, options))
+        return MultiLabel(taught_by, unknown or Unknown(settings.get("loss.unknown", Unknown.ABSENT.value)))
+    except ValueError as error:
+        raise DataError(
+            f"its settings are of another version ({error})", where=where, remedy="use the version that wrote it"
+        ) from error

@@ -375,7 +375,7 @@ def _clear_partial(folders: Iterable[Location], *, keep: AbstractSet[Location] =
 def _remove_if_unused(folder: Location, *, with_folder: bool) -> None:
     """Remove a manifest without other files beside it, empty folders, and on request the folder itself."""
     manifest = folder / MANIFEST_NAME
-    marks = set(folder.glob(f"{BEGUN_PREFIX}*"))
+    marks: set[Location] = set(folder.glob(f"{BEGUN_PREFIX}*"))
     below: list[Location] = [path for path in folder.rglob("*") if path not in marks]
     if any(path.is_file() and path != manifest for path in below):
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import click
 
@@ -23,6 +24,7 @@ class _Group(click.Group):
     """A group that turns errors into one sentence and an exit code."""
 
     def invoke(self, ctx: click.Context) -> object:
+        warnings.formatwarning = lambda message, *_, **__: f"Warning: {message}\n"
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:

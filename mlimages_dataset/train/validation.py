@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -36,7 +37,7 @@ def evaluate_network(
     batch_size: int,
     workers: int,
 ) -> _Measures:
-    """Return a network's measures over all ranks; each image counts once, and unreadable ones do not.
+    """Return a network's measures over all ranks; each image counts once, and a warning names unreadable ones.
 
     Args:
         network: on the device.
@@ -63,4 +64,6 @@ def evaluate_network(
         with autocast(device, precision):
             outputs = network(*task.inputs(batch, data.finish(batch.images)))
         measures = task.measured(measures, outputs, batch)
+    if loader.bad.count:
+        warnings.warn(f"not measured: {loader.bad}", stacklevel=2)
     return measures.merged(distributed.sum_over_ranks)

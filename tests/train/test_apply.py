@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,7 @@ from PIL import Image
 
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.parquet import check_rows, read_table, table_parts
-from mlimages_dataset.tables.schemas import PREDICTIONS
+from mlimages_dataset.tables.schemas import LABELS, PREDICTIONS
 from mlimages_dataset.train.__main__ import main
 from mlimages_dataset.train.checkpoint import Checkpoint, RunProgress, read_checkpoint, save_checkpoint
 from mlimages_dataset.train.config import Data, Phase, Run
@@ -177,3 +179,22 @@ def test_a_runs_settings_say_whether_pictures_are_turned(*, upright: bool) -> No
     run = Run(epochs=1, data=Data(upright=upright), phases=(Phase(),))
     assert turns_upright(science(run)) == upright
     assert ("data.upright" in science(run)) == upright, "as in checkpoints of earlier versions"
+
+
+def test_a_labelled_picture_that_cannot_be_decoded_is_told_and_not_measured(
+    checkpoint: Path, photographs: Photographs, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    shutil.copytree(photographs.images, folder)
+    labelled = read_table(table_parts(photographs.labels)[0], LABELS)["image_id"][0].as_py()
+    (folder / f"{labelled}.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is no picture")
+    options = ["--vocabulary", str(photographs.vocabulary), "--labels", str(photographs.labels), "--workers", "0"]
+
+    def n_images(images: Path) -> int:
+        result = CliRunner().invoke(main, ["evaluate", str(checkpoint), "--images", str(images), *options, "--json"])
+        assert result.exit_code == 0, result.output
+        return int(json.loads(result.stdout)["n_images"])
+
+    whole = n_images(photographs.images)
+    with pytest.warns(UserWarning, match=rf"^not measured: 1 bad pictures in {whole} samples: {labelled} \("):
+        assert n_images(folder) == whole - 1

@@ -291,7 +291,8 @@ class Schedule:
         decay: how the rate falls after the warm-up.
         decay_factor: for `step`: factor of the rate at each decay.
         decay_epochs: for `step`: epochs between decays, counted from the first epoch of the run.
-        decay_steps: for `step`: steps after which the rate decays, in place of `decay_epochs`.
+        decay_after: for `step`: epochs after which the rate decays, in place of `decay_epochs`.
+        decay_steps: for `step`: steps after which the rate decays, in place of both.
         power: for `poly`: the power.
         staircase: the rate changes between epochs only, as in the paper; otherwise at every step.
     """
@@ -304,6 +305,7 @@ class Schedule:
     decay: Decay = Decay.STEP
     decay_factor: float = 0.1
     decay_epochs: int = 25
+    decay_after: tuple[int, ...] = ()
     decay_steps: tuple[int, ...] = ()
     power: float = 0.9
     staircase: bool = True
@@ -315,8 +317,9 @@ class Schedule:
         check_at_least("warmup_epochs", self.warmup_epochs, 0)
         check_at_least("decay_epochs", self.decay_epochs, 1)
         check_positive("power", self.power)
-        if list(self.decay_steps) != sorted(set(self.decay_steps)) or min(self.decay_steps, default=1) < 1:
-            raise ValueError(f"decay_steps = {list(self.decay_steps)} do not ascend from 1")
+        for name, given in (("decay_after", self.decay_after), ("decay_steps", self.decay_steps)):
+            if list(given) != sorted(set(given)) or min(given, default=1) < 1:
+                raise ValueError(f"{name} = {list(given)} do not ascend from 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,7 +331,7 @@ class Phase:
         batch_size: images per step, over all ranks and accumulated passes.
         image_size: side of the square that the network sees, in pixels; for detection the short side of an image.
         sampler: the order of images.
-        balance: for `soft-balance`: from 0 (class frequencies as they are) to 1 (uniform), lambda of Peng et al. 2020.
+        balance: for `soft-balance`: 0 (class frequencies as they are), 1 (uniform) or more; lambda of Peng et al. 2020.
         block_images: for `blocks`: number of neighbouring images in a block; blocks are shuffled.
         blocks_of_window: for `blocks`: consecutive blocks whose images are shuffled together; with `streamed`, each
             worker holds this many in memory.
@@ -346,7 +349,7 @@ class Phase:
         check_at_least("first_epoch", self.first_epoch, 0)
         check_at_least("batch_size", self.batch_size, 1)
         check_at_least("image_size", self.image_size, 1)
-        check_share("balance", self.balance)
+        check_at_least("balance", self.balance, 0)
         check_at_least("block_images", self.block_images, 1)
         check_at_least("blocks_of_window", self.blocks_of_window, 1)
 

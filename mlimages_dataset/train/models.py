@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torchvision import models as torchvision_models
+from torchvision.models.resnet import Bottleneck, ResNet
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.released_resnet import ReleasedResNet101
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 RELEASED = "resnet101_released"
 """The published network, see `released_resnet`."""
@@ -145,9 +146,16 @@ def create_model(name: str, n_classes: int, *, norm_epsilon: float | None = None
     return model
 
 
+_DEEPER: dict[str, Callable[[], nn.Module]] = {
+    "resnext152_32x8d": lambda: ResNet(Bottleneck, [3, 8, 36, 3], groups=32, width_per_group=8)
+}
+"""Networks of torchvision's parts that it has no name for: ResNeXt (Xie et al. 2017,
+https://arxiv.org/abs/1611.05431) of the depths of ResNet-152."""
+
+
 def model_names() -> tuple[str, ...]:
     """Return the names that `create_model` knows without timm."""
-    return (RELEASED, *torchvision_models.list_models(module=torchvision_models))
+    return (RELEASED, *_DEEPER, *torchvision_models.list_models(module=torchvision_models))
 
 
 def _torchvision_model(name: str, n_classes: int) -> MultiLabelClassifier:
@@ -165,7 +173,7 @@ def _torchvision_model(name: str, n_classes: int) -> MultiLabelClassifier:
             + f"torchvision's classification networks, {RELEASED} and {TIMM_PREFIX}NAME are known",
         )
     options = {"aux_logits": False, "init_weights": True} if name in AUXILIARY_HEADS else {}
-    network = torchvision_models.get_model(name, weights=None, **options)
+    network = _DEEPER[name]() if name in _DEEPER else torchvision_models.get_model(name, weights=None, **options)
     # Layers are registered in the order of their use: the classifier is the last one with weights.
     path, layer = [
         (path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)

@@ -33,9 +33,14 @@ def learning_rate(run: Run, epoch: int, step: int = 0, steps: int = 1) -> float:
     if schedule.decay is not Decay.STEP:
         share = (time - schedule.warmup_epochs) / max(taken_epochs(run, steps) - schedule.warmup_epochs, 1)
         return peak * _left(schedule, min(share, 1.0))
-    taken = epoch * steps + step
-    falls = bisect.bisect_right(schedule.decay_steps, taken) if schedule.decay_steps else epoch // schedule.decay_epochs
-    return peak * math.pow(schedule.decay_factor, falls)
+    return peak * math.pow(schedule.decay_factor, _falls(schedule, epoch, epoch * steps + step))
+
+
+def _falls(schedule: Schedule, epoch: int, taken: int) -> int:
+    """Return how often the rate has fallen in an epoch, after so many steps of the run."""
+    if schedule.decay_steps:
+        return bisect.bisect_right(schedule.decay_steps, taken)
+    return bisect.bisect_right(schedule.decay_after, epoch) if schedule.decay_after else epoch // schedule.decay_epochs
 
 
 def taken_epochs(run: Run, steps: int) -> float:

@@ -24,7 +24,6 @@ pytestmark = pytest.mark.slow
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "vocab": ("vocab", "--imagenet", "synsets.txt"),
-    "tally": ("tally", "--format", "csv", "labels.csv"),
     "annotate": ("annotate", "--vocab", "vocabulary", "--format", "csv", "labels.csv"),
     "annotate --predictions": ("annotate", "--predictions", "--vocab", "vocabulary", "--format", "csv", "labels.csv"),
     "regions": ("regions", "--vocab", "vocabulary", "--format", "boxes", "boxes.parquet"),

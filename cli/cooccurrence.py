@@ -19,6 +19,10 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlimages_dataset.api.pairs import Pairs
+    from mlimages_dataset.api.rules import Rules
     from mlimages_dataset.core.locations import Location
 
 
@@ -41,9 +45,24 @@ if TYPE_CHECKING:
 @click.option(
     "--strength",
     type=click.FloatRange(0, 1),
-    default=0.5,
+    help="With --rule pairs: a pair is strong above this share of the annotated images.  [default: 0.5]",
+)
+@click.option(
+    "--rule",
+    type=click.Choice(["pairs", "regression"]),
+    default="pairs",
     show_default=True,
-    help="A pair is strong above this share of the annotated images.",
+    help="Learn the paper's pairs, or what all labels of an image say together (rules.parquet).",
+)
+@click.option(
+    "--precision",
+    type=click.FloatRange(0, 1),
+    help="With --rule regression: share of the added labels that is to be right.  [default: 0.9]",
+)
+@click.option(
+    "--hidden",
+    type=click.FloatRange(0, 1),
+    help="With --rule regression: share of the labels that images lack.  [default: 0.5]",
 )
 @out_option
 @overwrite_option
@@ -56,7 +75,10 @@ def cooccurrence(
     annotations: Location,
     predictions: Location,
     probability: float,
-    strength: float,
+    strength: float | None,
+    rule: str,
+    precision: float | None,
+    hidden: float | None,
     out: Location,
     overwrite: bool,
     workers: int,
@@ -65,25 +87,36 @@ def cooccurrence(
 ) -> None:
     """Find categories that often appear together: CO(i, j) = n_ij / n_i for annotated i and predicted j.
 
-    Writes pair_counts.parquet, and implications.parquet with the strong pairs (neither an ancestor of the other).
+    Writes pair_counts.parquet, and implications.parquet with the strong pairs (neither an ancestor of the other). With
+    --rule regression, it writes rules.parquet instead, which adds what is right as often as --precision says.
 
     \b
-    Example:
+    Examples:
       mlimages-build cooccurrence --vocab vocabulary --annotations annotations/imagenet \\
           --predictions predictions --out cooccurrence
+
+      mlimages-build cooccurrence --rule regression --precision 0.9 --vocab vocabulary \\
+          --annotations annotations/coco --predictions annotations/coco --out rules
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.api.pairs import cooccurrence as cooccurring  # noqa: PLC0415
+    from mlimages_dataset.api.rules import learn_rules  # noqa: PLC0415
 
+    of_rule = {"strength": strength} if rule == "pairs" else {"precision": precision, "hidden": hidden}
+    stated = {name: value for name, value in of_rule.items() if value is not None}
+    of_other = {"strength": strength, "precision": precision, "hidden": hidden}.items() - of_rule.items()
+    for name in sorted(name for name, value in of_other if value is not None):
+        raise click.UsageError(f"--{name} has no meaning with --rule {rule}")
+    learn: Callable[..., Pairs | Rules] = cooccurring if rule == "pairs" else learn_rules
     with stage_engine("cooccurrence", workers, dask_address, quiet=as_json) as engine:
-        made = cooccurring(
+        made = learn(
             annotations,
             predictions,
             vocabulary,
             probability=probability,
-            strength=strength,
             out=out,
             overwrite=overwrite,
+            **stated,
             **engine,
         )
     assert made.outcome is not None

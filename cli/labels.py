@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--annotations", type=FOLDER, multiple=True, required=True, help="Folder of an annotations table; repeatable."
 )
-@click.option("--implications", type=FILE, help="implications.parquet of mlimages-build cooccurrence.")
+@click.option("--implications", type=FILE, help="implications.parquet or rules.parquet of mlimages-build cooccurrence.")
 @click.option("--val", type=click.IntRange(min=0), default=0, show_default=True, help="Validation images to draw.")
 @click.option(
     "--val-per-category",

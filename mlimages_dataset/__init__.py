@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.api.labels import Labels, augment
     from mlimages_dataset.api.pairs import Pairs, cooccurrence
     from mlimages_dataset.api.regions import Regions, regions
+    from mlimages_dataset.api.rules import Rules, learn_rules
     from mlimages_dataset.api.show import show
     from mlimages_dataset.api.shown import Shown
     from mlimages_dataset.api.start import start
@@ -39,6 +40,7 @@ __all__ = [
     "Pairs",
     "Predictions",
     "Regions",
+    "Rules",
     "Shown",
     "Vocabulary",
     "annotate",
@@ -47,6 +49,7 @@ __all__ = [
     "cooccurrence",
     "image_id",
     "image_ids",
+    "learn_rules",
     "read_vocabulary",
     "regions",
     "run",
@@ -64,6 +67,7 @@ _MODULES = {
     "Pairs": "api.pairs",
     "Predictions": "api.annotations",
     "Regions": "api.regions",
+    "Rules": "api.rules",
     "Shown": "api.shown",
     "Vocabulary": "vocab.vocabulary",
     "annotate": "api.annotations",
@@ -71,6 +75,7 @@ _MODULES = {
     "cooccurrence": "api.pairs",
     "image_id": "api.image_ids",
     "image_ids": "api.image_ids",
+    "learn_rules": "api.rules",
     "read_vocabulary": "api.vocabularies",
     "regions": "api.regions",
     "run": "api.builds",

@@ -99,6 +99,8 @@ ARGUMENTS: dict[str, Kind] = {
     "min_confidence": SHARE,
     "probability": SHARE,
     "strength": SHARE,
+    "precision": SHARE,
+    "hidden": SHARE,
     "validation_images": whole(0),
     "validation_images_per_category": whole(1, MOST_PER_CATEGORY),
     "salt": TEXT,

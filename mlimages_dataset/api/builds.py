@@ -10,9 +10,11 @@ from mlimages_dataset.api.arguments import ARGUMENTS
 from mlimages_dataset.api.frames import place
 from mlimages_dataset.api.labels import Labels
 from mlimages_dataset.api.pairs import Pairs, implications_table
+from mlimages_dataset.api.rules import Rules
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE
+from mlimages_dataset.augment.rules_stage import RULES_STAGE
 from mlimages_dataset.core.arguments import check
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
@@ -48,6 +50,7 @@ class Build:
         report: the path of the report page.
         images: the folder of the pictures in shards, None if the recipe has no pictures.
         decisions: what needs a decision, by name.
+        rules: the rules, None unless the recipe's co-occurrence has the rule `regression`.
     """
 
     folder: Location
@@ -58,6 +61,7 @@ class Build:
     report: Location
     images: Location | None
     decisions: tuple[Decision, ...]
+    rules: Rules | None = None
 
 
 def run(
@@ -119,13 +123,19 @@ def built(
         for stage, outcome in outcomes.items()
         if stage.startswith(prefix)
     }
-    pairs = None
+    pairs: Pairs | None = None
+    rules: Rules | None = None
     if COOCCURRENCE in outcomes:
         pairs = Pairs(folder / COOCCURRENCE, vocabulary, outcomes[COOCCURRENCE])
+    if RULES_STAGE in outcomes:
+        rules = Rules(folder / RULES_STAGE, vocabulary, outcomes[RULES_STAGE])
     labels = Labels(
-        folder / LABELS_STAGE, vocabulary, outcomes[LABELS_STAGE], pairs=implications_table(pairs, vocabulary)
+        folder / LABELS_STAGE,
+        vocabulary,
+        outcomes[LABELS_STAGE],
+        pairs=implications_table(rules if pairs is None else pairs, vocabulary),
     )
     images = folder / IMAGES_FOLDER if IMAGES_FOLDER in outcomes else None
     return Build(
-        folder, vocabulary, annotations, pairs, labels, folder / REPORT_FILE, images, tuple(decisions(outcomes))
+        folder, vocabulary, annotations, pairs, labels, folder / REPORT_FILE, images, tuple(decisions(outcomes)), rules
     )

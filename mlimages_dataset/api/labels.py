@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.api.annotations import Annotations
     from mlimages_dataset.api.frames import Frame, Given, PathLike
     from mlimages_dataset.api.pairs import Pairs
+    from mlimages_dataset.api.rules import Rules
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
     from mlimages_dataset.vocab.vocabulary import Vocabulary
@@ -46,8 +47,8 @@ class Labels(Tables[LabelsSummary]):
     """Augmented labels, closed under ancestors, in the splits train and val.
 
     Attributes:
-        pairs: the strong pairs that were applied, as `implications` with a column `images` (n_i) if known; None if
-            none were or they are unknown.
+        pairs: the strong pairs that were applied, as `implications` with a column `images` (n_i) if known, or the
+            `rules`; None if none were or they are unknown.
     """
 
     pairs: pa.Table | None = None
@@ -126,7 +127,7 @@ class Labels(Tables[LabelsSummary]):
 
     @classmethod
     def read(
-        cls, folder: PathLike, vocabulary: Vocabulary | PathLike, pairs: Pairs | Frame | PathLike | None = None
+        cls, folder: PathLike, vocabulary: Vocabulary | PathLike, pairs: Pairs | Rules | Frame | PathLike | None = None
     ) -> Self:
         """Return the labels in a folder, with their vocabulary and, for `why`, the pairs that were applied.
 
@@ -163,7 +164,7 @@ def folder_of_labels(given: Location) -> Location:
 def augment(
     annotations: Annotations | Given | Sequence[Annotations | Given],
     vocabulary: Vocabulary | PathLike,
-    pairs: Pairs | Frame | PathLike | None = None,
+    pairs: Pairs | Rules | Frame | PathLike | None = None,
     *,
     validation_images: int = 0,
     validation_images_per_category: int = 5,
@@ -180,7 +181,7 @@ def augment(
     Args:
         annotations: a result of `annotate`, its folder, or a frame that `annotate` takes; or several of these.
         vocabulary: the vocabulary of all annotations, or its folder.
-        pairs: a result of `cooccurrence`, its folder, or rows of its `implications`.
+        pairs: a result of `cooccurrence` or of `learn_rules`, its folder, or rows of `Pairs.implications`.
         validation_images: number of images that are drawn for the split val.
         validation_images_per_category: at most this many per category.
         salt: another salt draws other images.

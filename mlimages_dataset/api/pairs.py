@@ -25,12 +25,13 @@ from mlimages_dataset.augment.cooccurrence_stage import (
     Thresholds,
     cooccurrence_stage,
 )
+from mlimages_dataset.augment.rules_stage import RULES_FILE, RULES_STAGE
 from mlimages_dataset.core.arguments import check, is_path
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
-from mlimages_dataset.tables.parquet import read_table, scan_table, write_table
-from mlimages_dataset.tables.schemas import IMPLICATIONS, PAIR_COUNTS
+from mlimages_dataset.tables.parquet import read_table, scan_table, schema_of, write_table
+from mlimages_dataset.tables.schemas import IMPLICATIONS, PAIR_COUNTS, RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.api.annotations import Annotations
     from mlimages_dataset.api.frames import Frame, Given, PathLike
+    from mlimages_dataset.api.rules import Rules
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
     from mlimages_dataset.vocab.vocabulary import Vocabulary
@@ -155,7 +157,7 @@ def cooccurrence(
     check(ARGUMENTS, {**locals(), "predictions": True})  # here they are data
     thresholds = Thresholds(probability=float(probability), strength=float(strength))
     left = annotations_of(annotations, vocabulary, ids_of=ids_of)
-    same = _folder_given(annotations) == _folder_given(predictions) is not None
+    same = are_same(annotations, predictions)
     right = left if same else annotations_of(predictions, vocabulary, predictions=True, ids_of=ids_of)
     return made_by(
         lambda: cooccurrence_stage(folder_of(vocabulary), left.folder, right.folder, thresholds),
@@ -166,6 +168,11 @@ def cooccurrence(
     )
 
 
+def are_same(annotations: Annotations | Given, predictions: Annotations | Given) -> bool:
+    """Return whether both are the same tables, which are complete annotations then."""
+    return _folder_given(annotations) == _folder_given(predictions) is not None
+
+
 def _folder_given(given: Annotations | Given) -> Location | None:
     """Return the folder of a table that is given as such or by its folder; None for a frame."""
     if isinstance(given, Tables):
@@ -174,23 +181,25 @@ def _folder_given(given: Annotations | Given) -> Location | None:
 
 
 def implications_file(
-    pairs: Pairs | Frame | PathLike | None, inputs: Path, vocabulary: Vocabulary | PathLike
+    pairs: Pairs | Rules | Frame | PathLike | None, inputs: Path, vocabulary: Vocabulary | PathLike
 ) -> Location | None:
     """Return the file of the pairs' implications; for a frame, write it."""
     if pairs is None:
         return None
-    if isinstance(pairs, Pairs):
-        return pairs.there() / IMPLICATIONS_FILE
+    if isinstance(pairs, Tables):
+        return pairs.parts()[0]
     if is_path(pairs):
         given = place(pairs, what="pairs")
-        return _folder_of_pairs(given) / IMPLICATIONS_FILE if given.is_dir() else given
+        return _file_in(given) if given.is_dir() else given
     path = inputs / IMPLICATIONS_FILE
     rows = _rows_of(pairs, as_vocabulary(vocabulary))
     write_table(path, rows.sort_by([("antecedent", "ascending"), ("consequent", "ascending")]), IMPLICATIONS, {})
     return path
 
 
-def implications_table(pairs: Pairs | Frame | PathLike | None, vocabulary: Vocabulary | PathLike) -> pa.Table | None:
+def implications_table(
+    pairs: Pairs | Rules | Frame | PathLike | None, vocabulary: Vocabulary | PathLike
+) -> pa.Table | None:
     """Return the table of the pairs' implications, as `with_images`.
 
     Raises:
@@ -207,8 +216,12 @@ def implications_table(pairs: Pairs | Frame | PathLike | None, vocabulary: Vocab
         folders.discard(inputs)
 
 
-def with_images(path: Location, pairs: Pairs | Frame | PathLike | None, vocabulary: Vocabulary | PathLike) -> pa.Table:
-    """Return an `implications` table with the column `images`, n_i, if the pairs that it was made from know it."""
+def with_images(
+    path: Location, pairs: Pairs | Rules | Frame | PathLike | None, vocabulary: Vocabulary | PathLike
+) -> pa.Table:
+    """Return a `rules` table, or one of `implications`, with the column `images`, n_i, if its pairs know it."""
+    if path.is_file() and schema_of(path, (IMPLICATIONS, RULES)) is RULES:
+        return read_table(path, RULES)
     table = read_table(path, IMPLICATIONS)
     images = _images_of_frame(pairs, vocabulary) if is_frame(pairs) else _images_beside(path)
     counts = [images.get(antecedent) for antecedent in table["antecedent"].to_pylist()]
@@ -235,6 +248,12 @@ def _images_beside(path: Location) -> dict[int, int]:
         left, first = np.unique(batch.column("left").to_numpy(), return_index=True)
         found |= dict(zip(left.tolist(), batch.column("n_left").to_numpy()[first].tolist(), strict=True))
     return found
+
+
+def _file_in(given: Location) -> Location:
+    """Return the file of rules in a folder or in that of a build, else that of pairs."""
+    rules = (folder / RULES_FILE for folder in (given, given / RULES_STAGE))
+    return next((path for path in rules if path.is_file()), None) or _folder_of_pairs(given) / IMPLICATIONS_FILE
 
 
 def _folder_of_pairs(given: Location) -> Location:

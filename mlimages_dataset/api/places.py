@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.api.labels import folder_of_labels
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, IMPLICATIONS_FILE
+from mlimages_dataset.augment.rules_stage import RULES_FILE, RULES_STAGE
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.recipes.pictures import IMAGES_FOLDER
 from mlimages_dataset.tables.files import file_digest
@@ -24,7 +25,7 @@ class Places:
     Attributes:
         labels: the labels, of all splits or of one.
         vocabulary: their vocabulary.
-        pairs: the pairs that the labels' own files name among their inputs; None if there are none, or other ones.
+        pairs: the pairs or rules that the labels' own files name among their inputs; None without such.
         images: the pictures, in shards or files; None if there are none.
     """
 
@@ -55,9 +56,10 @@ def places_of(given: Location, vocabulary: Location | None = None, images: Locat
             where=given,
             remedy="name the folder of the whole build",
         )
-    places = (folder for one in around for folder in (one, one / COOCCURRENCE))
+    places = (folder for one in around for folder in (one, one / COOCCURRENCE, one / RULES_STAGE))
     inputs = {digest for part in table_parts(labels)[:1] for digest in table_inputs(part).values()}
-    pairs = (folder for folder in places if _digest(folder / IMPLICATIONS_FILE) in inputs)
+    files = (folder / name for folder in places for name in (IMPLICATIONS_FILE, RULES_FILE))
+    pairs = (path.parent for path in files if _digest(path) in inputs)
     pictures = (one / IMAGES_FOLDER for one in around if (one / IMAGES_FOLDER).is_dir())
     return Places(labels, found, next(pairs, None), images or next(pictures, None))
 

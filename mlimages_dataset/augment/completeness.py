@@ -85,7 +85,8 @@ def completed(labels: LabelColumns, looked_for: NDArray[np.int32], closure: sp.c
         row, column = np.nonzero(~_known(_images(labels, start, start + step), looked_for, above))
         rows.append(row + start)
         columns.append(looked_for[column])
-    return _with_absences(labels, np.concatenate(rows), np.concatenate(columns))
+    images, absent = np.concatenate(rows), np.concatenate(columns)
+    return labels.joined(images, absent, np.zeros(len(images), np.float32), Origin.ORIGINAL)
 
 
 def _images(labels: LabelColumns, start: int, stop: int) -> LabelColumns:
@@ -107,17 +108,3 @@ def _known(labels: LabelColumns, looked_for: NDArray[np.int32], above: sp.csr_ar
         listed = looked_for[at] == classes
         known[images[listed], at[listed]] = True
     return np.asarray(known)
-
-
-def _with_absences(labels: LabelColumns, rows: NDArray[np.int64], classes: NDArray[np.int32]) -> LabelColumns:
-    """Return labels with absences of classes in the images of `rows`, which do not list them."""
-    images = np.concatenate((labels.images, rows))
-    class_index = np.concatenate((labels.class_index, classes))
-    order = np.lexsort((class_index, images))
-    counts = np.bincount(images, minlength=len(labels))
-    return LabelColumns(
-        np.concatenate(([0], np.cumsum(counts))).astype(np.int32),
-        class_index[order],
-        np.concatenate((labels.confidence, np.zeros(len(rows), np.float32)))[order],
-        np.concatenate((labels.origin, np.full(len(rows), Origin.ORIGINAL, np.uint8)))[order],
-    )

@@ -21,6 +21,7 @@ from mlimages_dataset.augment.ancestors import (
 )
 from mlimages_dataset.augment.audit import AuditedRows, Consistency, audit_rows
 from mlimages_dataset.augment.cooccurrence import implications_of
+from mlimages_dataset.augment.rules import likely_labels, rules_of
 from mlimages_dataset.augment.shared_ids import SharedIds, shared_ids
 from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, lowest_draws
 from mlimages_dataset.augment.statistics import LabelStatistics, SplitSummary, label_statistics
@@ -31,8 +32,16 @@ from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.tables.batches import checked_columns
 from mlimages_dataset.tables.files import Receipt, digests
 from mlimages_dataset.tables.label_columns import array_of, columns_of
-from mlimages_dataset.tables.parquet import n_rows, read_table, scan_table, table_digests, table_parts, table_writer
-from mlimages_dataset.tables.schemas import ANNOTATIONS, IMPLICATIONS, LABELS
+from mlimages_dataset.tables.parquet import (
+    n_rows,
+    read_table,
+    scan_table,
+    schema_of,
+    table_digests,
+    table_parts,
+    table_writer,
+)
+from mlimages_dataset.tables.schemas import ANNOTATIONS, IMPLICATIONS, LABELS, RULES
 from mlimages_dataset.vocab.stage import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
@@ -41,11 +50,13 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
+    from mlimages_dataset.augment.rules import LabelRules
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
     from mlimages_dataset.pipeline.journal import Journal
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.tables.files import Inputs
+    from mlimages_dataset.tables.label_columns import LabelColumns
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 LABELS_STAGE = "labels"
@@ -174,7 +185,7 @@ def label(
         vocabulary: the vocabulary of the annotations.
         annotations: folders of `annotations` tables.
         at: where to write.
-        implications: `implications` table; None for none.
+        implications: `implications` or `rules` table; None for none.
         options: how labels are augmented and split.
 
     Raises:
@@ -184,16 +195,13 @@ def label(
     parts = [part for folder in annotations for part in table_parts(folder.absolute())]
     mapper = for_images(at.engine.mapper, n_rows(parts, ANNOTATIONS))
     n_classes = len(vocabulary)
-    implied = (
-        None
-        if implications is None
-        else implications_of(read_table(implications, IMPLICATIONS), n_classes, where=implications)
-    )
+    implied, likely = _co_occurrences(implications, n_classes)
     work = functools.partial(
         _label_part,
         out=at.out,
         rules=augmentation_rules(vocabulary.closure, implied, options.absences),
         closure=vocabulary.closure,
+        likely=likely,
         draw=_drawn(parts, options, n_classes, mapper) if options.validation_images else None,
         inputs=dict(at.inputs),
         journal=at.journal,
@@ -251,13 +259,16 @@ def _label_part(
     out: Location,
     rules: AugmentationRules,
     closure: sp.csr_array,
+    likely: LabelRules | None,
     draw: _Draw | None,
     inputs: dict[str, str],
     journal: Journal,
 ) -> _LabelledPart:
     """Audit and augment one numbered part of annotations and write its images by split, unless that was done."""
     number, part = numbered
-    work = functools.partial(_labelled, number, part, out=out, rules=rules, closure=closure, draw=draw, inputs=inputs)
+    work = functools.partial(
+        _labelled, number, part, out=out, rules=rules, closure=closure, likely=likely, draw=draw, inputs=inputs
+    )
     return journal.once(f"{number:05d}", work, _LabelledPart)
 
 
@@ -268,6 +279,7 @@ def _labelled(
     out: Location,
     rules: AugmentationRules,
     closure: sp.csr_array,
+    likely: LabelRules | None,
     draw: _Draw | None,
     inputs: Inputs,
 ) -> _LabelledPart:
@@ -283,7 +295,7 @@ def _labelled(
                 found = audit_rows(columns_of(rows.column("labels")), closure)
                 _add(consistency, source, Consistency.of(found, closure))
             for name, rows in _split(batch, draw):
-                augmented, of_batch = augment(columns_of(rows.column("labels")), rules)
+                augmented, of_batch = _augmented(columns_of(rows.column("labels")), rules, likely, closure)
                 if name not in writers:
                     path = _part(out / name, number)
                     writers[name] = stack.enter_context(table_writer(path, LABELS, inputs))
@@ -292,6 +304,29 @@ def _labelled(
                 counts += of_batch
     receipts = tuple(writer.receipt for writer in writers.values() if writer.receipt is not None)
     return _LabelledPart(receipts, counts, statistics, consistency)
+
+
+def _co_occurrences(path: Location | None, n_classes: int) -> tuple[sp.csr_array | None, LabelRules | None]:
+    """Return the implications or the rules that a file holds; None for what it does not hold."""
+    if path is None:
+        return None, None
+    schema = schema_of(path, (IMPLICATIONS, RULES)) if path.is_file() else IMPLICATIONS
+    table = read_table(path, schema)
+    if schema is RULES:
+        return None, rules_of(table, n_classes, where=path)
+    return implications_of(table, n_classes, where=path), None
+
+
+def _augmented(
+    labels: LabelColumns, rules: AugmentationRules, likely: LabelRules | None, closure: sp.csr_array
+) -> tuple[LabelColumns, AugmentationCounts]:
+    """Return augmented labels, likely ones included, and the counts of events."""
+    if likely is None:
+        return augment(labels, rules)
+    with_likely, blocked = likely_labels(labels, likely, closure)
+    # By way of Arrow: its arrays are read-only, and for others Numba would compile the loops again.
+    augmented, counts = augment(columns_of(array_of(with_likely)), rules)
+    return augmented, counts + AugmentationCounts(blocked=blocked)
 
 
 def split_statistics(parts: Sequence[Location], n_classes: int) -> LabelStatistics:

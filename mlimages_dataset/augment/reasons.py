@@ -11,12 +11,17 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.tables.label_columns import columns_of
-from mlimages_dataset.tables.schemas import Origin
+from mlimages_dataset.tables.schemas import RULES, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+
+_TOLD_TERMS = 5
+RULES_COLUMN = RULES.arrow.names[1]
+"""A column of `rules`, and of no `implications`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ def reasons(rows: Sequence[ImageLabel], vocabulary: Vocabulary, pairs: pa.Table 
         rows: the labels that one source's annotations gave an image.
         vocabulary: the vocabulary of the labels.
         pairs: an `implications` table of the pairs that were applied, and if known the column `images` (n_i, those
-            annotated with the antecedent); None if the pairs are not known.
+            annotated with the antecedent); or the `rules` table; None if neither is known.
     """
     every = list(rows)
     return [_reason(row, [one for one in every if one is not row], vocabulary, pairs) for row in every]
@@ -74,6 +79,8 @@ def _reason(row: ImageLabel, others: Sequence[ImageLabel], vocabulary: Vocabular
     if row.origin == Origin.CO_OCCURRENCE:
         if pairs is None:
             return "co-occurrence (pairs not given)"
+        if RULES_COLUMN in pairs.column_names:
+            return _likely_by(row, present, vocabulary, pairs)
         if implied := [text for text, _ in _implied_by(row, present, vocabulary, pairs)]:
             return "; ".join(implied)
     return next(_ancestor_of(row, present, vocabulary), "co-occurrence (by none of the pairs given)")
@@ -100,7 +107,7 @@ def _implied_by(
     row: ImageLabel, present: Sequence[ImageLabel], vocabulary: Vocabulary, pairs: pa.Table | None
 ) -> Iterator[tuple[str, float]]:
     """Yield for each annotated category that implies a category the reason and the confidence that it gives."""
-    if pairs is None:
+    if pairs is None or RULES_COLUMN in pairs.column_names:
         return
     confidence_of = {one.class_index: one.confidence for one in present if one.origin == Origin.ORIGINAL}
     for pair in pairs.filter(pc.equal(pairs["consequent"], row.class_index)).to_pylist():
@@ -109,6 +116,23 @@ def _implied_by(
             given = float(np.float32(confidence_of[pair["antecedent"]]) * np.float32(share))
             counts = f"{pair['support']:,} of {pair['images']:,}" if "images" in pair else f"{100 * share:.0f} % of its"
             yield f"because of {_named([pair['antecedent']], vocabulary)}: {counts} images", given
+
+
+def _likely_by(row: ImageLabel, present: Sequence[ImageLabel], vocabulary: Vocabulary, rules: pa.Table) -> str:
+    """Return which annotated categories make a category likely, and how much each says, the strongest first."""
+    known = {one.class_index: one.confidence for one in present if one.origin == Origin.ORIGINAL}
+    terms = [
+        (term["weight"] * known[term["antecedent"]] * known.get(term["together_with"], 1.0), term)
+        for term in rules.filter(pc.equal(rules["consequent"], row.class_index)).to_pylist()
+        if term["antecedent"] in known and term["together_with"] in {-1, *known}
+    ]
+    if not terms:
+        return next(_ancestor_of(row, present, vocabulary), "co-occurrence (by none of the rules given)")
+    said = ", ".join(
+        f"{_named([i for i in (term['antecedent'], term['together_with']) if i >= 0], vocabulary)} {weight:+.1f}"
+        for weight, term in sorted(terms, key=lambda term: -abs(term[0]))[:_TOLD_TERMS]
+    )
+    return f"probably, by what it shows beside it: {said} (log-odds); right in {row.confidence:.0%} of such images"
 
 
 def _ancestors(class_index: int, vocabulary: Vocabulary) -> frozenset[int]:

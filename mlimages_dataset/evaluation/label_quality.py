@@ -41,9 +41,9 @@ import scipy.sparse as sp
 
 from mlimages_dataset.augment.ancestors import augment, augmentation_rules
 from mlimages_dataset.augment.cooccurrence import PairCounts, count_pairs, implications_of, strong_implications
+from mlimages_dataset.augment.hidden_labels import HIDDEN_SHARE, as_listed, with_hidden
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.hashing import GAMMA, mixed
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.label_columns import LabelColumns
 from mlimages_dataset.tables.parquet import read_table, table_parts
@@ -61,7 +61,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-HIDDEN_SHARE = 0.5
 JUDGED_ORIGINS = (Origin.ANCESTOR, Origin.CO_OCCURRENCE)
 
 
@@ -210,26 +209,7 @@ def declared_classes(declared: NDArray[np.bool_], closure: sp.csr_array) -> Decl
 
 def listed_labels(labels: LabelColumns) -> LabelColumns:
     """Return the present labels as original annotations of confidence 1; an unlisted declared class is absent."""
-    return _chosen(labels, labels.confidence > 0)
-
-
-def with_hidden(labels: LabelColumns, draws: NDArray[np.uint64], share: float) -> LabelColumns:
-    """Return the labels that are not hidden; each image keeps at least the one with the highest draw.
-
-    Args:
-        labels: the labels of N images.
-        draws: a draw for each image, shape (N,); with the class it gives the draw of each label.
-        share: the probability of hiding a label, from 0 to 1.
-    """
-    images = labels.images
-    with np.errstate(over="ignore"):
-        of_label = mixed(draws[images] + labels.class_index.astype(np.uint64) * np.uint64(GAMMA))
-    order = np.lexsort((of_label, images))
-    highest = np.zeros(len(order), bool)
-    sizes = np.diff(labels.offsets)
-    highest[order[labels.offsets[1:][sizes > 0] - 1]] = True
-    # As fractions of 2**64: a float64 threshold of 1 is beyond every uint64.
-    return _chosen(labels, highest | (of_label / 2.0**64 >= share))
+    return as_listed(labels, labels.confidence > 0)
 
 
 def verdicts(added: LabelColumns, true: LabelColumns, classes: DeclaredClasses) -> NDArray[np.uint8]:
@@ -267,7 +247,7 @@ def quality_counts(
     for number, of_threshold in enumerate(rules):
         emitted, _ = augment(kept, of_threshold)
         is_added = emitted.origin != Origin.ORIGINAL
-        added, origin = _chosen(emitted, is_added), emitted.origin[is_added]
+        added, origin = as_listed(emitted, is_added), emitted.origin[is_added]
         found = verdicts(added, true, classes)
         declared = classes.declared[added.class_index]
         for which, one in enumerate(JUDGED_ORIGINS):
@@ -420,16 +400,9 @@ def _stronger(implications: sp.csr_array, threshold: float) -> sp.csr_array:
     return sp.csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=implications.shape)
 
 
-def _chosen(labels: LabelColumns, chosen: NDArray[np.bool_]) -> LabelColumns:
-    """Return some labels of every image as original annotations of confidence 1."""
-    ends = np.concatenate(([0], np.cumsum(chosen)))[labels.offsets].astype(np.int32)
-    n_chosen = int(ends[-1])
-    return LabelColumns(ends, labels.class_index[chosen], np.ones(n_chosen, np.float32), np.zeros(n_chosen, np.uint8))
-
-
 def _rows(labels: LabelColumns, chosen: NDArray[np.bool_]) -> LabelColumns:
     """Return the labels of some images, all of confidence 1 and original."""
-    of_chosen = _chosen(labels, chosen[labels.images])
+    of_chosen = as_listed(labels, chosen[labels.images])
     return LabelColumns(
         np.concatenate((of_chosen.offsets[:1], of_chosen.offsets[1:][chosen])),
         of_chosen.class_index,

@@ -12,6 +12,7 @@ from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER, AnnotatedFiles
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, IMPLICATIONS_FILE, cooccurrence_stage
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, LabelsSummary, labels_stage, split_statistics
 from mlimages_dataset.augment.regions_stage import REGIONS_FOLDER, regions_stage
+from mlimages_dataset.augment.rules_stage import RULES_FILE, RULES_STAGE, rules_stage
 from mlimages_dataset.augment.simulation_stage import (
     PREDICTIONS_FOLDER,
     SIMULATION,
@@ -27,6 +28,7 @@ from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.recipes.class_names import CLASSES, class_list_of, classes_stage
 from mlimages_dataset.recipes.first_calls import compiled_meanwhile
 from mlimages_dataset.recipes.pictures import IMAGES_FOLDER, images_stage, pictures_stage, states_labels
+from mlimages_dataset.recipes.recipe import Rule
 from mlimages_dataset.report.page import report_stage, told_of
 from mlimages_dataset.report.reading import REPORT
 from mlimages_dataset.tables.files import write_bytes
@@ -123,8 +125,12 @@ def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
         annotated = annotations[pairs.annotations]
         simulated = folder / SIMULATION / PREDICTIONS_FOLDER
         predictions = pairs.predictions or (annotated if recipe.learns_from_complete_labels else simulated)
-        yield cooccurrence_stage(vocabulary, annotated, predictions, pairs.thresholds, into=COOCCURRENCE)
-        implications = folder / COOCCURRENCE / IMPLICATIONS_FILE
+        if pairs.rule is Rule.REGRESSION:
+            yield rules_stage(vocabulary, annotated, predictions, pairs.rule_options, into=RULES_STAGE)
+            implications = folder / RULES_STAGE / RULES_FILE
+        else:
+            yield cooccurrence_stage(vocabulary, annotated, predictions, pairs.thresholds, into=COOCCURRENCE)
+            implications = folder / COOCCURRENCE / IMPLICATIONS_FILE
     yield labels_stage(vocabulary, list(annotations.values()), implications, recipe.labels, into=LABELS_STAGE)
 
 

@@ -5,6 +5,7 @@ Paths in a recipe are relative to its folder; ``packaged:NAME`` names a class li
 
 from __future__ import annotations
 
+import enum
 import functools
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -14,7 +15,9 @@ from mlimages_dataset import samples
 from mlimages_dataset.augment.annotate import AnnotatedFiles  # noqa: TC001 - the decoder reads it
 from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH
 from mlimages_dataset.augment.cooccurrence_stage import Thresholds
+from mlimages_dataset.augment.hidden_labels import HIDDEN_SHARE
 from mlimages_dataset.augment.labels_stage import LabelOptions
+from mlimages_dataset.augment.rules_stage import PRECISION, RuleOptions
 from mlimages_dataset.augment.simulation import Simulation  # noqa: TC001 - as above
 from mlimages_dataset.augment.simulation_stage import SIMULATED_SOURCES
 from mlimages_dataset.core.config import read_config
@@ -29,6 +32,13 @@ _SAMPLES = {"photographs.csv": samples.labels_csv, "coco.csv.gz": samples.coco_c
 """The packaged annotations by name."""
 
 
+class Rule(enum.Enum):
+    """What is learned from labels that occur together."""
+
+    PAIRS = "pairs"
+    REGRESSION = "regression"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CooccurrenceSource:
     """The data and thresholds for strong pairs.
@@ -39,20 +49,32 @@ class CooccurrenceSource:
             each image shows, or for the simulated ones.
         probability: a prediction counts if its probability exceeds this.
         strength: a pair is strong if its conditional probability exceeds this.
+        rule: `pairs`, as in the paper, or `regression`, which learns what all labels of an image say together.
+        precision: of the rule `regression`: the share of the added labels that is to be right.
+        hidden: of the rule `regression`: the share of the labels that images lack.
     """
 
     annotations: str
     predictions: Location | None = None
     probability: float = PROBABILITY
     strength: float = STRENGTH
+    rule: Rule = Rule.PAIRS
+    precision: float = PRECISION
+    hidden: float = HIDDEN_SHARE
 
     def __post_init__(self) -> None:
         self.thresholds  # noqa: B018 - refuses other values
+        self.rule_options  # noqa: B018 - as above
 
     @property
     def thresholds(self) -> Thresholds:
         """What makes a pair strong."""
         return Thresholds(probability=self.probability, strength=self.strength)
+
+    @property
+    def rule_options(self) -> RuleOptions:
+        """What the rule `regression` is learned for."""
+        return RuleOptions(precision=self.precision, probability=self.probability, hidden=self.hidden)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from urllib.parse import urlencode, urlsplit
 import jinja2
 
 from mlimages_dataset.augment.labels_stage import SPLITS
+from mlimages_dataset.augment.reasons import RULES_COLUMN
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.records import Manifest
 from mlimages_dataset.report.content import FindingKind
@@ -274,7 +275,8 @@ class Pages:
         return found or self._rows.page(own, size=_EXAMPLES).rows
 
     def _pairs(self, given: str, wanted: str, index: int) -> list[tuple[Link, dict[str, Any]]]:
-        pairs = [] if self._build.pairs is None else self._build.pairs.to_pylist()
+        stated = self._build.pairs
+        pairs = [] if stated is None or RULES_COLUMN in stated.column_names else stated.to_pylist()
         found = [pair for pair in pairs if pair[given] == index]
         return [(self.link(pair[wanted]), pair) for pair in sorted(found, key=lambda one: -one["lower_bound"])]
 

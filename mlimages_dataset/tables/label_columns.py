@@ -47,6 +47,25 @@ class LabelColumns:
         columns = (self.class_index[chosen], self.confidence[chosen], self.origin[chosen])
         return LabelColumns(before[self.offsets].astype(np.int32), *columns)
 
+    def joined(
+        self,
+        images: NDArray[np.integer],
+        classes: NDArray[np.int32],
+        confidence: NDArray[np.float32],
+        origin: Origin,
+    ) -> LabelColumns:
+        """Return the labels with more of one origin, which their images do not list; each array has shape (more,)."""
+        every = np.concatenate((self.images, images))
+        class_index = np.concatenate((self.class_index, classes))
+        order = np.lexsort((class_index, every))
+        counts = np.bincount(every, minlength=len(self))
+        return LabelColumns(
+            np.concatenate(([0], np.cumsum(counts))).astype(np.int32),
+            class_index[order],
+            np.concatenate((self.confidence, confidence))[order],
+            np.concatenate((self.origin, np.full(len(images), origin, np.uint8)))[order],
+        )
+
     def check(self, n_classes: int) -> None:
         """Refuse values outside their range, with which compiled code would read and write beyond its arrays.
 

@@ -116,6 +116,19 @@ IMPLICATIONS = _schema(
 )
 """Version 2 added `lower_bound`: of the 95 % Wilson score interval of the probability (docs/decisions/0004)."""
 
+RULES = _schema(
+    "rules",
+    antecedent=pa.int32(),
+    together_with=pa.int32(),
+    consequent=pa.int32(),
+    weight=pa.float32(),
+    least=pa.float32(),
+)
+"""What known labels say of another one: the terms of a logistic regression for each consequent (`augment.rules`).
+
+An antecedent of -1 is the intercept; `together_with` is -1 except in a term of two antecedents. A consequent is added
+where its estimate is at least `least`, which is the same in all rows."""
+
 IMAGES = _schema(
     "images",
     image_id=pa.string(),
@@ -165,6 +178,7 @@ ALL = {
         LABELS,
         PAIR_COUNTS,
         IMPLICATIONS,
+        RULES,
         IMAGES,
         REGIONS,
         LABEL_MAPS,

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import precision_score, recall_score
 
 from mlimages_dataset.augment.ancestors import augment, augmentation_rules
+from mlimages_dataset.augment.hidden_labels import with_hidden
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.evaluation.label_quality import (
@@ -29,7 +30,6 @@ from mlimages_dataset.evaluation.label_quality import (
     listed_labels,
     quality_counts,
     verdicts,
-    with_hidden,
 )
 from mlimages_dataset.tables.label_columns import array_of
 from mlimages_dataset.tables.parquet import write_table

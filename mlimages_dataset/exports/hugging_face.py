@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlimages_dataset.core.markdown import as_markdown, as_markdown_url
 from mlimages_dataset.exports.counts import ExportCounts, everything, summed
 from mlimages_dataset.exports.publication import ORIGIN_NAMES, description
 from mlimages_dataset.tables.batches import label_batches
@@ -127,11 +128,11 @@ def _yaml_class_label(name: str, names: Sequence[str]) -> Iterator[str]:
 def _page(publication: Publication, n_categories: int, rows: Mapping[str, int]) -> list[str]:
     return [
         "",
-        f"# {publication.name}",
+        f"# {as_markdown(publication.name)}",
         "",
         description(n_categories, rows),
         "",
-        *([f"Home: <{publication.url}>", ""] if publication.url else []),
+        *([f"Home: <{as_markdown_url(publication.url)}>", ""] if publication.url else []),
         "```python",
         "from datasets import load_dataset",
         "",

@@ -67,7 +67,7 @@ def parsed(text: str) -> URL:
         if ":" in (host or ""):  # yarl accepts anything in brackets
             ipaddress.IPv6Address(str(host).partition("%")[0])
     except (ValueError, IndexError) as error:  # UnicodeError of a host that IDNA cannot encode; yarl's own at "[@]"
-        raise Refused(Status.BAD_ADDRESS, f"not a URL: {error}"[:200]) from error
+        raise Refused(Status.BAD_ADDRESS, without_login(f"not a URL: {error}")[:200]) from error
     if url.scheme not in {"http", "https"}:
         raise Refused(Status.BAD_ADDRESS, f"{url.scheme[:20]}: is not supported" if url.scheme else "no scheme")
     if not host or not port or length > MAX_CHARACTERS:
@@ -77,6 +77,16 @@ def parsed(text: str) -> URL:
     return url
 
 
+def without_login(text: str) -> str:
+    """Return what quotes a URL without the user name and password in it: a detail is kept, and shown.
+
+    >>> without_login("to https://me:secret@example.org/a@b.jpg")
+    'to https://example.org/a@b.jpg'
+    """
+    return _LOGIN.sub(r"\1", text)
+
+
+_LOGIN = re.compile(r"(//)[^/?#\s]*@")
 _END_OF_HOST = re.compile(r"[/?#]")
 _ILLEGAL = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]")
 """What a path and a query may not hold as it is (RFC 3986, section 2): also a percent sign that begins no escape."""

@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import as_text, reason, system_errors
@@ -25,10 +25,10 @@ from mlimages_dataset.images.members import Member
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.zips import zip_file_members
 from mlimages_dataset.sources.folders import class_folders, is_part_or_thing
-from mlimages_dataset.sources.packing import check_packed, packing_of, unpacked_stream
+from mlimages_dataset.sources.packing import check_packed, packing_of
 from mlimages_dataset.sources.places import read_file, size_of
 from mlimages_dataset.sources.samples import is_picture
-from mlimages_dataset.sources.tars import ARCHIVE_NAME, StrictHeader, check_end, tar_errors, unsafe
+from mlimages_dataset.sources.tars import ARCHIVE_NAME, streamed_tar, tar_errors, unsafe
 from mlimages_dataset.sources.zips import ZIP_NAME
 from mlimages_dataset.tables.files import write_errors
 
@@ -61,8 +61,7 @@ def archive_members(stream: IO[bytes], *, most_bytes: int, folder: str = "", dep
 
 
 def _members(stream: IO[bytes], most_bytes: int, folder: str, depth: int) -> Iterator[Member]:
-    plain = cast("IO[bytes]", unpacked_stream(stream))  # tarfile only calls its read method
-    with tarfile.open(fileobj=plain, mode="r|", bufsize=_STREAM_BYTES, tarinfo=StrictHeader) as tar:
+    with streamed_tar(stream, _STREAM_BYTES) as tar:
         while (header := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # else tarfile keeps every header in memory
             if header.isdir():
@@ -74,13 +73,14 @@ def _members(stream: IO[bytes], most_bytes: int, folder: str, depth: int) -> Ite
                 yield from _inner_members(tar, header, path, most_bytes, depth)
             else:
                 yield Member(path, functools.partial(_content, tar, header, most_bytes))
-        assert tar.fileobj is not None
-        check_end(tar.fileobj)
 
 
 def _inner_members(
     tar: tarfile.TarFile, header: tarfile.TarInfo, path: str, most_bytes: int, depth: int
 ) -> Iterator[Member]:
+    if header.issparse():  # its holes may unpack to any size
+        yield Member(path, functools.partial(Inspection, Status.BROKEN, "a sparse file"), ())
+        return
     inner = tar.extractfile(header)
     assert inner is not None
     with contextlib.ExitStack() as stack:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import re
@@ -14,6 +15,7 @@ from PIL import Image, UnidentifiedImageError, features
 from mlimages_dataset.images.formats import AVIF, kind_of, not_decoded_jpeg
 from mlimages_dataset.images.jpeg import whole_size
 from mlimages_dataset.images.orientation import UPRIGHT, orientation_note, orientation_of
+from mlimages_dataset.images.quiet import without_messages
 from mlimages_dataset.images.statuses import Status
 
 if TYPE_CHECKING:
@@ -102,7 +104,8 @@ def inspect(content: bytes, limits: Limits = Limits(), *, decode: bool = True) -
     if form is None:
         return Inspection(*kind_of(bytes(content[:_SNIFFED_BYTES])))
     # Pillow warns of large pictures, which are handled here, and of odd metadata, which does not matter.
-    with warnings.catch_warnings():
+    quiet = without_messages() if form.pillow == "TIFF" else contextlib.nullcontext()
+    with quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _inspect_picture(content, form, limits, decode=decode)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 _GZIP, _ZLIB, _RAW = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
+_MOST_STREAMS = 100
+"""What follows a stream is copied, so that a body of a million streams would take hours."""
 _AS_IT_IS = frozenset({"", "identity", "none", "binary"})
 """The first two by the standard; others are common mistakes for them."""
 
@@ -70,7 +72,7 @@ def _deflated(packed: bytes, max_bytes: int) -> bytes:
 def _inflated(packed: bytes, max_bytes: int, wbits: int) -> bytes:
     """Return the content of one or several concatenated streams, at most a byte more than `max_bytes`."""
     content = b""
-    while packed:
+    for _ in range(_MOST_STREAMS):
         stream = zlib.decompressobj(wbits=wbits)
         try:
             content += stream.decompress(packed, max_bytes + 1 - len(content))
@@ -81,7 +83,9 @@ def _inflated(packed: bytes, max_bytes: int, wbits: int) -> bytes:
         if not stream.eof:
             raise _cut()
         packed = stream.unused_data.lstrip(b"\0")  # padding
-    return content
+        if not packed:
+            return content
+    raise _damaged(ValueError(f"more than {_MOST_STREAMS} streams"))
 
 
 def _by_arrow(codec: str) -> Callable[[bytes, int], bytes]:

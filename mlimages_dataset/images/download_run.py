@@ -185,7 +185,7 @@ async def _all_slices(run: DownloadRun, resolver: Resolver | None, report: Repor
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_RESOLVER_THREADS))
     async with (
         decode_pool(run.options.workers, run.options.rules) as pool,
-        fetcher(run.options.policy, resolver, pool.room) as client,
+        fetcher(run.options.policy, resolver, pool.room, run.scratch) as client,
         _reporting(run, client, report, every),
     ):
         freed = asyncio.Event()

@@ -6,21 +6,24 @@ import asyncio
 import contextlib
 import re
 import ssl
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from mlimages_dataset.images.addresses import Refused, check_literal, joined, parsed
+from mlimages_dataset.images.addresses import Refused, check_literal, joined, parsed, without_login
 from mlimages_dataset.images.content_encodings import encodings_of, without_encodings
 from mlimages_dataset.images.politeness import Host, HostPolicy, Hosts
 from mlimages_dataset.images.resolver import CheckedResolver, is_passing
+from mlimages_dataset.images.spool import Overflow
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.sources.http import THROTTLING_STATUSES, TRANSIENT_STATUSES, USER_AGENT, retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
     from yarl import URL
 
@@ -69,6 +72,7 @@ class FetchPolicy:
         retries: further attempts after a transient failure.
         redirects: redirects that are followed for one URL.
         max_bytes: of a body, at most.
+        memory_bytes: of all bodies that arrive at once; the rest of larger ones waits on the disk.
         allow_private: also ask hosts outside the public Internet.
         ignore_opt_out: keep pictures whose X-Robots-Tag forbids training on them.
         placeholder_targets: regular expressions; a redirect to a matching URL means that the picture was removed.
@@ -81,6 +85,7 @@ class FetchPolicy:
     retries: int = 3
     redirects: int = 5
     max_bytes: int = 64 << 20
+    memory_bytes: int = 256 << 20
     allow_private: bool = False
     ignore_opt_out: bool = False
     placeholder_targets: tuple[str, ...] = PLACEHOLDER_TARGETS
@@ -92,11 +97,11 @@ class Body:
     """The body of an answer.
 
     Attributes:
-        pieces: its bytes, in pieces.
+        pieces: its bytes, in pieces; they may be read several times.
         size: their number.
     """
 
-    pieces: Sequence[bytes]
+    pieces: Iterable[bytes]
     size: int
 
     def head(self, size: int) -> bytes:
@@ -112,9 +117,11 @@ class Body:
 class Fetcher:
     """Downloads URLs over one pool of connections; see `fetcher`."""
 
-    def __init__(self, session: aiohttp.ClientSession, policy: FetchPolicy, room: asyncio.Event) -> None:
+    def __init__(self, session: aiohttp.ClientSession, policy: FetchPolicy, room: asyncio.Event, scratch: Path) -> None:
         self.hosts = Hosts(policy.per_host)
         self._room = room
+        self._scratch = scratch
+        self._kept_bytes = policy.memory_bytes // max(policy.connections, 1)
         self._session = session
         self._policy = policy
         self._connections = asyncio.Semaphore(policy.connections)
@@ -212,22 +219,24 @@ class Fetcher:
             raise Refused(Status.TOO_LARGE, f"{length:,} bytes announced, more than {self._policy.max_bytes:,}")
 
     async def _body(self, response: aiohttp.ClientResponse) -> Body:
-        pieces: list[bytes] = []
-        size = 0
+        arrived = Overflow(self._scratch, self._kept_bytes)
         while piece := await response.content.readany():
-            pieces.append(piece)
-            size += len(piece)
-            if size > self._policy.max_bytes:
+            arrived.add(piece)
+            if arrived.size > self._policy.max_bytes:
                 raise Refused(Status.TOO_LARGE, f"more than {self._policy.max_bytes:,} bytes")
         if encodings := encodings_of(response.headers.getall("Content-Encoding", ())):
-            pieces = [without_encodings(b"".join(pieces), encodings, self._policy.max_bytes)]
-            size = len(pieces[0])
-        return Body(pieces, size)
+            content = without_encodings(b"".join(arrived), encodings, self._policy.max_bytes)
+            arrived = Overflow(self._scratch, self._kept_bytes)
+            arrived.add(content)
+        return Body(arrived, arrived.size)
 
 
 @contextlib.asynccontextmanager
 async def fetcher(
-    policy: FetchPolicy, resolver: Resolver | None = None, room: asyncio.Event | None = None
+    policy: FetchPolicy,
+    resolver: Resolver | None = None,
+    room: asyncio.Event | None = None,
+    scratch: Path | None = None,
 ) -> AsyncIterator[Fetcher]:
     """Yield a fetcher.
 
@@ -235,6 +244,7 @@ async def fetcher(
         policy: how it downloads.
         resolver: resolves host names; None for the system's.
         room: an event; while it is not set, finished downloads are held back. None to hold none back.
+        scratch: a folder of this machine for what is too large for memory; None for the system's.
     """
     timeouts = policy.timeouts
     connector = aiohttp.TCPConnector(
@@ -255,7 +265,7 @@ async def fetcher(
             "Accept-Encoding": "identity",
         },
     ) as session:
-        yield Fetcher(session, policy, room or _always())
+        yield Fetcher(session, policy, room or _always(), scratch or Path(tempfile.gettempdir()))
 
 
 def _always() -> asyncio.Event:
@@ -289,11 +299,11 @@ def _target(url: URL, location: str) -> URL:
     try:
         target = joined(url, location)
     except (ValueError, IndexError) as error:
-        raise Refused(Status.REDIRECTS, f"the target is not a URL: {error}"[:200]) from error
+        raise Refused(Status.REDIRECTS, without_login(f"the target is not a URL: {error}")[:200]) from error
     try:
         return parsed(target)
     except Refused as refused:
-        raise Refused(Status.REDIRECTS, f"to {target[:100]}: {refused.detail}") from refused
+        raise Refused(Status.REDIRECTS, f"to {without_login(target)[:100]}: {refused.detail}") from refused
 
 
 _NOT_CONNECTED = "no connection in time"

@@ -115,13 +115,14 @@ def choose_subset(
         folders=("", *label_folders(labels)),
     )
     chosen = OutputFolder(out, overwrite=overwrite)
-    outcome = run(stage, chosen)
-    if images is not None and shards:
-        if not folder_stays(chosen.path, IMAGES_FOLDER):
-            place = chosen.path / IMAGES_FOLDER
-            raise UsageError("is a link to a folder elsewhere", where=place, remedy="remove the link")
-        copies = OutputFolder(chosen.path / IMAGES_FOLDER, overwrite=overwrite)
-        run(copy_stage(chosen.path / LIST_FILE, images), copies, Engine(progress=progress))
+    with chosen.held():
+        outcome = run(stage, chosen)
+        if images is not None and shards:
+            if not folder_stays(chosen.path, IMAGES_FOLDER):
+                place = chosen.path / IMAGES_FOLDER
+                raise UsageError("is a link to a folder elsewhere", where=place, remedy="remove the link")
+            copies = OutputFolder(chosen.path / IMAGES_FOLDER, overwrite=overwrite)
+            run(copy_stage(chosen.path / LIST_FILE, images), copies, Engine(progress=progress))
     return outcome
 
 

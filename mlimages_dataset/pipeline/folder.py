@@ -26,6 +26,7 @@ from mlimages_dataset.core.locations import (
 )
 from mlimages_dataset.pipeline.journal import Finished, Journal, refuse_interrupted_run
 from mlimages_dataset.pipeline.records import (
+    BEGUN_PREFIX,
     MANIFEST_NAME,
     Manifest,
     StageOutcome,
@@ -51,6 +52,10 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
 
 
+_COMMAND = "command"
+"""Stands for a stage in the name of the mark of a command with several stages."""
+
+
 class OutputFolder:
     """An output folder opened for building: it runs stages and keeps the manifest correct.
 
@@ -66,6 +71,7 @@ class OutputFolder:
         # Absolute: the workers of an engine may have other working folders.
         self.path = folder.absolute()
         self._overwrite = overwrite
+        self._is_held = False
         if (folder / MANIFEST_NAME).is_file():
             self.manifest = read_manifest(folder)
             return
@@ -120,6 +126,7 @@ class OutputFolder:
                 differences = [*_differences(standing, wanted, inputs), *other_versions(written_as)]
                 intact = self.standing(stage)
                 if not differences and len(intact) == len(standing.outputs):
+                    self._mark(stage).unlink(missing_ok=True)  # of a run that ended just before it did this
                     return StageOutcome(standing, False, standing.summary)
                 if differences and not self._overwrite:
                     raise UsageError(
@@ -127,6 +134,7 @@ class OutputFolder:
                         where=self.path,
                         remedy="name another folder, or pass --overwrite to replace it",
                     )
+                self._begin(stage)
                 if differences or journal is None or jobs_of is None:
                     self._forget(stage)
                 else:
@@ -134,10 +142,12 @@ class OutputFolder:
             if not self._overwrite:
                 refuse_interrupted_run(target, "" if journal is None else journal.fingerprint)
             resumed = set() if journal is None else journal.standing()
+            self._begin(stage)
             _clear_partial(written, keep=resumed)
             _clear_parts(written, keep=resumed | {self.path / path for path in self.manifest.files})
             start = time.monotonic()
-            result = work(target)
+            with self._refusals(stage, standing):
+                result = work(target)
             record = StageRecord(
                 parameters=wanted,
                 inputs=dict(inputs),
@@ -150,6 +160,7 @@ class OutputFolder:
                 raise _linked_elsewhere(self.path, outside[0].rpartition("/")[0])
             self.manifest = Manifest({**self.manifest.files, **files}, {**self.manifest.stages, stage: record})
             self._save()
+            self._mark(stage).unlink(missing_ok=True)
             _clear_partial(written)  # those of the journal, and of workers that died
             return StageOutcome(record, True, record.summary)
 
@@ -177,14 +188,33 @@ class OutputFolder:
         with self._alone():
             for stage in [name for name in self.manifest.stages if name not in stages]:
                 self._forget(stage)
+            wanted = {self._mark(stage) for stage in (_COMMAND, *stages)}
+            for mark in [path for path in self.path.glob(f"{BEGUN_PREFIX}*") if path not in wanted]:
+                mark.unlink(missing_ok=True)
 
-    def held(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the folder while another output folder in it is written; it is an output folder from then on.
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder for all stages of a command, here and in other output folders in it.
+
+        It is an output folder from then on. Until the command has ended, `verify` says that it has not.
 
         Raises:
             UsageError: another run is writing here.
         """
-        return self._alone()
+        mark, before = self._mark(_COMMAND), self.manifest
+        was_begun = mark.exists()
+        with self._alone():
+            self._is_held = True
+            try:
+                yield
+            except UsageError as error:
+                if not was_begun and error.__cause__ is None and self.manifest == before:
+                    mark.unlink(missing_ok=True)
+                raise
+            else:
+                mark.unlink(missing_ok=True)
+            finally:
+                self._is_held = False
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -193,6 +223,9 @@ class OutputFolder:
         A new folder gets its manifest here, which marks the folder as an output folder even if the run is interrupted.
         If the work fails before it has written anything, the manifest is removed again.
         """
+        if self._is_held:
+            yield
+            return
         made = not self.path.exists()
         if is_local(self.path):
             with write_errors(self.path):
@@ -225,6 +258,24 @@ class OutputFolder:
                         where=self.path,
                         remedy=f"name another folder for {stage}",
                     )
+
+    def _begin(self, stage: str) -> None:
+        for name in (_COMMAND, stage) if self._is_held else (stage,):
+            write_bytes(self._mark(name), b"")
+
+    def _mark(self, stage: str) -> Location:
+        """Return the file that says that a stage has begun and not ended, for `verify`: it may have left no other."""
+        return self.path / f"{BEGUN_PREFIX}{stage.replace('/', '-')}"
+
+    @contextlib.contextmanager
+    def _refusals(self, stage: str, standing: StageRecord | None) -> Iterator[None]:
+        """Take back that a new stage has begun if its work refuses the request; a full disk is no refusal."""
+        try:
+            yield
+        except UsageError as error:
+            if standing is None and error.__cause__ is None:
+                self._mark(stage).unlink(missing_ok=True)
+            raise
 
     def _forget(self, stage: str) -> None:
         """Remove a stage and its files from the manifest first, then from the folder."""
@@ -324,9 +375,12 @@ def _clear_partial(folders: Iterable[Location], *, keep: AbstractSet[Location] =
 def _remove_if_unused(folder: Location, *, with_folder: bool) -> None:
     """Remove a manifest without other files beside it, empty folders, and on request the folder itself."""
     manifest = folder / MANIFEST_NAME
-    below: list[Location] = list(folder.rglob("*"))
+    marks: set[Location] = set(folder.glob(f"{BEGUN_PREFIX}*"))
+    below: list[Location] = [path for path in folder.rglob("*") if path not in marks]
     if any(path.is_file() and path != manifest for path in below):
         return
+    for mark in marks:
+        mark.unlink(missing_ok=True)
     manifest.unlink(missing_ok=True)
     folders = [path for path in sorted(below, reverse=True) if path.is_dir()] if is_local(folder) else []
     if with_folder:

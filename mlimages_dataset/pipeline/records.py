@@ -25,6 +25,8 @@ _SummaryT_co = TypeVar("_SummaryT_co", covariant=True)
 MANIFEST_NAME = "manifest.json"
 CACHE_PREFIX = ".cache-"
 """Prefix of files in an output folder that are made from the others and may be removed at any time."""
+BEGUN_PREFIX = ".unfinished-"
+"""Prefix of an empty file in an output folder that is there from a stage's first change to its last."""
 FORMAT = "mlimages.manifest/1"
 UNFINISHED = "the command that writes it has not finished: run it again"
 

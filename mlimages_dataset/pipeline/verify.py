@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from mlimages_dataset.core.locations import reason, relative
 from mlimages_dataset.pipeline.records import (
+    BEGUN_PREFIX,
     CACHE_PREFIX,
     MANIFEST_NAME,
     UNFINISHED,
@@ -38,7 +39,8 @@ def verify_folder(folder: Location) -> list[str]:
     strangers = [path for path in sorted(_files_of(folder)) if path not in manifest.files]
     others = [path for path in strangers if (folder / path).parent not in cut]
     problems += [f"{path}: is not in the manifest; remove it, or build the folder again" for path in others]
-    return [*problems, UNFINISHED] if len(others) < len(strangers) else problems
+    is_begun = any(folder.glob(f"{BEGUN_PREFIX}*"))
+    return [*problems, UNFINISHED] if is_begun or len(others) < len(strangers) else problems
 
 
 def _check_file(folder: Location, path: str, record: FileRecord) -> Iterator[str]:
@@ -72,7 +74,7 @@ def _files_of(folder: Location) -> Iterator[str]:
     for path in folder.rglob("*"):
         name = relative(path, folder)
         known = name == MANIFEST_NAME or name.startswith(tuple(inner)) or _is_partial(path, folder)
-        if path.is_file() and not known and not path.name.startswith(CACHE_PREFIX):
+        if path.is_file() and not known and not path.name.startswith((CACHE_PREFIX, BEGUN_PREFIX)):
             yield name
 
 

@@ -77,21 +77,20 @@ def build_recipe(
     """
     output = OutputFolder(folder, overwrite=overwrite)
     names = []
-    with compiled_meanwhile() as await_loops:
+    with output.held(), compiled_meanwhile() as await_loops:
         if recipe.images is not None:
             copied = images_stage(recipe.images, folder)
             began(IMAGES_FOLDER)
-            with output.held():
-                ended(IMAGES_FOLDER, run(copied, OutputFolder(folder / IMAGES_FOLDER, overwrite=overwrite), engine))
+            ended(IMAGES_FOLDER, run(copied, OutputFolder(folder / IMAGES_FOLDER, overwrite=overwrite), engine))
         # The recipe comes last: one that cannot be built is none of the folder.
         for stage in itertools.chain(stages(recipe, folder), [recipe_stage(text)] if text else []):
             began(stage.name)
             await_loops(stage.name)
             ended(stage.name, run(stage, output, engine))
             names.append(stage.name)
-    output.keep_only([*names, REPORT])
-    began(REPORT)
-    ended(REPORT, run(report_stage(output), output, engine))
+        output.keep_only([*names, REPORT])
+        began(REPORT)
+        ended(REPORT, run(report_stage(output), output, engine))
 
 
 def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:

@@ -6,6 +6,7 @@ import abc
 import contextlib
 import csv
 import secrets
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -33,6 +34,9 @@ _BAD_QUOTE = "UNQUOTED VALUE"
 
 
 DELIMITERS = (",", "\t", ";", "|")
+_FIRST_BYTES = 1 << 16
+_MOST_HEADER_BYTES = 1 << 24
+"""A table of a column for each of the 11,166 categories has a header of 200 KB."""
 _LOOKED_AT_ROWS = 100
 """Of a file without a header, to tell what separates its columns."""
 
@@ -228,7 +232,10 @@ def delimiter_of_rows(path: Location, n_columns: int) -> str:
         DataError: the file is empty or no text, or nothing does it, or several things.
     """
     rows = _first_lines(path)[:_LOOKED_AT_ROWS]
-    lengths = {one: [len(row) for row in csv.reader(rows, delimiter=one)] for one in DELIMITERS}
+    try:
+        lengths = {one: [len(row) for row in csv.reader(rows, delimiter=one)] for one in DELIMITERS}
+    except csv.Error as error:
+        raise DataError(f"has no rows of fields ({error})", where=path, remedy="obtain it again") from error
     fitting = [one for one, found in lengths.items() if set(found) <= {n_columns, 0}]
     # A row that is amiss is a reject: it does not decide for the others.
     fitting = fitting or [one for one, found in lengths.items() if found and found[0] == n_columns]
@@ -254,7 +261,7 @@ def read_header(path: Location, delimiter: str = ",") -> list[str]:
         DataError: the file is empty, or no text.
     """
     names = first_fields(path, delimiter)
-    repeated = [name for number, name in enumerate(names) if name and name in names[:number]]
+    repeated = [name for name, times in Counter(names).items() if name and times > 1]
     if repeated:
         raise DataError(f"has two columns {repeated[0]}", where=path, line=1, remedy="name each differently")
     return [name or f"column {number}" for number, name in enumerate(names, 1)]
@@ -262,7 +269,10 @@ def read_header(path: Location, delimiter: str = ",") -> list[str]:
 
 def first_fields(path: Location, delimiter: str) -> list[str]:
     """Return the fields of the first line of a delimited file; errors as `read_header`, but of repeated names."""
-    return [field.strip() for field in next(csv.reader([_first_lines(path)[0]], delimiter=delimiter))]
+    try:
+        return [field.strip() for field in next(csv.reader([_first_lines(path)[0]], delimiter=delimiter))]
+    except csv.Error as error:
+        raise DataError(f"has no header ({error})", where=path, line=1, remedy="name its columns there") from error
 
 
 def _first_lines(path: Location) -> list[str]:
@@ -273,11 +283,17 @@ def _first_lines(path: Location) -> list[str]:
     """
     try:
         with opened(path) as stream:
-            *whole, cut = _with_newlines(stream.read(1 << 16)).split(b"\n")
+            begin = _with_newlines(stream.read(_FIRST_BYTES))
+            while b"\n" not in begin and len(begin) <= _MOST_HEADER_BYTES and (more := stream.read(len(begin) or 1)):
+                begin = _with_newlines(begin + more)
+            *whole, cut = begin.split(b"\n")
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="obtain it again") from error
     lines = whole or [cut]
     first = lines[0]
+    if len(first) > _MOST_HEADER_BYTES:
+        what = f"has more than {_MOST_HEADER_BYTES:,} bytes in its first line"
+        raise DataError(what, where=path, line=1, remedy="give it a header, and each image a line of its own")
     if not first.strip():
         raise DataError("is empty, or begins with an empty line", where=path, remedy="obtain the file again")
     if first.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -12,7 +12,6 @@ import contextlib
 import functools
 import io
 import os
-import tarfile
 import tempfile
 import weakref
 import zipfile
@@ -24,14 +23,15 @@ import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, reason, relative, unpacked
-from mlimages_dataset.sources.packing import packing_of, unpacked_stream
+from mlimages_dataset.sources.packing import packing_of
 from mlimages_dataset.sources.pieces import read_to_its_end
 from mlimages_dataset.sources.samples import is_picture
-from mlimages_dataset.sources.tars import ARCHIVE_NAME, StrictHeader, check_end, tar_entries, tar_errors, unsafe
+from mlimages_dataset.sources.tars import ARCHIVE_NAME, streamed_tar, tar_entries, tar_errors, unsafe
 from mlimages_dataset.sources.zips import ZIP_FAULTS, ZIP_NAME, zip_entries, zip_errors
 from mlimages_dataset.tables.files import content_digest, write_errors
 
 if TYPE_CHECKING:
+    import tarfile
     from collections.abc import Iterator
 
     from _typeshed import WriteableBuffer
@@ -315,15 +315,11 @@ def _members_of_packed(place: Location) -> Iterator[tuple[tarfile.TarInfo, IO[by
     Raises:
         tarfile.TarError, OSError, EOFError: it is damaged.
     """
-    with place.open("rb") as stream:
-        plain = cast("IO[bytes]", unpacked_stream(stream))  # tarfile only calls its read method
-        with tarfile.open(fileobj=plain, mode="r|", bufsize=_BLOCK_BYTES, tarinfo=StrictHeader) as tar:
-            while (header := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # else tarfile keeps every header in memory
-                if not header.isdir():
-                    yield header, tar.extractfile(header) if header.isreg() else None
-            assert tar.fileobj is not None
-            check_end(tar.fileobj)
+    with place.open("rb") as stream, streamed_tar(stream, _BLOCK_BYTES) as tar:
+        while (header := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # else tarfile keeps every header in memory
+            if not header.isdir():
+                yield header, tar.extractfile(header) if header.isreg() else None
 
 
 def _copy(content: IO[bytes] | None, size: int, copy: IO[bytes], place: Location) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -190,3 +191,14 @@ def test_photographs_are_whole(shared_data: Path) -> None:
 
 def test_every_format_has_a_suffix_that_image_ids_leave_out() -> None:
     assert {one.suffix for one in check._FORMATS} <= set(PICTURE_SUFFIXES)
+
+
+def test_damaged_tiffs_are_told_by_their_rows_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    sink = io.BytesIO()
+    Image.new("RGB", (64, 64), (1, 2, 3)).save(sink, "TIFF", compression="tiff_lzw")
+    whole = sink.getvalue()
+    for at in range(0, len(whole), 5):
+        inspect(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :], Limits())
+        inspect(whole[:at], Limits())
+    os.write(2, b"this is told\n")
+    assert capfd.readouterr().err == "this is told\n"

@@ -183,3 +183,8 @@ def test_lengths_that_are_wrong_are_told() -> None:
 def test_headers_name_encodings_in_any_case_and_number() -> None:
     assert encodings_of([]) == encodings_of(["", " , identity"]) == []
     assert encodings_of(["Gzip ,br", "ZSTD"]) == ["gzip", "br", "zstd"]
+
+
+def test_a_body_of_very_many_streams_is_refused_soon() -> None:
+    with pytest.raises(Refused, match="more than 100 streams"):
+        without_encodings(gzip.compress(b"") * 1_000_000, ["gzip"], 1 << 20)

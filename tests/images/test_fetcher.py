@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tempfile
+import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
 
+from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images.addresses import Refused
-from mlimages_dataset.images.fetcher import Body, FetchPolicy, Timeouts, fetcher, opted_out
+from mlimages_dataset.images.fetcher import Body, FetchPolicy, Timeouts, _target, fetcher, opted_out
 from mlimages_dataset.images.politeness import HostPolicy
+from mlimages_dataset.images.spool import Overflow
 from mlimages_dataset.images.statuses import Status
 from tests.images import fault_server
 
@@ -57,6 +65,55 @@ def test_a_body_comes_whole_and_in_order(port: int) -> None:
 def test_a_body_has_a_head() -> None:
     body = Body([b"ab", b"c", b"def"], 6)
     assert [body.head(size) for size in (0, 1, 2, 4, 6, 9)] == [b"", b"a", b"ab", b"abcd", b"abcdef", b"abcdef"]
+
+
+@pytest.mark.parametrize("memory_bytes", [0, 1 << 12, 1 << 20])
+def test_what_is_too_large_for_memory_waits_on_the_disk(port: int, memory_bytes: int, tmp_path: Path) -> None:
+    policy = replace(POLICY, memory_bytes=memory_bytes, connections=2)
+    urls = [f"http://host{number}.test:{port}/good/{number}.jpg" for number in range(6)]
+
+    async def go() -> list[Body]:
+        async with fetcher(policy, fault_server.LoopbackResolver(), scratch=tmp_path) as ask:
+            return await asyncio.gather(*map(ask.fetch, urls))
+
+    for number, body in enumerate(asyncio.run(go())):
+        expected = fault_server.picture(number)
+        for _ in range(2):
+            assert b"".join(body.pieces) == expected
+            assert body.head(64) == expected[:64]
+    assert list(tmp_path.iterdir()) == [], "the files have no names"
+
+
+def test_large_bodies_at_once_take_no_memory(tmp_path: Path) -> None:
+    n_bodies, piece = 32, bytes(1 << 18)
+    tracemalloc.start()
+    try:
+        bodies = [Overflow(tmp_path, 1 << 20) for _ in range(n_bodies)]
+        for _ in range(24):  # of 6 MiB each, 192 MiB together
+            for body in bodies:
+                body.add(piece[:])
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 48 << 20
+    assert {sum(map(len, body)) for body in bodies} == {6 << 20}
+
+
+@given(pieces=st.lists(st.binary(max_size=9)), kept_bytes=st.integers(0, 30))
+def test_a_body_is_its_pieces_wherever_it_waits(pieces: list[bytes], kept_bytes: int) -> None:
+    body = Overflow(Path(tempfile.gettempdir()), kept_bytes)
+    for number, piece in enumerate(pieces):
+        body.add(piece)
+        if number % 2:  # reading does not move where the next piece goes
+            assert b"".join(body) == b"".join(pieces[: number + 1])
+    assert b"".join(body) == b"".join(pieces)
+    assert body.size == sum(map(len, pieces))
+
+
+def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
+    body = Overflow(tmp_path / "gone", 1)
+    with pytest.raises(UsageError, match="cannot be written"):
+        body.add(b"abc")
 
 
 def test_no_more_is_asked_for_while_there_is_no_room(port: int) -> None:
@@ -179,3 +236,13 @@ def test_what_is_not_http_is_an_error_of_its_own() -> None:
 )
 def test_opt_outs_for_all_robots_or_this_one(values: list[str], said: str) -> None:
     assert opted_out(values) == said
+
+
+@pytest.mark.parametrize(
+    "target", ["http://me:secret@good.test/a.jpg", "//me:secret@good.test/", "http://me:secret@[/"]
+)
+def test_a_redirect_with_a_login_is_told_without_it(target: str) -> None:
+    with pytest.raises(Refused) as found:
+        _target(URL("http://good.test/"), target)
+    assert "secret" not in found.value.detail
+    assert found.value.status is Status.REDIRECTS

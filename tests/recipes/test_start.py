@@ -34,8 +34,8 @@ def _photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / image_id).parent.mkdir(parents=True, exist_ok=True)
         (folder / f"{image_id}.jpg").write_bytes(picture(number))
     (folder / "dog" / "cut.jpg").write_bytes(picture(7)[:300])
-    (folder / "train").mkdir()
-    (folder / "train" / "e.png").write_bytes(picture(8, form="PNG"))
+    (folder / "images").mkdir()
+    (folder / "images" / "e.png").write_bytes(picture(8, form="PNG"))
     (folder / "notes\x1b[2J.txt").write_text("a note", "utf-8")
     return folder
 
@@ -62,7 +62,7 @@ def test_folders_are_classes_and_labels_have_all_parents(built: Build) -> None:
 def test_the_pictures_are_in_shards_that_loaders_read(built: Build) -> None:
     assert built.images is not None
     store = open_store(built.images)
-    assert sorted(store.image_ids.to_pylist()) == sorted([*CLASS_OF, "train/e"])
+    assert sorted(store.image_ids.to_pylist()) == sorted([*CLASS_OF, "images/e"])
     shown = ml.show(built.folder, "dog/a.jpg").images[0]
     number = store.image_ids.to_pylist().index("dog/a")
     assert (shown.file, shown.offset) == (str(store.place(number).path), store.place(number).offset)
@@ -76,7 +76,7 @@ def test_what_needs_a_decision_is_named_with_the_line_to_write(built: Build) -> 
     unread = found["files that are no picture"].text
     assert "2 files: dog/cut (broken: " in unread
     assert "(not an image: " in unread
-    assert found["pictures without a label"].text == "2 pictures: goldn retreiver/d, train/e"
+    assert found["pictures without a label"].text == "2 pictures: goldn retreiver/d, images/e"
 
 
 def test_the_line_decides(built: Build, photos: Path, tmp_path: Path) -> None:

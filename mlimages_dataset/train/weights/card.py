@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.core.markdown import as_markdown
 from mlimages_dataset.train.weights.architectures import construction
 from mlimages_dataset.train.weights.description import Probability, WeightsForm
 from mlimages_dataset.train.weights.probability import probability_sentences
@@ -117,7 +118,7 @@ def model_card(
             *_front_matter(name, description, results, license_id, datasets),
             "---",
             "",
-            f"# {name}",
+            f"# {as_markdown(name)}",
             "",
             f"`{description.architecture}`, {description.n_classes:,} outputs: one per class of a WordNet vocabulary.",
             "",

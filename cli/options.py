@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypedDict
 import click
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.sources.layout import BOX_ORDERS
+from mlimages_dataset.sources.box_orders import BOX_ORDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

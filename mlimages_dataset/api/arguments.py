@@ -22,8 +22,8 @@ from mlimages_dataset.core.arguments import (
     one_of,
     whole,
 )
+from mlimages_dataset.sources.box_orders import BOX_ORDERS
 from mlimages_dataset.sources.inputs import is_stream
-from mlimages_dataset.sources.layout import BOX_ORDERS
 from mlimages_dataset.vocab.stage import Ancestors
 
 if TYPE_CHECKING:

@@ -5,7 +5,9 @@ Legend: N images, L statements in all of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+import unicodedata
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import MappingRow, Vocabulary
 
 _OTHER_SCALE = f"confidence IS NULL AND stated > {MOST_ROUNDED} AND isfinite(stated)"
+_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 DROPPED = -1
 UNKNOWN = -2
 NAMELESS = -3
@@ -99,6 +102,10 @@ def class_lookup(vocabulary: Vocabulary, source: Source, ids_of: str | None = No
         is_other = found >= 0 <= row.class_index != found
         # A category is preferred to a dropped class.
         lookup[row.source_id] = AMBIGUOUS if found == AMBIGUOUS or is_other else max(found, row.class_index)
+    # Letters with accents have two forms, and a list may have one where files or folders have the other.
+    accented = [class_id for class_id in lookup if not class_id.isascii()]
+    for form, class_id in itertools.product(_FORMS, accented):
+        lookup.setdefault(unicodedata.normalize(form, class_id), lookup[class_id])
     return {**vocabulary.index_of_wnid, **lookup} if source.takes_wnids else lookup
 
 

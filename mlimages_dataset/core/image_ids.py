@@ -17,7 +17,8 @@ loaders. So a picture has the same id everywhere:
 * A shard that a name begins with is removed: `00000.tar/000000012.jpg` becomes `000000012`, and `test/0.tar/7.jpg`
   becomes `test/7`. A row of a Parquet file has its number first: `data/train-0.parquet/17/cat.jpg` becomes `cat`. A row
   without a name of its own stays `data/train-0.parquet/17`.
-* A URL (`https://host/cat.jpg`) is used unchanged as the id, unless its last part begins with a wnid.
+* A URL (`https://host/cat.jpg`) is used unchanged as the id, unless its last part, without `?` and what follows, is
+  ImageNet's own name.
 * `./` at the beginning is removed, and text is normalised to Unicode's form NFC: file systems and archives store
   letters with accents in one of two forms.
 
@@ -68,12 +69,14 @@ def image_ids(names: pa.StringArray) -> pa.StringArray:
     slashed = pc.replace_substring_regex(pc.replace_substring(inside, "\\", "/"), _HERE, "")
     path = pc.if_else(pc.match_substring_regex(inside, _OF_WINDOWS), _inside_layout(slashed), inside)
     whole = pc.replace_substring_regex(pc.replace_substring_regex(path, _SUFFIXES, r"\1"), _FOLDER_OF_SPLIT, r"\1\2")
-    name = pc.replace_substring_regex(whole, r"^.*/", "")
+    is_address = pc.match_substring_regex(inside, _ADDRESS)
+    without_query = pc.replace_substring_regex(pc.replace_substring_regex(inside, r"[?#].*$", ""), _SUFFIXES, r"\1")
+    name = pc.replace_substring_regex(pc.if_else(is_address, without_query, whole), r"^.*/", "")
     own = pc.match_substring_regex(name, _IMAGENETS)
     return pc.if_else(
         own,
         pc.replace_substring_regex(name, _WITH_CLASS, r"\1"),
-        pc.if_else(pc.match_substring_regex(inside, _ADDRESS), inside, whole),
+        pc.if_else(is_address, inside, whole),
     )
 
 

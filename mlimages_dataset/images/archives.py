@@ -24,7 +24,7 @@ from mlimages_dataset.images.masks import with_masks
 from mlimages_dataset.images.members import Member
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.zips import zip_file_members
-from mlimages_dataset.sources.folders import class_folders, is_part_or_thing
+from mlimages_dataset.sources.folders import class_folders, is_hidden, is_part_or_thing
 from mlimages_dataset.sources.packing import check_packed, packing_of
 from mlimages_dataset.sources.places import read_file, size_of
 from mlimages_dataset.sources.samples import is_picture
@@ -67,6 +67,8 @@ def _members(stream: IO[bytes], most_bytes: int, folder: str, depth: int) -> Ite
             if header.isdir():
                 continue
             path = folder + as_text(header.name.removeprefix("./"))
+            if is_hidden(path):
+                continue
             if why := unsafe(header):
                 yield Member(path, functools.partial(Inspection, Status.UNSAFE_NAME, why), ())
             elif ARCHIVE_NAME.search(header.name) and depth < _MOST_ARCHIVES_DEEP:
@@ -153,6 +155,8 @@ def _folder_members(folder: Location, most_bytes: int, path: str, above: frozens
         raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check its permissions") from error
     inside = above | {folder.resolve()}
     for entry in entries:
+        if is_hidden(entry.name):
+            continue
         place = path + as_text(entry.name)
         if entry.is_dir():
             if entry.is_symlink() and entry.resolve() in inside:

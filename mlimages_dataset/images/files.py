@@ -9,7 +9,7 @@ import pyarrow as pa
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES, image_ids
 from mlimages_dataset.core.locations import as_text, reason, relative, system_errors
-from mlimages_dataset.sources.folders import is_mask
+from mlimages_dataset.sources.folders import is_hidden, is_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def named_files(folder: Location) -> list[tuple[str, str]]:
     """Return path and image id of each picture file below a folder, in the order of the paths.
 
-    They are known by their suffixes; masks of other pictures are left out.
+    They are known by their suffixes; masks of other pictures and hidden files are left out.
 
     Raises:
         UsageError: the folder cannot be listed.
@@ -30,11 +30,15 @@ def named_files(folder: Location) -> list[tuple[str, str]]:
             found = [
                 relative(path, folder)
                 for path in folder.rglob("*")
-                if path.suffix.lower() in PICTURE_SUFFIXES and not is_mask(relative(path, folder)) and path.is_file()
+                if path.suffix.lower() in PICTURE_SUFFIXES and _is_picture(relative(path, folder)) and path.is_file()
             ]
     except OSError as error:
         raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check its permissions") from error
     return named_paths(sorted(found))
+
+
+def _is_picture(path: str) -> bool:
+    return not (is_mask(path) or is_hidden(path))
 
 
 def has_pictures(folder: Location) -> bool:

@@ -11,7 +11,7 @@ from mlimages_dataset.images.beside import held_with_files_beside
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.members import Member
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.sources.folders import class_folders
+from mlimages_dataset.sources.folders import class_folders, is_hidden
 from mlimages_dataset.sources.samples import is_picture
 from mlimages_dataset.sources.zips import ZIP_FAULTS, ZipEntry, zip_entries, zip_errors
 
@@ -37,7 +37,7 @@ def zip_file_members(archive: Location, *, most_bytes: int, folder: str = "") ->
 
 def _members(archive: Location, most_bytes: int, folder: str) -> Iterator[Member]:
     with zip_errors(archive), archive.open("rb") as stream, zipfile.ZipFile(stream) as packed:
-        entries = list(zip_entries(packed))
+        entries = [entry for entry in zip_entries(packed) if not is_hidden(entry.name)]
         of_classes = class_folders(entry.name for entry in entries if is_picture(entry.name))
         for entry in entries:
             path = folder + entry.name

@@ -166,6 +166,7 @@ class _Listed:
         categories = _categories(path)
         images: dict[_Key, _Image] = {}
         absent: dict[_Key, list[_Key]] = {}
+        key_of: dict[str, _Key] = {}
         for number, image in enumerate(_items(path, "images")):
             address = str(image.get("coco_url") or image.get("flickr_url") or "")
             name = str(image.get("file_name") or address.rpartition("/")[2])
@@ -174,6 +175,8 @@ class _Listed:
                 _reject(log, path, f"image {number if key is None else key} has no file_name or id", name)
             elif key in images:
                 _reject(log, path, f"two images have the id {key}", name)
+            elif key_of.setdefault(name, key) != key:
+                _reject(log, path, f"image {key} has the file_name of image {key_of[name]}", name)
             else:
                 images[key] = _Image(name, address or name, image.get("width"), image.get("height"))
                 negatives = image.get("neg_category_ids") or []

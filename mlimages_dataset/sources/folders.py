@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ _WORDS_OF_PARTS = (
     "train|training|trn|val|valid|validation|test|testing|dev|eval|extra|trainval|unlabell?ed|query|gallery",
     "images?|imgs?|pictures?|pics?|photos?|photographs?|jpe?gs?|pngs?|jpegimages|data|dataset|set|split",
     "parts?|shards?|batch(?:es)?|chunks?|folds?|tars?|archives?|dir|folder|subset|download(?:s|ed)?|raw",
+    "masks|labels|annotations|segmentations|ground_?truth|gt|xmls|thumbnails|thumbs|cache|backups?|originals?|resized|lr|hr",
+    "unknown|unsorted|misc|miscellaneous|others?|tmp|temp",
 )
 _WORD_OF_A_PART = rf"(?:{'|'.join(_WORDS_OF_PARTS)})"
 _NO_CLASS = re.compile(rf"{_WORD_OF_A_PART}(?:[-_ .]*(?:{_WORD_OF_A_PART}|\d+|of))*|\d{{4,}}|0\d+", re.IGNORECASE)
@@ -32,6 +35,18 @@ def is_mask(path: str) -> bool:
     """Return whether a picture says what each pixel of another picture is, by Pascal VOC's or Open Images' names."""
     *folders, name = path.split("/")
     return not set(MASKS_OF_VOC).isdisjoint(folders) or MASK_OF_OPEN_IMAGES.fullmatch(name) is not None
+
+
+def is_hidden(path: str) -> bool:
+    """Return whether a path leads through what tools put beside pictures: what begins with a dot, and others of theirs.
+
+    >>> is_hidden("cat/.thumbnails/1.jpg"), is_hidden("__MACOSX/cat/1.jpg"), is_hidden("./cat/1.jpg")
+    (True, True, False)
+    """
+    return any(
+        (name.startswith(".") and not name.startswith("..") and name != ".") or name in {"__MACOSX", "@eaDir"}
+        for name in path.split("/")
+    )
 
 
 def is_wnid(name: str) -> bool:
@@ -88,4 +103,5 @@ def class_of_path(path: str, *, is_class_folder: bool = False) -> str:
         return stated[1]
     if is_mask(path) or not folders or _WITHOUT_CLASS.match(name):
         return ""
-    return folders[-1] if is_class_folder or not _NO_CLASS.fullmatch(folders[-1].strip()) else ""
+    named = is_class_folder or not _NO_CLASS.fullmatch(folders[-1].strip())
+    return unicodedata.normalize("NFC", folders[-1]) if named else ""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - the decoder reads it
+from mlimages_dataset.sources.box_orders import BOX_ORDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 TABLE_COLUMNS = ("image_id", "label", "confidence", "location")
 """The columns that are read of a user's own table; the first two must be there."""
 NEEDED_COLUMNS = TABLE_COLUMNS[:2]
-BOX_ORDERS = ("xywh", "xyxy")
-"""Orders of the numbers of a box: left, top, width and height; or left, top, right and bottom."""
 _BLANKS = " \t"
 
 

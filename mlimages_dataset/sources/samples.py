@@ -148,6 +148,9 @@ def stated(files: Mapping[str, bytes]) -> Stated:
     return Stated(named, captions, address)
 
 
+_CONFIDENCE_KEYS = ("confidence", "confidences")
+
+
 def classes_of(content: Mapping[str, object]) -> list[str] | None:
     """Return the classes in the first of `LABEL_KEYS` that has any; None if none of them is there.
 
@@ -157,6 +160,8 @@ def classes_of(content: Mapping[str, object]) -> list[str] | None:
     for key in LABEL_KEYS:
         value = content.get(key)
         if value is not None:
+            if stated := [one for one in _CONFIDENCE_KEYS if content.get(one) is not None]:
+                raise ValueError(f"its {stated[0]} is not heard: give such labels as a table, JSON lines or CSV")
             return class_texts(value, key)
     return None
 

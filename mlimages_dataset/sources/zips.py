@@ -91,7 +91,7 @@ def _name(info: zipfile.ZipInfo) -> str:
             name = name.encode("cp437").decode("utf-8")
         except UnicodeError:
             name = info.filename
-    return name.replace("\\", "/")
+    return re.sub("/+", "/", name.replace("\\", "/"))
 
 
 def _unsafe(info: zipfile.ZipInfo, name: str) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import mlimages_dataset as ml
 from mlimages_dataset.augment.annotation_counts import AnnotationCounts
 from mlimages_dataset.augment.annotations import (
     AMBIGUOUS,
@@ -277,6 +280,14 @@ def test_each_format_uses_its_own_ids(mini_vocabulary: Vocabulary) -> None:
     assert "/m/0bt9lr" not in class_lookup(mini_vocabulary, source_named("csv"), "imagenet")
     published = class_lookup(mini_vocabulary, source_named("tencent"))
     assert published == {str(index): index for index in range(len(mini_vocabulary))}
+
+
+def test_letters_with_accents_match_in_either_form() -> None:
+    ids = {form: unicodedata.normalize(form, "caf\u00e9 dog") for form in ("NFC", "NFD")}
+    for form, other in (("NFC", "NFD"), ("NFD", "NFC")):
+        frame = pd.DataFrame({"id": [ids[form]], "name": ["dog"]})
+        found = class_lookup(ml.build_vocabulary(classes={"own": frame}), source_named("csv"))
+        assert found[ids[form]] == found[ids[other]] >= 0
 
 
 def test_classes_that_stand_for_a_parent_are_known_by_their_rule(mini_vocabulary: Vocabulary) -> None:

@@ -61,6 +61,10 @@ def test_annotations_say_what_is_in_images_and_negatives_what_is_not(tmp_path: P
         ),
         ({"annotations": [{"image_id": 1}]}, "annotation 0 refers to a category that is not listed: 'None'"),
         ({"images": [{"id": 1, "file_name": "a.jpg"}] * 2}, "two images have the id 1: 'a.jpg'"),
+        (
+            {"images": [{"id": one, "file_name": "a.jpg"} for one in (1, 2)]},
+            "image 2 has the file_name of image 1: 'a.jpg'",
+        ),
         ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2}]}, "image 2 has no file_name or id: ''"),
         (
             {"images": [{"id": 1, "file_name": "a.jpg", "neg_category_ids": [3]}]},

@@ -71,7 +71,11 @@ def test_captions_are_no_classes(tmp_path: Path) -> None:
         ({"a.jpg": b"", "a.json": b"{"}, r"its JSON cannot be read \(Expecting"),
         ({"a.jpg": b"", "a.json": b"[3]"}, "its JSON is no object: 'a.jpg'"),
         ({"a.jpg": b"", "a.json": b'{"label": 1.5}'}, "its label is no class or list of classes: '1.5': 'a.jpg'"),
-        ({"a.jpg": b"", "a.json": b'{"label": "\\ud800"}'}, "surrogates not allowed"),
+        ({"a.jpg": b"", "a.json": b'{"label": "\\ud800"}'}, "its JSON cannot be read"),
+        (
+            {"a.jpg": b"", "a.json": b'{"labels": ["dog"], "confidence": [0.4]}'},
+            "its confidence is not heard",
+        ),
         ({"a.jpg": b"", "a.json": b"[" * 100_000}, "its JSON cannot be read"),
         ({"../a.jpg": b""}, "its name leads out of the archive: '../a.jpg'"),
     ],

@@ -269,8 +269,17 @@ def read_header(path: Location, delimiter: str = ",") -> list[str]:
 
 def first_fields(path: Location, delimiter: str) -> list[str]:
     """Return the fields of the first line of a delimited file; errors as `read_header`, but of repeated names."""
+    return [field.strip() for field in _first_row(path, delimiter)]
+
+
+def has_padding(path: Location, delimiter: str) -> bool:
+    """Return whether blanks stand around fields of the first line, so of all: `image_id, label`; errors as there."""
+    return any(field != field.strip() for field in _first_row(path, delimiter))
+
+
+def _first_row(path: Location, delimiter: str) -> list[str]:
     try:
-        return [field.strip() for field in next(csv.reader([_first_lines(path)[0]], delimiter=delimiter))]
+        return next(csv.reader([_first_lines(path)[0]], delimiter=delimiter))
     except csv.Error as error:
         raise DataError(f"has no header ({error})", where=path, line=1, remedy="name its columns there") from error
 

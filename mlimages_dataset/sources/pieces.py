@@ -40,6 +40,7 @@ class Piece:
         places: whether it states where images are.
         shard: the path of a file below the folder `path`, from which the names in it count; empty for `path` itself.
         header: whether its first line names its columns.
+        padded: whether blanks stand around its cells, and belong to none.
         layout: what its user states of it.
         synsets: what its user says that numbers mean.
         root: what tells a folder of images from the others that are read with it; empty where there are no others.
@@ -53,6 +54,7 @@ class Piece:
     states: bool = True
     places: bool = True
     header: bool = True
+    padded: bool = False
     layout: Layout = Layout()  # noqa: RUF009 - frozen
     synsets: Synsets | None = None
     root: str = ""

@@ -22,6 +22,7 @@ from mlimages_dataset.sources.delimited import (
     delimiter_of,
     delimiter_of_rows,
     first_fields,
+    has_padding,
     read_header,
 )
 from mlimages_dataset.sources.layout import NEEDED_COLUMNS, TABLE_COLUMNS, Layout
@@ -72,7 +73,13 @@ class CsvTables(DelimitedSource):
                 remedy="put something else between labels",
             )
         return Piece(
-            path, tuple(columns), delimiter=delimiter, places="location" in columns, header=header, layout=layout
+            path,
+            tuple(columns),
+            delimiter=delimiter,
+            places="location" in columns,
+            header=header,
+            padded=has_padding(path, delimiter),
+            layout=layout,
         )
 
     def selection(self, piece: Piece, *, digits: bool) -> str:
@@ -84,6 +91,9 @@ class CsvTables(DelimitedSource):
         self, connection: duckdb.DuckDBPyConnection, piece: Piece, scan: str, log: RejectLog, *, digits: bool
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """See `DelimitedSource.shown`."""
+        if piece.padded:
+            read = ", ".join(f"trim({name}) AS {name}" for name in TABLE_COLUMNS if name in piece.columns)
+            scan = f"(SELECT {read} FROM {scan})"
         if not piece.layout.separator:
             yield from super().shown(connection, piece, scan, log, digits=digits)
             return

@@ -51,7 +51,7 @@ class Voc(FileSource):
 
     name: ClassVar[str] = "voc"
     suffix: ClassVar[str] = ".xml"
-    folders_of_layout: ClassVar[frozenset[str]] = frozenset({ANNOTATIONS})
+    folders_of_layout: ClassVar[frozenset[str]] = frozenset({ANNOTATIONS, "annotations", "xmls"})
 
     def files(self, folder: Location) -> list[Location]:
         """See `FileSource.files`: only those in `Annotations`, where a folder has such a folder; without any, lists."""

@@ -413,3 +413,16 @@ def test_a_folder_is_its_parts_and_a_pattern_what_it_matches(parts: Path) -> Non
 def test_what_stands_for_no_file_is_told(parts: Path, form: str, name: str, told: str) -> None:
     with pytest.raises(MLImagesError, match=told):
         files_of(form, [parts.parent / name])
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_blanks_around_the_cells_of_a_padded_table_belong_to_none(tmp_path: Path, delimiter: str) -> None:
+    rows = [["label", " image_id ", " confidence"], ["dog", " a b ", " 0.5"], [" cat ", "c", "1 "]]
+    for name, lines in (("padded", rows), ("plain", [[cell.strip() for cell in row] for row in rows])):
+        (tmp_path / f"{name}.csv").write_text("".join(f"{delimiter.join(row)}\n" for row in lines))
+    padded, plain = (read_statements("csv", [tmp_path / f"{name}.csv"]) for name in ("padded", "plain"))
+    assert padded[0].equals(plain[0])
+    assert (padded[1].count, plain[1].count) == (0, 0)
+    assert padded[0].num_rows == 2
+    (tmp_path / "own.csv").write_text("image_id,label\n a,dog\n")
+    assert read_statements("csv", [tmp_path / "own.csv"])[0]["image_id"].to_pylist() == [" a"]

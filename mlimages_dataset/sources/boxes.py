@@ -258,7 +258,8 @@ def of_pixels(sides: Sides, width: object, height: object) -> Sides | str:
     if not (is_size(width) and is_size(height)):
         return "its image has no width and height"
     across, down = float(width), float(height)  # type: ignore[arg-type]  # numbers, as was asked
-    if max(sides) <= 1 < min(across, down) and min(sides) >= 0:  # a box of shares lies in the first pixel
+    # A box of shares lies in the first pixel; one of pixels fills it.
+    if max(sides) <= 1 < min(across, down) and min(sides) >= 0 and not all(float(one).is_integer() for one in sides):
         return "it lies within one pixel: its sides are shares of the image, and pixels are wanted"
     return sides[0] / across, sides[1] / down, sides[2] / across, sides[3] / down
 

@@ -16,7 +16,8 @@ from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.sources.annotation_files import FileSource, reject
-from mlimages_dataset.sources.boxes import Instance, around, as_stated, number_of, of_pixels
+from mlimages_dataset.sources.boxes import Instance, around, as_stated, is_size, number_of, of_pixels
+from mlimages_dataset.sources.pictures_beside import size_of_picture
 from mlimages_dataset.sources.polygons import Polygons
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
@@ -46,6 +47,9 @@ class LabelMe(FileSource):
         image = self.picture_name(path, given, stated)
         if not document["shapes"]:
             yield Instance.of_listed(image, as_text(str(path)), stated)
+        size = document.get("imageWidth"), document.get("imageHeight")
+        if not all(map(is_size, size)):
+            size = size_of_picture(path)
         for at, shape in enumerate(document["shapes"], 1):
             place = f"shape {at}"
             if not isinstance(shape, dict):
@@ -57,7 +61,6 @@ class LabelMe(FileSource):
                 continue
             label = shape.get("label")
             box = _box(shape)
-            size = document.get("imageWidth"), document.get("imageHeight")
             yield Instance(
                 image=image,
                 class_id=label if isinstance(label, str) else "",

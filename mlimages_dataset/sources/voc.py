@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, ClassVar
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, is_plain, relative
 from mlimages_dataset.sources.annotation_files import FileSource, reject
-from mlimages_dataset.sources.boxes import Instance, number_of, of_pixels
+from mlimages_dataset.sources.boxes import Instance, is_size, number_of, of_pixels
+from mlimages_dataset.sources.pictures_beside import size_of_picture
 from mlimages_dataset.sources.places import files_below, is_file, is_folder, place_digest, read_file
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class Voc(FileSource):
         stated = _text(root, "filename")
         image = self.picture_name(path, given, stated)
         size = tuple(number_of(_text(root, f"size/{side}")) for side in ("width", "height"))
+        if not all(map(is_size, size)):
+            size = size_of_picture(path)
         mask = _mask(path, given)
         if root.find("object") is None:
             yield Instance.of_listed(image, as_text(str(path)), stated)

@@ -23,15 +23,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import yaml
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
 from mlimages_dataset.core.locations import as_text, relative
 from mlimages_dataset.sources.annotation_files import FileSource, reject
 from mlimages_dataset.sources.boxes import Instance, around, number_of
 from mlimages_dataset.sources.classes import SourceClass
-from mlimages_dataset.sources.picture_objects import size_of
+from mlimages_dataset.sources.pictures_beside import size_of_picture
 from mlimages_dataset.sources.places import (
     archive_of,
-    exists,
     files_below,
     files_in,
     is_folder,
@@ -100,7 +98,7 @@ class Yolo(FileSource):
                     yield reject(path, one, line, number)
                     continue
                 if one.outline:
-                    size = _size_of_picture(path) if size is None else size
+                    size = size_of_picture(path) if size is None else size
                     one = replace(one, polygons=_polygon(line.split(), *size))
                 yield replace(one, image=image, where=as_text(str(path)), line=number)
 
@@ -153,21 +151,6 @@ def _polygon(fields: Sequence[str], width: float, height: float) -> Polygons:
     values = map(number_of, fields[1:])
     sides = itertools.cycle((width, height))
     return Polygons((tuple(value * side for value, side in zip(values, sides, strict=False)),), width, height)
-
-
-def _size_of_picture(path: Location) -> tuple[float, float]:
-    """Return width and height of the picture of a file of labels, NaN where there is none or it cannot be read."""
-    folders = path.parent.parts
-    at = max((k for k, name in enumerate(folders) if name in Yolo.folders_of_layout), default=None)
-    places = [path.parent]
-    if at is not None and folders[at] == "labels":
-        above = path.parents[len(folders) - at]
-        places.insert(0, above.joinpath("images", *folders[at + 1 :]))
-    stem = path.name[: -len(path.suffix)]
-    for picture in (place / f"{stem}{suffix}" for place in places for suffix in PICTURE_SUFFIXES):
-        if exists(picture):
-            return size_of(read_file(picture))
-    return math.nan, math.nan
 
 
 def _classes(path: Location) -> _Classes:

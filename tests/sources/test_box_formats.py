@@ -228,6 +228,36 @@ def test_polygons_of_yolo_have_the_pixels_of_coco(tmp_path: Path, labels: str, p
     assert json.loads(rows["a", False, True]["mask"])["counts"] == wanted["counts"].decode()
 
 
+@pytest.mark.parametrize(
+    ("form", "file", "picture"),
+    [
+        ("voc", "Annotations/a.xml", "JPEGImages/a.png"),
+        ("voc", "annotations/xmls/a.xml", "images/a.png"),
+        ("voc", "a.xml", "a.png"),
+        ("labelme", "a.json", "a.png"),
+    ],
+)
+def test_a_size_that_the_file_does_not_say_is_its_pictures(tmp_path: Path, form: str, file: str, picture: str) -> None:
+    text = (
+        "<annotation><object><name>dog</name><bndbox><xmin>10</xmin><ymin>15</ymin><xmax>20</xmax><ymax>30</ymax>"
+        "</bndbox></object></annotation>"
+        if form == "voc"
+        else '{"imageWidth": null, "imageHeight": null, "shapes": [{"label": "dog", "points": [[10, 15], [20, 30]], '
+        '"shape_type": "rectangle"}]}'
+    )
+    _written(tmp_path / file, text)
+    _, rejects = read_regions(form, [tmp_path])
+    assert rejects.count == 1
+    assert "no width and height" in str(rejects.first[0])
+    (tmp_path / picture).parent.mkdir(exist_ok=True)
+    (tmp_path / picture).write_bytes(_png(40, 30))
+    found, rejects = read_regions(form, [tmp_path])
+    assert rejects.count == 0
+    (row,) = found.to_pylist()
+    assert row["image_id"] == "a"
+    assert [row[side] for side in SIDES] == pytest.approx([0.25, 0.5, 0.5, 1.0])
+
+
 @settings(max_examples=40)
 @given(picture=pictures())
 @pytest.mark.slow

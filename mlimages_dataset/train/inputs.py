@@ -98,7 +98,7 @@ def pair_rates(run: Run) -> Tensor | None:
     if table is None:
         return None
     if table.is_dir():
-        raise UsageError("is a folder", where=table, remedy="name the file pair_counts.parquet of `cooccurrence`")
+        raise UsageError("is a folder", where=table, remedy="name the file pair_counts.parquet in it")
     vocabulary = named_place(run.data.vocabulary, "vocabulary")
     check_labels(table, vocabulary)
     closure = read_vocabulary(vocabulary).closure

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from typing import TYPE_CHECKING
 
 import pytest
 
+from mlimages_dataset.augment.region_pairs import region_pairs_stage
+from mlimages_dataset.core.locations import location
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.stage import run
 from mlimages_dataset.train.config import Decay, LossName, Phase, Run, SamplerName, Schedule, TaskName
+from mlimages_dataset.train.inputs import pair_rates
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.run_files import read_run, run_file
 from mlimages_dataset.train.schedule import learning_rate
+from mlimages_dataset.vocab.stage import read_vocabulary
+from tests.train.detection.shapes import FIRST_CLASS, row, write_regions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.train.conftest import Photographs
 
 ONE_TIMES = ("natural", "class-aware", "concurrent", "soft-balance")
 ALL = (*ONE_TIMES, "hybrid")
@@ -60,6 +74,27 @@ def test_losses_and_samplers_of_the_tables() -> None:
     assert packaged("soft-balance").phases[0].balance == packaged("hybrid").phases[1].balance == 0.7
     for balance in (0.3, 0.5, 0.7, 1.0, 1.5):  # table 3
         assert Phase(sampler=SamplerName.SOFT_BALANCE, balance=balance)
+
+
+@pytest.mark.parametrize("name", ["concurrent", "hybrid"])
+def test_rates_are_read_from_what_region_pairs_writes_beside_the_run_file(
+    name: str, photographs: Photographs, tmp_path: Path
+) -> None:
+    vocabulary, regions, out = photographs.vocabulary, tmp_path / "regions", tmp_path / "region-pairs"
+    sides = (8, 8, 32, 32)
+    both, one = (row(image_id, FIRST_CLASS, sides, (64, 64)) for image_id in ("a", "b"))
+    write_regions(regions, [both, {**both, "class_index": FIRST_CLASS + 2}, one])
+    run(region_pairs_stage(location(str(vocabulary)), location(str(regions))), OutputFolder(location(str(out))))
+    copy = tmp_path / "run.toml"
+    copy.write_bytes(run_file(f"packaged:open-images-{name}.toml").read_bytes())
+    settings = read_run(copy)
+    data = dataclasses.replace(settings.data, vocabulary=location(str(vocabulary)))
+    rates = pair_rates(dataclasses.replace(settings, data=data))
+    assert rates is not None
+    related = read_vocabulary(location(str(vocabulary))).closure.toarray()
+    assert not (related | related.T)[FIRST_CLASS, FIRST_CLASS + 2]  # otherwise the rate would be 0, by section 4.1.1
+    pairs = {(FIRST_CLASS, FIRST_CLASS + 2): 0.5, (FIRST_CLASS + 2, FIRST_CLASS): 1.0}
+    assert dict(zip(map(tuple, rates.indices().T.tolist()), rates.values().tolist(), strict=True)) == pairs
 
 
 def test_the_hybrid_schedule() -> None:

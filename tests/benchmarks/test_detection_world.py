@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,8 +30,8 @@ def _world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return make(tmp_path_factory.mktemp("world"), SMALL, 11)
 
 
-def rows(regions: Path) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = read_table(location(str(regions / "part-00000.parquet")), REGIONS).to_pylist()
+def rows(regions: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = read_table(location(str(regions / "part-00000.parquet")), REGIONS).to_pylist()
     return found
 
 
@@ -67,7 +67,7 @@ def test_all_that_is_true_is_found_by_a_perfect_detector_and_parents_only_by_nam
 def test_what_is_learnt_lacks_leaves_and_names_that_the_held_out_pictures_have(world: World) -> None:
     def counts(regions: Path) -> Counter[str]:
         categories = world.vocabulary.categories
-        return Counter(world.name_of[categories[int(str(row["class_index"]))].wnid] for row in rows(regions))
+        return Counter(world.name_of[categories[row["class_index"]].wnid] for row in rows(regions))
 
     learnt, held_out = counts(world.learnt), counts(world.held_out)
     of_parents = Counter({parent: sum(kind.objects for kind in SMALL if kind.parent == parent) for parent in PARENTS})

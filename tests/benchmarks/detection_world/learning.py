@@ -21,7 +21,7 @@ from mlimages_dataset.train.detection.found import found_boxes
 from mlimages_dataset.train.losses.concurrent_softmax import concurrent_probabilities
 from mlimages_dataset.train.losses.detection import with_background
 from mlimages_dataset.train.losses.pair_rates import rates_of_table, with_relatives
-from mlimages_dataset.train.tasks.detection import region_rows
+from mlimages_dataset.train.tasks.detection import Detecting, region_rows
 from mlimages_dataset.train.tasks.registry import task_of_checkpoint
 from tests.benchmarks.detection_world.world import SIDE, World, all_labels
 
@@ -137,8 +137,9 @@ def measured(world: World, pairs: Path, out: Path, loss: str) -> dict[str, dict[
     """Return the average precision of each class on the held-out pictures, by how scores are made."""
     path = found_checkpoint(location(str(out)))
     checkpoint = read_checkpoint(path)
-    network = task_of_checkpoint(checkpoint).network(checkpoint, path).eval()
-    options = task_of_checkpoint(checkpoint).options
+    task = task_of_checkpoint(checkpoint)
+    assert isinstance(task, Detecting)
+    network = task.network(checkpoint, path).eval()
     transform = BoxTransform(image_size=SIDE, long_side=SIDE)
     data = BoxedImages(world.images, world.held_out, n_classes=len(world.vocabulary), transform=transform)
     ways = _scores(world, pairs, separate=loss in SEPARATE)
@@ -146,7 +147,7 @@ def measured(world: World, pairs: Path, out: Path, loss: str) -> dict[str, dict[
     for batch in DataLoader(data, batch_size=25, collate_fn=data.collate):
         outputs = network(data.finish(batch.images), batch.sizes)
         for name, scores_of in ways.items():
-            rows[name].append(region_rows(found_boxes(outputs, scores_of, options), batch.image_ids, "detector"))
+            rows[name].append(region_rows(found_boxes(outputs, scores_of, task.options), batch.image_ids, "detector"))
     return {name: precision(world, pa.concat_tables(tables)) for name, tables in rows.items()}
 
 

@@ -74,7 +74,7 @@ def test_what_is_added_is_said_and_why(vocabulary: Vocabulary, rules: ml.Rules) 
     assert len(added)
     assert (added["confidence"] >= added["class_index"].map(terms.groupby("consequent")["least"].first())).all()
     for row in added.itertuples():
-        reasons = labels.why(row.image_id)
+        reasons = labels.why(str(row.image_id))
         (why,) = reasons[reasons["class_index"] == row.class_index]["why"]
         said = frame[frame["image_id"] == row.image_id]["label"].map(names).map(lambda i: vocabulary.categories[i].name)
         assert any(name.partition(",")[0] in why for name in said), why

@@ -212,7 +212,8 @@ def collection(
                 remedy = f'pass format="{next(iter(frames))}", or files'
                 raise UsageError(f"a frame cannot have the format {form}", remedy=remedy)
             if heeded := [one.name for one in fields(Layout) if stated.get(one.name)]:
-                raise UsageError(f"{' and '.join(heeded)} is only for files", remedy="change the frame")
+                are = "is" if len(heeded) == 1 else "are"
+                raise UsageError(f"{' and '.join(heeded)} {are} only for files", remedy="change the frame")
             path = inputs / "frame.parquet"
             names[path] = "the frame"
             files = (written(_columns_of_all(several, columns), path),)

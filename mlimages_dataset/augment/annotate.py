@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.augment.annotation_counts import AnnotationCounts, AnnotationSummary
@@ -93,9 +93,8 @@ class AnnotatedFiles(Layout):
     @property
     def layout(self) -> Layout | None:
         """What is stated of the files, if anything."""
-        if not self.stated:
-            return None
-        return Layout(columns=self.columns, separator=self.separator, synsets=self.synsets, box_order=self.box_order)
+        stated = {one.name: getattr(self, one.name) for one in fields(Layout)}
+        return Layout(**stated) if self.stated else None
 
     @property
     def parameters(self) -> dict[str, object]:

@@ -163,20 +163,29 @@ def cooccurrence_stage(
     Raises:
         UsageError, DataError: a table is missing, damaged, or of another vocabulary.
     """
+    return Stage(
+        name=COOCCURRENCE,
+        parameters=thresholds,
+        inputs=inputs_of_both(vocabulary, annotations, predictions),
+        work=lambda at: cooccurrence(read_vocabulary(vocabulary), annotations, predictions, at, thresholds),
+        summary=CooccurrenceSummary,
+        into=into,
+    )
+
+
+def inputs_of_both(vocabulary: Location, annotations: Location, predictions: Location) -> dict[str, str]:
+    """Return the SHA-256 of annotated and predicted tables and their vocabulary by name.
+
+    Raises:
+        UsageError, DataError: a table is missing, damaged, or of another vocabulary.
+    """
     inputs = {
         **vocabulary_digests(vocabulary),
         **table_digests("annotations", annotations),
         **table_digests("predictions", predictions),
     }
     refuse_other_vocabulary(inputs, [annotations, predictions])
-    return Stage(
-        name=COOCCURRENCE,
-        parameters=thresholds,
-        inputs=inputs,
-        work=lambda at: cooccurrence(read_vocabulary(vocabulary), annotations, predictions, at, thresholds),
-        summary=CooccurrenceSummary,
-        into=into,
-    )
+    return inputs
 
 
 def cooccurrence(

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from mlimages_dataset.augment.cooccurrence import PROBABILITY, annotated_labels, predicted_labels
+from mlimages_dataset.augment.cooccurrence_stage import inputs_of_both
 from mlimages_dataset.augment.hidden_labels import HIDDEN_SHARE, with_hidden
 from mlimages_dataset.augment.rule_fit import Examples, learned_rules
 from mlimages_dataset.augment.rules import incidence, rules_table
@@ -22,9 +23,9 @@ from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.tables.batches import checked_columns
 from mlimages_dataset.tables.label_columns import array_of, columns_of
-from mlimages_dataset.tables.parquet import n_rows, scan_table, table_digests, table_parts, write_table
+from mlimages_dataset.tables.parquet import n_rows, scan_table, table_parts, write_table
 from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS, RULES, TableSchema
-from mlimages_dataset.vocab.stage import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
+from mlimages_dataset.vocab.stage import read_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,16 +128,10 @@ def rules_stage(
     Raises:
         UsageError, DataError: a table is missing, damaged, or of another vocabulary.
     """
-    inputs = {
-        **vocabulary_digests(vocabulary),
-        **table_digests("annotations", annotations),
-        **table_digests("predictions", predictions),
-    }
-    refuse_other_vocabulary(inputs, [annotations, predictions])
     return Stage(
         name=RULES_STAGE,
         parameters=options,
-        inputs=inputs,
+        inputs=inputs_of_both(vocabulary, annotations, predictions),
         work=lambda at: rules(read_vocabulary(vocabulary), annotations, predictions, at, options),
         summary=RulesSummary,
         into=into,

@@ -70,8 +70,11 @@ def image_ids(names: pa.StringArray) -> pa.StringArray:
     path = pc.if_else(pc.match_substring_regex(inside, _OF_WINDOWS), _inside_layout(slashed), inside)
     whole = pc.replace_substring_regex(pc.replace_substring_regex(path, _SUFFIXES, r"\1"), _FOLDER_OF_SPLIT, r"\1\2")
     is_address = pc.match_substring_regex(inside, _ADDRESS)
-    without_query = pc.replace_substring_regex(pc.replace_substring_regex(inside, r"[?#].*$", ""), _SUFFIXES, r"\1")
-    name = pc.replace_substring_regex(pc.if_else(is_address, without_query, whole), r"^.*/", "")
+    named = whole
+    if pc.any(is_address).as_py():
+        without_query = pc.replace_substring_regex(inside, r"[?#].*$", "")
+        named = pc.if_else(is_address, pc.replace_substring_regex(without_query, _SUFFIXES, r"\1"), whole)
+    name = pc.replace_substring_regex(named, r"^.*/", "")
     own = pc.match_substring_regex(name, _IMAGENETS)
     return pc.if_else(
         own,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.tables.parquet import read_table, scan_table, schema_of, table_parts
+from mlimages_dataset.tables.parquet import scan_table, schema_of, table_parts
 from mlimages_dataset.tables.schemas import IMAGES, REGIONS
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def size_tables(export: Export) -> list[Location]:
 
 def sizes_of_part(part: Location, tables: Sequence[Location]) -> dict[str, Size]:
     """Return the sizes of the images of a part of regions that have some."""
-    wanted = pc.unique(read_table(part, REGIONS)["image_id"])
+    ids = (batch.column("image_id") for batch in scan_table(part, REGIONS, columns=["image_id"]))
+    wanted = pc.unique(pa.chunked_array(ids, pa.string()))
     found: dict[str, Size] = {}
     for table in tables:
         for batch in scan_table(table, IMAGES, columns=["image_id", "width", "height"]):

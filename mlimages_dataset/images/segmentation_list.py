@@ -13,6 +13,7 @@ Label maps of VOC's lists are VOC's own, those of other images SBD's.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Engine, Stage, run
 from mlimages_dataset.sources.label_maps import VOC_CLASSES, png_of, read_label_map, sbd_reader
+from mlimages_dataset.sources.picture_objects import size_of
+from mlimages_dataset.sources.places import read_file
 from mlimages_dataset.sources.voc import MASKS
 from mlimages_dataset.sources.voc_results import read_image_set
 from mlimages_dataset.tables.files import digests, listing_digest, prefixed, write_bytes
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.records import StageOutcome
     from mlimages_dataset.pipeline.stage import Workplace
+    from mlimages_dataset.sources.label_maps import LabelMap
     from mlimages_dataset.tables.files import Receipt
 
 PUBLISHED = {"train": 10_582, "val": 1_449}
@@ -111,7 +115,8 @@ def write_segmentation_list(
 
     Raises:
         UsageError: a folder, list, label map or picture is missing.
-        DataError: a list names an image twice, both of VOC's name one, or a label map is malformed.
+        DataError: a list names an image twice, both of VOC's name one, a label map is malformed, or it has another
+            size than its picture.
     """
     voc, sbd = _inside(voc, "VOC2012", "JPEGImages"), _inside(sbd, "dataset", "cls")
     sets = voc / "ImageSets" / "Segmentation"
@@ -193,9 +198,19 @@ def _maps(of_voc: frozenset[str], voc: Location, sbd: Location, images: Sequence
     """Yield images with their label maps as PNGs; VOC's are checked and copied as they are."""
     with sbd_reader() as read_sbd:
         for image in images:
-            if image in of_voc:
-                path = voc / MASKS / f"{image}.png"
-                read_label_map(path, len(VOC_CLASSES))
-                yield image, path.read_bytes()
-            else:
-                yield image, png_of(read_sbd(sbd / "cls" / f"{image}.mat"))
+            is_of_voc = image in of_voc
+            path = voc / MASKS / f"{image}.png" if is_of_voc else sbd / "cls" / f"{image}.mat"
+            label_map = read_label_map(path, len(VOC_CLASSES)) if is_of_voc else read_sbd(path)
+            _check_size(label_map, path, [voc / "JPEGImages" / f"{image}.jpg", sbd / "img" / f"{image}.jpg"])
+            yield image, path.read_bytes() if is_of_voc else png_of(label_map)
+
+
+def _check_size(label_map: LabelMap, path: Location, pictures: Sequence[Location]) -> None:
+    """Raise a `DataError` if a label map is not as large as its picture, the first of `pictures` that there is."""
+    picture = next(one for one in pictures if one.is_file())
+    width, height = size_of(read_file(picture))
+    if math.isnan(width):
+        raise DataError("is no picture that can be read", where=picture, remedy="obtain it again")
+    if label_map.shape != (height, width):
+        what = f"it has {label_map.shape[1]} x {label_map.shape[0]} pixels, but {picture} {width:g} x {height:g}"
+        raise DataError(what, where=path, remedy="obtain both again")

@@ -67,7 +67,7 @@ class Application:
         execution: device, precision and the like.
         batch_size: images per batch of each rank.
         workers: decoding workers per process.
-        view: the part of a picture that it sees.
+        view: the part of a picture that a classifier sees; None for `CROP80`.
         image_size: side of the squares that it sees, in pixels (for detection their short side); 0 for the size that
             it was trained at last.
     """
@@ -78,8 +78,13 @@ class Application:
     execution: Execution
     batch_size: int = 64
     workers: int = 4
-    view: EvaluationView = EvaluationView.CROP80
+    view: EvaluationView | None = None
     image_size: int = 0
+
+    @property
+    def chosen_view(self) -> EvaluationView:
+        """The part of a picture that a classifier sees."""
+        return EvaluationView.CROP80 if self.view is None else self.view
 
     @property
     def classes_of(self) -> Location:
@@ -191,7 +196,7 @@ def see(
         task, network, checkpoint = trained(application, device)
         _classifier(network, application)
         probabilities = probabilities_of(checkpoint, raw=raw, where=application.checkpoint)
-        pictures = Pictures(application.images, task.view(checkpoint, application.view))
+        pictures = Pictures(application.images, task.view(checkpoint, application.chosen_view))
         size, pin = application.batch_size, device.type == "cuda"
         workers = application.workers if len(pictures) > size else 0  # a process takes longer to start than a batch
         parts, is_first = Part.all_of(len(pictures), size), True
@@ -298,7 +303,7 @@ def _apply(
         job = _Job(
             application=application,
             network=network,
-            pictures=Pictures(application.images, task.view(checkpoint, application.view)),
+            pictures=Pictures(application.images, task.view(checkpoint, application.chosen_view)),
             schema=schema_of(task, network),
             inputs=distributed.from_first(_inputs(application) if distributed.rank() == 0 else {}),
             rows=rows_of(checkpoint),
@@ -317,7 +322,7 @@ def _apply(
         how: dict[str, Json] = {
             "batch_size": application.batch_size,
             "precision": application.execution.precision.value,
-            "view": application.view.value,
+            "view": application.chosen_view.value,
             **({"image_size": application.image_size} if application.image_size else {}),
         }
         applied = Stage(
@@ -382,7 +387,7 @@ def as_run(application: Application, labels: Location | None, checkpoint: Checkp
             vocabulary=application.vocabulary,
             validation_images=application.images,
             validation_labels=labels,
-            validation_view=application.view,
+            validation_view=application.chosen_view,
             upright=turns_upright(checkpoint.science),
         ),
         loss=Loss(unknown=Unknown.IGNORED, absent_unless_listed=listed) if listed else Loss(),
@@ -396,7 +401,7 @@ def trained(
     """Return the task of a checkpoint, and its network on a device, for evaluation.
 
     Raises:
-        UsageError: it has another vocabulary than the one that is named.
+        UsageError: it has another vocabulary than the one that is named, or its task does not heed a setting.
         DataError: it is damaged.
     """
     path = found_checkpoint(application.checkpoint)
@@ -404,6 +409,10 @@ def trained(
     if application.image_size:
         checkpoint = dataclasses.replace(checkpoint, image_size=application.image_size)
     task = task_of_checkpoint(checkpoint, unknown=unknown, where=application.checkpoint)
+    for option, given in (("--view", application.view is not None), ("--image-size", application.image_size > 0)):
+        if given and option in task.unheeded:
+            what = f"{option} changes nothing of what this network sees, which is whole pictures"
+            raise UsageError(what, where=application.checkpoint, remedy=f"leave {option} out")
     if needs_classes or application.vocabulary is not None:
         classes = task.classes(as_run(application, None, checkpoint))
         check_vocabulary(checkpoint, path, classes.digest, len(classes))

@@ -46,7 +46,7 @@ def applied(command: Callable[..., None], *, to_classes: bool = True) -> Callabl
         precision: str,
         batch_size: int,
         workers: int,
-        view: str,
+        view: str | None,
         image_size: int | None,
         pictures: str | None = None,
         **others: object,
@@ -60,7 +60,7 @@ def applied(command: Callable[..., None], *, to_classes: bool = True) -> Callabl
             execution=Execution(device=Device(device), precision=Precision(precision)),
             batch_size=batch_size,
             workers=workers,
-            view=EvaluationView(view),
+            view=None if view is None else EvaluationView(view),
             image_size=image_size or 0,
         )
         command(application, **others)
@@ -95,7 +95,7 @@ def applied(command: Callable[..., None], *, to_classes: bool = True) -> Callabl
             show_default=True,
             help="Decoding workers per process.",
         ),
-        _choice("--view", EvaluationView, EvaluationView.CROP80, "The part of a picture that the network sees."),
+        _choice("--view", EvaluationView, None, "The part of a picture that a classifier sees.  [default: crop80]"),
         click.option(
             "--image-size",
             type=click.IntRange(min=1),
@@ -229,7 +229,7 @@ def evaluate(application: Application, *, labels: str, unknown: str | None, as_j
         digest = file_digest(found_checkpoint(application.checkpoint)) if as_json else ""
         if not isinstance(summary, EvaluationSummary):
             found = dict(summary.measures)
-            lines = [f"{name:>18}  {value:.4f}" for name, value in found.items()]
+            lines = [f"{name:>18}  {_figure(value)}" for name, value in found.items()]
             click.echo(json_text({"checkpoint_sha256": digest, **found}, indent=2) if as_json else "\n".join(lines))
             return
         if as_json:
@@ -245,6 +245,10 @@ def evaluate(application: Application, *, labels: str, unknown: str | None, as_j
         if summary.sure:
             lines.append(f"above 0.95: {summary.sure:,} labels, of which {summary.sure_present:,} are present")
         click.echo("\n".join([f"{summary.n_images:,} images", *lines]))
+
+
+def _figure(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def _labels(summary: EvaluationSummary) -> str:

@@ -23,7 +23,7 @@ from mlimages_dataset.train.caltech import (
     measure,
     without_clutter,
 )
-from mlimages_dataset.train.checkpoint import found_checkpoint
+from mlimages_dataset.train.checkpoint import found_checkpoint, read_checkpoint
 from mlimages_dataset.train.distributed import chosen_device
 from mlimages_dataset.train.extract import read_features
 from mlimages_dataset.train.logs import json_text
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.loaders.views import EvaluationView
     from mlimages_dataset.train.apply import Application, AppliedSummary
 
 FEATURES = "features"
@@ -46,6 +47,8 @@ class Transfer:
 
     Attributes:
         checkpoint_digest: SHA-256 of its file.
+        view: the part of a picture that the network saw.
+        image_size: side of what it saw, in pixels.
         result: what was measured.
         applied: the pictures whose features were computed.
         features_computed: they were computed now; else they stood there.
@@ -54,6 +57,8 @@ class Transfer:
     """
 
     checkpoint_digest: str
+    view: EvaluationView
+    image_size: int
     result: TransferResult
     applied: AppliedSummary
     features_computed: bool
@@ -64,6 +69,8 @@ class Transfer:
         """Return the result with its counts."""
         return {
             "checkpoint_sha256": self.checkpoint_digest,
+            "view": self.view.value,
+            "image_size": self.image_size,
             "images": self.applied.images,
             "images_that_cannot_be_used": self.applied.unreadable,
             "images_in_no_class": self.elsewhere,
@@ -118,10 +125,19 @@ def measure_transfer(
     few = check_sizes(sizes, protocol, where=application.images)
     device = chosen_device(application.execution.device)
     result = measure(collection, protocol, few=few, device=device, tell=tell)
-    digest = file_digest(found_checkpoint(application.checkpoint))
+    checkpoint = found_checkpoint(application.checkpoint)
     parameters = json.dumps(result.to_json()["parameters"], sort_keys=True)
     path = out / f"caltech-{hashlib.sha256(parameters.encode()).hexdigest()[:8]}.json"
-    transfer = Transfer(digest, result, outcome.summary, outcome.fresh, elsewhere, path)
+    transfer = Transfer(
+        checkpoint_digest=file_digest(checkpoint),
+        view=application.chosen_view,
+        image_size=application.image_size or read_checkpoint(checkpoint).image_size,
+        result=result,
+        applied=outcome.summary,
+        features_computed=outcome.fresh,
+        elsewhere=elsewhere,
+        path=path,
+    )
     write_bytes(path, (json_text(transfer.to_json(), indent=2) + "\n").encode())
     return transfer
 

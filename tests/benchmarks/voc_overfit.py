@@ -64,8 +64,8 @@ best = "map50"
 """
 SEGMENTATION = """
 task = "segmentation"
-epochs = 400
-evaluate_epochs = 40
+epochs = 900
+evaluate_epochs = 60
 [model]
 name = "resnet18"
 batch_norm_epsilon = 1e-5

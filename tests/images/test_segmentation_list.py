@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from mlimages_dataset.cli.segmentation_list import segmentation_list  # type: ignore[import-not-found]
+from PIL import Image
 
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.images.segmentation_list import (
@@ -58,11 +59,15 @@ def _folders(tmp_path: Path) -> tuple[Path, Path]:
         folder.mkdir()
     for number in range(1, 5):
         (voc / "SegmentationClass" / f"{number}.png").write_bytes(png_of(_map(number)))
-        (voc / "JPEGImages" / f"{number}.jpg").touch()
+        _picture(voc / "JPEGImages" / f"{number}.jpg")
     for number in (1, 3, 5, 6):
         (sbd / "cls" / f"{number}.mat").write_bytes(sbd_file(_map(10 + number)))
-        (sbd / "img" / f"{number}.jpg").touch()
+        _picture(sbd / "img" / f"{number}.jpg")
     return voc, sbd
+
+
+def _picture(path: Path, size: tuple[int, int] = (3, 2)) -> None:
+    Image.new("RGB", size).save(path)
 
 
 def _map(label: int) -> np.ndarray:
@@ -119,6 +124,16 @@ FAULTS: dict[str, tuple[Callable[[Path, Path], object], type[MLImagesError], str
         lambda _, sbd: (sbd / "cls" / "6.mat").write_bytes(b"no MATLAB"),
         DataError,
         "6.mat: holds no label map",
+    ),
+    "a picture of another size": (
+        lambda _, sbd: _picture(sbd / "img" / "6.jpg", (2, 3)),
+        DataError,
+        r"6\.mat: it has 3 x 2 pixels, but .*6\.jpg 2 x 3",
+    ),
+    "a damaged picture": (
+        lambda voc, _: (voc / "JPEGImages" / "4.jpg").write_bytes(b"no picture"),
+        DataError,
+        r"4\.jpg: is no picture that can be read",
     ),
     "a class out of range": (
         lambda voc, _: (voc / "SegmentationClass" / "2.png").write_bytes(png_of(_map(21))),

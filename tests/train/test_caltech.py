@@ -191,6 +191,7 @@ def test_features_are_computed_once_for_any_parameters(checkpoint: Path, picture
     assert content["accuracy"]["mean"] > 0.9, "two colours"
     assert (content["classes"], content["features"], content["images"]) == (2, 512, 18)
     assert content["parameters"]["costs"] == [0.1, 1.0]
+    assert (content["view"], content["image_size"]) == ("crop80", 32)
     assert content["checkpoint_sha256"] == file_digest(checkpoint)
     assert "computed" in first.stderr
     out = pictures.parent / "out"

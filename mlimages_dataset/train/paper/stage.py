@@ -14,7 +14,7 @@ from mlimages_dataset.train.caltech import Protocol
 from mlimages_dataset.train.caltech_stage import measure_transfer
 from mlimages_dataset.train.checkpoint import found_checkpoint
 from mlimages_dataset.train.computing import computing
-from mlimages_dataset.train.config import Execution, Precision
+from mlimages_dataset.train.config import Execution, Precision, TaskName
 from mlimages_dataset.train.evaluation import EvaluationSummary, measures_of
 from mlimages_dataset.train.judge import evaluate
 from mlimages_dataset.train.logs import json_text
@@ -166,7 +166,7 @@ def _measures(run: Run, prepared: Prepared, folder: Path, image_size: int) -> di
         execution=run.execution,
         batch_size=min(run.phases[-1].batch_size, _MOST_IMAGES),
         workers=run.data.workers,
-        view=run.data.validation_view,
+        view=run.data.validation_view if run.task is TaskName.MULTI_LABEL else None,
         image_size=image_size,
     )
     found = evaluate(application, prepared.measured_labels)

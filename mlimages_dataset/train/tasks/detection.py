@@ -90,6 +90,8 @@ class Detecting:
     seed: int = field(default=0)
     predictions: ClassVar[TableSchema] = REGIONS
 
+    unheeded: ClassVar[tuple[str, ...]] = ("--view",)
+
     @property
     def listed_above(self) -> float:
         """See `Task`: `detection.least_score`."""
@@ -208,7 +210,7 @@ class Detecting:
             name: mean(measures.found.average_precisions(way))
             for name, way in zip(MEASURES, (Interpolation.AREA, Interpolation.ELEVEN_POINTS), strict=True)
         }
-        return Judgement({**found, "objects": float(measures.found.truths.sum())})
+        return Judgement({**found, "objects": int(measures.found.truths.sum())})
 
     def unfitted(self, state: State, n_classes: int) -> None:
         """See `Task`."""

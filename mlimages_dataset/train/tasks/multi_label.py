@@ -59,6 +59,7 @@ class MultiLabel(OfImages):
     unknown: Unknown
     predictions: ClassVar[TableSchema] = PREDICTIONS
     listed_above: ClassVar[float] = 0.5
+    unheeded: ClassVar[tuple[str, ...]] = ()
 
     def classes(self, run: Run) -> Classes:
         """See `Task`: those of the vocabulary."""

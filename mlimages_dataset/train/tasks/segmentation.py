@@ -67,6 +67,7 @@ class Segmenting(OfImages):
 
     options: Segmentation
     predictions: ClassVar[TableSchema] = LABEL_MAPS
+    unheeded: ClassVar[tuple[str, ...]] = ("--view", "--image-size")
     listed_above: ClassVar[float] = 0.0
     """Of no effect: every pixel has a class."""
 

@@ -129,6 +129,10 @@ class Task(Protocol[_Targets, _Measures, _Batch]):
         """
 
     @property
+    def unheeded(self) -> tuple[str, ...]:
+        """Those of `--view` and `--image-size` that change nothing of what an evaluated network sees."""
+
+    @property
     def listed_above(self) -> float:
         """The probability above which classes, or boxes, are listed in a table by default."""
 

@@ -149,6 +149,12 @@ def test_what_a_network_cannot_say_is_refused(task: Task, tmp_path: Path) -> Non
         refused = CliRunner().invoke(main, command)
         assert refused.exit_code == 2, refused.output
         assert "classifier" in refused.output
+    unheeded = {"--view": "resize256"} if task.schema is REGIONS else {"--view": "resize256", "--image-size": "32"}
+    for option, value in unheeded.items():
+        for command in (["evaluate", *applied, "--labels", task.options[3]], ["predict", *applied, "--out", "nowhere"]):
+            refused = CliRunner().invoke(main, [*command, option, value])
+            assert refused.exit_code == 2, refused.output
+            assert f"{option} changes nothing of what this network sees" in refused.output
 
 
 def test_a_plan_counts_memory_and_steps(task: Task) -> None:

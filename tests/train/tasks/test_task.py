@@ -86,6 +86,11 @@ class Regression(OfImages):
         return PREDICTIONS
 
     @property
+    def unheeded(self) -> tuple[str, ...]:
+        """See `Task`."""
+        return ()
+
+    @property
     def listed_above(self) -> float:
         """See `Task`."""
         return 0.5

@@ -129,9 +129,7 @@ def test_a_row_of_voc_is_trained_from_foreign_weights_and_measured(row: str, tmp
     assert newest_checkpoint(out / "run") == out / "run" / "checkpoints" / "step-000000003.pt"
     # A checkpoint of this task is no start for the next.
     told = refusal(2, "transfer", row, "--weights", out / "run", "--data", kit, "--out", tmp_path / "o", "--run", run)
-    assert (
-        f"it is a checkpoint of the task {row.removeprefix('voc-')}; name weights of a classifier" in told
-    )
+    assert f"it is a checkpoint of the task {row.removeprefix('voc-')}; name weights of a classifier" in told
     assert not (tmp_path / "o" / "run").exists()
 
 

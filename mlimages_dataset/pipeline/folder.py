@@ -38,7 +38,7 @@ from mlimages_dataset.pipeline.records import (
     receipt_of,
     stands,
 )
-from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, write_bytes, write_errors
+from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, remove_unfinished, write_bytes, write_errors
 from mlimages_dataset.version import __version__
 
 try:
@@ -126,7 +126,8 @@ class OutputFolder:
                 differences = [*_differences(standing, wanted, inputs), *other_versions(written_as)]
                 intact = self.standing(stage)
                 if not differences and len(intact) == len(standing.outputs):
-                    self._mark(stage).unlink(missing_ok=True)  # of a run that ended just before it did this
+                    if self._mark(stage).exists():  # of a run that was killed just before its end
+                        self._end(stage, written)
                     return StageOutcome(standing, False, standing.summary)
                 if differences and not self._overwrite:
                     raise UsageError(
@@ -160,8 +161,7 @@ class OutputFolder:
                 raise _linked_elsewhere(self.path, outside[0].rpartition("/")[0])
             self.manifest = Manifest({**self.manifest.files, **files}, {**self.manifest.stages, stage: record})
             self._save()
-            self._mark(stage).unlink(missing_ok=True)
-            _clear_partial(written)  # those of the journal, and of workers that died
+            self._end(stage, written)
             return StageOutcome(record, True, record.summary)
 
     def standing(self, stage: str) -> tuple[Receipt, ...]:
@@ -231,6 +231,8 @@ class OutputFolder:
             with write_errors(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
         with _only_run(self.path):
+            for name in (MANIFEST_NAME, BEGUN_PREFIX):
+                remove_unfinished(self.path, f"*-{name}*")
             new = not (self.path / MANIFEST_NAME).is_file()
             if new:
                 self._save()
@@ -262,6 +264,11 @@ class OutputFolder:
     def _begin(self, stage: str) -> None:
         for name in (_COMMAND, stage) if self._is_held else (stage,):
             write_bytes(self._mark(name), b"")
+
+    def _end(self, stage: str, folders: Iterable[Location]) -> None:
+        """Remove what a stage that is on record has left: its journal, what workers that died wrote, and its mark."""
+        _clear_partial(folders)
+        self._mark(stage).unlink(missing_ok=True)
 
     def _mark(self, stage: str) -> Location:
         """Return the file that says that a stage has begun and not ended, for `verify`: it may have left no other."""

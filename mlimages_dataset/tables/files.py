@@ -43,7 +43,13 @@ class Receipt:
 
 
 class HashingFile(io.RawIOBase):
-    """A file that is hashed while it is written, so the digest needs no second read."""
+    """A file that is hashed while it is written, so the digest needs no second read.
+
+    Attributes:
+        digest: SHA-256 of what was written.
+        size: bytes that were written.
+        failure: of a write; libraries that write through this may raise another error in its place.
+    """
 
     def __init__(self, stream: IO[bytes], path: Location) -> None:
         super().__init__()
@@ -51,6 +57,7 @@ class HashingFile(io.RawIOBase):
         self._path = path
         self.digest = hashlib.sha256()
         self.size = 0
+        self.failure: UsageError | None = None
 
     def writable(self) -> bool:
         """Return True."""
@@ -59,8 +66,12 @@ class HashingFile(io.RawIOBase):
     def write(self, data: object) -> int:
         """Write and hash bytes, and return their number."""
         view = memoryview(cast("bytes", data))
-        with write_errors(self._path):
-            self._stream.write(view)
+        try:
+            with write_errors(self._path):
+                self._stream.write(view)
+        except UsageError as failure:
+            self.failure = failure
+            raise
         self.digest.update(view)
         self.size += view.nbytes
         return view.nbytes
@@ -83,7 +94,13 @@ def whole_file(path: Location, *, cached: bool = True) -> Iterator[HashingFile]:
         UsageError: the folder or store cannot be written, or the disk is full.
     """
     with _partial_file(path, cached=cached) if isinstance(path, Path) else _uploaded_file(path) as stream:
-        yield HashingFile(stream, path)
+        sink = HashingFile(stream, path)
+        try:
+            yield sink
+        except Exception:
+            if sink.failure is not None:
+                raise sink.failure from sink.failure.__cause__
+            raise
 
 
 @contextlib.contextmanager
@@ -127,6 +144,18 @@ def _uploaded_file(path: UPath) -> Iterator[IO[bytes]]:
                 stream.flush()
         with write_errors(path):
             path.fs.put_file(str(written), path.path)
+
+
+def remove_unfinished(folder: Location, names: str = "*") -> None:
+    """Remove the files that a run that was killed left unfinished in a folder, into which nobody writes now.
+
+    Args:
+        folder: the folder.
+        names: a pattern of what follows `PARTIAL_PREFIX` in their names.
+    """
+    for path in folder.glob(f"{PARTIAL_PREFIX}{names}"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def give_name(partial: Path, path: Path) -> None:

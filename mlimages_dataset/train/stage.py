@@ -7,9 +7,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.core.errors import ConfigError, MLImagesError, UsageError
-from mlimages_dataset.tables.files import write_bytes
+from mlimages_dataset.tables.files import remove_unfinished, write_bytes
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.checkpoint import (
+    FOLDER,
     CheckpointWriter,
     Resumption,
     RunProgress,
@@ -101,6 +102,8 @@ def train_in(
         log = RunLog(out if first else None, tensorboard=run.logs.tensorboard, resumed_at=progress.total_steps)
         writer = CheckpointWriter(out, keep=run.checkpoints.keep, asynchronous=run.checkpoints.asynchronous)
         if first:
+            for folder in (out, out / FOLDER):
+                remove_unfinished(folder)
             write_bytes(out / RUN_FILE, _as_json(run))
         for said in set_aside:
             log.tell("damaged checkpoint", progress.total_steps, {"file": said})

@@ -18,6 +18,7 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.journal import Finished, Journal
 from mlimages_dataset.pipeline.records import (
+    BEGUN_PREFIX,
     FORMAT,
     MANIFEST_NAME,
     FileRecord,
@@ -486,6 +487,18 @@ def test_a_cut_run_is_finished_by_the_next(tmp_path: Path, count: int) -> None:
         assert list(tmp_path.iterdir()) == [], "nothing was written: nothing is left"
     assert run(tmp_path, Work("part-0.parquet")).fresh
     assert sorted(snapshot(tmp_path)) == [MANIFEST_NAME, "vocabulary/part-0.parquet"], "nothing of the cut run remains"
+    assert verify_folder(tmp_path) == []
+
+
+def test_a_run_killed_after_the_record_of_its_stage_leaves_nothing_behind(tmp_path: Path) -> None:
+    run(tmp_path, Work("part-0.parquet"))
+    whole = snapshot(tmp_path)
+    for name in (f"{BEGUN_PREFIX}vocabulary", f"vocabulary/{PARTIAL_PREFIX}done-part-00000"):
+        (tmp_path / name).touch()
+    (tmp_path / f"{PARTIAL_PREFIX}0a1b2c3d-{MANIFEST_NAME}").write_text("half of a manif")
+    assert verify_folder(tmp_path)
+    assert not run(tmp_path, Work("part-0.parquet")).fresh
+    assert snapshot(tmp_path) == whole
     assert verify_folder(tmp_path) == []
 
 

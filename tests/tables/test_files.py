@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import resource
 import signal
 import subprocess
 import sys
@@ -364,6 +366,26 @@ def test_a_killed_writer_leaves_the_old_one_or_none(tmp_path: Path, before: byte
     assert all(each.name.startswith(PARTIAL_PREFIX) for each in tmp_path.iterdir() if each != path)
     write_bytes(path, b"the new one")
     assert path.read_bytes() == b"the new one"
+
+
+def test_a_failed_write_is_told_where_a_library_hides_it(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(UsageError, match=r"sum: cannot be written \(File too large\); make room"):
+            _write_as_a_library(tmp_path / "sum")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _write_as_a_library(path: Path) -> None:
+    """Write as torch's archives do, which go on after a failed write and raise an error of their own at their end."""
+    with whole_file(path) as sink:
+        for _ in range(40):
+            with contextlib.suppress(Exception):
+                sink.write(bytes(1 << 14))
+        raise RuntimeError("unexpected position")
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:

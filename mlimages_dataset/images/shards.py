@@ -223,6 +223,7 @@ class _LocalShards:
             if len(self._open) > self._limit:
                 with contextlib.suppress(KeyError):  # other threads removed all
                     self._open.popitem(last=False)
+            length = max(0, min(length, os.fstat(descriptor.number).st_size - offset))  # a table may say petabytes
             content = os.pread(descriptor.number, length, offset)
             while len(content) < length and (
                 more := os.pread(descriptor.number, length - len(content), offset + len(content))

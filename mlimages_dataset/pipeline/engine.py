@@ -13,7 +13,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import threading
-from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -37,6 +37,14 @@ FEW_IMAGES = 50_000
 def for_images(mapper: Mapper, images: int) -> Mapper:
     """Return the mapper for work on so many images: for few, this process itself in the place of a pool of others."""
     return map if images < FEW_IMAGES and isinstance(mapper, _Pool) else mapper
+
+
+def in_threads(mapper: Mapper) -> Mapper:
+    """Return the mapper for work that does not hold the interpreter's lock: threads in the place of a pool's processes.
+
+    Each process would import everything first, which takes longer than a million images.
+    """
+    return mapper.in_threads if isinstance(mapper, _Pool) else mapper
 
 
 def unreported(images: int) -> None:
@@ -64,7 +72,7 @@ def local(workers: int) -> Iterator[Mapper]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent) as pool:
         try:
-            yield _Pool(pool)
+            yield _Pool(pool, workers)
         except BrokenProcessPool as error:
             raise MLImagesError(
                 "a worker process died, most often for lack of memory", remedy="run it again with fewer --workers"
@@ -74,14 +82,20 @@ def local(workers: int) -> Iterator[Mapper]:
 class _Pool:
     """A mapper over the processes of a pool, which start with the first jobs."""
 
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
+    def __init__(self, pool: ProcessPoolExecutor, workers: int) -> None:
         self._pool = pool
+        self._workers = workers
 
     def __call__(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
         every = list(jobs)
         if len(every) <= 1:
             return map(function, every)
         return _results(collections.deque(self._pool.submit(function, job) for job in every))
+
+    def in_threads(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
+        """Return the results of the jobs, in their order, run by as many threads as the pool has processes."""
+        with ThreadPoolExecutor(self._workers) as pool:
+            yield from _results(collections.deque(pool.submit(function, job) for job in jobs))
 
 
 def _results(futures: collections.deque[Future[_Result]]) -> Iterator[_Result]:

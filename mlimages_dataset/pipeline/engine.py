@@ -15,12 +15,12 @@ import os
 import threading
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mlimages_dataset.core.errors import MLImagesError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
@@ -29,6 +29,9 @@ _Any = TypeVar("_Any")
 CONNECT_SECONDS = 5
 """Seconds that a Dask scheduler may take to answer."""
 
+
+_ITEMS_AHEAD = 4
+_END: Any = object()
 
 FEW_IMAGES = 50_000
 """Images whose labels one process works on faster than others have started and compiled their loops."""
@@ -45,6 +48,22 @@ def in_threads(mapper: Mapper) -> Mapper:
     Each process would import everything first, which takes longer than a million images.
     """
     return mapper.in_threads if isinstance(mapper, _Pool) else mapper
+
+
+def in_background(items: Iterator[_Any]) -> Generator[_Any]:
+    """Yield the items of an iterator that a thread of its own runs, a few items ahead.
+
+    For reading that does not hold the interpreter's lock: the caller's work takes another core meanwhile.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        pending = collections.deque(thread.submit(next, items, _END) for _ in range(_ITEMS_AHEAD))
+        try:
+            while (item := pending.popleft().result()) is not _END:
+                pending.append(thread.submit(next, items, _END))
+                yield item
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def unreported(images: int) -> None:

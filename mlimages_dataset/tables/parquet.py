@@ -119,7 +119,7 @@ def mapped_table(path: Path) -> pa.Table:
 
 
 def mapped_batch(path: Location, number: int) -> pa.RecordBatch:
-    """Return one batch of an Arrow IPC file; of a local one, on mapped memory.
+    """Return one batch of an Arrow IPC file, -1 for the last; of a local one, on mapped memory.
 
     Raises:
         DataError: it is not a complete Arrow IPC file.
@@ -127,11 +127,16 @@ def mapped_batch(path: Location, number: int) -> pa.RecordBatch:
     try:
         with system_errors(path):
             if is_local(path):
-                return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(number)
+                return _batch(pa.memory_map(str(path)), number)
             with path.open("rb") as stream:
-                return pa.ipc.open_file(pa.PythonFile(stream, mode="r")).get_batch(number)
+                return _batch(pa.PythonFile(stream, mode="r"), number)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"is not a complete Arrow file ({reason(error)})", where=path, remedy="remove it") from error
+
+
+def _batch(source: pa.NativeFile, number: int) -> pa.RecordBatch:
+    reader = pa.ipc.open_file(source)
+    return reader.get_batch(number % reader.num_record_batches)
 
 
 def read_table(path: Location, schema: TableSchema) -> pa.Table:

@@ -66,12 +66,6 @@ STATEMENTS = TableSchema(
 )
 """The statements of one block about an image under one name, packed: the rows between the two passes. The name is empty
 if it is the id."""
-RAW_CLASSES = TableSchema(
-    "raw_classes",
-    1,
-    pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("class_id", pa.string(), nullable=False)]),
-)
-"""An image and a source's class that is present in it: the rows between the passes of a tally."""
 
 
 _FATES = ("labels", "merged", "below_confidence", "dropped", "unknown", "malformed", "contradicted")
@@ -286,28 +280,21 @@ def annotation_batches(
         yield _finished(batch, source, np.float32(min_confidence), schema, complete=complete)
 
 
-def raw_classes(connection: duckdb.DuckDBPyConnection, piece: Piece) -> pa.RecordBatchReader:
-    """Return each image of a block with each class present in it, once, in the columns of `RAW_CLASSES`.
+def raw_classes(connection: duckdb.DuckDBPyConnection, piece: Piece) -> tuple[pa.DictionaryArray, pa.DictionaryArray]:
+    """Return the image and the class of each statement of a block that says a class is present, perhaps repeated.
+
+    Several names of the images' dictionary may have one id.
 
     Raises:
         DataError: confidences have another scale than 0 to 1.
     """
     rows = connection.sql(
-        f"SELECT DISTINCT image_id, class_id, CASE WHEN {_OTHER_SCALE} THEN stated END AS stated FROM observations "
+        f"SELECT image_id, class_id, CASE WHEN {_OTHER_SCALE} THEN stated END AS stated FROM observations "
         f"WHERE (confidence > 0 AND class_id <> '' AND image_id <> '') OR ({_OTHER_SCALE})"
     ).to_arrow_table()
     refuse_other_scale(pc.unique(rows["stated"]).drop_null().to_pylist(), piece.path)
-    rows = rows.drop_columns("stated")
-    images = rows["image_id"].combine_chunks().dictionary_encode()
-    ids = image_ids(images.dictionary).take(images.indices)
-    return rows.set_column(0, "image_id", ids).sort_by("image_id").to_reader(RUN_BATCH_IMAGES)
-
-
-def images_per_class(connection: duckdb.DuckDBPyConnection, classes: pa.Table, below: str) -> dict[str, int]:
-    """Return how many images with an id less than `below` have each class, from rows of `RAW_CLASSES`."""
-    connection.register("raw", classes)
-    query = "SELECT class_id, count(DISTINCT image_id) FROM raw WHERE image_id < $below GROUP BY class_id"
-    return dict(connection.sql(query, params={"below": below}).fetchall())
+    images, classes = (rows[name].combine_chunks().dictionary_encode() for name in ("image_id", "class_id"))
+    return pa.DictionaryArray.from_arrays(images.indices, image_ids(images.dictionary)), classes
 
 
 def _finished(

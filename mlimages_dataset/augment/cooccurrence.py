@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
+from mlimages_dataset.augment.pair_counting import CategoryLists, images_of_pairs
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.tables.confidences import rounded
 from mlimages_dataset.tables.schemas import IMPLICATIONS, PAIR_COUNTS, Origin
@@ -50,6 +51,12 @@ class PairCounts:
     def empty(cls, n_classes: int) -> PairCounts:
         """Return the counts for no images."""
         return cls(np.zeros(n_classes, np.int64), sp.csr_array((n_classes, n_classes), dtype=np.int64))
+
+    @classmethod
+    def of(cls, left: CategoryLists, right: CategoryLists, n_classes: int) -> PairCounts:
+        """Return the counts over images whose annotated and predicted categories are in the same order."""
+        n_left = np.bincount(left.classes, minlength=n_classes).astype(np.int64)
+        return cls(n_left, images_of_pairs(left, right, n_classes))
 
     def __add__(self, other: PairCounts) -> PairCounts:
         return PairCounts(self.n_left + other.n_left, sp.csr_array(self.n_both + other.n_both))
@@ -102,9 +109,9 @@ def count_pairs(
     """
     annotations.check(n_classes)
     predictions.check(n_classes)
-    annotated = _incidence(annotations, n_classes, annotated_labels(annotations))
-    predicted = _incidence(predictions, n_classes, predicted_labels(predictions, probability))
-    return PairCounts(np.asarray(annotated.sum(axis=0)).ravel(), sp.csr_array(annotated.T @ predicted))
+    annotated = CategoryLists.of(annotations, annotated_labels(annotations))
+    predicted = CategoryLists.of(predictions, predicted_labels(predictions, probability))
+    return PairCounts.of(annotated, predicted, n_classes)
 
 
 def strong_implications(counts: PairCounts, closure: sp.csr_array, strength: float = STRENGTH) -> sp.csr_array:
@@ -117,13 +124,16 @@ def strong_implications(counts: PairCounts, closure: sp.csr_array, strength: flo
     """
     pairs = counts.n_both.tocoo()
     ratio = pairs.data / counts.n_left[pairs.row]
-    strong = (ratio > strength) & ~_values_at(closure + closure.T, pairs.row, pairs.col)
-    return sp.csr_array((ratio[strong], (pairs.row[strong], pairs.col[strong])), shape=counts.n_both.shape)
+    often = ratio > strength
+    ratio, rows, columns = ratio[often], pairs.row[often], pairs.col[often]
+    strong = ~_values_at(closure + closure.T, rows, columns)
+    return sp.csr_array((ratio[strong], (rows[strong], columns[strong])), shape=counts.n_both.shape)
 
 
 def pair_counts_table(counts: PairCounts) -> pa.Table:
     """Return the `pair_counts` table of the pairs that occur, ascending by left and right."""
-    pairs = counts.n_both.sorted_indices().tocoo()
+    both = counts.n_both if counts.n_both.has_sorted_indices else counts.n_both.sorted_indices()
+    pairs = both.tocoo()
     return pa.table(
         {"left": pairs.row, "right": pairs.col, "n_left": counts.n_left[pairs.row], "n_both": pairs.data},
         schema=PAIR_COUNTS.arrow,
@@ -217,9 +227,3 @@ def _values_at(matrix: sp.csr_array, rows: NDArray[np.int32], columns: NDArray[n
     """Return the matrix's value, of its own type, at each (row, column)."""
     # Indexing with empty rows gives a sparse array, not a dense one.
     return np.asarray(matrix[rows, columns]) if len(rows) else np.empty(0, matrix.dtype)
-
-
-def _incidence(labels: LabelColumns, n_classes: int, chosen: NDArray[np.bool_]) -> sp.csr_array:
-    """Return the chosen labels of each image, int64 sparse of ones, shape (N, C)."""
-    rows, columns = labels.images[chosen], labels.class_index[chosen]
-    return sp.csr_array((np.ones(len(rows), np.int64), (rows, columns)), shape=(len(labels), n_classes))

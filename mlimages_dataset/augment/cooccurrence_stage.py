@@ -1,17 +1,12 @@
-"""The stage that finds strong pairs: two tables are joined bucket by bucket, and the counts added up."""
+"""The stage that finds strong pairs: two tables are joined piece by piece, and the counts added up."""
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import functools
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from mlimages_dataset.augment.cooccurrence import (
     PROBABILITY,
@@ -19,45 +14,40 @@ from mlimages_dataset.augment.cooccurrence import (
     PairCounts,
     StrongPair,
     annotated_labels,
-    count_pairs,
     implications_table,
     pair_counts_table,
     predicted_labels,
     strong_implications,
     strong_pairs,
 )
-from mlimages_dataset.augment.splits import draws_of
+from mlimages_dataset.augment.paired_rows import Side, pieces
+from mlimages_dataset.augment.same_images import RepeatedIdError, rows_with
 from mlimages_dataset.core.config import check_share
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.pipeline.engine import for_images, in_threads
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
-from mlimages_dataset.tables.batches import checked_columns
-from mlimages_dataset.tables.files import PARTIAL_PREFIX
-from mlimages_dataset.tables.label_columns import LabelColumns, array_of, columns_of
 from mlimages_dataset.tables.parquet import (
     n_rows,
-    read_range,
-    scan_table,
     table_digests,
     table_parts,
-    table_writer,
     write_table,
 )
-from mlimages_dataset.tables.schemas import ANNOTATIONS, IMPLICATIONS, LABELS, PAIR_COUNTS, PREDICTIONS, TableSchema
+from mlimages_dataset.tables.schemas import ANNOTATIONS, IMPLICATIONS, PAIR_COUNTS, PREDICTIONS
 from mlimages_dataset.vocab.stage import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
-
+    from mlimages_dataset.augment.paired_rows import Piece
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.pipeline.engine import Mapper
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 COOCCURRENCE = "cooccurrence"
-PART_IMAGES = 1 << 19
+PART_IMAGES = 1 << 20
+"""Most images that are counted at once."""
+_FEWEST_IMAGES = 1 << 17
+_PIECES = 4
+"""Pieces of small tables, so that both cores of small machines have work until the end."""
 PAIR_COUNTS_FILE = "pair_counts.parquet"
 IMPLICATIONS_FILE = "implications.parquet"
 _LISTED_PAIRS = 10
@@ -205,30 +195,16 @@ def cooccurrence(
     # Absolute: the workers of an engine may have other working folders.
     annotated, predictions_of = table_parts(annotations.absolute()), table_parts(predictions.absolute())
     seen = ANNOTATIONS if predictions == annotations else PREDICTIONS
-    n_buckets = 1 + max(n_rows(annotated, ANNOTATIONS), n_rows(predictions_of, seen)) // PART_IMAGES
-    shuffle = functools.partial(
-        _shuffled,
-        out=at.out,
-        n_buckets=n_buckets,
-        n_classes=len(vocabulary),
-        mapper=at.engine.mapper,
-    )
     is_predicted = functools.partial(predicted_labels, probability=thresholds.probability)
+    left = Side("annotated", tuple(annotated), ANNOTATIONS, annotated_labels, len(vocabulary))
+    right = Side("predicted", tuple(predictions_of), seen, is_predicted, len(vocabulary))
+    rows = max(n_rows(annotated, ANNOTATIONS), n_rows(predictions_of, seen))
+    mapper = in_threads(for_images(at.engine.mapper, rows))
     counts = PairCounts.empty(len(vocabulary))
     images = predicted = 0
-    with (
-        shuffle("annotated", annotated, ANNOTATIONS, annotated_labels) as left,
-        shuffle("predicted", predictions_of, seen, is_predicted) as right,
-    ):
-        work = functools.partial(
-            _count_bucket,
-            annotated=left,
-            predicted=right,
-            n_classes=len(vocabulary),
-            probability=thresholds.probability,
-            where=predictions,
-        )
-        for partial, n_images, n_predicted in at.engine.mapper(work, range(n_buckets)):
+    with pieces(left, right, _images_of_a_piece(rows), at.out, mapper) as several:
+        work = functools.partial(_count_piece, n_classes=len(vocabulary), where=predictions)
+        for partial, n_images, n_predicted in mapper(work, several):
             counts += partial
             images += n_images
             predicted += n_predicted
@@ -254,112 +230,16 @@ def cooccurrence(
     return StageResult(receipts, summary)
 
 
-_SHUFFLED = TableSchema(
-    "shuffled", 1, pa.schema([pa.field("bucket", pa.int32(), nullable=False), *map(LABELS.arrow.field, (0, 3))])
-)
-"""Rows of a table in one bucket; the same image has the same bucket in both tables."""
+def _images_of_a_piece(rows: int) -> int:
+    return min(PART_IMAGES, max(_FEWEST_IMAGES, rows // _PIECES + 1))
 
 
-@contextlib.contextmanager
-def _shuffled(
-    name: str,
-    parts: Sequence[Location],
-    schema: TableSchema,
-    chosen: Callable[[LabelColumns], NDArray[np.bool_]],
-    *,
-    out: Location,
-    n_buckets: int,
-    n_classes: int,
-    mapper: Mapper,
-) -> Iterator[tuple[Location, ...]]:
-    """Yield files in `out`, one per part, with the part's chosen labels by bucket; they are removed after the block."""
-    written = tuple(out / f"{PARTIAL_PREFIX}{name}-{number:05d}.parquet" for number in range(len(parts)))
-    work = functools.partial(_shuffle, schema=schema, chosen=chosen, n_buckets=n_buckets, n_classes=n_classes)
+def _count_piece(piece: Piece, *, n_classes: int, where: Location) -> tuple[PairCounts, int, int]:
+    """Return the pair counts of one piece, the number of annotated images, and how many have predictions."""
+    left, right = piece.left(), piece.right()
     try:
-        collections.deque(mapper(work, zip(parts, written, strict=True)), maxlen=0)
-        yield written
-    finally:
-        for path in written:
-            path.unlink(missing_ok=True)
-
-
-def _shuffle(
-    paths: tuple[Location, Location],
-    *,
-    schema: TableSchema,
-    chosen: Callable[[LabelColumns], NDArray[np.bool_]],
-    n_buckets: int,
-    n_classes: int,
-) -> None:
-    """Write the chosen labels of the first path's rows into the second, in row groups of one bucket each.
-
-    Rows are held in memory for `PART_IMAGES` images at a time.
-    """
-    part, out = paths
-
-    def tables() -> Iterator[pa.Table]:
-        for batch in scan_table(part, schema, columns=("image_id", "labels")):
-            labels = checked_columns(batch.column("labels"), n_classes, part)
-            ids = batch.column("image_id")
-            buckets = (draws_of(ids, "") % np.uint64(n_buckets)).astype(np.int32)
-            columns = [pa.array(buckets), ids, array_of(labels.only(chosen(labels)))]
-            yield pa.Table.from_arrays(columns, schema=_SHUFFLED.arrow)
-
-    with table_writer(out, _SHUFFLED, {}) as writer:
-        for group in _parts(tables(), PART_IMAGES):
-            rows = pa.concat_tables(group)
-            buckets = rows["bucket"].to_numpy()
-            order = np.argsort(buckets, kind="stable")
-            ends = np.cumsum(np.bincount(buckets, minlength=n_buckets)).tolist()
-            rows = rows.take(pa.array(order))
-            for start, end in itertools.pairwise([0, *ends]):
-                writer.write(rows.slice(start, end - start))
-
-
-def _count_bucket(
-    bucket: int,
-    *,
-    annotated: Sequence[Location],
-    predicted: Sequence[Location],
-    n_classes: int,
-    probability: float,
-    where: Location,
-) -> tuple[PairCounts, int, int]:
-    """Return the pair counts of one bucket, the number of annotated images, and how many have predictions."""
-    left, right = (read_range(parts, _SHUFFLED, "bucket", bucket, bucket) for parts in (annotated, predicted))
-    predicted_ids = right["image_id"].combine_chunks()
-    if pc.count_distinct(predicted_ids).as_py() < len(predicted_ids):
-        repeated = _first_repeat(predicted_ids)
-        raise DataError(f"{repeated} is predicted twice", where=where, remedy="keep one row per image")
-    if not left.num_rows:
-        return PairCounts.empty(n_classes), 0, 0
-    at = pc.index_in(left["image_id"].combine_chunks(), value_set=predicted_ids)
-    labels = right["labels"].combine_chunks().take(at)
-    counts = count_pairs(columns_of(left["labels"].combine_chunks()), columns_of(labels), n_classes, probability)
-    return counts, len(at), len(at) - at.null_count
-
-
-def _first_repeat(ids: pa.StringArray) -> str:
-    counts = pc.value_counts(ids)
-    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
-    return str(repeated[0]["values"].as_py())
-
-
-def _parts(tables: Iterator[pa.Table], rows: int) -> Iterator[Iterator[pa.Table]]:
-    """Yield groups of tables with `rows` rows each, the last with the rest; use up each group before the next."""
-    pending = (table for table in tables if table.num_rows)
-    carried: list[pa.Table] = []
-
-    def group(first: pa.Table) -> Iterator[pa.Table]:
-        left = rows
-        table: pa.Table | None = first
-        while table is not None:
-            yield table.slice(0, left)
-            if table.num_rows > left:
-                carried.append(table.slice(left))
-                return
-            left -= table.num_rows
-            table = next(pending, None) if left else None
-
-    while (first := carried.pop() if carried else next(pending, None)) is not None:
-        yield group(first)
+        rows = rows_with(left.ids, right.ids)
+    except RepeatedIdError as error:
+        raise DataError(f"{error} is predicted twice", where=where, remedy="keep one row per image") from error
+    counts = PairCounts.of(left.categories, right.categories.at(rows), n_classes)
+    return counts, len(rows), int(np.count_nonzero(rows >= 0))

@@ -1,32 +1,62 @@
-"""Counts the images of each class in files, before any vocabulary: the runs of the pieces, merged by range."""
+"""Counts the images of each class in files, before any vocabulary.
+
+Pieces note the class and the image of each statement by the hash of the image, and the notes of equal hashes are
+counted together. An image is known by two salted 64-bit hashes of its id, which differ for different images: of a
+billion images, two have both alike with a probability of 10^-21. The salts are new in each run, so nobody can choose
+such ids.
+"""
 
 from __future__ import annotations
 
 import functools
+import itertools
+import secrets
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from mlimages_dataset.augment.annotations import RAW_CLASSES, images_per_class, raw_classes
-from mlimages_dataset.augment.runs import absolute_pieces, duckdb_connection, ranges_of, scratch_folder, sorted_runs
+from mlimages_dataset.augment.annotations import raw_classes
+from mlimages_dataset.augment.runs import absolute_pieces, duckdb_connection, scratch_folder
+from mlimages_dataset.augment.splits import draws_of
+from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.pipeline.engine import in_threads
+from mlimages_dataset.sources.delimited import DelimitedSource
 from mlimages_dataset.sources.inputs import files_of
+from mlimages_dataset.sources.pieces import is_packed
+from mlimages_dataset.sources.registry import source_named
 from mlimages_dataset.sources.rejects import RejectLog, joined_rejects
-from mlimages_dataset.tables.files import Receipt, write_bytes
-from mlimages_dataset.tables.parquet import read_range, write_table
+from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, write_bytes
+from mlimages_dataset.tables.parquet import mapped_batch, mapped_writer, write_table
 from mlimages_dataset.tables.schemas import CLASS_COUNTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlimages_dataset.augment.runs import Runs
+    from numpy.typing import NDArray
+
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
     from mlimages_dataset.sources.layout import Layout
     from mlimages_dataset.sources.pieces import Piece
+
+_BUCKET_BYTES = 1 << 27
+"""Bytes of files whose images are counted at once: 3 million rows of Open Images' labels, 200 MB of memory."""
+_PACKED = 6
+"""About how many times larger a compressed file is than it looks."""
+_NOTES = pa.schema(
+    [
+        pa.field("first", pa.uint64()),
+        pa.field("second", pa.uint64()),
+        pa.field("class", pa.int32()),
+        pa.field("name", pa.string()),
+    ]
+)
+"""The hashes of an image and the number of a class among the names, which the last batch has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +129,19 @@ def images_of_classes(
         UsageError, DataError: as `tally`.
     """
     pieces = [piece for piece in absolute_pieces(form, files, mapper, layout) if piece.states]
+    if isinstance(source_named(form), DelimitedSource):
+        mapper = in_threads(mapper)  # DuckDB reads them without the interpreter's lock
+    n_buckets = 1 + sum(map(_bytes_of, pieces)) // _BUCKET_BYTES
     counted: Counter[str] = Counter()
     with scratch_folder(out) as scratch:
-        sort = functools.partial(_sort_classes, form=form, out=scratch)
-        found = list(mapper(sort, enumerate(pieces)))
-        rejects = joined_rejects((piece.start, one.rejects) for piece, one in zip(pieces, found, strict=True))
-        runs = tuple(run.path for one in found for run in one.receipts)
-        for of_range in mapper(functools.partial(_count_classes, runs=runs), ranges_of(found)):
-            counted.update(of_range)
+        salts = (secrets.token_hex(8), secrets.token_hex(8))
+        note = functools.partial(_note_classes, form=form, out=scratch, salts=salts, n_buckets=n_buckets)
+        found = list(mapper(note, enumerate(pieces)))
+        rejects = joined_rejects((piece.start, log) for piece, (_, log) in zip(pieces, found, strict=True))
+        notes = tuple(path for paths, _ in found for path in paths)
+        if notes:
+            for of_bucket in mapper(functools.partial(_count_classes, notes=notes), range(n_buckets)):
+                counted.update(of_bucket)
     if not counted:
         raise DataError(
             f"no image of any class ({rejects.count:,} malformed rows)", where=files[0], remedy="check the format"
@@ -114,13 +149,83 @@ def images_of_classes(
     return counted, rejects
 
 
-def _sort_classes(numbered: tuple[int, Piece], *, form: str, out: Location) -> Runs:
-    """Write the classes of a numbered piece's images, one run per block."""
-    return sorted_runs(numbered, form, out, RAW_CLASSES, lambda block: raw_classes(block, numbered[1]))
+def _bytes_of(piece: Piece) -> int:
+    if piece.stop is not None:
+        return piece.stop - piece.start
+    size = piece.file.stat().st_size if piece.file.is_file() else 0
+    return size * _PACKED if is_packed(piece.file) else size
 
 
-def _count_classes(bounds: tuple[str, str], *, runs: tuple[Location, ...]) -> dict[str, int]:
-    """Return how many images of a range have each class."""
-    first, below = bounds
-    with duckdb_connection(runs[0].parent) as connection:
-        return images_per_class(connection, read_range(runs, RAW_CLASSES, "image_id", first, below), below)
+def _note_classes(
+    numbered: tuple[int, Piece], *, form: str, out: Location, salts: tuple[str, str], n_buckets: int
+) -> tuple[tuple[Location, ...], RejectLog]:
+    """Write the classes of a numbered piece's images, one file per block, and return the files and the rejects.
+
+    A file has a batch for each bucket of images, and one with the names of the classes.
+    """
+    number, piece = numbered
+    rejects = RejectLog()
+    written: list[Location] = []
+    with duckdb_connection(out, piece.path) as connection:
+        for block in source_named(form).observe(connection, piece, rejects):
+            path = out / f"{PARTIAL_PREFIX}note-{number:05d}-{len(written):05d}"
+            images, classes = raw_classes(block, piece)
+            if len(images):
+                _write_notes(path, images, classes, salts, n_buckets)
+                written.append(path)
+    return tuple(written), rejects
+
+
+def _write_notes(
+    path: Location, images: pa.DictionaryArray, classes: pa.DictionaryArray, salts: tuple[str, str], n_buckets: int
+) -> None:
+    of_row = images.indices.to_numpy()
+    first, second = (draws_of(images.dictionary, salt)[of_row] for salt in salts)
+    buckets = (first % np.uint64(n_buckets)).astype(np.uint16 if n_buckets < 1 << 16 else np.uint64)
+    order = np.argsort(buckets, kind="stable")
+    columns = [pa.array(column[order]) for column in (first, second, classes.indices.to_numpy())]
+    rows = pa.record_batch(columns, schema=_NOTES.remove(3))
+    ends = np.cumsum(np.bincount(buckets, minlength=n_buckets)).tolist()
+    with mapped_writer(path, _NOTES, lasting=False) as writer:
+        for start, end in itertools.pairwise([0, *ends]):
+            batch = rows.slice(start, end - start)
+            writer.write_batch(batch.append_column(_NOTES.field(3), pa.nulls(len(batch), pa.string())))
+        names = classes.dictionary
+        nothing = [pa.nulls(len(names), field.type) for field in list(_NOTES)[:3]]
+        writer.write_batch(pa.record_batch([*nothing, names], schema=_NOTES))
+
+
+def _count_classes(bucket: int, *, notes: tuple[Location, ...]) -> dict[str, int]:
+    """Return how many images of a bucket have each class."""
+    names = [mapped_batch(path, -1).column(3) for path in notes]
+    every = pa.concat_arrays(names).dictionary_encode()
+    codes = np.split(every.indices.to_numpy(), np.cumsum([len(some) for some in names])[:-1])
+    batches = [mapped_batch(path, bucket) for path in notes]
+    first, second = (np.concatenate([batch.column(x).to_numpy() for batch in batches]) for x in (0, 1))
+    classes = np.concatenate([code[batch.column(2).to_numpy()] for code, batch in zip(codes, batches, strict=True)])
+    counts = np.zeros(len(every.dictionary), np.int64)
+    _count_distinct(first, second, classes, np.full(1 << (2 * len(first)).bit_length(), -1, np.int32), counts)
+    found = np.flatnonzero(counts)
+    return dict(zip(every.dictionary.take(pa.array(found)).to_pylist(), counts[found].tolist(), strict=True))
+
+
+@compiled
+def _count_distinct(
+    first: NDArray[np.uint64],
+    second: NDArray[np.uint64],
+    classes: NDArray[np.int32],
+    slots: NDArray[np.int32],
+    counts: NDArray[np.int64],
+) -> None:
+    last = np.int64(len(slots) - 1)
+    for row in range(len(first)):
+        mixed = (second[row] + np.uint64(classes[row])) * np.uint64(0x9E3779B97F4A7C15)
+        slot = np.int64((mixed >> np.uint64(20)) & np.uint64(last))
+        while slots[slot] >= 0:
+            other = slots[slot]
+            if second[other] == second[row] and first[other] == first[row] and classes[other] == classes[row]:
+                break
+            slot = (slot + 1) & last
+        if slots[slot] < 0:
+            slots[slot] = row
+            counts[classes[row]] += 1

@@ -74,7 +74,7 @@ def _is_kept(loop: Any) -> bool:
 
 
 @compiled
-def sort_in_place(values: NDArray[np.int32] | NDArray[np.int64]) -> None:
+def sort_in_place(values: NDArray[np.uint16] | NDArray[np.int32] | NDArray[np.int64]) -> None:
     """Sort some integers, by insertion at shrinking distances.
 
     Numba takes seconds to compile numpy's sort, which is no faster for the few labels of an image.

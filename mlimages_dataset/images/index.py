@@ -97,7 +97,9 @@ def write_index(path: Path, parts: Iterable[Location]) -> None:
         UsageError: the file cannot be written.
         DataError, SchemaError: a part is damaged, or has another schema.
     """
-    write_index_of(path, (batch for part in parts for batch in scan_table(part, IMAGES)))
+    write_index_of(
+        path, (batch for part in parts for batch in scan_table(part, IMAGES, columns=("status", *PLACES.names)))
+    )
 
 
 def write_index_of(path: Path, batches: Iterable[pa.RecordBatch]) -> None:

@@ -74,7 +74,9 @@ class IdRows:
     def of_ids(self, image_ids: pa.StringArray) -> NDArray[np.int64]:
         """Return the row of each id, -1 if none has it, int64, shape of `image_ids`."""
         draws = draws_of(image_ids, "")
-        at = np.searchsorted(self.sorted_draws, draws)
+        order = np.argsort(draws)  # neighbours in the order of the search are neighbours in memory
+        at = np.empty(len(draws), np.int64)
+        at[order] = np.searchsorted(self.sorted_draws, draws[order])
         rows = np.full(len(draws), -1, np.int64)
         open_ = np.arange(len(draws))
         while len(open_ := open_[at[open_] < len(self.image_ids)]):

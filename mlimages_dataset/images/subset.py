@@ -10,25 +10,22 @@ Legend: N images in ascending order of their draws, C categories, L labels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 
-from mlimages_dataset.core.compiled import compiled
+from mlimages_dataset.core.compiled import compiled, sort_in_place
 from mlimages_dataset.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
-_Pointers: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.int32]]"
-"""Where each row (or column) of a sparse matrix begins, and its indices."""
-
-_COUNTED_AT_ONCE = 1 << 16
+_FIRST_AT_ONCE = 1 << 8
+"""Images of a category that are looked at first; twice as many each time that these are not enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,111 +110,207 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class Memberships:
+    """The categories of each of N images.
+
+    Attributes:
+        starts: the index of each image's first category, and the end, int64, shape (N + 1,).
+        classes: class indices, each image's ascending without repeats, uint16, or int32 if there are more, shape (L,).
+        n_classes: C, one more than the greatest class index.
+    """
+
+    starts: NDArray[np.int64]
+    classes: NDArray[np.uint16] | NDArray[np.int32]
+    n_classes: int
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def counts(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of images of each category among some images, int64, shape (C,)."""
+        counts = np.zeros(self.n_classes, np.int64)
+        _count(self.starts, self.classes, images, counts)
+        return counts
+
+
+@dataclass(frozen=True, slots=True)
 class Candidates:
     """The images that may be chosen.
 
     Attributes:
         draws: ascending, uint64, shape (N,).
         sizes: bytes of each image's picture, int64, shape (N,).
-        categories: whether each image has each category, bool, shape (N, C), indices ascending; None if the order does
-            not depend on labels.
+        categories: of each image; None if the order does not depend on labels.
     """
 
     draws: NDArray[np.uint64]
     sizes: NDArray[np.int64]
-    categories: sp.csr_array | None
+    categories: Memberships | None
 
     @classmethod
-    def of(cls, rows: Iterable[Rows]) -> Candidates:
-        """Return the images of some rows.
+    def of(cls, read: Callable[[], Iterable[Rows]]) -> Candidates:
+        """Return the images of the rows that a function reads.
 
-        Most of the memory is for labels: 4 bytes each, twice while images are sorted.
+        Rows with labels are read twice, so that labels are in memory once: 2 bytes each for up to 65,536 categories.
         """
-        parts = list(rows)
-        every = np.concatenate([np.empty(0, np.uint64), *(part.draws for part in parts)])
-        draws, first, image_of_row = np.unique(every, return_index=True, return_inverse=True)
-        sizes = np.concatenate([np.empty(0, np.int64), *(part.sizes for part in parts)])[first]
-        labels = [part.labels for part in parts if part.labels is not None]
-        if not labels:
-            return cls(draws, sizes, None)
-        n_labels = np.concatenate([n for n, _ in labels])
-        class_index = np.concatenate([classes for _, classes in labels])
-        del parts, labels, every
-        return cls(draws, sizes, memberships(image_of_row, n_labels, class_index, len(draws)))
+        draws, sizes, n_labels = [np.empty(0, np.uint64)], [np.empty(0, np.int64)], []
+        most = -1
+        for part in read():
+            draws.append(part.draws)
+            sizes.append(part.sizes)
+            if part.labels is not None:
+                n_labels.append(part.labels[0])
+                most = max(most, int(part.labels[1].max(initial=-1)))
+        every = np.concatenate(draws)
+        del draws
+        order = np.argsort(every, kind="stable")
+        every = every[order]
+        is_first = np.concatenate([np.ones(min(1, len(every)), np.bool_), every[1:] != every[:-1]])
+        every, of_first = every[is_first], order[is_first]
+        all_sizes = np.concatenate(sizes)
+        del sizes
+        all_sizes = all_sizes[of_first]
+        del of_first
+        if not n_labels:
+            return cls(every, all_sizes, None)
+        classes = (part.labels[1] for part in read() if part.labels is not None)
+        return cls(every, all_sizes, memberships(order, is_first, np.concatenate(n_labels), classes, most + 1))
 
 
 def memberships(
-    image_of_row: NDArray[np.int64], n_labels: NDArray[np.int32], class_index: NDArray[np.int32], n_images: int
-) -> sp.csr_array:
-    """Return whether each image has each category, bool, shape (N, C), with ascending indices.
+    order: NDArray[np.int64],
+    is_first: NDArray[np.bool_],
+    n_labels: NDArray[np.int32],
+    classes: Iterable[NDArray[np.int32]],
+    n_classes: int,
+) -> Memberships:
+    """Return the categories of images.
 
     Args:
-        image_of_row: the image of each row, int64, shape (R,); an image may have several rows.
+        order: the rows, those of an image together, int64, shape (R,).
+        is_first: whether each of these is the first of its image, shape (R,).
         n_labels: the number of labels of each row, int32, shape (R,).
-        class_index: the categories of the labels, row after row, with or without repeats, int32, shape (L,).
-        n_images: N.
+        classes: the categories of the labels of some rows after others, each int32, with or without repeats.
+        n_classes: C.
     """
-    rows = np.argsort(image_of_row, kind="stable")
-    row_starts = np.concatenate([[0], np.cumsum(n_labels, dtype=np.int64)])
-    image_starts = np.concatenate([[0], np.cumsum(np.bincount(image_of_row, minlength=n_images))])
-    starts, classes = _categories_of_images((image_starts, rows), (row_starts, class_index))
-    if len(classes) <= np.iinfo(np.int32).max:
-        starts = starts.astype(np.int32)  # else scipy converts the categories to the type of the starts
-    shape = (n_images, int(class_index.max(initial=-1)) + 1)
-    return sp.csr_array((np.ones(len(classes), np.bool_), classes, starts), shape=shape)
+    ends = np.cumsum(n_labels[order], dtype=np.int64)
+    starts_of_row = np.empty(len(order), np.int64)
+    starts_of_row[order] = np.concatenate([np.zeros(min(1, len(ends)), np.int64), ends[:-1]])
+    starts = np.append(starts_of_row[order[is_first]], ends[-1] if len(ends) else 0)
+    del order, is_first, ends
+    found = np.empty(starts[-1], np.uint16 if n_classes <= 1 << 16 else np.int32)
+    row = 0
+    for some in classes:
+        row = _put(some, n_labels, starts_of_row, row, found)
+    n = _without_repeats(starts, found)
+    return Memberships(starts, found[:n], n_classes)
 
 
 @compiled
-def _categories_of_images(
-    rows_of_image: tuple[NDArray[np.int64], NDArray[np.int64]], labels_of_row: _Pointers
-) -> _Pointers:
-    image_starts, rows = rows_of_image
-    row_starts, class_index = labels_of_row
-    starts = np.zeros(len(image_starts), np.int64)
-    found = np.empty(len(class_index), np.int32)
-    n = 0
-    for image in range(len(image_starts) - 1):
-        first = n
-        for row in rows[image_starts[image] : image_starts[image + 1]]:
-            for label in range(row_starts[row], row_starts[row + 1]):
-                found[n] = class_index[label]
-                n += 1
-        found[first:n].sort()
-        end, n = n, first
-        for at in range(first, end):
-            if n == first or found[at] != found[n - 1]:
-                found[n] = found[at]
-                n += 1
-        starts[image + 1] = n
-    return starts, found[:n]
+def _count(
+    starts: NDArray[np.int64],
+    classes: NDArray[np.uint16] | NDArray[np.int32],
+    images: NDArray[np.int64],
+    counts: NDArray[np.int64],
+) -> None:
+    for image in images:
+        for k in range(starts[image], starts[image + 1]):
+            counts[classes[k]] += 1
 
 
-def by_minimum(categories: sp.csr_array, minimum: int, most: int) -> NDArray[np.int64]:
+@compiled
+def _put(
+    classes: NDArray[np.int32],
+    n_labels: NDArray[np.int32],
+    starts_of_row: NDArray[np.int64],
+    row: int,
+    found: NDArray[np.uint16] | NDArray[np.int32],
+) -> int:
+    """Put the labels of rows from `row` on where they belong, and return the row after them."""
+    k = 0
+    while row < len(n_labels) and k + n_labels[row] <= len(classes):
+        start = starts_of_row[row]
+        for x in range(n_labels[row]):
+            found[start + x] = classes[k + x]
+        k += n_labels[row]
+        row += 1
+    return row
+
+
+@compiled
+def _without_repeats(starts: NDArray[np.int64], found: NDArray[np.uint16] | NDArray[np.int32]) -> int:
+    """Sort the categories of each image and remove repeats, in place; return how many are left."""
+    n, first = 0, np.int64(0)
+    for image in range(len(starts) - 1):
+        end = starts[image + 1]
+        for x in range(first + 1, end):
+            if found[x] < found[x - 1]:
+                sort_in_place(found[first:end])
+                break
+        starts[image] = n
+        for x in range(first, end):
+            if n == starts[image] or found[x] != found[n - 1]:
+                found[n] = found[x]
+                n += 1
+        first = end
+    starts[-1] = n
+    return n
+
+
+def by_minimum(categories: Memberships, minimum: int, most: int) -> NDArray[np.int64]:
     """Return images, in order, so that each category has `minimum` of them or all it has, int64.
 
     Round r takes one image, that with the lowest draw, of every category that has fewer than r images so far; rare
     categories come first. So any beginning of the order is as balanced as its length allows.
+
+    When a category is given its rth image, it has fewer than r of those taken, so that image is among its r first: only
+    so many images of each category are listed, and more where the rounds need them.
 
     Args:
         categories: see `Candidates`.
         minimum: images of each category.
         most: the largest number of images.
     """
-    columns = categories.tocsc()
-    columns.sort_indices()
-    rarest_first = np.argsort(np.diff(columns.indptr), kind="stable")
-    order = np.empty(min(categories.shape[0], most), np.int64)
-    n = _rounds(_pointers(columns), _pointers(categories), rarest_first, minimum, order)
-    return order[:n]
+    n_images = categories.counts(np.arange(len(categories)))
+    rarest_first = np.argsort(n_images, kind="stable")
+    order = np.empty(min(len(categories), most), np.int64)
+    listed = _FIRST_AT_ONCE
+    while True:
+        listed = min(listed, int(n_images.max(initial=0)))
+        rounds = min(minimum, listed)
+        first = np.concatenate([[0], np.cumsum(np.minimum(n_images, listed))])
+        images = np.empty(first[-1], np.int32)
+        _list_first(categories.starts, categories.classes, first, images)
+        n = _rounds((first, images), (categories.starts, categories.classes), rarest_first.copy(), rounds, order)
+        if n == len(order) or rounds == minimum or listed == n_images.max(initial=0):
+            return order[:n]
+        listed *= 4
 
 
-def _pointers(matrix: sp.csr_array | sp.csc_array) -> _Pointers:
-    return matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False)
+@compiled
+def _list_first(
+    starts: NDArray[np.int64],
+    classes: NDArray[np.uint16] | NDArray[np.int32],
+    first: NDArray[np.int64],
+    images: NDArray[np.int32],
+) -> None:
+    """List the first images of each category between its starts."""
+    at = first[:-1].copy()
+    for image in range(len(starts) - 1):
+        for k in range(starts[image], starts[image + 1]):
+            c = classes[k]
+            if at[c] < first[c + 1]:
+                images[at[c]] = image
+                at[c] += 1
 
 
 @compiled
 def _rounds(
-    of_class: _Pointers, of_image: _Pointers, waiting: NDArray[np.int64], minimum: int, order: NDArray[np.int64]
+    of_class: tuple[NDArray[np.int64], NDArray[np.int32]],
+    of_image: tuple[NDArray[np.int64], NDArray[np.uint16] | NDArray[np.int32]],
+    waiting: NDArray[np.int64],
+    minimum: int,
+    order: NDArray[np.int64],
 ) -> int:
     class_starts, images = of_class
     image_starts, classes = of_image
@@ -264,12 +357,3 @@ def chosen_images(rules: Rules, candidates: Candidates) -> NDArray[np.int64]:
     if rules.bytes is not None:
         order = order[: np.searchsorted(np.cumsum(sizes[order]), rules.bytes, side="right")]
     return order
-
-
-def images_of_class(categories: sp.csr_array, images: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the number of images of each category among some images, int64, shape (C,)."""
-    counts = np.zeros(categories.shape[1], np.int64)
-    for first in range(0, len(images), _COUNTED_AT_ONCE):
-        some = categories[images[first : first + _COUNTED_AT_ONCE]]
-        counts += np.bincount(some.indices, minlength=len(counts))
-    return counts

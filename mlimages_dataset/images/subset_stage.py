@@ -32,9 +32,9 @@ from mlimages_dataset.images.parts import (
     part_writer,
 )
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.images.subset import Candidates, Rows, Rules, chosen_images, images_of_class, subtree
+from mlimages_dataset.images.subset import Candidates, Rows, Rules, chosen_images, subtree
 from mlimages_dataset.images.verification import MOST_CLASSES
-from mlimages_dataset.pipeline.engine import unreported
+from mlimages_dataset.pipeline.engine import in_background, unreported
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Engine, Stage, Workplace, run
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.records import StageOutcome
     from mlimages_dataset.tables.files import Inputs
+    from mlimages_dataset.tables.label_columns import LabelColumns
 
 LIST_FILE = "images.csv"
 """The images of a subset and their URLs, as `mlimages-build images download` reads it."""
@@ -191,10 +192,10 @@ def subset(
     index = None if images is None else Lookup(images)
     allowed = subtree(read_vocabulary(vocabulary), rules.under) if vocabulary is not None and rules.under else None
     if labels is not None:
-        candidates = Candidates.of(_labelled_rows(table_parts(labels), rules, index, allowed))
+        candidates = Candidates.of(_LabelledRows(table_parts(labels), rules, index, allowed))
     else:
         assert index is not None
-        candidates = Candidates.of(_indexed_rows(index, rules))
+        candidates = Candidates.of(functools.partial(_indexed_rows, index, rules))
     chosen = chosen_images(rules, candidates)
     if not len(chosen):
         raise UsageError(
@@ -216,34 +217,47 @@ def subset(
     receipts.append(Receipt(at.out / LIST_FILE, -1, sink.size, sink.digest.hexdigest(), ""))
     summary = SubsetSummary(len(candidates.draws), len(chosen), int(candidates.sizes[chosen].sum()))
     if candidates.categories is not None:
-        of_class = images_of_class(candidates.categories, chosen)
+        of_class = candidates.categories.counts(chosen)
         below = np.count_nonzero((of_class < rules.min_per_category) & (of_class > 0))
         summary = replace(summary, categories=int(np.count_nonzero(of_class)), categories_below_minimum=int(below))
     return StageResult(tuple(receipts), summary)
 
 
-def _labelled_rows(
-    parts: Sequence[Location], rules: Rules, index: Lookup | None, allowed: NDArray[np.bool_] | None
-) -> Iterator[Rows]:
-    """Yield the rows of a label table that have an allowed label and, if an index is given, a saved picture."""
-    n_classes = MOST_CLASSES if allowed is None else len(allowed)
-    for part in parts:
-        for batch, columns in label_batches(part, n_classes):
-            image_ids = batch.column("image_id")
-            labels = columns.only(columns.confidence > 0)
-            possible = np.ones(len(labels), np.bool_)
-            sizes = np.zeros(len(labels), np.int64)
-            if allowed is not None:
-                labels = labels.only(allowed[labels.class_index])
-                possible &= np.diff(labels.offsets) > 0
-            if index is not None:
-                rows = index.rows_of(image_ids)
-                possible &= rows >= 0
-                sizes[possible] = index.sizes[rows[possible]]
-            labelled = np.diff(labels.offsets)[possible], labels.class_index[possible[labels.images]]
-            yield Rows(
-                draws_of(image_ids, rules.salt)[possible], sizes[possible], labelled if rules.by_category else None
-            )
+class _LabelledRows:
+    """Reads the rows of a label table that have an allowed label and, if an index is given, a saved picture."""
+
+    def __init__(
+        self, parts: Sequence[Location], rules: Rules, index: Lookup | None, allowed: NDArray[np.bool_] | None
+    ) -> None:
+        self._parts = parts
+        self._rules = rules
+        self._index = index
+        self._allowed = allowed
+        self._rows: list[NDArray[np.int32]] = []
+        """Of each batch, the numbers of its pictures in the index: found once."""
+
+    def __call__(self) -> Iterator[Rows]:
+        """Yield the rows."""
+        n_classes = MOST_CLASSES if self._allowed is None else len(self._allowed)
+        batches = (pair for part in self._parts for pair in label_batches(part, n_classes))
+        for number, (batch, columns) in enumerate(in_background(batches)):
+            yield self._chosen(number, batch.column("image_id"), columns.only(columns.confidence > 0))
+
+    def _chosen(self, number: int, image_ids: pa.StringArray, labels: LabelColumns) -> Rows:
+        possible = np.ones(len(labels), np.bool_)
+        sizes = np.zeros(len(labels), np.int64)
+        if self._allowed is not None:
+            labels = labels.only(self._allowed[labels.class_index])
+            possible &= np.diff(labels.offsets) > 0
+        if self._index is not None:
+            if number == len(self._rows):
+                self._rows.append(self._index.rows_of(image_ids).astype(np.int32))
+            rows = self._rows[number]
+            possible &= rows >= 0
+            sizes[possible] = self._index.sizes[rows[possible]]
+        labelled = np.diff(labels.offsets)[possible], labels.class_index[np.repeat(possible, np.diff(labels.offsets))]
+        draws = draws_of(image_ids, self._rules.salt)[possible]
+        return Rows(draws, sizes[possible], labelled if self._rules.by_category else None)
 
 
 def _indexed_rows(index: Lookup, rules: Rules) -> Iterator[Rows]:
@@ -283,7 +297,7 @@ def _chosen_part(part: Location, path: Location, rules: Rules, listed: _Listed, 
     schema = schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS))
     with contextlib.ExitStack() as stack:
         writer: TableWriter | None = None
-        for batch in scan_table(part, schema):
+        for batch in in_background(scan_table(part, schema)):
             image_ids = batch.column("image_id")
             rows = batch.filter(listed.add(image_ids, batch.column("location"), draws_of(image_ids, rules.salt)))
             if rows.num_rows and writer is None:

@@ -13,14 +13,14 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import threading
-from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mlimages_dataset.core.errors import MLImagesError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
@@ -30,6 +30,9 @@ CONNECT_SECONDS = 5
 """Seconds that a Dask scheduler may take to answer."""
 
 
+_ITEMS_AHEAD = 4
+_END: Any = object()
+
 FEW_IMAGES = 50_000
 """Images whose labels one process works on faster than others have started and compiled their loops."""
 
@@ -37,6 +40,30 @@ FEW_IMAGES = 50_000
 def for_images(mapper: Mapper, images: int) -> Mapper:
     """Return the mapper for work on so many images: for few, this process itself in the place of a pool of others."""
     return map if images < FEW_IMAGES and isinstance(mapper, _Pool) else mapper
+
+
+def in_threads(mapper: Mapper) -> Mapper:
+    """Return the mapper for work that does not hold the interpreter's lock: threads in the place of a pool's processes.
+
+    Each process would import everything first, which takes longer than a million images.
+    """
+    return mapper.in_threads if isinstance(mapper, _Pool) else mapper
+
+
+def in_background(items: Iterator[_Any]) -> Generator[_Any]:
+    """Yield the items of an iterator that a thread of its own runs, a few items ahead.
+
+    For reading that does not hold the interpreter's lock: the caller's work takes another core meanwhile.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        pending = collections.deque(thread.submit(next, items, _END) for _ in range(_ITEMS_AHEAD))
+        try:
+            while (item := pending.popleft().result()) is not _END:
+                pending.append(thread.submit(next, items, _END))
+                yield item
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def unreported(images: int) -> None:
@@ -64,7 +91,7 @@ def local(workers: int) -> Iterator[Mapper]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent) as pool:
         try:
-            yield _Pool(pool)
+            yield _Pool(pool, workers)
         except BrokenProcessPool as error:
             raise MLImagesError(
                 "a worker process died, most often for lack of memory", remedy="run it again with fewer --workers"
@@ -74,14 +101,20 @@ def local(workers: int) -> Iterator[Mapper]:
 class _Pool:
     """A mapper over the processes of a pool, which start with the first jobs."""
 
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
+    def __init__(self, pool: ProcessPoolExecutor, workers: int) -> None:
         self._pool = pool
+        self._workers = workers
 
     def __call__(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
         every = list(jobs)
         if len(every) <= 1:
             return map(function, every)
         return _results(collections.deque(self._pool.submit(function, job) for job in every))
+
+    def in_threads(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
+        """Return the results of the jobs, in their order, run by as many threads as the pool has processes."""
+        with ThreadPoolExecutor(self._workers) as pool:
+            yield from _results(collections.deque(pool.submit(function, job) for job in jobs))
 
 
 def _results(futures: collections.deque[Future[_Result]]) -> Iterator[_Result]:

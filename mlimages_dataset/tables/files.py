@@ -82,18 +82,23 @@ class HashingFile(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def whole_file(path: Location, *, cached: bool = True) -> Iterator[HashingFile]:
+def whole_file(path: Location, *, cached: bool = True, lasting: bool = True) -> Iterator[HashingFile]:
     """Yield a binary file that gets the name `path` only when it is complete and on the disk, or in its store.
 
     Args:
         path: the name.
         cached: whether the kernel keeps the file's pages in memory for later readers. Released pages can be reused for
             the next file; a writer of hundreds of gigabytes would otherwise need new ones, at up to six times the cost.
+        lasting: whether the file must survive a power cut; one that is removed before the command ends need not.
 
     Raises:
         UsageError: the folder or store cannot be written, or the disk is full.
     """
-    with _partial_file(path, cached=cached) if isinstance(path, Path) else _uploaded_file(path) as stream:
+    with (
+        _partial_file(path, cached=cached, lasting=lasting)
+        if isinstance(path, Path)
+        else _uploaded_file(path) as stream
+    ):
         sink = HashingFile(stream, path)
         try:
             yield sink
@@ -104,7 +109,7 @@ def whole_file(path: Location, *, cached: bool = True) -> Iterator[HashingFile]:
 
 
 @contextlib.contextmanager
-def _partial_file(path: Path, *, cached: bool) -> Iterator[IO[bytes]]:
+def _partial_file(path: Path, *, cached: bool, lasting: bool) -> Iterator[IO[bytes]]:
     # A random part, because two machines may have the same process id, and a cluster may run a job on both.
     partial = path.with_name(f"{PARTIAL_PREFIX}{secrets.token_hex(4)}-{path.name}")
     with write_errors(path):
@@ -115,7 +120,8 @@ def _partial_file(path: Path, *, cached: bool) -> Iterator[IO[bytes]]:
             yield stream
             with write_errors(path):
                 stream.flush()
-                os.fsync(stream.fileno())
+                if lasting:
+                    os.fsync(stream.fileno())
                 if not cached and hasattr(os, "posix_fadvise"):  # macOS and Windows have none
                     os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         give_name(partial, path)

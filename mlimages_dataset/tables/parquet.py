@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
@@ -94,12 +96,13 @@ def write_table(path: Location, rows: pa.Table, schema: TableSchema, inputs: Inp
 
 
 @contextlib.contextmanager
-def mapped_writer(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatchFileWriter]:
-    """Yield a writer of an uncompressed Arrow IPC file, which `mapped_table` opens; it appears when complete.
+def mapped_writer(path: Location, schema: pa.Schema, *, lasting: bool = True) -> Iterator[pa.RecordBatchFileWriter]:
+    """Yield a writer of an uncompressed Arrow IPC file; it appears when complete.
 
-    Such files are local caches: each is made from tables and can be made again, and no stage reads another's.
+    Such files are caches: each is made from tables and can be made again, and no stage reads another's. `mapped_table`
+    and `mapped_batch` open them. `lasting` is that of `whole_file`.
     """
-    with whole_file(path) as sink, pa.ipc.new_file(pa.PythonFile(sink, mode="w"), schema) as writer:
+    with whole_file(path, lasting=lasting) as sink, pa.ipc.new_file(pa.PythonFile(sink, mode="w"), schema) as writer:
         yield writer
 
 
@@ -113,6 +116,27 @@ def mapped_table(path: Path) -> pa.Table:
         return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"is not a complete Arrow file ({reason(error)})", where=path, remedy="remove it") from error
+
+
+def mapped_batch(path: Location, number: int) -> pa.RecordBatch:
+    """Return one batch of an Arrow IPC file, -1 for the last; of a local one, on mapped memory.
+
+    Raises:
+        DataError: it is not a complete Arrow IPC file.
+    """
+    try:
+        with system_errors(path):
+            if is_local(path):
+                return _batch(pa.memory_map(str(path)), number)
+            with path.open("rb") as stream:
+                return _batch(pa.PythonFile(stream, mode="r"), number)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"is not a complete Arrow file ({reason(error)})", where=path, remedy="remove it") from error
+
+
+def _batch(source: pa.NativeFile, number: int) -> pa.RecordBatch:
+    reader = pa.ipc.open_file(source)
+    return reader.get_batch(number % reader.num_record_batches)
 
 
 def read_table(path: Location, schema: TableSchema) -> pa.Table:
@@ -351,6 +375,56 @@ def parquet_errors(path: Location) -> Iterator[None]:
 
 
 _Bound = TypeVar("_Bound", str, int)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RowGroup:
+    """A row group of a table, with bounds of a column of text; those of a group without statistics hold every text."""
+
+    part: Location
+    number: int
+    rows: int
+    lowest: str
+    highest: str
+
+
+def row_groups(parts: Sequence[Location], schema: TableSchema, column: str) -> list[RowGroup]:
+    """Return the row groups of several tables that have rows, with the bounds of `column`.
+
+    Raises:
+        UsageError, SchemaError, DataError: as `read_table`.
+    """
+    found = []
+    for part in parts:
+        with open_table(part, schema) as parquet, parquet_errors(part):
+            for number in range(parquet.num_row_groups):
+                group = parquet.metadata.row_group(number)
+                if group.num_rows:
+                    found.append(RowGroup(part, number, group.num_rows, *_bounds(group, column)))
+    return found
+
+
+def _bounds(group: pq.RowGroupMetaData, column: str) -> tuple[str, str]:
+    for at in range(group.num_columns):
+        chunk = group.column(at)
+        if chunk.path_in_schema == column and chunk.statistics is not None and chunk.statistics.has_min_max:
+            return chunk.statistics.min, chunk.statistics.max
+    return "", chr(sys.maxunicode)
+
+
+def read_row_groups(
+    path: Location, schema: TableSchema, groups: Sequence[RowGroup], *, columns: Sequence[str]
+) -> pa.Table:
+    """Return some columns of some row groups of a table, read in the calling thread.
+
+    Raises:
+        UsageError, SchemaError, DataError: as `read_table`.
+    """
+    wanted = TableSchema(schema.name, schema.version, pa.schema([schema.arrow.field(name) for name in columns]))
+    with open_table(path, schema) as parquet, parquet_errors(path):
+        table = parquet.read_row_groups([group.number for group in groups], columns=list(columns), use_threads=False)
+    check_rows(table, wanted, where=path)
+    return table.select(columns)
 
 
 def read_range(

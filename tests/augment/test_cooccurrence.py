@@ -272,5 +272,5 @@ def test_implications_of_another_vocabulary_or_hand_are_refused(
 
 
 def test_annotations_and_predictions_of_different_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="dimension"):
+    with pytest.raises(ValueError, match="one side has 2 images, the other 1"):
         count_pairs(columns_from([{}, {}]), columns_from([{}]), 3)

@@ -10,11 +10,23 @@ from pathlib import Path
 
 import click
 
-from tests.benchmarks import annotate_at_scale, cooccurrence_at_scale, labels_at_scale
+from tests.benchmarks import (
+    annotate_at_scale,
+    catalogue_at_scale,
+    cooccurrence_at_scale,
+    labels_at_scale,
+    tally_at_scale,
+)
 from tests.benchmarks.measurement import machine, table
 from tests.benchmarks.plot import draw
 
-BENCHMARKS = {"labels": labels_at_scale, "annotate": annotate_at_scale, "cooccurrence": cooccurrence_at_scale}
+BENCHMARKS = {
+    "labels": labels_at_scale,
+    "annotate": annotate_at_scale,
+    "cooccurrence": cooccurrence_at_scale,
+    "catalogue": catalogue_at_scale,
+    "tally": tally_at_scale,
+}
 
 
 @click.command()

@@ -1,6 +1,10 @@
-"""How soon a data set of the size of Tencent ML-Images opens, in what memory, and what its making takes.
+"""What a catalogue and subsets of a data set of the size of Tencent ML-Images take, and how soon it opens.
 
+    python -m tests.benchmarks --folder DIR --only catalogue [--scale 0.1]
     python -m tests.benchmarks.catalogue_at_scale --folder DIR [--rows 17609752]
+
+The first compares making a catalogue and choosing subsets with DuckDB's join and choice of the same tables; the second
+prints figures on opening.
 
 The labels are those of `labels_at_scale`: simulated annotations with their ancestors by the real stage, about 195
 million. The `images` tables are simulated, 10,000 rows a part, one row of ten not saved where `--missing` is given. The
@@ -10,6 +14,7 @@ from the page cache; a second process is forked from it, as a loader's worker is
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import os
@@ -25,12 +30,15 @@ import click
 import numpy as np
 import pyarrow as pa
 
+from mlimages_dataset.core.decoding import encode
 from mlimages_dataset.loaders.catalogue import Catalogue, open_catalogue
 from mlimages_dataset.pipeline.folder import OutputFolder
-from mlimages_dataset.pipeline.records import StageResult
+from mlimages_dataset.pipeline.records import CACHE_PREFIX, StageResult
 from mlimages_dataset.pipeline.stage import Engine, Workplace
 from mlimages_dataset.tables.parquet import scan_table, table_parts, write_table
-from mlimages_dataset.tables.schemas import IMAGES, LABELS
+from mlimages_dataset.tables.schemas import IMAGES as PICTURES
+from mlimages_dataset.tables.schemas import LABELS
+from tests.benchmarks.measurement import Contender, Row, command, contest, processors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +47,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.tables.files import Receipt
 
+IMAGES = 17_609_752
 PART_ROWS = 10_000
 LOOKUPS = 20_000
 
@@ -54,15 +63,14 @@ def write_labels(folder: Path, rows: int, workers: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = read_vocabulary(vocabulary_folder(folder))
     given = annotations_folder(folder, rows, len(vocabulary))
+
+    def work(out: Location) -> StageResult[Any]:
+        result = label(vocabulary, [given], Workplace(out, engine=Engine(mapper=mapper)))
+        return StageResult(result.receipts, encode(result.summary))
+
     with local(workers) as mapper:
         OutputFolder(folder / "labels").run(
-            "labels",
-            parameters={"rows": rows},
-            inputs={},
-            folders=("train", "val"),
-            work=lambda out: StageResult(
-                label(vocabulary, [given], Workplace(out, engine=Engine(mapper=mapper))).receipts
-            ),
+            "labels", parameters={"rows": rows}, inputs={}, folders=("train", "val"), work=work
         )
 
 
@@ -79,7 +87,9 @@ def write_images(folder: Path, labels: Path, missing: float) -> None:
             for batch in scan_table(part, LABELS, columns=("image_id",)):
                 for start in range(0, batch.num_rows, PART_ROWS):
                     ids = batch.column("image_id").slice(start, PART_ROWS)
-                    yield write_table(out / f"part-{number:05d}.parquet", _rows(ids, number, missing, rng), IMAGES, {})
+                    yield write_table(
+                        out / f"part-{number:05d}.parquet", _rows(ids, number, missing, rng), PICTURES, {}
+                    )
                     number += 1
 
     OutputFolder(folder).run("images", parameters={"missing": missing}, inputs={}, work=work)
@@ -100,7 +110,72 @@ def _rows(ids: pa.StringArray, number: int, missing: float, rng: np.random.Gener
         pa.array(np.full(n, 400, np.int32)),
         pa.array(["0" * 64] * n),
     ]
-    return pa.Table.from_arrays(columns, schema=IMAGES.arrow)
+    return pa.Table.from_arrays(columns, schema=PICTURES.arrow)
+
+
+def run(folder: Path, scale: float = 1.0, *, repeat: int = 3) -> list[Row]:
+    """Return the outcomes of a catalogue, and of subsets of a tenth of the images by draw and by category."""
+    n_rows = round(IMAGES * scale)
+    folder = folder / f"catalogue-{n_rows}"
+    write_labels(folder, n_rows, processors())
+    write_images(folder / "images", folder / "labels" / "train", 0.0)
+    of = functools.partial
+    rows = contest(
+        "catalogue",
+        n_rows,
+        "rows",
+        [Contender("open_catalogue", of(make_catalogue, folder)), Contender("DuckDB, join", of(duckdb_join, folder))],
+        folder,
+        repeat=repeat,
+    )
+    for what, rules in (("", ()), (" --balanced", ("--balanced",))):
+        chosen = n_rows // 10
+        contenders = [
+            Contender("mlimages-build images subset", of(subset, folder, chosen, rules)),
+            Contender("DuckDB, the same number by a hash", of(duckdb_subset, folder, chosen)),
+        ]
+        rows += contest(f"images subset{what}", n_rows, "rows", contenders, folder, repeat=repeat)
+    return rows
+
+
+def make_catalogue(folder: Path, out: Path) -> None:
+    """Make a catalogue, and the index of pictures that it needs."""
+    for index in (folder / "images").glob(f"{CACHE_PREFIX}index-*"):
+        index.unlink()
+    open_catalogue([folder / "images"], folder / "labels" / "train", cache=out)
+
+
+def duckdb_join(folder: Path, out: Path) -> None:
+    """Write the labels of all saved pictures in the order of these."""
+    _duckdb(
+        out,
+        f"SELECT images.shard, images.offset, images.bytes, labels.source, labels.labels "
+        f"FROM read_parquet('{folder}/labels/train/*.parquet') AS labels "
+        f"JOIN read_parquet('{folder}/images/part-*.parquet') AS images USING (image_id) "
+        f"WHERE images.status = 'saved' ORDER BY images.shard, images.offset",
+    )
+
+
+def subset(folder: Path, images: int, rules: tuple[str, ...], out: Path) -> None:
+    """Choose so many images with our command."""
+    given = ("--labels", folder / "labels" / "train", "--max-images", str(images))
+    command("images", "subset", *given, *rules, "--out", out)
+
+
+def duckdb_subset(folder: Path, images: int, out: Path) -> None:
+    """Write the rows of so many images, those with the lowest hashes."""
+    rows = f"SELECT * FROM read_parquet('{folder}/labels/train/*.parquet')"
+    _duckdb(out, f"{rows} ORDER BY hash(image_id) LIMIT {images}")
+
+
+def _duckdb(out: Path, query: str) -> None:
+    # Not at the top: the process that only opens the catalogue would have it in its memory too.
+    import duckdb  # noqa: PLC0415
+
+    out.mkdir(parents=True)
+    with duckdb.connect() as connection:
+        connection.execute(f"SET temp_directory = '{out}/scratch'; SET enable_progress_bar = false")
+        connection.execute(f"COPY ({query}) TO '{out / 'rows.parquet'}' (FORMAT parquet, COMPRESSION zstd)")
 
 
 def private_memory() -> int:
@@ -157,7 +232,7 @@ def measured(folder: Path) -> dict[str, float]:
 
 
 @click.command()
-@click.option("--rows", default=17_609_752, show_default=True)
+@click.option("--rows", default=IMAGES, show_default=True)
 @click.option("--folder", type=click.Path(path_type=Path), required=True)
 @click.option("--missing", default=0.0, show_default=True, help="share of the images that are not saved")
 @click.option("--workers", default=1, show_default=True, help="processes that make the labels")

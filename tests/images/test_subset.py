@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.images import subset
 from mlimages_dataset.images.subset import (
     Candidates,
+    Memberships,
     Rows,
     Rules,
     by_minimum,
     chosen_images,
-    images_of_class,
     memberships,
     subtree,
 )
@@ -30,8 +31,15 @@ if TYPE_CHECKING:
 LABELS = hnp.arrays(np.bool_, st.tuples(st.integers(0, 25), st.integers(1, 6)))
 
 
-def matrix(labels: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> sp.csr_array:
-    return sp.csr_array(labels)
+def matrix(labels: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> Memberships:
+    found = sp.csr_array(labels)
+    return Memberships(found.indptr.astype(np.int64), found.indices.astype(np.uint16), labels.shape[1])
+
+
+def dense(found: Memberships) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    values = np.ones(len(found.classes), np.bool_)
+    shape = (len(found), found.n_classes)
+    return np.asarray(sp.csr_array((values, found.classes.astype(np.int32), found.starts), shape=shape).toarray())
 
 
 UNLABELLED = Candidates(np.arange(9, dtype=np.uint64), np.full(9, 10), None)
@@ -45,10 +53,10 @@ def sizes_of(n: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.random.default_rng(n).integers(0, 100, n)
 
 
-@given(LABELS, st.integers(0, 3), st.randoms(use_true_random=False))
+@given(LABELS, st.integers(0, 3), st.randoms(use_true_random=False), st.sampled_from([6, 100_000]))
 @pytest.mark.slow
 def test_memberships_are_the_pairs_in_whatever_rows_they_come(
-    labels: np.ndarray[tuple[int, int], np.dtype[np.bool_]], repeats: int, random: Random
+    labels: np.ndarray[tuple[int, int], np.dtype[np.bool_]], repeats: int, random: Random, n_classes: int
 ) -> None:
     rows = [
         (image, random.choices(range(labels.shape[1]), k=3)) for image in range(len(labels)) for _ in range(repeats)
@@ -58,17 +66,23 @@ def test_memberships_are_the_pairs_in_whatever_rows_they_come(
     expected = np.zeros((len(labels), labels.shape[1]), np.bool_)
     for image, classes in rows:
         expected[image, classes] = True
+    of_row = np.array([image for image, _ in rows], np.int64)
+    order = np.argsort(of_row, kind="stable")
+    is_first = np.diff(of_row[order], prepend=-1) > 0
+    cut = random.randint(0, len(rows))
     found = memberships(
-        np.array([image for image, _ in rows], np.int64),
+        order,
+        is_first,
         np.array([len(classes) for _, classes in rows], np.int32),
-        np.array([c for _, classes in rows for c in classes], np.int32),
-        len(labels),
+        (np.array([c for _, classes in some for c in classes], np.int32) for some in (rows[:cut], rows[cut:])),
+        n_classes,
     )
-    assert (found.toarray() == expected[:, : found.shape[1]]).all()
-    assert not expected[:, found.shape[1] :].any()
-    assert found.has_canonical_format
+    assert (dense(found)[:, : labels.shape[1]] == expected).all()
+    for image in range(len(labels)):
+        classes = found.classes[found.starts[image] : found.starts[image + 1]].tolist()
+        assert classes == sorted(set(classes))
     chosen = np.array(random.sample(range(len(labels)), len(labels) // 2), np.int64)
-    assert images_of_class(found, chosen).tolist() == expected[chosen].sum(axis=0)[: found.shape[1]].tolist()
+    assert found.counts(chosen)[: labels.shape[1]].tolist() == expected[chosen].sum(axis=0).tolist()
 
 
 def test_an_image_of_several_rows_is_one_candidate_with_the_labels_of_all() -> None:
@@ -77,12 +91,12 @@ def test_an_image_of_several_rows_is_one_candidate_with_the_labels_of_all() -> N
         class_index = np.concatenate([np.array(classes, np.int32) for classes in labels])
         return Rows(np.array(draws, np.uint64), np.array(draws) * 10, (n_labels, class_index))
 
-    found = Candidates.of([rows([9, 4], [0], [1, 2]), rows([7, 9], [], [0, 3])])
+    found = Candidates.of(lambda: [rows([9, 4], [0], [1, 2]), rows([7, 9], [], [0, 3])])
     assert found.draws.tolist() == [4, 7, 9]
     assert found.sizes.tolist() == [40, 70, 90]
     assert found.categories is not None
-    assert found.categories.toarray().astype(int).tolist() == [[0, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0, 1]]
-    assert Candidates.of([]).draws.tolist() == []
+    assert dense(found.categories).astype(int).tolist() == [[0, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0, 1]]
+    assert Candidates.of(list).draws.tolist() == []
 
 
 @given(
@@ -129,7 +143,10 @@ def test_rounds_are_those_of_a_plain_loop(
             left = [i for i in np.flatnonzero(labels[:, c]) if i not in expected]
             if labels[expected, c].sum() < wanted and left:
                 expected.append(int(left[0]))
-    assert by_minimum(matrix(labels), minimum, len(labels)).tolist() == expected
+    for at_once in (1, 3, 1 << 8):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(subset, "_FIRST_AT_ONCE", at_once)
+            assert by_minimum(matrix(labels), minimum, len(labels)).tolist() == expected
 
 
 @given(st.lists(st.integers(0, 4), max_size=40), st.integers(0, 40))

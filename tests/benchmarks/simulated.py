@@ -114,7 +114,7 @@ def label_file(folder: Path, n_rows: int, n_images: int) -> Path:
 
 
 def box_file(folder: Path, n_rows: int, n_images: int) -> Path:
-    """Return a file of the shape of Open Images' boxes: rows of an image together, images in no order.
+    """Return a file of the shape of Open Images' boxes: rows ascend by image.
 
     Classes are those of the boxes, with the published imbalance of about 1 to 100,000 (a power law); images have 1 to
     some hundred boxes; sides have six digits. Flags are 1 as often as published, and -1 (unknown) for boxes that are
@@ -134,13 +134,12 @@ def box_file(folder: Path, n_rows: int, n_images: int) -> Path:
             rows = min(_CSV_BLOCK_ROWS, n_rows - done)
             popular = rng.geometric(n_images / n_rows, rows)
             images = np.repeat(done + np.arange(rows), popular)[:rows]  # a number of its own for each image
-            scattered = images * np.int64(2_654_435_761) % np.int64(1 << 40)
             by_hand = rng.random(rows) < 0.9
             low, size = rng.random((2, rows)), rng.beta(0.6, 1.4, (2, rows))
             sides = np.stack([low * (1 - size), low * (1 - size) + size], axis=1)
             table = pa.table(
                 {
-                    "ImageID": pa.array([f"{image:016x}" for image in scattered.tolist()]),
+                    "ImageID": pa.array([f"{image * 0x9E3779:016x}" for image in images.tolist()]),
                     "Source": pa.array(np.where(by_hand, "xclick", "activemil")),
                     "LabelName": classes.take(pa.array(rng.choice(len(classes), rows, p=popularity))),
                     "Confidence": pa.array(np.ones(rows, np.int8)),

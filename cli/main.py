@@ -32,6 +32,7 @@ COMMANDS = {
     "export": Listed("export", "Write labels as the published text form, CSV, Hugging Face or Croissant."),
     "evaluate-labels": Listed("evaluate_labels", "Measure what augmentation adds against complete annotations."),
     "evaluate-detections": Listed("evaluate_detections", "Measure a detector: Open Images' challenge, VOC, COCO."),
+    "fuse-detections": Listed("fuse_detections", "Put the boxes of several detectors together."),
     "evaluate-segmentation": Listed("evaluate_segmentation", "Measure label maps: intersection over union of pixels."),
     "segmentation-list": Listed("segmentation_list", "Write VOC 2012's augmented training list, from VOC and SBD."),
     "images": Listed("images", "Download, ingest, choose, compare and check pictures."),

@@ -24,6 +24,7 @@ COMMANDS = {
     "regions": Listed("regions", "Map the boxes of files onto a vocabulary."),
     "cooccurrence": Listed("cooccurrence", "Find categories that often appear together, from predictions."),
     "region-pairs": Listed("region_pairs", "Count how often objects of a class are labelled with another."),
+    "region-sample": Listed("region_sample", "Draw images with boxes, with every category's share kept."),
     "labels": Listed("labels", "Augment annotations and split them into training and validation."),
     "verify": Listed("verify", "Check a folder's files against its manifest."),
     "audit": Listed("audit", "Check whether label lists made elsewhere are consistent."),

@@ -5,11 +5,12 @@ Legend: R boxes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlimages_dataset.augment.annotations import DROPPED, NAMELESS, RUN_BATCH_IMAGES, UNKNOWN, codes_of
 from mlimages_dataset.core.image_ids import image_ids
@@ -158,7 +159,16 @@ def stated_regions(regions: pa.Table, lookup: pa.Table) -> Iterator[pa.RecordBat
             "unknown": _listed(classes.dictionary_decode(), code == UNKNOWN),
         }
     )
-    yield from table.sort_by("image_id").combine_chunks().to_batches(RUN_BATCH_IMAGES)
+    if not _ascends(images):
+        table = table.sort_by("image_id")
+    yield from table.combine_chunks().to_batches(RUN_BATCH_IMAGES)
+
+
+def _ascends(texts: pa.DictionaryArray) -> bool:
+    """Return whether texts ascend, as the images of published files do."""
+    names = texts.dictionary
+    in_order = pc.all(pc.less(names[:-1], names[1:]), min_count=0).as_py()
+    return bool(in_order and (np.diff(texts.indices.to_numpy()) >= 0).all())
 
 
 def _listed(texts: pa.StringArray, chosen: np.ndarray) -> pa.ListArray:
@@ -196,14 +206,8 @@ def region_batches(
             highest confidence of what is below them and their own, and each flag that anything below them has. None for
             what is stated alone.
     """
-    limits = {"below": below, "least": float(np.float32(min_confidence))}
-    connection.register("stated", stated)
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE kept AS SELECT * FROM stated WHERE image_id < $below AND image_id <> '' "
-        "AND class_index >= 0 AND confidence >= $least",
-        limits,
-    )
-    counts = connection.sql(_COUNTS, params=limits).fetchall()[0]
+    kept, counts = _kept(stated.filter(pc.less(stated["image_id"], below)), float(np.float32(min_confidence)))
+    connection.register("kept", kept)
     query = _STATED
     if closure is not None:
         connection.register("closure", closure)
@@ -211,8 +215,27 @@ def region_batches(
         query = f"{_RAISED} UNION ALL {_ADDED}"
     n_ancestors = 0 if closure is None else connection.sql(f"SELECT count(*) FROM ({_ADDED})").fetchall()[0][0]
     rows = connection.sql(f"SELECT {_ROW} FROM ({query}) ORDER BY ALL", params={"source": source})
-    found = RegionCounts(**dict(zip(_COUNTED, counts, strict=True)), ancestors=n_ancestors)
-    return rows.to_arrow_reader(BATCH_REGIONS), found
+    return rows.to_arrow_reader(BATCH_REGIONS), replace(counts, ancestors=n_ancestors)
+
+
+def _kept(stated: pa.Table, least: float) -> tuple[pa.Table, RegionCounts]:
+    """Return the boxes of categories from a confidence on, and what became of all."""
+    code, confidence = (stated[name].to_numpy() for name in ("class_index", "confidence"))
+    has_image = pc.not_equal(stated["image_id"], "").to_numpy()
+    named = has_image & (code != NAMELESS)
+    likely = confidence >= least
+    chosen = named & (code >= 0) & likely
+    kept = stated if chosen.all() else stated.filter(pa.array(chosen))
+    return kept, RegionCounts(
+        images=pc.count_distinct(kept["image_id"]).as_py(),
+        regions=kept.num_rows,
+        clipped=pc.sum(kept["clipped"]).as_py() or 0,
+        outlines=pc.sum(kept["outline"]).as_py() or 0,
+        malformed=int((~named).sum()),
+        dropped=int((named & (code == DROPPED)).sum()),
+        unknown=int((named & (code == UNKNOWN)).sum()),
+        below_confidence=int((named & (code >= 0) & ~likely).sum()),
+    )
 
 
 _PLACE = ", ".join(("image_id", *BOX, "mask"))
@@ -232,22 +255,3 @@ _ADDED = (
     f"SELECT {_PLACE}, class_index, confidence, {_FLAGS}, {int(Origin.ANCESTOR)}::UTINYINT AS origin "
     f"FROM upwards ANTI JOIN kept USING ({_PLACE}, class_index)"
 )
-_COUNTED = (
-    "images",
-    "regions",
-    "clipped",
-    "outlines",
-    "malformed",
-    "dropped",
-    "unknown",
-    "below_confidence",
-)
-_NAMED = f"image_id <> '' AND class_index <> {NAMELESS}"
-_COUNTS = f"""
-    SELECT (SELECT count(DISTINCT image_id) FROM kept), (SELECT count(*) FROM kept),
-    (SELECT count(*) FROM kept WHERE clipped), (SELECT count(*) FROM kept WHERE outline),
-    count(*) FILTER (NOT ({_NAMED})), count(*) FILTER ({_NAMED} AND class_index = {DROPPED}),
-    count(*) FILTER ({_NAMED} AND class_index = {UNKNOWN}),
-    count(*) FILTER ({_NAMED} AND class_index >= 0 AND confidence < $least)
-    FROM stated WHERE image_id < $below
-"""

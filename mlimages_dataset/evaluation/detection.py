@@ -225,7 +225,7 @@ def _area(box: NDArray[np.float64], pixel: float) -> float:
 
 
 @compiled
-def _nearest(  # noqa: PLR0917 - compiled code takes no keywords
+def nearest(  # noqa: PLR0917 - compiled code takes no keywords
     box: NDArray[np.float64],
     truth: NDArray[np.float64],
     taken: NDArray[np.bool_],
@@ -291,7 +291,7 @@ def _compared(  # noqa: PLR0917 - compiled code takes no keywords
             if d - starts[n] >= most:
                 outcome[d] = _IGNORED
                 continue
-            at, share = _nearest(sides[d], truth, passed_over, first, last, pixel, True)
+            at, share = nearest(sides[d], truth, passed_over, first, last, pixel, True)
             if at >= 0 and (share > overlap or (share == overlap and not strict)):
                 if special[at]:
                     outcome[d] = _IGNORED
@@ -299,7 +299,7 @@ def _compared(  # noqa: PLR0917 - compiled code takes no keywords
                     found[at] = True
                     outcome[d] = _HIT
             if groups and outcome[d] == _MISS:
-                at, share = _nearest(sides[d], truth, single, first, last, pixel, False)
+                at, share = nearest(sides[d], truth, single, first, last, pixel, False)
                 if at >= 0 and share >= overlap:
                     outcome[d] = _IGNORED
                     group_score[at] = max(group_score[at], score[d])

@@ -217,7 +217,7 @@ def region_batch(
     log.add([reject_of(at, _FAULTS[faults[at]]) for at in bad[:LISTED_REJECTS]], len(bad))
     sides = {side: inside[:, at] for at, side in enumerate(BOX)}
     whole = pa.RecordBatch.from_pydict({**columns, **sides, "clipped": clipped}, schema=REGION)
-    return whole.filter(pa.array(faults == 0))
+    return whole.filter(pa.array(faults == 0)) if bad else whole
 
 
 def judged(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.bool_]]:
@@ -230,9 +230,20 @@ def judged(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.
         Boxes as float32, shape (R, 4); codes of `_FAULTS`, 0 for a box of some area in the image, shape (R,); and
         whether a side of that box was moved, shape (R,).
     """
+    inside = boxes.clip(0, 1).astype(np.float32) + np.float32(0)  # -0 is 0
+    faults, clipped = np.zeros(len(boxes), np.intp), np.zeros(len(boxes), np.bool_)
+    # Nearly all boxes are in their image: only the others are looked at closely.
+    usual = (boxes[:, 0] >= 0) & (boxes[:, 1] >= 0) & (boxes[:, 2] <= 1) & (boxes[:, 3] <= 1)
+    usual &= (inside[:, 0] < inside[:, 2]) & (inside[:, 1] < inside[:, 3])
+    others = np.flatnonzero(~usual)
+    inside[others], faults[others], clipped[others] = _judged(boxes[others])
+    return inside, faults, clipped
+
+
+def _judged(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.bool_]]:
     finite = np.isfinite(boxes).all(axis=1)
     low, high = boxes[:, :2], boxes[:, 2:]
-    inside = boxes.clip(0, 1).astype(np.float32) + np.float32(0)  # -0 is 0
+    inside = boxes.clip(0, 1).astype(np.float32) + np.float32(0)
     with np.errstate(invalid="ignore"):
         clipped = (np.abs(boxes - boxes.clip(0, 1)) > ROUNDING).any(axis=1)
         faults = np.select(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -68,7 +67,7 @@ class Application:
         batch_size: images per batch of each rank.
         workers: decoding workers per process.
         view: the part of a picture that a classifier sees; None for `CROP80`.
-        image_size: side of the squares that it sees, in pixels (for detection their short side); 0 for the size that
+        image_size: side of the squares that it sees, in pixels (for detection the short side); 0 for the size that
             it was trained at last.
     """
 
@@ -407,7 +406,7 @@ def trained(
     path = found_checkpoint(application.checkpoint)
     checkpoint = read_checkpoint(path)
     if application.image_size:
-        checkpoint = dataclasses.replace(checkpoint, image_size=application.image_size)
+        checkpoint = checkpoint.at_size(application.image_size)
     task = task_of_checkpoint(checkpoint, unknown=unknown, where=application.checkpoint)
     for option, given in (("--view", application.view is not None), ("--image-size", application.image_size > 0)):
         if given and option in task.unheeded:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import random
 import re
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
+from typing import IO, TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -107,6 +108,14 @@ class Checkpoint:
         except (KeyError, ValueError) as error:
             raise DataError("it does not say model.batch_norm_epsilon", where=where, remedy=_REMEDY) from error
 
+    def at_size(self, image_size: int) -> Self:
+        """Return the checkpoint for images of another size: a detector's longest side grows or shrinks likewise."""
+        settings = dict(self.science)
+        if _LONG_SIDE in settings:
+            long_side = json.loads(settings[_LONG_SIDE]) * image_size / self.image_size
+            settings[_LONG_SIDE] = json.dumps(max(round(long_side), image_size))
+        return dataclasses.replace(self, image_size=image_size, science=settings)
+
     def weights(self) -> StateDict:
         """Return the weights to evaluate: the moving average if there is one, else the parameters themselves."""
         prefix = "module."  # prefix of torch's AveragedModel
@@ -114,6 +123,7 @@ class Checkpoint:
         return averaged or self.model
 
 
+_LONG_SIDE = "detection.long_side"
 _KINDS: dict[str, type] = {
     "progress": dict,
     "model_name": str,

@@ -57,6 +57,8 @@ class LossName(enum.Enum):
     PAPER = "paper"
     """The same, literally as in equations 1 and 2: a mean over classes. It does not learn at the paper's rate."""
     BINARY_CROSS_ENTROPY = "binary-cross-entropy", "sum_classes"
+    CO_BINARY_CROSS_ENTROPY = "co-binary-cross-entropy", "sum_classes", "pair_counts", "relatives_concur"
+    """The same without absent classes that are often labelled together with a present one (after Akiba et al. 2018)."""
     FOCAL = "focal", "sum_classes"
     ASYMMETRIC = "asymmetric", "sum_classes"
     SOFTMAX = "softmax"
@@ -199,18 +201,18 @@ class Loss:
         positive_weight: for `released` and `paper`: eta of equation 1.
         absent_class_rate: for `released` and `paper`: probability that a class without positives in a batch is learnt.
         negatives_per_positive: for `paper`: negatives kept for each positive of a class.
-        presence_threshold: for `released`, `paper` and `concurrent-softmax`: least confidence of a present label.
+        presence_threshold: for `released`, `paper` and losses with `pair_counts`: least confidence of a present label.
         unknown: how classes count that an image's labels do not list.
         absent_unless_listed: sources that list every class of an image: their unlisted classes are absent, even if
             `unknown` is `ignored`.
-        pair_counts: the `pair_counts` table with the rates of `concurrent-softmax`: for a detector that of
-            `mlimages-build region-pairs`, for whole images that of `cooccurrence`.
-        relatives_concur: for `concurrent-softmax`: a class and its ancestors do not suppress each other, as the text
-            under equation 5 has it; otherwise their rate is 0, as section 4.1.1 has it.
+        pair_counts: for `concurrent-softmax` and `co-binary-cross-entropy`: the `pair_counts` table with their rates:
+            for a detector that of `mlimages-build region-pairs`, for whole images that of `cooccurrence`.
+        relatives_concur: for losses with `pair_counts`: the rate of a class and its ancestors is 1, as the text under
+            equation 5 has it; otherwise it is 0, as section 4.1.1 has it.
         prior_bias: initialise a new head's bias with the log-odds of each class's share of the training images, so that
             classes without positives are not predicted with probability one half.
-        sum_classes: for `binary-cross-entropy`, `focal` and `asymmetric`: sum over the classes instead of their mean,
-            so that a good learning rate does not depend on the number of classes.
+        sum_classes: for the binary cross-entropies, `focal` and `asymmetric`: sum over the classes instead of their
+            mean, so that a good learning rate does not depend on the number of classes.
     """
 
     name: LossName = LossName.RELEASED

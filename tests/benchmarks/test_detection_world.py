@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ import pytest
 from mlimages_dataset.core.locations import location
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import REGIONS
-from tests.benchmarks.detection_world.learning import LOSSES, SEPARATE, Job, learn, precision
+from tests.benchmarks.detection_world.__main__ import measured_before
+from tests.benchmarks.detection_world.learning import LOSSES, SEPARATE, Job, learn, precision, trunk
 from tests.benchmarks.detection_world.world import KINDS, PAIR, PARENTS, World, make
 from tests.benchmarks.measurement import command
 
@@ -86,11 +88,21 @@ def test_the_world_is_the_same_each_time(world: World, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", LOSSES)
-def test_a_detector_is_trained_by_its_run_file_and_measured(world: World, tmp_path: Path, loss: str) -> None:
+def test_box_heads_of_every_loss_are_trained_on_a_trunk_and_measured(world: World, tmp_path: Path) -> None:
     command("region-pairs", "--vocab", world.vocabulary_folder, world.learnt, "--out", tmp_path / "pairs")
     pairs = tmp_path / "pairs" / "pair_counts.parquet"
-    found = learn(world, pairs, Job(loss, 0.7, 0, epochs=1), tmp_path / "run")
-    assert set(found) == ({"sigmoid"} if loss in SEPARATE else {"softmax", "concurrent", "relatives"})
-    assert all(set(of_way) == NAMES for of_way in found.values())
-    assert all(0 <= value <= 1 for of_way in found.values() for value in of_way.values())
+    of_seed = trunk(world, 0, tmp_path / "trunk", epochs=1)
+    for loss in LOSSES:
+        found = learn(of_seed, pairs, Job(loss, 0.7, 0, epochs=1))
+        assert set(found) == ({"sigmoid"} if loss in SEPARATE else {"softmax", "concurrent", "relatives"})
+        assert all(set(of_way) == NAMES for of_way in found.values())
+        assert all(0 <= value <= 1 for of_way in found.values() for value in of_way.values())
+        assert learn(of_seed, pairs, Job(loss, 0.7, 0, epochs=1)) == found
+
+
+def test_half_a_line_of_a_killed_run_is_measured_again(tmp_path: Path) -> None:
+    kept, job, found = tmp_path / "results.jsonl", Job("softmax", 0.0, 0), {"softmax": {"car": 0.5}}
+    line = json.dumps([dataclasses.asdict(job), found]) + "\n"
+    kept.write_text(line + line[:20], encoding="utf-8")
+    assert measured_before(kept) == {job: found}
+    assert kept.read_text(encoding="utf-8") == line

@@ -1,4 +1,6 @@
-"""Losses to compare with: binary cross-entropy, focal and asymmetric loss, called as `loss(logits, targets, known)`.
+"""Losses to compare with, of each class for itself, called as `loss(logits, targets, known)`.
+
+Binary cross-entropy, the same without classes that are often labelled together, focal and asymmetric loss.
 
 Legend: B images in a batch, C classes, x logits, y targets in [0, 1], p = sigmoid(x).
 
@@ -19,6 +21,7 @@ from torch.nn import functional
 
 from mlimages_dataset.train.losses.definition import LossDefinition
 from mlimages_dataset.train.losses.multi_label import MultiLabelLoss, check_shapes
+from mlimages_dataset.train.losses.pair_rates import WithPairRates, check_rates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +56,47 @@ class BinaryCrossEntropyLoss(BaselineLoss):
 
     def mean(self, x: Tensor, y: Tensor, known: Tensor | None) -> Tensor:
         """See `BaselineLoss`: PyTorch's own, which keeps no loss of an entry."""
-        return functional.binary_cross_entropy_with_logits(x, y, None if known is None else known.to(torch.float32))
+        return _cross_entropy(x, y, known)
+
+
+class CoBinaryCrossEntropyLoss(WithPairRates, BaselineLoss):
+    """Binary cross-entropy that leaves out absent classes which are often labelled together with a present one.
+
+    Akiba et al. 2018 (https://arxiv.org/abs/1809.00778) leave out the class of a part, such as "arm", in boxes inside
+    an object of the whole, such as "person". Here a class is left out if it is labelled for at least `least_rate` of
+    the objects of a class that is present: a loss sees the classes of one box and not what lies around it.
+    """
+
+    _often: Tensor
+
+    def __init__(
+        self, rates: Tensor, presence_threshold: float = 0.7, least_rate: float = 0.1, *, sum_classes: bool = False
+    ) -> None:
+        """Make the loss.
+
+        Args:
+            rates: of `concurrent_rates`, or any sparse or dense matrix of shape (C, C) in [0, 1].
+            presence_threshold: the confidence from which a label is present.
+            least_rate: the rate from which a class is left out; Peng et al. 2020 (section 3) call pairs "severely
+                confused" from 0.1 on.
+            sum_classes: sum over the classes instead of their mean.
+
+        Raises:
+            UsageError: rates are not a square matrix of values in [0, 1].
+        """
+        super().__init__(sum_classes=sum_classes)
+        self.keep_rates(rates)
+        self.presence_threshold = presence_threshold
+        often = self.rates.indices()[:, self.rates.values() >= least_rate].flip(0)
+        at = torch.sparse_coo_tensor(often, torch.ones(often.shape[1]), self.rates.shape, check_invariants=True)
+        self.register_buffer("_often", at.coalesce(), persistent=False)
+
+    def mean(self, x: Tensor, y: Tensor, known: Tensor | None) -> Tensor:
+        """See `BaselineLoss`."""
+        present = y >= self.presence_threshold
+        named = present if known is None else present & known
+        counted = present | (torch.sparse.mm(self._often, named.float().T).T == 0)
+        return _cross_entropy(x, y, counted if known is None else counted & known)
 
 
 class FocalLoss(BaselineLoss):
@@ -107,6 +150,10 @@ class AsymmetricLoss(BaselineLoss):
         return _mean_of_known(y * of_positive + (1 - y) * of_negative, known)
 
 
+def _cross_entropy(x: Tensor, y: Tensor, known: Tensor | None) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(x, y, None if known is None else known.to(torch.float32))
+
+
 def _mean_of_known(losses: Tensor, known: Tensor | None) -> Tensor:
     """Return the sum over known entries divided by the number of all."""
     return losses.mean() if known is None else torch.where(known, losses, 0).mean()
@@ -116,6 +163,12 @@ def _maker(kind: type[BaselineLoss]) -> Callable[[Run, int, Tensor | None], Base
     return lambda run, n_classes, rates: kind(sum_classes=run.loss.sum_classes)  # noqa: ARG005 - as `make` is called
 
 
+def _with_rates(run: Run, n_classes: int, rates: Tensor | None) -> CoBinaryCrossEntropyLoss:
+    found = torch.zeros(n_classes, n_classes, layout=torch.sparse_coo) if rates is None else rates
+    return CoBinaryCrossEntropyLoss(found, run.loss.presence_threshold, sum_classes=run.loss.sum_classes)
+
+
 BINARY_CROSS_ENTROPY = LossDefinition(make=_maker(BinaryCrossEntropyLoss))
 FOCAL = LossDefinition(make=_maker(FocalLoss))
 ASYMMETRIC = LossDefinition(make=_maker(AsymmetricLoss))
+CO_BINARY_CROSS_ENTROPY = LossDefinition(make=_with_rates, check_state=check_rates)

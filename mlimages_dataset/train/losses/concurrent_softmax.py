@@ -14,30 +14,24 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.losses.definition import LossDefinition
 from mlimages_dataset.train.losses.multi_label import MultiLabelLoss, check_shapes
-from mlimages_dataset.train.losses.pair_rates import check_rates, rates_of_state
+from mlimages_dataset.train.losses.pair_rates import WithPairRates, check_rates, rates_of_state
 
 if TYPE_CHECKING:
     from mlimages_dataset.train.config import Run
     from mlimages_dataset.train.losses.definition import Change, State
 
 
-class ConcurrentSoftmaxLoss(MultiLabelLoss):
+class ConcurrentSoftmaxLoss(WithPairRates, MultiLabelLoss):
     """Concurrent softmax loss (eq. 3), averaged over the images of the batch.
 
         L = -sum_{i in K} y_i log sigma_i,   sigma_i = e^{z_i} / (sum_{j not in K} (1 - r_ij) e^{z_j} + e^{z_i})
 
     Unknown classes are left out of both sums. The matrix product with 1 - r runs over the classes that are present in
-    the batch, so it takes B * C * (present classes) multiplications and a dense matrix of (present classes, C).
-
-    Attributes:
-        rates: r, sparse, shape (C, C). The state dict has it as `pair_rates.RATES_KEY`, so that a checkpoint's scores
-            need no table; loading a state dict leaves it as it is.
+    the batch, so it takes B * C * (present classes) multiplications and a dense matrix of (present classes, C). The
+    state dict has the rates, so that a checkpoint's scores need no table.
     """
-
-    rates: Tensor
 
     def __init__(self, rates: Tensor, presence_threshold: float = 0.7) -> None:
         """Make the loss.
@@ -50,14 +44,7 @@ class ConcurrentSoftmaxLoss(MultiLabelLoss):
             UsageError: rates are not a square matrix of values in [0, 1].
         """
         super().__init__()
-        sparse = rates.to_sparse_coo().coalesce()
-        values = sparse.values()
-        if rates.shape != (len(rates), len(rates)) or bool(((values < 0) | (values > 1)).any()):
-            raise UsageError(
-                f"concurrent rates of shape {tuple(rates.shape)} are not a square matrix of shares",
-                remedy="give one row and one column per class, values from 0 to 1",
-            )
-        self.register_buffer("rates", sparse.to(torch.float32), persistent=False)
+        self.keep_rates(rates)
         self.presence_threshold = presence_threshold
 
     def forward(self, logits: Tensor, targets: Tensor, known: Tensor | None = None) -> Tensor:
@@ -80,13 +67,6 @@ class ConcurrentSoftmaxLoss(MultiLabelLoss):
         log_denominator = torch.logaddexp(suppression.clamp(min=torch.finfo(torch.float32).tiny).log(), own)
         weight = torch.where(present, targets, 0)[:, classes].to(torch.float32)
         return (weight * (log_denominator - own)).sum() / len(logits)
-
-    def get_extra_state(self) -> dict[str, Tensor]:
-        """Return the rates as the state dict has them: pairs of classes, int64, shape (2, pairs), and their shares."""
-        return {"pairs": self.rates.indices().cpu(), "shares": self.rates.values().cpu()}
-
-    def set_extra_state(self, state: dict[str, Tensor]) -> None:
-        """Leave the rates as they are: they are data and not learnt."""
 
     def _suppressing(self, classes: Tensor) -> Tensor:
         """Return 1 - r of some rows, dense, shape (len(classes), C)."""
@@ -129,14 +109,10 @@ def _scores(state: State, n_classes: int, where: object) -> Change:
     return lambda logits: concurrent_log_odds(logits, on_device(logits.device))
 
 
-def _check_state(found: State, wanted: State, n_classes: int, where: object) -> None:
-    check_rates(found, rates_of_state(wanted, n_classes), where)
-
-
 CONCURRENT_SOFTMAX = LossDefinition(
     make=_make,
     compares_classes=True,
     score="a score is the log-odds of concurrent softmax, computed from all logits and the rates of the loss",
     scores=_scores,
-    check_state=_check_state,
+    check_state=check_rates,
 )

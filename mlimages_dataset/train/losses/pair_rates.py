@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from mlimages_dataset.core.errors import DataError, UsageError
 
@@ -18,10 +19,41 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import scipy.sparse as sp
     from numpy.typing import NDArray
-    from torch import Tensor
 
 RATES_KEY = "_extra_state"
 """Key of the rates in the loss's state dict: torch's name for state that is neither parameter nor buffer."""
+
+
+class WithPairRates(nn.Module):
+    """A loss with concurrent rates, which its state dict has under `RATES_KEY`.
+
+    Attributes:
+        rates: r, sparse, shape (C, C). Loading a state dict leaves it as it is: rates are data and not learnt.
+    """
+
+    rates: Tensor
+
+    def keep_rates(self, rates: Tensor) -> None:
+        """Keep rates of `concurrent_rates`, or any sparse or dense matrix of shape (C, C) in [0, 1].
+
+        Raises:
+            UsageError: they are not a square matrix of values in [0, 1].
+        """
+        sparse = rates.to_sparse_coo().coalesce()
+        values = sparse.values()
+        if rates.shape != (len(rates), len(rates)) or bool(((values < 0) | (values > 1)).any()):
+            raise UsageError(
+                f"concurrent rates of shape {tuple(rates.shape)} are not a square matrix of shares",
+                remedy="give one row and one column per class, values from 0 to 1",
+            )
+        self.register_buffer("rates", sparse.to(torch.float32), persistent=False)
+
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """Return the rates as the state dict has them: pairs of classes, int64, shape (2, pairs), and their shares."""
+        return {"pairs": self.rates.indices().cpu(), "shares": self.rates.values().cpu()}
+
+    def set_extra_state(self, state: dict[str, Tensor]) -> None:
+        """Leave the rates as they are."""
 
 
 def concurrent_rates(
@@ -124,16 +156,24 @@ def rates_of_state(state: Mapping[str, object], n_classes: int, *, where: object
         ).coalesce()
     except (AssertionError, KeyError, TypeError, RuntimeError) as error:
         raise DataError(
-            "its loss is concurrent-softmax, but it holds no concurrent rates for its classes",
+            "its loss needs concurrent rates, but it holds none for its classes",
             where=where,
             remedy="name a checkpoint of `pretrain`",
         ) from error
 
 
-def check_rates(found: Mapping[str, object], wanted: Tensor, where: object) -> None:
-    """Raise `UsageError` where a checkpoint's loss has other concurrent rates than a run; `DataError` for none."""
-    before = rates_of_state(found, len(wanted), where=where)
-    after = wanted.cpu().coalesce()
+def check_rates(
+    found: Mapping[str, object], wanted: Mapping[str, object], n_classes: int, where: object = None
+) -> None:
+    """Raise `UsageError` where a checkpoint's loss has other concurrent rates than a run's; `DataError` for none.
+
+    Args:
+        found: state dict of the checkpoint's loss.
+        wanted: state dict of the run's loss.
+        n_classes: C.
+        where: the checkpoint's place, for messages.
+    """
+    before, after = rates_of_state(found, n_classes, where=where), rates_of_state(wanted, n_classes)
     if not (torch.equal(before.indices(), after.indices()) and torch.equal(before.values(), after.values())):
         raise UsageError(
             "its concurrent rates come from another pair_counts table",

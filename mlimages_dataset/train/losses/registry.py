@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.train.config import LossName
-from mlimages_dataset.train.losses.baseline_losses import ASYMMETRIC, BINARY_CROSS_ENTROPY, FOCAL
+from mlimages_dataset.train.losses.baseline_losses import (
+    ASYMMETRIC,
+    BINARY_CROSS_ENTROPY,
+    CO_BINARY_CROSS_ENTROPY,
+    FOCAL,
+)
 from mlimages_dataset.train.losses.concurrent_softmax import CONCURRENT_SOFTMAX
 from mlimages_dataset.train.losses.ml_images import PAPER, RELEASED
 from mlimages_dataset.train.losses.softmax import SOFTMAX
@@ -25,6 +30,7 @@ LOSSES: Mapping[LossName, LossDefinition] = {
     LossName.RELEASED: RELEASED,
     LossName.PAPER: PAPER,
     LossName.BINARY_CROSS_ENTROPY: BINARY_CROSS_ENTROPY,
+    LossName.CO_BINARY_CROSS_ENTROPY: CO_BINARY_CROSS_ENTROPY,
     LossName.FOCAL: FOCAL,
     LossName.ASYMMETRIC: ASYMMETRIC,
     LossName.SOFTMAX: SOFTMAX,

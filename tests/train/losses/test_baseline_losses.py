@@ -13,10 +13,17 @@ from mlimages_dataset.train.losses.baseline_losses import (
     AsymmetricLoss,
     BaselineLoss,
     BinaryCrossEntropyLoss,
+    CoBinaryCrossEntropyLoss,
     FocalLoss,
 )
 
-LOSSES = [BinaryCrossEntropyLoss(), FocalLoss(), AsymmetricLoss(), AsymmetricLoss(1, 2, 0)]
+RATES = torch.rand(11, 11, generator=torch.Generator().manual_seed(1)) ** 8
+LOSSES = [
+    BinaryCrossEntropyLoss(),
+    FocalLoss(),
+    AsymmetricLoss(),
+    AsymmetricLoss(1, 2, 0),
+]
 
 
 def batch() -> tuple[Tensor, Tensor, Tensor]:
@@ -36,6 +43,28 @@ def test_binary_cross_entropy_is_its_formula() -> None:
     p = 1 / (1 + np.exp(-x))
     expected = (k * -(y * np.log(p) + (1 - y) * np.log(1 - p))).mean()
     assert BinaryCrossEntropyLoss()(logits, 0.9 * targets, known).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_co_binary_cross_entropy_leaves_out_what_is_often_labelled_together(*, is_known: bool) -> None:
+    logits, targets, known = batch()
+    x, y, k = logits.double().numpy(), targets.numpy(), known.numpy() if is_known else np.ones(known.shape, bool)
+    p, r = 1 / (1 + np.exp(-x)), RATES.numpy()
+    total, n_left_out = 0.0, 0
+    for b, j in np.ndindex(x.shape):
+        often = any(k[b, i] and y[b, i] and r[i, j] >= 0.1 for i in range(len(r)))
+        n_left_out += bool(k[b, j] and not y[b, j] and often)
+        if k[b, j] and (y[b, j] or not often):
+            total -= np.log(p[b, j] if y[b, j] else 1 - p[b, j])
+    assert n_left_out > 0
+    value = CoBinaryCrossEntropyLoss(RATES)(logits, targets, known if is_known else None)
+    assert value.item() == pytest.approx(total / x.size, rel=1e-5)
+
+
+def test_without_rates_co_binary_cross_entropy_is_binary_cross_entropy() -> None:
+    logits, targets, known = batch()
+    expected = BinaryCrossEntropyLoss()(logits, 0.9 * targets, known)
+    torch.testing.assert_close(CoBinaryCrossEntropyLoss(0 * RATES)(logits, 0.9 * targets, known), expected)
 
 
 def test_focal_loss_is_torchvisions() -> None:

@@ -54,26 +54,47 @@ def test_loss_is_equation_3(seed: int) -> None:
     assert value.item() == pytest.approx(equation_3(z, y, known, r), rel=1e-5)
 
 
-def test_gradient_is_equation_4_for_one_label() -> None:
-    z, _, _, r = example()
+def equation_4(z: Floats, y: Floats, r: Floats) -> Floats:
+    """Return the gradient of each image's loss, term by term.
+
+    The paper's second case is the sum over the labels j of what class i adds to the denominator of j: the rate is that
+    of j to i, as in equation 3.
+    """
+    gradient = np.zeros_like(z)
+    for b in range(len(z)):
+        labels = np.flatnonzero(y[b]).tolist()
+        whole = {
+            j: math.exp(z[b, j]) + sum((1 - y[b, k]) * (1 - r[j, k]) * math.exp(z[b, k]) for k in range(len(r)))
+            for j in labels
+        }
+        for i in range(len(r)):
+            if i in labels:
+                gradient[b, i] = math.exp(z[b, i]) / whole[i] - 1
+            else:
+                gradient[b, i] = sum((1 - r[j, i]) * math.exp(z[b, i]) / whole[j] for j in labels)
+    return gradient
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_gradient_by_autograd_is_equation_4(seed: int) -> None:
+    z, y, _, r = example(seed)
     logits = torch.tensor(z, requires_grad=True)
-    label = 3
-    y = torch.zeros(z.shape)
-    y[:, label] = 1
-    ConcurrentSoftmaxLoss(torch.tensor(r))(logits, y).backward()
+    ConcurrentSoftmaxLoss(torch.tensor(r))(logits, torch.tensor(y)).backward()
     assert logits.grad is not None
-    rivals = (1 - r[label]) * np.exp(z)
-    rivals[:, label] = np.exp(z[:, label])
-    share = rivals / rivals.sum(1, keepdims=True)
-    share[:, label] -= 1
-    np.testing.assert_allclose(logits.grad.numpy() * len(z), share, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(logits.grad.numpy() * len(z), equation_4(z, y, r), rtol=1e-4, atol=1e-6)
 
 
-def test_without_rates_and_with_one_label_it_is_softmax() -> None:
-    z, _, _, r = example()
+@pytest.mark.parametrize("seed", range(5))
+def test_without_rates_and_with_one_label_it_is_softmax(seed: int) -> None:
+    z, _, _, r = example(seed)
     labels = torch.arange(len(z))
-    value = ConcurrentSoftmaxLoss(torch.tensor(0 * r))(torch.tensor(z), functional.one_hot(labels, N_CLASSES).double())
-    torch.testing.assert_close(value, functional.cross_entropy(torch.tensor(z, dtype=torch.float32), labels))
+    ours, theirs = (torch.tensor(z, dtype=torch.float32, requires_grad=True) for _ in range(2))
+    value = ConcurrentSoftmaxLoss(torch.tensor(0 * r))(ours, functional.one_hot(labels, N_CLASSES).double())
+    expected = functional.cross_entropy(theirs, labels)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(*torch.autograd.grad(value, ours), *torch.autograd.grad(expected, theirs))
+    scores = concurrent_probabilities(ours, torch.tensor(0 * r))
+    torch.testing.assert_close(scores, functional.softmax(ours, 1), rtol=1e-5, atol=1e-7)
 
 
 def test_labels_of_one_image_do_not_suppress_each_other() -> None:

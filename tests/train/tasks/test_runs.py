@@ -11,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from cli.main import main as build
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import LABEL_MAPS, REGIONS
 from mlimages_dataset.train.__main__ import main
@@ -136,6 +137,14 @@ def test_a_run_resumes_bit_for_bit_and_is_evaluated_and_applied(task: Task, tmp_
     table = read_table(part, task.schema)
     assert set(table["image_id"].to_pylist()) <= {f"p{k}" for k in range(6)}
     assert pq.read_metadata(part).num_rows > 0
+    if task.schema is REGIONS:
+        larger = CliRunner().invoke(
+            main, ["predict", *applied, "--out", str(tmp_path / "larger"), "--above", "0.01", "--image-size", "128"]
+        )
+        assert larger.exit_code == 0, larger.output  # of its own size, the longest side is 64
+        tables = [str(out), str(tmp_path / "larger")]
+        both = CliRunner().invoke(build, ["fuse-detections", *tables, "--out", str(tmp_path / "both")])
+        assert both.exit_code == 0, both.output
 
 
 def test_what_a_network_cannot_say_is_refused(task: Task, tmp_path: Path) -> None:

@@ -50,6 +50,11 @@ class Hierarchy:
     depth: tuple[int, ...]
 
 
+def has_order(parents: Sequence[Sequence[int]]) -> bool:
+    """Return whether nodes can be ordered so that each comes after its parents, which are numbers in 0..N-1."""
+    return _is_acyclic(_parent_matrix(parents))
+
+
 def closure_matrix(parents: Sequence[Sequence[int]]) -> sp.csr_array:
     """Return the reflexive ancestor matrix, shape (N, N), true at (node, ancestor), column indices ascending.
 
@@ -58,7 +63,7 @@ def closure_matrix(parents: Sequence[Sequence[int]]) -> sp.csr_array:
     """
     n = len(parents)
     edges = _parent_matrix(parents)
-    if not _has_order(edges):
+    if not _is_acyclic(edges):
         component = _strong_components(edges)
         members = np.flatnonzero((np.bincount(component)[component] > 1) | edges.diagonal())
         raise VocabularyError(f"the parents form a cycle through {members[:5].tolist()}")
@@ -176,8 +181,8 @@ def _parent_matrix(parents: Sequence[Sequence[int]]) -> sp.csr_array:
     return sp.csr_array((np.ones(len(columns), bool), (rows, columns)), shape=(len(parents), len(parents)))
 
 
-def _has_order(edges: sp.csr_array) -> bool:
-    """Return whether nodes can be ordered so that each comes after its parents: there is no cycle."""
+def _is_acyclic(edges: sp.csr_array) -> bool:
+    """Return whether a graph, shape (N, N), has no cycle."""
     left = np.ones(edges.shape[0], bool)
     while left.any():
         blocked = left & ((edges @ left.astype(np.int32)) > 0)

@@ -20,6 +20,7 @@ from .options import (
     source_option,
     stage_engine,
     standard_input,
+    tell_start,
     vocab_option,
     workers_option,
 )
@@ -99,6 +100,7 @@ def annotate(
           ILSVRC2012_validation_ground_truth.txt --out annotations/imagenet-val
       mlimages-build annotate --vocab vocabulary --format parquet --predictions teacher.parquet --out predictions
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(*inputs, into=out, quiet=as_json)
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.api.annotations import annotate as annotated  # noqa: PLC0415
 

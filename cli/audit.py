@@ -47,7 +47,7 @@ def audit(
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.augment.label_audit import audit as audited  # noqa: PLC0415
-    from mlimages_dataset.vocab.stage import read_vocabulary  # noqa: PLC0415
+    from mlimages_dataset.vocab.folder import read_vocabulary  # noqa: PLC0415
 
     known = read_vocabulary(vocabulary)
     with chosen_engine(workers, dask_address) as mapper:

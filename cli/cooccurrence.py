@@ -14,6 +14,7 @@ from .options import (
     overwrite_option,
     show,
     stage_engine,
+    tell_start,
     vocab_option,
     workers_option,
 )
@@ -98,6 +99,7 @@ def cooccurrence(
       mlimages-build cooccurrence --rule regression --precision 0.9 --vocab vocabulary \\
           --annotations annotations/coco --predictions annotations/coco --out rules
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(annotations, into=out, quiet=as_json)
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.api.pairs import cooccurrence as cooccurring  # noqa: PLC0415
     from mlimages_dataset.api.rules import learn_rules  # noqa: PLC0415

@@ -77,7 +77,7 @@ def evaluate_labels(
     """  # noqa: D301 - click wants the backspace itself
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.evaluation import label_quality as quality  # noqa: PLC0415
-    from mlimages_dataset.vocab.stage import read_vocabulary  # noqa: PLC0415
+    from mlimages_dataset.vocab.folder import read_vocabulary  # noqa: PLC0415
 
     with chosen_engine(workers, dask_address) as mapper:
         found = quality.evaluate_labels(

@@ -17,6 +17,7 @@ from .options import (
     overwrite_option,
     show,
     stage_engine,
+    tell_start,
     vocab_option,
     workers_option,
 )
@@ -80,6 +81,7 @@ def export(
       mlimages-build export --format huggingface labels --vocab vocabulary --license cc-by-4.0 --out card
       mlimages-build export --format coco regions/voc --images pictures --vocab vocabulary --out coco
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(labels, into=out, quiet=as_json)
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.exports.export import export_stage  # noqa: PLC0415
     from mlimages_dataset.exports.publication import Publication  # noqa: PLC0415

@@ -13,6 +13,7 @@ from .options import (
     overwrite_option,
     show,
     stage_engine,
+    tell_start,
     workers_option,
 )
 
@@ -59,6 +60,7 @@ def images_duplicates(
       mlimages-build images duplicates images --out copies
       mlimages-build images duplicates images --labels labels --merge --out copies
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(images, into=out, quiet=as_json)
     # Here and not above: pyarrow would cost --help half a second.
     from mlimages_dataset.images.duplicates import HashTolerance  # noqa: PLC0415
     from mlimages_dataset.images.duplicates_stage import duplicates_stage  # noqa: PLC0415

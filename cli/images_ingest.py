@@ -14,6 +14,7 @@ from .options import (
     overwrite_option,
     show,
     stage_engine,
+    tell_start,
     workers_option,
 )
 
@@ -79,6 +80,7 @@ def images_ingest(
           data/train --out images/tencent
       mlimages-build annotate --vocab vocabulary --format csv images/imagenet/labels.csv --out annotations/imagenet
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(*sources, into=out, quiet=as_json)
     # Here and not above: pyarrow would cost --help half a second.
     from mlimages_dataset.images.check import Limits  # noqa: PLC0415
     from mlimages_dataset.images.ingest import Form, read_class_ids  # noqa: PLC0415

@@ -15,6 +15,7 @@ from .options import (
     overwrite_option,
     show,
     stage_engine,
+    tell_start,
     vocab_option,
     workers_option,
 )
@@ -76,6 +77,7 @@ def labels(
           --annotations annotations/open-images --implications cooccurrence/implications.parquet \\
           --val 50000 --val-per-category 5 --out labels
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(*annotations, into=out, quiet=as_json)
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.api.labels import augment  # noqa: PLC0415
 

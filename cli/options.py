@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 _PACKAGED = "packaged:"
+_SHOWN_INPUTS = 2
 
 
 class _Place(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
@@ -227,6 +228,14 @@ def show(outcome: StageOutcome[_Counts], out: Location, *, as_json: bool) -> Non
         click.echo(f"{len(record.outputs)} files written to {out} in {record.seconds:.1f} s")
     else:
         click.echo(f"{out} is up to date: nothing to do")
+
+
+def tell_start(*inputs: Location, into: Location, quiet: bool) -> None:
+    """Print what a command reads, before it imports what takes a second."""
+    if not quiet:
+        more = f" and {len(inputs) - 1:,} more" if len(inputs) > _SHOWN_INPUTS else ""
+        shown = printable(" and ".join(map(str, inputs[: 1 if more else _SHOWN_INPUTS])))
+        click.echo(f"Reading {shown}{more} into {printable(str(into))} ...", err=True)
 
 
 @contextlib.contextmanager

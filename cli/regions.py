@@ -18,6 +18,7 @@ from .options import (
     show,
     source_option,
     stage_engine,
+    tell_start,
     vocab_option,
     workers_option,
 )
@@ -79,6 +80,7 @@ def regions(
       mlimages-build regions --vocab vocabulary --format coco instances_val2017.json --out regions/coco
       mlimages-build regions --vocab vocabulary --format voc VOC2012 --ancestors --out regions/voc
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(*inputs, into=out, quiet=as_json)
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.api.regions import regions as mapped  # noqa: PLC0415
 

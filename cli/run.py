@@ -113,7 +113,7 @@ def _examples(out: Location) -> list[Example]:
     from mlimages_dataset.pipeline.records import read_manifest  # noqa: PLC0415 - as in `run`
     from mlimages_dataset.report.examples import examples  # noqa: PLC0415 - as above
     from mlimages_dataset.report.page import pairs_of_build  # noqa: PLC0415 - as above
-    from mlimages_dataset.vocab.stage import read_vocabulary  # noqa: PLC0415 - as above
+    from mlimages_dataset.vocab.folder import read_vocabulary  # noqa: PLC0415 - as above
 
     manifest = read_manifest(out)
     found = examples(out, manifest, read_vocabulary(out / "vocabulary"), pairs_of_build(out, manifest))

@@ -14,6 +14,7 @@ from .options import (
     overwrite_option,
     show,
     stage_engine,
+    tell_start,
     workers_option,
 )
 
@@ -48,6 +49,7 @@ def segmentation_list(
     Example:
       mlimages-build segmentation-list --voc VOCdevkit/VOC2012 --sbd benchmark_RELEASE/dataset --out voc_augmented
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(voc, sbd, into=out, quiet=as_json)
     # Here and not above: they would cost --help.
     from mlimages_dataset.images.segmentation_list import write_segmentation_list  # noqa: PLC0415
     from mlimages_dataset.pipeline.stage import Engine  # noqa: PLC0415

@@ -99,11 +99,11 @@ def vocab(
     from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
     from mlimages_dataset.pipeline.stage import run  # noqa: PLC0415
     from mlimages_dataset.vocab.stage import (  # noqa: PLC0415
-        Ancestors,
         VocabularyFiles,
         published_vocabulary_stage,
         vocabulary_stage,
     )
+    from mlimages_dataset.vocab.vocabulary import Ancestors  # noqa: PLC0415
 
     lists = (imagenet, open_images, finer, *classes)
     if tencent_dictionary is not None and any(lists):

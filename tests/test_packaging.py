@@ -80,7 +80,7 @@ def test_every_pattern_of_package_data_matches_a_file(setup_cfg: configparser.Co
         (package, pattern)
         for package, pattern in patterns
         if not any(path.is_file() for path in folder_of(package).glob(pattern))
-    }
+    } - {("mlimages_dataset.core", "machine_code/*")}  # made when a wheel is built
 
 
 def test_every_file_beside_the_modules_is_package_data(setup_cfg: configparser.ConfigParser) -> None:

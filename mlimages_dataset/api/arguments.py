@@ -24,7 +24,7 @@ from mlimages_dataset.core.arguments import (
 )
 from mlimages_dataset.sources.box_orders import BOX_ORDERS
 from mlimages_dataset.sources.inputs import is_stream
-from mlimages_dataset.vocab.stage import Ancestors
+from mlimages_dataset.vocab.vocabulary import Ancestors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

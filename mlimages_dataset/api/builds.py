@@ -23,7 +23,7 @@ from mlimages_dataset.recipes.decisions import decisions
 from mlimages_dataset.recipes.pictures import IMAGES_FOLDER
 from mlimages_dataset.recipes.recipe import default_recipe, read_recipe
 from mlimages_dataset.report.page import REPORT_FILE
-from mlimages_dataset.vocab.stage import VOCABULARY, read_vocabulary
+from mlimages_dataset.vocab.folder import VOCABULARY, read_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

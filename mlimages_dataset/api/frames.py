@@ -19,7 +19,6 @@ from mlimages_dataset.api.messages import warn
 from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import Location, location
-from mlimages_dataset.recipes.recipe import packaged_file
 from mlimages_dataset.sources.inputs import is_stream, written_stream
 
 if TYPE_CHECKING:
@@ -81,6 +80,8 @@ def place(given: object, *, what: str) -> Location:
         ConfigError: there is no packaged file of that name.
     """
     if isinstance(given, str) and given.startswith(PACKAGED):
+        from mlimages_dataset.recipes.recipe import packaged_file  # noqa: PLC0415 - recipes know every stage, and cost a second
+
         return packaged_file(given.removeprefix(PACKAGED))
     if isinstance(given, str):
         return location(given)

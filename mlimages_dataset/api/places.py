@@ -12,7 +12,7 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.recipes.pictures import IMAGES_FOLDER
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.parquet import table_inputs, table_parts
-from mlimages_dataset.vocab.stage import categories_file, vocabulary_folder
+from mlimages_dataset.vocab.folder import categories_file, vocabulary_folder
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location

@@ -24,18 +24,9 @@ from mlimages_dataset.pipeline.stage import run as run_stage
 from mlimages_dataset.sources.class_lists import CLASS_COLUMNS, MEANING_COLUMNS
 from mlimages_dataset.sources.inputs import is_stream
 from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
-from mlimages_dataset.vocab.stage import (
-    VOCABULARY,
-    Ancestors,
-    VocabularyFiles,
-    published_vocabulary_stage,
-    refuse_other_vocabulary,
-    vocabulary_digests,
-    vocabulary_stage,
-    write_tables,
-)
-from mlimages_dataset.vocab.stage import read_vocabulary as _read_vocabulary
-from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Vocabulary
+from mlimages_dataset.vocab.folder import VOCABULARY, refuse_other_vocabulary, vocabulary_digests, write_tables
+from mlimages_dataset.vocab.folder import read_vocabulary as _read_vocabulary
+from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Ancestors, Vocabulary
 
 if TYPE_CHECKING:
     import os
@@ -105,6 +96,9 @@ def build_vocabulary(
     'n02084071'
     """
     check(ARGUMENTS, locals())
+    # Here and not above: who only reads a vocabulary needs no WordNet.
+    from mlimages_dataset.vocab.stage import VocabularyFiles, vocabulary_stage  # noqa: PLC0415
+
     given = dict(classes or {})
     if tencent_dictionary is not None:
         no_list = imagenet is None and open_images is None and finer is None and not given
@@ -135,6 +129,8 @@ def build_vocabulary(
 
 def _published_vocabulary(dictionary: PathLike, out: PathLike | None, *, overwrite: bool, alone: bool) -> Vocabulary:
     """Return the published vocabulary; raise `UsageError` if it is not given `alone`."""
+    from mlimages_dataset.vocab.stage import published_vocabulary_stage  # noqa: PLC0415 - as above
+
     if not alone:
         raise UsageError("tencent_dictionary cannot be combined with class lists", remedy="pass one of them")
     where = place(dictionary, what="tencent_dictionary")
@@ -296,6 +292,8 @@ def _several(given: PathLike | Sequence[PathLike] | None) -> Sequence[PathLike]:
 
 
 def _minimum_images(given: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    from mlimages_dataset.vocab.stage import VocabularyFiles  # noqa: PLC0415 - as above
+
     own = {name: int(images) for name, images in given.items()}  # a number of numpy cannot be recorded
     return tuple({**dict(VocabularyFiles().minimum_images), **own}.items())
 

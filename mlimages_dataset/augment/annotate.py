@@ -37,7 +37,7 @@ from mlimages_dataset.sources.registry import names, source_named
 from mlimages_dataset.tables.files import Receipt, digests, prefixed
 from mlimages_dataset.tables.parquet import read_range, table_writer
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS
-from mlimages_dataset.vocab.stage import read_vocabulary, vocabulary_digests
+from mlimages_dataset.vocab.folder import read_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -34,7 +34,7 @@ from mlimages_dataset.tables.parquet import (
     write_table,
 )
 from mlimages_dataset.tables.schemas import ANNOTATIONS, IMPLICATIONS, PAIR_COUNTS, PREDICTIONS
-from mlimages_dataset.vocab.stage import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
+from mlimages_dataset.vocab.folder import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
     from mlimages_dataset.augment.paired_rows import Piece

@@ -29,6 +29,7 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.engine import for_images
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
+from mlimages_dataset.tables.arrays import arrow_of
 from mlimages_dataset.tables.batches import checked_columns
 from mlimages_dataset.tables.files import Receipt, digests
 from mlimages_dataset.tables.label_columns import array_of, columns_of
@@ -42,7 +43,7 @@ from mlimages_dataset.tables.parquet import (
     table_writer,
 )
 from mlimages_dataset.tables.schemas import ANNOTATIONS, IMPLICATIONS, LABELS, RULES
-from mlimages_dataset.vocab.stage import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
+from mlimages_dataset.vocab.folder import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -355,7 +356,7 @@ def _split(batch: pa.RecordBatch, draw: _Draw | None) -> Iterator[tuple[str, pa.
         if mask.all():
             yield name, batch
         elif mask.any():
-            yield name, batch.filter(pa.array(mask))
+            yield name, batch.filter(arrow_of(mask))
 
 
 def _drawn(parts: Sequence[Location], options: LabelOptions, n_classes: int, mapper: Mapper) -> _Draw:

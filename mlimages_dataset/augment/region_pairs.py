@@ -23,7 +23,7 @@ from mlimages_dataset.tables.batches import region_batches
 from mlimages_dataset.tables.equal_boxes import SIDES, objects_of
 from mlimages_dataset.tables.parquet import table_digests, table_parts, write_table
 from mlimages_dataset.tables.schemas import PAIR_COUNTS, REGIONS, Origin
-from mlimages_dataset.vocab.stage import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
+from mlimages_dataset.vocab.folder import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

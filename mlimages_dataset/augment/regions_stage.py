@@ -35,7 +35,7 @@ from mlimages_dataset.sources.source import joined_batches
 from mlimages_dataset.tables.files import Receipt, digests, prefixed
 from mlimages_dataset.tables.parquet import read_range, table_writer
 from mlimages_dataset.tables.schemas import REGIONS
-from mlimages_dataset.vocab.stage import read_vocabulary, vocabulary_digests
+from mlimages_dataset.vocab.folder import read_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,8 +21,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from mlimages_dataset.augment.rules import LabelRules, candidates
 
@@ -153,6 +151,9 @@ def _together(known: sp.csr_array, related: sp.csr_array, least: int) -> NDArray
 
 def _regression(features: sp.csr_array, missing: NDArray[np.bool_], copies: int) -> tuple[float, NDArray[np.float64]]:
     """Return intercept and weights, shape (F,), of the penalised logistic regression."""
+    from scipy.optimize import minimize  # noqa: PLC0415 - it takes 0.2 s, and who only reads rules needs none
+    from scipy.special import expit  # noqa: PLC0415 - as above
+
     transposed, target = sp.csr_array(features.T), missing.astype(np.float64)
 
     def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -175,6 +176,8 @@ def _calibrated(
     examples: Examples, raw: LabelRules, closure: sp.csr_array, precision: float
 ) -> tuple[Calibration, NDArray[np.bool_]]:
     """Return the calibration on the held-out images, and which consequents it leaves, shape (K,)."""
+    from scipy.special import expit  # noqa: PLC0415 - as above
+
     known, true = examples.known[examples.held_out], examples.true[examples.held_out]
     implied = sp.csr_array(known @ closure)
     missing = sp.csr_array(true - true.multiply(implied.astype(bool)))
@@ -194,6 +197,9 @@ def _calibrated(
 
 def _platt(logit: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float]:
     """Return the slope and the shift of log-odds with which they fit best; 1 and 0 for too few labels."""
+    from scipy.optimize import minimize  # noqa: PLC0415 - as above
+    from scipy.special import expit  # noqa: PLC0415 - as above
+
     fits = expit(logit) >= _LEAST_CALIBRATED
     if fits.sum() < _LEAST_JUDGED or right[fits].all() or not right[fits].any():
         return 1.0, 0.0

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
-from scipy.special import expit
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.tables.confidences import of_a_model
@@ -97,6 +96,8 @@ def likely_labels(labels: LabelColumns, rules: LabelRules, closure: sp.csr_array
         return labels, 0
     present = labels.confidence > 0
     found = candidates(incidence(labels, present & (labels.origin == Origin.ORIGINAL), closure.shape[0]), rules)
+    from scipy.special import expit  # noqa: PLC0415 - it takes 0.1 s, and labels without rules need none
+
     estimate = of_a_model(expit(found.logit))
     chosen = (estimate >= np.float32(rules.least)) & (found.evidence > 0)
     image, consequent, estimate = found.image[chosen], found.consequent[chosen], estimate[chosen]

@@ -25,7 +25,7 @@ from mlimages_dataset.tables.batches import checked_columns
 from mlimages_dataset.tables.label_columns import array_of, columns_of
 from mlimages_dataset.tables.parquet import n_rows, scan_table, table_parts, write_table
 from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS, RULES, TableSchema
-from mlimages_dataset.vocab.stage import read_vocabulary
+from mlimages_dataset.vocab.folder import read_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable

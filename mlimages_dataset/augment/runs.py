@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-import duckdb
 import pyarrow as pa
 
 from mlimages_dataset.augment.ranges import ImageSample
@@ -32,6 +31,8 @@ from mlimages_dataset.tables.parquet import table_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import duckdb
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
@@ -215,6 +216,8 @@ def duckdb_connection(out: Location, where: Location | None = None) -> Iterator[
 
     Errors name the input `where`.
     """
+    import duckdb  # noqa: PLC0415 - it takes 0.1 s, and commands that only import this module need none
+
     with contextlib.ExitStack() as stack:
         stack.enter_context(duckdb_errors(where))
         if isinstance(out, Path):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mlimages_dataset.augment.runs import duckdb_connection
 from mlimages_dataset.tables.parquet import scan_table, schema_of
 
 if TYPE_CHECKING:
@@ -76,6 +75,8 @@ def shared_ids(parts: Sequence[Location], accepted: Sequence[TableSchema], scrat
     Raises:
         UsageError, SchemaError, DataError: as `read_table`.
     """
+    from mlimages_dataset.augment.runs import duckdb_connection  # noqa: PLC0415 - DuckDB takes 0.1 s, and few need it
+
     with duckdb_connection(scratch) as connection:
         connection.register("rows", pa.RecordBatchReader.from_batches(_ROWS, _rows(parts, accepted)))
         connection.execute(_SHARED)

@@ -16,7 +16,7 @@ from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.label_columns import array_of
 from mlimages_dataset.tables.parquet import write_table
 from mlimages_dataset.tables.schemas import PREDICTIONS
-from mlimages_dataset.vocab.stage import read_vocabulary, vocabulary_digests
+from mlimages_dataset.vocab.folder import read_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,15 +1,24 @@
-"""Compilation of loops by Numba."""
+"""Compilation of loops by Numba, when a wheel is built or at the first call, and where machine code is kept.
+
+Who installs the package compiles its loops then (scripts/build_backend.py), and the machine code is part of the wheel:
+it is only read, so nobody pays for compilation, also where no folder can be written. Machine code of another processor,
+another version of Numba or another source is never used; there, each loop is compiled at its first call and kept.
+"""
 
 from __future__ import annotations
 
 import atexit
+import functools
+import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -20,6 +29,8 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound="Callable[..., object]")
 _FOLDER = "NUMBA_CACHE_DIR"
 """The variable by which Numba is told where to keep machine code: https://numba.readthedocs.io (Environment)."""
+SHIPPED = Path(__file__).parent / "machine_code"
+"""Machine code that came with the package."""
 _loops: list[Any] = []
 """All compiled functions: Numba's dispatchers, which have no annotations."""
 
@@ -27,8 +38,9 @@ _loops: list[Any] = []
 def compiled(function: _Function) -> _Function:
     """Return a function as machine code that runs without the interpreter's lock, kept on the disk for later runs.
 
-    It is kept beside the module, or in the user's cache where the package's folder cannot be written. Where neither
-    can be, it is kept until this process ends, for the processes that this one starts.
+    Where it did not come with the package, it is kept beside the module, or in the user's cache where the package's
+    folder cannot be written. Where neither can be, it is kept until this process ends, for the processes that this one
+    starts.
     """
     return _machine_code(function)
 
@@ -44,14 +56,58 @@ def vectorised(function: _Function) -> _Function:
 
 def _machine_code(function: _Function, *, vectors: bool = False) -> _Function:
     errors: Literal["numpy", "python"] = "numpy" if vectors else "python"
-    decorate = numba.njit(nogil=True, cache=True, error_model=errors, fastmath=vectors)
+    machine_code: Any = numba.njit(nogil=True, error_model=errors, fastmath=vectors)(function)
     try:
-        machine_code = decorate(function)
+        machine_code._cache = _Cache(function)  # noqa: SLF001 - as Numba's own `enable_caching` does
     except RuntimeError:  # Numba found no folder that can be written
         _keep_until_exit()
-        machine_code = decorate(function)
+        machine_code._cache = _Cache(function)  # noqa: SLF001 - as above
     _loops.append(machine_code)
     return cast("_Function", machine_code)
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]  # Numba annotates little
+    """Numba's cache of a function's machine code, which looks first at what came with the package."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]  # as above
+        self._function = function
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the machine code for a signature, None if there is none; see Numba."""
+        target_context.refresh()
+        data = shipped(self._function, SHIPPED).load(self._index_key(sig, target_context.codegen()))
+        if data is not None:
+            return self._impl.rebuild(target_context, data)
+        return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # as above
+
+    def ship(self, folder: Path, sig: Any, compiled_as: Any) -> None:
+        """Write the machine code for a signature into a folder."""
+        key = self._index_key(sig, compiled_as.codegen)
+        shipped(self._function, folder).save(key, self._impl.reduce(compiled_as))
+
+
+def shipped(function: Callable[..., object], folder: Path) -> Any:
+    """Return the file of a function's machine code in a folder, which holds nothing if the source is another."""
+    code = function.__code__
+    name = f"{function.__module__}.{function.__qualname__}.py{sys.version_info[0]}{sys.version_info[1]}"
+    return IndexDataCacheFile(str(folder), name, _digest(code.co_filename))  # type: ignore[no-untyped-call]  # as above
+
+
+@functools.cache
+def _digest(source: str) -> str:
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest()
+
+
+def ship(folder: Path) -> int:
+    """Write the machine code of all that this process has compiled into a folder; return the number of functions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    n = 0
+    for loop in _loops:
+        for compiled_as in loop.overloads.values():
+            loop._cache.ship(folder, compiled_as.signature.args, compiled_as)  # noqa: SLF001 - see `_machine_code`
+            n += 1
+    return n
 
 
 def _keep_until_exit() -> None:
@@ -63,11 +119,13 @@ def _keep_until_exit() -> None:
 
 
 def are_kept(modules: Collection[str]) -> bool:
-    """Return whether machine code of each compiled function of some modules is kept from an earlier run."""
+    """Return whether machine code of each compiled function of some modules came with the package or is kept."""
     return all(_is_kept(loop) for loop in _loops if loop.py_func.__module__ in modules)
 
 
 def _is_kept(loop: Any) -> bool:
+    if shipped(loop.py_func, SHIPPED)._load_index():  # noqa: SLF001 - Numba has no public way to ask
+        return True
     source = Path(loop.py_func.__code__.co_filename)
     kept = Path(loop.stats.cache_path).glob(f"{source.stem}.{loop.py_func.__qualname__}-*.nbi")
     return any(path.stat().st_mtime >= source.stat().st_mtime for path in kept)

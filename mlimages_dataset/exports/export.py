@@ -18,7 +18,7 @@ from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.tables.parquet import table_digests, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS
-from mlimages_dataset.vocab.stage import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
+from mlimages_dataset.vocab.folder import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location

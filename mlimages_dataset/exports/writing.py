@@ -15,7 +15,7 @@ from mlimages_dataset.exports.counts import ExportCounts, summed
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, whole_file
 from mlimages_dataset.tables.parquet import write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE, MAPPING_FILE
+from mlimages_dataset.vocab.folder import CATEGORIES_FILE, MAPPING_FILE
 from mlimages_dataset.vocab.tables import categories_table, mapping_table
 
 if TYPE_CHECKING:

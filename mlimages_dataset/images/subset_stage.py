@@ -50,7 +50,7 @@ from mlimages_dataset.tables.parquet import (
     table_writer,
 )
 from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS
-from mlimages_dataset.vocab.stage import categories_file, read_vocabulary
+from mlimages_dataset.vocab.folder import categories_file, read_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -23,7 +23,7 @@ from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.parquet import scan_table, table_parts
 from mlimages_dataset.tables.schemas import IMAGES
-from mlimages_dataset.vocab.stage import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
+from mlimages_dataset.vocab.folder import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -33,7 +33,8 @@ from mlimages_dataset.report.page import report_stage, told_of
 from mlimages_dataset.report.reading import REPORT
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parquet import table_parts
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE, MAPPING_FILE, VOCABULARY, read_vocabulary, vocabulary_stage
+from mlimages_dataset.vocab.folder import CATEGORIES_FILE, MAPPING_FILE, VOCABULARY, read_vocabulary
+from mlimages_dataset.vocab.stage import vocabulary_stage
 from mlimages_dataset.vocab.validation import validate
 from mlimages_dataset.vocab.wordnet import load_wordnet
 

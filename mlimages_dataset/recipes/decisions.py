@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.recipes.class_names import lines_of
 from mlimages_dataset.recipes.pictures import PICTURES
-from mlimages_dataset.vocab.stage import VOCABULARY
+from mlimages_dataset.vocab.folder import VOCABULARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

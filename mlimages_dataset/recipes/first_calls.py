@@ -24,6 +24,8 @@ from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Rule, Vocabu
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from mlimages_dataset.core.locations import Location
+
 _LOOPS = ("ancestors", "annotations", "audit", "splits", "statistics")
 _MODULES = tuple(f"mlimages_dataset.augment.{name}" for name in _LOOPS)
 CODE = "from mlimages_dataset.recipes.first_calls import call_loops; call_loops()"
@@ -71,19 +73,25 @@ def _wait_for_nothing(stage: str) -> None:
     """Return at once."""
 
 
-def call_loops() -> None:
-    """Annotate and label two images, so that each compiled loop of a build is called once; print what is done."""
+def call_loops(into: Location | None = None) -> None:
+    """Annotate and label two images, so that each compiled loop of a build is called once; print what is done.
+
+    Args:
+        into: the folder to write into; None for one that is removed.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        out = location(folder)
+        out = location(folder) if into is None else into
+        out.mkdir(parents=True, exist_ok=True)
         stated = out / "stated.csv"
         stated.write_text("image_id,label\none,n2\ntwo,n2\n", "utf-8")
-        vocabulary, given = _two_categories(), AnnotatedFiles(name="two", format="csv", files=(stated,))
+        vocabulary, given = two_categories(), AnnotatedFiles(name="two", format="csv", files=(stated,))
         annotate(vocabulary, given, Workplace(out / given.name))
         print(ANNOTATIONS_FOLDER, flush=True)  # noqa: T201 - for the process that waits
         label(vocabulary, [out / given.name], Workplace(out), options=LabelOptions(validation_images=1))
 
 
-def _two_categories() -> Vocabulary:
+def two_categories() -> Vocabulary:
+    """Return a vocabulary of a category and its parent."""
     wnids = ("n1", "n2")
     categories = tuple(
         Category(

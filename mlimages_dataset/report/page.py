@@ -30,7 +30,7 @@ from mlimages_dataset.report.reading import REPORT, mean_labels, report_content
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import IMPLICATIONS, PAIR_COUNTS
-from mlimages_dataset.vocab.stage import VOCABULARY, read_vocabulary
+from mlimages_dataset.vocab.folder import VOCABULARY, read_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

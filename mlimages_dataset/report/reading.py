@@ -32,7 +32,8 @@ from mlimages_dataset.report.content import (
     Tree,
 )
 from mlimages_dataset.tables.schemas import Origin
-from mlimages_dataset.vocab.stage import VOCABULARY, VocabularySummary
+from mlimages_dataset.vocab.folder import VOCABULARY
+from mlimages_dataset.vocab.stage import VocabularySummary
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, TENCENT, Rule
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE
 from mlimages_dataset.serve.filters import number
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE, VOCABULARY
+from mlimages_dataset.vocab.folder import CATEGORIES_FILE, VOCABULARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

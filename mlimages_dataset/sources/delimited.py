@@ -9,7 +9,6 @@ import secrets
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -24,6 +23,8 @@ from mlimages_dataset.tables import confidences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import duckdb
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.pieces import Piece
@@ -202,6 +203,8 @@ def duckdb_errors(where: object = None) -> Iterator[None]:
         DataError: an input cannot be read to its end.
         UsageError: there is no room for intermediate results.
     """
+    import duckdb  # noqa: PLC0415 - it takes 0.1 s, and commands that only import this module need none
+
     try:
         yield
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from mlimages_dataset.tables.arrays import arrow_of, numpy_of
 from mlimages_dataset.tables.schemas import LABELS, Origin
 
 if TYPE_CHECKING:
@@ -87,10 +88,8 @@ def columns_of(labels: pa.ListArray) -> LabelColumns:
     """Return the columns of a table's `labels` array; labels are not copied."""
     start, stop = labels.offsets[0].as_py(), labels.offsets[-1].as_py()
     values = labels.values
-    class_index, confidence, origin = (
-        values.field(i).slice(start, stop - start).to_numpy(zero_copy_only=True) for i in range(3)
-    )
-    offsets = labels.offsets.to_numpy(zero_copy_only=True)
+    class_index, confidence, origin = (numpy_of(values.field(i).slice(start, stop - start)) for i in range(3))
+    offsets = numpy_of(labels.offsets)
     if start:
         offsets = offsets - np.int32(start)
         offsets.flags.writeable = False  # as Arrow's arrays are: for another type, Numba compiles its loops again
@@ -101,6 +100,6 @@ def array_of(columns: LabelColumns) -> pa.ListArray:
     """Return the columns as a table's `labels` array; nothing is copied."""
     fields = list(LABELS.arrow.field("labels").type.value_type)
     values = pa.StructArray.from_arrays(
-        [pa.array(columns.class_index), pa.array(columns.confidence), pa.array(columns.origin)], fields=fields
+        [arrow_of(columns.class_index), arrow_of(columns.confidence), arrow_of(columns.origin)], fields=fields
     )
-    return pa.ListArray.from_arrays(pa.array(columns.offsets), values, type=LABELS.arrow.field("labels").type)
+    return pa.ListArray.from_arrays(arrow_of(columns.offsets), values, type=LABELS.arrow.field("labels").type)

@@ -35,7 +35,7 @@ from mlimages_dataset.train.predict import ClassName, Seen, top_classes
 from mlimages_dataset.train.probabilities import lacks_fit, probabilities_of
 from mlimages_dataset.train.science import turns_upright
 from mlimages_dataset.train.tasks.registry import task_of_checkpoint
-from mlimages_dataset.vocab.stage import categories_file, vocabulary_digests
+from mlimages_dataset.vocab.folder import categories_file, vocabulary_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

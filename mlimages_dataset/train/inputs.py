@@ -16,7 +16,7 @@ from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import CATEGORIES, PAIR_COUNTS
 from mlimages_dataset.train.losses.pair_rates import rates_of_table, with_relatives
 from mlimages_dataset.train.losses.prior_bias import prior_bias
-from mlimages_dataset.vocab.stage import categories_file, read_vocabulary, refuse_other_vocabulary, vocabulary_digests
+from mlimages_dataset.vocab.folder import categories_file, read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,7 +19,7 @@ from mlimages_dataset.train.computing import computing
 from mlimages_dataset.train.evaluation import Evaluation, groups_of_categories
 from mlimages_dataset.train.probabilities import calibration_of
 from mlimages_dataset.train.validation import evaluate_network
-from mlimages_dataset.vocab.stage import categories_file
+from mlimages_dataset.vocab.folder import categories_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components
 
 from mlimages_dataset.core.errors import VocabularyError
 
@@ -51,6 +50,11 @@ class Hierarchy:
     depth: tuple[int, ...]
 
 
+def has_order(parents: Sequence[Sequence[int]]) -> bool:
+    """Return whether nodes can be ordered so that each comes after its parents, which are numbers in 0..N-1."""
+    return _is_acyclic(_parent_matrix(parents))
+
+
 def closure_matrix(parents: Sequence[Sequence[int]]) -> sp.csr_array:
     """Return the reflexive ancestor matrix, shape (N, N), true at (node, ancestor), column indices ascending.
 
@@ -59,10 +63,9 @@ def closure_matrix(parents: Sequence[Sequence[int]]) -> sp.csr_array:
     """
     n = len(parents)
     edges = _parent_matrix(parents)
-    n_components, component = connected_components(edges, directed=True, connection="strong")
-    own_parent = edges.diagonal()
-    if n_components < n or own_parent.any():
-        members = np.flatnonzero((np.bincount(component)[component] > 1) | own_parent)
+    if not _is_acyclic(edges):
+        component = _strong_components(edges)
+        members = np.flatnonzero((np.bincount(component)[component] > 1) | edges.diagonal())
         raise VocabularyError(f"the parents form a cycle through {members[:5].tolist()}")
     closure = sp.csr_array((edges + sp.eye_array(n, dtype=bool, format="csr")).astype(bool))
     while True:  # doubles the length of the paths covered
@@ -178,6 +181,25 @@ def _parent_matrix(parents: Sequence[Sequence[int]]) -> sp.csr_array:
     return sp.csr_array((np.ones(len(columns), bool), (rows, columns)), shape=(len(parents), len(parents)))
 
 
+def _is_acyclic(edges: sp.csr_array) -> bool:
+    """Return whether a graph, shape (N, N), has no cycle."""
+    left = np.ones(edges.shape[0], bool)
+    while left.any():
+        blocked = left & ((edges @ left.astype(np.int32)) > 0)
+        if blocked.sum() == left.sum():
+            return False
+        left = blocked
+    return True
+
+
+def _strong_components(edges: sp.csr_array) -> NDArray[np.int32]:
+    """Return the number of the strongly connected component of each node, shape (N,)."""
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415 - it takes 0.1 s, and few need it
+
+    component: NDArray[np.int32] = connected_components(edges, directed=True, connection="strong")[1]
+    return component
+
+
 def _nearest_ancestors(closure: sp.csr_array) -> list[tuple[int, ...]]:
     """Return each node's ancestors without another node between them (the transitive reduction of the closure)."""
     strict = (closure - sp.eye_array(closure.shape[0], dtype=np.int8, format="csr")).astype(np.int32)
@@ -212,7 +234,7 @@ def _edge_counter(parents: Sequence[Sequence[int]]) -> Callable[[int, int], int]
 
 
 def _refuse_cycles(network: WordNet, parents: Sequence[Sequence[int]], edges: Sequence[Edge]) -> None:
-    _, component = connected_components(_parent_matrix(parents), directed=True, connection="strong")
+    component = _strong_components(_parent_matrix(parents))
     for edge in reversed(edges):  # the last one closed it
         child, parent = network.index_of_wnid[edge.child], network.index_of_wnid[edge.parent]
         if edge.add and component[child] == component[parent]:

@@ -1,12 +1,10 @@
-"""The vocabulary stage. No other module of this package names paths, reads or writes."""
+"""The vocabulary stage. Besides `folder`, no other module of this package names paths, reads or writes."""
 
 from __future__ import annotations
 
 import csv
-import enum
 import functools
 import json
-import weakref
 from collections import Counter
 from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
 from dataclasses import dataclass, field, replace
@@ -18,7 +16,7 @@ import pyarrow as pa
 
 from mlimages_dataset.core.decoding import encode
 from mlimages_dataset.core.errors import DataError, UsageError, VocabularyError
-from mlimages_dataset.core.locations import Location, location, reason
+from mlimages_dataset.core.locations import Location, reason
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.samples import on_disk
@@ -35,8 +33,8 @@ from mlimages_dataset.sources.class_lists import (
 from mlimages_dataset.sources.huggingface import huggingface_classes
 from mlimages_dataset.sources.picture_tables import names_classes
 from mlimages_dataset.tables.files import digests, prefixed, read_lines
-from mlimages_dataset.tables.parquet import open_parquet, read_table, table_inputs, table_parts, write_table
-from mlimages_dataset.tables.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
+from mlimages_dataset.tables.parquet import open_parquet, read_table
+from mlimages_dataset.tables.schemas import CLASS_COUNTS
 from mlimages_dataset.vocab.findings import (
     DecisionChanges,
     Loss,
@@ -47,6 +45,7 @@ from mlimages_dataset.vocab.findings import (
     repeated_ids,
     unlisted,
 )
+from mlimages_dataset.vocab.folder import VOCABULARY, place_of, write_tables
 from mlimages_dataset.vocab.merging import (
     OPEN_IMAGES_MINIMUM,
     ClassList,
@@ -55,9 +54,8 @@ from mlimages_dataset.vocab.merging import (
 )
 from mlimages_dataset.vocab.readings import packaged_decisions
 from mlimages_dataset.vocab.reviewed import Reviewed, parse_reviewed
-from mlimages_dataset.vocab.tables import categories_table, mapping_table, vocabulary_of_tables
 from mlimages_dataset.vocab.validation import validate
-from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Vocabulary
+from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Ancestors, Vocabulary
 from mlimages_dataset.vocab.wordnet import NOUN_FILES, load_wordnet
 
 if TYPE_CHECKING:
@@ -66,27 +64,11 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.sources.classes import SourceClass
-    from mlimages_dataset.tables.files import Inputs, Receipt
 
-VOCABULARY = "vocabulary"
-"""The role of a vocabulary's tables among the inputs of other stages, and the vocabulary's folder in a build."""
-CATEGORIES_FILE = "categories.parquet"
-MAPPING_FILE = "mapping.parquet"
 PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv", "coco.csv", "voc.csv")
-_READ: weakref.WeakValueDictionary[str, Vocabulary] = weakref.WeakValueDictionary()
-"""Vocabularies that somebody holds, by folder: while a build holds its own, its stages read it once."""
 _SHOWN_REPEATS = 5
 _SHOWN_LOSSES = 20
 _SHOWN_BARE = 10
-
-
-class Ancestors(enum.Enum):
-    """Which ancestors, that WordNet has between a class and its root, are categories though no list has them."""
-
-    ALL = "all"
-    """Those of every class."""
-    LISTED = "listed"
-    """Only classes of the lists and the four roots are categories, as in the published vocabulary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,56 +300,7 @@ def read_tencent_dictionary(path: str | Location) -> Vocabulary:
         VocabularyError: its parents form a cycle.
     """
     where = str(path)
-    return vocabulary_from_tencent(parse_tencent_dictionary(read_lines(_place(path)), where), where)
-
-
-def read_vocabulary(folder: str | Location) -> Vocabulary:
-    """Return the vocabulary in a folder that the vocabulary stage wrote, or in a build's.
-
-    Raises:
-        UsageError: its tables are not there.
-        SchemaError, DataError: they are of another version, or damaged.
-    """
-    place = vocabulary_folder(_place(folder)).absolute()
-    held = _READ.get(str(place))
-    if held is not None and held.digests == vocabulary_digests(place):
-        return held
-    categories = read_table(place / CATEGORIES_FILE, CATEGORIES)
-    vocabulary = vocabulary_of_tables(categories, read_table(place / MAPPING_FILE, MAPPING))
-    vocabulary = replace(vocabulary, folder=place, digests=vocabulary_digests(place))
-    _READ[str(place)] = vocabulary
-    return vocabulary
-
-
-def vocabulary_digests(folder: Location) -> dict[str, str]:
-    """Return the SHA-256 of a vocabulary's tables by name."""
-    place = vocabulary_folder(folder)
-    return prefixed(VOCABULARY, digests([place / CATEGORIES_FILE, place / MAPPING_FILE]))
-
-
-def vocabulary_folder(given: Location) -> Location:
-    """Return the folder of a vocabulary's tables: the one given, or `vocabulary` in it where a build is named."""
-    inside = given / VOCABULARY
-    return inside if not (given / CATEGORIES_FILE).is_file() and (inside / CATEGORIES_FILE).is_file() else given
-
-
-def categories_file(folder: Location) -> Location:
-    """Return the file of the categories of a vocabulary in a folder, or in a build's."""
-    return vocabulary_folder(folder) / CATEGORIES_FILE
-
-
-def refuse_other_vocabulary(inputs: Inputs, folders: Sequence[Location]) -> None:
-    """Raise `UsageError` for a table whose metadata name another vocabulary than the one among the inputs."""
-    name = f"{VOCABULARY}/{CATEGORIES_FILE}"
-    for folder in folders:
-        for part in table_parts(folder) if folder.is_dir() else [folder]:
-            made_with = table_inputs(part).get(name, inputs[name])
-            if made_with != inputs[name]:
-                raise UsageError(
-                    "it was made with another vocabulary than the one given",
-                    where=part,
-                    remedy="pass that vocabulary, or make the table again",
-                )
+    return vocabulary_from_tencent(parse_tencent_dictionary(read_lines(place_of(path)), where), where)
 
 
 def read_class_lists(given: VocabularyFiles) -> list[ClassList]:
@@ -433,20 +366,8 @@ def packaged_class_list(name: str) -> Path:
     return on_disk(_data() / name)
 
 
-def _place(named: str | Location) -> Location:
-    return location(named) if isinstance(named, str) else named
-
-
 def _data() -> Traversable:
     return files("mlimages_dataset.vocab") / "data"
-
-
-def write_tables(vocabulary: Vocabulary, out: Location, inputs: Inputs) -> tuple[Receipt, Receipt]:
-    """Write a vocabulary as `categories` and `mapping` into a folder."""
-    return (
-        write_table(out / CATEGORIES_FILE, categories_table(vocabulary), CATEGORIES, inputs),
-        write_table(out / MAPPING_FILE, mapping_table(vocabulary), MAPPING, inputs),
-    )
 
 
 def _box_parents(path: Location | None) -> dict[str, tuple[str, ...]]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import graphlib
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.tables.arrays import numpy_of
 from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
+from mlimages_dataset.vocab.hierarchy import has_order
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Vocabulary
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _CATEGORY_FIELDS = ("wnid", "name", "root", "parent", "parents", "depth", "sources", "mids", "images")
 
@@ -34,39 +41,42 @@ def vocabulary_of_tables(categories: pa.Table, mapping: pa.Table) -> Vocabulary:
     ordered = categories.sort_by("class_index")
     if fault := _fault(ordered, mapping):
         raise DataError(fault, where="categories", remedy="build it again")
+    # Column by column: a dictionary for each of 22,000 rows took twice the time.
+    fields = zip(*(ordered[name].to_pylist() for name in _CATEGORY_FIELDS), strict=True)
+    rows = zip(*(mapping[name].to_pylist() for name in MAPPING.arrow.names), strict=True)
     return Vocabulary(
         categories=tuple(
             Category(
-                wnid=row["wnid"],
-                name=row["name"],
-                root=row["root"],
-                parent=row["parent"],
-                parents=tuple(row["parents"]),
-                depth=row["depth"],
-                sources=tuple(row["sources"]),
-                mids=tuple(row["mids"]),
-                images=row["images"],
+                wnid=wnid,
+                name=name,
+                root=root,
+                parent=parent,
+                parents=tuple(parents),
+                depth=depth,
+                sources=tuple(sources),
+                mids=tuple(mids),
+                images=images,
             )
-            for row in ordered.to_pylist()
+            for wnid, name, root, parent, parents, depth, sources, mids, images in fields
         ),
-        mapping=tuple(MappingRow(**{**row, "alternatives": tuple(row["alternatives"])}) for row in mapping.to_pylist()),
+        mapping=tuple(MappingRow(*values, alternatives=tuple(alternatives)) for *values, alternatives in rows),
     )
 
 
 def _fault(ordered: pa.Table, mapping: pa.Table) -> str:
     """Return what is wrong with the numbers of tables, whose categories are in order; empty if nothing is."""
     n = len(ordered)
-    if ordered["class_index"].to_pylist() != list(range(n)):
+    if not np.array_equal(_numbers(ordered["class_index"]), np.arange(n)):
         return "the class indices do not count up from 0"
-    parents = ordered["parents"].to_pylist()
-    named = (one for of_one in parents for one in of_one)
-    first = ordered["parent"].to_pylist()
-    if not (all(0 <= one < n for one in named) and all(-1 <= one < n for one in first)):
+    named, first = _numbers(pc.list_flatten(ordered["parents"])), _numbers(ordered["parent"])
+    if not (((named >= 0) & (named < n)).all() and ((first >= -1) & (first < n)).all()):
         return f"a category has a parent that is not in 0..{n - 1}"
-    if any(one >= n for one in mapping["class_index"].to_pylist()):
+    if (_numbers(mapping["class_index"]) >= n).any():
         return f"a class belongs to a category that is not in 0..{n - 1}"
-    try:
-        graphlib.TopologicalSorter(dict(enumerate(parents))).prepare()
-    except graphlib.CycleError:
+    if not has_order(ordered["parents"].to_pylist()):
         return "a category is its own ancestor"
     return ""
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[np.int32]:
+    return numpy_of(column.combine_chunks())

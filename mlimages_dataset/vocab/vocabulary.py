@@ -42,6 +42,15 @@ _TABLES = {"table": one_of(["categories", "mapping"])}
 _SEARCH = {"text": TEXT, "limit": whole(0)}
 
 
+class Ancestors(Enum):
+    """Which ancestors, that WordNet has between a class and its root, are categories though no list has them."""
+
+    ALL = "all"
+    """Those of every class."""
+    LISTED = "listed"
+    """Only classes of the lists and the four roots are categories, as in the published vocabulary."""
+
+
 class Rule(Enum):
     """The rule that decided what became of a class, besides the matcher's rules for names."""
 

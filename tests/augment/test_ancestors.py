@@ -24,7 +24,7 @@ from mlimages_dataset.augment.ancestors import (
 )
 from mlimages_dataset.tables.label_columns import LabelColumns
 from mlimages_dataset.tables.schemas import Origin
-from mlimages_dataset.vocab import read_tencent_dictionary
+from mlimages_dataset.vocab.stage import read_tencent_dictionary
 from tests.augment.strategies import CONFIDENCES, ORIGINS, Row, closure_of, columns_from, hierarchies, rows, rows_from
 
 if TYPE_CHECKING:

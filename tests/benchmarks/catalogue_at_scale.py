@@ -57,7 +57,7 @@ def write_labels(folder: Path, rows: int, workers: int) -> None:
     # Not at the top: the process that only opens the catalogue would have them in its memory too.
     from mlimages_dataset.augment.labels_stage import label  # noqa: PLC0415
     from mlimages_dataset.pipeline.engine import local  # noqa: PLC0415
-    from mlimages_dataset.vocab.stage import read_vocabulary  # noqa: PLC0415
+    from mlimages_dataset.vocab.folder import read_vocabulary  # noqa: PLC0415
     from tests.benchmarks.simulated import annotations_folder, vocabulary_folder  # noqa: PLC0415
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlimages_dataset.tables.schemas import PAIR_COUNTS
-from mlimages_dataset.vocab.stage import read_vocabulary
+from mlimages_dataset.vocab.folder import read_vocabulary
 from tests.benchmarks.labels_at_scale import DUCKDB_MEMORY
 from tests.benchmarks.measurement import Contender, Row, command, contest, processors
 from tests.benchmarks.simulated import annotations_folder, predictions_folder, shuffled_folder, vocabulary_folder

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of, columns_of
 from mlimages_dataset.tables.parquet import COMPRESSION, table_parts
 from mlimages_dataset.tables.schemas import LABELS
-from mlimages_dataset.vocab.stage import read_vocabulary
+from mlimages_dataset.vocab.folder import read_vocabulary
 from tests.benchmarks.measurement import Contender, Row, command, contest, processors
 from tests.benchmarks.simulated import PARTS, annotations_folder, vocabulary_folder
 

@@ -28,7 +28,7 @@ from mlimages_dataset.serve import filters, snippets
 from mlimages_dataset.serve.build import open_build
 from mlimages_dataset.serve.filters import Filter
 from mlimages_dataset.tables.schemas import Origin
-from mlimages_dataset.vocab.stage import read_vocabulary
+from mlimages_dataset.vocab.folder import read_vocabulary
 from tests.benchmarks.labels_at_scale import IMAGES
 from tests.benchmarks.measurement import COMMAND, command, machine
 from tests.benchmarks.simulated import annotations_folder, vocabulary_folder

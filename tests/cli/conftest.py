@@ -51,7 +51,7 @@ def run_script(script: str) -> Command:
         done = subprocess.run(
             [script, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False, env=_environment()
         )
-        return Ran(done.returncode, done.stdout, done.stderr)
+        return Ran(done.returncode, done.stdout, _without_start(done.stderr))
 
     return call
 
@@ -73,7 +73,7 @@ def command(main_command: click.Command) -> Command:
     def call(*arguments: str | Path, cwd: Path | None = None) -> Ran:
         assert cwd is None
         done = CliRunner().invoke(main_command, [str(a) for a in arguments], catch_exceptions=False)
-        return Ran(done.exit_code, done.stdout, done.stderr)
+        return Ran(done.exit_code, done.stdout, _without_start(done.stderr))
 
     return call
 
@@ -96,3 +96,9 @@ def golden_build(golden_inputs: Path, run_script: Command, tmp_path_factory: pyt
 def _environment() -> dict[str, str]:
     """Return this process's environment, in which no terminal is simulated."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("FORCE_COLOR", "COLUMNS"))}
+
+
+def _without_start(errors: str) -> str:
+    """Return what a command wrote to stderr after the line that tells what it reads, see `tell_start`."""
+    first, _, rest = errors.partition("\n")
+    return rest if first.startswith("Reading ") and first.endswith(" ...") else errors

@@ -72,6 +72,33 @@ def test_help_waits_for_nothing_heavy(arguments: list[str]) -> None:
     assert not HEAVY & set(done.stderr.split())
 
 
+def test_a_command_tells_what_it_reads_before_it_imports_anything_heavy(tmp_path: Path) -> None:
+    code = """
+import sys
+import click
+from mlimages_dataset.cli.main import main
+def told(text, err=False):
+    assert err and text.startswith("Reading"), text
+    print(*(name for name in sys.modules if "." not in name))
+    sys.exit()
+click.echo = told
+main()
+"""
+    arguments = ["labels", "--vocab", str(tmp_path), "--annotations", str(tmp_path), "--out", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout
+    assert not HEAVY & set(done.stdout.split())
+
+
+def test_labels_import_nothing_that_they_do_not_use(golden_build: Path, tmp_path: Path) -> None:
+    """Each of these takes from a tenth to half a second."""
+    given = [str(path) for path in sorted((golden_build / "annotations").iterdir()) if path.is_dir()][:1]
+    arguments = ["labels", "--vocab", str(golden_build), "--annotations", *given, "--out", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", LOADED, *arguments], capture_output=True, text=True, check=True)
+    unused = {"pandas", "duckdb", "nltk", "networkx", "rapidfuzz", "PIL", "requests", "aiohttp", "torch"}
+    assert not unused & set(done.stderr.split())
+
+
 def test_the_version_is_the_packages(command: Command) -> None:
     assert command("--version") == (0, f"mlimages-build, version {__version__}\n", "")
 

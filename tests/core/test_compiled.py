@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mlimages_dataset.core.compiled import sort_in_place
+from mlimages_dataset.core import compiled
+from mlimages_dataset.core.compiled import _digest, sort_in_place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,3 +54,40 @@ print(sum(compiled.sort_in_place.stats.cache_misses.values()))
     told = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     assert told.stdout.split() == ["1", "0"]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+_SHIP = """
+import sys, numpy as np
+from pathlib import Path
+from mlimages_dataset.core import compiled
+compiled.sort_in_place(np.arange(3))
+compiled.ship(Path(sys.argv[1]))
+"""
+_USE = """
+import sys, numpy as np
+from pathlib import Path
+from mlimages_dataset.core import compiled
+compiled.SHIPPED = Path(sys.argv[1])
+values = np.array([2, 1])
+compiled.sort_in_place(values)
+print(*values, sum(compiled.sort_in_place.stats.cache_misses.values()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("same_source", "misses"), [(True, "0"), (False, "1")])
+def test_machine_code_that_came_with_the_package_is_used_unless_the_source_is_another(
+    tmp_path: Path, *, same_source: bool, misses: str
+) -> None:
+    """No folder can be written where it is used."""
+    new = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "first")}
+    subprocess.run([sys.executable, "-c", _SHIP, str(tmp_path / "code")], env=new, check=True)
+    if not same_source:
+        for path in (tmp_path / "code").glob("*.nbi"):
+            path.write_bytes(path.read_bytes().replace(_digest(compiled.__file__).encode(), b"0" * 64))
+    none = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator", "TMPDIR": str(tmp_path)}
+    (tmp_path / "file").touch()
+    none["NUMBA_CACHE_DIR"] = str(tmp_path / "file" / "loops")
+    command = [sys.executable, "-c", _USE, str(tmp_path / "code")]
+    told = subprocess.run(command, env={**os.environ, **none}, check=True, capture_output=True, text=True)
+    assert told.stdout.split() == ["1", "2", misses]

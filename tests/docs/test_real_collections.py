@@ -14,7 +14,7 @@ import pytest
 
 from mlimages_dataset.recipes.recipe import read_recipe
 from mlimages_dataset.sources.publishers import read_publishers, select_files
-from mlimages_dataset.vocab.stage import read_vocabulary
+from mlimages_dataset.vocab.folder import read_vocabulary
 from tests.docs.pages import blocks, run
 from tests.golden.inputs_and_tables import FOLDER as GOLDEN
 from tests.golden.inputs_and_tables import digests_of_rows, write_predictions

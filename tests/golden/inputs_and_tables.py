@@ -21,7 +21,8 @@ from mlimages_dataset.recipes.recipe import read_recipe
 from mlimages_dataset.tables.label_columns import array_of
 from mlimages_dataset.tables.parquet import write_table
 from mlimages_dataset.tables.schemas import PREDICTIONS, Origin
-from mlimages_dataset.vocab.stage import read_vocabulary, write_vocabulary
+from mlimages_dataset.vocab.folder import read_vocabulary
+from mlimages_dataset.vocab.stage import write_vocabulary
 from tests.augment.strategies import Row, columns_from
 
 if TYPE_CHECKING:

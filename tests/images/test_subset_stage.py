@@ -18,7 +18,7 @@ from mlimages_dataset.pipeline.stage import Workplace
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.tables.parquet import read_table, table_parts, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, LABELS, MAPPING
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE, MAPPING_FILE
+from mlimages_dataset.vocab.folder import CATEGORIES_FILE, MAPPING_FILE
 from mlimages_dataset.vocab.tables import categories_table, mapping_table
 from tests.images.folders import image_folder, picture
 from tests.images.foreign_folders import image_table, tar_folder, write_parquet

@@ -18,7 +18,7 @@ from mlimages_dataset.pipeline.records import MANIFEST_NAME, Manifest, StageResu
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parquet import read_table, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, IMAGES, LABELS, MAPPING
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE, MAPPING_FILE
+from mlimages_dataset.vocab.folder import CATEGORIES_FILE, MAPPING_FILE
 from mlimages_dataset.vocab.tables import categories_table, mapping_table
 from tests.images.folders import image_folder, picture
 

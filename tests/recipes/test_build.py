@@ -34,7 +34,8 @@ from mlimages_dataset.report.page import report_stage
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.parquet import read_table, table_inputs, table_parts, write_table
 from mlimages_dataset.tables.schemas import ANNOTATIONS, CATEGORIES, LABELS, MAPPING, PREDICTIONS, REGIONS
-from mlimages_dataset.vocab.stage import VOCABULARY, read_vocabulary, vocabulary_stage
+from mlimages_dataset.vocab.folder import VOCABULARY, read_vocabulary
+from mlimages_dataset.vocab.stage import vocabulary_stage
 from tests.golden.inputs_and_tables import write_inputs
 
 if TYPE_CHECKING:

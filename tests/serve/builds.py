@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlimages_dataset.tables.label_columns import array_of
 from mlimages_dataset.tables.parquet import table_writer
 from mlimages_dataset.tables.schemas import LABELS
-from mlimages_dataset.vocab.stage import write_tables
+from mlimages_dataset.vocab.folder import write_tables
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Vocabulary
 from tests.augment.strategies import CONFIDENCES, ORIGINS, columns_from
 

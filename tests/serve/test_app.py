@@ -25,7 +25,7 @@ from mlimages_dataset.serve.pictures import Pictures
 from mlimages_dataset.serve.rows import ImageRow
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import LABELS
-from mlimages_dataset.vocab.stage import read_vocabulary
+from mlimages_dataset.vocab.folder import read_vocabulary
 from tests.images.folders import image_folder, picture
 from tests.serve.builds import Build, Image, category, vocabulary_of, write_build
 from tests.serve.conftest import ADDRESS, client_of, pictures_of

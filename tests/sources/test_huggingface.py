@@ -14,7 +14,8 @@ from mlimages_dataset.pipeline.stage import run
 from mlimages_dataset.sources.contract import read_regions, read_statements
 from mlimages_dataset.sources.huggingface import huggingface_classes
 from mlimages_dataset.sources.source import LISTED
-from mlimages_dataset.vocab.stage import VocabularyFiles, read_vocabulary, vocabulary_stage
+from mlimages_dataset.vocab.folder import read_vocabulary
+from mlimages_dataset.vocab.stage import VocabularyFiles, vocabulary_stage
 from tests.images.folders import picture
 from tests.images.foreign_folders import class_label, features, image_table, write_parquet
 

@@ -17,7 +17,7 @@ from mlimages_dataset.train.inputs import pair_rates
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.run_files import read_run, run_file
 from mlimages_dataset.train.schedule import learning_rate
-from mlimages_dataset.vocab.stage import read_vocabulary
+from mlimages_dataset.vocab.folder import read_vocabulary
 from tests.train.detection.shapes import FIRST_CLASS, row, write_regions
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from torchvision.models import resnet18, resnet101
 from mlimages_dataset.train.plan_stage import PUBLISHED_CLASSES
 from mlimages_dataset.train.run_files import read_run, run_file
 from mlimages_dataset.train.science import science
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE
+from mlimages_dataset.vocab.folder import CATEGORIES_FILE
 from tests.train.test_main import RUN, called, files, refusal
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from mlimages_dataset.train.losses.pair_rates import rates_of_state
 from mlimages_dataset.train.run_files import read_run
 from mlimages_dataset.train.stage import initial_model
 from mlimages_dataset.train.tasks.registry import task_of_run
-from mlimages_dataset.vocab.stage import CATEGORIES_FILE, read_vocabulary, vocabulary_digests
+from mlimages_dataset.vocab.folder import CATEGORIES_FILE, read_vocabulary, vocabulary_digests
 from tests.loaders.test_dataset import data_set
 from tests.train.processes import on_ranks
 from tests.train.test_main import RUN, applied, called, files, refusal

@@ -15,18 +15,16 @@ from mlimages_dataset.pipeline.stage import Workplace, run
 from mlimages_dataset.sources.class_lists import parse_tencent_dictionary
 from mlimages_dataset.tables.parquet import table_inputs, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, CLASS_COUNTS
+from mlimages_dataset.vocab.folder import categories_file, read_vocabulary, vocabulary_digests
 from mlimages_dataset.vocab.merging import OPEN_IMAGES_MINIMUM
 from mlimages_dataset.vocab.stage import (
     VocabularyFiles,
-    categories_file,
     packaged_class_list,
     packaged_imagenet,
     published_vocabulary_stage,
     read_class_lists,
     read_image_counts,
     read_tencent_dictionary,
-    read_vocabulary,
-    vocabulary_digests,
     vocabulary_stage,
     write_vocabulary,
 )

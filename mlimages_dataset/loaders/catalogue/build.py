@@ -191,13 +191,13 @@ def _write_rows_of_class(folder: Path, sizes: NDArray[np.int64]) -> None:
     first = 0
     for batch in mapped_table(folder / layout.ROWS_FILE).to_batches():
         labels = columns_of(batch.column("labels"))
-        _append_rows(labels.offsets, labels.class_index, labels.confidence, first, ends, rows_of_class)
+        append_rows(labels.offsets, labels.class_index, labels.confidence, first, ends, rows_of_class)
         first += batch.num_rows
     rows_of_class.flush()
 
 
 @compiled
-def _append_rows(  # noqa: PLR0917 - compiled code takes no keywords
+def append_rows(  # noqa: PLR0917 - compiled code takes no keywords
     offsets: NDArray[np.int32],
     class_index: NDArray[np.int32],
     confidence: NDArray[np.float32],
@@ -205,6 +205,7 @@ def _append_rows(  # noqa: PLR0917 - compiled code takes no keywords
     ends: NDArray[np.int64],
     rows_of_class: NDArray[np.int32],
 ) -> None:
+    """Write the rows of a block behind those that each class has so far, at `ends`, which move on."""
     for row in range(len(offsets) - 1):
         for k in range(offsets[row], offsets[row + 1]):
             if confidence[k] > 0:

@@ -16,7 +16,8 @@ from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parquet import n_rows, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS
 from mlimages_dataset.train.paper.prepared import Prepared
-from mlimages_dataset.vocab.stage import VOCABULARY, VocabularyFiles, read_vocabulary, vocabulary_stage
+from mlimages_dataset.vocab.folder import VOCABULARY, read_vocabulary
+from mlimages_dataset.vocab.stage import VocabularyFiles, vocabulary_stage
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location

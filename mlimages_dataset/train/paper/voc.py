@@ -25,14 +25,9 @@ from mlimages_dataset.sources.voc_results import read_image_set
 from mlimages_dataset.tables.parquet import read_table, table_parts, table_writer
 from mlimages_dataset.tables.schemas import REGIONS
 from mlimages_dataset.train.paper.prepared import Prepared
-from mlimages_dataset.vocab.stage import (
-    VOCABULARY,
-    Ancestors,
-    VocabularyFiles,
-    packaged_class_list,
-    vocabulary_digests,
-    vocabulary_stage,
-)
+from mlimages_dataset.vocab.folder import VOCABULARY, vocabulary_digests
+from mlimages_dataset.vocab.stage import VocabularyFiles, packaged_class_list, vocabulary_stage
+from mlimages_dataset.vocab.vocabulary import Ancestors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

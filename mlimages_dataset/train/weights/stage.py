@@ -34,7 +34,7 @@ from mlimages_dataset.train.weights.description import WeightsForm, with_classes
 from mlimages_dataset.train.weights.files import description_path
 from mlimages_dataset.train.weights.reading import Said, from_checkpoint, read_weights
 from mlimages_dataset.train.weights.writing import write_weights
-from mlimages_dataset.vocab.stage import categories_file
+from mlimages_dataset.vocab.folder import categories_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

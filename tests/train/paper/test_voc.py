@@ -14,7 +14,7 @@ from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import REGIONS
 from mlimages_dataset.train.config import Phase, Run
 from mlimages_dataset.train.paper.voc import prepare_detection, prepare_segmentation
-from mlimages_dataset.vocab.stage import read_vocabulary
+from mlimages_dataset.vocab.folder import read_vocabulary
 from tests.train.paper.kits import CLASSES, write_described, write_kit, write_maps, write_picture, write_set
 
 if TYPE_CHECKING:

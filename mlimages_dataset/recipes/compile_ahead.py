@@ -1,0 +1,102 @@
+"""Machine code of all compiled loops, made when a wheel is built: `python -m mlimages_dataset.recipes.compile_ahead`.
+
+Each loop is called once with arrays as its callers make them. A new loop needs a call here; a test names those without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from mlimages_dataset.augment.ancestors import augment, augmentation_rules
+from mlimages_dataset.augment.audit import audit_rows
+from mlimages_dataset.augment.cooccurrence_stage import Thresholds, cooccurrence_stage
+from mlimages_dataset.core.compiled import ship, sort_in_place
+from mlimages_dataset.core.locations import location
+from mlimages_dataset.evaluation.detection import Detections, Rule, TrueBoxes, judged
+from mlimages_dataset.images.duplicates import pairs_within
+from mlimages_dataset.images.jpeg import whole_size
+from mlimages_dataset.images.subset import by_minimum, memberships
+from mlimages_dataset.loaders.catalogue.build import append_rows
+from mlimages_dataset.loaders.colour import Shift, shift_colour
+from mlimages_dataset.loaders.geometry import Box, resize, rotate
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.stage import run
+from mlimages_dataset.recipes.first_calls import call_loops, two_categories
+from mlimages_dataset.sources.json_items import items_of
+from mlimages_dataset.sources.polygons import Polygons
+from mlimages_dataset.tables.label_columns import LabelColumns
+from mlimages_dataset.vocab.folder import write_tables
+
+
+def call_all_loops() -> None:
+    """Call every compiled loop once."""
+    with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        call_loops()
+        _call_loops_over_labels(Path(folder))
+        _call_loops_over_files(Path(folder))
+    _call_loops_over_pixels()
+    _call_loops_over_boxes()
+    sort_in_place(np.arange(2))
+    pairs_within(np.arange(2, dtype=np.uint64), 1)
+    by_minimum(memberships(np.arange(2), np.ones(2, np.int32), np.zeros(2, np.int32), 2), 1, 2)
+
+
+def _call_loops_over_labels(folder: Path) -> None:
+    """Call those over label columns in memory of one's own, and those that count pairs."""
+    vocabulary = two_categories()
+    labels = LabelColumns(
+        np.arange(2, dtype=np.int32), np.ones(1, np.int32), np.ones(1, np.float32), np.zeros(1, np.uint8)
+    )
+    augment(labels, augmentation_rules(vocabulary.closure))
+    audit_rows(labels, vocabulary.closure)
+    place = location(str(folder))
+    write_tables(vocabulary, place / "vocabulary", {})
+    call_loops(place / "labels")
+    given = place / "labels" / "two"
+    stage = cooccurrence_stage(place / "vocabulary", given, given, Thresholds())
+    run(stage, OutputFolder(place / "pairs"))
+
+
+def _call_loops_over_files(folder: Path) -> None:
+    path = folder / "items.json"
+    path.write_text(json.dumps([{"id": 1, "of": {"deep": [1]}}]), "utf-8")
+    for shallow in (False, True):
+        list(items_of(location(str(path)), shallow=shallow))
+    photographs = files("mlimages_dataset.samples") / "photographs"
+    whole_size(next(one for one in photographs.iterdir() if one.name.endswith(".jpg")).read_bytes())
+    Polygons(((0.0, 0.0, 4.0, 0.0, 4.0, 4.0),), 8, 8).mask()
+
+
+def _call_loops_over_pixels() -> None:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    for number in (int, float):
+        box = Box(number(0), number(0), number(8), number(8))
+        planes = resize(pixels, box, 4, limits=box)
+    pixels.flags.writeable = False
+    resize(pixels, box, 4, limits=box)
+    rotate(planes, 1.0)
+    shift_colour(planes, Shift())
+    ends, offsets = np.zeros(1, np.int64), np.arange(2, dtype=np.int32)
+    read = [offsets, np.zeros(1, np.int32), np.ones(1, np.float32)]
+    for column in read:
+        column.flags.writeable = False
+    append_rows(read[0], read[1], read[2], 0, ends, np.zeros(1, np.int32))
+
+
+def _call_loops_over_boxes() -> None:
+    one, sides = np.zeros(1, np.int64), np.array([[0.0, 0.0, 1.0, 1.0]])
+    truth = TrueBoxes(one, one, sides, np.zeros(1, np.bool_))
+    judged(truth, Detections(one, one, sides, np.ones(1)), 1, Rule(groups=True))
+
+
+if __name__ == "__main__":
+    call_all_loops()
+    print(f"{ship(Path(sys.argv[1]))} loops compiled ahead")  # noqa: T201 - for who builds the wheel

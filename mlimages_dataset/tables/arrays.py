@@ -1,0 +1,52 @@
+"""Arrow's arrays of numbers as numpy's and back, without a copy.
+
+`pyarrow.Array.to_numpy` and `pyarrow.array` import pandas, where it is installed: half a second of every command.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NUMPY: dict[pa.DataType, np.dtype[Any]] = {
+    pa.type_for_alias(name): np.dtype(name)
+    for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
+}
+_ARROW = {dtype: kind for kind, dtype in _NUMPY.items()}
+
+
+def numpy_of(array: pa.Array) -> NDArray[Any]:
+    """Return the numbers of an array without nulls, read-only, shape (N,).
+
+    Raises:
+        ValueError: the array has nulls.
+        KeyError: its type is not one of whole numbers or floats.
+    """
+    dtype = _NUMPY[array.type]
+    if array.null_count:
+        raise ValueError(f"the array has {array.null_count} nulls")
+    buffer = array.buffers()[1]
+    if buffer is None or not len(array):
+        values = np.empty(0, dtype)
+    else:
+        values = np.frombuffer(buffer, dtype, len(array), array.offset * dtype.itemsize)
+    values.flags.writeable = False  # also where Arrow owns the memory alone: for another type, Numba compiles again
+    return values
+
+
+def arrow_of(values: NDArray[Any]) -> pa.Array:
+    """Return numbers, or truth values, of shape (N,) as an array without nulls.
+
+    Raises:
+        KeyError: the type is neither of whole numbers, floats nor truth values.
+    """
+    if values.dtype == np.bool_:
+        return pa.Array.from_buffers(
+            pa.bool_(), len(values), [None, pa.py_buffer(np.packbits(values, bitorder="little"))]
+        )
+    return pa.Array.from_buffers(_ARROW[values.dtype], len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])

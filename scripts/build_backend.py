@@ -1,0 +1,74 @@
+"""The build of a wheel: setuptools', after the compiled loops were compiled for this machine (core/compiled.py).
+
+What the loops' modules import must be there to compile them, so a build asks for what the package itself needs. Where
+something of it is missing (`--no-build-isolation`), the wheel has no machine code, and each loop is compiled at its
+first call. Interface: https://peps.python.org/pep-0517/
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from setuptools import build_meta
+from setuptools.build_meta import (
+    build_editable,
+    build_sdist,
+    get_requires_for_build_editable,
+    get_requires_for_build_sdist,
+    prepare_metadata_for_build_editable,
+    prepare_metadata_for_build_wheel,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Settings = Mapping[str, str | list[str] | None] | None
+
+__all__ = [
+    "build_editable",
+    "build_sdist",
+    "build_wheel",
+    "get_requires_for_build_editable",
+    "get_requires_for_build_sdist",
+    "get_requires_for_build_wheel",
+    "prepare_metadata_for_build_editable",
+    "prepare_metadata_for_build_wheel",
+]
+
+ROOT = Path(__file__).parents[1]
+MACHINE_CODE = ROOT / "mlimages_dataset" / "core" / "machine_code"
+
+
+def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
+    """Return what setuptools needs, and what the package needs."""
+    package = configparser.ConfigParser()
+    package.read(ROOT / "setup.cfg", encoding="utf-8")
+    needed = package["options"]["install_requires"].split("\n")
+    return [*build_meta.get_requires_for_build_wheel(config_settings), *filter(None, needed)]
+
+
+def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:
+    """Return the name of the wheel that setuptools makes of the package and its machine code."""
+    compile_ahead(MACHINE_CODE)
+    return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
+
+
+def compile_ahead(folder: Path) -> None:
+    """Write the machine code of all loops into a folder, or say why there is none."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as kept:
+        # A new cache: what Numba finds in one cannot be written again.
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": kept}
+        command = [sys.executable, "-m", "mlimages_dataset.recipes.compile_ahead", str(folder)]
+        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own module
+    if done.returncode:
+        shutil.rmtree(folder, ignore_errors=True)
+        reason = done.stderr.strip().rpartition("\n")[2]
+        print(f"No machine code in this wheel; loops are compiled at their first call ({reason})", file=sys.stderr)

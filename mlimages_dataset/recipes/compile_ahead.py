@@ -46,7 +46,8 @@ def call_all_loops() -> None:
     _call_loops_over_boxes()
     sort_in_place(np.arange(2))
     pairs_within(np.arange(2, dtype=np.uint64), 1)
-    by_minimum(memberships(np.arange(2), np.ones(2, np.int32), np.zeros(2, np.int32), 2), 1, 2)
+    labels = iter([np.zeros(2, np.int32)])
+    by_minimum(memberships(np.arange(2), np.ones(2, np.bool_), np.ones(2, np.int32), labels, 1), 1, 2)
 
 
 def _call_loops_over_labels(folder: Path) -> None:
@@ -84,11 +85,10 @@ def _call_loops_over_pixels() -> None:
     resize(pixels, box, 4, limits=box)
     rotate(planes, 1.0)
     shift_colour(planes, Shift())
-    ends, offsets = np.zeros(1, np.int64), np.arange(2, dtype=np.int32)
-    read = [offsets, np.zeros(1, np.int32), np.ones(1, np.float32)]
-    for column in read:
+    offsets, classes, values = np.arange(2, dtype=np.int32), np.zeros(1, np.int32), np.ones(1, np.float32)
+    for column in (offsets, classes, values):
         column.flags.writeable = False
-    append_rows(read[0], read[1], read[2], 0, ends, np.zeros(1, np.int32))
+    append_rows(offsets, classes, values, 0, np.zeros(1, np.int64), np.zeros(1, np.int32))
 
 
 def _call_loops_over_boxes() -> None:

@@ -43,7 +43,8 @@ def vocabulary_of_tables(categories: pa.Table, mapping: pa.Table) -> Vocabulary:
         raise DataError(fault, where="categories", remedy="build it again")
     # Column by column: a dictionary for each of 22,000 rows took twice the time.
     fields = zip(*(ordered[name].to_pylist() for name in _CATEGORY_FIELDS), strict=True)
-    rows = zip(*(mapping[name].to_pylist() for name in MAPPING.arrow.names), strict=True)
+    *values, alternatives = (mapping[name].to_pylist() for name in MAPPING.arrow.names)
+    rows = zip(*values, map(tuple, alternatives), strict=True)
     return Vocabulary(
         categories=tuple(
             Category(
@@ -59,7 +60,7 @@ def vocabulary_of_tables(categories: pa.Table, mapping: pa.Table) -> Vocabulary:
             )
             for wnid, name, root, parent, parents, depth, sources, mids, images in fields
         ),
-        mapping=tuple(MappingRow(*row[:-1], tuple(row[-1])) for row in rows),
+        mapping=tuple(MappingRow(*row) for row in rows),
     )
 
 

@@ -155,11 +155,13 @@ def _uploaded_file(path: UPath) -> Iterator[IO[bytes]]:
 def remove_unfinished(folder: Location, names: str = "*") -> None:
     """Remove the files that a run that was killed left unfinished in a folder, into which nobody writes now.
 
+    Object stores never have any.
+
     Args:
         folder: the folder.
         names: a pattern of what follows `PARTIAL_PREFIX` in their names.
     """
-    for path in folder.glob(f"{PARTIAL_PREFIX}{names}"):
+    for path in folder.glob(f"{PARTIAL_PREFIX}{names}") if isinstance(folder, Path) else ():
         if path.is_file():
             path.unlink(missing_ok=True)
 

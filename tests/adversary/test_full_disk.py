@@ -51,6 +51,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "regions",
     ),
     "region-pairs": ("region-pairs", "--vocab", "vocabulary", "regions"),
+    "region-sample": ("region-sample", "regions", "--draw", "train=20", "--draw", "val=10"),
+    "fuse-detections": ("fuse-detections", "regions", "regions"),
     "images ingest": ("images", "ingest", "photos"),
     "images subset": (
         "images",
@@ -77,7 +79,8 @@ def run(given: Path, out: Path, name: str, *, largest_file: int | None = None) -
         if largest_file is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
-    workers = () if name in {"vocab", "region-pairs", "images subset"} else ("--workers", "1")
+    alone = {"vocab", "region-pairs", "region-sample", "fuse-detections", "images subset"}
+    workers = () if name in alone else ("--workers", "1")
     call = [sys.executable, "-c", COMMAND, *COMMANDS[name], "--out", str(out), *workers]
     return subprocess.run(call, cwd=given, capture_output=True, text=True, check=False, preexec_fn=limited)
 

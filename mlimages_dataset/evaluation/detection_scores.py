@@ -114,6 +114,7 @@ def evaluate_challenge(
     labels = read.those(labels, pc.is_in(labels["confidence"], pa.array([0.0, 1.0])), "image labels of machines")
     images = _distinct(truth[_IMAGE], labels[_IMAGE])
     names = pa.array(classes.names)
+    warnings = _strangers({"boxes": truth, "image labels": labels, "detections": found}, names)
     truth, labels, found = (
         read.those(rows, pc.is_in(rows[_LABEL], names), f"{what} of classes that are not in the hierarchy")
         for what, rows in (("boxes", truth), ("image labels", labels), ("detections", found))
@@ -121,13 +122,27 @@ def evaluate_challenge(
     found = read.those(found, pc.is_in(found[_IMAGE], images), "detections in images without boxes or labels")
     if not len(truth):
         raise DataError("no box of it can be used", where=boxes, remedy="check its labels, and the hierarchy")
+    warnings += [] if len(labels) else [_NO_LABELS]
+    warnings += [] if len(found) else [_NO_DETECTIONS]
     stated = ImageLabels(*_numbers(labels, images, names), labels["confidence"].to_numpy() == 1)
     result, unverified = judged_by_challenge(
         _true_boxes(truth, images, names), stated, _detections(found, images, names), classes
     )
     read.of_challenge(result, unverified)
-    warnings = [] if len(labels) else [_NO_LABELS]
     return read.scores(classes.names, result, warnings)
+
+
+def _strangers(rows_of: dict[str, pa.Table], names: pa.Array) -> list[str]:
+    """Return a sentence for each kind of rows of which some have classes that are not in the hierarchy."""
+    told = []
+    for what, rows in rows_of.items():
+        others = rows.filter(pc.invert(pc.is_in(rows[_LABEL], names)))
+        if len(others):
+            told.append(
+                f"{len(others):,} of {len(rows):,} {what} are of classes that are not in the hierarchy, such as "
+                f"{others[_LABEL][0].as_py()}: they are left out; is the hierarchy that of these files?"
+            )
+    return told
 
 
 def evaluate_regions(
@@ -166,13 +181,16 @@ def evaluate_regions(
         classes,
     )
     read.of_challenge(result, unverified)
-    return read.scores(classes.names, result, [] if is_verified.any() else [_NO_LABELS])
+    warnings = [] if is_verified.any() else [_NO_LABELS]
+    return read.scores(classes.names, result, warnings + ([] if len(found) else [_NO_DETECTIONS]))
 
 
 _NO_LABELS = (
     "there are no verified image labels: every detection of a class without a box in its image is ignored, "
     "so the result says nothing of false alarms"
 )
+
+_NO_DETECTIONS = "no detection is left, so every object is missed: do the detections have the images' and classes' ids?"
 
 
 @dataclass(slots=True)

@@ -90,7 +90,7 @@ def read_rows(path: Location, kind: RowKind) -> tuple[pa.Table, RejectLog]:
     """
     piece = _piece(path, kind)
     log = RejectLog()
-    decimal = "replace({0}, ',', '.')" if piece.delimiter == ";" else "{0}"
+    decimal = "replace({0}, ',', '.')"  # between commas, only a number in quotes can have one
     names = [f"trim({name}) AS {name}" for name in NAMES]
     numbers = [
         f"{(_SWITCH if name in kind.optional else _NUMBER).format(decimal.format(name))} AS {name}"

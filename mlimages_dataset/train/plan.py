@@ -124,7 +124,7 @@ def image_bytes(model: nn.Module, task: AnyTask, image_size: int, precision: Pre
     model = copy.deepcopy(model)
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()} | parameters
     device = next(model.parameters()).device
-    images = torch.zeros(_COUNTED_IMAGES, 3, image_size, image_size, device=device)
+    images = torch.zeros(_COUNTED_IMAGES, 3, *task.canvas(image_size), device=device)
     set_training(model, frozen_statistics=False)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(device, precision):
         task.cost(model(*task.example(images)))
@@ -139,7 +139,7 @@ def pace(learner: Learner, *, images: int, image_size: int, steps: int, alone: b
     Args:
         learner: the learner, whose parameters stay; gradients are summed over the ranks unless `alone`.
         images: images per pass of each rank.
-        image_size: side of the images.
+        image_size: of the phase, see `Task.canvas`.
         steps: timed steps, after one that is not timed.
         alone: whether rank 0 works alone while the others wait.
     """
@@ -161,7 +161,7 @@ def _seconds(learner: Learner, *, images: int, image_size: int, steps: int, alon
     network = learner.model if alone else learner.network
     buffers = [buffer.clone() for buffer in learner.model.buffers()]
     set_training(network, frozen_statistics=False)
-    noise = torch.randn(images, 3, image_size, image_size, device=learner.device)
+    noise = torch.randn(images, 3, *learner.task.canvas(image_size), device=learner.device)
     if learner.execution.channels_last:
         noise = noise.contiguous(memory_format=torch.channels_last)
     began = time.perf_counter()

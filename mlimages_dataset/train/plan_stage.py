@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import ConfigError
@@ -24,6 +25,8 @@ from mlimages_dataset.train.trial import Trial, try_steps
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import torch
 
     from mlimages_dataset.train.config import Run
 
@@ -49,7 +52,7 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
         classes, classes_from = _planned_classes(run)
         task = task_of_run(run)
         n_images = len(task.data(run, classes, training=True)) if images is None else images
-        learner = make_learner(run, initial_model(run, classes), task.loss(run, len(classes)), device)
+        learner = make_learner(_for(device, run), initial_model(run, classes), task.loss(run, len(classes)), device)
         first, largest = run.phase(0), max(phase.image_size for phase in run.phases)
         n_ranks = ranks or distributed.n_ranks()
         of_pass = images_of_pass(run, first, n_ranks)
@@ -81,6 +84,12 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             supply=distributed.from_first(supply),
             half_on_cpu=on_cpu and run.execution.precision is not Precision.FLOAT32,
         )
+
+
+def _for(device: torch.device, run: Run) -> Run:
+    """Return a run as it can be planned on a device: synchronised statistics need GPUs, and cost no parameters."""
+    synchronised = run.model.sync_batch_norm and device.type == "cuda"
+    return replace(run, model=replace(run.model, sync_batch_norm=synchronised))
 
 
 def check_trial(run: Run, steps: int) -> None:

@@ -45,6 +45,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "regions",
     ),
     "region-pairs": ("region-pairs", "--vocab", "vocabulary", "regions"),
+    "region-sample": ("region-sample", "regions", "--draw", "train=20", "--draw", "val=10"),
+    "fuse-detections": ("fuse-detections", "regions", "regions"),
     "images ingest": ("images", "ingest", "photos"),
     "images subset": (
         "images",
@@ -66,7 +68,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 def words(name: str, out: Path) -> list[str]:
     """Return the words of a command's call that writes into a folder, in one process."""
-    workers = () if name in {"vocab", "region-pairs", "images subset"} else ("--workers", "1")
+    alone = {"vocab", "region-pairs", "region-sample", "fuse-detections", "images subset"}
+    workers = () if name in alone else ("--workers", "1")
     return [*COMMANDS[name], "--out", str(out), *workers]
 
 

@@ -25,6 +25,7 @@ from tests.cli.conftest import (  # noqa: F401 - fixtures
     script,
 )
 from tests.images.folders import picture
+from tests.train.detection.shapes import row, write_regions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +43,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     ),
     "labels": ("labels", *PLACES, "--annotations", "{build}/annotations/imagenet", "--workers", "1"),
     "regions": ("regions", *PLACES, "--format", "open-images", "{given}/boxes.csv"),
+    "region-sample": ("region-sample", "{given}/regions", "--draw", "train=2", "--draw", "val=1"),
+    "fuse-detections": ("fuse-detections", "{given}/regions", "{given}/regions"),
     "export": ("export", "--format", "csv", "--vocab", "{build}/vocabulary", "{build}/labels"),
     "ingest": ("images", "ingest", "{given}/pictures", "--workers", "1"),
     "subset": ("images", "subset", "--images", "{given}/images", "--max-images", "3", "--shards"),
@@ -60,6 +63,7 @@ def _given(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path: 
         "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
     )
     (folder / "boxes.csv").write_text(f"{header}\na,xclick,/m/0bt9lr,1,0.1,0.5,0.1,0.5,0,0,0,0,0\n")
+    write_regions(folder / "regions", [row(image, 0, (1, 1, 9, 9), (40, 30)) for image in "abc"])
     ran = command("images", "ingest", folder / "pictures", "--out", folder / "images", "--workers", "1")
     assert ran.code == 0, ran.err
     return folder

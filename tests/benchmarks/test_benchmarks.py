@@ -11,7 +11,7 @@ import pytest
 
 from mlimages_dataset.tables.schemas import LABELS
 from tests.augment.tables import Images, write_parts
-from tests.benchmarks import annotate_at_scale, cooccurrence_at_scale, labels_at_scale, serve_at_scale
+from tests.benchmarks import annotate_at_scale, boxes_at_scale, cooccurrence_at_scale, labels_at_scale, serve_at_scale
 from tests.benchmarks.labels_at_scale import check_equal
 from tests.benchmarks.measurement import Contender, Row, contest, table
 from tests.benchmarks.plot import draw, straight_line
@@ -74,6 +74,7 @@ def test_every_contender_does_the_same_work(tmp_path: Path) -> None:
     assert [row.who for row in rows].count("mlimages-build labels") == 1 + 5
     rows += annotate_at_scale.run(tmp_path, SCALE, repeat=1)
     rows += cooccurrence_at_scale.run(tmp_path, SCALE, repeat=1)
+    rows += boxes_at_scale.run(tmp_path, SCALE, repeat=1)
     assert all(row.seconds and row.ratio > 0 for row in rows)
 
 

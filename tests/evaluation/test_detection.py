@@ -368,6 +368,30 @@ def test_decimal_commas_are_read_between_semicolons(tmp_path: Path) -> None:
     assert evaluate_challenge(*paths).to_json() == expected
     paths[3].write_text("ImageID,LabelName,XMin,YMin,XMax,YMax,Score\na,dog,0,1,0,1,0,5,0,5,0,9\n")
     assert evaluate_challenge(*paths).counts["rows of detections that cannot be used"] == 1
+    paths[3].write_text('ImageID,LabelName,XMin,YMin,XMax,YMax,Score\na,dog,0,0,"0,5","0,5","0,9"\n')
+    assert evaluate_challenge(*paths).to_json() == expected
+
+
+def test_a_hierarchy_of_another_version_is_told(tmp_path: Path) -> None:
+    paths = _files(WORLD, tmp_path)
+    assert evaluate_challenge(*paths).warnings == ()
+    for path, row in zip((paths[0], paths[1], paths[3]), ("0,0,1,1,0", "1", "0,0,1,1,0.5"), strict=True):
+        with path.open("a") as file:
+            file.write(f"a,zebra,{row}\n")
+    told = evaluate_challenge(*paths).warnings
+    assert [one.partition(":")[0] for one in told] == [
+        f"1 of 2 {what} are of classes that are not in the hierarchy, such as zebra"
+        for what in ("boxes", "image labels", "detections")
+    ]
+
+
+@pytest.mark.parametrize("row", ["", "z,dog,0,0,1,1,0.5\n", "a,Dog,0,0,1,1,0.5\n", "a,dog,0,0,1,1,50\n"])
+def test_that_no_detection_is_left_is_told(tmp_path: Path, row: str) -> None:
+    paths = _files(WORLD, tmp_path)
+    paths[3].write_text(f"ImageID,LabelName,XMin,YMin,XMax,YMax,Score\n{row}")
+    scores = evaluate_challenge(*paths)
+    assert "no detection is left" in scores.warnings[-1]
+    assert scores.mean == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,8 @@ from torchvision.models import resnet18, resnet101
 from mlimages_dataset.train.plan_stage import PUBLISHED_CLASSES
 from mlimages_dataset.train.run_files import read_run, run_file
 from mlimages_dataset.train.science import science
+from mlimages_dataset.train.tasks.detection import Detecting
+from mlimages_dataset.train.tasks.registry import task_of_run
 from mlimages_dataset.vocab.folder import CATEGORIES_FILE
 from tests.train.test_main import RUN, called, files, refusal
 
@@ -89,6 +92,21 @@ def test_the_classes_of_a_run_file_are_no_matter_of_science() -> None:
 def test_a_negative_number_of_classes_is_refused(small: Path) -> None:
     small.write_text(RUN.replace("[model]\n", "[model]\nclasses = -1\n"))
     assert "model.classes is -1" in refusal(2, "plan", small, *NO_PACE)
+
+
+def test_a_run_for_gpus_is_planned_without_any(small: Path) -> None:
+    told = first_line(small, *NO_PACE, "--classes", "7")
+    small.write_text(RUN.replace("[model]\n", "[model]\nsync_batch_norm = true\n"))
+    assert first_line(small, *NO_PACE, "--classes", "7") == told
+
+
+def test_a_detector_is_planned_for_its_longest_side() -> None:
+    task = task_of_run(read_run(run_file("packaged:open-images-natural.toml")))
+    assert isinstance(task, Detecting)
+    assert task.canvas(800) == (800, 1333)
+    multi_scale = dataclasses.replace(task.options, short_sides=(600, 1000))
+    assert dataclasses.replace(task, options=multi_scale).canvas(800) == (1000, 1333)
+    assert task_of_run(read_run(run_file("packaged:imagenet-4.toml"))).canvas(224) == (224, 224)
 
 
 def written(folder: Path, loss: str, rate: float) -> Path:

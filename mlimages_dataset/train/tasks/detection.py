@@ -133,6 +133,11 @@ class Detecting:
         """See `Task`."""
         return images, sizes
 
+    def canvas(self, image_size: int) -> tuple[int, int]:
+        """See `Task`: the longest side beside the short one; a batch with upright pictures too is padded to more."""
+        short = max(self.options.short_sides, default=image_size)
+        return short, max(self.options.long_side, short)
+
     def example(self, images: Tensor) -> tuple[Any, ...]:
         """See `Task`: each image has four boxes of one class."""
         n, (height, width) = len(images), images.shape[2:]

@@ -112,6 +112,9 @@ class Task(Protocol[_Targets, _Measures, _Batch]):
             sizes: height and width of each without padding, int64, shape (B, 2).
         """
 
+    def canvas(self, image_size: int) -> tuple[int, int]:
+        """Return height and width of the largest images of a phase, for estimates of memory and speed."""
+
     def example(self, images: Tensor) -> tuple[Any, ...]:
         """Return the network's arguments for images of noise with some labels, for estimates of memory and speed."""
 
@@ -238,6 +241,10 @@ class OfImages:
         """See `Task`."""
         del sizes
         return (images,)
+
+    def canvas(self, image_size: int) -> tuple[int, int]:
+        """See `Task`: squares."""
+        return image_size, image_size
 
     def example(self, images: Tensor) -> tuple[Any, ...]:
         """See `Task`."""

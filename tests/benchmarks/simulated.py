@@ -68,6 +68,8 @@ def predictions_folder(folder: Path, n_images: int, n_classes: int) -> Path:
 def shuffled_folder(ordered: Path) -> Path:
     """Return a folder with the rows of a folder's `predictions` table in no order."""
     folder = ordered.with_name(f"{ordered.name}-shuffled")
+    if folder.exists():
+        return folder
     with duckdb.connect() as connection:
         connection.execute(f"SET temp_directory = '{folder}-scratch'; SET enable_progress_bar = false")
         rows = connection.sql(f"SELECT * FROM read_parquet('{ordered}/*.parquet') ORDER BY hash(image_id)")

@@ -31,9 +31,8 @@ from mlimages_dataset.pipeline.stage import Engine, Workplace
 from mlimages_dataset.tables.parquet import scan_table, table_parts, table_writer
 from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS
 from mlimages_dataset.vocab.stage import read_vocabulary
-from tests.benchmarks.labels_at_scale import first_parts
 from tests.benchmarks.measurement import machine
-from tests.benchmarks.simulated import annotations_folder, predictions_folder, vocabulary_folder
+from tests.benchmarks.simulated import annotations_folder, first_parts, predictions_folder, vocabulary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

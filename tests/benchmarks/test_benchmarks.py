@@ -7,17 +7,23 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlimages_dataset.tables.schemas import LABELS
 from tests.augment.tables import Images, write_parts
-from tests.benchmarks import annotate_at_scale, cooccurrence_at_scale, labels_at_scale, serve_at_scale
+from tests.benchmarks import (
+    annotate_at_scale,
+    catalogue_at_scale,
+    cooccurrence_at_scale,
+    labels_at_scale,
+    serve_at_scale,
+    tally_at_scale,
+)
 from tests.benchmarks.labels_at_scale import check_equal
 from tests.benchmarks.measurement import Contender, Row, contest, table
-from tests.benchmarks.plot import draw, straight_line
+from tests.benchmarks.plot import draw, over_sizes
 from tests.benchmarks.scale_simulation import Cluster, Part, simulate, with_figures
 
 if TYPE_CHECKING:
@@ -54,11 +60,19 @@ def test_a_contest_times_each_contender_in_turn_and_extrapolates_samples(tmp_pat
         contest("failing", 1, "naps", [Contender("ours", fail)], tmp_path, repeat=1)
 
 
-def test_the_line_is_that_of_least_squares(tmp_path: Path) -> None:
-    assert straight_line(np.array([1.0, 2, 4]), np.array([5.0, 7, 11])) == pytest.approx((2, 3, 1))
-    rows = [Row("labels", 10**6 * n, "images", "ours", (2.0 * n, 2.0 * n + 1), (1.0,), 1, 1) for n in (1, 2, 4)]
-    assert draw(rows, "a machine; its packages", tmp_path / "plot.png") == pytest.approx(1)
+def test_tasks_of_several_sizes_are_drawn_ours_first_and_sizes_ascending(tmp_path: Path) -> None:
+    def row(task: str, size: int, who: str) -> Row:
+        return Row(task, size, "images", who, (float(size),), (1.0,), 1, 1)
+
+    rows = [row("labels", n, who) for n in (30, 10) for who in ("ours", "a peer")] + [row("once", 5, "ours")]
+    found = over_sizes(rows)
+    assert list(found) == ["labels"]
+    assert list(found["labels"]) == ["ours", "a peer"]
+    assert all([one.size for one in of_sizes] == [10, 30] for of_sizes in found["labels"].values())
+    assert draw(rows, "a machine; its packages", tmp_path / "plot.png") == 1
     assert (tmp_path / "plot.png").stat().st_size
+    assert draw(rows[-1:], "a machine", tmp_path / "none.png") == 0
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_a_peer_that_wrote_nothing_or_something_else_is_told(tmp_path: Path) -> None:
@@ -146,9 +160,10 @@ def test_a_part_of_more_rows_costs_more_and_returns_as_much() -> None:
 def test_every_contender_does_the_same_work(tmp_path: Path) -> None:
     # Where peers do all of our work, their module compares the rows, and ends with an error where they differ.
     rows = labels_at_scale.run(tmp_path, SCALE, repeat=1)
-    assert [row.who for row in rows].count("mlimages-build labels") == 1 + 5
     rows += annotate_at_scale.run(tmp_path, SCALE, repeat=1)
     rows += cooccurrence_at_scale.run(tmp_path, SCALE, repeat=1)
+    rows += tally_at_scale.run(tmp_path, SCALE, repeat=1)
+    rows += catalogue_at_scale.run(tmp_path, SCALE, repeat=1)
     assert all(row.seconds and row.ratio > 0 for row in rows)
 
 

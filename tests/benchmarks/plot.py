@@ -41,7 +41,7 @@ def draw(rows: Sequence[Row], machine: str, path: Path) -> int:
         return 0
     columns = min(_COLUMNS, len(tasks))
     lines = -(-len(tasks) // columns)
-    figure = Figure(figsize=(4.4 * columns, 3.9 * lines), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(4.4 * columns, 4.2 * lines), layout="constrained", facecolor="white")
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for panel, (task, contenders) in zip(panels, tasks.items(), strict=False):
         _draw_task(panel, task, contenders)
@@ -76,4 +76,4 @@ def _draw_task(panel: Axes, task: str, contenders: dict[str, list[Row]]) -> None
     panel.set_axisbelow(True)
     for spine in panel.spines.values():
         spine.set_visible(False)
-    panel.legend(frameon=False, fontsize=7, labelcolor=_INK, loc="upper left")
+    panel.legend(frameon=False, fontsize=7, labelcolor=_INK, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)

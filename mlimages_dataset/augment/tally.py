@@ -177,10 +177,16 @@ def _note_classes(
 
 
 def _write_notes(
-    path: Location, images: pa.DictionaryArray, classes: pa.DictionaryArray, salts: tuple[str, str], n_buckets: int
+    path: Location,
+    images: pa.StringArray | pa.DictionaryArray,
+    classes: pa.DictionaryArray,
+    salts: tuple[str, str],
+    n_buckets: int,
 ) -> None:
-    of_row = images.indices.to_numpy()
-    first, second = (draws_of(images.dictionary, salt)[of_row] for salt in salts)
+    if isinstance(images, pa.DictionaryArray):
+        first, second = (draws_of(images.dictionary, salt)[images.indices.to_numpy()] for salt in salts)
+    else:
+        first, second = (draws_of(images, salt) for salt in salts)
     buckets = (first % np.uint64(n_buckets)).astype(np.uint16 if n_buckets < 1 << 16 else np.uint64)
     order = np.argsort(buckets, kind="stable")
     columns = [pa.array(column[order]) for column in (first, second, classes.indices.to_numpy())]

@@ -28,6 +28,7 @@ must report it.
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -44,6 +45,8 @@ SUFFIX_PATTERN = "|".join(suffix[1:] for suffix in PICTURE_SUFFIXES)
 _SUFFIXES = rf"(?i)([^/])(?:\.(?:{SUFFIX_PATTERN}))+$"
 """Suffixes at the end of a name that consists of more; all of `rex.jpg.png`, so that the id of an id is itself."""
 _OF_A_PATH = r"[./\\]|_n\d{8}$|[^\x00-\x7F]"
+_SIGNS = np.array([chr(byte) in "./\\_" or byte > 0x7F for byte in range(256)])  # noqa: PLR2004 - beyond ASCII
+"""Whether a name with this byte may match `_OF_A_PATH`."""
 _HERE = r"^(?:\./+)+"
 _ADDRESS = r"^[A-Za-z][A-Za-z0-9+.-]*://"
 _SHARD = r"(?i)[^/]+\.tar/"
@@ -60,9 +63,18 @@ _IMAGENETS = r"^(?:n\d{8}(?:\D|$)|ILSVRC20\d\d_(?:train|val|test)_\d{8}(?:_n\d{8
 _WITH_CLASS = r"^(n\d{8}_\d+|ILSVRC20\d\d_(?:train|val|test)_\d{8})_n\d{8}$"
 
 
+def are_ids(names: pa.StringArray) -> bool:
+    """Return whether no name has a sign by which it could be something else than an id; quickly, and False in doubt."""
+    _, offsets, letters = names.buffers()
+    if letters is None:
+        return True
+    first, last = (np.frombuffer(offsets, np.int32)[names.offset + at] for at in (0, len(names)))
+    return not _SIGNS[np.frombuffer(letters, np.uint8)[first:last]].any()
+
+
 def image_ids(names: pa.StringArray) -> pa.StringArray:
     """Return the id of the image of each name, same shape as `names`; see the module."""
-    if not pc.any(pc.match_substring_regex(names, _OF_A_PATH)).as_py():
+    if are_ids(names) or not pc.any(pc.match_substring_regex(names, _OF_A_PATH)).as_py():
         return names  # plain ids, as most tables have
     text = pc.replace_substring_regex(pc.utf8_normalize(names, "NFC"), _HERE, "")
     inside = pc.if_else(pc.match_substring_regex(text, _ADDRESS), text, _inside_layout(text))

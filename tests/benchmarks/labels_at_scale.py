@@ -1,4 +1,4 @@
-"""Time `mlimages-build labels` against the limit, pyarrow writing the same output, and against peers; and over sizes.
+"""Time `mlimages-build labels` against the limit, pyarrow writing the same output, and against peers.
 
 The peers add ancestors only, as there is nothing else to add here: each label's ancestors with the maximum of the
 confidences and the lowest of the origins, in rows like ours. All of them read and write part by part, as rows are
@@ -22,7 +22,7 @@ from mlimages_dataset.tables.parquet import COMPRESSION, table_parts
 from mlimages_dataset.tables.schemas import LABELS
 from mlimages_dataset.vocab.folder import read_vocabulary
 from tests.benchmarks.measurement import Contender, Row, command, contest, processors
-from tests.benchmarks.simulated import PARTS, annotations_folder, vocabulary_folder
+from tests.benchmarks.simulated import annotations_folder, vocabulary_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,16 +31,13 @@ if TYPE_CHECKING:
 
 IMAGES = 17_609_752
 TASK = "labels"
-SCALING_TASK = "labels, by size"
 LIMIT = "limit: pyarrow writing the same output"
-_SIZES_IN_PARTS = (2, 4, 8, 16, PARTS)
-"""1, 2, 4, 8 and 17.6 million images at full scale."""
 _SLOW_PEERS_IMAGES = 100_000
 DUCKDB_MEMORY = "2GB"
 
 
 def run(folder: Path, scale: float = 1.0, *, repeat: int = 3) -> list[Row]:
-    """Return the outcomes of our command, the limit and the peers, and those of our command over sizes."""
+    """Return the outcomes of our command, the limit and the peers."""
     vocabulary = vocabulary_folder(folder)
     n_images = round(IMAGES * scale)
     given = annotations_folder(folder, n_images, len(read_vocabulary(vocabulary)))
@@ -55,11 +52,6 @@ def run(folder: Path, scale: float = 1.0, *, repeat: int = 3) -> list[Row]:
     ]
     rows = contest(TASK, n_images, "images", contenders, folder, repeat=repeat)
     check_equal(folder / "contender-0" / "train", [folder / f"contender-{number}" for number in range(2, 6)])
-    for parts in _SIZES_IN_PARTS:
-        some = first_parts(given, parts)
-        size = sum(pq.read_metadata(part).num_rows for part in table_parts(some))
-        one = Contender("mlimages-build labels", functools.partial(ours, vocabulary, some))
-        rows += contest(SCALING_TASK, size, "images", [one], folder / "sizes", repeat=repeat)
     return rows
 
 
@@ -70,16 +62,6 @@ def check_equal(ours_: Path, peers: list[Path]) -> None:
         found = pq.read_table(table_parts(peer)[0]).slice(0, len(expected))
         if not len(found) or not found.cast(LABELS.arrow).equals(expected.slice(0, len(found)).cast(LABELS.arrow)):
             raise RuntimeError(f"{peer} holds other labels than ours")
-
-
-def first_parts(given: Path, parts: int) -> Path:
-    """Return a folder with the first parts of another, which are not copied."""
-    folder = given.with_name(f"{given.name}-first-{parts}")
-    folder.mkdir(exist_ok=True)
-    for path in table_parts(given)[:parts]:
-        if not (folder / path.name).exists():
-            os.link(str(path), folder / path.name)
-    return folder
 
 
 def ours(vocabulary: Path, given: Path, out: Path) -> None:

@@ -1,59 +1,79 @@
-"""The time of `labels` against the number of images, with the straight line that fits it best."""
+"""The time of our commands and of their peers over the size of the work, one panel for each task."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from matplotlib.axes import Axes
 
     from tests.benchmarks.measurement import Row
 
-_INK, _MUTED, _GRID, _SERIES, _LINE = "#1b1f24", "#57606a", "#d0d7de", "#0b62b8", "#1a7f37"
-_MILLION = 1_000_000
+_INK, _MUTED, _GRID, _OURS = "#1b1f24", "#57606a", "#d0d7de", "#0b62b8"
+_PEERS = (("#b35900", "s"), ("#1a7f37", "^"), ("#8250df", "D"), ("#57606a", "v"), ("#a40e26", "P"))
+"""Colours and markers of the peers."""
+_COLUMNS = 3
 
 
-def straight_line(sizes: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return slope, intercept and R² of the least-squares line."""
-    slope, intercept = np.polyfit(sizes, seconds, 1)
-    residuals, total = seconds - (slope * sizes + intercept), seconds - seconds.mean()
-    return float(slope), float(intercept), 1 - float((residuals**2).sum() / (total**2).sum())
+def over_sizes(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
+    """Return the rows of each contender by ascending size, of the tasks that were measured at several sizes.
+
+    The first contender of each task is ours.
+    """
+    by_task: dict[str, dict[str, list[Row]]] = {}
+    for row in sorted(rows, key=lambda row: row.size):
+        by_task.setdefault(row.task, {}).setdefault(row.who, []).append(row)
+    # As they were measured, ours first.
+    order = list(dict.fromkeys((row.task, row.who) for row in rows))
+    tasks = {task: {who: by_task[task][who] for of, who in order if of == task} for task, _ in order}
+    return {task: of for task, of in tasks.items() if len(next(iter(of.values()))) > 1}
 
 
-def draw(rows: Sequence[Row], machine: str, path: Path) -> float:
-    """Draw the rows of one task over sizes into a PNG file and return R² of their medians."""
+def draw(rows: Sequence[Row], machine: str, path: Path) -> int:
+    """Draw the tasks that were measured at several sizes into a PNG file, and return how many there are."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - only the end of a run needs it
 
-    sizes = np.array([row.size / _MILLION for row in rows])
-    slope, intercept, r_squared = straight_line(sizes, np.array([row.median for row in rows]))
-    figure = Figure(figsize=(7, 4.2), layout="constrained", facecolor="white")
-    axes = figure.subplots()
-    ends = np.array([0, sizes.max() * 1.04])
-    axes.plot(
-        ends,
-        slope * ends + intercept,
-        color=_LINE,
-        linestyle=(0, (6, 3)),
-        label=f"{slope:.2f} s a million images + {intercept:.1f} s, R² = {r_squared:.4f}",
-    )
-    for size, row in zip(sizes, rows, strict=True):
-        axes.plot([size] * len(row.seconds), row.seconds, "o", color=_SERIES, alpha=0.35, markersize=4)
-    axes.plot(sizes, [row.median for row in rows], "o", color=_SERIES, markersize=7, label="median of the repetitions")
-    axes.set_xlim(0, ends[1])
-    axes.set_ylim(0)
-    axes.set_xlabel("Images (millions)", color=_MUTED)
-    axes.set_ylabel("Time of mlimages-build labels (s)", color=_MUTED)
-    axes.tick_params(colors=_MUTED, length=0)
-    axes.grid(color=_GRID)
-    axes.set_axisbelow(True)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.legend(frameon=False, labelcolor=_INK, loc="upper left")
+    tasks = over_sizes(rows)
+    if not tasks:
+        return 0
+    columns = min(_COLUMNS, len(tasks))
+    lines = -(-len(tasks) // columns)
+    figure = Figure(figsize=(4.4 * columns, 4.2 * lines), layout="constrained", facecolor="white")
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for panel, (task, contenders) in zip(panels, tasks.items(), strict=False):
+        _draw_task(panel, task, contenders)
+    for panel in panels[len(tasks) :]:
+        panel.set_axis_off()
     figure.supxlabel(machine.partition(";")[0], fontsize=7, color=_MUTED)
-    figure.savefig(path, dpi=200, metadata={"Software": None})
-    return r_squared
+    figure.savefig(path, dpi=160, metadata={"Software": None})
+    return len(tasks)
+
+
+def _draw_task(panel: Axes, task: str, contenders: dict[str, list[Row]]) -> None:
+    for number, (who, of_sizes) in enumerate(contenders.items()):
+        colour, marker = (_OURS, "o") if number == 0 else _PEERS[(number - 1) % len(_PEERS)]
+        panel.plot(
+            [row.size for row in of_sizes],
+            [row.median for row in of_sizes],
+            marker=marker,
+            markersize=6 if number == 0 else 4.5,
+            linewidth=2.4 if number == 0 else 1.2,
+            color=colour,
+            label=who,
+            zorder=3 if number == 0 else 2,
+        )
+    panel.set_xscale("log")
+    panel.set_yscale("log")
+    unit = next(iter(contenders.values()))[0].unit
+    panel.set_title(task, fontsize=9, color=_INK, loc="left")
+    panel.set_xlabel(unit, fontsize=8, color=_MUTED)
+    panel.set_ylabel("seconds", fontsize=8, color=_MUTED)
+    panel.tick_params(colors=_MUTED, labelsize=8, length=0, which="both")
+    panel.grid(color=_GRID, linewidth=0.6)
+    panel.set_axisbelow(True)
+    for spine in panel.spines.values():
+        spine.set_visible(False)
+    panel.legend(frameon=False, fontsize=7, labelcolor=_INK, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)

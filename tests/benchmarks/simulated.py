@@ -6,6 +6,7 @@ law). Legend: N images, C categories.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -14,7 +15,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of
-from mlimages_dataset.tables.parquet import table_writer
+from mlimages_dataset.tables.parquet import table_parts, table_writer
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, Origin
 from mlimages_dataset.vocab.stage import packaged_class_list
 from tests.benchmarks.measurement import command
@@ -76,12 +77,24 @@ def predictions_folder(folder: Path, n_images: int, n_classes: int) -> Path:
 def shuffled_folder(ordered: Path) -> Path:
     """Return a folder with the rows of a folder's `predictions` table in no order."""
     folder = ordered.with_name(f"{ordered.name}-shuffled")
+    if folder.exists():
+        return folder
     with duckdb.connect() as connection:
         connection.execute(f"SET temp_directory = '{folder}-scratch'; SET enable_progress_bar = false")
         rows = connection.sql(f"SELECT * FROM read_parquet('{ordered}/*.parquet') ORDER BY hash(image_id)")
         batches = rows.to_arrow_reader(_SHUFFLED_PART_ROWS)
         tables = (pa.Table.from_batches([batch]).cast(PREDICTIONS.arrow) for batch in batches)
         return _written(folder, PREDICTIONS, tables)
+
+
+def first_parts(given: Path, parts: int) -> Path:
+    """Return a folder with the first parts of another, which are not copied."""
+    folder = given.with_name(f"{given.name}-first-{parts}")
+    folder.mkdir(exist_ok=True)
+    for path in table_parts(given)[:parts]:
+        if not (folder / path.name).exists():
+            os.link(str(path), folder / path.name)
+    return folder
 
 
 def label_file(folder: Path, n_rows: int, n_images: int) -> Path:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES, image_id, image_ids
+from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES, are_ids, image_id, image_ids
 
 
 @pytest.mark.parametrize(
@@ -123,3 +123,11 @@ def test_an_ids_id_is_itself_and_names_do_not_meet(names: list[str]) -> None:
     assert image_ids(ids).equals(ids)
     assert ids.to_pylist() == [image_id(name) for name in names], "each by itself"
     assert all(unicodedata.is_normalized("NFC", one) for one in ids.to_pylist())
+
+
+@given(st.lists(st.text(alphabet="ab0./\\_né", max_size=6)), st.integers(0, 3))
+def test_what_is_told_quickly_to_be_an_id_is_one(names: list[str], before: int) -> None:
+    column = pa.array(["x/y"] * before + names, pa.string()).slice(before)
+    if are_ids(column):
+        assert [image_id(name) for name in names] == names
+    assert are_ids(column) == (not any(sign in name for name in names for sign in "./\\_é"))

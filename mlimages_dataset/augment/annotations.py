@@ -150,9 +150,10 @@ def _rows_of(vocabulary: Vocabulary, class_list: str | None) -> Iterable[Mapping
 def packed_statements(
     connection: duckdb.DuckDBPyConnection, piece: Piece, lookup: pa.Table
 ) -> Iterator[pa.RecordBatch]:
-    """Yield a block's images, ascending, in the columns of `STATEMENTS` and `unknown`, the classes not found.
+    """Return a block's images, ascending, in the columns of `STATEMENTS` and `unknown`, the classes not found.
 
-    DuckDB reads the rows; they are grouped here, because DuckDB's lists take longer than all of this function.
+    DuckDB has read the rows when this returns; they are grouped when they are asked for, because DuckDB's lists take
+    longer than all of this.
 
     Args:
         connection: a connection with the relation `observations`.
@@ -164,10 +165,14 @@ def packed_statements(
         f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence{location} FROM observations"
     ).to_arrow_table()
     if not rows.num_rows:
-        return
+        return iter(())
     if rows["confidence"].null_count:
         stated = connection.sql(f"SELECT DISTINCT stated FROM observations WHERE {_OTHER_SCALE}").fetchall()
         refuse_other_scale([number for (number,) in stated], piece.path)
+    return _grouped(rows, piece, lookup)
+
+
+def _grouped(rows: pa.Table, piece: Piece, lookup: pa.Table) -> Iterator[pa.RecordBatch]:
     images = rows["image_id"].combine_chunks().dictionary_encode()
     names, ids = images.dictionary, image_ids(images.dictionary)
     if piece.root:  # one path in two folders names two pictures

@@ -16,8 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from setuptools import build_meta
-from setuptools.build_meta import (
+from setuptools import build_meta  # type: ignore[import-untyped]  # it has no annotations
+from setuptools.build_meta import (  # type: ignore[import-untyped]  # as above
     build_editable,
     build_sdist,
     get_requires_for_build_editable,
@@ -57,7 +57,7 @@ def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
 def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:
     """Return the name of the wheel that setuptools makes of the package and its machine code."""
     compile_ahead(MACHINE_CODE)
-    return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
+    return str(build_meta.build_wheel(wheel_directory, config_settings, metadata_directory))
 
 
 def compile_ahead(folder: Path) -> None:

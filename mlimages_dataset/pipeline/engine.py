@@ -13,7 +13,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import threading
-from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -30,13 +30,12 @@ CONNECT_SECONDS = 5
 """Seconds that a Dask scheduler may take to answer."""
 
 
-FEW_IMAGES = 50_000
-"""Images whose labels one process works on faster than others have started and compiled their loops."""
+def in_threads(mapper: Mapper) -> Mapper:
+    """Return the mapper for work that hardly holds the interpreter's lock: threads in the place of a pool of processes.
 
-
-def for_images(mapper: Mapper, images: int) -> Mapper:
-    """Return the mapper for work on so many images: for few, this process itself in the place of a pool of others."""
-    return map if images < FEW_IMAGES and isinstance(mapper, _Pool) else mapper
+    They need not start, import and compile, and share what the jobs share.
+    """
+    return _Threads(mapper.workers) if isinstance(mapper, _Pool) else mapper
 
 
 def unreported(images: int) -> None:
@@ -64,7 +63,7 @@ def local(workers: int) -> Iterator[Mapper]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent) as pool:
         try:
-            yield _Pool(pool)
+            yield _Pool(pool, workers)
         except BrokenProcessPool as error:
             raise MLImagesError(
                 "a worker process died, most often for lack of memory", remedy="run it again with fewer --workers"
@@ -74,14 +73,30 @@ def local(workers: int) -> Iterator[Mapper]:
 class _Pool:
     """A mapper over the processes of a pool, which start with the first jobs."""
 
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
+    def __init__(self, pool: ProcessPoolExecutor, workers: int) -> None:
         self._pool = pool
+        self.workers = workers
 
     def __call__(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
         every = list(jobs)
         if len(every) <= 1:
             return map(function, every)
         return _results(collections.deque(self._pool.submit(function, job) for job in every))
+
+
+class _Threads:
+    """A mapper over threads of this process."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def __call__(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
+        every = list(jobs)
+        if len(every) <= 1:
+            yield from map(function, every)
+            return
+        with ThreadPoolExecutor(self._workers) as pool:
+            yield from _results(collections.deque(pool.submit(function, job) for job in every))
 
 
 def _results(futures: collections.deque[Future[_Result]]) -> Iterator[_Result]:

@@ -29,13 +29,16 @@ _Any = TypeVar("_Any")
 CONNECT_SECONDS = 5
 """Seconds that a Dask scheduler may take to answer."""
 
+MOST_THREADS = 4
+"""Workers that are threads where the work allows it; two were measured (docs/speed.md)."""
+
 
 def in_threads(mapper: Mapper) -> Mapper:
-    """Return the mapper for work that hardly holds the interpreter's lock: threads in the place of a pool of processes.
+    """Return the mapper for work that seldom holds the interpreter's lock: threads in the place of a few processes.
 
-    They need not start, import and compile, and share what the jobs share.
+    They need not start and import, and share what the jobs share. More than `MOST_THREADS` would wait for the lock.
     """
-    return _Threads(mapper.workers) if isinstance(mapper, _Pool) else mapper
+    return _Threads(mapper.workers) if isinstance(mapper, _Pool) and mapper.workers <= MOST_THREADS else mapper
 
 
 def unreported(images: int) -> None:

@@ -66,7 +66,7 @@ def _machine_code(function: _Function, *, vectors: bool = False) -> _Function:
     return cast("_Function", machine_code)
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]  # Numba annotates little
+class _Cache(FunctionCache):
     """Numba's cache of a function's machine code, which looks first at what came with the package."""
 
     def __init__(self, function: Callable[..., object]) -> None:
@@ -76,14 +76,15 @@ class _Cache(FunctionCache):  # type: ignore[misc]  # Numba annotates little
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the machine code for a signature, None if there is none; see Numba."""
         target_context.refresh()
-        data = shipped(self._function, SHIPPED).load(self._index_key(sig, target_context.codegen()))
+        key = self._index_key(sig, target_context.codegen())  # type: ignore[no-untyped-call]  # Numba annotates little
+        data = shipped(self._function, SHIPPED).load(key)
         if data is not None:
             return self._impl.rebuild(target_context, data)
         return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # as above
 
     def ship(self, folder: Path, sig: Any, compiled_as: Any) -> None:
         """Write the machine code for a signature into a folder."""
-        key = self._index_key(sig, compiled_as.codegen)
+        key = self._index_key(sig, compiled_as.codegen)  # type: ignore[no-untyped-call]  # as above
         shipped(self._function, folder).save(key, self._impl.reduce(compiled_as))
 
 

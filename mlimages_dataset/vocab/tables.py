@@ -59,7 +59,7 @@ def vocabulary_of_tables(categories: pa.Table, mapping: pa.Table) -> Vocabulary:
             )
             for wnid, name, root, parent, parents, depth, sources, mids, images in fields
         ),
-        mapping=tuple(MappingRow(*values, alternatives=tuple(alternatives)) for *values, alternatives in rows),
+        mapping=tuple(MappingRow(*values, tuple(alternatives)) for *values, alternatives in rows),
     )
 
 

@@ -59,7 +59,10 @@ def vocabulary_of_tables(categories: pa.Table, mapping: pa.Table) -> Vocabulary:
             )
             for wnid, name, root, parent, parents, depth, sources, mids, images in fields
         ),
-        mapping=tuple(MappingRow(*values, tuple(alternatives)) for *values, alternatives in rows),
+        mapping=tuple(
+            MappingRow(source, source_id, source_name, class_index, wnid, rule, evidence, tuple(alternatives))
+            for source, source_id, source_name, class_index, wnid, rule, evidence, alternatives in rows
+        ),
     )
 
 

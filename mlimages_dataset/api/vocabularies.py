@@ -101,7 +101,7 @@ def build_vocabulary(
         no_list = imagenet is None and open_images is None and finer is None and not given
         return _published_vocabulary(tencent_dictionary, out, overwrite=overwrite, alone=no_list)
     _refuse_names(given, minimum_images or {}, any_list=imagenet is not None or open_images is not None or bool(given))
-    with _Inputs.opened() as inputs:
+    with _Inputs.opened() as inputs, told_as(inputs.names):
         stage = functools.partial(
             _stage_of,
             imagenet=inputs.synsets(imagenet, "imagenet"),
@@ -118,8 +118,7 @@ def build_vocabulary(
             wordnet=None if wordnet is None else Path(wordnet),
             minimum_images=_minimum_images(minimum_images or {}),
         )
-        with told_as(inputs.names):
-            vocabulary, summary = _vocabulary(stage, out, overwrite=overwrite)
+        vocabulary, summary = _vocabulary(stage, out, overwrite=overwrite)
     _warn(given, summary)
     _warn_of_lost_wnids(vocabulary, {"imagenet": imagenet, "finer": finer})
     return vocabulary

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from setuptools import build_meta  # type: ignore[import-untyped]  # its stubs are a package of their own
+from setuptools import build_meta  # type: ignore[import-untyped]  # it has no annotations
 from setuptools.build_meta import (  # type: ignore[import-untyped]  # as above
     build_editable,
     build_sdist,

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -96,16 +96,14 @@ def build_vocabulary(
     'n02084071'
     """
     check(ARGUMENTS, locals())
-    # Here and not above: who only reads a vocabulary needs no WordNet.
-    from mlimages_dataset.vocab.stage import VocabularyFiles, vocabulary_stage  # noqa: PLC0415
-
     given = dict(classes or {})
     if tencent_dictionary is not None:
         no_list = imagenet is None and open_images is None and finer is None and not given
         return _published_vocabulary(tencent_dictionary, out, overwrite=overwrite, alone=no_list)
     _refuse_names(given, minimum_images or {}, any_list=imagenet is not None or open_images is not None or bool(given))
-    with _Inputs.opened() as inputs:
-        files = VocabularyFiles(
+    with _Inputs.opened() as inputs, told_as(inputs.names):
+        stage = functools.partial(
+            _stage_of,
             imagenet=inputs.synsets(imagenet, "imagenet"),
             open_images=inputs.file(open_images, "open_images"),
             finer=inputs.synsets(finer, "finer"),
@@ -120,11 +118,18 @@ def build_vocabulary(
             wordnet=None if wordnet is None else Path(wordnet),
             minimum_images=_minimum_images(minimum_images or {}),
         )
-        with told_as(inputs.names):
-            vocabulary, summary = _vocabulary(lambda: vocabulary_stage(files), out, overwrite=overwrite)
+        vocabulary, summary = _vocabulary(stage, out, overwrite=overwrite)
     _warn(given, summary)
     _warn_of_lost_wnids(vocabulary, {"imagenet": imagenet, "finer": finer})
     return vocabulary
+
+
+def _stage_of(**files: Any) -> Stage[VocabularySummary]:
+    """Return the stage that builds a vocabulary from the fields of `VocabularyFiles`."""
+    # Here and not above: who only reads a vocabulary needs no WordNet.
+    from mlimages_dataset.vocab.stage import VocabularyFiles, vocabulary_stage  # noqa: PLC0415
+
+    return vocabulary_stage(VocabularyFiles(**files))
 
 
 def _published_vocabulary(dictionary: PathLike, out: PathLike | None, *, overwrite: bool, alone: bool) -> Vocabulary:

@@ -29,6 +29,7 @@ from mlimages_dataset.augment.runs import (
 from mlimages_dataset.core.config import check_share
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - the decoder reads it
+from mlimages_dataset.pipeline.engine import in_threads
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.sources.inputs import files_of
@@ -153,7 +154,7 @@ def annotate(
         _refuse_no_confidence(pieces)
     made = two_passes(
         pieces,
-        at,
+        replace(at, engine=replace(at.engine, mapper=in_threads(at.engine.mapper))),
         functools.partial(_runs_of, form=given.format, lookup=lookup, out=at.out, journal=at.journal),
         functools.partial(
             _part_of,

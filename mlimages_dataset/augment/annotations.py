@@ -19,6 +19,7 @@ from mlimages_dataset.core.compiled import compiled, sort_in_place
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import are_ids, image_ids
 from mlimages_dataset.sources.source import LISTED, refuse_other_scale
+from mlimages_dataset.tables.arrays import arrow_of, numpy_of, repeated, texts
 from mlimages_dataset.tables.confidences import MOST, MOST_ROUNDED
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
@@ -114,8 +115,9 @@ def codes_of(class_ids: pa.StringArray, lookup: pa.Table, column: str = "code") 
     Raises:
         UsageError: an id is ambiguous.
     """
-    found = pc.index_in(class_ids, lookup["class_id"])
-    codes: NDArray[np.int64] = np.where(found.is_valid(), lookup[column].to_numpy()[found.fill_null(0)], UNKNOWN)
+    found = pc.index_in(class_ids, lookup["class_id"].combine_chunks())
+    at, code_of_class = numpy_of(found, -1), numpy_of(lookup[column].combine_chunks())
+    codes: NDArray[np.int64] = np.where(at < 0, UNKNOWN, code_of_class[at])
     ambiguous = np.flatnonzero(codes == AMBIGUOUS)
     if len(ambiguous):
         raise UsageError(
@@ -142,9 +144,10 @@ def _rows_of(vocabulary: Vocabulary, class_list: str | None) -> Iterable[Mapping
 def packed_statements(
     connection: duckdb.DuckDBPyConnection, piece: Piece, lookup: pa.Table
 ) -> Iterator[pa.RecordBatch]:
-    """Yield a block's images, ascending, in the columns of `STATEMENTS` and `unknown`, the classes not found.
+    """Return a block's images, ascending, in the columns of `STATEMENTS` and `unknown`, the classes not found.
 
-    DuckDB reads the rows; they are grouped here, because DuckDB's lists take longer than all of this function.
+    DuckDB has read the rows when this returns; they are grouped when they are asked for, because DuckDB's lists take
+    longer than all of this.
 
     Args:
         connection: a connection with the relation `observations`.
@@ -156,27 +159,31 @@ def packed_statements(
         f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence{location} FROM observations"
     ).to_arrow_table()
     if not rows.num_rows:
-        return
+        return iter(())
     if rows["confidence"].null_count:
         stated = connection.sql(f"SELECT DISTINCT stated FROM observations WHERE {_OTHER_SCALE}").fetchall()
         refuse_other_scale([number for (number,) in stated], piece.path)
+    return _grouped(rows, piece, lookup)
+
+
+def _grouped(rows: pa.Table, piece: Piece, lookup: pa.Table) -> Iterator[pa.RecordBatch]:
     images = rows["image_id"].combine_chunks().dictionary_encode()
     names, ids = images.dictionary, image_ids(images.dictionary)
     if piece.root:  # one path in two folders names two pictures
         names = pc.binary_join_element_wise(piece.root, names, "/")
     by_id = [("id", "ascending"), ("name", "ascending")]
-    ascending = pc.sort_indices(pa.table({"id": ids, "name": names}), sort_keys=by_id).to_numpy()
+    ascending = numpy_of(pc.sort_indices(pa.table({"id": ids, "name": names}), sort_keys=by_id))
     rank = np.empty(len(ascending), np.int64)
     rank[ascending] = np.arange(len(ascending))
-    image_of_row = rank[images.indices.to_numpy()]
+    image_of_row = rank[numpy_of(images.indices)]
     starts = np.append(0, np.cumsum(np.bincount(image_of_row, minlength=len(ascending))))
     order = _by_group(image_of_row, len(ascending))
     table = pa.table(
         {
-            "image_id": ids.take(pa.array(ascending)),
+            "image_id": ids.take(arrow_of(ascending)),
             **_stated(rows, lookup, order, starts if piece.states else np.zeros_like(starts)),
-            "location": _least_locations(rows, image_of_row, starts) if piece.places else [""] * len(ascending),
-            "name": pc.if_else(pc.equal(names, ids), "", names).take(pa.array(ascending)),
+            "location": _least_locations(rows, image_of_row, starts) if piece.places else repeated("", len(ascending)),
+            "name": pc.if_else(pc.equal(names, ids), repeated("", len(ids)), names).take(arrow_of(ascending)),
         }
     )
     yield from table.to_batches(RUN_BATCH_IMAGES)
@@ -199,18 +206,18 @@ def _stated(
     codes = np.stack(
         [np.append(codes_of(classes.dictionary, lookup, column), NAMELESS) for column in ("code", "code_if_absent")]
     )
-    confidence = rows["confidence"].to_numpy()[order]  # NaN for null
+    confidence = numpy_of(rows["confidence"].combine_chunks(), np.nan)[order]
     steps = np.full(len(order), _NO_CONFIDENCE)
     is_number = ~np.isnan(confidence)
     steps[is_number] = np.ceil(confidence[is_number] * np.float32(CONFIDENCE_STEPS))
-    code = codes[(steps == 0).astype(np.intp), classes.indices.fill_null(-1).to_numpy()[order]]
+    code = codes[(steps == 0).astype(np.intp), numpy_of(classes.indices, -1)[order]]
     packed = code * (1 << _CONFIDENCE_BITS) + steps
     is_unknown = code == UNKNOWN
-    unknown = classes.take(pa.array(order[is_unknown])).dictionary_decode()
+    unknown = classes.take(arrow_of(order[is_unknown])).dictionary_decode()
     ends_of_unknown = np.append(0, np.cumsum(is_unknown))[starts]
     return {
-        "statements": pa.ListArray.from_arrays(pa.array(starts, pa.int32()), pa.array(packed, pa.int64())),
-        "unknown": pa.ListArray.from_arrays(pa.array(ends_of_unknown, pa.int32()), unknown),
+        "statements": pa.ListArray.from_arrays(arrow_of(starts.astype(np.int32)), arrow_of(packed)),
+        "unknown": pa.ListArray.from_arrays(arrow_of(ends_of_unknown.astype(np.int32)), unknown),
     }
 
 
@@ -218,7 +225,7 @@ def _least_locations(rows: pa.Table, image_of_row: NDArray[np.int64], starts: ND
     """Return the least location of each image in text order, empty if it has none, shape (N,)."""
     of_row = pa.table({"image": image_of_row, "location": rows["location"]})
     order = pc.sort_indices(of_row, sort_keys=[("image", "ascending"), ("location", "ascending")])  # nulls come last
-    return rows["location"].take(order.take(pa.array(starts[:-1]))).fill_null("").combine_chunks()
+    return rows["location"].take(order.take(arrow_of(starts[:-1]))).fill_null("").combine_chunks()
 
 
 def _by_group(group: NDArray[np.int64], groups: int) -> NDArray[np.integer]:
@@ -239,9 +246,9 @@ def lookup_table(lookup: Mapping[str, int], broader: Collection[str] = ()) -> pa
     if_absent = [DROPPED if class_id in broader else code for class_id, code in codes.items()]
     return pa.table(
         {
-            "class_id": list(codes),
-            "code": pa.array(codes.values(), pa.int64()),
-            "code_if_absent": pa.array(if_absent, pa.int64()),
+            "class_id": texts(list(codes)),
+            "code": arrow_of(np.array(list(codes.values()), np.int64)),
+            "code_if_absent": arrow_of(np.array(if_absent, np.int64)),
         }
     )
 
@@ -312,15 +319,15 @@ def _finished(
     origin = Origin.MODEL_PREDICTION if schema is PREDICTIONS else Origin.ORIGINAL
     lists = batch.column("statements")
     start, stop = lists.offsets[0].as_py(), lists.offsets[-1].as_py()
-    statements = lists.values.slice(start, stop - start).to_numpy()
+    statements = numpy_of(lists.values.slice(start, stop - start))
     if schema is PREDICTIONS:
         statements = _of_a_model(statements)
-    named = np.asarray(batch.column("image_id").to_numpy(zero_copy_only=False) != "", bool)
+    named = numpy_of(pc.binary_length(batch.column("image_id"))) > 0
     offsets, class_index, kept, counts = _merge(
-        lists.offsets.to_numpy() - np.int32(start), statements, named, min_confidence
+        numpy_of(lists.offsets) - np.int32(start), statements, named, min_confidence
     )
     with_labels = np.diff(offsets) > 0
-    codes, starts = statements >> _CONFIDENCE_BITS, lists.offsets.to_numpy()[:-1] - start
+    codes, starts = statements >> _CONFIDENCE_BITS, numpy_of(lists.offsets)[:-1] - start
     says = np.logical_or.reduceat(codes != NOTHING, starts)
     # Nothing that it says is of a category: so all of these are absent if its collection is complete.
     others = np.logical_and.reduceat(np.isin(codes, (NOTHING, UNKNOWN, DROPPED)), starts)
@@ -331,11 +338,11 @@ def _finished(
         kept,
         np.full(len(class_index), origin, np.uint8),
     )
-    images = batch.filter(pa.array(kept_images))
+    images = batch.filter(arrow_of(kept_images))
     table = pa.Table.from_arrays(
         [
             images.column("image_id"),
-            pa.array([source] * images.num_rows, pa.string()),
+            repeated(source, images.num_rows),
             images.column("location"),
             array_of(columns),
         ],

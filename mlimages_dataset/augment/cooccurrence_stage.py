@@ -24,7 +24,7 @@ from mlimages_dataset.augment.paired_rows import Side, pieces
 from mlimages_dataset.augment.same_images import RepeatedIdError, rows_with
 from mlimages_dataset.core.config import check_share
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.pipeline.engine import for_images, in_threads
+from mlimages_dataset.pipeline.engine import in_threads
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.tables.parquet import (
@@ -199,7 +199,7 @@ def cooccurrence(
     left = Side("annotated", tuple(annotated), ANNOTATIONS, annotated_labels, len(vocabulary))
     right = Side("predicted", tuple(predictions_of), seen, is_predicted, len(vocabulary))
     rows = max(n_rows(annotated, ANNOTATIONS), n_rows(predictions_of, seen))
-    mapper = in_threads(for_images(at.engine.mapper, rows))
+    mapper = in_threads(at.engine.mapper)
     counts = PairCounts.empty(len(vocabulary))
     images = predicted = 0
     with pieces(left, right, _images_of_a_piece(rows), at.out, mapper) as several:

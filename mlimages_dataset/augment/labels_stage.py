@@ -26,7 +26,7 @@ from mlimages_dataset.augment.shared_ids import SharedIds, shared_ids
 from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, lowest_draws
 from mlimages_dataset.augment.statistics import LabelStatistics, SplitSummary, label_statistics
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.pipeline.engine import for_images
+from mlimages_dataset.pipeline.engine import in_threads
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.tables.arrays import arrow_of
@@ -34,7 +34,6 @@ from mlimages_dataset.tables.batches import checked_columns
 from mlimages_dataset.tables.files import Receipt, digests
 from mlimages_dataset.tables.label_columns import array_of, columns_of
 from mlimages_dataset.tables.parquet import (
-    n_rows,
     read_table,
     scan_table,
     schema_of,
@@ -194,7 +193,7 @@ def label(
     """
     # Absolute: the workers of an engine may have other working folders.
     parts = [part for folder in annotations for part in table_parts(folder.absolute())]
-    mapper = for_images(at.engine.mapper, n_rows(parts, ANNOTATIONS))
+    mapper = in_threads(at.engine.mapper)
     n_classes = len(vocabulary)
     implied, likely = _co_occurrences(implications, n_classes)
     work = functools.partial(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import pyarrow as pa
 
 from mlimages_dataset.augment.ranges import ImageSample
+from mlimages_dataset.core.ahead import ahead
 from mlimages_dataset.core.locations import remove_folder
 from mlimages_dataset.sources.delimited import duckdb_errors, hide_progress
 from mlimages_dataset.sources.registry import pieces_of, source_named
@@ -154,12 +155,16 @@ def sorted_runs(
     schema: TableSchema,
     query: Callable[[duckdb.DuckDBPyConnection], Iterable[pa.RecordBatch]],
 ) -> Runs:
-    """Write the result of a query on each block of a piece as a run, and return the runs."""
+    """Write the result of a query on each block of a piece as a run, and return the runs.
+
+    Another thread reads the next block and calls the query; what the query returns is used in this one.
+    """
     number, piece = numbered
     rejects = RejectLog()
     with duckdb_connection(out, piece.path) as connection:
-        blocks = (query(block) for block in source_named(form).observe(connection, piece, rejects))
-        return runs_of(number, blocks, out, schema, rejects, sampled=piece.states)  # places alone make no image
+        blocks = ahead(query(block) for block in source_named(form).observe(connection, piece, rejects))
+        with contextlib.closing(blocks):
+            return runs_of(number, blocks, out, schema, rejects, sampled=piece.states)  # places alone make no image
 
 
 def runs_of(

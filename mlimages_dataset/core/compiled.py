@@ -76,7 +76,8 @@ class _Cache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the machine code for a signature, None if there is none; see Numba."""
         target_context.refresh()
-        data = shipped(self._function, SHIPPED).load(self._index_key(sig, target_context.codegen()))  # type: ignore[no-untyped-call]  # as above
+        key = self._index_key(sig, target_context.codegen())  # type: ignore[no-untyped-call]  # Numba annotates little
+        data = shipped(self._function, SHIPPED).load(key)
         if data is not None:
             return self._impl.rebuild(target_context, data)
         return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # as above

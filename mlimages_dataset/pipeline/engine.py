@@ -29,25 +29,18 @@ _Any = TypeVar("_Any")
 CONNECT_SECONDS = 5
 """Seconds that a Dask scheduler may take to answer."""
 
-
 _ITEMS_AHEAD = 4
 _END: Any = object()
-
-FEW_IMAGES = 50_000
-"""Images whose labels one process works on faster than others have started and compiled their loops."""
-
-
-def for_images(mapper: Mapper, images: int) -> Mapper:
-    """Return the mapper for work on so many images: for few, this process itself in the place of a pool of others."""
-    return map if images < FEW_IMAGES and isinstance(mapper, _Pool) else mapper
+MOST_THREADS = 4
+"""Workers that are threads where the work allows it; two were measured (docs/speed.md)."""
 
 
 def in_threads(mapper: Mapper) -> Mapper:
-    """Return the mapper for work that does not hold the interpreter's lock: threads in the place of a pool's processes.
+    """Return the mapper for work that seldom holds the interpreter's lock: threads in the place of a few processes.
 
-    Each process would import everything first, which takes longer than a million images.
+    They need not start and import, and share what the jobs share. More than `MOST_THREADS` would wait for the lock.
     """
-    return mapper.in_threads if isinstance(mapper, _Pool) else mapper
+    return _Threads(mapper.workers) if isinstance(mapper, _Pool) and mapper.workers <= MOST_THREADS else mapper
 
 
 def in_background(items: Iterator[_Any]) -> Generator[_Any]:
@@ -103,7 +96,7 @@ class _Pool:
 
     def __init__(self, pool: ProcessPoolExecutor, workers: int) -> None:
         self._pool = pool
-        self._workers = workers
+        self.workers = workers
 
     def __call__(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
         every = list(jobs)
@@ -111,10 +104,20 @@ class _Pool:
             return map(function, every)
         return _results(collections.deque(self._pool.submit(function, job) for job in every))
 
-    def in_threads(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
-        """Return the results of the jobs, in their order, run by as many threads as the pool has processes."""
+
+class _Threads:
+    """A mapper over threads of this process."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def __call__(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
+        every = list(jobs)
+        if len(every) <= 1:
+            yield from map(function, every)
+            return
         with ThreadPoolExecutor(self._workers) as pool:
-            yield from _results(collections.deque(pool.submit(function, job) for job in jobs))
+            yield from _results(collections.deque(pool.submit(function, job) for job in every))
 
 
 def _results(futures: collections.deque[Future[_Result]]) -> Iterator[_Result]:

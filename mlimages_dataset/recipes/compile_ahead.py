@@ -85,10 +85,10 @@ def _call_loops_over_pixels() -> None:
     resize(pixels, box, 4, limits=box)
     rotate(planes, 1.0)
     shift_colour(planes, Shift())
-    offsets, classes, values = np.arange(2, dtype=np.int32), np.zeros(1, np.int32), np.ones(1, np.float32)
-    for column in (offsets, classes, values):
-        column.flags.writeable = False
-    append_rows(offsets, classes, values, 0, np.zeros(1, np.int64), np.zeros(1, np.int32))
+    offsets, classes, confidence = np.arange(2, dtype=np.int32), np.zeros(1, np.int32), np.ones(1, np.float32)
+    for column in (offsets, classes, confidence):
+        column.setflags(write=False)
+    append_rows(offsets, classes, confidence, 0, np.zeros(1, np.int64), np.zeros(1, np.int32))
 
 
 def _call_loops_over_boxes() -> None:

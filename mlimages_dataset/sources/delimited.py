@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from fsspec.implementations.memory import MemoryFileSystem
 
+from mlimages_dataset.core.ahead import ahead
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import reason
 from mlimages_dataset.sources.lines import decoded
-from mlimages_dataset.sources.pieces import bytes_of, cut_rows, read_to_its_end, whole_rows
+from mlimages_dataset.sources.pieces import bytes_of, cut_rows, is_packed, read_to_its_end, whole_rows
 from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.source import Source
@@ -152,7 +153,7 @@ def _blocks(piece: Piece) -> Iterator[bytes]:
             yield bytes_of(piece)
             return
         with opened(piece.path) as stream:
-            yield from whole_rows(stream)
+            yield from ahead(whole_rows(stream)) if is_packed(piece.path) else whole_rows(stream)
 
 
 def _rejects(

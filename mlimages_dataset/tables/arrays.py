@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _NUMPY: dict[pa.DataType, np.dtype[Any]] = {
@@ -20,21 +22,27 @@ _NUMPY: dict[pa.DataType, np.dtype[Any]] = {
 _ARROW = {dtype: kind for kind, dtype in _NUMPY.items()}
 
 
-def numpy_of(array: pa.Array) -> NDArray[Any]:
-    """Return the numbers of an array without nulls, read-only, shape (N,).
+def numpy_of(array: pa.Array, null: float | None = None) -> NDArray[Any]:
+    """Return the numbers of an array, read-only, shape (N,).
+
+    Args:
+        array: whole numbers or floats.
+        null: stands for nulls, which make a copy; None where there may be none.
 
     Raises:
         ValueError: the array has nulls.
         KeyError: its type is not one of whole numbers or floats.
     """
     dtype = _NUMPY[array.type]
-    if array.null_count:
+    if array.null_count and null is None:
         raise ValueError(f"the array has {array.null_count} nulls")
     buffer = array.buffers()[1]
     if buffer is None or not len(array):
-        values = np.empty(0, dtype)
+        values = np.full(len(array), 0 if null is None else null, dtype)
     else:
         values = np.frombuffer(buffer, dtype, len(array), array.offset * dtype.itemsize)
+        if array.null_count:
+            values = np.where(numpy_of(array.is_valid().cast(pa.uint8())) == 1, values, dtype.type(null))
     values.flags.writeable = False  # also where Arrow owns the memory alone: for another type, Numba compiles again
     return values
 
@@ -50,3 +58,22 @@ def arrow_of(values: NDArray[Any]) -> pa.Array:
             pa.bool_(), len(values), [None, pa.py_buffer(np.packbits(values, bitorder="little"))]
         )
     return pa.Array.from_buffers(_ARROW[values.dtype], len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def texts(values: Sequence[str]) -> pa.StringArray:
+    """Return texts, of less than 2 GiB in all, as an array without nulls."""
+    encoded = [value.encode() for value in values]
+    offsets = np.concatenate(([0], np.cumsum([len(one) for one in encoded]))).astype(np.int32)
+    return pa.Array.from_buffers(
+        pa.string(), len(encoded), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    )
+
+
+def repeated(text: str, n: int) -> pa.StringArray:
+    """Return an array of one text `n` times."""
+    return texts([text]).take(arrow_of(np.zeros(n, np.int32)))
+
+
+def scalar_of(value: str | int) -> pa.Scalar:
+    """Return a text or a whole number as Arrow's."""
+    return (texts([value]) if isinstance(value, str) else arrow_of(np.array([value], np.int64)))[0]

@@ -19,6 +19,7 @@ from mlimages_dataset.core.decoding import RECORDS
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, SchemaError, UsageError
 from mlimages_dataset.core.locations import is_local, reason, relative, system_errors
+from mlimages_dataset.tables.arrays import scalar_of
 from mlimages_dataset.tables.files import Inputs, Receipt, file_digest, whole_file
 from mlimages_dataset.tables.schemas import TableSchema
 
@@ -445,7 +446,8 @@ def read_range(
     Raises:
         UsageError, SchemaError, DataError: as `read_table`.
     """
-    tables = [schema.arrow.empty_table()]
+    tables = [pa.Table.from_batches([], schema.arrow)]
+    low, high = scalar_of(lowest), scalar_of(highest)
     for path in paths:
         with open_table(path, schema) as parquet:
             at = parquet.schema_arrow.names.index(column)
@@ -459,7 +461,7 @@ def read_range(
             with parquet_errors(path):
                 found = parquet.read_row_groups(groups)
         values = found[column]
-        found = found.filter(pc.and_(pc.greater_equal(values, lowest), pc.less_equal(values, highest)))
+        found = found.filter(pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high)))
         check_rows(found, schema, where=path)
         tables.append(found.replace_schema_metadata(None))
     return pa.concat_tables(tables)

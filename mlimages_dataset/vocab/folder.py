@@ -25,6 +25,8 @@ CATEGORIES_FILE = "categories.parquet"
 MAPPING_FILE = "mapping.parquet"
 _READ: weakref.WeakValueDictionary[str, Vocabulary] = weakref.WeakValueDictionary()
 """Vocabularies that somebody holds, by folder: while a build holds its own, its stages read it once."""
+_latest: list[Vocabulary] = []
+"""The vocabulary that was read last, which a command needs again after its stage."""
 
 
 def read_vocabulary(folder: str | Location) -> Vocabulary:
@@ -42,6 +44,7 @@ def read_vocabulary(folder: str | Location) -> Vocabulary:
     vocabulary = vocabulary_of_tables(categories, read_table(place / MAPPING_FILE, MAPPING))
     vocabulary = replace(vocabulary, folder=place, digests=vocabulary_digests(place))
     _READ[str(place)] = vocabulary
+    _latest[:] = [vocabulary]
     return vocabulary
 
 

@@ -1,15 +1,17 @@
 """Time `mlimages-build annotate --format open-images` against DuckDB's own read, group and write of the same file.
 
-The file has the shape of Open Images V1's machine labels. DuckDB alone maps and filters nothing; it runs once with all
-memory and once with what our command is held to. A tenth of the file is measured compressed too.
+The file has the shape of Open Images V1's machine labels; a hundredth and a tenth of its rows are measured too, and
+these compressed. DuckDB alone maps and filters nothing; it runs once with all memory and once with what our command is
+held to.
 """
 
 from __future__ import annotations
 
 import functools
-import gzip
 import shutil
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from tests.benchmarks.labels_at_scale import DUCKDB_MEMORY
 from tests.benchmarks.measurement import Contender, Row, command, contest
@@ -19,33 +21,37 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROWS, IMAGES = 79_000_000, 9_000_000
+CASES = ((0.01, ""), (0.01, "gzip"), (0.01, "zstd"), (0.1, ""), (0.1, "gzip"), (0.1, "zstd"), (1.0, ""))
+"""The share of the rows, and how they are compressed."""
+_SUFFIXES = {"gzip": ".gz", "zstd": ".zst"}
 
 
 def run(folder: Path, scale: float = 1.0, *, repeat: int = 3) -> list[Row]:
     """Return the outcomes of our command and of DuckDB alone."""
     vocabulary = vocabulary_folder(folder)
     rows = []
-    for what, share in (("", 1.0), (" (gzip)", 0.1)):
+    for share, packing in CASES:
         n_rows = round(ROWS * scale * share)
         path = label_file(folder, n_rows, round(IMAGES * scale * share))
-        if what:
-            path = packed(path)
+        if packing:
+            path = packed(path, packing)
         limited = functools.partial(duckdb_alone, path, memory=DUCKDB_MEMORY)
         contenders = [
             Contender("mlimages-build annotate", functools.partial(ours, vocabulary, path)),
             Contender("limit: DuckDB reading, grouping and writing", functools.partial(duckdb_alone, path)),
             Contender(f"the same in {DUCKDB_MEMORY}", limited),
         ]
+        what = f" ({packing})" if packing else ""
         rows += contest(f"annotate --format open-images{what}", n_rows, "rows", contenders, folder, repeat=repeat)
     return rows
 
 
-def packed(path: Path) -> Path:
-    """Return the same file compressed by gzip."""
-    result = path.with_name(f"{path.name}.gz")
+def packed(path: Path, packing: str) -> Path:
+    """Return the same file compressed by gzip or zstd."""
+    result = path.with_name(f"{path.name}{_SUFFIXES[packing]}")
     if not result.exists():
         partial = path.with_suffix(".partial")
-        with path.open("rb") as stream, gzip.open(partial, "wb", compresslevel=4) as sink:
+        with path.open("rb") as stream, pa.CompressedOutputStream(str(partial), packing) as sink:
             shutil.copyfileobj(stream, sink, 1 << 24)
         partial.rename(result)
     return result

@@ -21,7 +21,7 @@ from mlimages_dataset.core.errors import (
     UsageError,
     VocabularyError,
 )
-from mlimages_dataset.pipeline.engine import in_background, in_threads, local
+from mlimages_dataset.pipeline.engine import MOST_THREADS, in_background, in_threads, local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,6 +131,28 @@ def test_after_an_error_no_job_still_runs(two: Mapper, tmp_path: Path) -> None:
     assert len(written) < 19, "what had not begun is not done"
     time.sleep(1)
     assert set(tmp_path.iterdir()) == written
+
+
+def test_a_few_workers_are_threads_where_the_work_allows_it(tmp_path: Path) -> None:
+    with local(2) as mapper:
+        threads = in_threads(mapper)
+        assert list(threads(square, range(20))) == list(map(square, range(20)))
+        assert list(threads(square, iter([]))) == []
+        assert set(threads(process_of, range(4))) == {os.getpid()}
+        with pytest.raises(DataError, match="is damaged"):
+            list(threads(refuse, range(4)))
+        with pytest.raises(DataError):
+            list(threads(touch_late, [tmp_path / str(number) for number in range(20)]))
+        written = set(tmp_path.iterdir())
+        assert len(written) < 19, "what had not begun is not done"
+        time.sleep(1)
+        assert set(tmp_path.iterdir()) == written
+
+
+@pytest.mark.parametrize("workers", [1, MOST_THREADS + 1])
+def test_one_worker_and_many_are_what_they_were(workers: int) -> None:
+    with local(workers) as mapper:
+        assert in_threads(mapper) is mapper
 
 
 def test_one_worker_is_map() -> None:

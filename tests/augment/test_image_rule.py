@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,7 @@ def table_of(rows: list[tuple[int, int, float, float, float]], least: float = 0.
 def ramps(draw: st.DrawFn) -> list[tuple[float, float, float]]:
     """Draw ramps that meet: weight, start and end of each."""
     knots = sorted(draw(st.sets(_SCORES, min_size=2, max_size=5)))
-    return [(draw(st.floats(0.25, 4, width=16)), start, end) for start, end in zip(knots, knots[1:], strict=False)]
+    return [(draw(st.floats(0.25, 4, width=16)), start, end) for start, end in itertools.pairwise(knots)]
 
 
 def value(stated: list[tuple[float, float, float]], score: float) -> float:
@@ -281,7 +282,9 @@ def test_what_cannot_be_is_refused(tables: tuple[Path, Path], mini_vocabulary: V
 
 def test_images_are_found_by_their_ids() -> None:
     ids = pa.array(["b", "a"])
-    labels = pa.array([[{"class_index": n, "confidence": 0.5, "origin": 3}] for n in (1, 0)] + [[]], LABELS.arrow[3].type)
+    labels = pa.array(
+        [[{"class_index": n, "confidence": 0.5, "origin": 3}] for n in (1, 0)] + [[]], LABELS.arrow[3].type
+    )
     found = SeenImages(ids, labels).of(pa.array(["a", "c", "b"]))
     assert found.known.tolist() == [True, False, True]
     assert [list(row) for row in rows_from(found.labels)] == [[0], [], [1]]

@@ -66,7 +66,8 @@ def main(shared_data: Path, repeat: int) -> None:
     ids, labels = read_coco(shared_data / "coco" / "train_full.txt")
     vocabulary = ml.build_vocabulary(classes={"coco": "packaged:coco.csv"}, narrower=True)
     index_of = {row.source_id: row.class_index for row in vocabulary.mapping}
-    classes = np.array([index_of[str(number)] for number in range(80)], np.int32)
+    names = [line.split("\t")[0] for line in (shared_data / "coco" / "classes_80_wn30.tsv").read_text().splitlines()]
+    classes = np.array([index_of[name] for name in names if name in index_of], np.int32)
     kept = with_hidden(labels, draws_of(ids, "hide 0"), 0.5)
     scores = columns_of_scores(teacher(matrix_of(labels), QUALITY, seed=1))
     with tempfile.TemporaryDirectory() as name:

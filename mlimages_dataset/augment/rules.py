@@ -112,7 +112,7 @@ class LabelRules:
     @property
     def read_pictures(self) -> bool:
         """Whether they read a teacher's predictions."""
-        return self.ramps.rises.shape[1] > 0
+        return bool(self.ramps.rises.shape[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +145,9 @@ def candidates(known: sp.csr_array, rules: LabelRules, seen: sp.csr_array | None
     evidence = sp.coo_array(known @ rules.singles + both @ rules.joint)
     if seen is not None:
         score = sp.coo_array(seen[:, rules.consequents])
-        of_pictures = (rules.ramps.evidence(score.coords[1], score.data), score.coords)
-        evidence = sp.coo_array(evidence.tocsr() + sp.csr_array(of_pictures, shape=evidence.shape))
+        seen_shape = (known.shape[0], len(rules.consequents))
+        of_pictures = rules.ramps.evidence(score.coords[1].astype(np.int32), score.data)
+        evidence = sp.coo_array(evidence.tocsr() + _sparse(of_pictures, score.coords[0], score.coords[1], seen_shape))
     image, consequent = evidence.coords
     return Candidates(image, consequent, evidence.data, evidence.data + rules.intercepts[consequent])
 

@@ -80,8 +80,10 @@ def test_what_is_added_equals_the_words(
         if abs(estimate - 0.5) > 1e-5 and abs(evidence) > 1e-9:
             assert (1 in row) == (estimate >= 0.5 and evidence > 0)
         if 1 in row:
-            assert row[1] == (pytest.approx(estimate, rel=1e-4), int(Origin.CO_OCCURRENCE))
-            assert 0 < row[1][0] < 1
+            confidence, origin = row[1]
+            assert origin == Origin.CO_OCCURRENCE
+            assert confidence == pytest.approx(estimate, rel=1e-4)
+            assert 0 < confidence < 1
     assert rules_table(learned).to_pylist() == rules_table(rules_of(rules_table(learned), 6)).to_pylist()
 
 

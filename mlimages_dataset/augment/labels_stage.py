@@ -215,7 +215,7 @@ def label(
     parts = [part for folder in annotations for part in table_parts(folder.absolute())]
     mapper = for_images(at.engine.mapper, n_rows(parts, ANNOTATIONS))
     n_classes = len(vocabulary)
-    implied, likely = _co_occurrences(implications, n_classes)
+    implied, likely = co_occurrences(implications, n_classes)
     teacher = teacher_of(likely, predictions, n_classes, where=implications)
     work = functools.partial(
         _label_part,
@@ -332,18 +332,18 @@ def _labelled(
             for name, rows in _split(batch, draw):
                 predicted = None if seen is None else seen.of(rows.column("image_id"))
                 labels = columns_of(rows.column("labels"))
-                augmented, of_batch = _augmented(labels, rules, likely, closure, predicted)
+                with_more, of_batch = augmented(labels, rules, likely, closure, predicted)
                 if name not in writers:
                     path = _part(out / name, number)
                     writers[name] = stack.enter_context(table_writer(path, LABELS, inputs))
-                writers[name].write(_with_labels(rows, array_of(augmented)))
-                statistics[name] += label_statistics(augmented, n_classes)
+                writers[name].write(_with_labels(rows, array_of(with_more)))
+                statistics[name] += label_statistics(with_more, n_classes)
                 counts += of_batch
     receipts = tuple(writer.receipt for writer in writers.values() if writer.receipt is not None)
     return _LabelledPart(receipts, counts, statistics, consistency)
 
 
-def _co_occurrences(path: Location | None, n_classes: int) -> tuple[sp.csr_array | None, LabelRules | None]:
+def co_occurrences(path: Location | None, n_classes: int) -> tuple[sp.csr_array | None, LabelRules | None]:
     """Return the implications or the rules that a file holds; None for what it does not hold."""
     if path is None:
         return None, None
@@ -354,7 +354,7 @@ def _co_occurrences(path: Location | None, n_classes: int) -> tuple[sp.csr_array
     return implications_of(table, n_classes, where=path), None
 
 
-def _augmented(
+def augmented(
     labels: LabelColumns,
     rules: AugmentationRules,
     likely: LabelRules | None,
@@ -367,8 +367,8 @@ def _augmented(
     unpredicted = 0 if predicted is None else int((~predicted.known).sum())
     with_likely, blocked = likely_labels(labels, likely, closure, predicted)
     # By way of Arrow: its arrays are read-only, and for others Numba would compile the loops again.
-    augmented, counts = augment(columns_of(array_of(with_likely)), rules)
-    return augmented, counts + AugmentationCounts(blocked=blocked, unpredicted=unpredicted)
+    found, counts = augment(columns_of(array_of(with_likely)), rules)
+    return found, counts + AugmentationCounts(blocked=blocked, unpredicted=unpredicted)
 
 
 def split_statistics(parts: Sequence[Location], n_classes: int) -> LabelStatistics:

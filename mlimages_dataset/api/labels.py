@@ -236,9 +236,14 @@ def augment(
         )
     finally:
         folders.discard(inputs)
-    if made.summary is not None and made.summary.val.images < validation_images:
+    _warn_of_few(made.summary, validation_images)
+    return made
+
+
+def _warn_of_few(summary: LabelsSummary | None, asked: int) -> None:
+    """Warn if fewer validation images were drawn than were asked for."""
+    if summary is not None and summary.val.images < asked:
         warn(
-            f"only {made.summary.val.images:,} of {validation_images:,} validation images were drawn: "
+            f"only {summary.val.images:,} of {asked:,} validation images were drawn: "
             "validation_images_per_category allows no more"
         )
-    return made

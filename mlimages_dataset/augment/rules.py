@@ -18,6 +18,7 @@ consequent, Q candidates.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 from scipy.special import expit, logit
 
+from mlimages_dataset.augment.evidence import Terms, ascending_pairs, gathered, rows_of
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.tables.confidences import LEAST, MOST, of_a_model
 from mlimages_dataset.tables.schemas import RULES, Origin
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 INTERCEPT, PICTURE = -1, -2
 """The antecedents of an intercept and of a ramp."""
 _NONE = -1
+_LOWEST, _ROUNDING = 1e-6, 1e-5
+"""An estimate that every candidate has, and what rounding changes in log-odds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,24 +136,44 @@ class Candidates:
     logit: NDArray[np.float64]
 
 
-def candidates(known: sp.csr_array, rules: LabelRules, seen: sp.csr_array | None = None) -> Candidates:
+def candidates(
+    known: sp.csr_array, rules: LabelRules, seen: sp.csr_array | None = None, least: float = 0.0
+) -> Candidates:
     """Return the consequents on which an image's known labels, or a teacher, have any say.
 
     Args:
         known: confidences of the original labels, float64 sparse, shape (N, C).
         rules: the rules.
         seen: the teacher's probabilities, float64 sparse, shape (N, C); None without a teacher.
+        least: candidates with a lower estimate may be left out.
     """
-    first, second = rules.together.T
-    both = sp.csr_array(known[:, first].multiply(known[:, second]))
-    evidence = sp.coo_array(known @ rules.singles + both @ rules.joint)
-    if seen is not None:
-        score = sp.coo_array(seen[:, rules.consequents])
-        seen_shape = (known.shape[0], len(rules.consequents))
-        of_pictures = rules.ramps.evidence(score.coords[1].astype(np.int32), score.data)
-        evidence = sp.coo_array(evidence.tocsr() + _sparse(of_pictures, score.coords[0], score.coords[1], seen_shape))
-    image, consequent = evidence.coords
-    return Candidates(image, consequent, evidence.data, evidence.data + rules.intercepts[consequent])
+    said = sp.csr_array(known.shape, dtype=np.float64) if seen is None else seen
+    found = gathered(rows_of(known), rows_of(said), _terms(rules, known.shape[1], least))
+    image, consequent, evidence = found
+    return Candidates(image, consequent, evidence, evidence + rules.intercepts[consequent])
+
+
+def _terms(rules: LabelRules, n_classes: int, least: float) -> Terms:
+    """Return rules as the compiled loop reads them; candidates with a lower estimate are left out."""
+    numbers, joint = ascending_pairs(rules.together, rules.joint, n_classes)
+    place = np.full(n_classes, -1, np.int32)
+    place[rules.consequents] = np.arange(len(rules.consequents))
+    # Rounding to float32 may lift an estimate to the limit.
+    lowest = -math.inf if least <= _LOWEST else float(logit(least)) - _ROUNDING
+    ramps = (log_odds(rules.ramps.start), log_odds(rules.ramps.end), rules.ramps.rises)
+    return Terms(
+        rows_of(rules.singles), numbers, rows_of(joint), rules.intercepts, place, ramps, _alone(rules, lowest), lowest
+    )
+
+
+def _alone(rules: LabelRules, lowest: float) -> NDArray[np.float64]:
+    """Return a probability below which a teacher alone does not lift each consequent to some log-odds, shape (K,).
+
+    It is the start of the ramp on which they are reached, 2 if none reaches them.
+    """
+    reached = rules.intercepts[:, None] + rules.ramps.rises.cumsum(axis=1) >= lowest
+    start = np.where(reached, rules.ramps.start, 2).astype(np.float64)
+    return np.asarray(np.where(rules.intercepts >= lowest, 0, start.min(axis=1, initial=2)))
 
 
 def likely_labels(
@@ -165,28 +189,45 @@ def likely_labels(
     """
     if not len(rules.consequents):
         return labels, 0
-    present = labels.confidence > 0
-    known = incidence(labels, present & (labels.origin == Origin.ORIGINAL), closure.shape[0])
-    found = candidates(known, rules, None if predicted is None else scores_of(predicted.labels, closure.shape[0]))
+    n_classes = closure.shape[0]
+    known = incidence(labels, (labels.confidence > 0) & (labels.origin == Origin.ORIGINAL), n_classes)
+    seen = None if predicted is None else scores_of(predicted.labels, n_classes)
+    found = candidates(known, rules, seen, rules.least)
     estimate = of_a_model(expit(found.logit))
     chosen = (estimate >= np.float32(rules.least)) & (found.evidence > 0)
     if predicted is not None:
         chosen &= predicted.known[found.image]
-    image, consequent, estimate = found.image[chosen], found.consequent[chosen], estimate[chosen]
-    implied = incidence(labels, present, closure.shape[0]) @ closure[:, rules.consequents]
-    absent = incidence(labels, ~present, closure.shape[0]) @ closure[rules.consequents].T
-    unknown = ~_at(implied, image, consequent)
-    blocked = unknown & _at(absent, image, consequent)
-    added = unknown & ~blocked
-    joined = labels.joined(image[added], rules.consequents[consequent[added]], estimate[added], Origin.CO_OCCURRENCE)
-    return joined, int(blocked.sum())
+    image, consequent, estimate = found.image[chosen], rules.consequents[found.consequent[chosen]], estimate[chosen]
+    unknown, absent = _unknown(labels, closure, image, consequent)
+    added = unknown & ~absent
+    joined = labels.joined(image[added], consequent[added], estimate[added], Origin.CO_OCCURRENCE)
+    return joined, int((unknown & absent).sum())
+
+
+def _unknown(
+    labels: LabelColumns, closure: sp.csr_array, image: NDArray[np.int32], classes: NDArray[np.int32]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return whether categories of images are not implied by a present label, and whether they are absent.
+
+    Each array has the shape (Q,).
+    """
+    sizes = np.diff(labels.offsets)[image]
+    which = np.repeat(np.arange(len(image)), sizes)
+    at = np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + labels.offsets[image][which]
+    listed, present = labels.class_index[at], labels.confidence[at] > 0
+    child = np.where(present, listed, classes[which])
+    parent = np.where(present, classes[which], listed)
+    related = _at(closure, child, parent)
+    implied, absent = (np.bincount(which[related & one], minlength=len(image)) > 0 for one in (present, ~present))
+    return ~implied, absent
 
 
 def incidence(labels: LabelColumns, chosen: NDArray[np.bool_], n_classes: int) -> sp.csr_array:
     """Return the confidence of each chosen label, 1 for an absence, float64 sparse, shape (N, C)."""
-    confidence = labels.confidence[chosen].astype(np.float64)
+    kept = labels.only(chosen)
+    confidence = kept.confidence.astype(np.float64)
     values = np.where(confidence > 0, confidence, 1)
-    return sp.csr_array((values, (labels.images[chosen], labels.class_index[chosen])), shape=(len(labels), n_classes))
+    return sp.csr_array((values, kept.class_index, kept.offsets), shape=(len(labels), n_classes))
 
 
 def scores_of(predictions: LabelColumns, n_classes: int) -> sp.csr_array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from mlimages_dataset.api.rules import Rules
     from mlimages_dataset.core.locations import Location
 
+_OPTIONS = {
+    "pairs": {"probability", "strength"},
+    "regression": {"probability", "precision", "hidden"},
+    "image": {"precision", "hidden"},
+}
+"""Which options each rule has."""
+
 
 @click.command()
 @vocab_option
@@ -34,14 +41,13 @@ if TYPE_CHECKING:
     "--predictions",
     type=FOLDER,
     required=True,
-    help="Folder of a teacher's predictions for the same images; or that of --annotations, if these are complete.",
+    help="Folder of a teacher's predictions for the same images; or that of --annotations, if these are complete "
+    "(not with --rule image).",
 )
 @click.option(
     "--probability",
     type=click.FloatRange(0, 1),
-    default=0.95,
-    show_default=True,
-    help="A category is predicted above this probability.",
+    help="With --rule pairs or regression: a category is predicted above this probability.  [default: 0.95]",
 )
 @click.option(
     "--strength",
@@ -50,20 +56,21 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--rule",
-    type=click.Choice(["pairs", "regression"]),
+    type=click.Choice(["pairs", "regression", "image"]),
     default="pairs",
     show_default=True,
-    help="Learn the paper's pairs, or what all labels of an image say together (rules.parquet).",
+    help="Learn the paper's pairs; or what all labels of an image say together (rules.parquet); or what they and a "
+    "teacher's predictions of each image say, from complete annotations.",
 )
 @click.option(
     "--precision",
     type=click.FloatRange(0, 1),
-    help="With --rule regression: share of the added labels that is to be right.  [default: 0.9]",
+    help="With --rule regression or image: share of the added labels that is to be right.  [default: 0.9]",
 )
 @click.option(
     "--hidden",
     type=click.FloatRange(0, 1),
-    help="With --rule regression: share of the labels that images lack.  [default: 0.5]",
+    help="With --rule regression or image: share of the labels that images lack.  [default: 0.5]",
 )
 @out_option
 @overwrite_option
@@ -75,7 +82,7 @@ def cooccurrence(
     vocabulary: Location,
     annotations: Location,
     predictions: Location,
-    probability: float,
+    probability: float | None,
     strength: float | None,
     rule: str,
     precision: float | None,
@@ -89,7 +96,7 @@ def cooccurrence(
     """Find categories that often appear together: CO(i, j) = n_ij / n_i for annotated i and predicted j.
 
     Writes pair_counts.parquet, and implications.parquet with the strong pairs (neither an ancestor of the other). With
-    --rule regression, it writes rules.parquet instead, which adds what is right as often as --precision says.
+    --rule regression or image, it writes rules.parquet instead, which adds what is right as often as --precision says.
 
     \b
     Examples:
@@ -98,24 +105,27 @@ def cooccurrence(
 
       mlimages-build cooccurrence --rule regression --precision 0.9 --vocab vocabulary \\
           --annotations annotations/coco --predictions annotations/coco --out rules
+
+      mlimages-build cooccurrence --rule image --precision 0.9 --vocab vocabulary \\
+          --annotations annotations/coco --predictions predictions --out rules
     """  # noqa: D301 - click wants the backspace itself
     tell_start(annotations, into=out, quiet=as_json)
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.api.pairs import cooccurrence as cooccurring  # noqa: PLC0415
     from mlimages_dataset.api.rules import learn_rules  # noqa: PLC0415
 
-    of_rule = {"strength": strength} if rule == "pairs" else {"precision": precision, "hidden": hidden}
-    stated = {name: value for name, value in of_rule.items() if value is not None}
-    of_other = {"strength": strength, "precision": precision, "hidden": hidden}.items() - of_rule.items()
-    for name in sorted(name for name, value in of_other if value is not None):
+    options = {"strength": strength, "precision": precision, "hidden": hidden, "probability": probability}
+    stated: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    for name in sorted(stated.keys() - _OPTIONS[rule]):
         raise click.UsageError(f"--{name} has no meaning with --rule {rule}")
+    if rule != "pairs":
+        stated["rule"] = rule
     learn: Callable[..., Pairs | Rules] = cooccurring if rule == "pairs" else learn_rules
     with stage_engine("cooccurrence", workers, dask_address, quiet=as_json) as engine:
         made = learn(
             annotations,
             predictions,
             vocabulary,
-            probability=probability,
             out=out,
             overwrite=overwrite,
             **stated,

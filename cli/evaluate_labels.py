@@ -35,8 +35,13 @@ def _thresholds(_ctx: click.Context, _parameter: click.Parameter, text: str) -> 
 
 @click.command("evaluate-labels")
 @vocab_option
-@click.option("--truth", type=FOLDER, required=True, help="Folder of a completely annotated annotations table.")
-@click.option("--implications", type=FILE, help="implications.parquet.  [default: learned from half of the images]")
+@click.option("--truth", type=FOLDER, required=True, help="Folder of annotations that are complete or list absences.")
+@click.option(
+    "--implications",
+    type=FILE,
+    help="implications.parquet or rules.parquet.  [default: implications learned from half of the images]",
+)
+@click.option("--predictions", type=FOLDER, help="Folder of a teacher's predictions, for rules that read them.")
 @click.option(
     "--hide", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Share of the labels to hide."
 )
@@ -46,7 +51,7 @@ def _thresholds(_ctx: click.Context, _parameter: click.Parameter, text: str) -> 
     callback=_thresholds,
     default="0.3,0.4,0.5,0.6,0.7,0.8,0.9",
     show_default=True,
-    help="Strengths that a co-occurrence must exceed.",
+    help="Strengths that a co-occurrence must exceed; with rules, confidences.",
 )
 @workers_option
 @dask_option
@@ -56,6 +61,7 @@ def evaluate_labels(
     vocabulary: Location,
     truth: Location,
     implications: Location | None,
+    predictions: Location | None,
     hide: float,
     seed: int,
     thresholds: tuple[float, ...],
@@ -63,7 +69,9 @@ def evaluate_labels(
     dask_address: str | None,
     as_json: bool,
 ) -> None:
-    """Hide labels of a completely annotated collection, augment the rest, and compare the added labels with the truth.
+    """Hide labels of a collection, augment the rest, and compare the added labels with the truth.
+
+    The collection is complete (COCO), or lists for each image what annotators verified as absent (Open Images, LVIS).
 
     Prints precision and recall of the added labels by origin and by strength of co-occurrence, and the shares of noisy
     and missing labels. An added label is wrong if annotators looked for its class, or for one of its ancestors, and
@@ -84,6 +92,7 @@ def evaluate_labels(
             read_vocabulary(vocabulary),
             truth,
             implications=implications,
+            predictions=predictions,
             hidden=hide,
             seed=seed,
             thresholds=thresholds,

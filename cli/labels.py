@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     "--annotations", type=FOLDER, multiple=True, required=True, help="Folder of an annotations table; repeatable."
 )
 @click.option("--implications", type=FILE, help="implications.parquet or rules.parquet of mlimages-build cooccurrence.")
+@click.option(
+    "--predictions",
+    type=FOLDER,
+    help="Folder of a teacher's predictions of these images, for rules of cooccurrence --rule image.",
+)
 @click.option("--val", type=click.IntRange(min=0), default=0, show_default=True, help="Validation images to draw.")
 @click.option(
     "--val-per-category",
@@ -56,6 +61,7 @@ def labels(
     vocabulary: Location,
     annotations: tuple[Location, ...],
     implications: Location | None,
+    predictions: Location | None,
     val: int,
     val_per_category: int,
     salt: str,
@@ -90,6 +96,7 @@ def labels(
             validation_images_per_category=val_per_category,
             salt=salt,
             absences=absences,
+            predictions=predictions,
             out=out,
             overwrite=overwrite,
             **engine,

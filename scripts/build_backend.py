@@ -1,8 +1,8 @@
-"""The build of a wheel: setuptools', after the compiled loops were compiled for this machine (core/compiled.py).
+"""The build of a wheel: setuptools', on request after the loops were compiled for this machine (core/compiled.py).
 
-What the loops' modules import must be there to compile them, so a build asks for what the package itself needs. Where
-something of it is missing (`--no-build-isolation`), the wheel has no machine code, and each loop is compiled at its
-first call. Interface: https://peps.python.org/pep-0517/
+`pip wheel . --config-settings compile-ahead=yes` asks for what the package itself needs, which takes minutes to install,
+compiles the loops and puts their machine code into the wheel. Otherwise each loop is compiled at its first call and
+kept. Interface: https://peps.python.org/pep-0517/
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ MACHINE_CODE = ROOT / "mlimages_dataset" / "core" / "machine_code"
 
 
 def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
-    """Return what setuptools needs, and what the package needs."""
+    """Return what setuptools needs, and to compile ahead what the package needs."""
+    if not _compiles_ahead(config_settings):
+        return list(build_meta.get_requires_for_build_wheel(config_settings))
     package = configparser.ConfigParser()
     package.read(ROOT / "setup.cfg", encoding="utf-8")
     needed = package["options"]["install_requires"].split("\n")
@@ -55,14 +57,19 @@ def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
 
 
 def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:
-    """Return the name of the wheel that setuptools makes of the package and its machine code."""
-    compile_ahead(MACHINE_CODE)
+    """Return the name of the wheel that setuptools makes of the package, on request with its machine code."""
+    shutil.rmtree(MACHINE_CODE, ignore_errors=True)
+    if _compiles_ahead(config_settings):
+        compile_ahead(MACHINE_CODE)
     return str(build_meta.build_wheel(wheel_directory, config_settings, metadata_directory))
 
 
+def _compiles_ahead(config_settings: Settings) -> bool:
+    return (config_settings or {}).get("compile-ahead") == "yes"
+
+
 def compile_ahead(folder: Path) -> None:
-    """Write the machine code of all loops into a folder, or say why there is none."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Write the machine code of all loops into a folder that is not there yet, or say why there is none."""
     with tempfile.TemporaryDirectory() as kept:
         # A new cache: what Numba finds in one cannot be written again.
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": kept}

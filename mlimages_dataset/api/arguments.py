@@ -100,6 +100,7 @@ ARGUMENTS: dict[str, Kind] = {
     "probability": SHARE,
     "strength": SHARE,
     "precision": SHARE,
+    "rule": one_of(["regression", "image"]),
     "hidden": SHARE,
     "validation_images": whole(0),
     "validation_images_per_category": whole(1, MOST_PER_CATEGORY),
@@ -110,6 +111,6 @@ ARGUMENTS: dict[str, Kind] = {
     "began": CALLABLE,
     "ended": CALLABLE,
 }
-"""Of the functions; `predictions` of `cooccurrence` are data."""
+"""Of the functions; `predictions` of `cooccurrence`, `learn_rules` and `augment` are data."""
 
 IMAGE_NAME = Kind("text or a whole number", lambda value: is_text(value) or is_whole(value))

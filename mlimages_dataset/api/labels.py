@@ -170,6 +170,7 @@ def augment(
     validation_images_per_category: int = 5,
     salt: str = "mlimages",
     absences: Literal["expand", "keep", "drop"] = "expand",
+    predictions: Annotations | Given | None = None,
     ids_of: str | None = None,
     out: PathLike | None = None,
     overwrite: bool = False,
@@ -186,6 +187,7 @@ def augment(
         validation_images_per_category: at most this many per category.
         salt: another salt draws other images.
         absences: list a verified-absent category and its descendants as absent, only the category, or none.
+        predictions: a teacher's predictions of these images, as in `learn_rules`, for rules of the rule `image`.
         ids_of: as in `annotate`, for frames.
         out: the folder to write into: new, empty, or of an earlier call.
         overwrite: replace what was made with other parameters or inputs.
@@ -194,6 +196,7 @@ def augment(
 
     Raises:
         UsageError, DataError: a table is missing, damaged or of another vocabulary.
+        UsageError: rules read predictions and none are given, or none read those given.
 
     Source: Tencent ML-Images, sections 3.1 and 3.2.
 
@@ -204,7 +207,7 @@ def augment(
     >>> labels.why("image-1")[["name", "why"]].values.tolist()
     [['object, physical object', 'because dog is one'], ['dog, domestic dog, Canis familiaris', 'annotated by csv']]
     """
-    check(ARGUMENTS, locals())
+    check(ARGUMENTS, {**locals(), "predictions": True})  # here they are data
     options = LabelOptions(
         validation_images=int(validation_images),  # a number of numpy cannot be recorded
         validation_images_per_category=int(validation_images_per_category),
@@ -213,12 +216,19 @@ def augment(
     )
     # Values, not folders: the folder of a value made from a frame is removed with the value.
     tables = [annotations_of(one, vocabulary, ids_of=ids_of) for one in listed(annotations, what="annotations")]
+    seen = None if predictions is None else annotations_of(predictions, vocabulary, predictions=True, ids_of=ids_of)
     inputs = folders.scratch()
     try:
         implications = implications_file(pairs, inputs, vocabulary)
         applied = None if implications is None else with_images(implications, pairs, vocabulary)
         made = made_by(
-            lambda: labels_stage(folder_of(vocabulary), [one.folder for one in tables], implications, options),
+            lambda: labels_stage(
+                folder_of(vocabulary),
+                [one.folder for one in tables],
+                implications,
+                options,
+                predictions=None if seen is None else seen.folder,
+            ),
             out,
             lambda folder, outcome: Labels(folder, vocabulary, outcome, pairs=applied),
             overwrite=overwrite,
@@ -226,9 +236,14 @@ def augment(
         )
     finally:
         folders.discard(inputs)
-    if made.summary is not None and made.summary.val.images < validation_images:
+    _warn_of_few(made.summary, validation_images)
+    return made
+
+
+def _warn_of_few(summary: LabelsSummary | None, asked: int) -> None:
+    """Warn if fewer validation images were drawn than were asked for."""
+    if summary is not None and summary.val.images < asked:
         warn(
-            f"only {made.summary.val.images:,} of {validation_images:,} validation images were drawn: "
+            f"only {summary.val.images:,} of {asked:,} validation images were drawn: "
             "validation_images_per_category allows no more"
         )
-    return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -56,12 +56,14 @@ class Rules(Tables[RulesSummary]):
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per term.
 
-        Columns: antecedent (class index; -1 for the intercept), together_with (a second antecedent, or -1), consequent,
-        weight (of the log-odds), least (the least estimate that adds the consequent), and antecedent_name,
-        together_with_name, consequent_name.
+        Columns: antecedent (class index; -1 for the intercept, -2 for a teacher's probability of the consequent),
+        together_with (a second antecedent, or -1), consequent, weight (of the log-odds), least (the least estimate
+        that adds the consequent), score_from and score_to (the teacher's probabilities between which the weight is
+        reached), and antecedent_name, together_with_name, consequent_name.
         """
         frame: pd.DataFrame = read_table(self.parts()[0], RULES).to_pandas()
-        names = np.array([*(category.name for category in self.vocabulary.categories), ""], object)
+        # The last two are those of -2 and -1.
+        names = np.array([*(category.name for category in self.vocabulary.categories), "(predicted)", ""], object)
         for side in ("antecedent", "together_with", "consequent"):
             frame[f"{side}_name"] = names[frame[side]]
         return frame
@@ -89,6 +91,7 @@ def learn_rules(
     predictions: Annotations | Given,
     vocabulary: Vocabulary | PathLike,
     *,
+    rule: Literal["regression", "image"] = "regression",
     precision: float = PRECISION,
     probability: float = PROBABILITY,
     hidden: float = HIDDEN_SHARE,
@@ -100,13 +103,18 @@ def learn_rules(
 ) -> Rules:
     """Learn which categories images show beside those that are annotated, from all annotated ones together.
 
+    The rule `image` also reads a teacher's predictions of each image, and makes its probabilities true class by class.
+    `augment` needs the predictions of its images then.
+
     Args:
         annotations: a result of `annotate`, its folder, or a frame that `annotate` takes.
         predictions: a model's predictions for these images, in the same forms; or the annotations themselves (the same
-            value or folder), if the collection is complete.
+            value or folder), if the collection is complete. With the rule `image`, a teacher's, of a complete
+            collection.
         vocabulary: the vocabulary of both, or its folder.
+        rule: `regression`, or `image`.
         precision: the share of the added labels that is to be right, in 0..1; measured on images held out.
-        probability: a category counts as predicted above it, in 0..1.
+        probability: with the rule `regression`, a category counts as predicted above it, in 0..1.
         hidden: for a complete collection, the share of the labels that the images to be augmented lack, in 0..1.
         ids_of: as in `annotate`, for frames.
         out: the folder to write into: new, empty, or of an earlier call.
@@ -119,7 +127,9 @@ def learn_rules(
             no annotated image is predicted.
     """
     check(ARGUMENTS, {**locals(), "predictions": True})  # here they are data
-    options = RuleOptions(precision=float(precision), probability=float(probability), hidden=float(hidden))
+    options = RuleOptions(
+        precision=float(precision), probability=float(probability), hidden=float(hidden), pictures=rule == "image"
+    )
     left = annotations_of(annotations, vocabulary, ids_of=ids_of)
     same = are_same(annotations, predictions)
     right = left if same else annotations_of(predictions, vocabulary, predictions=True, ids_of=ids_of)

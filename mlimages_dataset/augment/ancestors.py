@@ -81,15 +81,20 @@ class AugmentationCounts:
         images: images seen.
         conflicts: verified absences that a present descendant contradicts; the category is kept as present.
         blocked: implications that were not applied because the implied category is verified absent.
+        unpredicted: images without the predictions that rules read.
     """
 
     images: int = 0
     conflicts: int = 0
     blocked: int = 0
+    unpredicted: int = 0
 
     def __add__(self, other: AugmentationCounts) -> AugmentationCounts:
         return AugmentationCounts(
-            self.images + other.images, self.conflicts + other.conflicts, self.blocked + other.blocked
+            self.images + other.images,
+            self.conflicts + other.conflicts,
+            self.blocked + other.blocked,
+            self.unpredicted + other.unpredicted,
         )
 
 

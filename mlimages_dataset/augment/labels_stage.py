@@ -22,6 +22,7 @@ from mlimages_dataset.augment.ancestors import (
 from mlimages_dataset.augment.audit import AuditedRows, Consistency, audit_rows
 from mlimages_dataset.augment.cooccurrence import implications_of
 from mlimages_dataset.augment.rules import likely_labels, rules_of
+from mlimages_dataset.augment.seen import teacher_of
 from mlimages_dataset.augment.shared_ids import SharedIds, shared_ids
 from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, lowest_draws
 from mlimages_dataset.augment.statistics import LabelStatistics, SplitSummary, label_statistics
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlimages_dataset.augment.rules import LabelRules
+    from mlimages_dataset.augment.seen import Predicted, Teacher
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
     from mlimages_dataset.pipeline.journal import Journal
@@ -102,6 +104,7 @@ class LabelsSummary:
         annotations_audit: consistency of the rows of each source.
         train, val: statistics of the splits.
         shared_ids: ids that several rows have.
+        unpredicted: images without the predictions that rules read: nothing likely is added to them.
     """
 
     conflicts: int
@@ -111,6 +114,7 @@ class LabelsSummary:
     train: SplitSummary
     val: SplitSummary
     shared_ids: SharedIds = SharedIds()  # noqa: RUF009 - frozen
+    unpredicted: int = 0
 
     def line(self) -> str:
         """Return the numbers of images, and of labels of a training image."""
@@ -135,6 +139,8 @@ class LabelsSummary:
             found.append(f"{self.conflicts:,} verified absences contradicted by a present descendant: kept present")
         if self.blocked_implications:
             found.append(f"{self.blocked_implications:,} co-occurrences not added: verified absent in the image")
+        if self.unpredicted:
+            found.append(f"{self.unpredicted:,} images have no predictions: the rules added nothing to them")
         return [*found, *self.shared_ids.lines()]
 
 
@@ -144,26 +150,37 @@ def labels_stage(
     implications: Location | None,
     options: LabelOptions,
     *,
+    predictions: Location | None = None,
     into: str = "",
 ) -> Stage[LabelsSummary]:
     """Return the stage that augments annotations and splits them; its work is `label`.
 
     Raises:
-        UsageError, DataError: a table is missing, damaged, of another vocabulary, or given twice.
+        UsageError, DataError: a table is missing, damaged, of another vocabulary, or given twice, or rules read
+            predictions and none are given.
     """
     inputs = vocabulary_digests(vocabulary)
     for number, folder in enumerate(annotations, 1):
         inputs |= table_digests(f"annotations {number}", folder)
     if implications is not None:
         inputs |= digests([implications])
-    refuse_other_vocabulary(inputs, [*annotations, *([] if implications is None else [implications])])
+    if predictions is not None:
+        inputs |= table_digests("predictions", predictions)
+    refuse_other_vocabulary(inputs, [*annotations, *(one for one in (implications, predictions) if one is not None)])
     if len(set(annotations)) < len(annotations):
         raise UsageError("a folder of annotations is given twice", where=annotations[-1], remedy="name each once")
     return Stage(
         name=LABELS_STAGE,
         parameters=options,
         inputs=inputs,
-        work=lambda at: label(read_vocabulary(vocabulary), annotations, at, implications=implications, options=options),
+        work=lambda at: label(
+            read_vocabulary(vocabulary),
+            annotations,
+            at,
+            implications=implications,
+            options=options,
+            predictions=predictions,
+        ),
         summary=LabelsSummary,
         into=into,
         folders=("", *SPLITS),
@@ -178,6 +195,7 @@ def label(
     *,
     implications: Location | None = None,
     options: LabelOptions = LabelOptions(),
+    predictions: Location | None = None,
 ) -> StageResult[LabelsSummary]:
     """Augment annotation tables and write the `labels` tables `train/` and `val/`, one part for each input part.
 
@@ -187,21 +205,25 @@ def label(
         at: where to write.
         implications: `implications` or `rules` table; None for none.
         options: how labels are augmented and split.
+        predictions: folder of a teacher's `predictions` of these images, for rules that read them.
 
     Raises:
-        UsageError, DataError: a table is missing or damaged, or of another vocabulary.
+        UsageError, DataError: a table is missing or damaged, or of another vocabulary, or an image is predicted twice.
+        UsageError: rules read predictions and none are given, or none read those given.
     """
     # Absolute: the workers of an engine may have other working folders.
     parts = [part for folder in annotations for part in table_parts(folder.absolute())]
     mapper = in_threads(at.engine.mapper)
     n_classes = len(vocabulary)
-    implied, likely = _co_occurrences(implications, n_classes)
+    implied, likely = co_occurrences(implications, n_classes)
+    teacher = teacher_of(likely, predictions, n_classes, where=implications)
     work = functools.partial(
         _label_part,
         out=at.out,
         rules=augmentation_rules(vocabulary.closure, implied, options.absences),
         closure=vocabulary.closure,
         likely=likely,
+        teacher=teacher,
         draw=_drawn(parts, options, n_classes, mapper) if options.validation_images else None,
         inputs=dict(at.inputs),
         journal=at.journal,
@@ -224,6 +246,7 @@ def label(
     summary = LabelsSummary(
         conflicts=counts.conflicts,
         blocked_implications=counts.blocked,
+        unpredicted=counts.unpredicted,
         validation_images_asked=options.validation_images,
         annotations_audit={source: consistency[source].summary(wnids) for source in sorted(consistency)},
         train=statistics["train"].summary(),
@@ -260,6 +283,7 @@ def _label_part(
     rules: AugmentationRules,
     closure: sp.csr_array,
     likely: LabelRules | None,
+    teacher: Teacher | None,
     draw: _Draw | None,
     inputs: dict[str, str],
     journal: Journal,
@@ -267,7 +291,16 @@ def _label_part(
     """Audit and augment one numbered part of annotations and write its images by split, unless that was done."""
     number, part = numbered
     work = functools.partial(
-        _labelled, number, part, out=out, rules=rules, closure=closure, likely=likely, draw=draw, inputs=inputs
+        _labelled,
+        number,
+        part,
+        out=out,
+        rules=rules,
+        closure=closure,
+        likely=likely,
+        teacher=teacher,
+        draw=draw,
+        inputs=inputs,
     )
     return journal.once(f"{number:05d}", work, _LabelledPart)
 
@@ -280,6 +313,7 @@ def _labelled(
     rules: AugmentationRules,
     closure: sp.csr_array,
     likely: LabelRules | None,
+    teacher: Teacher | None,
     draw: _Draw | None,
     inputs: Inputs,
 ) -> _LabelledPart:
@@ -288,6 +322,7 @@ def _labelled(
     consistency: dict[str, Consistency] = {}
     counts = AugmentationCounts()
     writers = {}
+    seen = None if teacher is None else teacher.of_part(annotations)
     with contextlib.ExitStack() as stack:
         for batch in scan_table(annotations, ANNOTATIONS):
             checked_columns(batch.column("labels"), n_classes, annotations)
@@ -295,18 +330,20 @@ def _labelled(
                 found = audit_rows(columns_of(rows.column("labels")), closure)
                 _add(consistency, source, Consistency.of(found, closure))
             for name, rows in _split(batch, draw):
-                augmented, of_batch = _augmented(columns_of(rows.column("labels")), rules, likely, closure)
+                predicted = None if seen is None else seen.of(rows.column("image_id"))
+                labels = columns_of(rows.column("labels"))
+                with_more, of_batch = augmented(labels, rules, likely, closure, predicted)
                 if name not in writers:
                     path = _part(out / name, number)
                     writers[name] = stack.enter_context(table_writer(path, LABELS, inputs))
-                writers[name].write(_with_labels(rows, array_of(augmented)))
-                statistics[name] += label_statistics(augmented, n_classes)
+                writers[name].write(_with_labels(rows, array_of(with_more)))
+                statistics[name] += label_statistics(with_more, n_classes)
                 counts += of_batch
     receipts = tuple(writer.receipt for writer in writers.values() if writer.receipt is not None)
     return _LabelledPart(receipts, counts, statistics, consistency)
 
 
-def _co_occurrences(path: Location | None, n_classes: int) -> tuple[sp.csr_array | None, LabelRules | None]:
+def co_occurrences(path: Location | None, n_classes: int) -> tuple[sp.csr_array | None, LabelRules | None]:
     """Return the implications or the rules that a file holds; None for what it does not hold."""
     if path is None:
         return None, None
@@ -317,16 +354,21 @@ def _co_occurrences(path: Location | None, n_classes: int) -> tuple[sp.csr_array
     return implications_of(table, n_classes, where=path), None
 
 
-def _augmented(
-    labels: LabelColumns, rules: AugmentationRules, likely: LabelRules | None, closure: sp.csr_array
+def augmented(
+    labels: LabelColumns,
+    rules: AugmentationRules,
+    likely: LabelRules | None,
+    closure: sp.csr_array,
+    predicted: Predicted | None,
 ) -> tuple[LabelColumns, AugmentationCounts]:
     """Return augmented labels, likely ones included, and the counts of events."""
     if likely is None:
         return augment(labels, rules)
-    with_likely, blocked = likely_labels(labels, likely, closure)
+    unpredicted = 0 if predicted is None else int((~predicted.known).sum())
+    with_likely, blocked = likely_labels(labels, likely, closure, predicted)
     # By way of Arrow: its arrays are read-only, and for others Numba would compile the loops again.
-    augmented, counts = augment(columns_of(array_of(with_likely)), rules)
-    return augmented, counts + AugmentationCounts(blocked=blocked)
+    found, counts = augment(columns_of(array_of(with_likely)), rules)
+    return found, counts + AugmentationCounts(blocked=blocked, unpredicted=unpredicted)
 
 
 def split_statistics(parts: Sequence[Location], n_classes: int) -> LabelStatistics:

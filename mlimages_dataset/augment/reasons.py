@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.special import logit
 
+from mlimages_dataset.augment.rules import INTERCEPT, PICTURE
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.tables.label_columns import columns_of
 from mlimages_dataset.tables.schemas import RULES, Origin
@@ -119,20 +122,36 @@ def _implied_by(
 
 
 def _likely_by(row: ImageLabel, present: Sequence[ImageLabel], vocabulary: Vocabulary, rules: pa.Table) -> str:
-    """Return which annotated categories make a category likely, and how much each says, the strongest first."""
+    """Return what makes a category likely, the picture first, and how much each label says, the strongest first."""
     known = {one.class_index: one.confidence for one in present if one.origin == Origin.ORIGINAL}
+    every = rules.filter(pc.equal(rules["consequent"], row.class_index)).to_pylist()
     terms = [
         (term["weight"] * known[term["antecedent"]] * known.get(term["together_with"], 1.0), term)
-        for term in rules.filter(pc.equal(rules["consequent"], row.class_index)).to_pylist()
+        for term in every
         if term["antecedent"] in known and term["together_with"] in {-1, *known}
     ]
-    if not terms:
-        return next(_ancestor_of(row, present, vocabulary), "co-occurrence (by none of the rules given)")
-    said = ", ".join(
+    seen = _seen(row.confidence, math.fsum(weight for weight, _ in terms), every)
+    said = [
         f"{_named([i for i in (term['antecedent'], term['together_with']) if i >= 0], vocabulary)} {weight:+.1f}"
         for weight, term in sorted(terms, key=lambda term: -abs(term[0]))[:_TOLD_TERMS]
-    )
-    return f"probably, by what it shows beside it: {said} (log-odds); right in {row.confidence:.0%} of such images"
+    ]
+    if not said and seen is None:
+        return next(_ancestor_of(row, present, vocabulary), "co-occurrence (by none of the rules given)")
+    by = [] if seen is None else [f"by its picture: {seen:+.1f}"]
+    by += [f"by what it shows beside it: {', '.join(said)}"] if said else []
+    return f"probably, {' and '.join(by)} (log-odds); right in {row.confidence:.0%} of such images"
+
+
+def _seen(confidence: float, said: float, terms: Sequence[dict[str, Any]]) -> float | None:
+    """Return what a teacher's prediction added to the log-odds of a label; None if no term reads one.
+
+    It is what the known labels and the intercept leave of the label's confidence.
+    """
+    most = [term["weight"] for term in terms if term["antecedent"] == PICTURE]
+    if not most:
+        return None
+    intercept = math.fsum(term["weight"] for term in terms if term["antecedent"] == INTERCEPT)
+    return min(max(float(logit(confidence)) - intercept - said, 0.0), math.fsum(most))
 
 
 def _ancestors(class_index: int, vocabulary: Vocabulary) -> frozenset[int]:

@@ -1,18 +1,24 @@
-"""Likely labels: what the known labels of an image say together of one that it does not have.
+"""Likely labels: what the known labels of an image, and a teacher that sees it, say together of one that it lacks.
 
 For each consequent j, a logistic regression estimates the probability that an image without j shows it:
 
     logit p(j) = w_j + sum over known i of c(i) w(i, j) + sum over known i, k of c(i) c(k) w(i, k, j)
 
-with c the confidence of the image's original labels. j is added with the confidence p(j) if p(j) is at least a limit
-and the known labels together raise it, unless j is known, implied by a known label, or, itself or an ancestor,
-verified absent. `augment.rule_fit` learns weights and limit.
+                         + sum over ramps r of w(r, j) ramp_r(s(j))
 
-Legend: N images, L labels in all of them, C categories, K consequents, P terms of two antecedents, Q candidates.
+with c the confidence of the image's original labels. s(j) is the probability that a teacher gives j in this image; a
+ramp is 0 up to one probability, 1 from a second one on, and between them linear in the log-odds of s(j). j is added
+with the confidence p(j) if p(j) is at least a limit and the evidence raises it, unless j is known, implied by a known
+label, or, itself or an ancestor, verified absent. Rules with ramps add nothing to an image without predictions.
+`augment.rule_fit` learns weights and limit.
+
+Legend: N images, L labels in all of them, C categories, K consequents, P terms of two antecedents, R ramps of a
+consequent, Q candidates.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,21 +26,75 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 
+from mlimages_dataset.augment.evidence import Terms, ascending_pairs, gathered, rows_of
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.tables.confidences import of_a_model
+from mlimages_dataset.tables.confidences import LEAST, MOST, of_a_model
 from mlimages_dataset.tables.schemas import RULES, Origin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mlimages_dataset.augment.seen import Predicted
     from mlimages_dataset.tables.label_columns import LabelColumns
 
+INTERCEPT, PICTURE = -1, -2
+"""The antecedents of an intercept and of a ramp."""
 _NONE = -1
+_LOWEST, _ROUNDING = 1e-6, 1e-5
+"""An estimate that every candidate has, and what rounding changes in log-odds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ramps:
+    """What a teacher's probability of each consequent says; each array has the shape (K, R).
+
+    Attributes:
+        start, end: probabilities, float32; 0 and 1 if there are fewer ramps.
+        rises: the weights, float64; 0 if there are fewer ramps.
+    """
+
+    start: NDArray[np.float32]
+    end: NDArray[np.float32]
+    rises: NDArray[np.float64]
+
+    @classmethod
+    def none(cls, n_consequents: int) -> Ramps:
+        """Return no ramp for each consequent."""
+        empty = np.zeros((n_consequents, 0))
+        return cls(empty.astype(np.float32), empty.astype(np.float32), empty)
+
+    def only(self, kept: NDArray[np.bool_], slope: float) -> Ramps:
+        """Return the ramps of some consequents, shape (K,), with their weights multiplied."""
+        return Ramps(self.start[kept], self.end[kept], self.rises[kept] * slope)
+
+    def evidence(self, consequent: NDArray[np.int32], score: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what probabilities add to the log-odds of consequents; each array has the shape (Q,)."""
+        found = np.zeros(len(score))
+        at = log_odds(score)
+        for r in range(self.rises.shape[1]):
+            share = ramp(at, self.start[consequent, r], self.end[consequent, r])
+            found += self.rises[consequent, r] * share
+        return found
+
+
+def log_odds(score: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the log-odds of a model's probabilities, which are finite; same shape."""
+    from scipy.special import logit  # noqa: PLC0415 - it takes 0.1 s, and labels without rules need none
+
+    return np.asarray(logit(score.astype(np.float64).clip(float(LEAST), float(MOST))))
+
+
+def ramp(
+    at: NDArray[np.float64], start: NDArray[np.float32] | np.float32, end: NDArray[np.float32] | np.float32
+) -> NDArray[np.float64]:
+    """Return the share of the way from one probability to another, in 0..1; `at` are log-odds of shape (Q,)."""
+    first, last = log_odds(np.asarray(start)), log_odds(np.asarray(end))
+    return np.asarray(((at - first) / (last - first)).clip(0, 1))
 
 
 @dataclass(frozen=True, slots=True)
 class LabelRules:
-    """The rules of K consequents.
+    """The rules of K consequents; those that read a teacher's predictions have ramps.
 
     Attributes:
         consequents: class indices, ascending, int32, shape (K,).
@@ -43,6 +103,7 @@ class LabelRules:
         together: the class indices of the terms of two antecedents, int32, shape (P, 2).
         joint: the weights of these terms, float64 sparse, shape (P, K).
         least: a consequent is added if its estimate is at least this.
+        ramps: what a teacher's probabilities say.
     """
 
     consequents: NDArray[np.int32]
@@ -51,6 +112,12 @@ class LabelRules:
     together: NDArray[np.int32]
     joint: sp.csr_array
     least: float
+    ramps: Ramps
+
+    @property
+    def read_pictures(self) -> bool:
+        """Whether they read a teacher's predictions."""
+        return bool(self.ramps.rises.shape[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +127,7 @@ class Candidates:
     Attributes:
         image: row of the image.
         consequent: place of the consequent among those of the rules.
-        evidence: what the known labels add to the intercept.
+        evidence: what the known labels and the teacher add to the intercept.
         logit: evidence and intercept.
     """
 
@@ -70,68 +137,131 @@ class Candidates:
     logit: NDArray[np.float64]
 
 
-def candidates(known: sp.csr_array, rules: LabelRules) -> Candidates:
-    """Return the consequents on which an image's known labels have any say.
+def candidates(
+    known: sp.csr_array, rules: LabelRules, seen: sp.csr_array | None = None, least: float = 0.0
+) -> Candidates:
+    """Return the consequents on which an image's known labels, or a teacher, have any say.
 
     Args:
         known: confidences of the original labels, float64 sparse, shape (N, C).
         rules: the rules.
+        seen: the teacher's probabilities, float64 sparse, shape (N, C); None without a teacher.
+        least: candidates with a lower estimate may be left out.
     """
-    first, second = rules.together.T
-    both = sp.csr_array(known[:, first].multiply(known[:, second]))
-    evidence = sp.coo_array(known @ rules.singles + both @ rules.joint)
-    image, consequent = evidence.coords
-    return Candidates(image, consequent, evidence.data, evidence.data + rules.intercepts[consequent])
+    said = sp.csr_array(known.shape, dtype=np.float64) if seen is None else seen
+    found = gathered(rows_of(known), rows_of(said), _terms(rules, known.shape[1], least))
+    image, consequent, evidence = found
+    return Candidates(image, consequent, evidence, evidence + rules.intercepts[consequent])
 
 
-def likely_labels(labels: LabelColumns, rules: LabelRules, closure: sp.csr_array) -> tuple[LabelColumns, int]:
+def _terms(rules: LabelRules, n_classes: int, least: float) -> Terms:
+    """Return rules as the compiled loop reads them; candidates with a lower estimate are left out."""
+    numbers, joint = ascending_pairs(rules.together, rules.joint, n_classes)
+    place = np.full(n_classes, -1, np.int32)
+    place[rules.consequents] = np.arange(len(rules.consequents))
+    # Rounding to float32 may lift an estimate to the limit.
+    from scipy.special import logit  # noqa: PLC0415 - as in `log_odds`
+
+    lowest = -math.inf if least <= _LOWEST else float(logit(least)) - _ROUNDING
+    ramps = (log_odds(rules.ramps.start), log_odds(rules.ramps.end), rules.ramps.rises)
+    return Terms(
+        rows_of(rules.singles), numbers, rows_of(joint), rules.intercepts, place, ramps, _alone(rules, lowest), lowest
+    )
+
+
+def _alone(rules: LabelRules, lowest: float) -> NDArray[np.float64]:
+    """Return a probability below which a teacher alone does not lift each consequent to some log-odds, shape (K,).
+
+    It is the start of the ramp on which they are reached, 2 if none reaches them.
+    """
+    reached = rules.intercepts[:, None] + rules.ramps.rises.cumsum(axis=1) >= lowest
+    start = np.where(reached, rules.ramps.start, 2).astype(np.float64)
+    return np.asarray(np.where(rules.intercepts >= lowest, 0, start.min(axis=1, initial=2)))
+
+
+def likely_labels(
+    labels: LabelColumns, rules: LabelRules, closure: sp.csr_array, predicted: Predicted | None = None
+) -> tuple[LabelColumns, int]:
     """Return the labels with the likely ones, as co-occurrences, and how many were not added as verified absent.
 
     Args:
         labels: of N images.
         rules: the rules.
         closure: reflexive ancestor matrix, bool, shape (C, C).
+        predicted: what a teacher says of the same images, for rules that read it.
     """
     if not len(rules.consequents):
         return labels, 0
-    present = labels.confidence > 0
-    found = candidates(incidence(labels, present & (labels.origin == Origin.ORIGINAL), closure.shape[0]), rules)
+    n_classes = closure.shape[0]
+    known = incidence(labels, (labels.confidence > 0) & (labels.origin == Origin.ORIGINAL), n_classes)
+    seen = None if predicted is None else scores_of(predicted.labels, n_classes)
+    found = candidates(known, rules, seen, rules.least)
     from scipy.special import expit  # noqa: PLC0415 - it takes 0.1 s, and labels without rules need none
 
     estimate = of_a_model(expit(found.logit))
     chosen = (estimate >= np.float32(rules.least)) & (found.evidence > 0)
-    image, consequent, estimate = found.image[chosen], found.consequent[chosen], estimate[chosen]
-    implied = incidence(labels, present, closure.shape[0]) @ closure[:, rules.consequents]
-    absent = incidence(labels, ~present, closure.shape[0]) @ closure[rules.consequents].T
-    unknown = ~_at(implied, image, consequent)
-    blocked = unknown & _at(absent, image, consequent)
-    added = unknown & ~blocked
-    joined = labels.joined(image[added], rules.consequents[consequent[added]], estimate[added], Origin.CO_OCCURRENCE)
-    return joined, int(blocked.sum())
+    if predicted is not None:
+        chosen &= predicted.known[found.image]
+    image, consequent, estimate = found.image[chosen], rules.consequents[found.consequent[chosen]], estimate[chosen]
+    unknown, absent = _unknown(labels, closure, image, consequent)
+    added = unknown & ~absent
+    joined = labels.joined(image[added], consequent[added], estimate[added], Origin.CO_OCCURRENCE)
+    return joined, int((unknown & absent).sum())
+
+
+def _unknown(
+    labels: LabelColumns, closure: sp.csr_array, image: NDArray[np.int32], classes: NDArray[np.int32]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return whether categories of images are not implied by a present label, and whether they are absent.
+
+    Each array has the shape (Q,).
+    """
+    sizes = np.diff(labels.offsets)[image]
+    which = np.repeat(np.arange(len(image)), sizes)
+    at = np.arange(len(which)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + labels.offsets[image][which]
+    listed, present = labels.class_index[at], labels.confidence[at] > 0
+    child = np.where(present, listed, classes[which])
+    parent = np.where(present, classes[which], listed)
+    related = _at(closure, child, parent)
+    implied, absent = (np.bincount(which[related & one], minlength=len(image)) > 0 for one in (present, ~present))
+    return ~implied, absent
 
 
 def incidence(labels: LabelColumns, chosen: NDArray[np.bool_], n_classes: int) -> sp.csr_array:
     """Return the confidence of each chosen label, 1 for an absence, float64 sparse, shape (N, C)."""
-    confidence = labels.confidence[chosen].astype(np.float64)
+    kept = labels.only(chosen)
+    confidence = kept.confidence.astype(np.float64)
     values = np.where(confidence > 0, confidence, 1)
-    return sp.csr_array((values, (labels.images[chosen], labels.class_index[chosen])), shape=(len(labels), n_classes))
+    return sp.csr_array((values, kept.class_index, kept.offsets), shape=(len(labels), n_classes))
+
+
+def scores_of(predictions: LabelColumns, n_classes: int) -> sp.csr_array:
+    """Return a teacher's probabilities of N images, float64 sparse, shape (N, C)."""
+    return incidence(predictions, predictions.confidence > 0, n_classes)
 
 
 def rules_table(rules: LabelRules) -> pa.Table:
-    """Return the `rules` table, by consequent: first the intercept, then the terms by their antecedents."""
-    singles, joint = rules.singles.tocoo(), rules.joint.tocoo()
-    first = (np.full(len(rules.consequents), _NONE), singles.row, rules.together[joint.row, 0])
-    second = (np.full(len(rules.consequents) + singles.nnz, _NONE), rules.together[joint.row, 1])
-    place = np.concatenate((np.arange(len(rules.consequents)), singles.col, joint.col))
-    antecedent, together_with = np.concatenate(first), np.concatenate(second)
-    order = np.lexsort((together_with, antecedent, place))
-    weight = np.concatenate((rules.intercepts, singles.data, joint.data))
+    """Return the `rules` table, by consequent: first the ramps and the intercept, then the terms by antecedents."""
+    singles, joint, ramps = rules.singles.tocoo(), rules.joint.tocoo(), rules.ramps
+    ramped, of_ramp = np.nonzero(ramps.rises)
+    alone = len(rules.consequents) + singles.nnz
+    first = (np.full(len(rules.consequents), INTERCEPT), singles.row, rules.together[joint.row, 0])
+    second = (np.full(alone, _NONE), rules.together[joint.row, 1], np.full(len(ramped), _NONE))
+    place = np.concatenate((np.arange(len(rules.consequents)), singles.col, joint.col, ramped))
+    antecedent = np.concatenate((*first, np.full(len(ramped), PICTURE)))
+    together_with = np.concatenate(second)
+    none = np.zeros(alone + joint.nnz, np.float32)
+    start, end = (np.concatenate((none, one[ramped, of_ramp])) for one in (ramps.start, ramps.end))
+    order = np.lexsort((start, together_with, antecedent, place))
+    weight = np.concatenate((rules.intercepts, singles.data, joint.data, ramps.rises[ramped, of_ramp]))
     columns = {
         "antecedent": antecedent[order].astype(np.int32),
         "together_with": together_with[order].astype(np.int32),
         "consequent": rules.consequents[place[order]],
         "weight": weight[order].astype(np.float32),
         "least": np.full(len(order), rules.least, np.float32),
+        "score_from": start[order],
+        "score_to": end[order],
     }
     return pa.table(columns, schema=RULES.arrow)
 
@@ -146,15 +276,20 @@ def rules_of(table: pa.Table, n_classes: int, *, where: object = None) -> LabelR
 
     Raises:
         DataError: a category is not in 0..C-1, a term is repeated, a consequent has not one intercept, a weight is not
-            finite, or the limits differ or are not in 0..1.
+            finite, the limits differ or are not in 0..1, or the probabilities of a ramp do not ascend in 0..1.
     """
-    antecedent, together_with, consequent, weight, least = (table[name].to_numpy() for name in RULES.arrow.names)
-    problem = _problem(antecedent, together_with, consequent, weight, least, n_classes)
+    antecedent, together_with, consequent, weight, least, start, end = (
+        table[name].to_numpy() for name in RULES.arrow.names
+    )
+    problem = _problem(antecedent, together_with, consequent, weight, least, n_classes) or _ramp_problem(
+        antecedent == PICTURE, weight, start, end
+    )
     if problem:
         raise DataError(problem, where=where, remedy="learn the rules again with this vocabulary")
     consequents, place = np.unique(consequent, return_inverse=True)
-    is_intercept, is_joint = antecedent == _NONE, together_with != _NONE
-    is_single = ~is_intercept & ~is_joint
+    is_intercept, is_joint = antecedent == INTERCEPT, together_with != _NONE
+    is_ramp = antecedent == PICTURE
+    is_single = ~is_intercept & ~is_joint & ~is_ramp
     together, term = np.unique(
         np.stack((antecedent[is_joint], together_with[is_joint]), axis=1), axis=0, return_inverse=True
     )
@@ -168,6 +303,37 @@ def rules_of(table: pa.Table, n_classes: int, *, where: object = None) -> LabelR
         together.astype(np.int32),
         _sparse(weights[is_joint], term.ravel(), place[is_joint], (len(together), len(consequents))),
         float(least[0]) if len(table) else 1.0,
+        _ramps_of(place[is_ramp], start[is_ramp], end[is_ramp], weights[is_ramp], len(consequents)),
+    )
+
+
+def _ramps_of(
+    place: NDArray[np.integer],
+    start: NDArray[np.float32],
+    end: NDArray[np.float32],
+    rises: NDArray[np.float64],
+    n_consequents: int,
+) -> Ramps:
+    """Return the ramps of each consequent from those of all."""
+    order = np.lexsort((start, place))
+    row = place[order]
+    number = np.arange(len(row)) - np.searchsorted(row, row)
+    shape = (n_consequents, int(number.max(initial=-1)) + 1)
+    found = Ramps(np.zeros(shape, np.float32), np.ones(shape, np.float32), np.zeros(shape))
+    for values, of_all in ((found.start, start), (found.end, end), (found.rises, rises)):
+        values[row, number] = of_all[order]
+    return found
+
+
+def _ramp_problem(
+    is_ramp: NDArray[np.bool_], weight: NDArray[np.float32], start: NDArray[np.float32], end: NDArray[np.float32]
+) -> str:
+    """Return what is wrong with the ramps of a `rules` table, empty if nothing is."""
+    first, last = start[is_ramp], end[is_ramp]
+    if not ((first >= 0) & (first < last) & (last <= 1)).all():
+        return "holds a teacher's probabilities that do not ascend in 0..1"
+    return (
+        "says that a teacher's higher probability makes a category less likely" if (weight[is_ramp] < 0).any() else ""
     )
 
 
@@ -182,9 +348,10 @@ def _problem(  # noqa: PLR0917 - the table's columns
     """Return what is wrong with the columns of a `rules` table, empty if nothing is."""
     if not len(consequent):
         return ""
-    classes = np.concatenate((consequent, antecedent[antecedent != _NONE], together_with[together_with != _NONE]))
-    terms = np.stack((antecedent, together_with, consequent), axis=1)
-    intercepts = antecedent == _NONE
+    named = antecedent[antecedent >= 0]
+    classes = np.concatenate((consequent, named, together_with[together_with != _NONE]))
+    terms = np.stack((antecedent, together_with, consequent), axis=1)[antecedent != PICTURE]
+    intercepts = antecedent == INTERCEPT
     wrong = {
         f"names a category that is not in 0..{n_classes - 1}": not 0 <= classes.min() <= classes.max() < n_classes,
         "holds a weight that is not a finite number": not np.isfinite(weight).all(),

@@ -1,4 +1,7 @@
-"""The stage that learns what known labels say of others, from a sample of images that fits in memory."""
+"""The stage that learns what known labels, and a teacher that sees each image, say of others.
+
+It learns from a sample of images that fits in memory.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ from mlimages_dataset.augment.cooccurrence import PROBABILITY, annotated_labels,
 from mlimages_dataset.augment.cooccurrence_stage import inputs_of_both
 from mlimages_dataset.augment.hidden_labels import HIDDEN_SHARE, with_hidden
 from mlimages_dataset.augment.rule_fit import Examples, learned_rules
-from mlimages_dataset.augment.rules import incidence, rules_table
+from mlimages_dataset.augment.rules import incidence, rules_table, scores_of
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core.config import check_share
-from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.tables.batches import checked_columns
@@ -57,11 +60,13 @@ class RuleOptions:
         probability: a prediction counts as true if its probability exceeds this, in 0..1.
         hidden: the share of the labels of complete images that is hidden to learn from the rest, in 0..1: what the
             images to be augmented lack.
+        pictures: predictions are no truth but what a teacher says of each image; the annotations are complete.
     """
 
     precision: float = PRECISION
     probability: float = PROBABILITY
     hidden: float = HIDDEN_SHARE
+    pictures: bool = False
 
     def __post_init__(self) -> None:
         check_share("precision", self.precision)
@@ -76,7 +81,7 @@ class RulesSummary:
     Attributes:
         images: images that were drawn, those held out included.
         consequents: categories that a rule can add.
-        terms: antecedents of all rules, alone and two together.
+        terms: antecedents of all rules, alone and two together, and ramps of a teacher's probabilities.
         precision: the wanted one.
         least: the least estimate that adds a label; None if no limit gives the wanted precision.
         added: labels added to the held-out images.
@@ -123,11 +128,19 @@ def rules_stage(
 ) -> Stage[RulesSummary]:
     """Return the stage that learns rules from annotated and predicted categories; its work is `rules`.
 
-    If `predictions` are the annotations themselves, these must be complete: they say what else each image shows.
+    If `predictions` are the annotations themselves, these must be complete: they say what else each image shows. With
+    `options.pictures`, they must be complete too, and the predictions are a teacher's.
 
     Raises:
         UsageError, DataError: a table is missing, damaged, or of another vocabulary.
+        UsageError: the teacher's predictions are the annotations.
     """
+    if options.pictures and predictions == annotations:
+        raise UsageError(
+            "the annotations are named as a teacher's predictions",
+            where=predictions,
+            remedy="name the predictions of a model, or use the rule regression",
+        )
     return Stage(
         name=RULES_STAGE,
         parameters=options,
@@ -145,7 +158,7 @@ def rules(
     at: Workplace,
     options: RuleOptions = RuleOptions(),
 ) -> StageResult[RulesSummary]:
-    """Learn which categories images probably show beside the annotated ones, and write `rules`.
+    """Learn which categories images probably show beside the annotated ones, and write the table `rules`.
 
     Raises:
         UsageError, DataError: a table is missing or damaged, an image is predicted twice, or none is predicted at all.
@@ -156,7 +169,7 @@ def rules(
     summary = RulesSummary(
         images=len(examples.held_out) // examples.copies,
         consequents=len(learned.consequents),
-        terms=int(learned.singles.nnz + learned.joint.nnz),
+        terms=int(learned.singles.nnz + learned.joint.nnz + np.count_nonzero(learned.ramps.rises)),
         precision=options.precision,
         least=found.least,
         added=found.added,
@@ -176,27 +189,36 @@ def _examples(
     drawn = functools.partial(_drawn, n_classes=n_classes, share=share, progress=at.engine.progress)
     ids, left = drawn(at, parts, ANNOTATIONS, annotated_labels)
     draws = draws_of(ids, _SALT)
-    if predictions == annotations:
-        copies = [with_hidden(left, draws_of(ids, f"{_SALT} {copy}"), options.hidden) for copy in range(COPIES)]
-        truth = left
-    else:
-        chosen = functools.partial(predicted_labels, probability=options.probability)
+    right = left
+    if predictions != annotations:
+        probability = 0.0 if options.pictures else options.probability
+        chosen = functools.partial(predicted_labels, probability=probability)
         seen, right = drawn(at, table_parts(predictions.absolute()), PREDICTIONS, chosen)
         if pc.count_distinct(seen).as_py() < len(seen):
             raise DataError("an image is predicted twice", where=predictions, remedy="keep one row per image")
         where = pc.index_in(ids, value_set=seen)
         known = pc.is_valid(where)
-        draws = draws[known.to_numpy(zero_copy_only=False)]
-        copies = [columns_of(array_of(left).filter(known))]
-        truth = columns_of(array_of(right).take(where.drop_null()))
-    if not len(truth):
+        draws, ids = draws[known.to_numpy(zero_copy_only=False)], ids.filter(known)
+        left = columns_of(array_of(left).filter(known))
+        right = columns_of(array_of(right).take(where.drop_null()))
+    if not len(left):
         raise DataError(
             "no annotated image is predicted", where=predictions, remedy=f"predict the images of {annotations}"
         )
-    return _stacked(copies, truth, np.asarray(draws % np.uint64(_HELD_OUT) == 0), n_classes)
+    held_out = np.asarray(draws % np.uint64(_HELD_OUT) == 0)
+    if predictions != annotations and not options.pictures:
+        return _stacked([left], right, held_out, n_classes)
+    copies = [with_hidden(left, draws_of(ids, f"{_SALT} {copy}"), options.hidden) for copy in range(COPIES)]
+    return _stacked(copies, left, held_out, n_classes, scores_of(right, n_classes) if options.pictures else None)
 
 
-def _stacked(copies: list[LabelColumns], truth: LabelColumns, held_out: NDArray[np.bool_], n_classes: int) -> Examples:
+def _stacked(
+    copies: list[LabelColumns],
+    truth: LabelColumns,
+    held_out: NDArray[np.bool_],
+    n_classes: int,
+    seen: sp.csr_array | None = None,
+) -> Examples:
     known = [_ones(one, n_classes) for one in copies]
     true = [_ones(truth, n_classes)] * len(copies)
     return Examples(
@@ -204,6 +226,7 @@ def _stacked(copies: list[LabelColumns], truth: LabelColumns, held_out: NDArray[
         sp.csr_array(sp.vstack(true)),
         np.tile(held_out, len(copies)),
         len(copies),
+        None if seen is None else sp.csr_array(sp.vstack([seen] * len(copies))),
     )
 
 

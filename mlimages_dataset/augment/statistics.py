@@ -28,7 +28,7 @@ class LabelStatistics:
 
     Attributes:
         images: number of images.
-        absent: number of absent labels.
+        absent_of_class: images in which each category is listed as verified absent, int64, shape (C,).
         images_of_class: images with each category, int64, shape (C,).
         images_of_size: images with each number of present labels, int64, shape (longest + 1,),
             without zeros at its end.
@@ -36,7 +36,7 @@ class LabelStatistics:
     """
 
     images: int
-    absent: int
+    absent_of_class: NDArray[np.int64]
     images_of_class: NDArray[np.int64]
     images_of_size: NDArray[np.int64]
     labels_of_origin: NDArray[np.int64]
@@ -44,7 +44,8 @@ class LabelStatistics:
     @classmethod
     def empty(cls, n_classes: int) -> LabelStatistics:
         """Return the statistics for no images."""
-        return cls(0, 0, np.zeros(n_classes, np.int64), np.zeros(0, np.int64), np.zeros(len(Origin), np.int64))
+        none = np.zeros(n_classes, np.int64)
+        return cls(0, none, none, np.zeros(0, np.int64), np.zeros(len(Origin), np.int64))
 
     def __add__(self, other: LabelStatistics) -> LabelStatistics:
         sizes = np.zeros(max(len(self.images_of_size), len(other.images_of_size)), np.int64)
@@ -52,7 +53,7 @@ class LabelStatistics:
             sizes[: len(one.images_of_size)] += one.images_of_size
         return LabelStatistics(
             self.images + other.images,
-            self.absent + other.absent,
+            self.absent_of_class + other.absent_of_class,
             self.images_of_class + other.images_of_class,
             sizes,
             self.labels_of_origin + other.labels_of_origin,
@@ -62,6 +63,16 @@ class LabelStatistics:
     def labels(self) -> int:
         """Number of present labels."""
         return int(self.labels_of_origin.sum())
+
+    @property
+    def absent(self) -> int:
+        """Number of absent labels."""
+        return int(self.absent_of_class.sum())
+
+    @property
+    def unknown_of_class(self) -> NDArray[np.int64]:
+        """Images of which nothing says whether they show each category, int64, shape (C,)."""
+        return self.images - self.images_of_class - self.absent_of_class
 
     def summary(self) -> SplitSummary:
         """Return the published statistics and the full distributions, for the manifest and the report."""
@@ -79,6 +90,7 @@ class LabelStatistics:
             labels_of_origin={o.name.lower(): int(self.labels_of_origin[o]) for o in Origin},
             images_of_size=self.images_of_size,
             images_of_class=self.images_of_class,
+            absent_of_class=self.absent_of_class,
         )
 
 
@@ -98,6 +110,7 @@ class SplitSummary:
     labels_of_origin: Mapping[str, int]
     images_of_size: NDArray[np.int64]
     images_of_class: NDArray[np.int64]
+    absent_of_class: NDArray[np.int64]
 
     def line(self) -> str:
         """Return the statistics as a sentence."""
@@ -114,7 +127,7 @@ class SplitSummary:
             KeyError: the labels of an origin are missing.
         """
         origins = np.array([self.labels_of_origin[origin.name.lower()] for origin in Origin], np.int64)
-        return LabelStatistics(self.images, self.absent_labels, self.images_of_class, self.images_of_size, origins)
+        return LabelStatistics(self.images, self.absent_of_class, self.images_of_class, self.images_of_size, origins)
 
 
 def label_statistics(labels: LabelColumns, n_classes: int) -> LabelStatistics:
@@ -125,19 +138,21 @@ def label_statistics(labels: LabelColumns, n_classes: int) -> LabelStatistics:
         ValueError: a confidence or an origin is outside its range.
     """
     labels.check(n_classes)
-    images_of_class = np.zeros(n_classes, np.int64)
+    images_of_class, absent_of_class = np.zeros(n_classes, np.int64), np.zeros(n_classes, np.int64)
     images_of_size = np.zeros(int(np.diff(labels.offsets).max(initial=0)) + 1, np.int64)
     labels_of_origin = np.zeros(len(Origin), np.int64)
-    absent = _count(
+    _count(
         labels.offsets,
         labels.class_index,
         labels.confidence,
         labels.origin,
         images_of_class,
+        absent_of_class,
         images_of_size,
         labels_of_origin,
     )
-    return LabelStatistics(len(labels), absent, images_of_class, np.trim_zeros(images_of_size, "b"), labels_of_origin)
+    sizes = np.trim_zeros(images_of_size, "b")
+    return LabelStatistics(len(labels), absent_of_class, images_of_class, sizes, labels_of_origin)
 
 
 @compiled
@@ -147,10 +162,10 @@ def _count(  # noqa: PLR0917 - compiled code takes no keywords
     confidence: NDArray[np.float32],
     origin: NDArray[np.uint8],
     images_of_class: NDArray[np.int64],
+    absent_of_class: NDArray[np.int64],
     images_of_size: NDArray[np.int64],
     labels_of_origin: NDArray[np.int64],
-) -> int:
-    absent = 0
+) -> None:
     for image in range(len(offsets) - 1):
         present = 0
         for k in range(offsets[image], offsets[image + 1]):
@@ -159,6 +174,5 @@ def _count(  # noqa: PLR0917 - compiled code takes no keywords
                 images_of_class[class_index[k]] += 1
                 labels_of_origin[origin[k]] += 1
             else:
-                absent += 1
+                absent_of_class[class_index[k]] += 1
         images_of_size[present] += 1
-    return absent

@@ -14,6 +14,10 @@ A category c that augmentation adds to an image is
   P), but an undeclared kind of c may be: these count as wrong, so precision is a lower bound;
 * `UNJUDGED` otherwise. Its declared ancestors, if any, are all present, but nothing says which kinds of them are.
 
+Collections such as Open Images and LVIS were checked for other classes in each image. If a table lists verified
+absences, these alone say what annotators did not see in an image: c is `ABSENT` if it is, or is below, one of them that
+is not in P, and `PRESUMED_ABSENT` if one of them is below it; only verified presences (confidence 1) are listed labels.
+
 Kept labels K are the listed labels that were not hidden. The added labels of one origin are counted by verdict: with
 n_v labels of verdict v,
 
@@ -33,29 +37,32 @@ from __future__ import annotations
 import enum
 import functools
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import scipy.sparse as sp
 
 from mlimages_dataset.augment.ancestors import augment, augmentation_rules
-from mlimages_dataset.augment.cooccurrence import PairCounts, count_pairs, implications_of, strong_implications
+from mlimages_dataset.augment.cooccurrence import PairCounts, count_pairs, strong_implications
 from mlimages_dataset.augment.hidden_labels import HIDDEN_SHARE, as_listed, with_hidden
+from mlimages_dataset.augment.labels_stage import augmented, co_occurrences
+from mlimages_dataset.augment.seen import teacher_of
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.label_columns import LabelColumns
-from mlimages_dataset.tables.parquet import read_table, table_parts
-from mlimages_dataset.tables.schemas import IMPLICATIONS, Origin
+from mlimages_dataset.tables.parquet import table_parts
+from mlimages_dataset.tables.schemas import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
-    from mlimages_dataset.augment.ancestors import AugmentationRules
+    from mlimages_dataset.augment.rules import LabelRules
+    from mlimages_dataset.augment.seen import Teacher
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
     from mlimages_dataset.vocab.vocabulary import Vocabulary
@@ -81,11 +88,13 @@ class DeclaredClasses:
         declared: true at declared classes, bool, shape (C,).
         above: true at (category, declared ancestor or itself), bool sparse, shape (C, C).
         has_below: true if a declared class other than the category itself is below it, bool, shape (C,).
+        above_of_all: the reflexive ancestor matrix, bool sparse, shape (C, C).
     """
 
     declared: NDArray[np.bool_]
     above: sp.csr_array
     has_below: NDArray[np.bool_]
+    above_of_all: sp.csr_array
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,51 +213,67 @@ def declared_classes(declared: NDArray[np.bool_], closure: sp.csr_array) -> Decl
     pairs = closure.tocoo()
     kept = declared[pairs.col]
     above = sp.csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=closure.shape)
-    return DeclaredClasses(declared, above, n_below > 0)
+    return DeclaredClasses(declared, above, n_below > 0, closure)
 
 
 def listed_labels(labels: LabelColumns) -> LabelColumns:
-    """Return the present labels as original annotations of confidence 1; an unlisted declared class is absent."""
+    """Return the present labels as original annotations of confidence 1."""
     return as_listed(labels, labels.confidence > 0)
 
 
-def verdicts(added: LabelColumns, true: LabelColumns, classes: DeclaredClasses) -> NDArray[np.uint8]:
+def verdicts(
+    added: LabelColumns, true: LabelColumns, classes: DeclaredClasses, absent: LabelColumns | None = None
+) -> NDArray[np.uint8]:
     """Return the `Verdict` of each added label, uint8, shape (L,).
 
     Args:
         added: labels of N images.
         true: the true labels P of the same images: the listed labels and their ancestors.
         classes: the declared classes.
+        absent: the verified absences of the same images; None if each image was checked for all declared classes.
     """
     n_classes = len(classes.declared)
     present = _keys(true, n_classes)
     images = added.images
     found = np.full(len(images), Verdict.UNJUDGED, np.uint8)
-    found[classes.has_below[added.class_index]] = Verdict.PRESUMED_ABSENT
-    above = classes.above[added.class_index].tocoo()
-    ruled_out = ~_among(images[above.row] * n_classes + above.col, present)
+    above = (classes.above if absent is None else classes.above_of_all)[added.class_index].tocoo()
+    at = images[above.row] * n_classes + above.col
+    ruled_out = ~_among(at, present)
+    if absent is None:
+        found[classes.has_below[added.class_index]] = Verdict.PRESUMED_ABSENT
+    else:
+        keys = _keys(absent, n_classes)
+        over = classes.above_of_all[absent.class_index].tocoo()
+        found[_among(_keys(added, n_classes), np.unique(absent.images[over.row] * n_classes + over.col))] = (
+            Verdict.PRESUMED_ABSENT
+        )
+        ruled_out &= _among(at, keys)
     found[above.row[ruled_out]] = Verdict.ABSENT
     found[_among(_keys(added, n_classes), present)] = Verdict.PRESENT
     return found
 
 
 def quality_counts(
-    true: LabelColumns, kept: LabelColumns, classes: DeclaredClasses, rules: Sequence[AugmentationRules]
+    true: LabelColumns,
+    kept: LabelColumns,
+    classes: DeclaredClasses,
+    outputs: Sequence[LabelColumns],
+    absent: LabelColumns | None = None,
 ) -> QualityCounts:
-    """Return the counts over N images, each with a true label, for the rules of each threshold.
+    """Return the counts over N images, each with a true label, for the output at each threshold.
 
     Args:
         true: the images' true labels P.
         kept: the labels that are augmented.
         classes: the declared classes.
-        rules: the augmentation rules of each threshold.
+        outputs: what augmentation makes of the kept labels at each threshold.
+        absent: the verified absences, as in `verdicts`.
     """
-    counts = QualityCounts.empty(len(rules)).added
-    for number, of_threshold in enumerate(rules):
-        emitted, _ = augment(kept, of_threshold)
+    counts = QualityCounts.empty(len(outputs)).added
+    for number, emitted in enumerate(outputs):
         is_added = emitted.origin != Origin.ORIGINAL
         added, origin = as_listed(emitted, is_added), emitted.origin[is_added]
-        found = verdicts(added, true, classes)
+        found = verdicts(added, true, classes, absent)
         declared = classes.declared[added.class_index]
         for which, one in enumerate(JUDGED_ORIGINS):
             for scope, chosen in enumerate((origin == one, (origin == one) & declared)):
@@ -262,12 +287,15 @@ def evaluate_labels(
     truth: Location,
     *,
     implications: Location | None = None,
+    predictions: Location | None = None,
     hidden: float = HIDDEN_SHARE,
     seed: int = 0,
     thresholds: Sequence[float] = THRESHOLDS,
     mapper: Mapper = map,
 ) -> AugmentationEvaluation:
-    """Return the precision and recall of the labels that augmentation adds to a completely annotated collection.
+    """Return the precision and recall of the labels that augmentation adds to a collection.
+
+    The collection is annotated completely, or lists what was verified absent.
 
     The declared classes are the categories of the classes of the table's source, and every category that the table
     lists, without those that are only a parent of a class. Implications are learned from half of the images, chosen by
@@ -276,10 +304,11 @@ def evaluate_labels(
     Args:
         vocabulary: the vocabulary of the annotations.
         truth: folder of an `annotations` table.
-        implications: `implications` table; None to learn them.
+        implications: `implications` or `rules` table; None to learn implications.
+        predictions: a teacher's, for rules that read them.
         hidden: the share of labels to hide.
         seed: another seed hides other labels and chooses another half of the images.
-        thresholds: strengths that a co-occurrence must exceed.
+        thresholds: strengths that a co-occurrence must exceed; the estimate, for rules.
         mapper: runs the parts.
 
     Raises:
@@ -290,21 +319,27 @@ def evaluate_labels(
     parts = table_parts(truth.absolute())
     learn = functools.partial(_learned_from, n_classes=n_classes, seed=seed, pairs=implications is None)
     learned = functools.reduce(operator.add, mapper(learn, parts), _Learned.empty(n_classes))
-    declared, pairs, sources = learned.declared.copy(), learned.pairs, learned.sources
+    declared, sources = learned.declared.copy(), learned.sources
     rows = [row for row in vocabulary.mapping if row.source in sources and row.class_index >= 0]
     declared[[row.class_index for row in rows if row.is_broader]] = False
     declared[[row.class_index for row in rows if not row.is_broader]] = True
+    every, likely = co_occurrences(implications, n_classes)
+    teacher = teacher_of(likely, predictions, n_classes, where=implications)
     if implications is None:
-        every = strong_implications(pairs, closure, min(thresholds))
-    else:
-        every = implications_of(read_table(implications, IMPLICATIONS), n_classes, where=implications)
-    strong = [_stronger(every, threshold) for threshold in thresholds]
-    up, rules = augmentation_rules(closure), [augmentation_rules(closure, one) for one in strong]
+        every = strong_implications(learned.pairs, closure, min(thresholds))
+    added = [_stronger(every, likely, threshold) for threshold in thresholds]
     classes = declared_classes(declared, closure)
     judge = functools.partial(
-        _judged, seed=seed, hidden=hidden, up=up, classes=classes, rules=rules, half=implications is None
+        _judged,
+        seed=seed,
+        hidden=hidden,
+        classes=classes,
+        added=added,
+        teacher=teacher,
+        half=implications is None,
+        verified=bool(learned.absences),
     )
-    counts = functools.reduce(operator.add, mapper(judge, parts), QualityCounts.empty(len(rules)))
+    counts = functools.reduce(operator.add, mapper(judge, parts), QualityCounts.empty(len(added)))
     if not counts.images or (implications is None and not learned.images):
         raise DataError(
             f"{counts.images:,} images to evaluate and {learned.images:,} to learn from",
@@ -312,7 +347,7 @@ def evaluate_labels(
             remedy="name a table of more images",
         )
     return AugmentationEvaluation(
-        tuple(thresholds), tuple(int(one.nnz) for one in strong), int(declared.sum()), learned.images, counts
+        tuple(thresholds), tuple(one.size for one in added), int(declared.sum()), learned.images, counts
     )
 
 
@@ -325,12 +360,14 @@ class _Learned:
         declared: true at classes that a row lists, bool, shape (C,).
         pairs: pairs of listed classes in the images learned from.
         images: how many these are.
+        absences: verified absences of all images.
     """
 
     sources: frozenset[str]
     declared: NDArray[np.bool_]
     pairs: PairCounts
     images: int
+    absences: int = 0
 
     @classmethod
     def empty(cls, n_classes: int) -> _Learned:
@@ -342,18 +379,21 @@ class _Learned:
             self.declared | other.declared,
             self.pairs + other.pairs,
             self.images + other.images,
+            self.absences + other.absences,
         )
 
 
 def _learned_from(part: Location, *, n_classes: int, seed: int, pairs: bool) -> _Learned:
     """Return the classes that a part lists and, on request, their pairs in the images that are not evaluated."""
     found = _Learned.empty(n_classes)
-    for rows, draws, listed in _listed_batches(part, n_classes, seed):
+    for rows, draws, columns in _batches(part, n_classes, seed):
+        listed = listed_labels(columns)
         declared = np.zeros(n_classes, bool)
-        declared[listed.class_index] = True
-        half = _rows(listed, ~_evaluated(draws) & pairs)
+        declared[columns.class_index] = True
+        half = _rows(listed, (np.diff(listed.offsets) > 0) & ~_evaluated(draws) & pairs)
         sources = frozenset(rows.column("source").unique().to_pylist())
-        found += _Learned(sources, declared, count_pairs(half, half, n_classes), len(half))
+        absences = int((columns.confidence == 0).sum())
+        found += _Learned(sources, declared, count_pairs(half, half, n_classes), len(half), absences)
     return found
 
 
@@ -362,30 +402,39 @@ def _judged(
     *,
     seed: int,
     hidden: float,
-    up: AugmentationRules,
     classes: DeclaredClasses,
-    rules: Sequence[AugmentationRules],
+    added: Sequence[_Added],
+    teacher: Teacher | None,
     half: bool,
+    verified: bool,
 ) -> QualityCounts:
     """Return the counts over a part's images, or over the evaluated half of them."""
-    counts = QualityCounts.empty(len(rules))
-    for _, draws, listed in _listed_batches(part, len(classes.declared), seed):
-        chosen = _evaluated(draws) if half else np.ones(len(draws), bool)
+    counts = QualityCounts.empty(len(added))
+    closure = classes.above_of_all
+    up = augmentation_rules(closure)
+    rules = [augmentation_rules(closure, one.implied) for one in added]
+    seen = None if teacher is None else teacher.of_part(part)
+    for rows, draws, columns in _batches(part, len(classes.declared), seed):
+        listed = as_listed(columns, columns.confidence == 1) if verified else listed_labels(columns)
+        chosen = (np.diff(listed.offsets) > 0) & (_evaluated(draws) | (not half))
         judged = _rows(listed, chosen)
+        absent = _rows(as_listed(columns, columns.confidence == 0), chosen) if verified else None
         true, _ = augment(judged, up)
-        counts += quality_counts(true, with_hidden(judged, draws[chosen], hidden), classes, rules)
+        kept = with_hidden(judged, draws[chosen], hidden)
+        predicted = None if seen is None else seen.of(rows.column("image_id").filter(pa.array(chosen)))
+        outputs = [
+            augmented(kept, of_one, one.likely, closure, predicted)[0] for one, of_one in zip(added, rules, strict=True)
+        ]
+        counts += quality_counts(true, kept, classes, outputs, absent)
     return counts
 
 
-def _listed_batches(
+def _batches(
     part: Location, n_classes: int, seed: int
 ) -> Iterator[tuple[pa.RecordBatch, NDArray[np.uint64], LabelColumns]]:
-    """Yield rows of a part that list a label, with their draws and listed labels."""
+    """Yield rows of a part, with their draws and labels."""
     for rows, columns in label_batches(part, n_classes):
-        listed = listed_labels(columns)
-        some = np.diff(listed.offsets) > 0
-        draws = draws_of(rows.column("image_id"), f"hide {seed}")
-        yield rows, draws[some], _rows(listed, some)
+        yield rows, draws_of(rows.column("image_id"), f"hide {seed}"), columns
 
 
 def _evaluated(draws: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -393,11 +442,27 @@ def _evaluated(draws: NDArray[np.uint64]) -> NDArray[np.bool_]:
     return np.asarray(draws >> np.uint64(63), bool)
 
 
-def _stronger(implications: sp.csr_array, threshold: float) -> sp.csr_array:
-    """Return the implications with a probability above a threshold."""
-    pairs = implications.tocoo()
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """What adds co-occurrences at a threshold: implications, or rules."""
+
+    implied: sp.csr_array | None
+    likely: LabelRules | None
+
+    @property
+    def size(self) -> int:
+        """Number of strong pairs, or of categories that rules add."""
+        return int(self.implied.nnz) if self.implied is not None else len(self.likely.consequents) if self.likely else 0
+
+
+def _stronger(implied: sp.csr_array | None, likely: LabelRules | None, threshold: float) -> _Added:
+    """Return the implications with a probability above a threshold, or rules that add only higher estimates."""
+    if implied is None:
+        above = float(np.nextafter(np.float32(threshold), np.float32(1)))
+        return _Added(None, likely and replace(likely, least=max(likely.least, above)))
+    pairs = implied.tocoo()
     kept = pairs.data > threshold
-    return sp.csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=implications.shape)
+    return _Added(sp.csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=implied.shape), None)
 
 
 def _rows(labels: LabelColumns, chosen: NDArray[np.bool_]) -> LabelColumns:

@@ -120,19 +120,21 @@ def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
     annotations = {given.name: folder / ANNOTATIONS_FOLDER / given.name for given in collections}
     if recipe.images is not None:
         yield pictures_stage(folder, collections, _beside_pictures(recipe))
-    implications = None
+    implications = teacher = None
     if recipe.cooccurrence is not None:
         pairs = recipe.cooccurrence
         annotated = annotations[pairs.annotations]
         simulated = folder / SIMULATION / PREDICTIONS_FOLDER
         predictions = pairs.predictions or (annotated if recipe.learns_from_complete_labels else simulated)
-        if pairs.rule is Rule.REGRESSION:
+        if pairs.rule is not Rule.PAIRS:
             yield rules_stage(vocabulary, annotated, predictions, pairs.rule_options, into=RULES_STAGE)
             implications = folder / RULES_STAGE / RULES_FILE
+            teacher = predictions if pairs.rule is Rule.IMAGE else None
         else:
             yield cooccurrence_stage(vocabulary, annotated, predictions, pairs.thresholds, into=COOCCURRENCE)
             implications = folder / COOCCURRENCE / IMPLICATIONS_FILE
-    yield labels_stage(vocabulary, list(annotations.values()), implications, recipe.labels, into=LABELS_STAGE)
+    every = list(annotations.values())
+    yield labels_stage(vocabulary, every, implications, recipe.labels, predictions=teacher, into=LABELS_STAGE)
 
 
 def recipe_stage(text: str) -> Stage[NoSummary]:

@@ -37,6 +37,7 @@ class Rule(enum.Enum):
 
     PAIRS = "pairs"
     REGRESSION = "regression"
+    IMAGE = "image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +50,11 @@ class CooccurrenceSource:
             each image shows, or for the simulated ones.
         probability: a prediction counts if its probability exceeds this.
         strength: a pair is strong if its conditional probability exceeds this.
-        rule: `pairs`, as in the paper, or `regression`, which learns what all labels of an image say together.
-        precision: of the rule `regression`: the share of the added labels that is to be right.
-        hidden: of the rule `regression`: the share of the labels that images lack.
+        rule: `pairs`, as in the paper; `regression`, which learns what all labels of an image say together; or `image`,
+            which also reads the predictions of each image: the collection is complete, and `predictions` are a
+            teacher's of it and of all images that are to get labels by them.
+        precision: of the rules `regression` and `image`: the share of the added labels that is to be right.
+        hidden: of the rules `regression` and `image`: the share of the labels that images lack.
     """
 
     annotations: str
@@ -73,8 +76,13 @@ class CooccurrenceSource:
 
     @property
     def rule_options(self) -> RuleOptions:
-        """What the rule `regression` is learned for."""
-        return RuleOptions(precision=self.precision, probability=self.probability, hidden=self.hidden)
+        """What the rules `regression` and `image` are learned for."""
+        return RuleOptions(
+            precision=self.precision,
+            probability=self.probability,
+            hidden=self.hidden,
+            pictures=self.rule is Rule.IMAGE,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +123,7 @@ class Recipe:
     def learns_from_complete_labels(self) -> bool:
         """Whether co-occurrence is learned from the labels of a complete collection alone."""
         pairs = self.cooccurrence
-        if pairs is None or pairs.predictions is not None:
+        if pairs is None or pairs.predictions is not None or pairs.rule is Rule.IMAGE:
             return False
         return any(one.complete for one in self.annotations if one.name == pairs.annotations)
 
@@ -154,7 +162,9 @@ def read_recipe(path: Location) -> Recipe:
             remedy=f"use one of {', '.join(sorted(known))}",
         )
     if recipe.cooccurrence is not None and not recipe.cooccurrence.predictions and not _has_predictions(recipe):
-        remedy = "name a folder of predictions tables, or learn from a collection with complete = true"
+        remedy = "name a folder of predictions tables"
+        if recipe.cooccurrence.rule is not Rule.IMAGE:
+            remedy += ", or learn from a collection with complete = true"
         raise ConfigError("no cooccurrence.predictions", where=path, remedy=remedy)
     return recipe
 

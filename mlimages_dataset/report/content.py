@@ -175,6 +175,8 @@ class Tree:
         sources: position of each category's set of sources in `source_sets`.
         source_sets: the distinct sets of sources, as text.
         train, validation: number of images with each category in each split.
+        absent, unknown: number of training images without each category as somebody verified, and of which nobody
+            says.
     """
 
     wnids: tuple[str, ...]
@@ -185,6 +187,8 @@ class Tree:
     source_sets: tuple[str, ...]
     train: tuple[int, ...]
     validation: tuple[int, ...]
+    absent: tuple[int, ...]
+    unknown: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

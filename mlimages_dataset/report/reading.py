@@ -162,6 +162,7 @@ def _label_measures(train: LabelStatistics) -> tuple[Measure, ...]:
         Measure("most labels of an image", int(sizes[-1]) if len(sizes) else 0, 91),
         Measure("present labels", train.labels),
         Measure("verified-absent labels", train.absent),
+        Measure("categories that some image verifiably lacks", int(np.count_nonzero(train.absent_of_class))),
     )
 
 
@@ -368,4 +369,6 @@ def _tree(vocabulary: Vocabulary, train: LabelStatistics, validation: LabelStati
         source_sets=tuple(source_sets),
         train=tuple(train.images_of_class.tolist()),
         validation=tuple(validation.images_of_class.tolist()),
+        absent=tuple(train.absent_of_class.tolist()),
+        unknown=tuple(train.unknown_of_class.tolist()),
     )

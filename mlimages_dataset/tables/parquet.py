@@ -165,14 +165,23 @@ def read_table(path: Location, schema: TableSchema) -> pa.Table:
 
 
 def scan_table(
-    path: Location, schema: TableSchema, *, columns: Sequence[str] = (), batch_rows: int = BATCH_ROWS
+    path: Location,
+    schema: TableSchema,
+    *,
+    columns: Sequence[str] = (),
+    batch_rows: int = BATCH_ROWS,
+    near: tuple[str, _Bound, _Bound] | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield a table's rows, or some of its columns, in batches of at most `batch_rows`; errors as for `read_table`."""
+    """Yield a table's rows, or some of its columns, in batches of at most `batch_rows`; errors as for `read_table`.
+
+    Row groups in which no value of a column can be within two bounds, as `near` says, are not read.
+    """
     names = list(columns) or schema.arrow.names
     wanted = TableSchema(schema.name, schema.version, pa.schema([schema.arrow.field(name) for name in names]))
     with open_table(path, schema) as parquet, parquet_errors(path):
         # If all columns are wanted, read all of the file's, so that a column outside the schema is refused.
-        for batch in parquet.iter_batches(batch_size=batch_rows, columns=names if columns else None):
+        groups = range(parquet.num_row_groups) if near is None else _groups_near(parquet, *near)
+        for batch in parquet.iter_batches(batch_rows, groups, columns=names if columns else None):
             check_rows(pa.Table.from_batches([batch]), wanted, where=path)
             yield batch.select(names)
 
@@ -450,12 +459,7 @@ def read_range(
     low, high = scalar_of(lowest), scalar_of(highest)
     for path in paths:
         with open_table(path, schema) as parquet:
-            at = parquet.schema_arrow.names.index(column)
-            groups = [
-                group
-                for group in range(parquet.num_row_groups)
-                if overlaps(parquet.metadata.row_group(group).column(at).statistics, lowest, highest)
-            ]
+            groups = _groups_near(parquet, column, lowest, highest)
             if not groups:
                 continue
             with parquet_errors(path):
@@ -465,6 +469,13 @@ def read_range(
         check_rows(found, schema, where=path)
         tables.append(found.replace_schema_metadata(None))
     return pa.concat_tables(tables)
+
+
+def _groups_near(parquet: pq.ParquetFile, column: str, lowest: _Bound, highest: _Bound) -> list[int]:
+    """Return the row groups that may hold a value of a column within two bounds."""
+    at = parquet.schema_arrow.names.index(column)
+    groups = range(parquet.num_row_groups)
+    return [one for one in groups if overlaps(parquet.metadata.row_group(one).column(at).statistics, lowest, highest)]
 
 
 def overlaps(statistics: pq.Statistics | None, lowest: _Bound, highest: _Bound) -> bool:

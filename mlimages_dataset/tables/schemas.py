@@ -118,16 +118,22 @@ IMPLICATIONS = _schema(
 
 RULES = _schema(
     "rules",
+    2,
     antecedent=pa.int32(),
     together_with=pa.int32(),
     consequent=pa.int32(),
     weight=pa.float32(),
     least=pa.float32(),
+    score_from=pa.float32(),
+    score_to=pa.float32(),
 )
-"""What known labels say of another one: the terms of a logistic regression for each consequent (`augment.rules`).
+"""What is known of an image says of another label: the terms of a logistic regression for each consequent
+(`augment.rules`).
 
-An antecedent of -1 is the intercept; `together_with` is -1 except in a term of two antecedents. A consequent is added
-where its estimate is at least `least`, which is the same in all rows."""
+An antecedent of -1 is the intercept, one of -2 a teacher's probability of the consequent itself: it adds nothing up to
+`score_from`, the weight from `score_to` on, and a share of it between (both are 0 in other terms). `together_with` is
+-1 except in a term of two antecedents. A consequent is added where its estimate is at least `least`, which is the same
+in all rows. Version 2 added the teacher's probability."""
 
 IMAGES = _schema(
     "images",

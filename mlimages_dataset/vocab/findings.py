@@ -87,7 +87,7 @@ class DecisionChanges:
     def lines(self) -> list[str]:
         """Return a line for each kind of change."""
         kinds = (("gained", self.gained), ("lost", self.lost), ("classes that became another", self.moved))
-        return [f"reviewed decisions: {what}: {_first_ones(names)}" for what, names in kinds]
+        return [f"reviewed decisions: {what}: {first_ones(names)}" for what, names in kinds]
 
 
 def funnel(vocabulary: Vocabulary, lists: Sequence[ClassList]) -> list[FunnelStep]:
@@ -169,7 +169,8 @@ def _short(category: Category) -> str:
     return category.first_name
 
 
-def _first_ones(names: Sequence[str]) -> str:
+def first_ones(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are; `none` if there are none."""
     more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
     return (", ".join(names[:_SHOWN_NAMES]) + more) or "none"
 

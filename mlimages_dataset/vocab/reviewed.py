@@ -103,7 +103,8 @@ def parse_reviewed(text: str, where: str) -> Reviewed:
     """Return the decisions in a TOML text; `where` names it in messages.
 
     Raises:
-        ConfigError: it is not TOML, a table or key is unknown or missing, or two rows decide the same thing.
+        ConfigError: it is not TOML, a table or key is unknown or missing, two rows decide the same thing, or one
+            matches a class to a category that another drops.
     """
     try:
         content = parse_toml(text)
@@ -119,6 +120,14 @@ def parse_reviewed(text: str, where: str) -> Reviewed:
     _refuse_repeats(
         [(f"edge {r['child']} -> {r['parent']}", r["where"]) for r in rows["add_edge"] + rows["remove_edge"]]
     )
+    dropped = {row["wnid"]: row["where"] for row in rows["drop_category"]}
+    for row in matches:
+        if row["wnid"] in dropped:
+            raise ConfigError(
+                f"{row['source']} {row['source_id']} is {row['wnid']}, which is dropped",
+                where=row["where"],
+                remedy=f"keep one of it and {dropped[row['wnid']]}",
+            )
     return Reviewed(
         matches=tuple(
             ReviewedMatch(**row, broader=broader)

@@ -35,11 +35,13 @@ from mlimages_dataset.sources.picture_tables import names_classes
 from mlimages_dataset.tables.files import digests, prefixed, read_lines
 from mlimages_dataset.tables.parquet import open_parquet, read_table
 from mlimages_dataset.tables.schemas import CLASS_COUNTS
+from mlimages_dataset.vocab.disagreements import disagreements
 from mlimages_dataset.vocab.findings import (
     DecisionChanges,
     Loss,
     bare_categories,
     changes,
+    first_ones,
     funnel,
     losses,
     repeated_ids,
@@ -68,7 +70,6 @@ if TYPE_CHECKING:
 PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv", "coco.csv", "voc.csv")
 _SHOWN_REPEATS = 5
 _SHOWN_LOSSES = 20
-_SHOWN_BARE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +147,7 @@ class VocabularySummary:
         bare: names of categories that lie below nothing but a root, although WordNet knows nearer ancestors.
         changes: what the user's reviewed decisions changed; None without any.
         unlisted: the user's reviewed matches of classes that are in no list.
+        disagreements: lists whose names and wnids disagree, each with a sentence.
     """
 
     funnel: tuple[tuple[str, str, int], ...]
@@ -154,6 +156,7 @@ class VocabularySummary:
     bare: tuple[str, ...] = ()
     changes: DecisionChanges | None = None
     unlisted: tuple[str, ...] = ()
+    disagreements: tuple[tuple[str, str], ...] = ()
 
     def findings(self) -> list[str]:
         """Return what needs a user's decision, as sentences."""
@@ -162,11 +165,12 @@ class VocabularySummary:
     def findings_by_source(self) -> list[tuple[str, str]]:
         """Return the sentences of `findings`, each with the class list that it is about, empty if about several."""
         told = [(one.source, f"{one.source}: {one.sentence}") for one in self.losses]
+        told += [(source, f"{source}: {sentence}") for source, sentence in self.disagreements]
         if self.bare:
             why = "their only ancestor here is a root; with --ancestors all they get those that WordNet knows"
-            told.append(("", f"{_first(self.bare)}: {why}"))
+            told.append(("", f"{first_ones(self.bare)}: {why}"))
         if self.unlisted:
-            first = _first(self.unlisted)
+            first = first_ones(self.unlisted)
             told.append(("", f"reviewed decisions on classes that no list has: {first}; check source and source_id"))
         return told
 
@@ -181,12 +185,6 @@ class VocabularySummary:
         if self.repeated_ids:
             lines.append(f"repeated ids, first ones: {json.dumps(encode(self.repeated_ids))}")
         return [*lines, *(self.changes.lines() if self.changes else []), *self.findings()]
-
-
-def _first(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN_BARE:,} more" if len(names) > _SHOWN_BARE else ""
-    return f"{', '.join(names[:_SHOWN_BARE])}{more}"
 
 
 def vocabulary_stage(given: VocabularyFiles, *, into: str = "") -> Stage[VocabularySummary]:
@@ -275,6 +273,7 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
         tuple(bare_categories(vocabulary, lists, network)),
         None if given.reviewed is None else changes(merged(read_reviewed(replace(given, reviewed=None))), vocabulary),
         () if given.reviewed is None else tuple(unlisted(read_reviewed(replace(given, reviewed_only=True)), lists)),
+        disagreements(vocabulary, lists, network),
     )
     return StageResult(write_tables(vocabulary, at.out, at.inputs), summary)
 

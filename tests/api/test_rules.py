@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import mlimages_dataset as ml
 from mlimages_dataset import samples
-from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.errors import ConfigError, UsageError
 from mlimages_dataset.recipes.build import build_recipe, verify
 from mlimages_dataset.recipes.recipe import read_recipe
 from mlimages_dataset.tables.schemas import Origin
@@ -105,6 +106,7 @@ def test_a_recipe_has_the_same_rules(rules: ml.Rules, tmp_path: Path) -> None:
     [
         (("--rule", "regression", "--strength", "0.4"), "--strength has no meaning with --rule regression"),
         (("--precision", "0.4"), "--precision has no meaning with --rule pairs"),
+        (("--rule", "image", "--probability", "0.4"), "--probability has no meaning with --rule image"),
         (("--rule", "pairs", "--hidden", "0.4"), "--hidden has no meaning with --rule pairs"),
     ],
 )
@@ -118,3 +120,62 @@ def test_options_of_the_other_rule_are_refused(
     ran = command("cooccurrence", *places, *options, "--out", tmp_path / "out")
     assert ran.code == 2
     assert told in ran.err
+
+
+@pytest.fixture(name="predicted", scope="module")
+def _predicted(vocabulary: Vocabulary, complete: Annotations) -> pd.DataFrame:
+    """Return what a teacher says of the images: nearly always right, and bold."""
+    id_of = {row.class_index: row.source_id for row in vocabulary.mapping}
+    rng = np.random.default_rng(0)
+    frame = complete.to_pandas()[["image_id", "class_index"]]
+    wrong = frame.assign(class_index=rng.permutation(frame["class_index"]))
+    every = pd.concat([frame, wrong]).drop_duplicates()
+    right = np.arange(len(every)) < len(frame)
+    at = np.where(right, 2.0, -2.0) + 2 * rng.standard_normal(len(every))
+    return pd.DataFrame(
+        {
+            "image_id": every["image_id"].to_numpy(),
+            "label": every["class_index"].map(id_of).to_numpy(),
+            "confidence": (1 / (1 + np.exp(-2 * at))).clip(0.001, 0.999),
+        }
+    )
+
+
+def test_a_teacher_s_predictions_add_labels_and_why_names_the_picture(
+    vocabulary: Vocabulary, complete: Annotations, predicted: pd.DataFrame
+) -> None:
+    rules = ml.learn_rules(complete, predicted, vocabulary, rule="image", precision=0.9, ids_of="coco")
+    assert "(predicted)" in set(rules.to_pandas()["antecedent_name"])
+    said = pd.DataFrame({"image_id": predicted["image_id"].unique(), "label": "person"}).head(500)
+    labels = ml.augment(said, vocabulary, rules, predictions=predicted, ids_of="coco")
+    rows = labels.to_pandas()
+    of_rules = rows["class_index"].isin(rules.to_pandas()["consequent"])
+    added = rows[(rows["origin"] == int(Origin.CO_OCCURRENCE)) & of_rules & (rows["confidence"] < 1)]
+    assert len(added) > 100
+    assert added["confidence"].between(0, 1, inclusive="neither").all()
+    first = added.iloc[0]
+    reasons = labels.why(first["image_id"])
+    (why,) = reasons[reasons["class_index"] == first["class_index"]]["why"]
+    assert why.startswith("probably, by its picture: +"), why
+    assert f"right in {first['confidence']:.0%} of such images" in why
+    with pytest.raises(UsageError, match="and none are given"):
+        ml.augment(said, vocabulary, rules, ids_of="coco")
+    with pytest.raises(UsageError, match="no rule reads them"):
+        ml.augment(said, vocabulary, predictions=predicted, ids_of="coco")
+    with pytest.raises(UsageError, match="named as a teacher's predictions"):
+        ml.learn_rules(complete, complete, vocabulary, rule="image")
+
+
+def test_a_recipe_applies_a_teacher_s_predictions(
+    vocabulary: Vocabulary, predicted: pd.DataFrame, tmp_path: Path
+) -> None:
+    ml.annotate(predicted, vocabulary, predictions=True, ids_of="coco").write(tmp_path / "predictions")
+    text = RECIPE.replace('"regression"', '"image"').replace(
+        "precision = 0.8", 'precision = 0.8\npredictions = "predictions"'
+    )
+    (tmp_path / "recipe.toml").write_text(text)
+    build_recipe(read_recipe(tmp_path / "recipe.toml"), tmp_path / "build", ended=lambda *_: None)
+    assert verify(tmp_path / "build") == []
+    (tmp_path / "none.toml").write_text(RECIPE.replace('"regression"', '"image"'))
+    with pytest.raises(ConfigError, match=r"no cooccurrence\.predictions"):
+        read_recipe(tmp_path / "none.toml")

@@ -39,7 +39,7 @@ _WEIGHTS = st.floats(-4, 4, width=32).filter(lambda weight: abs(weight) > 1e-3)
 
 
 def table_of_terms(terms: Terms, least: float) -> pa.Table:
-    rows = [(*term, weight, least) for term, weight in terms.items()]
+    rows = [(*term, weight, least, 0.0, 0.0) for term, weight in terms.items()]
     return pa.Table.from_pylist(
         [dict(zip(RULES.arrow.names, row, strict=True)) for row in sorted(rows)], schema=RULES.arrow
     )
@@ -121,7 +121,8 @@ def test_a_table_of_rules_is_read_as_it_was_written(case: tuple[int, Terms]) -> 
     ],
 )
 def test_damaged_rules_are_refused(rows: list[tuple[int, int, int, float, float]], said: str) -> None:
-    table = pa.Table.from_pylist([dict(zip(RULES.arrow.names, row, strict=True)) for row in rows], RULES.arrow)
+    whole = [(*row, 0.0, 0.0) for row in rows]
+    table = pa.Table.from_pylist([dict(zip(RULES.arrow.names, row, strict=True)) for row in whole], RULES.arrow)
     with pytest.raises(DataError, match=said):
         rules_of(table, 4, where="rules.parquet")
 

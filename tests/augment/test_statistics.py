@@ -30,6 +30,10 @@ def test_statistics_equal_those_of_pandas(images: list[Row]) -> None:
     assert statistics.images == len(images)
     assert statistics.labels == len(frame)
     assert statistics.absent == sum(map(len, images)) - len(frame)
+    for c in range(N_CLASSES):
+        absent = sum(c in row and row[c][0] == 0 for row in images)
+        assert statistics.absent_of_class[c] == absent
+        assert statistics.unknown_of_class[c] == sum(c not in row for row in images)
     of_class = frame["class_index"].value_counts().reindex(range(N_CLASSES), fill_value=0)
     assert statistics.images_of_class.tolist() == of_class.tolist()
     of_origin = frame["origin"].value_counts().reindex(range(len(Origin)), fill_value=0)

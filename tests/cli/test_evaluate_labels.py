@@ -119,3 +119,74 @@ def test_coco_is_judged(shared_data: Path, command: Command, tmp_path: Path) -> 
     assert precision == sorted(precision)
     assert recall == sorted(recall, reverse=True)
     assert all(one["added"]["ancestor"]["all"]["precision"] == 1 for one in content["thresholds"])
+
+
+def lvis(images: int) -> dict[str, object]:
+    """Return LVIS's JSON: every image shows a racket, three of four a person too; dogs were looked for in half."""
+    categories = [
+        {"id": number, "name": name, "synset": synset}
+        for number, name, synset in ((1, "person", "person.n.01"), (2, "dog", "dog.n.01"), (3, "racket", "racket.n.04"))
+    ]
+    listed = [
+        {"id": n, "file_name": f"{n}.jpg", "width": 9, "height": 9, "neg_category_ids": [[2], [1, 2], [], []][n % 4]}
+        for n in range(images)
+    ]
+    boxes = [
+        {"id": 2 * n + person, "image_id": n, "category_id": 1 if person else 3, "bbox": [1, 1, 2, 2], "iscrowd": 0}
+        for n in range(images)
+        for person in ((0,) if n % 4 == 1 else (0, 1))
+    ]
+    return {"images": listed, "annotations": boxes, "categories": categories}
+
+
+def open_images(images: int) -> str:
+    """Return the same as Open Images' verified labels, and a machine's label that is no truth."""
+    rows = ["ImageID,Source,LabelName,Confidence"]
+    for n in range(images):
+        rows += [f"{n:016x},verification,/m/racket,1"]
+        rows += [f"{n:016x},verification,/m/person,{int(n % 4 != 1)}"] if n % 4 < 3 else []
+        rows += [f"{n:016x},verification,/m/dog,0"] if n % 4 < 2 else []
+        rows += [f"{n:016x},machine,/m/dog,0.6"] if n % 4 == 2 else []
+    return "\n".join(rows) + "\n"
+
+
+@pytest.mark.parametrize("collection", ["lvis", "open-images"])
+def test_verified_absences_judge_what_was_looked_for_only(collection: str, command: Command, tmp_path: Path) -> None:
+    if collection == "lvis":
+        (tmp_path / "truth.json").write_text(json.dumps(lvis(400)))
+        classes, form, given = f"lvis={tmp_path / 'truth.json'}", "coco", tmp_path / "truth.json"
+    else:
+        names = ["id,name,wnid", "/m/person,person,n00007846", "/m/dog,dog,n02084071", "/m/racket,racket,n04039381"]
+        (tmp_path / "classes.csv").write_text("\n".join(names) + "\n")
+        (tmp_path / "truth.csv").write_text(open_images(400))
+        classes, form, given = f"open-images={tmp_path / 'classes.csv'}", "open-images", tmp_path / "truth.csv"
+    assert command("vocab", "--classes", classes, "--out", tmp_path / "vocabulary").code == 0
+    name = classes.partition("=")[0]
+    arguments = ("annotate", "--vocab", tmp_path / "vocabulary", "--format", form, "--source", name, "--ids-of", name)
+    ran = command(*arguments, given, "--out", tmp_path / "annotations")
+    assert ran.code == 0, ran.err
+    judged = ("evaluate-labels", "--vocab", tmp_path / "vocabulary", "--truth", tmp_path / "annotations", "--json")
+    ran = command(*judged, "--thresholds", "0.5")
+    assert ran.code == 0, ran.err
+    added = json.loads(ran.out)["thresholds"][0]["added"]["co_occurrence"]["declared"]
+    assert added["absent"] > 10
+    assert added["right"] > added["absent"]
+    assert added["presumed_absent"] == 0
+    if collection == "open-images":  # in a quarter of the images nobody says of persons, and the machine does not count
+        assert added["unjudged"] > 10
+
+
+def test_a_rules_file_is_judged(truth: Path, command: Command, tmp_path: Path) -> None:
+    given = [text for name in ("annotations", "predictions") for text in (f"--{name}", truth / "annotations")]
+    rules = ("cooccurrence", "--rule", "regression", "--precision", "0.5", "--vocab", truth / "vocabulary", *given)
+    assert command(*rules, "--out", tmp_path / "rules").code == 0
+    ran = command(
+        *arguments(truth), "--implications", tmp_path / "rules" / "rules.parquet", "--thresholds", "0,0.99", "--json"
+    )
+    assert ran.code == 0, ran.err
+    content = json.loads(ran.out)
+    loose, strict = content["thresholds"]
+    assert content["learned_from"] == 0
+    assert loose["implications"] >= 1
+    assert loose["added"]["co_occurrence"]["declared"]["precision"] > 0.4
+    assert loose["added"]["co_occurrence"]["declared"]["right"] >= strict["added"]["co_occurrence"]["declared"]["right"]

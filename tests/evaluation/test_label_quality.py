@@ -97,6 +97,39 @@ def test_verdicts_are_those_of_the_definitions(case: Case) -> None:
     assert found.tolist() == expected
 
 
+@given(cases())
+@pytest.mark.slow
+def test_where_all_declared_classes_were_checked_absences_say_the_same(case: Case) -> None:
+    closure = closure_of(case.hierarchy)
+    true, _ = augment(present(case.images), augmentation_rules(closure))
+    classes = declared_classes(flags(case.declared, len(case.hierarchy)), closure)
+    shown = [set(row) for row in rows_from(true)]
+    absent = present([case.declared - of_image for of_image in shown])
+    added = present(case.added)
+    assert verdicts(added, true, classes, absent).tolist() == verdicts(added, true, classes).tolist()
+
+
+@given(cases(), st.data())
+@pytest.mark.slow
+def test_verdicts_by_verified_absences_are_those_of_the_definitions(case: Case, data: st.DataObject) -> None:
+    n_classes, closure = len(case.hierarchy), closure_of(case.hierarchy)
+    true, _ = augment(present(case.images), augmentation_rules(closure))
+    absent = [frozenset(data.draw(st.sets(st.integers(0, n_classes - 1), max_size=3))) for _ in case.images]
+    classes = declared_classes(flags(case.declared, n_classes), closure)
+    found = verdicts(present(case.added), true, classes, present(absent)).tolist()
+    expected = []
+    for shown, lacking, added in zip(map(set, rows_from(true)), absent, case.added, strict=True):
+        for c in sorted(added):
+            above, below = nx.descendants(case.hierarchy, c) | {c}, nx.ancestors(case.hierarchy, c)
+            if c in shown:
+                expected.append(Verdict.PRESENT)
+            elif (lacking - shown) & above:
+                expected.append(Verdict.ABSENT)
+            else:
+                expected.append(Verdict.PRESUMED_ABSENT if lacking & below else Verdict.UNJUDGED)
+    assert found == expected
+
+
 def test_each_verdict_in_words() -> None:
     # animal 0 > dog 1 > beagle 2; animal > fox 3; plant 4. Dogs and foxes were looked for.
     hierarchy: nx.DiGraph[int] = nx.DiGraph([(1, 0), (2, 1), (3, 0)])
@@ -139,7 +172,8 @@ def test_precision_and_recall_are_sklearns(case: Case, strengths: list[float], s
     kept = with_hidden(listed, np.random.default_rng(seed).integers(0, 2**64, len(listed), np.uint64), 0.6)
     rules = [augmentation_rules(closure, implications(n_classes, strength, seed)) for strength in strengths]
     true, _ = augment(listed, augmentation_rules(closure))
-    counts = quality_counts(true, kept, declared_classes(flags(case.declared, n_classes), closure), rules)
+    outputs = [augment(kept, of_threshold)[0] for of_threshold in rules]
+    counts = quality_counts(true, kept, declared_classes(flags(case.declared, n_classes), closure), outputs)
     evaluation = AugmentationEvaluation(tuple(strengths), (0,) * len(strengths), len(case.declared), 0, counts)
     for number, of_threshold in enumerate(rules):
         emitted, _ = augment(kept, of_threshold)
@@ -170,7 +204,7 @@ def test_counts_of_parts_add_up(case: Case, cut: int, seed: int) -> None:
     def counts(images: list[frozenset[int]]) -> QualityCounts:
         true, _ = augment(present(images), augmentation_rules(closure))
         kept = present([frozenset({min(image)}) for image in images])
-        return quality_counts(true, kept, classes, rules)
+        return quality_counts(true, kept, classes, [augment(kept, one)[0] for one in rules])
 
     whole, parts = counts(case.images), counts(case.images[:cut]) + counts(case.images[cut:])
     assert (whole.images, whole.kept) == (parts.images, parts.kept)

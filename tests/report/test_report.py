@@ -134,7 +134,8 @@ def statistics(n_classes: int, seed: int) -> LabelStatistics:
     rng = np.random.default_rng(seed)
     images_of_class, images_of_size = rng.integers(0, 300, n_classes), rng.integers(1, 5_000, 17)
     origins = np.array([int(images_of_class.sum()) - 3, 2, 1, 0], np.int64)
-    return LabelStatistics(int(images_of_size.sum()), 7, images_of_class, images_of_size, origins)
+    absent_of_class = rng.integers(0, 300, n_classes)
+    return LabelStatistics(int(images_of_size.sum()), absent_of_class, images_of_class, images_of_size, origins)
 
 
 def labels_stage(train: LabelStatistics, validation: LabelStatistics, **more: Json) -> StageRecord:
@@ -274,6 +275,8 @@ def test_the_browser_has_every_category_with_its_parents_and_counts(page: Page, 
     assert tree["parents"] == [c.parent for c in categories]
     assert tree["train"] == statistics(len(categories), 1).images_of_class.tolist()
     assert tree["validation"] == statistics(len(categories), 2).images_of_class.tolist()
+    of_each = np.array([tree["train"], tree["absent"], tree["unknown"]])
+    assert set(of_each.sum(axis=0)) == {statistics(len(categories), 1).images}
     dog = mini_vocabulary.index_of_wnid["n02084071"]
     others = [p for p in categories[dog].parents if p != categories[dog].parent]
     assert others

@@ -114,6 +114,8 @@ DOG_MATCH = f'[[match]]\nsource = "s"\nsource_id = "1"\nwnid = "{DOG}"\nreason =
         (DOG_MATCH + DOG_MATCH, "r.toml, match 2: a second match of s 1"),
         (DOG_MATCH + DOG_MATCH.replace("match", "match_parent"), "r.toml, match_parent 1: a second match of s 1"),
         (DOG_MATCH.replace("match", "match_parent").replace(DOG, ""), "r.toml, match_parent 1: no wnid"),
+        (DOG_MATCH + DROP_DOG, f"r.toml, match 1: s 1 is {DOG}, which is dropped; keep one of it and r.toml, drop_c"),
+        (DROP_DOG + DOG_MATCH.replace("match", "match_parent"), f"r.toml, match_parent 1: s 1 is {DOG}, which is"),
     ],
 )
 def test_a_row_that_cannot_be_is_refused(text: str, sentence: str) -> None:

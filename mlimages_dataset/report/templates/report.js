@@ -3,7 +3,7 @@
 // Keys follow the ARIA Authoring Practices for trees and for editable comboboxes with a list.
 (() => {
   const categories = JSON.parse(document.getElementById("categories").textContent);
-  const { wnids, names, parents, other_parents: otherParents, source_sets: sourceSets, train, validation } = categories;
+  const { wnids, names, parents, other_parents: otherParents, source_sets: sourceSets, train, validation, absent, unknown } = categories;
   const SHOWN_RESULTS = 50;
   const OPEN_AT_FIRST = 200; // roots with more children stay closed until asked
   const tree = document.getElementById("tree");
@@ -143,6 +143,8 @@
       ["wnid", [link(index, wnids[index])]],
       ["class index", [String(index)]],
       ["training images", [number.format(train[index])]],
+      ["without it (verified)", [number.format(absent[index])]],
+      ["unknown", [number.format(unknown[index])]],
       ["validation images", [number.format(validation[index])]],
       ["categories below", [number.format(below[index])]],
       ["from", [sourceSets[categories.sources[index]]]],

@@ -1,0 +1,80 @@
+"""Names and wnids of users' own classes that disagree, such as `n01631663 zebra`, which is WordNet's eft.
+
+They disagree if the name is a noun of WordNet 3.0 and no sense of it is the synset, or above or below it. One such
+class is a slip. If most classes of a list disagree, or their wnids are no nouns at all, the wnids are those of another
+version of WordNet: 3.1 gives the same nouns other offsets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.vocab.normalisation import parse_name, spellings
+from mlimages_dataset.vocab.vocabulary import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mlimages_dataset.vocab.merging import ClassList
+    from mlimages_dataset.vocab.vocabulary import MappingRow, Vocabulary
+    from mlimages_dataset.vocab.wordnet import WordNet
+
+_SHOWN = 10
+_LEAST = 3
+"""Disagreeing classes of a list that make another version likely, if they are most of it."""
+_STATED = frozenset({Rule.LISTED_WNID.value, Rule.WNID.value, Rule.DROPPED_UNKNOWN_ID.value})
+
+
+def disagreements(vocabulary: Vocabulary, lists: Sequence[ClassList], network: WordNet) -> tuple[tuple[str, str], ...]:
+    """Return the lists whose names and wnids disagree, each with a sentence."""
+    return tuple(
+        (one.source, sentence)
+        for one in lists
+        if one.own
+        for sentence in _of_list([row for row in vocabulary.mapping if row.source == one.source], network)
+    )
+
+
+def _of_list(rows: Sequence[MappingRow], network: WordNet) -> Iterator[str]:
+    stated = [row for row in rows if row.rule in _STATED and row.source_name and _senses(row.source_name, network)]
+    wrong = [row for row in stated if _disagree(row, network)]
+    if len(wrong) >= _LEAST and 2 * len(wrong) > len(stated):
+        yield (
+            f"{len(wrong):,} of {len(stated):,} wnids name something else than their class, such as "
+            f"{_told(wrong[0], network)}: they are ids of another version, perhaps WordNet 3.1; write those of WordNet "
+            "3.0, or leave the column out"
+        )
+        return
+    for row in [one for one in wrong if one.wnid in network.index_of_wnid][:_SHOWN]:
+        yield f"{_told(row, network)}: correct the wnid or the name, or leave the wnid out"
+
+
+def _disagree(row: MappingRow, network: WordNet) -> bool:
+    """Return whether no sense of a class's name is its synset, or above or below it."""
+    meant = network.index_of_wnid.get(row.wnid, -1)
+    if meant < 0:
+        return True
+    above = _with_ancestors(meant, network)
+    senses = _senses(row.source_name, network)
+    return not any(sense in above or meant in _with_ancestors(sense, network) for sense in senses)
+
+
+def _senses(name: str, network: WordNet) -> set[int]:
+    """Return every sense of a name, however it is spelled or inflected; empty if it is no noun of WordNet."""
+    forms = spellings(parse_name(name).base)
+    return {sense for form in forms for lemma in network.base_forms(form) for sense in network.senses[lemma]}
+
+
+def _with_ancestors(synset: int, network: WordNet) -> set[int]:
+    found, pending = {synset}, [synset]
+    while pending:
+        above = set(network.parents(pending.pop())) - found
+        found |= above
+        pending += above
+    return found
+
+
+def _told(row: MappingRow, network: WordNet) -> str:
+    meant = network.index_of_wnid.get(row.wnid)
+    means = "no noun" if meant is None else network.name(meant)
+    return f"{row.source_name!r} has the wnid {row.wnid}, which is {means} in WordNet 3.0"

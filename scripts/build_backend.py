@@ -1,7 +1,7 @@
 """The build of a wheel: setuptools', on request after the loops were compiled for this machine (core/compiled.py).
 
-`pip wheel . --config-settings compile-ahead=yes` asks for what the package itself needs, which takes minutes to install,
-compiles the loops and puts their machine code into the wheel. Otherwise each loop is compiled at its first call and
+`pip wheel . --config-settings compile-ahead=yes` asks for what the package itself needs, which takes minutes, compiles
+the loops and puts their machine code into the wheel. Otherwise each loop is compiled at its first call and
 kept. Interface: https://peps.python.org/pep-0517/
 """
 

@@ -30,7 +30,7 @@ from mlimages_dataset.pipeline.engine import dask
 from mlimages_dataset.pipeline.stage import Engine, Workplace
 from mlimages_dataset.tables.parquet import scan_table, table_parts, table_writer
 from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS
-from mlimages_dataset.vocab.stage import read_vocabulary
+from mlimages_dataset.vocab.folder import read_vocabulary
 from tests.benchmarks.measurement import machine
 from tests.benchmarks.simulated import annotations_folder, first_parts, predictions_folder, vocabulary_folder
 

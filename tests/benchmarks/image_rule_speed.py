@@ -3,11 +3,13 @@
     python -m tests.benchmarks.image_rule_speed [SHARED_DATA] [--repeat 3]
 
 82,081 images with half of their labels, and the predictions of at least 0.01 of the simulated teacher of
-`image_rule`. The work of the stage is timed, by turns, with one worker; the ratio is that of the fastest runs.
+`image_rule`. Timed by turns, with one worker, are the work of the stage alone and the whole command; the ratios are
+those of the fastest runs.
 """
 
 from __future__ import annotations
 
+import resource
 import tempfile
 import time
 from pathlib import Path
@@ -27,6 +29,7 @@ from mlimages_dataset.tables.label_columns import LabelColumns, array_of
 from mlimages_dataset.tables.parquet import write_table
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
 from tests.benchmarks.image_rule import teacher
+from tests.benchmarks.measurement import command
 from tests.benchmarks.rules_at_equal_recall import matrix_of, read_coco
 
 if TYPE_CHECKING:
@@ -64,34 +67,50 @@ def columns_of_scores(seen: sp.csr_array) -> LabelColumns:
 def main(shared_data: Path, repeat: int) -> None:
     """Compare the times."""
     ids, labels = read_coco(shared_data / "coco" / "train_full.txt")
-    vocabulary = ml.build_vocabulary(classes={"coco": "packaged:coco.csv"}, narrower=True)
+    with tempfile.TemporaryDirectory() as name:
+        measure(shared_data, ids, labels, Path(name), repeat)
+
+
+def measure(shared_data: Path, ids: pa.StringArray, labels: LabelColumns, folder: Path, repeat: int) -> None:
+    """Write the tables into a folder, and print the times."""
+    vocabulary = ml.build_vocabulary(classes={"coco": "packaged:coco.csv"}, narrower=True, out=folder / "vocabulary")
     index_of = {row.source_id: row.class_index for row in vocabulary.mapping}
     names = [line.split("\t")[0] for line in (shared_data / "coco" / "classes_80_wn30.tsv").read_text().splitlines()]
     classes = np.array([index_of[name] for name in names if name in index_of], np.int32)
     kept = with_hidden(labels, draws_of(ids, "hide 0"), 0.5)
     scores = columns_of_scores(teacher(matrix_of(labels), QUALITY, seed=1))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        complete = write(folder / "complete", ANNOTATIONS, ids, labels, classes)
-        given = write(folder / "given", ANNOTATIONS, ids, kept, classes)
-        predictions = write(folder / "predictions", PREDICTIONS, ids, scores, classes)
-        options = RuleOptions(precision=0.9, pictures=True)
-        summary = rules(vocabulary, complete, predictions, Workplace(folder / "rules"), options).summary
-        click.echo("\n".join(summary.lines()))
-        click.echo(f"{len(scores.class_index) / len(ids):.1f} predictions an image")
-        times: dict[str, list[float]] = {"without rules": [], "with the rule image": []}
-        for number in range(repeat + 1):  # the first turn compiles
-            for which, (implications, seen) in zip(
-                times, ((None, None), (folder / "rules" / RULES_FILE, predictions)), strict=True
-            ):
-                at = Workplace(folder / f"{which} {number}")
-                start = time.process_time()
-                label(vocabulary, [given], at, implications=implications, predictions=seen)
-                times[which] += [time.process_time() - start] if number else []
-        for which, found in times.items():
-            click.echo(f"{which}: {min(found):.2f} s of processor time")
-        alone, ruled = map(min, times.values())
-        click.echo(f"{ruled / alone:.2f} times")
+    complete = write(folder / "complete", ANNOTATIONS, ids, labels, classes)
+    given = write(folder / "given", ANNOTATIONS, ids, kept, classes)
+    predictions = write(folder / "predictions", PREDICTIONS, ids, scores, classes)
+    options = RuleOptions(precision=0.9, pictures=True)
+    summary = rules(vocabulary, complete, predictions, Workplace(folder / "rules"), options).summary
+    click.echo("\n".join(summary.lines()))
+    click.echo(f"{len(scores.class_index) / len(ids):.1f} predictions an image")
+    learned = folder / "rules" / RULES_FILE
+    times: dict[str, list[tuple[float, float]]] = {"without rules": [], "with the rule image": []}
+    for number in range(repeat + 1):  # the first turn compiles
+        for which, (implications, seen) in zip(times, ((None, None), (learned, predictions)), strict=True):
+            out = folder / f"{which} {number}"
+            start = time.process_time()
+            label(vocabulary, [given], Workplace(out / "work"), implications=implications, predictions=seen)
+            work = time.process_time() - start
+            of_rule = [] if seen is None else ["--implications", str(learned), "--predictions", str(seen)]
+            places = ["--vocab", str(folder / "vocabulary"), "--annotations", str(given), "--out", str(out / "whole")]
+            whole = processor_time("labels", *places, *of_rule)
+            times[which] += [(work, whole)] if number else []
+    fastest = {which: tuple(map(min, zip(*found, strict=True))) for which, found in times.items()}
+    for which, (work, whole) in fastest.items():
+        click.echo(f"{which}: {work:.2f} s of processor time, the whole command {whole:.2f} s")
+    alone, ruled = fastest.values()
+    click.echo(f"{ruled[0] / alone[0]:.2f} times the work, {ruled[1] / alone[1]:.2f} times the command")
+
+
+def processor_time(*words: str) -> float:
+    """Return the seconds of processor time that `mlimages-build` takes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command(*words, "--workers", "1")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 if __name__ == "__main__":

@@ -290,9 +290,10 @@ def rules_of(table: pa.Table, n_classes: int, *, where: object = None) -> LabelR
     is_intercept, is_joint = antecedent == INTERCEPT, together_with != _NONE
     is_ramp = antecedent == PICTURE
     is_single = ~is_intercept & ~is_joint & ~is_ramp
-    together, term = np.unique(
-        np.stack((antecedent[is_joint], together_with[is_joint]), axis=1), axis=0, return_inverse=True
-    )
+    # As one number each: to sort rows is ten times as slow.
+    number = antecedent[is_joint].astype(np.int64) * n_classes + together_with[is_joint]
+    numbers, term = np.unique(number, return_inverse=True)
+    together = np.stack(np.divmod(numbers, n_classes), axis=1)
     intercepts = np.zeros(len(consequents))
     intercepts[place[is_intercept]] = weight[is_intercept]
     weights = weight.astype(np.float64)
@@ -350,13 +351,15 @@ def _problem(  # noqa: PLR0917 - the table's columns
         return ""
     named = antecedent[antecedent >= 0]
     classes = np.concatenate((consequent, named, together_with[together_with != _NONE]))
-    terms = np.stack((antecedent, together_with, consequent), axis=1)[antecedent != PICTURE]
+    size = np.int64(n_classes + 1)
+    terms = ((antecedent.astype(np.int64) + 1) * size + together_with + 1) * size + consequent
+    terms = terms[antecedent != PICTURE]
     intercepts = antecedent == INTERCEPT
     wrong = {
         f"names a category that is not in 0..{n_classes - 1}": not 0 <= classes.min() <= classes.max() < n_classes,
         "holds a weight that is not a finite number": not np.isfinite(weight).all(),
         "holds different limits, or one that is not in 0..1": not (np.all(least == least[0]) and 0 <= least[0] <= 1),
-        "holds a term twice": len(np.unique(terms, axis=0)) < len(terms),
+        "holds a term twice": len(np.unique(terms)) < len(terms),
         "holds a consequent without an intercept": (together_with[intercepts] != _NONE).any()
         or len(np.unique(consequent)) > intercepts.sum(),
     }

@@ -14,12 +14,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
 
 from mlimages_dataset.augment.ancestors import augment, augmentation_rules
 from mlimages_dataset.augment.audit import audit_rows
 from mlimages_dataset.augment.cooccurrence_stage import Thresholds, cooccurrence_stage
+from mlimages_dataset.augment.rules import LabelRules, Ramps, candidates
+from mlimages_dataset.augment.tally import tally
 from mlimages_dataset.core.compiled import ship, sort_in_place
 from mlimages_dataset.core.locations import location
+from mlimages_dataset.evaluation.box_fusion import Fusion, fused
 from mlimages_dataset.evaluation.detection import Detections, Rule, TrueBoxes, judged
 from mlimages_dataset.images.duplicates import pairs_within
 from mlimages_dataset.images.jpeg import whole_size
@@ -32,7 +37,9 @@ from mlimages_dataset.pipeline.stage import run
 from mlimages_dataset.recipes.first_calls import call_loops, two_categories
 from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons
+from mlimages_dataset.tables.equal_boxes import SIDES
 from mlimages_dataset.tables.label_columns import LabelColumns
+from mlimages_dataset.tables.schemas import REGION_FLAGS, REGIONS
 from mlimages_dataset.vocab.folder import write_tables
 
 
@@ -58,6 +65,12 @@ def _call_loops_over_labels(folder: Path) -> None:
     )
     augment(labels, augmentation_rules(vocabulary.closure))
     audit_rows(labels, vocabulary.closure)
+    weights = sp.csr_array(np.eye(2))
+    one = np.zeros((2, 1))
+    ramps = Ramps(one.astype(np.float32), one.astype(np.float32) + 1, one)
+    pair = np.array([[0, 1]], np.int32)
+    rules = LabelRules(np.arange(2, dtype=np.int32), np.zeros(2), weights, pair, weights[:1], 0.5, ramps)
+    candidates(weights, rules, weights)
     place = location(str(folder))
     write_tables(vocabulary, place / "vocabulary", {})
     call_loops(place / "labels")
@@ -67,6 +80,9 @@ def _call_loops_over_labels(folder: Path) -> None:
 
 
 def _call_loops_over_files(folder: Path) -> None:
+    listed = folder / "labels.csv"
+    listed.write_text("image_id,label\na,b\n", "utf-8")
+    tally("csv", [location(str(listed))], "csv", location(str(folder / "counts.csv")))
     path = folder / "items.json"
     path.write_text(json.dumps([{"id": 1, "of": {"deep": [1]}}]), "utf-8")
     for shallow in (False, True):
@@ -95,6 +111,9 @@ def _call_loops_over_boxes() -> None:
     one, sides = np.zeros(1, np.int64), np.array([[0.0, 0.0, 1.0, 1.0]])
     truth = TrueBoxes(one, one, sides, np.zeros(1, np.bool_))
     judged(truth, Detections(one, one, sides, np.ones(1)), 1, Rule(groups=True))
+    box = {"image_id": "a", "source": "a", "class_index": 0, "confidence": 0.5, "origin": 3, "mask": ""}
+    box |= dict.fromkeys(SIDES, 0.5) | dict.fromkeys(REGION_FLAGS, False)
+    fused([pa.Table.from_pylist([box], REGIONS.arrow)], Fusion(), source="a")
 
 
 if __name__ == "__main__":

@@ -58,10 +58,19 @@ def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
 
 def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:
     """Return the name of the wheel that setuptools makes of the package, on request with its machine code."""
-    shutil.rmtree(MACHINE_CODE, ignore_errors=True)
+    _remove_machine_code()
     if _compiles_ahead(config_settings):
         compile_ahead(MACHINE_CODE)
-    return str(build_meta.build_wheel(wheel_directory, config_settings, metadata_directory))
+    try:
+        return str(build_meta.build_wheel(wheel_directory, config_settings, metadata_directory))
+    finally:
+        _remove_machine_code()
+
+
+def _remove_machine_code() -> None:
+    """Remove what this or an earlier build left in the sources, and where setuptools gathers a wheel's files."""
+    for folder in (MACHINE_CODE, *ROOT.glob(f".setuptools/lib*/{MACHINE_CODE.relative_to(ROOT)}")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _compiles_ahead(config_settings: Settings) -> bool:

@@ -32,6 +32,7 @@ from mlimages_dataset.core.locations import Location  # noqa: TC001 - the decode
 from mlimages_dataset.pipeline.engine import in_threads
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
+from mlimages_dataset.sources.delimited import DelimitedSource
 from mlimages_dataset.sources.inputs import files_of
 from mlimages_dataset.sources.layout import Layout
 from mlimages_dataset.sources.registry import names, source_named
@@ -152,9 +153,11 @@ def annotate(
     pieces = absolute_pieces(given.format, given.files, at.engine.mapper, given.layout)
     if schema == PREDICTIONS:
         _refuse_no_confidence(pieces)
+    # DuckDB reads such files without the interpreter's lock; others are parsed by Python.
+    mapper = in_threads(at.engine.mapper) if isinstance(source, DelimitedSource) else at.engine.mapper
     made = two_passes(
         pieces,
-        replace(at, engine=replace(at.engine, mapper=in_threads(at.engine.mapper))),
+        replace(at, engine=replace(at.engine, mapper=mapper)),
         functools.partial(_runs_of, form=given.format, lookup=lookup, out=at.out, journal=at.journal),
         functools.partial(
             _part_of,

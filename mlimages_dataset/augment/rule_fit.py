@@ -161,7 +161,7 @@ def fitted(examples: Examples, closure: sp.csr_array) -> LabelRules:
 def _slope_of_all(seen: sp.csc_array, present: sp.csc_array) -> float:
     """Return the slope with which a teacher's log-odds fit what images show, over all classes together."""
     score = seen.tocoo()
-    shown = np.asarray(present.tocsr()[score.coords[0], score.coords[1]] > 0, bool)
+    shown = _nonzero(present.tocsr(), *score.coords)
     at, target = log_odds(score.data), shown.astype(np.float64)
     if target.all() or not target.any():
         return 1.0

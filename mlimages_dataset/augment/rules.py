@@ -243,7 +243,10 @@ def scores_of(predictions: LabelColumns, n_classes: int) -> sp.csr_array:
 def rules_table(rules: LabelRules) -> pa.Table:
     """Return the `rules` table, by consequent: first the ramps and the intercept, then the terms by antecedents."""
     singles, joint, ramps = rules.singles.tocoo(), rules.joint.tocoo(), rules.ramps
-    ramped, of_ramp = np.nonzero(ramps.rises)
+    rising = ramps.rises != 0
+    if rising.size and not rising.any():
+        rising[0, 0] = True  # for `LabelRules.read_pictures`
+    ramped, of_ramp = np.nonzero(rising)
     alone = len(rules.consequents) + singles.nnz
     first = (np.full(len(rules.consequents), INTERCEPT), singles.row, rules.together[joint.row, 0])
     second = (np.full(alone, _NONE), rules.together[joint.row, 1], np.full(len(ramped), _NONE))
@@ -349,7 +352,7 @@ def _problem(  # noqa: PLR0917 - the table's columns
     """Return what is wrong with the columns of a `rules` table, empty if nothing is."""
     if not len(consequent):
         return ""
-    named = antecedent[antecedent >= 0]
+    named = antecedent[(antecedent != INTERCEPT) & (antecedent != PICTURE)]
     classes = np.concatenate((consequent, named, together_with[together_with != _NONE]))
     size = np.int64(n_classes + 1)
     terms = ((antecedent.astype(np.int64) + 1) * size + together_with + 1) * size + consequent
@@ -360,6 +363,7 @@ def _problem(  # noqa: PLR0917 - the table's columns
         "holds a weight that is not a finite number": not np.isfinite(weight).all(),
         "holds different limits, or one that is not in 0..1": not (np.all(least == least[0]) and 0 <= least[0] <= 1),
         "holds a term twice": len(np.unique(terms)) < len(terms),
+        "holds a teacher's probability together with a category": (together_with[antecedent == PICTURE] != _NONE).any(),
         "holds a consequent without an intercept": (together_with[intercepts] != _NONE).any()
         or len(np.unique(consequent)) > intercepts.sum(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,7 @@ class Teacher:
             labels = checked_columns(rows.column("labels"), len(self.least), self.where)
             kept = labels.only(labels.confidence >= self.least[labels.class_index])
             tables.append(pa.Table.from_arrays([rows.column("image_id"), array_of(kept)], schema=_ROWS))
-        found = pa.concat_tables([*tables, _NOTHING]).combine_chunks()  # the last row is that of all others
+        found = pa.concat_tables([*tables, _nothing()]).combine_chunks()  # the last row is that of all others
         seen = found["image_id"].combine_chunks()[:-1]
         if pc.count_distinct(seen).as_py() < len(seen):
             raise DataError("an image is predicted twice", where=self.where, remedy="keep one row per image")
@@ -99,7 +100,10 @@ class Teacher:
         )
 
 
-_NOTHING = pa.table([pa.array([""]), pa.array([[]], _ROWS.field("labels").type)], schema=_ROWS)
+@functools.cache
+def _nothing() -> pa.Table:
+    """Return a row without predictions, made when it is needed: Arrow imports pandas to read Python's lists."""
+    return pa.table([pa.array([""]), pa.array([[]], _ROWS.field("labels").type)], schema=_ROWS)
 
 
 def teacher_of(
@@ -123,10 +127,12 @@ def teacher_of(
             where=where,
             remedy="pass the folder of its predictions (--predictions)",
         )
-    if predictions is not None and not reads:
+    if predictions is not None and not reads and (rules is None or len(rules.consequents)):
         remedy = "leave them out, or learn rules with --rule image"
         raise UsageError("predictions are given, and no rule reads them", where=predictions, remedy=remedy)
     if predictions is None or rules is None:
+        return None
+    if not reads:  # rules that add nothing: none was right as often as wanted
         return None
     return Teacher(tuple(table_parts(predictions.absolute())), least_scores(rules, n_classes), predictions)
 

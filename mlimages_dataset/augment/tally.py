@@ -191,7 +191,7 @@ def _write_notes(
     order = np.argsort(buckets, kind="stable")
     columns = [pa.array(column[order]) for column in (first, second, classes.indices.to_numpy())]
     rows = pa.record_batch(columns, schema=_NOTES.remove(3))
-    ends = np.cumsum(np.bincount(buckets, minlength=n_buckets)).tolist()
+    ends = np.cumsum(np.bincount(buckets.astype(np.int64), minlength=n_buckets)).tolist()
     with mapped_writer(path, _NOTES, lasting=False) as writer:
         for start, end in itertools.pairwise([0, *ends]):
             batch = rows.slice(start, end - start)

@@ -1,8 +1,9 @@
 """Compilation of loops by Numba, when a wheel is built or at the first call, and where machine code is kept.
 
 A wheel may have the machine code of the loops (scripts/build_backend.py): it is only read, so nobody pays for
-compilation, also where no folder can be written. Machine code of another processor,
-another version of Numba or another source is never used; there, each loop is compiled at its first call and kept.
+compilation, also where no folder can be written. Machine code of another
+processor, another version of Numba or another source of a loop's module is never used; there, each loop is compiled at
+its first call and kept.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 _FIRST_AT_ONCE = 1 << 8
-"""Images of a category that are looked at first; twice as many each time that these are not enough."""
+"""Images of a category that are looked at first; four times as many each time that these are not enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -273,7 +273,7 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
         tuple(bare_categories(vocabulary, lists, network)),
         None if given.reviewed is None else changes(merged(read_reviewed(replace(given, reviewed=None))), vocabulary),
         () if given.reviewed is None else tuple(unlisted(read_reviewed(replace(given, reviewed_only=True)), lists)),
-        disagreements(vocabulary, lists, network),
+        disagreements(vocabulary, [one for one in lists if one.source not in _packaged(given)], network),
     )
     return StageResult(write_tables(vocabulary, at.out, at.inputs), summary)
 
@@ -350,6 +350,12 @@ def read_image_counts(paths: Sequence[Location]) -> dict[tuple[str, str], int]:
 def packaged_imagenet() -> frozenset[str]:
     """Return the wnids of all synsets that ImageNet (Fall 2011) has images of."""
     return frozenset((_data() / "imagenet_fall2011.txt").read_text("ascii").split())
+
+
+def _packaged(given: VocabularyFiles) -> set[str]:
+    """Return the sources whose classes come from a packaged list, which people have read."""
+    folder = packaged_class_list(PACKAGED_CLASS_LISTS[0]).parent
+    return {source for source, path in given.classes if path.parent == folder}
 
 
 def packaged_class_list(name: str) -> Path:

@@ -126,7 +126,7 @@ def test_predictions_need_confidences(known: ml.Vocabulary, tmp_path: Path) -> N
 
 
 def test_what_a_class_means_may_be_left_open() -> None:
-    classes = pd.DataFrame({"ID": ["d", "k"], "Name": ["dog", "kat"], "WNID": [None, CAT]})
+    classes = pd.DataFrame({"ID": ["d", "k"], "Name": ["dog", "huiskat"], "WNID": [None, CAT]})
     vocabulary = ml.build_vocabulary(classes={"mine": classes})
     assert [vocabulary.category(key).wnid for key in ("d", "k")] == [DOG, CAT]
 

@@ -115,6 +115,23 @@ def test_damaged_ramps_are_refused(ramp: tuple[float, float, float], said: str) 
         rules_of(table_of([(INTERCEPT, 1, 0.0, 0, 0), (PICTURE, 1, *ramp)]), 6, where="rules.parquet")
 
 
+@pytest.mark.parametrize("antecedent", [-3, 6])
+def test_antecedents_that_are_nothing_are_refused(antecedent: int) -> None:
+    with pytest.raises(DataError, match=r"names a category that is not in 0\.\.5"):
+        rules_of(table_of([(INTERCEPT, 1, 0.0, 0, 0), (antecedent, 1, 1.0, 0, 0)]), 6)
+
+
+def test_rules_that_add_nothing_need_no_predictions_and_bear_them(tmp_path: Path) -> None:
+    nothing = rules_of(table_of([]), 6)
+    assert teacher_of(nothing, tmp_path, 6, where=None) is None
+    assert teacher_of(nothing, None, 6, where=None) is None
+
+
+def test_a_teacher_of_no_use_is_still_read() -> None:
+    flat = rules_of(table_of([(INTERCEPT, 1, 0.0, 0, 0), (PICTURE, 1, 0.0, 0.25, 0.5)]), 6)
+    assert rules_of(rules_table(flat), 6).read_pictures
+
+
 def seen_images(n_images: int, seed: int) -> tuple[sp.csr_array, sp.csr_array]:
     """Return what images of 6 categories show, and a teacher's probabilities, each of shape (N, 6).
 

@@ -67,15 +67,6 @@ class Ramps:
         """Return the ramps of some consequents, shape (K,), with their weights multiplied."""
         return Ramps(self.start[kept], self.end[kept], self.rises[kept] * slope)
 
-    def evidence(self, consequent: NDArray[np.int32], score: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what probabilities add to the log-odds of consequents; each array has the shape (Q,)."""
-        found = np.zeros(len(score))
-        at = log_odds(score)
-        for r in range(self.rises.shape[1]):
-            share = ramp(at, self.start[consequent, r], self.end[consequent, r])
-            found += self.rises[consequent, r] * share
-        return found
-
 
 def log_odds(score: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the log-odds of a model's probabilities, which are finite; same shape."""

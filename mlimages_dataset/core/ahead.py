@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Iterable
 
 _Item = TypeVar("_Item")
 
@@ -47,16 +48,15 @@ class _Maker(Generic[_Item]):
         error: BaseException | None = None
         items = iter(self._items)
         try:
-            for item in items:
-                self._made.put(item)
-                if self._unwanted.is_set():
-                    break
+            with contextlib.ExitStack() as at_the_end:
+                if isinstance(items, Generator):
+                    at_the_end.callback(items.close)
+                for item in items:
+                    self._made.put(item)
+                    if self._unwanted.is_set():
+                        break
         except BaseException as raised:  # noqa: BLE001 - the other thread raises it
             error = raised
-        finally:
-            close = getattr(items, "close", None)
-            if close is not None:
-                close()
         if not self._unwanted.is_set():
             self._made.put(_End(error))
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from mlimages_dataset.augment.splits import draws_of
+from mlimages_dataset.core.ahead import ahead
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import folder_stays, relative
 from mlimages_dataset.images.check import Inspection, inspect, suffix_of
@@ -34,7 +35,7 @@ from mlimages_dataset.images.parts import (
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.subset import Candidates, Rows, Rules, chosen_images, subtree
 from mlimages_dataset.images.verification import MOST_CLASSES
-from mlimages_dataset.pipeline.engine import in_background, unreported
+from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Engine, Stage, Workplace, run
@@ -240,7 +241,7 @@ class _LabelledRows:
         """Yield the rows."""
         n_classes = MOST_CLASSES if self._allowed is None else len(self._allowed)
         batches = (pair for part in self._parts for pair in label_batches(part, n_classes))
-        for number, (batch, columns) in enumerate(in_background(batches)):
+        for number, (batch, columns) in enumerate(ahead(batches)):
             yield self._chosen(number, batch.column("image_id"), columns.only(columns.confidence > 0))
 
     def _chosen(self, number: int, image_ids: pa.StringArray, labels: LabelColumns) -> Rows:
@@ -297,7 +298,7 @@ def _chosen_part(part: Location, path: Location, rules: Rules, listed: _Listed, 
     schema = schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS))
     with contextlib.ExitStack() as stack:
         writer: TableWriter | None = None
-        for batch in in_background(scan_table(part, schema)):
+        for batch in ahead(scan_table(part, schema)):
             image_ids = batch.column("image_id")
             rows = batch.filter(listed.add(image_ids, batch.column("location"), draws_of(image_ids, rules.salt)))
             if rows.num_rows and writer is None:

@@ -15,12 +15,12 @@ import os
 import threading
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mlimages_dataset.core.errors import MLImagesError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
@@ -29,8 +29,6 @@ _Any = TypeVar("_Any")
 CONNECT_SECONDS = 5
 """Seconds that a Dask scheduler may take to answer."""
 
-_ITEMS_AHEAD = 4
-_END: Any = object()
 MOST_THREADS = 4
 """Workers that are threads where the work allows it; two were measured (docs/speed.md)."""
 
@@ -41,22 +39,6 @@ def in_threads(mapper: Mapper) -> Mapper:
     They need not start and import, and share what the jobs share. More than `MOST_THREADS` would wait for the lock.
     """
     return _Threads(mapper.workers) if isinstance(mapper, _Pool) and mapper.workers <= MOST_THREADS else mapper
-
-
-def in_background(items: Iterator[_Any]) -> Generator[_Any]:
-    """Yield the items of an iterator that a thread of its own runs, a few items ahead.
-
-    For reading that does not hold the interpreter's lock: the caller's work takes another core meanwhile.
-    """
-    with ThreadPoolExecutor(1) as thread:
-        pending = collections.deque(thread.submit(next, items, _END) for _ in range(_ITEMS_AHEAD))
-        try:
-            while (item := pending.popleft().result()) is not _END:
-                pending.append(thread.submit(next, items, _END))
-                yield item
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 def unreported(images: int) -> None:

@@ -102,7 +102,7 @@ def whole_file(path: Location, *, cached: bool = True, lasting: bool = True) -> 
         sink = HashingFile(stream, path)
         try:
             yield sink
-        except Exception:
+        except Exception:  # whatever a library made of the failed write
             if sink.failure is not None:
                 raise sink.failure from sink.failure.__cause__
             raise

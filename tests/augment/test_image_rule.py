@@ -17,7 +17,16 @@ from sklearn.isotonic import IsotonicRegression
 
 from mlimages_dataset.augment.labels_stage import label
 from mlimages_dataset.augment.rule_fit import Examples, fitted, learned_rules
-from mlimages_dataset.augment.rules import INTERCEPT, PICTURE, likely_labels, rules_of, rules_table
+from mlimages_dataset.augment.rules import (
+    INTERCEPT,
+    PICTURE,
+    Ramps,
+    likely_labels,
+    log_odds,
+    ramp,
+    rules_of,
+    rules_table,
+)
 from mlimages_dataset.augment.rules_stage import RULES_FILE, RuleOptions, rules
 from mlimages_dataset.augment.seen import Predicted, SeenImages, least_scores, teacher_of
 from mlimages_dataset.core.errors import DataError, UsageError
@@ -32,6 +41,8 @@ from tests.augment.tables import read_parts, write_parts
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from mlimages_dataset.augment.labels_stage import LabelsSummary
     from mlimages_dataset.vocab.vocabulary import Vocabulary
@@ -96,7 +107,17 @@ def test_predictions_that_are_not_held_say_nothing(
     assert (least[[0, 2, 3, 4, 5]] > 1).all()
     for score in scores:
         if np.float32(score) < least[1]:
-            assert learned.ramps.evidence(np.zeros(1, np.int32), np.array([score])) == 0
+            assert evidence_of(learned.ramps, np.zeros(1, np.int32), np.array([score])) == 0
+
+
+def evidence_of(ramps: Ramps, consequent: NDArray[np.int32], score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what probabilities add to the log-odds of consequents; each array has the shape (Q,)."""
+    found = np.zeros(len(score))
+    at = log_odds(score)
+    for r in range(ramps.rises.shape[1]):
+        share = ramp(at, ramps.start[consequent, r], ramps.end[consequent, r])
+        found += ramps.rises[consequent, r] * share
+    return found
 
 
 @pytest.mark.parametrize(
@@ -194,7 +215,7 @@ def test_a_category_that_nothing_co_occurs_with_is_as_scikit_learn_s_isotonic_fi
     score, shown = (one[fit][:, [3]].toarray().ravel() for one in (examples.seen, examples.true))
     peer = IsotonicRegression(out_of_bounds="clip").fit(logit(score), shown)
     grid = np.quantile(score, np.linspace(0.02, 0.995, 40))
-    said = learned.ramps.evidence(np.full(len(grid), at, np.int32), grid)
+    said = evidence_of(learned.ramps, np.full(len(grid), at, np.int32), grid)
     ours = expit(learned.intercepts[at] + said)
     assert (np.diff(ours) >= 0).all()
     assert np.abs(ours - peer.predict(logit(grid))).max() < 0.08

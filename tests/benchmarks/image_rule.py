@@ -32,6 +32,7 @@ from mlimages_dataset.augment.rule_fit import Examples, learned_rules
 from mlimages_dataset.augment.rules import LabelRules, candidates
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.tables.confidences import of_a_model
+from tests.benchmarks.plot import draw_reliability
 from tests.benchmarks.rules_at_equal_recall import (
     matrix_of,
     pair_shares,
@@ -165,11 +166,7 @@ def draw(
     left.set_ylabel(f"Recall of the hidden labels at precision {WANTED}")
     left.set_ylim(0)
     left.legend(frameon=False, fontsize=8)
-    estimate, share, _ = zip(*reliable, strict=True)
-    right.plot([0, 1], [0, 1], color="#8c959f", linestyle=":")
-    right.plot(estimate, share, "o-", color="#0b62b8")
-    right.set_xlabel("Confidence of the added label (mAP 0.818)")
-    right.set_ylabel("Share that is right")
+    draw_reliability(right, reliable, of="mAP 0.818")
     figure.savefig(path, dpi=110)
 
 

@@ -32,6 +32,21 @@ def over_sizes(rows: Sequence[Row]) -> dict[str, dict[str, list[Row]]]:
     return {task: of for task, of in tasks.items() if len(next(iter(of.values()))) > 1}
 
 
+def draw_reliability(axes: Axes, reliable: Sequence[tuple[float, float, int]], *, of: str) -> None:
+    """Draw the share of added labels that is right over their confidence.
+
+    Args:
+        axes: where to draw.
+        reliable: of each bin of labels their mean confidence, the share that is right, and their number.
+        of: what gave the confidences.
+    """
+    estimate, share, _ = zip(*reliable, strict=True)
+    axes.plot([0, 1], [0, 1], color="#8c959f", linestyle=":")
+    axes.plot(estimate, share, "o-", color=_OURS)
+    axes.set_xlabel(f"Confidence of the added label ({of})")
+    axes.set_ylabel("Share that is right")
+
+
 def draw(rows: Sequence[Row], machine: str, path: Path) -> int:
     """Draw the tasks that were measured at several sizes into a PNG file, and return how many there are."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - only the end of a run needs it

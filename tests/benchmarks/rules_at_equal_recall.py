@@ -23,6 +23,7 @@ from mlimages_dataset.augment.rule_fit import Examples, learned_rules
 from mlimages_dataset.augment.rules import LabelRules, candidates
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.tables.label_columns import LabelColumns
+from tests.benchmarks.plot import draw_reliability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,11 +142,7 @@ def draw(curves: dict[str, tuple[Scores, Scores]], reliable: list[tuple[float, f
     left.set_xlabel("Recall of the hidden labels")
     left.set_ylabel("Precision of the added labels")
     left.legend(frameon=False, fontsize=8)
-    estimate, share, _ = zip(*reliable, strict=True)
-    right.plot([0, 1], [0, 1], color="#8c959f", linestyle=":")
-    right.plot(estimate, share, "o-", color="#0b62b8")
-    right.set_xlabel("Confidence of the added label (regression)")
-    right.set_ylabel("Share that is right")
+    draw_reliability(right, reliable, of="regression")
     figure.savefig(path, dpi=110)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import pickle
 import signal
@@ -21,7 +20,7 @@ from mlimages_dataset.core.errors import (
     UsageError,
     VocabularyError,
 )
-from mlimages_dataset.pipeline.engine import MOST_THREADS, in_background, in_threads, local
+from mlimages_dataset.pipeline.engine import MOST_THREADS, in_threads, local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,28 +52,6 @@ def die(number: int) -> int:
 def thread_of(_: int) -> int:
     time.sleep(0.01)
     return threading.get_ident()
-
-
-def numbers_until(end: int) -> Iterator[int]:
-    yield from range(end)
-    raise DataError("is damaged", where="part-2", remedy="build it again")
-
-
-@pytest.mark.parametrize("wanted", [0, 3, 20])
-def test_items_come_in_order_from_a_thread_and_no_more_than_are_wanted(wanted: int) -> None:
-    source = iter(range(20))
-    items = in_background(source)
-    assert list(itertools.islice(items, wanted)) == list(range(wanted))
-    items.close()
-    assert len(list(source)) >= 20 - wanted - 6
-    assert {threading.get_ident()} != set(in_background(map(thread_of, range(3))))
-
-
-def test_an_error_of_the_thread_comes_after_the_items_before_it() -> None:
-    items = in_background(numbers_until(7))
-    assert list(itertools.islice(items, 7)) == list(range(7))
-    with pytest.raises(DataError, match="is damaged"):
-        next(items)
 
 
 def test_threads_take_the_place_of_a_pool_only() -> None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from mlimages_dataset.core.ahead import ahead
 from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.loaders.catalogue import layout
-from mlimages_dataset.pipeline.engine import in_background
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of, columns_of
 from mlimages_dataset.tables.parquet import mapped_table, mapped_writer
@@ -96,7 +96,7 @@ def _found_rows(finders: Sequence[Finder], parts: Sequence[Location], n_classes:
     names = [scratch / name for name in ("class_index", "confidence", "origin")]
     with contextlib.ExitStack() as stack:
         sinks = [stack.enter_context(name.open("wb")) for name in names]
-        for batch, labels in in_background(pair for part in parts for pair in label_batches(part, n_classes)):
+        for batch, labels in ahead(pair for part in parts for pair in label_batches(part, n_classes)):
             folder, picture = _located(batch, finders)
             there = folder >= 0
             keys.append((folder[there] << _PICTURE_BITS) + picture[there])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
 
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.tables.arrays import arrow_of, texts
@@ -42,8 +43,9 @@ class ImageSample:
         """Return the sample of images with these ids, ascending and perhaps repeated."""
         if not len(image_ids):
             return cls()
-        draws, at = np.unique(draws_of(image_ids, _SALT), return_index=True)
-        chosen = image_ids.take(arrow_of(at[: min(len(draws), SAMPLE_IMAGES)]))
+        distinct = pc.run_end_encode(image_ids).values
+        draws, at = np.unique(draws_of(distinct, _SALT), return_index=True)
+        chosen = distinct.take(arrow_of(at[: min(len(draws), SAMPLE_IMAGES)]))
         return cls(tuple(chosen.to_pylist()), image_ids[-1].as_py())
 
     def __add__(self, other: ImageSample) -> ImageSample:

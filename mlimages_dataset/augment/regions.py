@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlimages_dataset.augment.annotations import DROPPED, NAMELESS, RUN_BATCH_IMAGES, UNKNOWN, codes_of
+from mlimages_dataset.augment.annotations import DROPPED, NAMELESS, UNKNOWN, codes_of
+from mlimages_dataset.augment.region_order import in_order
 from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.sources.source import BOX
+from mlimages_dataset.tables.arrays import repeated
 from mlimages_dataset.tables.schemas import REGION_FLAGS, REGIONS, Origin, TableSchema
 
 if TYPE_CHECKING:
@@ -161,7 +163,7 @@ def stated_regions(regions: pa.Table, lookup: pa.Table) -> Iterator[pa.RecordBat
     )
     if not _ascends(images):
         table = table.sort_by("image_id")
-    yield from table.combine_chunks().to_batches(RUN_BATCH_IMAGES)
+    yield from table.combine_chunks().to_batches(BATCH_REGIONS)
 
 
 def _ascends(texts: pa.DictionaryArray) -> bool:
@@ -191,10 +193,8 @@ def region_batches(
     source: str,
     min_confidence: float,
     closure: pa.Table | None,
-) -> tuple[Iterator[pa.RecordBatch], RegionCounts]:
-    """Return rows of a `regions` table in their one order, and what became of the boxes.
-
-    Rows ascend by image id, then by all other columns in the table's order, so their order depends on nothing else.
+) -> tuple[list[pa.RecordBatch], RegionCounts]:
+    """Return rows of a `regions` table in their one order, see `region_order`, and what became of the boxes.
 
     Args:
         connection: any connection.
@@ -206,16 +206,18 @@ def region_batches(
             highest confidence of what is below them and their own, and each flag that anything below them has. None for
             what is stated alone.
     """
-    kept, counts = _kept(stated.filter(pc.less(stated["image_id"], below)), float(np.float32(min_confidence)))
-    connection.register("kept", kept)
-    query = _STATED
+    near = pc.less(stated["image_id"], below)
+    inside = stated if pc.all(near).as_py() else stated.filter(near)
+    kept, counts = _kept(inside, float(np.float32(min_confidence)))
+    rows = kept.append_column("origin", pa.repeat(pa.scalar(int(Origin.ORIGINAL), pa.uint8()), len(kept)))
     if closure is not None:
+        connection.register("kept", kept)
         connection.register("closure", closure)
         connection.execute(_UPWARDS)
-        query = f"{_RAISED} UNION ALL {_ADDED}"
-    n_ancestors = 0 if closure is None else connection.sql(f"SELECT count(*) FROM ({_ADDED})").fetchall()[0][0]
-    rows = connection.sql(f"SELECT {_ROW} FROM ({query}) ORDER BY ALL", params={"source": source})
-    return rows.to_arrow_reader(BATCH_REGIONS), replace(counts, ancestors=n_ancestors)
+        rows = connection.sql(f"{_RAISED} UNION ALL {_ADDED}").to_arrow_table()
+        counts = replace(counts, ancestors=len(rows) - len(kept))
+    named = in_order(rows).append_column("source", repeated(source, len(rows)))
+    return named.select(REGIONS.arrow.names).to_batches(BATCH_REGIONS), counts
 
 
 def _kept(stated: pa.Table, least: float) -> tuple[pa.Table, RegionCounts]:
@@ -240,8 +242,6 @@ def _kept(stated: pa.Table, least: float) -> tuple[pa.Table, RegionCounts]:
 
 _PLACE = ", ".join(("image_id", *BOX, "mask"))
 _FLAGS = ", ".join(REGION_FLAGS)
-_ROW = ", ".join("$source AS source" if name == "source" else name for name in REGIONS.arrow.names)
-_STATED = f"SELECT {_PLACE}, class_index, confidence, {_FLAGS}, {int(Origin.ORIGINAL)}::UTINYINT AS origin FROM kept"
 _UPWARDS = (
     f"CREATE OR REPLACE TEMP TABLE upwards AS SELECT {_PLACE}, ancestor AS class_index, "
     f"max(confidence) AS confidence, {', '.join(f'bool_or({flag}) AS {flag}' for flag in REGION_FLAGS)} "

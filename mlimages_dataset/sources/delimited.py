@@ -7,6 +7,7 @@ import contextlib
 import csv
 import secrets
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -23,7 +24,7 @@ from mlimages_dataset.sources.source import Source
 from mlimages_dataset.tables import confidences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import duckdb
 
@@ -41,6 +42,21 @@ _MOST_HEADER_BYTES = 1 << 24
 """A table of a column for each of the 11,166 categories has a header of 200 KB."""
 _LOOKED_AT_ROWS = 100
 """Of a file without a header, to tell what separates its columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole rows of a delimited file.
+
+    Attributes:
+        content: lines that end in a newline, except perhaps the last.
+        lines: where each line is in the piece, from 1.
+        header: whether the first line names the columns.
+    """
+
+    content: bytes
+    lines: Sequence[int]
+    header: bool
 
 
 class DelimitedSource(Source):
@@ -93,21 +109,29 @@ class DelimitedSource(Source):
             log: complete when the blocks were read to the end.
             show: yields connections in which the rows of a block are a view, from SQL that scans them and their bytes.
         """
+        for block in blocks_of(piece, log):
+            yield from self.shown_block(connection, piece, block, log, show)
+
+    def shown_block(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        piece: Piece,
+        block: Block,
+        log: RejectLog,
+        show: Callable[[str, bytes], Iterator[duckdb.DuckDBPyConnection]],
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield what `show` does for one block; arguments as for `blocks`."""
         memory = MemoryFileSystem()
         if not connection.filesystem_is_registered("memory"):
             connection.register_filesystem(memory)
-        for content in map(_with_newlines, _blocks(piece)):
-            # The file system belongs to the whole process, in which a cluster may run jobs in several threads.
-            name = f"/{secrets.token_hex(8)}.csv"
-            memory.pipe_file(name, content)
-            try:
-                header = piece.header and piece.start == log.lines == 0
-                scan = self._scan(f"memory:/{name}", piece, header=header)
-                yield from show(scan, content)
-                log.add(*_rejects(connection, piece.path, log.lines, content))
-            finally:
-                memory.rm(name)
-            log.lines += content.count(b"\n")
+        # The file system belongs to the whole process, in which a cluster may run jobs in several threads.
+        name = f"/{secrets.token_hex(8)}.csv"
+        memory.pipe_file(name, block.content)
+        try:
+            yield from show(self._scan(f"memory:/{name}", piece, header=block.header), block.content)
+            log.add(*_rejects(connection, piece.path, block))
+        finally:
+            memory.rm(name)
 
     def shown(
         self,
@@ -147,7 +171,20 @@ def _with_newlines(content: bytes) -> bytes:
     return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
 
 
-def _blocks(piece: Piece) -> Iterator[bytes]:
+def blocks_of(piece: Piece, log: RejectLog) -> Iterator[Block]:
+    """Yield a piece in blocks of whole rows; `log.lines` are those of the blocks before.
+
+    Raises:
+        DataError: it cannot be read to its end.
+    """
+    for content in map(_with_newlines, _contents(piece)):
+        newlines = content.count(b"\n")
+        lines = range(log.lines + 1, log.lines + 1 + newlines + (not content.endswith(b"\n")))
+        yield Block(content, lines, header=piece.header and piece.start == log.lines == 0)
+        log.lines += newlines
+
+
+def _contents(piece: Piece) -> Iterator[bytes]:
     with read_to_its_end(piece.path):
         if piece.stop is not None:
             yield bytes_of(piece)
@@ -156,10 +193,9 @@ def _blocks(piece: Piece) -> Iterator[bytes]:
             yield from ahead(whole_rows(stream)) if is_packed(piece.path) else whole_rows(stream)
 
 
-def _rejects(
-    connection: duckdb.DuckDBPyConnection, path: Location, lines_before: int, content: bytes
-) -> tuple[list[Reject], int]:
+def _rejects(connection: duckdb.DuckDBPyConnection, path: Location, block: Block) -> tuple[list[Reject], int]:
     """Return the first rejects of the block that DuckDB read last, and their number; clear them."""
+    content = block.content
     count = connection.sql("SELECT count(DISTINCT line) FROM reject_errors").fetchall()[0][0]
     rows = connection.sql(
         "SELECT DISTINCT ON (line) line_byte_position, error_type, csv_line FROM reject_errors "
@@ -171,7 +207,7 @@ def _rejects(
         start = _row_start(position - 1, kind, content)
         # The text of such a row may be that of the row before.
         told = content[start : start + 4 * REJECT_CHARACTERS].decode(errors="replace") if kind == _BAD_QUOTE else text
-        line = lines_before + 1 + content.count(b"\n", 0, start)
+        line = block.lines[content.count(b"\n", 0, start)]
         rejects.append(Reject(str(path), line, kind.lower(), told.strip()[:REJECT_CHARACTERS]))
     return rejects, count
 

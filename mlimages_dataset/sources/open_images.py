@@ -24,9 +24,12 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import as_text
+from mlimages_dataset.sources.box_rows import Field, fields_of, usual_boxes
 from mlimages_dataset.sources.boxes import region_batch
 from mlimages_dataset.sources.delimited import (
+    Block,
     DelimitedSource,
+    blocks_of,
     confidence_sql,
     duckdb_errors,
     hide_progress,
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.rejects import RejectLog
 
+COMPILED_BYTES = 1 << 20
+"""The least block of rows for which machine code is loaded, or made: half a second, or three."""
 _SIDES = ("XMin", "YMin", "XMax", "YMax")
 _SIDES_OF_MASK = tuple(f"Box{side}" for side in _SIDES)
 _POINT = ("ImageId", "Label", "EstimatedYesNo")
@@ -112,30 +117,51 @@ class OpenImages(DelimitedSource):
                 where=piece.path,
                 remedy="name files of boxes or segmentations",
             )
+        fields = fields_of(piece.columns, _fields(piece.columns))
         with duckdb_errors(piece.path), duckdb.connect() as connection:
             hide_progress(connection)
             connection.execute("SET threads = 1")
-            n_lines = 0
+            for block in blocks_of(piece, log):
+                left = block
+                if len(block.content) >= COMPILED_BYTES and b'"' not in block.content:
+                    usual, left = usual_boxes(block, piece.delimiter, fields)
+                    yield usual
+                if left.lines:
+                    yield from self._looked_at(connection, piece, left, log)
 
-            def show(scan: str, content: bytes) -> Iterator[duckdb.DuckDBPyConnection]:
-                nonlocal n_lines
-                n_lines = content.count(b"\n") + (not content.endswith(b"\n"))
-                boxes = f"{_box_selection(piece.columns)} FROM {scan}"
-                connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {boxes}")
-                yield connection
+    def _looked_at(
+        self, connection: duckdb.DuckDBPyConnection, piece: Piece, block: Block, log: RejectLog
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the boxes of a block whose rows may be written in any way."""
 
-            for block in self.blocks(connection, piece, log, show):
-                rows = block.sql("SELECT * FROM observations").to_arrow_table().combine_chunks()
-                header = piece.start == log.lines == 0
-                # A row may have several lines, or a line no row: then nobody knows which line a row is.
-                first = log.lines + 1 + header if rows.num_rows == n_lines - header else None
-                numbers = np.zeros(len(rows), np.int64) if first is None else first + np.arange(len(rows))
-                yield _batch(rows.append_column("line", pa.array(numbers)), piece.path, log)
+        def show(scan: str, _: bytes) -> Iterator[duckdb.DuckDBPyConnection]:
+            boxes = f"{_box_selection(piece.columns)} FROM {scan}"
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {boxes}")
+            yield connection
+
+        for shown in self.shown_block(connection, piece, block, log, show):
+            rows = shown.sql("SELECT * FROM observations").to_arrow_table().combine_chunks()
+            lines = block.lines[int(block.header) :]
+            # A row may have several lines, or a line no row: then nobody knows which line a row is.
+            numbers = np.array(lines, np.int64) if rows.num_rows == len(lines) else np.zeros(len(rows), np.int64)
+            yield _batch(rows.append_column("line", pa.array(numbers)), piece.path, log)
 
 
 def _sides(columns: tuple[str, ...]) -> tuple[str, ...]:
     """Return the columns xmin, ymin, xmax and ymax of a file's boxes, none where it has none."""
     return next((sides for sides in (_SIDES, _SIDES_OF_MASK) if set(sides) <= set(columns)), ())
+
+
+def _fields(columns: tuple[str, ...]) -> dict[str, int]:
+    """Return what the columns are that the boxes of a file are read from, for `box_rows`."""
+    return {
+        "ImageID": Field.IMAGE,
+        "LabelName": Field.CLASS,
+        "MaskPath": Field.MASK,
+        **{column: Field.XMIN + at for at, column in enumerate(_sides(columns))},
+        _confidence_column(columns): Field.CONFIDENCE,
+        **{column: Field.FLAG + REGION_FLAGS.index(flag) for column, flag in _FLAG_COLUMNS.items()},
+    }
 
 
 def _confidence_column(columns: tuple[str, ...]) -> str:

@@ -1,0 +1,112 @@
+"""The one order of the rows of a `regions` table: by image id, then by all other columns in the table's order.
+
+Legend: R rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset.core.compiled import compiled
+from mlimages_dataset.sources.source import BOX
+from mlimages_dataset.tables.arrays import arrow_of, numpy_of
+from mlimages_dataset.tables.schemas import REGION_FLAGS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def in_order(regions: pa.Table) -> pa.Table:
+    """Return the rows of a `regions` table of one source in their order, so that it depends on nothing else.
+
+    Args:
+        regions: the columns of `REGIONS`, but perhaps `source`; sides and confidences are 0 or more.
+    """
+    image = _ranks_of_images(regions["image_id"])
+    order = np.arange(len(image)) if _ascends(image) else np.argsort(image, kind="stable")
+    _sort_within(image[order], _keys(regions), order)
+    return regions if _ascends(order) else regions.take(arrow_of(order))
+
+
+def _ranks_of_images(image_ids: pa.ChunkedArray) -> NDArray[np.int32]:
+    """Return the place of each row's image among the images, by the bytes of their ids in UTF-8, shape (R,)."""
+    encoded = image_ids.combine_chunks().dictionary_encode()
+    place = np.empty(len(encoded.dictionary), np.int32)
+    place[numpy_of(pc.sort_indices(encoded.dictionary))] = np.arange(len(place))
+    return place[numpy_of(encoded.indices)]
+
+
+def _keys(regions: pa.Table) -> NDArray[np.int64]:
+    """Return what is compared of each row after its image, the first first, shape (4, R)."""
+    sides = [_whole(regions[side]) for side in BOX]
+    last = _whole(regions["origin"])
+    for flag in REGION_FLAGS:
+        last = 2 * last + _whole(regions[flag])
+    return np.stack(
+        [
+            (_whole(regions["class_index"]) << 32) + sides[0],
+            (sides[1] << 32) + sides[2],
+            (sides[3] << 32) + _whole(regions["confidence"]),
+            (last << 32) + _ranks_of_masks(regions["mask"]),
+        ]
+    )
+
+
+def _ranks_of_masks(masks: pa.ChunkedArray) -> NDArray[np.int64]:
+    if not pc.max(pc.binary_length(masks)).as_py():  # nearly all boxes have none
+        return np.zeros(len(masks), np.int64)
+    return numpy_of(pc.rank(masks, tiebreaker="dense")).astype(np.int64)
+
+
+def _whole(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return whole numbers in the order of a column's values, shape (R,): of float32s, of 0 or more, their bits."""
+    array = column.combine_chunks()
+    if pa.types.is_boolean(array.type):
+        array = array.cast(pa.uint8())
+    values = numpy_of(array)
+    return (values.view(np.int32) if values.dtype == np.float32 else values).astype(np.int64)
+
+
+def _ascends(numbers: NDArray[np.signedinteger]) -> bool:
+    return bool((numbers[1:] >= numbers[:-1]).all())
+
+
+@compiled
+def _sort_within(image: NDArray[np.int32], keys: NDArray[np.int64], order: NDArray[np.int64]) -> None:
+    """Sort the numbers of rows by their keys within each image, by insertion at shrinking distances.
+
+    Args:
+        image: of each place, ascending, shape (R,).
+        keys: of each row, shape (K, R).
+        order: the row at each place, shape (R,).
+    """
+    start = 0
+    while start < len(order):
+        stop = start + 1
+        while stop < len(order) and image[stop] == image[start]:
+            stop += 1
+        gap = 1
+        while 4 * gap < stop - start:
+            gap = gap * 9 // 4 + 1
+        while gap > 0:
+            for x in range(start + gap, stop):
+                moving = order[x]
+                y = x
+                while y >= start + gap and _less(keys, moving, order[y - gap]):
+                    order[y] = order[y - gap]
+                    y -= gap
+                order[y] = moving
+            gap = gap * 4 // 9
+        start = stop
+
+
+@compiled
+def _less(keys: NDArray[np.int64], left: int, right: int) -> bool:
+    for key in range(keys.shape[0]):
+        if keys[key, left] != keys[key, right]:
+            return bool(keys[key, left] < keys[key, right])
+    return False

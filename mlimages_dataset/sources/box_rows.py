@@ -1,0 +1,210 @@
+"""Rows of boxes in CSV, read by a compiled loop.
+
+The loop takes only rows as published files write them: texts in printable ASCII, sides in the image as plain decimals,
+flags of one digit. All others are left, as they are, to a reader that knows what to say of them. Of a row that it
+takes, it makes what that reader would: a decimal of 15 digits and its power of ten are whole numbers that float64
+holds, so their quotient is the nearest float64 (Clinger 1990, "How to read floating point numbers accurately").
+
+Legend: R rows, B bytes, F fields of a row.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, auto
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from mlimages_dataset.core.compiled import compiled
+from mlimages_dataset.sources.delimited import Block
+from mlimages_dataset.sources.source import BOX, REGION
+from mlimages_dataset.tables.arrays import arrow_of, repeated
+from mlimages_dataset.tables.confidences import LEAST, MOST
+from mlimages_dataset.tables.schemas import REGION_FLAGS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+
+class Field(IntEnum):
+    """What a field of a row is; flags follow `FLAG` in the order of `REGION_FLAGS`."""
+
+    UNREAD = 0
+    IMAGE = auto()
+    CLASS = auto()
+    MASK = auto()
+    XMIN = auto()
+    YMIN = auto()
+    XMAX = auto()
+    YMAX = auto()
+    CONFIDENCE = auto()
+    FLAG = auto()
+
+
+FIELD_OF_SIDE = dict(zip(BOX, (Field.XMIN, Field.YMIN, Field.XMAX, Field.YMAX), strict=True))
+_TEXTS = {"image_id": Field.IMAGE, "class_id": Field.CLASS, "mask": Field.MASK}
+_UNREAD, _IMAGE, _CLASS, _MASK = (int(one) for one in (Field.UNREAD, *_TEXTS.values()))
+_XMIN, _CONFIDENCE, _FLAG = int(Field.XMIN), int(Field.CONFIDENCE), int(Field.FLAG)
+_NEWLINE, _POINT, _MINUS, _ZERO, _NINE, _BLANK, _TILDE = b"\n.-09 ~"
+_MOST_DIGITS = 15
+_TENS = 10.0 ** np.arange(_MOST_DIGITS + 1)
+
+
+class _Rows(NamedTuple):
+    """Room for R rows that the loop has taken.
+
+    Attributes:
+        starts: of the image, the class and the mask in the bytes, shape (3, R).
+        lengths: of these, 0 for a mask that there is none of, shape (3, R).
+        numbers: xmin, ymin, xmax, ymax and the confidence, shape (5, R).
+        flags: in the order of `REGION_FLAGS`, shape (number of these, R).
+    """
+
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int32]
+    numbers: NDArray[np.float32]
+    flags: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, n: int) -> _Rows:
+        """Return room for `n` rows; confidences are 1 and flags false until a row says otherwise."""
+        numbers = np.ones((len(BOX) + 1, n), np.float32)
+        flags = np.zeros((len(REGION_FLAGS), n), np.bool_)
+        return cls(np.zeros((len(_TEXTS), n), np.int64), np.zeros((len(_TEXTS), n), np.int32), numbers, flags)
+
+
+def fields_of(columns: Sequence[str], roles: Mapping[str, int]) -> NDArray[np.int8]:
+    """Return the `Field` of each column, shape (F,); `roles` has those that are read."""
+    return np.array([roles.get(name, Field.UNREAD) for name in columns], np.int8)
+
+
+def usual_boxes(block: Block, delimiter: str, fields: NDArray[np.int8]) -> tuple[pa.RecordBatch, Block]:
+    """Return the boxes of rows that are written as usual, and the lines that are not.
+
+    Args:
+        block: rows without quotes.
+        delimiter: a sign of ASCII.
+        fields: of a row, shape (F,).
+
+    Returns:
+        Boxes in the columns of `REGION`, in the order of their lines, and the other lines but that of the header.
+    """
+    content, n_lines = block.content, len(block.lines)
+    letters = np.frombuffer(content, np.uint8)
+    rows, others = _Rows.empty(n_lines), np.empty((n_lines, 3), np.int64)
+    begin = content.find(b"\n") + 1 or len(content) if block.header else 0
+    n = _read(letters, begin, ord(delimiter), fields, rows, others, int(block.header))
+    columns: dict[str, pa.Array] = {
+        **{name: _texts_at(letters, rows.starts[at, :n], rows.lengths[at, :n]) for at, name in enumerate(_TEXTS)},
+        **{name: arrow_of(rows.numbers[at, :n]) for at, name in enumerate((*BOX, "confidence"))},
+        **{name: arrow_of(rows.flags[at, :n]) for at, name in enumerate(REGION_FLAGS)},
+        "location": repeated("", n),
+        **dict.fromkeys(("clipped", "outline"), arrow_of(np.zeros(n, np.bool_))),
+    }
+    batch = pa.RecordBatch.from_arrays([columns[name] for name in REGION.names], schema=REGION)
+    left = others[: n_lines - int(block.header) - n].tolist()
+    rest = b"".join(content[start:end] for _, start, end in left)
+    return batch, Block(rest, [block.lines[line] for line, _, _ in left], header=False)
+
+
+@compiled
+def _read(
+    letters: NDArray[np.uint8],
+    at: int,
+    delimiter: int,
+    fields: NDArray[np.int8],
+    rows: _Rows,
+    others: NDArray[np.int64],
+    line: int,
+) -> int:
+    """Fill `rows` with the usual rows from a byte on, and return how many there are.
+
+    `others` takes the number, the start and the end of each other line, shape (R, 3). Lines are counted from `line`.
+    """
+    n = n_others = 0
+    end = len(letters)
+    while at < end:
+        begin, field, usual = at, 0, True
+        for flag in range(rows.flags.shape[0]):
+            rows.flags[flag, n] = False
+        while True:
+            start = at
+            what = fields[field] if field < len(fields) else _UNREAD
+            if what < _XMIN:
+                while at < end and letters[at] != delimiter and _BLANK <= letters[at] <= _TILDE:
+                    at += 1
+                if what != _UNREAD:
+                    rows.starts[what - _IMAGE, n] = start
+                    rows.lengths[what - _IMAGE, n] = at - start
+                    usual &= at > start or what == _MASK
+            elif what < _FLAG:
+                number = digits = decimals = 0
+                while at < end and _ZERO <= letters[at] <= _NINE:
+                    number = 10 * number + letters[at] - _ZERO
+                    at += 1
+                digits = at - start
+                usual &= digits > 0
+                if at < end and letters[at] == _POINT:
+                    at += 1
+                    decimals = at
+                    while at < end and _ZERO <= letters[at] <= _NINE:
+                        number = 10 * number + letters[at] - _ZERO
+                        at += 1
+                    decimals = at - decimals
+                    usual &= decimals > 0
+                if digits + decimals > _MOST_DIGITS:
+                    usual = False
+                else:
+                    value = number / _TENS[decimals]
+                    usual &= value <= 1 and (value > 0 or what != _CONFIDENCE)
+                    rounded = np.float32(value)
+                    if what == _CONFIDENCE and value < 1:
+                        rounded = min(max(rounded, LEAST), MOST)
+                    rows.numbers[what - _XMIN, n] = rounded
+            else:
+                is_unknown = at < end and letters[at] == _MINUS
+                at += is_unknown
+                is_set = at < end and letters[at] == _ZERO + 1
+                usual &= is_set or (at < end and letters[at] == _ZERO and not is_unknown)
+                rows.flags[what - _FLAG, n] = is_set and not is_unknown
+                at += 1
+            if at >= end or letters[at] != delimiter:
+                break
+            at += 1
+            field += 1
+        usual &= field == len(fields) - 1 and (at >= end or letters[at] == _NEWLINE)
+        while at < end and letters[at] != _NEWLINE:
+            at += 1
+        at = min(at + 1, end)
+        xmin, ymin, xmax, ymax = rows.numbers[0, n], rows.numbers[1, n], rows.numbers[2, n], rows.numbers[3, n]
+        if usual and xmin < xmax and ymin < ymax:
+            n += 1
+        else:
+            others[n_others] = line, begin, at
+            n_others += 1
+        line += 1
+    return n
+
+
+def _texts_at(letters: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int32]) -> pa.StringArray:
+    """Return R texts of bytes, each given by its start and length, shapes (R,)."""
+    offsets = np.zeros(len(starts) + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    found = np.empty(offsets[-1], np.uint8)
+    _gather(letters, starts, offsets, found)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(found)]
+    return pa.Array.from_buffers(pa.string(), len(starts), buffers)
+
+
+@compiled
+def _gather(
+    letters: NDArray[np.uint8], starts: NDArray[np.int64], offsets: NDArray[np.int32], found: NDArray[np.uint8]
+) -> None:
+    """Fill `found` with the bytes from each start on, in turn; text R ends at `offsets[R + 1]`."""
+    for row in range(len(starts)):
+        shift = starts[row] - offsets[row]
+        for at in range(offsets[row], offsets[row + 1]):
+            found[at] = letters[at + shift]

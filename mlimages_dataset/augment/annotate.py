@@ -23,16 +23,15 @@ from mlimages_dataset.augment.runs import (
     absolute_pieces,
     duckdb_connection,
     most_frequent,
+    reading,
     sorted_runs,
     two_passes,
 )
 from mlimages_dataset.core.config import check_share
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - the decoder reads it
-from mlimages_dataset.pipeline.engine import in_threads
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
-from mlimages_dataset.sources.delimited import DelimitedSource
 from mlimages_dataset.sources.inputs import files_of
 from mlimages_dataset.sources.layout import Layout
 from mlimages_dataset.sources.registry import names, source_named
@@ -153,11 +152,9 @@ def annotate(
     pieces = absolute_pieces(given.format, given.files, at.engine.mapper, given.layout)
     if schema == PREDICTIONS:
         _refuse_no_confidence(pieces)
-    # DuckDB reads such files without the interpreter's lock; others are parsed by Python.
-    mapper = in_threads(at.engine.mapper) if isinstance(source, DelimitedSource) else at.engine.mapper
     made = two_passes(
         pieces,
-        replace(at, engine=replace(at.engine, mapper=mapper)),
+        reading(given.format, at),
         functools.partial(_runs_of, form=given.format, lookup=lookup, out=at.out, journal=at.journal),
         functools.partial(
             _part_of,

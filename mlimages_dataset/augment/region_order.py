@@ -37,7 +37,8 @@ def _ranks_of_images(image_ids: pa.ChunkedArray) -> NDArray[np.int32]:
     encoded = image_ids.combine_chunks().dictionary_encode()
     place = np.empty(len(encoded.dictionary), np.int32)
     place[numpy_of(pc.sort_indices(encoded.dictionary))] = np.arange(len(place))
-    return place[numpy_of(encoded.indices)]
+    ranks: NDArray[np.int32] = place[numpy_of(encoded.indices)]
+    return ranks
 
 
 def _keys(regions: pa.Table) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ from mlimages_dataset.augment.runs import (
     absolute_pieces,
     duckdb_connection,
     most_frequent,
+    reading,
     runs_of,
     two_passes,
 )
@@ -106,7 +107,7 @@ def map_regions(
     pieces = absolute_pieces(given.format, given.files, at.engine.mapper, given.layout)
     made = two_passes(
         pieces,
-        at,
+        reading(given.format, at),
         functools.partial(_runs_of, form=given.format, lookup=lookup, out=at.out, journal=at.journal),
         functools.partial(
             _part_of,

@@ -24,7 +24,8 @@ import pyarrow as pa
 from mlimages_dataset.augment.ranges import ImageSample
 from mlimages_dataset.core.ahead import ahead
 from mlimages_dataset.core.locations import remove_folder
-from mlimages_dataset.sources.delimited import duckdb_errors, hide_progress
+from mlimages_dataset.pipeline.engine import in_threads
+from mlimages_dataset.sources.delimited import DelimitedSource, duckdb_errors, hide_progress
 from mlimages_dataset.sources.registry import pieces_of, source_named
 from mlimages_dataset.sources.rejects import RejectLog, joined_rejects
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, write_errors
@@ -133,6 +134,16 @@ def two_passes(
     rejects = joined_rejects((piece.start, one.rejects) for piece, one in zip(pieces, found, strict=True))
     unknown = functools.reduce(operator.add, (Counter(one.unknown) for one in found), Counter[str]())
     return Passes(results, rejects, unknown)
+
+
+def reading(form: str, at: Workplace) -> Workplace:
+    """Return where files of a format are read: delimited ones in threads, where there are few workers.
+
+    They are read by DuckDB and compiled loops, without the interpreter's lock; others are parsed by Python.
+    """
+    if not isinstance(source_named(form), DelimitedSource):
+        return at
+    return replace(at, engine=replace(at.engine, mapper=in_threads(at.engine.mapper)))
 
 
 def absolute_pieces(form: str, files: Sequence[Location], mapper: Mapper, layout: Layout | None = None) -> list[Piece]:

@@ -95,8 +95,8 @@ def usual_boxes(block: Block, delimiter: str, fields: NDArray[np.int8]) -> tuple
     content, n_lines = block.content, len(block.lines)
     letters = np.frombuffer(content, np.uint8)
     rows, others = _Rows.empty(n_lines), np.empty((n_lines, 3), np.int64)
-    begin = content.find(b"\n") + 1 or len(content) if block.header else 0
-    n = _read(letters, begin, ord(delimiter), fields, rows, others, int(block.header))
+    begin = (content.find(b"\n") + 1 or len(content), 1) if block.header else (0, 0)
+    n = _read(letters, begin, ord(delimiter), fields, (rows, others))
     columns: dict[str, pa.Array] = {
         **{name: _texts_at(letters, rows.starts[at, :n], rows.lengths[at, :n]) for at, name in enumerate(_TEXTS)},
         **{name: arrow_of(rows.numbers[at, :n]) for at, name in enumerate((*BOX, "confidence"))},
@@ -113,72 +113,29 @@ def usual_boxes(block: Block, delimiter: str, fields: NDArray[np.int8]) -> tuple
 @compiled
 def _read(
     letters: NDArray[np.uint8],
-    at: int,
+    span: tuple[int, int],
     delimiter: int,
     fields: NDArray[np.int8],
-    rows: _Rows,
-    others: NDArray[np.int64],
-    line: int,
+    found: tuple[_Rows, NDArray[np.int64]],
 ) -> int:
-    """Fill `rows` with the usual rows from a byte on, and return how many there are.
+    """Fill rows with those that are written as usual, and return how many there are.
 
-    `others` takes the number, the start and the end of each other line, shape (R, 3). Lines are counted from `line`.
+    Args:
+        letters: shape (B,).
+        span: the byte to begin at, and the number of its line.
+        delimiter: a byte.
+        fields: shape (F,).
+        found: takes usual rows, and the number, the start and the end of each other line, shape (R, 3).
     """
+    rows, others = found
+    at, line = span
     n = n_others = 0
-    end = len(letters)
-    while at < end:
-        begin, field, usual = at, 0, True
-        for flag in range(rows.flags.shape[0]):
-            rows.flags[flag, n] = False
-        while True:
-            start = at
-            what = fields[field] if field < len(fields) else _UNREAD
-            if what < _XMIN:
-                while at < end and letters[at] != delimiter and _BLANK <= letters[at] <= _TILDE:
-                    at += 1
-                if what != _UNREAD:
-                    rows.starts[what - _IMAGE, n] = start
-                    rows.lengths[what - _IMAGE, n] = at - start
-                    usual &= at > start or what == _MASK
-            elif what < _FLAG:
-                number = digits = decimals = 0
-                while at < end and _ZERO <= letters[at] <= _NINE:
-                    number = 10 * number + letters[at] - _ZERO
-                    at += 1
-                digits = at - start
-                usual &= digits > 0
-                if at < end and letters[at] == _POINT:
-                    at += 1
-                    decimals = at
-                    while at < end and _ZERO <= letters[at] <= _NINE:
-                        number = 10 * number + letters[at] - _ZERO
-                        at += 1
-                    decimals = at - decimals
-                    usual &= decimals > 0
-                if digits + decimals > _MOST_DIGITS:
-                    usual = False
-                else:
-                    value = number / _TENS[decimals]
-                    usual &= value <= 1 and (value > 0 or what != _CONFIDENCE)
-                    rounded = np.float32(value)
-                    if what == _CONFIDENCE and value < 1:
-                        rounded = min(max(rounded, LEAST), MOST)
-                    rows.numbers[what - _XMIN, n] = rounded
-            else:
-                is_unknown = at < end and letters[at] == _MINUS
-                at += is_unknown
-                is_set = at < end and letters[at] == _ZERO + 1
-                usual &= is_set or (at < end and letters[at] == _ZERO and not is_unknown)
-                rows.flags[what - _FLAG, n] = is_set and not is_unknown
-                at += 1
-            if at >= end or letters[at] != delimiter:
-                break
+    while at < len(letters):
+        begin = at
+        at, usual = _read_row(letters, at, delimiter, fields, rows, n)
+        while at < len(letters) and letters[at] != _NEWLINE:
             at += 1
-            field += 1
-        usual &= field == len(fields) - 1 and (at >= end or letters[at] == _NEWLINE)
-        while at < end and letters[at] != _NEWLINE:
-            at += 1
-        at = min(at + 1, end)
+        at = min(at + 1, len(letters))
         xmin, ymin, xmax, ymax = rows.numbers[0, n], rows.numbers[1, n], rows.numbers[2, n], rows.numbers[3, n]
         if usual and xmin < xmax and ymin < ymax:
             n += 1
@@ -187,6 +144,77 @@ def _read(
             n_others += 1
         line += 1
     return n
+
+
+@compiled
+def _read_row(  # noqa: PLR0917 - what a row is read from, and where to
+    letters: NDArray[np.uint8], at: int, delimiter: int, fields: NDArray[np.int8], rows: _Rows, n: int
+) -> tuple[int, bool]:
+    """Read the row that begins at a byte as row `n`; return where reading stopped, and whether the row is as usual."""
+    usual = True
+    for field in range(len(fields)):
+        what = fields[field]
+        if what < _XMIN:
+            start, at = at, _text_end(letters, at, delimiter)
+            if what != _UNREAD:
+                rows.starts[what - _IMAGE, n] = start
+                rows.lengths[what - _IMAGE, n] = at - start
+                usual &= at > start or what == _MASK
+        elif what < _FLAG:
+            at, number = _number(letters, at)
+            usual &= number >= 0 if what < _CONFIDENCE else number > 0
+            rounded = np.float32(number)
+            if what == _CONFIDENCE and number < 1:
+                rounded = min(max(rounded, LEAST), MOST)
+            rows.numbers[what - _XMIN, n] = rounded
+        else:
+            at, flag = _flag(letters, at)
+            usual &= flag >= 0
+            rows.flags[what - _FLAG, n] = flag == 1
+        is_last = field == len(fields) - 1
+        is_end = at >= len(letters) or letters[at] == _NEWLINE
+        if not usual or is_end != is_last or not (is_end or letters[at] == delimiter):
+            return at, False
+        at += not is_end
+    return at, True
+
+
+@compiled
+def _text_end(letters: NDArray[np.uint8], at: int, delimiter: int) -> int:
+    while at < len(letters) and letters[at] != delimiter and _BLANK <= letters[at] <= _TILDE:
+        at += 1
+    return at
+
+
+@compiled
+def _number(letters: NDArray[np.uint8], at: int) -> tuple[int, float]:
+    """Return where a plain decimal from 0 to 1 ends, and its float64; -1 for what is none, or has too many digits."""
+    number = n_digits = n_decimals = 0
+    start, point = at, -1
+    while at < len(letters):
+        if _ZERO <= letters[at] <= _NINE:
+            number = 10 * number + letters[at] - _ZERO
+        elif letters[at] == _POINT and point < 0 and at > start:
+            point = at
+        else:
+            break
+        at += 1
+    n_decimals = at - point - 1 if point >= 0 else 0
+    n_digits = at - start - (point >= 0)
+    if n_digits == 0 or n_digits > _MOST_DIGITS or (point >= 0 and n_decimals == 0):
+        return at, -1.0
+    value = number / _TENS[n_decimals]
+    return at, value if value <= 1 else -1.0
+
+
+@compiled
+def _flag(letters: NDArray[np.uint8], at: int) -> tuple[int, int]:
+    """Return where one of 1, 0 and -1 (unknown, so 0) ends, and which it is; -1 for anything else."""
+    is_unknown = at < len(letters) and letters[at] == _MINUS
+    at += is_unknown
+    if at < len(letters) and letters[at] == _ZERO + 1:
+        return at + 1, 0 if is_unknown else 1
+    return at + 1, 0 if at < len(letters) and letters[at] == _ZERO and not is_unknown else -1
 
 
 def _texts_at(letters: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int32]) -> pa.StringArray:

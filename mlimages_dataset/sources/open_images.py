@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.rejects import RejectLog
 
-COMPILED_BYTES = 1 << 20
-"""The least block of rows for which machine code is loaded, or made: half a second, or three."""
+COMPILED_BYTES = 1 << 24
+"""The least block of rows for which machine code is loaded, or made at the first time, in seconds."""
 _SIDES = ("XMin", "YMin", "XMax", "YMax")
 _SIDES_OF_MASK = tuple(f"Box{side}" for side in _SIDES)
 _POINT = ("ImageId", "Label", "EstimatedYesNo")

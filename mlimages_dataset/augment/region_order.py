@@ -26,19 +26,31 @@ def in_order(regions: pa.Table) -> pa.Table:
     Args:
         regions: the columns of `REGIONS`, but perhaps `source`; sides and confidences are 0 or more.
     """
-    image = _ranks_of_images(regions["image_id"])
-    order = np.arange(len(image)) if _ascends(image) else np.argsort(image, kind="stable")
-    _sort_within(image[order], _keys(regions), order)
-    return regions if _ascends(order) else regions.take(arrow_of(order))
+    image, order = _by_image(regions["image_id"])
+    _sort_within(image, _keys(regions), order)
+    return _taken(regions, order)
 
 
-def _ranks_of_images(image_ids: pa.ChunkedArray) -> NDArray[np.int32]:
-    """Return the place of each row's image among the images, by the bytes of their ids in UTF-8, shape (R,)."""
+def by_image(table: pa.Table) -> pa.Table:
+    """Return the rows of a table by ascending `image_id`; those of an image stay in their order."""
+    return _taken(table, _by_image(table["image_id"])[1])
+
+
+def _by_image(image_ids: pa.ChunkedArray) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return each row's image as its place among the images, ascending, and which row that is, shapes (R,).
+
+    Ids are compared by their bytes in UTF-8.
+    """
     encoded = image_ids.combine_chunks().dictionary_encode()
     place = np.empty(len(encoded.dictionary), np.int32)
     place[numpy_of(pc.sort_indices(encoded.dictionary))] = np.arange(len(place))
-    ranks: NDArray[np.int32] = place[numpy_of(encoded.indices)]
-    return ranks
+    image: NDArray[np.int32] = place[numpy_of(encoded.indices)]
+    order = np.arange(len(image)) if _ascends(image) else np.argsort(image, kind="stable")
+    return image[order], order
+
+
+def _taken(table: pa.Table, order: NDArray[np.int64]) -> pa.Table:
+    return table if _ascends(order) else table.take(arrow_of(order))
 
 
 def _keys(regions: pa.Table) -> NDArray[np.int64]:

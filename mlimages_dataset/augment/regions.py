@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.augment.annotations import DROPPED, NAMELESS, UNKNOWN, codes_of
-from mlimages_dataset.augment.region_order import in_order
-from mlimages_dataset.core.image_ids import image_ids
+from mlimages_dataset.augment.region_order import by_image, in_order
+from mlimages_dataset.core.image_ids import are_ids, image_ids
 from mlimages_dataset.sources.source import BOX
-from mlimages_dataset.tables.arrays import repeated
+from mlimages_dataset.tables.arrays import arrow_of, numpy_of, repeated
+from mlimages_dataset.tables.parquet import filtered
 from mlimages_dataset.tables.schemas import REGION_FLAGS, REGIONS, Origin, TableSchema
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     import duckdb
     import scipy.sparse as sp
+    from numpy.typing import NDArray
 
     from mlimages_dataset.sources.rejects import RejectLog
 
@@ -145,38 +147,34 @@ def stated_regions(regions: pa.Table, lookup: pa.Table) -> Iterator[pa.RecordBat
         regions: the columns of `source.REGION`, R rows.
         lookup: the columns that `annotations.lookup_table` makes.
     """
-    images = regions["image_id"].fill_null("").combine_chunks().dictionary_encode()
+    images = regions["image_id"].fill_null("").combine_chunks()
     classes = regions["class_id"].fill_null("").combine_chunks().dictionary_encode()
-    code = (
-        codes_of(classes.dictionary, lookup).astype(np.int32)[classes.indices]
-        if len(classes)
-        else np.empty(0, np.int32)
-    )
+    of_class = np.append(codes_of(classes.dictionary, lookup), NAMELESS).astype(np.int32)
+    code = of_class[numpy_of(classes.indices)]
     columns = {name: regions[name] for name in (*_KEPT_COLUMNS[2:], *_OF_SOURCE)}
     table = pa.table(
         {
-            "image_id": image_ids(images.dictionary).take(images.indices),
-            "class_index": code,
+            "image_id": _ids_of(images),
+            "class_index": arrow_of(code),
             **columns,
-            "unknown": _listed(classes.dictionary_decode(), code == UNKNOWN),
+            "unknown": _listed(classes, code == UNKNOWN),
         }
     )
-    if not _ascends(images):
-        table = table.sort_by("image_id")
-    yield from table.combine_chunks().to_batches(BATCH_REGIONS)
+    yield from by_image(table).to_batches(BATCH_REGIONS)
 
 
-def _ascends(texts: pa.DictionaryArray) -> bool:
-    """Return whether texts ascend, as the images of published files do."""
-    names = texts.dictionary
-    in_order = pc.all(pc.less(names[:-1], names[1:]), min_count=0).as_py()
-    return bool(in_order and (np.diff(texts.indices.to_numpy()) >= 0).all())
+def _ids_of(names: pa.StringArray) -> pa.StringArray:
+    """Return the id of each row's image, of few images."""
+    if are_ids(names):
+        return names
+    encoded = names.dictionary_encode()
+    return image_ids(encoded.dictionary).take(encoded.indices)
 
 
-def _listed(texts: pa.StringArray, chosen: np.ndarray) -> pa.ListArray:
+def _listed(texts: pa.DictionaryArray, chosen: NDArray[np.bool_]) -> pa.ListArray:
     """Return a list of one text in each chosen row, and an empty one in any other."""
     offsets = np.append(0, np.cumsum(chosen)).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), texts.filter(pa.array(chosen)))
+    return pa.ListArray.from_arrays(arrow_of(offsets), texts.take(arrow_of(np.flatnonzero(chosen))).dictionary_decode())
 
 
 def closure_table(closure: sp.csr_array) -> pa.Table:
@@ -206,8 +204,7 @@ def region_batches(
             highest confidence of what is below them and their own, and each flag that anything below them has. None for
             what is stated alone.
     """
-    near = pc.less(stated["image_id"], below)
-    inside = stated if pc.all(near).as_py() else stated.filter(near)
+    inside = filtered(stated, pc.less(stated["image_id"], below))
     kept, counts = _kept(inside, float(np.float32(min_confidence)))
     rows = kept.append_column("origin", pa.repeat(pa.scalar(int(Origin.ORIGINAL), pa.uint8()), len(kept)))
     if closure is not None:
@@ -227,7 +224,7 @@ def _kept(stated: pa.Table, least: float) -> tuple[pa.Table, RegionCounts]:
     named = has_image & (code != NAMELESS)
     likely = confidence >= least
     chosen = named & (code >= 0) & likely
-    kept = stated if chosen.all() else stated.filter(pa.array(chosen))
+    kept = filtered(stated, pa.chunked_array([arrow_of(chosen)]))
     return kept, RegionCounts(
         images=pc.count_distinct(kept["image_id"]).as_py(),
         regions=kept.num_rows,

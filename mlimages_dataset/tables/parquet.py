@@ -465,10 +465,17 @@ def read_range(
             with parquet_errors(path):
                 found = parquet.read_row_groups(groups)
         values = found[column]
-        found = found.filter(pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high)))
+        found = filtered(found, pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high)))
         check_rows(found, schema, where=path)
         tables.append(found.replace_schema_metadata(None))
     return pa.concat_tables(tables)
+
+
+def filtered(table: pa.Table, chosen: pa.ChunkedArray) -> pa.Table:
+    """Return the chosen rows of a table, without a copy where they are one after the other."""
+    n = pc.sum(chosen).as_py() or 0
+    first = pc.index(chosen, True).as_py() if n else 0
+    return table.slice(first, n) if pc.sum(chosen.slice(first, n)).as_py() in {n, None} else table.filter(chosen)
 
 
 def _groups_near(parquet: pq.ParquetFile, column: str, lowest: _Bound, highest: _Bound) -> list[int]:

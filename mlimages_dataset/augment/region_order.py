@@ -41,11 +41,15 @@ def _by_image(image_ids: pa.ChunkedArray) -> tuple[NDArray[np.int32], NDArray[np
 
     Ids are compared by their bytes in UTF-8.
     """
-    encoded = image_ids.combine_chunks().dictionary_encode()
+    runs = pc.run_end_encode(image_ids.combine_chunks())
+    ids, lengths = runs.values, np.diff(numpy_of(runs.run_ends), prepend=0)
+    if pc.all(pc.less(ids[:-1], ids[1:]), min_count=0).as_py():  # as in published files, which need no sorting
+        return np.repeat(np.arange(len(ids), dtype=np.int32), lengths), np.arange(len(image_ids))
+    encoded = ids.dictionary_encode()
     place = np.empty(len(encoded.dictionary), np.int32)
     place[numpy_of(pc.sort_indices(encoded.dictionary))] = np.arange(len(place))
-    image: NDArray[np.int32] = place[numpy_of(encoded.indices)]
-    order = np.arange(len(image)) if _ascends(image) else np.argsort(image, kind="stable")
+    image = np.repeat(place[numpy_of(encoded.indices)], lengths)
+    order = np.argsort(image, kind="stable")
     return image[order], order
 
 

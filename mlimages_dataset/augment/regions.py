@@ -14,14 +14,14 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.augment.annotations import DROPPED, NAMELESS, UNKNOWN, codes_of
 from mlimages_dataset.augment.region_order import by_image, in_order
-from mlimages_dataset.core.image_ids import are_ids, image_ids
+from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.sources.source import BOX
 from mlimages_dataset.tables.arrays import arrow_of, numpy_of, repeated
 from mlimages_dataset.tables.parquet import filtered
 from mlimages_dataset.tables.schemas import REGION_FLAGS, REGIONS, Origin, TableSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import duckdb
     import scipy.sparse as sp
@@ -164,11 +164,9 @@ def stated_regions(regions: pa.Table, lookup: pa.Table) -> Iterator[pa.RecordBat
 
 
 def _ids_of(names: pa.StringArray) -> pa.StringArray:
-    """Return the id of each row's image, of few images."""
-    if are_ids(names):
-        return names
-    encoded = names.dictionary_encode()
-    return image_ids(encoded.dictionary).take(encoded.indices)
+    """Return the id of each row's image; rows of an image mostly follow one another."""
+    runs = pc.run_end_encode(names)
+    return pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(runs.run_ends, image_ids(runs.values)))
 
 
 def _listed(texts: pa.DictionaryArray, chosen: NDArray[np.bool_]) -> pa.ListArray:
@@ -184,7 +182,7 @@ def closure_table(closure: sp.csr_array) -> pa.Table:
 
 
 def region_batches(
-    connection: duckdb.DuckDBPyConnection,
+    connect: Callable[[], duckdb.DuckDBPyConnection],
     stated: pa.Table,
     below: str,
     *,
@@ -195,7 +193,7 @@ def region_batches(
     """Return rows of a `regions` table in their one order, see `region_order`, and what became of the boxes.
 
     Args:
-        connection: any connection.
+        connect: returns a connection, which ancestors need.
         stated: all rows of `STATED_REGIONS` that there are of some images.
         below: only images whose id is less are taken.
         source: name for the table's source column.
@@ -208,6 +206,7 @@ def region_batches(
     kept, counts = _kept(inside, float(np.float32(min_confidence)))
     rows = kept.append_column("origin", pa.repeat(pa.scalar(int(Origin.ORIGINAL), pa.uint8()), len(kept)))
     if closure is not None:
+        connection = connect()
         connection.register("kept", kept)
         connection.register("closure", closure)
         connection.execute(_UPWARDS)
@@ -226,7 +225,7 @@ def _kept(stated: pa.Table, least: float) -> tuple[pa.Table, RegionCounts]:
     chosen = named & (code >= 0) & likely
     kept = filtered(stated, pa.chunked_array([arrow_of(chosen)]))
     return kept, RegionCounts(
-        images=pc.count_distinct(kept["image_id"]).as_py(),
+        images=pc.count_distinct(pc.run_end_encode(kept["image_id"].combine_chunks()).values).as_py(),
         regions=kept.num_rows,
         clipped=pc.sum(kept["clipped"]).as_py() or 0,
         outlines=pc.sum(kept["outline"]).as_py() or 0,

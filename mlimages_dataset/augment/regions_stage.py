@@ -175,9 +175,8 @@ def _part_of(
 
     def work() -> _Part:
         with contextlib.ExitStack() as stack:
-            connection = stack.enter_context(duckdb_connection(out))
             batches, counts = region_batches(
-                connection,
+                lambda: stack.enter_context(duckdb_connection(out)),
                 read_range(runs, STATED_REGIONS, "image_id", first, below),
                 below,
                 source=given.name,

@@ -130,12 +130,37 @@ def _read(
     rows, others = found
     at, line = span
     n = n_others = 0
-    while at < len(letters):
-        begin = at
-        at, usual = _read_row(letters, at, delimiter, fields, rows, n)
-        while at < len(letters) and letters[at] != _NEWLINE:
+    end = len(letters)
+    while at < end:
+        begin, usual, field = at, True, 0
+        while usual:
+            what = fields[field]
+            if what < _XMIN:
+                start, at = at, _text_end(letters, at, delimiter)
+                if what != _UNREAD:
+                    rows.starts[what - _IMAGE, n] = start
+                    rows.lengths[what - _IMAGE, n] = at - start
+                    usual = at > start or what == _MASK
+            elif what < _FLAG:
+                at, number = _number(letters, at)
+                usual = number >= 0 if what < _CONFIDENCE else number > 0
+                rounded = np.float32(number)
+                if what == _CONFIDENCE and number < 1:
+                    rounded = min(max(rounded, LEAST), MOST)
+                rows.numbers[what - _XMIN, n] = rounded
+            else:
+                at, flag = _flag(letters, at)
+                usual &= flag >= 0
+                rows.flags[what - _FLAG, n] = flag == 1
+            field += 1
+            if field == len(fields):
+                break
+            usual &= at < end and letters[at] == delimiter
+            at += usual
+        usual &= at >= end or letters[at] == _NEWLINE
+        while at < end and letters[at] != _NEWLINE:
             at += 1
-        at = min(at + 1, len(letters))
+        at = min(at + 1, end)
         xmin, ymin, xmax, ymax = rows.numbers[0, n], rows.numbers[1, n], rows.numbers[2, n], rows.numbers[3, n]
         if usual and xmin < xmax and ymin < ymax:
             n += 1
@@ -144,39 +169,6 @@ def _read(
             n_others += 1
         line += 1
     return n
-
-
-@compiled
-def _read_row(  # noqa: PLR0917 - what a row is read from, and where to
-    letters: NDArray[np.uint8], at: int, delimiter: int, fields: NDArray[np.int8], rows: _Rows, n: int
-) -> tuple[int, bool]:
-    """Read the row that begins at a byte as row `n`; return where reading stopped, and whether the row is as usual."""
-    usual = True
-    for field in range(len(fields)):
-        what = fields[field]
-        if what < _XMIN:
-            start, at = at, _text_end(letters, at, delimiter)
-            if what != _UNREAD:
-                rows.starts[what - _IMAGE, n] = start
-                rows.lengths[what - _IMAGE, n] = at - start
-                usual &= at > start or what == _MASK
-        elif what < _FLAG:
-            at, number = _number(letters, at)
-            usual &= number >= 0 if what < _CONFIDENCE else number > 0
-            rounded = np.float32(number)
-            if what == _CONFIDENCE and number < 1:
-                rounded = min(max(rounded, LEAST), MOST)
-            rows.numbers[what - _XMIN, n] = rounded
-        else:
-            at, flag = _flag(letters, at)
-            usual &= flag >= 0
-            rows.flags[what - _FLAG, n] = flag == 1
-        is_last = field == len(fields) - 1
-        is_end = at >= len(letters) or letters[at] == _NEWLINE
-        if not usual or is_end != is_last or not (is_end or letters[at] == delimiter):
-            return at, False
-        at += not is_end
-    return at, True
 
 
 @compiled

@@ -76,8 +76,10 @@ def table_writer(
     metadata = {SCHEMA_KEY: schema.label.encode(), INPUTS_KEY: json.dumps(dict(inputs), sort_keys=True).encode()}
     with (
         whole_file(path) as sink,
+        # Arrow writes each page's header by itself, and each write takes the interpreter's lock.
+        pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), _BUFFER_BYTES) as stream,
         pq.ParquetWriter(
-            pa.PythonFile(sink, mode="w"),
+            stream,
             schema.arrow.with_metadata(metadata),
             compression=compression,
             use_dictionary=_with_dictionary(schema.arrow),

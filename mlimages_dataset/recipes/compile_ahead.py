@@ -20,6 +20,7 @@ import scipy.sparse as sp
 from mlimages_dataset.augment.ancestors import augment, augmentation_rules
 from mlimages_dataset.augment.audit import audit_rows
 from mlimages_dataset.augment.cooccurrence_stage import Thresholds, cooccurrence_stage
+from mlimages_dataset.augment.region_order import in_order
 from mlimages_dataset.augment.rules import LabelRules, Ramps, candidates
 from mlimages_dataset.augment.tally import tally
 from mlimages_dataset.core.compiled import ship, sort_in_place
@@ -35,6 +36,8 @@ from mlimages_dataset.loaders.geometry import Box, resize, rotate
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.stage import run
 from mlimages_dataset.recipes.first_calls import call_loops, two_categories
+from mlimages_dataset.sources.box_rows import Field, fields_of, usual_boxes
+from mlimages_dataset.sources.delimited import Block
 from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons
 from mlimages_dataset.tables.equal_boxes import SIDES
@@ -113,7 +116,10 @@ def _call_loops_over_boxes() -> None:
     judged(truth, Detections(one, one, sides, np.ones(1)), 1, Rule(groups=True))
     box = {"image_id": "a", "source": "a", "class_index": 0, "confidence": 0.5, "origin": 3, "mask": ""}
     box |= dict.fromkeys(SIDES, 0.5) | dict.fromkeys(REGION_FLAGS, False)
-    fused([pa.Table.from_pylist([box], REGIONS.arrow)], Fusion(), source="a")
+    regions = pa.Table.from_pylist([box], REGIONS.arrow)
+    fused([regions], Fusion(), source="a")
+    in_order(regions)
+    usual_boxes(Block(b"a\n", [1], header=False), ",", fields_of(("a",), {"a": Field.IMAGE}))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ FIELD_OF_SIDE = dict(zip(BOX, (Field.XMIN, Field.YMIN, Field.XMAX, Field.YMAX), 
 _TEXTS = {"image_id": Field.IMAGE, "class_id": Field.CLASS, "mask": Field.MASK}
 _UNREAD, _IMAGE, _CLASS, _MASK = (int(one) for one in (Field.UNREAD, *_TEXTS.values()))
 _XMIN, _CONFIDENCE, _FLAG = int(Field.XMIN), int(Field.CONFIDENCE), int(Field.FLAG)
-_NEWLINE, _POINT, _MINUS, _ZERO, _NINE, _BLANK, _TILDE = b"\n.-09 ~"
+_NEWLINE, _POINT, _MINUS, _ZERO, _BLANK, _TILDE = b"\n.-0 ~"
 _MOST_DIGITS = 15
 _TENS = 10.0 ** np.arange(_MOST_DIGITS + 1)
 
@@ -127,7 +127,7 @@ def _read(
         fields: shape (F,).
         found: takes usual rows, and the number, the start and the end of each other line, shape (R, 3).
     """
-    rows, others = found
+    (starts, lengths, numbers, flags), others = found  # here, not in the loop: each `rows.starts` costs an atomic count
     at, line = span
     n = n_others = 0
     end = len(letters)
@@ -138,8 +138,8 @@ def _read(
             if what < _XMIN:
                 start, at = at, _text_end(letters, at, delimiter)
                 if what != _UNREAD:
-                    rows.starts[what - _IMAGE, n] = start
-                    rows.lengths[what - _IMAGE, n] = at - start
+                    starts[what - _IMAGE, n] = start
+                    lengths[what - _IMAGE, n] = at - start
                     usual = at > start or what == _MASK
             elif what < _FLAG:
                 at, number = _number(letters, at)
@@ -147,11 +147,11 @@ def _read(
                 rounded = np.float32(number)
                 if what == _CONFIDENCE and number < 1:
                     rounded = min(max(rounded, LEAST), MOST)
-                rows.numbers[what - _XMIN, n] = rounded
+                numbers[what - _XMIN, n] = rounded
             else:
                 at, flag = _flag(letters, at)
                 usual &= flag >= 0
-                rows.flags[what - _FLAG, n] = flag == 1
+                flags[what - _FLAG, n] = flag == 1
             field += 1
             if field == len(fields):
                 break
@@ -161,7 +161,7 @@ def _read(
         while at < end and letters[at] != _NEWLINE:
             at += 1
         at = min(at + 1, end)
-        xmin, ymin, xmax, ymax = rows.numbers[0, n], rows.numbers[1, n], rows.numbers[2, n], rows.numbers[3, n]
+        xmin, ymin, xmax, ymax = numbers[0, n], numbers[1, n], numbers[2, n], numbers[3, n]
         if usual and xmin < xmax and ymin < ymax:
             n += 1
         else:
@@ -181,22 +181,31 @@ def _text_end(letters: NDArray[np.uint8], at: int, delimiter: int) -> int:
 @compiled
 def _number(letters: NDArray[np.uint8], at: int) -> tuple[int, float]:
     """Return where a plain decimal from 0 to 1 ends, and its float64; -1 for what is none, or has too many digits."""
-    number = n_digits = n_decimals = 0
-    start, point = at, -1
-    while at < len(letters):
-        if _ZERO <= letters[at] <= _NINE:
-            number = 10 * number + letters[at] - _ZERO
-        elif letters[at] == _POINT and point < 0 and at > start:
-            point = at
-        else:
-            break
-        at += 1
-    n_decimals = at - point - 1 if point >= 0 else 0
-    n_digits = at - start - (point >= 0)
-    if n_digits == 0 or n_digits > _MOST_DIGITS or (point >= 0 and n_decimals == 0):
+    start = at
+    at, number = _digits(letters, at, 0)
+    n_digits, n_decimals = at - start, 0
+    if at < len(letters) and letters[at] == _POINT:
+        first = at + 1
+        at, number = _digits(letters, first, number)
+        n_decimals = at - first
+        if n_decimals == 0:
+            return at, -1.0
+    if n_digits == 0 or n_digits + n_decimals > _MOST_DIGITS:
         return at, -1.0
     value = number / _TENS[n_decimals]
     return at, value if value <= 1 else -1.0
+
+
+@compiled
+def _digits(letters: NDArray[np.uint8], at: int, number: int) -> tuple[int, int]:
+    """Return where digits end, and the whole number that they make after those of `number`."""
+    while at < len(letters):
+        digit = int(letters[at]) - _ZERO
+        if not 0 <= digit <= 9:  # noqa: PLR2004 - the last digit
+            break
+        number = 10 * number + digit
+        at += 1
+    return at, number
 
 
 @compiled
@@ -206,7 +215,9 @@ def _flag(letters: NDArray[np.uint8], at: int) -> tuple[int, int]:
     at += is_unknown
     if at < len(letters) and letters[at] == _ZERO + 1:
         return at + 1, 0 if is_unknown else 1
-    return at + 1, 0 if at < len(letters) and letters[at] == _ZERO and not is_unknown else -1
+    if at < len(letters) and letters[at] == _ZERO and not is_unknown:
+        return at + 1, 0
+    return at, -1
 
 
 def _texts_at(letters: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int32]) -> pa.StringArray:

@@ -221,8 +221,7 @@ def _batch(rows: pa.Table, path: Location, log: RejectLog) -> pa.RecordBatch:
     good = functools.reduce(pc.and_, (is_good for is_good, _ in faults))
 
     def reject_of(row: dict[str, Any], what: str) -> Reject:
-        sides = ", ".join(f"{row[side]}" for side in BOX)
-        text = f"{row['image_id']}, {row['class_id']}, {sides}"
+        text = ", ".join(str("" if row[name] is None else row[name]) for name in ("image_id", "class_id", *BOX))
         return Reject(as_text(str(path)), row["line"], what, text[:REJECT_CHARACTERS])
 
     kept = rows

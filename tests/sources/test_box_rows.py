@@ -46,8 +46,8 @@ decimals = st.integers(0, 10**15).flatmap(
 low, high = st.floats(0, 0.5).map("{:.6f}".format), st.floats(0.5, 1).map("{:.6f}".format)
 odd_numbers = st.sampled_from(
     """; 0; 1; 1.0; 0.0; 00.5; .5; 1.; 1e-3; 5E-05; -0.0; -0.1; +0.5; 1.5;  0.5; 0.5 ; nan; inf; x;
-0x1; 1_0; 0.5.5; 0..5; .; 0.1234567890123456789; 0.99999999; 0.999999999999999; 0.9999999999999999; 1.0000001; 0.000000000000001
-""".replace("\n", " ").split("; ")
+0x1; 1_0; 0.5.5; 0..5; .; 0.1234567890123456789; 0.99999999; 0.999999999999999; 0.9999999999999999; 1.0000001;
+ 0.000000000000001""".replace("\n", " ").split("; ")
 )
 numbers = {"Min": low | odd_numbers | decimals, "Max": high | odd_numbers | decimals}
 texts = st.sampled_from(["a", "b", "abc123", "/m/01g317", "", " a", "a b", "é", "日本", "a\tb", "'", "0", "x" * 300])

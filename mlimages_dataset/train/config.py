@@ -7,7 +7,7 @@ papers' settings, which are named `packaged:NAME`.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 from mlimages_dataset.core.config import check_at_least, check_positive, check_share
@@ -208,7 +208,7 @@ class Loss:
         pair_counts: for `concurrent-softmax` and `co-binary-cross-entropy`: the `pair_counts` table with their rates:
             for a detector that of `mlimages-build region-pairs`, for whole images that of `cooccurrence`.
         relatives_concur: for losses with `pair_counts`: the rate of a class and its ancestors is 1, as the text under
-            equation 5 has it; otherwise it is 0, as section 4.1.1 has it.
+            equation 5 has it; false makes it 0, as section 4.1.1 has it. Unless stated, true for `concurrent-softmax`.
         prior_bias: initialise a new head's bias with the log-odds of each class's share of the training images, so that
             classes without positives are not predicted with probability one half.
         sum_classes: for the binary cross-entropies, `focal` and `asymmetric`: sum over the classes instead of their
@@ -223,7 +223,7 @@ class Loss:
     unknown: Unknown = Unknown.ABSENT
     absent_unless_listed: tuple[str, ...] = ()
     pair_counts: Location | None = None
-    relatives_concur: bool = False
+    relatives_concur: bool | None = None
     prior_bias: bool = True
     sum_classes: bool = False
 
@@ -237,9 +237,16 @@ class Loss:
             raise ValueError('absent_unless_listed has no effect: write unknown = "ignored" beside it, or leave it out')
         if "pair_counts" in self.name.keys and self.pair_counts is None:
             raise ValueError(f"pair_counts is missing: {self.name.value} takes its rates from such a table")
-        for key in ("pair_counts", "relatives_concur", "sum_classes"):
-            if getattr(self, key) and key not in self.name.keys:
-                raise ValueError(f"{key} has no effect on the loss {self.name.value}: leave it out")
+        unheeded = {"pair_counts", "relatives_concur", "sum_classes"} - self.name.keys
+        for one in fields(self):
+            if one.name in unheeded and getattr(self, one.name) != one.default:
+                raise ValueError(f"{one.name} has no effect on the loss {self.name.value}: leave it out")
+
+    @property
+    def lets_relatives_concur(self) -> bool:
+        """Whether a class and its ancestors have the rate 1: stated, or of the loss (docs/detection.md has figures)."""
+        stated = self.relatives_concur
+        return self.name is LossName.CONCURRENT_SOFTMAX if stated is None else stated
 
     @property
     def is_mean_over_classes(self) -> bool:

@@ -103,7 +103,7 @@ def pair_rates(run: Run) -> Tensor | None:
     check_labels(table, vocabulary)
     closure = read_vocabulary(vocabulary).closure
     rates = rates_of_table(read_table(table, PAIR_COUNTS), closure, where=table)
-    return with_relatives(rates, closure) if run.loss.relatives_concur else rates
+    return with_relatives(rates, closure) if run.loss.lets_relatives_concur else rates
 
 
 def named_place(place: Location | None, name: str) -> Location:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlimages_dataset.core.errors import ConfigError
+from mlimages_dataset.core.locations import location
 from mlimages_dataset.train.config import (
+    Loss,
     LossName,
     Phase,
     Precision,
@@ -106,6 +108,17 @@ def test_science_is_what_decides_the_learning_and_nothing_else(tmp_path: Path) -
     other = read_run(written(tmp_path, 'epochs = 2\n[loss]\nname = "focal"'))
     assert other.loss.name is LossName.FOCAL
     assert {name for name, value in science(other).items() if value != science(plain)[name]} == {"loss.name"}
+
+
+def test_relatives_concur_in_concurrent_softmax_unless_a_run_says_otherwise() -> None:
+    pairs = location("pairs.parquet")
+    for name, by_itself in ((LossName.CONCURRENT_SOFTMAX, True), (LossName.CO_BINARY_CROSS_ENTROPY, False)):
+        assert Loss(name=name, pair_counts=pairs).lets_relatives_concur is by_itself
+        for stated in (True, False):
+            assert Loss(name=name, pair_counts=pairs, relatives_concur=stated).lets_relatives_concur is stated
+    for stated in (True, False):
+        with pytest.raises(ValueError, match="relatives_concur has no effect on the loss softmax: leave it out"):
+            Loss(name=LossName.SOFTMAX, relatives_concur=stated)
 
 
 def test_a_sum_over_classes_is_of_the_losses_that_are_a_mean(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from mlimages_dataset.augment.region_pairs import region_pairs_stage
@@ -89,12 +90,16 @@ def test_rates_are_read_from_what_region_pairs_writes_beside_the_run_file(
     copy.write_bytes(run_file(f"packaged:open-images-{name}.toml").read_bytes())
     settings = read_run(copy)
     data = dataclasses.replace(settings.data, vocabulary=location(str(vocabulary)))
-    rates = pair_rates(dataclasses.replace(settings, data=data))
-    assert rates is not None
     related = read_vocabulary(location(str(vocabulary))).closure.toarray()
-    assert not (related | related.T)[FIRST_CLASS, FIRST_CLASS + 2]  # otherwise the rate would be 0, by section 4.1.1
-    pairs = {(FIRST_CLASS, FIRST_CLASS + 2): 0.5, (FIRST_CLASS + 2, FIRST_CLASS): 1.0}
-    assert dict(zip(map(tuple, rates.indices().T.tolist()), rates.values().tolist(), strict=True)) == pairs
+    related |= related.T
+    assert not related[FIRST_CLASS, FIRST_CLASS + 2]  # otherwise the rate would be 0, by section 4.1.1
+    counted = {(FIRST_CLASS, FIRST_CLASS + 2): 0.5, (FIRST_CLASS + 2, FIRST_CLASS): 1.0}
+    relatives = {(left, right): 1.0 for left, right in np.argwhere(related).tolist() if left != right}
+    for stated, pairs in ((None, counted | relatives), (True, counted | relatives), (False, counted)):
+        loss = dataclasses.replace(settings.loss, relatives_concur=stated)
+        rates = pair_rates(dataclasses.replace(settings, data=data, loss=loss))
+        assert rates is not None
+        assert dict(zip(map(tuple, rates.indices().T.tolist()), rates.values().tolist(), strict=True)) == pairs
 
 
 def test_the_hybrid_schedule() -> None:

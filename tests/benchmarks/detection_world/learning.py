@@ -95,11 +95,13 @@ workers = 0
 """
 LOSSES = {
     "softmax": Loss(name=LossName.SOFTMAX),
-    "concurrent": Loss(name=LossName.CONCURRENT_SOFTMAX, pair_counts=location("pairs")),
-    "relatives": Loss(name=LossName.CONCURRENT_SOFTMAX, pair_counts=location("pairs"), relatives_concur=True),
+    "concurrent": Loss(name=LossName.CONCURRENT_SOFTMAX, pair_counts=location("pairs"), relatives_concur=False),
+    "relatives": Loss(name=LossName.CONCURRENT_SOFTMAX, pair_counts=location("pairs")),
     "focal": Loss(name=LossName.FOCAL, sum_classes=True),
     "BCE": Loss(name=LossName.BINARY_CROSS_ENTROPY, sum_classes=True),
-    "co-BCE": Loss(name=LossName.CO_BINARY_CROSS_ENTROPY, sum_classes=True, pair_counts=location("pairs")),
+    "co-BCE": Loss(
+        name=LossName.CO_BINARY_CROSS_ENTROPY, sum_classes=True, pair_counts=location("pairs"), relatives_concur=False
+    ),
 }
 """Those of table 1; `softmax` learns several labels of a box as their shares (dist-CE). The table is named later."""
 

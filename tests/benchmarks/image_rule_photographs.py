@@ -7,8 +7,8 @@ classes are categories by their wnids; the probability of a category is the sum 
 has one of the 1,000. Photographs: Pascal VOC's 100 of the shared data, whose boxes name all objects of VOC's 20
 classes.
 
-First the teacher alone: the average precision of each class that has one of the 1,000 at or below it. Then, by image, in
-five folds: rules learned by `cooccurrence --rule image` from the other four folds are applied by `labels --predictions`
+First the teacher alone: the average precision of each class that has one of the 1,000 at or below it. Then, by image,
+in five folds: rules learned by `cooccurrence --rule image` from the other four folds are applied by `labels --predictions`
 to photographs half of whose labels are hidden. The second time, VOC's classes are joined to its groups (person, animal,
 vehicle, furnishing), so that each has more photographs.
 """

@@ -8,9 +8,9 @@ has one of the 1,000. Photographs: Pascal VOC's 100 of the shared data, whose bo
 classes.
 
 First the teacher alone: the average precision of each class that has one of the 1,000 at or below it. Then, by image,
-in five folds: rules learned by `cooccurrence --rule image` from the other four folds are applied by `labels --predictions`
-to photographs half of whose labels are hidden. The second time, VOC's classes are joined to its groups (person, animal,
-vehicle, furnishing), so that each has more photographs.
+in five folds: rules learned by `cooccurrence --rule image` from the other four folds are applied by
+`labels --predictions` to photographs half of whose labels are hidden. The second time, VOC's classes are joined to its
+groups (person, animal, vehicle, furnishing), so that each has more photographs.
 """
 
 from __future__ import annotations

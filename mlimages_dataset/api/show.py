@@ -14,7 +14,7 @@ from mlimages_dataset.api.labels import Labels
 from mlimages_dataset.api.places import places_of
 from mlimages_dataset.api.shown import Shown, ShownCategory, ShownImage, ShownLabel, ShownName, ShownPair
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, SPLITS, LabelsSummary
-from mlimages_dataset.augment.reasons import labels_of_row, reasons
+from mlimages_dataset.augment.reasons import RULES_COLUMN, labels_of_row, reasons, rule_in_words
 from mlimages_dataset.core.arguments import check
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images.registry import open_store
@@ -143,6 +143,7 @@ def _category(labels: Labels, at: int) -> ShownCategory:
         images=images,
         brings=tuple(_pairs(labels, "antecedent", at)),
         comes_with=tuple(_pairs(labels, "consequent", at)),
+        rule=rule_in_words(at, vocabulary, labels.pairs),
         examples=tuple(images_with(labels.parts(), at, min(_EXAMPLES, sum(images.values())))),
     )
 
@@ -171,7 +172,7 @@ def _images_by_split(labels: Labels, at: int) -> dict[str, int]:
 
 def _pairs(labels: Labels, side: str, at: int) -> Iterator[ShownPair]:
     """Yield the pairs in which a category is the antecedent or the consequent, the strongest first."""
-    if labels.pairs is None:
+    if labels.pairs is None or RULES_COLUMN in labels.pairs.column_names:
         return
     other = "consequent" if side == "antecedent" else "antecedent"
     rows = labels.pairs.filter(pc.equal(labels.pairs[side], at)).to_pylist()

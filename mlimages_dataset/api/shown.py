@@ -120,6 +120,7 @@ class ShownCategory:
         images: images in which it is present, by split.
         brings: categories that each of its annotated images gets.
         comes_with: categories whose annotated images get it.
+        rule: when a rule adds it, in words; empty without one.
         examples: ids of images with it.
     """
 
@@ -131,6 +132,7 @@ class ShownCategory:
     images: Mapping[str, int]
     brings: tuple[ShownPair, ...]
     comes_with: tuple[ShownPair, ...]
+    rule: str
     examples: tuple[str, ...]
 
     def lines(self) -> Iterator[str]:
@@ -148,6 +150,8 @@ class ShownCategory:
                 yield from (f"    {one.line()}" for one in pairs[:_SHOWN_PAIRS])
             if len(pairs) > _SHOWN_PAIRS:
                 yield f"    and {len(pairs) - _SHOWN_PAIRS:,} more"
+        if self.rule:
+            yield f"  added by a rule: {self.rule}"
         yield from _listed("for example", self.examples)
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _Rows = tuple["NDArray[np.int32]", "NDArray[np.int32]", "NDArray[np.float64]"]
 """A compressed sparse matrix: where rows start, columns, values."""
+Seen = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.int32]", "NDArray[np.float32]"]
+"""A teacher's predictions: where those of each image start and stop, of shape (N,), their classes and probabilities."""
 _AT_ONCE = 1 << 18
 """Candidates of one call of the compiled loop, and at least one image's."""
 
@@ -35,7 +37,7 @@ class Terms:
         intercepts: shape (K,).
         place: the consequent of each category, -1 for others, shape (C,).
         ramps: starts and ends as log-odds, and weights; each of shape (K, R).
-        alone: the probability from which a teacher alone lifts a consequent to the least log-odds, shape (K,).
+        score_from: the probabilities at which ramps start, ascending up to the last that has a weight, shape (K, R).
         least: log-odds of a candidate.
     """
 
@@ -45,7 +47,7 @@ class Terms:
     intercepts: NDArray[np.float64]
     place: NDArray[np.int32]
     ramps: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-    alone: NDArray[np.float64]
+    score_from: NDArray[np.float32]
     least: float
 
 
@@ -65,44 +67,46 @@ def ascending_pairs(
 
 
 def gathered(
-    known: _Rows, seen: _Rows, terms: Terms
+    known: _Rows, seen: Seen, terms: Terms
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
     """Return image, consequent and evidence of each candidate, by image and consequent, each of shape (Q,).
 
     Args:
         known: confidences of the known labels, shape (N, C), classes of an image ascending.
-        seen: a teacher's probabilities, shape (N, C).
+        seen: what a teacher says.
         terms: of the rules.
     """
+    seen_from, seen_to, classes, scores = seen
     n_images, size = len(known[0]) - 1, len(terms.intercepts)
     room = max(_AT_ONCE, size)
-    sums, marks, touched = np.zeros(size), np.zeros(size, np.bool_), np.zeros(size, np.int32)
+    sums = np.zeros(size)
     found = []
     image = 0
     while image < n_images:
         images, consequents = np.empty(room, np.int32), np.empty(room, np.int32)
         evidence = np.empty(room)
         image, n = _gather(
-            image, *known, *seen, *terms.singles, terms.pairs, *terms.joint, terms.intercepts, terms.place,
-            *terms.ramps, terms.alone, terms.least, sums, marks, touched, images, consequents, evidence,
+            image, *known, seen_from, seen_to, classes, scores, *terms.singles, terms.pairs,
+            *terms.joint, terms.intercepts, terms.place, *terms.ramps, terms.score_from, terms.least,
+            sums, images, consequents, evidence,
         )  # fmt: skip
         found.append((images[:n], consequents[:n], evidence[:n]))
     if not found:
         return np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0)
     images, consequents, evidence = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-    order = np.lexsort((consequents, images))
-    return images[order], consequents[order], evidence[order]
+    return images, consequents, evidence
 
 
 @compiled
-def _gather(  # noqa: C901, PLR0912, PLR0917 - one loop without calls, and compiled code takes no keywords
+def _gather(  # noqa: C901, PLR0912, PLR0917 - one loop, and compiled code takes no keywords
     first: int,
     known_starts: NDArray[np.int32],
     known: NDArray[np.int32],
     confidences: NDArray[np.float64],
-    seen_starts: NDArray[np.int32],
+    seen_starts: NDArray[np.int64],
+    seen_stops: NDArray[np.int64],
     seen: NDArray[np.int32],
-    scores: NDArray[np.float64],
+    scores: NDArray[np.float32],
     single_starts: NDArray[np.int32],
     singles: NDArray[np.int32],
     single_weights: NDArray[np.float64],
@@ -115,11 +119,9 @@ def _gather(  # noqa: C901, PLR0912, PLR0917 - one loop without calls, and compi
     ramp_starts: NDArray[np.float64],
     ramp_ends: NDArray[np.float64],
     rises: NDArray[np.float64],
-    alone: NDArray[np.float64],
+    score_from: NDArray[np.float32],
     least: float,
     sums: NDArray[np.float64],
-    marks: NDArray[np.bool_],
-    touched: NDArray[np.int32],
     images: NDArray[np.int32],
     consequents: NDArray[np.int32],
     evidence: NDArray[np.float64],
@@ -129,15 +131,10 @@ def _gather(  # noqa: C901, PLR0912, PLR0917 - one loop without calls, and compi
     for image in range(first, n_images):
         if written + len(intercepts) > len(images):
             return image, written
-        n_touched = 0
         for a in range(known_starts[image], known_starts[image + 1]):
             for t in range(single_starts[known[a]], single_starts[known[a] + 1]):
                 k = singles[t]
                 sums[k] += confidences[a] * single_weights[t]
-                if not marks[k]:
-                    marks[k] = True
-                    touched[n_touched] = k
-                    n_touched += 1
             for b in range(a, known_starts[image + 1]) if len(pairs) else range(0):
                 number = np.int64(known[a]) * len(place) + known[b]
                 at = np.searchsorted(pairs, number)
@@ -145,29 +142,27 @@ def _gather(  # noqa: C901, PLR0912, PLR0917 - one loop without calls, and compi
                     for t in range(joint_starts[at], joint_starts[at + 1]):
                         k = joint[t]
                         sums[k] += confidences[a] * confidences[b] * joint_weights[t]
-                        if not marks[k]:
-                            marks[k] = True
-                            touched[n_touched] = k
-                            n_touched += 1
-        for s in range(seen_starts[image], seen_starts[image + 1]):
+        for s in range(seen_starts[image], seen_stops[image]):
             k = place[seen[s]]
-            # A teacher that is not sure enough alone, of what labels do not make likelier, adds nothing.
-            if k < 0 or (scores[s] < alone[k] and sums[k] <= 0):
+            if k < 0:
                 continue
-            log_odds = math.log(scores[s]) - math.log1p(-scores[s])
+            most = sums[k]
+            for r in range(rises.shape[1]):
+                if scores[s] <= score_from[k, r]:
+                    break
+                most += rises[k, r]
+            if most + intercepts[k] < least or most == sums[k]:
+                continue  # so most predictions need no logarithm
+            score = np.float64(scores[s])
+            log_odds = math.log(score) - math.log1p(-score)
             for r in range(rises.shape[1]):
                 if log_odds <= ramp_starts[k, r]:
                     continue
                 share = (log_odds - ramp_starts[k, r]) / (ramp_ends[k, r] - ramp_starts[k, r])
                 sums[k] += rises[k, r] * min(share, 1.0)
-            if not marks[k]:
-                marks[k] = True
-                touched[n_touched] = k
-                n_touched += 1
-        for t in range(n_touched):
-            k = touched[t]
+        for k in range(len(intercepts)):  # nearly all: a fitted antecedent says something of each consequent
             if sums[k] != 0 and sums[k] + intercepts[k] >= least:
                 images[written], consequents[written], evidence[written] = image, k, sums[k]
                 written += 1
-            sums[k], marks[k] = 0.0, False
+            sums[k] = 0.0
     return n_images, written

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.special import logit
+from scipy.special import expit, logit
 
 from mlimages_dataset.augment.rules import INTERCEPT, PICTURE
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.tables.confidences import LEAST, MOST
 from mlimages_dataset.tables.label_columns import columns_of
 from mlimages_dataset.tables.schemas import RULES, Origin
 
@@ -140,6 +141,40 @@ def _likely_by(row: ImageLabel, present: Sequence[ImageLabel], vocabulary: Vocab
     by = [] if seen is None else [f"by its picture: {seen:+.1f}"]
     by += [f"by what it shows beside it: {', '.join(said)}"] if said else []
     return f"probably, {' and '.join(by)} (log-odds); right in {row.confidence:.0%} of such images"
+
+
+def rule_in_words(class_index: int, vocabulary: Vocabulary, rules: pa.Table | None) -> str:
+    """Return in one line when a rule adds a category to an image; empty if none does, or `rules` are implications."""
+    if rules is None or RULES_COLUMN not in rules.column_names:
+        return ""
+    terms = rules.filter(pc.equal(rules["consequent"], class_index)).to_pylist()
+    if not terms:
+        return ""
+    labels = sorted((one for one in terms if one["antecedent"] >= 0), key=lambda one: -abs(one["weight"]))
+    named = (
+        f"{_named([i for i in (one['antecedent'], one['together_with']) if i >= 0], vocabulary)} {one['weight']:+.1f}"
+        for one in labels[:_TOLD_TERMS]
+    )
+    said = [_enough(terms)] if any(one["antecedent"] == PICTURE for one in terms) else []
+    said += [f"labels that say most (log-odds): {', '.join(named)}"] if labels else []
+    return "; ".join([f"where its estimate is {terms[0]['least']:.0%} or more", *said])
+
+
+def _enough(terms: Sequence[dict[str, Any]]) -> str:
+    """Return which probability of a teacher is enough without any known label."""
+    ramps = sorted((one for one in terms if one["antecedent"] == PICTURE), key=lambda one: float(one["score_from"]))
+    left = _log_odds(terms[0]["least"]) - math.fsum(one["weight"] for one in terms if one["antecedent"] == INTERCEPT)
+    for one in ramps:
+        if 0 < left <= one["weight"]:
+            first, last = _log_odds(one["score_from"]), _log_odds(one["score_to"])
+            at = expit(first + left / one["weight"] * (last - first))
+            return f"a prediction of {at:.2f} or more is enough alone"
+        left -= one["weight"]
+    return "no prediction is enough alone" if left > 0 else "any prediction is enough alone"
+
+
+def _log_odds(share: float) -> float:
+    return float(logit(min(max(share, float(LEAST)), float(MOST))))
 
 
 def _seen(confidence: float, said: float, terms: Sequence[dict[str, Any]]) -> float | None:

@@ -29,6 +29,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from mlimages_dataset.augment.rules import LabelRules, Ramps, candidates, log_odds, ramp
+from mlimages_dataset.augment.seen import Predicted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -271,7 +272,8 @@ def _calibrated(
     known, true = examples.known[examples.held_out], examples.true[examples.held_out]
     implied = sp.csr_array(known @ closure)
     missing = sp.csr_array(true - true.multiply(implied.astype(bool)))
-    found = candidates(known, raw, None if examples.seen is None else examples.seen[examples.held_out])
+    seen = None if examples.seen is None else Predicted.of_matrix(examples.seen[examples.held_out])
+    found = candidates(known, raw, seen)
     asked = (found.evidence > 0) & ~_nonzero(implied, found.image, raw.consequents[found.consequent])
     logit, consequent = found.logit[asked], found.consequent[asked]
     right = _nonzero(sp.csr_array(true @ closure), found.image[asked], raw.consequents[consequent])

@@ -28,6 +28,7 @@ import scipy.sparse as sp
 
 from mlimages_dataset.augment.evidence import Terms, ascending_pairs, gathered, rows_of
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.tables.arrays import numpy_of
 from mlimages_dataset.tables.confidences import LEAST, MOST, of_a_model
 from mlimages_dataset.tables.schemas import RULES, Origin
 
@@ -128,19 +129,18 @@ class Candidates:
     logit: NDArray[np.float64]
 
 
-def candidates(
-    known: sp.csr_array, rules: LabelRules, seen: sp.csr_array | None = None, least: float = 0.0
-) -> Candidates:
+def candidates(known: sp.csr_array, rules: LabelRules, seen: Predicted | None = None, least: float = 0.0) -> Candidates:
     """Return the consequents on which an image's known labels, or a teacher, have any say.
 
     Args:
         known: confidences of the original labels, float64 sparse, shape (N, C).
         rules: the rules.
-        seen: the teacher's probabilities, float64 sparse, shape (N, C); None without a teacher.
+        seen: what the teacher says of the same images; None without a teacher.
         least: candidates with a lower estimate may be left out.
     """
-    said = sp.csr_array(known.shape, dtype=np.float64) if seen is None else seen
-    found = gathered(rows_of(known), rows_of(said), _terms(rules, known.shape[1], least))
+    none = np.zeros(known.shape[0], np.int64)
+    said = (none, none, np.empty(0, np.int32), np.empty(0, np.float32)) if seen is None else seen.arrays
+    found = gathered(rows_of(known), said, _terms(rules, known.shape[1], least))
     image, consequent, evidence = found
     return Candidates(image, consequent, evidence, evidence + rules.intercepts[consequent])
 
@@ -155,19 +155,8 @@ def _terms(rules: LabelRules, n_classes: int, least: float) -> Terms:
 
     lowest = -math.inf if least <= _LOWEST else float(logit(least)) - _ROUNDING
     ramps = (log_odds(rules.ramps.start), log_odds(rules.ramps.end), rules.ramps.rises)
-    return Terms(
-        rows_of(rules.singles), numbers, rows_of(joint), rules.intercepts, place, ramps, _alone(rules, lowest), lowest
-    )
-
-
-def _alone(rules: LabelRules, lowest: float) -> NDArray[np.float64]:
-    """Return a probability below which a teacher alone does not lift each consequent to some log-odds, shape (K,).
-
-    It is the start of the ramp on which they are reached, 2 if none reaches them.
-    """
-    reached = rules.intercepts[:, None] + rules.ramps.rises.cumsum(axis=1) >= lowest
-    start = np.where(reached, rules.ramps.start, 2).astype(np.float64)
-    return np.asarray(np.where(rules.intercepts >= lowest, 0, start.min(axis=1, initial=2)))
+    starts = rules.ramps.start
+    return Terms(rows_of(rules.singles), numbers, rows_of(joint), rules.intercepts, place, ramps, starts, lowest)
 
 
 def likely_labels(
@@ -185,8 +174,7 @@ def likely_labels(
         return labels, 0
     n_classes = closure.shape[0]
     known = incidence(labels, (labels.confidence > 0) & (labels.origin == Origin.ORIGINAL), n_classes)
-    seen = None if predicted is None else scores_of(predicted.labels, n_classes)
-    found = candidates(known, rules, seen, rules.least)
+    found = candidates(known, rules, predicted, rules.least)
     from scipy.special import expit  # noqa: PLC0415 - it takes 0.1 s, and labels without rules need none
 
     estimate = of_a_model(expit(found.logit))
@@ -273,7 +261,7 @@ def rules_of(table: pa.Table, n_classes: int, *, where: object = None) -> LabelR
             finite, the limits differ or are not in 0..1, or the probabilities of a ramp do not ascend in 0..1.
     """
     antecedent, together_with, consequent, weight, least, start, end = (
-        table[name].to_numpy() for name in RULES.arrow.names
+        numpy_of(table[name].combine_chunks()) for name in RULES.arrow.names
     )
     problem = _problem(antecedent, together_with, consequent, weight, least, n_classes) or _ramp_problem(
         antecedent == PICTURE, weight, start, end

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,49 +9,72 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.tables.arrays import texts
 from mlimages_dataset.tables.batches import checked_columns
-from mlimages_dataset.tables.label_columns import LabelColumns, array_of, columns_of
 from mlimages_dataset.tables.parquet import scan_table, table_parts
-from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS
+from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import scipy.sparse as sp
     from numpy.typing import NDArray
 
+    from mlimages_dataset.augment.evidence import Seen
     from mlimages_dataset.augment.rules import LabelRules
     from mlimages_dataset.core.locations import Location
-
-_ROWS = pa.schema([LABELS.arrow.field("image_id"), LABELS.arrow.field("labels")])
 
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """What a teacher says of N images.
+    """What a teacher says of N images, in S predictions of these and of others.
 
     Attributes:
-        labels: its probabilities, none for an image without predictions.
-        known: whether the image has predictions, bool, shape (N,).
+        starts: the first prediction of each image, -1 for an image that is not predicted, int64, shape (N,).
+        stops: the prediction after its last, int64, shape (N,).
+        class_index: int32, shape (S,).
+        scores: probabilities, float32, shape (S,).
     """
 
-    labels: LabelColumns
-    known: NDArray[np.bool_]
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+    class_index: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+    @classmethod
+    def of_matrix(cls, scores: sp.csr_array) -> Predicted:
+        """Return the probabilities of N predicted images, sparse, shape (N, C)."""
+        bounds = scores.indptr.astype(np.int64)
+        return cls(bounds[:-1], bounds[1:], scores.indices.astype(np.int32), scores.data.astype(np.float32))
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether each image is predicted, also with nothing, shape (N,)."""
+        return self.starts >= 0
+
+    @property
+    def arrays(self) -> Seen:
+        """The arrays as loops read them."""
+        return self.starts, self.stops, self.class_index, self.scores
 
 
 @dataclass(frozen=True, slots=True)
 class SeenImages:
-    """What a teacher says of some images: their ids, each once, and `labels` arrays in the same order."""
+    """What a teacher says of some images: their ids, ascending, each once, and their predictions in the same order."""
 
-    ids: pa.StringArray
-    labels: pa.ListArray
+    ids: pa.LargeStringArray
+    predicted: Predicted
 
     def of(self, image_ids: pa.StringArray) -> Predicted:
         """Return what the teacher says of N images."""
-        where = pc.index_in(image_ids, value_set=self.ids)
-        known = pc.is_valid(where).to_numpy(zero_copy_only=False)
-        rows = self.labels.take(where.fill_null(len(self.ids)))
-        return Predicted(columns_of(rows), known)
+        at = places(image_ids, self.ids)
+        starts, stops = (
+            np.where(at < 0, -1, one[at]) if len(one) else np.full(len(at), -1)
+            for one in (self.predicted.starts, self.predicted.stops)
+        )
+        return Predicted(starts, stops, self.predicted.class_index, self.predicted.scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,35 +97,132 @@ class Teacher:
         Raises:
             UsageError, DataError: a table is missing or damaged, or an image is predicted twice.
         """
-        ids = pa.chunked_array(
-            [batch.column(0) for batch in scan_table(annotations, ANNOTATIONS, columns=["image_id"])], pa.string()
-        )
-        span = pc.min_max(ids).as_py() if len(ids) else None
-        wanted = ids.unique()
-        tables = [_ROWS.empty_table()]
-        for batch in () if span is None else self._batches(span["min"], span["max"]):
-            rows = batch.filter(pc.is_in(batch.column("image_id"), value_set=wanted))
-            labels = checked_columns(rows.column("labels"), len(self.least), self.where)
-            kept = labels.only(labels.confidence >= self.least[labels.class_index])
-            tables.append(pa.Table.from_arrays([rows.column("image_id"), array_of(kept)], schema=_ROWS))
-        found = pa.concat_tables([*tables, _nothing()]).combine_chunks()  # the last row is that of all others
-        seen = found["image_id"].combine_chunks()[:-1]
-        if pc.count_distinct(seen).as_py() < len(seen):
-            raise DataError("an image is predicted twice", where=self.where, remedy="keep one row per image")
-        return SeenImages(seen, found["labels"].combine_chunks())
+        ids = _ids_of(annotations)
+        starts, stops = np.full(len(ids), -1), np.full(len(ids), -1)
+        classes, scores = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
+        n_kept = 0
+        for batch in self._batches(ids[0].as_py(), ids[-1].as_py()) if len(ids) else ():
+            labels = checked_columns(batch.column("labels"), len(self.least), self.where)
+            kept_classes, kept_scores = np.empty_like(labels.class_index), np.empty_like(labels.confidence)
+            n = _keep(
+                places(batch.column("image_id"), ids), labels.offsets, labels.class_index, labels.confidence,
+                self.least, n_kept, starts, stops, kept_classes, kept_scores,
+            )  # fmt: skip
+            if n < 0:
+                raise DataError("an image is predicted twice", where=self.where, remedy="keep one row per image")
+            classes.append(kept_classes[:n].copy())
+            scores.append(kept_scores[:n].copy())
+            n_kept += n
+        return SeenImages(ids, Predicted(starts, stops, np.concatenate(classes), np.concatenate(scores)))
 
     def _batches(self, first: str, last: str) -> Iterator[pa.RecordBatch]:
         return (
             batch
             for part in self.parts
-            for batch in scan_table(part, PREDICTIONS, columns=_ROWS.names, near=("image_id", first, last))
+            for batch in scan_table(part, PREDICTIONS, columns=["image_id", "labels"], near=("image_id", first, last))
         )
 
 
-@functools.cache
-def _nothing() -> pa.Table:
-    """Return a row without predictions, made when it is needed: Arrow imports pandas to read Python's lists."""
-    return pa.table([pa.array([""]), pa.array([[]], _ROWS.field("labels").type)], schema=_ROWS)
+def _ids_of(annotations: Location) -> pa.LargeStringArray:
+    """Return the ids of the images of a part, ascending, each once."""
+    batches = scan_table(annotations, ANNOTATIONS, columns=["image_id"])
+    # Large: all ids of a part may have more than 2 GiB.
+    found = (one.column(0).cast(pa.large_string()) for one in batches)
+    ids = pa.concat_arrays([texts([]).cast(pa.large_string()), *found])
+    if _ascend(*_texts(ids)):
+        return ids
+    ids = ids.unique()
+    return ids.take(pc.array_sort_indices(ids))
+
+
+def places(ids: pa.StringArray, ascending: pa.LargeStringArray) -> NDArray[np.int64]:
+    """Return where each of N ids is among ascending ones, each once; -1 for those that are not there, shape (N,)."""
+    found = np.empty(len(ids), np.int64)
+    _find(*_texts(ids.cast(pa.large_string())), *_texts(ascending), found)
+    return found
+
+
+def _texts(ids: pa.LargeStringArray) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Return where N texts start, and the last ends, shape (N + 1,), and their UTF-8; both read-only."""
+    _, offsets, text = ids.buffers()
+    starts = np.frombuffer(offsets, np.int64, len(ids) + 1, ids.offset * 8) if len(ids) else np.zeros(1, np.int64)
+    found = np.frombuffer(text or b"", np.uint8)
+    for one in (starts, found):
+        one.flags.writeable = False  # for another type, Numba compiles its loops again
+    return starts, found
+
+
+@compiled
+def _compared(  # noqa: PLR0917 - compiled code takes no keywords
+    a: NDArray[np.uint8], a_start: int, a_stop: int, b: NDArray[np.uint8], b_start: int, b_stop: int
+) -> int:
+    """Return a number below, at or above 0 as the first text is before, the same as, or behind the second."""
+    for i in range(min(a_stop - a_start, b_stop - b_start)):
+        if a[a_start + i] != b[b_start + i]:
+            return -1 if a[a_start + i] < b[b_start + i] else 1
+    return (a_stop - a_start) - (b_stop - b_start)
+
+
+@compiled
+def _ascend(starts: NDArray[np.int64], text: NDArray[np.uint8]) -> bool:
+    """Return whether each text is behind the one before it."""
+    for i in range(len(starts) - 2):
+        if _compared(text, starts[i], starts[i + 1], text, starts[i + 1], starts[i + 2]) >= 0:
+            return False
+    return True
+
+
+@compiled
+def _find(
+    starts: NDArray[np.int64],
+    text: NDArray[np.uint8],
+    ascending_starts: NDArray[np.int64],
+    ascending: NDArray[np.uint8],
+    found: NDArray[np.int64],
+) -> None:
+    """Write the places of texts; the one after the last found is looked at first, since tables mostly ascend."""
+    n = len(ascending_starts) - 1
+    near = 0
+    for i in range(len(starts) - 1):
+        first, last, at = 0, n, min(near, n - 1)
+        found[i] = -1
+        while first < last:
+            order = _compared(text, starts[i], starts[i + 1], ascending, ascending_starts[at], ascending_starts[at + 1])
+            if order == 0:
+                found[i], first = at, at
+                break
+            first, last = (at + 1, last) if order > 0 else (first, at)
+            at = (first + last) // 2
+        near = first + 1 if found[i] >= 0 else first
+
+
+@compiled
+def _keep(  # noqa: PLR0917 - compiled code takes no keywords
+    at: NDArray[np.int64],
+    offsets: NDArray[np.int32],
+    class_index: NDArray[np.int32],
+    confidence: NDArray[np.float32],
+    least: NDArray[np.float32],
+    n_before: int,
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    kept_classes: NDArray[np.int32],
+    kept_scores: NDArray[np.float32],
+) -> int:
+    """Write the predictions that rules need of images at places, and return how many; -1 if a place is taken."""
+    n = 0
+    for row in range(len(at)):
+        if at[row] < 0:
+            continue
+        if starts[at[row]] >= 0:
+            return -1
+        starts[at[row]] = n_before + n
+        for s in range(offsets[row], offsets[row + 1]):
+            if confidence[s] > 0 and confidence[s] >= least[class_index[s]]:
+                kept_classes[n], kept_scores[n] = class_index[s], confidence[s]
+                n += 1
+        stops[at[row]] = n_before + n
+    return n
 
 
 def teacher_of(

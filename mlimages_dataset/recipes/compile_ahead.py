@@ -22,6 +22,7 @@ from mlimages_dataset.augment.audit import audit_rows
 from mlimages_dataset.augment.cooccurrence_stage import Thresholds, cooccurrence_stage
 from mlimages_dataset.augment.region_order import in_order
 from mlimages_dataset.augment.rules import LabelRules, Ramps, candidates
+from mlimages_dataset.augment.seen import Predicted
 from mlimages_dataset.augment.tally import tally
 from mlimages_dataset.core.compiled import ship, sort_in_place
 from mlimages_dataset.core.locations import location
@@ -73,7 +74,7 @@ def _call_loops_over_labels(folder: Path) -> None:
     ramps = Ramps(one.astype(np.float32), one.astype(np.float32) + 1, one)
     pair = np.array([[0, 1]], np.int32)
     rules = LabelRules(np.arange(2, dtype=np.int32), np.zeros(2), weights, pair, weights[:1], 0.5, ramps)
-    candidates(weights, rules, weights)
+    candidates(weights, rules, Predicted.of_matrix(weights))
     place = location(str(folder))
     write_tables(vocabulary, place / "vocabulary", {})
     call_loops(place / "labels")

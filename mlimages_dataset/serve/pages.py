@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 import jinja2
 
 from mlimages_dataset.augment.labels_stage import SPLITS
-from mlimages_dataset.augment.reasons import RULES_COLUMN
+from mlimages_dataset.augment.reasons import RULES_COLUMN, rule_in_words
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.records import Manifest
 from mlimages_dataset.report.content import FindingKind
@@ -211,6 +211,7 @@ class Pages:
             counts=self._rows.counts(index),
             implies=self._pairs("antecedent", "consequent", index),
             implied=self._pairs("consequent", "antecedent", index),
+            rule=rule_in_words(index, vocabulary, self._build.pairs),
             n_compared=n_compared,
             companions=companions,
             examples=self._examples(own),

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import mlimages_dataset as ml
 from mlimages_dataset import samples
+from mlimages_dataset.augment.reasons import rule_in_words
 from mlimages_dataset.core.errors import ConfigError, UsageError
 from mlimages_dataset.recipes.build import build_recipe, verify
 from mlimages_dataset.recipes.recipe import read_recipe
-from mlimages_dataset.tables.schemas import Origin
+from mlimages_dataset.tables.schemas import RULES, Origin
 from tests.cli.conftest import command, main_command  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
@@ -79,6 +81,21 @@ def test_what_is_added_is_said_and_why(vocabulary: Vocabulary, rules: ml.Rules) 
         (why,) = reasons[reasons["class_index"] == row.class_index]["why"]
         said = frame[frame["image_id"] == row.image_id]["label"].map(names).map(lambda i: vocabulary.categories[i].name)
         assert any(name.partition(",")[0] in why for name in said), why
+
+
+def test_each_line_says_what_a_rule_adds(vocabulary: Vocabulary) -> None:
+    """Of no label and a teacher alone, the probability that is told is the one at which the estimate is the limit."""
+    ramp = {"antecedent": -2, "together_with": -1, "consequent": 3, "weight": 4.0, "least": 0.5}
+    rows = [
+        {**ramp, "score_from": 0.25, "score_to": 0.75},
+        {**ramp, "antecedent": -1, "weight": -2.0, "score_from": 0.0, "score_to": 0.0},
+        {**ramp, "antecedent": 4, "weight": 1.0, "score_from": 0.0, "score_to": 0.0},
+    ]
+    told = rule_in_words(3, vocabulary, pa.Table.from_pylist(rows, RULES.arrow))
+    assert "estimate is 50% or more" in told
+    assert "a prediction of 0.50 or more is enough alone" in told
+    assert f"{vocabulary.categories[4].first_name} +1.0" in told
+    assert not rule_in_words(4, vocabulary, pa.Table.from_pylist(rows, RULES.arrow))
 
 
 def test_they_are_written_read_and_refused_with_another_vocabulary(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+import tempfile
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
@@ -20,21 +22,24 @@ from mlimages_dataset.augment.rule_fit import Examples, fitted, learned_rules
 from mlimages_dataset.augment.rules import (
     INTERCEPT,
     PICTURE,
+    LabelRules,
     Ramps,
+    candidates,
     likely_labels,
     log_odds,
     ramp,
     rules_of,
     rules_table,
+    scores_of,
 )
 from mlimages_dataset.augment.rules_stage import RULES_FILE, RuleOptions, rules
-from mlimages_dataset.augment.seen import Predicted, SeenImages, least_scores, teacher_of
+from mlimages_dataset.augment.seen import Predicted, SeenImages, Teacher, least_scores, places, teacher_of
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.engine import local
 from mlimages_dataset.pipeline.stage import Engine, Workplace
 from mlimages_dataset.tables.confidences import of_a_model
 from mlimages_dataset.tables.files import file_digest
-from mlimages_dataset.tables.parquet import read_table
+from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS, RULES, Origin
 from tests.augment.strategies import Row, columns_from, rows_from
 from tests.augment.tables import read_parts, write_parts
@@ -46,6 +51,12 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.augment.labels_stage import LabelsSummary
     from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+
+def predicted_of(rows: list[Row]) -> Predicted:
+    """Return what a teacher says of images that it has seen."""
+    return Predicted.of_matrix(scores_of(columns_from(rows), 6))
+
 
 UNRELATED = sp.csr_array(np.eye(6, dtype=bool))
 _SCORES = st.floats(2**-10, 1 - 2**-10, width=32)
@@ -84,7 +95,7 @@ def test_what_is_added_equals_the_words(
     learned = rules_of(table, 6)
     known = columns_from([{0: (1.0, 0)}] * len(scores))
     seen: list[Row] = [{} if one is None else {1: (one, 3), 2: (0.5, 3)} for one in scores]
-    found, _ = likely_labels(known, learned, UNRELATED, Predicted(columns_from(seen), np.ones(len(seen), bool)))
+    found, _ = likely_labels(known, learned, UNRELATED, predicted_of(seen))
     for score, row in zip(scores, rows_from(found), strict=True):
         evidence = weight + (0 if score is None else value(stated, score))
         estimate = of_a_model(np.array([expit(intercept + evidence)]))[0]
@@ -180,7 +191,7 @@ def estimates_of(examples: Examples, precision: float, unseen: Examples) -> tupl
     seen: list[Row] = [
         {int(c): (float(s), 3) for c, s in enumerate(one) if s > 0} for one in unseen.seen.toarray().tolist()
     ]
-    predicted = Predicted(columns_from(seen), np.ones(len(seen), bool))
+    predicted = predicted_of(seen)
     added, _ = likely_labels(columns_from(rows), rules_of(rules_table(learned), 6), UNRELATED, predicted)
     chosen = added.origin == Origin.CO_OCCURRENCE
     return added.confidence[chosen], np.asarray(unseen.true[added.images[chosen], added.class_index[chosen]] > 0)
@@ -321,10 +332,89 @@ def test_what_cannot_be_is_refused(tables: tuple[Path, Path], mini_vocabulary: V
 
 
 def test_images_are_found_by_their_ids() -> None:
-    ids = pa.array(["b", "a"])
-    labels = pa.array(
-        [[{"class_index": n, "confidence": 0.5, "origin": 3}] for n in (1, 0)] + [[]], LABELS.arrow[3].type
-    )
-    found = SeenImages(ids, labels).of(pa.array(["a", "c", "b"]))
+    ids = pa.array(["a", "b"], pa.large_string())
+    found = SeenImages(ids, predicted_of([{0: (0.5, 3)}, {1: (0.5, 3)}])).of(pa.array(["b", "c", "a"]))
     assert found.known.tolist() == [True, False, True]
-    assert [list(row) for row in rows_from(found.labels)] == [[0], [], [1]]
+    assert [found.class_index[a:b].tolist() for a, b in zip(found.starts, found.stops, strict=True)] == [[1], [], [0]]
+
+
+_TEXTS = st.text(st.characters(codec="utf-8"), max_size=3) | st.sampled_from(["a", "ab", "b"])
+
+
+@given(st.lists(_TEXTS), st.sets(_TEXTS), st.integers(0, 3))
+def test_places_are_as_arrow_finds_them(ids: list[str], wanted: set[str], left_out: int) -> None:
+    ascending = pa.array(sorted(wanted, key=str.encode), pa.large_string())
+    array = pa.array(ids, pa.string())[left_out:]
+    assert (
+        places(array, ascending).tolist()
+        == pc.index_in(array, value_set=ascending.cast(pa.string())).fill_null(-1).to_pylist()
+    )
+
+
+@st.composite
+def predictions(draw: st.DrawFn) -> tuple[list[str], list[tuple[str, Row]]]:
+    """Draw ids of annotated images, some in several rows, and what a teacher says of these and of others."""
+    ids = draw(st.lists(st.sampled_from("abcdefgh"), min_size=1))
+    row = st.dictionaries(st.integers(0, 5), st.tuples(_SCORES, st.just(3)), max_size=4)
+    seen = draw(st.lists(st.tuples(st.sampled_from("abcdefghij"), row), min_size=1, unique_by=lambda one: one[0]))
+    return ids, [(image_id, dict(sorted(of_image.items()))) for image_id, of_image in seen]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(predictions(), st.lists(_SCORES, min_size=6, max_size=6), st.integers(1, 4))
+def test_of_a_part_is_held_what_rules_need_of_its_images(
+    tmp_path: Path, drawn: tuple[list[str], list[tuple[str, Row]]], least: list[float], size: int
+) -> None:
+    """In whatever order and parts the tables are, what is held equals a plain search in them."""
+    ids, seen = drawn
+    with tempfile.TemporaryDirectory(dir=tmp_path) as name:
+        folder = tmp_path / name
+        write_parts(folder / "given", [(one, {0: (1.0, 0)}) for one in ids], ANNOTATIONS)
+        write_parts(folder / "seen", seen, PREDICTIONS, [size] * (len(seen) // size))
+        parts = tuple(table_parts(folder / "seen"))
+        held = Teacher(parts, np.array(least, np.float32), folder).of_part(folder / "given" / "part-00000.parquet")
+    found = held.of(pa.array([*ids, "z"]))
+    for image_id, known, start, stop in zip([*ids, "z"], found.known, found.starts, found.stops, strict=True):
+        stated = dict(seen).get(image_id)
+        assert known == (stated is not None)
+        needed = {c: np.float32(s) for c, (s, _) in (stated or {}).items() if np.float32(s) >= np.float32(least[c])}
+        assert dict(zip(found.class_index[start:stop].tolist(), found.scores[start:stop], strict=True)) == needed
+
+
+@given(st.data())
+def test_candidates_equal_the_plain_sums(data: st.DataObject) -> None:
+    """Of any known labels, predictions and rules: each estimate at the limit or above it, to the bit, and in order."""
+    n = 5
+    rng = np.random.default_rng(data.draw(st.integers(0, 1 << 30)))
+    weights = np.where(rng.random((n, n)) < 0.6, rng.normal(0, 2, (n, n)), 0)
+    knots = np.sort(rng.random((n, 4)).astype(np.float32), axis=1)
+    stated = Ramps(knots[:, :-1], knots[:, 1:], np.where(rng.random((n, 3)) < 0.8, rng.exponential(2, (n, 3)), 0))
+    none = np.empty((0, 2), np.int32)
+    learned = LabelRules(
+        np.arange(n, dtype=np.int32),
+        rng.normal(-2, 1, n),
+        sp.csr_array(weights),
+        none,
+        sp.csr_array((0, n)),
+        0.5,
+        stated,
+    )
+    known = np.where(rng.random((8, n)) < 0.3, rng.random((8, n)), 0)
+    score = np.where(rng.random((8, n)) < 0.6, rng.random((8, n)), 0).astype(np.float32)
+    least = data.draw(st.sampled_from([0.0, 0.3, 0.8]))
+    found = candidates(sp.csr_array(known), learned, Predicted.of_matrix(sp.csr_array(score)), least)
+    got = dict(zip(zip(found.image.tolist(), found.consequent.tolist(), strict=True), found.evidence, strict=True))
+    assert list(got) == sorted(got)
+    for image, k in itertools.product(range(8), range(n)):
+        total = 0.0
+        for a in range(n):
+            total += known[image, a] * weights[a, k]
+        if score[image, k] > 0:
+            at = math.log(float(score[image, k])) - math.log1p(-float(score[image, k]))
+            for r in range(3):
+                first, last = log_odds(stated.start)[k, r], log_odds(stated.end)[k, r]
+                total += stated.rises[k, r] * min((at - first) / (last - first), 1.0) if at > first else 0.0
+        if (image, k) in got:
+            assert got[image, k] == total
+        else:
+            assert total == 0 or expit(total + learned.intercepts[k]) < least

@@ -30,6 +30,7 @@ from scipy.special import expit, logit
 from mlimages_dataset.augment.hidden_labels import with_hidden
 from mlimages_dataset.augment.rule_fit import Examples, learned_rules
 from mlimages_dataset.augment.rules import LabelRules, candidates
+from mlimages_dataset.augment.seen import Predicted
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.tables.confidences import of_a_model
 from tests.benchmarks.plot import draw_reliability
@@ -117,7 +118,7 @@ def teacher(true: sp.csr_array, mean: float, seed: int, *, context: float = 0.0)
 
 def estimates(known: sp.csr_array, rules: LabelRules, seen: sp.csr_array | None) -> Scores:
     """Return the rules' estimate of each unknown class, shape (N, 80), 0 where they add nothing."""
-    found, scores = candidates(known, rules, seen), np.zeros(known.shape)
+    found, scores = candidates(known, rules, None if seen is None else Predicted.of_matrix(seen)), np.zeros(known.shape)
     likely = found.evidence > 0
     scores[found.image[likely], rules.consequents[found.consequent[likely]]] = expit(found.logit[likely])
     return np.where(known.toarray() > 0, 0, scores)

@@ -1,10 +1,10 @@
 """Print how much longer `labels` takes with a teacher's predictions of each image than without rules, on COCO.
 
-    python -m tests.benchmarks.image_rule_speed [SHARED_DATA] [--repeat 3]
+    python -m tests.benchmarks.image_rule_speed [SHARED_DATA] [--repeat 3] [--copies 1 --copies 4]
 
 82,081 images with half of their labels, and the predictions of at least 0.01 of the simulated teacher of
-`image_rule`. Timed by turns, with one worker, are the work of the stage alone and the whole command; the ratios are
-those of the fastest runs.
+`image_rule`; for larger sizes, each image several times under other ids. Timed by turns, with one worker, are the work
+of the stage alone and the whole command; the ratios are those of the fastest runs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 import mlimages_dataset as ml
 from mlimages_dataset.augment.hidden_labels import with_hidden
@@ -25,9 +26,10 @@ from mlimages_dataset.augment.labels_stage import label
 from mlimages_dataset.augment.rules_stage import RULES_FILE, RuleOptions, rules
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.pipeline.stage import Workplace
-from mlimages_dataset.tables.label_columns import LabelColumns, array_of
+from mlimages_dataset.tables.label_columns import LabelColumns, array_of, columns_of
 from mlimages_dataset.tables.parquet import write_table
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
+from mlimages_dataset.vocab.folder import read_vocabulary
 from tests.benchmarks.image_rule import teacher
 from tests.benchmarks.measurement import command
 from tests.benchmarks.rules_at_equal_recall import matrix_of, read_coco
@@ -64,14 +66,23 @@ def columns_of_scores(seen: sp.csr_array) -> LabelColumns:
 @click.command()
 @click.argument("shared_data", type=click.Path(path_type=Path), default=Path("../shared/data"))
 @click.option("--repeat", type=int, default=3)
-def main(shared_data: Path, repeat: int) -> None:
+@click.option("--copies", type=int, multiple=True, default=(1, 4), help="Times that each image is there.")
+def main(shared_data: Path, repeat: int, copies: tuple[int, ...]) -> None:
     """Compare the times."""
     ids, labels = read_coco(shared_data / "coco" / "train_full.txt")
     with tempfile.TemporaryDirectory() as name:
-        measure(shared_data, ids, labels, Path(name), repeat)
+        measure(shared_data, ids, labels, Path(name), repeat, copies)
 
 
-def measure(shared_data: Path, ids: pa.StringArray, labels: LabelColumns, folder: Path, repeat: int) -> None:
+def repeated(ids: pa.StringArray, labels: LabelColumns, n: int) -> tuple[pa.StringArray, LabelColumns]:
+    """Return images n times, each time under other ids."""
+    every = pa.concat_arrays([pc.binary_join_element_wise(ids, pa.scalar(str(one)), "-") for one in range(n)])
+    return every, columns_of(pa.concat_arrays([array_of(labels)] * n))
+
+
+def measure(  # noqa: PLR0917 - what `main` has
+    shared_data: Path, ids: pa.StringArray, labels: LabelColumns, folder: Path, repeat: int, copies: tuple[int, ...]
+) -> None:
     """Write the tables into a folder, and print the times."""
     vocabulary = ml.build_vocabulary(classes={"coco": "packaged:coco.csv"}, narrower=True, out=folder / "vocabulary")
     index_of = {row.source_id: row.class_index for row in vocabulary.mapping}
@@ -80,22 +91,34 @@ def measure(shared_data: Path, ids: pa.StringArray, labels: LabelColumns, folder
     kept = with_hidden(labels, draws_of(ids, "hide 0"), 0.5)
     scores = columns_of_scores(teacher(matrix_of(labels), QUALITY, seed=1))
     complete = write(folder / "complete", ANNOTATIONS, ids, labels, classes)
-    given = write(folder / "given", ANNOTATIONS, ids, kept, classes)
     predictions = write(folder / "predictions", PREDICTIONS, ids, scores, classes)
     options = RuleOptions(precision=0.9, pictures=True)
     summary = rules(vocabulary, complete, predictions, Workplace(folder / "rules"), options).summary
     click.echo("\n".join(summary.lines()))
     click.echo(f"{len(scores.class_index) / len(ids):.1f} predictions an image")
     learned = folder / "rules" / RULES_FILE
+    for n in copies:
+        at = folder / str(n)
+        given = write(at / "given", ANNOTATIONS, *repeated(ids, kept, n), classes)
+        seen = write(at / "predictions", PREDICTIONS, *repeated(ids, scores, n), classes)
+        click.echo(f"{n * len(ids):,} images")
+        compare(folder / "vocabulary", given, learned, seen, at, repeat)
+
+
+def compare(  # noqa: PLR0917 - the inputs of a command
+    vocabulary: Path, given: Path, learned: Path, predictions: Path, folder: Path, repeat: int
+) -> None:
+    """Print the times of images with and without predictions."""
+    read = read_vocabulary(vocabulary)
     times: dict[str, list[tuple[float, float]]] = {"without rules": [], "with the rule image": []}
     for number in range(repeat + 1):  # the first turn compiles
         for which, (implications, seen) in zip(times, ((None, None), (learned, predictions)), strict=True):
             out = folder / f"{which} {number}"
             start = time.process_time()
-            label(vocabulary, [given], Workplace(out / "work"), implications=implications, predictions=seen)
+            label(read, [given], Workplace(out / "work"), implications=implications, predictions=seen)
             work = time.process_time() - start
             of_rule = [] if seen is None else ["--implications", str(learned), "--predictions", str(seen)]
-            places = ["--vocab", str(folder / "vocabulary"), "--annotations", str(given), "--out", str(out / "whole")]
+            places = ["--vocab", str(vocabulary), "--annotations", str(given), "--out", str(out / "whole")]
             whole = processor_time("labels", *places, *of_rule)
             times[which] += [(work, whole)] if number else []
     fastest = {which: tuple(map(min, zip(*found, strict=True))) for which, found in times.items()}

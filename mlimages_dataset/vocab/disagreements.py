@@ -49,14 +49,18 @@ def _of_list(rows: Sequence[MappingRow], network: WordNet) -> Iterator[str]:
         yield f"{_told(row, network)}: correct the wnid or the name, or leave the wnid out"
 
 
-def _disagree(row: MappingRow, network: WordNet) -> bool:
-    """Return whether no sense of a class's name is its synset, or above or below it."""
-    meant = network.index_of_wnid.get(row.wnid, -1)
-    if meant < 0:
-        return True
+def contradicts(name: str, wnid: str, network: WordNet) -> bool:
+    """Return whether a name is a noun, and no sense of it is a synset, or above or below it; false for no synset."""
+    meant = network.index_of_wnid.get(wnid, -1)
+    senses = _senses(name, network) if meant >= 0 else set()
+    if not senses or meant in senses:
+        return False
     above = _with_ancestors(meant, network)
-    senses = _senses(row.source_name, network)
     return not any(sense in above or meant in _with_ancestors(sense, network) for sense in senses)
+
+
+def _disagree(row: MappingRow, network: WordNet) -> bool:
+    return row.wnid not in network.index_of_wnid or contradicts(row.source_name, row.wnid, network)
 
 
 def _senses(name: str, network: WordNet) -> set[int]:

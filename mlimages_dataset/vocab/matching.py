@@ -21,6 +21,7 @@ import numpy as np
 from rapidfuzz import fuzz, process
 from scipy.special import softmax
 
+from mlimages_dataset.vocab.certainty import ONLY_ABSTRACT, ONLY_SENSE, grounds_of, match_probability
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings, squashed
 from mlimages_dataset.vocab.sense_features import (
     FEATURES,
@@ -72,6 +73,8 @@ class Match:
         rule: what decided, or why there is no synset.
         evidence: one readable phrase: which lemma, which of how many senses, what decided, by what margin.
         alternatives: the other candidate wnids, best first.
+        probability: that the class means the synset (`certainty`); 0 if there is none.
+        grounds: what the probability is computed from (`certainty.EVIDENCE`); empty for a name with one sense or none.
     """
 
     source_class: SourceClass
@@ -79,6 +82,8 @@ class Match:
     rule: MatchRule
     evidence: str
     alternatives: tuple[str, ...]
+    probability: float = 0.0
+    grounds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +272,12 @@ def _match(named: NamedSenses, around: Surroundings) -> Match:
         evidence += _ranking_evidence(features[order[0]] - features[order[1]], wnids[1])
     if rule is MatchRule.ABSTRACT_SENSE:
         evidence += "; it reaches no root"
-    return Match(named.source_class, wnids[0], rule, evidence, tuple(wnids[1:]))
+    match = Match(named.source_class, wnids[0], rule, evidence, tuple(wnids[1:]))
+    if len(named.candidates) == 1:
+        return replace(match, probability=ONLY_SENSE if best.synset in around.concrete else ONLY_ABSTRACT)
+    lead = float(scores[order[0]] - scores[order[1]]) if len(order) > 1 else 0.0
+    grounds = grounds_of(len(order), lead, features[order[0]])
+    return replace(match, probability=match_probability(grounds), grounds=grounds)
 
 
 def _unmatched(named: NamedSenses, wordnet: WordNet) -> Match:

@@ -17,6 +17,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.vocab.certainty import BY_HAND, READ_ALIKE, READ_ALONE, READ_JOINED, READ_PARENT
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name
 from mlimages_dataset.vocab.reviewed import Reviewed, ReviewedMatch, packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES
@@ -60,6 +61,14 @@ class Reading:
         _, most = Counter(self.readings).most_common(1)[0]
         return f"{self.reason} ({most} of {len(self.readings)} readings agree)"
 
+    @property
+    def probability(self) -> float:
+        """That the name means what it was read as, by how far the readings agree."""
+        first, second, *third = self.readings
+        if third and first != second:
+            return READ_JOINED if third[0] in (first, second) else READ_ALONE
+        return READ_ALIKE if self.relation == "exact" else READ_PARENT
+
 
 @dataclass(frozen=True, slots=True)
 class Readings:
@@ -88,6 +97,7 @@ class Readings:
                     reason=reading.evidence,
                     where=f"{_FILE}, {reading.source} {reading.source_id}",
                     broader=reading.relation == "narrower",
+                    probability=reading.probability,
                 )
         return found
 
@@ -108,7 +118,9 @@ def packaged_readings() -> Readings:
 
 def packaged_decisions() -> Reviewed:
     """Return the packaged decisions by hand, and the readings that count where there is none."""
-    return replace(parse_reviewed(packaged_reviewed(), "reviewed.toml"), readings=packaged_readings())
+    by_hand = parse_reviewed(packaged_reviewed(), "reviewed.toml")
+    matches = tuple(replace(match, probability=BY_HAND) for match in by_hand.matches)
+    return replace(by_hand, matches=matches, readings=packaged_readings())
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 GOLDEN = FOLDER / "digests.json"
 RECIPE_NAME = "recipe.toml"
-_WORDING = ("rule", "evidence", "alternatives", "probability")
+_WORDING = ("rule", "evidence", "alternatives")
 
 
 def write_inputs(folder: Path) -> Path:

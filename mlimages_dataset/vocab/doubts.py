@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SURE = 0.8
 """Probability from which on a match is not told."""
 SHOWN = 5
+_LEMMAS = 3
 _STATED = frozenset({Rule.WNID.value, Rule.LISTED_WNID.value, Rule.LISTED_PARENT.value, Rule.LISTED_NARROWER.value})
 """What a list says itself; where it contradicts its own names, `disagreements` tells it."""
 _AS_PARENT = frozenset({*NARROWER, *NARROWER.values()})
@@ -145,10 +146,12 @@ def _quoted(text: str) -> str:
 
 
 def _meaning(wnid: str, network: WordNet) -> str:
-    """Return a synset's lemmas, and the first of the one above it, which tells senses of one word apart."""
+    """Return a synset's first lemmas, and that of the one above it, which tells senses of one word apart."""
     synset = network.index_of_wnid[wnid]
     above = network.first_parents[synset]
-    return network.name(synset) + (f", a kind of {network.lemmas[above][0]}" if above >= 0 else "")
+    return ", ".join(network.lemmas[synset][:_LEMMAS]) + (
+        f", a kind of {network.lemmas[above][0]}" if above >= 0 else ""
+    )
 
 
 def _percent(share: float) -> str:

@@ -30,7 +30,7 @@ def single(probability: float) -> float:
 
 STATED = 1.0
 """The class's id is the wnid, or the user decided it: it means that by definition."""
-LISTED = single(0.919)
+LISTED = single(0.94)
 """A list gives the wnid beside a name."""
 CONTRADICTED = 0.5
 """A list gives a wnid that no sense of the name agrees with: one of them is wrong, and nothing says which."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.hierarchy import ROOTS
@@ -40,18 +39,20 @@ def matches(names: Sequence[str], wordnet: WordNet) -> list[Match]:
     return match_classes([SourceClass(str(i), name) for i, name in enumerate(names)], around)
 
 
-@given(st.data())
-@settings(max_examples=10)
-def test_what_is_above_a_sense_in_brackets_chooses_one_below_it(data: st.DataObject) -> None:
-    lemma = data.draw(st.sampled_from(SEVERAL))
-    sense = data.draw(st.sampled_from(WORDNET.senses[lemma]))
-    words = WORDNET.lemmas[data.draw(st.sampled_from(sorted(ancestors(WORDNET, sense))))][0].lower()
-    (found,) = matches([f"{lemma} ({words})"], WORDNET)
-    assert found.wnid is not None
-    chosen = ancestors(WORDNET, WORDNET.index_of_wnid[found.wnid])
-    own = " ".join(WORDNET.lemmas[WORDNET.index_of_wnid[found.wnid]]).lower()
-    meant = {synset for form in WORDNET.base_forms(words) for synset in WORDNET.senses[form]}
-    assert meant & chosen or any(word in own for word in words.split())
+def test_what_is_above_a_sense_in_brackets_chooses_one_below_it() -> None:
+    chance = random.Random(5)
+    drawn = []
+    for lemma in chance.sample(SEVERAL, 300):
+        above = chance.choice(sorted(ancestors(WORDNET, chance.choice(WORDNET.senses[lemma]))))
+        drawn.append((lemma, WORDNET.lemmas[above][0].lower()))
+    for (_, words), found in zip(
+        drawn, matches([f"{lemma} ({words})" for lemma, words in drawn], WORDNET), strict=True
+    ):
+        assert found.wnid is not None
+        chosen = WORDNET.index_of_wnid[found.wnid]
+        own = " ".join(WORDNET.lemmas[chosen]).lower()
+        meant = {synset for form in WORDNET.base_forms(words) for synset in WORDNET.senses[form]}
+        assert meant & ancestors(WORDNET, chosen) or any(word in own for word in words.split())
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_what_is_above_a_sense_in_brackets_chooses_one_below_it(data: st.DataObj
         ("Mouse (computer)", "n03793489"),
         ("Bus (vehicle)", "n02924116"),
         ("Jaguar (animal)", "n02128925"),
-        ("Palm (hand)", "n05566504"),
+        ("Palm (hand)", "n05565696"),
         ("Giraffe (zoo)", "n02439033"),
         ("Cello (music)", "n02992211"),
     ],
@@ -70,9 +71,8 @@ def test_a_kind_a_synonym_a_word_and_a_file_choose(name: str, wnid: str, wordnet
     assert matches([name], wordnet)[0].wnid == wnid
 
 
-@given(st.lists(st.sampled_from(ONE_ANIMAL), min_size=1, max_size=5))
-@settings(max_examples=10)
-def test_an_animal_is_no_car_and_stays_an_animal(names: list[str]) -> None:
+def test_an_animal_is_no_car_and_stays_an_animal() -> None:
+    names = random.Random(5).sample(ONE_ANIMAL, 100)
     contradicted = matches([f"{name} (car)" for name in names], WORDNET)
     agreeing = matches([f"{name} (animal)" for name in names], WORDNET)
     for car, animal in zip(contradicted, agreeing, strict=True):

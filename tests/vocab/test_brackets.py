@@ -40,7 +40,7 @@ def matches(names: Sequence[str], wordnet: WordNet) -> list[Match]:
 
 
 def test_what_is_above_a_sense_in_brackets_chooses_one_below_it() -> None:
-    chance = random.Random(5)
+    chance = random.Random(5)  # noqa: S311 - a sample
     drawn = []
     for lemma in chance.sample(SEVERAL, 300):
         above = chance.choice(sorted(ancestors(WORDNET, chance.choice(WORDNET.senses[lemma]))))
@@ -48,6 +48,8 @@ def test_what_is_above_a_sense_in_brackets_chooses_one_below_it() -> None:
     for (_, words), found in zip(
         drawn, matches([f"{lemma} ({words})" for lemma, words in drawn], WORDNET), strict=True
     ):
+        if found.rule is MatchRule.NAMED_PERSON:
+            continue
         assert found.wnid is not None
         chosen = WORDNET.index_of_wnid[found.wnid]
         own = " ".join(WORDNET.lemmas[chosen]).lower()
@@ -72,7 +74,7 @@ def test_a_kind_a_synonym_a_word_and_a_file_choose(name: str, wnid: str, wordnet
 
 
 def test_an_animal_is_no_car_and_stays_an_animal() -> None:
-    names = random.Random(5).sample(ONE_ANIMAL, 100)
+    names = random.Random(5).sample(ONE_ANIMAL, 100)  # noqa: S311 - a sample
     contradicted = matches([f"{name} (car)" for name in names], WORDNET)
     agreeing = matches([f"{name} (animal)" for name in names], WORDNET)
     for car, animal in zip(contradicted, agreeing, strict=True):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mlimages_dataset.vocab.sense_features import ancestors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mlimages_dataset.vocab.sense_features import Candidate
     from mlimages_dataset.vocab.wordnet import WordNet
@@ -43,7 +43,7 @@ def agreeing(
     """
     synsets = {one.synset for one in meant}
     above = {one.synset: ancestors(wordnet, one.synset) for one in candidates}
-    tiers = (
+    tiers: tuple[Callable[[int], bool], ...] = (
         lambda one: not above[one].isdisjoint(synsets) or _have_a_word([one], words, name, wordnet),
         lambda one: _have_a_word(wordnet.parents(one), words, name, wordnet),
         lambda one: _have_a_word(above[one], words, name, wordnet),

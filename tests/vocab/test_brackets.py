@@ -43,13 +43,13 @@ def test_what_is_above_a_sense_in_brackets_chooses_one_below_it() -> None:
     chance = random.Random(5)  # noqa: S311 - a sample
     drawn = []
     for lemma in chance.sample(SEVERAL, 300):
-        above = chance.choice(sorted(ancestors(WORDNET, chance.choice(WORDNET.senses[lemma]))))
-        drawn.append((lemma, WORDNET.lemmas[above][0].lower()))
-    for (_, words), found in zip(
-        drawn, matches([f"{lemma} ({words})" for lemma, words in drawn], WORDNET), strict=True
-    ):
-        if found.rule is MatchRule.NAMED_PERSON:
-            continue
+        sense = chance.choice(WORDNET.senses[lemma])
+        above = chance.choice(sorted(ancestors(WORDNET, sense)))
+        drawn.append((lemma, WORDNET.lemmas[above][0].lower(), WORDNET.wnids[sense]))
+    every = matches([f"{lemma} ({words})" for lemma, words, _ in drawn], WORDNET)
+    for (_, words, sense_meant), found in zip(drawn, every, strict=True):
+        if found.rule is MatchRule.NAMED_PERSON or sense_meant not in (found.wnid, *found.alternatives):
+            continue  # people found by their surname are no sense of a class
         assert found.wnid is not None
         chosen = WORDNET.index_of_wnid[found.wnid]
         own = " ".join(WORDNET.lemmas[chosen]).lower()

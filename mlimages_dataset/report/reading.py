@@ -206,7 +206,8 @@ def _funnels(record: StageRecord | None) -> tuple[Funnel, ...]:
 def _decisions(record: StageRecord | None) -> tuple[Finding, ...]:
     if record is None:
         return ()
-    told = summary_of(VOCABULARY, record, VocabularySummary).findings_by_source()
+    summary = summary_of(VOCABULARY, record, VocabularySummary)
+    told = [*summary.findings_by_source(), *((one.source, f"{one.source}: {one.sentence}") for one in summary.doubts)]
     return tuple(Finding(VOCABULARY, text, source, FindingKind.CLASSES) for source, text in told)
 
 

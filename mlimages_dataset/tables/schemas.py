@@ -92,6 +92,7 @@ CATEGORIES = _schema(
 )
 MAPPING = _schema(
     "mapping",
+    2,
     source=pa.string(),
     source_id=pa.string(),
     source_name=pa.string(),
@@ -100,7 +101,9 @@ MAPPING = _schema(
     rule=pa.string(),
     evidence=pa.string(),
     alternatives=_list_of(pa.string()),
+    probability=pa.float32(),
 )
+"""Version 2 added `probability`: that the class means the synset `wnid`; 0 where there is none (`vocab.certainty`)."""
 ANNOTATIONS = _schema("annotations", **_IMAGE_LABELS)
 PREDICTIONS = _schema("predictions", **_IMAGE_LABELS)
 LABELS = _schema("labels", **_IMAGE_LABELS)

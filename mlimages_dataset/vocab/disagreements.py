@@ -1,15 +1,17 @@
-"""Names and wnids of users' own classes that disagree, such as `n01631663 zebra`, which is WordNet's eft.
+"""Names and ids of users' own classes that disagree.
 
-They disagree if the name is a noun of WordNet 3.0 and no sense of it is the synset, or above or below it. One such
+Ids share a name, or a name has another's wnid, such as `n01631663 zebra`, which is WordNet's eft. Name and wnid
+disagree if the name is a noun of WordNet 3.0 and no sense of it is the synset, or above or below it. One such
 class is a slip. If most classes of a list disagree, or their wnids are no nouns at all, the wnids are those of another
 version of WordNet: 3.1 gives the same nouns other offsets.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.vocab.normalisation import parse_name, spellings
+from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings
 from mlimages_dataset.vocab.vocabulary import Rule
 
 if TYPE_CHECKING:
@@ -27,12 +29,27 @@ _STATED = frozenset({Rule.LISTED_WNID.value, Rule.WNID.value, Rule.DROPPED_UNKNO
 
 def disagreements(vocabulary: Vocabulary, lists: Sequence[ClassList], network: WordNet) -> tuple[tuple[str, str], ...]:
     """Return the lists whose names and wnids disagree, each with a sentence."""
-    return tuple(
-        (one.source, sentence)
-        for one in lists
-        if one.own
-        for sentence in _of_list([row for row in vocabulary.mapping if row.source == one.source], network)
-    )
+    told: list[tuple[str, str]] = []
+    for one in lists:
+        rows = _rows(vocabulary, one.source) if one.own else []
+        told += [(one.source, sentence) for sentence in (*_of_list(rows, network), *_of_one_name(rows))]
+    return tuple(told)
+
+
+def _rows(vocabulary: Vocabulary, source: str) -> list[MappingRow]:
+    return [row for row in vocabulary.mapping if row.source == source]
+
+
+def _of_one_name(rows: Sequence[MappingRow]) -> Iterator[str]:
+    """Yield a sentence for each name that several classes have of which the list does not say what they mean."""
+    named: dict[tuple[ParsedName, int], list[MappingRow]] = {}
+    for row in rows:
+        if row.is_kept and row.source_name and row.rule not in _STATED:
+            named.setdefault((parse_name(row.source_name), row.class_index), []).append(row)
+    for same in itertools.islice((one for one in named.values() if len(one) > 1), _SHOWN):
+        ids = " and ".join(row.source_id for row in same)
+        name = repr(same[0].source_name)
+        yield f"{ids} have one name, {name}, and are one category: write what each means into the column wnid"
 
 
 def _of_list(rows: Sequence[MappingRow], network: WordNet) -> Iterator[str]:
@@ -49,14 +66,18 @@ def _of_list(rows: Sequence[MappingRow], network: WordNet) -> Iterator[str]:
         yield f"{_told(row, network)}: correct the wnid or the name, or leave the wnid out"
 
 
-def _disagree(row: MappingRow, network: WordNet) -> bool:
-    """Return whether no sense of a class's name is its synset, or above or below it."""
-    meant = network.index_of_wnid.get(row.wnid, -1)
-    if meant < 0:
-        return True
+def contradicts(name: str, wnid: str, network: WordNet) -> bool:
+    """Return whether a name is a noun, and no sense of it is a synset, or above or below it; false for no synset."""
+    meant = network.index_of_wnid.get(wnid, -1)
+    senses = _senses(name, network) if meant >= 0 else set()
+    if not senses or meant in senses:
+        return False
     above = _with_ancestors(meant, network)
-    senses = _senses(row.source_name, network)
     return not any(sense in above or meant in _with_ancestors(sense, network) for sense in senses)
+
+
+def _disagree(row: MappingRow, network: WordNet) -> bool:
+    return row.wnid not in network.index_of_wnid or contradicts(row.source_name, row.wnid, network)
 
 
 def _senses(name: str, network: WordNet) -> set[int]:

@@ -21,6 +21,9 @@ import numpy as np
 from rapidfuzz import fuzz, process
 from scipy.special import softmax
 
+from mlimages_dataset.vocab.brackets import agreeing, contradict
+from mlimages_dataset.vocab.certainty import ONLY_ABSTRACT, ONLY_SENSE, grounds_of, match_probability
+from mlimages_dataset.vocab.morphology import base_forms
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings, squashed
 from mlimages_dataset.vocab.sense_features import (
     FEATURES,
@@ -51,6 +54,7 @@ class MatchRule(Enum):
 
     ONLY_SENSE = "only sense"
     QUALIFIER = "words in brackets"
+    CONTRADICTED = "contradicted by the words in brackets"
     BOX_HIERARCHY = "box hierarchy"
     AS_SPELLED = "name as spelled"
     IN_IMAGENET = "only sense in ImageNet"
@@ -72,6 +76,8 @@ class Match:
         rule: what decided, or why there is no synset.
         evidence: one readable phrase: which lemma, which of how many senses, what decided, by what margin.
         alternatives: the other candidate wnids, best first.
+        probability: that the class means the synset (`certainty`); 0 if there is none.
+        grounds: what the probability is computed from (`certainty.EVIDENCE`); empty for a name with one sense or none.
     """
 
     source_class: SourceClass
@@ -79,6 +85,8 @@ class Match:
     rule: MatchRule
     evidence: str
     alternatives: tuple[str, ...]
+    probability: float = 0.0
+    grounds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +118,8 @@ class NamedSenses:
         candidates: the senses, in WordNet's order; without named persons that are found by their surname only.
         surnames: the senses left out: named persons found by one word of their name.
         allowed: the candidates that `narrowed_by` leaves; all of them if no rule applied.
-        narrowed_by: the rule that ruled out the other candidates, if any.
+        narrowed_by: the rule that ruled out the other candidates, if any; all of them where the words in brackets
+            contradict them.
     """
 
     source_class: SourceClass
@@ -152,8 +161,13 @@ def match_classes(
 
 
 def near_misses(name: str, wordnet: WordNet, n: int = 3) -> tuple[tuple[str, str], ...]:
-    """Return up to n nouns of WordNet that are spelled like a name, the nearest first, each with its first wnid."""
+    """Return up to n nouns of WordNet that are spelled like a name, the nearest first, each with its first wnid.
+
+    A name that is a noun itself has none.
+    """
     base = parse_name(name).base
+    if wordnet.base_forms(base):
+        return ()
     close = process.extract(base, list(wordnet.senses), scorer=fuzz.ratio, limit=n, score_cutoff=_LEAST_LIKENESS)
     return tuple((lemma, wordnet.wnids[wordnet.senses[lemma][0]]) for lemma, *_ in close)
 
@@ -161,9 +175,13 @@ def near_misses(name: str, wordnet: WordNet, n: int = 3) -> tuple[tuple[str, str
 def head_of(name: str, wordnet: WordNet) -> str:
     """Return the longest end of a name, but the whole, that is a noun of WordNet; empty where there is none.
 
-    In English the head of a compound stands last: a coffee mug is a mug.
+    In English the head of a compound stands last: a coffee mug is a mug. Words in brackets after a noun are its head
+    too: what they contradict is of their kind (`Jaguar (car)`).
     """
-    words = parse_name(name).base.split(" ")
+    parsed = parse_name(name)
+    if parsed.qualifier and wordnet.base_forms(parsed.base):
+        return parsed.qualifier if wordnet.base_forms(parsed.qualifier) else ""
+    words = parsed.base.split(" ")
     ends = (" ".join(words[at:]) for at in range(1, len(words)))
     return next((end for end in ends if wordnet.base_forms(end)), "")
 
@@ -177,9 +195,9 @@ def named_senses(classes: Sequence[SourceClass], wordnet: WordNet) -> list[Named
         found = _candidates(name.base, wordnet, compounds)
         surnames = tuple(c.synset for c in found if _is_surname(c, wordnet))
         candidates = tuple(c for c in found if c.synset not in surnames)
-        qualifiers = {c.synset for c in _candidates(name.qualifier, wordnet, compounds)}
         whole = NamedSenses(source_class, name, candidates, surnames, candidates)
-        named.append(_narrowed(whole, qualifiers, MatchRule.QUALIFIER, wordnet))
+        meant = _candidates(name.qualifier, wordnet, compounds) if name.qualifier else ()
+        named.append(_qualified(whole, meant, wordnet))
     return named
 
 
@@ -221,6 +239,18 @@ def surroundings(
     return replace(around, source=Neighbourhoods(wordnet, shares, everything))
 
 
+def _qualified(named: NamedSenses, meant: Sequence[Candidate], wordnet: WordNet) -> NamedSenses:
+    """Return the class with the senses that agree with the words in brackets, which have senses of their own."""
+    if not named.name.qualifier:
+        return named
+    agreed = agreeing(named.candidates, named.name.base, named.name.qualifier, meant, wordnet)
+    if not agreed and named.candidates and contradict(meant, wordnet):
+        return replace(named, allowed=(), narrowed_by=MatchRule.CONTRADICTED)
+    if not agreed or len(agreed) == len(named.candidates):
+        return named
+    return replace(named, allowed=agreed, narrowed_by=MatchRule.QUALIFIER)
+
+
 def _narrowed(named: NamedSenses, above: Collection[int], rule: MatchRule, wordnet: WordNet) -> NamedSenses:
     """Return the class with only those allowed senses that lie below one of `above`; the same if all or none do."""
     if not above:
@@ -249,7 +279,7 @@ def _as_spelled(named: NamedSenses, around: Surroundings) -> NamedSenses:
 
 
 def _match(named: NamedSenses, around: Surroundings) -> Match:
-    if not named.candidates:
+    if not named.allowed:
         return _unmatched(named, around.wordnet)
     named = _as_spelled(named, around)
     features = feature_matrix(named.allowed, around)
@@ -267,13 +297,23 @@ def _match(named: NamedSenses, around: Surroundings) -> Match:
         evidence += _ranking_evidence(features[order[0]] - features[order[1]], wnids[1])
     if rule is MatchRule.ABSTRACT_SENSE:
         evidence += "; it reaches no root"
-    return Match(named.source_class, wnids[0], rule, evidence, tuple(wnids[1:]))
+    match = Match(named.source_class, wnids[0], rule, evidence, tuple(wnids[1:]))
+    if len(named.candidates) == 1:
+        return replace(match, probability=ONLY_SENSE if best.synset in around.concrete else ONLY_ABSTRACT)
+    lead = float(scores[order[0]] - scores[order[1]]) if len(order) > 1 else 0.0
+    grounds = grounds_of(len(order), lead, features[order[0]])
+    return replace(match, probability=match_probability(grounds), grounds=grounds)
 
 
 def _unmatched(named: NamedSenses, wordnet: WordNet) -> Match:
     base = named.name.base
     if not base:
         return Match(named.source_class, None, MatchRule.EMPTY_NAME, "the class has no name", ())
+    if named.candidates:
+        others = tuple(wordnet.wnids[one.synset] for one in named.candidates)
+        first = wordnet.name(named.candidates[0].synset)
+        evidence = f"'{base}' is {others[0]} ({first}) in WordNet, which is no {named.name.qualifier}"
+        return Match(named.source_class, None, MatchRule.CONTRADICTED, evidence, others)
     if named.surnames:
         people = tuple(wordnet.wnids[synset] for synset in named.surnames)
         evidence = f"'{base}' names only people in WordNet, such as {wordnet.lemmas[named.surnames[0]][-1]}"
@@ -329,9 +369,8 @@ def _lemmas(base: str, wordnet: WordNet, compounds: Mapping[str, tuple[str, ...]
         if lemmas := wordnet.base_forms(form):
             return lemmas, form
     for form in forms:
-        for solid in (squashed(form), squashed(form).removesuffix("s")):
-            if lemmas := compounds.get(solid, ()):
-                return lemmas, lemmas[0]
+        for solid in base_forms(squashed(form), compounds, wordnet.exceptions):
+            return compounds[solid], compounds[solid][0]
     return (), base
 
 

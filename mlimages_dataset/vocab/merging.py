@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import VocabularyError
 from mlimages_dataset.sources.classes import OWN_WNID
+from mlimages_dataset.vocab.certainty import CONTRADICTED, HEAD_FACTOR, LISTED, single
+from mlimages_dataset.vocab.disagreements import contradicts
 from mlimages_dataset.vocab.hierarchy import (
     ROOTS,
     Hierarchy,
@@ -254,17 +256,20 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
         override, match = overrides.get(row.source_id), matches.get(row.source_id)
         if override is not None:
             rule = Rule.REVIEWED_PARENT if override.broader else Rule.REVIEWED
-            meant = replace(row, wnid=override.wnid, rule=rule.value, evidence=override.reason)
+            sure = override.probability
+            meant = replace(row, wnid=override.wnid, rule=rule.value, evidence=override.reason, probability=sure)
             return meant if override.wnid else _dropped(row, Rule.DROPPED_REVIEWED, override.reason)
         if match is None:
-            return _as_listed(row, source_class, own)
+            return _as_listed(row, source_class, own, context.wordnet)
         row = replace(row, alternatives=match.alternatives)
         if (head := heads.get(row.source_id)) is not None and head.wnid:
             evidence = f"{match.evidence}; {head.evidence}"
-            return replace(row, wnid=head.wnid, rule=Rule.HEAD_PARENT.value, evidence=evidence)
+            sure = single(HEAD_FACTOR * head.probability)
+            return replace(row, wnid=head.wnid, rule=Rule.HEAD_PARENT.value, evidence=evidence, probability=sure)
         if match.wnid is None:
             return _dropped(row, Rule.DROPPED_UNMATCHED, f"{match.rule.value}: {match.evidence}")
-        return replace(row, wnid=match.wnid, rule=match.rule.value, evidence=match.evidence)
+        meant = replace(row, wnid=match.wnid, rule=match.rule.value, evidence=match.evidence)
+        return replace(meant, probability=match.probability)
 
     return _with_listed_parents([proposal(source_class) for source_class in classes], own)
 
@@ -276,7 +281,7 @@ def _with_wnid(source_class: SourceClass, network: WordNet) -> SourceClass:
     return replace(source_class, wnid=network.wnid_of_name(source_class.synset))
 
 
-def _as_listed(row: MappingRow, source_class: SourceClass, own: Collection[str]) -> MappingRow:
+def _as_listed(row: MappingRow, source_class: SourceClass, own: Collection[str], network: WordNet) -> MappingRow:
     """Return the row of a class of which the list says what it means.
 
     A parent beside another list's category of its own counts where that list, or that category, is not there.
@@ -284,10 +289,13 @@ def _as_listed(row: MappingRow, source_class: SourceClass, own: Collection[str])
     stands = source_class.wnid in own or not (source_class.parent and OWN_WNID.fullmatch(source_class.wnid))
     if source_class.wnid and stands:
         said = f"the list says {source_class.synset}" if source_class.synset else "the list says so"
-        return replace(row, wnid=source_class.wnid, rule=Rule.LISTED_WNID.value, evidence=said)
-    if source_class.parent:
-        return replace(row, wnid=source_class.parent, rule=Rule.LISTED_PARENT.value, evidence="the list says so")
-    return replace(row, wnid=row.source_id, rule=Rule.WNID.value, evidence="the id is a WordNet 3.0 synset")
+        row = replace(row, wnid=source_class.wnid, rule=Rule.LISTED_WNID.value, evidence=said, probability=LISTED)
+    elif source_class.parent:
+        said, parent = "the list says so", source_class.parent
+        return replace(row, wnid=parent, rule=Rule.LISTED_PARENT.value, evidence=said, probability=LISTED)
+    else:
+        row = replace(row, wnid=row.source_id, rule=Rule.WNID.value, evidence="the id is a WordNet 3.0 synset")
+    return replace(row, probability=CONTRADICTED) if contradicts(row.source_name, row.wnid, network) else row
 
 
 def _matches_of_heads(matches: Iterable[Match], context: MatchContext, decided: Mapping[str, str]) -> dict[str, Match]:
@@ -318,7 +326,8 @@ def _with_listed_parents(rows: Sequence[MappingRow], own: Collection[str]) -> li
         if not above.is_kept:
             why = f"its parent {row.wnid!r} became no category ({above.rule}: {above.evidence})"
             return _dropped(lost, Rule.DROPPED_UNMATCHED, why)
-        return replace(row, wnid=above.wnid, evidence=f"the list says that it is a kind of {row.wnid!r}")
+        said = f"the list says that it is a kind of {row.wnid!r}"
+        return replace(row, wnid=above.wnid, evidence=said, probability=above.probability)
 
     return [resolved(row) for row in rows]
 
@@ -346,7 +355,8 @@ def _finer(row: MappingRow, grounds: _Grounds, kept: set[str]) -> MappingRow:
 
 def _dropped(row: MappingRow, rule: Rule, why: str) -> MappingRow:
     matched = f"{why} (matched: {row.evidence})" if row.wnid and row.rule != Rule.WNID.value else why
-    return replace(row, class_index=-1, rule=rule.value, evidence=matched)
+    sure = row.probability if row.wnid and rule is not Rule.DROPPED_UNKNOWN_ID else 0.0
+    return replace(row, class_index=-1, rule=rule.value, evidence=matched, probability=sure)
 
 
 def _assemble(

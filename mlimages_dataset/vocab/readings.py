@@ -1,10 +1,10 @@
 """What class names of well-known collections mean in WordNet 3.0, as a language model read them.
 
 ``data/senses.csv`` has the names with several senses or none, read twice without knowledge of the other reading, and a
-third time where the two differ. Names with one concrete sense need no reading. A row is a fact: `exact` means the
-synset, `narrower` a kind of it for which WordNet has no synset, `drop` neither. `readings` has the answers in their
-order, `<` before a broader synset, `-` for none. Where one of two readings implies the other, the broader
-synset counts.
+third time where the two differ. Names with one concrete sense need no reading; COCO's and VOC's have one. A row is a
+fact: `exact` means the synset, `narrower` a kind of it for which WordNet has no synset, `drop` neither. `readings` has
+the answers in their order, `<` before a broader synset, `-` for none. Where one of two readings implies the other, the
+broader synset counts.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.vocab.certainty import BY_HAND, READ_ALIKE, READ_ALONE, READ_JOINED, READ_PARENT
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name
 from mlimages_dataset.vocab.reviewed import Reviewed, ReviewedMatch, packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES
@@ -60,6 +61,14 @@ class Reading:
         _, most = Counter(self.readings).most_common(1)[0]
         return f"{self.reason} ({most} of {len(self.readings)} readings agree)"
 
+    @property
+    def probability(self) -> float:
+        """That the name means what it was read as, by how far the readings agree."""
+        first, second, *third = self.readings
+        if third and first != second:
+            return READ_JOINED if third[0] in (first, second) else READ_ALONE
+        return READ_ALIKE if self.relation == "exact" else READ_PARENT
+
 
 @dataclass(frozen=True, slots=True)
 class Readings:
@@ -88,6 +97,7 @@ class Readings:
                     reason=reading.evidence,
                     where=f"{_FILE}, {reading.source} {reading.source_id}",
                     broader=reading.relation == "narrower",
+                    probability=reading.probability,
                 )
         return found
 
@@ -108,7 +118,9 @@ def packaged_readings() -> Readings:
 
 def packaged_decisions() -> Reviewed:
     """Return the packaged decisions by hand, and the readings that count where there is none."""
-    return replace(parse_reviewed(packaged_reviewed(), "reviewed.toml"), readings=packaged_readings())
+    by_hand = parse_reviewed(packaged_reviewed(), "reviewed.toml")
+    matches = tuple(replace(match, probability=BY_HAND) for match in by_hand.matches)
+    return replace(by_hand, matches=matches, readings=packaged_readings())
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mlimages_dataset.core.documents import parse_toml
 from mlimages_dataset.core.errors import ConfigError
+from mlimages_dataset.vocab.certainty import STATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ class ReviewedMatch:
     """The synset that a class of a source means; if `wnid` is empty, the class is dropped.
 
     With `broader`, WordNet has no synset for the class and `wnid` is its nearest parent: an image of the class shows
-    the parent too, but one without the class may still show it.
+    the parent too, but one without the class may still show it. `probability` is that of the decision being right.
     """
 
     source: str
@@ -37,6 +38,7 @@ class ReviewedMatch:
     reason: str
     where: str
     broader: bool = False
+    probability: float = STATED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,7 @@ def parse_reviewed(text: str, where: str) -> Reviewed:
             )
     return Reviewed(
         matches=tuple(
-            ReviewedMatch(**row, broader=broader)
+            ReviewedMatch(**row, broader=broader)  # type: ignore[arg-type]  # `_rows` gives the texts
             for kind, broader in (("match", False), ("match_parent", True))
             for row in rows[kind]
         ),

@@ -36,6 +36,7 @@ from mlimages_dataset.tables.files import digests, prefixed, read_lines
 from mlimages_dataset.tables.parquet import open_parquet, read_table
 from mlimages_dataset.tables.schemas import CLASS_COUNTS
 from mlimages_dataset.vocab.disagreements import disagreements
+from mlimages_dataset.vocab.doubts import Doubts, doubts
 from mlimages_dataset.vocab.findings import (
     DecisionChanges,
     Loss,
@@ -148,6 +149,7 @@ class VocabularySummary:
         changes: what the user's reviewed decisions changed; None without any.
         unlisted: the user's reviewed matches of classes that are in no list.
         disagreements: lists whose names and wnids disagree, each with a sentence.
+        doubts: the least certain matches of users' own lists.
     """
 
     funnel: tuple[tuple[str, str, int], ...]
@@ -157,6 +159,7 @@ class VocabularySummary:
     changes: DecisionChanges | None = None
     unlisted: tuple[str, ...] = ()
     disagreements: tuple[tuple[str, str], ...] = ()
+    doubts: tuple[Doubts, ...] = ()
 
     def findings(self) -> list[str]:
         """Return what needs a user's decision, as sentences."""
@@ -184,7 +187,8 @@ class VocabularySummary:
         lines = [f"{f'{source}: {step}':{width}}  {classes:>7,}" for source, step, classes in self.funnel]
         if self.repeated_ids:
             lines.append(f"repeated ids, first ones: {json.dumps(encode(self.repeated_ids))}")
-        return [*lines, *(self.changes.lines() if self.changes else []), *self.findings()]
+        doubtful = [line for one in self.doubts for line in one.lines()]
+        return [*lines, *(self.changes.lines() if self.changes else []), *self.findings(), *doubtful]
 
 
 def vocabulary_stage(given: VocabularyFiles, *, into: str = "") -> Stage[VocabularySummary]:
@@ -274,6 +278,7 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
         None if given.reviewed is None else changes(merged(read_reviewed(replace(given, reviewed=None))), vocabulary),
         () if given.reviewed is None else tuple(unlisted(read_reviewed(replace(given, reviewed_only=True)), lists)),
         disagreements(vocabulary, [one for one in lists if one.source not in _packaged(given)], network),
+        doubts(vocabulary, lists, network),
     )
     return StageResult(write_tables(vocabulary, at.out, at.inputs), summary)
 

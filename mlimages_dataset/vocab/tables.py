@@ -43,8 +43,8 @@ def vocabulary_of_tables(categories: pa.Table, mapping: pa.Table) -> Vocabulary:
         raise DataError(fault, where="categories", remedy="build it again")
     # Column by column: a dictionary for each of 22,000 rows took twice the time.
     fields = zip(*(ordered[name].to_pylist() for name in _CATEGORY_FIELDS), strict=True)
-    *values, alternatives = (mapping[name].to_pylist() for name in MAPPING.arrow.names)
-    rows = zip(*values, map(tuple, alternatives), strict=True)
+    *values, alternatives, probability = (mapping[name].to_pylist() for name in MAPPING.arrow.names)
+    rows = zip(*values, map(tuple, alternatives), probability, strict=True)
     return Vocabulary(
         categories=tuple(
             Category(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from mlimages_dataset.core.arguments import TEXT, Kind, check, is_whole, one_of, whole
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.vocab.certainty import STATED
 from mlimages_dataset.vocab.hierarchy import closure_matrix
 
 if TYPE_CHECKING:
@@ -83,7 +84,12 @@ NARROWER = {
 
 @dataclass(frozen=True, slots=True)
 class MappingRow:
-    """What became of one class of one source; `class_index` is -1 if it was dropped."""
+    """What became of one class of one source; `class_index` is -1 if it was dropped.
+
+    `probability` is the estimated one that the class means the synset `wnid`, or is a kind of it where it was kept as
+    its parent; 0 where there is no such synset. It does not say whether dropping a class was right. `certainty` has its
+    sources.
+    """
 
     source: str
     source_id: str
@@ -93,6 +99,7 @@ class MappingRow:
     rule: str
     evidence: str
     alternatives: tuple[str, ...] = ()
+    probability: float = STATED
 
     @property
     def is_kept(self) -> bool:

@@ -60,3 +60,12 @@ def test_the_user_is_told() -> None:
     frame = pd.DataFrame({"id": ["d", "z"], "name": ["dog", "zebra"], "wnid": [OF_3_0["dog"], "n01631663"]})
     with pytest.warns(UserWarning, match="mine: 'zebra' has the wnid n01631663, which is eft"):
         ml.build_vocabulary(classes={"mine": frame})
+
+
+def test_ids_of_one_name_are_told_unless_the_list_tells_them_apart() -> None:
+    shared = pd.DataFrame({"id": ["a", "b", "c"], "name": ["crane", "Crane", "zebra"]})
+    with pytest.warns(UserWarning, match="mine: a and b have one name, 'crane', and are one category") as caught:
+        ml.build_vocabulary(classes={"mine": shared})
+    assert len(caught) == 1
+    ml.build_vocabulary(classes={"mine": shared.assign(name=["crane (bird)", "crane (machine)", "zebra"])})
+    ml.build_vocabulary(classes={"mine": shared.assign(wnid=["n02012849", "n03126707", ""])})

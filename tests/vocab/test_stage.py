@@ -14,7 +14,7 @@ from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.stage import Workplace, run
 from mlimages_dataset.sources.class_lists import parse_tencent_dictionary
 from mlimages_dataset.tables.parquet import table_inputs, write_table
-from mlimages_dataset.tables.schemas import CATEGORIES, CLASS_COUNTS
+from mlimages_dataset.tables.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
 from mlimages_dataset.vocab.folder import categories_file, read_vocabulary, vocabulary_digests
 from mlimages_dataset.vocab.merging import OPEN_IMAGES_MINIMUM
 from mlimages_dataset.vocab.stage import (
@@ -274,7 +274,7 @@ def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
 def test_another_table_in_place_of_the_categories_is_refused(given: VocabularyFiles, tmp_path: Path) -> None:
     write_vocabulary(given, Workplace(tmp_path))
     (tmp_path / "mapping.parquet").replace(tmp_path / "categories.parquet")
-    with pytest.raises(SchemaError, match=f"the table's schema is mapping/1, but {CATEGORIES.label} is needed"):
+    with pytest.raises(SchemaError, match=f"the table's schema is {MAPPING.label}, but {CATEGORIES.label} is needed"):
         read_vocabulary(tmp_path)
 
 

@@ -53,6 +53,7 @@ def vocabularies(draw: st.DrawFn) -> Vocabulary:
         rule=words,
         evidence=words,
         alternatives=st.lists(words, max_size=3).map(tuple),
+        probability=st.floats(0, 1, width=32),
     )
     return Vocabulary(draw(st.tuples(*categories)), draw(st.lists(row, max_size=3).map(tuple)))
 

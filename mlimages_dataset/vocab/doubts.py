@@ -1,0 +1,158 @@
+"""The least certain matches of users' own lists, each with the lines of a reviewed file that settle it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.vocab.vocabulary import NARROWER, MappingRow, Rule, Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlimages_dataset.vocab.merging import ClassList
+    from mlimages_dataset.vocab.wordnet import WordNet
+
+SURE = 0.8
+"""Probability from which on a match is not told."""
+SHOWN = 5
+_LEMMAS = 3
+_STATED = frozenset({Rule.WNID.value, Rule.LISTED_WNID.value, Rule.LISTED_PARENT.value, Rule.LISTED_NARROWER.value})
+"""What a list says itself; where it contradicts its own names, `disagreements` tells it."""
+_AS_PARENT = frozenset({*NARROWER, *NARROWER.values()})
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A match that may be wrong.
+
+    Attributes:
+        source: its list.
+        source_id: its id there.
+        name: its name there.
+        wnid: the synset that it was taken for.
+        as_parent: it was taken for a kind of that synset, not for the synset.
+        meaning: that synset in words.
+        second: the second choice; empty if there is none.
+        second_meaning: the second choice in words.
+        probability: that the match is right.
+        settles: lines of a reviewed file (TOML) that confirm the match.
+    """
+
+    source: str
+    source_id: str
+    name: str
+    wnid: str
+    as_parent: bool
+    meaning: str
+    second: str
+    second_meaning: str
+    probability: float
+    settles: str
+
+    @property
+    def sentence(self) -> str:
+        """What the class was taken for, how sure that is, and what else it may mean."""
+        named = repr(self.name or self.source_id)
+        other = f"; the second choice is {self.second} ({self.second_meaning})" if self.second else ""
+        kind = "a kind of " if self.as_parent else ""
+        return f"{named} is taken for {kind}{self.wnid} ({self.meaning}), {_percent(self.probability)} sure{other}"
+
+
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """The doubtful matches of one list.
+
+    Attributes:
+        source: the list.
+        doubtful: matches that are less sure than `SURE`.
+        matches: classes of the list that became a category by their name.
+        least: the least certain ones, the least certain first.
+    """
+
+    source: str
+    doubtful: int
+    matches: int
+    least: tuple[Doubt, ...]
+
+    @property
+    def sentence(self) -> str:
+        """How many matches are doubtful, and which the least certain are."""
+        first = "; ".join(one.sentence for one in self.least)
+        return f"{self._counted}, the least sure first: {first}"
+
+    @property
+    def _counted(self) -> str:
+        return f"{self.doubtful:,} of {self.matches:,} matches of names are less than {_percent(SURE)} sure"
+
+    def lines(self) -> list[str]:
+        """Return the doubtful matches, and the lines that settle them."""
+        told = f"{self.source}: {self._counted}; the column probability of the mapping has all"
+        settled = "To settle them, put these lines into a file for --reviewed, with the other wnid where that is meant:"
+        blocks = [line for one in self.least for line in ("", *one.settles.splitlines())]
+        return [told, *(f"  {one.sentence}" for one in self.least), settled, *blocks, ""]
+
+
+def doubts(vocabulary: Vocabulary, lists: Sequence[ClassList], network: WordNet) -> tuple[Doubts, ...]:
+    """Return the least certain matches of each of users' own lists that has any."""
+    found = []
+    for one in lists:
+        rows = [
+            row
+            for row in vocabulary.mapping
+            if one.own and row.source == one.source and row.is_kept and row.rule not in _STATED
+        ]
+        doubtful = sorted((row for row in rows if row.probability < SURE), key=lambda row: row.probability)
+        if doubtful:
+            least = tuple(_doubt(row, vocabulary, network) for row in doubtful[:SHOWN])
+            found.append(Doubts(one.source, len(doubtful), len(rows), least))
+    return tuple(found)
+
+
+def _doubt(row: MappingRow, vocabulary: Vocabulary, network: WordNet) -> Doubt:
+    as_parent = row.rule in _AS_PARENT
+    wnid = row.wnid
+    while wnid not in network.index_of_wnid:  # a category of its own: the synset above it
+        wnid = vocabulary.categories[vocabulary.categories[vocabulary.index_of_wnid[wnid]].parent].wnid
+    others = () if as_parent else row.alternatives
+    second = others[0] if others else ""
+    meaning, other = _meaning(wnid, network), _meaning(second, network) if second else ""
+    return Doubt(
+        source=row.source,
+        source_id=row.source_id,
+        name=row.source_name,
+        wnid=wnid,
+        as_parent=as_parent,
+        meaning=meaning,
+        second=second,
+        second_meaning=other,
+        probability=row.probability,
+        settles=_settling(row, wnid, meaning, f'  # or "{second}": {other}' if second else ""),
+    )
+
+
+def _settling(row: MappingRow, wnid: str, meaning: str, comment: str) -> str:
+    """Return the table of a reviewed file that decides a class, with a comment beside the wnid."""
+    table = "match_parent" if row.rule in _AS_PARENT else "match"
+    decided = {"source": row.source, "source_id": row.source_id, "wnid": wnid, "reason": meaning}
+    lines = [f"{key} = {_quoted(value)}{comment if key == 'wnid' else ''}" for key, value in decided.items()]
+    return "\n".join([f"[[{table}]]", *lines])
+
+
+def _quoted(text: str) -> str:
+    """Return a text as a TOML string, which has JSON's escapes and one more."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def _meaning(wnid: str, network: WordNet) -> str:
+    """Return a synset's first lemmas, and that of the one above it, which tells senses of one word apart."""
+    synset = network.index_of_wnid[wnid]
+    above = network.first_parents[synset]
+    return ", ".join(network.lemmas[synset][:_LEMMAS]) + (
+        f", a kind of {network.lemmas[above][0]}" if above >= 0 else ""
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.special import logit
 
 from mlimages_dataset.augment.rules import INTERCEPT, PICTURE
 from mlimages_dataset.core.errors import DataError
@@ -150,6 +149,8 @@ def _seen(confidence: float, said: float, terms: Sequence[dict[str, Any]]) -> fl
     most = [term["weight"] for term in terms if term["antecedent"] == PICTURE]
     if not most:
         return None
+    from scipy.special import logit  # noqa: PLC0415 - it takes 0.1 s, and few explain a label
+
     intercept = math.fsum(term["weight"] for term in terms if term["antecedent"] == INTERCEPT)
     return min(max(float(logit(confidence)) - intercept - said, 0.0), math.fsum(most))
 

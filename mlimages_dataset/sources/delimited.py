@@ -10,7 +10,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from fsspec.implementations.memory import MemoryFileSystem
 
 from mlimages_dataset.core.ahead import ahead
 from mlimages_dataset.core.errors import DataError, UsageError
@@ -93,6 +92,8 @@ class DelimitedSource(Source):
             log: complete when the blocks were read to the end.
             show: yields connections in which the rows of a block are a view, from SQL that scans them and their bytes.
         """
+        from fsspec.implementations.memory import MemoryFileSystem  # noqa: PLC0415 - 0.2 s, which other sources need not
+
         memory = MemoryFileSystem()
         if not connection.filesystem_is_registered("memory"):
             connection.register_filesystem(memory)

@@ -65,9 +65,11 @@ class _FormatName(click.ParamType):  # type: ignore[type-arg]  # as above
         return f"[{'|'.join(self._names())}]"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in self._names():
+        from mlimages_dataset.sources.registry import is_known  # noqa: PLC0415 - as below
+
+        if not isinstance(value, str) or not is_known(value):
             self.fail(f"{value!r} is not one of {', '.join(map(repr, self._names()))}.", param, ctx)
-        return str(value)
+        return value
 
     @staticmethod
     def _names() -> list[str]:

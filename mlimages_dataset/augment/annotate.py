@@ -34,7 +34,7 @@ from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.sources.inputs import files_of
 from mlimages_dataset.sources.layout import Layout
-from mlimages_dataset.sources.registry import names, source_named
+from mlimages_dataset.sources.registry import is_known, names, source_named
 from mlimages_dataset.tables.files import Receipt, digests, prefixed
 from mlimages_dataset.tables.parquet import read_range, table_writer
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS
@@ -84,7 +84,7 @@ class AnnotatedFiles(Layout):
     def __post_init__(self) -> None:
         if not self.name or self.name in {".", ".."} or "/" in self.name or "\\" in self.name:
             raise ValueError(f"name is {self.name!r}, which cannot be a folder's name")
-        if self.format not in names():
+        if not is_known(self.format):
             raise ValueError(f"format is {self.format!r}, which is not one of {', '.join(names())}")
         if not self.files:
             raise ValueError("files is empty")

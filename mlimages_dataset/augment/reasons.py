@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.special import expit, logit
 
 from mlimages_dataset.augment.rules import INTERCEPT, PICTURE
 from mlimages_dataset.core.errors import DataError
@@ -167,14 +166,15 @@ def _enough(terms: Sequence[dict[str, Any]]) -> str:
     for one in ramps:
         if 0 < left <= one["weight"]:
             first, last = _log_odds(one["score_from"]), _log_odds(one["score_to"])
-            at = expit(first + left / one["weight"] * (last - first))
+            at = 1 / (1 + math.exp(-(first + left / one["weight"] * (last - first))))
             return f"a prediction of {at:.2f} or more is enough alone"
         left -= one["weight"]
     return "no prediction is enough alone" if left > 0 else "any prediction is enough alone"
 
 
 def _log_odds(share: float) -> float:
-    return float(logit(min(max(share, float(LEAST)), float(MOST))))
+    inside = min(max(share, float(LEAST)), float(MOST))
+    return math.log(inside / (1 - inside))
 
 
 def _seen(confidence: float, said: float, terms: Sequence[dict[str, Any]]) -> float | None:
@@ -186,7 +186,7 @@ def _seen(confidence: float, said: float, terms: Sequence[dict[str, Any]]) -> fl
     if not most:
         return None
     intercept = math.fsum(term["weight"] for term in terms if term["antecedent"] == INTERCEPT)
-    return min(max(float(logit(confidence)) - intercept - said, 0.0), math.fsum(most))
+    return min(max(_log_odds(confidence) - intercept - said, 0.0), math.fsum(most))
 
 
 def _ancestors(class_index: int, vocabulary: Vocabulary) -> frozenset[int]:

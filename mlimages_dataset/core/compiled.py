@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.runtime.nrt import rtsys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -76,11 +77,13 @@ class _Cache(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the machine code for a signature, None if there is none; see Numba."""
-        target_context.refresh()
+        # Numba would first import all that it can compile, for 0.3 s; machine code needs only its memory management.
+        rtsys.initialize(target_context)
         key = self._index_key(sig, target_context.codegen())  # type: ignore[no-untyped-call]  # Numba annotates little
-        data = shipped(self._function, SHIPPED).load(key)
-        if data is not None:
-            return self._impl.rebuild(target_context, data)
+        with self._guard_against_spurious_io_errors():
+            data = shipped(self._function, SHIPPED).load(key) or self._cache_file.load(key)  # type: ignore[no-untyped-call]  # as above
+            if data is not None:
+                return self._impl.rebuild(target_context, data)
         return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # as above
 
     def ship(self, folder: Path, sig: Any, compiled_as: Any) -> None:

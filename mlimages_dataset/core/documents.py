@@ -1,4 +1,4 @@
-"""JSON and TOML that anyone may have written: parsed, or refused by one kind of error.
+"""JSON and TOML that anyone may have written: parsed, or refused by one kind of error; and JSON written.
 
 Python's parsers have further ways to fail: text nested too deeply ends in a `RecursionError`, and JSON may escape half
 of a sign, which no file name, terminal or table can hold.
@@ -6,10 +6,13 @@ of a sign, which no file name, terminal or table can hold.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tomllib
 from typing import Any
+
+import orjson
 
 _HALF_A_SIGN = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -28,6 +31,26 @@ def parse_json(text: str | bytes) -> Any:
     if _HALF_A_SIGN.search(written):
         json.dumps(value, ensure_ascii=False).encode()  # a UnicodeEncodeError is a ValueError
     return value
+
+
+def written_json(value: object, *, indent: bool = False) -> bytes:
+    """Return a value as JSON in UTF-8, which `parse_json` reads.
+
+    orjson takes a tenth of the time of Python's encoder, but writes NaN as null and refuses numbers beyond 64 bits and
+    half signs: such values, and those with a null, are left to Python's.
+
+    Args:
+        value: of what JSON has.
+        indent: whether to write a line for each item, indented by two spaces for each level.
+
+    Raises:
+        TypeError: a value is of another kind.
+    """
+    with contextlib.suppress(TypeError):
+        text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else None)
+        if b"null" not in text:
+            return text
+    return json.dumps(value, indent=2 if indent else None, ensure_ascii=not indent).encode()
 
 
 def parse_toml(text: str) -> dict[str, Any]:

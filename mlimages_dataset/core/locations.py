@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
-
-from fsspec import available_protocols
-from upath import UPath
 
 from mlimages_dataset.core.errors import MLImagesError, UsageError
 
@@ -17,6 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import pyarrow as pa
+    from upath import UPath
+else:
+
+    class UPath(abc.ABC):  # noqa: B024 - instances are those of another class
+        """Stands for `upath.UPath`, whose import takes 0.3 s and is needed for URLs only."""
+
+        @classmethod
+        def __subclasshook__(cls, kind: type) -> bool:
+            """Return whether a class is one of universal-pathlib; without it imported, none is."""
+            real = getattr(sys.modules.get("upath"), "UPath", None)
+            return real is not None and issubclass(kind, real)
+
 
 Location: TypeAlias = Path | UPath
 """A `Path` is local; any other `UPath` is remote."""
@@ -33,6 +44,9 @@ def location(text: str) -> Location:
     """
     if "://" not in text:
         return Path(text)
+    from fsspec import available_protocols  # noqa: PLC0415 - 0.2 s, which local paths need not pay
+    from upath import UPath  # noqa: PLC0415 - as above
+
     protocol = text.partition("://")[0]
     if protocol not in available_protocols():
         raise UsageError(f"the protocol {protocol}:// is not supported", where=text, remedy="check how the URL begins")

@@ -6,21 +6,18 @@ function (`functools.partial`), which is sent to a cluster once; keep jobs small
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import contextlib
-import multiprocessing
-import multiprocessing.connection
 import os
 import threading
-from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, CancelledError, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mlimages_dataset.core.errors import MLImagesError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import ProcessPoolExecutor
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
@@ -62,29 +59,40 @@ def local(workers: int) -> Iterator[Mapper]:
     if workers == 1:
         yield map
         return
-    # Not fork: Arrow's and DuckDB's threads do not survive it.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent) as pool:
+    with contextlib.ExitStack() as until_the_end:
         try:
-            yield _Pool(pool, workers)
-        except BrokenProcessPool as error:
+            yield _Pool(workers, until_the_end)
+        except BrokenExecutor as error:
             raise MLImagesError(
                 "a worker process died, most often for lack of memory", remedy="run it again with fewer --workers"
             ) from error
 
 
 class _Pool:
-    """A mapper over the processes of a pool, which start with the first jobs."""
+    """A mapper over the processes of a pool, which is made for the first jobs: threads may do without it."""
 
-    def __init__(self, pool: ProcessPoolExecutor, workers: int) -> None:
-        self._pool = pool
+    def __init__(self, workers: int, until_the_end: contextlib.ExitStack) -> None:
         self.workers = workers
+        self._until_the_end = until_the_end
+        self._made: ProcessPoolExecutor | None = None
 
     def __call__(self, function: Callable[[_Job], _Result], jobs: Iterable[_Job], /) -> Iterator[_Result]:
         every = list(jobs)
         if len(every) <= 1:
             return map(function, every)
-        return _results(collections.deque(self._pool.submit(function, job) for job in every))
+        pool = self._processes()
+        return _results(collections.deque(pool.submit(function, job) for job in every))
+
+    def _processes(self) -> ProcessPoolExecutor:
+        import multiprocessing  # noqa: PLC0415 - with the pool's queues it takes 0.1 s and a process of its own
+        from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - as above
+
+        if self._made is None:
+            # Not fork: Arrow's and DuckDB's threads do not survive it.
+            context = multiprocessing.get_context("spawn")
+            pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=die_with_parent)
+            self._made = self._until_the_end.enter_context(pool)
+        return self._made
 
 
 class _Threads:
@@ -115,6 +123,8 @@ def _results(futures: collections.deque[Future[_Result]]) -> Iterator[_Result]:
 
 def die_with_parent() -> None:
     """End this process when its parent is gone: after a killed run, no worker may still write into its folder."""
+    import multiprocessing.connection  # noqa: PLC0415 - as in `_Pool`
+
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -136,6 +146,8 @@ def dask(address: str) -> Iterator[Mapper]:
         UsageError: Dask is not installed, or no scheduler answers there.
         MLImagesError: the connection to the cluster is lost, or several workers died of the same job.
     """
+    import asyncio  # noqa: PLC0415 - only this engine needs it
+
     try:
         import distributed  # noqa: PLC0415 - an extra, and a quarter of a second
         from distributed.comm.core import CommClosedError  # noqa: PLC0415 - as above
@@ -171,6 +183,8 @@ def dask(address: str) -> Iterator[Mapper]:
 
 async def _check_scheduler(address: str) -> None:
     """Raise `UsageError` unless a Dask scheduler answers: a client that cannot connect would wait much longer."""
+    import asyncio  # noqa: PLC0415 - as in `dask`
+
     from distributed import Security  # noqa: PLC0415 - as in `dask`
     from distributed.core import rpc  # noqa: PLC0415 - as in `dask`
 

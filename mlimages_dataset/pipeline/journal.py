@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 from mlimages_dataset.core.decoding import RECORDS, UndecodableError, encode
-from mlimages_dataset.core.documents import parse_json
+from mlimages_dataset.core.documents import parse_json, written_json
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import (
     paths_outside,
@@ -114,7 +114,7 @@ class Journal:
             return
         files = {relative(r.path, self.folder): encode(file_record(r)) for r in finished.receipts}
         entry: Json = {"fingerprint": self.fingerprint, "files": files, "content": finished.content}
-        write_bytes(self._entry(job), json.dumps(entry).encode())
+        write_bytes(self._entry(job), written_json(entry))
 
     def forget(self, job: str) -> None:
         """Remove the entry of a job, if any, so that its files no longer count as finished."""

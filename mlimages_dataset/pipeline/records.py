@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from mlimages_dataset.core.decoding import RECORDS, Json, UndecodableError, encode
-from mlimages_dataset.core.documents import parse_json
+from mlimages_dataset.core.documents import parse_json, written_json
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import paths_outside, reason
 from mlimages_dataset.tables import schemas
@@ -76,7 +75,7 @@ class Manifest:
             "files": {path: encode(record) for path, record in sorted(self.files.items())},
             "stages": {name: encode(record) for name, record in self.stages.items()},
         }
-        return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+        return written_json(content, indent=True) + b"\n"
 
 
 @dataclass(frozen=True, slots=True)

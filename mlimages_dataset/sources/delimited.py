@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from fsspec.implementations.memory import MemoryFileSystem
 
 from mlimages_dataset.core.ahead import ahead
 from mlimages_dataset.core.errors import DataError, UsageError
@@ -121,6 +120,8 @@ class DelimitedSource(Source):
         show: Callable[[str, bytes], Iterator[duckdb.DuckDBPyConnection]],
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield what `show` does for one block; arguments as for `blocks`."""
+        from fsspec.implementations.memory import MemoryFileSystem  # noqa: PLC0415 - 0.2 s, which other sources need not
+
         memory = MemoryFileSystem()
         if not connection.filesystem_is_registered("memory"):
             connection.register_filesystem(memory)

@@ -43,6 +43,11 @@ def names() -> list[str]:
     return list(dict.fromkeys([*_OURS, *sorted(entry_points())]))
 
 
+def is_known(name: str) -> bool:
+    """Return whether a format has a name; others' packages are searched only for names that are not ours."""
+    return name in _OURS or name in entry_points()
+
+
 @functools.cache
 def source_named(name: str) -> Source:
     """Return the source of a format.

@@ -91,3 +91,34 @@ def test_machine_code_that_came_with_the_package_is_used_unless_the_source_is_an
     command = [sys.executable, "-c", _USE, str(tmp_path / "code")]
     told = subprocess.run(command, env={**os.environ, **none}, check=True, capture_output=True, text=True)
     assert told.stdout.split() == ["1", "2", misses]
+
+
+@pytest.mark.slow
+def test_kept_machine_code_runs_without_what_numba_compiles_with_and_another_loop_is_still_compiled(
+    tmp_path: Path,
+) -> None:
+    call = """
+import sys, numpy as np
+from mlimages_dataset.core.compiled import compiled, sort_in_place
+values = np.array([2, 1])
+sort_in_place(values)
+print(*values, 'numba.typed.typeddict' in sys.modules)
+if sys.argv[1:]:
+    def twice(values):
+        return np.concatenate((values, values))
+    print(*compiled(twice)(values))
+"""
+    (tmp_path / "call.py").write_text(call, "utf-8")
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    compiling, *loading = [
+        subprocess.run(
+            [sys.executable, str(tmp_path / "call.py"), *more],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+        for more in ([], [], ["another"])
+    ]
+    assert compiling == ["1", "2", "True"]
+    assert loading == [["1", "2", "False"], ["1", "2", "False", "1", "2", "1", "2"]]

@@ -1,13 +1,12 @@
 """A training run: one TOML file, one frozen configuration, a docstring for every field.
 
-The file decides what is learnt and how; the command's options name files. The package contains run files with the
-papers' settings, which are named `packaged:NAME`.
+The file decides what is learnt and how; the command's options name files. `packaged:NAME` has the papers' settings.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 from mlimages_dataset.core.config import check_at_least, check_positive, check_share
@@ -208,7 +207,7 @@ class Loss:
         pair_counts: for `concurrent-softmax` and `co-binary-cross-entropy`: the `pair_counts` table with their rates:
             for a detector that of `mlimages-build region-pairs`, for whole images that of `cooccurrence`.
         relatives_concur: for losses with `pair_counts`: the rate of a class and its ancestors is 1, as the text under
-            equation 5 has it; false makes it 0, as section 4.1.1 has it. Unless stated, true for `concurrent-softmax`.
+            equation 5 has it; false: 0, as section 4.1.1 has it. Unless stated, true for `concurrent-softmax`.
         prior_bias: initialise a new head's bias with the log-odds of each class's share of the training images, so that
             classes without positives are not predicted with probability one half.
         sum_classes: for the binary cross-entropies, `focal` and `asymmetric`: sum over the classes instead of their
@@ -237,16 +236,14 @@ class Loss:
             raise ValueError('absent_unless_listed has no effect: write unknown = "ignored" beside it, or leave it out')
         if "pair_counts" in self.name.keys and self.pair_counts is None:
             raise ValueError(f"pair_counts is missing: {self.name.value} takes its rates from such a table")
-        unheeded = {"pair_counts", "relatives_concur", "sum_classes"} - self.name.keys
-        for one in fields(self):
-            if one.name in unheeded and getattr(self, one.name) != one.default:
-                raise ValueError(f"{one.name} has no effect on the loss {self.name.value}: leave it out")
+        for key in sorted({"pair_counts", "relatives_concur", "sum_classes"} - self.name.keys):
+            if getattr(self, key) is not self.__dataclass_fields__[key].default:
+                raise ValueError(f"{key} has no effect on the loss {self.name.value}: leave it out")
 
     @property
     def lets_relatives_concur(self) -> bool:
         """Whether a class and its ancestors have the rate 1: stated, or of the loss (docs/detection.md has figures)."""
-        stated = self.relatives_concur
-        return self.name is LossName.CONCURRENT_SOFTMAX if stated is None else stated
+        return self.name is LossName.CONCURRENT_SOFTMAX if self.relatives_concur is None else self.relatives_concur
 
     @property
     def is_mean_over_classes(self) -> bool:
@@ -493,9 +490,7 @@ class Run:
         if self.task is not TaskName.MULTI_LABEL and self.loss.unknown is Unknown.IGNORED:
             raise ValueError(f"loss.unknown has no effect on {self.task.value}: leave it out")
         if self.data.upright and self.task is not TaskName.MULTI_LABEL:
-            raise ValueError(
-                f"data.upright is not for {self.task.value}, whose labels are of pixels as they are stored"
-            )
+            raise ValueError(f"data.upright is not for {self.task.value}, whose labels are of pixels as stored")
         of_steps = bool(self.steps or self.schedule.decay_steps)
         if of_steps and len({phase.batch_size for phase in self.phases}) > 1:
             raise ValueError("steps and decay_steps need one batch_size in all phases: write epochs and decay_epochs")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import abc
 import contextlib
 import csv
+import itertools
 import secrets
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from mlimages_dataset.core.ahead import ahead
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import duckdb
+    from numpy.typing import NDArray
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.pieces import Piece
@@ -178,11 +181,25 @@ def blocks_of(piece: Piece, log: RejectLog) -> Iterator[Block]:
     Raises:
         DataError: it cannot be read to its end.
     """
-    for content in map(_with_newlines, _contents(piece)):
+    for content in itertools.chain.from_iterable(map(_apart, map(_with_newlines, _contents(piece)))):
         newlines = content.count(b"\n")
         lines = range(log.lines + 1, log.lines + 1 + newlines + (not content.endswith(b"\n")))
         yield Block(content, lines, header=piece.header and piece.start == log.lines == 0)
         log.lines += newlines
+
+
+def _apart(content: bytes) -> list[bytes]:
+    """Return whole rows, the line with a quote that is never closed apart from the others: it damages that line only.
+
+    It is taken to be the last line with an odd number of quotes.
+    """
+    if content.count(b'"') % 2 == 0:
+        return [content]
+    start = end = len(content)
+    while content.count(b'"', start, end) % 2 == 0:
+        at = content.rfind(b'"', 0, start)
+        start, end = content.rfind(b"\n", 0, at) + 1, content.find(b"\n", at) + 1 or len(content)
+    return [part for part in (content[:start], content[start:end], content[end:]) if part]
 
 
 def _contents(piece: Piece) -> Iterator[bytes]:
@@ -211,6 +228,21 @@ def _rejects(connection: duckdb.DuckDBPyConnection, path: Location, block: Block
         line = block.lines[content.count(b"\n", 0, start)]
         rejects.append(Reject(str(path), line, kind.lower(), told.strip()[:REJECT_CHARACTERS]))
     return rejects, count
+
+
+def lines_of_rows(connection: duckdb.DuckDBPyConnection, block: Block, n_rows: int) -> NDArray[np.int64]:
+    """Return the lines in the piece of the rows that DuckDB has made of a block, 0 for all where nobody knows.
+
+    A row of several lines may be anywhere. Lines without a sign, and those of rejects, are no rows.
+    """
+    lines = list(block.lines)[int(block.header) :]
+    if len(lines) != n_rows and b'"' not in block.content:
+        found = connection.sql("SELECT DISTINCT line_byte_position, error_type FROM reject_errors").fetchall()
+        starts = (_row_start(position - 1, kind, block.content) for position, kind in found)
+        rejected = {block.lines[block.content.count(b"\n", 0, start)] for start in starts}
+        texts = block.content.split(b"\n")[int(block.header) :]
+        lines = [line for line, text in zip(lines, texts, strict=False) if text and line not in rejected]
+    return np.array(lines, np.int64) if len(lines) == n_rows else np.zeros(n_rows, np.int64)
 
 
 def _row_start(position: int, kind: str, content: bytes) -> int:

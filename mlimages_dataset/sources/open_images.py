@@ -31,8 +31,10 @@ from mlimages_dataset.sources.delimited import (
     DelimitedSource,
     blocks_of,
     confidence_sql,
+    delimiter_of,
     duckdb_errors,
     hide_progress,
+    lines_of_rows,
     read_header,
 )
 from mlimages_dataset.sources.pieces import Piece
@@ -42,7 +44,7 @@ from mlimages_dataset.tables import confidences
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.rejects import RejectLog
@@ -77,12 +79,12 @@ class OpenImages(DelimitedSource):
 
     def piece(self, path: Location) -> Piece:
         """See `Source.piece`."""
-        columns = tuple(read_header(path))
-        states = {"ImageID", "LabelName"} <= set(columns) and ("Confidence" in columns or _sides(columns))
-        if states or set(_POINT) <= set(columns):
-            return Piece(path, columns, places=False)
-        if {"ImageID", "OriginalURL"} <= set(columns):
-            return Piece(path, columns, states=False)
+        delimiter = delimiter_of(path, lambda names: _is_of_images(names) or _states(names))
+        columns = tuple(read_header(path, delimiter))
+        if _states(columns):
+            return Piece(path, columns, delimiter=delimiter, places=False)
+        if _is_of_images(columns):
+            return Piece(path, columns, delimiter=delimiter, states=False)
         raise DataError(
             f"its header ({', '.join(columns)[:80]}) has neither LabelName and Confidence, nor boxes, nor OriginalURL",
             where=path,
@@ -141,13 +143,21 @@ class OpenImages(DelimitedSource):
 
         for shown in self.shown_block(connection, piece, block, log, show):
             rows = shown.sql("SELECT * FROM observations").to_arrow_table().combine_chunks()
-            lines = block.lines[int(block.header) :]
-            # A row may have several lines, or a line no row: then nobody knows which line a row is.
-            numbers = np.array(lines, np.int64) if rows.num_rows == len(lines) else np.zeros(len(rows), np.int64)
-            yield _batch(rows.append_column("line", pa.array(numbers)), piece.path, log)
+            lines = lines_of_rows(connection, block, rows.num_rows)
+            yield _batch(rows.append_column("line", pa.array(lines)), piece.path, log)
 
 
-def _sides(columns: tuple[str, ...]) -> tuple[str, ...]:
+def _states(columns: Sequence[str]) -> bool:
+    """Return whether the columns are of labels, boxes or points."""
+    named = {"ImageID", "LabelName"} <= set(columns) and ("Confidence" in columns or _sides(columns))
+    return bool(named) or set(_POINT) <= set(columns)
+
+
+def _is_of_images(columns: Sequence[str]) -> bool:
+    return {"ImageID", "OriginalURL"} <= set(columns)
+
+
+def _sides(columns: Sequence[str]) -> tuple[str, ...]:
     """Return the columns xmin, ymin, xmax and ymax of a file's boxes, none where it has none."""
     return next((sides for sides in (_SIDES, _SIDES_OF_MASK) if set(sides) <= set(columns)), ())
 
@@ -170,9 +180,12 @@ def _confidence_column(columns: tuple[str, ...]) -> str:
 
 
 def _of_box(column: str) -> str:
-    """Return SQL for the text of a box's number, with a decimal point; 1 for a confidence that nobody wrote."""
+    """Return SQL for the text of a box's number, with a decimal point; 1 for a confidence that nobody wrote.
+
+    A prediction without a score is a reject.
+    """
     number = f"replace(trim({column}), ',', '.')"
-    return f"coalesce(nullif({number}, ''), '1')" if column in {"Confidence", "Score"} else number
+    return f"coalesce(nullif({number}, ''), '1')" if column == "Confidence" else number
 
 
 def _box_selection(columns: tuple[str, ...]) -> str:

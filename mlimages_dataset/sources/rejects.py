@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -57,6 +58,7 @@ def joined_rejects(found: Iterable[tuple[int, RejectLog]]) -> RejectLog:
     before = 0
     for start, of_piece in found:
         before = before if start else 0
-        log.add([replace(one, line=one.line + before if one.line else 0) for one in of_piece.first], of_piece.count)
+        in_order = sorted(of_piece.first, key=lambda one: one.line or math.inf)
+        log.add([replace(one, line=one.line + before if one.line else 0) for one in in_order], of_piece.count)
         before += of_piece.lines
     return log

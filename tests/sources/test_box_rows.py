@@ -130,3 +130,34 @@ def test_a_quote_makes_rows_of_several_lines(tmp_path: Path) -> None:
     )
     found, count, _ = read(path, 0)
     assert (len(found), count) == (1, 0)
+
+
+def test_lines_are_known_beside_damaged_rows(tmp_path: Path) -> None:
+    rows = ["a,b,0.1,0.2,0.1,0.2"] * 9
+    rows[1], rows[3], rows[5], rows[7] = "a,b,0.2,0.1,0.1,0.2", "a,b,0.1", "", "a,b,x,0.2,0.1,0.2"
+    path = tmp_path / "boxes.csv"
+    path.write_text("\n".join(["ImageID,LabelName,XMin,XMax,YMin,YMax", *rows]), "utf-8")
+    for compiled_bytes in (0, 1 << 30):
+        found, count, rejects = read(path, compiled_bytes)
+        assert (len(found), count, sorted(one.line for one in rejects)) == (5, 3, [3, 5, 9])
+
+
+def test_a_prediction_without_a_score_is_a_reject(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.csv"
+    path.write_text(
+        "ImageID,LabelName,Score,XMin,XMax,YMin,YMax\na,b,,0.1,0.2,0.1,0.2\na,b,0.5,0.1,0.2,0.1,0.2\n", "utf-8"
+    )
+    for compiled_bytes in (0, 1 << 30):
+        (box,), count, (reject,) = read(path, compiled_bytes)
+        assert (box["confidence"], count, reject.line) == (0.5, 1, 2)
+
+
+def test_a_spreadsheet_separates_by_semicolons(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.csv"
+    path.write_text("ImageID;LabelName;XMin;XMax;YMin;YMax\na;b;0,25;0,5;0,25;0,5\na;b;0.25;0.5;0.25;0.5\n", "utf-8")
+    for compiled_bytes in (0, 1 << 30):
+        found, count, _ = read(path, compiled_bytes)
+        assert count == 0
+        assert [[box[side] for side in ("xmin", "ymin", "xmax", "ymax")] for box in found] == [
+            [0.25, 0.25, 0.5, 0.5]
+        ] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import os
 import re
 import subprocess
@@ -279,12 +280,20 @@ def test_a_row_that_is_not_of_the_format_is_listed_with_its_number(tmp_path: Pat
     assert [(reject.path, reject.line) for reject in found.rejects.first] == [(str(path), line)]
 
 
-def test_an_open_quote_loses_no_row_in_silence(tmp_path: Path) -> None:
-    found = read("open-images", written(tmp_path, LABELS_HEADER + 'a,v,/m/1,1\n"b,v,/m/1,1\nc,v,/m/1,1\n'))
-    assert [image for image, *_ in found.rows] == ["a"]
-    (reject,) = found.rejects.first
-    assert reject.line == 3
-    assert "c,v,/m/1,1" in reject.text, "what the quote swallowed is shown"
+@pytest.mark.parametrize("form", ["open-images", "csv"])
+@pytest.mark.parametrize("damaged", ['"b{},v,/m/1,1', 'b{},"v,/m/1,1', 'b{},v,/m/1,"1', 'b{},"v,"/m/1,"1'])
+def test_an_open_quote_damages_its_own_row_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, damaged: str
+) -> None:
+    header = {"open-images": LABELS_HEADER, "csv": "image_id,note,label,confidence\n"}[form]
+    for others, at, size in itertools.product(["b{},v,/m/1,1", 'b{},"v, w",/m/1,1'], [0, 3, 9], [1 << 26, 100]):
+        rows = [(damaged if row == at else others).format(row) for row in range(10)]
+        (path,) = written(tmp_path, header + "\n".join(rows), suffix=".csv")
+        monkeypatch.setattr(pieces, "PIECE_BYTES", size)
+        found = read(form, [path])
+        assert sorted(str(image) for image, *_ in found.rows) == [f"b{row}" for row in range(10) if row != at]
+        assert [(one.line, one.text) for one in found.rejects.first] == [(at + 2, rows[at])]
+        assert found.rejects.count == 1
 
 
 def test_a_row_is_told_with_its_line_where_others_have_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,11 +307,10 @@ def test_a_row_is_told_with_its_line_where_others_have_several(tmp_path: Path, m
 
 
 def test_of_a_rejected_row_the_beginning_is_told(tmp_path: Path) -> None:
-    open_quote = 'a,v,"/m/1,1\n' + "b,v,/m/1,1\n" * 1000
-    for content in (LABELS_HEADER + open_quote, LABELS_HEADER + "a," + "v" * 3_000_000 + ",/m/1,1\n"):
-        (reject,) = read("open-images", written(tmp_path, content)).rejects.first
-        assert reject.line == 2
-        assert len(reject.text) == REJECT_CHARACTERS
+    content = LABELS_HEADER + "a," + "v" * 3_000_000 + ",/m/1,1\n"
+    (reject,) = read("open-images", written(tmp_path, content)).rejects.first
+    assert reject.line == 2
+    assert len(reject.text) == REJECT_CHARACTERS
 
 
 @pytest.mark.slow

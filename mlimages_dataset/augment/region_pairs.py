@@ -85,7 +85,7 @@ class RegionPairSummary:
         """Return the counts as lines."""
         return [
             f"{self.objects:>12,}  objects",
-            f"{self.several:>12,}  with several labels",
+            f"{self.several:>12,}  with several stated labels",
             f"{self.pairs:>12,}  pairs of classes that some object has",
             *self.strongest,
         ]

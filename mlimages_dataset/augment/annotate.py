@@ -23,9 +23,9 @@ from mlimages_dataset.augment.runs import (
     absolute_pieces,
     duckdb_connection,
     most_frequent,
-    reading,
     sorted_runs,
     two_passes,
+    with_threads,
 )
 from mlimages_dataset.core.config import check_share
 from mlimages_dataset.core.errors import DataError
@@ -154,7 +154,7 @@ def annotate(
         _refuse_no_confidence(pieces)
     made = two_passes(
         pieces,
-        reading(given.format, at),
+        with_threads(given.format, at),
         functools.partial(_runs_of, form=given.format, lookup=lookup, out=at.out, journal=at.journal),
         functools.partial(
             _part_of,

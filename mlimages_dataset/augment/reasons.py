@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 
 _TOLD_TERMS = 5
+_MOST_DIGITS = 7
 RULES_COLUMN = RULES.arrow.names[1]
 """A column of `rules`, and of no `implications`."""
 
@@ -167,9 +169,17 @@ def _enough(terms: Sequence[dict[str, Any]]) -> str:
         if 0 < left <= one["weight"]:
             first, last = _log_odds(one["score_from"]), _log_odds(one["score_to"])
             at = 1 / (1 + math.exp(-(first + left / one["weight"] * (last - first))))
-            return f"a prediction of {at:.2f} or more is enough alone"
+            return f"a prediction of {_at_least(at)} or more is enough alone"
         left -= one["weight"]
-    return "no prediction is enough alone" if left > 0 else "any prediction is enough alone"
+    if left > 0:
+        return "no prediction is enough alone"
+    return f"any prediction above {ramps[0]['score_from']:.2g} is enough alone"
+
+
+def _at_least(share: float) -> str:
+    """Return a share below 1 rounded up, to two digits or as many as tell it from 1."""
+    digits = next(n for n in itertools.count(2) if math.ceil(share * 10**n) < 10**n or n == _MOST_DIGITS)
+    return f"{math.ceil(share * 10**digits) / 10**digits:.{digits}f}"
 
 
 def _log_odds(share: float) -> float:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+COMPILED_ROWS = 1 << 16
+"""The least rows that a compiled loop sorts: where no machine code is kept, it takes seconds to make."""
+
+
 def in_order(regions: pa.Table) -> pa.Table:
     """Return the rows of a `regions` table of one source in their order, so that it depends on nothing else.
 
@@ -27,7 +31,11 @@ def in_order(regions: pa.Table) -> pa.Table:
         regions: the columns of `REGIONS`, but perhaps `source`; sides and confidences are 0 or more.
     """
     image, order = _by_image(regions["image_id"])
-    _sort_within(image, _keys(regions), order)
+    keys = _keys(regions)
+    if len(order) < COMPILED_ROWS:
+        order = order[np.lexsort((*keys[::-1, order], image))]
+    else:
+        _sort_within(image, keys, order)
     return _taken(regions, order)
 
 

@@ -149,8 +149,7 @@ def stated_regions(regions: pa.Table, lookup: pa.Table) -> Iterator[pa.RecordBat
     """
     images = regions["image_id"].fill_null("").combine_chunks()
     classes = regions["class_id"].fill_null("").combine_chunks().dictionary_encode()
-    of_class = np.append(codes_of(classes.dictionary, lookup), NAMELESS).astype(np.int32)
-    code = of_class[numpy_of(classes.indices)]
+    code = codes_of(classes.dictionary, lookup).astype(np.int32)[numpy_of(classes.indices)]
     columns = {name: regions[name] for name in (*_KEPT_COLUMNS[2:], *_OF_SOURCE)}
     table = pa.table(
         {

@@ -22,9 +22,9 @@ from mlimages_dataset.augment.runs import (
     absolute_pieces,
     duckdb_connection,
     most_frequent,
-    reading,
     runs_of,
     two_passes,
+    with_threads,
 )
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.records import StageResult
@@ -107,7 +107,7 @@ def map_regions(
     pieces = absolute_pieces(given.format, given.files, at.engine.mapper, given.layout)
     made = two_passes(
         pieces,
-        reading(given.format, at),
+        with_threads(given.format, at),
         functools.partial(_runs_of, form=given.format, lookup=lookup, out=at.out, journal=at.journal),
         functools.partial(
             _part_of,

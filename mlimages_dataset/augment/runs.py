@@ -136,10 +136,10 @@ def two_passes(
     return Passes(results, rejects, unknown)
 
 
-def reading(form: str, at: Workplace) -> Workplace:
-    """Return where files of a format are read: delimited ones in threads, where there are few workers.
+def with_threads(form: str, at: Workplace) -> Workplace:
+    """Return a workplace for both passes over files of a format: threads for delimited ones, if workers are few.
 
-    They are read by DuckDB and compiled loops, without the interpreter's lock; others are parsed by Python.
+    Such files are read by DuckDB and compiled loops, without the interpreter's lock; others are parsed by Python.
     """
     if not isinstance(source_named(form), DelimitedSource):
         return at

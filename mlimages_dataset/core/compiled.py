@@ -78,6 +78,7 @@ class _Cache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the machine code for a signature, None if there is none; see Numba."""
         # Numba would first import all that it can compile, for 0.3 s; machine code needs only its memory management.
+        # These are its own affairs (tried with 0.68), so setup.cfg bounds its version.
         rtsys.initialize(target_context)
         key = self._index_key(sig, target_context.codegen())  # type: ignore[no-untyped-call]  # Numba annotates little
         with self._guard_against_spurious_io_errors():

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+_ONLY_JSON = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 _HALF_A_SIGN = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -40,14 +41,15 @@ def written_json(value: object, *, indent: bool = False) -> bytes:
     half signs: such values, and those with a null, are left to Python's.
 
     Args:
-        value: of what JSON has.
+        value: of None, truth values, numbers, texts, and lists and dictionaries of these.
         indent: whether to write a line for each item, indented by two spaces for each level.
 
     Raises:
         TypeError: a value is of another kind.
+        UnicodeEncodeError: with `indent`, a text has half of a sign.
     """
     with contextlib.suppress(TypeError):
-        text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else None)
+        text = orjson.dumps(value, option=_ONLY_JSON | (orjson.OPT_INDENT_2 if indent else 0))
         if b"null" not in text:
             return text
     return json.dumps(value, indent=2 if indent else None, ensure_ascii=not indent).encode()

@@ -20,9 +20,9 @@ import scipy.sparse as sp
 from mlimages_dataset.augment.ancestors import augment, augmentation_rules
 from mlimages_dataset.augment.audit import audit_rows
 from mlimages_dataset.augment.cooccurrence_stage import Thresholds, cooccurrence_stage
-from mlimages_dataset.augment.region_order import in_order
+from mlimages_dataset.augment.region_order import COMPILED_ROWS, in_order
 from mlimages_dataset.augment.rules import LabelRules, Ramps, candidates
-from mlimages_dataset.augment.seen import Predicted
+from mlimages_dataset.augment.seen import Predicted, Teacher
 from mlimages_dataset.augment.tally import tally
 from mlimages_dataset.core.compiled import ship, sort_in_place
 from mlimages_dataset.core.locations import location
@@ -43,7 +43,8 @@ from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons
 from mlimages_dataset.tables.equal_boxes import SIDES
 from mlimages_dataset.tables.label_columns import LabelColumns
-from mlimages_dataset.tables.schemas import REGION_FLAGS, REGIONS
+from mlimages_dataset.tables.parquet import read_table, table_parts, write_table
+from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, REGION_FLAGS, REGIONS
 from mlimages_dataset.vocab.folder import write_tables
 
 
@@ -79,6 +80,10 @@ def _call_loops_over_labels(folder: Path) -> None:
     write_tables(vocabulary, place / "vocabulary", {})
     call_loops(place / "labels")
     given = place / "labels" / "two"
+    (part,), said = table_parts(given), place / "predictions.parquet"
+    rows = read_table(part, ANNOTATIONS)
+    write_table(said, rows, PREDICTIONS, {})
+    Teacher((said,), np.zeros(2, np.float32), said).of_part(part).of(rows["image_id"].combine_chunks())
     stage = cooccurrence_stage(place / "vocabulary", given, given, Thresholds())
     run(stage, OutputFolder(place / "pairs"))
 
@@ -119,7 +124,7 @@ def _call_loops_over_boxes() -> None:
     box |= dict.fromkeys(SIDES, 0.5) | dict.fromkeys(REGION_FLAGS, False)
     regions = pa.Table.from_pylist([box], REGIONS.arrow)
     fused([regions], Fusion(), source="a")
-    in_order(regions)
+    in_order(regions.take(np.zeros(COMPILED_ROWS, np.int64)))
     usual_boxes(Block(b"a\n", [1], header=False), ",", fields_of(("a",), {"a": Field.IMAGE}))
 
 

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import as_text
-from mlimages_dataset.sources.box_rows import Field, fields_of, usual_boxes
+from mlimages_dataset.sources.box_rows import FIELD_OF_SIDE, Field, fields_of, usual_boxes
 from mlimages_dataset.sources.boxes import region_batch
 from mlimages_dataset.sources.delimited import (
     Block,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.rejects import RejectLog
 
 COMPILED_BYTES = 1 << 24
-"""The least block of rows for which machine code is loaded, or made at the first time, in seconds."""
+"""The least block whose rows a compiled loop reads: where no machine code is kept, it takes seconds to make."""
 _SIDES = ("XMin", "YMin", "XMax", "YMax")
 _SIDES_OF_MASK = tuple(f"Box{side}" for side in _SIDES)
 _POINT = ("ImageId", "Label", "EstimatedYesNo")
@@ -168,8 +168,8 @@ def _fields(columns: tuple[str, ...]) -> dict[str, int]:
         "ImageID": Field.IMAGE,
         "LabelName": Field.CLASS,
         "MaskPath": Field.MASK,
-        **{column: Field.XMIN + at for at, column in enumerate(_sides(columns))},
-        _confidence_column(columns): Field.CONFIDENCE,
+        **dict(zip(_sides(columns), FIELD_OF_SIDE.values(), strict=True)),
+        **{column: Field.CONFIDENCE for column in (_confidence_column(columns),) if column},
         **{column: Field.FLAG + REGION_FLAGS.index(flag) for column, flag in _FLAG_COLUMNS.items()},
     }
 

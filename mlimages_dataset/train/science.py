@@ -30,6 +30,7 @@ def science(run: Run) -> dict[str, str]:
         for name, section in fields.items()
         for key, value in (section.items() if isinstance(section, dict) else [("", section)])
     }
+    flat["loss.relatives_concur"] = run.loss.lets_relatives_concur  # unless stated, that of the loss
     upright = {UPRIGHT_KEY: "true"} if run.data.upright else {}  # earlier checkpoints have no such setting
     told = {name.rstrip("."): json.dumps(value, default=plain) for name, value in flat.items() if name not in _APART}
     return told | upright

@@ -2,8 +2,8 @@
 
 A sense agrees with them if they name it or something above it, or if one of its synonyms has a word of theirs. Where
 none does, senses agree whose parents, then whose ancestors have such a word, then those of the same lexicographer file
-(`Palm (hand)`: both are parts of a body). Where there is none either, and the words name one thing of another kind, and
-not where, when or with what the thing is met (`Giraffe (zoo)`, `Groom (horses)`), they contradict the name.
+(`Palm (hand)`: both are parts of a body). If no sense agrees and the words name one thing of another kind, they
+contradict the name, unless they say where, when or with what it is met (`Giraffe (zoo)`, `Groom (horses)`).
 """
 
 from __future__ import annotations

@@ -8,11 +8,10 @@ version of WordNet: 3.1 gives the same nouns other offsets.
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings
-from mlimages_dataset.vocab.vocabulary import Rule
+from mlimages_dataset.vocab.vocabulary import REVIEWED_RULES, SAID_BY_LIST, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import MappingRow, Vocabulary
     from mlimages_dataset.vocab.wordnet import WordNet
 
-_SHOWN = 10
+_SHOWN, _SHOWN_IDS = 10, 3
 _LEAST = 3
 """Disagreeing classes of a list that make another version likely, if they are most of it."""
 _STATED = frozenset({Rule.LISTED_WNID.value, Rule.WNID.value, Rule.DROPPED_UNKNOWN_ID.value})
@@ -44,12 +43,16 @@ def _of_one_name(rows: Sequence[MappingRow]) -> Iterator[str]:
     """Yield a sentence for each name that several classes have of which the list does not say what they mean."""
     named: dict[tuple[ParsedName, int], list[MappingRow]] = {}
     for row in rows:
-        if row.is_kept and row.source_name and row.rule not in _STATED:
+        if row.is_kept and row.source_name and row.rule not in SAID_BY_LIST | REVIEWED_RULES:
             named.setdefault((parse_name(row.source_name), row.class_index), []).append(row)
-    for same in itertools.islice((one for one in named.values() if len(one) > 1), _SHOWN):
-        ids = " and ".join(row.source_id for row in same)
+    repeated = [one for one in named.values() if len(one) > 1]
+    for same in repeated[:_SHOWN]:
+        more = f" and {len(same) - _SHOWN_IDS:,} more" if len(same) > _SHOWN_IDS else ""
+        ids = (", " if more else " and ").join(row.source_id for row in same[:_SHOWN_IDS]) + more
         name = repr(same[0].source_name)
         yield f"{ids} have one name, {name}, and are one category: write what each means into the column wnid"
+    if len(repeated) > _SHOWN:
+        yield f"{len(repeated) - _SHOWN:,} more names have several ids each"
 
 
 def _of_list(rows: Sequence[MappingRow], network: WordNet) -> Iterator[str]:

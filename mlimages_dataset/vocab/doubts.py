@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlimages_dataset.vocab.vocabulary import NARROWER, MappingRow, Rule, Vocabulary
+from mlimages_dataset.vocab.vocabulary import NARROWER, SAID_BY_LIST, MappingRow, Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +19,6 @@ SURE = 0.8
 """Probability from which on a match is not told."""
 SHOWN = 5
 _LEMMAS = 3
-_STATED = frozenset({Rule.WNID.value, Rule.LISTED_WNID.value, Rule.LISTED_PARENT.value, Rule.LISTED_NARROWER.value})
-"""What a list says itself; where it contradicts its own names, `disagreements` tells it."""
 _AS_PARENT = frozenset({*NARROWER, *NARROWER.values()})
 
 
@@ -101,7 +100,7 @@ def doubts(vocabulary: Vocabulary, lists: Sequence[ClassList], network: WordNet)
         rows = [
             row
             for row in vocabulary.mapping
-            if one.own and row.source == one.source and row.is_kept and row.rule not in _STATED
+            if one.own and row.source == one.source and row.is_kept and row.rule not in SAID_BY_LIST
         ]
         doubtful = sorted((row for row in rows if row.probability < SURE), key=lambda row: row.probability)
         if doubtful:
@@ -155,4 +154,4 @@ def _meaning(wnid: str, network: WordNet) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{math.floor(100 * share)} %"

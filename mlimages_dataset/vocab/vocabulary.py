@@ -74,6 +74,12 @@ class Rule(Enum):
     DROPPED_NOT_FINER = "dropped: below no kept category"
 
 
+SAID_BY_LIST = frozenset(
+    rule.value
+    for rule in (Rule.WNID, Rule.LISTED_WNID, Rule.LISTED_PARENT, Rule.LISTED_NARROWER, Rule.DROPPED_UNKNOWN_ID)
+)
+"""The rules by which a list says itself what a class means."""
+REVIEWED_RULES = frozenset(rule.value for rule in (Rule.REVIEWED, Rule.REVIEWED_PARENT, Rule.REVIEWED_NARROWER))
 NARROWER = {
     Rule.REVIEWED_PARENT.value: Rule.REVIEWED_NARROWER.value,
     Rule.LISTED_PARENT.value: Rule.LISTED_NARROWER.value,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlimages_dataset.augment import region_order
 from mlimages_dataset.augment.region_order import by_image, in_order
 from mlimages_dataset.tables.schemas import REGIONS
 
@@ -30,14 +33,17 @@ def key(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(value.encode() if isinstance(value, str) else value for value in row.values())
 
 
+@pytest.mark.parametrize("compiled_rows", [0, 1 << 16])
 @given(rows=rows, cut=st.integers(0, 40))
-def test_regions_are_sorted_by_all_columns(rows: list[dict[str, Any]], cut: int) -> None:
+def test_regions_are_sorted_by_all_columns(compiled_rows: int, rows: list[dict[str, Any]], cut: int) -> None:
     table = pa.Table.from_pylist(rows, REGIONS.arrow)
     table = pa.concat_tables([table.slice(cut), table.slice(0, cut)])
-    assert in_order(table).to_pylist() == sorted(table.to_pylist(), key=key)
+    with mock.patch.object(region_order, "COMPILED_ROWS", compiled_rows):
+        assert in_order(table).to_pylist() == sorted(table.to_pylist(), key=key)
 
 
-def test_an_image_of_many_boxes_is_sorted() -> None:
+def test_an_image_of_many_boxes_is_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(region_order, "COMPILED_ROWS", 0)
     rng = np.random.default_rng(3)
     nothing = {pa.string(): "", pa.bool_(): False}
     box = {field.name: nothing.get(field.type, 0) for field in REGIONS.arrow}

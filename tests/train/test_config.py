@@ -116,6 +116,9 @@ def test_relatives_concur_in_concurrent_softmax_unless_a_run_says_otherwise() ->
         assert Loss(name=name, pair_counts=pairs).lets_relatives_concur is by_itself
         for stated in (True, False):
             assert Loss(name=name, pair_counts=pairs, relatives_concur=stated).lets_relatives_concur is stated
+        told = Run(epochs=1, loss=Loss(name=name, pair_counts=pairs))
+        assert science(told)["loss.relatives_concur"] == str(by_itself).lower(), "as of checkpoints that state it"
+    assert science(Run(epochs=1))["loss.relatives_concur"] == "false"
     for stated in (True, False):
         with pytest.raises(ValueError, match="relatives_concur has no effect on the loss softmax: leave it out"):
             Loss(name=LossName.SOFTMAX, relatives_concur=stated)

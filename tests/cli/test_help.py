@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from mlimages_dataset import __version__
-
 if TYPE_CHECKING:
     from pathlib import Path
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.api.frames import is_frame
 from mlimages_dataset.augment.ancestors import Absences
-from mlimages_dataset.augment.labels_stage import MOST_PER_CATEGORY
+from mlimages_dataset.augment.splits import MOST_PER_CATEGORY
 from mlimages_dataset.core.arguments import (
     CALLABLE,
     PATH,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-import scipy.sparse as sp
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.annotations import annotations_of
@@ -26,6 +25,7 @@ from mlimages_dataset.augment.cooccurrence_stage import (
     cooccurrence_stage,
 )
 from mlimages_dataset.augment.rules_stage import RULES_FILE, RULES_STAGE
+from mlimages_dataset.core import sparse as sp
 from mlimages_dataset.core.arguments import check, is_path
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.engine import unreported

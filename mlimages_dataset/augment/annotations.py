@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import scipy.sparse as sp
 
 from mlimages_dataset.augment.annotation_counts import LISTED_NAMES, AnnotationCounts
 from mlimages_dataset.core.compiled import compiled, sort_in_place
@@ -23,6 +22,7 @@ from mlimages_dataset.tables.arrays import arrow_of, numpy_of, repeated, texts
 from mlimages_dataset.tables.confidences import MOST, MOST_ROUNDED
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
+from mlimages_dataset.tables.text_numbers import numbered_texts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -167,17 +167,18 @@ def packed_statements(
 
 
 def _grouped(rows: pa.Table, piece: Piece, lookup: pa.Table) -> Iterator[pa.RecordBatch]:
-    images = rows["image_id"].combine_chunks().dictionary_encode()
-    names, ids = images.dictionary, image_ids(images.dictionary)
+    number_of_row, names = numbered_texts(rows["image_id"].combine_chunks())
+    ids = image_ids(names)
     if piece.root:  # one path in two folders names two pictures
         names = pc.binary_join_element_wise(piece.root, names, "/")
     by_id = [("id", "ascending"), ("name", "ascending")]
     ascending = numpy_of(pc.sort_indices(pa.table({"id": ids, "name": names}), sort_keys=by_id))
     rank = np.empty(len(ascending), np.int64)
     rank[ascending] = np.arange(len(ascending))
-    image_of_row = rank[numpy_of(images.indices)]
+    image_of_row = rank[number_of_row]
     starts = np.append(0, np.cumsum(np.bincount(image_of_row, minlength=len(ascending))))
-    order = _by_group(image_of_row, len(ascending))
+    order = np.empty(len(image_of_row), np.int64)
+    _order_into(order, image_of_row, starts[:-1].copy())
     table = pa.table(
         {
             "image_id": ids.take(arrow_of(ascending)),
@@ -228,11 +229,18 @@ def _least_locations(rows: pa.Table, image_of_row: NDArray[np.int64], starts: ND
     return rows["location"].take(order.take(arrow_of(starts[:-1]))).fill_null("").combine_chunks()
 
 
-def _by_group(group: NDArray[np.int64], groups: int) -> NDArray[np.integer]:
-    """Return the row numbers sorted by group, stable within a group, shape (L,); `group` is that of each row."""
-    rows = np.arange(len(group))
-    # Compressing a sparse matrix is a counting sort.
-    return sp.csr_array((np.ones(len(group), np.int8), (group, rows)), shape=(groups, len(group))).indices
+@compiled
+def _order_into(order: NDArray[np.int64], group: NDArray[np.int64], place: NDArray[np.int64]) -> None:
+    """Fill the row numbers sorted by group, in their order within a group, shape (L,).
+
+    Args:
+        order: is filled.
+        group: that of each row, shape (L,).
+        place: where each group begins, shape (N,); it is used up.
+    """
+    for row in range(len(group)):
+        order[place[group[row]]] = row
+        place[group[row]] += 1
 
 
 def lookup_table(lookup: Mapping[str, int], broader: Collection[str] = ()) -> pa.Table:
@@ -309,8 +317,8 @@ def raw_classes(
     names, classes = (rows[name].combine_chunks() for name in ("image_id", "class_id"))
     if are_ids(names):
         return names, classes.dictionary_encode()
-    images = names.dictionary_encode()
-    return pa.DictionaryArray.from_arrays(images.indices, image_ids(images.dictionary)), classes.dictionary_encode()
+    numbers, distinct = numbered_texts(names)
+    return pa.DictionaryArray.from_arrays(arrow_of(numbers), image_ids(distinct)), classes.dictionary_encode()
 
 
 def _finished(

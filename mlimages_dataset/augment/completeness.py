@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 
+from mlimages_dataset.core import sparse as sp
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of, columns_of
 from mlimages_dataset.tables.schemas import Origin

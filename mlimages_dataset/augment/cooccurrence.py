@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import scipy.sparse as sp
 
 from mlimages_dataset.augment.pair_counting import CategoryLists, images_of_pairs
+from mlimages_dataset.core import sparse as sp
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.tables.confidences import rounded
 from mlimages_dataset.tables.schemas import IMPLICATIONS, PAIR_COUNTS, Origin

@@ -24,7 +24,7 @@ from mlimages_dataset.augment.cooccurrence import implications_of
 from mlimages_dataset.augment.rules import likely_labels, rules_of
 from mlimages_dataset.augment.seen import teacher_of
 from mlimages_dataset.augment.shared_ids import SharedIds, shared_ids
-from mlimages_dataset.augment.splits import LowestDraws, draws_of, eligible, lowest_draws
+from mlimages_dataset.augment.splits import MOST_PER_CATEGORY, LowestDraws, draws_of, eligible, lowest_draws
 from mlimages_dataset.augment.statistics import LabelStatistics, SplitSummary, label_statistics
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.engine import in_threads
@@ -63,8 +63,6 @@ if TYPE_CHECKING:
 
 LABELS_STAGE = "labels"
 SPLITS = ("train", "val")
-MOST_PER_CATEGORY = 1000
-"""Limit of validation images per category: this many draws per category are held in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 
+from mlimages_dataset.core import sparse as sp
 from mlimages_dataset.core.compiled import compiled
 
 if TYPE_CHECKING:

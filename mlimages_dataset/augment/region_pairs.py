@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import scipy.sparse as sp
 
 from mlimages_dataset.augment.cooccurrence_stage import PAIR_COUNTS_FILE
+from mlimages_dataset.core import sparse as sp
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage

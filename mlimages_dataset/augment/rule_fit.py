@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 
 from mlimages_dataset.augment.rules import LabelRules, Ramps, candidates, log_odds, ramp
 from mlimages_dataset.augment.seen import Predicted
+from mlimages_dataset.core import sparse as sp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import scipy.sparse as sp
 
 from mlimages_dataset.augment.evidence import Terms, ascending_pairs, gathered, rows_of
+from mlimages_dataset.core import sparse as sp
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.tables.arrays import numpy_of
 from mlimages_dataset.tables.confidences import LEAST, MOST, of_a_model

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import scipy.sparse as sp
 
 from mlimages_dataset.augment.cooccurrence import PROBABILITY, annotated_labels, predicted_labels
 from mlimages_dataset.augment.cooccurrence_stage import inputs_of_both
@@ -20,6 +19,7 @@ from mlimages_dataset.augment.hidden_labels import HIDDEN_SHARE, with_hidden
 from mlimages_dataset.augment.rule_fit import Examples, learned_rules
 from mlimages_dataset.augment.rules import incidence, rules_table, scores_of
 from mlimages_dataset.augment.splits import draws_of
+from mlimages_dataset.core import sparse as sp
 from mlimages_dataset.core.config import check_share
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.records import StageResult

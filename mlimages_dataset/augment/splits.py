@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.tables.label_columns import LabelColumns
 
+MOST_PER_CATEGORY = 1000
+"""Limit of validation images per category: this many draws per category are held in memory."""
 _NEVER = np.uint64(2**64 - 1)
 _FNV_OFFSET, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 

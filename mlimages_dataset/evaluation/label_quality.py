@@ -42,7 +42,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import scipy.sparse as sp
 
 from mlimages_dataset.augment.ancestors import augment, augmentation_rules
 from mlimages_dataset.augment.cooccurrence import PairCounts, count_pairs, strong_implications
@@ -50,6 +49,7 @@ from mlimages_dataset.augment.hidden_labels import HIDDEN_SHARE, as_listed, with
 from mlimages_dataset.augment.labels_stage import augmented, co_occurrences
 from mlimages_dataset.augment.seen import teacher_of
 from mlimages_dataset.augment.splits import draws_of
+from mlimages_dataset.core import sparse as sp
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.label_columns import LabelColumns

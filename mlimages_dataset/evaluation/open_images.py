@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 
+from mlimages_dataset.core import sparse as sp
 from mlimages_dataset.evaluation.detection import Detections, Judged, Rule, TrueBoxes, judged, refuse_other_classes
 
 if TYPE_CHECKING:

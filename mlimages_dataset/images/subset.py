@@ -99,13 +99,13 @@ class Rows:
 
     Attributes:
         draws: the draw of each row's image, uint64, shape (R,); an image may have several rows.
-        sizes: bytes of its picture, 0 if unknown, int64, shape (R,).
+        sizes: bytes of its picture, int64, shape (R,); None if no size is known.
         labels: the number of labels of each row, int32, shape (R,), and their categories, row after row, int32, shape
             (L,); None if the order does not depend on labels.
     """
 
     draws: NDArray[np.uint64]
-    sizes: NDArray[np.int64]
+    sizes: NDArray[np.int64] | None
     labels: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
 
 
@@ -153,32 +153,35 @@ class Candidates:
 
         Rows with labels are read twice, so that labels are in memory once: 2 bytes each for up to 65,536 categories.
         """
-        draws, sizes, n_labels = [np.empty(0, np.uint64)], [np.empty(0, np.int64)], []
+        draws, sizes, n_labels = [np.empty(0, np.uint64)], [], []
         most = -1
         for part in read():
             draws.append(part.draws)
-            sizes.append(part.sizes)
+            if part.sizes is not None:
+                sizes.append(part.sizes)
             if part.labels is not None:
                 n_labels.append(part.labels[0])
                 most = max(most, int(part.labels[1].max(initial=-1)))
         every = np.concatenate(draws)
         del draws
         order = np.argsort(every, kind="stable")
+        order = order.astype(np.int32) if len(order) < 1 << 31 else order
         every = every[order]
         is_first = np.concatenate([np.ones(min(1, len(every)), np.bool_), every[1:] != every[:-1]])
-        every, of_first = every[is_first], order[is_first]
-        all_sizes = np.concatenate(sizes)
+        every = every[is_first]
+        # Pages of zeros take no memory until somebody writes into them.
+        all_sizes = np.concatenate(sizes)[order[is_first]] if sizes else np.zeros(len(every), np.int64)
         del sizes
-        all_sizes = all_sizes[of_first]
-        del of_first
         if not n_labels:
             return cls(every, all_sizes, None)
+        counts = np.concatenate(n_labels)
+        del n_labels
         classes = (part.labels[1] for part in read() if part.labels is not None)
-        return cls(every, all_sizes, memberships(order, is_first, np.concatenate(n_labels), classes, most + 1))
+        return cls(every, all_sizes, memberships(order, is_first, counts, classes, most + 1))
 
 
 def memberships(
-    order: NDArray[np.int64],
+    order: NDArray[np.integer],
     is_first: NDArray[np.bool_],
     n_labels: NDArray[np.int32],
     classes: Iterable[NDArray[np.int32]],
@@ -187,21 +190,24 @@ def memberships(
     """Return the categories of images.
 
     Args:
-        order: the rows, those of an image together, int64, shape (R,).
+        order: the rows, those of an image together, int32 or int64, shape (R,).
         is_first: whether each of these is the first of its image, shape (R,).
         n_labels: the number of labels of each row, int32, shape (R,).
         classes: the categories of the labels of some rows after others, each int32, with or without repeats.
         n_classes: C.
     """
-    ends = np.cumsum(n_labels[order], dtype=np.int64)
+    starts_in_order = np.zeros(len(order) + 1, np.int64)
+    np.cumsum(n_labels[order], out=starts_in_order[1:])
     starts_of_row = np.empty(len(order), np.int64)
-    starts_of_row[order] = np.concatenate([np.zeros(min(1, len(ends)), np.int64), ends[:-1]])
-    starts = np.append(starts_of_row[order[is_first]], ends[-1] if len(ends) else 0)
-    del order, is_first, ends
+    starts_of_row[order] = starts_in_order[:-1]
+    starts = starts_in_order if is_first.all() else np.append(starts_in_order[:-1][is_first], starts_in_order[-1])
+    del order, is_first, starts_in_order
     found = np.empty(starts[-1], np.uint16 if n_classes <= 1 << 16 else np.int32)
     row = 0
     for some in classes:
-        row = _put(some, n_labels, starts_of_row, row, found)
+        same = some.view()
+        same.flags.writeable = False  # as Arrow's are: for both kinds, Numba would compile twice
+        row = _put(same, n_labels, starts_of_row, row, found)
     n = _without_repeats(starts, found)
     return Memberships(starts, found[:n], n_classes)
 

@@ -246,7 +246,7 @@ class _LabelledRows:
 
     def _chosen(self, number: int, image_ids: pa.StringArray, labels: LabelColumns) -> Rows:
         possible = np.ones(len(labels), np.bool_)
-        sizes = np.zeros(len(labels), np.int64)
+        sizes = None
         if self._allowed is not None:
             labels = labels.only(self._allowed[labels.class_index])
             possible &= np.diff(labels.offsets) > 0
@@ -255,10 +255,11 @@ class _LabelledRows:
                 self._rows.append(self._index.rows_of(image_ids).astype(np.int32))
             rows = self._rows[number]
             possible &= rows >= 0
-            sizes[possible] = self._index.sizes[rows[possible]]
-        labelled = np.diff(labels.offsets)[possible], labels.class_index[np.repeat(possible, np.diff(labels.offsets))]
-        draws = draws_of(image_ids, self._rules.salt)[possible]
-        return Rows(draws, sizes[possible], labelled if self._rules.by_category else None)
+            sizes = self._index.sizes[rows[possible]]
+        counts, classes, draws = np.diff(labels.offsets), labels.class_index, draws_of(image_ids, self._rules.salt)
+        if not possible.all():
+            counts, classes, draws = counts[possible], classes[np.repeat(possible, counts)], draws[possible]
+        return Rows(draws, sizes, (counts, classes) if self._rules.by_category else None)
 
 
 def _indexed_rows(index: Lookup, rules: Rules) -> Iterator[Rows]:

@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
-import scipy.sparse as sp
 
 from mlimages_dataset.augment.ancestors import augment, augmentation_rules
 from mlimages_dataset.augment.audit import audit_rows
@@ -24,6 +23,7 @@ from mlimages_dataset.augment.region_order import COMPILED_ROWS, in_order
 from mlimages_dataset.augment.rules import LabelRules, Ramps, candidates
 from mlimages_dataset.augment.seen import Predicted, Teacher
 from mlimages_dataset.augment.tally import tally
+from mlimages_dataset.core import sparse as sp
 from mlimages_dataset.core.compiled import ship, sort_in_place
 from mlimages_dataset.core.locations import location
 from mlimages_dataset.evaluation.box_fusion import Fusion, fused

@@ -43,7 +43,9 @@ class LabelColumns:
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
     def only(self, chosen: NDArray[np.bool_]) -> LabelColumns:
-        """Return the chosen labels of every image; `chosen` has shape (L,)."""
+        """Return the chosen labels of every image; `chosen` has shape (L,). If all are, nothing is copied."""
+        if chosen.all():
+            return self
         before = np.concatenate(([0], np.cumsum(chosen, dtype=np.int32)))
         columns = (self.class_index[chosen], self.confidence[chosen], self.origin[chosen])
         return LabelColumns(before[self.offsets].astype(np.int32), *columns)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 
+from mlimages_dataset.core import sparse as sp
 from mlimages_dataset.core.errors import VocabularyError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Hierarchy:
 
 def has_order(parents: Sequence[Sequence[int]]) -> bool:
     """Return whether nodes can be ordered so that each comes after its parents, which are numbers in 0..N-1."""
-    return _is_acyclic(_parent_matrix(parents))
+    return _is_acyclic(*_edges(parents), len(parents))
 
 
 def closure_matrix(parents: Sequence[Sequence[int]]) -> sp.csr_array:
@@ -63,7 +63,7 @@ def closure_matrix(parents: Sequence[Sequence[int]]) -> sp.csr_array:
     """
     n = len(parents)
     edges = _parent_matrix(parents)
-    if not _is_acyclic(edges):
+    if not has_order(parents):
         component = _strong_components(edges)
         members = np.flatnonzero((np.bincount(component)[component] > 1) | edges.diagonal())
         raise VocabularyError(f"the parents form a cycle through {members[:5].tolist()}")
@@ -175,17 +175,22 @@ def tree_of(parent: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _parent_matrix(parents: Sequence[Sequence[int]]) -> sp.csr_array:
+    nodes, above = _edges(parents)
+    return sp.csr_array((np.ones(len(above), bool), (nodes, above)), shape=(len(parents), len(parents)))
+
+
+def _edges(parents: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the node and the parent of each of E edges, shapes (E,)."""
     counts = np.fromiter((len(above) for above in parents), np.int64, len(parents))
-    columns = np.fromiter((p for above in parents for p in above), np.int64, int(counts.sum()))
-    rows = np.repeat(np.arange(len(parents)), counts)
-    return sp.csr_array((np.ones(len(columns), bool), (rows, columns)), shape=(len(parents), len(parents)))
+    every = np.fromiter((p for above in parents for p in above), np.int64, int(counts.sum()))
+    return np.repeat(np.arange(len(parents)), counts), every
 
 
-def _is_acyclic(edges: sp.csr_array) -> bool:
-    """Return whether a graph, shape (N, N), has no cycle."""
-    left = np.ones(edges.shape[0], bool)
+def _is_acyclic(nodes: NDArray[np.int64], above: NDArray[np.int64], n: int) -> bool:
+    """Return whether a graph of `n` nodes has no cycle, by its edges; without scipy, which reading does not need."""
+    left = np.ones(n, bool)
     while left.any():
-        blocked = left & ((edges @ left.astype(np.int32)) > 0)
+        blocked = left & (np.bincount(nodes, left[above], n) > 0)
         if blocked.sum() == left.sum():
             return False
         left = blocked

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 
+from mlimages_dataset.core import sparse as sp
 from mlimages_dataset.sources.classes import own_wnid
 from mlimages_dataset.vocab.hierarchy import closure_matrix
 from mlimages_dataset.vocab.vocabulary import NARROWER, MappingRow, Rule

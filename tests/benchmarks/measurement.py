@@ -1,6 +1,7 @@
 """Contests: the same work by several contenders, each in a process of its own, in turn, several times over.
 
-A contender's time is from the start of its work to the end; that of `mlimages-build` includes starting the command.
+A contender's time is from the start of its work to the end; that of `mlimages-build` includes starting the command,
+that of a peer importing its library. So does processor time, which other programs on the machine change least.
 Its memory is that of all its processes, sampled four times a second; what they share counts once where that is known.
 """
 
@@ -61,8 +62,9 @@ class Row:
         unit: images or rows.
         who: the contender.
         seconds: of each repetition.
-        cpu_seconds: of all processes and processors, of each repetition: what a busy machine does not change.
+        cpu_seconds: of all processes and processors, of each repetition: what a busy machine changes least.
         ratio: median over the repetitions of our time by this one's.
+        cpu_ratio: the same of processor time.
         mebibytes: the most memory of any repetition.
         sample: the share of the work that was done; `seconds` are extrapolated from it.
     """
@@ -76,6 +78,7 @@ class Row:
     ratio: float
     mebibytes: float
     sample: float = 1.0
+    cpu_ratio: float = 1.0
 
     @property
     def median(self) -> float:
@@ -90,9 +93,7 @@ def contest(
     rows = [Row(task, size, unit, one.name, (), (), 1.0, 0.0, one.sample) for one in contenders]
     for _ in range(repeat):
         for number, one in enumerate(contenders):
-            before = _cpu_seconds_of_children()
-            seconds, mebibytes = _measured(one.work, folder / f"contender-{number}")
-            cpu_seconds = _cpu_seconds_of_children() - before
+            seconds, cpu_seconds, mebibytes = _measured(one.work, folder / f"contender-{number}")
             rows[number] = replace(
                 rows[number],
                 seconds=(*rows[number].seconds, seconds / one.sample),
@@ -102,10 +103,12 @@ def contest(
             print(
                 f"{task}: {one.name}: {seconds / one.sample:.1f} s, {mebibytes:,.0f} MiB", file=sys.stderr, flush=True
             )
-    ours = rows[0].seconds
-    return [
-        replace(row, ratio=statistics.median(a / b for a, b in zip(ours, row.seconds, strict=True))) for row in rows
-    ]
+    ours, of_ours = rows[0].seconds, rows[0].cpu_seconds
+    return [replace(row, ratio=_ratio(ours, row.seconds), cpu_ratio=_ratio(of_ours, row.cpu_seconds)) for row in rows]
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def command(*words: str | Path) -> None:
@@ -117,8 +120,8 @@ def command(*words: str | Path) -> None:
     subprocess.run([sys.executable, "-c", COMMAND, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
-def _measured(work: Callable[[Path], float | None], out: Path) -> tuple[float, float]:
-    """Return the seconds of a work in a process of its own, and the MiB that it and its children had at most."""
+def _measured(work: Callable[[Path], float | None], out: Path) -> tuple[float, float, float]:
+    """Return the seconds of a work in a process of its own, those of all processors, and the most MiB of its family."""
     shutil.rmtree(out, ignore_errors=True)
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
@@ -133,18 +136,21 @@ def _measured(work: Callable[[Path], float | None], out: Path) -> tuple[float, f
     sampler.join()
     if process.exitcode:
         raise RuntimeError(f"a contender ended with {process.exitcode}")
-    return float(here.recv()), peak[0]
+    seconds, cpu_seconds = here.recv()
+    return float(seconds), float(cpu_seconds), peak[0]
 
 
-def _cpu_seconds_of_children() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def _cpu_seconds() -> float:
+    """Return the seconds of processors that this process and those which it started and that have ended took."""
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _timed(work: Callable[[Path], float | None], out: Path, result: Connection) -> None:
-    start = time.perf_counter()
+    start, before = time.perf_counter(), _cpu_seconds()
     own = work(out)
-    result.send(time.perf_counter() - start if own is None else own)
+    seconds = time.perf_counter() - start
+    result.send((seconds if own is None else own, _cpu_seconds() - before))
 
 
 def _sample(process: psutil.Process, peak: list[float], ended: threading.Event) -> None:
@@ -166,8 +172,8 @@ def _sample(process: psutil.Process, peak: list[float], ended: threading.Event) 
 def table(rows: Sequence[Row]) -> str:
     """Return the outcomes as a Markdown table."""
     lines = [
-        "| task | size | who | time | spread | ours / theirs | CPU time | memory |",
-        "|---|---:|---|---:|---:|---:|---:|---:|",
+        "| task | size | who | time | spread | ours / theirs | CPU time | ours / theirs | memory |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         who = row.who if row.sample == 1 else f"{row.who} (from {row.sample:.1%} of the rows)"
@@ -175,7 +181,7 @@ def table(rows: Sequence[Row]) -> str:
         ratio = f"{row.ratio:.2f}" if row.ratio >= 0.1 else f"{row.ratio:.3f}"
         lines.append(
             f"| {row.task} | {row.size:,} {row.unit} | {who} | {row.median:.1f} s | {spread} | {ratio} | "
-            f"{statistics.median(row.cpu_seconds):.1f} s | "
+            f"{statistics.median(row.cpu_seconds):.1f} s | {row.cpu_ratio:.2f} | "
             f"{row.mebibytes:,.0f} MiB |"
         )
     return "\n".join(lines)

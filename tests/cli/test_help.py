@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from mlimages_dataset import __version__
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -100,61 +98,24 @@ def test_labels_import_nothing_that_they_do_not_use(golden_build: Path, tmp_path
     assert not unused & set(done.stderr.split())
 
 
-def test_the_version_is_the_packages(command: Command) -> None:
-    assert command("--version") == (0, f"mlimages-build, version {__version__}\n", "")
-
-
-@pytest.mark.parametrize("module", ["mlimages_dataset", "mlimages_dataset.train", "mlimages_dataset.loaders"])
-def test_each_module_that_runs_tells_its_version(module: str) -> None:
-    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
-    name = "mlimages-build" if module == "mlimages_dataset" else f"python -m {module}"
-    assert (done.stdout, done.stderr) == (f"{name}, version {__version__}\n", "")
-
-
-def test_the_package_itself_is_the_command(command: Command) -> None:
-    whole = subprocess.run(
-        [sys.executable, "-m", "mlimages_dataset", "--help"], capture_output=True, text=True, check=True
+def test_annotate_imports_nothing_that_it_does_not_use(golden_build: Path, tmp_path: Path) -> None:
+    """`_csparsetools` is a module that `scipy.sparse` loads; Numba asks for `scipy` alone."""
+    listed = tmp_path / "labels.csv"
+    listed.write_text("image_id,label\na,n02084071\n", "utf-8")
+    arguments = ["--vocab", str(golden_build), "--format", "csv", str(listed), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, "annotate", *arguments], capture_output=True, text=True, check=True
     )
-    usage, _, rest = whole.stdout.partition("\n")
-    assert usage == "Usage: python -m mlimages_dataset [OPTIONS] COMMAND [ARGS]..."
-    shown = command("--help").out.partition("\n")[2]
-    assert "".join(rest.split()) == "".join(shown.split()), "in lines of another width"
-    refused = subprocess.run(
-        [sys.executable, "-m", "mlimages_dataset", "vocab", "--out", "x"], capture_output=True, text=True, check=False
-    )
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("Error: no class list is given")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["labls"], "No such command 'labls'."),
-        (["vocab"], "Missing option '--out'."),
-        (["run", "--out", "x", "--worker", "2"], "No such option"),
-        (["run", "--out", "x", "--workers", "0"], "Invalid value for '--workers'"),
-        (["annotate", "--vocab", "v", "--format", "xml", "f", "--out", "x"], "Invalid value for '--format'"),
-        (["annotate", "--vocab", "v", "--format", "csv", "--out", "x"], "Missing argument 'INPUTS...'"),
-        (["vocab", "--out", "x"], "no class list is given; pass --imagenet, --open-images or --classes"),
-        (["vocab", "--imagenet", "a", "--tencent-dictionary", "b", "--out", "x"], "cannot be combined with class list"),
-        (["vocab", "--classes", "mine", "--out", "x"], "'mine' is not NAME=VALUE; write for example open-images=650"),
-        (["vocab", "--imagenet", "a", "--min-images", "imagenet=b", "--out", "x"], "'b' is not a number of images; "),
-        (
-            ["vocab", "--imagenet", "a", "--min-images", "foo=5", "--out", "x"],
-            "--min-images names 'foo', but no class list has that name; use one of imagenet",
-        ),
-        (
-            ["vocab", "--classes", "mine=a", "--classes", "mine=b", "--out", "x"],
-            "two class lists have the name 'mine'; give each --classes its own name",
-        ),
-        (["vocab", "--imagenet", "a", "--classes", "imagenet=b", "--out", "x"], "lists have the name 'imagenet'"),
-    ],
-)
-def test_wrong_use_is_told_and_ends_with_2(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    ran = command(*arguments)
-    assert (ran.code, ran.out) == (2, "")
-    assert told in ran.err
-    assert not list(tmp_path.iterdir()), "nothing is left behind"
+    unused = {
+        "_csparsetools",
+        "pandas",
+        "nltk",
+        "networkx",
+        "rapidfuzz",
+        "PIL",
+        "requests",
+        "aiohttp",
+        "torch",
+        "upath",
+    }
+    assert not unused & set(done.stderr.split())

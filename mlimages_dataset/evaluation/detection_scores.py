@@ -123,7 +123,7 @@ def evaluate_challenge(
     if not len(truth):
         raise DataError("no box of it can be used", where=boxes, remedy="check its labels, and the hierarchy")
     warnings += [] if len(labels) else [_NO_LABELS]
-    warnings += [] if len(found) else [_NO_DETECTIONS]
+    warnings += [] if len(found) else [NO_DETECTIONS]
     stated = ImageLabels(*_numbers(labels, images, names), labels["confidence"].to_numpy() == 1)
     result, unverified = judged_by_challenge(
         _true_boxes(truth, images, names), stated, _detections(found, images, names), classes
@@ -182,7 +182,7 @@ def evaluate_regions(
     )
     read.of_challenge(result, unverified)
     warnings = [] if is_verified.any() else [_NO_LABELS]
-    return read.scores(classes.names, result, warnings + ([] if len(found) else [_NO_DETECTIONS]))
+    return read.scores(classes.names, result, warnings + ([] if len(found) else [NO_DETECTIONS]))
 
 
 _NO_LABELS = (
@@ -190,7 +190,7 @@ _NO_LABELS = (
     "so the result says nothing of false alarms"
 )
 
-_NO_DETECTIONS = "no detection is left, so every object is missed: do the detections have the images' and classes' ids?"
+NO_DETECTIONS = "no detection is left, so every object is missed: do the detections have the images' and classes' ids?"
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""`mlimages-build evaluate-detections` given files that are wrong or doubtful: told in words, and nothing is lost silently."""
+"""`mlimages-build evaluate-detections` given files that are wrong or doubtful: each is told, nothing is lost silently."""
 
 from __future__ import annotations
 
@@ -101,3 +101,55 @@ def test_a_hierarchy_that_is_none_is_refused(challenge: Challenge, content: obje
     ran = challenge.run()
     assert ran.code == 1
     assert "is not Open Images' box hierarchy (" + (told or "a class is below itself: ") in ran.err
+
+
+def _voc_of(folder: Path, classes: tuple[str, ...]) -> tuple[Path, Path]:
+    """Return a folder of annotations with one object of each class, and an empty one for results."""
+    annotations, results = folder / "Annotations", folder / "results"
+    for place in (annotations, results):
+        place.mkdir()
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+    objects = "".join(f"<object><name>{name}</name>{box}</object>" for name in classes)
+    (annotations / "a.xml").write_text(f"<annotation>{objects}</annotation>")
+    return annotations, results
+
+
+@pytest.mark.parametrize("image_set", ["val", "mini_val"])
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ("dog",),
+        ("big_dog", "dog"),
+        ("big_dog", "small_dog"),
+        ("/m/1", "/m/22"),
+        ("_m_1", "_m_22"),
+        ("a_b_c", "x", "b_c"),
+    ],
+)
+def test_classes_of_voc_s_results_are_known_from_the_annotations(
+    tmp_path: Path, command: Command, classes: tuple[str, ...], image_set: str
+) -> None:
+    annotations, results = _voc_of(tmp_path, classes)
+    for name in classes:
+        (results / f"comp4_det_{image_set}_{name.replace('/', '_')}.txt").write_text("a .9 1 1 9 9\n")
+    options = ("--annotations", annotations, "--results", results, "--json")
+    content = json.loads(command("evaluate-detections", "--metric", "voc", *options).out)
+    assert content["ap"] == {name: {"eleven_point": 1.0, "area": 1.0} for name in classes}
+
+
+def test_voc_s_results_of_other_classes_are_told(tmp_path: Path, command: Command) -> None:
+    annotations, results = _voc_of(tmp_path, ("dog",))
+    (results / "comp4_det_val_polar_bear.txt").write_text("a .9 1 1 9 9\n")
+    call = ("evaluate-detections", "--metric", "voc", "--annotations", annotations, "--results", results)
+    ran = command(*call)
+    assert ran.code == 0
+    assert "1 of 1 files of results are of classes that no annotation of these images has" in ran.err
+    (results / "comp4_det_val_dog.txt").write_text("b .9 1 1 9 9\n")
+    ran = command(*call)
+    assert "(comp4_det_val_polar_bear.txt): they change nothing; the annotations have dog" in ran.err
+    (results / "comp4_det_test_dog.txt").write_text("a .9 1 1 9 9\n")
+    ran = command(*call)
+    assert (ran.code, "has results of several image sets (test, val" in ran.err) == (1, True)
+    (results / "comp4_det_val_polar_bear.txt").unlink()
+    (results / "comp4_det_test_dog.txt").unlink()
+    assert "no detection is left" in command(*call).err

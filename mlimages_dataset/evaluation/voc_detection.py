@@ -16,7 +16,7 @@ import numpy as np
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.evaluation.detection import Detections, Interpolation, Rule, TrueBoxes, judged, mean
-from mlimages_dataset.evaluation.detection_scores import NO_DETECTIONS, number_or_none
+from mlimages_dataset.evaluation.detection_scores import NO_DETECTIONS, number_or_none, rejected_lines
 from mlimages_dataset.sources.rejects import RejectLog
 from mlimages_dataset.sources.voc_results import (
     VocDetection,
@@ -51,6 +51,8 @@ class VocScores:
         counts: numbers of rows, each by what they are.
         first_rejected_rows: the first rows that cannot be used, each with its file and the reason.
         warnings: what makes the result doubtful.
+        rejected: number of objects and lines that cannot be used.
+        notes: what the files leave unsaid.
     """
 
     names: tuple[str, ...]
@@ -59,6 +61,8 @@ class VocScores:
     counts: dict[str, int]
     first_rejected_rows: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    rejected: int = 0
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         """Return the result with null where there is no number."""
@@ -81,7 +85,7 @@ class VocScores:
             *(f"{eleven[c]:9.4f}  {area[c]:8.4f}  {self.truths[c]:>8,}  {self.names[c]}" for c in known),
             f"{mean(eleven):9.4f}  {mean(area):8.4f}  {self.truths.sum():>8,}  mean over {len(known):,} classes",
             *(f"{n:>12,}  {what}" for what, n in self.counts.items() if n),
-            *(f"rejected: {row}" for row in self.first_rejected_rows),
+            *rejected_lines(self.first_rejected_rows, self.rejected),
         ]
 
 
@@ -126,6 +130,7 @@ def evaluate_voc(annotations: Location, results: Location, image_set: Location |
         counts,
         tuple(str(one) for one in [*log.first[:_LISTED], *of_results.first[:_LISTED]]),
         tuple(_warnings(known_names, files, len(detections))),
+        log.count + of_results.count,
     )
 
 

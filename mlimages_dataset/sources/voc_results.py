@@ -101,8 +101,8 @@ def read_objects(annotations: Location, images: Sequence[str], log: RejectLog) -
 def result_files(folder: Location, image_set: str, classes: Collection[str]) -> dict[str, Location]:
     """Return the files of results of an image set by class.
 
-    Both a set and a class may have `_` in their names: the set is what all files begin with and leaves most of them with
-    a known class. A class is known by its name, or by that in which `/` is `_`, as in files of `export`.
+    Both a set and a class may have `_` in their names: the set is what all files begin with and leaves most of them
+    with a known class. A class is known by its name, or by that in which `/` is `_`, as in files of `export`.
 
     Args:
         folder: the folder of the files.

@@ -1,4 +1,4 @@
-"""`mlimages-build evaluate-detections` given files that are wrong or doubtful: each is told, nothing is lost silently."""
+"""`mlimages-build evaluate-detections` given files that are wrong or doubtful: each is told, no loss is silent."""
 
 from __future__ import annotations
 
@@ -153,3 +153,81 @@ def test_voc_s_results_of_other_classes_are_told(tmp_path: Path, command: Comman
     (results / "comp4_det_val_polar_bear.txt").unlink()
     (results / "comp4_det_test_dog.txt").unlink()
     assert "no detection is left" in command(*call).err
+
+
+BOX, FOUND = f"ImageID,LabelName,{SIDES},IsGroupOf", f"ImageID,LabelName,{SIDES},Score"
+LABEL = "ImageID,LabelName,Confidence"
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "told"),
+    [
+        ("boxes", f"{BOX}\na,/m/2,0,50,0,50,0\n", "has no box with sides in 0..1 (1 beyond): sides are shares"),
+        (
+            "predictions",
+            f"{FOUND}\na,/m/2,0,50,0,50,0.9\n",
+            "has no box with sides in 0..1 (1 beyond): sides are shares",
+        ),
+        ("boxes", f"{BOX}\n", "has no rows"),
+        ("boxes", f"{BOX}\na,Dog,0,1,0,1,0\n", "labels such as Dog, and the hierarchy such as /m/1"),
+        ("boxes", CONTENTS["predictions"], "has the column score, so these are detections"),
+        ("predictions", f"{BOX},Confidence\na,/m/2,0,1,0,1,0,1\n", "has the column isgroupof, so these are true boxes"),
+        ("image-labels", f"{BOX},Confidence\na,/m/2,0,1,0,1,0,1\n", "so these are boxes, not labels of images"),
+    ],
+)
+def test_files_of_another_kind_are_refused(challenge: Challenge, option: str, content: str, told: str) -> None:
+    challenge.write(option, content)
+    ran = challenge.run()
+    assert (ran.code, told in ran.err) == (1, True), ran.err
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "told"),
+    [
+        ("boxes", f"ImageID,LabelName,{SIDES}\na,/m/2,0,0.5,0,0.5\n", "has no column IsGroupOf: no box is of a group"),
+        ("boxes", f"{BOX}\na,/m/2,0,1,0,1,0\nz,/m/3,0,1,0,1,0\n", "boxes of 1 of 2 images without image labels or det"),
+        ("image-labels", f"{LABEL}\na,/m/2,1\nz,/m/2,1\n", "image labels of 1 of 2 images without boxes or detections"),
+        ("image-labels", f"{LABEL}\n", "has no rows"),
+        ("predictions", f"{FOUND}\n", "has no rows"),
+        (
+            "predictions",
+            f"{FOUND}\na,/m/2,0,1,0,1,1\na,/m/2,0,9,0,9,1\n",
+            "1 detections are left out: sides outside 0..1",
+        ),
+        ("predictions", f"{FOUND}\na.jpg,/m/2,0,1,0,1,1\na.png,/m/2,0,1,0,1,1\n", "1 images under several names"),
+    ],
+)
+def test_doubtful_files_are_told(challenge: Challenge, option: str, content: str, told: str) -> None:
+    challenge.write(option, content)
+    ran = challenge.run()
+    assert (ran.code, told in ran.err) == (0, True), ran.err
+
+
+@pytest.mark.parametrize("option", ["boxes", "image-labels", "predictions"])
+def test_names_of_pictures_are_ids(challenge: Challenge, option: str) -> None:
+    plain = challenge.run("--json")
+    challenge.write(option, CONTENTS[option].replace("\na,", "\na.jpg,").replace("\nb,", "\n./b.JPEG,"))
+    assert challenge.run("--json").out == plain.out
+
+
+def test_rejects_have_their_line_and_text(challenge: Challenge) -> None:
+    rows = ["a,/m/2,0,1,0,1,0", "", "a,/m/2,1,0,0,1,0", '"a\nb",/m/2,nan,1,0,1,0', BOX, "a,,0,1,0,1,0"]
+    rows += ["a,/m/2,0,1,0,1,perhaps", "a,/m/2,0,1,0,1,3"]
+    challenge.write("boxes", "\n".join([BOX, *rows]))
+    ran = challenge.run()
+    rejected = [line for line in ran.out.splitlines() if line.startswith("rejected: ")]
+    place = f"rejected: {challenge.places['boxes']}, line "
+    assert rejected[0] == f"{place}4: its box is inverted or has no area: 'a,/m/2,1,0,0,1,0'"
+    assert rejected[1].startswith(f"{place}5: a side of its box is no finite number: ")
+    assert rejected[2].startswith(f"{place}7: it repeats the header: ")
+    assert rejected[3:] == [
+        f"{place}8: it names no image or no label: 'a,,0,1,0,1,0'",
+        f"{place}9: its flag is neither 0 nor 1: 'a,/m/2,0,1,0,1,perhaps'",
+        "rejected: and 1 more",
+    ]
+
+
+def test_contradictory_labels_are_counted(challenge: Challenge) -> None:
+    challenge.write("image-labels", f"{LABEL}\na,/m/2,1\na,/m/2,0\nb,/m/2,0\nb,/m/2,0\n")
+    counts = json.loads(challenge.run("--json").out)["counts"]
+    assert counts["image labels that say present and absent of one class"] == 1

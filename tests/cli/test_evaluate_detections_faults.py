@@ -231,3 +231,39 @@ def test_contradictory_labels_are_counted(challenge: Challenge) -> None:
     challenge.write("image-labels", f"{LABEL}\na,/m/2,1\na,/m/2,0\nb,/m/2,0\nb,/m/2,0\n")
     counts = json.loads(challenge.run("--json").out)["counts"]
     assert counts["image labels that say present and absent of one class"] == 1
+
+
+GOOD = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 10, 10], "score": 0.5}
+COCO_FAULTS: dict[str, tuple[object, str]] = {
+    "NaN": ({**GOOD, "score": float("nan")}, "its score is no number in 0..1"),
+    "score above 1": ({**GOOD, "score": 7}, "its score is no number in 0..1"),
+    "null": ({**GOOD, "score": None}, "its score is no number in 0..1"),
+    "no score": ({name: value for name, value in GOOD.items() if name != "score"}, "its score is no number in 0..1"),
+    "three numbers": ({**GOOD, "bbox": [0, 0, 1]}, "its bbox is no list of four numbers"),
+    "negative size": ({**GOOD, "bbox": [0, 0, -1, 1]}, "its bbox has no area"),
+    "infinite": ({**GOOD, "bbox": [0, 0, float("inf"), 1]}, "a number of its bbox is not finite"),
+    "a list as id": ({**GOOD, "image_id": []}, "its image_id is no id"),
+    "no category": ({"image_id": 1}, "it has no category_id"),
+    "no object": (5, "it is no object"),
+}
+
+
+@pytest.mark.parametrize("fault", COCO_FAULTS)
+def test_results_of_coco_that_cannot_be_used_are_counted(tmp_path: Path, command: Command, fault: str) -> None:
+    row, told = COCO_FAULTS[fault]
+    truth = {
+        "images": [{"id": 1}],
+        "categories": [{"id": 1, "name": "n02084071", "words": "dog"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 10, 10], "area": 100, "iscrowd": 0}],
+    }
+    boxes, results = tmp_path / "truth.json", tmp_path / "results.json"
+    boxes.write_text(json.dumps(truth))
+    call = ("evaluate-detections", "--metric", "coco", "--boxes", boxes, "--predictions", results)
+    results.write_text(json.dumps([GOOD, row]))
+    content = json.loads(command(*call, "--json").out)
+    assert (content["mAP"], content["names"]) == (pytest.approx(1), {"n02084071": "dog"})
+    assert content["counts"]["rows of detections that cannot be used"] == 1
+    assert content["first_rejected_rows"][0].startswith(f"{results}: result 2: {told}")
+    results.write_text(json.dumps([row]))
+    ran = command(*call)
+    assert (ran.code, "no detection is left" in ran.err, "n02084071  dog" in ran.out) == (0, True, True)

@@ -163,6 +163,9 @@ def read_rows(path: Location, kind: RowKind) -> RowTable:
             for _ in read.shown_block(connection, piece, block, log, show):
                 pass
     rows, other_names = _with_ids(pa.concat_tables(found))
+    # A detector's boxes as `export` writes them have the columns of true boxes too, but not every confidence is 1.
+    if kind is DETECTIONS and pc.all(pc.equal(rows["score"], 1.0)).as_py():
+        _refuse_foreign(path, kind, piece.delimiter)
     if outside and not len(rows):
         raise DataError(
             f"has no box with sides in 0..1 ({outside:,} beyond): sides are shares of the image",
@@ -238,18 +241,20 @@ def _piece(path: Location, kind: RowKind) -> Piece:
             line=1,
             remedy=f"give it the columns {', '.join((*NAMES, *kind.needed))} (in any case), separated by commas",
         )
-    foreign, told = kind.foreign
-    plain = {name.strip().casefold() for name in read_header(path, delimiter)}
-    if kind.own not in plain and (strange := sorted(foreign & plain)):
-        raise DataError(
-            f"has the column{'s' if len(strange) > 1 else ''} {', '.join(strange)}, so these are {told}",
-            where=path,
-            line=1,
-            remedy="name the other file",
-        )
+    if kind is not DETECTIONS:
+        _refuse_foreign(path, kind, delimiter)
     if repeated := [name for name in (*NAMES, *kind.numbers) if columns.count(name) > 1]:
         raise DataError(f"has two columns {repeated[0]}", where=path, line=1, remedy="name each differently")
     return Piece(path, tuple(columns), delimiter=delimiter)
+
+
+def _refuse_foreign(path: Location, kind: RowKind, delimiter: str) -> None:
+    """Raise `DataError` if a file has columns of another kind, and not the one that tells its own."""
+    foreign, told = kind.foreign
+    plain = {name.strip().casefold() for name in read_header(path, delimiter)}
+    if kind.own not in plain and (strange := sorted(foreign & plain)):
+        what = f"has the column{'s' if len(strange) > 1 else ''} {', '.join(strange)}, so these are {told}"
+        raise DataError(what, where=path, line=1, remedy="name the other file")
 
 
 def _usable(table: pa.Table, kind: RowKind) -> tuple[pa.Table, NDArray[np.int64]]:

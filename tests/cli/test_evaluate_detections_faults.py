@@ -267,3 +267,10 @@ def test_results_of_coco_that_cannot_be_used_are_counted(tmp_path: Path, command
     results.write_text(json.dumps([row]))
     ran = command(*call)
     assert (ran.code, "no detection is left" in ran.err, "n02084071  dog" in ran.out) == (0, True, True)
+
+
+def test_a_detector_s_boxes_as_exported_are_detections(challenge: Challenge) -> None:
+    plain = challenge.run("--json")
+    rows = "a,/m/2,0,0.5,0,0.5,0,0.9\nb,/m/3,0.1,1,0,1,0,0.8\n"
+    challenge.write("predictions", f"{BOX},Confidence\n{rows}")
+    assert challenge.run("--json").out == plain.out

@@ -380,7 +380,8 @@ def test_a_hierarchy_of_another_version_is_told(tmp_path: Path) -> None:
             file.write(f"a,zebra,{row}\n")
     told = evaluate_challenge(*paths).warnings
     assert [one.partition(":")[0] for one in told] == [
-        f"1 of 2 {what} are of classes that are not in the hierarchy, such as zebra (the hierarchy has classes such as car)"
+        f"1 of 2 {what} are of classes that are not in the hierarchy, such as zebra (the hierarchy has classes such as "
+        "car)"
         for what in ("boxes", "image labels", "detections")
     ]
 

@@ -60,6 +60,8 @@ def evaluate_detections(*, metric: str, as_json: bool, **files: Location | None)
     scores = _scores(metric, given)
     for warning in scores.warnings:
         click.echo(f"Warning: {warning}", err=True)
+    for note in scores.notes:
+        click.echo(f"Note: {note}", err=True)
     click.echo(json.dumps(scores.to_json(), indent=2) if as_json else "\n".join(scores.lines()))
 
 

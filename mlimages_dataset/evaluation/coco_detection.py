@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +14,19 @@ import numpy as np
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import reason
-from mlimages_dataset.evaluation.detection_scores import DetectionScores
+from mlimages_dataset.evaluation.detection_scores import NO_DETECTIONS, DetectionScores
+from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject, RejectLog
+from mlimages_dataset.tables.files import refuse_no_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from mlimages_dataset.core.locations import Location
+
+_SIDES = 4
+_LISTED = 5
 
 
 def evaluate_coco(boxes: Location, predictions: Location) -> DetectionScores:
@@ -46,25 +56,73 @@ def evaluate_coco(boxes: Location, predictions: Location) -> DetectionScores:
         dataset = COCO()
         dataset.dataset = truth
         dataset.createIndex()
-        names = [str(category["name"]) for category in dataset.loadCats(dataset.getCatIds())]
-    with _told(predictions):
-        in_images = [row for row in results if row["image_id"] in dataset.imgs]
-        known = [row for row in in_images if row["category_id"] in dataset.cats]
+        categories = dataset.loadCats(dataset.getCatIds())
+        names = [str(category["name"]) for category in categories]
+        titles = {str(one["name"]): str(one["words"]) for one in categories if one.get("words")}
+    if again := next((name for name, times in Counter(names).items() if times > 1), None):
+        raise DataError(f"has two categories {again}", where=boxes, remedy="name each differently")
+    log = RejectLog()
+    known = _usable(results, predictions, log)
+    in_images = [row for row in known if row["image_id"] in dataset.imgs]
+    used = [row for row in in_images if row["category_id"] in dataset.cats]
     counts = {
         "boxes": len(dataset.anns),
-        "detections": len(results),
-        "detections in unknown images": len(results) - len(in_images),
-        "detections of unknown categories": len(in_images) - len(known),
+        "detections": len(known),
+        "rows of detections that cannot be used": log.count,
+        "detections in unknown images": len(known) - len(in_images),
+        "detections of unknown categories": len(in_images) - len(used),
     }
     truths = np.array([len(dataset.getAnnIds(catIds=[one], iscrowd=0)) for one in dataset.getCatIds()])
     values = np.where(truths > 0, 0.0, np.nan)
-    if known:
+    if used:
         with contextlib.redirect_stdout(io.StringIO()), _told(predictions):
-            evaluation = COCOeval(dataset, dataset.loadRes(known), "bbox")
+            evaluation = COCOeval(dataset, dataset.loadRes(used), "bbox")
             evaluation.evaluate()
             evaluation.accumulate()
         values = _mean_precisions(evaluation.eval["precision"][:, :, :, 0, -1])
-    return DetectionScores(tuple(names), values, truths, counts)
+    return DetectionScores(
+        tuple(names),
+        values,
+        truths,
+        counts,
+        tuple(str(one) for one in log.first[:_LISTED]),
+        () if used else (NO_DETECTIONS,),
+        rejected=log.count,
+        titles=titles,
+    )
+
+
+def _usable(rows: Sequence[Any], path: Location, log: RejectLog) -> list[dict[str, Any]]:
+    """Return the results that can be used; the others are logged with their number from 1."""
+    kept = []
+    for number, row in enumerate(rows, 1):
+        if fault := _fault(row):
+            log.add([Reject(str(path), 0, f"result {number}: {fault}", json.dumps(row)[:REJECT_CHARACTERS])], 1)
+        else:
+            kept.append(row)
+    return kept
+
+
+def _fault(row: object) -> str:
+    """Return what is wrong with a result; empty if nothing is."""
+    if not isinstance(row, dict):
+        return "it is no object"
+    for name in ("image_id", "category_id"):
+        if isinstance(row.get(name), bool) or not isinstance(row.get(name), (int, str)):
+            return f"its {name} is no id" if name in row else f"it has no {name}"
+    box = row.get("bbox")
+    if not isinstance(box, list) or len(box) != _SIDES:
+        return "its bbox is no list of four numbers"
+    if not all(map(_is_number, box)):
+        return "a number of its bbox is not finite, or none"
+    if not (box[2] > 0 and box[3] > 0):
+        return "its bbox has no area: it is x, y, width, height"
+    score = row.get("score")
+    return "" if _is_number(score) and 0 <= score <= 1 else "its score is no number in 0..1"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _mean_precisions(precision: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -84,6 +142,7 @@ def _json(path: Location) -> Any:
     try:
         return parse_json(path.read_text("utf-8"))
     except OSError as error:
+        refuse_no_file(path, error)
         raise UsageError(f"cannot be read ({reason(error)})", where=path, remedy="check the path") from error
     except ValueError as error:
         raise DataError(f"is not JSON ({error})", where=path, remedy="obtain it again") from error
@@ -96,5 +155,5 @@ def _told(path: Location) -> Any:
         yield
     except (KeyError, TypeError, ValueError, IndexError, AssertionError, AttributeError) as error:
         raise DataError(
-            f"is not of COCO's form ({type(error).__name__}: {error})", where=path, remedy="correct it"
+            "is not of COCO's form", where=path, remedy="check the ids, boxes and areas of its entries"
         ) from error

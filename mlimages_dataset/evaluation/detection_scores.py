@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ import pyarrow.compute as pc
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.evaluation.detection import Detections, TrueBoxes, mean
 from mlimages_dataset.evaluation.open_images import Hierarchy, ImageLabels, judged_by_challenge
-from mlimages_dataset.sources.class_lists import parse_box_ancestors
+from mlimages_dataset.sources.class_lists import parse_box_ancestors, parse_open_images_classes
 from mlimages_dataset.sources.detection_rows import (
     DETECTIONS,
     IMAGE_LABELS,
@@ -23,9 +22,10 @@ from mlimages_dataset.sources.detection_rows import (
     read_rows,
 )
 from mlimages_dataset.tables.files import read_lines
+from mlimages_dataset.vocab.stage import packaged_class_list
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.evaluation.detection import Judged
     from mlimages_dataset.sources.detection_rows import RowKind
-    from mlimages_dataset.sources.rejects import RejectLog
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 _IMAGE, _LABEL = NAMES
@@ -51,6 +50,9 @@ class DetectionScores:
         counts: numbers of rows, each by what they are.
         first_rejected_rows: the first rows that cannot be used, each with its file and the reason.
         warnings: what makes the result doubtful.
+        notes: what the files leave unsaid.
+        rejected: number of rows that cannot be used.
+        titles: what people call a class, by its name, for classes of which this is known.
     """
 
     names: tuple[str, ...]
@@ -59,6 +61,9 @@ class DetectionScores:
     counts: dict[str, int]
     first_rejected_rows: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    rejected: int = 0
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:
@@ -74,17 +79,27 @@ class DetectionScores:
             },
             "counts": dict(self.counts),
             "first_rejected_rows": list(self.first_rejected_rows),
+            "names": {name: self.titles[name] for name in self.names if name in self.titles},
         }
 
     def lines(self) -> list[str]:
         """Return the result as lines: the classes that have objects, then the mean, then the counts."""
         known = np.flatnonzero(self.truths)
         return [
-            *(f"{self.average_precisions[c]:8.4f}  {self.truths[c]:>8,}  {self.names[c]}" for c in known),
+            *(f"{self.average_precisions[c]:8.4f}  {self.truths[c]:>8,}  {self._told(self.names[c])}" for c in known),
             f"{self.mean:8.4f}  mean over {len(known):,} classes with objects, of {len(self.names):,}",
             *(f"{n:>12,}  {what}" for what, n in self.counts.items() if n),
-            *(f"rejected: {row}" for row in self.first_rejected_rows),
+            *rejected_lines(self.first_rejected_rows, self.rejected),
         ]
+
+    def _told(self, name: str) -> str:
+        return f"{name}  {self.titles[name]}" if name in self.titles else name
+
+
+def rejected_lines(first: Sequence[str], count: int) -> list[str]:
+    """Return a line for each of the first rejected rows, and one for the number of the others."""
+    more = count - len(first)
+    return [*(f"rejected: {row}" for row in first), *([f"rejected: and {more:,} more"] if more > 0 else [])]
 
 
 def evaluate_challenge(
@@ -112,24 +127,53 @@ def evaluate_challenge(
         )
     )
     labels = read.those(labels, pc.is_in(labels["confidence"], pa.array([0.0, 1.0])), "image labels of machines")
+    read.compare_images(truth, labels, found)
     images = _distinct(truth[_IMAGE], labels[_IMAGE])
     names = pa.array(classes.names)
-    warnings = _strangers({"boxes": truth, "image labels": labels, "detections": found}, names)
+    stated = {"boxes": truth, "image labels": labels, "detections": found}
+    read.warnings += _strangers(stated, names)
     truth, labels, found = (
         read.those(rows, pc.is_in(rows[_LABEL], names), f"{what} of classes that are not in the hierarchy")
-        for what, rows in (("boxes", truth), ("image labels", labels), ("detections", found))
+        for what, rows in stated.items()
     )
-    found = read.those(found, pc.is_in(found[_IMAGE], images), "detections in images without boxes or labels")
     if not len(truth):
-        raise DataError("no box of it can be used", where=boxes, remedy="check its labels, and the hierarchy")
-    warnings += [] if len(labels) else [_NO_LABELS]
-    warnings += [] if len(found) else [_NO_DETECTIONS]
-    stated = ImageLabels(*_numbers(labels, images, names), labels["confidence"].to_numpy() == 1)
+        raise _no_boxes(boxes, stated["boxes"], classes)
+    read.counts["image labels that say present and absent of one class"] = _contradictions(labels)
+    found = read.those(found, pc.is_in(found[_IMAGE], images), "detections in images without boxes or labels")
+    read.warnings += [] if len(labels) else [_NO_LABELS]
+    read.warnings += [] if len(found) else [NO_DETECTIONS]
+    of_images = ImageLabels(*_numbers(labels, images, names), labels["confidence"].to_numpy() == 1)
     result, unverified = judged_by_challenge(
-        _true_boxes(truth, images, names), stated, _detections(found, images, names), classes
+        _true_boxes(truth, images, names), of_images, _detections(found, images, names), classes
     )
     read.of_challenge(result, unverified)
-    return read.scores(classes.names, result, warnings)
+    return read.scores(classes.names, result, box_class_names())
+
+
+def _no_boxes(path: Location, stated: pa.Table, classes: Hierarchy) -> DataError:
+    """Return the error of a file without a box that can be used."""
+    if not len(stated):
+        return DataError(
+            "has no row that can be used", where=path, remedy="check its rows, as shown by its first lines"
+        )
+    label, wanted = stated[_LABEL][0].as_py(), classes.names[0]
+    return DataError(
+        f"no box is of a class of the hierarchy: it has labels such as {label}, and the hierarchy such as {wanted}",
+        where=path,
+        remedy="give labels by the hierarchy's ids",
+    )
+
+
+def box_class_names() -> dict[str, str]:
+    """Return the names of Open Images' box classes by their ids, from the packaged list."""
+    path = packaged_class_list("open_images_boxable.csv")
+    return {one.source_id: one.name for one in parse_open_images_classes(read_lines(path), str(path))}
+
+
+def _contradictions(labels: pa.Table) -> int:
+    """Return the number of classes in images that verified labels say both present and absent, over all images."""
+    both = labels.group_by(list(NAMES)).aggregate([("confidence", "min"), ("confidence", "max")])
+    return pc.sum(pc.not_equal(both["confidence_min"], both["confidence_max"])).as_py() or 0
 
 
 def _strangers(rows_of: dict[str, pa.Table], names: pa.Array) -> list[str]:
@@ -140,7 +184,8 @@ def _strangers(rows_of: dict[str, pa.Table], names: pa.Array) -> list[str]:
         if len(others):
             told.append(
                 f"{len(others):,} of {len(rows):,} {what} are of classes that are not in the hierarchy, such as "
-                f"{others[_LABEL][0].as_py()}: they are left out; is the hierarchy that of these files?"
+                f"{others[_LABEL][0].as_py()} (the hierarchy has classes such as {names[0].as_py()}): they are left "
+                "out; is the hierarchy that of these files?"
             )
     return told
 
@@ -181,8 +226,9 @@ def evaluate_regions(
         classes,
     )
     read.of_challenge(result, unverified)
-    warnings = [] if is_verified.any() else [_NO_LABELS]
-    return read.scores(classes.names, result, warnings + ([] if len(found) else [_NO_DETECTIONS]))
+    read.warnings += [] if is_verified.any() else [_NO_LABELS]
+    read.warnings += [] if len(found) else [NO_DETECTIONS]
+    return read.scores(classes.names, result, {})
 
 
 _NO_LABELS = (
@@ -190,26 +236,56 @@ _NO_LABELS = (
     "so the result says nothing of false alarms"
 )
 
-_NO_DETECTIONS = "no detection is left, so every object is missed: do the detections have the images' and classes' ids?"
+NO_DETECTIONS = "no detection is left, so every object is missed: do the detections have the images' and classes' ids?"
 
 
 @dataclass(slots=True)
 class _RowCounts:
     """What became of the rows that were read so far."""
 
-    counts: dict[str, int] = dataclasses.field(default_factory=dict)
-    first: list[str] = dataclasses.field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    first: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    rejected: int = 0
 
     def rows(self, what: str, path: Location, kind: RowKind) -> pa.Table:
-        return self._counted(what, *read_rows(path, kind))
+        """Return the rows of a file that can be used; the others are counted."""
+        read = read_rows(path, kind)
+        self.counts[what] = len(read.rows)
+        self.counts[f"rows of {what} that cannot be used"] = read.log.count
+        self.rejected += read.log.count
+        self.first += [str(one) for one in read.log.first[:_LISTED]]
+        if not (len(read.rows) or read.log.count):
+            if kind is TRUE_BOXES:
+                raise DataError("has no rows", where=path, remedy="give it a row for each box")
+            self.warnings.append(f"{path} has no rows")
+        if read.outside:
+            self.warnings.append(
+                f"{read.outside:,} {what} are left out: sides outside 0..1; are these pixels, or not clipped?"
+            )
+        if read.other_names:
+            self.warnings.append(
+                f"{what} have {read.other_names:,} images under several names, such as a.jpg and a: each is one image"
+            )
+        if "isgroupof" in read.missing:
+            self.notes.append(f"{path} has no column IsGroupOf: no box is of a group")
+        return read.rows
 
-    def _counted(self, what: str, table: pa.Table, log: RejectLog) -> pa.Table:
-        self.counts[what] = len(table)
-        self.counts[f"rows of {what} that cannot be used"] = log.count
-        self.first += [str(one) for one in log.first[:_LISTED]]
-        return pa.table(
-            {name: table[name].cast(pa.string()) if name in NAMES else table[name] for name in table.column_names}
-        )
+    def compare_images(self, truth: pa.Table, labels: pa.Table, found: pa.Table) -> None:
+        """Count and warn of the images that only one of the files names."""
+        for what, rows, others, effect in (
+            ("boxes", truth, {"image labels": labels, "detections": found}, "their objects are missed"),
+            ("image labels", labels, {"boxes": truth, "detections": found}, "these labels change nothing"),
+        ):
+            images = pc.unique(rows[_IMAGE])
+            elsewhere = _distinct(*(other[_IMAGE] for other in others.values()))
+            alone = images.filter(pc.invert(pc.is_in(images, elsewhere)))
+            without = f"without {' or '.join(others)}"
+            self.counts[f"images with {what}, but {without}"] = len(alone)
+            if len(alone):
+                told = f"{what} of {len(alone):,} of {len(images):,} images {without}, such as {alone[0].as_py()}"
+                self.warnings.append(f"{told}: {effect}; are the ids of images the same in all files?")
 
     def those(self, rows: pa.Table, chosen: pa.ChunkedArray, others: str) -> pa.Table:
         """Return some of the rows; the number of the others is counted under their name."""
@@ -221,14 +297,17 @@ class _RowCounts:
         self.counts["detections of classes that nobody verified in their image"] = unverified
         self.counts["detections within groups, and beyond 10,000 a class and image"] = result.ignored
 
-    def scores(self, names: Sequence[str], result: Judged, warnings: Sequence[str]) -> DetectionScores:
+    def scores(self, names: Sequence[str], result: Judged, titles: Mapping[str, str]) -> DetectionScores:
         return DetectionScores(
             tuple(names),
             result.average_precisions(),
             result.truths,
             self.counts,
             tuple(self.first),
-            tuple(warnings),
+            tuple(self.warnings),
+            tuple(self.notes),
+            self.rejected,
+            titles,
         )
 
 

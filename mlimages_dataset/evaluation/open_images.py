@@ -91,8 +91,14 @@ class ImageLabels:
 
 
 def with_ancestors(truth: TrueBoxes, hierarchy: Hierarchy) -> TrueBoxes:
-    """Return true boxes with one more for each ancestor of each."""
+    """Return true boxes, each followed by one more for each of its ancestors.
+
+    The order decides between groups that a detection lies in equally: the first takes it, as in the official evaluator,
+    whose expansion writes these rows in this order.
+    """
     rows, label = _expanded(truth.label, hierarchy.ancestors)
+    order = np.argsort(rows, kind="stable")
+    rows, label = rows[order], label[order]
     return TrueBoxes(truth.image[rows], label, truth.sides[rows], truth.special[rows])
 
 

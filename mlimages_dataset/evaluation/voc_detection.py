@@ -9,14 +9,14 @@ Source: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf, section 3
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.evaluation.detection import Detections, Interpolation, Rule, TrueBoxes, judged, mean
-from mlimages_dataset.evaluation.detection_scores import number_or_none
+from mlimages_dataset.evaluation.detection_scores import NO_DETECTIONS, number_or_none, rejected_lines
 from mlimages_dataset.sources.rejects import RejectLog
 from mlimages_dataset.sources.voc_results import (
     VocDetection,
@@ -29,7 +29,7 @@ from mlimages_dataset.sources.voc_results import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,6 +50,9 @@ class VocScores:
         average_precisions: by interpolation, NaN where a class has no object, each of shape (C,).
         counts: numbers of rows, each by what they are.
         first_rejected_rows: the first rows that cannot be used, each with its file and the reason.
+        warnings: what makes the result doubtful.
+        rejected: number of objects and lines that cannot be used.
+        notes: what the files leave unsaid.
     """
 
     names: tuple[str, ...]
@@ -57,7 +60,9 @@ class VocScores:
     average_precisions: dict[Interpolation, NDArray[np.float64]]
     counts: dict[str, int]
     first_rejected_rows: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = field(default=(), init=False)
+    warnings: tuple[str, ...] = ()
+    rejected: int = 0
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         """Return the result with null where there is no number."""
@@ -80,7 +85,7 @@ class VocScores:
             *(f"{eleven[c]:9.4f}  {area[c]:8.4f}  {self.truths[c]:>8,}  {self.names[c]}" for c in known),
             f"{mean(eleven):9.4f}  {mean(area):8.4f}  {self.truths.sum():>8,}  mean over {len(known):,} classes",
             *(f"{n:>12,}  {what}" for what, n in self.counts.items() if n),
-            *(f"rejected: {row}" for row in self.first_rejected_rows),
+            *rejected_lines(self.first_rejected_rows, self.rejected),
         ]
 
 
@@ -104,7 +109,8 @@ def evaluate_voc(annotations: Location, results: Location, image_set: Location |
     counts = {"objects": len(objects), "objects that cannot be used": log.count}
     if not objects:
         raise DataError("no object of it can be used", where=annotations, remedy="check its files")
-    files = result_files(results, "" if image_set is None else image_set.stem)
+    known_names = {one.name for one in objects}
+    files = result_files(results, "" if image_set is None else image_set.stem, known_names)
     of_results = RejectLog()
     read = [found for name, path in files.items() for found in read_results(name, path, of_results)]
     known = set(images)
@@ -114,7 +120,7 @@ def evaluate_voc(annotations: Location, results: Location, image_set: Location |
         "lines of results that cannot be used": of_results.count,
         "detections in images that are not in the set": len(read) - len(detections),
     }
-    names = sorted({one.name for one in objects} | set(files))
+    names = sorted(known_names | set(files))
     result = judged(*_arrays(objects, detections, images, names), len(names), VOC)
     counts["detections of difficult objects"] = result.ignored
     return VocScores(
@@ -123,7 +129,22 @@ def evaluate_voc(annotations: Location, results: Location, image_set: Location |
         {way: result.average_precisions(way) for way in Interpolation},
         counts,
         tuple(str(one) for one in [*log.first[:_LISTED], *of_results.first[:_LISTED]]),
+        tuple(_warnings(known_names, files, len(detections))),
+        log.count + of_results.count,
     )
+
+
+def _warnings(known: Collection[str], files: Mapping[str, Location], n_detections: int) -> list[str]:
+    """Return a sentence for files of classes that no annotation has, and one if no detection is left."""
+    others = [files[name].name for name in files if name not in known]
+    told = []
+    if others:
+        listed = ", ".join(others[:_LISTED]) + (", ..." if len(others) > _LISTED else "")
+        told.append(
+            f"{len(others):,} of {len(files):,} files of results are of classes that no annotation of these images has "
+            f"({listed}): they change nothing; the annotations have {', '.join(sorted(known)[:_LISTED])}"
+        )
+    return told if n_detections else [*told, NO_DETECTIONS]
 
 
 def _arrays(

@@ -11,6 +11,7 @@ import csv
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.core.documents import parse_json
@@ -185,6 +186,11 @@ def parse_box_hierarchy(text: str, where: str) -> dict[str, tuple[str, ...]]:
             above = parents.setdefault(child, [])
             if parent not in above:
                 above.append(parent)
+    try:
+        TopologicalSorter(parents).prepare()
+    except CycleError as error:
+        circle = " > ".join(map(str, reversed(error.args[1])))
+        raise _no_hierarchy(f"a class is below itself: {circle}", where) from error
     return {child: tuple(above) for child, above in parents.items()}
 
 
@@ -277,10 +283,12 @@ def _subcategories(node: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     pending = [node]
     while pending:
         parent = pending.pop()
-        children = parent.get("Subcategory", [])
+        children = parent.get("Subcategory", []) if isinstance(parent, dict) else None
         if not isinstance(children, list):
-            raise TypeError("Subcategory is not a list")
+            raise TypeError("it is no object with a list Subcategory")
         for child in children:
+            if not all(isinstance(node, dict) and "LabelName" in node for node in (parent, child)):
+                raise TypeError("a class has no LabelName")
             yield str(parent["LabelName"]), str(child["LabelName"])
             pending.append(child)
 

@@ -1,27 +1,40 @@
 """Tables that detectors are judged by: true boxes, verified labels of images, and detections, as delimited files.
 
 The columns have the names of Open Images' files, in any case: ImageID, LabelName, XMin, XMax, YMin, YMax; IsGroupOf for
-true boxes; Confidence for image labels; Score (or Confidence) for detections. Others are ignored.
+true boxes; Confidence for image labels; Score (or Confidence) for detections. Others are ignored, but a file with the
+columns of another kind is refused. Sides are shares of the image; names of images become ids (`core.image_ids`).
 
 https://storage.googleapis.com/openimages/web/challenge2019.html
 """
 
 from __future__ import annotations
 
+import contextlib
+import csv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.sources.delimited import DelimitedSource, delimiter_of, duckdb_errors, read_header
+from mlimages_dataset.core.image_ids import image_ids
+from mlimages_dataset.sources.boxes import ROUNDING
+from mlimages_dataset.sources.delimited import (
+    Block,
+    DelimitedSource,
+    blocks_of,
+    delimiter_of,
+    duckdb_errors,
+    read_header,
+)
 from mlimages_dataset.sources.pieces import Piece
-from mlimages_dataset.sources.rejects import LISTED_REJECTS, Reject, RejectLog
+from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject, RejectLog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,11 +52,15 @@ class RowKind:
         needed: the columns that must be there, in lower case, besides `NAMES`.
         optional: further columns of 0 and 1, or true and false: 0 where the file lacks them or leaves them empty.
         other_names: what files may call a column instead.
+        foreign: columns that only files of another kind have, and what those are; not asked where the file has `own`.
+        own: the column that tells this kind from others.
     """
 
     needed: tuple[str, ...]
     optional: tuple[str, ...] = ()
     other_names: tuple[tuple[str, str], ...] = ()
+    foreign: tuple[frozenset[str], str] = (frozenset(), "")
+    own: str = ""
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -51,9 +68,17 @@ class RowKind:
         return (*self.needed, *self.optional)
 
 
-TRUE_BOXES = RowKind(SIDES, optional=("isgroupof",))
-IMAGE_LABELS = RowKind(("confidence",))
-DETECTIONS = RowKind((*SIDES, "score"), other_names=(("confidence", "score"),))
+_OF_TRUE_BOXES = frozenset({"isgroupof", "isoccluded", "istruncated", "isdepiction", "isinside"})
+TRUE_BOXES = RowKind(
+    SIDES, optional=("isgroupof",), foreign=(frozenset({"score"}), "detections, not true boxes"), own="isgroupof"
+)
+IMAGE_LABELS = RowKind(("confidence",), foreign=(frozenset(SIDES), "boxes, not labels of images"))
+DETECTIONS = RowKind(
+    (*SIDES, "score"),
+    other_names=(("confidence", "score"),),
+    foreign=(_OF_TRUE_BOXES, "true boxes, not detections: there is no column Score"),
+    own="score",
+)
 
 
 _NUMBER = "TRY_CAST({0} AS DOUBLE)"
@@ -79,35 +104,119 @@ class _Rows(DelimitedSource):
         raise NotImplementedError
 
 
-def read_rows(path: Location, kind: RowKind) -> tuple[pa.Table, RejectLog]:
+@dataclass(slots=True)
+class RowTable:
+    """The rows of a file that can be used, and what became of the others.
+
+    Attributes:
+        rows: `imageid` (ids) and `labelname`, as texts, and the columns of the kind as float64.
+        log: the rows that cannot be used.
+        missing: the optional columns that the file lacks.
+        other_names: number of images that it names in a further way, as `a.jpg` beside `a.png`.
+        outside: number of rows that have sides outside 0..1.
+    """
+
+    rows: pa.Table
+    log: RejectLog
+    missing: tuple[str, ...] = ()
+    other_names: int = 0
+    outside: int = 0
+
+
+def read_rows(path: Location, kind: RowKind) -> RowTable:
     """Return the rows of a file, and those that cannot be used.
 
-    Returns:
-        the columns `imageid` and `labelname`, as dictionaries of texts, and those of the kind as float64.
-
     Raises:
-        DataError: the file is no such table, or cannot be read to its end.
+        UsageError: there is no such file.
+        DataError: the file is no such table, is of another kind, has no sides in 0..1, or cannot be read to its end.
     """
     piece = _piece(path, kind)
     log = RejectLog()
     decimal = "replace({0}, ',', '.')"  # between commas, only a number in quotes can have one
+    present = [name for name in kind.numbers if name in piece.columns]
     names = [f"trim({name}) AS {name}" for name in NAMES]
     numbers = [
-        f"{(_SWITCH if name in kind.optional else _NUMBER).format(decimal.format(name))} AS {name}"
-        for name in kind.numbers
-        if name in piece.columns
+        f"{(_SWITCH if name in kind.optional else _NUMBER).format(decimal.format(name))} AS {name}" for name in present
     ]
+    read = _Rows()
     found = []
+    outside = 0
     with duckdb_errors(path), duckdb.connect() as connection:
+        for block in blocks_of(piece, log):
 
-        def show(scan: str, _content: bytes) -> Iterator[duckdb.DuckDBPyConnection]:
-            found.append(connection.sql(f"SELECT {', '.join((*names, *numbers))} FROM {scan}").to_arrow_table())
-            yield connection
+            def show(scan: str, _content: bytes, block: Block = block) -> Iterator[duckdb.DuckDBPyConnection]:
+                nonlocal outside
+                rows = connection.sql(f"SELECT {', '.join((*names, *numbers))} FROM {scan}").to_arrow_table()
+                good, fault = _usable(rows, kind)
+                found.append(good)
+                outside += int((fault == _OUTSIDE).sum())
+                bad = np.flatnonzero(fault)
+                n_listed = min(len(bad), LISTED_REJECTS - len(log.first))
+                if n_listed:
+                    cells = connection.sql(f"SELECT {', '.join((*NAMES, *present))} FROM {scan}").to_arrow_table()
+                    first = cells.take(pa.array(bad[:n_listed])).to_pylist()
+                    log.add(_listed(piece, block, first, fault[bad[:n_listed]]), len(bad))
+                else:
+                    log.add([], len(bad))
+                yield connection
 
-        for _ in _Rows().blocks(connection, piece, log, show):
-            pass
-    table = pa.concat_tables(found).combine_chunks()
-    return _usable(table, kind, path, log), log
+            for _ in read.shown_block(connection, piece, block, log, show):
+                pass
+    rows, other_names = _with_ids(pa.concat_tables(found))
+    # A detector's boxes as `export` writes them have the columns of true boxes too, but not every confidence is 1.
+    if kind is DETECTIONS and pc.all(pc.equal(rows["score"], 1.0)).as_py():
+        _refuse_foreign(path, kind, piece.delimiter)
+    if outside and not len(rows):
+        raise DataError(
+            f"has no box with sides in 0..1 ({outside:,} beyond): sides are shares of the image",
+            where=path,
+            remedy="divide sides in pixels by the image's width and height",
+        )
+    return RowTable(rows, log, tuple(name for name in kind.optional if name not in piece.columns), other_names, outside)
+
+
+def _with_ids(table: pa.Table) -> tuple[pa.Table, int]:
+    """Return rows with the ids of their images, and the number of images that are named in a further way."""
+    texts = {name: table[name].combine_chunks().dictionary_encode() for name in NAMES}
+    images = texts[NAMES[0]]
+    images = images.combine_chunks() if isinstance(images, pa.ChunkedArray) else images
+    ids = image_ids(images.dictionary)
+    texts[NAMES[0]] = ids.take(images.indices)
+    texts[NAMES[1]] = texts[NAMES[1]].cast(pa.string())
+    others = {name: table[name] for name in table.column_names if name not in NAMES}
+    return pa.table({**texts, **others}), len(ids) - len(ids.unique())
+
+
+def _listed(
+    piece: Piece, block: Block, bad: Sequence[Mapping[str, str | None]], faults: NDArray[np.int64]
+) -> list[Reject]:
+    """Return rejects with their lines and texts, which are looked for in the block: DuckDB does not tell its lines.
+
+    Args:
+        piece: the file.
+        block: the block with the rows.
+        bad: the cells of rows that cannot be used, in their order.
+        faults: what is wrong with each.
+    """
+    lines = block.content.decode(errors="replace").split("\n")
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=piece.delimiter)
+    place_of = {name: at for at, name in enumerate(piece.columns)}
+    rejects: list[Reject] = []
+    start = 0
+    with contextlib.suppress(csv.Error, StopIteration):
+        for cells, fault in zip(bad, faults, strict=True):
+            wanted = {place_of[name]: cell or "" for name, cell in cells.items()}
+            while True:
+                start, row = reader.line_num, next(reader)
+                if all(at < len(row) and row[at] == cell for at, cell in wanted.items()):
+                    break
+            text = "\n".join(lines[start : reader.line_num])
+            rejects.append(Reject(str(piece.path), block.lines[start], _FAULTS[fault], text[:REJECT_CHARACTERS]))
+    rest = zip(bad[len(rejects) :], faults[len(rejects) :], strict=True)
+    return rejects + [
+        Reject(str(piece.path), 0, _FAULTS[fault], piece.delimiter.join(cell or "" for cell in cells.values()))
+        for cells, fault in rest
+    ]
 
 
 def _piece(path: Location, kind: RowKind) -> Piece:
@@ -132,29 +241,33 @@ def _piece(path: Location, kind: RowKind) -> Piece:
             line=1,
             remedy=f"give it the columns {', '.join((*NAMES, *kind.needed))} (in any case), separated by commas",
         )
+    if kind is not DETECTIONS:
+        _refuse_foreign(path, kind, delimiter)
     if repeated := [name for name in (*NAMES, *kind.numbers) if columns.count(name) > 1]:
         raise DataError(f"has two columns {repeated[0]}", where=path, line=1, remedy="name each differently")
     return Piece(path, tuple(columns), delimiter=delimiter)
 
 
-def _usable(table: pa.Table, kind: RowKind, path: Location, log: RejectLog) -> pa.Table:
-    """Return the rows that can be used; the others are logged."""
-    columns = {name: np.array(table[name].fill_null(np.nan)) for name in kind.needed}
+def _refuse_foreign(path: Location, kind: RowKind, delimiter: str) -> None:
+    """Raise `DataError` if a file has columns of another kind, and not the one that tells its own."""
+    foreign, told = kind.foreign
+    plain = {name.strip().casefold() for name in read_header(path, delimiter)}
+    if kind.own not in plain and (strange := sorted(foreign & plain)):
+        what = f"has the column{'s' if len(strange) > 1 else ''} {', '.join(strange)}, so these are {told}"
+        raise DataError(what, where=path, line=1, remedy="name the other file")
+
+
+def _usable(table: pa.Table, kind: RowKind) -> tuple[pa.Table, NDArray[np.int64]]:
+    """Return the rows that can be used, and what is wrong with each row, by its place in `_FAULTS`, shape (R,)."""
+    columns = {name: table[name].fill_null(np.nan).to_numpy() for name in kind.needed}
     columns |= {
-        name: np.array(table[name].fill_null(0.0)) if name in table.column_names else np.zeros(len(table))
+        name: table[name].fill_null(0.0).to_numpy() if name in table.column_names else np.zeros(len(table))
         for name in kind.optional
     }
     fault = _faults(table, columns)
-    bad = np.flatnonzero(fault)
-    first = table.take(bad[:LISTED_REJECTS]).to_pylist()
-    rejects = [
-        Reject(str(path), 0, _FAULTS[fault[at]], ", ".join(str(cell) for cell in row.values()))
-        for at, row in zip(bad, first, strict=False)
-    ]
-    log.add(rejects, len(bad))
     kept = np.flatnonzero(fault == 0)
-    texts = {name: table[name].take(pa.array(kept)).combine_chunks().dictionary_encode() for name in NAMES}
-    return pa.table({**texts, **{name: column[kept] for name, column in columns.items()}})
+    texts = {name: table[name].take(pa.array(kept)) for name in NAMES}
+    return pa.table({**texts, **{name: column[kept] for name, column in columns.items()}}), fault
 
 
 _FAULTS = (
@@ -164,7 +277,10 @@ _FAULTS = (
     "its box is inverted or has no area",
     "its score or confidence is no number in 0..1",
     "its flag is neither 0 nor 1",
+    "a side of its box is outside 0..1: sides are shares of the image",
+    "it repeats the header",
 )
+_NO_NAME, _NO_NUMBER, _NO_AREA, _NO_SCORE, _NO_FLAG, _OUTSIDE, _HEADER = range(1, len(_FAULTS))
 
 
 def _faults(table: pa.Table, columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.int64]:
@@ -172,14 +288,20 @@ def _faults(table: pa.Table, columns: Mapping[str, NDArray[np.float64]]) -> NDAr
     fault = np.zeros(len(table), np.int64)
     for name in ("score", "confidence"):
         if name in columns:
-            fault[~((columns[name] >= 0) & (columns[name] <= 1))] = 4
+            fault[~((columns[name] >= 0) & (columns[name] <= 1))] = _NO_SCORE
     if SIDES[0] in columns:
         xmin, ymin, xmax, ymax = (columns[side] for side in SIDES)
-        fault[~((xmin < xmax) & (ymin < ymax))] = 3
-        fault[~np.isfinite(np.stack([xmin, ymin, xmax, ymax])).all(axis=0)] = 2
+        lowest, highest = np.minimum(xmin, ymin), np.maximum(xmax, ymax)
+        fault[(lowest < -ROUNDING) | (highest > 1 + ROUNDING)] = _OUTSIDE
+        fault[~((xmin < xmax) & (ymin < ymax))] = _NO_AREA
+        fault[~np.isfinite(np.stack([xmin, ymin, xmax, ymax])).all(axis=0)] = _NO_NUMBER
     for name in TRUE_BOXES.optional:
         if name in columns:
-            fault[~np.isin(columns[name], (-1, 0, 1))] = 5  # -1: Open Images does not say
+            fault[~np.isin(columns[name], (-1, 0, 1))] = _NO_FLAG  # -1: Open Images does not say
     for name in NAMES:
-        fault[np.array(table[name].fill_null("")) == ""] = 1
+        fault[pc.equal(table[name].fill_null(""), "").to_numpy()] = _NO_NAME
+    bad = np.flatnonzero(fault)
+    texts = [table[name].take(pa.array(bad)).to_pylist() for name in NAMES]
+    is_header = [tuple(str(cell).casefold() for cell in row) == NAMES for row in zip(*texts, strict=True)]
+    fault[bad[np.array(is_header, np.bool_)]] = _HEADER
     return fault

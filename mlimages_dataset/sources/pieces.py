@@ -13,7 +13,7 @@ import pyarrow as pa
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, reason, system_errors
 from mlimages_dataset.sources.layout import Layout
-from mlimages_dataset.tables.files import numbered
+from mlimages_dataset.tables.files import numbered, refuse_no_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -209,12 +209,14 @@ def read_to_its_end(path: Location) -> Iterator[None]:
     """Turn errors on reading a file into an error of ours.
 
     Raises:
+        UsageError: there is no such file.
         DataError: it cannot be read to its end.
     """
     try:
         with system_errors(path):
             yield
     except (OSError, pa.ArrowException) as error:
+        refuse_no_file(path, error)
         raise DataError(f"cannot be read to its end ({reason(error)})", where=path, remedy="obtain it again") from error
 
 

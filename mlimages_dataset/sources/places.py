@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import as_text, reason, relative, unpacked
 from mlimages_dataset.sources.packing import packing_of
 from mlimages_dataset.sources.pieces import read_to_its_end
@@ -45,6 +45,9 @@ MOST_COPIED_BYTES = 1 << 34
 """The most that is copied of a compressed tar."""
 _BLOCK_BYTES = 1 << 20
 _LOOK_BYTES = 16
+_NAMED = 4
+_OF_MACOS = "__MACOSX/"
+"""The folder that macOS adds to zip archives, with a file beside each file."""
 
 
 def exists(path: Location) -> bool:
@@ -103,12 +106,13 @@ def refused_below(folder: Location) -> list[tuple[Location, str]]:
 
 
 def read_file(path: Location) -> bytes:
-    """Return the bytes of a file or member.
+    """Return the bytes of a file or member, or of the only member of an archive.
 
     Raises:
+        UsageError: there is no such file, it is a folder, or an archive of several files.
         DataError: it cannot be read to its end, or is a member of more than `MOST_BYTES`.
     """
-    found = _inside(path)
+    found = _file_inside(path)
     with read_to_its_end(path) if found is None else found.archive.open(found.name) as stream:
         content: bytes = path.read_bytes() if stream is None else stream.read(MOST_BYTES + 1)
     if found is not None and len(content) > MOST_BYTES:
@@ -124,19 +128,20 @@ def size_of(path: Location) -> int:
 
 @contextlib.contextmanager
 def opened(path: Location) -> Iterator[IO[bytes] | pa.NativeFile]:
-    """Yield the bytes of a file or member, decompressed according to its suffix.
+    """Yield the bytes of a file or member, or of the only member of an archive, decompressed according to its suffix.
 
     Raises:
+        UsageError: there is no such file, it is a folder, or an archive of several files.
         DataError: it cannot be read to its end.
     """
-    found = _inside(path)
+    found = _file_inside(path)
     with contextlib.ExitStack() as stack:
         stack.enter_context(read_to_its_end(path))
         if found is None:
             yield stack.enter_context(unpacked(path))
             return
         stream = stack.enter_context(found.archive.open(found.name))
-        compression = _COMPRESSIONS.get(path.suffix)
+        compression = _COMPRESSIONS.get(PurePosixPath(found.name).suffix)
         yield stream if compression is None else stack.enter_context(pa.input_stream(stream, compression=compression))
 
 
@@ -176,6 +181,28 @@ def _inside(path: Location) -> _Inside | None:
             known = not name or name in archive.members or name in archive.folders
             return _Inside(place, archive, name) if known else None
     return None
+
+
+def _file_inside(path: Location) -> _Inside | None:
+    """Return where in an archive a file is, None if it is in none; of an archive itself, its only member.
+
+    Raises:
+        UsageError: it is an archive, or a folder of one, that does not have exactly one file.
+        DataError: the archive is damaged.
+    """
+    found = _inside(path)
+    if found is None or found.name in found.archive.members:
+        return found
+    members = [name for name in sorted(found.archive.members) if not name.startswith(_OF_MACOS)]
+    if found.name:
+        raise UsageError("is a folder of an archive, and a file is wanted", where=path, remedy="name a file in it")
+    if len(members) != 1:
+        told = f" ({', '.join(members[:_NAMED])}{', ...' if len(members) > _NAMED else ''})" if members else ""
+        example = path / (members[0] if members else "FILE")
+        raise UsageError(
+            f"has {len(members):,} files{told}, and one is wanted", where=path, remedy=f"name it: {example}"
+        )
+    return _Inside(found.place, found.archive, members[0])
 
 
 @functools.lru_cache(maxsize=4)

@@ -17,11 +17,12 @@ from mlimages_dataset.sources.voc import ANNOTATIONS, pixel_boxes
 from mlimages_dataset.tables.files import read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from mlimages_dataset.core.locations import Location
 
-_RESULTS = re.compile(r"comp\d+_det_(.+)_([^_]+)\.txt")
+_RESULTS = re.compile(r"comp\d+_det_(.+_.+)\.txt")
+_NAMED = 4
 _FIELDS = 6
 Sides: TypeAlias = tuple[float, ...]
 
@@ -97,35 +98,76 @@ def read_objects(annotations: Location, images: Sequence[str], log: RejectLog) -
                 yield VocObject(image, name, sides, difficult)
 
 
-def result_files(folder: Location, image_set: str) -> dict[str, Location]:
+def result_files(folder: Location, image_set: str, classes: Collection[str]) -> dict[str, Location]:
     """Return the files of results of an image set by class.
+
+    Both a set and a class may have `_` in their names: the set is what all files begin with and leaves most of them
+    with a known class. A class is known by its name, or by that in which `/` is `_`, as in files of `export`.
 
     Args:
         folder: the folder of the files.
         image_set: the set's name; empty for any, if the files are all of one.
+        classes: the classes that the annotations have.
 
     Raises:
         UsageError: there is no such file.
         DataError: there are files of several sets, or two of one class.
     """
-    found: list[Location] = sorted(folder.glob("comp*_det_*.txt"))
-    prefix = re.compile(rf"comp\d+_det_{re.escape(image_set)}_(.+)\.txt")
-    of_set = [(path, match[1]) for path in found if image_set and (match := prefix.fullmatch(path.name))]
-    if not of_set:
-        parts = [(path, match) for path in found if (match := _RESULTS.fullmatch(path.name))]
-        sets = sorted({match[1] for _, match in parts})
-        if len(sets) > 1:
-            told = f"has results of several image sets ({', '.join(sets[:4])})"
-            raise DataError(told, where=folder, remedy="name the image set's file by one of these names")
-        of_set = [(path, match[2]) for path, match in parts]
-    if not of_set:
+    paths = sorted(folder.glob("comp*_det_*.txt"))
+    found = [(path, match[1]) for path in paths if (match := _RESULTS.fullmatch(path.name))]
+    if not found:
         raise UsageError("there is no comp4_det_SET_CLASS.txt in it", where=folder, remedy="name VOC's results")
+    known = {name.replace("/", "_"): name for name in sorted(classes)} | {name: name for name in classes}
+    start = f"{image_set}_"
+    of_set = [(path, text) for path, text in found if image_set and _follows(text, start)]
+    if not of_set:
+        of_set, start = found, f"{_set_of(folder, [text for _, text in found], known)}_"
     by_class: dict[str, Location] = {}
-    for path, name in of_set:
+    for path, text in of_set:
+        ending = text.removeprefix(start)
+        name = known.get(ending, ending)
         if name in by_class:
             raise DataError(f"has two files of {name}", where=folder, remedy="remove one")
         by_class[name] = path
     return by_class
+
+
+def _follows(text: str, start: str) -> bool:
+    return text.startswith(start) and text != start
+
+
+def _set_of(folder: Location, texts: Sequence[str], known: Collection[str]) -> str:
+    """Return the image set of which all files `SET_CLASS` are.
+
+    Raises:
+        DataError: they are of several.
+    """
+    parts = texts[0].split("_")
+    starts = ["_".join(parts[:end]) for end in range(1, len(parts))]
+    common = [start for start in starts if all(_follows(text, f"{start}_") for text in texts)]
+    # Of several that leave equally many classes known, the first is the shortest: the classes are the longest.
+    n_known = {start: sum(text.removeprefix(f"{start}_") in known for text in texts) for start in common}
+    best = max(common, key=n_known.__getitem__, default="")
+    if best and n_known[best]:
+        return best
+    sets = sorted({_set_by_end(text, known) for text in texts})
+    if len(sets) == 1:
+        return sets[0]
+    if best and not any(_ends(text, name) for text in texts for name in known):
+        return common[-1]  # no class is known: the longest start of all
+    told = f"has results of several image sets ({', '.join(sets[:_NAMED])})"
+    raise DataError(told, where=folder, remedy="name the image set's file by one of these names")
+
+
+def _set_by_end(text: str, known: Collection[str]) -> str:
+    """Return the set of one file: what stands before the longest known class, else before the last `_`."""
+    fitting = [name for name in known if _ends(text, name)]
+    return text.removesuffix(f"_{max(fitting, key=len)}") if fitting else text.rpartition("_")[0]
+
+
+def _ends(text: str, name: str) -> bool:
+    ending = f"_{name}"
+    return text.endswith(ending) and text != ending
 
 
 def read_results(name: str, path: Location, log: RejectLog) -> Iterator[VocDetection]:

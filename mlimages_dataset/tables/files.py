@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import secrets
 import tempfile
 from dataclasses import dataclass
@@ -222,9 +223,8 @@ def _read_errors(path: Location) -> Iterator[None]:
     try:
         with system_errors(path):
             yield
-    except FileNotFoundError as error:
-        raise UsageError("there is no such file", where=path, remedy="check the path") from error
     except OSError as error:
+        refuse_no_file(path, error)
         raise UsageError(
             f"cannot be read ({reason(error)})", where=path, remedy="check the path and its permissions"
         ) from error
@@ -290,6 +290,18 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+_PYARROW_OF_A_FOLDER = re.compile(r"Expected file path, but .* is a directory")
+
+
+def refuse_no_file(path: Location, error: Exception) -> None:
+    """Raise a `UsageError` if what could not be read is not there, or is a folder; `error` is what reading raised."""
+    # pyarrow raises no class of its own for a folder.
+    if isinstance(error, IsADirectoryError) or _PYARROW_OF_A_FOLDER.search(str(error)):
+        raise UsageError("is a folder, and a file is wanted", where=path, remedy="name a file in it") from error
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise UsageError("there is no such file", where=path, remedy="check the path") from error
+
+
 def read_lines(path: Location) -> list[str]:
     """Return a text file's lines without their ends: UTF-8 with or without a byte-order mark, else Latin-1.
 
@@ -297,13 +309,8 @@ def read_lines(path: Location) -> list[str]:
         UsageError: there is no such file, or it cannot be read.
         DataError: it is empty, or no text.
     """
-    try:
-        with system_errors(path):
-            content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"cannot be read ({reason(error)})", where=path, remedy="check the path and its permissions"
-        ) from error
+    with _read_errors(path):
+        content = path.read_bytes()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError("is UTF-16 text", where=path, remedy="save it as UTF-8")
     if b"\0" in content:

@@ -94,6 +94,7 @@ def _picture(form: str) -> bytes:
 
 
 ROWS = b"ImageID,LabelName,Confidence,XMin,XMax,YMin,YMax,IsGroupOf,Score\na,/m/1,1,0.1,0.5,0.1,0.5,0,0.5\n" * 2
+LABELS = b"ImageID,LabelName,Confidence\na,/m/1,1\n" * 2
 EXAMPLE = b"\n\x1d\n\x1b\n\x05image\x12\x12\n\x10\n\x0e\xff\xd8picture\xff\xd9\0\0\0"
 DICTIONARY = b"category_index\tcategory_id\tindex_of_parent_category\tcategory name\n"
 DICTIONARY += b"0\tn02084071\t-1\tdog\n1\tn02121808\t0\tcat\n"
@@ -112,7 +113,7 @@ READERS = {
     "list of pictures": Kind(".csv", LIST, _list),
     "records": Kind(".tfrecord", _record(EXAMPLE) * 2, _members),
     "true boxes": Kind(".csv", ROWS, lambda path: read_rows(path, TRUE_BOXES)),
-    "labels of images": Kind(".csv", ROWS, lambda path: read_rows(path, IMAGE_LABELS)),
+    "labels of images": Kind(".csv", LABELS, lambda path: read_rows(path, IMAGE_LABELS)),
     "detections": Kind(".csv", ROWS, lambda path: read_rows(path, DETECTIONS)),
     "image set": Kind(".txt", b"2007_000001\n2007_000002 1\n", read_image_set),
     "results": Kind(".txt", b"2007_1 0.5 1 2 3 4\n2007_2 0.25 1 2 3.5 4\n", _results),

@@ -227,7 +227,7 @@ def test_coco_is_measured_by_pycocotools(files: Path, command: Command) -> None:
         (("--metric", "open-images-challenge"), "the metric open-images-challenge needs --hierarchy"),
         (("--metric", "voc"), "the metric voc needs --annotations"),
         (("--metric", "coco", "--hierarchy", "x"), "the metric coco does not read --hierarchy"),
-        (("--metric", "coco"), "cannot be read"),
+        (("--metric", "coco"), "there is no such file"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(command: Command, options: tuple[str, ...], told: str) -> None:

@@ -70,7 +70,7 @@ def test_every_box_is_a_line_of_its_class(
     log = RejectLog()
     again = [
         (one.image, one.score, *one.sides, name)
-        for name, path in result_files(folder / "out", "test").items()
+        for name, path in result_files(folder / "out", "test", ()).items()
         for one in read_results(name, path, log)
     ]
     assert log.count == 0
@@ -107,7 +107,7 @@ def test_real_results_keep_their_precision(shared_data: Path, tmp_path: Path, vo
     voc = shared_data / "voc"
     sizes = {path.stem: _size(path) for path in (voc / "Annotations").glob("*.xml")}
     columns: dict[str, list[Any]] = defaultdict(list)
-    for name, path in result_files(voc / "results", "test").items():
+    for name, path in result_files(voc / "results", "test", ()).items():
         for one in read_results(name, path, RejectLog()):
             shares = [side / size for side, size in zip(one.sides, sizes[one.image] * 2, strict=True)]
             row = {"image_id": one.image, "label": name, "confidence": one.score}

@@ -261,9 +261,7 @@ class _RowCounts:
                 raise DataError("has no rows", where=path, remedy="give it a row for each box")
             self.warnings.append(f"{path} has no rows")
         if read.outside:
-            self.warnings.append(
-                f"{read.outside:,} {what} are left out: sides outside 0..1; are these pixels, or not clipped?"
-            )
+            self.warnings.append(f"{read.outside:,} {what} are left out: sides far outside 0..1; are these pixels?")
         if read.other_names:
             self.warnings.append(
                 f"{what} have {read.other_names:,} images under several names, such as a.jpg and a: each is one image"

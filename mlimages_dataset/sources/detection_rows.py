@@ -21,7 +21,6 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.image_ids import image_ids
-from mlimages_dataset.sources.boxes import ROUNDING
 from mlimages_dataset.sources.delimited import (
     Block,
     DelimitedSource,
@@ -104,6 +103,10 @@ class _Rows(DelimitedSource):
         raise NotImplementedError
 
 
+_MOST_BEYOND = 1.0
+"""How far a box may reach beyond its image, as boxes that a detector did not clip do; pixels are farther."""
+
+
 @dataclass(slots=True)
 class RowTable:
     """The rows of a file that can be used, and what became of the others.
@@ -113,7 +116,7 @@ class RowTable:
         log: the rows that cannot be used.
         missing: the optional columns that the file lacks.
         other_names: number of images that it names in a further way, as `a.jpg` beside `a.png`.
-        outside: number of rows that have sides outside 0..1.
+        outside: number of rows with sides farther from 0..1 than `_MOST_BEYOND`.
     """
 
     rows: pa.Table
@@ -168,7 +171,7 @@ def read_rows(path: Location, kind: RowKind) -> RowTable:
         _refuse_foreign(path, kind, piece.delimiter)
     if outside and not len(rows):
         raise DataError(
-            f"has no box with sides in 0..1 ({outside:,} beyond): sides are shares of the image",
+            f"has no box in or near its image ({outside:,} far outside): sides are shares of the image, from 0 to 1",
             where=path,
             remedy="divide sides in pixels by the image's width and height",
         )
@@ -277,7 +280,7 @@ _FAULTS = (
     "its box is inverted or has no area",
     "its score or confidence is no number in 0..1",
     "its flag is neither 0 nor 1",
-    "a side of its box is outside 0..1: sides are shares of the image",
+    "a side of its box is far outside 0..1: sides are shares of the image",
     "it repeats the header",
 )
 _NO_NAME, _NO_NUMBER, _NO_AREA, _NO_SCORE, _NO_FLAG, _OUTSIDE, _HEADER = range(1, len(_FAULTS))
@@ -292,7 +295,7 @@ def _faults(table: pa.Table, columns: Mapping[str, NDArray[np.float64]]) -> NDAr
     if SIDES[0] in columns:
         xmin, ymin, xmax, ymax = (columns[side] for side in SIDES)
         lowest, highest = np.minimum(xmin, ymin), np.maximum(xmax, ymax)
-        fault[(lowest < -ROUNDING) | (highest > 1 + ROUNDING)] = _OUTSIDE
+        fault[(lowest < -_MOST_BEYOND) | (highest > 1 + _MOST_BEYOND)] = _OUTSIDE
         fault[~((xmin < xmax) & (ymin < ymax))] = _NO_AREA
         fault[~np.isfinite(np.stack([xmin, ymin, xmax, ymax])).all(axis=0)] = _NO_NUMBER
     for name in TRUE_BOXES.optional:

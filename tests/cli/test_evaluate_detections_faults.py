@@ -162,11 +162,11 @@ LABEL = "ImageID,LabelName,Confidence"
 @pytest.mark.parametrize(
     ("option", "content", "told"),
     [
-        ("boxes", f"{BOX}\na,/m/2,0,50,0,50,0\n", "has no box with sides in 0..1 (1 beyond): sides are shares"),
+        ("boxes", f"{BOX}\na,/m/2,0,50,0,50,0\n", "has no box in or near its image (1 far outside): sides are shares"),
         (
             "predictions",
             f"{FOUND}\na,/m/2,0,50,0,50,0.9\n",
-            "has no box with sides in 0..1 (1 beyond): sides are shares",
+            "has no box in or near its image (1 far outside): sides are shares",
         ),
         ("boxes", f"{BOX}\n", "has no rows"),
         ("boxes", f"{BOX}\na,Dog,0,1,0,1,0\n", "labels such as Dog, and the hierarchy such as /m/1"),
@@ -192,7 +192,7 @@ def test_files_of_another_kind_are_refused(challenge: Challenge, option: str, co
         (
             "predictions",
             f"{FOUND}\na,/m/2,0,1,0,1,1\na,/m/2,0,9,0,9,1\n",
-            "1 detections are left out: sides outside 0..1",
+            "1 detections are left out: sides far outside 0..1",
         ),
         ("predictions", f"{FOUND}\na.jpg,/m/2,0,1,0,1,1\na.png,/m/2,0,1,0,1,1\n", "1 images under several names"),
     ],

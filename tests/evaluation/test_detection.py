@@ -80,7 +80,7 @@ class _World:
 
 _side = st.integers(0, 4)
 _box = st.tuples(_side, _side, _side, _side).map(
-    lambda one: (one[0] / 16, one[1] / 16, (one[0] + one[2] + 1) / 16, (one[1] + one[3] + 1) / 16)
+    lambda one: (one[0] / 8, one[1] / 8, (one[0] + one[2] + 1) / 8, (one[1] + one[3] + 1) / 8)
 )
 _image, _label = st.sampled_from("ab"), st.sampled_from(sorted(CHAIN))
 _worlds = st.builds(

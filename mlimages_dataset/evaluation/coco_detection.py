@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -121,7 +121,7 @@ def _fault(row: object) -> str:
     return "" if _is_number(score) and 0 <= score <= 1 else "its score is no number in 0..1"
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -113,7 +113,7 @@ def result_files(folder: Location, image_set: str, classes: Collection[str]) -> 
         UsageError: there is no such file.
         DataError: there are files of several sets, or two of one class.
     """
-    paths = sorted(folder.glob("comp*_det_*.txt"))
+    paths: list[Location] = sorted(folder.glob("comp*_det_*.txt"))
     found = [(path, match[1]) for path in paths if (match := _RESULTS.fullmatch(path.name))]
     if not found:
         raise UsageError("there is no comp4_det_SET_CLASS.txt in it", where=folder, remedy="name VOC's results")

@@ -475,9 +475,11 @@ def read_range(
 
 def filtered(table: pa.Table, chosen: pa.ChunkedArray) -> pa.Table:
     """Return the chosen rows of a table, without a copy where they are one after the other."""
-    n = pc.sum(chosen).as_py() or 0
-    first = pc.index(chosen, True).as_py() if n else 0
-    return table.slice(first, n) if pc.sum(chosen.slice(first, n)).as_py() in {n, None} else table.filter(chosen)
+    rows = pc.indices_nonzero(chosen)
+    if not len(rows):
+        return table.slice(0, 0)
+    first, last = rows[0].as_py(), rows[-1].as_py()
+    return table.slice(first, len(rows)) if last - first + 1 == len(rows) else table.filter(chosen)
 
 
 def _groups_near(parquet: pq.ParquetFile, column: str, lowest: _Bound, highest: _Bound) -> list[int]:

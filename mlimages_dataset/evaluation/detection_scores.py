@@ -22,7 +22,7 @@ from mlimages_dataset.sources.detection_rows import (
     read_rows,
 )
 from mlimages_dataset.tables.files import read_lines
-from mlimages_dataset.vocab.stage import packaged_class_list
+from mlimages_dataset.vocab.packaged import packaged_class_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -23,10 +23,12 @@ from mlimages_dataset.augment.simulation_stage import SIMULATED_SOURCES
 from mlimages_dataset.core.config import read_config
 from mlimages_dataset.core.errors import ConfigError
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - as above
-from mlimages_dataset.vocab.stage import PACKAGED_CLASS_LISTS, VocabularyFiles, packaged_class_list
+from mlimages_dataset.vocab.packaged import PACKAGED_CLASS_LISTS, packaged_class_list
+from mlimages_dataset.vocab.stage import VocabularyFiles  # noqa: TC001 - the decoder reads it
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 _SAMPLES = {"photographs.csv": samples.labels_csv, "coco.csv.gz": samples.coco_csv}
 """The packaged annotations by name."""

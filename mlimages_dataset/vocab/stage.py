@@ -8,18 +8,16 @@ import json
 from collections import Counter
 from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path  # noqa: TC003 - the decoder reads it
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from mlimages_dataset.core.decoding import encode
-from mlimages_dataset.core.errors import DataError, UsageError, VocabularyError
+from mlimages_dataset.core.errors import DataError, VocabularyError
 from mlimages_dataset.core.locations import Location, reason
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
-from mlimages_dataset.samples import on_disk
 from mlimages_dataset.sources.class_files import class_files_digest, classes_of_files, is_annotation_file
 from mlimages_dataset.sources.class_lists import (
     classes_of_table,
@@ -55,6 +53,7 @@ from mlimages_dataset.vocab.merging import (
     merged_vocabulary,
     vocabulary_from_tencent,
 )
+from mlimages_dataset.vocab.packaged import PACKAGED_CLASS_LISTS, packaged_class_list, packaged_imagenet
 from mlimages_dataset.vocab.readings import packaged_decisions
 from mlimages_dataset.vocab.reviewed import Reviewed, parse_reviewed
 from mlimages_dataset.vocab.validation import validate
@@ -63,12 +62,10 @@ from mlimages_dataset.vocab.wordnet import NOUN_FILES, load_wordnet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from importlib.resources.abc import Traversable
 
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.sources.classes import SourceClass
 
-PACKAGED_CLASS_LISTS = ("imagenet11k.txt", "imagenet_fall2011.txt", "open_images_boxable.csv", "coco.csv", "voc.csv")
 _SHOWN_REPEATS = 5
 _SHOWN_LOSSES = 20
 
@@ -270,6 +267,7 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
             f"the vocabulary fails {len(findings)} checks, first: {findings[0]}",
             remedy="correct the reviewed decisions, or report a defect",
         )
+    packaged = _packaged(given)
     summary = VocabularySummary(
         tuple((step.source, step.step, step.classes) for step in funnel(vocabulary, lists)),
         {one.title: tuple(repeats[:_SHOWN_REPEATS]) for one in lists if (repeats := repeated_ids(one))},
@@ -277,7 +275,7 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
         tuple(bare_categories(vocabulary, lists, network)),
         None if given.reviewed is None else changes(merged(read_reviewed(replace(given, reviewed=None))), vocabulary),
         () if given.reviewed is None else tuple(unlisted(read_reviewed(replace(given, reviewed_only=True)), lists)),
-        disagreements(vocabulary, [one for one in lists if one.source not in _packaged(given)], network),
+        disagreements(vocabulary, [one for one in lists if one.source not in packaged], network),
         doubts(vocabulary, lists, network),
     )
     return StageResult(write_tables(vocabulary, at.out, at.inputs), summary)
@@ -351,33 +349,10 @@ def read_image_counts(paths: Sequence[Location]) -> dict[tuple[str, str], int]:
     return total
 
 
-@functools.cache
-def packaged_imagenet() -> frozenset[str]:
-    """Return the wnids of all synsets that ImageNet (Fall 2011) has images of."""
-    return frozenset((_data() / "imagenet_fall2011.txt").read_text("ascii").split())
-
-
 def _packaged(given: VocabularyFiles) -> set[str]:
     """Return the sources whose classes come from a packaged list, which people have read."""
     folder = packaged_class_list(PACKAGED_CLASS_LISTS[0]).parent
     return {source for source, path in given.classes if path.parent == folder}
-
-
-def packaged_class_list(name: str) -> Path:
-    """Return the path of a packaged class list, one of `PACKAGED_CLASS_LISTS`.
-
-    Raises:
-        UsageError: no packaged list has that name, or the package is imported from a zip archive.
-    """
-    if name not in PACKAGED_CLASS_LISTS:
-        raise UsageError(
-            f"there is no packaged class list {name!r}", remedy=f"use one of {', '.join(PACKAGED_CLASS_LISTS)}"
-        )
-    return on_disk(_data() / name)
-
-
-def _data() -> Traversable:
-    return files("mlimages_dataset.vocab") / "data"
 
 
 def _box_parents(path: Location | None) -> dict[str, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from pyarrow import csv
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of
 from mlimages_dataset.tables.parquet import table_parts, table_writer
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, Origin
-from mlimages_dataset.vocab.stage import packaged_class_list
+from mlimages_dataset.vocab.packaged import packaged_class_list
 from tests.benchmarks.measurement import command
 
 if TYPE_CHECKING:

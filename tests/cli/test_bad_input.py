@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlimages_dataset.pipeline.records import MANIFEST_NAME, FileRecord, Manifest, StageRecord, read_manifest
-from mlimages_dataset.vocab.stage import packaged_class_list
+from mlimages_dataset.vocab.packaged import packaged_class_list
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from mlimages_dataset.pipeline.records import read_manifest
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
-from mlimages_dataset.vocab.stage import packaged_class_list
+from mlimages_dataset.vocab.packaged import packaged_class_list
 
 if TYPE_CHECKING:
     from pathlib import Path

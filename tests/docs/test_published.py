@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlimages_dataset.vocab.hierarchy import ROOTS
-from mlimages_dataset.vocab.stage import packaged_class_list
+from mlimages_dataset.vocab.packaged import packaged_class_list
 from tests.docs.pages import DOCS
 
 if TYPE_CHECKING:

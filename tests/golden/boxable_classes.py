@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.recipes.recipe import default_recipe
 from mlimages_dataset.vocab.merging import merged_vocabulary
+from mlimages_dataset.vocab.packaged import packaged_imagenet
 from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
-from mlimages_dataset.vocab.stage import packaged_imagenet, read_class_lists
+from mlimages_dataset.vocab.stage import read_class_lists
 from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES, MappingRow, Vocabulary
 from mlimages_dataset.vocab.wordnet import load_wordnet
 from tests.golden.inputs_and_tables import FOLDER

@@ -19,7 +19,8 @@ from mlimages_dataset.recipes.recipe import (
     packaged_file,
     read_recipe,
 )
-from mlimages_dataset.vocab.stage import PACKAGED_CLASS_LISTS, VocabularyFiles, packaged_class_list
+from mlimages_dataset.vocab.packaged import PACKAGED_CLASS_LISTS, packaged_class_list
+from mlimages_dataset.vocab.stage import VocabularyFiles
 
 VOCABULARY = '[vocabulary]\nimagenet = "synsets.txt"\n'
 ANNOTATIONS = '[[annotations]]\nname = "mine"\nformat = "csv"\nfiles = ["labels.csv"]\n'

@@ -17,7 +17,7 @@ from mlimages_dataset.recipes.recipe import default_recipe, read_recipe
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import IMPLICATIONS
 from mlimages_dataset.vocab.folder import read_vocabulary
-from mlimages_dataset.vocab.stage import packaged_class_list
+from mlimages_dataset.vocab.packaged import packaged_class_list
 from tests.golden.boxable_classes import default_vocabulary
 
 if TYPE_CHECKING:

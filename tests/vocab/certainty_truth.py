@@ -16,10 +16,10 @@ from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.certainty import READ_ALIKE, READ_ALONE, READ_JOINED, READ_PARENT
 from mlimages_dataset.vocab.hierarchy import ROOTS
 from mlimages_dataset.vocab.matching import named_senses
+from mlimages_dataset.vocab.packaged import packaged_class_list
 from mlimages_dataset.vocab.readings import packaged_readings
 from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.sense_features import ancestors
-from mlimages_dataset.vocab.stage import packaged_class_list
 from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES
 from tests.vocab import matching_truth as truth
 

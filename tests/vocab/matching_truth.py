@@ -16,8 +16,8 @@ from mlimages_dataset.sources.class_lists import parse_box_hierarchy, parse_open
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.hierarchy import ROOTS
 from mlimages_dataset.vocab.matching import MatchContext
+from mlimages_dataset.vocab.packaged import packaged_class_list, packaged_imagenet
 from mlimages_dataset.vocab.sense_features import ancestors
-from mlimages_dataset.vocab.stage import packaged_class_list, packaged_imagenet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -17,10 +17,9 @@ from mlimages_dataset.tables.parquet import table_inputs, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
 from mlimages_dataset.vocab.folder import categories_file, read_vocabulary, vocabulary_digests
 from mlimages_dataset.vocab.merging import OPEN_IMAGES_MINIMUM
+from mlimages_dataset.vocab.packaged import packaged_class_list, packaged_imagenet
 from mlimages_dataset.vocab.stage import (
     VocabularyFiles,
-    packaged_class_list,
-    packaged_imagenet,
     published_vocabulary_stage,
     read_class_lists,
     read_image_counts,

@@ -26,7 +26,8 @@ from mlimages_dataset.tables.parquet import read_table, table_parts, table_write
 from mlimages_dataset.tables.schemas import REGIONS
 from mlimages_dataset.train.paper.prepared import Prepared
 from mlimages_dataset.vocab.folder import VOCABULARY, vocabulary_digests
-from mlimages_dataset.vocab.stage import VocabularyFiles, packaged_class_list, vocabulary_stage
+from mlimages_dataset.vocab.packaged import packaged_class_list
+from mlimages_dataset.vocab.stage import VocabularyFiles, vocabulary_stage
 from mlimages_dataset.vocab.vocabulary import Ancestors
 
 if TYPE_CHECKING:

@@ -106,10 +106,9 @@ def usual_boxes(block: Block, delimiter: str, fields: NDArray[np.int8]) -> tuple
     }
     batch = pa.RecordBatch.from_arrays([columns[name] for name in REGION.names], schema=REGION)
     left = others[: n_lines - int(block.header) - n].tolist()
-    # Below a header, since a byte-order mark is left out of the first line of a block.
-    rest = [delimiter.encode() * (len(fields) - 1) + b"\n", *(content[start:end] for _, start, end in left)]
-    lines = [0, *(block.lines[line] for line, _, _ in left)]
-    return batch, Block(b"".join(rest), lines, header=True) if left else Block(b"", (), header=False)
+    rest = b"".join(content[start:end] for _, start, end in left)
+    lines = [block.lines[line] for line, _, _ in left]
+    return batch, Block(rest, lines, header=False).amid(delimiter, len(fields))
 
 
 @compiled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import codecs
 import contextlib
 import csv
 import itertools
@@ -11,7 +12,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
 from mlimages_dataset.core.ahead import ahead
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import duckdb
-    from numpy.typing import NDArray
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.pieces import Piece
@@ -59,6 +58,16 @@ class Block:
     content: bytes
     lines: Sequence[int]
     header: bool
+
+    def amid(self, delimiter: str, n_columns: int) -> Block:
+        """Return this block, without a header, as one that does not begin its file.
+
+        DuckDB leaves out a byte-order mark at the beginning: below a made header, it is a sign like others.
+        """
+        if not self.content.startswith(codecs.BOM_UTF8):
+            return self
+        above = delimiter.encode() * (n_columns - 1) + b"\n"
+        return Block(above + self.content, (0, *self.lines), header=True)
 
 
 class DelimitedSource(Source):
@@ -184,7 +193,10 @@ def blocks_of(piece: Piece, log: RejectLog) -> Iterator[Block]:
     for content in itertools.chain.from_iterable(map(_apart, map(_with_newlines, _contents(piece)))):
         newlines = content.count(b"\n")
         lines = range(log.lines + 1, log.lines + 1 + newlines + (not content.endswith(b"\n")))
-        yield Block(content, lines, header=piece.header and piece.start == log.lines == 0)
+        if piece.start == log.lines == 0:
+            yield Block(content, lines, header=piece.header)
+        else:
+            yield Block(content, lines, header=False).amid(piece.delimiter, len(piece.columns))
         log.lines += newlines
 
 
@@ -230,19 +242,24 @@ def _rejects(connection: duckdb.DuckDBPyConnection, path: Location, block: Block
     return rejects, count
 
 
-def lines_of_rows(connection: duckdb.DuckDBPyConnection, block: Block, n_rows: int) -> NDArray[np.int64]:
-    """Return the lines in the piece of the rows that DuckDB has made of a block, 0 for all where nobody knows.
+def row_starts(connection: duckdb.DuckDBPyConnection, block: Block, n_rows: int) -> list[int] | None:
+    """Return at which line of a block each row that DuckDB has made of it begins, from 0; None where nobody knows.
 
-    A row of several lines may be anywhere. Lines without a sign, and those of rejects, are no rows.
+    A row of several lines has its line ends in quotes. Lines without a sign, and those of rejects, are no rows.
     """
-    lines = list(block.lines)[int(block.header) :]
-    if len(lines) != n_rows and b'"' not in block.content:
-        found = connection.sql("SELECT DISTINCT line_byte_position, error_type FROM reject_errors").fetchall()
-        starts = (_row_start(position - 1, kind, block.content) for position, kind in found)
-        rejected = {block.lines[block.content.count(b"\n", 0, start)] for start in starts}
-        texts = block.content.split(b"\n")[int(block.header) :]
-        lines = [line for line, text in zip(lines, texts, strict=False) if text and line not in rejected]
-    return np.array(lines, np.int64) if len(lines) == n_rows else np.zeros(n_rows, np.int64)
+    first = int(block.header)
+    if len(block.lines) - first == n_rows:
+        return list(range(first, len(block.lines)))
+    starts, inside = [], False
+    for at, text in enumerate(block.content.split(b"\n")):
+        if text and not inside:
+            starts.append(at)
+        inside ^= text.count(b'"') % 2 == 1
+    found = connection.sql("SELECT DISTINCT line_byte_position, error_type FROM reject_errors").fetchall()
+    places = (_row_start(position - 1, kind, block.content) for position, kind in found)
+    rejected = {block.content.count(b"\n", 0, place) for place in places}
+    starts = [at for at in starts[first:] if at not in rejected]
+    return starts if len(starts) == n_rows else None
 
 
 def _row_start(position: int, kind: str, content: bytes) -> int:

@@ -9,8 +9,6 @@ https://storage.googleapis.com/openimages/web/challenge2019.html
 
 from __future__ import annotations
 
-import contextlib
-import csv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -28,6 +26,7 @@ from mlimages_dataset.sources.delimited import (
     delimiter_of,
     duckdb_errors,
     read_header,
+    row_starts,
 )
 from mlimages_dataset.sources.pieces import Piece
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject, RejectLog
@@ -153,14 +152,11 @@ def read_rows(path: Location, kind: RowKind) -> RowTable:
                 good, fault = _usable(rows, kind)
                 found.append(good)
                 outside += int((fault == _OUTSIDE).sum())
-                bad = np.flatnonzero(fault)
-                n_listed = min(len(bad), LISTED_REJECTS - len(log.first))
-                if n_listed:
-                    cells = connection.sql(f"SELECT {', '.join((*NAMES, *present))} FROM {scan}").to_arrow_table()
-                    first = cells.take(pa.array(bad[:n_listed])).to_pylist()
-                    log.add(_listed(piece, block, first, fault[bad[:n_listed]]), len(bad))
-                else:
-                    log.add([], len(bad))
+                bad = np.flatnonzero(fault).tolist()
+                listed = bad[: LISTED_REJECTS - len(log.first)]
+                cells = f"SELECT {', '.join((*NAMES, *present))} FROM {scan}"
+                told = zip(listed, _told(connection, cells, piece, block, (listed, len(rows))), strict=True)
+                log.add([Reject(str(path), line, _FAULTS[fault[at]], text) for at, (line, text) in told], len(bad))
                 yield connection
 
             for _ in read.shown_block(connection, piece, block, log, show):
@@ -190,36 +186,37 @@ def _with_ids(table: pa.Table) -> tuple[pa.Table, int]:
     return pa.table({**texts, **others}), len(ids) - len(ids.unique())
 
 
-def _listed(
-    piece: Piece, block: Block, bad: Sequence[Mapping[str, str | None]], faults: NDArray[np.int64]
-) -> list[Reject]:
-    """Return rejects with their lines and texts, which are looked for in the block: DuckDB does not tell its lines.
+def _told(
+    connection: duckdb.DuckDBPyConnection, cells: str, piece: Piece, block: Block, rows: tuple[list[int], int]
+) -> list[tuple[int, str]]:
+    """Return the line and the text of some rows of a block; of rows whose line nobody knows, 0 and the cells.
 
     Args:
+        connection: that has read the block.
+        cells: SQL for the cells of all its rows.
         piece: the file.
-        block: the block with the rows.
-        bad: the cells of rows that cannot be used, in their order.
-        faults: what is wrong with each.
+        block: the block.
+        rows: numbers of the rows that are asked for, and how many rows there are.
     """
-    lines = block.content.decode(errors="replace").split("\n")
-    reader = csv.reader((f"{line}\n" for line in lines), delimiter=piece.delimiter)
-    place_of = {name: at for at, name in enumerate(piece.columns)}
-    rejects: list[Reject] = []
-    start = 0
-    with contextlib.suppress(csv.Error, StopIteration):
-        for cells, fault in zip(bad, faults, strict=True):
-            wanted = {place_of[name]: cell or "" for name, cell in cells.items()}
-            while True:
-                start, row = reader.line_num, next(reader)
-                if all(at < len(row) and row[at] == cell for at, cell in wanted.items()):
-                    break
-            text = "\n".join(lines[start : reader.line_num])
-            rejects.append(Reject(str(piece.path), block.lines[start], _FAULTS[fault], text[:REJECT_CHARACTERS]))
-    rest = zip(bad[len(rejects) :], faults[len(rejects) :], strict=True)
-    return rejects + [
-        Reject(str(piece.path), 0, _FAULTS[fault], piece.delimiter.join(cell or "" for cell in cells.values()))
-        for cells, fault in rest
-    ]
+    listed, n_rows = rows
+    if not listed:
+        return []
+    starts = row_starts(connection, block, n_rows)
+    if starts is None:
+        found = connection.sql(cells).to_arrow_table().take(pa.array(listed)).to_pylist()
+        return [(0, piece.delimiter.join(cell or "" for cell in row.values())) for row in found]
+    lines = block.content.split(b"\n")
+    return [(block.lines[starts[at]], _row_from(lines, starts[at])) for at in listed]
+
+
+def _row_from(lines: Sequence[bytes], start: int) -> str:
+    """Return the first signs of the row that begins at a line; a line end in quotes ends no row."""
+    row = lines[start]
+    for line in lines[start + 1 :] if row.count(b'"') % 2 else ():
+        row += b"\n" + line
+        if line.count(b'"') % 2:
+            break
+    return row.decode(errors="replace")[:REJECT_CHARACTERS]
 
 
 def _piece(path: Location, kind: RowKind) -> Piece:

@@ -34,8 +34,8 @@ from mlimages_dataset.sources.delimited import (
     delimiter_of,
     duckdb_errors,
     hide_progress,
-    lines_of_rows,
     read_header,
+    row_starts,
 )
 from mlimages_dataset.sources.pieces import Piece
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
@@ -143,8 +143,9 @@ class OpenImages(DelimitedSource):
 
         for shown in self.shown_block(connection, piece, block, log, show):
             rows = shown.sql("SELECT * FROM observations").to_arrow_table().combine_chunks()
-            lines = lines_of_rows(connection, block, rows.num_rows)
-            yield _batch(rows.append_column("line", pa.array(lines)), piece.path, log)
+            starts = row_starts(connection, block, rows.num_rows)
+            lines = [0] * rows.num_rows if starts is None else [block.lines[at] for at in starts]
+            yield _batch(rows.append_column("line", pa.array(lines, pa.int64())), piece.path, log)
 
 
 def _states(columns: Sequence[str]) -> bool:

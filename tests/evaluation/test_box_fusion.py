@@ -77,7 +77,8 @@ def weighted_slowly(tables: Sequence[Found], overlap: float, weights: Sequence[f
         for cluster, mean in zip(clusters, means, strict=True):
             score = sum(one for one, _ in cluster) / len(cluster)
             score *= min(len(cluster), sum(weights)) / sum(weights)
-            found.append((image, label, *mean, score))  # type: ignore[arg-type]
+            # Unequal weights can give more than 1, which no confidence is.
+            found.append((image, label, *mean, min(score, 1.0)))  # type: ignore[arg-type]
     return found
 
 

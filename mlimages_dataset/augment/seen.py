@@ -15,6 +15,7 @@ from mlimages_dataset.tables.arrays import texts
 from mlimages_dataset.tables.batches import checked_columns
 from mlimages_dataset.tables.parquet import scan_table, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS
+from mlimages_dataset.tables.texts import compared, utf8_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,7 +130,7 @@ def _ids_of(annotations: Location) -> pa.LargeStringArray:
     # Large: all ids of a part may have more than 2 GiB.
     found = (one.column(0).cast(pa.large_string()) for one in batches)
     ids = pa.concat_arrays([texts([]).cast(pa.large_string()), *found])
-    if _ascend(*_texts(ids)):
+    if _ascend(*utf8_of(ids)):
         return ids
     ids = ids.unique()
     return ids.take(pc.array_sort_indices(ids))
@@ -138,36 +139,15 @@ def _ids_of(annotations: Location) -> pa.LargeStringArray:
 def places(ids: pa.StringArray, ascending: pa.LargeStringArray) -> NDArray[np.int64]:
     """Return where each of N ids is among ascending ones, each once; -1 for those that are not there, shape (N,)."""
     found = np.empty(len(ids), np.int64)
-    _find(*_texts(ids.cast(pa.large_string())), *_texts(ascending), found)
+    _find(*utf8_of(ids.cast(pa.large_string())), *utf8_of(ascending), found)
     return found
-
-
-def _texts(ids: pa.LargeStringArray) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Return where N texts start, and the last ends, shape (N + 1,), and their UTF-8; both read-only."""
-    _, offsets, text = ids.buffers()
-    starts = np.frombuffer(offsets, np.int64, len(ids) + 1, ids.offset * 8) if len(ids) else np.zeros(1, np.int64)
-    found = np.frombuffer(text or b"", np.uint8)
-    for one in (starts, found):
-        one.flags.writeable = False  # for another type, Numba compiles its loops again
-    return starts, found
-
-
-@compiled
-def _compared(  # noqa: PLR0917 - compiled code takes no keywords
-    a: NDArray[np.uint8], a_start: int, a_stop: int, b: NDArray[np.uint8], b_start: int, b_stop: int
-) -> int:
-    """Return a number below, at or above 0 as the first text is before, the same as, or behind the second."""
-    for i in range(min(a_stop - a_start, b_stop - b_start)):
-        if a[a_start + i] != b[b_start + i]:
-            return -1 if a[a_start + i] < b[b_start + i] else 1
-    return (a_stop - a_start) - (b_stop - b_start)
 
 
 @compiled
 def _ascend(starts: NDArray[np.int64], text: NDArray[np.uint8]) -> bool:
     """Return whether each text is behind the one before it."""
     for i in range(len(starts) - 2):
-        if _compared(text, starts[i], starts[i + 1], text, starts[i + 1], starts[i + 2]) >= 0:
+        if compared(text, starts[i], starts[i + 1], text, starts[i + 1], starts[i + 2]) >= 0:
             return False
     return True
 
@@ -187,7 +167,7 @@ def _find(
         first, last, at = 0, n, min(near, n - 1)
         found[i] = -1
         while first < last:
-            order = _compared(text, starts[i], starts[i + 1], ascending, ascending_starts[at], ascending_starts[at + 1])
+            order = compared(text, starts[i], starts[i + 1], ascending, ascending_starts[at], ascending_starts[at + 1])
             if order == 0:
                 found[i], first = at, at
                 break

@@ -21,6 +21,7 @@ from mlimages_dataset.core.errors import DataError, SchemaError, UsageError
 from mlimages_dataset.core.locations import is_local, reason, relative, system_errors
 from mlimages_dataset.tables.arrays import scalar_of
 from mlimages_dataset.tables.files import Inputs, Receipt, file_digest, whole_file
+from mlimages_dataset.tables.label_file import LabelFile, writes
 from mlimages_dataset.tables.schemas import TableSchema
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ _BUFFER_BYTES = 1 << 20
 class TableWriter:
     """Writes record batches of one schema; `receipt` is set when `table_writer` has closed the file."""
 
-    def __init__(self, writer: pq.ParquetWriter, schema: TableSchema) -> None:
+    def __init__(self, writer: pq.ParquetWriter | LabelFile, schema: TableSchema) -> None:
         self._writer = writer
         self._schema = schema
         self.rows = 0
@@ -78,17 +79,26 @@ def table_writer(
         whole_file(path) as sink,
         # Arrow writes each page's header by itself, and each write takes the interpreter's lock.
         pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), _BUFFER_BYTES) as stream,
-        pq.ParquetWriter(
-            stream,
-            schema.arrow.with_metadata(metadata),
-            compression=compression,
-            use_dictionary=_with_dictionary(schema.arrow),
-            write_page_checksum=True,  # neither zstd nor lz4 detects a flipped bit by itself
-        ) as parquet,
+        contextlib.closing(_parquet_writer(stream, schema.arrow, metadata, compression)) as parquet,
     ):
         writer = TableWriter(parquet, schema)
         yield writer
     writer.receipt = Receipt(path, writer.rows, sink.size, sink.digest.hexdigest(), schema.label)
+
+
+def _parquet_writer(
+    stream: pa.NativeFile, schema: pa.Schema, metadata: dict[bytes, bytes], compression: str
+) -> pq.ParquetWriter | LabelFile:
+    """Return our own writer for the kind of table for which it is made, and Arrow's for others."""
+    if writes(schema):
+        return LabelFile(stream, metadata, compression=compression)
+    return pq.ParquetWriter(
+        stream,
+        schema.with_metadata(metadata),
+        compression=compression,
+        use_dictionary=_with_dictionary(schema),
+        write_page_checksum=True,  # neither zstd nor lz4 detects a flipped bit by itself
+    )
 
 
 def _with_dictionary(schema: pa.Schema) -> bool | list[str]:

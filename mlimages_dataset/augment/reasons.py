@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _TOLD_TERMS = 5
 _MOST_DIGITS = 7
+_TOLD_RISE = 1e-3
+"""Log-odds that a confidence of 32 bits still tells."""
 RULES_COLUMN = RULES.arrow.names[1]
 """A column of `rules`, and of no `implications`."""
 
@@ -139,7 +141,7 @@ def _likely_by(row: ImageLabel, present: Sequence[ImageLabel], vocabulary: Vocab
     ]
     if not said and seen is None:
         return next(_ancestor_of(row, present, vocabulary), "co-occurrence (by none of the rules given)")
-    by = [] if seen is None else [f"by its picture: {seen:+.1f}"]
+    by = [] if seen is None else [f"by its picture, to which the model gives {_given(seen, every)}: {seen:+.1f}"]
     by += [f"by what it shows beside it: {', '.join(said)}"] if said else []
     return f"probably, {' and '.join(by)} (log-odds); right in {row.confidence:.0%} of such images"
 
@@ -163,17 +165,42 @@ def rule_in_words(class_index: int, vocabulary: Vocabulary, rules: pa.Table | No
 
 def _enough(terms: Sequence[dict[str, Any]]) -> str:
     """Return which probability of a teacher is enough without any known label."""
-    ramps = sorted((one for one in terms if one["antecedent"] == PICTURE), key=lambda one: float(one["score_from"]))
     left = _log_odds(terms[0]["least"]) - math.fsum(one["weight"] for one in terms if one["antecedent"] == INTERCEPT)
+    ramps = _ramps(terms)
+    if left <= 0:
+        return f"any prediction above {ramps[0]['score_from']:.2g} is enough alone"
+    at = _risen_at(left, ramps)
+    return "no prediction is enough alone" if at is None else f"a prediction of {_at_least(at)} or more is enough alone"
+
+
+def _ramps(terms: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the ramps of a consequent, the lowest first."""
+    ramps = (one for one in terms if one["antecedent"] == PICTURE)
+    return sorted(ramps, key=lambda one: float(one["score_from"]))
+
+
+def _risen_at(rise: float, ramps: Sequence[dict[str, Any]]) -> float | None:
+    """Return the lowest probability of a teacher that adds so much, above 0, to the log-odds; None if none does."""
     for one in ramps:
-        if 0 < left <= one["weight"]:
+        if rise <= one["weight"]:
             first, last = _log_odds(one["score_from"]), _log_odds(one["score_to"])
-            at = 1 / (1 + math.exp(-(first + left / one["weight"] * (last - first))))
-            return f"a prediction of {_at_least(at)} or more is enough alone"
-        left -= one["weight"]
-    if left > 0:
-        return "no prediction is enough alone"
-    return f"any prediction above {ramps[0]['score_from']:.2g} is enough alone"
+            return 1 / (1 + math.exp(-(first + rise / one["weight"] * (last - first))))
+        rise -= one["weight"]
+    return None
+
+
+def _given(seen: float, terms: Sequence[dict[str, Any]]) -> str:
+    """Return which probability a teacher gave, if it added so much to the log-odds.
+
+    Beyond the last ramp, and before the first, every prediction adds the same.
+    """
+    ramps = [one for one in _ramps(terms) if one["weight"] > 0]
+    if not ramps or seen < _TOLD_RISE:
+        return "little or nothing"
+    at = _risen_at(seen, ramps)
+    if at is None or seen > math.fsum(one["weight"] for one in ramps) - _TOLD_RISE:
+        return f"{ramps[-1]['score_to']:.3g} or more"
+    return f"about {min(at, 0.999):.3g}"
 
 
 def _at_least(share: float) -> str:

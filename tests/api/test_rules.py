@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -161,6 +162,7 @@ def _predicted(vocabulary: Vocabulary, complete: Annotations) -> pd.DataFrame:
 def test_a_teacher_s_predictions_add_labels_and_why_names_the_picture(
     vocabulary: Vocabulary, complete: Annotations, predicted: pd.DataFrame
 ) -> None:
+    id_of = {row.class_index: row.source_id for row in vocabulary.mapping}
     rules = ml.learn_rules(complete, predicted, vocabulary, rule="image", precision=0.9, ids_of="coco")
     assert "(predicted)" in set(rules.to_pandas()["antecedent_name"])
     said = pd.DataFrame({"image_id": predicted["image_id"].unique(), "label": "person"}).head(500)
@@ -173,8 +175,23 @@ def test_a_teacher_s_predictions_add_labels_and_why_names_the_picture(
     first = added.iloc[0]
     reasons = labels.why(first["image_id"])
     (why,) = reasons[reasons["class_index"] == first["class_index"]]["why"]
-    assert why.startswith("probably, by its picture: +"), why
+    assert why.startswith("probably, by its picture, to which the model gives "), why
     assert f"right in {first['confidence']:.0%} of such images" in why
+    told = 0
+    for image_id, class_index in added[["image_id", "class_index"]].head(60).to_numpy().tolist():
+        reasons = labels.why(image_id)
+        (why,) = reasons[reasons["class_index"] == class_index]["why"]
+        found = re.search(r"the model gives (about )?([0-9.]+)( or more)?: ", why)
+        if found is None:
+            continue
+        given = predicted[(predicted["image_id"] == image_id) & (predicted["label"] == id_of[class_index])]
+        (probability,) = given["confidence"]
+        if found[1]:
+            assert float(found[2]) == pytest.approx(probability, abs=0.006)
+        else:
+            assert probability >= float(found[2]) - 0.006
+        told += 1
+    assert told > 30
     with pytest.raises(UsageError, match="and none are given"):
         ml.augment(said, vocabulary, rules, ids_of="coco")
     with pytest.raises(UsageError, match="no rule reads them"):

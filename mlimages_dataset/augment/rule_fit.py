@@ -279,7 +279,7 @@ def _calibrated(
     right = _nonzero(sp.csr_array(true @ closure), found.image[asked], raw.consequents[consequent])
     slope, shift = _platt(logit, right)
     estimate = expit(slope * logit + shift)
-    least, added, n_right = _limit(estimate, right, precision)
+    least, added, n_right = lowest_limit(estimate, right, precision)
     kept = np.zeros(len(raw.consequents), bool)
     if least is not None:
         kept[consequent[estimate >= least]] = True
@@ -309,7 +309,9 @@ def _line(logit: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[floa
     return float(slope), float(shift)
 
 
-def _limit(estimate: NDArray[np.float64], right: NDArray[np.bool_], precision: float) -> tuple[float | None, int, int]:
+def lowest_limit(
+    estimate: NDArray[np.float64], right: NDArray[np.bool_], precision: float
+) -> tuple[float | None, int, int]:
     """Return the lowest limit above which labels are right as often as wanted, and how many are added and right."""
     order = np.argsort(-estimate, kind="stable")
     n_right = np.cumsum(right[order])

@@ -1,7 +1,8 @@
 """Run all benchmarks of the label tables: python -m tests.benchmarks --folder DIR [--scale 1.0].
 
 Runs each at three sizes, a hundredth, a tenth and all of `--scale`. Prints one Markdown table, draws our time and the
-peers' over the sizes (`--plot`), and leaves the simulated inputs in the folder for the next run. At full scale it needs
+peers' over the sizes (`--plot`), and leaves the simulated inputs and the outcomes in the folder: what was measured
+there is not measured again unless `--again` is given, so that a run of hours can be interrupted. At full scale it needs
 20 GB of disk and hours on 2 cores; `--scale 0.1` takes about a tenth of both.
 """
 
@@ -18,6 +19,7 @@ from tests.benchmarks import (
     labels_at_scale,
     tally_at_scale,
 )
+from tests.benchmarks.kept import Outcome, keep, kept
 from tests.benchmarks.measurement import machine, table
 from tests.benchmarks.plot import draw
 
@@ -37,20 +39,34 @@ SHARES = (0.01, 0.1, 1.0)
 @click.option("--share", "shares", type=click.FloatRange(0, 1, min_open=True), multiple=True, default=SHARES)
 @click.option("--repeat", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--only", type=click.Choice(list(BENCHMARKS)), multiple=True, help="Run these only; repeatable.")
+@click.option("--again", is_flag=True, help="Measure also what was measured in this folder before.")
 @click.option("--plot", type=click.Path(path_type=Path), default=Path("docs/speed-by-size.png"), show_default=True)
 def main(
-    *, folder: Path, scale: float, shares: tuple[float, ...], repeat: int, only: tuple[str, ...], plot: Path
+    *,
+    folder: Path,
+    scale: float,
+    shares: tuple[float, ...],
+    repeat: int,
+    only: tuple[str, ...],
+    again: bool,
+    plot: Path,
 ) -> None:
     """Measure our commands beside their limits and peers, and print one table."""
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    where = machine()
-    rows = []
+    outcomes = []
     for name in only or BENCHMARKS:
         for share in shares:
-            rows += BENCHMARKS[name].run(folder, scale * share, repeat=repeat)
-    click.echo(f"{where}\n\n{table(rows)}")
-    if draw(rows, where, plot):
+            outcome = None if again else kept(folder, name, scale * share)
+            if outcome is None:
+                where = machine()
+                rows = BENCHMARKS[name].run(folder, scale * share, repeat=repeat)
+                outcome = keep(folder, Outcome(name, scale * share, where, tuple(rows)))
+            outcomes.append(outcome)
+    rows = [row for outcome in outcomes for row in outcome.rows]
+    machines = list(dict.fromkeys(outcome.machine for outcome in outcomes))
+    click.echo("\n".join(machines) + f"\n\n{table(rows)}")
+    if draw(rows, machines[0], plot):
         click.echo(f"\n{plot}: time over size")
 
 

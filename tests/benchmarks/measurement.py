@@ -117,7 +117,10 @@ def command(*words: str | Path) -> None:
     Raises:
         CalledProcessError: it failed; what it said was printed.
     """
-    subprocess.run([sys.executable, "-c", COMMAND, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    # An installed package has its byte code; without it, every start would compile the sources again.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    words_of_python = [sys.executable, "-c", COMMAND, *map(str, words)]
+    subprocess.run(words_of_python, check=True, stdout=subprocess.DEVNULL, env=environment)
 
 
 def _measured(work: Callable[[Path], float | None], out: Path) -> tuple[float, float, float]:

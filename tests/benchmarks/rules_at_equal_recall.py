@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from scipy.special import expit
 
 from mlimages_dataset.augment.hidden_labels import with_hidden
-from mlimages_dataset.augment.rule_fit import Examples, learned_rules
+from mlimages_dataset.augment.rule_fit import Examples, learned_rules, lowest_limit
 from mlimages_dataset.augment.rules import LabelRules, candidates
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.tables.label_columns import LabelColumns
@@ -31,9 +31,15 @@ if TYPE_CHECKING:
     Scores = NDArray[np.float64]
 
 RECALLS = (0.06, 0.12, 0.233)
+PRECISIONS = (*np.arange(0.2, 0.9, 0.05), 0.9, 0.93, 0.95, 0.97)
+"""Of each class, that limits of its own are to give."""
+ENOUGH = 30
+"""Added labels of a class from which its precision is told."""
 WANTED = 0.9
 _CLASSES = 80
 _COPIES = 4
+_FINE = 1000
+"""Points of a curve that is drawn."""
 _Z = 1.959963984540054
 
 
@@ -80,8 +86,8 @@ def estimates(known: sp.csr_array, rules: LabelRules) -> Scores:
     return scores
 
 
-def scores_by_rule(examples: Examples, known: sp.csr_array) -> dict[str, Scores]:
-    """Return what each rule says of unseen images, shape (N, 80) each."""
+def scores_by_rule(examples: Examples, known: sp.csr_array, rules: LabelRules) -> dict[str, Scores]:
+    """Return what each rule says of unseen images, shape (N, 80) each; `rules` are those of the regression."""
     first = slice(0, examples.known.shape[0] // examples.copies)
     kept, true = examples.known[first], examples.true[first]
     share, bound = pair_shares(true, true)
@@ -91,7 +97,6 @@ def scores_by_rule(examples: Examples, known: sp.csr_array) -> dict[str, Scores]
     base = np.asarray(missing.sum(axis=0)).ravel() / (1 - kept.toarray()).sum(axis=0)
     lift = of_missing.clip(1e-6, 1 - 1e-6)
     odds = np.log(lift / (1 - lift)) - np.log(base / (1 - base))
-    rules, _ = learned_rules(examples, sp.csr_array(np.eye(_CLASSES, dtype=bool)), 0.0)
     return {
         "pairs, as in the paper": strongest(known, share),
         "pairs, lower bound (Wilson)": strongest(known, bound),
@@ -110,9 +115,51 @@ def precision_over_recall(scores: Scores, known: sp.csr_array, true: sp.csr_arra
     return right / (true.nnz - known.nnz), right / np.arange(1, len(right) + 1)
 
 
+def limits_by_class(rules: LabelRules, examples: Examples, precision: float) -> Scores:
+    """Return the lowest limit of each class that gives it a precision on the held-out images, shape (80,).
+
+    It is above 1 where none does.
+    """
+    known, true = (one[examples.held_out] for one in (examples.known, examples.true))
+    scores, asked, shown = estimates(known, rules), known.toarray() == 0, true.toarray() > 0
+    found = np.full(_CLASSES, 2.0)
+    for j in range(_CLASSES):
+        rows = asked[:, j] & (scores[:, j] > 0)
+        least, _, _ = lowest_limit(scores[rows, j], shown[rows, j], precision)
+        found[j] = 2.0 if least is None else least
+    return found
+
+
+def with_limits_by_class(
+    scores: Scores, rules: LabelRules, examples: Examples, known: sp.csr_array, true: sp.csr_array
+) -> tuple[Scores, Scores]:
+    """Return recall and precision if each class has the limit that gives it one precision, by ascending recall."""
+    unknown, shown, points = known.toarray() == 0, true.toarray() > 0, []
+    for precision in PRECISIONS:
+        chosen = unknown & (scores >= limits_by_class(rules, examples, precision))
+        right = (chosen & shown).sum()
+        points.append((right / (true.nnz - known.nnz), right / max(1, chosen.sum())))
+    recall, found = zip(*sorted(points), strict=True)
+    return np.array(recall), np.array(found)
+
+
+def precision_by_class(chosen: NDArray[np.bool_], true: sp.csr_array) -> str:
+    """Return in one line how the precision of added labels, shape (N, 80), differs between classes."""
+    added, right = chosen.sum(axis=0), (chosen & (true.toarray() > 0)).sum(axis=0)
+    share = np.sort((right / added.clip(min=1))[added >= ENOUGH])
+    if not len(share):
+        return f"no class with {ENOUGH} added labels"
+    low, middle, high = np.quantile(share, (0.25, 0.5, 0.75))
+    below = ", ".join(f"{(share < one).sum()} below {one}" for one in (0.9, 0.8, 0.7))
+    return (
+        f"{len(share)} classes with {ENOUGH} added labels: precision {share[0]:.2f} to {share[-1]:.2f}, quartiles "
+        f"{low:.2f}, {middle:.2f}, {high:.2f}; {below}"
+    )
+
+
 def line_of(recall: Scores, precision: Scores) -> str:
     """Return precision at the recalls, and the highest recall at the wanted precision."""
-    at = [precision[np.searchsorted(recall, one)] for one in RECALLS]
+    at = [np.interp(one, recall, precision) for one in RECALLS]
     enough = np.flatnonzero(precision >= WANTED)
     best = recall[enough[-1]] if len(enough) else 0.0
     return " | ".join([*(f"{one:.3f}" for one in at), f"{best:.2%}"])
@@ -137,6 +184,8 @@ def draw(curves: dict[str, tuple[Scores, Scores]], reliable: list[tuple[float, f
     figure = Figure(figsize=(10, 4.2), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
     for name, (recall, precision) in curves.items():
+        if len(recall) < _FINE:
+            continue
         shown = np.unique(np.geomspace(200, np.searchsorted(recall, 0.4), 200).astype(int))
         left.plot(recall[shown], precision[shown], label=name, linewidth=2 if name == "regression" else 1)
     left.set_xlabel("Recall of the hidden labels")
@@ -162,13 +211,22 @@ def main(shared_data: Path, plot: Path | None) -> None:
         _COPIES,
     )
     known, truth = hidden[0][~learn], true[~learn]
-    every = scores_by_rule(examples, known)
+    unrelated = sp.csr_array(np.eye(_CLASSES, dtype=bool))
+    rules, _ = learned_rules(examples, unrelated, 0.0)
+    every = scores_by_rule(examples, known, rules)
     curves = {name: precision_over_recall(scores, known, truth) for name, scores in every.items()}
+    curves["regression, a limit by class"] = with_limits_by_class(every["regression"], rules, examples, known, truth)
     click.echo(f"{learn.sum():,} images learned from, {known.shape[0]:,} measured, {truth.nnz - known.nnz:,} hidden")
     click.echo("| rule | " + " | ".join(f"at {one:g}" for one in RECALLS) + f" | recall at precision {WANTED} |")
     click.echo("|---|" + "---|" * (len(RECALLS) + 1))
     for name, curve in curves.items():
         click.echo(f"| {name} | {line_of(*curve)} |")
+    least = learned_rules(examples, unrelated, WANTED)[0].least
+    by_class = limits_by_class(rules, examples, WANTED)
+    limits = {"one limit": np.full(_CLASSES, least), "a limit by class": by_class}
+    for name, limit in limits.items():
+        chosen = (known.toarray() == 0) & (every["regression"] >= limit)
+        click.echo(f"wanted {WANTED}, {name}: {precision_by_class(chosen, truth)}")
     reliable = reliability(every["regression"], known, truth)
     for estimate, share, number in reliable:
         click.echo(f"estimated {estimate:.3f}, right {share:.3f}, {number:,} labels")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlimages_dataset.sources.pieces import Piece
-    from mlimages_dataset.sources.source import Source
+    from mlimages_dataset.sources.source import Shown, Source
     from mlimages_dataset.vocab.vocabulary import MappingRow, Vocabulary
 
 _OTHER_SCALE = f"confidence IS NULL AND stated > {MOST_ROUNDED} AND isfinite(stated)"
@@ -141,27 +141,27 @@ def _rows_of(vocabulary: Vocabulary, class_list: str | None) -> Iterable[Mapping
     return (row for row in vocabulary.mapping if class_list in {None, row.source})
 
 
-def packed_statements(
-    connection: duckdb.DuckDBPyConnection, piece: Piece, lookup: pa.Table
-) -> Iterator[pa.RecordBatch]:
+def packed_statements(shown: Shown, piece: Piece, lookup: pa.Table) -> Iterator[pa.RecordBatch]:
     """Return a block's images, ascending, in the columns of `STATEMENTS` and `unknown`, the classes not found.
 
     DuckDB has read the rows when this returns; they are grouped when they are asked for, because DuckDB's lists take
     longer than all of this.
 
     Args:
-        connection: a connection with the relation `observations`.
-        piece: where the block comes from.
+        shown: the block, as `Source.observe` yields it.
+        piece: where it comes from.
         lookup: the columns that `lookup_table` makes.
     """
+    if isinstance(shown, pa.RecordBatch):
+        return _grouped(pa.Table.from_batches([shown]), piece, lookup) if shown.num_rows else iter(())
     location = ", nullif(location, '') AS location" if piece.places else ""
-    rows = connection.sql(
+    rows = shown.sql(
         f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence{location} FROM observations"
     ).to_arrow_table()
     if not rows.num_rows:
         return iter(())
     if rows["confidence"].null_count:
-        stated = connection.sql(f"SELECT DISTINCT stated FROM observations WHERE {_OTHER_SCALE}").fetchall()
+        stated = shown.sql(f"SELECT DISTINCT stated FROM observations WHERE {_OTHER_SCALE}").fetchall()
         refuse_other_scale([number for (number,) in stated], piece.path)
     return _grouped(rows, piece, lookup)
 
@@ -295,23 +295,23 @@ def annotation_batches(
         yield _finished(batch, source, np.float32(min_confidence), schema, complete=complete)
 
 
-def raw_classes(
-    connection: duckdb.DuckDBPyConnection, piece: Piece
-) -> tuple[pa.StringArray | pa.DictionaryArray, pa.DictionaryArray]:
+def raw_classes(shown: Shown, piece: Piece) -> tuple[pa.StringArray | pa.DictionaryArray, pa.DictionaryArray]:
     """Return the image and the class of each statement of a block that says a class is present, perhaps repeated.
 
     Images are ids, or where names had to be made ids, a dictionary in which several names may have one id.
 
+    Args:
+        shown: the block, as `Source.observe` yields it.
+        piece: where it comes from.
+
     Raises:
         DataError: confidences have another scale than 0 to 1.
     """
-    # Filtered here: DuckDB computes confidences again for each condition, which takes as long as reading the file.
-    rows = connection.sql("SELECT image_id, class_id, confidence, stated FROM observations").to_arrow_table()
-    unlike = pc.and_(pc.is_null(rows["confidence"]), pc.greater(rows["stated"], MOST_ROUNDED))
-    beyond = pc.unique(rows["stated"].filter(pc.and_(unlike, pc.is_finite(rows["stated"]))))
-    refuse_other_scale(beyond.to_pylist(), piece.path)
-    named = pc.and_(*(pc.greater(pc.binary_length(rows[name]), 0) for name in ("image_id", "class_id")))
-    chosen = pc.fill_null(pc.and_(pc.greater(rows["confidence"], 0), named), False)
+    if isinstance(shown, pa.RecordBatch):
+        rows = pa.Table.from_batches([shown])
+        chosen = pc.greater(rows["confidence"], 0)
+    else:
+        rows, chosen = _present_rows(shown, piece)
     if not pc.all(chosen).as_py():
         rows = rows.filter(chosen)
     names, classes = (rows[name].combine_chunks() for name in ("image_id", "class_id"))
@@ -319,6 +319,17 @@ def raw_classes(
         return names, classes.dictionary_encode()
     numbers, distinct = numbered_texts(names)
     return pa.DictionaryArray.from_arrays(arrow_of(numbers), image_ids(distinct)), classes.dictionary_encode()
+
+
+def _present_rows(connection: duckdb.DuckDBPyConnection, piece: Piece) -> tuple[pa.Table, pa.ChunkedArray]:
+    """Return the rows of a block, and which say that a class is present; raises as `raw_classes`."""
+    # Filtered here: DuckDB computes confidences again for each condition, which takes as long as reading the file.
+    rows = connection.sql("SELECT image_id, class_id, confidence, stated FROM observations").to_arrow_table()
+    unlike = pc.and_(pc.is_null(rows["confidence"]), pc.greater(rows["stated"], MOST_ROUNDED))
+    beyond = pc.unique(rows["stated"].filter(pc.and_(unlike, pc.is_finite(rows["stated"]))))
+    refuse_other_scale(beyond.to_pylist(), piece.path)
+    named = pc.and_(*(pc.greater(pc.binary_length(rows[name]), 0) for name in ("image_id", "class_id")))
+    return rows, pc.fill_null(pc.and_(pc.greater(rows["confidence"], 0), named), False)
 
 
 def _finished(

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.sources.layout import Layout
     from mlimages_dataset.sources.pieces import Piece
+    from mlimages_dataset.sources.source import Shown
     from mlimages_dataset.tables.schemas import TableSchema
 
 PART_IMAGES = 1 << 19
@@ -164,7 +165,7 @@ def sorted_runs(
     form: str,
     out: Location,
     schema: TableSchema,
-    query: Callable[[duckdb.DuckDBPyConnection], Iterable[pa.RecordBatch]],
+    query: Callable[[Shown], Iterable[pa.RecordBatch]],
 ) -> Runs:
     """Write the result of a query on each block of a piece as a run, and return the runs.
 

@@ -37,10 +37,10 @@ from mlimages_dataset.loaders.geometry import Box, resize, rotate
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.stage import run
 from mlimages_dataset.recipes.first_calls import call_loops, two_categories
-from mlimages_dataset.sources.box_rows import Field, fields_of, usual_boxes
-from mlimages_dataset.sources.delimited import Block
+from mlimages_dataset.sources.blocks import Block
 from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons
+from mlimages_dataset.sources.usual_rows import Field, fields_of, usual_boxes
 from mlimages_dataset.tables.equal_boxes import SIDES
 from mlimages_dataset.tables.label_columns import LabelColumns
 from mlimages_dataset.tables.parquet import read_table, table_parts, write_table

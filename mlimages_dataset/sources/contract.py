@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.layout import Layout
+    from mlimages_dataset.sources.source import Shown
 
     _Reader: TypeAlias = "Callable[[str, Sequence[Location]], tuple[pa.Table, RejectLog]]"
 
@@ -65,9 +66,15 @@ def statements_through(
         log = RejectLog()
         with duckdb_errors(piece.path):
             blocks = source.observe(connection, piece, log)
-            tables.extend(block.sql(_QUERY).to_arrow_table().cast(STATEMENT) for block in blocks)
+            tables.extend(_statements_of(block) for block in blocks)
         logs.append((piece.start, log))
     return pa.concat_tables(tables), joined_rejects(logs)
+
+
+def _statements_of(shown: Shown) -> pa.Table:
+    if isinstance(shown, pa.RecordBatch):
+        return pa.Table.from_batches([shown], STATEMENT)
+    return shown.sql(_QUERY).to_arrow_table().cast(STATEMENT)
 
 
 def read_regions(name: str, files: Sequence[Location]) -> tuple[pa.Table, RejectLog]:

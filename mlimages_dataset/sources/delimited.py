@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import abc
-import codecs
 import contextlib
 import csv
-import itertools
 import secrets
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mlimages_dataset.core.ahead import ahead
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import reason
+from mlimages_dataset.sources.blocks import blocks_of, with_newlines
 from mlimages_dataset.sources.lines import decoded
-from mlimages_dataset.sources.pieces import bytes_of, cut_rows, is_packed, read_to_its_end, whole_rows
+from mlimages_dataset.sources.pieces import cut_rows
 from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.source import Source
+from mlimages_dataset.sources.usual_rows import fields_of, is_for_loops, usual_statements
 from mlimages_dataset.tables import confidences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     import duckdb
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.sources.blocks import Block
     from mlimages_dataset.sources.pieces import Piece
     from mlimages_dataset.sources.rejects import RejectLog
+    from mlimages_dataset.sources.source import Shown
 
 _BAD_QUOTE = "UNQUOTED VALUE"
 """DuckDB's name for a row with an unclosed quote, or with text between a closing quote and the comma."""
@@ -43,31 +43,6 @@ _MOST_HEADER_BYTES = 1 << 24
 """A table of a column for each of the 11,166 categories has a header of 200 KB."""
 _LOOKED_AT_ROWS = 100
 """Of a file without a header, to tell what separates its columns."""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Whole rows of a delimited file.
-
-    Attributes:
-        content: lines that end in a newline, except perhaps the last.
-        lines: where each line is in the piece, from 1.
-        header: whether the first line names the columns.
-    """
-
-    content: bytes
-    lines: Sequence[int]
-    header: bool
-
-    def amid(self, delimiter: str, n_columns: int) -> Block:
-        """Return this block, without a header, as one that does not begin its file.
-
-        DuckDB leaves out a byte-order mark at the beginning: below a made header, it is a sign like others.
-        """
-        if not self.content.startswith(codecs.BOM_UTF8):
-            return self
-        above = delimiter.encode() * (n_columns - 1) + b"\n"
-        return Block(above + self.content, (0, *self.lines), header=True)
 
 
 class DelimitedSource(Source):
@@ -95,33 +70,30 @@ class DelimitedSource(Source):
         """See `Source.cut`."""
         return cut_rows(piece)
 
-    def observe(
-        self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog
+    def usual_fields(self, piece: Piece) -> Mapping[str, int] | None:  # noqa: ARG002 - for those that have any
+        """Return the `usual_rows.Field` of each column that says what `selection` reads; None where others say more."""
+        return None
+
+    def observe(self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog) -> Iterator[Shown]:
+        """See `Source.observe`; a compiled loop reads the rows of large blocks that are written as usual."""
+        known = self.usual_fields(piece)
+        for block in blocks_of(piece, log):
+            left = block
+            if known is not None and is_for_loops(block):
+                statements, left = usual_statements(block, piece.delimiter, fields_of(piece.columns, known))
+                yield statements
+            if left.lines:
+                yield from self.statements_of(connection, piece, left, log)
+
+    def statements_of(
+        self, connection: duckdb.DuckDBPyConnection, piece: Piece, block: Block, log: RejectLog
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """See `Source.observe`."""
+        """Yield a connection in which the rows of one block are the relation `observations`."""
 
         def show(scan: str, content: bytes) -> Iterator[duckdb.DuckDBPyConnection]:
             return self.shown(connection, piece, scan, log, digits=confidences.needs_digits(content))
 
-        return self.blocks(connection, piece, log, show)
-
-    def blocks(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        piece: Piece,
-        log: RejectLog,
-        show: Callable[[str, bytes], Iterator[duckdb.DuckDBPyConnection]],
-    ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield what `show` does for each block of a piece in turn.
-
-        Args:
-            connection: any connection.
-            piece: the piece.
-            log: complete when the blocks were read to the end.
-            show: yields connections in which the rows of a block are a view, from SQL that scans them and their bytes.
-        """
-        for block in blocks_of(piece, log):
-            yield from self.shown_block(connection, piece, block, log, show)
+        return self.shown_block(connection, piece, block, log, show)
 
     def shown_block(
         self,
@@ -131,7 +103,15 @@ class DelimitedSource(Source):
         log: RejectLog,
         show: Callable[[str, bytes], Iterator[duckdb.DuckDBPyConnection]],
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield what `show` does for one block; arguments as for `blocks`."""
+        """Yield what `show` does for one block of a piece.
+
+        Args:
+            connection: any connection.
+            piece: the piece.
+            block: of it.
+            log: has the block's rejects when this was read to the end.
+            show: yields connections in which the rows of a block are a view, from SQL that scans them and their bytes.
+        """
         from fsspec.implementations.memory import MemoryFileSystem  # noqa: PLC0415 - 0.2 s, which other sources need not
 
         memory = MemoryFileSystem()
@@ -177,50 +157,6 @@ def confidence_sql(column: str, *, digits: bool) -> str:
     """Return SQL for the columns `confidence` and `stated` of a column of texts."""
     confidence = confidences.sql_of_text(column) if digits else confidences.sql_of_number(column)
     return f"{confidence} AS confidence, TRY_CAST({column} AS DOUBLE) AS stated"
-
-
-def _with_newlines(content: bytes) -> bytes:
-    """Return CSV whose lines all end in a newline: DuckDB does not read files with several kinds of line ends."""
-    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
-
-
-def blocks_of(piece: Piece, log: RejectLog) -> Iterator[Block]:
-    """Yield a piece in blocks of whole rows; `log.lines` are those of the blocks before.
-
-    Raises:
-        DataError: it cannot be read to its end.
-    """
-    for content in itertools.chain.from_iterable(map(_apart, map(_with_newlines, _contents(piece)))):
-        newlines = content.count(b"\n")
-        lines = range(log.lines + 1, log.lines + 1 + newlines + (not content.endswith(b"\n")))
-        if piece.start == log.lines == 0:
-            yield Block(content, lines, header=piece.header)
-        else:
-            yield Block(content, lines, header=False).amid(piece.delimiter, len(piece.columns))
-        log.lines += newlines
-
-
-def _apart(content: bytes) -> list[bytes]:
-    """Return whole rows, the line with a quote that is never closed apart from the others: it damages that line only.
-
-    It is taken to be the last line with an odd number of quotes.
-    """
-    if content.count(b'"') % 2 == 0:
-        return [content]
-    start = end = len(content)
-    while content.count(b'"', start, end) % 2 == 0:
-        at = content.rfind(b'"', 0, start)
-        start, end = content.rfind(b"\n", 0, at) + 1, content.find(b"\n", at) + 1 or len(content)
-    return [part for part in (content[:start], content[start:end], content[end:]) if part]
-
-
-def _contents(piece: Piece) -> Iterator[bytes]:
-    with read_to_its_end(piece.path):
-        if piece.stop is not None:
-            yield bytes_of(piece)
-            return
-        with opened(piece.path) as stream:
-            yield from ahead(whole_rows(stream)) if is_packed(piece.path) else whole_rows(stream)
 
 
 def _rejects(connection: duckdb.DuckDBPyConnection, path: Location, block: Block) -> tuple[list[Reject], int]:
@@ -382,9 +318,9 @@ def _first_lines(path: Location) -> list[str]:
     """
     try:
         with opened(path) as stream:
-            begin = _with_newlines(stream.read(_FIRST_BYTES))
+            begin = with_newlines(stream.read(_FIRST_BYTES))
             while b"\n" not in begin and len(begin) <= _MOST_HEADER_BYTES and (more := stream.read(len(begin) or 1)):
-                begin = _with_newlines(begin + more)
+                begin = with_newlines(begin + more)
             *whole, cut = begin.split(b"\n")
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="obtain it again") from error

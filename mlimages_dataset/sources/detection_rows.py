@@ -19,10 +19,9 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.image_ids import image_ids
+from mlimages_dataset.sources.blocks import Block, blocks_of
 from mlimages_dataset.sources.delimited import (
-    Block,
     DelimitedSource,
-    blocks_of,
     delimiter_of,
     duckdb_errors,
     read_header,

@@ -24,12 +24,10 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import as_text
-from mlimages_dataset.sources.box_rows import FIELD_OF_SIDE, Field, fields_of, usual_boxes
+from mlimages_dataset.sources.blocks import Block, blocks_of
 from mlimages_dataset.sources.boxes import region_batch
 from mlimages_dataset.sources.delimited import (
-    Block,
     DelimitedSource,
-    blocks_of,
     confidence_sql,
     delimiter_of,
     duckdb_errors,
@@ -40,17 +38,16 @@ from mlimages_dataset.sources.delimited import (
 from mlimages_dataset.sources.pieces import Piece
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.source import BOX, REGION
+from mlimages_dataset.sources.usual_rows import FIELD_OF_SIDE, Field, fields_of, is_for_loops, usual_boxes
 from mlimages_dataset.tables import confidences
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.rejects import RejectLog
 
-COMPILED_BYTES = 1 << 24
-"""The least block whose rows a compiled loop reads: where no machine code is kept, it takes seconds to make."""
 _SIDES = ("XMin", "YMin", "XMax", "YMax")
 _SIDES_OF_MASK = tuple(f"Box{side}" for side in _SIDES)
 _POINT = ("ImageId", "Label", "EstimatedYesNo")
@@ -111,6 +108,10 @@ class OpenImages(DelimitedSource):
         """See `DelimitedSource.condition`."""
         return "lower(trim(EstimatedYesNo)) = 'yes'" if set(_POINT) <= set(piece.columns) else ""
 
+    def usual_fields(self, piece: Piece) -> Mapping[str, int] | None:
+        """See `DelimitedSource.usual_fields`."""
+        return None if not piece.states or self.condition(piece) else _fields(piece.columns)
+
     def regions(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
         """See `Source.regions`."""
         if not _sides(piece.columns):
@@ -119,13 +120,13 @@ class OpenImages(DelimitedSource):
                 where=piece.path,
                 remedy="name files of boxes or segmentations",
             )
-        fields = fields_of(piece.columns, _fields(piece.columns))
+        fields = fields_of(piece.columns, _fields_of_boxes(piece.columns))
         with duckdb_errors(piece.path), duckdb.connect() as connection:
             hide_progress(connection)
             connection.execute("SET threads = 1")
             for block in blocks_of(piece, log):
                 left = block
-                if len(block.content) >= COMPILED_BYTES and b'"' not in block.content:
+                if is_for_loops(block):
                     usual, left = usual_boxes(block, piece.delimiter, fields)
                     yield usual
                 if left.lines:
@@ -164,13 +165,17 @@ def _sides(columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def _fields(columns: tuple[str, ...]) -> dict[str, int]:
-    """Return what the columns are that the boxes of a file are read from, for `box_rows`."""
+    """Return what the columns are that the statements of a file are read from, for `usual_rows`."""
+    confidence = {column: Field.CONFIDENCE for column in (_confidence_column(columns),) if column}
+    return {"ImageID": Field.IMAGE, "LabelName": Field.CLASS, **confidence}
+
+
+def _fields_of_boxes(columns: tuple[str, ...]) -> dict[str, int]:
+    """Return what the columns are that the boxes of a file are read from, for `usual_rows`."""
     return {
-        "ImageID": Field.IMAGE,
-        "LabelName": Field.CLASS,
+        **_fields(columns),
         "MaskPath": Field.MASK,
         **dict(zip(_sides(columns), FIELD_OF_SIDE.values(), strict=True)),
-        **{column: Field.CONFIDENCE for column in (_confidence_column(columns),) if column},
         **{column: Field.FLAG + REGION_FLAGS.index(flag) for column, flag in _FLAG_COLUMNS.items()},
     }
 

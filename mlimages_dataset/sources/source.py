@@ -23,12 +23,15 @@ from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TypeAlias
 
     import duckdb
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.layout import Layout
     from mlimages_dataset.sources.rejects import RejectLog
+
+    Shown: TypeAlias = duckdb.DuckDBPyConnection | pa.RecordBatch
 
 STATEMENT = pa.schema(
     [("image_id", pa.string()), ("class_id", pa.string()), ("confidence", pa.float32()), ("location", pa.string())]
@@ -111,13 +114,12 @@ class Source(abc.ABC):
         """
 
     @abc.abstractmethod
-    def observe(
-        self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog
-    ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a connection for each block of a piece in turn, in which the block is the relation `observations`.
+    def observe(self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog) -> Iterator[Shown]:
+        """Yield each block of a piece in turn: in SQL, or as a batch where a source makes one without it.
 
-        The relation has the columns of `STATEMENT`, and `stated`: the number in the file if the confidence is null
-        because the number is out of range. Its rows fit in memory; `log` is complete when all rows were read.
+        In SQL, it is a connection in which the block is the relation `observations`, with the columns of `STATEMENT`,
+        and `stated`: the number in the file if the confidence is null because the number is out of range. A batch has
+        the columns of `STATEMENT`, and no nulls. Its rows fit in memory; `log` is complete when all rows were read.
 
         Raises:
             DataError: the piece cannot be read to its end.

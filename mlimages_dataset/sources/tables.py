@@ -30,15 +30,19 @@ from mlimages_dataset.sources.nested import column_at, nested_names, stored_colu
 from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
 from mlimages_dataset.sources.rows import check_columns, columns_sql, statements_of
 from mlimages_dataset.sources.source import Source, observed
+from mlimages_dataset.sources.usual_rows import Field
 from mlimages_dataset.tables.parquet import open_parquet, parquet_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import duckdb
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.rejects import RejectLog
+
+
+_FIELDS = {"image_id": Field.IMAGE, "label": Field.CLASS, "confidence": Field.CONFIDENCE}
 
 
 class CsvTables(DelimitedSource):
@@ -86,6 +90,10 @@ class CsvTables(DelimitedSource):
         """See `DelimitedSource.selection`."""
         stated = "replace(confidence, ',', '.')" if piece.delimiter == ";" else "confidence"
         return f"SELECT {columns_sql(piece.columns, confidence_sql(stated, digits=digits))}"
+
+    def usual_fields(self, piece: Piece) -> Mapping[str, int] | None:
+        """See `DelimitedSource.usual_fields`."""
+        return None if piece.padded or piece.layout.separator or piece.places else _FIELDS
 
     def shown(
         self, connection: duckdb.DuckDBPyConnection, piece: Piece, scan: str, log: RejectLog, *, digits: bool

@@ -1,4 +1,4 @@
-"""Boxes of rows that the compiled loop takes are those that SQL makes of any rows, and it loses none of the others."""
+"""The compiled loop makes of the rows that it takes what SQL makes of any rows, and loses none of the others."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from unittest import mock
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import mlimages_dataset as ml
+from mlimages_dataset.augment.tally import tally
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import location
-from mlimages_dataset.sources import open_images
-from mlimages_dataset.sources.box_rows import Field, fields_of, usual_boxes
-from mlimages_dataset.sources.delimited import Block
+from mlimages_dataset.sources import usual_rows
+from mlimages_dataset.sources.blocks import Block
+from mlimages_dataset.sources.contract import read_statements
 from mlimages_dataset.sources.registry import source_named
 from mlimages_dataset.sources.rejects import RejectLog
+from mlimages_dataset.sources.usual_rows import Field, fields_of, usual_boxes
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from mlimages_dataset.sources.rejects import Reject
 
@@ -39,6 +42,14 @@ COLUMNS = {
     ),
     "without confidences": ("LabelName", "ImageID", "YMax", "YMin", "XMax", "XMin", "IsInside"),
     "masks": ("MaskPath", "ImageID", "LabelName", "BoxID", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax", "Clicks"),
+}
+LABELS = {
+    "labels": ("ImageID", "Source", "LabelName", "Confidence"),
+    "scores": ("LabelName", "Score", "ImageID"),
+    **COLUMNS,
+    "rows": ("label", "image_id", "confidence", "note"),
+    "sure rows": ("image_id", "label"),
+    "points": ("ImageId", "X", "Y", "Label", "EstimatedYesNo", "Source"),
 }
 decimals = st.integers(0, 10**15).flatmap(
     lambda number: st.integers(0, 15).map(lambda n: f"{number / 10**n:.{n}f}" if n else str(number))
@@ -59,8 +70,8 @@ flags = st.sampled_from(["0", "1", "-1", "", "-0", "2", "1.0", "true", " 1", "01
 def field_of(column: str, usual: bool) -> st.SearchStrategy[str]:  # noqa: FBT001 - a choice of two strategies
     if column[-3:] in numbers:
         return {"Min": low, "Max": high}[column[-3:]] if usual else numbers[column[-3:]]
-    if column == "Confidence":
-        return st.just("1") if usual else high | odd_numbers | decimals
+    if column.lower() in {"confidence", "score"}:
+        return st.sampled_from(["1", "0", "0.5", "0.07"]) if usual else high | odd_numbers | decimals
     if column.startswith("Is"):
         return st.sampled_from(["0", "1", "-1"]) if usual else flags
     return st.sampled_from(["a", "b", "c.jpg", "/m/01g317"]) if usual else texts
@@ -73,8 +84,8 @@ def rows_of(columns: tuple[str, ...]) -> st.SearchStrategy[str]:
 
 
 @st.composite
-def files(draw: st.DrawFn) -> bytes:
-    columns = COLUMNS[draw(st.sampled_from(sorted(COLUMNS)))]
+def files(draw: st.DrawFn, kinds: dict[str, tuple[str, ...]] = COLUMNS) -> bytes:
+    columns = kinds[draw(st.sampled_from(sorted(kinds)))]
     rows = draw(st.lists(rows_of(columns), max_size=12))
     end = draw(st.sampled_from(["\n", "\r\n"]))
     return (end.join([",".join(columns), *rows]) + draw(st.sampled_from([end, ""]))).encode()
@@ -83,7 +94,7 @@ def files(draw: st.DrawFn) -> bytes:
 def read(path: Path, compiled_bytes: int) -> tuple[list[dict[str, Any]], int, list[Reject]]:
     """Return the boxes of a file, how many rows are rejects, and the first of these."""
     source, log = source_named("open-images"), RejectLog()
-    with mock.patch.object(open_images, "COMPILED_BYTES", compiled_bytes):
+    with mock.patch.object(usual_rows, "COMPILED_BYTES", compiled_bytes):
         batches = [
             batch for piece in source.cut(source.piece(location(str(path)))) for batch in source.regions(piece, log)
         ]
@@ -163,3 +174,61 @@ def test_a_spreadsheet_separates_by_semicolons(tmp_path: Path) -> None:
         assert [[box[side] for side in ("xmin", "ymin", "xmax", "ymax")] for box in found] == [
             [0.25, 0.25, 0.5, 0.5]
         ] * 2
+
+
+def statements_in(path: Path, form: str, compiled_bytes: int) -> tuple[list[dict[str, Any]], int, list[Reject]] | str:
+    """Return the statements of a file, how many rows are rejects, and the first of these; or why it is refused."""
+    with mock.patch.object(usual_rows, "COMPILED_BYTES", compiled_bytes):
+        try:
+            rows, log = read_statements(form, [location(str(path))])
+        except DataError as error:
+            return str(error)
+    return rows.to_pylist(), log.count, list(log.first)
+
+
+@settings(max_examples=60)
+@given(content=files(LABELS))
+@example(content=b"ImageID,Source,LabelName,Confidence\na,s,/m/1,1\na,s,/m/2,0\na,s,/m/3,0.4\nb,s,,0.4\n,s,c,1\n")
+@example(content=b"ImageID,Source,LabelName,Confidence\na,s,/m/1,0.99999999\na,s,/m/2,0.000000000000001\na,s,b")
+@example(content=b"ImageID,Source,LabelName,Confidence\na,s,/m/1,7\nb,s,/m/1,1\n")
+@example(content=b"ImageID,Source,LabelName,Confidence\n\n\n")
+@example(content=b"image_id;label;confidence\na;b;0,5\na;b;0.25\nc;d;1\n;d;1\nc;;1\nc;d;2\n")
+@example(content=b"image_id, label, confidence\na, b, 0.5\na,b,0.5\n")
+@example(content=b"image_id,label,location\na,b,https://x/1.jpg\nc,d,\n")
+def test_statements_are_what_sql_makes_of_them(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "labels.csv"
+    path.write_bytes(content)
+    form = "csv" if b"image_id" in content.splitlines()[0] else "open-images"
+    found, wanted = statements_in(path, form, 0), statements_in(path, form, 1 << 30)
+    if isinstance(found, str) or isinstance(wanted, str):
+        assert found == wanted
+        return
+    assert sorted(map(repr, found[0])) == sorted(map(repr, wanted[0]))
+    assert found[1] == wanted[1]
+    assert {(one.what, one.text) for one in found[2]} == {(one.what, one.text) for one in wanted[2]}
+
+
+def test_a_table_is_the_same_by_the_loop_and_by_sql(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{image:04x},machine,n0208407{rng.integers(0, 3)},{rng.choice(['1', '0', '0.8', '0.95', ' 0.5', 'x'])}"
+        for image in rng.integers(0, 300, 3000)
+    ]
+    files = [location(str(tmp_path / f"{name}.csv")) for name in ("first", "second")]
+    for path, part in zip(files, (rows[:1500], rows[1500:]), strict=True):
+        path.write_text("\n".join(["ImageID,Source,LabelName,Confidence", *part]))
+    vocabulary = ml.build_vocabulary(imagenet=[f"n0208407{i}" for i in (1,)])
+    tables, counts = [], []
+    for least in (0, 1 << 30):
+        with mock.patch.object(usual_rows, "COMPILED_BYTES", least):
+            with pytest.warns(UserWarning, match="left out"):
+                annotations = ml.annotate(files, vocabulary, format="open-images")
+            tables.append((annotations.to_arrow(), annotations.summary))
+            path = tmp_path / f"{least}.csv"
+            tally("open-images", files, "machine", path)
+            counts.append(path.read_text())
+    (found, said), (wanted, wanted_said) = tables
+    assert found.equals(wanted)
+    assert found.num_rows > 50
+    assert said == wanted_said
+    assert counts[0] == counts[1]

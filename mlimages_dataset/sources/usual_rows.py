@@ -1,9 +1,9 @@
-"""Rows of boxes in CSV, read by a compiled loop.
+"""Rows of labels and boxes in CSV, read by a compiled loop.
 
-The loop takes only rows as published files write them: texts in printable ASCII, sides in the image as plain decimals,
-flags of one digit. All others are left, as they are, to a reader that knows what to say of them. Of a row that it
-takes, it makes what that reader would: a decimal of 15 digits and its power of ten are whole numbers that float64
-holds, so their quotient is the nearest float64 (Clinger 1990, "How to read floating point numbers accurately").
+The loop takes only rows as published files write them: texts in printable ASCII, confidences and sides in the image as
+plain decimals, flags of one digit. All others are left, as they are, to a reader that knows what to say of them. Of a
+row that it takes, it makes what that reader would: a decimal of 15 digits and its power of ten are whole numbers that
+float64 holds, so their quotient is the nearest float64 (Clinger 1990, "How to read floating point numbers accurately").
 
 Legend: R rows, B bytes, F fields of a row.
 """
@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from mlimages_dataset.core.compiled import compiled
-from mlimages_dataset.sources.delimited import Block
-from mlimages_dataset.sources.source import BOX, REGION
+from mlimages_dataset.sources.blocks import Block
+from mlimages_dataset.sources.source import BOX, REGION, STATEMENT
 from mlimages_dataset.tables.arrays import arrow_of, repeated
 from mlimages_dataset.tables.confidences import LEAST, MOST
 from mlimages_dataset.tables.schemas import REGION_FLAGS
@@ -50,6 +50,8 @@ _UNREAD, _IMAGE, _CLASS, _MASK = (int(one) for one in (Field.UNREAD, *_TEXTS.val
 _XMIN, _CONFIDENCE, _FLAG = int(Field.XMIN), int(Field.CONFIDENCE), int(Field.FLAG)
 _NEWLINE, _POINT, _MINUS, _ZERO, _BLANK, _TILDE = b"\n.-0 ~"
 _MOST_DIGITS = 15
+COMPILED_BYTES = 1 << 24
+"""The least block whose rows a compiled loop reads: where no machine code is kept, it takes seconds to make."""
 _TENS = 10.0 ** np.arange(_MOST_DIGITS + 1)
 
 
@@ -70,8 +72,9 @@ class _Rows(NamedTuple):
 
     @classmethod
     def empty(cls, n: int) -> _Rows:
-        """Return room for `n` rows; confidences are 1 and flags false until a row says otherwise."""
+        """Return room for `n` rows: boxes of the whole image, sure and without flags, until a row says otherwise."""
         numbers = np.ones((len(BOX) + 1, n), np.float32)
+        numbers[:2] = 0
         flags = np.zeros((len(REGION_FLAGS), n), np.bool_)
         return cls(np.zeros((len(_TEXTS), n), np.int64), np.zeros((len(_TEXTS), n), np.int32), numbers, flags)
 
@@ -79,6 +82,11 @@ class _Rows(NamedTuple):
 def fields_of(columns: Sequence[str], roles: Mapping[str, int]) -> NDArray[np.int8]:
     """Return the `Field` of each column, shape (F,); `roles` has those that are read."""
     return np.array([roles.get(name, Field.UNREAD) for name in columns], np.int8)
+
+
+def is_for_loops(block: Block) -> bool:
+    """Return whether a block is large enough for compiled loops, and has no quotes, which only SQL knows."""
+    return len(block.content) >= COMPILED_BYTES and b'"' not in block.content
 
 
 def usual_boxes(block: Block, delimiter: str, fields: NDArray[np.int8]) -> tuple[pa.RecordBatch, Block]:
@@ -92,31 +100,53 @@ def usual_boxes(block: Block, delimiter: str, fields: NDArray[np.int8]) -> tuple
     Returns:
         Boxes in the columns of `REGION`, in the order of their lines, and the other lines but that of the header.
     """
-    content, n_lines = block.content, len(block.lines)
-    letters = np.frombuffer(content, np.uint8)
-    rows, others = _Rows.empty(n_lines), np.empty((n_lines, 3), np.int64)
-    begin = (content.find(b"\n") + 1 or len(content), 1) if block.header else (0, 0)
-    n = _read(letters, begin, ord(delimiter), fields, (rows, others))
+    rows, n, left = _usual(block, delimiter, fields, absences=False)
     columns: dict[str, pa.Array] = {
-        **{name: _texts_at(letters, rows.starts[at, :n], rows.lengths[at, :n]) for at, name in enumerate(_TEXTS)},
+        **_texts_of(block, rows, n),
         **{name: arrow_of(rows.numbers[at, :n]) for at, name in enumerate((*BOX, "confidence"))},
         **{name: arrow_of(rows.flags[at, :n]) for at, name in enumerate(REGION_FLAGS)},
         "location": repeated("", n),
         **dict.fromkeys(("clipped", "outline"), arrow_of(np.zeros(n, np.bool_))),
     }
-    batch = pa.RecordBatch.from_arrays([columns[name] for name in REGION.names], schema=REGION)
+    return pa.RecordBatch.from_arrays([columns[name] for name in REGION.names], schema=REGION), left
+
+
+def usual_statements(block: Block, delimiter: str, fields: NDArray[np.int8]) -> tuple[pa.RecordBatch, Block]:
+    """Return the statements of rows that are written as usual, in the columns of `STATEMENT`, and the other lines.
+
+    Arguments as for `usual_boxes`; a confidence of 0 says that a class is absent.
+    """
+    rows, n, left = _usual(block, delimiter, fields, absences=True)
+    texts = _texts_of(block, rows, n)
+    columns = [texts["image_id"], texts["class_id"], arrow_of(rows.numbers[len(BOX), :n]), repeated("", n)]
+    return pa.RecordBatch.from_arrays(columns, schema=STATEMENT), left
+
+
+def _usual(block: Block, delimiter: str, fields: NDArray[np.int8], *, absences: bool) -> tuple[_Rows, int, Block]:
+    """Return room for rows, how many usual ones it has, and the other lines but that of the header."""
+    content, n_lines = block.content, len(block.lines)
+    letters = np.frombuffer(content, np.uint8)
+    rows, others = _Rows.empty(n_lines), np.empty((n_lines, 3), np.int64)
+    begin = (content.find(b"\n") + 1 or len(content), 1) if block.header else (0, 0)
+    n = _read(letters, begin, ord(delimiter), fields, absences, (rows, others))
     left = others[: n_lines - int(block.header) - n].tolist()
     rest = b"".join(content[start:end] for _, start, end in left)
     lines = [block.lines[line] for line, _, _ in left]
-    return batch, Block(rest, lines, header=False).amid(delimiter, len(fields))
+    return rows, n, Block(rest, lines, header=False).amid(delimiter, len(fields))
+
+
+def _texts_of(block: Block, rows: _Rows, n: int) -> dict[str, pa.StringArray]:
+    letters = np.frombuffer(block.content, np.uint8)
+    return {name: _texts_at(letters, rows.starts[at, :n], rows.lengths[at, :n]) for at, name in enumerate(_TEXTS)}
 
 
 @compiled
-def _read(
+def _read(  # noqa: PLR0917 - compiled code takes no keywords
     letters: NDArray[np.uint8],
     span: tuple[int, int],
     delimiter: int,
     fields: NDArray[np.int8],
+    absences: bool,  # noqa: FBT001 - as above
     found: tuple[_Rows, NDArray[np.int64]],
 ) -> int:
     """Fill rows with those that are written as usual, and return how many there are.
@@ -126,6 +156,7 @@ def _read(
         span: the byte to begin at, and the number of its line.
         delimiter: a byte.
         fields: shape (F,).
+        absences: whether a confidence may be 0.
         found: takes usual rows, and the number, the start and the end of each other line, shape (R, 3).
     """
     (starts, lengths, numbers, flags), others = found  # here, not in the loop: each `rows.starts` costs an atomic count
@@ -144,9 +175,9 @@ def _read(
                     usual = at > start or what == _MASK
             elif what < _FLAG:
                 at, number = _number(letters, at)
-                usual = number >= 0 if what < _CONFIDENCE else number > 0
+                usual = number >= 0 if what < _CONFIDENCE or absences else number > 0
                 rounded = np.float32(number)
-                if what == _CONFIDENCE and number < 1:
+                if what == _CONFIDENCE and 0 < number < 1:
                     rounded = min(max(rounded, LEAST), MOST)
                 numbers[what - _XMIN, n] = rounded
             else:

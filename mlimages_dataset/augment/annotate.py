@@ -21,7 +21,6 @@ from mlimages_dataset.augment.completeness import Completeness
 from mlimages_dataset.augment.runs import (
     Runs,
     absolute_pieces,
-    duckdb_connection,
     most_frequent,
     sorted_runs,
     two_passes,
@@ -262,11 +261,9 @@ def _part_of(
     def work() -> _Part:
         counts = AnnotationCounts()
         with contextlib.ExitStack() as stack:
-            connection = stack.enter_context(duckdb_connection(out))
             writer = None
             statements = read_range(runs, STATEMENTS, "image_id", first, below)
             batches = annotation_batches(
-                connection,
                 statements,
                 below,
                 source=source,

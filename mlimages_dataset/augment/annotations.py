@@ -23,6 +23,7 @@ from mlimages_dataset.tables.confidences import MOST, MOST_ROUNDED
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
 from mlimages_dataset.tables.text_numbers import numbered_texts
+from mlimages_dataset.tables.texts import extreme_texts, ordered_texts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -51,6 +52,7 @@ Every float32 of 2^-17 or more is such a number. Packed with its class into one 
 _NO_CONFIDENCE = 2 * CONFIDENCE_STEPS - 1
 _CONFIDENCE_BITS = 41
 BATCH_IMAGES = 1 << 16
+_MOST_STATEMENTS = 1 << 30
 RUN_BATCH_IMAGES = 1 << 14
 """Rows per row group between the two passes: few, because a range of images needs few rows of each run."""
 STATEMENTS = TableSchema(
@@ -171,8 +173,11 @@ def _grouped(rows: pa.Table, piece: Piece, lookup: pa.Table) -> Iterator[pa.Reco
     ids = image_ids(names)
     if piece.root:  # one path in two folders names two pictures
         names = pc.binary_join_element_wise(piece.root, names, "/")
-    by_id = [("id", "ascending"), ("name", "ascending")]
-    ascending = numpy_of(pc.sort_indices(pa.table({"id": ids, "name": names}), sort_keys=by_id))
+    if names.equals(ids):
+        ascending, _ = ordered_texts(ids)
+    else:
+        by_id = [("id", "ascending"), ("name", "ascending")]
+        ascending = numpy_of(pc.sort_indices(pa.table({"id": ids, "name": names}), sort_keys=by_id))
     rank = np.empty(len(ascending), np.int64)
     rank[ascending] = np.arange(len(ascending))
     image_of_row = rank[number_of_row]
@@ -191,7 +196,7 @@ def _grouped(rows: pa.Table, piece: Piece, lookup: pa.Table) -> Iterator[pa.Reco
 
 
 def _stated(
-    rows: pa.Table, lookup: pa.Table, order: NDArray[np.integer], starts: NDArray[np.int64]
+    rows: pa.Table, lookup: pa.Table, order: NDArray[np.int64], starts: NDArray[np.int64]
 ) -> dict[str, pa.ListArray]:
     """Return the columns `statements` and `unknown` of N images from L rows.
 
@@ -207,19 +212,46 @@ def _stated(
     codes = np.stack(
         [np.append(codes_of(classes.dictionary, lookup, column), NAMELESS) for column in ("code", "code_if_absent")]
     )
-    confidence = numpy_of(rows["confidence"].combine_chunks(), np.nan)[order]
-    steps = np.full(len(order), _NO_CONFIDENCE)
-    is_number = ~np.isnan(confidence)
-    steps[is_number] = np.ceil(confidence[is_number] * np.float32(CONFIDENCE_STEPS))
-    code = codes[(steps == 0).astype(np.intp), numpy_of(classes.indices, -1)[order]]
-    packed = code * (1 << _CONFIDENCE_BITS) + steps
-    is_unknown = code == UNKNOWN
+    confidence = numpy_of(rows["confidence"].combine_chunks(), np.nan)
+    packed, is_unknown = np.empty(len(order), np.int64), np.empty(len(order), np.bool_)
+    _pack(order, confidence, numpy_of(classes.indices, -1), codes, packed, is_unknown)
     unknown = classes.take(arrow_of(order[is_unknown])).dictionary_decode()
     ends_of_unknown = np.append(0, np.cumsum(is_unknown))[starts]
     return {
         "statements": pa.ListArray.from_arrays(arrow_of(starts.astype(np.int32)), arrow_of(packed)),
         "unknown": pa.ListArray.from_arrays(arrow_of(ends_of_unknown.astype(np.int32)), unknown),
     }
+
+
+@compiled
+def _pack(  # noqa: PLR0917 - compiled code takes no keywords
+    order: NDArray[np.int64],
+    confidence: NDArray[np.float32],
+    classes: NDArray[np.int32],
+    codes: NDArray[np.int64],
+    packed: NDArray[np.int64],
+    is_unknown: NDArray[np.bool_],
+) -> None:
+    """Write the packed statement of each row in an order, and whether its class is unknown.
+
+    Args:
+        order: row numbers, shape (L,).
+        confidence: of each row, NaN where it is no number, shape (L,).
+        classes: the number of each row's class, -1 where it has none, shape (L,).
+        codes: of each class, the last for none, if it is present, and if it is absent, shape (2, classes + 1).
+        packed: is filled, shape (L,).
+        is_unknown: is filled, shape (L,).
+    """
+    nameless = codes.shape[1] - 1
+    for at in range(len(order)):
+        row = order[at]
+        steps = _NO_CONFIDENCE
+        if not np.isnan(confidence[row]):
+            steps = int(np.ceil(confidence[row] * np.float32(CONFIDENCE_STEPS)))
+        name = classes[row] if classes[row] >= 0 else nameless
+        code = codes[1 if steps == 0 else 0, name]
+        packed[at] = code * (1 << _CONFIDENCE_BITS) + steps
+        is_unknown[at] = code == UNKNOWN
 
 
 def _least_locations(rows: pa.Table, image_of_row: NDArray[np.int64], starts: NDArray[np.int64]) -> pa.StringArray:
@@ -262,7 +294,6 @@ def lookup_table(lookup: Mapping[str, int], broader: Collection[str] = ()) -> pa
 
 
 def annotation_batches(
-    connection: duckdb.DuckDBPyConnection,
     statements: pa.Table,
     below: str,
     *,
@@ -277,7 +308,6 @@ def annotation_batches(
     wins over a machine's confidence, of which the highest counts.
 
     Args:
-        connection: any connection.
         statements: all rows of `STATEMENTS` of some images.
         below: only images with a smaller id are used.
         source: value of the table's source column.
@@ -285,14 +315,76 @@ def annotation_batches(
         complete: keep images of which nothing is said but what is of no category, without a label.
         schema: `ANNOTATIONS`, or `PREDICTIONS`, whose labels have that origin and are never verified.
     """
-    connection.register("packed", statements)
-    query = """
-        SELECT image_id, flatten(list(statements)) AS statements, coalesce(min(nullif(location, '')), '') AS location,
-        coalesce(min(nullif(name, '')), '') AS name, max(name) AS last_name
-        FROM packed WHERE image_id < $below GROUP BY image_id HAVING sum(len(statements)) > 0 ORDER BY image_id
-    """
-    for batch in connection.sql(query, params={"below": below}).to_arrow_reader(BATCH_IMAGES):
+    for batch in _by_image(statements, below):
         yield _finished(batch, source, np.float32(min_confidence), schema, complete=complete)
+
+
+def _by_image(statements: pa.Table, below: str) -> Iterator[pa.RecordBatch]:
+    """Yield images of which something is said, ascending by id, with all statements of each.
+
+    Their location and name are the least that is not empty, or empty; `last_name` is the greatest.
+    """
+    ids, locations, names = (statements[name].combine_chunks() for name in ("image_id", "location", "name"))
+    # Large: all statements together may be more than 2^31.
+    lists = statements["statements"].cast(pa.large_list(pa.int64())).combine_chunks()
+    ends, values = numpy_of(lists.offsets), numpy_of(lists.values)
+    order, starts = ordered_texts(ids)
+    ids = ids.take(arrow_of(order[starts[:-1]]))
+    n_said = np.add.reduceat(np.diff(ends)[order], starts[:-1]) if len(ids) else np.empty(0, np.int64)
+    used = np.flatnonzero((n_said > 0) & (np.arange(len(ids)) < pc.sum(pc.less(ids, below)).as_py()))
+    for images in _in_batches(used, n_said):
+        first, last = starts[images], starts[images + 1]
+        offsets = np.append(0, np.cumsum(n_said[images]))
+        joined = np.empty(offsets[-1], np.int64)
+        _join(order, first, last, ends, values, joined)
+        yield pa.record_batch(
+            {
+                "image_id": ids.take(arrow_of(images)),
+                "statements": pa.ListArray.from_arrays(arrow_of(offsets.astype(np.int32)), arrow_of(joined)),
+                "location": extreme_texts(locations, order, first, last),
+                "name": extreme_texts(names, order, first, last),
+                "last_name": extreme_texts(names, order, first, last, greatest=True),
+            }
+        )
+
+
+def _in_batches(images: NDArray[np.int64], n_said: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Yield N images in batches of at most `BATCH_IMAGES`, and of one image or fewer than 2^30 statements."""
+    said, at = np.cumsum(n_said[images]), 0
+    while at < len(images):
+        before = said[at - 1] if at else 0
+        stop = min(at + BATCH_IMAGES, int(np.searchsorted(said, before + _MOST_STATEMENTS)))
+        stop = max(stop, at + 1)
+        yield images[at:stop]
+        at = stop
+
+
+@compiled
+def _join(  # noqa: PLR0917 - compiled code takes no keywords
+    order: NDArray[np.int64],
+    first: NDArray[np.int64],
+    last: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    values: NDArray[np.int64],
+    joined: NDArray[np.int64],
+) -> None:
+    """Fill `joined` with the lists of the rows of each image, in turn.
+
+    Args:
+        order: row numbers, shape (R,).
+        first: where the rows of each image begin among them, shape (N,).
+        last: where they end, shape (N,).
+        ends: where the list of each row begins, and the last ends, shape (R + 1,).
+        values: of all lists.
+        joined: is filled.
+    """
+    at = 0
+    for image in range(len(first)):
+        for place in range(first[image], last[image]):
+            row = order[place]
+            for value in range(ends[row], ends[row + 1]):
+                joined[at] = values[value]
+                at += 1
 
 
 def raw_classes(shown: Shown, piece: Piece) -> tuple[pa.StringArray | pa.DictionaryArray, pa.DictionaryArray]:

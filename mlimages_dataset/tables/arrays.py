@@ -70,8 +70,10 @@ def texts(values: Sequence[str]) -> pa.StringArray:
 
 
 def repeated(text: str, n: int) -> pa.StringArray:
-    """Return an array of one text `n` times."""
-    return texts([text]).take(arrow_of(np.zeros(n, np.int32)))
+    """Return an array of one text `n` times, of less than 2 GiB in all."""
+    encoded = text.encode()
+    offsets = np.arange(n + 1, dtype=np.int32) * np.int32(len(encoded))
+    return pa.Array.from_buffers(pa.string(), n, [None, pa.py_buffer(offsets), pa.py_buffer(encoded * n)])
 
 
 def scalar_of(value: str | int) -> pa.Scalar:

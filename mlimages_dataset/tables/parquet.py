@@ -96,7 +96,8 @@ def _parquet_writer(
         stream,
         schema.with_metadata(metadata),
         compression=compression,
-        use_dictionary=_with_dictionary(schema),
+        # Files of another compression are read once and removed: a dictionary would take a third of their time.
+        use_dictionary=_with_dictionary(schema) if compression == COMPRESSION else False,
         write_page_checksum=True,  # neither zstd nor lz4 detects a flipped bit by itself
     )
 

@@ -110,9 +110,7 @@ def annotated(
     with duckdb.connect() as connection:
         batches = [b.select(STATEMENTS.arrow.names) for b in packed(connection, form, paths, log or RejectLog())]
         statements = pa.Table.from_batches(batches) if batches else STATEMENTS.arrow.empty_table()
-        for table, of_batch in annotation_batches(
-            connection, statements, LAST, source="tests", min_confidence=min_confidence
-        ):
+        for table, of_batch in annotation_batches(statements, LAST, source="tests", min_confidence=min_confidence):
             tables.append(table)
             counts += of_batch
     return pa.concat_tables(tables), counts

@@ -139,7 +139,7 @@ def read(form: str, path: Path, schema: TableSchema = ANNOTATIONS) -> tuple[dict
                     ["image_id", "statements", "location", "name"]
                 )
                 for table, counts in annotation_batches(
-                    duckdb.connect(), statements, "\U0010ffff", source="s", min_confidence=0.0, schema=schema
+                    statements, "\U0010ffff", source="s", min_confidence=0.0, schema=schema
                 ):
                     malformed += counts.malformed
                     columns = columns_of(table["labels"].combine_chunks())

@@ -18,7 +18,7 @@ from mlimages_dataset.core.compiled import compiled, sort_in_place
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import are_ids, image_ids
 from mlimages_dataset.sources.source import LISTED, refuse_other_scale
-from mlimages_dataset.tables.arrays import arrow_of, numpy_of, repeated, texts
+from mlimages_dataset.tables.arrays import arrow_of, numpy_of, repeated, scalar_of, texts
 from mlimages_dataset.tables.confidences import MOST, MOST_ROUNDED
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, Origin, TableSchema
@@ -331,7 +331,7 @@ def _by_image(statements: pa.Table, below: str) -> Iterator[pa.RecordBatch]:
     order, starts = ordered_texts(ids)
     ids = ids.take(arrow_of(order[starts[:-1]]))
     n_said = np.add.reduceat(np.diff(ends)[order], starts[:-1]) if len(ids) else np.empty(0, np.int64)
-    used = np.flatnonzero((n_said > 0) & (np.arange(len(ids)) < pc.sum(pc.less(ids, below)).as_py()))
+    used = np.flatnonzero((n_said > 0) & (np.arange(len(ids)) < pc.sum(pc.less(ids, scalar_of(below))).as_py()))
     for images in _in_batches(used, n_said):
         first, last = starts[images], starts[images + 1]
         offsets = np.append(0, np.cumsum(n_said[images]))

@@ -41,10 +41,12 @@ from mlimages_dataset.sources.blocks import Block
 from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons
 from mlimages_dataset.sources.usual_rows import Field, fields_of, usual_boxes
+from mlimages_dataset.tables.arrays import texts
 from mlimages_dataset.tables.equal_boxes import SIDES
 from mlimages_dataset.tables.label_columns import LabelColumns
 from mlimages_dataset.tables.parquet import read_table, table_parts, write_table
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, REGION_FLAGS, REGIONS
+from mlimages_dataset.tables.texts import extreme_texts
 from mlimages_dataset.vocab.folder import write_tables
 
 
@@ -57,6 +59,7 @@ def call_all_loops() -> None:
     _call_loops_over_pixels()
     _call_loops_over_boxes()
     sort_in_place(np.arange(2))
+    extreme_texts(texts(["a"]), np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1, np.int64))
     pairs_within(np.arange(2, dtype=np.uint64), 1)
     labels = iter([np.zeros(2, np.int32)])
     by_minimum(memberships(np.arange(2), np.ones(2, np.bool_), np.ones(2, np.int32), labels, 1), 1, 2)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
 
-_LOOPS = ("ancestors", "annotations", "audit", "splits", "statistics")
-_MODULES = tuple(f"mlimages_dataset.augment.{name}" for name in _LOOPS)
+_LOOPS = {"augment": ("ancestors", "annotations", "audit", "splits", "statistics"), "tables": ("pages", "texts")}
+_MODULES = tuple(f"mlimages_dataset.{room}.{name}" for room, names in _LOOPS.items() for name in names)
 CODE = "from mlimages_dataset.recipes.first_calls import call_loops; call_loops()"
 
 

@@ -1,10 +1,11 @@
-"""Fit the probability of a match to its evidence, and write the weights to ``vocab/data/certainty.csv``.
+"""Fit the probability of a match to its evidence.
 
-    python -m scripts.fit_certainty FOLDER
+    python -m scripts.fit_certainty FOLDER [--write]
 
 Run from the repository's root. Reads Open Images' class lists in the folder, the readings of ``vocab/data/senses.csv``
-and the truths of ``tests/vocab``. Prints what the constants of `vocab.certainty` are counted from, and the reliability
-of the probabilities under ten-fold cross-validation by name, so that no name judges itself.
+and the truths of ``tests/vocab``. Prints the weights, what the constants of `vocab.certainty` are counted from, and the
+reliability of the probabilities under ten-fold cross-validation by name, so that no name judges itself. With
+``--write``, writes the weights to ``vocab/data/certainty.csv``.
 
 A match is right if its synset is the one that was read. Names are matched as parts of their whole collection, and in
 small lists drawn from all collections, because a list's other names are evidence. Each name counts as one, however many
@@ -14,6 +15,7 @@ lists have it.
 from __future__ import annotations
 
 import csv
+import io
 import random
 import zlib
 from collections import Counter
@@ -191,8 +193,9 @@ def print_constants(shared_data: Path, lists: Sequence[Listed], wordnet: WordNet
 
 @click.command()
 @click.argument("shared_data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def main(shared_data: Path) -> None:
-    """Fit, cross-validate and write the weights."""
+@click.option("--write", is_flag=True, help="Replace the packaged weights.")
+def main(*, shared_data: Path, write: bool) -> None:
+    """Fit and cross-validate the weights."""
     wordnet = load_wordnet()
     lists = list(class_lists(shared_data, wordnet))
     names = [name for one in lists for name in judged(one)]
@@ -200,11 +203,13 @@ def main(shared_data: Path) -> None:
     small = np.array([one.group == SMALL_TITLE for one in names])
     print_reliability(names, estimated, "all lists")
     print_reliability([one for one in names if one.group == SMALL_TITLE], estimated[small], SMALL_TITLE)
-    with WEIGHTS.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["evidence", "weight"])
-        writer.writerows((what, f"{weight:.2f}") for what, weight in zip(EVIDENCE, fit(names), strict=True))
-    print(WEIGHTS.read_text("utf-8"))
+    weights = io.StringIO()
+    writer = csv.writer(weights, lineterminator="\n")
+    writer.writerow(["evidence", "weight"])
+    writer.writerows((what, f"{weight:.2f}") for what, weight in zip(EVIDENCE, fit(names), strict=True))
+    print(weights.getvalue())
+    if write:
+        WEIGHTS.write_text(weights.getvalue(), encoding="utf-8")
     print_constants(shared_data, lists, wordnet)
 
 

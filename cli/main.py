@@ -77,7 +77,8 @@ class _Group(LazyGroup):
         gc.set_threshold(200_000, 50, 100)
         try:
             return super().invoke(ctx)
-        except MLImagesError as error:
+        except MLImagesError as failure:
+            error = failure.in_command_words or failure
             if ctx.meta[_AS_JSON]:
                 content = {name: getattr(error, name) for name in ("what", "where", "line", "remedy")}
                 click.echo(json.dumps({"error": content}, indent=2, ensure_ascii=False))

@@ -63,4 +63,6 @@ def told_as(names: Mapping[Location, str]) -> Iterator[None]:
         if (what, remedy, where) == (error.what, error.remedy, error.where):
             raise
         line = error.line if where == error.where else None
-        raise type(error)(what, where=where, line=line, remedy=remedy) from error
+        told = type(error)(what, where=where, line=line, remedy=remedy)
+        told.in_command_words = error
+        raise told from error

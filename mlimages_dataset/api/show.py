@@ -41,6 +41,7 @@ def show(
     *,
     vocabulary: PathLike | None = None,
     images: PathLike | None = None,
+    implications: PathLike | None = None,
 ) -> Shown:
     """Return the labels of an image, each with its reason, or a category, from a build's folder; print it to read it.
 
@@ -52,6 +53,7 @@ def show(
             class, or a name, of which all senses are shown.
         vocabulary: the vocabulary's folder; by default the one beside the labels.
         images: the folder of the pictures; by default the one beside the labels, if there is one.
+        implications: the file or folder of the pairs or rules that were applied; by default the one beside the labels.
 
     Raises:
         UsageError: there are no labels, or nothing is called so; the message names what is called similarly.
@@ -63,7 +65,8 @@ def show(
         None if vocabulary is None else place(vocabulary, what="vocabulary"),
         None if images is None else place(images, what="images"),
     )
-    labels = Labels.read(places.labels, places.vocabulary, places.pairs)
+    applied = places.pairs if implications is None else place(implications, what="implications")
+    labels = Labels.read(places.labels, places.vocabulary, applied)
     found = Shown(
         tuple(_images(labels, what, places.images)),
         tuple(_category(labels, one) for one in _senses(labels.vocabulary, what)),

@@ -103,9 +103,11 @@ def _reason_of_absence(row: ImageLabel, others: Sequence[ImageLabel], vocabulary
 
 
 def _ancestor_of(row: ImageLabel, present: Sequence[ImageLabel], vocabulary: Vocabulary) -> Iterator[str]:
-    """Yield which of the present categories are the lowest below a category, if any is."""
+    """Yield which of the present categories are the lowest below a category that give it its confidence, if any do."""
     above = {one.class_index: _ancestors(one.class_index, vocabulary) for one in present}
+    confidence_of = {one.class_index: one.confidence for one in present}
     below = [i for i, ancestors in above.items() if row.class_index in ancestors]
+    below = [i for i in below if confidence_of[i] >= row.confidence] or below
     if lowest := [i for i in below if not any(other != i and i in above[other] for other in below)]:
         yield f"because {_named(lowest, vocabulary)} {'is one' if len(lowest) == 1 else 'are'}"
 

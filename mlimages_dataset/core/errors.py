@@ -19,6 +19,8 @@ class MLImagesError(Exception):
         self.where = None if where is None else str(where)
         self.line = line
         self.remedy = remedy
+        self.in_command_words: MLImagesError | None = None
+        """The same, where this is told in the words of Python."""
         super().__init__(what, where, line, remedy)
 
     def __reduce__(self) -> tuple[functools.partial[MLImagesError], tuple[()]]:

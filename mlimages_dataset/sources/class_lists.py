@@ -29,8 +29,8 @@ _SYNSET_LINE = re.compile(r"(n\d{8})(?:[\s,]+(.*))?")
 _MID = re.compile(r"/[mgt]/\w+")
 _OPEN_IMAGES_HEADER = ("LabelName", "DisplayName")
 CLASS_COLUMNS = ("id", "name")
-MEANING_COLUMNS = ("wnid", "parent")
-"""Columns of a class list that say what a class means; both may be missing, and cells may be empty."""
+MEANING_COLUMNS = ("wnid", "parent", "synset")
+"""Columns of a class list that say what a class means; each may be missing, and cells may be empty."""
 _DELIMITERS = (",", "\t", ";", "|")
 _WNID = re.compile(r"n\d{8}")
 
@@ -92,18 +92,17 @@ def parse_open_images_classes(lines: Iterable[str], where: str) -> list[SourceCl
 def parse_class_table(lines: Iterable[str], where: str) -> list[SourceClass]:
     """Return the classes of a table with the columns `id` and `name`, separated by commas, tabs, semicolons or bars.
 
-    The columns `wnid` and `parent` are read where there are such; others are ignored.
+    The columns `wnid`, `parent` and `synset` are read where there are such; others are ignored.
 
     Raises:
-        DataError: there is no such header, a row is short, an id is empty, a wnid is none, or there is no row.
+        DataError: there is no such header, or a column twice; a row is short, an id is empty, or a wnid is none; or
+            there is no row.
     """
     content = list(lines)
     delimiter = next((one for one in _DELIMITERS if content and _has_columns(content[0], one)), ",")
     rows = list(_csv_rows(content, where, delimiter))
     header = [cell.strip().lower() for cell in rows[0][1]] if rows else []
-    missing = [column for column in CLASS_COLUMNS if column not in header]
-    if missing:
-        raise _no_columns(missing, header, where, line=1)
+    _check_header(header, where, line=1)
 
     def parse(row: Sequence[str], number: int) -> SourceClass:
         if len(row) != len(header):
@@ -126,9 +125,7 @@ def classes_of_table(table: pa.Table, where: str) -> list[SourceClass]:
         DataError: a column is missing, a row holds no id or no name, a wnid is none, or there is no row.
     """
     table = table.rename_columns([name.strip().lower() for name in table.column_names])
-    missing = [column for column in CLASS_COLUMNS if column not in table.column_names]
-    if missing:
-        raise _no_columns(missing, table.column_names, where)
+    _check_header(table.column_names, where)
     columns = [column for column in (*CLASS_COLUMNS, *MEANING_COLUMNS) if column in table.column_names]
 
     def parse(row: Mapping[str, object], number: int) -> SourceClass:
@@ -143,7 +140,8 @@ def classes_of_table(table: pa.Table, where: str) -> list[SourceClass]:
 
 def _class_of(cells: Mapping[str, str], where: str, *, line: int | None = None, of: str = "") -> SourceClass:
     """Return the class that a row's cells state, by column; `line` or `of` says which row, in messages."""
-    source_id, name, wnid, parent = (cells.get(column, "").strip() for column in (*CLASS_COLUMNS, *MEANING_COLUMNS))
+    stated = (cells.get(column, "").strip() for column in (*CLASS_COLUMNS, *MEANING_COLUMNS))
+    source_id, name, wnid, parent, synset = stated
     if not source_id:
         raise DataError(f"the id{of} is empty", where=where, line=line, remedy="give every class an id")
     if wnid and not (_WNID.fullmatch(wnid) or OWN_WNID.fullmatch(wnid)):
@@ -153,7 +151,7 @@ def _class_of(cells: Mapping[str, str], where: str, *, line: int | None = None, 
             line=line,
             remedy="write one such as n02099601, or leave it empty",
         )
-    return SourceClass(source_id, name, wnid, parent)
+    return SourceClass(source_id, name, wnid, parent, synset)
 
 
 def parse_release_status(text: str, where: str) -> dict[str, int]:
@@ -309,13 +307,15 @@ def _csv_rows(lines: Iterable[str], where: str, delimiter: str = ",") -> Iterato
         raise DataError(f"is not CSV there ({error})", where=where, line=start, remedy="correct the quotes") from error
 
 
-def _no_columns(missing: Sequence[str], found: Sequence[str], where: str, line: int | None = None) -> DataError:
-    return DataError(
-        f"no column {' and '.join(missing)} in its header ({_shown(','.join(found))})",
-        where=where,
-        line=line,
-        remedy="give the columns id and name",
-    )
+def _check_header(found: Sequence[str], where: str, line: int | None = None) -> None:
+    """Refuse a table that lacks a column, or has one that is read twice."""
+    missing = [column for column in CLASS_COLUMNS if column not in found]
+    if missing:
+        what = f"no column {' and '.join(missing)} in its header ({_shown(','.join(found))})"
+        raise DataError(what, where=where, line=line, remedy="give the columns id and name")
+    repeated = [column for column in (*CLASS_COLUMNS, *MEANING_COLUMNS) if list(found).count(column) > 1]
+    if repeated:
+        raise DataError(f"has two columns {repeated[0]}", where=where, line=line, remedy="name each differently")
 
 
 def _at_least_one(classes: Iterable[SourceClass], where: str) -> list[SourceClass]:

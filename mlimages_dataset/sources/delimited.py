@@ -153,9 +153,16 @@ class DelimitedSource(Source):
         )
 
 
-def confidence_sql(column: str, *, digits: bool) -> str:
-    """Return SQL for the columns `confidence` and `stated` of a column of texts."""
+def confidence_sql(column: str, *, digits: bool, of_model: str = "") -> str:
+    """Return SQL for the columns `confidence` and `stated` of a column of texts.
+
+    Args:
+        column: its name, or SQL.
+        digits: whether the digits of some number decide, not its float64.
+        of_model: SQL for whether a row is a model's; empty where no column says so.
+    """
     confidence = confidences.sql_of_text(column) if digits else confidences.sql_of_number(column)
+    confidence = confidences.sql_of_model(confidence, of_model) if of_model else confidence
     return f"{confidence} AS confidence, TRY_CAST({column} AS DOUBLE) AS stated"
 
 
@@ -172,7 +179,9 @@ def _rejects(connection: duckdb.DuckDBPyConnection, path: Location, block: Block
     for position, kind, text in rows:
         start = _row_start(position - 1, kind, content)
         # The text of such a row may be that of the row before.
-        told = content[start : start + 4 * REJECT_CHARACTERS].decode(errors="replace") if kind == _BAD_QUOTE else text
+        told = text
+        if kind == _BAD_QUOTE:
+            told = content[start : start + 4 * REJECT_CHARACTERS].partition(b"\n")[0].decode(errors="replace")
         line = block.lines[content.count(b"\n", 0, start)]
         rejects.append(Reject(str(path), line, kind.lower(), told.strip()[:REJECT_CHARACTERS]))
     return rejects, count

@@ -23,7 +23,7 @@ from mlimages_dataset.sources.lines import line_blocks
 from mlimages_dataset.sources.pieces import Piece, cut_lines
 from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject
-from mlimages_dataset.sources.rows import split_cell
+from mlimages_dataset.sources.rows import like_confidence, split_cell
 from mlimages_dataset.sources.source import Source, observed
 from mlimages_dataset.sources.tables import selected
 
@@ -134,6 +134,8 @@ def _rows(line: str, keys: Mapping[str, str], separator: str) -> list[tuple[str,
     for name in NEEDED_COLUMNS:
         if stated[name] is _NOTHING:
             raise _Refused(f"no {keys[name]} among {', '.join(row)}" if row else "an empty object")
+    if stated["confidence"] is _NOTHING and (likely := like_confidence(row)):
+        raise _Refused(f"a key {likely} and no key confidence: say --columns confidence={likely}, or rename it")
     image, location = (_text(stated[name], keys[name]) for name in ("image_id", "location"))
     labels, confidences = _labels(stated["label"], separator)
     if stated["confidence"] is not _NOTHING:

@@ -2,7 +2,8 @@
 
 https://storage.googleapis.com/openimages/web/download_v7.html
 
-* Labels (ImageID, LabelName, Confidence): a class is present, absent, or likely.
+* Labels (ImageID, LabelName, Confidence; Source): a class is present, absent, or likely. What the Source `machine` says
+  is only likely, also where it says 1.
 * Boxes (ImageID, LabelName, XMin, XMax, YMin, YMax; Confidence, Score and flags where there are): the class is
   present, and there. Flags are 1, or not stated: 0, -1 (unknown) or nothing. A spreadsheet's decimal commas are read as
   such. A box without Confidence was drawn or verified by a person.
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.rejects import RejectLog
 
+_SOURCE = "Source"
+_OF_MACHINE = f"lower(trim({_SOURCE})) = 'machine'"
 _SIDES = ("XMin", "YMin", "XMax", "YMax")
 _SIDES_OF_MASK = tuple(f"Box{side}" for side in _SIDES)
 _POINT = ("ImageId", "Label", "EstimatedYesNo")
@@ -69,7 +72,7 @@ class OpenImages(DelimitedSource):
     has_regions: ClassVar[bool] = True
     read_columns = frozenset(
         {
-            *("ImageID", "LabelName", "Confidence", "Score", "OriginalURL", "MaskPath"),
+            *("ImageID", "LabelName", "Confidence", "Score", "OriginalURL", "MaskPath", _SOURCE),
             *(*_SIDES, *_SIDES_OF_MASK, *_POINT, *_FLAG_COLUMNS),
         }
     )
@@ -101,7 +104,10 @@ class OpenImages(DelimitedSource):
         column = _confidence_column(columns)
         if not column:
             return f"{names}, {certain}, '' AS location"
-        stated = confidence_sql(_of_box(column) if _sides(columns) else column, digits=digits)
+        if _sides(columns):
+            stated = confidence_sql(_of_box(column), digits=digits)
+        else:
+            stated = confidence_sql(column, digits=digits, of_model=_OF_MACHINE if _SOURCE in columns else "")
         return f"{names}, {stated}, '' AS location"
 
     def condition(self, piece: Piece) -> str:
@@ -167,7 +173,8 @@ def _sides(columns: Sequence[str]) -> tuple[str, ...]:
 def _fields(columns: tuple[str, ...]) -> dict[str, int]:
     """Return what the columns are that the statements of a file are read from, for `usual_rows`."""
     confidence = {column: Field.CONFIDENCE for column in (_confidence_column(columns),) if column}
-    return {"ImageID": Field.IMAGE, "LabelName": Field.CLASS, **confidence}
+    source = {_SOURCE: Field.SOURCE} if confidence and not _sides(columns) else {}
+    return {"ImageID": Field.IMAGE, "LabelName": Field.CLASS, **confidence, **source}
 
 
 def _fields_of_boxes(columns: tuple[str, ...]) -> dict[str, int]:

@@ -21,7 +21,7 @@ from mlimages_dataset.sources.source import refuse_other_scale
 from mlimages_dataset.tables import confidences
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 
 _TRIMMED = " \t\r\n"
 _LABEL, _CONFIDENCE = "label", "confidence"
+_LIKE_CONFIDENCE = {"score", "scores", "conf", "prob", "probability", "probabilities", "confidences", "certainty"}
 
 
 def check_columns(path: Location, columns: Sequence[str], layout: Layout, *, line: int | None) -> None:
     """Refuse a table whose columns, by our names, are not those of one.
 
     Raises:
-        DataError: one is missing or there twice.
+        DataError: one is missing or there twice, or confidences have another name.
     """
     repeated = [name for name in TABLE_COLUMNS if list(columns).count(name) > 1]
     if repeated:
@@ -51,6 +52,19 @@ def check_columns(path: Location, columns: Sequence[str], layout: Layout, *, lin
             remedy="give the columns image_id and label, and confidence and location where there are, or say how the "
             "file calls them (--columns image_id=path,label=class)",
         )
+    likely = like_confidence(columns)
+    if likely and _CONFIDENCE not in columns:
+        raise DataError(
+            f"has a column {likely} and no column confidence, so each label would be sure",
+            where=path,
+            line=line,
+            remedy=f"say that it holds the confidences (--columns confidence={likely}), or give it another name",
+        )
+
+
+def like_confidence(columns: Iterable[str]) -> str:
+    """Return the first column that others call confidences; empty if there is none."""
+    return next((name for name in columns if name.strip().lower() in _LIKE_CONFIDENCE), "")
 
 
 def columns_sql(columns: Sequence[str], confidence: str) -> str:

@@ -36,6 +36,7 @@ class Field(IntEnum):
     IMAGE = auto()
     CLASS = auto()
     MASK = auto()
+    SOURCE = auto()
     XMIN = auto()
     YMIN = auto()
     XMAX = auto()
@@ -47,8 +48,12 @@ class Field(IntEnum):
 FIELD_OF_SIDE = dict(zip(BOX, (Field.XMIN, Field.YMIN, Field.XMAX, Field.YMAX), strict=True))
 _TEXTS = {"image_id": Field.IMAGE, "class_id": Field.CLASS, "mask": Field.MASK}
 _UNREAD, _IMAGE, _CLASS, _MASK = (int(one) for one in (Field.UNREAD, *_TEXTS.values()))
+_SOURCE = int(Field.SOURCE)
+_MACHINE = np.frombuffer(b"machine", np.uint8)
+"""The source of which everything is only likely; in another case or between blanks, it is left to SQL."""
 _XMIN, _CONFIDENCE, _FLAG = int(Field.XMIN), int(Field.CONFIDENCE), int(Field.FLAG)
 _NEWLINE, _POINT, _MINUS, _ZERO, _BLANK, _TILDE = b"\n.-0 ~"
+_CASE = 0x20
 _MOST_DIGITS = 15
 COMPILED_BYTES = 1 << 24
 """The least block whose rows a compiled loop reads: where no machine code is kept, it takes seconds to make."""
@@ -141,7 +146,7 @@ def _texts_of(block: Block, rows: _Rows, n: int) -> dict[str, pa.StringArray]:
 
 
 @compiled
-def _read(  # noqa: PLR0917 - compiled code takes no keywords
+def _read(  # noqa: C901, PLR0912, PLR0917 - one pass over the fields of a row; compiled code takes no keywords
     letters: NDArray[np.uint8],
     span: tuple[int, int],
     delimiter: int,
@@ -164,12 +169,15 @@ def _read(  # noqa: PLR0917 - compiled code takes no keywords
     n = n_others = 0
     end = len(letters)
     while at < end:
-        begin, usual, field = at, True, 0
+        begin, usual, field, machine = at, True, 0, 0
         while usual:
             what = fields[field]
             if what < _XMIN:
                 start, at = at, _text_end(letters, at, delimiter)
-                if what != _UNREAD:
+                if what == _SOURCE:
+                    machine = _machine(letters, start, at)
+                    usual = machine >= 0
+                elif what != _UNREAD:
                     starts[what - _IMAGE, n] = start
                     lengths[what - _IMAGE, n] = at - start
                     usual = at > start or what == _MASK
@@ -193,6 +201,8 @@ def _read(  # noqa: PLR0917 - compiled code takes no keywords
         while at < end and letters[at] != _NEWLINE:
             at += 1
         at = min(at + 1, end)
+        if machine == 1:
+            numbers[_CONFIDENCE - _XMIN, n] = min(max(numbers[_CONFIDENCE - _XMIN, n], LEAST), MOST)
         xmin, ymin, xmax, ymax = numbers[0, n], numbers[1, n], numbers[2, n], numbers[3, n]
         if usual and xmin < xmax and ymin < ymax:
             n += 1
@@ -208,6 +218,25 @@ def _text_end(letters: NDArray[np.uint8], at: int, delimiter: int) -> int:
     while at < len(letters) and letters[at] != delimiter and _BLANK <= letters[at] <= _TILDE:
         at += 1
     return at
+
+
+@compiled
+def _machine(letters: NDArray[np.uint8], start: int, stop: int) -> int:
+    """Return 1 for the source `machine`, 0 for another, and -1 for `machine` in another case or between blanks."""
+    first, last = start, stop
+    while first < last and letters[first] == _BLANK:
+        first += 1
+    while first < last and letters[last - 1] == _BLANK:
+        last -= 1
+    if last - first != len(_MACHINE):
+        return 0
+    found = 1 if last - first == stop - start else -1
+    for k in range(len(_MACHINE)):
+        if letters[first + k] != _MACHINE[k]:
+            if letters[first + k] | _CASE != _MACHINE[k]:
+                return 0
+            found = -1
+    return found
 
 
 @compiled

@@ -123,6 +123,14 @@ def sql_of_number(column: str) -> str:
     )
 
 
+def sql_of_model(confidence: str, says: str) -> str:
+    """Return SQL for a confidence that is a model's where `says` holds, and so verifies nothing (`of_a_model`)."""
+    return (
+        f"CASE WHEN {says} AND {confidence} = 1 THEN {_SQL_MOST} "
+        f"WHEN {says} AND {confidence} = 0 THEN {_SQL_LEAST} ELSE {confidence} END"
+    )
+
+
 def sql_of_text(column: str) -> str:
     """Return SQL for the FLOAT confidence of a column of texts, null for texts that are not a number from 0 to 1."""
     number = f"TRY_CAST({column} AS DOUBLE)"

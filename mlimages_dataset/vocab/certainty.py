@@ -46,7 +46,7 @@ READ_ALONE = single(0.333)
 """Three readings differ."""
 ONLY_SENSE = single(0.989)
 """The name has one sense, which is below a root, and nobody has read it."""
-ONLY_ABSTRACT = single(0.627)
+ONLY_ABSTRACT = single(0.630)
 """The name has one sense, which is below no root."""
 HEAD_FACTOR = 0.76
 """Share of compounds that are a kind of their last word, relative to the probability of that word's sense."""

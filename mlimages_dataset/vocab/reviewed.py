@@ -159,6 +159,9 @@ def _rows(content: Mapping[str, object], kind: str, where: str) -> Iterator[dict
             if key not in _KEYS[kind]:
                 raise ConfigError(f"unknown key {key!r}", where=place, remedy=f"use {', '.join(_KEYS[kind])}")
         for key in _KEYS[kind]:
+            if isinstance(table.get(key), int | float):
+                remedy = f'write it in quotes: {key} = "{table[key]}"'
+                raise ConfigError(f"{key} is a number", where=place, remedy=remedy)
             if not isinstance(table.get(key), str) or (not table[key] and not (kind == "match" and key == "wnid")):
                 raise ConfigError(f"no {key}", where=place, remedy="every row gives each key, the reason too")
         yield {**{key: str(table[key]) for key in _KEYS[kind]}, "where": place}

@@ -57,7 +57,7 @@ from mlimages_dataset.vocab.packaged import PACKAGED_CLASS_LISTS, packaged_class
 from mlimages_dataset.vocab.readings import packaged_decisions
 from mlimages_dataset.vocab.reviewed import Reviewed, parse_reviewed
 from mlimages_dataset.vocab.validation import validate
-from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Ancestors, Vocabulary
+from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Ancestors, Rule, Vocabulary
 from mlimages_dataset.vocab.wordnet import NOUN_FILES, load_wordnet
 
 if TYPE_CHECKING:
@@ -257,10 +257,11 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
     if all(row.class_index < 0 for row in vocabulary.mapping):
         rules = Counter(row.rule for row in vocabulary.mapping).most_common(3)
         told = ", ".join(f"{rule}: {n:,}" for rule, n in rules)
-        raise VocabularyError(
-            f"none of {len(vocabulary.mapping):,} classes became a category ({told})",
-            remedy="check that names are English nouns and that ids are those of their list",
-        )
+        remedy = "check that names are English nouns and that ids are those of their list"
+        if rules[0][0] == Rule.DROPPED_UNKNOWN_ID.value:
+            remedy = "write wnids of WordNet 3.0 (those of another version, such as 3.1, differ), or leave them out"
+        what = f"none of {len(vocabulary.mapping):,} classes became a category ({told})"
+        raise VocabularyError(what, remedy=remedy)
     findings = validate(vocabulary, network)
     if findings:
         raise VocabularyError(

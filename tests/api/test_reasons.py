@@ -104,6 +104,17 @@ def test_both_reasons_of_a_confidence_are_said(vocabulary: ml.Vocabulary, pairs:
     assert why[WNIDS["leash"]] == "annotated by csv; also because of dog: 50 % of its images"
 
 
+def test_the_reason_of_an_ancestor_is_the_label_that_gives_its_confidence(vocabulary: ml.Vocabulary) -> None:
+    for (dog, retriever), names in {(0.75, 0.5): "dog", (0.5, 0.5): "golden retriever", (0.25, 0.5): "golden"}.items():
+        said = pd.DataFrame(
+            {"image_id": "a", "label": [WNIDS["dog"], WNIDS["retriever"]], "confidence": [dog, retriever]}
+        )
+        why = ml.augment(said, vocabulary).why("a")
+        above = why[why["why"].str.startswith("because") & (why["confidence"] == max(dog, retriever))]
+        assert len(above)
+        assert above["why"].str.startswith(f"because {names}").all()
+
+
 def test_without_pairs_co_occurrence_has_no_other_reason(
     vocabulary: ml.Vocabulary, pairs: pd.DataFrame, tmp_path: Path
 ) -> None:

@@ -87,6 +87,10 @@ def test_labels_and_a_split_alone_are_shown_with_what_lies_around_them(built: ml
         ml.show(tmp_path / "labels", image_id)
     alone = ml.show(tmp_path / "labels", image_id, vocabulary=built.folder)
     assert [one.wnid for one in alone.images[0].labels] == [one.wnid for one in whole.images[0].labels]
+    assert built.pairs is not None
+    file = built.pairs.folder / "implications.parquet"
+    with_pairs = ml.show(tmp_path / "labels", image_id, vocabulary=built.folder, implications=file)
+    assert [one.why for one in with_pairs.images[0].labels] == [one.why for one in whole.images[0].labels]
     wnid = alone.images[0].labels[0].wnid
     built.labels.write(tmp_path / "counted")
     (tmp_path / "counted" / "manifest.json").unlink()  # images are counted now

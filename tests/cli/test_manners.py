@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
+import mlimages_dataset as ml
+from mlimages_dataset.core.errors import DataError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -38,6 +41,20 @@ def test_help_is_a_word_too(command: Command, group: tuple[str, ...]) -> None:
     name = "verify"
     assert command(*group, "help", name) == command("help", *group, name) == command(*group, name, "--help")
     assert command(*group, "help", "zzzz").code == 2
+
+
+def test_what_the_api_says_in_the_words_of_python_the_command_says_in_its_own(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "classes.csv").write_text("id,name\n1,dog\n")
+    vocabulary = str(tmp_path / "vocabulary")
+    assert not command("vocab", "--classes", f"mine={tmp_path / 'classes.csv'}", "--out", vocabulary).code
+    (tmp_path / "a.csv").write_text("a,dog\n")
+    call = ("annotate", "--vocab", vocabulary, "--format", "csv", str(tmp_path / "a.csv"), "--out", str(tmp_path / "a"))
+    said = command(*call)
+    assert said.code == 1
+    assert "--columns image_id=path,label=class" in said.err
+    assert "{" not in said.err
+    with pytest.raises(DataError, match=r"columns=\{'image_id': 'path', 'label': 'class'\}"):
+        ml.annotate(str(tmp_path / "a.csv"), vocabulary, format="csv")
 
 
 @pytest.mark.parametrize(

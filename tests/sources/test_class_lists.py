@@ -226,6 +226,14 @@ def test_another_json_file_is_refused(text: str) -> None:
         parse_box_hierarchy(text, "x.json")
 
 
+def test_a_table_says_what_classes_mean_by_wnid_parent_or_synset() -> None:
+    (row,) = parse_class_table(["id;name;Synset;parent;wnid", "1;tabby;cat.n.01;2;"], "list")
+    assert row == SourceClass("1", "tabby", parent="2", synset="cat.n.01")
+    for header in ("id,name,name", "id,name,ID", "id,name,wnid,wnid", "id,name,synset,synset", "id,name,parent,parent"):
+        with pytest.raises(DataError, match="has two columns"):
+            parse_class_table([header, "1,dog,cat,cow"], "list")
+
+
 def test_tencent_rows() -> None:
     rows = parse_tencent_dictionary(lines(WELL_FORMED["tencent"]), "list")
     assert rows == [TencentRow(0, "n00002452", -1, "thing"), TencentRow(1, "n09328904", 0, "lake")]

@@ -313,6 +313,29 @@ def test_confidences_of_json_are_judged_by_their_digits(tmp_path: Path) -> None:
         _scale(tmp_path / "b.jsonl")
 
 
+@pytest.mark.parametrize("name", ["score", "Scores", "probability", "conf"])
+@pytest.mark.parametrize("form", ["csv", "parquet", "jsonl"])
+def test_confidences_of_another_name_are_not_passed_over(tmp_path: Path, form: str, name: str) -> None:
+    table = pa.table({"image_id": ["a"], "label": ["b"], name: [0.5]})
+    path = tmp_path / f"a.{form}"
+    if form == "parquet":
+        pq.write_table(table, path)
+    else:
+        path.write_text(
+            f"image_id,label,{name}\na,b,0.5\n" if form == "csv" else json.dumps(table.to_pylist()[0]) + "\n"
+        )
+    if form == "jsonl":
+        rows, log = read_statements(form, [path])
+        assert rows.num_rows == 0
+        assert f"--columns confidence={name}" in log.first[0].what
+    else:
+        with pytest.raises(DataError, match=f"a column {name} and no column confidence") as caught:
+            read_statements(form, [path])
+        assert f"--columns confidence={name}" in caught.value.remedy
+    rows, _ = read_statements(form, [path], Layout(columns=(f"confidence={name}",)))
+    assert rows["confidence"].to_pylist() == [0.5]
+
+
 def _scale(path: Path) -> None:
     """Read a file as `annotate` does, which looks at numbers that are no confidence."""
     import duckdb  # noqa: PLC0415

@@ -21,6 +21,7 @@ from mlimages_dataset.sources.contract import read_statements
 from mlimages_dataset.sources.registry import source_named
 from mlimages_dataset.sources.rejects import RejectLog
 from mlimages_dataset.sources.usual_rows import Field, fields_of, usual_boxes
+from mlimages_dataset.tables.confidences import LEAST, MOST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,9 @@ def field_of(column: str, usual: bool) -> st.SearchStrategy[str]:  # noqa: FBT00
         return st.sampled_from(["1", "0", "0.5", "0.07"]) if usual else high | odd_numbers | decimals
     if column.startswith("Is"):
         return st.sampled_from(["0", "1", "-1"]) if usual else flags
+    if column == "Source":
+        odd = st.sampled_from(["Machine", " machine", "machine ", "machinery", "", "MACHINE", "m"])
+        return st.sampled_from(["machine", "verification"]) | (st.nothing() if usual else odd)
     return st.sampled_from(["a", "b", "c.jpg", "/m/01g317"]) if usual else texts
 
 
@@ -192,6 +196,7 @@ def statements_in(path: Path, form: str, compiled_bytes: int) -> tuple[list[dict
 @example(content=b"ImageID,Source,LabelName,Confidence\na,s,/m/1,0.99999999\na,s,/m/2,0.000000000000001\na,s,b")
 @example(content=b"ImageID,Source,LabelName,Confidence\na,s,/m/1,7\nb,s,/m/1,1\n")
 @example(content=b"ImageID,Source,LabelName,Confidence\n\n\n")
+@example(content=b"ImageID,Source,LabelName,Confidence\na,machine,/m/1,1\na,machine,/m/2,0\na,Machine ,c,1\nb,s,c,1\n")
 @example(content=b"image_id;label;confidence\na;b;0,5\na;b;0.25\nc;d;1\n;d;1\nc;;1\nc;d;2\n")
 @example(content=b"image_id, label, confidence\na, b, 0.5\na,b,0.5\n")
 @example(content=b"image_id,label,location\na,b,https://x/1.jpg\nc,d,\n")
@@ -206,6 +211,18 @@ def test_statements_are_what_sql_makes_of_them(tmp_path_factory: pytest.TempPath
     assert sorted(map(repr, found[0])) == sorted(map(repr, wanted[0]))
     assert found[1] == wanted[1]
     assert {(one.what, one.text) for one in found[2]} == {(one.what, one.text) for one in wanted[2]}
+
+
+@pytest.mark.parametrize("least", [0, 1 << 30])
+def test_what_a_machine_says_is_never_verified(tmp_path: Path, least: int) -> None:
+    sources = ["machine", "Machine", " machine ", "verification", "crowdsource-verification", "machinery", ""]
+    rows = [f"{source},a,{number},b" for source in sources for number in ("1", "0", "0.5", "1.0")]
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(["Source,ImageID,Confidence,LabelName", *rows]))
+    found = statements_in(path, "open-images", least)
+    assert not isinstance(found, str)
+    numbers = sorted(row["confidence"] for row in found[0])
+    assert numbers == sorted([float(MOST), float(LEAST), 0.5, float(MOST)] * 3 + [1, 0, 0.5, 1] * 4)
 
 
 def test_a_table_is_the_same_by_the_loop_and_by_sql(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ DOG_MATCH = f'[[match]]\nsource = "s"\nsource_id = "1"\nwnid = "{DOG}"\nreason =
         (DOG_TO_PET + 'why = "x"\n', "r.toml, add_edge 1: unknown key 'why'; use child, parent, reason"),
         (DOG_TO_PET.replace('reason = "x"\n', ""), "r.toml, add_edge 1: no reason; every row gives each key"),
         (DOG_TO_PET.replace('"x"', '""'), "r.toml, add_edge 1: no reason"),
-        (DOG_TO_PET.replace('"x"', "3"), "r.toml, add_edge 1: no reason"),
+        (DOG_TO_PET.replace('"x"', "3"), 'r.toml, add_edge 1: reason is a number; write it in quotes: reason = "3"'),
         (ADD_DOG.replace(DOG, ""), "r.toml, add_category 1: no wnid"),
         (ADD_DOG + ADD_DOG, f"r.toml, add_category 2: a second decision on {DOG}"),
         (ADD_DOG + DROP_DOG, f"r.toml, drop_category 1: a second decision on {DOG}"),

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from mlimages_dataset.augment.annotation_counts import AnnotationCounts, AnnotationSummary
 from mlimages_dataset.augment.annotations import (
     STATEMENTS,
-    annotation_batches,
     broader_ids,
     class_lookup,
     lookup_table,
     packed_statements,
 )
 from mlimages_dataset.augment.completeness import Completeness
+from mlimages_dataset.augment.merged import annotation_batches
 from mlimages_dataset.augment.runs import (
     Runs,
     absolute_pieces,

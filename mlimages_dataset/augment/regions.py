@@ -16,8 +16,7 @@ from mlimages_dataset.augment.annotations import DROPPED, NAMELESS, UNKNOWN, cod
 from mlimages_dataset.augment.region_order import by_image, in_order
 from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.sources.source import BOX
-from mlimages_dataset.tables.arrays import arrow_of, numpy_of, repeated
-from mlimages_dataset.tables.parquet import filtered
+from mlimages_dataset.tables.arrays import arrow_of, filtered, numpy_of, repeated
 from mlimages_dataset.tables.schemas import REGION_FLAGS, REGIONS, Origin, TableSchema
 
 if TYPE_CHECKING:

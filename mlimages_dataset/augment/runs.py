@@ -49,8 +49,6 @@ DUCKDB_MEMORY = "1GB"
 """Memory limit of DuckDB in a job; beyond it, DuckDB writes intermediate results to the disk."""
 KEPT_UNKNOWN = 1000
 """Unknown classes kept per run, those with the most statements: files in the wrong format have millions."""
-_RUN_COMPRESSION = "lz4"
-"""Compression of files that are read once and removed: faster than that of tables; 0.5 GB for 3 GB of CSV, not 0.3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +202,7 @@ def runs_of(
     for block in blocks:
         path = out / f"{PARTIAL_PREFIX}run-{number:05d}-{len(runs):05d}"
         ids, of_run = [], Counter[str]()
-        with table_writer(path, schema, {}, compression=_RUN_COMPRESSION) as writer:
+        with table_writer(path, schema, {}, lasting=False) as writer:
             for batch in block:
                 writer.write(batch.select(schema.arrow.names))
                 ids.append(batch.column("image_id"))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
 
-_LOOPS = {"augment": ("ancestors", "annotations", "audit", "splits", "statistics"), "tables": ("pages",)}
+_LOOPS = {"augment": ("ancestors", "annotations", "audit", "merged", "splits", "statistics"), "tables": ("pages",)}
 _MODULES = tuple(f"mlimages_dataset.{room}.{name}" for room, names in _LOOPS.items() for name in names)
 CODE = "from mlimages_dataset.recipes.first_calls import call_loops; call_loops()"
 

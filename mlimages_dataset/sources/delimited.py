@@ -1,4 +1,4 @@
-"""Delimited files, which DuckDB reads in blocks of whole rows."""
+"""Delimited files, read in blocks of whole rows by DuckDB, and where rows are usual by a compiled loop."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class DelimitedSource(Source):
         return cut_rows(piece)
 
     def usual_fields(self, piece: Piece) -> Mapping[str, int] | None:  # noqa: ARG002 - for those that have any
-        """Return the `usual_rows.Field` of each column that says what `selection` reads; None where others say more."""
+        """Return the `usual_rows.Field` of each column that says what `selection` reads; None if it needs more."""
         return None
 
     def observe(self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog) -> Iterator[Shown]:

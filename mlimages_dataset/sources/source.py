@@ -119,7 +119,8 @@ class Source(abc.ABC):
 
         In SQL, it is a connection in which the block is the relation `observations`, with the columns of `STATEMENT`,
         and `stated`: the number in the file if the confidence is null because the number is out of range. A batch has
-        the columns of `STATEMENT`, and no nulls. Its rows fit in memory; `log` is complete when all rows were read.
+        the columns of `STATEMENT`, no nulls, no empty id or class, and confidences in 0..1. Rows are in any order, and
+        those of a block fit in memory; `log` is complete when all rows were read.
 
         Raises:
             DataError: the piece cannot be read to its end.

@@ -55,6 +55,10 @@ _XMIN, _CONFIDENCE, _FLAG = int(Field.XMIN), int(Field.CONFIDENCE), int(Field.FL
 _NEWLINE, _POINT, _MINUS, _ZERO, _BLANK, _TILDE = b"\n.-0 ~"
 _CASE = 0x20
 _MOST_DIGITS = 15
+_MOST_LINE_BYTES = 2_000_000
+"""DuckDB refuses longer lines."""
+_LOOKED_AT = 1 << 18
+"""Bytes of a block that tell whether most of its rows are usual."""
 COMPILED_BYTES = 1 << 24
 """The least block whose rows a compiled loop reads: where no machine code is kept, it takes seconds to make."""
 _TENS = 10.0 ** np.arange(_MOST_DIGITS + 1)
@@ -103,7 +107,8 @@ def usual_boxes(block: Block, delimiter: str, fields: NDArray[np.int8]) -> tuple
         fields: of a row, shape (F,).
 
     Returns:
-        Boxes in the columns of `REGION`, in the order of their lines, and the other lines but that of the header.
+        Boxes in the columns of `REGION`, in the order of their lines, and the other lines but that of the header; no
+        box, and the block, if most of its first rows are not written so.
     """
     rows, n, left = _usual(block, delimiter, fields, absences=False)
     columns: dict[str, pa.Array] = {
@@ -131,13 +136,21 @@ def _usual(block: Block, delimiter: str, fields: NDArray[np.int8], *, absences: 
     """Return room for rows, how many usual ones it has, and the other lines but that of the header."""
     content, n_lines = block.content, len(block.lines)
     letters = np.frombuffer(content, np.uint8)
-    rows, others = _Rows.empty(n_lines), np.empty((n_lines, 3), np.int64)
     begin = (content.find(b"\n") + 1 or len(content), 1) if block.header else (0, 0)
+    first = content.rfind(b"\n", begin[0], begin[0] + _LOOKED_AT) + 1
+    if first:
+        looked_at = content.count(b"\n", begin[0], first)
+        room = _Rows.empty(looked_at), np.empty((looked_at, 3), np.int64)
+        if 2 * _read(letters[:first], begin, ord(delimiter), fields, absences, room) < looked_at:
+            return room[0], 0, block  # most rows would be read twice
+    rows, others = _Rows.empty(n_lines), np.empty((n_lines, 3), np.int64)
     n = _read(letters, begin, ord(delimiter), fields, absences, (rows, others))
-    left = others[: n_lines - int(block.header) - n].tolist()
-    rest = b"".join(content[start:end] for _, start, end in left)
-    lines = [block.lines[line] for line, _, _ in left]
-    return rows, n, Block(rest, lines, header=False).amid(delimiter, len(fields))
+    left = others[: n_lines - int(block.header) - n]
+    offsets = np.append(0, np.cumsum(left[:, 2] - left[:, 1])).astype(np.int32)
+    rest = np.empty(offsets[-1], np.uint8)
+    _gather(letters, left[:, 1].copy(), offsets, rest)
+    lines = np.asarray(block.lines)[left[:, 0]].tolist()
+    return rows, n, Block(rest.tobytes(), lines, header=False).amid(delimiter, len(fields))
 
 
 def _texts_of(block: Block, rows: _Rows, n: int) -> dict[str, pa.StringArray]:
@@ -198,6 +211,7 @@ def _read(  # noqa: C901, PLR0912, PLR0917 - one pass over the fields of a row; 
             usual &= at < end and letters[at] == delimiter
             at += usual
         usual &= at >= end or letters[at] == _NEWLINE
+        usual &= at - begin <= _MOST_LINE_BYTES
         while at < end and letters[at] != _NEWLINE:
             at += 1
         at = min(at + 1, end)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.tables.label_columns import columns_of
 from mlimages_dataset.tables.pages import PLAIN, RLE, RLE_DICTIONARY, Encoded, encoded_texts, encoded_words
 from mlimages_dataset.tables.pages import levels_of_lists as levels_of
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MAGIC = b"PAR1"
-_CODECS = {"zstd": ("zstd", 6), "lz4": ("lz4_raw", 7)}
+_ZSTD = 6
 _INT32, _FLOAT, _BYTES = 1, 4, 6
 _REQUIRED, _REPEATED = 0, 2
 _DATA_PAGE, _DICTIONARY_PAGE = 0, 2
-_MOST_ROWS, _MOST_LABELS, _MOST_TEXT = 1 << 20, 1 << 26, 1 << 30
-"""Of a row group: its pages must have less than 2 GiB."""
+_MOST_ROWS, _MOST_BYTES = 1 << 20, 1 << 30
+"""Of a row group, and of each of its columns: a page must have less than 2 GiB."""
+_PAGE_BYTES = 1 << 31
 _LONGEST_BOUND = 4096
 """Bytes of a text beyond which no least and greatest one is stated, as by Arrow."""
 _LABELS_PATH = ("labels", "list", "element")
@@ -68,16 +70,14 @@ class _Sink(Protocol):
 class LabelFile:
     """Writes tables of labelled images into one file, which is complete when it is closed."""
 
-    def __init__(self, sink: _Sink, metadata: Mapping[bytes, bytes], *, compression: str) -> None:
+    def __init__(self, sink: _Sink, metadata: Mapping[bytes, bytes]) -> None:
         """Begin a file.
 
         Args:
             sink: where to write; it is not closed.
             metadata: of the file.
-            compression: "zstd" or "lz4".
         """
-        name, self._codec = _CODECS[compression]
-        self._compressor = pa.Codec(name)
+        self._compressor = pa.Codec("zstd")
         self._sink = sink
         self._metadata = metadata
         self._groups: list[Value] = []
@@ -86,9 +86,12 @@ class LabelFile:
         self._write(_MAGIC)
 
     def write_table(self, table: pa.Table) -> None:
-        """Write rows, with the columns and types of `schemas.LABELS` and without nulls, as a row group or several."""
-        rows = table.combine_chunks()
-        for group in _groups(rows):
+        """Write rows, with the columns and types of `schemas.LABELS` and without nulls, as a row group or several.
+
+        Raises:
+            DataError: one row has 2 GiB or more.
+        """
+        for group in _groups(table):
             self._write_group(group)
 
     def close(self) -> None:
@@ -139,7 +142,7 @@ class LabelFile:
             1: int32(column.kind),
             2: listed([int32(one) for one in encodings]),
             3: listed([text(name) for name in column.path]),
-            4: int32(self._codec),
+            4: int32(_ZSTD),
             5: int64(column.n_values),
             6: int64(size),
             7: int64(self._at - start),
@@ -150,8 +153,10 @@ class LabelFile:
 
     def _write_page(self, content: bytes, first: dict[int, Value], last: dict[int, Value]) -> tuple[int, int]:
         """Write a page behind its head, and return where it begins and its bytes before compression."""
+        if len(content) >= _PAGE_BYTES:
+            raise DataError("holds a text or labels of one image of 2 GiB or more", remedy="leave that image out")
         packed = self._compressor.compress(content)
-        # A checksum: neither zstd nor lz4 detects a flipped bit by itself.
+        # A checksum: zstd detects no flipped bit by itself.
         crc = zlib.crc32(packed)
         sizes = {2: int32(len(content)), 3: int32(len(packed)), 4: int32(crc - (crc >> 31 << 32))}
         head = struct({**first, **sizes, **last}).encoded
@@ -164,20 +169,14 @@ def _groups(rows: pa.Table) -> Iterator[pa.Table]:
     """Yield the rows in as few row groups as their pages may have."""
     if not rows.num_rows:
         return
-    labels = rows["labels"].chunk(0)
-    n_labels = labels.offsets[-1].as_py() - labels.offsets[0].as_py()
-    n_bytes = max(_n_bytes(rows[name].chunk(0)) for name in _TEXTS)
-    if rows.num_rows > 1 and (rows.num_rows > _MOST_ROWS or n_labels > _MOST_LABELS or n_bytes > _MOST_TEXT):
+    n_bytes = max(column.nbytes for column in rows.columns)
+    if rows.num_rows > 1 and (rows.num_rows > _MOST_ROWS or n_bytes > _MOST_BYTES):
         half = rows.num_rows // 2
         yield from _groups(rows.slice(0, half))
         yield from _groups(rows.slice(half))
         return
-    yield rows
-
-
-def _n_bytes(texts: pa.StringArray) -> int:
-    offsets = np.frombuffer(texts.buffers()[1], np.int32, len(texts) + 1, texts.offset * 4)
-    return int(offsets[-1]) - int(offsets[0])
+    # Here and not before: Arrow leaves texts of more than 2 GiB in several chunks.
+    yield rows.combine_chunks()
 
 
 def _columns(rows: pa.Table) -> Iterator[_Column]:

@@ -19,7 +19,7 @@ from mlimages_dataset.core.decoding import RECORDS
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, SchemaError, UsageError
 from mlimages_dataset.core.locations import is_local, reason, relative, system_errors
-from mlimages_dataset.tables.arrays import scalar_of
+from mlimages_dataset.tables.arrays import filtered, scalar_of
 from mlimages_dataset.tables.files import Inputs, Receipt, file_digest, whole_file
 from mlimages_dataset.tables.label_file import LabelFile, writes
 from mlimages_dataset.tables.schemas import TableSchema
@@ -70,16 +70,17 @@ class TableWriter:
 
 
 @contextlib.contextmanager
-def table_writer(
-    path: Location, schema: TableSchema, inputs: Inputs, *, compression: str = COMPRESSION
-) -> Iterator[TableWriter]:
-    """Yield a writer of a table; the file appears, with its receipt, when the block ends without an error."""
+def table_writer(path: Location, schema: TableSchema, inputs: Inputs, *, lasting: bool = True) -> Iterator[TableWriter]:
+    """Yield a writer of a table; the file appears, with its receipt, when the block ends without an error.
+
+    A file that is not `lasting`, because it is read once and removed, is written in less time and is larger.
+    """
     metadata = {SCHEMA_KEY: schema.label.encode(), INPUTS_KEY: json.dumps(dict(inputs), sort_keys=True).encode()}
     with (
         whole_file(path) as sink,
         # Arrow writes each page's header by itself, and each write takes the interpreter's lock.
         pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), _BUFFER_BYTES) as stream,
-        contextlib.closing(_parquet_writer(stream, schema.arrow, metadata, compression)) as parquet,
+        contextlib.closing(_parquet_writer(stream, schema.arrow, metadata, lasting=lasting)) as parquet,
     ):
         writer = TableWriter(parquet, schema)
         yield writer
@@ -87,17 +88,16 @@ def table_writer(
 
 
 def _parquet_writer(
-    stream: pa.NativeFile, schema: pa.Schema, metadata: dict[bytes, bytes], compression: str
+    stream: pa.NativeFile, schema: pa.Schema, metadata: dict[bytes, bytes], *, lasting: bool
 ) -> pq.ParquetWriter | LabelFile:
-    """Return our own writer for the kind of table for which it is made, and Arrow's for others."""
-    if writes(schema):
-        return LabelFile(stream, metadata, compression=compression)
+    """Return our own writer for tables of labelled images, and Arrow's for others."""
+    if lasting and writes(schema):
+        return LabelFile(stream, metadata)
     return pq.ParquetWriter(
         stream,
         schema.with_metadata(metadata),
-        compression=compression,
-        # Files of another compression are read once and removed: a dictionary would take a third of their time.
-        use_dictionary=_with_dictionary(schema) if compression == COMPRESSION else False,
+        compression=COMPRESSION if lasting else "lz4",
+        use_dictionary=lasting and _with_dictionary(schema),
         write_page_checksum=True,  # neither zstd nor lz4 detects a flipped bit by itself
     )
 
@@ -482,15 +482,6 @@ def read_range(
         check_rows(found, schema, where=path)
         tables.append(found.replace_schema_metadata(None))
     return pa.concat_tables(tables)
-
-
-def filtered(table: pa.Table, chosen: pa.ChunkedArray) -> pa.Table:
-    """Return the chosen rows of a table, without a copy where they are one after the other."""
-    rows = pc.indices_nonzero(chosen)
-    if not len(rows):
-        return table.slice(0, 0)
-    first, last = rows[0].as_py(), rows[-1].as_py()
-    return table.slice(first, len(rows)) if last - first + 1 == len(rows) else table.filter(chosen)
 
 
 def _groups_near(parquet: pq.ParquetFile, column: str, lowest: _Bound, highest: _Bound) -> list[int]:

@@ -153,13 +153,43 @@ def _sort(
                 if row < high and keys[row] == keys[begin]:
                     continue
                 if row > begin + 1 and keys[begin] & _BYTE == _MORE:
-                    next_first[n], next_last[n] = begin, row
-                    n += 1
+                    if row - begin <= _FEW:
+                        _finish(starts, text, order, begins, begin, row, at + _KEY_BYTES)
+                    else:
+                        next_first[n], next_last[n] = begin, row
+                        n += 1
                 else:
                     begins[begin] = True
                 begin = row
         first, last = next_first[:n].copy(), next_last[:n].copy()
         at += _KEY_BYTES
+
+
+@compiled
+def _finish(  # noqa: PLR0917 - compiled code takes no keywords
+    starts: NDArray[np.int32],
+    text: NDArray[np.uint8],
+    order: NDArray[np.int64],
+    begins: NDArray[np.bool_],
+    low: int,
+    high: int,
+    at: int,
+) -> None:
+    """Sort few rows whose texts are alike up to a byte, and mark the first row of each text."""
+    for i in range(low + 1, high):
+        row, k = order[i], i
+        while k > low:
+            other = order[k - 1]
+            if compared(text, starts[other] + at, starts[other + 1], text, starts[row] + at, starts[row + 1]) <= 0:
+                break
+            order[k] = other
+            k -= 1
+        order[k] = row
+    begins[low] = True
+    for i in range(low + 1, high):
+        row, other = order[i], order[i - 1]
+        same = compared(text, starts[other] + at, starts[other + 1], text, starts[row] + at, starts[row + 1]) == 0
+        begins[i] = not same
 
 
 @compiled

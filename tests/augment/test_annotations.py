@@ -23,7 +23,6 @@ from mlimages_dataset.augment.annotations import (
     DROPPED,
     STATEMENTS,
     UNKNOWN,
-    annotation_batches,
     broader_ids,
     class_lookup,
     codes_of,
@@ -31,6 +30,7 @@ from mlimages_dataset.augment.annotations import (
     packed_statements,
     raw_classes,
 )
+from mlimages_dataset.augment.merged import annotation_batches
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.sources.registry import pieces_of, source_named
 from mlimages_dataset.sources.rejects import RejectLog

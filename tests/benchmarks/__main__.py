@@ -66,7 +66,7 @@ def main(
     rows = [row for outcome in outcomes for row in outcome.rows]
     machines = list(dict.fromkeys(outcome.machine for outcome in outcomes))
     click.echo("\n".join(machines) + f"\n\n{table(rows)}")
-    if draw(rows, machines[0], plot):
+    if draw(rows, " / ".join(machines), plot):
         click.echo(f"\n{plot}: time over size")
 
 

@@ -38,7 +38,9 @@ def kept(folder: Path, benchmark: str, scale: float) -> Outcome | None:
     path = folder / _OUTCOMES
     if not path.exists():
         return None
-    outcomes = [_CONVERTER.loads(line, Outcome) for line in path.read_text(encoding="utf-8").splitlines()]
+    # An interruption may have cut the last line.
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    outcomes = [_CONVERTER.loads(line, Outcome) for line in lines if line.endswith("\n")]
     return next((one for one in reversed(outcomes) if (one.benchmark, one.scale) == (benchmark, scale)), None)
 
 

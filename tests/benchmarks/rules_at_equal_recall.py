@@ -159,7 +159,7 @@ def precision_by_class(chosen: NDArray[np.bool_], true: sp.csr_array) -> str:
 
 def line_of(recall: Scores, precision: Scores) -> str:
     """Return precision at the recalls, and the highest recall at the wanted precision."""
-    at = [np.interp(one, recall, precision) for one in RECALLS]
+    at = [np.interp(one, recall, precision, left=np.nan, right=np.nan) for one in RECALLS]
     enough = np.flatnonzero(precision >= WANTED)
     best = recall[enough[-1]] if len(enough) else 0.0
     return " | ".join([*(f"{one:.3f}" for one in at), f"{best:.2%}"])
@@ -221,12 +221,16 @@ def main(shared_data: Path, plot: Path | None) -> None:
     click.echo("|---|" + "---|" * (len(RECALLS) + 1))
     for name, curve in curves.items():
         click.echo(f"| {name} | {line_of(*curve)} |")
-    least = learned_rules(examples, unrelated, WANTED)[0].least
-    by_class = limits_by_class(rules, examples, WANTED)
-    limits = {"one limit": np.full(_CLASSES, least), "a limit by class": by_class}
-    for name, limit in limits.items():
-        chosen = (known.toarray() == 0) & (every["regression"] >= limit)
-        click.echo(f"wanted {WANTED}, {name}: {precision_by_class(chosen, truth)}")
+    wanted, _ = learned_rules(examples, unrelated, WANTED)
+    limits = {
+        "one limit": (estimates(known, wanted), np.full(_CLASSES, wanted.least)),
+        "a limit by class": (every["regression"], limits_by_class(rules, examples, WANTED)),
+    }
+    for name, (scores, limit) in limits.items():
+        chosen = (known.toarray() == 0) & (scores >= limit)
+        right = int((chosen & (truth.toarray() > 0)).sum())
+        told = f"precision {right / max(1, int(chosen.sum())):.3f}, recall {right / (truth.nnz - known.nnz):.2%}"
+        click.echo(f"wanted {WANTED}, {name}: {told}; {precision_by_class(chosen, truth)}")
     reliable = reliability(every["regression"], known, truth)
     for estimate, share, number in reliable:
         click.echo(f"estimated {estimate:.3f}, right {share:.3f}, {number:,} labels")

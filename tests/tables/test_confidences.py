@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlimages_dataset.augment.ancestors import augment, augmentation_rules
-from mlimages_dataset.augment.annotations import annotation_batches, lookup_table, packed_statements
+from mlimages_dataset.augment.annotations import lookup_table, packed_statements
 from mlimages_dataset.augment.cooccurrence import PairCounts, implications_table
+from mlimages_dataset.augment.merged import annotation_batches
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.exports.tencent import _decimals
 from mlimages_dataset.sources.registry import pieces_of, source_named

@@ -42,9 +42,9 @@ def table_of(images: Sequence[Image]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=LABELS.arrow)
 
 
-def bytes_of(tables: Sequence[pa.Table], compression: str = "zstd") -> bytes:
+def bytes_of(tables: Sequence[pa.Table]) -> bytes:
     sink = io.BytesIO()
-    writer = LabelFile(sink, {b"key": b"value", b"empty": b""}, compression=compression)
+    writer = LabelFile(sink, {b"key": b"value", b"empty": b""})
     for table in tables:
         writer.write_table(table)
     writer.close()
@@ -63,17 +63,17 @@ def statistics_of(parquet: pq.ParquetFile, column: int) -> dict[str, Any]:
     return dict(parquet.metadata.row_group(0).column(column).statistics.to_dict())
 
 
-@given(images=IMAGES, cut=st.integers(0, 40), compression=st.sampled_from(["zstd", "lz4"]))
+@given(images=IMAGES, cut=st.integers(0, 40))
 def test_three_readers_find_what_was_written(
-    tmp_path_factory: pytest.TempPathFactory, images: list[Image], cut: int, compression: str
+    tmp_path_factory: pytest.TempPathFactory, images: list[Image], cut: int
 ) -> None:
     table = table_of(images)
     # A slice begins amid its buffers; a table of two chunks has two of each.
     parts = [table.slice(0, cut), pa.concat_tables([table.slice(cut), table.slice(0, cut)])]
-    content = bytes_of(parts, compression)
+    content = bytes_of(parts)
     for found in read_by_all(content, tmp_path_factory.getbasetemp() / "labels.parquet"):
         assert found.equals(pa.concat_tables(parts).combine_chunks())
-    assert content == bytes_of(parts, compression)
+    assert content == bytes_of(parts)
 
 
 @given(images=IMAGES.filter(len))
@@ -121,16 +121,23 @@ def test_any_number_of_different_confidences_is_kept(tmp_path: Path, n_distinct:
         assert found.equals(table)
 
 
-@pytest.mark.parametrize("limit", ["_MOST_ROWS", "_MOST_LABELS", "_MOST_TEXT"])
+@pytest.mark.parametrize("limit", ["_MOST_ROWS", "_MOST_BYTES"])
 def test_what_is_too_much_for_a_page_becomes_several_row_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     table = table_of([(f"{i:03}", "a", "b" * i, [(c, 1.0, 0) for c in range(i % 5)]) for i in range(50)])
+    # Arrow leaves texts of 2 GiB in several chunks, which are not those of other columns.
+    texts = pa.chunked_array([table["location"].slice(0, 20), table["location"].slice(20)])
+    chunked = table.set_column(2, LABELS.arrow.field("location"), texts)
     monkeypatch.setattr(label_file, limit, 7)
     path = tmp_path / "labels.parquet"
-    for found in read_by_all(bytes_of([table]), path):
+    for found in read_by_all(bytes_of([chunked]), path):
         assert found.equals(table)
-    assert pq.read_metadata(path).num_row_groups > 5
+    metadata = pq.read_metadata(path)
+    assert metadata.num_row_groups > 5
+    for group in (metadata.row_group(i) for i in range(metadata.num_row_groups)):
+        n_rows = [group.column(column).num_values for column in range(3)]
+        assert n_rows == [group.num_rows] * 3
 
 
 def test_tables_of_labelled_images_are_written_so_and_others_by_arrow(tmp_path: Path) -> None:

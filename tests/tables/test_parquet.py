@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.tables.parquet import filtered
+from mlimages_dataset.tables.arrays import filtered
 
 
 @given(chosen=st.lists(st.booleans() | st.none(), max_size=12))

@@ -55,8 +55,6 @@ _XMIN, _CONFIDENCE, _FLAG = int(Field.XMIN), int(Field.CONFIDENCE), int(Field.FL
 _NEWLINE, _POINT, _MINUS, _ZERO, _BLANK, _TILDE = b"\n.-0 ~"
 _CASE = 0x20
 _MOST_DIGITS = 15
-_MOST_LINE_BYTES = 2_000_000
-"""DuckDB refuses longer lines."""
 _LOOKED_AT = 1 << 18
 """Bytes of a block that tell whether most of its rows are usual."""
 COMPILED_BYTES = 1 << 24
@@ -211,7 +209,6 @@ def _read(  # noqa: C901, PLR0912, PLR0917 - one pass over the fields of a row; 
             usual &= at < end and letters[at] == delimiter
             at += usual
         usual &= at >= end or letters[at] == _NEWLINE
-        usual &= at - begin <= _MOST_LINE_BYTES
         while at < end and letters[at] != _NEWLINE:
             at += 1
         at = min(at + 1, end)

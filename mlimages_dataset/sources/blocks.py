@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mlimages_dataset.core.ahead import ahead
 from mlimages_dataset.sources.pieces import bytes_of, is_packed, read_to_its_end, whole_rows
 from mlimages_dataset.sources.places import opened
+from mlimages_dataset.sources.quotes import are_well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +50,9 @@ def blocks_of(piece: Piece, log: RejectLog) -> Iterator[Block]:
     Raises:
         DataError: it cannot be read to its end.
     """
-    for content in itertools.chain.from_iterable(map(_apart, map(with_newlines, _contents(piece)))):
+    for content in itertools.chain.from_iterable(
+        _apart(with_newlines(one), piece.delimiter) for one in _contents(piece)
+    ):
         newlines = content.count(b"\n")
         lines = range(log.lines + 1, log.lines + 1 + newlines + (not content.endswith(b"\n")))
         if piece.start == log.lines == 0:
@@ -59,12 +62,12 @@ def blocks_of(piece: Piece, log: RejectLog) -> Iterator[Block]:
         log.lines += newlines
 
 
-def _apart(content: bytes) -> list[bytes]:
+def _apart(content: bytes, delimiter: str) -> list[bytes]:
     """Return whole rows, the line with a quote that is never closed apart from the others: it damages that line only.
 
     It is taken to be the last line with an odd number of quotes.
     """
-    if content.count(b'"') % 2 == 0:
+    if content.count(b'"') % 2 == 0 or are_well_formed(content, delimiter):
         return [content]
     start = end = len(content)
     while content.count(b'"', start, end) % 2 == 0:
@@ -79,7 +82,8 @@ def _contents(piece: Piece) -> Iterator[bytes]:
             yield bytes_of(piece)
             return
         with opened(piece.path) as stream:
-            yield from ahead(whole_rows(stream)) if is_packed(piece.path) else whole_rows(stream)
+            rows = whole_rows(stream, piece.delimiter)
+            yield from ahead(rows) if is_packed(piece.path) else rows
 
 
 def with_newlines(content: bytes) -> bytes:

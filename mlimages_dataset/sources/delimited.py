@@ -161,8 +161,10 @@ def confidence_sql(column: str, *, digits: bool, of_model: str = "") -> str:
         digits: whether the digits of some number decide, not its float64.
         of_model: SQL for whether a row is a model's; empty where no column says so.
     """
-    confidence = confidences.sql_of_text(column) if digits else confidences.sql_of_number(column)
-    confidence = confidences.sql_of_model(confidence, of_model) if of_model else confidence
+    if of_model:
+        confidence = confidences.sql_of_model(column, of_model, digits=digits)
+    else:
+        confidence = confidences.sql_of_text(column) if digits else confidences.sql_of_number(column)
     return f"{confidence} AS confidence, TRY_CAST({column} AS DOUBLE) AS stated"
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, reason, system_errors
 from mlimages_dataset.sources.layout import Layout
+from mlimages_dataset.sources.quotes import last_row_end
 from mlimages_dataset.tables.files import numbered, refuse_no_file
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def cut_rows(piece: Piece) -> list[Piece]:
         if not _has_quotes(stream):
             return line_ends(stream, piece.path.stat().st_size)
         stream.seek(0)
-        return list(itertools.accumulate(len(rows) for rows in whole_rows(stream)))
+        return list(itertools.accumulate(len(rows) for rows in whole_rows(stream, piece.delimiter)))
 
     return _cut(piece, ends)
 
@@ -154,7 +155,7 @@ def _has_quotes(stream: IO[bytes]) -> bool:
     return any(b'"' in block for block in iter(functools.partial(stream.read, _LOOK_BYTES), b""))
 
 
-def whole_rows(stream: IO[bytes] | pa.NativeFile) -> Iterator[bytes]:
+def whole_rows(stream: IO[bytes] | pa.NativeFile, delimiter: str) -> Iterator[bytes]:
     """Yield a CSV stream in blocks that end where rows do: at a line end outside quotes.
 
     The first has about the least bytes of a piece, so that work on it begins soon, each further one about twice as
@@ -163,7 +164,7 @@ def whole_rows(stream: IO[bytes] | pa.NativeFile) -> Iterator[bytes]:
     rest, size = b"", min(PIECE_BYTES, _LEAST_PIECE_BYTES)
     while block := stream.read(size):
         content, size = rest + block, min(PIECE_BYTES, 2 * size)
-        end = _last_row_end(content)
+        end = last_row_end(content, delimiter)
         if not end and len(content) >= 2 * PIECE_BYTES:
             # A quote that stays open for so long is an error, not a field: stop the damage here.
             end = content.rfind(b"\n") + 1
@@ -172,19 +173,6 @@ def whole_rows(stream: IO[bytes] | pa.NativeFile) -> Iterator[bytes]:
         rest = content[end:]
     if rest:
         yield rest
-
-
-def _last_row_end(content: bytes) -> int:
-    """Return where the last complete row ends, 0 if there is none; an escaped quote is two quotes, so it is neutral."""
-    if b'"' not in content:
-        return content.rfind(b"\n") + 1
-    inside, end = content.count(b'"') % 2, len(content)
-    while (at := content.rfind(b"\n", 0, end)) >= 0:
-        inside ^= content.count(b'"', at, end) % 2
-        if not inside:
-            return at + 1
-        end = at
-    return 0
 
 
 def bytes_of(piece: Piece) -> bytes:

@@ -123,11 +123,20 @@ def sql_of_number(column: str) -> str:
     )
 
 
-def sql_of_model(confidence: str, says: str) -> str:
-    """Return SQL for a confidence that is a model's where `says` holds, and so verifies nothing (`of_a_model`)."""
+def sql_of_model(column: str, says: str, *, digits: bool) -> str:
+    """Return SQL for the confidence of a column, which is a model's where `says` holds, and so verifies nothing.
+
+    Args:
+        column: its name.
+        says: SQL.
+        digits: as texts (`sql_of_text`), or as numbers (`sql_of_number`).
+    """
+    confidence = sql_of_text(column) if digits else sql_of_number(column)
+    # Not the confidence itself, or DuckDB would no longer read the column as numbers.
+    found = confidence if digits else f"TRY_CAST({column} AS DOUBLE)"
     return (
-        f"CASE WHEN {says} AND {confidence} = 1 THEN {_SQL_MOST} "
-        f"WHEN {says} AND {confidence} = 0 THEN {_SQL_LEAST} ELSE {confidence} END"
+        f"CASE WHEN {found} = 1 AND {says} THEN {_SQL_MOST} "
+        f"WHEN {found} = 0 AND {says} THEN {_SQL_LEAST} ELSE {confidence} END"
     )
 
 

@@ -30,7 +30,7 @@ def test_pieces_and_blocks_are_whole_lines_that_make_up_the_file(lines: Sequence
     content = b"".join(lines)
     with mock.patch.object(pieces, "PIECE_BYTES", most):
         ends = pieces.line_ends(io.BytesIO(content), len(content))
-        blocks = list(pieces.whole_rows(io.BytesIO(content.replace(b'"', b"'"))))
+        blocks = list(pieces.whole_rows(io.BytesIO(content.replace(b'"', b"'")), ","))
     assert ends[-1] == len(content)
     assert ends == sorted(set(ends))
     assert all(content[end - 1 : end] == b"\n" for end in ends)

@@ -56,13 +56,18 @@ def told_as(names: Mapping[Location, str]) -> Iterator[None]:
     try:
         yield
     except MLImagesError as error:
-        what, remedy, where = in_python(error.what), in_python(error.remedy), error.where
-        for path, name in names.items():
-            what, remedy = what.replace(str(path), name), remedy.replace(str(path), name)
-            where = name if where is not None and where.startswith(str(path)) else where
-        if (what, remedy, where) == (error.what, error.remedy, error.where):
+        of_command = _named(error, error.what, error.remedy, names)
+        told = _named(error, in_python(error.what), in_python(error.remedy), names)
+        if (told.what, told.remedy, told.where) == (error.what, error.remedy, error.where):
             raise
-        line = error.line if where == error.where else None
-        told = type(error)(what, where=where, line=line, remedy=remedy)
-        told.in_command_words = error
+        told.in_command_words = of_command
         raise told from error
+
+
+def _named(error: MLImagesError, what: str, remedy: str, names: Mapping[Location, str]) -> MLImagesError:
+    """Return an error in other words, with other names of its files."""
+    where = error.where
+    for path, name in names.items():
+        what, remedy = what.replace(str(path), name), remedy.replace(str(path), name)
+        where = name if where is not None and where.startswith(str(path)) else where
+    return type(error)(what, where=where, line=error.line if where == error.where else None, remedy=remedy)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mlimages_dataset.augment.tally import images_of_classes
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
-from mlimages_dataset.sources.class_lists import CLASS_COLUMNS, MEANING_COLUMNS
+from mlimages_dataset.sources.class_lists import CLASS_COLUMNS
 from mlimages_dataset.sources.inputs import files_of
 from mlimages_dataset.sources.registry import source_named
 from mlimages_dataset.tables.files import digests, prefixed, write_bytes
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CLASSES = "classes"
 """Folder of a build's class lists that are made of labels, and prefix of the names of their stages."""
-COLUMNS = (*CLASS_COLUMNS, *MEANING_COLUMNS)
+COLUMNS = (*CLASS_COLUMNS, "wnid", "parent")
 _BEGINS_WITH_WNID = re.compile(r"(n\d{8})(?:[-_. ]+(.+))?")
 
 

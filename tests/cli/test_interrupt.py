@@ -17,9 +17,21 @@ if TYPE_CHECKING:
 
 
 def _interrupted_query() -> None:
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with duckdb.connect() as connection:
-        connection.execute("SELECT sum(hash(range)) FROM range(100000000000)").fetchall()
+    """Run a query that would take minutes; on a busy machine, it may not have begun when the first signal comes."""
+    ended = threading.Event()
+
+    def interrupt() -> None:
+        for seconds in (0.3, 5, 10, 20):
+            if ended.wait(seconds):
+                return
+            os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    try:
+        with duckdb.connect() as connection:
+            connection.execute("SELECT sum(hash(range)) FROM range(100000000000)").fetchall()
+    finally:
+        ended.set()
 
 
 def _interrupted() -> None:

@@ -40,6 +40,7 @@ from mlimages_dataset.recipes.first_calls import call_loops, two_categories
 from mlimages_dataset.sources.blocks import Block
 from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons
+from mlimages_dataset.sources.quotes import last_row_end
 from mlimages_dataset.sources.usual_rows import Field, fields_of, usual_boxes
 from mlimages_dataset.tables.arrays import texts
 from mlimages_dataset.tables.equal_boxes import SIDES
@@ -128,6 +129,7 @@ def _call_loops_over_boxes() -> None:
     regions = pa.Table.from_pylist([box], REGIONS.arrow)
     fused([regions], Fusion(), source="a")
     in_order(regions.take(np.zeros(COMPILED_ROWS, np.int64)))
+    last_row_end(b'"a"\n', ",")
     usual_boxes(Block(b"a\n", [1], header=False), ",", fields_of(("a",), {"a": Field.IMAGE}))
 
 

@@ -77,10 +77,11 @@ class DelimitedSource(Source):
     def observe(self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog) -> Iterator[Shown]:
         """See `Source.observe`; a compiled loop reads the rows of large blocks that are written as usual."""
         known = self.usual_fields(piece)
+        fields = None if known is None else fields_of(piece.columns, known)
         for block in blocks_of(piece, log):
             left = block
-            if known is not None and is_for_loops(block):
-                statements, left = usual_statements(block, piece.delimiter, fields_of(piece.columns, known))
+            if fields is not None and is_for_loops(block):
+                statements, left = usual_statements(block, piece.delimiter, fields)
                 yield statements
             if left.lines:
                 yield from self.statements_of(connection, piece, left, log)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlimages_dataset.core.compiled import compiled
+from mlimages_dataset.tables.texts import utf8_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,11 +34,9 @@ def numbered_texts(texts: pa.StringArray) -> tuple[NDArray[np.int32], pa.StringA
         texts: without nulls.
     """
     assert not texts.null_count
-    _, offsets, letters = texts.buffers()
-    if not len(texts) or offsets is None:
+    if not len(texts):
         return np.empty(0, np.int32), texts
-    bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    content = np.frombuffer(letters if letters is not None else b"", np.uint8)
+    bounds, content = utf8_of(texts)
     numbers, ends = np.empty(len(texts), np.int32), np.zeros(len(texts) + 1, np.int32)
     kept = np.empty(int(bounds[-1] - bounds[0]), np.uint8)
     n = _number(numbers, ends, kept, bounds, content, _MULTIPLIER)

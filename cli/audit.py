@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import FILE, chosen_engine, dask_option, json_option, vocab_option, workers_option
+from .options import FILE, chosen_engine, dask_option, json_option, tell_start, vocab_option, workers_option
 
 if TYPE_CHECKING:
     from mlimages_dataset.augment.label_audit import Audit
@@ -45,6 +45,7 @@ def audit(
       mlimages-build vocab --tencent-dictionary dictionary_and_semantic_hierarchy.txt --out published
       mlimages-build audit --vocab published train_urls.txt
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(*files, quiet=as_json)
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.augment.label_audit import audit as audited  # noqa: PLC0415
     from mlimages_dataset.vocab.folder import read_vocabulary  # noqa: PLC0415

@@ -9,7 +9,7 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 
-from .options import FILE, FOLDER, json_option
+from .options import FILE, FOLDER, json_option, tell_start
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
@@ -57,6 +57,7 @@ def evaluate_detections(*, metric: str, as_json: bool, **files: Location | None)
         raise UsageError(f"the metric {metric} needs --{name.replace('_', '-')}", remedy="name it")
     for name in sorted(set(given) - _FILES[metric]):
         raise UsageError(f"the metric {metric} does not read --{name.replace('_', '-')}", remedy="leave it out")
+    tell_start(*given.values(), quiet=as_json)
     scores = _scores(metric, given)
     for warning in scores.warnings:
         click.echo(f"Warning: {warning}", err=True)

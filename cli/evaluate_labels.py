@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import FILE, FOLDER, chosen_engine, dask_option, json_option, vocab_option, workers_option
+from .options import FILE, FOLDER, chosen_engine, dask_option, json_option, tell_start, vocab_option, workers_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +83,7 @@ def evaluate_labels(
       mlimages-build annotate --vocab vocabulary --format csv --source coco coco.csv --out annotations/coco
       mlimages-build evaluate-labels --vocab vocabulary --truth annotations/coco
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(truth, predictions, quiet=as_json)
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.evaluation import label_quality as quality  # noqa: PLC0415
     from mlimages_dataset.vocab.folder import read_vocabulary  # noqa: PLC0415

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import FILE, FOLDER, chosen_engine, dask_option, json_option, workers_option
+from .options import FILE, FOLDER, chosen_engine, dask_option, json_option, tell_start, workers_option
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
@@ -41,6 +41,7 @@ def evaluate_segmentation(
       mlimages-build evaluate-segmentation --truth VOC2012/SegmentationClass \\
           --image-set VOC2012/ImageSets/Segmentation/val.txt --results results/comp5_val_cls
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(truth, results, quiet=as_json)
     from mlimages_dataset.evaluation import voc_segmentation as metric  # noqa: PLC0415 - Pillow would cost --help
 
     with chosen_engine(workers, dask_address) as mapper:

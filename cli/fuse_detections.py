@@ -8,7 +8,7 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 
-from .options import FOLDER, json_option, out_option, overwrite_option, show
+from .options import FOLDER, json_option, out_option, overwrite_option, show, tell_start
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
@@ -62,6 +62,7 @@ def fuse_detections(
       mlimages-build fuse-detections found/resnext101 found/resnext152 --weights 1,2 --out found/both
       mlimages-build fuse-detections found/600 found/800 found/1000 --out found/scales
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(*tables, into=out, quiet=as_json)
     # Here and not above: pyarrow and numba would cost --help half a second.
     from mlimages_dataset.evaluation.box_fusion import Fusion, FusionMethod  # noqa: PLC0415
     from mlimages_dataset.evaluation.box_fusion_stage import fusion_stage  # noqa: PLC0415

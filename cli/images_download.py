@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .images_options import limited, policy_options, rules_options
-from .options import FILE, LOCAL_FOLDER, json_option, out_option, overwrite_option, show, workers_option
+from .options import FILE, LOCAL_FOLDER, json_option, out_option, overwrite_option, show, tell_start, workers_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +106,7 @@ def images_download(
       mlimages-build images download urls.csv --short-edge 256 --out images/mine
       mlimages-build images download urls.csv --short-edge 256 --out images/mine --retry failed
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(*lists, into=out, quiet=as_json)
     # Here and not above: pyarrow and aiohttp would cost --help half a second.
     from mlimages_dataset.images.download import DownloadOptions, chosen_mirrors, download  # noqa: PLC0415
 

@@ -8,7 +8,7 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 
-from .options import FOLDER, image_progress, json_option, out_option, overwrite_option, show
+from .options import FOLDER, image_progress, json_option, out_option, overwrite_option, show, tell_start
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
@@ -62,6 +62,7 @@ def images_subset(
       mlimages-build images subset --images images --labels labels --max-bytes 20000000000 --min-per-category 10 \\
           --shards --out laptop
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(labels, images, into=out, quiet=as_json)
     # Here and not above: pyarrow would cost --help half a second.
     from mlimages_dataset.images.subset import Rules  # noqa: PLC0415
     from mlimages_dataset.images.subset_stage import choose_subset  # noqa: PLC0415

@@ -9,7 +9,7 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 
-from .options import FOLDER, chosen_engine, image_progress, json_option, workers_option
+from .options import FOLDER, chosen_engine, image_progress, json_option, tell_start, workers_option
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
@@ -44,6 +44,7 @@ def images_verify(
       mlimages-build images verify images/imagenet
       mlimages-build images verify images/imagenet --labels labels/train --vocab vocabulary
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(folder, labels, quiet=as_json)
     # Here and not above: pyarrow would cost --help half a second.
     from mlimages_dataset.images.verification import (  # noqa: PLC0415
         category_names,

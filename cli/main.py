@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-from typing import NoReturn
 
 import click
 
@@ -44,8 +43,6 @@ COMMANDS = {
 _AS_JSON = "mlimages-build: errors as JSON"
 _INTERRUPTED = 130
 """128 and the number of the signal, as shells have it."""
-_QUERY_INTERRUPTED = "Query interrupted"
-"""What DuckDB raises a `RuntimeError` with where a signal comes while it works."""
 
 
 class _DataFailed(click.ClickException):
@@ -85,22 +82,14 @@ class _Group(LazyGroup):
             shown = _WrongUse if isinstance(error, UsageError) else _DataFailed
             raise shown(printable(str(error))) from error
         except KeyboardInterrupt:
-            _exit_interrupted(ctx)
-        except RuntimeError as error:
-            if str(error) != _QUERY_INTERRUPTED:
-                raise
-            _exit_interrupted(ctx)
+            click.echo("\nInterrupted. Nothing half-written counts: run the same command again to go on.", err=True)
+            ctx.exit(_INTERRUPTED)
         except BrokenPipeError:  # nobody reads on: click ends quietly
             raise
         except OSError as error:  # system errors that no stage expects: a folder without permission, a store that fails
             raise _DataFailed(f"{error.filename or 'the system'}: {error.strerror or error}") from error
         finally:
             gc.freeze()  # at its end, Python looks through all of them again
-
-
-def _exit_interrupted(ctx: click.Context) -> NoReturn:
-    click.echo("\nInterrupted. Nothing half-written counts: run the same command again to go on.", err=True)
-    ctx.exit(_INTERRUPTED)
 
 
 @click.command(cls=_Group, listed=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

@@ -232,12 +232,14 @@ def show(outcome: StageOutcome[_Counts], out: Location, *, as_json: bool) -> Non
         click.echo(f"{out} is up to date: nothing to do")
 
 
-def tell_start(*inputs: Location, into: Location, quiet: bool) -> None:
-    """Print what a command reads, before it imports what takes a second."""
-    if not quiet:
+def tell_start(*given: Location | str | None, into: Location | None = None, quiet: bool) -> None:
+    """Print which inputs a command reads, before it imports what takes a second; None is an input that is not given."""
+    inputs = [one for one in given if one is not None]
+    if not quiet and inputs:
         more = f" and {len(inputs) - 1:,} more" if len(inputs) > _SHOWN_INPUTS else ""
         shown = printable(" and ".join(map(str, inputs[: 1 if more else _SHOWN_INPUTS])))
-        click.echo(f"Reading {shown}{more} into {printable(str(into))} ...", err=True)
+        place = "" if into is None else f" into {printable(str(into))}"
+        click.echo(f"Reading {shown}{more}{place} ...", err=True)
 
 
 @contextlib.contextmanager

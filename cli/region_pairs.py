@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import FILE, json_option, out_option, overwrite_option, show, vocab_option
+from .options import FILE, json_option, out_option, overwrite_option, show, tell_start, vocab_option
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
@@ -29,6 +29,7 @@ def region_pairs(*, vocabulary: Location, regions: Location, out: Location, over
     Example:
       mlimages-build region-pairs --vocab vocabulary regions/open-images --out pairs
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(regions, into=out, quiet=as_json)
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.augment.region_pairs import region_pairs_stage  # noqa: PLC0415
     from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415

@@ -8,7 +8,7 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 
-from .options import FOLDER, json_option, out_option, overwrite_option, show
+from .options import FOLDER, json_option, out_option, overwrite_option, show, tell_start
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
@@ -35,6 +35,7 @@ def region_sample(
     Example (Peng et al. 2020, section 5.1):
       mlimages-build region-sample regions --draw mini-train=115000 --draw mini-val=5000 --out mini
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(regions, into=out, quiet=as_json)
     # Here and not above: pyarrow would cost --help half a second.
     from mlimages_dataset.augment.region_sample import region_sample_stage  # noqa: PLC0415
     from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415

@@ -16,6 +16,7 @@ from .options import (
     layout_options,
     names_of,
     standard_input,
+    tell_start,
     workers_option,
 )
 
@@ -56,6 +57,7 @@ def tally(
       mlimages-build tally --format open-images labels.csv --out counts.csv
       mlimages-build tally --format imagenet fall11_urls.txt --out counts.parquet
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(*inputs, into=out, quiet=as_json)
     # Here and not above: pyarrow and DuckDB would cost --help half a second.
     from mlimages_dataset.augment.tally import tally as count  # noqa: PLC0415
     from mlimages_dataset.sources.layout import layout_of  # noqa: PLC0415

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import FOLDER, json_option
+from .options import FOLDER, json_option, tell_start
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
@@ -24,6 +24,7 @@ def verify(ctx: click.Context, *, folder: Location, as_json: bool) -> None:
     Example:
       mlimages-build verify build
     """  # noqa: D301 - click wants the backspace itself
+    tell_start(folder, quiet=as_json)
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.pipeline.records import read_manifest  # noqa: PLC0415
     from mlimages_dataset.recipes import build  # noqa: PLC0415

@@ -8,7 +8,17 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 
-from .options import FILE, LOCAL_FOLDER, json_option, out_option, overwrite_option, place, show, standard_input
+from .options import (
+    FILE,
+    LOCAL_FOLDER,
+    json_option,
+    out_option,
+    overwrite_option,
+    place,
+    show,
+    standard_input,
+    tell_start,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,6 +105,8 @@ def vocab(
       mlimages-build vocab --classes birds=my_classes.csv --out vocabulary
       mlimages-build vocab --tencent-dictionary dictionary_and_semantic_hierarchy.txt --out vocabulary
     """  # noqa: D301 - click wants the backspace itself
+    given_lists = (imagenet, open_images, finer, tencent_dictionary, *(path for _, path in map(_pair, classes)))
+    tell_start(*given_lists, into=out, quiet=as_json)
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.pipeline.folder import OutputFolder  # noqa: PLC0415
     from mlimages_dataset.pipeline.stage import run  # noqa: PLC0415

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _ORIGINAL, _ANCESTOR, _CO_OCCURRENCE = int(Origin.ORIGINAL), int(Origin.ANCESTOR), int(Origin.CO_OCCURRENCE)
 _MOST_LABELS = int(np.iinfo(np.int32).max)  # the most that the offsets of a list array can count
+_MOST_MERGED = 16
+"""Labels of an image whose ascending lists of ancestors are merged: without marks, and without sorting."""
 
 
 _Integer: TypeAlias = int | np.int64
@@ -113,6 +115,8 @@ def augmentation_rules(
     """
     if implications is not None and implications.shape != closure.shape:
         raise ValueError(f"implications of shape {implications.shape} are not over the closure's {closure.shape}")
+    if not closure.has_sorted_indices:
+        closure = closure.sorted_indices()
     below = closure.T.tocsr()
     below.sort_indices()
     indptr = np.zeros(closure.shape[0] + 1, np.int32) if implications is None else implications.indptr
@@ -162,6 +166,7 @@ def augment(labels: LabelColumns, rules: AugmentationRules) -> tuple[LabelColumn
         marks[2],
         best,
         lowest,
+        np.empty(n, np.int32),
         out_offsets,
         out_class,
         out_confidence,
@@ -182,7 +187,7 @@ def _room(labels: LabelColumns, rules: AugmentationRules) -> int:
     present = labels.confidence > 0
     of_present = np.bincount(labels.class_index[present], minlength=rules.n_classes) @ n_implied
     of_absent = np.bincount(labels.class_index[~present], minlength=rules.n_classes) @ n_below
-    return min(int(of_present + of_absent), len(labels) * rules.n_classes)
+    return min(int(of_present + of_absent), (len(labels) + 1) * rules.n_classes)  # `_merge` needs more for a moment
 
 
 @compiled
@@ -217,7 +222,8 @@ def _list(  # noqa: PLR0917 - compiled code takes no keywords
 
 @compiled
 def _list_all(  # noqa: PLR0917 - compiled code takes no keywords
-    above: NDArray[np.int32],
+    up_ptr: NDArray[np.int32],
+    up: NDArray[np.int32],
     category: int,
     image: int,
     confidence: float | np.float32,
@@ -229,9 +235,78 @@ def _list_all(  # noqa: PLR0917 - compiled code takes no keywords
     end: _Integer,
 ) -> _Integer:
     """Give an image a category and the categories above it; return the list's end."""
-    for a in above:
+    for y in range(up_ptr[category], up_ptr[category + 1]):
+        a = up[y]
         end = _list(a, image, confidence, _way(origin, a == category), present_in, best, lowest, out_class, end)
     return end
+
+
+@compiled
+def _are_few_and_present(  # noqa: PLR0917 - compiled code takes no keywords
+    first: _Integer,
+    last: _Integer,
+    class_index: NDArray[np.int32],
+    confidence: NDArray[np.float32],
+    origin: NDArray[np.uint8],
+    implied_ptr: NDArray[np.int32],
+) -> bool:
+    """Return whether only rule 1 is about an image's labels, and they are few enough for `_merge`."""
+    if last - first > _MOST_MERGED:
+        return False
+    for k in range(first, last):
+        c = class_index[k]
+        if confidence[k] <= 0 or (origin[k] == _ORIGINAL and implied_ptr[c] < implied_ptr[c + 1]):
+            return False
+    return True
+
+
+@compiled
+def _merge(  # noqa: PLR0917 - compiled code takes no keywords
+    up_ptr: NDArray[np.int32],
+    up: NDArray[np.int32],
+    category: int,
+    confidence: np.float32,
+    origin: np.uint8,
+    held: NDArray[np.int32],
+    held_best: NDArray[np.float32],
+    held_lowest: NDArray[np.uint8],
+    classes: NDArray[np.int32],
+    best: NDArray[np.float32],
+    lowest: NDArray[np.uint8],
+    start: np.uint64,
+    end: np.uint64,
+) -> np.uint64:
+    """Give an image a category and those above it, ascending, beside its list from `start`; return the list's end.
+
+    Without a branch for each step (which list has the next category cannot be predicted), without signed places (which
+    Numba checks), and without slices (which count references, for which threads wait). `held` has room for the list.
+    """
+    one = np.uint64(1)
+    n = end - start
+    for k in range(n):
+        held[k], held_best[k], held_lowest[k] = classes[start + k], best[start + k], lowest[start + k]
+    x, at = np.uint64(0), start
+    y, last = np.uint64(up_ptr[category]), np.uint64(up_ptr[category + 1])
+    way = max(origin, np.uint8(_ANCESTOR))
+    while x < n and y < last:
+        a, b = held[x], up[y]
+        classes[at] = min(a, b)
+        best[at] = max(held_best[x] if a <= b else np.float32(0), confidence if b <= a else np.float32(0))
+        way_of_b = origin if b == category else way
+        lowest[at] = min(held_lowest[x] if a <= b else np.uint8(255), way_of_b if b <= a else np.uint8(255))
+        x += np.uint64(a <= b)
+        y += np.uint64(b <= a)
+        at += one
+    while x < n:
+        classes[at], best[at], lowest[at] = held[x], held_best[x], held_lowest[x]
+        x += one
+        at += one
+    while y < last:
+        b = up[y]
+        classes[at], best[at], lowest[at] = b, confidence, origin if b == category else way
+        y += one
+        at += one
+    return at
 
 
 @compiled
@@ -254,6 +329,7 @@ def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; t
     listed_in: NDArray[np.int64],
     best: NDArray[np.float32],
     lowest: NDArray[np.uint8],
+    held: NDArray[np.int32],
     out_offsets: NDArray[np.int32],
     out_class: NDArray[np.int32],
     out_confidence: NDArray[np.float32],
@@ -261,7 +337,7 @@ def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; t
 ) -> tuple[int, int]:
     # Arguments of one type each: Numba compiles a function again for every other combination of types.
     # `present_in`, `absent_in` and `listed_in` hold the last image that marked each category, -1 at first, so nothing
-    # needs clearing between images; `best` and `lowest`, what it has of its labels.
+    # needs clearing between images; `best` and `lowest`, what it has of its labels. `_merge` holds a list in these two.
     conflicts = 0
     blocked = 0
     out_offsets[0] = 0
@@ -269,15 +345,24 @@ def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; t
     for image in range(len(offsets) - 1):
         start = end
         first, last = offsets[image], offsets[image + 1]
+        if _are_few_and_present(first, last, class_index, confidence, origin, implied_ptr):
+            stop = np.uint64(start)
+            for k in range(first, last):
+                stop = _merge(
+                    up_ptr, up, class_index[k], confidence[k], origin[k], held, best, lowest,
+                    out_class, out_confidence, out_origin, np.uint64(start), stop,
+                )  # fmt: skip
+            end = np.int64(stop)
+            out_offsets[image + 1] = end
+            continue
         n_absent = 0
         for k in range(first, last):  # rule 1
             if confidence[k] <= 0:
                 n_absent += 1
                 continue
             c = class_index[k]
-            above = up[up_ptr[c] : up_ptr[c + 1]]
             way: _Integer = np.int64(origin[k])
-            end = _list_all(above, c, image, confidence[k], way, present_in, best, lowest, out_class, end)
+            end = _list_all(up_ptr, up, c, image, confidence[k], way, present_in, best, lowest, out_class, end)
         if n_absent:
             for k in range(first, last):  # rule 2
                 if confidence[k] > 0:
@@ -303,8 +388,7 @@ def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; t
                 # 0 would mean verified absence.
                 value = np.float32(max(np.float32(confidence[k] * probability[at]), LEAST))
                 way = np.int64(_CO_OCCURRENCE)
-                above = up[up_ptr[j] : up_ptr[j + 1]]
-                end = _list_all(above, j, image, value, way, present_in, best, lowest, out_class, end)
+                end = _list_all(up_ptr, up, j, image, value, way, present_in, best, lowest, out_class, end)
         sort_in_place(out_class[start:end])
         for x in range(start, end):
             out_confidence[x] = best[out_class[x]]

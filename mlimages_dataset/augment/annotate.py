@@ -213,9 +213,8 @@ def hint_on(unknown: Sequence[str], vocabulary: Vocabulary) -> str:
     "'dog' is a name; give labels as wnids or ids of the class lists, here n02084071"
     """
     for label in unknown:
-        found = vocabulary.search(label, limit=1)
-        if len(found) and found["by"][0] == "name":
-            kind, wnid = "a name", found["wnid"][0]
+        if named := vocabulary.named(label):
+            kind, wnid = "a name", vocabulary.categories[named[0]].wnid
         elif label.isdecimal() and int(label) < len(vocabulary):
             kind, wnid = "a class index", vocabulary.categories[int(label)].wnid
         else:

@@ -25,9 +25,10 @@ from mlimages_dataset.augment.ranges import ImageSample
 from mlimages_dataset.core.ahead import ahead
 from mlimages_dataset.core.locations import remove_folder
 from mlimages_dataset.pipeline.engine import in_threads
-from mlimages_dataset.sources.delimited import DelimitedSource, duckdb_errors, hide_progress
+from mlimages_dataset.sources.delimited import DelimitedSource
 from mlimages_dataset.sources.registry import pieces_of, source_named
 from mlimages_dataset.sources.rejects import RejectLog, joined_rejects
+from mlimages_dataset.tables.database import database
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, write_errors
 from mlimages_dataset.tables.parquet import table_writer
 
@@ -231,10 +232,7 @@ def duckdb_connection(out: Location, where: Location | None = None) -> Iterator[
 
     Errors name the input `where`.
     """
-    import duckdb  # noqa: PLC0415 - it takes 0.1 s, and commands that only import this module need none
-
     with contextlib.ExitStack() as stack:
-        stack.enter_context(duckdb_errors(where))
         if isinstance(out, Path):
             scratch = out / f"{PARTIAL_PREFIX}duckdb-{secrets.token_hex(4)}"
             stack.callback(remove_folder, scratch)
@@ -242,12 +240,8 @@ def duckdb_connection(out: Location, where: Location | None = None) -> Iterator[
                 out.mkdir(parents=True, exist_ok=True)  # DuckDB creates only the last folder of a path
         else:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        connection = stack.enter_context(duckdb.connect())
-        scratch_text = str(scratch).replace("'", "''")
-        hide_progress(connection)
-        connection.execute(f"SET memory_limit = '{DUCKDB_MEMORY}'; SET threads = 1")
-        connection.execute(f"SET temp_directory = '{scratch_text}'")
-        yield connection
+        of_a_job = database(where, memory_limit=DUCKDB_MEMORY, threads=1, temp_directory=str(scratch))
+        yield stack.enter_context(of_a_job)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import hashlib
 import multiprocessing
-import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from mlimages_dataset.images.check import Inspection, Limits, inspect, noted, su
 from mlimages_dataset.images.orientation import NO_ROTATION, rotation_note
 from mlimages_dataset.images.resize import ResizeOptions, resized
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.pipeline.engine import die_with_parent
+from mlimages_dataset.pipeline.engine import follow_parent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -256,9 +255,4 @@ async def decode_pool(workers: int, rules: ImageRules) -> AsyncIterator[DecodePo
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
-
-
-def _begin() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all processes; the parent ends its workers
-    die_with_parent()
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=follow_parent)

@@ -27,8 +27,9 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.core.locations import reason, unpacked
 from mlimages_dataset.images.orientation import NO_ROTATION, stated_rotation
-from mlimages_dataset.sources.delimited import duckdb_errors, hide_progress, read_header
+from mlimages_dataset.sources.delimited import read_header
 from mlimages_dataset.sources.lines import decoded
+from mlimages_dataset.tables.database import database
 from mlimages_dataset.tables.parquet import open_parquet, table_parts
 
 if TYPE_CHECKING:
@@ -312,11 +313,8 @@ def _repeated_rows(tables: Sequence[_Table], scratch: Location | None) -> tuple[
 
     DuckDB groups the ids, and writes to the disk what does not fit into its memory limit.
     """
-    with duckdb_errors(), duckdb.connect() as connection:
-        connection.execute(f"SET memory_limit = '{_DUCKDB_MEMORY}'")
-        hide_progress(connection)
-        if scratch is not None:
-            connection.execute("SET temp_directory = '{}'".format(str(scratch).replace("'", "''")))
+    settings = {} if scratch is None else {"temp_directory": str(scratch)}
+    with database(memory_limit=_DUCKDB_MEMORY, **settings) as connection:
         with _numbered_ids(tables) as ids:
             connection.register("ids", ids.reader)
             connection.execute("CREATE TABLE repeats AS SELECT image_id FROM ids GROUP BY ALL HAVING count(*) > 1")

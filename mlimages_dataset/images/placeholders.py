@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.images.slices import digests_of
-from mlimages_dataset.sources.delimited import duckdb_errors, hide_progress
+from mlimages_dataset.tables.database import database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,10 +41,7 @@ def repeated_digests(
     batches = (
         pa.record_batch([pa.array(digests_of(folder, number), pa.string())], schema=schema) for number in numbers
     )
-    with duckdb_errors(), duckdb.connect() as connection:
-        connection.execute("SET memory_limit = '1GB'")
-        hide_progress(connection)
-        connection.execute("SET temp_directory = '{}'".format(str(scratch).replace("'", "''")))
+    with database(memory_limit="1GB", temp_directory=str(scratch)) as connection:
         connection.register("digests", pa.RecordBatchReader.from_batches(schema, batches))
         often = connection.execute(
             "SELECT digest FROM digests WHERE digest != '' GROUP BY digest HAVING count(*) >= ?", [least]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
+import signal
 import threading
 from concurrent.futures import BrokenExecutor, CancelledError, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -60,8 +61,12 @@ def local(workers: int) -> Iterator[Mapper]:
         yield map
         return
     with contextlib.ExitStack() as until_the_end:
+        pool = _Pool(workers, until_the_end)
         try:
-            yield _Pool(workers, until_the_end)
+            yield pool
+        except KeyboardInterrupt:
+            pool.end()
+            raise
         except BrokenExecutor as error:
             raise MLImagesError(
                 "a worker process died, most often for lack of memory", remedy="run it again with fewer --workers"
@@ -81,7 +86,15 @@ class _Pool:
         if len(every) <= 1:
             return map(function, every)
         pool = self._processes()
-        return _results(collections.deque(pool.submit(function, job) for job in every))
+        return _results(collections.deque(pool.submit(function, job) for job in every), self.end)
+
+    def end(self) -> None:
+        """End the processes in the midst of their jobs; what they have written is not whole, and does not count."""
+        if self._made is not None:
+            import multiprocessing  # noqa: PLC0415 - as below
+
+            for child in multiprocessing.active_children():
+                child.terminate()
 
     def _processes(self) -> ProcessPoolExecutor:
         import multiprocessing  # noqa: PLC0415 - with the pool's queues it takes 0.1 s and a process of its own
@@ -90,7 +103,7 @@ class _Pool:
         if self._made is None:
             # Not fork: Arrow's and DuckDB's threads do not survive it.
             context = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=die_with_parent)
+            pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=follow_parent)
             self._made = self._until_the_end.enter_context(pool)
         return self._made
 
@@ -110,19 +123,31 @@ class _Threads:
             yield from _results(collections.deque(pool.submit(function, job) for job in every))
 
 
-def _results(futures: collections.deque[Future[_Result]]) -> Iterator[_Result]:
-    """Yield results in order; after an error wait for running jobs: none may write files that the caller removes."""
+def _results(
+    futures: collections.deque[Future[_Result]], end_jobs: Callable[[], None] = lambda: None
+) -> Iterator[_Result]:
+    """Yield results in order; after an error wait for running jobs: none may write files that the caller removes.
+
+    After an interrupt, they are ended first if something can end them.
+    """
     try:
         while futures:
             yield futures.popleft().result()
+    except KeyboardInterrupt:
+        end_jobs()
+        raise
     finally:
         for future in futures:
             future.cancel()
         wait(futures)
 
 
-def die_with_parent() -> None:
-    """End this process when its parent is gone: after a killed run, no worker may still write into its folder."""
+def follow_parent() -> None:
+    """Let this process end with its parent, and only so: a terminal sends an interrupt to all processes.
+
+    After a killed run, no worker may still write into its folder.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import multiprocessing.connection  # noqa: PLC0415 - as in `_Pool`
 
     parent = multiprocessing.parent_process()

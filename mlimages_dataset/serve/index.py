@@ -26,8 +26,8 @@ import pyarrow as pa
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import reason, relative, remove_folder, user_cache
 from mlimages_dataset.pipeline.records import CACHE_PREFIX
-from mlimages_dataset.sources.delimited import hide_progress
 from mlimages_dataset.tables.batches import label_batches
+from mlimages_dataset.tables.database import connected
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, give_name, write_errors
 
 if TYPE_CHECKING:
@@ -135,11 +135,9 @@ def _written(build: ServedBuild, folder: Path, key: str, progress: Callable[[int
     with write_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
     finders = [store.finder() for store in build.stores]
-    config: dict[str, str | bool | int | float | list[str]] = {**_CONFIG, "temp_directory": f"{partial}.scratch"}
     try:
         try:
-            with duckdb.connect(str(partial), config=config) as connection:
-                hide_progress(connection)
+            with connected(str(partial), **_CONFIG, temp_directory=f"{partial}.scratch") as connection:
                 _fill(connection, build, finders, progress)
         except duckdb.Error as error:  # no room, or a path that DuckDB cannot open, such as one with a question mark
             remedy = "make room or name another folder"

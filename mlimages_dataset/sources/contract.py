@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from unittest import mock
 
-import duckdb
 import pyarrow as pa
 
 from mlimages_dataset.core.errors import MLImagesError
 from mlimages_dataset.sources import pieces as cutting
-from mlimages_dataset.sources.delimited import duckdb_errors
 from mlimages_dataset.sources.registry import names, pieces_of, source_named
 from mlimages_dataset.sources.rejects import RejectLog, joined_rejects
 from mlimages_dataset.sources.source import REGION, STATEMENT
+from mlimages_dataset.tables.database import connected, duckdb_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import duckdb
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.layout import Layout
@@ -51,7 +52,7 @@ def read_statements(name: str, files: Sequence[Location], layout: Layout | None 
     Raises:
         MLImagesError: a file is missing or not of the format.
     """
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with connected(threads=1) as connection:
         return statements_through(connection, name, files, layout)
 
 

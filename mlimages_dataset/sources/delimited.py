@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import contextlib
 import csv
 import secrets
 from collections import Counter
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import reason
 from mlimages_dataset.sources.blocks import blocks_of, with_newlines
 from mlimages_dataset.sources.lines import decoded
@@ -219,39 +218,6 @@ def _row_start(position: int, kind: str, content: bytes) -> int:
         position += 1
     quote = content.find(b'"', position) if kind == _BAD_QUOTE else -1
     return position if quote < 0 else max(position, content.rfind(b"\n", position, quote) + 1)
-
-
-def hide_progress(connection: duckdb.DuckDBPyConnection) -> None:
-    """Let a connection draw no progress bar; in a notebook without ipywidgets, DuckDB refuses to be told so."""
-    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall() != [(False,)]:
-        connection.execute("SET enable_progress_bar = false")
-
-
-@contextlib.contextmanager
-def duckdb_errors(where: object = None) -> Iterator[None]:
-    """Turn DuckDB's errors into errors of ours; its input is in memory, so its files are intermediate results.
-
-    Args:
-        where: the input, for messages.
-
-    Raises:
-        DataError: an input cannot be read to its end.
-        UsageError: there is no room for intermediate results.
-    """
-    import duckdb  # noqa: PLC0415 - it takes 0.1 s, and commands that only import this module need none
-
-    try:
-        yield
-    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
-        raise UsageError(
-            f"there is no room for intermediate results ({reason(error)})", remedy="free memory or disk space"
-        ) from error
-    except duckdb.Error as error:
-        raise DataError(
-            f"{'an input ' if where is None else ''}cannot be read to its end ({reason(error)})",
-            where=where,
-            remedy="obtain that file again",
-        ) from error
 
 
 def delimiter_of(path: Location, has_all: Callable[[list[str]], bool]) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,16 +22,17 @@ from mlimages_dataset.sources.blocks import Block, blocks_of
 from mlimages_dataset.sources.delimited import (
     DelimitedSource,
     delimiter_of,
-    duckdb_errors,
     read_header,
     row_starts,
 )
 from mlimages_dataset.sources.pieces import Piece
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject, RejectLog
+from mlimages_dataset.tables.database import database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import duckdb
     from numpy.typing import NDArray
 
     from mlimages_dataset.core.locations import Location
@@ -142,7 +142,7 @@ def read_rows(path: Location, kind: RowKind) -> RowTable:
     read = _Rows()
     found = []
     outside = 0
-    with duckdb_errors(path), duckdb.connect() as connection:
+    with database(path) as connection:
         for block in blocks_of(piece, log):
 
             def show(scan: str, _content: bytes, block: Block = block) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,8 +30,6 @@ from mlimages_dataset.sources.delimited import (
     DelimitedSource,
     confidence_sql,
     delimiter_of,
-    duckdb_errors,
-    hide_progress,
     read_header,
     row_starts,
 )
@@ -41,10 +38,13 @@ from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, 
 from mlimages_dataset.sources.source import BOX, REGION
 from mlimages_dataset.sources.usual_rows import FIELD_OF_SIDE, Field, fields_of, is_for_loops, usual_boxes
 from mlimages_dataset.tables import confidences
+from mlimages_dataset.tables.database import database
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    import duckdb
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.rejects import RejectLog
@@ -127,9 +127,7 @@ class OpenImages(DelimitedSource):
                 remedy="name files of boxes or segmentations",
             )
         fields = fields_of(piece.columns, _fields_of_boxes(piece.columns))
-        with duckdb_errors(piece.path), duckdb.connect() as connection:
-            hide_progress(connection)
-            connection.execute("SET threads = 1")
+        with database(piece.path, threads=1) as connection:
             for block in blocks_of(piece, log):
                 left = block
                 if is_for_loops(block):

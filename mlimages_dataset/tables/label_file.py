@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.tables.label_columns import columns_of
-from mlimages_dataset.tables.pages import PLAIN, RLE, RLE_DICTIONARY, Encoded, encoded_texts, encoded_words
+from mlimages_dataset.tables.pages import PLAIN, RLE, RLE_DICTIONARY, Encoded, Pieces, encoded_texts, encoded_words
 from mlimages_dataset.tables.pages import levels_of_lists as levels_of
 from mlimages_dataset.tables.schemas import LABEL, LABELS
 from mlimages_dataset.tables.texts import least_and_greatest
@@ -56,7 +56,7 @@ class _Column:
     path: tuple[str, ...]
     kind: int
     n_values: int
-    levels: bytes
+    levels: Pieces
     encoded: Encoded
     statistics: Value | None
 
@@ -133,7 +133,7 @@ class LabelFile:
             fields[11] = int64(at)
             size += more
         head = struct({1: int32(column.n_values), 2: int32(encoded.encoding), 3: int32(RLE), 4: int32(RLE)})
-        at, more = self._write_page(column.levels + encoded.values, {1: int32(_DATA_PAGE)}, {5: head})
+        at, more = self._write_page((*column.levels, *encoded.values), {1: int32(_DATA_PAGE)}, {5: head})
         size += more
         encodings = [PLAIN, RLE] if encoded.dictionary is None else [PLAIN, RLE, RLE_DICTIONARY]
         if column.statistics is not None:
@@ -151,8 +151,9 @@ class LabelFile:
         }
         return struct({2: int64(0), 3: struct(place)}), size, self._at - start
 
-    def _write_page(self, content: bytes, first: dict[int, Value], last: dict[int, Value]) -> tuple[int, int]:
+    def _write_page(self, pieces: Pieces, first: dict[int, Value], last: dict[int, Value]) -> tuple[int, int]:
         """Write a page behind its head, and return where it begins and its bytes before compression."""
+        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if len(content) >= _PAGE_BYTES:
             raise DataError("holds a text or labels of one image of 2 GiB or more", remedy="leave that image out")
         packed = self._compressor.compress(content)
@@ -183,7 +184,7 @@ def _columns(rows: pa.Table) -> Iterator[_Column]:
     for name in _TEXTS:
         values = rows[name].chunk(0)
         bounds = _bounds_of_texts(values) if name == "image_id" else None
-        yield _Column((name,), _BYTES, len(values), b"", encoded_texts(values), bounds)
+        yield _Column((name,), _BYTES, len(values), (), encoded_texts(values), bounds)
     labels = columns_of(rows["labels"].chunk(0))
     levels, n_values = levels_of(labels.offsets)
     origin = labels.origin.astype(np.uint32)

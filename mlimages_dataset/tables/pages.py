@@ -6,7 +6,7 @@ https://parquet.apache.org/docs/file-format/data-pages/encodings/
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PLAIN, RLE, RLE_DICTIONARY = 0, 3, 8
 """Parquet's numbers of encodings."""
+Pieces: TypeAlias = "tuple[bytes | memoryview, ...]"
+"""Bytes in several pieces, which are put together once, where they are compressed."""
 _MOST_ENTRIES = 1 << 16
 _SLOTS = _MOST_ENTRIES << 1
 _SAMPLE = 64
@@ -36,8 +38,8 @@ class Encoded:
         n_entries: of the dictionary.
     """
 
-    values: bytes
-    dictionary: bytes | None = None
+    values: Pieces
+    dictionary: Pieces | None = None
     n_entries: int = 0
 
     @property
@@ -52,8 +54,12 @@ def encoded_words(words: NDArray[np.uint32]) -> Encoded:
     entries = np.empty(min(_MOST_ENTRIES, len(words) // 2 + 1), np.uint32)
     n = _number(words, np.zeros(_SLOTS, np.uint32), np.full(_SLOTS, -1, np.int32), entries, numbers)
     if n < 0:
-        return Encoded(words.astype("<u4").tobytes())
-    return Encoded(_numbered(numbers, n), entries[:n].astype("<u4").tobytes(), n)
+        return Encoded((_little(words),))
+    return Encoded(_numbered(numbers, n), (_little(entries[:n]),), n)
+
+
+def _little(words: NDArray[np.uint32]) -> memoryview:
+    return words.astype("<u4", copy=False).view(np.uint8).data
 
 
 def encoded_texts(values: pa.StringArray) -> Encoded:
@@ -63,11 +69,11 @@ def encoded_texts(values: pa.StringArray) -> Encoded:
         found = values.dictionary_encode()
         n = len(found.dictionary)
         if 2 * n <= len(values) and n <= _MOST_ENTRIES:
-            return Encoded(_numbered(numpy_of(found.indices).astype(np.uint32), n), _plain(found.dictionary), n)
-    return Encoded(_plain(values))
+            return Encoded(_numbered(numpy_of(found.indices).astype(np.uint32), n), (_plain(found.dictionary),), n)
+    return Encoded((_plain(values),))
 
 
-def levels_of_lists(offsets: NDArray[np.int32]) -> tuple[bytes, int]:
+def levels_of_lists(offsets: NDArray[np.int32]) -> tuple[Pieces, int]:
     """Return the levels of N lists of required values, as a data page begins with them, and how many values it has.
 
     Args:
@@ -77,16 +83,17 @@ def levels_of_lists(offsets: NDArray[np.int32]) -> tuple[bytes, int]:
     n = int(offsets[-1]) + n_empty
     repetition, definition = np.zeros(-(-n // 8), np.uint8), np.zeros(-(-n // 8) if n_empty else 0, np.uint8)
     _levels(offsets, repetition, definition)
-    return _sized(_packed_run(repetition, n)) + _sized(_packed_run(definition, n) if n_empty else _same_run(1, n)), n
+    defined = _packed_run(definition, n) if n_empty else (_same_run(1, n),)
+    return (*_sized(_packed_run(repetition, n)), *_sized(defined)), n
 
 
-def _sized(content: bytes) -> bytes:
-    return len(content).to_bytes(4, "little") + content
+def _sized(content: Pieces) -> Pieces:
+    return sum(map(len, content)).to_bytes(4, "little"), *content
 
 
-def _packed_run(content: NDArray[np.uint8], n: int) -> bytes:
+def _packed_run(content: NDArray[np.uint8], n: int) -> Pieces:
     """Return a run of n packed numbers, of groups of eight."""
-    return unsigned(-(-n // 8) << 1 | 1) + content.tobytes()
+    return unsigned(-(-n // 8) << 1 | 1), content.data
 
 
 def _same_run(number: int, n: int) -> bytes:
@@ -94,21 +101,21 @@ def _same_run(number: int, n: int) -> bytes:
     return unsigned(n << 1) + bytes([number])
 
 
-def _numbered(numbers: NDArray[np.uint32], n_entries: int) -> bytes:
+def _numbered(numbers: NDArray[np.uint32], n_entries: int) -> Pieces:
     """Return numbers of dictionary entries as a data page has them."""
     if n_entries <= 1:
-        return bytes([1]) + _same_run(0, len(numbers))
+        return bytes([1]), _same_run(0, len(numbers))
     width = (n_entries - 1).bit_length()
     packed = np.zeros(-(-len(numbers) // 8) * width, np.uint8)
     _pack(numbers, width, packed)
-    return bytes([width]) + _packed_run(packed, len(numbers))
+    return bytes([width]), *_packed_run(packed, len(numbers))
 
 
-def _plain(values: pa.StringArray) -> bytes:
+def _plain(values: pa.StringArray) -> memoryview:
     offsets, text = utf8_of(values)
     found = np.empty(4 * len(values) + int(offsets[-1]) - int(offsets[0]), np.uint8)
     _join(offsets, text, found)
-    return found.tobytes()
+    return found.data
 
 
 @compiled

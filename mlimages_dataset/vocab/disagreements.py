@@ -31,7 +31,8 @@ def disagreements(vocabulary: Vocabulary, lists: Sequence[ClassList], network: W
     told: list[tuple[str, str]] = []
     for one in lists:
         rows = _rows(vocabulary, one.source) if one.own else []
-        told += [(one.source, sentence) for sentence in (*_of_list(rows, network), *_of_one_name(rows))]
+        sentences = (*_of_list(rows, network), *_of_one_name(rows), *_of_synsets(one, network))
+        told += [(one.source, sentence) for sentence in sentences]
     return tuple(told)
 
 
@@ -53,6 +54,20 @@ def _of_one_name(rows: Sequence[MappingRow]) -> Iterator[str]:
         yield f"{ids} have one name, {name}, and are one category: write what each means into the column wnid"
     if len(repeated) > _SHOWN:
         yield f"{len(repeated) - _SHOWN:,} more names have several ids each"
+
+
+def _of_synsets(one: ClassList, network: WordNet) -> Iterator[str]:
+    """Yield sentences on names of synsets (`cat.n.01`) that mean nothing, or something else than the wnid beside."""
+    named = [(row, network.wnid_of_name(row.synset)) for row in one.classes if one.own and row.synset]
+    unknown = [row for row, wnid in named if not wnid and not row.wnid]
+    if unknown:
+        classes = "class names" if len(unknown) == 1 else "classes name"
+        yield (
+            f"{len(unknown):,} {classes} a synset that WordNet 3.0 does not have, such as {unknown[0].synset!r} of "
+            f"{unknown[0].source_id!r}: taken for what the name means"
+        )
+    for row, wnid in [(row, wnid) for row, wnid in named if row.wnid and wnid and row.wnid != wnid][:_SHOWN]:
+        yield f"{row.source_id!r} is {row.wnid}, but its synset {row.synset!r} is {wnid}: the wnid counts; correct one"
 
 
 def _of_list(rows: Sequence[MappingRow], network: WordNet) -> Iterator[str]:

@@ -288,7 +288,8 @@ def _as_listed(row: MappingRow, source_class: SourceClass, own: Collection[str],
     """
     stands = source_class.wnid in own or not (source_class.parent and OWN_WNID.fullmatch(source_class.wnid))
     if source_class.wnid and stands:
-        said = f"the list says {source_class.synset}" if source_class.synset else "the list says so"
+        named = network.wnid_of_name(source_class.synset) == source_class.wnid
+        said = f"the list says {source_class.synset}" if named else "the list says so"
         row = replace(row, wnid=source_class.wnid, rule=Rule.LISTED_WNID.value, evidence=said, probability=LISTED)
     elif source_class.parent:
         said, parent = "the list says so", source_class.parent

@@ -307,6 +307,10 @@ class Vocabulary:
         """Return the class indices of all categories that have a wnid, an id or a name, the likeliest first."""
         return [i for i, _, _ in self._exact(text)]
 
+    def named(self, name: str) -> list[int]:
+        """Return the class indices of all categories that have a name, the likeliest first."""
+        return sorted(self._classes_of_name.get(name.strip().casefold(), ()), key=self._unlikeliness)
+
     def _hits(self, text: str) -> Iterator[tuple[int, str, str]]:
         """Yield class indices that a text may mean, each once, with what matched and its text."""
         told: set[int] = set()
@@ -326,10 +330,10 @@ class Vocabulary:
             told.add(self.index_of_wnid[text.strip()])
             yield self.index_of_wnid[text.strip()], "wnid", text.strip()
         for by, found, matched in (
-            ("id of a class", self._classes_of_id.get(text.strip(), set()), text.strip()),
-            ("name", self._classes_of_name.get(name, set()), name),
+            ("id of a class", sorted(self._classes_of_id.get(text.strip(), ()), key=self._unlikeliness), text.strip()),
+            ("name", self.named(name), name),
         ):
-            for i in sorted(found - told, key=self._unlikeliness):
+            for i in [one for one in found if one not in told]:
                 told.add(i)
                 yield i, by, matched
 

@@ -33,7 +33,7 @@ def told(named: dict[str, str], network: WordNet, columns: tuple[str, str] = ("n
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         vocabulary = ml.build_vocabulary(classes={"mine": frame, "real": pd.DataFrame({"id": ["x"], "name": ["dog"]})})
-    lists = [SimpleNamespace(source="mine", own=True)]
+    lists = [SimpleNamespace(source="mine", own=True, classes=())]
     return [sentence for _, sentence in disagreements(vocabulary, lists, network)]  # type: ignore[arg-type]  # as read
 
 
@@ -69,3 +69,26 @@ def test_ids_of_one_name_are_told_unless_the_list_tells_them_apart() -> None:
     assert len(caught) == 1
     ml.build_vocabulary(classes={"mine": shared.assign(name=["crane (bird)", "crane (machine)", "zebra"])})
     ml.build_vocabulary(classes={"mine": shared.assign(wnid=["n02012849", "n03126707", ""])})
+
+
+def test_names_of_synsets_that_wordnet_has_not_are_told_and_the_class_is_what_its_name_means() -> None:
+    named = pd.DataFrame(
+        {
+            "id": ["c", "k", "d", "r"],
+            "name": ["cat", "kitten", "dog", "zebra"],
+            "synset": ["cat.n.99", "kitten", "dog.n.01", "run.v.01"],
+        }
+    )
+    with pytest.warns(UserWarning, match="mine: 3 classes name a synset that WordNet 3.0 does not have, such as"):
+        vocabulary = ml.build_vocabulary(classes={"mine": named})
+    found = {row.source_id: row.wnid for row in vocabulary.mapping}
+    assert found["c"] == OF_3_0["cat"]
+    assert found["d"] == OF_3_0["dog"]
+
+
+def test_a_name_of_a_synset_that_is_not_the_wnid_beside_it_is_told() -> None:
+    named = pd.DataFrame({"id": ["c"], "name": ["cat"], "wnid": [OF_3_0["cat"]], "synset": ["dog.n.01"]})
+    with pytest.warns(UserWarning, match=r"'c' is n02121620, but its synset 'dog.n.01' is n02084071: the wnid counts"):
+        vocabulary = ml.build_vocabulary(classes={"mine": named})
+    (row,) = vocabulary.mapping
+    assert (row.wnid, row.evidence) == (OF_3_0["cat"], "the list says so")

@@ -14,11 +14,7 @@ towards those of one slope of the log-odds for all classes (so a rare class lean
 
 beside the penalty above. On the last fifth, which the weights have not seen, the estimates of all consequents are
 made true again by one slope and one shift of their log-odds (Platt 1999, Probabilistic outputs for support vector
-machines), and those of each consequent by a shift of its own, with
-
-    SHIFT_PENALTY / 2 * shift^2
-
-beside the log-likelihood. The limit is the lowest at which the labels above it are right as often as wanted.
+machines), and the limit is the lowest at which the labels above it are right as often as wanted.
 
 Legend: N examples, C categories, F features (antecedents, alone and two together), K consequents, R ramps.
 """
@@ -50,11 +46,9 @@ LEAST_MISSING = 20
 """Examples in which a consequent is missing."""
 RAMP_PENALTY = 1.0
 """Of squared differences of a ramp's weight from that of all classes."""
-SHIFT_PENALTY = 4.0
-"""Of the squared shift of a consequent: its estimates are made to fit as far as its held-out labels are many."""
 _KNOTS = (0.02, 0.15, 0.35, 0.55, 0.75, 0.9)
 """Shares of the images with a missing consequent that a teacher gives a lower probability: where ramps meet."""
-_STEPS, _NEWTON_STEPS = 60, 30
+_STEPS = 60
 _LEAST_WEIGHT = 1e-3
 _LEAST_JUDGED = 30
 """Labels of held-out images from which a limit or a calibration is learned."""
@@ -86,8 +80,7 @@ class Calibration:
     """What rules give on held-out images.
 
     Attributes:
-        slope: of the log-odds.
-        shifts: of the log-odds of each consequent, shape (K,).
+        slope, shift: of the log-odds.
         least: the limit; None if no limit gives the wanted precision.
         added: labels of held-out images above it.
         right: of these.
@@ -95,7 +88,7 @@ class Calibration:
     """
 
     slope: float
-    shifts: NDArray[np.float64]
+    shift: float
     least: float | None
     added: int
     right: int
@@ -285,14 +278,13 @@ def _calibrated(
     logit, consequent = found.logit[asked], found.consequent[asked]
     right = _nonzero(sp.csr_array(true @ closure), found.image[asked], raw.consequents[consequent])
     slope, shift = _platt(logit, right)
-    shifts = shift + _shifts(slope * logit + shift, consequent, right, len(raw.consequents))
-    estimate = expit(slope * logit + shifts[consequent])
+    estimate = expit(slope * logit + shift)
     least, added, n_right = lowest_limit(estimate, right, precision)
     kept = np.zeros(len(raw.consequents), bool)
     if least is not None:
         kept[consequent[estimate >= least]] = True
     n_missing = int((missing.data != 0).sum())
-    return Calibration(slope, shifts, least, added, n_right, n_missing), kept
+    return Calibration(slope, shift, least, added, n_right, n_missing), kept
 
 
 def _platt(logit: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float]:
@@ -303,30 +295,6 @@ def _platt(logit: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float,
     if fits.sum() < _LEAST_JUDGED or right[fits].all() or not right[fits].any():
         return 1.0, 0.0
     return _line(logit[fits], right[fits].astype(np.float64))
-
-
-def _shifts(
-    logit: NDArray[np.float64], consequent: NDArray[np.integer], right: NDArray[np.bool_], n_consequents: int
-) -> NDArray[np.float64]:
-    """Return the penalised shift of each consequent's log-odds with which they fit best, shape (K,); Newton's method.
-
-    Args:
-        logit: of labels, shape (Q,).
-        consequent: place of their consequent in 0..K-1, shape (Q,).
-        right: whether they are true, shape (Q,).
-        n_consequents: K.
-    """
-    from scipy.special import expit  # noqa: PLC0415 - as above
-
-    fits = expit(logit) >= _LEAST_CALIBRATED
-    logit, consequent, target = logit[fits], consequent[fits], right[fits].astype(np.float64)
-    shifts = np.zeros(n_consequents)
-    for _ in range(_NEWTON_STEPS):
-        estimate = expit(logit + shifts[consequent])
-        slope = np.bincount(consequent, estimate - target, n_consequents) + SHIFT_PENALTY * shifts
-        curvature = np.bincount(consequent, estimate * (1 - estimate), n_consequents) + SHIFT_PENALTY
-        shifts -= (slope / curvature).clip(-1, 1)
-    return shifts
 
 
 def _line(logit: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float]:
@@ -363,7 +331,7 @@ def _rescaled(raw: LabelRules, calibration: Calibration, kept: NDArray[np.bool_]
     least = 1.0 if calibration.least is None else float(np.nextafter(np.float32(calibration.least), np.float32(0)))
     return LabelRules(
         raw.consequents[kept],
-        calibration.slope * raw.intercepts[kept] + calibration.shifts[kept],
+        calibration.slope * raw.intercepts[kept] + calibration.shift,
         sp.csr_array(raw.singles[:, kept] * calibration.slope),
         raw.together[used],
         sp.csr_array(raw.joint[used][:, kept] * calibration.slope),

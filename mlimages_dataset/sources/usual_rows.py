@@ -147,7 +147,7 @@ def _usual(block: Block, delimiter: str, fields: NDArray[np.int8], *, absences: 
     offsets = np.append(0, np.cumsum(left[:, 2] - left[:, 1])).astype(np.int32)
     rest = np.empty(offsets[-1], np.uint8)
     _gather(letters, left[:, 1].copy(), offsets, rest)
-    lines = np.asarray(block.lines)[left[:, 0]].tolist()
+    lines = [block.lines[at] for at in left[:, 0].tolist()]
     return rows, n, Block(rest.tobytes(), lines, header=False).amid(delimiter, len(fields))
 
 

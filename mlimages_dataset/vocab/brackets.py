@@ -2,7 +2,8 @@
 
 A sense agrees with them if they name it or something above it, or if one of its synonyms has a word of theirs. Where
 none does, senses agree whose parents, then whose ancestors have such a word, then those of the same lexicographer file
-(`Palm (hand)`: both are parts of a body). If no sense agrees and the words name one thing of another kind, they
+(`Palm (hand)`: both are parts of a body). Before all but the first of these, the words and the name together may be a
+noun for a kind of its senses: `Racket (tennis)`. If no sense agrees and the words name one thing of another kind, they
 contradict the name, unless they say where, when or with what it is met (`Giraffe (zoo)`, `Groom (horses)`).
 """
 
@@ -53,6 +54,12 @@ def agreeing(
         if found := tuple(one for one in candidates if agrees(one.synset)):
             return found
     return ()
+
+
+def are_below(candidates: Iterable[Candidate], meant: Iterable[Candidate], wordnet: WordNet) -> bool:
+    """Return whether a sense of a name is one that the words in brackets have, or below it."""
+    synsets = {one.synset for one in meant}
+    return any(not ancestors(wordnet, one.synset).isdisjoint(synsets) for one in candidates)
 
 
 def contradict(meant: Sequence[Candidate], wordnet: WordNet) -> bool:

@@ -48,6 +48,8 @@ ONLY_SENSE = single(0.989)
 """The name has one sense, which is below a root, and nobody has read it."""
 ONLY_ABSTRACT = single(0.630)
 """The name has one sense, which is below no root."""
+ELSEWHERE = single(0.943)
+"""A name that is no noun of WordNet was read in other collections as a synset, or as a kind of it."""
 HEAD_FACTOR = 0.76
 """Share of compounds that are a kind of their last word, relative to the probability of that word's sense."""
 

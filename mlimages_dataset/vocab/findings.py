@@ -188,4 +188,8 @@ def unlisted(reviewed: Reviewed, lists: Sequence[ClassList]) -> list[str]:
 
 
 def _stands_for_itself(row: MappingRow) -> bool:
-    return row.is_kept and row.rule not in {Rule.HEAD_PARENT.value, Rule.LISTED_PARENT.value}
+    return row.is_kept and row.rule not in {
+        Rule.ELSEWHERE_PARENT.value,
+        Rule.HEAD_PARENT.value,
+        Rule.LISTED_PARENT.value,
+    }

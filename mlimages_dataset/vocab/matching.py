@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import csv
 import functools
+import re
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from importlib.resources import files
 from types import MappingProxyType
@@ -21,8 +22,8 @@ import numpy as np
 from rapidfuzz import fuzz, process
 from scipy.special import softmax
 
-from mlimages_dataset.vocab.brackets import agreeing, contradict
-from mlimages_dataset.vocab.certainty import ONLY_ABSTRACT, ONLY_SENSE, grounds_of, match_probability
+from mlimages_dataset.vocab.brackets import agreeing, are_below, contradict
+from mlimages_dataset.vocab.certainty import ELSEWHERE, ONLY_ABSTRACT, ONLY_SENSE, grounds_of, match_probability
 from mlimages_dataset.vocab.morphology import base_forms
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings, squashed
 from mlimages_dataset.vocab.sense_features import (
@@ -45,6 +46,12 @@ if TYPE_CHECKING:
 
 _LEAST_LIKENESS = 80
 """Of a near miss: 100 less the share of letters to insert or delete, in percent."""
+_READ_SCORE = 3.0
+"""What the sense that a name has in other collections is ahead by: compared in docs/decisions/0002-matching.md."""
+_SMALL_LIST, _EMPHASIS = 200, 1.5
+"""Names of a small list, and how much more its density counts there: such lists are mostly of one kind."""
+_PARTS = re.compile(r"[,;/]")
+"""What separates words in brackets."""
 _MIN_SQUASHED = 5
 """Least letters of a lemma to be found without its spaces and hyphens; shorter ones would match by accident."""
 
@@ -57,6 +64,7 @@ class MatchRule(Enum):
     CONTRADICTED = "contradicted by the words in brackets"
     BOX_HIERARCHY = "box hierarchy"
     AS_SPELLED = "name as spelled"
+    READ_ELSEWHERE = "name in other collections"
     IN_IMAGENET = "only sense in ImageNet"
     ONLY_CONCRETE_SENSE = "only concrete sense"
     LIKELIEST_SENSE = "likeliest sense"
@@ -89,6 +97,26 @@ class Match:
     grounds: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ReadElsewhere:
+    """What a name means in other collections.
+
+    Attributes:
+        wnid: the synset.
+        broader: the name is a kind of it.
+        where: the collections.
+    """
+
+    wnid: str
+    broader: bool
+    where: str
+
+    @property
+    def evidence(self) -> str:
+        """Where it means that, in words."""
+        return f"so it was read in {self.where}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchContext:
     """Evidence for matching besides the names.
@@ -99,6 +127,7 @@ class MatchContext:
         imagenet_all: wnids of all synsets that ImageNet has images of; used if `imagenet` is empty.
         roots: wnids below which a sense is concrete.
         box_parents: for each source_id its parents' source_ids in Open Images' box hierarchy; may be empty.
+        read: what names mean in other collections; may be empty.
     """
 
     wordnet: WordNet
@@ -106,6 +135,7 @@ class MatchContext:
     imagenet_all: frozenset[str]
     roots: tuple[str, ...]
     box_parents: Mapping[str, tuple[str, ...]]
+    read: Mapping[ParsedName, ReadElsewhere] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +176,8 @@ def match_classes(
     known = {source_id: number[wnid] for source_id, wnid in decided.items() if wnid in number}
     senses = named_senses(classes, context.wordnet)
     around = surroundings(senses, context, _weights(), frozenset(known.values()))
-    matches = [_match(named, around) for named in senses]
+    read = [read_elsewhere(named.name, context, [one.lemma for one in named.candidates]) for named in senses]
+    matches = [_match(named, around, of_name) for named, of_name in zip(senses, read, strict=True)]
     synset_of_id = known | {m.source_class.source_id: number[m.wnid] for m in matches if m.wnid}
     for i, named in enumerate(senses):
         parents = {
@@ -156,8 +187,14 @@ def match_classes(
         }
         narrower = _narrowed(named, parents, MatchRule.BOX_HIERARCHY, context.wordnet)
         if narrower is not named:
-            matches[i] = _match(narrower, around)
+            matches[i] = _match(narrower, around, read[i])
     return matches
+
+
+def read_elsewhere(name: ParsedName, context: MatchContext, base_forms: Sequence[str] = ()) -> ReadElsewhere | None:
+    """Return what a name, however it is spelled, or else a base form of it means in other collections, if any has it."""
+    forms = (replace(name, base=form) for form in (*spellings(name.base), *base_forms))
+    return next((context.read[form] for form in forms if form in context.read), None)
 
 
 def near_misses(name: str, wordnet: WordNet, n: int = 3) -> tuple[tuple[str, str], ...]:
@@ -196,8 +233,7 @@ def named_senses(classes: Sequence[SourceClass], wordnet: WordNet) -> list[Named
         surnames = tuple(c.synset for c in found if _is_surname(c, wordnet))
         candidates = tuple(c for c in found if c.synset not in surnames)
         whole = NamedSenses(source_class, name, candidates, surnames, candidates)
-        meant = _candidates(name.qualifier, wordnet, compounds) if name.qualifier else ()
-        named.append(_qualified(whole, meant, wordnet))
+        named.append(_qualified(whole, compounds, wordnet) if name.qualifier else whole)
     return named
 
 
@@ -229,6 +265,7 @@ def surroundings(
         concrete=_below(wordnet, context.roots),
         imagenet=Neighbourhoods(wordnet, imagenet, everything),
         source=Neighbourhoods(wordnet, unambiguous, everything),
+        emphasis=_EMPHASIS if len(senses) + len(decided) <= _SMALL_LIST else 1.0,
     )
     shares = dict(unambiguous)
     for named in senses:
@@ -239,16 +276,37 @@ def surroundings(
     return replace(around, source=Neighbourhoods(wordnet, shares, everything))
 
 
-def _qualified(named: NamedSenses, meant: Sequence[Candidate], wordnet: WordNet) -> NamedSenses:
+def _qualified(named: NamedSenses, compounds: Mapping[str, tuple[str, ...]], wordnet: WordNet) -> NamedSenses:
     """Return the class with the senses that agree with the words in brackets, which have senses of their own."""
-    if not named.name.qualifier:
-        return named
-    agreed = agreeing(named.candidates, named.name.base, named.name.qualifier, meant, wordnet)
+    base, qualifier = named.name.base, named.name.qualifier
+    parts = [part for one in _PARTS.split(qualifier) if (part := one.strip())]
+    meant = _candidates(qualifier, wordnet, compounds)
+    of_parts = meant or tuple(one for part in parts for one in _candidates(part, wordnet, compounds))
+    joined = () if are_below(named.candidates, of_parts, wordnet) else _joined(named, parts, wordnet)
+    if joined:
+        candidates = tuple(dict.fromkeys((*joined, *named.candidates)))
+        return replace(named, candidates=candidates, allowed=joined, narrowed_by=MatchRule.QUALIFIER)
+    agreed = agreeing(named.candidates, base, qualifier, of_parts, wordnet)
     if not agreed and named.candidates and contradict(meant, wordnet):
         return replace(named, allowed=(), narrowed_by=MatchRule.CONTRADICTED)
     if not agreed or len(agreed) == len(named.candidates):
         return named
     return replace(named, allowed=agreed, narrowed_by=MatchRule.QUALIFIER)
+
+
+def _joined(named: NamedSenses, parts: Sequence[str], wordnet: WordNet) -> tuple[Candidate, ...]:
+    """Return the kinds of a name's senses that words in brackets make with it: `Racket (tennis)`, `Bat (baseball)`."""
+    senses = {one.synset for one in named.candidates}
+    lemmas = [
+        (lemma, form) for form in (f"{part} {named.name.base}" for part in parts) for lemma in wordnet.base_forms(form)
+    ]
+    found = {
+        synset: Candidate(synset, lemma, is_base_form=lemma != form)
+        for lemma, form in lemmas
+        for synset in wordnet.senses[lemma]
+        if not senses.isdisjoint(ancestors(wordnet, synset))
+    }
+    return tuple(found.values())
 
 
 def _narrowed(named: NamedSenses, above: Collection[int], rule: MatchRule, wordnet: WordNet) -> NamedSenses:
@@ -278,12 +336,19 @@ def _as_spelled(named: NamedSenses, around: Surroundings) -> NamedSenses:
     return replace(named, allowed=(one,), narrowed_by=MatchRule.AS_SPELLED)
 
 
-def _match(named: NamedSenses, around: Surroundings) -> Match:
+def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None = None) -> Match:
+    if read is not None and read.broader:
+        read = None
+    if not named.candidates and read is not None:
+        return Match(named.source_class, read.wnid, MatchRule.READ_ELSEWHERE, read.evidence, (), ELSEWHERE)
     if not named.allowed:
         return _unmatched(named, around.wordnet)
     named = _as_spelled(named, around)
     features = feature_matrix(named.allowed, around)
     scores = features @ _weights()
+    if read is not None:
+        there = ancestors(around.wordnet, around.wordnet.index_of_wnid[read.wnid])
+        scores = scores + _READ_SCORE * np.array([one.synset in there for one in named.allowed])
     order = np.argsort(-scores, kind="stable")
     best = named.allowed[order[0]]
     ranked = [named.allowed[i].synset for i in order]
@@ -293,14 +358,17 @@ def _match(named: NamedSenses, around: Surroundings) -> Match:
     evidence = _lemma_evidence(named, best, around.wordnet)
     if named.narrowed_by:
         evidence += f"; {len(named.allowed)} of {len(named.candidates)} senses agree with the {named.narrowed_by.value}"
+    lead = 0.0
     if len(order) > 1:
-        evidence += _ranking_evidence(features[order[0]] - features[order[1]], wnids[1])
+        lead = float(scores[order[0]] - scores[order[1]])
+        evidence += _ranking_evidence(features[order[0]] - features[order[1]], lead, wnids[1])
+    if read is not None and best.synset in there:
+        evidence += f"; {read.evidence}"
     if rule is MatchRule.ABSTRACT_SENSE:
         evidence += "; it reaches no root"
     match = Match(named.source_class, wnids[0], rule, evidence, tuple(wnids[1:]))
     if len(named.candidates) == 1:
         return replace(match, probability=ONLY_SENSE if best.synset in around.concrete else ONLY_ABSTRACT)
-    lead = float(scores[order[0]] - scores[order[1]]) if len(order) > 1 else 0.0
     grounds = grounds_of(len(order), lead, features[order[0]])
     return replace(match, probability=match_probability(grounds), grounds=grounds)
 
@@ -344,12 +412,12 @@ def _lemma_evidence(named: NamedSenses, best: Candidate, wordnet: WordNet) -> st
     return f"{place} '{best.lemma}'{read_as} ({wordnet.lexicographer_files[best.synset]})"
 
 
-def _ranking_evidence(difference: NDArray[np.float64], runner_up: str) -> str:
+def _ranking_evidence(difference: NDArray[np.float64], lead: float, runner_up: str) -> str:
     """Return the phrase for a lead over `runner_up`; `difference` is that of their features, shape (F,)."""
     shares = difference * _weights()
     reasons = [FEATURES[i] for i in np.argsort(-shares, kind="stable")[:2] if shares[i] > 0]
     because = f" because of: {', '.join(reasons)}" if reasons else ""
-    return f"; {shares.sum():.1f} ahead of {runner_up}{because}"
+    return f"; {lead:.1f} ahead of {runner_up}{because}"
 
 
 def _candidates(base: str, wordnet: WordNet, compounds: Mapping[str, tuple[str, ...]]) -> tuple[Candidate, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import VocabularyError
 from mlimages_dataset.sources.classes import OWN_WNID
-from mlimages_dataset.vocab.certainty import CONTRADICTED, HEAD_FACTOR, LISTED, single
+from mlimages_dataset.vocab.certainty import CONTRADICTED, ELSEWHERE, HEAD_FACTOR, LISTED, single
 from mlimages_dataset.vocab.disagreements import contradicts
 from mlimages_dataset.vocab.hierarchy import (
     ROOTS,
@@ -23,8 +23,9 @@ from mlimages_dataset.vocab.hierarchy import (
     reachable_roots,
     tree_of,
 )
-from mlimages_dataset.vocab.matching import MatchContext, head_of, match_classes
+from mlimages_dataset.vocab.matching import MatchContext, head_of, match_classes, read_elsewhere
 from mlimages_dataset.vocab.narrower import narrowed, with_own_categories
+from mlimages_dataset.vocab.normalisation import parse_name
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, TENCENT, Category, MappingRow, Rule, Vocabulary
 
 if TYPE_CHECKING:
@@ -170,7 +171,12 @@ def merged_vocabulary(
         c.source_id for one in lists if not one.finer for c in one.classes if _WNID.fullmatch(c.source_id)
     )
     context = MatchContext(
-        wordnet=network, imagenet=imagenet, imagenet_all=imagenet_all, roots=ROOTS, box_parents=box_parents
+        wordnet=network,
+        imagenet=imagenet,
+        imagenet_all=imagenet_all,
+        roots=ROOTS,
+        box_parents=box_parents,
+        read={} if reviewed.readings is None else reviewed.readings.elsewhere(),
     )
     rows: list[MappingRow] = []
     kept: set[str] = set()
@@ -262,6 +268,11 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
         if match is None:
             return _as_listed(row, source_class, own, context.wordnet)
         row = replace(row, alternatives=match.alternatives)
+        of_name = read_elsewhere(parse_name(row.source_name), context) if one.attach and match.wnid is None else None
+        if of_name is not None and of_name.broader:
+            evidence = f"{match.evidence}; {of_name.evidence}"
+            kind = Rule.ELSEWHERE_PARENT.value
+            return replace(row, wnid=of_name.wnid, rule=kind, evidence=evidence, probability=ELSEWHERE)
         if (head := heads.get(row.source_id)) is not None and head.wnid:
             evidence = f"{match.evidence}; {head.evidence}"
             sure = single(HEAD_FACTOR * head.probability)

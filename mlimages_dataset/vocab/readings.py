@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.vocab.certainty import BY_HAND, READ_ALIKE, READ_ALONE, READ_JOINED, READ_PARENT
+from mlimages_dataset.vocab.matching import ReadElsewhere
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name
 from mlimages_dataset.vocab.reviewed import Reviewed, ReviewedMatch, packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES
@@ -81,6 +82,22 @@ class Readings:
 
     by_id: Mapping[tuple[str, str], Reading] = field(default_factory=lambda: MappingProxyType({}))
     by_name: Mapping[tuple[str, ParsedName], Reading] = field(default_factory=lambda: MappingProxyType({}))
+
+    def elsewhere(self) -> Mapping[ParsedName, ReadElsewhere]:
+        """Return what most collections that have a name read it as; not for names on which they are divided."""
+        sources: dict[ParsedName, dict[tuple[str, bool], set[str]]] = {}
+        for reading in self.by_id.values():
+            if reading.wnid:
+                meanings = sources.setdefault(parse_name(reading.name), {})
+                meanings.setdefault((reading.wnid, reading.relation == "narrower"), set()).add(reading.source)
+        found = {}
+        for name, meanings in sources.items():
+            most = max(map(len, meanings.values()))
+            chosen = [(meaning, where) for meaning, where in meanings.items() if len(where) == most]
+            if len(chosen) == 1:
+                (wnid, broader), where = chosen[0]
+                found[name] = ReadElsewhere(wnid, broader, ", ".join(sorted(where)))
+        return found
 
     def matches(self, source: str, classes: Iterable[SourceClass]) -> dict[str, ReviewedMatch]:
         """Return the decisions on a source's classes by id; on none of which the list itself says what it means."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.vocab.wordnet import WordNet
 
-SMOOTHING = 10.0
+SMOOTHING = 2.0
 """Weight of the prior: the number of expected members at which the observed number counts as much as the expected."""
 
 MANY_HYPONYMS = 20
@@ -104,12 +104,14 @@ class Surroundings:
         concrete: numbers of the synsets below the roots.
         imagenet: the synsets in ImageNet.
         source: the senses of the source's names, each with the probability that a name means it.
+        emphasis: how much the density of the source counts, relative to a large source.
     """
 
     wordnet: WordNet
     concrete: frozenset[int]
     imagenet: Neighbourhoods
     source: Neighbourhoods
+    emphasis: float = 1.0
 
 
 def feature_matrix(candidates: Sequence[Candidate], around: Surroundings) -> NDArray[np.float64]:
@@ -142,7 +144,7 @@ def feature_matrix(candidates: Sequence[Candidate], around: Surroundings) -> NDA
                 wordnet.lemmas[synset][place][:1].isupper(),
                 candidate.is_base_form and name_is_lemma,
                 math.log1p(in_source),
-                around.source.log_density(synset),
+                around.emphasis * around.source.log_density(synset),
                 file == "noun.food" and "noun.plant" in files,
             ]
         )

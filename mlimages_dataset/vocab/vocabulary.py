@@ -62,9 +62,11 @@ class Rule(Enum):
     LISTED_WNID = "wnid given in the list"
     LISTED_PARENT = "parent given in the list"
     HEAD_PARENT = "head word: nearest parent"
+    ELSEWHERE_PARENT = "name in other collections: nearest parent"
     REVIEWED_NARROWER = "reviewed: narrower than its parent"
     LISTED_NARROWER = "narrower than the parent given in the list"
     HEAD_NARROWER = "head word: narrower than it"
+    ELSEWHERE_NARROWER = "name in other collections: narrower than its parent"
     DROPPED_UNKNOWN_ID = "dropped: unknown wnid"
     DROPPED_UNMATCHED = "dropped: unmatched name"
     DROPPED_FEW_IMAGES = "dropped: too few images"
@@ -84,6 +86,7 @@ NARROWER = {
     Rule.REVIEWED_PARENT.value: Rule.REVIEWED_NARROWER.value,
     Rule.LISTED_PARENT.value: Rule.LISTED_NARROWER.value,
     Rule.HEAD_PARENT.value: Rule.HEAD_NARROWER.value,
+    Rule.ELSEWHERE_PARENT.value: Rule.ELSEWHERE_NARROWER.value,
 }
 """The rules by which a class is kept as its parent, and by which it is a category of its own below that parent."""
 

@@ -148,11 +148,14 @@ def _check_nothing_left(out: Path) -> None:
 def subject_of(name: str, given: Path) -> tuple[Subject, float]:
     """Return what is killed, and the seconds of its undisturbed run."""
     whole = given / "whole" / name.replace(" ", "-")
-    start = time.monotonic()
     first: Subject = Trainer({}) if name == TRAINER else Command(name, {})
-    ended = _ended(_forked(first, given, whole))
-    assert ended == 0, f"{name}: see {_log(given)}"
-    seconds = time.monotonic() - start
+    seconds = 0.0
+    for _ in range(2):  # the first may compile
+        shutil.rmtree(whole, ignore_errors=True)
+        start = time.monotonic()
+        ended = _ended(_forked(first, given, whole))
+        assert ended == 0, f"{name}: see {_log(given)}"
+        seconds = time.monotonic() - start
     return (Trainer(_weights(whole)) if name == TRAINER else Command(name, digests(whole))), seconds
 
 

@@ -10,7 +10,9 @@ import pytest
 
 import mlimages_dataset as ml
 from mlimages_dataset.sources.classes import SourceClass
-from mlimages_dataset.vocab.readings import Agreement, Reading, packaged_readings
+from mlimages_dataset.vocab.matching import ReadElsewhere
+from mlimages_dataset.vocab.normalisation import parse_name
+from mlimages_dataset.vocab.readings import Agreement, Reading, Readings, packaged_readings
 from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.sense_features import ancestors
 from mlimages_dataset.vocab.wordnet import load_wordnet
@@ -95,3 +97,38 @@ def test_evidence_says_how_far_readings_agree() -> None:
     assert (
         replace(row, relation="narrower", readings=("<n1", "<n2")).evidence == "an animal (the broader of two readings)"
     )
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of what is kept as its parent
+def test_a_name_of_a_users_list_means_what_other_collections_read_unless_the_list_says_another_thing() -> None:
+    names = ["tv", "potted plant", "Toyota Corolla", "mouse", "keyboard", "couch"]
+    frame = pd.DataFrame({"id": [str(at) for at in range(len(names))], "name": names})
+    rows = {row.source_name: row for row in ml.build_vocabulary(classes={"mine": frame}, attach=True).mapping}
+    assert rows["tv"].wnid == "n04405907"  # the set, not the broadcasts
+    assert (rows["potted plant"].wnid, rows["potted plant"].is_broader) == ("n00017222", True)
+    assert (rows["Toyota Corolla"].wnid, rows["Toyota Corolla"].is_broader) == ("n02958343", True)
+    assert "so it was read in coco, objects365" in rows["potted plant"].evidence
+    stated = ml.build_vocabulary(classes={"mine": frame.assign(wnid=["n06277280", "", "", "", "", ""])})
+    assert {row.source_name: row.wnid for row in stated.mapping}["tv"] == "n06277280"
+    birds = ["crane", "swift", "kite", "heron", "robin", "swallow", "duck", "goose", "eagle", "owl", "hawk", "stork"]
+    flock = pd.DataFrame({"id": birds, "name": birds})
+    rows = {row.source_name: row for row in ml.build_vocabulary(classes={"birds": flock}).mapping}
+    assert rows["crane"].wnid == "n02012849"
+
+
+def test_elsewhere_is_what_most_collections_read_and_nothing_where_they_are_divided() -> None:
+    def read(source: str, name: str, wnid: str, relation: str = "exact") -> Reading:
+        return Reading(source, f"{source} {name} {wnid}", name, relation, wnid, (wnid, wnid), "")
+
+    rows = [
+        *(read(source, "Mouse", "n03793489") for source in ("a", "b")),
+        read("c", "mouse", "n02330245"),
+        *(read(source, "tie", wnid) for source, wnid in (("a", "n04433959"), ("b", "n03815615"))),
+        read("a", "stop sign", "n06794110", "narrower"),
+        read("a", "thing", "", "drop"),
+    ]
+    found = Readings({(row.source, row.source_id): row for row in rows}, {}).elsewhere()
+    assert found == {
+        parse_name("mouse"): ReadElsewhere("n03793489", False, "a, b"),
+        parse_name("stop sign"): ReadElsewhere("n06794110", True, "a"),
+    }

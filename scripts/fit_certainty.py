@@ -31,6 +31,7 @@ from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab import matching
 from mlimages_dataset.vocab.certainty import EVIDENCE
 from mlimages_dataset.vocab.matching import MatchRule
+from mlimages_dataset.vocab.near_names import head_of
 from mlimages_dataset.vocab.readings import packaged_readings
 from mlimages_dataset.vocab.sense_features import ancestors
 from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES
@@ -130,7 +131,7 @@ def heads(one: Listed) -> Iterator[tuple[float, bool]]:
         for row in lost
         if row.source_id in one.truth
         and one.truth[row.source_id].relation == "narrower"
-        and (head := matching.head_of(row.name, wordnet))
+        and (head := head_of(row.name, wordnet))
     ]
     for match in matching.match_classes(compounds, one.context) if compounds else ():
         if match.wnid:

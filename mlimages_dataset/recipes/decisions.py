@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.stage import VocabularySummary
 
 _SHOWN_NAMES = 10
+_UNSURE = "class whose meaning is not sure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,12 @@ def decisions(outcomes: Mapping[str, StageOutcome[Any]]) -> list[Decision]:
 
 def _of_vocabulary(summary: VocabularySummary) -> Iterator[Decision]:
     yield from map(_of_class, summary.losses)
+    for one in summary.doubts:
+        for doubt in one.least:
+            stated = ("", doubt.wnid) if doubt.as_parent else (doubt.wnid, "")
+            yield Decision(_UNSURE, doubt.sentence, _lines([(doubt.source_id, doubt.name, *stated)]))
+        if (more := one.doubtful - len(one.least)) > 0:
+            yield Decision(_UNSURE, f"{more:,} more, in the column probability of the mapping")
     if summary.bare:
         yield Decision(
             "category below a root",

@@ -302,12 +302,22 @@ def refuse_no_file(path: Location, error: Exception) -> None:
         raise UsageError("there is no such file", where=path, remedy="check the path") from error
 
 
+def _has_utf8(content: bytes) -> bool:
+    """Return whether a line that is not ASCII is UTF-8, which texts in another encoding are hardly ever."""
+    for line in content.split(b"\n"):
+        if not line.isascii():
+            with contextlib.suppress(UnicodeDecodeError):
+                line.decode("utf-8")
+                return True
+    return False
+
+
 def read_lines(path: Location) -> list[str]:
     """Return a text file's lines without their ends: UTF-8 with or without a byte-order mark, else Latin-1.
 
     Raises:
         UsageError: there is no such file, or it cannot be read.
-        DataError: it is empty, or no text.
+        DataError: it is empty, or no text, or some of its lines are UTF-8 and others are not.
     """
     with _read_errors(path):
         content = path.read_bytes()
@@ -317,7 +327,11 @@ def read_lines(path: Location) -> list[str]:
         raise DataError("is not a text file", where=path, remedy="unpack it first, or name another file")
     try:
         text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        if _has_utf8(content):
+            where = content.count(b"\n", 0, error.start) + 1
+            what = f"its byte {content[error.start : error.start + 1].hex()} is not UTF-8, as other lines are"
+            raise DataError(what, where=path, line=where, remedy="save the file as UTF-8") from error
         text = content.decode("latin-1")
     # Not splitlines(): it would also break at U+2028 and at the form feeds that some names hold.
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

@@ -6,13 +6,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.vocab.hierarchy import ROOTS
-from mlimages_dataset.vocab.matching import head_of, near_misses
+from mlimages_dataset.vocab.near_names import head_of, near_misses
+from mlimages_dataset.vocab.normalisation import parse_name
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Rule, Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mlimages_dataset.sources.classes import SourceClass
     from mlimages_dataset.vocab.merging import ClassList
     from mlimages_dataset.vocab.reviewed import Reviewed
     from mlimages_dataset.vocab.wordnet import WordNet
@@ -179,6 +182,24 @@ def repeated_ids(one: ClassList) -> list[str]:
     """Return the ids that a list holds more than once, in order of their first repetition."""
     counts = Counter(source_class.source_id for source_class in one.classes)
     return [source_id for source_id, count in counts.items() if count > 1]
+
+
+def refuse_one_id_of_several(lists: Sequence[ClassList]) -> None:
+    """Raise `DataError` if two classes of a user's own list have one id, and not one name and meaning."""
+    for one in lists:
+        first: dict[str, SourceClass] = {}
+        for row in one.classes if one.own else ():
+            other = first.setdefault(row.source_id, row)
+            if (parse_name(other.name), _stated(other)) != (parse_name(row.name), _stated(row)):
+                said = [" ".join(filter(None, (repr(each.name), *_stated(each)))) for each in (other, row)]
+                raise DataError(
+                    f"two classes of {one.source} have the id {row.source_id!r}: {' and '.join(said)}",
+                    remedy="give each class an id of its own",
+                )
+
+
+def _stated(row: SourceClass) -> tuple[str, str, str]:
+    return row.wnid, row.parent, row.synset
 
 
 def unlisted(reviewed: Reviewed, lists: Sequence[ClassList]) -> list[str]:

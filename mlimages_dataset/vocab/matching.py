@@ -19,12 +19,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rapidfuzz import fuzz, process
 from scipy.special import softmax
 
 from mlimages_dataset.vocab.brackets import agreeing, are_below, contradict
 from mlimages_dataset.vocab.certainty import ELSEWHERE, ONLY_ABSTRACT, ONLY_SENSE, grounds_of, match_probability
 from mlimages_dataset.vocab.morphology import base_forms
+from mlimages_dataset.vocab.near_names import head_of
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings, squashed
 from mlimages_dataset.vocab.sense_features import (
     FEATURES,
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.classes import SourceClass
     from mlimages_dataset.vocab.wordnet import WordNet
 
-_LEAST_LIKENESS = 80
-"""Of a near miss: 100 less the share of letters to insert or delete, in percent."""
 _READ_SCORE = 3.0
 """What the sense that a name has in other collections is ahead by: compared in docs/decisions/0002-matching.md."""
 _SMALL_LIST, _EMPHASIS = 200, 1.5
@@ -63,6 +61,7 @@ class MatchRule(Enum):
     QUALIFIER = "words in brackets"
     CONTRADICTED = "contradicted by the words in brackets"
     BOX_HIERARCHY = "box hierarchy"
+    UNDER_PARENT = "parent in the list"
     AS_SPELLED = "name as spelled"
     READ_ELSEWHERE = "name in other collections"
     IN_IMAGENET = "only sense in ImageNet"
@@ -165,7 +164,7 @@ def match_classes(
 ) -> list[Match]:
     """Return the match of each class, in the order of the classes.
 
-    The box hierarchy decides last: if some senses of a class are below the match of its parent, only those stay.
+    The box hierarchy and the column `parent` decide last: of senses of which some are below a parent, only those stay.
 
     Args:
         classes: the classes to match.
@@ -180,47 +179,41 @@ def match_classes(
     matches = [_match(named, around, of_name) for named, of_name in zip(senses, read, strict=True)]
     synset_of_id = known | {m.source_class.source_id: number[m.wnid] for m in matches if m.wnid}
     for i, named in enumerate(senses):
-        parents = {
-            synset_of_id[parent]
-            for parent in context.box_parents.get(named.source_class.source_id, ())
-            if parent in synset_of_id
+        one = named.source_class
+        boxes = {
+            synset_of_id[parent] for parent in context.box_parents.get(one.source_id, ()) if parent in synset_of_id
         }
-        narrower = _narrowed(named, parents, MatchRule.BOX_HIERARCHY, context.wordnet)
+        narrower = _narrowed(named, boxes, MatchRule.BOX_HIERARCHY, context.wordnet)
+        listed = parents_of(one, synset_of_id, context.wordnet)
+        narrower = _narrowed(narrower, listed, MatchRule.UNDER_PARENT, context.wordnet)
         if narrower is not named:
             matches[i] = _match(narrower, around, read[i])
     return matches
 
 
+def parents_of(one: SourceClass, synset_of_id: Mapping[str, int], wordnet: WordNet) -> set[int]:
+    """Return the synsets that a class's column `parent` may mean: a wnid, what another class means, or a noun's senses.
+
+    Args:
+        one: the class.
+        synset_of_id: what the other classes of the list mean.
+        wordnet: the noun synsets.
+    """
+    if not one.parent:
+        return set()
+    if one.parent in synset_of_id:
+        return {synset_of_id[one.parent]}
+    if one.parent in wordnet.index_of_wnid:
+        return {wordnet.index_of_wnid[one.parent]}
+    forms = spellings(parse_name(one.parent).base)
+    lemmas = next((found for form in forms if (found := wordnet.base_forms(form))), ())
+    return {synset for lemma in lemmas for synset in wordnet.senses[lemma]}
+
+
 def read_elsewhere(name: ParsedName, context: MatchContext, base_forms: Sequence[str] = ()) -> ReadElsewhere | None:
-    """Return what a name, however it is spelled, or else a base form of it means in other collections, if any has it."""
+    """Return what a name, however it is spelled, or else a base form of it means in other collections; None if none."""
     forms = (replace(name, base=form) for form in (*spellings(name.base), *base_forms))
     return next((context.read[form] for form in forms if form in context.read), None)
-
-
-def near_misses(name: str, wordnet: WordNet, n: int = 3) -> tuple[tuple[str, str], ...]:
-    """Return up to n nouns of WordNet that are spelled like a name, the nearest first, each with its first wnid.
-
-    A name that is a noun itself has none.
-    """
-    base = parse_name(name).base
-    if wordnet.base_forms(base):
-        return ()
-    close = process.extract(base, list(wordnet.senses), scorer=fuzz.ratio, limit=n, score_cutoff=_LEAST_LIKENESS)
-    return tuple((lemma, wordnet.wnids[wordnet.senses[lemma][0]]) for lemma, *_ in close)
-
-
-def head_of(name: str, wordnet: WordNet) -> str:
-    """Return the longest end of a name, but the whole, that is a noun of WordNet; empty where there is none.
-
-    In English the head of a compound stands last: a coffee mug is a mug. Words in brackets after a noun are its head
-    too: what they contradict is of their kind (`Jaguar (car)`).
-    """
-    parsed = parse_name(name)
-    if parsed.qualifier and wordnet.base_forms(parsed.base):
-        return parsed.qualifier if wordnet.base_forms(parsed.qualifier) else ""
-    words = parsed.base.split(" ")
-    ends = (" ".join(words[at:]) for at in range(1, len(words)))
-    return next((end for end in ends if wordnet.base_forms(end)), "")
 
 
 def named_senses(classes: Sequence[SourceClass], wordnet: WordNet) -> list[NamedSenses]:

@@ -23,9 +23,11 @@ from mlimages_dataset.vocab.hierarchy import (
     reachable_roots,
     tree_of,
 )
-from mlimages_dataset.vocab.matching import MatchContext, head_of, match_classes, read_elsewhere
+from mlimages_dataset.vocab.matching import MatchContext, match_classes, parents_of, read_elsewhere
 from mlimages_dataset.vocab.narrower import narrowed, with_own_categories
+from mlimages_dataset.vocab.near_names import head_of
 from mlimages_dataset.vocab.normalisation import parse_name
+from mlimages_dataset.vocab.sense_features import ancestors
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, TENCENT, Category, MappingRow, Rule, Vocabulary
 
 if TYPE_CHECKING:
@@ -250,12 +252,16 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
     classes = list(first.values())
     overrides = {} if reviewed.readings is None else reviewed.readings.matches(one.source, classes)
     overrides |= {row.source_id: row for row in reviewed.matches if row.source == one.source}
-    told = {c.source_id for c in classes if c.wnid or c.parent or _WNID.fullmatch(c.source_id)} | set(overrides)
+    told = {c.source_id for c in classes if c.wnid or _WNID.fullmatch(c.source_id)} | set(overrides)
     named = [c for c in classes if c.source_id not in told]
     decided = {c.source_id: c.wnid for c in classes if _WNID.fullmatch(c.wnid)}
     decided |= {source_id: row.wnid for source_id, row in overrides.items() if source_id in first and row.wnid}
     matches = {m.source_class.source_id: m for m in match_classes(named, context, decided)} if named else {}
-    heads = _matches_of_heads(matches.values(), context, decided) if one.attach else {}
+    unnamed = [m for m in matches.values() if not m.source_class.parent]
+    heads = _matches_of_heads(unnamed, context, decided) if one.attach else {}
+    number = context.wordnet.index_of_wnid
+    known = {source_id: number[wnid] for source_id, wnid in decided.items() if wnid in number}
+    known |= {m.source_class.source_id: number[m.wnid] for m in matches.values() if m.wnid}
 
     def proposal(source_class: SourceClass) -> MappingRow:
         row = MappingRow(one.source, source_class.source_id, source_class.name, 0, "", "", "")
@@ -265,8 +271,10 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
             sure = override.probability
             meant = replace(row, wnid=override.wnid, rule=rule.value, evidence=override.reason, probability=sure)
             return meant if override.wnid else _dropped(row, Rule.DROPPED_REVIEWED, override.reason)
-        if match is None:
-            return _as_listed(row, source_class, own, context.wordnet)
+        if match is None or (source_class.parent and not _is_below_parent(match, known, context.wordnet)):
+            listed = _as_listed(row, source_class, own, context.wordnet)
+            senses = "; no sense of the name is below it" if match is not None and match.wnid else ""
+            return replace(listed, evidence=listed.evidence + senses)
         row = replace(row, alternatives=match.alternatives)
         of_name = read_elsewhere(parse_name(row.source_name), context) if one.attach and match.wnid is None else None
         if of_name is not None and of_name.broader:
@@ -308,6 +316,15 @@ def _as_listed(row: MappingRow, source_class: SourceClass, own: Collection[str],
     else:
         row = replace(row, wnid=row.source_id, rule=Rule.WNID.value, evidence="the id is a WordNet 3.0 synset")
     return replace(row, probability=CONTRADICTED) if contradicts(row.source_name, row.wnid, network) else row
+
+
+def _is_below_parent(match: Match, synset_of_id: Mapping[str, int], network: WordNet) -> bool:
+    """Return whether a class is a noun below the parent in its list: then it is that noun, and not only its parent."""
+    if match.wnid is None:
+        return False
+    synset = network.index_of_wnid[match.wnid]
+    above = ancestors(network, synset) - {synset}
+    return not above.isdisjoint(parents_of(match.source_class, synset_of_id, network))
 
 
 def _matches_of_heads(matches: Iterable[Match], context: MatchContext, decided: Mapping[str, str]) -> dict[str, Match]:

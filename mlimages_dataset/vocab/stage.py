@@ -43,6 +43,7 @@ from mlimages_dataset.vocab.findings import (
     first_ones,
     funnel,
     losses,
+    refuse_one_id_of_several,
     repeated_ids,
     unlisted,
 )
@@ -240,11 +241,12 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
     """Build the vocabulary from files and write `categories` and `mapping`.
 
     Raises:
-        UsageError, DataError: a file is missing or malformed.
+        UsageError, DataError: a file is missing or malformed, or gives two classes one id.
         VocabularyError: reviewed decisions do not fit, or the result fails a check.
     """
     network = load_wordnet(given.wordnet)
     lists = read_class_lists(given)
+    refuse_one_id_of_several(lists)
     merged = functools.partial(
         merged_vocabulary,
         lists,

@@ -5,6 +5,7 @@ A few seconds a kind; `MLIMAGES_FUZZED_FILES=10000` makes so many of each.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -144,7 +145,8 @@ def test_a_hostile_table_is_read_or_refused_with_a_sentence(kind: str, built: Pa
     for number in range(FILES):
         generator = np.random.default_rng([len(kind), number])
         if number % 2:
-            pq.write_table(hostile_table(table, generator), path)
+            with contextlib.suppress(pa.ArrowInvalid):  # nulls where there can be none: a file that ends there
+                pq.write_table(hostile_table(table, generator), path)
         else:
             path.write_bytes(damaged(content, generator))
         check_told(lambda: one.read(folder), path, tmp_path / f"{number}-{path.name}")

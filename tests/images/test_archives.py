@@ -177,6 +177,7 @@ def test_a_folder_is_read_in_the_order_of_names_with_its_archives(tmp_path: Path
     (tmp_path / "c.tar").write_bytes(tar_of({"3.jpg": b"3"}))
     (tmp_path / "d.jpg").write_bytes(b"x" * 1001)
     (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "above").symlink_to(tmp_path.parent)
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe.jpg")
     found = read(folder_members(tmp_path, most_bytes=MOST))

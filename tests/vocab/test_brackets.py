@@ -9,7 +9,8 @@ import pytest
 
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.hierarchy import ROOTS
-from mlimages_dataset.vocab.matching import Match, MatchContext, MatchRule, head_of, match_classes, near_misses
+from mlimages_dataset.vocab.matching import Match, MatchContext, MatchRule, match_classes
+from mlimages_dataset.vocab.near_names import head_of, near_misses
 from mlimages_dataset.vocab.readings import packaged_readings
 from mlimages_dataset.vocab.sense_features import ancestors
 from mlimages_dataset.vocab.wordnet import load_wordnet

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlimages_dataset as ml
-from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.vocab.hierarchy import ROOTS
-from mlimages_dataset.vocab.matching import head_of, near_misses
+from mlimages_dataset.vocab.near_names import head_of, near_misses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,3 +184,42 @@ def test_own_decisions_win_over_the_packaged_ones_and_what_they_change_is_told(t
     assert {fate(before, one)[0] for one in same} - {fate(after, one)[0] for one in same} == set()
     only = ml.build_vocabulary(**given, reviewed=drop, reviewed_only=True)  # type: ignore[arg-type]  # as above
     assert fate(only, "/m/02pv19") != fate(after, "/m/02pv19"), "a stop sign's parent is a packaged decision"
+
+
+@pytest.mark.parametrize("name", ["no_helmet", "not dog", "no mask", "non-smoker", "without helmet"])
+def test_what_is_not_there_is_near_no_noun_and_about_none(name: str, wordnet: WordNet) -> None:
+    assert near_misses(name, wordnet) == ()
+    assert head_of(name, wordnet) == ""
+
+
+def test_a_name_is_about_what_stands_before_a_preposition_or_a_comma(wordnet: WordNet) -> None:
+    about = {
+        "bottle of beer": "bottle",
+        "person without helmet": "person",
+        "cat, domestic": "cat",
+        "man with hat": "man",
+    }
+    assert {name: head_of(name, wordnet) for name in about} == about
+
+
+def test_slips_are_near_and_other_words_are_not(wordnet: WordNet) -> None:
+    slips = {
+        "girrafe": "giraffe",
+        "bycicle": "bicycle",
+        "elefant": "elephant",
+        "umbrela": "umbrella",
+        "tomatoe": "tomato",
+    }
+    assert {slip: near_misses(slip, wordnet)[0][0] for slip in slips} == slips
+    for name in ("smartphone", "rocket ship", "a-b", "qqq"):
+        assert near_misses(name, wordnet) == ()
+
+
+def test_two_classes_of_one_id_are_refused_and_one_class_twice_is_not() -> None:
+    frame = pd.DataFrame({"id": ["1", "1", "2"], "name": ["cat", "car", "dog"]})
+    with pytest.raises(DataError, match="two classes of mine have the id '1': 'cat' and 'car'; give each class"):
+        ml.build_vocabulary(classes={"mine": frame})
+    with pytest.raises(DataError, match="'cat' n02121620 and 'cat' n02127808"):
+        ml.build_vocabulary(classes={"mine": frame.assign(name="cat", wnid=["n02121620", "n02127808", ""])})
+    with pytest.warns(UserWarning, match="repeated ids"):
+        ml.build_vocabulary(classes={"mine": frame.assign(name=["cat", "Cat", "dog"])})

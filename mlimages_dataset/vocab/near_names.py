@@ -1,0 +1,53 @@
+"""Nouns of WordNet near a name that is none: slips of the pen, and the noun that a longer name is about."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
+from mlimages_dataset.vocab.normalisation import parse_name
+
+if TYPE_CHECKING:
+    from mlimages_dataset.vocab.wordnet import WordNet
+
+_LETTERS_PER_SLIP = 3.5
+"""Letters of a name for each that may be wrong, missing, too much or in the place of another."""
+_MOST_SLIPS = 2
+_NOT = re.compile(r"\b(no|not|non|without)\b")
+_APART = re.compile(r" (?:of|with|without|in|on|at|for|from|by|near|under|over|behind|holding|wearing) |, ")
+"""What ends the noun that a longer name is about: `cup of tea`, `cat, domestic`."""
+
+
+def near_misses(name: str, wordnet: WordNet, n: int = 3) -> tuple[tuple[str, str], ...]:
+    """Return up to n nouns of WordNet that a name may be a slip of, the nearest first, each with its first wnid.
+
+    They begin like the name. A name that is a noun itself has none, nor has one that says what is not there.
+    """
+    base = parse_name(name).base
+    if wordnet.base_forms(base) or _NOT.search(base):
+        return ()
+    most = min(int(len(base) / _LETTERS_PER_SLIP), _MOST_SLIPS)
+    lemmas = [lemma for lemma in wordnet.senses if lemma[:1] == base[:1]] if most else []
+    close = process.extract(base, lemmas, scorer=OSA.distance, limit=n, score_cutoff=most)
+    return tuple((lemma, wordnet.wnids[wordnet.senses[lemma][0]]) for lemma, *_ in close)
+
+
+def head_of(name: str, wordnet: WordNet) -> str:
+    """Return the longest end of a name, but the whole, that is a noun of WordNet; empty where there is none.
+
+    In English the head of a compound stands last: a coffee mug is a mug; what follows a preposition or a comma belongs
+    to it (`bottle of beer`). Words in brackets after a noun are its head too: what they contradict is of their kind
+    (`Jaguar (car)`). A name that says what is not there has none (`no helmet`).
+    """
+    parsed = parse_name(name)
+    if parsed.qualifier and wordnet.base_forms(parsed.base):
+        return parsed.qualifier if wordnet.base_forms(parsed.qualifier) else ""
+    about = _APART.split(parsed.base)[0]
+    if _NOT.search(about):
+        return ""
+    words = about.split(" ")
+    ends = (" ".join(words[at:]) for at in range(about == parsed.base, len(words)))
+    return next((end for end in ends if wordnet.base_forms(end)), "")

@@ -1,0 +1,80 @@
+"""The column `parent` of a class list chooses among the senses of a noun, and is what any other name is kept as."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+import mlimages_dataset as ml
+from mlimages_dataset.vocab.hierarchy import ROOTS
+from mlimages_dataset.vocab.sense_features import ancestors, is_individual
+from mlimages_dataset.vocab.wordnet import load_wordnet
+
+if TYPE_CHECKING:
+    from mlimages_dataset.vocab.vocabulary import MappingRow
+
+FISH, BIRD, REFRIGERATOR = "n02512053", "n01503061", "n04070727"
+
+
+def rows_of(*rows: tuple[str, str, str]) -> dict[str, MappingRow]:
+    """Return what became of classes, each an id, a name and a parent, by id."""
+    frame = pd.DataFrame(rows, columns=["id", "name", "parent"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {row.source_id: row for row in ml.build_vocabulary(classes={"mine": frame}).mapping}
+
+
+@pytest.mark.parametrize("parent", ["n02084071", "d", "dog", "domestic dog"])
+def test_a_noun_below_its_parent_is_that_noun_however_the_parent_is_given(parent: str) -> None:
+    found = rows_of(("g", "golden retriever", parent), ("p", "poodles", parent), ("d", "dog", ""))
+    assert found["g"].wnid == "n02099601"
+    assert found["p"].wnid == "n02113335"
+    assert not found["g"].is_broader
+
+
+@pytest.mark.parametrize(
+    ("name", "parent", "wnid"),
+    [
+        ("bass", FISH, "n02565573"),
+        ("bass", "n03800933", "n02803349"),
+        ("crane", BIRD, "n02012849"),
+        ("crane", "n03699975", None),
+        ("mouse", "electronic device", "n03793489"),
+        ("mouse", "rodent", "n02330245"),
+        ("seal", "mammal", "n02076196"),
+    ],
+)
+def test_a_parent_chooses_among_senses(name: str, parent: str, wnid: str | None) -> None:
+    found = rows_of(("it", name, parent))["it"]
+    assert found.wnid == (wnid or parent)
+    assert found.is_broader is (wnid is None)
+
+
+def test_any_noun_is_a_sense_below_any_of_its_parents() -> None:
+    wordnet = load_wordnet()
+    chance = random.Random(7)  # noqa: S311 - a sample
+    roots = {wordnet.index_of_wnid[wnid] for wnid in ROOTS}
+    things = [s for s in range(len(wordnet)) if roots & ancestors(wordnet, s) and not is_individual(wordnet, s)]
+    rows, above = [], {}
+    for number, synset in enumerate(chance.sample(things, 200)):
+        parents = sorted(ancestors(wordnet, synset) - {synset} - roots)
+        if parents:
+            above[str(number)] = chance.choice(parents)
+            name = wordnet.lemmas[synset][0].replace("_", " ")
+            rows.append((str(number), name, wordnet.wnids[above[str(number)]]))
+    found = rows_of(*rows)
+    for key, parent in above.items():
+        assert parent in ancestors(wordnet, wordnet.index_of_wnid[found[key].wnid])
+        assert not found[key].is_broader
+
+
+def test_a_name_that_is_no_noun_or_has_no_such_sense_is_kept_as_its_parent() -> None:
+    found = rows_of(("m", "my mug", "n03797390"), ("r", "mouse", REFRIGERATOR), ("x", "my thing", "zzz"))
+    assert (found["m"].wnid, found["m"].is_broader) == ("n03797390", True)
+    assert (found["r"].wnid, found["r"].is_broader) == (REFRIGERATOR, True)
+    assert found["r"].evidence == "the list says so; no sense of the name is below it"
+    assert not found["x"].is_kept

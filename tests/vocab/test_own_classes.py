@@ -221,5 +221,5 @@ def test_two_classes_of_one_id_are_refused_and_one_class_twice_is_not() -> None:
         ml.build_vocabulary(classes={"mine": frame})
     with pytest.raises(DataError, match="'cat' n02121620 and 'cat' n02127808"):
         ml.build_vocabulary(classes={"mine": frame.assign(name="cat", wnid=["n02121620", "n02127808", ""])})
-    with pytest.warns(UserWarning, match="repeated ids"):
+    with pytest.warns(UserWarning, match="occur more than once"):
         ml.build_vocabulary(classes={"mine": frame.assign(name=["cat", "Cat", "dog"])})

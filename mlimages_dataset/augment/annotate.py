@@ -40,13 +40,15 @@ from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS
 from mlimages_dataset.vocab.folder import read_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
     from mlimages_dataset.pipeline.journal import Journal
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.sources.pieces import Piece
+    from mlimages_dataset.sources.rejects import RejectLog
+    from mlimages_dataset.sources.source import Shown
     from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
@@ -169,12 +171,8 @@ def annotate(
     counts = functools.reduce(operator.add, (result.counts for result in made.results), AnnotationCounts())
     summary = AnnotationSummary.of(counts, made.rejects, most_frequent(made.unknown, _LISTED_UNKNOWN))
     if not counts.images:
-        raise _nothing_kept(
-            summary,
-            given,
-            vocabulary,
-            f"; the first malformed row is {made.rejects.first[0]}" if made.rejects.first else "",
-        )
+        first = [f"; the first malformed row is {row}" for row in (*made.rejects.first, *made.rejects.malformed)]
+        raise _nothing_kept(summary, given, vocabulary, "".join(first[:1]))
     return StageResult(tuple(receipt for result in made.results for receipt in result.receipts), summary)
 
 
@@ -236,7 +234,10 @@ def _runs_of(numbered: tuple[int, Piece], *, form: str, lookup: pa.Table, out: L
     number, piece = numbered
 
     def work() -> Runs:
-        return sorted_runs(numbered, form, out, STATEMENTS, lambda block: packed_statements(block, piece, lookup))
+        def pack(block: Shown, log: RejectLog) -> Iterator[pa.RecordBatch]:
+            return packed_statements(block, piece, lookup, log)
+
+        return sorted_runs(numbered, form, out, STATEMENTS, pack)
 
     return journal.once(f"piece-{number:05d}", work, Runs)
 

@@ -59,11 +59,13 @@ class AnnotationSummary(AnnotationCounts):
         rejected_rows: rows that violate the format.
         first_rejected_rows: the first of these rows.
         most_frequent_unknown_classes: those with the most statements, and their numbers of statements.
+        first_malformed: the first statements without image id, class or valid confidence, each with the reason.
     """
 
     rejected_rows: int = 0
     first_rejected_rows: tuple[str, ...] = ()
     most_frequent_unknown_classes: tuple[tuple[str, int], ...] = ()
+    first_malformed: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, counts: AnnotationCounts, rejects: RejectLog, unknown: Sequence[tuple[str, int]]) -> AnnotationSummary:
@@ -74,6 +76,7 @@ class AnnotationSummary(AnnotationCounts):
             rejected_rows=rejects.count,
             first_rejected_rows=tuple(one.by_name for one in rejects.first),
             most_frequent_unknown_classes=tuple(unknown),
+            first_malformed=tuple(one.by_name for one in rejects.malformed),
         )
 
     def line(self) -> str:
@@ -88,6 +91,8 @@ class AnnotationSummary(AnnotationCounts):
                 most = self.unknown_classes() if fate.field == "unknown" else ""
                 if fate.field == "rejected_rows" and self.first_rejected_rows:
                     most = f"the first is {self.first_rejected_rows[0]}"
+                if fate.field == "malformed" and self.first_malformed:
+                    most = f"the first is {self.first_malformed[0]}"
                 found.append(f"{n:,} {fate.text}" + (f": {most}" if most else ""))
         return found
 
@@ -100,6 +105,7 @@ class AnnotationSummary(AnnotationCounts):
                 if getattr(self, fate.field) or fate.field in {"images", "labels"}
             ),
             *(f"rejected: {row}" for row in self.first_rejected_rows),
+            *(f"malformed: {row}" for row in self.first_malformed),
             *(f"one image: {both}" for both in self.first_names),
             *([f"unknown classes: {self.unknown_classes()}"] if self.most_frequent_unknown_classes else []),
         ]
@@ -143,7 +149,7 @@ FATES = (
     ),
     Fate("images_without_labels", "images lost", "images that lost every label", of_statements=False),
     Fate("unknown", "unknown class", "labels of unknown classes", told=True),
-    Fate("malformed", "malformed", "statements without image id or valid confidence", told=True),
+    Fate("malformed", "malformed", "statements without image id, class or valid confidence", told=True),
     Fate("rejected_rows", "rejected rows", "malformed rows", of_statements=False, told=True),
     Fate(
         "images_of_several_names",

@@ -269,6 +269,7 @@ def _source(stage: str, record: StageRecord) -> SourceRow:
         replace(
             counts,
             first_rejected_rows=counts.first_rejected_rows[:_SHOWN_TEXTS],
+            first_malformed=counts.first_malformed[:_SHOWN_TEXTS],
             most_frequent_unknown_classes=counts.most_frequent_unknown_classes[:_SHOWN_TEXTS],
         ),
     )

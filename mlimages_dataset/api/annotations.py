@@ -333,9 +333,9 @@ def _warn_of_losses(summary: AnnotationSummary, vocabulary: Vocabulary) -> None:
         if fate.field in _LOSSES and getattr(summary, fate.field)
     ]
     if losses:
-        examples = [*summary.first_rejected_rows[:1]]
+        examples = [*summary.first_rejected_rows[:1], *summary.first_malformed[:1]]
         examples += [f"class {class_id!r}" for class_id, _ in summary.most_frequent_unknown_classes[:3]]
-        hint = hint_on([class_id for class_id, _ in summary.most_frequent_unknown_classes], vocabulary)
+        hint = hint_on(summary, vocabulary)
         such = f" (such as {', '.join(examples)})" if examples else ""
         warn(f"left out: {'; '.join(losses)}{such}; see summary{f'; {hint}' if hint else ''}")
     if several := summary.images_of_several_names:

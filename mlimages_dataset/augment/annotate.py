@@ -40,13 +40,15 @@ from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS
 from mlimages_dataset.vocab.folder import read_vocabulary, vocabulary_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
     from mlimages_dataset.pipeline.journal import Journal
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.sources.pieces import Piece
+    from mlimages_dataset.sources.rejects import RejectLog
+    from mlimages_dataset.sources.source import Shown
     from mlimages_dataset.tables.schemas import TableSchema
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
@@ -147,7 +149,8 @@ def annotate(
         UsageError, DataError: a file is missing or not of the format, or no image keeps a label.
     """
     source = source_named(given.format)
-    lookup = lookup_table(class_lookup(vocabulary, source, given.ids_of), broader_ids(vocabulary, source, given.ids_of))
+    indices = class_lookup(vocabulary, source, given.ids_of)
+    lookup = lookup_table(indices, broader_ids(vocabulary, source, given.ids_of))
     pieces = absolute_pieces(given.format, given.files, at.engine.mapper, given.layout)
     if schema == PREDICTIONS:
         _refuse_no_confidence(pieces)
@@ -167,14 +170,10 @@ def annotate(
         ),
     )
     counts = functools.reduce(operator.add, (result.counts for result in made.results), AnnotationCounts())
-    summary = AnnotationSummary.of(counts, made.rejects, most_frequent(made.unknown, _LISTED_UNKNOWN))
+    summary = AnnotationSummary.of(counts, made.rejects, most_frequent(made.unknown, _LISTED_UNKNOWN), indices)
     if not counts.images:
-        raise _nothing_kept(
-            summary,
-            given,
-            vocabulary,
-            f"; the first malformed row is {made.rejects.first[0]}" if made.rejects.first else "",
-        )
+        first = [f"; the first malformed row is {row}" for row in (*made.rejects.first, *made.rejects.malformed)]
+        raise _nothing_kept(summary, given, vocabulary, "".join(first[:1]))
     return StageResult(tuple(receipt for result in made.results for receipt in result.receipts), summary)
 
 
@@ -200,19 +199,24 @@ def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, vocabulary:
         where=given.files[0],
         remedy="lower --min-confidence"
         if summary.below_confidence >= max(1, summary.unknown, summary.dropped, summary.malformed)
-        else hint_on([class_id for class_id, _ in summary.most_frequent_unknown_classes], vocabulary)
+        else hint_on(summary, vocabulary)
         or "check the format, and that the labels are wnids or ids of the vocabulary's class lists",
     )
 
 
-def hint_on(unknown: Sequence[str], vocabulary: Vocabulary) -> str:
-    """Return what unknown labels are, where they are names or indices of categories; empty if they are not.
+def hint_on(summary: AnnotationSummary, vocabulary: Vocabulary) -> str:
+    """Return what unknown labels are, where they are names or indices of categories or have blanks around them.
+
+    It is empty if they are nothing of this.
 
     >>> from mlimages_dataset import build_vocabulary
-    >>> hint_on(["dog"], build_vocabulary(imagenet=["n02084071"]))
+    >>> unknown = AnnotationSummary(most_frequent_unknown_classes=(("dog", 1),))
+    >>> hint_on(unknown, build_vocabulary(imagenet=["n02084071"]))
     "'dog' is a name; give labels as wnids or ids of the class lists, here n02084071"
     """
-    for label in unknown:
+    if blanks := summary.hint_on_blanks():
+        return blanks
+    for label, _ in summary.most_frequent_unknown_classes:
         if named := vocabulary.named(label):
             kind, wnid = "a name", vocabulary.categories[named[0]].wnid
         elif label.isdecimal() and int(label) < len(vocabulary):
@@ -236,7 +240,10 @@ def _runs_of(numbered: tuple[int, Piece], *, form: str, lookup: pa.Table, out: L
     number, piece = numbered
 
     def work() -> Runs:
-        return sorted_runs(numbered, form, out, STATEMENTS, lambda block: packed_statements(block, piece, lookup))
+        def pack(block: Shown, log: RejectLog) -> Iterator[pa.RecordBatch]:
+            return packed_statements(block, piece, lookup, log)
+
+        return sorted_runs(numbered, form, out, STATEMENTS, pack)
 
     return journal.once(f"piece-{number:05d}", work, Runs)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from mlimages_dataset.sources.rejects import RejectLog
 
@@ -59,21 +59,33 @@ class AnnotationSummary(AnnotationCounts):
         rejected_rows: rows that violate the format.
         first_rejected_rows: the first of these rows.
         most_frequent_unknown_classes: those with the most statements, and their numbers of statements.
+        first_malformed: the first statements without image id, class or valid confidence, each with the reason.
+        known_without_blanks: those of the most frequent unknown classes that are known without the blanks around them.
     """
 
     rejected_rows: int = 0
     first_rejected_rows: tuple[str, ...] = ()
     most_frequent_unknown_classes: tuple[tuple[str, int], ...] = ()
+    first_malformed: tuple[str, ...] = ()
+    known_without_blanks: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, counts: AnnotationCounts, rejects: RejectLog, unknown: Sequence[tuple[str, int]]) -> AnnotationSummary:
-        """Return the summary of counts, rejects, and the most frequent unknown classes."""
+    def of(
+        cls,
+        counts: AnnotationCounts,
+        rejects: RejectLog,
+        unknown: Sequence[tuple[str, int]],
+        known: Container[str] = (),
+    ) -> AnnotationSummary:
+        """Return the summary of counts, rejects, and the most frequent unknown classes, of which none is `known`."""
         values = {one.name: getattr(counts, one.name) for one in fields(AnnotationCounts)}
         return cls(
             **values,
             rejected_rows=rejects.count,
             first_rejected_rows=tuple(one.by_name for one in rejects.first),
             most_frequent_unknown_classes=tuple(unknown),
+            first_malformed=tuple(one.by_name for one in rejects.malformed),
+            known_without_blanks=tuple(name for name, _ in unknown if name.strip() in known),
         )
 
     def line(self) -> str:
@@ -88,6 +100,8 @@ class AnnotationSummary(AnnotationCounts):
                 most = self.unknown_classes() if fate.field == "unknown" else ""
                 if fate.field == "rejected_rows" and self.first_rejected_rows:
                     most = f"the first is {self.first_rejected_rows[0]}"
+                if fate.field == "malformed" and self.first_malformed:
+                    most = f"the first is {self.first_malformed[0]}"
                 found.append(f"{n:,} {fate.text}" + (f": {most}" if most else ""))
         return found
 
@@ -100,13 +114,30 @@ class AnnotationSummary(AnnotationCounts):
                 if getattr(self, fate.field) or fate.field in {"images", "labels"}
             ),
             *(f"rejected: {row}" for row in self.first_rejected_rows),
+            *(f"malformed: {row}" for row in self.first_malformed),
             *(f"one image: {both}" for both in self.first_names),
             *([f"unknown classes: {self.unknown_classes()}"] if self.most_frequent_unknown_classes else []),
         ]
 
     def unknown_classes(self) -> str:
-        """Return the most frequent unknown classes, each with its number of statements."""
-        return ", ".join(f"{name} ({n:,})" for name, n in self.most_frequent_unknown_classes)
+        """Return the most frequent unknown classes, each with its number of statements, and what is amiss with one."""
+        shown = ", ".join(f"{shown_class(name)} ({n:,})" for name, n in self.most_frequent_unknown_classes)
+        return f"{shown}; {self.hint_on_blanks()}" if self.known_without_blanks else shown
+
+    def hint_on_blanks(self) -> str:
+        """Return what is amiss with an unknown class that is known without the blanks around it; empty for none."""
+        if not self.known_without_blanks:
+            return ""
+        return f"without the blanks around it, {self.known_without_blanks[0]!r} is a class: write it without them"
+
+
+def shown_class(name: str) -> str:
+    """Return an unknown class for people: in quotes if it has blanks at an end.
+
+    >>> shown_class("dog"), shown_class(" dog")
+    ('dog', "' dog'")
+    """
+    return name if name == name.strip() else repr(name)
 
 
 class Fate(NamedTuple):
@@ -143,7 +174,7 @@ FATES = (
     ),
     Fate("images_without_labels", "images lost", "images that lost every label", of_statements=False),
     Fate("unknown", "unknown class", "labels of unknown classes", told=True),
-    Fate("malformed", "malformed", "statements without image id or valid confidence", told=True),
+    Fate("malformed", "malformed", "statements without image id, class or valid confidence", told=True),
     Fate("rejected_rows", "rejected rows", "malformed rows", of_statements=False, told=True),
     Fate(
         "images_of_several_names",

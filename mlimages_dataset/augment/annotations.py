@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlimages_dataset.augment.malformed import log_malformed
 from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import are_ids, image_ids
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlimages_dataset.sources.pieces import Piece
+    from mlimages_dataset.sources.rejects import RejectLog
     from mlimages_dataset.sources.source import Shown, Source
     from mlimages_dataset.vocab.vocabulary import MappingRow, Vocabulary
 
@@ -135,7 +137,9 @@ def _rows_of(vocabulary: Vocabulary, class_list: str | None) -> Iterable[Mapping
     return (row for row in vocabulary.mapping if class_list in {None, row.source})
 
 
-def packed_statements(shown: Shown, piece: Piece, lookup: pa.Table) -> Iterator[pa.RecordBatch]:
+def packed_statements(
+    shown: Shown, piece: Piece, lookup: pa.Table, log: RejectLog | None = None
+) -> Iterator[pa.RecordBatch]:
     """Return a block's images, ascending, in the columns of `STATEMENTS` and `unknown`, the classes not found.
 
     DuckDB has read the rows when this returns; they are grouped when they are asked for, because DuckDB's lists take
@@ -145,6 +149,11 @@ def packed_statements(shown: Shown, piece: Piece, lookup: pa.Table) -> Iterator[
         shown: the block, as `Source.observe` yields it.
         piece: where it comes from.
         lookup: the columns that `lookup_table` makes.
+        log: lists the first statements that cannot be used.
+
+    Raises:
+        UsageError: a class id is ambiguous.
+        DataError: confidences have another scale than 0 to 1.
     """
     if isinstance(shown, pa.RecordBatch):
         return _grouped(pa.Table.from_batches([shown]), piece, lookup) if shown.num_rows else iter(())
@@ -157,6 +166,8 @@ def packed_statements(shown: Shown, piece: Piece, lookup: pa.Table) -> Iterator[
     if rows["confidence"].null_count:
         stated = shown.sql(f"SELECT DISTINCT stated FROM observations WHERE {_OTHER_SCALE}").fetchall()
         refuse_other_scale([number for (number,) in stated], piece.path)
+    if log is not None:
+        log_malformed(shown, rows, piece, log)
     return _grouped(rows, piece, lookup)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlimages_dataset.augment.annotation_counts import shown_class
 from mlimages_dataset.augment.annotations import DROPPED, NAMELESS, UNKNOWN, codes_of
 from mlimages_dataset.augment.region_order import by_image, in_order
 from mlimages_dataset.core.image_ids import image_ids
@@ -126,7 +127,7 @@ class RegionSummary(RegionCounts):
     def lines(self) -> list[str]:
         """Return what became of boxes, worst things last, and examples."""
         counts = {name: getattr(self, name) for name in _TEXTS}
-        unknown = ", ".join(f"{name} ({n:,})" for name, n in self.most_frequent_unknown_classes)
+        unknown = ", ".join(f"{shown_class(name)} ({n:,})" for name, n in self.most_frequent_unknown_classes)
         return [
             *(f"{n:>12,}  {_TEXTS[name]}" for name, n in counts.items() if n or name in {"images", "regions"}),
             *(f"rejected: {row}" for row in self.first_rejected_rows),

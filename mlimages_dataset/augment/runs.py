@@ -164,16 +164,16 @@ def sorted_runs(
     form: str,
     out: Location,
     schema: TableSchema,
-    query: Callable[[Shown], Iterable[pa.RecordBatch]],
+    query: Callable[[Shown, RejectLog], Iterable[pa.RecordBatch]],
 ) -> Runs:
     """Write the result of a query on each block of a piece as a run, and return the runs.
 
-    Another thread reads the next block and calls the query; what the query returns is used in this one.
+    Another thread reads the next block and calls the query with it and the log; what it returns is used in this one.
     """
     number, piece = numbered
     rejects = RejectLog()
     with duckdb_connection(out, piece.path) as connection:
-        blocks = ahead(query(block) for block in source_named(form).observe(connection, piece, rejects))
+        blocks = ahead(query(block, rejects) for block in source_named(form).observe(connection, piece, rejects))
         with contextlib.closing(blocks):
             return runs_of(number, blocks, out, schema, rejects, sampled=piece.states)  # places alone make no image
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime as dt
 import difflib
 from collections.abc import Mapping
 from enum import Enum
@@ -32,6 +33,9 @@ else:
 PACKAGED = "packaged:"
 """The beginning of a path that names a file of the package."""
 _RECORD = "record"
+_KINDS = {str: "a text", int: "a whole number", bool: "true or false", float: "a number"}
+_MOST_BITS = 1 << 13
+"""Python writes no number of more than 4,300 digits."""
 _Value = TypeVar("_Value")
 
 
@@ -132,7 +136,7 @@ class Decoder:
 
     def _fixed(self, content: object, kinds: Sequence[Any]) -> tuple[object, ...]:
         if not isinstance(content, (list, tuple)) or len(content) != len(kinds):
-            raise _Refused(f" is {content!r}", f"give a list of {len(kinds)}")
+            raise _Refused(f" is {as_written(content)}", f"give a list of {len(kinds)}")
         found = []
         for at, (one, kind) in enumerate(zip(content, kinds, strict=True)):
             with _placed(at, kind):
@@ -228,10 +232,31 @@ def _plain(value: object, kind: type) -> object:
         try:
             return float(value)
         except OverflowError as error:
-            raise _Refused(f" is {value!r}", "give a float") from error
+            raise _Refused(f" is {as_written(value)}", "give a number that a float can hold") from error
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise _Refused(f" is {value!r}", f"give a {kind.__name__}")
+        raise _Refused(f" is {as_written(value)}", f"give {_KINDS[kind]}")
     return value
+
+
+def as_written(value: object) -> str:
+    """Return a value of a document as TOML and JSON write it, a text in the quotes that are taken as they are.
+
+    A number too long to be read in decimals is told by its size.
+
+    >>> as_written(True), as_written({"a": [1, "b"]}), as_written(dt.date(1979, 5, 27))
+    ('true', "{a = [1, 'b']}", '1979-05-27')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"a number of {value.bit_length():,} bits"
+    if isinstance(value, (dt.date, dt.time)):  # a datetime is a date
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name} = {as_written(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(as_written, value))}]"
+    return repr(value)
 
 
 def _is_enum(kind: object) -> bool:
@@ -241,7 +266,7 @@ def _is_enum(kind: object) -> bool:
 def _member(value: object, kind: type[Enum]) -> Enum:
     choices = [member.value for member in kind]
     if not any(value == choice and type(value) is type(choice) for choice in choices):
-        raise _Refused(f" is {value!r}", f"use one of {', '.join(map(str, choices))}")
+        raise _Refused(f" is {as_written(value)}", f"use one of {', '.join(map(str, choices))}")
     return kind(value)
 
 

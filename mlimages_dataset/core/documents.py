@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 _ONLY_JSON = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+_TOO_MANY_DIGITS = "it holds a number of more digits than can be read"
 _HALF_A_SIGN = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -22,10 +23,16 @@ def parse_json(text: str | bytes) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is no JSON, nested too deeply, or holds half of a sign.
+        ValueError: it is no JSON, nested too deeply, holds half of a sign, or a number of too many digits.
     """
     try:
         value = json.loads(text)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is no text in UTF-8, from its byte {error.start + 1:,} on") from error
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:
+        raise ValueError(_TOO_MANY_DIGITS) from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     written = text if isinstance(text, str) else text.decode(errors="replace")
@@ -59,9 +66,13 @@ def parse_toml(text: str) -> dict[str, Any]:
     """Return the tables of a TOML text.
 
     Raises:
-        ValueError: it is no TOML, or nested too deeply.
+        ValueError: it is no TOML, nested too deeply, or holds a number of too many digits.
     """
     try:
         return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:
+        raise ValueError(_TOO_MANY_DIGITS) from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from mlimages_dataset.core.decoding import RECORDS, Json, UndecodableError, encode
+from mlimages_dataset.core.decoding import RECORDS, Json, UndecodableError, as_written, encode
 from mlimages_dataset.core.documents import parse_json, written_json
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import paths_outside, reason
@@ -125,8 +125,13 @@ def read_manifest(folder: Location) -> Manifest:
         )
     try:
         content = parse_json(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("it holds no object with the keys format, files and stages")  # noqa: TRY004, TRY301 - told below
+        if missing := [key for key in ("format", "files", "stages") if key not in content]:
+            raise ValueError(f"it has no key {missing[0]}")  # noqa: TRY301 - told below
         if content["format"] != FORMAT:
-            raise DataError(f"its format is {content['format']}, not {FORMAT}", where=path, remedy="build it again")
+            told = as_written(content["format"])
+            raise DataError(f"its format is {told}, not {FORMAT!r}", where=path, remedy="build it again")
         manifest = Manifest(
             files=RECORDS.decode(dict[str, FileRecord], content["files"], "files"),
             stages=RECORDS.decode(dict[str, StageRecord], content["stages"], "stages"),

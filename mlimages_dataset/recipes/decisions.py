@@ -97,7 +97,8 @@ def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]
         rows = [(one, one, "", "") for one, _ in summary.most_frequent_unknown_classes]
         yield Decision("labels of unknown classes", text, _lines(rows))
     if malformed := summary.rejected_rows + summary.malformed:
-        first = f", such as {summary.first_rejected_rows[0]}" if summary.first_rejected_rows else ""
+        told = (*summary.first_rejected_rows, *summary.first_malformed)
+        first = f", such as {told[0]}" if told else ""
         yield Decision("rows that cannot be used", f"{_number(malformed, 'row')} of {name}{first}")
     if summary.images_of_several_names:
         named = f": {_names(summary.first_names)}" if summary.first_names else ""

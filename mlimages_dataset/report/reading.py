@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
-from mlimages_dataset.augment.annotation_counts import AnnotationSummary
+from mlimages_dataset.augment.annotation_counts import AnnotationSummary, shown_class
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, LabelsSummary
 from mlimages_dataset.augment.statistics import TRAINABLE_IMAGES, LabelStatistics
 from mlimages_dataset.core.errors import DataError
@@ -269,7 +269,10 @@ def _source(stage: str, record: StageRecord) -> SourceRow:
         replace(
             counts,
             first_rejected_rows=counts.first_rejected_rows[:_SHOWN_TEXTS],
-            most_frequent_unknown_classes=counts.most_frequent_unknown_classes[:_SHOWN_TEXTS],
+            first_malformed=counts.first_malformed[:_SHOWN_TEXTS],
+            most_frequent_unknown_classes=tuple(
+                (shown_class(name), n) for name, n in counts.most_frequent_unknown_classes[:_SHOWN_TEXTS]
+            ),
         ),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import csv
+import functools
 import secrets
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from mlimages_dataset.sources.usual_rows import fields_of, is_for_loops, usual_s
 from mlimages_dataset.tables import confidences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import duckdb
 
@@ -120,10 +121,12 @@ class DelimitedSource(Source):
         # The file system belongs to the whole process, in which a cluster may run jobs in several threads.
         name = f"/{secrets.token_hex(8)}.csv"
         memory.pipe_file(name, block.content)
+        log.places = functools.partial(_places, connection, block)
         try:
             yield from show(self._scan(f"memory:/{name}", piece, header=block.header), block.content)
             log.add(*_rejects(connection, piece.path, block))
         finally:
+            log.places = None
             memory.rm(name)
 
     def shown(
@@ -207,6 +210,27 @@ def row_starts(connection: duckdb.DuckDBPyConnection, block: Block, n_rows: int)
     rejected = {block.content.count(b"\n", 0, place) for place in places}
     starts = [at for at in starts[first:] if at not in rejected]
     return starts if len(starts) == n_rows else None
+
+
+def row_from(lines: Sequence[bytes], start: int) -> str:
+    """Return the first signs of the row that begins at a line; a line end in quotes ends no row."""
+    row = lines[start]
+    for line in lines[start + 1 :] if row.count(b'"') % 2 else ():
+        row += b"\n" + line
+        if line.count(b'"') % 2:
+            break
+    return row.decode(errors="replace")[:REJECT_CHARACTERS]
+
+
+def _places(
+    connection: duckdb.DuckDBPyConnection, block: Block, listed: Sequence[int], n_rows: int
+) -> list[tuple[int, str]] | None:
+    """Return the line and the text of rows of a block by their numbers; None where nobody knows."""
+    starts = row_starts(connection, block, n_rows)
+    if starts is None:
+        return None
+    lines = block.content.split(b"\n")
+    return [(block.lines[starts[at]], row_from(lines, starts[at])) for at in listed]
 
 
 def _row_start(position: int, kind: str, content: bytes) -> int:

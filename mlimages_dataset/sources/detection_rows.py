@@ -23,14 +23,15 @@ from mlimages_dataset.sources.delimited import (
     DelimitedSource,
     delimiter_of,
     read_header,
+    row_from,
     row_starts,
 )
 from mlimages_dataset.sources.pieces import Piece
-from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject, RejectLog
+from mlimages_dataset.sources.rejects import LISTED_REJECTS, Reject, RejectLog
 from mlimages_dataset.tables.database import database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     import duckdb
     from numpy.typing import NDArray
@@ -205,17 +206,7 @@ def _told(
         found = connection.sql(cells).to_arrow_table().take(pa.array(listed)).to_pylist()
         return [(0, piece.delimiter.join(cell or "" for cell in row.values())) for row in found]
     lines = block.content.split(b"\n")
-    return [(block.lines[starts[at]], _row_from(lines, starts[at])) for at in listed]
-
-
-def _row_from(lines: Sequence[bytes], start: int) -> str:
-    """Return the first signs of the row that begins at a line; a line end in quotes ends no row."""
-    row = lines[start]
-    for line in lines[start + 1 :] if row.count(b'"') % 2 else ():
-        row += b"\n" + line
-        if line.count(b'"') % 2:
-            break
-    return row.decode(errors="replace")[:REJECT_CHARACTERS]
+    return [(block.lines[starts[at]], row_from(lines, starts[at])) for at in listed]
 
 
 def _piece(path: Location, kind: RowKind) -> Piece:

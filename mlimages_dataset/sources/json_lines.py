@@ -24,7 +24,7 @@ from mlimages_dataset.sources.pieces import Piece, cut_lines
 from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.rows import like_confidence, split_cell
-from mlimages_dataset.sources.source import Source, observed
+from mlimages_dataset.sources.source import NUMBERS, Source, observed
 from mlimages_dataset.sources.tables import selected
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.rejects import RejectLog
 
 _ROW = pa.schema([(name, pa.string()) for name in TABLE_COLUMNS])
+_LINE, _ITEM, _ = NUMBERS
 _LOOK_BYTES = 1 << 10
 _BLOCK_ITEMS = 1 << 14
 _CERTAIN = "1"
@@ -86,8 +87,10 @@ def _batches(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
     """Yield rows of texts, one a label; a line that is no row is logged."""
     keys = {name: piece.layout.their_name(name) for name in TABLE_COLUMNS}
     is_array = _is_array(piece.path)
+    schema = _ROW.append(pa.field(_ITEM if is_array else _LINE, pa.int64()))
     for first, texts in _item_blocks(piece.path) if is_array else _line_blocks(piece, log):
         columns: list[list[str]] = [[] for _ in TABLE_COLUMNS]
+        numbers: list[int] = []
         for number, text in enumerate(texts, first):
             if not text.strip():
                 continue
@@ -97,10 +100,12 @@ def _batches(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
                 line, what = (0, f"item {number}: {refused}") if is_array else (number, str(refused))
                 log.add([Reject(str(piece.path), line, what, text[:REJECT_CHARACTERS])], 1)
                 continue
+            numbers += [number] * len(rows)
             for row in rows:
                 for column, value in zip(columns, row, strict=True):
                     column.append(value)
-        yield pa.RecordBatch.from_arrays([pa.array(column, pa.string()) for column in columns], schema=_ROW)
+        arrays = (pa.array(column, pa.string()) for column in columns)
+        yield pa.RecordBatch.from_arrays([*arrays, pa.array(numbers, pa.int64())], schema=schema)
 
 
 def _is_array(path: Location) -> bool:

@@ -1,14 +1,18 @@
-"""Rows that violate a format: all are counted, and the first are listed with file and line."""
+"""Rows that violate a format: all are counted, and the first are listed with file and line.
+
+So are the first statements that have no image id, class or valid confidence; those who map statements count them.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence  # noqa: TC003 - the decoder reads it
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 LISTED_REJECTS = 10
 REJECT_CHARACTERS = 80
@@ -36,11 +40,24 @@ class Reject:
 
 @dataclass(slots=True)
 class RejectLog:
-    """The number of rejected rows, the first of them, and the number of all lines."""
+    """The number of rejected rows, the first of them, and the number of all lines.
+
+    Attributes:
+        count: how many rows are rejected.
+        first: the first of these.
+        lines: how many lines there are.
+        malformed: the first statements without image id, class or valid confidence, which `count` does not include.
+        places: returns the line and the text of rows of the block that is shown, from their numbers and how many rows
+            there are, or None where nobody knows; None itself for a block that is not of lines.
+    """
 
     count: int = 0
     first: list[Reject] = field(default_factory=list)
     lines: int = 0
+    malformed: list[Reject] = field(default_factory=list)
+    places: Callable[[Sequence[int], int], list[tuple[int, str]] | None] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def add(self, rejects: Sequence[Reject], count: int) -> None:
         """Add `count` rejects, some of which are given."""
@@ -58,7 +75,13 @@ def joined_rejects(found: Iterable[tuple[int, RejectLog]]) -> RejectLog:
     before = 0
     for start, of_piece in found:
         before = before if start else 0
-        in_order = sorted(of_piece.first, key=lambda one: one.line or math.inf)
-        log.add([replace(one, line=one.line + before if one.line else 0) for one in in_order], of_piece.count)
+        log.add(_in_order(of_piece.first, before), of_piece.count)
+        log.malformed += _in_order(of_piece.malformed, before)[: LISTED_REJECTS - len(log.malformed)]
         before += of_piece.lines
     return log
+
+
+def _in_order(found: Iterable[Reject], before: int) -> list[Reject]:
+    """Return rows of a piece by their lines in its file, of which `before` lie before the piece."""
+    in_order = sorted(found, key=lambda one: one.line or math.inf)
+    return [replace(one, line=one.line + before if one.line else 0) for one in in_order]

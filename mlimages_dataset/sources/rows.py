@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.layout import NEEDED_COLUMNS, TABLE_COLUMNS
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
-from mlimages_dataset.sources.source import refuse_other_scale
+from mlimages_dataset.sources.source import NUMBERS, WRITTEN, refuse_other_scale
 from mlimages_dataset.tables import confidences
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _TRIMMED = " \t\r\n"
 _LABEL, _CONFIDENCE = "label", "confidence"
+*_, _ROW = NUMBERS
 _LIKE_CONFIDENCE = {"score", "scores", "conf", "prob", "probability", "probabilities", "confidences", "certainty"}
 
 
@@ -96,17 +97,48 @@ def _split(cells: pa.Array, separator: str) -> pa.ListArray:
     return pa.ListArray.from_arrays(parts.offsets, pc.utf8_trim(parts.values, _TRIMMED))
 
 
-def statements_of(columns: Mapping[str, pa.Array], separator: str, path: Location, log: RejectLog) -> pa.RecordBatch:
+def statements_of(
+    columns: Mapping[str, pa.Array], separator: str, path: Location, log: RejectLog, *, first_row: int | None = None
+) -> pa.RecordBatch:
     """Return the columns of a table as texts, confidences as texts or float32, one row a label.
+
+    Where a row has no image, label or confidence, the rows' numbers and such confidences as texts are columns too.
+
+    Args:
+        columns: by name.
+        separator: what stands between labels in a cell; empty for nothing.
+        path: the file.
+        log: of rows that are no rows.
+        first_row: the number of the first row in its file; None where rows have none.
 
     Raises:
         DataError: a column holds what is not text or not a number, or confidences of another scale.
     """
-    found = _one_row_a_label({name: plain(column) for name, column in columns.items()}, separator, path, log)
+    given = {name: plain(column) for name, column in columns.items()}
+    if first_row is not None:
+        given[_ROW] = pa.array(np.arange(first_row, first_row + len(given["image_id"])))
+    found = _one_row_a_label(given, separator, path, log)
+    numbers = found.pop(_ROW, None)
     texts = {name: text_column(column, name, path) for name, column in found.items() if name != _CONFIDENCE}
+    is_whole = all(_has_texts(texts[name]) for name in NEEDED_COLUMNS)
     if _CONFIDENCE in found:
-        texts[_CONFIDENCE] = _confidence_column(found[_CONFIDENCE], path)
+        texts[_CONFIDENCE] = confidence = _confidence_column(found[_CONFIDENCE], path)
+        if confidence.type == pa.float32() and confidence.null_count:
+            is_whole = False
+            texts[WRITTEN] = _as_written(pc.if_else(pc.is_null(confidence), found[_CONFIDENCE], None))
+    if numbers is not None and not is_whole:
+        texts[_ROW] = numbers
     return pa.RecordBatch.from_pydict(texts)
+
+
+def _has_texts(column: pa.Array) -> bool:
+    """Return whether every text of a column has a sign."""
+    return not column.null_count and pc.min(pc.binary_length(column)).as_py() != 0
+
+
+def _as_written(numbers: pa.Array) -> pa.StringArray:
+    halves = numbers.type == pa.float16()
+    return pc.cast(pc.cast(numbers, pa.float32()) if halves else numbers, pa.string())
 
 
 def plain(column: pa.Array) -> pa.Array:

@@ -61,6 +61,11 @@ REGION = pa.schema(
 confidence above 0; flags; a mask, empty where there is none; whether the box reached beyond the image and was clipped;
 and whether the file has an outline that `mask` does not say."""
 
+WRITTEN = "written"
+"""The column of `observations` that has a confidence as the file writes it, where it is known."""
+NUMBERS = ("line", "item", "row")
+"""The columns of `observations` that may have the number of each statement's line, item or row, from 1."""
+
 
 class Source(abc.ABC):
     """Files of one format.
@@ -120,7 +125,8 @@ class Source(abc.ABC):
         In SQL, it is a connection in which the block is the relation `observations`, with the columns of `STATEMENT`,
         and `stated`: the number in the file if the confidence is null because the number is out of range. A batch has
         the columns of `STATEMENT`, no nulls, no empty id or class, and confidences in 0..1. Rows are in any order, and
-        those of a block fit in memory; `log` is complete when all rows were read.
+        those of a block fit in memory; `log` is complete when all rows were read. SQL may have the columns `WRITTEN`
+        and `NUMBERS` too, by which statements that cannot be used are told.
 
         Raises:
             DataError: the piece cannot be read to its end.
@@ -179,17 +185,23 @@ def observed(
 
 
 def joined_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Yield batches joined to tables of about twice `PIECE_BYTES`."""
+    """Yield batches joined to tables of about twice `PIECE_BYTES`; a column that only some have is null in others."""
     waiting: list[pa.RecordBatch] = []
     size = 0
     for batch in batches:
         waiting.append(batch)
         size += batch.nbytes
         if size >= 2 * pieces.PIECE_BYTES:
-            yield pa.Table.from_batches(waiting)
+            yield _joined(waiting)
             waiting, size = [], 0
     if waiting:
-        yield pa.Table.from_batches(waiting)
+        yield _joined(waiting)
+
+
+def _joined(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    if all(batch.schema.equals(batches[0].schema) for batch in batches):
+        return pa.Table.from_batches(batches)
+    return pa.concat_tables([pa.Table.from_batches([batch]) for batch in batches], promote_options="default")
 
 
 def refuse_other_scale(numbers: Sequence[float], where: Location) -> None:

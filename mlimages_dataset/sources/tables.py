@@ -29,7 +29,7 @@ from mlimages_dataset.sources.layout import NEEDED_COLUMNS, TABLE_COLUMNS, Layou
 from mlimages_dataset.sources.nested import column_at, nested_names, stored_columns
 from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
 from mlimages_dataset.sources.rows import check_columns, columns_sql, statements_of
-from mlimages_dataset.sources.source import Source, observed
+from mlimages_dataset.sources.source import NUMBERS, WRITTEN, Source, observed
 from mlimages_dataset.sources.usual_rows import Field
 from mlimages_dataset.tables.parquet import open_parquet, parquet_source
 
@@ -105,6 +105,7 @@ class CsvTables(DelimitedSource):
         if not piece.layout.separator:
             yield from super().shown(connection, piece, scan, log, digits=digits)
             return
+        log.places = None  # one row has several labels
         names = [name for name in TABLE_COLUMNS if name in piece.columns]
         rows = connection.sql(f"SELECT {', '.join(names)} FROM {scan}").to_arrow_table()
         yield from observed(connection, (_split(batch, piece, log) for batch in rows.to_batches()), selected)
@@ -119,10 +120,16 @@ def _split(rows: pa.RecordBatch, piece: Piece, log: RejectLog) -> pa.RecordBatch
 
 
 def selected(table: pa.Table) -> str:
-    """Return SQL for the columns of a block whose confidences are texts, or float32 already."""
-    is_number = "confidence" in table.column_names and table.schema.field("confidence").type == pa.float32()
+    """Return SQL for the columns of a block whose confidences are texts, or float32 already.
+
+    Beside those of `Source.observe`, they are `WRITTEN`, and the number of each row under the names of `NUMBERS`.
+    """
+    names = table.column_names
+    is_number = "confidence" in names and table.schema.field("confidence").type == pa.float32()
     confidence = "confidence, NULL AS stated" if is_number else confidence_sql("confidence", digits=True)
-    return columns_sql(table.column_names, confidence)
+    texts = WRITTEN if WRITTEN in names else "confidence" if "confidence" in names and not is_number else "NULL"
+    more = ", ".join((f"{texts} AS {WRITTEN}", *(name for name in NUMBERS if name in names)))
+    return f"{columns_sql(names, confidence)}, {more}"
 
 
 class ParquetTables(Source):
@@ -186,6 +193,8 @@ def _blocks(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
         theirs = {ours: name for ours, name in names if ours in TABLE_COLUMNS}
         groups = list(range(parquet.num_row_groups))[piece.start : piece.stop]
         stored = [path for name in theirs.values() for path in stored_columns(parquet.schema, name)]
+        before = sum(parquet.metadata.row_group(group).num_rows for group in range(groups[0] if groups else 0))
         for batch in parquet.iter_batches(row_groups=groups, columns=stored):
             columns = {ours: column_at(batch, name) for ours, name in theirs.items()}
-            yield statements_of(columns, piece.layout.separator, piece.path, log)
+            yield statements_of(columns, piece.layout.separator, piece.path, log, first_row=before + 1)
+            before += batch.num_rows

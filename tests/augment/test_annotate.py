@@ -269,7 +269,23 @@ def test_what_became_of_every_row_is_told(mini_vocabulary: Vocabulary, tmp_path:
         rejected_rows=1,
         first_rejected_rows=("labels.csv, line 7: missing columns: 'bad'",),
         most_frequent_unknown_classes=(("/m/99", 2), ("/m/98", 1)),
+        first_malformed=("labels.csv, line 8: no image id: ',v,/m/0bt9lr,1'",),
     )
+
+
+def test_an_unknown_class_that_is_known_without_its_blanks_is_told_as_that(
+    mini_vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("image_id,label\na, /m/0k4j\nb,/m/0k4j\nc,none\nd, none\n")
+    summary = made(mini_vocabulary, "csv", [tmp_path / "a.csv"], tmp_path / "out").summary
+    hint = "without the blanks around it, ' /m/0k4j' is a class: write it without them"
+    told = f"' /m/0k4j' (1), ' none' (1), none (1); {hint}"
+    assert summary.known_without_blanks == (" /m/0k4j",)
+    assert f"unknown classes: {told}" in summary.lines()
+    assert summary.findings() == [f"3 labels of unknown classes: {told}"]
+    (tmp_path / "b.csv").write_text("image_id,label\na, /m/0k4j\n")
+    with pytest.raises(DataError, match=f"no image keeps a label.*; {hint}$"):
+        made(mini_vocabulary, "csv", [tmp_path / "b.csv"], tmp_path / "none")
 
 
 @pytest.mark.parametrize(

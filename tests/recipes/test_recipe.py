@@ -190,21 +190,24 @@ def test_what_is_missing_or_clashes_is_named(tmp_path: Path, text: str, told: st
     ("text", "told"),
     [
         ("vocabulary = 1\n" + ANNOTATIONS, "vocabulary is not a table; write [vocabulary]"),
-        ("[vocabulary]\nimagenet = 3\n" + ANNOTATIONS, "vocabulary.imagenet is 3; give a str"),
+        ("[vocabulary]\nimagenet = 3\n" + ANNOTATIONS, "vocabulary.imagenet is 3; give a text"),
         ("[vocabulary]\nimage_counts = 'x'\n" + ANNOTATIONS, "vocabulary.image_counts is not a list; "),
-        ("[vocabulary]\nimage_counts = [1]\n" + ANNOTATIONS, "vocabulary.image_counts[0] is 1; give a str"),
+        ("[vocabulary]\nimage_counts = [1]\n" + ANNOTATIONS, "vocabulary.image_counts[0] is 1; give a text"),
         ("[vocabulary]\nminimum_images = 4\n" + ANNOTATIONS, "vocabulary.minimum_images is not a table; "),
         (
             "[vocabulary]\nminimum_images = { a = 'b' }\n" + ANNOTATIONS,
-            "vocabulary.minimum_images.a is 'b'; give a int",
+            "vocabulary.minimum_images.a is 'b'; give a whole number",
         ),
         ("[annotations]\nname = 'x'\n" + VOCABULARY, "annotations is not a list; write [...], or [[...]] for tables"),
         (
             VOCABULARY + ANNOTATIONS.replace("csv", "xml"),
             "annotations[0].format is 'xml', which is not one of imagenet, open-",
         ),
-        (VOCABULARY + ANNOTATIONS + "min_confidence = true", "annotations[0].min_confidence is True; give a float"),
-        (VOCABULARY + ANNOTATIONS + "[labels]\nvalidation_images = 1.5", "labels.validation_images is 1.5; give a int"),
+        (VOCABULARY + ANNOTATIONS + "min_confidence = true", "annotations[0].min_confidence is true; give a number"),
+        (
+            VOCABULARY + ANNOTATIONS + "[labels]\nvalidation_images = 1.5",
+            "labels.validation_images is 1.5; give a whole number",
+        ),
         (
             VOCABULARY + ANNOTATIONS + "[labels]\nabsences = 'x'",
             "labels.absences is 'x'; use one of expand, keep, drop",

@@ -305,9 +305,11 @@ def test_what_was_amiss_with_the_sources_is_said(mini_vocabulary: Vocabulary, tm
     manifest = manifest_of(mini_vocabulary, annotations_audit={"birds": audit_summary("n02084071")})
     unknown: Json = [["/m/0nobody", 40], ["/m/0nothing", 6]]
     counts = AnnotationCounts(91, 82, 73, 64, 55, 46, 37, 28, 19)
-    birds = source_stage(counts, rejected_rows=10, most_frequent_unknown_classes=unknown)
+    lost: Json = ["own.csv, line 3: no confidence from 0 to 1: 'b,dog,1.2'"]
+    birds = source_stage(counts, rejected_rows=10, most_frequent_unknown_classes=unknown, first_malformed=lost)
     page = written(mini_vocabulary, Manifest(manifest.files, {**manifest.stages, "annotations/birds": birds}), tmp_path)
     assert "10 malformed rows (annotations/birds)" in page.text
+    assert "own.csv, line 3: no confidence from 0 to 1: 'b,dog,1.2'" in page.text
     assert f"{counts.unknown} labels of unknown classes: /m/0nobody (40), /m/0nothing (6)" in page.text
     assert "39 rows of birds gave an ancestor a lower confidence than its descendant: raised" in page.text
     assert page.tables["audit"][1] == ["birds", "100", "26", "26.0 %", "7,000", "39", "dog (900)"]

@@ -81,7 +81,7 @@ def test_phases_change_batch_image_and_sampler(tmp_path: Path) -> None:
         ("epochs = 1\n[[phases]]\nfirst_epoch = 3", "phases begin at the epochs [3], which do not ascend from 0"),
         ("epochs = 1\n[checkpoints]\nkeep = 0", "checkpoints.keep is 0, which is less than 1"),
         ("epochs = 1\nphases = 3", "phases is not a list"),
-        ("epochs = 1\n[data]\nworkers = true", "data.workers is True; give a int"),
+        ("epochs = 1\n[data]\nworkers = true", "data.workers is true; give a whole number"),
         ("epochs = [", "is not valid TOML"),
     ],
 )

@@ -1,0 +1,110 @@
+"""The first statements of a block that have no image id, no class or no valid confidence, told with their places."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
+from mlimages_dataset.sources.source import LISTED, NUMBERS, WRITTEN
+
+if TYPE_CHECKING:
+    import duckdb
+    from numpy.typing import NDArray
+
+    from mlimages_dataset.sources.pieces import Piece
+    from mlimages_dataset.sources.rejects import RejectLog
+
+NO_IMAGE, NO_CLASS, NO_CONFIDENCE = "no image id", "no class", "no confidence from 0 to 1"
+_LINE = NUMBERS[0]
+_SHORT = REJECT_CHARACTERS // 2
+
+
+def log_malformed(shown: duckdb.DuckDBPyConnection, rows: pa.Table, piece: Piece, log: RejectLog) -> None:
+    """Log the first statements of a block that cannot be used, until `LISTED_REJECTS` are logged.
+
+    Args:
+        shown: the block, as `Source.observe` yields it.
+        rows: its columns image_id, without nulls, class_id and confidence.
+        piece: where it comes from.
+        log: takes them.
+    """
+    room = LISTED_REJECTS - len(log.malformed)
+    if room <= 0 or not piece.states:
+        return
+    reason_of = _reasons(rows)
+    if not reason_of:
+        return
+    listed = sorted(reason_of)[:room]
+    places = log.places(listed, rows.num_rows) if log.places is not None else None
+    if places is not None:
+        log.malformed += [
+            Reject(str(piece.path), line, reason_of[at], text.strip()[:REJECT_CHARACTERS])
+            for at, (line, text) in zip(listed, places, strict=True)
+        ]
+        return
+    told = _told_of(shown, rows, listed)
+    log.malformed += [_reject(str(piece.path), reason_of[at], one) for at, one in zip(listed, told, strict=True)]
+
+
+def _reasons(rows: pa.Table) -> dict[int, str]:
+    """Return why each row cannot be used that cannot, by its number."""
+    images, classes, confidence = (rows[name] for name in ("image_id", "class_id", "confidence"))
+    found: dict[int, str] = {}
+    for which, reason in (
+        (_nulls(confidence), NO_CONFIDENCE),
+        (_empty(classes), NO_CLASS),
+        (_empty(images), NO_IMAGE),
+    ):
+        found |= dict.fromkeys(which.tolist(), reason)
+    if not found:
+        return found
+    # Those that only say that an image is listed state nothing, so nobody counts them.
+    at = list(found)
+    of_none = pc.equal(classes.take(pa.array(at)), LISTED).to_pylist()
+    return {row: found[row] for row, is_none in zip(at, of_none, strict=True) if not is_none}
+
+
+def _nulls(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    if not column.null_count:
+        return np.empty(0, np.int64)
+    return _where(pc.is_null(column))
+
+
+def _empty(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return the numbers of texts that are null or have no sign."""
+    lengths = pc.binary_length(column)
+    if not column.null_count and pc.min(lengths).as_py() != 0:
+        return np.empty(0, np.int64)
+    return _where(pc.equal(pc.fill_null(lengths, 0), 0))
+
+
+def _where(chosen: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return the numbers of the rows that a column of truth values chooses."""
+    return np.flatnonzero(chosen.to_numpy()).astype(np.int64)
+
+
+def _told_of(shown: duckdb.DuckDBPyConnection, rows: pa.Table, listed: list[int]) -> list[dict[str, object]]:
+    """Return what is known of rows: image, class, confidence as a text, and perhaps the number of a line or row."""
+    found: list[dict[str, object]] = (
+        rows.select(["image_id", "class_id", "confidence"]).take(pa.array(listed)).to_pylist()
+    )
+    has = shown.sql("SELECT * FROM observations LIMIT 0").columns
+    # Never the confidence as a text of delimited files: DuckDB then reads rows that were rejects as numbers.
+    names = [name for name in (WRITTEN, *NUMBERS) if name in has] or ["stated AS written"]
+    more = shown.sql(f"SELECT {', '.join(names)} FROM observations").to_arrow_table()
+    if more.num_rows != rows.num_rows:
+        return found
+    return [{**one, **other} for one, other in zip(found, more.take(pa.array(listed)).to_pylist(), strict=True)]
+
+
+def _reject(path: str, reason: str, told: dict[str, object]) -> Reject:
+    confidence = told["confidence"] if told.get(WRITTEN) is None else told[WRITTEN]
+    values = ("" if value is None else str(value) for value in (told["image_id"], told["class_id"], confidence))
+    text = ", ".join(value if len(value) <= _SHORT else f"{value[: _SHORT - 3]}..." for value in values)
+    line = told.get(_LINE)
+    place = "".join(f"{name} {told[name]}: " for name in NUMBERS[1:] if told.get(name) is not None)
+    return Reject(path, line if isinstance(line, int) else 0, place + reason, text)

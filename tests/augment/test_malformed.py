@@ -1,0 +1,126 @@
+"""Statements that cannot be used are listed with their places and reasons, however files are cut, and no others are."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlimages_dataset.augment.annotate import AnnotatedFiles, annotate
+from mlimages_dataset.pipeline.stage import Workplace
+from mlimages_dataset.sources import pieces as pieces_module
+from mlimages_dataset.sources import usual_rows
+from mlimages_dataset.sources.rejects import LISTED_REJECTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlimages_dataset.augment.annotation_counts import AnnotationSummary
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
+
+HEADER = "image_id,label,confidence\n"
+GOOD = "good,/m/0k4j,1\n"
+NO_CONFIDENCE = "no confidence from 0 to 1"
+FAULTS = {",/m/0k4j,1": "no image id", "c,,0.5": "no class"}
+FAULTS |= {f"b,/m/0k4j,{number}": NO_CONFIDENCE for number in ("1.0000001", "NaN", "-0.1", "", "inf")}
+
+
+def summary_of(vocabulary: Vocabulary, path: Path, form: str = "csv", **options: Any) -> AnnotationSummary:
+    """Return the summary of a file's annotations."""
+    given = AnnotatedFiles(name="mine", format=form, files=(path,), **options)
+    return annotate(vocabulary, given, Workplace(path.parent / "out")).summary
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    rows=st.lists(st.sampled_from([*FAULTS, GOOD.strip(), "bad", "", "d,x,1,1"]), max_size=25),
+    size=st.sampled_from([60, 200, 1 << 20]),
+)
+def test_the_first_faults_of_a_csv_file_are_listed_with_their_lines_however_it_is_cut(
+    mini_vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFactory, rows: list[str], size: int
+) -> None:
+    path = write(tmp_path_factory.mktemp("cut") / "a.csv", HEADER + GOOD + "".join(f"{row}\n" for row in rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces_module, "PIECE_BYTES", size)
+        summary = summary_of(mini_vocabulary, path)
+    told = [f"a.csv, line {n}: {FAULTS[row]}: {row!r}" for n, row in enumerate(rows, 3) if row in FAULTS]
+    assert summary.first_malformed == tuple(told[:LISTED_REJECTS])
+    assert summary.malformed == len(told)
+
+
+def test_a_file_that_loops_read_lists_the_same(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    rows = HEADER + GOOD * 30 + "\n".join(FAULTS) + "\n" + GOOD * 30
+    path = write(tmp_path / "a.csv", rows)
+    expected = summary_of(mini_vocabulary, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(usual_rows, "COMPILED_BYTES", 1)
+        assert summary_of(mini_vocabulary, path) == expected
+    assert expected.first_malformed[0] == "a.csv, line 32: no image id: ',/m/0k4j,1'"
+    assert len(expected.first_malformed) == len(FAULTS)
+
+
+def test_lists_are_no_longer_than_those_of_rejects(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", HEADER + GOOD + ",x,1\n" * (3 * LISTED_REJECTS))
+    summary = summary_of(mini_vocabulary, path)
+    assert (len(summary.first_malformed), summary.malformed) == (LISTED_REJECTS, 3 * LISTED_REJECTS)
+
+
+def test_parquet_says_the_row_of_the_file_and_the_number_as_it_is(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "image_id": ["a", "b", "c", None, "e", "f"],
+            "label": [["/m/0k4j"]] * 2 + [["/m/0k4j", "/m/0k4j"]] + [["/m/0k4j"]] * 2 + [[""]],
+            "confidence": pa.array([[1.0], [float("nan")], [0.5, None], [1.0], [1.0000000001], [0.5]]),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+    summary = summary_of(mini_vocabulary, tmp_path / "a.parquet", "parquet")
+    assert summary.first_malformed == (
+        f"a.parquet: row 2: {NO_CONFIDENCE}: 'b, /m/0k4j, nan'",
+        f"a.parquet: row 3: {NO_CONFIDENCE}: 'c, /m/0k4j, '",
+        "a.parquet: row 4: no image id: ', /m/0k4j, 1.0'",
+        f"a.parquet: row 5: {NO_CONFIDENCE}: 'e, /m/0k4j, 1.0000000001'",
+        "a.parquet: row 6: no class: 'f, , 0.5'",
+    )
+    assert summary.malformed == 5
+
+
+@pytest.mark.parametrize("is_array", [False, True])
+def test_json_says_the_line_or_the_item(mini_vocabulary: Vocabulary, tmp_path: Path, *, is_array: bool) -> None:
+    rows: list[dict[str, object]] = [
+        {"image_id": "a", "label": "/m/0k4j"},
+        {"image_id": "b", "label": ["/m/0k4j", "/m/0k4j"], "confidence": [None, 1.5]},
+        {"image_id": None, "label": "/m/0k4j"},
+    ]
+    text = json.dumps(rows) if is_array else "".join(f"{json.dumps(row)}\n" for row in rows)
+    summary = summary_of(mini_vocabulary, write(tmp_path / "a.jsonl", text), "jsonl")
+    places = [f"a.jsonl: item {n}" if is_array else f"a.jsonl, line {n}" for n in (2, 2, 3)]
+    assert summary.first_malformed == (
+        f"{places[0]}: {NO_CONFIDENCE}: 'b, /m/0k4j, '",
+        f"{places[1]}: {NO_CONFIDENCE}: 'b, /m/0k4j, 1.5'",
+        f"{places[2]}: no image id: ', /m/0k4j, 1'",
+    )
+
+
+def test_what_has_no_line_says_the_image_and_the_class(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", HEADER + GOOD + f"{'long' * 30},/m/0k4j|/m/0k4j,1|NaN\n")
+    summary = summary_of(mini_vocabulary, path, separator="|")
+    assert summary.first_malformed == (f"a.csv: {NO_CONFIDENCE}: '{('long' * 30)[:37]}..., /m/0k4j, NaN'",)
+
+
+def test_the_lines_and_the_findings_show_them(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+    summary = summary_of(mini_vocabulary, write(tmp_path / "a.csv", HEADER + GOOD + "b,/m/0k4j,1.2\n"))
+    told = f"a.csv, line 3: {NO_CONFIDENCE}: 'b,/m/0k4j,1.2'"
+    assert f"malformed: {told}" in summary.lines()
+    counted = "1 statements without image id, class or valid confidence"
+    assert summary.findings() == [f"{counted}: the first is {told}"]

@@ -159,7 +159,7 @@ def _folder_members(folder: Location, most_bytes: int, path: str, above: frozens
             continue
         place = path + as_text(entry.name)
         if entry.is_dir():
-            if entry.is_symlink() and any(one.is_relative_to(entry.resolve()) for one in inside):
+            if entry.is_symlink() and any(entry.resolve() in (one, *one.parents) for one in inside):
                 continue  # a link to a parent folder would never end, and one above all gives the same files again
             members = _folder_members(entry, most_bytes, f"{place}/", inside)
             yield from (_in_class_folder(one, place) for one in members) if entry.name in of_classes else members

@@ -20,11 +20,12 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.image_ids import image_id
 from mlimages_dataset.sources import lines, pieces
 from mlimages_dataset.sources.contract import read_statements
-from mlimages_dataset.sources.delimited import duckdb_errors, read_header
+from mlimages_dataset.sources.delimited import read_header
 from mlimages_dataset.sources.pieces import Piece
 from mlimages_dataset.sources.registry import names, pieces_of, source_named
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, RejectLog, joined_rejects
 from mlimages_dataset.sources.tencent import tencent_lines
+from mlimages_dataset.tables.database import duckdb_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -493,7 +494,7 @@ def test_intermediate_results_that_find_no_room_are_no_fault_of_an_input(tmp_pat
     pytest.importorskip("resource", reason="limits are POSIX's")
     script = """
 import duckdb, resource
-from mlimages_dataset.sources.delimited import duckdb_errors
+from mlimages_dataset.tables.database import duckdb_errors
 from mlimages_dataset.core.errors import UsageError
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 try:

@@ -12,6 +12,7 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import paths_outside, reason
 from mlimages_dataset.tables import schemas
 from mlimages_dataset.tables.files import Receipt
+from mlimages_dataset.tables.parts import FORMAT, MANIFEST_NAME, refuse_other_format
 from mlimages_dataset.version import __version__
 
 if TYPE_CHECKING:
@@ -21,12 +22,8 @@ if TYPE_CHECKING:
 
 _SummaryT = TypeVar("_SummaryT")
 _SummaryT_co = TypeVar("_SummaryT_co", covariant=True)
-MANIFEST_NAME = "manifest.json"
 CACHE_PREFIX = ".cache-"
 """Prefix of files in an output folder that are made from the others and may be removed at any time."""
-BEGUN_PREFIX = ".unfinished-"
-"""Prefix of an empty file in an output folder that is there from a stage's first change to its last."""
-FORMAT = "mlimages.manifest/1"
 UNFINISHED = "the command that writes it has not finished: run it again"
 
 
@@ -125,8 +122,7 @@ def read_manifest(folder: Location) -> Manifest:
         )
     try:
         content = parse_json(path.read_bytes())
-        if content["format"] != FORMAT:
-            raise DataError(f"its format is {content['format']}, not {FORMAT}", where=path, remedy="build it again")
+        refuse_other_format(content["format"], path)
         manifest = Manifest(
             files=RECORDS.decode(dict[str, FileRecord], content["files"], "files"),
             stages=RECORDS.decode(dict[str, StageRecord], content["stages"], "stages"),

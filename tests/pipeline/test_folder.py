@@ -18,9 +18,6 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.journal import Finished, Journal
 from mlimages_dataset.pipeline.records import (
-    BEGUN_PREFIX,
-    FORMAT,
-    MANIFEST_NAME,
     FileRecord,
     Manifest,
     StageOutcome,
@@ -32,6 +29,7 @@ from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.tables import schemas
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, file_digest, write_bytes
 from mlimages_dataset.tables.parquet import write_table
+from mlimages_dataset.tables.parts import BEGUN_PREFIX, FORMAT, MANIFEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

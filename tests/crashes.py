@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlimages_dataset.pipeline.records import MANIFEST_NAME, read_manifest
+from mlimages_dataset.pipeline.records import read_manifest
 from mlimages_dataset.recipes import build
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, file_digest
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,20 +18,14 @@ from mlimages_dataset.images.slices import rows_of
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.journal import Finished, Journal
-from mlimages_dataset.pipeline.records import (
-    MANIFEST_NAME,
-    FileRecord,
-    Manifest,
-    StageRecord,
-    StageResult,
-    read_manifest,
-)
+from mlimages_dataset.pipeline.records import FileRecord, Manifest, StageRecord, StageResult, read_manifest
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.recipes.build import verify
 from mlimages_dataset.sources.fetch import fetch_collection
 from mlimages_dataset.sources.publishers import Collection, PublishedFile
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, file_digest, write_bytes
 from mlimages_dataset.tables.parquet import read_table, write_table
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.tables.schemas import IMAGES
 
 if TYPE_CHECKING:

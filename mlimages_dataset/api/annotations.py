@@ -80,6 +80,7 @@ class Annotations(Tables[AnnotationSummary]):
         Raises:
             UsageError: there is none, or it was made with another vocabulary.
             SchemaError: the tables there are others.
+            DataError: a file that the manifest lists is missing, or the stage that writes it has not ended.
         """
         where = place(folder, what="folder")
         if not any(where.glob("part-*.parquet")) and (where / cls.schema.name).is_dir():

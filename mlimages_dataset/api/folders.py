@@ -15,6 +15,7 @@ from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import NoSummary, Stage, run
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, digests, write_bytes
 from mlimages_dataset.tables.parquet import open_table, schema_of
+from mlimages_dataset.tables.parts import is_part, refuse_other_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,10 +56,12 @@ def copy(folder: Location, schemas: Sequence[TableSchema], stage: str, to: PathL
 
     Raises:
         UsageError: the target holds other files.
+        DataError: some of the tables are missing: see `refuse_other_parts`.
     """
     names = sorted(
         relative(path, folder) for path in folder.rglob("*.parquet") if not path.name.startswith(PARTIAL_PREFIX)
     )
+    refuse_other_parts(folder, [folder / name for name in names if is_part(name.rpartition("/")[2])])
     subfolders = sorted({name.rpartition("/")[0] for name in names})
 
     def work(at: Workplace) -> StageResult[NoSummary]:

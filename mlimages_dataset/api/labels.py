@@ -58,10 +58,12 @@ class Labels(Tables[LabelsSummary]):
 
         Raises:
             UsageError: there is no such split.
+            DataError: a file that the manifest lists is missing, also one of another split.
         """
         if split not in {None, *SPLITS}:
             raise UsageError(f"there is no split {split!r}", remedy=f"use one of {', '.join(SPLITS)}")
         folder = self.there()
+        table_parts(folder)  # a split that is gone altogether is seen from here only
         places = [folder / name for name in SPLITS if (folder / name).is_dir()] or [folder]
         return [part for path in places if split in {None, path.name} for part in table_parts(path)]
 

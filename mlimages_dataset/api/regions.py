@@ -67,6 +67,7 @@ class Regions(Tables[RegionSummary]):
 
         Raises:
             UsageError: there is none, or it was made with another vocabulary.
+            DataError: a file that the manifest lists is missing, or the stage that writes it has not ended.
         """
         where = place(folder, what="folder")
         table_parts(where)

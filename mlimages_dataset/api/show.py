@@ -18,8 +18,9 @@ from mlimages_dataset.augment.reasons import RULES_COLUMN, labels_of_row, reason
 from mlimages_dataset.core.arguments import check
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images.registry import open_store
-from mlimages_dataset.pipeline.records import MANIFEST_NAME, read_manifest, summary_of
+from mlimages_dataset.pipeline.records import read_manifest, summary_of
 from mlimages_dataset.tables.label_search import count_with, ids_below, images_with, rows_of_image
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.tables.schemas import Origin
 
 if TYPE_CHECKING:

@@ -64,6 +64,7 @@ class Tables(Generic[_Summary]):
 
         Raises:
             UsageError: there are none.
+            DataError: a file that the manifest lists is missing, or the stage that writes them has not ended.
         """
         return table_parts(self.there())
 

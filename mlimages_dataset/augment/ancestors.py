@@ -352,9 +352,8 @@ def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; t
 ) -> tuple[int, int]:
     # Arguments of one type each: Numba compiles a function again for every other combination of types.
     # `present_in`, `absent_in` and `listed_in` hold the last image that marked each category, -1 at first, so nothing
-    # needs clearing between images; `best` and `lowest`, what it has of its labels. `_merge` holds a list in these two.
-    conflicts = blocked = 0
-    out_offsets[0] = 0
+    # needs clearing between images; `best` and `lowest`, what it has of its labels; `_merge` holds a list there.
+    conflicts = blocked = out_offsets[0] = 0
     end: _Integer = np.int64(0)
     for image in range(len(offsets) - 1):
         start = end

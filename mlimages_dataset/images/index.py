@@ -17,8 +17,9 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import user_cache
 from mlimages_dataset.images.indexed import FORMAT, PLACES, IndexedStore, write_places
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.pipeline.records import CACHE_PREFIX, MANIFEST_NAME, read_manifest
+from mlimages_dataset.pipeline.records import CACHE_PREFIX, read_manifest
 from mlimages_dataset.tables.parquet import scan_table
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.tables.schemas import IMAGES
 
 if TYPE_CHECKING:

@@ -22,12 +22,12 @@ from mlimages_dataset.images.table_members import table_members
 from mlimages_dataset.images.tar_store import TarStore
 from mlimages_dataset.images.tfrecords import tfrecord_members
 from mlimages_dataset.images.zips import zip_file_members
-from mlimages_dataset.pipeline.records import MANIFEST_NAME
 from mlimages_dataset.sources.class_lists import TENCENT_HEADER, parse_tencent_dictionary
 from mlimages_dataset.sources.folders import is_mask, is_wnid
 from mlimages_dataset.sources.tars import ARCHIVE_NAME
 from mlimages_dataset.sources.zips import ZIP_NAME
 from mlimages_dataset.tables.files import read_lines
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -18,10 +18,11 @@ from mlimages_dataset.images.registry import open_store
 from mlimages_dataset.images.shards import SHARD_SCHEMA, ShardReader
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.engine import unreported
-from mlimages_dataset.pipeline.records import MANIFEST_NAME, read_manifest
+from mlimages_dataset.pipeline.records import read_manifest
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.parquet import scan_table, table_parts
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.tables.schemas import IMAGES
 from mlimages_dataset.vocab.folder import read_vocabulary, refuse_other_vocabulary, vocabulary_digests
 

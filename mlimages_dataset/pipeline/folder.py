@@ -7,7 +7,6 @@ written atomically after a stage's last file, so an interrupted stage never look
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import hashlib
 import json
 import os
@@ -26,8 +25,6 @@ from mlimages_dataset.core.locations import (
 )
 from mlimages_dataset.pipeline.journal import Finished, Journal, refuse_interrupted_run
 from mlimages_dataset.pipeline.records import (
-    BEGUN_PREFIX,
-    MANIFEST_NAME,
     Manifest,
     StageOutcome,
     StageRecord,
@@ -39,6 +36,7 @@ from mlimages_dataset.pipeline.records import (
     stands,
 )
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, remove_unfinished, write_bytes, write_errors
+from mlimages_dataset.tables.parts import BEGUN_PREFIX, MANIFEST_NAME, begun_mark, is_part
 from mlimages_dataset.version import __version__
 
 try:
@@ -135,7 +133,7 @@ class OutputFolder:
                         where=self.path,
                         remedy="name another folder, or pass --overwrite to replace it",
                     )
-                self._begin(stage)
+                self._begin(stage, written)
                 if differences or journal is None or jobs_of is None:
                     self._forget(stage)
                 else:
@@ -143,7 +141,7 @@ class OutputFolder:
             if not self._overwrite:
                 refuse_interrupted_run(target, "" if journal is None else journal.fingerprint)
             resumed = set() if journal is None else journal.standing()
-            self._begin(stage)
+            self._begin(stage, written)
             _clear_partial(written, keep=resumed)
             _clear_parts(written, keep=resumed | {self.path / path for path in self.manifest.files})
             start = time.monotonic()
@@ -254,16 +252,18 @@ class OutputFolder:
     def _refuse_foreign_parts(self, stage: str, folders: Sequence[Location]) -> None:
         for other, record in self.manifest.stages.items():
             for path in record.outputs if other != stage else ():
-                if (self.path / path).parent in folders and _is_part((self.path / path).name):
+                if (self.path / path).parent in folders and is_part((self.path / path).name):
                     raise UsageError(
                         f"the folder holds another build: {path} belongs to stage {other}",
                         where=self.path,
                         remedy=f"name another folder for {stage}",
                     )
 
-    def _begin(self, stage: str) -> None:
-        for name in (_COMMAND, stage) if self._is_held else (stage,):
-            write_bytes(self._mark(name), b"")
+    def _begin(self, stage: str, folders: Iterable[Location]) -> None:
+        """Leave the mark of a stage, which names its folders, and that of the command, which may finish some tables."""
+        if self._is_held:
+            write_bytes(self._mark(_COMMAND), b"")
+        write_bytes(self._mark(stage), begun_mark(self._relative(folder) for folder in folders))
 
     def _end(self, stage: str, folders: Iterable[Location]) -> None:
         """Remove what a stage that is on record has left: its journal, what workers that died wrote, and its mark."""
@@ -271,7 +271,7 @@ class OutputFolder:
         self._mark(stage).unlink(missing_ok=True)
 
     def _mark(self, stage: str) -> Location:
-        """Return the file that says that a stage has begun and not ended, for `verify`: it may have left no other."""
+        """Return the file that says that a stage has begun and not ended, for `verify` and readers of its tables."""
         return self.path / f"{BEGUN_PREFIX}{stage.replace('/', '-')}"
 
     @contextlib.contextmanager
@@ -357,10 +357,6 @@ def _differences(record: StageRecord, parameters: Mapping[str, Json], inputs: Ma
             yield f"input {name} is new"
         elif record.inputs[name] != inputs[name]:
             yield f"input {name} changed"
-
-
-def _is_part(name: str) -> bool:
-    return fnmatch.fnmatchcase(name, "part-*.parquet")
 
 
 def _clear_parts(folders: Iterable[Location], *, keep: set[Location]) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from mlimages_dataset.core.decoding import RECORDS, Json, UndecodableError, as_written, encode
+from mlimages_dataset.core.decoding import RECORDS, Json, UndecodableError, encode
 from mlimages_dataset.core.documents import parse_json, written_json
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import paths_outside, reason
 from mlimages_dataset.tables import schemas
 from mlimages_dataset.tables.files import Receipt
+from mlimages_dataset.tables.parts import FORMAT, MANIFEST_NAME, refuse_other_format
 from mlimages_dataset.version import __version__
 
 if TYPE_CHECKING:
@@ -21,12 +22,8 @@ if TYPE_CHECKING:
 
 _SummaryT = TypeVar("_SummaryT")
 _SummaryT_co = TypeVar("_SummaryT_co", covariant=True)
-MANIFEST_NAME = "manifest.json"
 CACHE_PREFIX = ".cache-"
 """Prefix of files in an output folder that are made from the others and may be removed at any time."""
-BEGUN_PREFIX = ".unfinished-"
-"""Prefix of an empty file in an output folder that is there from a stage's first change to its last."""
-FORMAT = "mlimages.manifest/1"
 UNFINISHED = "the command that writes it has not finished: run it again"
 
 
@@ -129,9 +126,7 @@ def read_manifest(folder: Location) -> Manifest:
             raise ValueError("it holds no object with the keys format, files and stages")  # noqa: TRY004, TRY301 - told below
         if missing := [key for key in ("format", "files", "stages") if key not in content]:
             raise ValueError(f"it has no key {missing[0]}")  # noqa: TRY301 - told below
-        if content["format"] != FORMAT:
-            told = as_written(content["format"])
-            raise DataError(f"its format is {told}, not {FORMAT!r}", where=path, remedy="build it again")
+        refuse_other_format(content["format"], path)
         manifest = Manifest(
             files=RECORDS.decode(dict[str, FileRecord], content["files"], "files"),
             stages=RECORDS.decode(dict[str, StageRecord], content["stages"], "stages"),

@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 
 from mlimages_dataset.core.locations import reason, relative
-from mlimages_dataset.pipeline.records import (
-    BEGUN_PREFIX,
-    CACHE_PREFIX,
-    MANIFEST_NAME,
-    UNFINISHED,
-    FileRecord,
-    other_versions,
-    read_manifest,
-)
+from mlimages_dataset.pipeline.records import CACHE_PREFIX, UNFINISHED, FileRecord, other_versions, read_manifest
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, file_digest
 from mlimages_dataset.tables.parquet import parquet_source
+from mlimages_dataset.tables.parts import BEGUN_PREFIX, MANIFEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

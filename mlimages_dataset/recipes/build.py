@@ -22,7 +22,7 @@ from mlimages_dataset.augment.simulation_stage import (
 from mlimages_dataset.core.errors import DataError, MLImagesError
 from mlimages_dataset.images.stage import LABELS_FILE
 from mlimages_dataset.pipeline.folder import OutputFolder
-from mlimages_dataset.pipeline.records import MANIFEST_NAME, UNFINISHED, StageResult, read_manifest, summary_of
+from mlimages_dataset.pipeline.records import UNFINISHED, StageResult, read_manifest, summary_of
 from mlimages_dataset.pipeline.stage import Engine, NoSummary, Stage, run
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.recipes.class_names import CLASSES, class_list_of, classes_stage
@@ -33,6 +33,7 @@ from mlimages_dataset.report.page import report_stage, told_of
 from mlimages_dataset.report.reading import REPORT
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parquet import table_parts
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.vocab.folder import CATEGORIES_FILE, MAPPING_FILE, VOCABULARY, read_vocabulary
 from mlimages_dataset.vocab.stage import vocabulary_stage
 from mlimages_dataset.vocab.validation import validate

@@ -13,7 +13,7 @@ from mlimages_dataset.augment.annotation_counts import AnnotationSummary, shown_
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, LabelsSummary
 from mlimages_dataset.augment.statistics import TRAINABLE_IMAGES, LabelStatistics
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.pipeline.records import MANIFEST_NAME, summary_of
+from mlimages_dataset.pipeline.records import summary_of
 from mlimages_dataset.report.content import (
     AuditRow,
     FileRow,
@@ -31,6 +31,7 @@ from mlimages_dataset.report.content import (
     StageRow,
     Tree,
 )
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.tables.schemas import Origin
 from mlimages_dataset.vocab.folder import VOCABULARY
 from mlimages_dataset.vocab.stage import VocabularySummary

@@ -11,9 +11,10 @@ from mlimages_dataset.api.places import places_of
 from mlimages_dataset.augment.labels_stage import SPLITS
 from mlimages_dataset.core.errors import SchemaError, UsageError
 from mlimages_dataset.images.registry import open_store
-from mlimages_dataset.pipeline.records import MANIFEST_NAME, Manifest, read_manifest
+from mlimages_dataset.pipeline.records import Manifest, read_manifest
 from mlimages_dataset.samples import labels_csv, photographs
 from mlimages_dataset.tables.files import file_digest
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,6 +22,7 @@ from mlimages_dataset.core.locations import is_local, reason, relative, system_e
 from mlimages_dataset.tables.arrays import filtered, scalar_of
 from mlimages_dataset.tables.files import Inputs, Receipt, file_digest, whole_file
 from mlimages_dataset.tables.label_file import LabelFile, writes
+from mlimages_dataset.tables.parts import refuse_other_parts
 from mlimages_dataset.tables.schemas import TableSchema
 
 if TYPE_CHECKING:
@@ -31,14 +32,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
 
 SCHEMA_KEY = b"mlimages.schema"
-
-
 INPUTS_KEY = b"mlimages.inputs"
-
-
 COMPRESSION = "zstd"
-
-
 BATCH_ROWS = 1 << 16
 
 _BUFFER_BYTES = 1 << 20
@@ -308,8 +303,10 @@ def table_parts(folder: Location) -> list[Location]:
 
     Raises:
         UsageError: there is no part.
+        DataError: they are not those that a manifest lists, or their stage has not ended: see `refuse_other_parts`.
     """
     parts: list[Location] = sorted(folder.rglob("part-*.parquet"))
+    refuse_other_parts(folder, parts)
     if not parts:
         raise UsageError(
             "there is no part-*.parquet in it", where=folder, remedy="name the folder that an earlier stage wrote"
@@ -337,6 +334,7 @@ def table_digests(name: str, folder: Location) -> dict[str, str]:
 
     Raises:
         UsageError: there is no part, or one cannot be read.
+        DataError: as `table_parts`.
     """
     return {f"{name}/{relative(path, folder)}": file_digest(path) for path in table_parts(folder)}
 

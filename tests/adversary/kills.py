@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 import click
 import torch
 
-from mlimages_dataset.pipeline.records import MANIFEST_NAME
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.tables.files import PARTIAL_PREFIX
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.train.__main__ import main as train
 from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint
 from tests.adversary.each_command import COMMANDS, words, write_given

@@ -18,13 +18,14 @@ import mlimages_dataset as ml
 from mlimages_dataset.core.documents import parse_json, parse_toml
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.journal import Finished, Journal
-from mlimages_dataset.pipeline.records import MANIFEST_NAME, read_manifest
+from mlimages_dataset.pipeline.records import read_manifest
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.recipes.recipe import read_recipe
 from mlimages_dataset.sources.class_lists import parse_box_ancestors, parse_box_hierarchy
 from mlimages_dataset.sources.lock import LOCK_FORMAT, read_lock
 from mlimages_dataset.sources.publishers import LOCK_NAME
 from mlimages_dataset.tables.files import Receipt
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.train.run_files import packaged_recipes, read_run, run_file
 from mlimages_dataset.vocab.reviewed import packaged_reviewed
 from mlimages_dataset.vocab.stage import VocabularyFiles, read_reviewed

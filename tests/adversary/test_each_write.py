@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.pipeline.records import MANIFEST_NAME, read_manifest
+from mlimages_dataset.pipeline.records import read_manifest
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.tables import files
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from tests.cli.conftest import (  # noqa: F401 - fixtures
     command,
     golden_build,

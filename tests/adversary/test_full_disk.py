@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlimages_dataset.pipeline.records import MANIFEST_NAME
 from mlimages_dataset.tables.files import PARTIAL_PREFIX
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from tests.adversary.each_command import COMMANDS, run, write_given
 from tests.benchmarks.measurement import COMMAND
 from tests.crashes import digests

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlimages_dataset.pipeline.records import MANIFEST_NAME, FileRecord, Manifest, StageRecord, read_manifest
+from mlimages_dataset.pipeline.records import FileRecord, Manifest, StageRecord, read_manifest
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.vocab.packaged import packaged_class_list
 
 if TYPE_CHECKING:

@@ -16,12 +16,13 @@ from mlimages_dataset.core.errors import ConfigError, DataError, UsageError
 from mlimages_dataset.core.locations import Location, location, relative, unpacked
 from mlimages_dataset.pipeline.engine import local
 from mlimages_dataset.pipeline.folder import OutputFolder
-from mlimages_dataset.pipeline.records import MANIFEST_NAME, StageResult, read_manifest
+from mlimages_dataset.pipeline.records import StageResult, read_manifest
 from mlimages_dataset.pipeline.stage import Engine
 from mlimages_dataset.recipes import build
 from mlimages_dataset.recipes.recipe import read_recipe
 from mlimages_dataset.tables.files import whole_file, write_bytes
 from mlimages_dataset.tables.parquet import read_table, table_parts
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.tables.schemas import LABELS
 from tests.golden.inputs_and_tables import RECIPE_NAME, write_inputs
 

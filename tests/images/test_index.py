@@ -16,9 +16,10 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images import index as module
 from mlimages_dataset.images import indexed
 from mlimages_dataset.images.index import ImageIndex
-from mlimages_dataset.pipeline.records import MANIFEST_NAME, Manifest
+from mlimages_dataset.pipeline.records import Manifest
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.tables.files import write_bytes
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from tests.images.folders import image_folder
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.shards import SHARD_SCHEMA
 from mlimages_dataset.images.verification import Coverage, category_names, coverage, coverage_problems, verify_images
 from mlimages_dataset.pipeline.folder import OutputFolder
-from mlimages_dataset.pipeline.records import MANIFEST_NAME, Manifest, StageResult
+from mlimages_dataset.pipeline.records import Manifest, StageResult
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parquet import read_table, write_table
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.tables.schemas import CATEGORIES, IMAGES, LABELS, MAPPING
 from mlimages_dataset.vocab.folder import CATEGORIES_FILE, MAPPING_FILE
 from mlimages_dataset.vocab.tables import categories_table, mapping_table

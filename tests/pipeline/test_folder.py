@@ -18,9 +18,6 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.journal import Finished, Journal
 from mlimages_dataset.pipeline.records import (
-    BEGUN_PREFIX,
-    FORMAT,
-    MANIFEST_NAME,
     FileRecord,
     Manifest,
     StageOutcome,
@@ -31,7 +28,8 @@ from mlimages_dataset.pipeline.records import (
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.tables import schemas
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, file_digest, write_bytes
-from mlimages_dataset.tables.parquet import write_table
+from mlimages_dataset.tables.parquet import table_parts, write_table
+from mlimages_dataset.tables.parts import BEGUN_PREFIX, FORMAT, MANIFEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -500,6 +498,57 @@ def test_a_run_killed_after_the_record_of_its_stage_leaves_nothing_behind(tmp_pa
     assert not run(tmp_path, Work("part-0.parquet")).fresh
     assert snapshot(tmp_path) == whole
     assert verify_folder(tmp_path) == []
+
+
+def test_the_tables_of_a_stage_are_read_only_between_its_end_and_its_next_beginning(tmp_path: Path) -> None:
+    work, table = Work("part-0.parquet", "part-1.parquet"), tmp_path / "vocabulary"
+    with pytest.raises(CutError):
+        run(tmp_path, cut_after(1))
+    with pytest.raises(DataError, match="vocabulary: is not finished; run the same command again"):
+        table_parts(table)
+    assert run(tmp_path, work).fresh
+    assert [part.name for part in table_parts(table)] == list(work.names)
+    with pytest.raises(CutError):
+        run(tmp_path, cut_after(1), stage="labels")
+    assert len(table_parts(table)) == 2, "another stage's mark is none of this table's"
+    with pytest.raises(CutError):
+        run(tmp_path, cut_after(0), parameters={}, overwrite=True)
+    with pytest.raises(DataError, match="is not finished"):
+        table_parts(table)
+    assert run(tmp_path, work).fresh
+    assert len(table_parts(table)) == 2
+
+
+def test_a_stage_reads_the_tables_of_earlier_ones_of_its_command(tmp_path: Path) -> None:
+    found: list[str] = []
+
+    def reads(folder: Location) -> StageResult[Any]:
+        found.extend(part.name for part in table_parts(tmp_path / "vocabulary"))
+        return Work("part-0.parquet")(folder)
+
+    def command() -> None:
+        opened = OutputFolder(tmp_path)
+        with opened.held():
+            opened.run("vocabulary", parameters={}, inputs={}, work=Work("part-0.parquet"), into="vocabulary")
+            assert (tmp_path / f"{BEGUN_PREFIX}command").exists()
+            opened.run("labels", parameters={}, inputs={}, work=reads, into="labels")
+            opened.run("report", parameters={}, inputs={}, work=cut_after(1))
+
+    for _ in range(2):  # the second continues what the first began
+        with pytest.raises(CutError):
+            command()
+    assert found == ["part-0.parquet"]
+    assert len(table_parts(tmp_path / "labels")) == 1
+
+
+def test_a_lost_part_is_told_to_readers_and_made_again_by_its_stage(tmp_path: Path) -> None:
+    work = Work("part-0.parquet", "part-1.parquet")
+    run(tmp_path, work)
+    (tmp_path / "vocabulary" / "part-1.parquet").unlink()
+    with pytest.raises(DataError, match=r"lacks part-1\.parquet, which its manifest lists; make it again"):
+        table_parts(tmp_path / "vocabulary")
+    assert run(tmp_path, work).fresh
+    assert len(table_parts(tmp_path / "vocabulary")) == 2
 
 
 def test_an_overwriting_run_that_is_cut_leaves_no_stage_that_looks_done(tmp_path: Path) -> None:

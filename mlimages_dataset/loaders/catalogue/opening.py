@@ -17,9 +17,10 @@ from mlimages_dataset.images.registry import open_store
 from mlimages_dataset.loaders.catalogue.build import write_catalogue
 from mlimages_dataset.loaders.catalogue.layout import FORMAT
 from mlimages_dataset.loaders.catalogue.read import Catalogue
-from mlimages_dataset.pipeline.records import MANIFEST_NAME, read_manifest
+from mlimages_dataset.pipeline.records import read_manifest
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, file_digest
 from mlimages_dataset.tables.parquet import table_parts
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 
 try:
     import fcntl

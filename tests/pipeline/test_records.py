@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.pipeline.records import FORMAT, MANIFEST_NAME, read_manifest
+from mlimages_dataset.pipeline.records import read_manifest
+from mlimages_dataset.tables.parts import FORMAT, MANIFEST_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -138,7 +138,7 @@ def test_the_nearest_manifest_that_lists_the_folder_decides(tmp_path: Path) -> N
         (b"[" * 100_000, "nested too deeply"),
         (b'{"format": "mlimages.manifest/1"}', "has no files"),
         (b'{"format": "mlimages.manifest/1", "files": []}', "has no files"),
-        (b'{"format": "mlimages.manifest/9", "files": {}}', "its format is mlimages.manifest/9, not"),
+        (b'{"format": "mlimages.manifest/9", "files": {}}', "its format is 'mlimages.manifest/9', not"),
     ],
 )
 def test_a_damaged_manifest_is_one_sentence(tmp_path: Path, content: bytes, told: str) -> None:

@@ -44,8 +44,11 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.classes import SourceClass
     from mlimages_dataset.vocab.wordnet import WordNet
 
-_READ_SCORE = 3.0
-"""What the sense that a name has in other collections is ahead by: compared in docs/decisions/0002-matching.md."""
+_READ_SCORE, _READ_AGAIN, _MOST_READ = 3.0, 1.5, 3
+"""What the sense of a name in one other collection is ahead by, and for each further one that has it, up to three.
+
+Compared in docs/decisions/0002-matching.md.
+"""
 _SMALL_LIST, _EMPHASIS = 200, 1.5
 """Names of a small list, and how much more its density counts there: such lists are mostly of one kind."""
 _PARTS = re.compile(r"[,;/]")
@@ -108,12 +111,17 @@ class ReadElsewhere:
 
     wnid: str
     broader: bool
-    where: str
+    where: tuple[str, ...]
 
     @property
     def evidence(self) -> str:
         """Where it means that, in words."""
-        return f"so it was read in {self.where}"
+        return f"so it was read in {', '.join(self.where)}"
+
+    @property
+    def score(self) -> float:
+        """What its sense is ahead by."""
+        return _READ_SCORE + _READ_AGAIN * (min(len(self.where), _MOST_READ) - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,7 +349,7 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
     scores = features @ _weights()
     if read is not None:
         there = ancestors(around.wordnet, around.wordnet.index_of_wnid[read.wnid])
-        scores = scores + _READ_SCORE * np.array([one.synset in there for one in named.allowed])
+        scores = scores + read.score * np.array([one.synset in there for one in named.allowed])
     order = np.argsort(-scores, kind="stable")
     best = named.allowed[order[0]]
     ranked = [named.allowed[i].synset for i in order]

@@ -96,7 +96,7 @@ class Readings:
             chosen = [(meaning, where) for meaning, where in meanings.items() if len(where) == most]
             if len(chosen) == 1:
                 (wnid, broader), where = chosen[0]
-                found[name] = ReadElsewhere(wnid, broader, ", ".join(sorted(where)))
+                found[name] = ReadElsewhere(wnid, broader, tuple(sorted(where)))
         return found
 
     def matches(self, source: str, classes: Iterable[SourceClass]) -> dict[str, ReviewedMatch]:

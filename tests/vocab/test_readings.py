@@ -129,6 +129,6 @@ def test_elsewhere_is_what_most_collections_read_and_nothing_where_they_are_divi
     ]
     found = Readings({(row.source, row.source_id): row for row in rows}, {}).elsewhere()
     assert found == {
-        parse_name("mouse"): ReadElsewhere("n03793489", False, "a, b"),
-        parse_name("stop sign"): ReadElsewhere("n06794110", True, "a"),
+        parse_name("mouse"): ReadElsewhere("n03793489", False, ("a", "b")),
+        parse_name("stop sign"): ReadElsewhere("n06794110", True, ("a",)),
     }

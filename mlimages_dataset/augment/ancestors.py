@@ -242,6 +242,25 @@ def _list_all(  # noqa: PLR0917 - compiled code takes no keywords
 
 
 @compiled
+def _are_few_and_present(  # noqa: PLR0917 - compiled code takes no keywords
+    first: _Integer,
+    last: _Integer,
+    class_index: NDArray[np.int32],
+    confidence: NDArray[np.float32],
+    origin: NDArray[np.uint8],
+    implied_ptr: NDArray[np.int32],
+) -> bool:
+    """Return whether only rule 1 is about an image's labels, and they are few enough for `_merge`."""
+    if last - first > _MOST_MERGED:
+        return False
+    for k in range(first, last):
+        c = class_index[k]
+        if confidence[k] <= 0 or (origin[k] == _ORIGINAL and implied_ptr[c] < implied_ptr[c + 1]):
+            return False
+    return True
+
+
+@compiled
 def _merge(  # noqa: PLR0917 - compiled code takes no keywords
     up_ptr: NDArray[np.int32],
     up: NDArray[np.int32],
@@ -291,40 +310,6 @@ def _merge(  # noqa: PLR0917 - compiled code takes no keywords
 
 
 @compiled
-def _merge_all(  # noqa: PLR0917 - compiled code takes no keywords
-    first: _Integer,
-    last: _Integer,
-    class_index: NDArray[np.int32],
-    confidence: NDArray[np.float32],
-    origin: NDArray[np.uint8],
-    implied_ptr: NDArray[np.int32],
-    up_ptr: NDArray[np.int32],
-    up: NDArray[np.int32],
-    held: NDArray[np.int32],
-    held_best: NDArray[np.float32],
-    held_lowest: NDArray[np.uint8],
-    classes: NDArray[np.int32],
-    best: NDArray[np.float32],
-    lowest: NDArray[np.uint8],
-    start: _Integer,
-) -> int:
-    """Give an image its labels and all above them; return the list's end, -1 if they are many or other rules apply."""
-    if last - first > _MOST_MERGED:
-        return -1
-    for k in range(first, last):
-        c = class_index[k]
-        if confidence[k] <= 0 or (origin[k] == _ORIGINAL and implied_ptr[c] < implied_ptr[c + 1]):
-            return -1
-    end = np.uint64(start)
-    for k in range(first, last):
-        end = _merge(
-            up_ptr, up, class_index[k], confidence[k], origin[k], held, held_best, held_lowest,
-            classes, best, lowest, np.uint64(start), end,
-        )  # fmt: skip
-    return int(np.int64(end))
-
-
-@compiled
 def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; the comments number the rules
     offsets: NDArray[np.int32],
     class_index: NDArray[np.int32],
@@ -356,16 +341,16 @@ def _augment(  # noqa: C901, PLR0912, PLR0917 - one compiled loop over images; t
     conflicts = blocked = out_offsets[0] = 0
     end: _Integer = np.int64(0)
     for image in range(len(offsets) - 1):
-        start = end
-        first, last = offsets[image], offsets[image + 1]
-        merged = _merge_all(
-            first, last, class_index, confidence, origin, implied_ptr, up_ptr, up, held, best, lowest,
-            out_class, out_confidence, out_origin, start,
-        )  # fmt: skip
-        if merged >= 0:
-            end = out_offsets[image + 1] = merged
+        start, first, last, n_absent = end, offsets[image], offsets[image + 1], 0
+        if _are_few_and_present(first, last, class_index, confidence, origin, implied_ptr):
+            stop = np.uint64(start)
+            for k in range(first, last):
+                stop = _merge(
+                    up_ptr, up, class_index[k], confidence[k], origin[k], held, best, lowest,
+                    out_class, out_confidence, out_origin, np.uint64(start), stop,
+                )  # fmt: skip
+            end = out_offsets[image + 1] = np.int64(stop)
             continue
-        n_absent = 0
         for k in range(first, last):  # rule 1
             if confidence[k] <= 0:
                 n_absent += 1

@@ -172,13 +172,14 @@ def merged_vocabulary(
     imagenet = frozenset(
         c.source_id for one in lists if not one.finer for c in one.classes if _WNID.fullmatch(c.source_id)
     )
+    elsewhere = {} if reviewed.readings is None else reviewed.readings.elsewhere()
     context = MatchContext(
         wordnet=network,
         imagenet=imagenet,
         imagenet_all=imagenet_all,
         roots=ROOTS,
         box_parents=box_parents,
-        read={} if reviewed.readings is None else reviewed.readings.elsewhere(),
+        read={name: one for name, one in elsewhere.items() if one.wnid in network.index_of_wnid},
     )
     rows: list[MappingRow] = []
     kept: set[str] = set()

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
+from mlimages_dataset.sources.rows import has_texts
 from mlimages_dataset.sources.source import LISTED, NUMBERS, WRITTEN
 
 if TYPE_CHECKING:
@@ -76,10 +77,9 @@ def _nulls(column: pa.ChunkedArray) -> NDArray[np.int64]:
 
 def _empty(column: pa.ChunkedArray) -> NDArray[np.int64]:
     """Return the numbers of texts that are null or have no sign."""
-    lengths = pc.binary_length(column)
-    if not column.null_count and pc.min(lengths).as_py() != 0:
+    if has_texts(column):
         return np.empty(0, np.int64)
-    return _where(pc.equal(pc.fill_null(lengths, 0), 0))
+    return _where(pc.equal(pc.fill_null(pc.binary_length(column), 0), 0))
 
 
 def _where(chosen: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -120,7 +120,7 @@ def statements_of(
     found = _one_row_a_label(given, separator, path, log)
     numbers = found.pop(_ROW, None)
     texts = {name: text_column(column, name, path) for name, column in found.items() if name != _CONFIDENCE}
-    is_whole = all(_has_texts(texts[name]) for name in NEEDED_COLUMNS)
+    is_whole = all(has_texts(texts[name]) for name in NEEDED_COLUMNS)
     if _CONFIDENCE in found:
         texts[_CONFIDENCE] = confidence = _confidence_column(found[_CONFIDENCE], path)
         if confidence.type == pa.float32() and confidence.null_count:
@@ -131,8 +131,8 @@ def statements_of(
     return pa.RecordBatch.from_pydict(texts)
 
 
-def _has_texts(column: pa.Array) -> bool:
-    """Return whether every text of a column has a sign."""
+def has_texts(column: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether every text of a column has a sign; none is null."""
     return not column.null_count and pc.min(pc.binary_length(column)).as_py() != 0
 
 

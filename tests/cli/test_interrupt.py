@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TOLD = "run the same command again to go on.\n"
 QUERY = """
 import signal, sys
-from cli.main import main
+from mlimages_dataset.cli.main import main
 from mlimages_dataset.tables.database import database
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # who started this process may ignore it
@@ -38,7 +38,7 @@ main(["verify", "x"])
 """
 JOBS = """
 import signal, time
-from cli.main import main
+from mlimages_dataset.cli.main import main
 from mlimages_dataset.pipeline.engine import local
 
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -41,7 +41,10 @@ FORMAT = "mlimages.start/1"
     "[default: tables in the folder, else its folders are the classes]",
 )
 @click.option(
-    "--attach", is_flag=True, help="Keep a class that is no noun of WordNet under its head word: my mug under mug."
+    "--attach",
+    is_flag=True,
+    help="Keep a class that is no noun of WordNet under what other collections take it for a kind of, else under its "
+    "head word: my mug under mug.",
 )
 @out_option
 @overwrite_option

@@ -57,7 +57,10 @@ if TYPE_CHECKING:
     "none that no list has.  [default: those of --classes]",
 )
 @click.option(
-    "--attach", is_flag=True, help="Keep a class that is no noun of WordNet under its head word: my mug under mug."
+    "--attach",
+    is_flag=True,
+    help="Keep a class that is no noun of WordNet under what other collections take it for a kind of, else under its "
+    "head word: my mug under mug.",
 )
 @click.option(
     "--narrower",

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import csv
 import io
-import random
 import zlib
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -27,45 +26,27 @@ import click
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab import matching
 from mlimages_dataset.vocab.certainty import EVIDENCE
 from mlimages_dataset.vocab.matching import MatchRule
 from mlimages_dataset.vocab.near_names import head_of
-from mlimages_dataset.vocab.readings import packaged_readings
 from mlimages_dataset.vocab.sense_features import ancestors
-from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES
 from mlimages_dataset.vocab.wordnet import load_wordnet
 from tests.vocab import certainty_truth as truth
-from tests.vocab.matching_truth import known_sources
+from tests.vocab.read_lists import SMALL_TITLE, Listed, read_lists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from mlimages_dataset.vocab.matching import MatchContext
-    from mlimages_dataset.vocab.readings import Reading
     from mlimages_dataset.vocab.wordnet import WordNet
 
 WEIGHTS = Path("mlimages_dataset/vocab/data/certainty.csv")
 N_FOLDS = 10
 N_BINS = 10
-SMALL_LISTS, SMALL = 40, 30
-"""Number of small lists, and of names in each."""
-SMALL_TITLE = "small lists"
 STRENGTH = 10.0
 """Inverse of the L2 penalty."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A class list of which some classes were read."""
-
-    name: str
-    classes: Sequence[SourceClass]
-    context: MatchContext
-    truth: dict[str, Reading]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,27 +57,6 @@ class Judged:
     name: str
     grounds: NDArray[np.float64]
     right: bool
-
-
-def class_lists(shared_data: Path, wordnet: WordNet) -> Iterator[Listed]:
-    """Yield the collections that were read, and small lists of their names."""
-    every = list(packaged_readings().by_id.values())
-    known = {one.name: one for one in known_sources(shared_data, wordnet)}
-    context = known["Open Images V1"].context
-    for title in ("Open Images V1", "Open Images V6"):
-        read = {row.source_id: row for row in every if row.source == OPEN_IMAGES}
-        yield Listed(title, known[title].classes, known[title].context, read)
-    for source in sorted({row.source for row in every} - {OPEN_IMAGES}):
-        yield _list_of(source, [row for row in every if row.source == source], context)
-    chance, exact = random.Random(0), [row for row in every if row.relation == "exact"]  # noqa: S311 - a sample
-    for _ in range(SMALL_LISTS):
-        rows = [replace(row, source_id=str(i)) for i, row in enumerate(chance.sample(exact, SMALL))]
-        yield _list_of(SMALL_TITLE, rows, context)
-
-
-def _list_of(name: str, rows: Sequence[Reading], context: MatchContext) -> Listed:
-    classes = [SourceClass(row.source_id, row.name) for row in rows]
-    return Listed(name, classes, context, {row.source_id: row for row in rows})
 
 
 def judged(one: Listed) -> Iterator[Judged]:
@@ -198,7 +158,7 @@ def print_constants(shared_data: Path, lists: Sequence[Listed], wordnet: WordNet
 def main(*, shared_data: Path, write: bool) -> None:
     """Fit and cross-validate the weights."""
     wordnet = load_wordnet()
-    lists = list(class_lists(shared_data, wordnet))
+    lists = list(read_lists(shared_data, wordnet))
     names = [name for one in lists for name in judged(one)]
     estimated = cross_validated(names)
     small = np.array([one.group == SMALL_TITLE for one in names])

@@ -48,7 +48,8 @@ def start(
         classes: a file or a frame, or several. With the columns id and name (and wnid or parent, if known) it lists
             classes, by the names of the folders; with image_id and label it says what pictures show; annotations do
             both. Or a list of the folders' names, or a mapping from them to names of classes.
-        attach: keep a class that is no noun of WordNet under its head word (my mug under mug).
+        attach: keep a class that is no noun of WordNet under what other collections take it for a kind of, else
+            under its head word (my mug under mug).
         out: the output folder: new, empty, or of this build, finished or interrupted.
         overwrite: replace what was built from other pictures or files.
         mapper: runs parts; see `pipeline.engine.local`.

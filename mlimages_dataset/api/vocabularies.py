@@ -77,7 +77,8 @@ def build_vocabulary(
         minimum_images: how many images a source's classes need, if counts are given; by default 650 for Open Images.
         box_hierarchy: Open Images' bbox_labels_600_hierarchy.json.
         ancestors: whether ancestors of classes are categories too: of `all`, of none (`listed`); by default your own.
-        attach: keep a class of your own that is no noun of WordNet under its head word (my mug under mug).
+        attach: keep a class of your own that is no noun of WordNet under what other collections take it for a kind of,
+            else under its head word (my mug under mug).
         narrower: make a class that is no noun of WordNet a category of its own below its nearest parent.
         reviewed: reviewed decisions (TOML), which win over the packaged ones.
         reviewed_only: leave out the packaged decisions.

@@ -187,7 +187,7 @@ def _room(labels: LabelColumns, rules: AugmentationRules) -> int:
     present = labels.confidence > 0
     of_present = np.bincount(labels.class_index[present], minlength=rules.n_classes) @ n_implied
     of_absent = np.bincount(labels.class_index[~present], minlength=rules.n_classes) @ n_below
-    return min(int(of_present + of_absent), (len(labels) + 1) * rules.n_classes)  # `_merge` needs more for a moment
+    return min(int(of_present + of_absent), len(labels) * rules.n_classes)
 
 
 @compiled

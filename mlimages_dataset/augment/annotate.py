@@ -207,7 +207,7 @@ def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, vocabulary:
 def hint_on(summary: AnnotationSummary, vocabulary: Vocabulary) -> str:
     """Return what unknown labels are, where they are names or indices of categories or have blanks around them.
 
-    It is empty if they are nothing of this.
+    Empty if none applies.
 
     >>> from mlimages_dataset import build_vocabulary
     >>> unknown = AnnotationSummary(most_frequent_unknown_classes=(("dog", 1),))

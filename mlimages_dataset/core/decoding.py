@@ -35,7 +35,7 @@ PACKAGED = "packaged:"
 _RECORD = "record"
 _KINDS = {str: "a text", int: "a whole number", bool: "true or false", float: "a number"}
 _MOST_BITS = 1 << 13
-"""Python writes no number of more than 4,300 digits."""
+"""About 2,500 digits: Python writes no number of more than 4,300."""
 _Value = TypeVar("_Value")
 
 
@@ -239,7 +239,7 @@ def _plain(value: object, kind: type) -> object:
 
 
 def as_written(value: object) -> str:
-    """Return a value of a document as TOML and JSON write it, a text in the quotes that are taken as they are.
+    """Return a value of a document as TOML and JSON write it, a text in single quotes.
 
     A number too long to be read in decimals is told by its size.
 

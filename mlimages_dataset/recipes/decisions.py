@@ -28,7 +28,7 @@ class Decision:
     """One thing to decide or to look at.
 
     Attributes:
-        kind: class that fits nothing, class under its head word, category below a root, and so on.
+        kind: class that fits nothing, class under another, category below a root, and so on.
         text: what it is, by name, as a sentence.
         lines: rows of a class list that decide it, as CSV: id, name, wnid and parent.
     """
@@ -58,7 +58,7 @@ def _of_vocabulary(summary: VocabularySummary) -> Iterator[Decision]:
             stated = ("", doubt.wnid) if doubt.as_parent else (doubt.wnid, "")
             yield Decision(_UNSURE, doubt.sentence, _lines([(doubt.source_id, doubt.name, *stated)]))
         if (more := one.doubtful - len(one.least)) > 0:
-            yield Decision(_UNSURE, f"{more:,} more, in the column probability of the mapping")
+            yield Decision(_UNSURE, f"{more:,} more unsure classes: see the column probability of mapping.parquet")
     if summary.bare:
         yield Decision(
             "category below a root",
@@ -79,9 +79,10 @@ def _of_class(loss: Loss) -> Decision:
     if loss.near:
         text += f"; near are {_names([f'{noun} ({wnid})' for noun, wnid in loss.near])}"
         rows = [(loss.source_id, *loss.near[0], "")]
-    elif loss.head:
-        text += f"; --attach keeps it under {loss.head!r}"
-        rows = [(loss.source_id, name, "", loss.head), (loss.head, loss.head, "", "")]
+    elif any(loss.broader):
+        noun, parent = loss.broader
+        text += f"; --attach keeps it under {noun!r}"
+        rows = [(loss.source_id, name, "", parent)]
     else:
         rows = [(loss.source_id, "NAME OF A THING", "", "")]
     return Decision("class that fits nothing", text, _lines(rows))
@@ -94,7 +95,9 @@ def _lines(rows: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
 def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]:
     if summary.unknown:
         text = f"{_number(summary.unknown, 'label')} of {name}, of no class in a list: {summary.unknown_classes()}"
-        rows = [(one, one, "", "") for one, _ in summary.most_frequent_unknown_classes]
+        # A row with blanks around the id would be read without them, and the label stay unknown.
+        unknown = [one for one, _ in summary.most_frequent_unknown_classes]
+        rows = [(one, one, "", "") for one in unknown if one not in summary.known_without_blanks]
         yield Decision("labels of unknown classes", text, _lines(rows))
     if malformed := summary.rejected_rows + summary.malformed:
         told = (*summary.first_rejected_rows, *summary.first_malformed)

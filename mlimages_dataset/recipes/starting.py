@@ -91,7 +91,7 @@ def recipe_of(photos: Sequence[Location], said: Sequence[Said], *, attach: bool 
     Args:
         photos: folders, archives or shards.
         said: the files.
-        attach: a class that is no noun of WordNet is kept under its head word.
+        attach: a class that is no noun of WordNet is kept under the nearest parent known.
 
     Raises:
         UsageError: a path cannot be written in TOML.

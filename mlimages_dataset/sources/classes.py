@@ -27,7 +27,8 @@ class SourceClass:
         wnid: the synset, or another list's category of its own (`own_wnid`), that the collection gives for it; empty if
             it gives none.
         synset: the name that NLTK gives to its synset, such as `cat.n.01`, as LVIS has it; may be empty.
-        parent: what the collection says it is a kind of, a wnid or the id of another class of the list; may be empty.
+        parent: what the collection says it is a kind of: a wnid, the id of another class of the list, or a noun; may be
+            empty.
     """
 
     source_id: str
@@ -35,3 +36,8 @@ class SourceClass:
     wnid: str = ""
     parent: str = ""
     synset: str = ""
+
+    @property
+    def stated(self) -> tuple[str, str, str]:
+        """What the collection says of its meaning, beside its name: wnid, parent and synset."""
+        return self.wnid, self.parent, self.synset

@@ -213,7 +213,7 @@ def row_starts(connection: duckdb.DuckDBPyConnection, block: Block, n_rows: int)
 
 
 def row_from(lines: Sequence[bytes], start: int) -> str:
-    """Return the first signs of the row that begins at a line; a line end in quotes ends no row."""
+    """Return the first characters of the row that begins at a line; a line end in quotes ends no row."""
     row = lines[start]
     for line in lines[start + 1 :] if row.count(b'"') % 2 else ():
         row += b"\n" + line

@@ -132,7 +132,7 @@ def statements_of(
 
 
 def has_texts(column: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether every text of a column has a sign; none is null."""
+    """Return whether no text of a column is empty; none is null."""
     return not column.null_count and pc.min(pc.binary_length(column)).as_py() != 0
 
 

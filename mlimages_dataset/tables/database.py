@@ -111,7 +111,7 @@ class _Watch:
             self._open.discard(connection)
 
     def _listen(self) -> None:
-        """Have signals told; a program that handles SIGINT in another way, or hears of signals itself, goes before."""
+        """Have signals told, unless a program has a handler of SIGINT or a wakeup descriptor of its own."""
         if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             return
         if self._told is None:
@@ -123,6 +123,8 @@ class _Watch:
             signal.set_wakeup_fd(before)
 
     def _hear(self, hears: socket.socket) -> None:
+        import duckdb  # noqa: PLC0415 - as in `connected`
+
         while received := hears.recv(1):
             interrupted = self._open.copy() if received[0] == signal.SIGINT else set()
             for _ in range(_TRIES):
@@ -130,7 +132,8 @@ class _Watch:
                 if not interrupted:
                     break
                 for connection in interrupted:
-                    connection.interrupt()
+                    with contextlib.suppress(duckdb.Error):  # it may just have been closed
+                        connection.interrupt()
                 time.sleep(_SECONDS)
 
 

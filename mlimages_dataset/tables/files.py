@@ -329,8 +329,9 @@ def read_lines(path: Location) -> list[str]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         if _has_utf8(content):
-            where = content.count(b"\n", 0, error.start) + 1
-            what = f"its byte {content[error.start : error.start + 1].hex()} is not UTF-8, as other lines are"
+            read = error.object  # without the byte-order mark
+            where = read.count(b"\n", 0, error.start) + 1
+            what = f"its byte {read[error.start : error.start + 1].hex()} is not UTF-8, as other lines are"
             raise DataError(what, where=path, line=where, remedy="save the file as UTF-8") from error
         text = content.decode("latin-1")
     # Not splitlines(): it would also break at U+2028 and at the form feeds that some names hold.

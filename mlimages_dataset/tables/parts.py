@@ -22,6 +22,7 @@ MANIFEST_NAME = "manifest.json"
 BEGUN_PREFIX = ".unfinished-"
 """Prefix of a file in an output folder that is there from a stage's first change to its last."""
 FORMAT = "mlimages.manifest/1"
+_KIND = FORMAT.partition("/")[0]
 _HIGHEST = 3
 
 
@@ -115,9 +116,11 @@ def _files(path: Location) -> Mapping[str, Any] | None:
     Raises:
         DataError: it is damaged, cannot be read, or is of another version.
     """
+    written = b""
     try:
         with system_errors(path):
-            content = parse_json(path.read_bytes())
+            written = path.read_bytes()
+        content = parse_json(written)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except OSError as error:
@@ -126,9 +129,11 @@ def _files(path: Location) -> Mapping[str, Any] | None:
             return None
         raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="check its permissions") from error
     except ValueError as error:
+        if written and _KIND.encode() not in written:
+            return None
         raise _damaged(path, str(error)) from error
     stated = content.get("format") if isinstance(content, dict) else None
-    if not str(stated).startswith(FORMAT.partition("/")[0]):
+    if not str(stated).startswith(_KIND):
         return None
     refuse_other_format(stated, path)
     files = content.get("files")

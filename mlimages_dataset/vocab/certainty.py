@@ -3,8 +3,9 @@
 A wnid that is the class's own id, and a decision of the user's, count as certain. For wnids that a list gives beside a
 name, packaged decisions, readings and names with one sense, it is the share of those that agreed with an independent
 answer: k of n give (k + 1) / (n + 2) (Laplace's rule of succession). For names that the matcher decides, it is a
-logistic regression over the evidence of the match. ``scripts/fit_certainty.py`` prints all of these numbers and writes
-``data/certainty.csv``; ``docs/decisions/0016-certainty.md`` has them and their reliability.
+logistic regression over the evidence of the match. ``scripts/fit_certainty.py`` prints these numbers, but that of
+names read elsewhere, which ``tests/benchmarks/names_elsewhere.py`` prints, and writes ``data/certainty.csv``;
+``docs/decisions/0016-certainty.md`` has them and their reliability.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ ONLY_SENSE = single(0.989)
 """The name has one sense, which is below a root, and nobody has read it."""
 ONLY_ABSTRACT = single(0.630)
 """The name has one sense, which is below no root."""
-ELSEWHERE = single(0.943)
+ELSEWHERE = single(0.867)
 """A name that is no noun of WordNet was read in other collections as a synset, or as a kind of it."""
 HEAD_FACTOR = 0.76
 """Share of compounds that are a kind of their last word, relative to the probability of that word's sense."""

@@ -63,11 +63,14 @@ def _of_synsets(one: ClassList, network: WordNet) -> Iterator[str]:
     if unknown:
         classes = "class names" if len(unknown) == 1 else "classes name"
         yield (
-            f"{len(unknown):,} {classes} a synset that WordNet 3.0 does not have, such as {unknown[0].synset!r} of "
-            f"{unknown[0].source_id!r}: taken for what the name means"
+            f"{len(unknown):,} {classes} a synset that is no noun of WordNet 3.0, such as {unknown[0].synset!r} of "
+            f"{unknown[0].source_id!r}: what else the list says decides, or the name"
         )
-    for row, wnid in [(row, wnid) for row, wnid in named if row.wnid and wnid and row.wnid != wnid][:_SHOWN]:
+    different = [(row, wnid) for row, wnid in named if row.wnid and wnid and row.wnid != wnid]
+    for row, wnid in different[:_SHOWN]:
         yield f"{row.source_id!r} is {row.wnid}, but its synset {row.synset!r} is {wnid}: the wnid counts; correct one"
+    if len(different) > _SHOWN:
+        yield f"{len(different) - _SHOWN:,} more classes have a wnid and the name of another synset"
 
 
 def _of_list(rows: Sequence[MappingRow], network: WordNet) -> Iterator[str]:

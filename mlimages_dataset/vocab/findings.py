@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.vocab.hierarchy import ROOTS
+from mlimages_dataset.vocab.matching import read_elsewhere
 from mlimages_dataset.vocab.near_names import head_of, near_misses
 from mlimages_dataset.vocab.normalisation import parse_name
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Rule, Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mlimages_dataset.sources.classes import SourceClass
+    from mlimages_dataset.vocab.matching import ReadElsewhere
     from mlimages_dataset.vocab.merging import ClassList
+    from mlimages_dataset.vocab.normalisation import ParsedName
     from mlimages_dataset.vocab.reviewed import Reviewed
     from mlimages_dataset.vocab.wordnet import WordNet
 
@@ -43,7 +46,8 @@ class Loss:
         name: its name there.
         became: the name of its category; empty where it was dropped.
         why: the rule and the evidence.
-        head: the end of its name that is a noun of WordNet, where only that is.
+        broader: what it could be kept under (`attach`): a noun, and what the column parent names it by; both empty
+            where there is none.
         near: nouns of WordNet that are spelled like the name, the nearest first, each with its wnid.
     """
 
@@ -52,7 +56,7 @@ class Loss:
     name: str
     became: str
     why: str
-    head: str = ""
+    broader: tuple[str, str] = ("", "")
     near: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -70,7 +74,8 @@ class Loss:
             meant = " or ".join(f"{wnid} ({noun})" for noun, wnid in self.near)
             return f"did you mean {meant}? Write it into the column wnid"
         told = "write its wnid into a column wnid, or what it is a kind of into a column parent"
-        return f"{told}, or keep it under {self.head!r} (attach)" if self.head else told
+        noun, _ = self.broader
+        return f"{told}, or keep it under {noun!r} (attach)" if noun else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +121,22 @@ def funnel(vocabulary: Vocabulary, lists: Sequence[ClassList]) -> list[FunnelSte
     return steps
 
 
-def losses(vocabulary: Vocabulary, lists: Sequence[ClassList], network: WordNet, most: int) -> list[Loss]:
-    """Return the first classes of users' own lists that became no category of their own, `most` of each list."""
+def losses(
+    vocabulary: Vocabulary,
+    lists: Sequence[ClassList],
+    network: WordNet,
+    most: int,
+    read: Mapping[ParsedName, ReadElsewhere],
+) -> list[Loss]:
+    """Return the first classes of users' own lists that became no category of their own, `most` of each list.
+
+    Args:
+        vocabulary: the categories, and what each class became.
+        lists: the class lists.
+        network: WordNet's nouns.
+        most: classes of a list.
+        read: what names mean in other collections.
+    """
     found: list[Loss] = []
     for one in lists:
         rows = [
@@ -125,11 +144,20 @@ def losses(vocabulary: Vocabulary, lists: Sequence[ClassList], network: WordNet,
         ]
         for row in rows[:most]:
             became = _category_name(vocabulary, row) if row.is_kept else ""
-            head = "" if became else head_of(row.source_name, network)
+            broader = ("", "") if became else _broader(row.source_name, network, read)
             near = () if became else near_misses(row.source_name, network)
             why = f"{row.rule.removeprefix('dropped: ')}: {row.evidence}"
-            found.append(Loss(one.source, row.source_id, row.source_name, became, why, head, near))
+            found.append(Loss(one.source, row.source_id, row.source_name, became, why, broader, near))
     return found
+
+
+def _broader(name: str, network: WordNet, read: Mapping[ParsedName, ReadElsewhere]) -> tuple[str, str]:
+    """Return `Loss.broader` of a name that is no noun of WordNet."""
+    of_name = read_elsewhere(parse_name(name), read)
+    if of_name is not None and of_name.broader and of_name.wnid in network.index_of_wnid:
+        return network.name(network.index_of_wnid[of_name.wnid]).partition(",")[0], of_name.wnid
+    head = head_of(name, network)
+    return head, head
 
 
 def bare_categories(vocabulary: Vocabulary, lists: Sequence[ClassList], network: WordNet) -> list[str]:
@@ -190,16 +218,12 @@ def refuse_one_id_of_several(lists: Sequence[ClassList]) -> None:
         first: dict[str, SourceClass] = {}
         for row in one.classes if one.own else ():
             other = first.setdefault(row.source_id, row)
-            if (parse_name(other.name), _stated(other)) != (parse_name(row.name), _stated(row)):
-                said = [" ".join(filter(None, (repr(each.name), *_stated(each)))) for each in (other, row)]
+            if (parse_name(other.name), other.stated) != (parse_name(row.name), row.stated):
+                said = [" ".join(filter(None, (repr(each.name), *each.stated))) for each in (other, row)]
                 raise DataError(
                     f"two classes of {one.source} have the id {row.source_id!r}: {' and '.join(said)}",
                     remedy="give each class an id of its own",
                 )
-
-
-def _stated(row: SourceClass) -> tuple[str, str, str]:
-    return row.wnid, row.parent, row.synset
 
 
 def unlisted(reviewed: Reviewed, lists: Sequence[ClassList]) -> list[str]:

@@ -88,6 +88,7 @@ class Match:
         alternatives: the other candidate wnids, best first.
         probability: that the class means the synset (`certainty`); 0 if there is none.
         grounds: what the probability is computed from (`certainty.EVIDENCE`); empty for a name with one sense or none.
+        below_parent: whether the synset is below what the class's column `parent` may mean.
     """
 
     source_class: SourceClass
@@ -97,6 +98,7 @@ class Match:
     alternatives: tuple[str, ...]
     probability: float = 0.0
     grounds: tuple[float, ...] = ()
+    below_parent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,7 @@ def match_classes(
     """Return the match of each class, in the order of the classes.
 
     The box hierarchy and the column `parent` decide last: of senses of which some are below a parent, only those stay.
+    A class of the list that is a parent is decided before those below it.
 
     Args:
         classes: the classes to match.
@@ -183,30 +186,41 @@ def match_classes(
     known = {source_id: number[wnid] for source_id, wnid in decided.items() if wnid in number}
     senses = named_senses(classes, context.wordnet)
     around = surroundings(senses, context, _weights(), frozenset(known.values()))
-    read = [read_elsewhere(named.name, context, [one.lemma for one in named.candidates]) for named in senses]
+    read = [read_elsewhere(named.name, context.read, [one.lemma for one in named.candidates]) for named in senses]
     matches = [_match(named, around, of_name) for named, of_name in zip(senses, read, strict=True)]
-    synset_of_id = known | {m.source_class.source_id: number[m.wnid] for m in matches if m.wnid}
-    for i, named in enumerate(senses):
-        one = named.source_class
-        boxes = {
-            synset_of_id[parent] for parent in context.box_parents.get(one.source_id, ()) if parent in synset_of_id
-        }
-        narrower = _narrowed(named, boxes, MatchRule.BOX_HIERARCHY, context.wordnet)
-        listed = parents_of(one, synset_of_id, context.wordnet)
+    by_name = known | {m.source_class.source_id: number[m.wnid] for m in matches if m.wnid}
+    synset_of_id = dict(by_name)
+    for i in _parents_first(classes):
+        one = classes[i]
+        boxes = {by_name[parent] for parent in context.box_parents.get(one.source_id, ()) if parent in by_name}
+        narrower = _narrowed(senses[i], boxes, MatchRule.BOX_HIERARCHY, context.wordnet)
+        listed = _parents_of(one, synset_of_id, context.wordnet)
         narrower = _narrowed(narrower, listed, MatchRule.UNDER_PARENT, context.wordnet)
-        if narrower is not named:
+        if narrower is not senses[i]:
             matches[i] = _match(narrower, around, read[i])
+        if (wnid := matches[i].wnid) and one.parent:
+            synset = synset_of_id[one.source_id] = number[wnid]
+            below = not (ancestors(context.wordnet, synset) - {synset}).isdisjoint(listed)
+            matches[i] = replace(matches[i], below_parent=below)
     return matches
 
 
-def parents_of(one: SourceClass, synset_of_id: Mapping[str, int], wordnet: WordNet) -> set[int]:
-    """Return the synsets that a class's column `parent` may mean: a wnid, what another class means, or a noun's senses.
+def _parents_first(classes: Sequence[SourceClass]) -> list[int]:
+    """Return the places of classes, each behind that of the class that its column `parent` names, if it is there."""
+    place = {one.source_id: i for i, one in enumerate(classes)}
+    ordered: dict[int, None] = {}
+    for i in range(len(classes)):
+        chain: dict[int, None] = {}
+        at: int | None = i
+        while at is not None and at not in ordered and at not in chain:  # parents may form a cycle
+            chain[at] = None
+            at = place.get(classes[at].parent)
+        ordered |= dict.fromkeys(reversed(chain))
+    return list(ordered)
 
-    Args:
-        one: the class.
-        synset_of_id: what the other classes of the list mean.
-        wordnet: the noun synsets.
-    """
+
+def _parents_of(one: SourceClass, synset_of_id: Mapping[str, int], wordnet: WordNet) -> set[int]:
+    """Return what a class's column `parent` may mean: a wnid, what another class means, or each sense of a noun."""
     if not one.parent:
         return set()
     if one.parent in synset_of_id:
@@ -218,10 +232,12 @@ def parents_of(one: SourceClass, synset_of_id: Mapping[str, int], wordnet: WordN
     return {synset for lemma in lemmas for synset in wordnet.senses[lemma]}
 
 
-def read_elsewhere(name: ParsedName, context: MatchContext, base_forms: Sequence[str] = ()) -> ReadElsewhere | None:
+def read_elsewhere(
+    name: ParsedName, read: Mapping[ParsedName, ReadElsewhere], base_forms: Sequence[str] = ()
+) -> ReadElsewhere | None:
     """Return what a name, however it is spelled, or else a base form of it means in other collections; None if none."""
     forms = (replace(name, base=form) for form in (*spellings(name.base), *base_forms))
-    return next((context.read[form] for form in forms if form in context.read), None)
+    return next((read[form] for form in forms if form in read), None)
 
 
 def named_senses(classes: Sequence[SourceClass], wordnet: WordNet) -> list[NamedSenses]:
@@ -285,7 +301,8 @@ def _qualified(named: NamedSenses, compounds: Mapping[str, tuple[str, ...]], wor
     of_parts = meant or tuple(one for part in parts for one in _candidates(part, wordnet, compounds))
     joined = () if are_below(named.candidates, of_parts, wordnet) else _joined(named, parts, wordnet)
     if joined:
-        candidates = tuple(dict.fromkeys((*joined, *named.candidates)))
+        of_joined = {one.synset for one in joined}
+        candidates = (*joined, *(one for one in named.candidates if one.synset not in of_joined))
         return replace(named, candidates=candidates, allowed=joined, narrowed_by=MatchRule.QUALIFIER)
     agreed = agreeing(named.candidates, base, qualifier, of_parts, wordnet)
     if not agreed and named.candidates and contradict(meant, wordnet):

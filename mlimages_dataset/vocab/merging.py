@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import VocabularyError
-from mlimages_dataset.sources.classes import OWN_WNID
+from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
 from mlimages_dataset.vocab.certainty import CONTRADICTED, ELSEWHERE, HEAD_FACTOR, LISTED, single
 from mlimages_dataset.vocab.disagreements import contradicts
 from mlimages_dataset.vocab.hierarchy import (
@@ -23,11 +23,10 @@ from mlimages_dataset.vocab.hierarchy import (
     reachable_roots,
     tree_of,
 )
-from mlimages_dataset.vocab.matching import MatchContext, match_classes, parents_of, read_elsewhere
+from mlimages_dataset.vocab.matching import MatchContext, match_classes, read_elsewhere
 from mlimages_dataset.vocab.narrower import narrowed, with_own_categories
 from mlimages_dataset.vocab.near_names import head_of
 from mlimages_dataset.vocab.normalisation import parse_name
-from mlimages_dataset.vocab.sense_features import ancestors
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, TENCENT, Category, MappingRow, Rule, Vocabulary
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlimages_dataset.sources.class_lists import TencentRow
-    from mlimages_dataset.sources.classes import SourceClass
     from mlimages_dataset.vocab.matching import Match
     from mlimages_dataset.vocab.reviewed import Reviewed
     from mlimages_dataset.vocab.wordnet import WordNet
@@ -62,7 +60,8 @@ class ClassList:
         finer: take only classes below a kept category that is no root (section 3.1's finer-grained additions).
         own: a user's own: what became of each of its classes is told by name.
         ancestors: every ancestor that WordNet has between a kept class and a root is a category too.
-        attach: a class whose name is no noun of WordNet is kept as its head's, the nearest parent known.
+        attach: a class whose name is no noun of WordNet is kept as the nearest parent known: what other collections
+            take it for a kind of, else its head.
         narrower: a class of which only a parent is a category is a category of its own below it.
     """
 
@@ -172,7 +171,7 @@ def merged_vocabulary(
     imagenet = frozenset(
         c.source_id for one in lists if not one.finer for c in one.classes if _WNID.fullmatch(c.source_id)
     )
-    elsewhere = {} if reviewed.readings is None else reviewed.readings.elsewhere()
+    elsewhere = {} if reviewed.readings is None else reviewed.readings.elsewhere
     context = MatchContext(
         wordnet=network,
         imagenet=imagenet,
@@ -259,10 +258,9 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
     decided |= {source_id: row.wnid for source_id, row in overrides.items() if source_id in first and row.wnid}
     matches = {m.source_class.source_id: m for m in match_classes(named, context, decided)} if named else {}
     unnamed = [m for m in matches.values() if not m.source_class.parent]
-    heads = _matches_of_heads(unnamed, context, decided) if one.attach else {}
-    number = context.wordnet.index_of_wnid
-    known = {source_id: number[wnid] for source_id, wnid in decided.items() if wnid in number}
-    known |= {m.source_class.source_id: number[m.wnid] for m in matches.values() if m.wnid}
+    meant = decided | {source_id: match.wnid for source_id, match in matches.items() if match.wnid}
+    heads = _matches_of_heads(unnamed, context, meant) if one.attach else {}
+    nouns = _matches_of_parents(classes, context, meant)
 
     def proposal(source_class: SourceClass) -> MappingRow:
         row = MappingRow(one.source, source_class.source_id, source_class.name, 0, "", "", "")
@@ -270,14 +268,15 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
         if override is not None:
             rule = Rule.REVIEWED_PARENT if override.broader else Rule.REVIEWED
             sure = override.probability
-            meant = replace(row, wnid=override.wnid, rule=rule.value, evidence=override.reason, probability=sure)
-            return meant if override.wnid else _dropped(row, Rule.DROPPED_REVIEWED, override.reason)
-        if match is None or (source_class.parent and not _is_below_parent(match, known, context.wordnet)):
+            found = replace(row, wnid=override.wnid, rule=rule.value, evidence=override.reason, probability=sure)
+            return found if override.wnid else _dropped(row, Rule.DROPPED_REVIEWED, override.reason)
+        if match is None or (source_class.parent and not match.below_parent):
             listed = _as_listed(row, source_class, own, context.wordnet)
-            senses = "; no sense of the name is below it" if match is not None and match.wnid else ""
-            return replace(listed, evidence=listed.evidence + senses)
+            other = "; what its name means is not below it" if match is not None and match.wnid else ""
+            return replace(listed, evidence=listed.evidence + other)
         row = replace(row, alternatives=match.alternatives)
-        of_name = read_elsewhere(parse_name(row.source_name), context) if one.attach and match.wnid is None else None
+        lost = one.attach and match.wnid is None
+        of_name = read_elsewhere(parse_name(row.source_name), context.read) if lost else None
         if of_name is not None and of_name.broader:
             evidence = f"{match.evidence}; {of_name.evidence}"
             kind = Rule.ELSEWHERE_PARENT.value
@@ -288,10 +287,10 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
             return replace(row, wnid=head.wnid, rule=Rule.HEAD_PARENT.value, evidence=evidence, probability=sure)
         if match.wnid is None:
             return _dropped(row, Rule.DROPPED_UNMATCHED, f"{match.rule.value}: {match.evidence}")
-        meant = replace(row, wnid=match.wnid, rule=match.rule.value, evidence=match.evidence)
-        return replace(meant, probability=match.probability)
+        found = replace(row, wnid=match.wnid, rule=match.rule.value, evidence=match.evidence)
+        return replace(found, probability=match.probability)
 
-    return _with_listed_parents([proposal(source_class) for source_class in classes], own)
+    return _with_listed_parents([proposal(source_class) for source_class in classes], own, nouns)
 
 
 def _with_wnid(source_class: SourceClass, network: WordNet) -> SourceClass:
@@ -312,20 +311,12 @@ def _as_listed(row: MappingRow, source_class: SourceClass, own: Collection[str],
         said = f"the list says {source_class.synset}" if named else "the list says so"
         row = replace(row, wnid=source_class.wnid, rule=Rule.LISTED_WNID.value, evidence=said, probability=LISTED)
     elif source_class.parent:
-        said, parent = "the list says so", source_class.parent
+        parent = source_class.parent
+        said = f"the list says that it is a kind of {parent!r}"
         return replace(row, wnid=parent, rule=Rule.LISTED_PARENT.value, evidence=said, probability=LISTED)
     else:
         row = replace(row, wnid=row.source_id, rule=Rule.WNID.value, evidence="the id is a WordNet 3.0 synset")
     return replace(row, probability=CONTRADICTED) if contradicts(row.source_name, row.wnid, network) else row
-
-
-def _is_below_parent(match: Match, synset_of_id: Mapping[str, int], network: WordNet) -> bool:
-    """Return whether a class is a noun below the parent in its list: then it is that noun, and not only its parent."""
-    if match.wnid is None:
-        return False
-    synset = network.index_of_wnid[match.wnid]
-    above = ancestors(network, synset) - {synset}
-    return not above.isdisjoint(parents_of(match.source_class, synset_of_id, network))
 
 
 def _matches_of_heads(matches: Iterable[Match], context: MatchContext, decided: Mapping[str, str]) -> dict[str, Match]:
@@ -338,8 +329,21 @@ def _matches_of_heads(matches: Iterable[Match], context: MatchContext, decided: 
     return {match.source_class.source_id: match for match in match_classes(heads, context, decided)} if heads else {}
 
 
-def _with_listed_parents(rows: Sequence[MappingRow], own: Collection[str]) -> list[MappingRow]:
-    """Return the rows of a list, where a parent that is the id of another class stands for what that class means."""
+def _matches_of_parents(
+    classes: Iterable[SourceClass], context: MatchContext, decided: Mapping[str, str]
+) -> dict[str, Match]:
+    """Return the match of each text in the column `parent` that is neither a wnid nor the id of a class in the list."""
+    classes = list(classes)
+    ids = {one.source_id for one in classes}
+    texts = sorted({one.parent for one in classes if one.parent} - ids)
+    nouns = [SourceClass(text, text) for text in texts if not _WNID.fullmatch(text) and not OWN_WNID.fullmatch(text)]
+    return {match.source_class.source_id: match for match in match_classes(nouns, context, decided)} if nouns else {}
+
+
+def _with_listed_parents(
+    rows: Sequence[MappingRow], own: Collection[str], nouns: Mapping[str, Match]
+) -> list[MappingRow]:
+    """Return the rows of a list, with what a parent means that is the id of another class or a noun."""
     row_of_id = {row.source_id: row for row in rows}
 
     def resolved(row: MappingRow, below: tuple[str, ...] = ()) -> MappingRow:
@@ -350,14 +354,17 @@ def _with_listed_parents(rows: Sequence[MappingRow], own: Collection[str]) -> li
         if row.source_id in below or len(below) > _MOST_PARENTS:
             return _dropped(lost, Rule.DROPPED_UNMATCHED, "its parents in the list form a cycle")
         if row.wnid not in row_of_id:
-            why = f"its parent {row.wnid!r} is no wnid and no id of the list"
+            noun = nouns.get(row.wnid)
+            if noun is not None and noun.wnid:
+                said = f"{row.evidence}; its parent is {noun.evidence}"
+                return replace(row, wnid=noun.wnid, evidence=said, probability=noun.probability)
+            why = f"its parent {row.wnid!r} is no wnid, no id of the list and no noun of WordNet"
             return _dropped(lost, Rule.DROPPED_UNMATCHED, why)
         above = resolved(row_of_id[row.wnid], (*below, row.source_id))
         if not above.is_kept:
             why = f"its parent {row.wnid!r} became no category ({above.rule}: {above.evidence})"
             return _dropped(lost, Rule.DROPPED_UNMATCHED, why)
-        said = f"the list says that it is a kind of {row.wnid!r}"
-        return replace(row, wnid=above.wnid, evidence=said, probability=above.probability)
+        return replace(row, wnid=above.wnid, probability=above.probability)
 
     return [resolved(row) for row in rows]
 

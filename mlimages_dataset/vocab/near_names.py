@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 _LETTERS_PER_SLIP = 3.5
 """Letters of a name for each that may be wrong, missing, too much or in the place of another."""
 _MOST_SLIPS = 2
-_NOT = re.compile(r"\b(no|not|non|without)\b")
+_NOT = re.compile(r"\b(?:no|not|never|without|missing|absent|lacking|lack)\b|\bnon[- ]?\S+$")
+"""What says that something is not there; `non-` before an adjective (`non-stick pan`) says nothing of what follows."""
+_MEASURE = re.compile(
+    r"^(?:an? )?(?:bunch|bundle|chunk|cluster|couple|crowd|flock|group|heap|herd|pack|pair|piece|pile|row|set|slice"
+    r"|stack)(?:e?s)? of "
+)
+"""What counts the things that the noun behind it names: a pair of sunglasses is sunglasses."""
 _APART = re.compile(r" (?:of|with|without|in|on|at|for|from|by|near|under|over|behind|holding|wearing) |, ")
 """What ends the noun that a longer name is about: `cup of tea`, `cat, domestic`."""
 
@@ -39,13 +45,14 @@ def head_of(name: str, wordnet: WordNet) -> str:
     """Return the longest end of a name, but the whole, that is a noun of WordNet; empty where there is none.
 
     In English the head of a compound stands last: a coffee mug is a mug; what follows a preposition or a comma belongs
-    to it (`bottle of beer`). Words in brackets after a noun are its head too: what they contradict is of their kind
-    (`Jaguar (car)`). A name that says what is not there has none (`no helmet`).
+    to it (`bottle of beer`), unless the first noun only counts (`bunch of grapes`). Words in brackets after a noun are
+    its head too: what they contradict is of their kind (`Jaguar (car)`). A name that says what is not there has none
+    (`no helmet`).
     """
     parsed = parse_name(name)
     if parsed.qualifier and wordnet.base_forms(parsed.base):
         return parsed.qualifier if wordnet.base_forms(parsed.qualifier) else ""
-    about = _APART.split(parsed.base)[0]
+    about = _APART.split(_MEASURE.sub("", parsed.base))[0]
     if _NOT.search(about):
         return ""
     words = about.split(" ")

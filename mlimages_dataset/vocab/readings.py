@@ -71,7 +71,7 @@ class Reading:
         return READ_ALIKE if self.relation == "exact" else READ_PARENT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Readings:
     """The readings of names, by the id of a class or by its name.
 
@@ -83,8 +83,12 @@ class Readings:
     by_id: Mapping[tuple[str, str], Reading] = field(default_factory=lambda: MappingProxyType({}))
     by_name: Mapping[tuple[str, ParsedName], Reading] = field(default_factory=lambda: MappingProxyType({}))
 
+    @functools.cached_property
     def elsewhere(self) -> Mapping[ParsedName, ReadElsewhere]:
-        """Return what most collections that have a name read it as; not for names on which they are divided."""
+        """The reading of each name that more collections give than any other; none where the most give several.
+
+        Collections for which a name was dropped do not count.
+        """
         sources: dict[ParsedName, dict[tuple[str, bool], set[str]]] = {}
         for reading in self.by_id.values():
             if reading.wnid:
@@ -103,7 +107,7 @@ class Readings:
         """Return the decisions on a source's classes by id; on none of which the list itself says what it means."""
         found = {}
         for one in classes:
-            if one.wnid or one.parent or one.synset:
+            if any(one.stated):
                 continue
             reading = self.by_id.get((source, one.source_id)) or self.by_name.get((source, parse_name(one.name)))
             if reading is not None:

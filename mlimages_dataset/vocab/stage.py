@@ -88,9 +88,10 @@ class VocabularyFiles:
         reviewed: reviewed decisions besides the packaged ones, over which they win.
         reviewed_only: the packaged decisions do not count.
         ancestors: which ancestors are categories; by default those of a user's own classes only.
-        attach: a class of one's own whose name is no noun of WordNet is kept as the category of its head word.
-        narrower: classes that WordNet has no noun for (of any list: by reviewed decision, parent or head word) are
-            categories of their own below their nearest parent, instead of being kept as that parent.
+        attach: a class of one's own whose name is no noun of WordNet is kept as what other collections take it for a
+            kind of, else as its head word.
+        narrower: classes that WordNet has no noun for (of any list: by reviewed decision, parent, other collections or
+            head word) are categories of their own below their nearest parent, instead of being kept as that parent.
         wordnet: WordNet 3.0 folder; None for the packaged nouns.
         minimum_images: images that a class needs, by source, if counts are known.
     """
@@ -255,7 +256,8 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
         imagenet_all=packaged_imagenet(),
         box_parents=_box_parents(given.box_hierarchy),
     )
-    vocabulary = merged(read_reviewed(given))
+    reviewed = read_reviewed(given)
+    vocabulary = merged(reviewed)
     if all(row.class_index < 0 for row in vocabulary.mapping):
         rules = Counter(row.rule for row in vocabulary.mapping).most_common(3)
         told = ", ".join(f"{rule}: {n:,}" for rule, n in rules)
@@ -271,10 +273,11 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
             remedy="correct the reviewed decisions, or report a defect",
         )
     packaged = _packaged(given)
+    read = {} if reviewed.readings is None else reviewed.readings.elsewhere
     summary = VocabularySummary(
         tuple((step.source, step.step, step.classes) for step in funnel(vocabulary, lists)),
         {one.title: tuple(repeats[:_SHOWN_REPEATS]) for one in lists if (repeats := repeated_ids(one))},
-        tuple(losses(vocabulary, lists, network, _SHOWN_LOSSES)),
+        tuple(losses(vocabulary, lists, network, _SHOWN_LOSSES, read)),
         tuple(bare_categories(vocabulary, lists, network)),
         None if given.reviewed is None else changes(merged(read_reviewed(replace(given, reviewed=None))), vocabulary),
         () if given.reviewed is None else tuple(unlisted(read_reviewed(replace(given, reviewed_only=True)), lists)),

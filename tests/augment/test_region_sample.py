@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlimages_dataset.cli.main import main
 
+from cli.main import main
 from mlimages_dataset.augment.region_sample import shares_kept
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import location

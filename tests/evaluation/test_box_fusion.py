@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlimages_dataset.cli.main import main
 
+from cli.main import main
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import location
 from mlimages_dataset.evaluation import box_fusion_stage

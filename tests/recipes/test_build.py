@@ -357,6 +357,19 @@ def test_verify_tells_rows_and_categories_that_differ(annotated: tuple[Path, Pat
     assert all(int(now) - int(before) == 56 for _, now, before in counts)
 
 
+def test_verify_tells_categories_that_differ_where_a_part_is_missing(
+    annotated: tuple[Path, Path], tmp_path: Path
+) -> None:
+    labelled(annotated, tmp_path)
+    (tmp_path / "train" / "part-00003.parquet").unlink()
+    missing, fewer = build.verify(tmp_path)
+    assert missing == "train/part-00003.parquet: is missing; run the build again to restore it"
+    counts = re.findall(r"(\d+) has (\d+), not (\d+)", fewer)
+    assert fewer.startswith("train: ")
+    assert counts
+    assert all(int(now) < int(before) for _, now, before in counts)
+
+
 @pytest.mark.parametrize("summary", [{}, {"train": 3}, {"train": {"images_of_class": "many"}}])
 def test_verify_tells_files_that_differ_beside_a_summary_of_another_form(
     annotated: tuple[Path, Path], tmp_path: Path, summary: Mapping[str, Json]

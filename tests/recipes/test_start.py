@@ -105,6 +105,19 @@ def test_a_class_list_does_not_silence_the_labels_beside_the_pictures(photos: Pa
     }
 
 
+def test_no_line_is_given_for_a_label_that_is_known_without_its_blanks(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "flat").mkdir()
+    for at, image_id in enumerate(CLASS_OF):
+        shutil.copyfile(photos / f"{image_id}.jpg", tmp_path / "flat" / f"{at}.jpg")
+    rows = ["image_id,label", "0.jpg,d", "1.jpg, d", "2.jpg,zebra ", "3.jpg,d"]
+    (tmp_path / "flat" / "labels.csv").write_text("\n".join([*rows, ""]), "utf-8")
+    (tmp_path / "mine.csv").write_text("id,name\nd,dog\n", "utf-8")
+    built = ml.start(tmp_path / "flat", classes=tmp_path / "mine.csv", out=tmp_path / "build")
+    told = next(one for one in built.decisions if one.kind == "labels of unknown classes")
+    assert "without the blanks around it, ' d' is a class: write it without them" in told.text
+    assert [line.split(",")[0].strip() for line in told.lines] == ["zebra"]
+
+
 def test_what_is_known_of_classes_may_be_in_memory(photos: Path, tmp_path: Path) -> None:
     """A frame of labels, a frame of classes, a mapping, and names say the same; the recipe builds it again."""
     names = ["dog", "tabby cat", "goldn retreiver"]

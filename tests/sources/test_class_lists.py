@@ -71,6 +71,25 @@ def test_marks_line_ends_blank_lines_and_latin_1_change_nothing(form: str, tmp_p
         assert parse(read_lines(file), "list") == expected
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize(
+    ("rows", "line", "byte"),
+    [
+        (b"id,name\n1,caf\xc3\xa9\n\xefle,x\n", 3, "ef"),
+        (b"id,name\n1,caf\xe9\n2,\xc3\xa9t\xc3\xa9\n", 2, "e9"),
+        (b"\xe4\r\n\xc3\xa4\r\n", 1, "e4"),
+    ],
+)
+def test_two_encodings_in_one_list_are_refused_with_the_place(
+    tmp_path: Path, mark: bytes, rows: bytes, line: int, byte: str
+) -> None:
+    file = tmp_path / "list.csv"
+    file.write_bytes(mark + rows)
+    with pytest.raises(DataError, match=f"line {line}: its byte {byte} is not UTF-8, as other lines are") as error:
+        read_lines(file)
+    assert error.value.line == line
+
+
 @pytest.mark.parametrize("form", PARSERS)
 @pytest.mark.parametrize("text", ["", "\n \n\t\n"])
 def test_an_empty_list_is_refused(form: str, text: str) -> None:

@@ -134,8 +134,7 @@ def test_the_nearest_manifest_that_lists_the_folder_decides(tmp_path: Path) -> N
     [
         (b"", "is not a complete manifest"),
         (b'{"format": "mlimages.manifest/1", "fi', "is not a complete manifest"),
-        (b"\xff\xfe", "is not a complete manifest"),
-        (b"[" * 100_000, "nested too deeply"),
+        (b'{"format": "mlimages.manifest/1", "files": ' + b"[" * 100_000, "nested too deeply"),
         (b'{"format": "mlimages.manifest/1"}', "has no files"),
         (b'{"format": "mlimages.manifest/1", "files": []}', "has no files"),
         (b'{"format": "mlimages.manifest/9", "files": {}}', "its format is 'mlimages.manifest/9', not"),
@@ -146,6 +145,17 @@ def test_a_damaged_manifest_is_one_sentence(tmp_path: Path, content: bytes, told
     with pytest.raises(DataError, match=told) as error:
         table_parts(tmp_path / "labels")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"audio": "a.wav"}\n{"audio": "b.wav"}\n', b"\xff\xfe", b"[" * 100_000, b"[1]", b'{"name": "an app"}']
+)
+@pytest.mark.parametrize("above", [".", "labels", "labels/train"])
+def test_a_manifest_of_another_program_says_nothing(tmp_path: Path, content: bytes, above: str) -> None:
+    folder = tmp_path / "labels" / "train"
+    write_bytes(folder / "part-00000.parquet", b"")
+    write_bytes(tmp_path / above / MANIFEST_NAME, content)
+    assert table_parts(folder) == [folder / "part-00000.parquet"]
 
 
 @pytest.mark.parametrize("rows", [None, "many", -1, [], 1])

@@ -68,10 +68,20 @@ def test_what_is_above_a_sense_in_brackets_chooses_one_below_it() -> None:
         ("Palm (hand)", "n05565696"),
         ("Giraffe (zoo)", "n02439033"),
         ("Cello (music)", "n02992211"),
+        ("Racket (tennis)", "n04409806"),
+        ("Bat (baseball, wooden)", "n02799175"),
+        ("Bat (wooden, cricket)", "n03132076"),
+        ("Oil (vegetable)", "n07673397"),
     ],
 )
 def test_a_kind_a_synonym_a_word_and_a_file_choose(name: str, wnid: str, wordnet: WordNet) -> None:
     assert matches([name], wordnet)[0].wnid == wnid
+
+
+def test_a_kind_that_brackets_name_is_one_candidate(wordnet: WordNet) -> None:
+    found = matches(["Oil (vegetable)"], wordnet)[0]
+    assert found.wnid not in found.alternatives
+    assert len(set(found.alternatives)) == len(found.alternatives)
 
 
 def test_an_animal_is_no_car_and_stays_an_animal() -> None:
@@ -98,5 +108,4 @@ def test_brackets_of_collections_are_understood_as_they_were_read(wordnet: WordN
     found = matches([row.name for row in rows], wordnet)
     known = [(row, one) for row, one in zip(rows, found, strict=True) if one.wnid or one.alternatives]
     right = sum(one.wnid == row.wnid if one.wnid else row.wnid not in one.alternatives for row, one in known)
-    assert len(known) > 250
-    assert right > 0.8 * len(known)
+    assert (len(known), right) >= (285, 251)

@@ -79,7 +79,7 @@ def test_names_of_synsets_that_wordnet_has_not_are_told_and_the_class_is_what_it
             "synset": ["cat.n.99", "kitten", "dog.n.01", "run.v.01"],
         }
     )
-    with pytest.warns(UserWarning, match="mine: 3 classes name a synset that WordNet 3.0 does not have, such as"):
+    with pytest.warns(UserWarning, match="mine: 3 classes name a synset that is no noun of WordNet 3.0, such as"):
         vocabulary = ml.build_vocabulary(classes={"mine": named})
     found = {row.source_id: row.wnid for row in vocabulary.mapping}
     assert found["c"] == OF_3_0["cat"]

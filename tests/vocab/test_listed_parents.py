@@ -76,5 +76,47 @@ def test_a_name_that_is_no_noun_or_has_no_such_sense_is_kept_as_its_parent() -> 
     found = rows_of(("m", "my mug", "n03797390"), ("r", "mouse", REFRIGERATOR), ("x", "my thing", "zzz"))
     assert (found["m"].wnid, found["m"].is_broader) == ("n03797390", True)
     assert (found["r"].wnid, found["r"].is_broader) == (REFRIGERATOR, True)
-    assert found["r"].evidence == "the list says so; no sense of the name is below it"
+    assert (
+        found["r"].evidence
+        == f"the list says that it is a kind of {REFRIGERATOR!r}; what its name means is not below it"
+    )
     assert not found["x"].is_kept
+
+
+@pytest.mark.parametrize(
+    ("name", "parent", "wnid"),
+    [
+        ("my mug", "mug", "n03797390"),
+        ("mouse", "Refrigerators", REFRIGERATOR),
+        ("kind of it", "fire-engine", "n03345487"),
+        ("dog", "grocery store", "n03461385"),
+        ("Rosinante", "Horse", "n02374451"),
+    ],
+)
+def test_a_parent_that_is_a_noun_keeps_what_has_no_sense_below_it(name: str, parent: str, wnid: str) -> None:
+    found = rows_of(("it", name, parent), ("o", "another thing of it", "it"))
+    assert (found["it"].wnid, found["it"].is_broader) == (wnid, True)
+    assert found["it"].evidence.startswith(f"the list says that it is a kind of {parent!r}")
+    assert (found["o"].wnid, found["o"].is_broader) == (wnid, True)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_class_is_below_what_its_parent_means_after_the_parents_own_parent_was_heard(order: int) -> None:
+    rows = [
+        ("m", "mouse", "rodent"),
+        ("f", "field mouse", "m"),
+        ("c", "mouse", "electronic device"),
+        ("w", "wheel", "c"),
+    ]
+    found = rows_of(*rows[::order])
+    assert [found[one].wnid for one in "mfc"] == ["n02330245", "n02332755", "n03793489"]
+    assert not found["f"].is_broader
+    assert (found["w"].wnid, found["w"].is_broader) == ("n03793489", True)
+
+
+def test_parents_in_a_long_chain_and_in_a_circle_end() -> None:
+    chain = [(str(n), "qqq", str(n + 1)) for n in range(3000)]
+    circle = [("a", "dog", "b"), ("b", "cat", "c"), ("c", "horse", "a")]
+    found = rows_of(*chain, ("3000", "dog", ""), *circle)
+    assert found["2990"].wnid == "n02084071"
+    assert not any(found[one].is_kept and not found[one].is_broader for one in "abc")

@@ -95,7 +95,7 @@ def test_what_a_list_says_of_its_classes_is_heard() -> None:
         ("2", "my brand mug", "", MUG),
         ("3", "its small one", "", "2"),
         ("4", "dog", "", ""),
-        ("5", "house of cards", "", "nobody"),
+        ("5", "house of cards", "", "zzqx"),
         ("6", "x", "", "7"),
         ("7", "y", "", "6"),
         ("8", "z", "", "5"),
@@ -107,11 +107,9 @@ def test_what_a_list_says_of_its_classes_is_heard() -> None:
     for lost in "5678":
         assert fate(vocabulary, lost) == ("", "dropped: unmatched name")
     evidence = {row.source_id: row.evidence for row in vocabulary.mapping}
-    assert evidence["5"] == "its parent 'nobody' is no wnid and no id of the list"
+    assert evidence["5"] == "its parent 'zzqx' is no wnid, no id of the list and no noun of WordNet"
     assert "form a cycle" in evidence["6"]
-    assert evidence["8"].startswith(
-        "its parent '5' became no category (dropped: unmatched name: its parent 'nobody' is"
-    )
+    assert evidence["8"].startswith("its parent '5' became no category (dropped: unmatched name: its parent 'zzqx' is")
 
 
 def test_that_a_narrower_class_is_absent_says_nothing_of_its_parent() -> None:
@@ -146,6 +144,16 @@ def test_the_head_is_the_longest_end_that_is_a_noun(wordnet: WordNet) -> None:
 def test_near_misses_name_the_noun_and_its_synset(wordnet: WordNet) -> None:
     assert near_misses("golden retreiver", wordnet)[0] == ("golden retriever", GOLDEN)
     assert near_misses("", wordnet) == ()
+
+
+def test_a_loss_tells_what_attach_would_keep_it_under() -> None:
+    frame = pd.DataFrame({"id": ["t", "m"], "name": ["Toyota Corolla", "my brand mug"]})
+    with pytest.warns(UserWarning, match="mine: ") as told:
+        ml.build_vocabulary(classes={"mine": pd.concat([frame, frame.assign(id=["d", "c"], name=["dog", "cat"])])})
+    attached = built(("t", "Toyota Corolla"), ("m", "my brand mug"), attach=True)
+    for row, one in zip(attached.mapping, sorted(told, key=lambda one: "brand mug" in str(one.message)), strict=True):
+        kept = attached.categories[row.class_index].first_name
+        assert f"or keep it under {kept!r} (attach" in str(one.message)
 
 
 def test_losses_are_told_by_name() -> None:
@@ -186,7 +194,19 @@ def test_own_decisions_win_over_the_packaged_ones_and_what_they_change_is_told(t
     assert fate(only, "/m/02pv19") != fate(after, "/m/02pv19"), "a stop sign's parent is a packaged decision"
 
 
-@pytest.mark.parametrize("name", ["no_helmet", "not dog", "no mask", "non-smoker", "without helmet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no_helmet",
+        "not dog",
+        "no mask",
+        "non-helmet",
+        "non person",
+        "without helmet",
+        "missing helmet",
+        "lack of guardrail",
+    ],
+)
 def test_what_is_not_there_is_near_no_noun_and_about_none(name: str, wordnet: WordNet) -> None:
     assert near_misses(name, wordnet) == ()
     assert head_of(name, wordnet) == ""
@@ -198,6 +218,12 @@ def test_a_name_is_about_what_stands_before_a_preposition_or_a_comma(wordnet: Wo
         "person without helmet": "person",
         "cat, domestic": "cat",
         "man with hat": "man",
+        "pair of sunglasses": "sunglasses",
+        "a bunch of ripe grapes": "grapes",
+        "herds of cows": "cows",
+        "pair of": "",
+        "non-alcoholic beverage": "beverage",
+        "non stick frying pan": "frying pan",
     }
     assert {name: head_of(name, wordnet) for name in about} == about
 

@@ -127,7 +127,7 @@ def test_elsewhere_is_what_most_collections_read_and_nothing_where_they_are_divi
         read("a", "stop sign", "n06794110", "narrower"),
         read("a", "thing", "", "drop"),
     ]
-    found = Readings({(row.source, row.source_id): row for row in rows}, {}).elsewhere()
+    found = Readings({(row.source, row.source_id): row for row in rows}, {}).elsewhere
     assert found == {
         parse_name("mouse"): ReadElsewhere("n03793489", False, ("a", "b")),
         parse_name("stop sign"): ReadElsewhere("n06794110", True, ("a",)),

@@ -51,7 +51,7 @@ ONLY_ABSTRACT = single(0.630)
 """The name has one sense, which is below no root."""
 ELSEWHERE = single(0.867)
 """A name that is no noun of WordNet was read in other collections as a synset, or as a kind of it."""
-HEAD_FACTOR = 0.76
+HEAD_FACTOR = 0.63
 """Share of compounds that are a kind of their last word, relative to the probability of that word's sense."""
 
 EVIDENCE = (

@@ -20,7 +20,7 @@ from mlimages_dataset.augment.regions import (
 from mlimages_dataset.augment.runs import (
     Runs,
     absolute_pieces,
-    duckdb_connection,
+    connection_if_needed,
     most_frequent,
     runs_of,
     two_passes,
@@ -176,7 +176,7 @@ def _part_of(
     def work() -> _Part:
         with contextlib.ExitStack() as stack:
             batches, counts = region_batches(
-                lambda: stack.enter_context(duckdb_connection(out)),
+                stack.enter_context(connection_if_needed(out)),
                 read_range(runs, STATED_REGIONS, "image_id", first, below),
                 below,
                 source=given.name,

@@ -20,7 +20,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from mlimages_dataset.augment.annotations import raw_classes
-from mlimages_dataset.augment.runs import absolute_pieces, duckdb_connection, scratch_folder
+from mlimages_dataset.augment.runs import absolute_pieces, connection_if_needed, scratch_folder
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.errors import DataError, UsageError
@@ -166,8 +166,8 @@ def _note_classes(
     number, piece = numbered
     rejects = RejectLog()
     written: list[Location] = []
-    with duckdb_connection(out, piece.path) as connection:
-        for block in source_named(form).observe(connection, piece, rejects):
+    with connection_if_needed(out, piece.path) as connect:
+        for block in source_named(form).observe(connect, piece, rejects):
             path = out / f"{PARTIAL_PREFIX}note-{number:05d}-{len(written):05d}"
             images, classes = raw_classes(block, piece)
             if len(images):

@@ -45,8 +45,8 @@ SUFFIX_PATTERN = "|".join(suffix[1:] for suffix in PICTURE_SUFFIXES)
 _SUFFIXES = rf"(?i)([^/])(?:\.(?:{SUFFIX_PATTERN}))+$"
 """Suffixes at the end of a name that consists of more; all of `rex.jpg.png`, so that the id of an id is itself."""
 _OF_A_PATH = r"[./\\]|_n\d{8}$|[^\x00-\x7F]"
-_SIGNS = np.array([chr(byte) in "./\\_" or byte > 0x7F for byte in range(256)])  # noqa: PLR2004 - beyond ASCII
-"""Whether a name with this byte may match `_OF_A_PATH`."""
+_SIGNS = (b".", b"/", b"\\", b"_")
+"""A name of ASCII without these cannot match `_OF_A_PATH`."""
 _HERE = r"^(?:\./+)+"
 _ADDRESS = r"^[A-Za-z][A-Za-z0-9+.-]*://"
 _SHARD = r"(?i)[^/]+\.tar/"
@@ -68,8 +68,9 @@ def are_ids(names: pa.StringArray) -> bool:
     _, offsets, letters = names.buffers()
     if letters is None:
         return True
-    first, last = (np.frombuffer(offsets, np.int32)[names.offset + at] for at in (0, len(names)))
-    return not _SIGNS[np.frombuffer(letters, np.uint8)[first:last]].any()
+    first, last = (int(np.frombuffer(offsets, np.int32)[names.offset + at]) for at in (0, len(names)))
+    found = letters.slice(first, last - first).to_pybytes()
+    return found.isascii() and not any(sign in found for sign in _SIGNS)
 
 
 def image_ids(names: pa.StringArray) -> pa.StringArray:

@@ -7,6 +7,8 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mlimages_dataset.core.ahead import ahead
 from mlimages_dataset.sources.pieces import bytes_of, is_packed, read_to_its_end, whole_rows
 from mlimages_dataset.sources.places import opened
@@ -53,7 +55,7 @@ def blocks_of(piece: Piece, log: RejectLog) -> Iterator[Block]:
     for content in itertools.chain.from_iterable(
         _apart(with_newlines(one), piece.delimiter) for one in _contents(piece)
     ):
-        newlines = content.count(b"\n")
+        newlines = int(np.count_nonzero(np.frombuffer(content, np.uint8) == ord("\n")))  # `count` takes twice as long
         lines = range(log.lines + 1, log.lines + 1 + newlines + (not content.endswith(b"\n")))
         if piece.start == log.lines == 0:
             yield Block(content, lines, header=piece.header)
@@ -67,7 +69,7 @@ def _apart(content: bytes, delimiter: str) -> list[bytes]:
 
     It is taken to be the last line with an odd number of quotes.
     """
-    if content.count(b'"') % 2 == 0 or are_well_formed(content, delimiter):
+    if b'"' not in content or content.count(b'"') % 2 == 0 or are_well_formed(content, delimiter):
         return [content]
     start = end = len(content)
     while content.count(b'"', start, end) % 2 == 0:

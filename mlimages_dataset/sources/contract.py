@@ -66,7 +66,7 @@ def statements_through(
     for piece in pieces_of(name, files, layout=layout):
         log = RejectLog()
         with duckdb_errors(piece.path):
-            blocks = source.observe(connection, piece, log)
+            blocks = source.observe(lambda: connection, piece, log)
             tables.extend(_statements_of(block) for block in blocks)
         logs.append((piece.start, log))
     return pa.concat_tables(tables), joined_rejects(logs)

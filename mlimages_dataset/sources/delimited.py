@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.blocks import Block
     from mlimages_dataset.sources.pieces import Piece
     from mlimages_dataset.sources.rejects import RejectLog
-    from mlimages_dataset.sources.source import Shown
+    from mlimages_dataset.sources.source import Connect, Shown
 
 _BAD_QUOTE = "UNQUOTED VALUE"
 """DuckDB's name for a row with an unclosed quote, or with text between a closing quote and the comma."""
@@ -74,7 +74,7 @@ class DelimitedSource(Source):
         """Return the `usual_rows.Field` of each column that says what `selection` reads; None if it needs more."""
         return None
 
-    def observe(self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog) -> Iterator[Shown]:
+    def observe(self, connect: Connect, piece: Piece, log: RejectLog) -> Iterator[Shown]:
         """See `Source.observe`; a compiled loop reads the rows of large blocks that are written as usual."""
         known = self.usual_fields(piece)
         fields = None if known is None else fields_of(piece.columns, known)
@@ -84,7 +84,7 @@ class DelimitedSource(Source):
                 statements, left = usual_statements(block, piece.delimiter, fields)
                 yield statements
             if left.lines:
-                yield from self.statements_of(connection, piece, left, log)
+                yield from self.statements_of(connect(), piece, left, log)
 
     def statements_of(
         self, connection: duckdb.DuckDBPyConnection, piece: Piece, block: Block, log: RejectLog

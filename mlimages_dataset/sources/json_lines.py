@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.rejects import RejectLog
+    from mlimages_dataset.sources.source import Connect
 
 _ROW = pa.schema([(name, pa.string()) for name in TABLE_COLUMNS])
 _LINE, _ITEM, _ = NUMBERS
@@ -66,11 +67,9 @@ class JsonLines(Source):
         """See `Source.cut`: an array is one piece."""
         return [piece] if _is_array(piece.path) else cut_lines(piece)
 
-    def observe(
-        self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog
-    ) -> Iterator[duckdb.DuckDBPyConnection]:
+    def observe(self, connect: Connect, piece: Piece, log: RejectLog) -> Iterator[duckdb.DuckDBPyConnection]:
         """See `Source.observe`."""
-        yield from observed(connection, _batches(piece, log), selected)
+        yield from observed(connect(), _batches(piece, log), selected)
 
 
 class _Refused(ValueError):  # noqa: N818 - it never leaves this module

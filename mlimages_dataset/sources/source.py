@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.rejects import RejectLog
 
     Shown: TypeAlias = duckdb.DuckDBPyConnection | pa.RecordBatch
+    Connect: TypeAlias = Callable[[], duckdb.DuckDBPyConnection]
+    """Returns one connection, which it makes when it is first called: many blocks need none."""
 
 STATEMENT = pa.schema(
     [("image_id", pa.string()), ("class_id", pa.string()), ("confidence", pa.float32()), ("location", pa.string())]
@@ -119,7 +121,7 @@ class Source(abc.ABC):
         """
 
     @abc.abstractmethod
-    def observe(self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog) -> Iterator[Shown]:
+    def observe(self, connect: Connect, piece: Piece, log: RejectLog) -> Iterator[Shown]:
         """Yield each block of a piece in turn: in SQL, or as a batch where a source makes one without it.
 
         In SQL, it is a connection in which the block is the relation `observations`, with the columns of `STATEMENT`,
@@ -157,11 +159,9 @@ class BatchSource(Source):
     def batches(self, piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
         """Yield the statements of a piece, in the columns of `STATEMENT`; errors and `log` as for `observe`."""
 
-    def observe(
-        self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog
-    ) -> Iterator[duckdb.DuckDBPyConnection]:
+    def observe(self, connect: Connect, piece: Piece, log: RejectLog) -> Iterator[duckdb.DuckDBPyConnection]:
         """See `Source.observe`."""
-        yield from observed(connection, self.batches(piece, log), lambda _: "*, NULL AS stated")
+        yield from observed(connect(), self.batches(piece, log), lambda _: "*, NULL AS stated")
 
 
 def statements(

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.rejects import RejectLog
+    from mlimages_dataset.sources.source import Connect
 
 
 _FIELDS = {"image_id": Field.IMAGE, "label": Field.CLASS, "confidence": Field.CONFIDENCE}
@@ -164,11 +165,9 @@ class ParquetTables(Source):
         sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
         return piece.cut_at(group_ends(sizes))
 
-    def observe(
-        self, connection: duckdb.DuckDBPyConnection, piece: Piece, log: RejectLog
-    ) -> Iterator[duckdb.DuckDBPyConnection]:
+    def observe(self, connect: Connect, piece: Piece, log: RejectLog) -> Iterator[duckdb.DuckDBPyConnection]:
         """See `Source.observe`."""
-        yield from observed(connection, _blocks(piece, log), selected)
+        yield from observed(connect(), _blocks(piece, log), selected)
 
 
 def _names(path: Location, layout: Layout) -> list[str]:

@@ -102,16 +102,17 @@ class _Watch:
     @contextlib.contextmanager
     def over(self, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         """Watch a connection until the end of the block."""
-        if threading.current_thread() is threading.main_thread():
-            self._listen()
+        self.listen()
         self._open.add(connection)
         try:
             yield
         finally:
             self._open.discard(connection)
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
         """Have signals told, unless a program has a handler of SIGINT or a wakeup descriptor of its own."""
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python refuses it
         if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
             return
         if self._told is None:
@@ -138,3 +139,8 @@ class _Watch:
 
 
 _WATCH = _Watch()
+
+
+def hear_interrupts() -> None:
+    """Have connections interrupted that other threads make, as those that this one makes; only in the main thread."""
+    _WATCH.listen()

@@ -96,7 +96,7 @@ def packed(
     return [
         batch
         for piece in pieces_of(form, paths)
-        for block in source_named(form).observe(connection, piece, log)
+        for block in source_named(form).observe(lambda: connection, piece, log)
         for batch in packed_statements(block, piece, lookup_table(LOOKUP, BROADER))
     ]
 
@@ -251,7 +251,7 @@ def test_a_tally_notes_the_images_of_each_raw_class(
             images.setdefault(name, set()).add(image)
     with duckdb.connect() as connection:
         (piece,) = pieces_of("csv", [path])
-        for block in source_named("csv").observe(connection, piece, RejectLog()):
+        for block in source_named("csv").observe(lambda: connection, piece, RejectLog()):
             found: dict[str, set[str]] = {}
             for image, name in zip(*(column.to_pylist() for column in raw_classes(block, piece)), strict=True):
                 found.setdefault(name, set()).add(image)

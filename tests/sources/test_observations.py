@@ -60,7 +60,7 @@ def read(form: str, paths: Sequence[Path]) -> Read:
     with duckdb_errors(), duckdb.connect() as connection:
         for piece in pieces_of(form, paths):
             log = RejectLog()
-            for block in source_named(form).observe(connection, piece, log):
+            for block in source_named(form).observe(lambda: connection, piece, log):
                 found = block.sql("SELECT image_id, class_id, confidence, location FROM observations").fetchall()
                 if piece.states:
                     rows += [(image and image_id(image), name, _short(p), place) for image, name, p, place in found]

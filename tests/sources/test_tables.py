@@ -346,7 +346,7 @@ def _scale(path: Path) -> None:
 
     (piece,) = pieces_of("jsonl", [path])
     with duckdb.connect() as connection:
-        for block in source_named("jsonl").observe(connection, piece, RejectLog()):
+        for block in source_named("jsonl").observe(lambda: connection, piece, RejectLog()):
             list(packed_statements(block, piece, lookup_table({"b": 0})))
 
 

@@ -135,7 +135,7 @@ def read(form: str, path: Path, schema: TableSchema = ANNOTATIONS) -> tuple[dict
     class_id = "7" if form == "tencent" else "/m/1" if form == "open-images" else "n00000001"
     with duckdb.connect() as connection:
         for piece in pieces_of(form, [path]):
-            for block in source_named(form).observe(connection, piece, log):
+            for block in source_named(form).observe(lambda: connection, piece, log):
                 statements = pa.Table.from_batches(packed_statements(block, piece, lookup_table({class_id: 7}))).select(
                     ["image_id", "statements", "location", "name"]
                 )

@@ -71,9 +71,8 @@ class Ramps:
 
 def log_odds(score: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the log-odds of a model's probabilities, which are finite; same shape."""
-    from scipy.special import logit  # noqa: PLC0415 - it takes 0.1 s, and labels without rules need none
-
-    return np.asarray(logit(score.astype(np.float64).clip(float(LEAST), float(MOST))))
+    p = score.astype(np.float64).clip(float(LEAST), float(MOST))
+    return np.asarray(np.log(p) - np.log1p(-p))
 
 
 def ramp(
@@ -151,9 +150,7 @@ def _terms(rules: LabelRules, n_classes: int, least: float) -> Terms:
     place = np.full(n_classes, -1, np.int32)
     place[rules.consequents] = np.arange(len(rules.consequents))
     # Rounding to float32 may lift an estimate to the limit.
-    from scipy.special import logit  # noqa: PLC0415 - as in `log_odds`
-
-    lowest = -math.inf if least <= _LOWEST else float(logit(least)) - _ROUNDING
+    lowest = -math.inf if least <= _LOWEST else float(log_odds(np.array(least))) - _ROUNDING
     ramps = (log_odds(rules.ramps.start), log_odds(rules.ramps.end), rules.ramps.rises)
     starts = rules.ramps.start
     return Terms(rows_of(rules.singles), numbers, rows_of(joint), rules.intercepts, place, ramps, starts, lowest)
@@ -175,9 +172,8 @@ def likely_labels(
     n_classes = closure.shape[0]
     known = incidence(labels, (labels.confidence > 0) & (labels.origin == Origin.ORIGINAL), n_classes)
     found = candidates(known, rules, predicted, rules.least)
-    from scipy.special import expit  # noqa: PLC0415 - it takes 0.1 s, and labels without rules need none
-
-    estimate = of_a_model(expit(found.logit))
+    with np.errstate(over="ignore"):  # of the least, which become 0
+        estimate = of_a_model(1 / (1 + np.exp(-found.logit)))
     chosen = (estimate >= np.float32(rules.least)) & (found.evidence > 0)
     if predicted is not None:
         chosen &= predicted.known[found.image]

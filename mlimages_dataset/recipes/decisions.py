@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
-from mlimages_dataset.recipes.class_names import lines_of
+from mlimages_dataset.core.documents import written_csv
 from mlimages_dataset.recipes.pictures import PICTURES
 from mlimages_dataset.vocab.folder import VOCABULARY
 
@@ -88,7 +88,7 @@ def _of_class(loss: Loss) -> Decision:
 
 
 def _lines(rows: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(lines_of([row]).rstrip("\n") for row in rows)
+    return tuple(written_csv([row]).rstrip("\n") for row in rows)
 
 
 def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]:
@@ -112,6 +112,10 @@ def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
         yield Decision(
             "files that are no picture", f"{_number(summary.unread, 'file')}: {_names(first, summary.unread)}"
         )
+    if summary.repeated:
+        first = [f"{one.image_id} ({one.detail})" for one in summary.first_repeated]
+        text = f"{_number(summary.repeated, 'picture')}, of which only the labels are kept: rename one of each two"
+        yield Decision("pictures with one id", f"{text}: {_names(first, summary.repeated)}")
     if summary.unlabelled:
         shown = _names(summary.first_unlabelled, summary.unlabelled)
         yield Decision("pictures without a label", f"{_number(summary.unlabelled, 'picture')}: {shown}")

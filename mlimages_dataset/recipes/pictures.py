@@ -45,7 +45,7 @@ _LISTED = 10
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A file that is no picture, or none that can be kept: its id, its status, and why."""
+    """A file that is no picture, or none that is kept: its id, its status, and why."""
 
     image_id: str
     status: str
@@ -60,10 +60,12 @@ class PicturesSummary:
         pictures: pictures in shards.
         labelled: those of them that have a label.
         first_unlabelled: ids of the first others.
-        unread: files that are not in shards.
+        unread: files that are not in shards, but those of `repeated`.
         first_unread: the first of them.
         without_picture: images with labels, but without a picture.
         first_without_picture: ids of the first of them.
+        repeated: pictures that are not in shards because an earlier one has their id.
+        first_repeated: the first of them, each with the names of both.
     """
 
     pictures: int
@@ -73,6 +75,8 @@ class PicturesSummary:
     first_unread: tuple[Unread, ...]
     without_picture: int
     first_without_picture: tuple[str, ...]
+    repeated: int = 0
+    first_repeated: tuple[Unread, ...] = ()
 
     @property
     def unlabelled(self) -> int:
@@ -85,6 +89,7 @@ class PicturesSummary:
             (self.labelled, "pictures with labels"),
             (self.unlabelled, "pictures without a label"),
             (self.without_picture, "images with labels and without a picture"),
+            (self.repeated, "pictures whose id an earlier picture has"),
             (self.unread, "files that are no picture that can be read"),
         )
         return [f"{n:>12,}  {what}" for n, what in counts if n]
@@ -163,9 +168,9 @@ def _join(
             "--overwrite",
         )
     others = [store.image_id(k) for k in np.flatnonzero(~labelled)[:_LISTED].tolist()]
-    unread, first_unread = _unread(images, known)
+    unread, repeated = _unread(images, known)
     summary = PicturesSummary(
-        len(store), int(labelled.sum()), tuple(others), unread, first_unread, without, tuple(first_without)
+        len(store), int(labelled.sum()), tuple(others), *unread, without, tuple(first_without), *repeated
     )
     return StageResult((), summary)
 
@@ -185,16 +190,22 @@ def _labelled(store: ImageStore, annotations: Sequence[Location]) -> tuple[NDArr
     return labelled, without, first
 
 
-def _unread(images: Location, known: Sequence[str]) -> tuple[int, tuple[Unread, ...]]:
-    """Return how many rows of a folder of images, but those of known names, are not saved, and the first of them."""
+def _unread(
+    images: Location, known: Sequence[str]
+) -> tuple[tuple[int, tuple[Unread, ...]], tuple[int, tuple[Unread, ...]]]:
+    """Return how many rows of a folder of images are not saved, and the first: files, and pictures of an earlier's id.
+
+    Rows of known names are left out.
+    """
     others = pa.array(known, pa.string())
-    found, first = 0, list[Unread]()
+    found, first = [0, 0], (list[Unread](), list[Unread]())
     for part in image_parts(images):
         for batch in scan_table(images / part, IMAGES, columns=("image_id", "status", "detail")):
-            told = pc.or_(
-                pc.equal(batch.column("status"), Status.SAVED.value), pc.is_in(batch.column("image_id"), others)
-            )
-            rows = batch.filter(pc.invert(told))
-            found += rows.num_rows
-            first += [Unread(**row) for row in rows.slice(0, _LISTED - len(first)).to_pylist()]
-    return found, tuple(first)
+            status = batch.column("status")
+            told = pc.or_(pc.equal(status, Status.SAVED.value), pc.is_in(batch.column("image_id"), others))
+            is_repeated = pc.equal(status, Status.REPEATED_ID.value)
+            for at, kind in enumerate((pc.invert(is_repeated), is_repeated)):
+                rows = batch.filter(pc.and_(pc.invert(told), kind))
+                found[at] += rows.num_rows
+                first[at].extend(Unread(**row) for row in rows.slice(0, _LISTED - len(first[at])).to_pylist())
+    return (found[0], tuple(first[0])), (found[1], tuple(first[1]))

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.core.locations import as_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -35,7 +37,7 @@ class Reject:
     @property
     def by_name(self) -> str:
         """Return the same with the file's name instead of its path, so that records do not depend on the location."""
-        return str(replace(self, path=PurePath(self.path).name))
+        return as_text(str(replace(self, path=PurePath(self.path).name)))
 
 
 @dataclass(slots=True)

@@ -220,7 +220,7 @@ def test_pictures_that_say_nothing_are_refused_and_do_not_block_the_folder(tmp_p
 
 @pytest.mark.slow
 def test_pictures_of_one_id_are_told_as_such_and_names_of_any_kind_are_joined(tmp_path: Path) -> None:
-    for number, name in enumerate(("dog/1.jpg", "dog/1.png", "dog/a\rb.jpg", "dog/c\nd.jpg", "tabby \rcat/e.jpg")):
+    for number, name in enumerate(("dog/1.jpg", "dog/1.png", "dog/a\tb.jpg", "dog/c\nd.jpg", "tabby cat/\udcff.jpg")):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_bytes(picture(number, form="PNG" if name.endswith("png") else "JPEG"))
     built = ml.start(tmp_path / "in", out=tmp_path / "build")
@@ -229,4 +229,4 @@ def test_pictures_of_one_id_are_told_as_such_and_names_of_any_kind_are_joined(tm
     assert found["pictures with one id"].startswith("1 picture, ")
     assert found["pictures with one id"].endswith(told)
     assert not {"files that are no picture", "labels without a picture"} & set(found)
-    assert {"dog/1", "dog/a\rb", "dog/c\nd"} <= set(labels_of(built)["image_id"])
+    assert {"dog/1", "dog/a\tb", "dog/c\nd", "tabby cat/ÿ"} <= set(labels_of(built)["image_id"])

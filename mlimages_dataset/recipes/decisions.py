@@ -104,6 +104,10 @@ def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]
         named = f": {_names(summary.first_names)}" if summary.first_names else ""
         text = f"{_number(summary.images_of_several_names, 'image')}, perhaps of different pictures{named}"
         yield Decision("images of several names", text)
+    if summary.renamed:
+        first = _names(summary.first_renamed, summary.renamed)
+        text = f"{_number(summary.renamed, 'file')} of {name}, read by their own names; rename those of the picture"
+        yield Decision("files that name another picture", f"{text} that they name: {first}")
 
 
 def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:

@@ -125,7 +125,9 @@ def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
         yield Decision("pictures without a label", f"{_number(summary.unlabelled, 'picture')}: {shown}")
     if summary.without_picture:
         shown = _names(summary.first_without_picture, summary.without_picture)
-        yield Decision("labels without a picture", f"{_number(summary.without_picture, 'image')}: {shown}")
+        likely = [f"{stated} may be {picture}" for stated, picture in summary.likely]
+        meant = f"; {_names(likely)}: write ids as the pictures have them" if likely else ""
+        yield Decision("labels without a picture", f"{_number(summary.without_picture, 'image')}: {shown}{meant}")
 
 
 def _number(n: int, what: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,7 @@ class PicturesSummary:
         first_without_picture: ids of the first of them.
         repeated: pictures that are not in shards because an earlier one has their id.
         first_repeated: the first of them, each with the names of both.
+        likely: of the ids in `first_without_picture`, those that are another way to write a picture's, and that one.
     """
 
     pictures: int
@@ -77,6 +79,7 @@ class PicturesSummary:
     first_without_picture: tuple[str, ...]
     repeated: int = 0
     first_repeated: tuple[Unread, ...] = ()
+    likely: tuple[tuple[str, str], ...] = ()
 
     @property
     def unlabelled(self) -> int:
@@ -159,10 +162,11 @@ def _join(
     images = folder / IMAGES_FOLDER
     store = open_store(images)
     labelled, without, first_without = _labelled(store, [folder / ANNOTATIONS_FOLDER / one.name for one in collections])
+    likely = likely_ids(first_without, store.image_ids)
     if not labelled.any():
+        such = likely[0] if likely else (first_without[0], store.image_id(0))
         raise DataError(
-            f"names none of the {len(store):,} pictures: it has {first_without[0]!r}, and they are such as "
-            f"{store.image_id(0)!r}",
+            f"names none of the {len(store):,} pictures: it has {such[0]!r}, and they are such as {such[1]!r}",
             where=collections[0].files[0],
             remedy="write paths of the pictures into image_id, as they are below the folder, and run again with "
             "--overwrite",
@@ -170,7 +174,7 @@ def _join(
     others = [store.image_id(k) for k in np.flatnonzero(~labelled)[:_LISTED].tolist()]
     unread, repeated = _unread(images, known)
     summary = PicturesSummary(
-        len(store), int(labelled.sum()), tuple(others), *unread, without, tuple(first_without), *repeated
+        len(store), int(labelled.sum()), tuple(others), *unread, without, tuple(first_without), *repeated, likely
     )
     return StageResult((), summary)
 
@@ -188,6 +192,32 @@ def _labelled(store: ImageStore, annotations: Sequence[Location]) -> tuple[NDArr
             without += len(missing)
             first += ids.take(missing[: _LISTED - len(first)]).to_pylist()
     return labelled, without, first
+
+
+def likely_ids(stated: Sequence[str], of_pictures: pa.LargeStringArray) -> tuple[tuple[str, str], ...]:
+    """Return those of some ids that are another way to write the id of a picture, with that one.
+
+    They differ in case, or in folders at the beginning, or go through `.`, `..` or nothing between two slashes. Nobody
+    renames them: that they mean the picture is likely, and not stated.
+    """
+    ways = {one: _ways_to_write(one) for one in stated}
+    asked = list(itertools.chain.from_iterable(ways.values()))
+    if not asked:
+        return ()
+    which = pc.index_in(pc.utf8_lower(of_pictures), pa.array(asked, of_pictures.type))
+    rows = np.flatnonzero(which.is_valid())
+    meant = dict(
+        zip(which.take(pa.array(rows)).to_pylist()[::-1], rows.tolist()[::-1], strict=True)
+    )  # the first of each
+    picture_of = {asked[number]: str(of_pictures[row]) for number, row in meant.items()}
+    found = {one: next((picture_of[way] for way in written if way in picture_of), "") for one, written in ways.items()}
+    return tuple((one, picture) for one, picture in found.items() if picture)
+
+
+def _ways_to_write(image_id: str) -> list[str]:
+    """Return an id in small letters as a plain path, and without more and more folders at its beginning."""
+    path = posixpath.normpath(image_id).lower().split("/")
+    return ["/".join(path[at:]) for at in range(len(path))]
 
 
 def _unread(

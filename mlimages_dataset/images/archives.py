@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.links import Links
 from mlimages_dataset.core.locations import as_text, reason, system_errors
 from mlimages_dataset.images.beside import held_with_files_beside, with_files_beside
 from mlimages_dataset.images.check import Inspection
-from mlimages_dataset.images.links import Links
 from mlimages_dataset.images.masks import with_masks
 from mlimages_dataset.images.members import Member
 from mlimages_dataset.images.statuses import Status
@@ -143,7 +143,7 @@ def folder_members(folder: Location, *, most_bytes: int, path: str = "") -> Iter
         DataError: an archive in it is truncated or damaged.
         UsageError: the folder cannot be listed.
     """
-    members = with_files_beside(_folder_members(folder, most_bytes, path, Links(folder)))
+    members = with_files_beside(_folder_members(folder, most_bytes, path, Links(folder, is_hidden)))
     yield from with_masks(folder, members, lambda file: functools.partial(_file_content, file, most_bytes))
 
 

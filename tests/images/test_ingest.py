@@ -37,8 +37,8 @@ from mlimages_dataset.pipeline import engine
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import read_manifest
 from mlimages_dataset.pipeline.stage import Engine, run
-from mlimages_dataset.sources.contract import read_regions
-from mlimages_dataset.tables.files import write_bytes
+from mlimages_dataset.sources.contract import read_regions, read_statements
+from mlimages_dataset.tables.files import listing_digest, write_bytes
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import IMAGES
 from tests.images.folders import picture
@@ -344,6 +344,12 @@ def test_a_picture_whose_id_one_of_long_ago_has_is_told_by_its_own_name(
     assert rows(tmp_path / "out")[-1]["detail"] == "an earlier picture has the id; this one is 1.png"
 
 
+def statement_ids(folder: Path) -> list[str]:
+    names = read_statements("imagenet", [folder])[0]["image_id"].combine_chunks()
+    ids: list[str] = image_ids(names).to_pylist()
+    return ids
+
+
 def linked(folder: Path, files: Sequence[str], links: dict[str, str]) -> Path:
     """Return a folder with pictures, and links to what is relative to it."""
     for k, name in enumerate(files):
@@ -388,6 +394,13 @@ def test_no_file_is_read_twice_because_of_a_link_to_a_folder_and_each_link_is_to
     to_file = links.get("pet/5.jpg") == "cat/1.jpg"
     assert not inner or inner == (["a link to cat/1.jpg"] if to_file else [""])
     assert outcome.summary.links == to_file
+    # A folder of files is the same pictures as a store, and a change behind a link that is followed is noticed.
+    assert sorted(FileStore.open(tmp_path / "in").image_ids.to_pylist()) == sorted(["cat/1", "cat/old/2", *saved])
+    assert sorted(statement_ids(tmp_path / "in")) == sorted(["cat/1", "cat/old/2", *saved])
+    if "pet" in links:  # also where it is read at its own, hidden, place
+        before = listing_digest(tmp_path / "in")
+        (tmp_path / "in" / "pet" / "new.jpg").write_bytes(b"")
+        assert listing_digest(tmp_path / "in") != before
 
 
 def test_smaller_pictures(tmp_path: Path) -> None:

@@ -6,14 +6,16 @@ because the link lies in it. A link to a file is a file, with the name that it h
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from mlimages_dataset.core.locations import as_text
-from mlimages_dataset.sources.folders import is_hidden
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from mlimages_dataset.core.locations import Location
 
 
@@ -25,9 +27,11 @@ class Links:
         folder: where the tree begins: the folder that is read, or the target of a link that is followed.
         above: the real place of `folder`, and of each folder with a link on the way to it; empty for remote ones.
         read: the paths, in the tree, of the folders behind links by their real places.
+        is_hidden: whether what has a path in the tree is not read at its own place; nothing is hidden where none is.
     """
 
     folder: Location
+    is_hidden: Callable[[str], bool] | None = None
     above: tuple[Path, ...] = ()
     read: dict[Path, str] = field(default_factory=dict)
 
@@ -53,7 +57,7 @@ class Links:
         if real in self.read:
             return self, f"the same folder as {self.read[real]}: it is not read again"
         self.read[real] = path
-        return type(self)(real, (*self.above, real), self.read) if is_link else self, ""
+        return type(self)(real, self.is_hidden, (*self.above, real), self.read) if is_link else self, ""
 
     def of_file(self, file: Location) -> str:
         """Return the path of the file that a link is to, where that is read too; empty for any other file."""
@@ -62,6 +66,39 @@ class Links:
     def _place(self, real: Path) -> str:
         """Return the path, in one of the folders above, of what is read there; empty if none of them has it."""
         for top in self.above:
-            if real.is_relative_to(top) and not is_hidden(inside := real.relative_to(top).as_posix()):
-                return as_text(inside)
+            if real.is_relative_to(top):
+                inside = real.relative_to(top).as_posix()
+                if self.is_hidden is None or not self.is_hidden(inside):
+                    return as_text(inside)
         return ""
+
+
+def below(folder: Location, is_hidden: Callable[[str], bool] | None = None) -> Iterator[Location]:
+    """Yield the files and folders below a folder, in no order to rely on, also behind those links that are followed.
+
+    Args:
+        folder: where to begin.
+        is_hidden: of a path, see `Links`; what lies in a hidden folder is left out.
+    """
+    if isinstance(folder, Path):
+        yield from _below(folder, "", Links(folder, is_hidden))
+    else:
+        yield from folder.rglob("*")
+
+
+def _below(folder: Path, path: str, links: Links) -> Iterator[Path]:
+    with os.scandir(folder) as entries:  # it knows of most entries what they are, without asking for each
+        found = sorted((entry.name, _is_folder(entry)) for entry in entries)
+    for name, is_folder in found:
+        yield folder / name
+        if is_folder and not (links.is_hidden is not None and links.is_hidden(path + name)):
+            inside, why = links.into(folder / name, path + name)
+            if not why:
+                yield from _below(folder / name, f"{path}{name}/", inside)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

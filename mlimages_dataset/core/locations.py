@@ -183,7 +183,7 @@ def unpacked(place: Location) -> Iterator[pa.NativeFile]:
     """Yield the bytes of a file, decompressed according to its suffix: `.gz`, `.bz2`, `.zst` and others.
 
     Raises:
-        UsageError: its name is not valid Unicode, which neither Arrow nor DuckDB opens.
+        UsageError: its name is not valid Unicode, which Arrow does not open.
     """
     import pyarrow as pa  # noqa: PLC0415 - this module is imported before a command is known
 

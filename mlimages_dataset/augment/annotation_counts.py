@@ -60,6 +60,8 @@ class AnnotationSummary(AnnotationCounts):
         first_rejected_rows: the first of these rows.
         most_frequent_unknown_classes: those with the most statements, and their numbers of statements.
         first_malformed: the first statements without image id, class or valid confidence, each with the reason.
+        renamed: files of one picture that name another picture than their own names do, by which they are read.
+        first_renamed: the first of these, each with the name that it states.
         known_without_blanks: those of the most frequent unknown classes that are known without the blanks around them.
     """
 
@@ -68,6 +70,8 @@ class AnnotationSummary(AnnotationCounts):
     most_frequent_unknown_classes: tuple[tuple[str, int], ...] = ()
     first_malformed: tuple[str, ...] = ()
     known_without_blanks: tuple[str, ...] = ()
+    renamed: int = 0
+    first_renamed: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -85,6 +89,8 @@ class AnnotationSummary(AnnotationCounts):
             first_rejected_rows=tuple(one.by_name for one in rejects.first),
             most_frequent_unknown_classes=tuple(unknown),
             first_malformed=tuple(one.by_name for one in rejects.malformed),
+            renamed=rejects.n_renamed,
+            first_renamed=tuple(one.by_name for one in rejects.renamed),
             known_without_blanks=tuple(name for name, _ in unknown if name.strip() in known),
         )
 
@@ -102,6 +108,8 @@ class AnnotationSummary(AnnotationCounts):
                     most = f"the first is {self.first_rejected_rows[0]}"
                 if fate.field == "malformed" and self.first_malformed:
                     most = f"the first is {self.first_malformed[0]}"
+                if fate.field == "renamed" and self.first_renamed:
+                    most = f"the first is {self.first_renamed[0]}"
                 found.append(f"{n:,} {fate.text}" + (f": {most}" if most else ""))
         return found
 
@@ -116,6 +124,7 @@ class AnnotationSummary(AnnotationCounts):
             *(f"rejected: {row}" for row in self.first_rejected_rows),
             *(f"malformed: {row}" for row in self.first_malformed),
             *(f"one image: {both}" for both in self.first_names),
+            *(f"another name: {file}" for file in self.first_renamed),
             *([f"unknown classes: {self.unknown_classes()}"] if self.most_frequent_unknown_classes else []),
         ]
 
@@ -180,6 +189,13 @@ FATES = (
         "images_of_several_names",
         "several names",
         "images of several names, which may be different pictures",
+        of_statements=False,
+        told=True,
+    ),
+    Fate(
+        "renamed",
+        "other names",
+        "files that name another picture than their own names do: read by their own names",
         of_statements=False,
         told=True,
     ),

@@ -87,6 +87,7 @@ _TEXTS = {
     "unknown": "boxes of unknown classes",
     "malformed": "boxes without an image or a class",
     "rejected_rows": "entries that cannot be used",
+    "renamed": "files that name another picture than their own names do: read by their own names",
 }
 """In the order in which people are told: the worst last."""
 
@@ -99,11 +100,15 @@ class RegionSummary(RegionCounts):
         rejected_rows: entries, rows or files that cannot be used.
         first_rejected_rows: the first of them, each with its reason.
         most_frequent_unknown_classes: those with the most boxes, and how many these are.
+        renamed: files of one picture that name another picture than their own names do, by which they are read.
+        first_renamed: the first of these, each with the name that it states.
     """
 
     rejected_rows: int = 0
     first_rejected_rows: tuple[str, ...] = ()
     most_frequent_unknown_classes: tuple[tuple[str, int], ...] = ()
+    renamed: int = 0
+    first_renamed: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, counts: RegionCounts, rejects: RejectLog, unknown: Sequence[tuple[str, int]]) -> RegionSummary:
@@ -114,6 +119,8 @@ class RegionSummary(RegionCounts):
             rejected_rows=rejects.count,
             first_rejected_rows=tuple(one.by_name for one in rejects.first),
             most_frequent_unknown_classes=tuple(unknown),
+            renamed=rejects.n_renamed,
+            first_renamed=tuple(one.by_name for one in rejects.renamed),
         )
 
     def line(self) -> str:
@@ -131,6 +138,7 @@ class RegionSummary(RegionCounts):
         return [
             *(f"{n:>12,}  {_TEXTS[name]}" for name, n in counts.items() if n or name in {"images", "regions"}),
             *(f"rejected: {row}" for row in self.first_rejected_rows),
+            *(f"another name: {file}" for file in self.first_renamed),
             *([f"unknown classes: {unknown}"] if unknown else []),
         ]
 

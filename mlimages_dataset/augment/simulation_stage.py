@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from mlimages_dataset.augment.annotate import AnnotatedFiles
 from mlimages_dataset.augment.simulation import simulate
+from mlimages_dataset.core.documents import written_csv
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import NoSummary, Stage
 from mlimages_dataset.tables.files import write_bytes
@@ -78,8 +77,4 @@ def simulated_files(folder: Location) -> list[AnnotatedFiles]:
 
 
 def _csv(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return lines.getvalue().encode()
+    return written_csv([header, *rows]).encode()

@@ -1,4 +1,4 @@
-"""JSON and TOML that anyone may have written: parsed, or refused by one kind of error; and JSON written.
+"""JSON and TOML that anyone may have written: parsed, or refused by one kind of error; and JSON and CSV written.
 
 Python's parsers have further ways to fail: text nested too deeply ends in a `RecursionError`, and JSON may escape half
 of a sign, which no file name, terminal or table can hold.
@@ -7,12 +7,17 @@ of a sign, which no file name, terminal or table can hold.
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import re
 import tomllib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 _ONLY_JSON = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 _TOO_MANY_DIGITS = "it holds a number of more digits than can be read"
@@ -76,3 +81,22 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise ValueError(_TOO_MANY_DIGITS) from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def written_csv(rows: Iterable[Sequence[object]]) -> str:
+    r"""Return rows as CSV; their lines end with a line feed.
+
+    Python's writer quotes a carriage return only where that is part of the lines' ends, and readers take a bare one for
+    the end of a line.
+
+    >>> written_csv([("a,b", 1), ("a\rb", "c")])
+    '"a,b",1\n"a\rb",c\n'
+    """
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines, lineterminator="\r\n")
+    for row in rows:
+        writer.writerow(row)
+        lines.seek(lines.tell() - 2)
+        lines.write("\n")
+    lines.truncate()
+    return lines.getvalue()

@@ -128,8 +128,41 @@ def remove_folder(folder: Location) -> None:
 
 
 def as_text(name: str) -> str:
-    """Return a name that UTF-8 can encode: names in file systems and archives may hold any bytes."""
-    return name.encode(errors="surrogateescape").decode(errors="replace")
+    r"""Return a name that UTF-8 can encode: names in file systems and archives may hold any bytes.
+
+    Each part of a path is read as lines of lists are, see `decoded_bytes`: so different names stay different, and a
+    picture has the id that a list in the same encoding gives it.
+
+    >>> as_text("cat/caf\udce9.jpg"), as_text("cat/1.jpg")
+    ('cat/café.jpg', 'cat/1.jpg')
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "/".join(decoded_bytes(part.encode(errors="surrogateescape")) for part in name.split("/"))
+    return name
+
+
+def refuse_no_unicode(place: Location) -> None:
+    """Raise a `UsageError` if the name of a file or of a folder above it is not valid Unicode."""
+    text = str(place)
+    if as_text(text) != text:
+        raise UsageError(
+            "has a name that is not valid Unicode", where=ascii(text), remedy="rename it, or a folder above it"
+        )
+
+
+def decoded_bytes(written: bytes) -> str:
+    """Return bytes as text: UTF-8, else Windows-1252, with Latin-1 where that defines a byte not; no two others alike.
+
+    A text that is not UTF-8 may be the same as another that is.
+    """
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            return written.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return written.decode("latin-1")
 
 
 @contextlib.contextmanager
@@ -147,9 +180,14 @@ def system_errors(place: Location) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unpacked(place: Location) -> Iterator[pa.NativeFile]:
-    """Yield the bytes of a file, decompressed according to its suffix: `.gz`, `.bz2`, `.zst` and others."""
+    """Yield the bytes of a file, decompressed according to its suffix: `.gz`, `.bz2`, `.zst` and others.
+
+    Raises:
+        UsageError: its name is not valid Unicode, which Arrow does not open.
+    """
     import pyarrow as pa  # noqa: PLC0415 - this module is imported before a command is known
 
+    refuse_no_unicode(place)
     if isinstance(place, Path):
         with pa.input_stream(str(place), compression="detect") as stream:
             yield stream

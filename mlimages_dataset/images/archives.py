@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.links import Links
 from mlimages_dataset.core.locations import as_text, reason, system_errors
 from mlimages_dataset.images.beside import held_with_files_beside, with_files_beside
 from mlimages_dataset.images.check import Inspection
@@ -142,25 +143,26 @@ def folder_members(folder: Location, *, most_bytes: int, path: str = "") -> Iter
         DataError: an archive in it is truncated or damaged.
         UsageError: the folder cannot be listed.
     """
-    members = with_files_beside(_folder_members(folder, most_bytes, path, frozenset()))
+    members = with_files_beside(_folder_members(folder, most_bytes, path, Links(folder, is_hidden)))
     yield from with_masks(folder, members, lambda file: functools.partial(_file_content, file, most_bytes))
 
 
-def _folder_members(folder: Location, most_bytes: int, path: str, above: frozenset[Location]) -> Iterator[Member]:
+def _folder_members(folder: Location, most_bytes: int, path: str, links: Links) -> Iterator[Member]:
     try:
         with system_errors(folder):
             entries: list[Location] = sorted(folder.iterdir())
             of_classes = _class_folders(entries)
     except OSError as error:
         raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check its permissions") from error
-    inside = above | {folder.resolve()}
     for entry in entries:
         if is_hidden(entry.name):
             continue
         place = path + as_text(entry.name)
         if entry.is_dir():
-            if entry.is_symlink() and any(entry.resolve() in (one, *one.parents) for one in inside):
-                continue  # a link to a parent folder would never end, and one above all gives the same files again
+            inside, why = links.into(entry, place)
+            if why:
+                yield Member(place, functools.partial(Inspection, Status.UNSAFE_NAME, why), ())
+                continue
             members = _folder_members(entry, most_bytes, f"{place}/", inside)
             yield from (_in_class_folder(one, place) for one in members) if entry.name in of_classes else members
         elif ARCHIVE_NAME.search(entry.name) and entry.is_file():
@@ -168,7 +170,7 @@ def _folder_members(folder: Location, most_bytes: int, path: str, above: frozens
         elif ZIP_NAME.search(entry.name) and entry.is_file():
             yield from zip_file_members(entry, most_bytes=most_bytes, folder=ZIP_NAME.sub("", place) + "/")
         else:
-            yield Member(place, functools.partial(_file_content, entry, most_bytes))
+            yield Member(place, functools.partial(_file_content, entry, most_bytes), link=links.of_file(entry))
 
 
 def _class_folders(entries: Sequence[Location]) -> frozenset[str]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import csv
 import functools
 import hashlib
-import io
 import operator
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlimages_dataset.core.documents import written_csv
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import relative
 from mlimages_dataset.images.check import inspect
@@ -299,16 +298,14 @@ def _lines(
     kept = _kept(copies, np.any(in_split, axis=0))[copies.group[rows]] if len(rows) else rows
     bits = distances(copies.prints.frequencies[rows], copies.prints.frequencies[kept])
     order = np.lexsort((rows, rows != kept, copies.group[rows]))
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(("group", "image_id", "likeness", "different_bits", "pixels", "splits"))
+    lines: list[tuple[object, ...]] = [("group", "image_id", "likeness", "different_bits", "pixels", "splits")]
     for at in order:
         row, original = rows[at], kept[at]
         same = copies.same_bytes[row] == copies.same_bytes[original]
         likeness = "kept" if row == original else "same bytes" if same else "alike"
         names = " ".join(split for split, members in zip(splits, in_split, strict=True) if members[row])
-        writer.writerow((copies.group[row], index.store.image_id(row), likeness, bits[at], copies.pixels[row], names))
-    return lines.getvalue().encode()
+        lines.append((copies.group[row], index.store.image_id(row), likeness, bits[at], copies.pixels[row], names))
+    return written_csv(lines).encode()
 
 
 def _merged_parts(

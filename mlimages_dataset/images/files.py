@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES, image_ids
+from mlimages_dataset.core.links import below
 from mlimages_dataset.core.locations import as_text, reason, relative, system_errors
 from mlimages_dataset.sources.folders import is_hidden, is_mask
 
@@ -29,7 +30,7 @@ def named_files(folder: Location) -> list[tuple[str, str]]:
         with system_errors(folder):
             found = [
                 relative(path, folder)
-                for path in folder.rglob("*")
+                for path in below(folder, is_hidden)
                 if path.suffix.lower() in PICTURE_SUFFIXES and _is_picture(relative(path, folder)) and path.is_file()
             ]
     except OSError as error:
@@ -43,7 +44,7 @@ def _is_picture(path: str) -> bool:
 
 def has_pictures(folder: Location) -> bool:
     """Return whether a file below a folder has the suffix of a picture."""
-    return any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.rglob("*"))
+    return any(path.suffix.lower() in PICTURE_SUFFIXES for path in below(folder))
 
 
 def one_image(folder: Location, image_id: str, paths: Sequence[str]) -> UsageError:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import image_ids
+from mlimages_dataset.core.links import below
 from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.images.archives import archive_file_members, folder_members, with_masks_of_archive
 from mlimages_dataset.images.check import Inspection, Limits, inspect
@@ -61,7 +62,7 @@ def members_of(source: Location, form: Form, limits: Limits, class_ids: tuple[st
         DataError: an archive or a TFRecord file is truncated or damaged.
     """
     if form is Form.TFRECORDS or source.name.lower().endswith(_TFRECORD_NAME):
-        for file in sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]:
+        for file in sorted(path for path in below(source) if path.is_file()) if source.is_dir() else [source]:
             yield from tfrecord_members(file, class_ids=class_ids)
     elif source.is_dir():
         yield from _folder_members(source, limits)

@@ -38,6 +38,8 @@ class Member:
         note: what of this cannot be read; empty if all can.
         masks: tag and content of the pictures that say what its pixels are; their content can be read at any time.
         is_in_class_folder: its folder is one of `class_folders`.
+        link: the path of the file that it is a link to, where that is read from the same folder; else empty.
+        source: the name of its source, where several are read; else empty.
     """
 
     path: str
@@ -47,6 +49,13 @@ class Member:
     note: str = ""
     masks: tuple[tuple[str, Content], ...] = ()
     is_in_class_folder: bool = False
+    link: str = ""
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        return f"{self.path} of {self.source}" if self.source else self.path
 
     def all_labels(self) -> tuple[tuple[str, float], ...]:
         """Return the labels that the source states, else the one that follows from the path."""

@@ -1,4 +1,4 @@
-"""A set of many million image ids in little memory."""
+"""A set of many million image ids in little memory, with the names of the pictures that had the latest of them."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ class SeenIds:
     """
 
     def __init__(self) -> None:
-        self._recent: set[int] = set()
+        self._recent: dict[int, str] = {}
         self._older = np.empty(0, np.uint64)
 
     def __contains__(self, image_id: str) -> bool:
         return self._has(_digest(image_id))
 
-    def add(self, image_id: str) -> bool:
-        """Add an id and return whether it is new."""
+    def add(self, image_id: str, name: str = "") -> bool:
+        """Add an id, with the name of the picture that has it, and return whether it is new."""
         digest = _digest(image_id)
         if self._has(digest):
             return False
-        self._recent.add(digest)
+        self._recent[digest] = name
         if len(self._recent) == _RECENT:
             recent = np.fromiter(self._recent, np.uint64, _RECENT)
             self._older = np.sort(np.concatenate([self._older, recent]))
             self._recent.clear()
         return True
+
+    def name_of(self, image_id: str) -> str:
+        """Return the name with which an id was added; empty if that is long ago."""
+        return self._recent.get(_digest(image_id), "")
 
     def _has(self, digest: int) -> bool:
         if digest in self._recent:

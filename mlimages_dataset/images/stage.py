@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import functools
 import hashlib
-import io
 import itertools
+import unicodedata
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlimages_dataset.core.documents import written_csv
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import reason, system_errors
+from mlimages_dataset.core.locations import as_text, reason, system_errors
 from mlimages_dataset.images.check import Inspection, Limits
 from mlimages_dataset.images.ingest import (
     BROKEN_MASK,
@@ -111,6 +111,7 @@ class IngestSummary(ImagesSummary):
         unread_labels: pictures with a file whose class cannot be read; their rows' detail says why.
         masks: pictures of what the pixels of saved pictures are, stored beside these.
         broken_masks: saved pictures with a mask that cannot be used; their rows' detail says why.
+        links: pictures that are links to other pictures of their folder; their rows' detail says to which.
     """
 
     labels: int
@@ -119,6 +120,7 @@ class IngestSummary(ImagesSummary):
     unread_labels: int = 0
     masks: int = 0
     broken_masks: int = 0
+    links: int = 0
 
     def lines(self) -> list[str]:
         """Return the counts, the size of the pictures, and the number of labels and captions."""
@@ -128,7 +130,8 @@ class IngestSummary(ImagesSummary):
         labels = f"{self.labels:>12,}  labels in {LABELS_FILE}"
         masks = [f"{self.masks:>12,}  masks of them, stored beside them"] if self.masks else []
         broken = [f"{self.broken_masks:>12,}  pictures with {BROKEN_MASK}"] if self.broken_masks else []
-        return [*pictures.lines(), *turned_lines(self.turned), labels, *captions, *unread, *masks, *broken]
+        links = [f"{self.links:>12,}  pictures that are links to others of their folder"] if self.links else []
+        return [*pictures.lines(), *turned_lines(self.turned), labels, *captions, *unread, *masks, *broken, *links]
 
 
 def ingest_stage(sources: Sequence[Location], options: IngestOptions, out: Location) -> Stage[IngestSummary]:
@@ -188,6 +191,7 @@ def ingest(sources: Sequence[Location], options: IngestOptions, at: Workplace) -
         unread_labels=stated.unread,
         masks=stated.masks,
         broken_masks=count_noted(at.out, range(len(parts)), BROKEN_MASK) if stated.masks else 0,
+        links=stated.links,
     )
     return StageResult(tuple(receipts), summary)
 
@@ -201,12 +205,14 @@ def _write_part(
             if one.found.status is not Status.SAVED:
                 writer.refuse(one.image_id, one.found)
                 continue
-            if seen.add(one.image_id):
+            link = f"a link to {one.member.link}" if one.member.link else ""
+            if seen.add(one.image_id, one.member.name):
                 masks, wrong = whole_masks(one.member, options.limits)
-                writer.save(one.image_id, one.content, _noted(one.found, one.member.note, wrong), masks)
+                writer.save(one.image_id, one.content, _noted(one.found, one.member.note, wrong, link), masks)
                 stated.masks += len(one.member.masks)
             else:
-                writer.refuse(one.image_id, _noted(_repeated(one.member.path), one.member.note))
+                repeated = _repeated(one.member.name, seen.name_of(one.image_id))
+                writer.refuse(one.image_id, _noted(repeated, one.member.note, link))
             stated.add(one.image_id, one.member)
     return writer.written
 
@@ -227,7 +233,7 @@ class _Reading:
             self._before = self._read
             for member in members_of(source, options.form, options.limits, options.class_ids):
                 self._read += 1
-                yield member
+                yield replace(member, source=as_text(source.name)) if len(self._sources) > 1 else member
 
     @contextlib.contextmanager
     def forgotten_if_damaged(self, journal: Journal) -> Iterator[None]:
@@ -249,8 +255,12 @@ def _noted(found: Inspection, *notes: str) -> Inspection:
     return replace(found, detail="; ".join(text for text in (found.detail, *notes) if text))
 
 
-def _repeated(path: str) -> Inspection:
-    return Inspection(Status.REPEATED_ID, f"an earlier picture has the id; this one is {path}")
+def _repeated(name: str, earlier: str) -> Inspection:
+    """Return what is wrong with a second picture of an id; `earlier` names the first, and is empty if nobody knows."""
+    alike = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", earlier)
+    why = " (the same letters: the names differ in their encoding only)" if alike and name != earlier else ""
+    told = f"an earlier picture has the id{', ' if earlier else ''}{earlier}; this one is {name}{why}"
+    return Inspection(Status.REPEATED_ID, told)
 
 
 def _skip(members: Iterator[Member], part: Location, seen: SeenIds, stated: _Stated) -> None:
@@ -260,7 +270,7 @@ def _skip(members: Iterator[Member], part: Location, seen: SeenIds, stated: _Sta
         listed = list(itertools.islice(members, batch.num_rows))
         for image_id, status, member in zip(ids_of(listed), batch.column("status").to_pylist(), listed, strict=True):
             if status == Status.SAVED:
-                seen.add(image_id)
+                seen.add(image_id, member.name)
                 stated.masks += len(member.masks)
             if status in {Status.SAVED, Status.REPEATED_ID}:
                 stated.add(image_id, member)
@@ -274,12 +284,13 @@ class _Stated:
         captions: rows of captions.
         unread: pictures of which something says a class that cannot be read.
         masks: of saved pictures.
+        links: pictures that are links to others.
     """
 
     def __init__(self, out: Location, files: contextlib.ExitStack) -> None:
         self._out, self._files = out, files
         self._sinks: dict[str, HashingFile] = {}
-        self.labels = self.captions = self.unread = self.masks = 0
+        self.labels = self.captions = self.unread = self.masks = self.links = 0
         self._write(LABELS_FILE, _LABELS_HEADER, [])
 
     def add(self, image_id: str, member: Member) -> None:
@@ -296,6 +307,7 @@ class _Stated:
         self.labels += len(rows)
         self.captions += len(member.captions)
         self.unread += bool(member.note)
+        self.links += bool(member.link)
 
     def receipts(self) -> list[Receipt]:
         """Return the files written, which are whole by now."""
@@ -305,13 +317,11 @@ class _Stated:
 
     def _write(self, name: str, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
         """Append rows to a file, which begins with its header; one that nothing is written to is not there."""
-        lines = io.StringIO()
-        writer = csv.writer(lines, lineterminator="\n")
+        lines = list(rows)
         if name not in self._sinks:
             self._sinks[name] = self._files.enter_context(whole_file(self._out / name))
-            writer.writerow(header)
-        writer.writerows(rows)
-        self._sinks[name].write(lines.getvalue().encode())
+            lines = [header, *lines]
+        self._sinks[name].write(written_csv(lines).encode())
 
 
 def _fingerprints(sources: Sequence[Location]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from mlimages_dataset.core.decoding import encode
+from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.journal import Journal
 from mlimages_dataset.pipeline.records import StageOutcome, StageResult, summary_of
@@ -102,6 +103,10 @@ class Stage(Generic[_SummaryT_co]):
     folders: tuple[str, ...] = ("",)
     resumes: bool = False
     jobs_of: Callable[[Sequence[Receipt]], Iterable[tuple[str, Finished]]] | None = None
+
+    def __post_init__(self) -> None:
+        # Names of inputs are those of files, which may hold any bytes; a manifest is UTF-8.
+        object.__setattr__(self, "inputs", {as_text(name): digest for name, digest in self.inputs.items()})
 
 
 def run(stage: Stage[_SummaryT], folder: OutputFolder, engine: Engine = Engine()) -> StageOutcome[_SummaryT]:

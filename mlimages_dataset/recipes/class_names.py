@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.augment.tally import images_of_classes
+from mlimages_dataset.core.documents import written_csv
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.sources.class_lists import CLASS_COLUMNS
@@ -18,7 +17,7 @@ from mlimages_dataset.sources.registry import source_named
 from mlimages_dataset.tables.files import digests, prefixed, write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from mlimages_dataset.augment.annotate import AnnotatedFiles
     from mlimages_dataset.core.locations import Location
@@ -78,7 +77,7 @@ def write_classes(given: AnnotatedFiles, at: Workplace) -> StageResult[NamedClas
 def csv_of(images_of_class: Mapping[str, int]) -> str:
     """Return the class list of labels, with the number of images of each, as CSV."""
     rows = [(*row_of(label), images) for label, images in sorted(images_of_class.items())]
-    return lines_of([(*COLUMNS, "images"), *rows])
+    return written_csv([(*COLUMNS, "images"), *rows])
 
 
 def row_of(label: str) -> tuple[str, str, str, str]:
@@ -90,10 +89,3 @@ def row_of(label: str) -> tuple[str, str, str, str]:
     if stated := _BEGINS_WITH_WNID.fullmatch(label):
         return label, stated[2] or "", stated[1], ""
     return label, label, "", ""
-
-
-def lines_of(rows: Iterable[tuple[object, ...]]) -> str:
-    """Return rows as CSV."""
-    lines = io.StringIO()
-    csv.writer(lines, lineterminator="\n").writerows(rows)
-    return lines.getvalue()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
-from mlimages_dataset.recipes.class_names import lines_of
+from mlimages_dataset.core.documents import written_csv
 from mlimages_dataset.recipes.pictures import PICTURES
 from mlimages_dataset.vocab.folder import VOCABULARY
 
@@ -89,7 +89,7 @@ def _of_class(loss: Loss) -> Decision:
 
 
 def _lines(rows: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(lines_of([row]).rstrip("\n") for row in rows)
+    return tuple(written_csv([row]).rstrip("\n") for row in rows)
 
 
 def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]:
@@ -107,6 +107,10 @@ def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]
         named = f": {_names(summary.first_names)}" if summary.first_names else ""
         text = f"{_number(summary.images_of_several_names, 'image')}, perhaps of different pictures{named}"
         yield Decision("images of several names", text)
+    if summary.renamed:
+        first = _names(summary.first_renamed, summary.renamed)
+        text = f"{_number(summary.renamed, 'file')} of {name}, read by their own names; rename those of the picture"
+        yield Decision("files that name another picture", f"{text} that they name: {first}")
 
 
 def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
@@ -115,12 +119,18 @@ def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
         yield Decision(
             "files that are no picture", f"{_number(summary.unread, 'file')}: {_names(first, summary.unread)}"
         )
+    if summary.repeated:
+        first = [f"{one.image_id} ({one.detail})" for one in summary.first_repeated]
+        text = f"{_number(summary.repeated, 'picture')}, of which only the labels are kept: rename one of each two"
+        yield Decision("pictures with one id", f"{text}: {_names(first, summary.repeated)}")
     if summary.unlabelled:
         shown = _names(summary.first_unlabelled, summary.unlabelled)
         yield Decision("pictures without a label", f"{_number(summary.unlabelled, 'picture')}: {shown}")
     if summary.without_picture:
         shown = _names(summary.first_without_picture, summary.without_picture)
-        yield Decision("labels without a picture", f"{_number(summary.without_picture, 'image')}: {shown}")
+        likely = [f"{stated} may be {picture}" for stated, picture in summary.likely]
+        meant = f"; {_names(likely)}: write ids as the pictures have them" if likely else ""
+        yield Decision("labels without a picture", f"{_number(summary.without_picture, 'image')}: {shown}{meant}")
 
 
 def _number(n: int, what: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ _LISTED = 10
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A file that is no picture, or none that can be kept: its id, its status, and why."""
+    """A file that is no picture, or none that is kept: its id, its status, and why."""
 
     image_id: str
     status: str
@@ -60,10 +61,13 @@ class PicturesSummary:
         pictures: pictures in shards.
         labelled: those of them that have a label.
         first_unlabelled: ids of the first others.
-        unread: files that are not in shards.
+        unread: files that are not in shards, but those of `repeated`.
         first_unread: the first of them.
         without_picture: images with labels, but without a picture.
         first_without_picture: ids of the first of them.
+        repeated: pictures that are not in shards because an earlier one has their id.
+        first_repeated: the first of them, each with the names of both.
+        likely: of the ids in `first_without_picture`, those that are another way to write a picture's, and that one.
     """
 
     pictures: int
@@ -73,6 +77,9 @@ class PicturesSummary:
     first_unread: tuple[Unread, ...]
     without_picture: int
     first_without_picture: tuple[str, ...]
+    repeated: int = 0
+    first_repeated: tuple[Unread, ...] = ()
+    likely: tuple[tuple[str, str], ...] = ()
 
     @property
     def unlabelled(self) -> int:
@@ -85,6 +92,7 @@ class PicturesSummary:
             (self.labelled, "pictures with labels"),
             (self.unlabelled, "pictures without a label"),
             (self.without_picture, "images with labels and without a picture"),
+            (self.repeated, "pictures whose id an earlier picture has"),
             (self.unread, "files that are no picture that can be read"),
         )
         return [f"{n:>12,}  {what}" for n, what in counts if n]
@@ -154,18 +162,19 @@ def _join(
     images = folder / IMAGES_FOLDER
     store = open_store(images)
     labelled, without, first_without = _labelled(store, [folder / ANNOTATIONS_FOLDER / one.name for one in collections])
+    likely = likely_ids(first_without, store.image_ids)
     if not labelled.any():
+        such = likely[0] if likely else (first_without[0], store.image_id(0))
         raise DataError(
-            f"names none of the {len(store):,} pictures: it has {first_without[0]!r}, and they are such as "
-            f"{store.image_id(0)!r}",
+            f"names none of the {len(store):,} pictures: it has {such[0]!r}, and they are such as {such[1]!r}",
             where=collections[0].files[0],
             remedy="write paths of the pictures into image_id, as they are below the folder, and run again with "
             "--overwrite",
         )
     others = [store.image_id(k) for k in np.flatnonzero(~labelled)[:_LISTED].tolist()]
-    unread, first_unread = _unread(images, known)
+    unread, repeated = _unread(images, known)
     summary = PicturesSummary(
-        len(store), int(labelled.sum()), tuple(others), unread, first_unread, without, tuple(first_without)
+        len(store), int(labelled.sum()), tuple(others), *unread, without, tuple(first_without), *repeated, likely
     )
     return StageResult((), summary)
 
@@ -185,16 +194,48 @@ def _labelled(store: ImageStore, annotations: Sequence[Location]) -> tuple[NDArr
     return labelled, without, first
 
 
-def _unread(images: Location, known: Sequence[str]) -> tuple[int, tuple[Unread, ...]]:
-    """Return how many rows of a folder of images, but those of known names, are not saved, and the first of them."""
+def likely_ids(stated: Sequence[str], of_pictures: pa.LargeStringArray) -> tuple[tuple[str, str], ...]:
+    """Return those of some ids that are another way to write the id of a picture, with that one.
+
+    They differ in case, or in folders at the beginning, or go through `.`, `..` or nothing between two slashes. Nobody
+    renames them: that they mean the picture is likely, and not stated.
+    """
+    ways = {one: _ways_to_write(one) for one in stated}
+    asked = list(itertools.chain.from_iterable(ways.values()))
+    if not asked:
+        return ()
+    which = pc.index_in(pc.utf8_lower(of_pictures), pa.array(asked, of_pictures.type))
+    rows = np.flatnonzero(which.is_valid())
+    meant = dict(
+        zip(which.take(pa.array(rows)).to_pylist()[::-1], rows.tolist()[::-1], strict=True)
+    )  # the first of each
+    picture_of = {asked[number]: str(of_pictures[row]) for number, row in meant.items()}
+    found = {one: next((picture_of[way] for way in written if way in picture_of), "") for one, written in ways.items()}
+    return tuple((one, picture) for one, picture in found.items() if picture)
+
+
+def _ways_to_write(image_id: str) -> list[str]:
+    """Return an id in small letters as a plain path, and without more and more folders at its beginning."""
+    path = posixpath.normpath(image_id).lower().split("/")
+    return ["/".join(path[at:]) for at in range(len(path))]
+
+
+def _unread(
+    images: Location, known: Sequence[str]
+) -> tuple[tuple[int, tuple[Unread, ...]], tuple[int, tuple[Unread, ...]]]:
+    """Return how many rows of a folder of images are not saved, and the first: files, and pictures of an earlier's id.
+
+    Rows of known names are left out.
+    """
     others = pa.array(known, pa.string())
-    found, first = 0, list[Unread]()
+    found, first = [0, 0], (list[Unread](), list[Unread]())
     for part in image_parts(images):
         for batch in scan_table(images / part, IMAGES, columns=("image_id", "status", "detail")):
-            told = pc.or_(
-                pc.equal(batch.column("status"), Status.SAVED.value), pc.is_in(batch.column("image_id"), others)
-            )
-            rows = batch.filter(pc.invert(told))
-            found += rows.num_rows
-            first += [Unread(**row) for row in rows.slice(0, _LISTED - len(first)).to_pylist()]
-    return found, tuple(first)
+            status = batch.column("status")
+            told = pc.or_(pc.equal(status, Status.SAVED.value), pc.is_in(batch.column("image_id"), others))
+            is_repeated = pc.equal(status, Status.REPEATED_ID.value)
+            for at, kind in enumerate((pc.invert(is_repeated), is_repeated)):
+                rows = batch.filter(pc.and_(pc.invert(told), kind))
+                found[at] += rows.num_rows
+                first[at].extend(Unread(**row) for row in rows.slice(0, _LISTED - len(first[at])).to_pylist())
+    return (found[0], tuple(first[0])), (found[1], tuple(first[1]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import refuse_no_unicode
 from mlimages_dataset.sources.class_files import format_of_files, is_annotation_file
 from mlimages_dataset.sources.class_lists import CLASS_COLUMNS
 from mlimages_dataset.sources.delimited import DELIMITERS, first_fields
@@ -135,6 +136,7 @@ def _columns_of(path: Location) -> tuple[set[str], str]:
 
 
 def _path(path: Location) -> str:
+    refuse_no_unicode(path.absolute())
     return str(path.absolute())
 
 
@@ -144,12 +146,6 @@ def _texts(paths: Sequence[Location]) -> str:
 
 def _text(text: str) -> str:
     """Return a basic string of TOML: JSON's, in which DEL is escaped too (https://toml.io/en/v1.0.0#string)."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            "has a name that is not valid Unicode", where=ascii(text), remedy="rename it, or a folder above it"
-        ) from error
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

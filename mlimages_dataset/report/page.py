@@ -150,7 +150,12 @@ def render(content: ReportContent, image_figure: str, label_figure: str, picture
         image_figure=Markup(image_figure),  # noqa: S704 - matplotlib's drawing of numbers
         label_figure=Markup(label_figure),  # noqa: S704 - as above
         statement_fates=[fate for fate in FATES if fate.of_statements],
-        image_fates=[fate for fate in FATES if not fate.of_statements],
+        image_fates=[
+            fate
+            for fate in FATES
+            if not fate.of_statements
+            and (fate.field != "renamed" or any(one.counts.renamed for one in content.sources))
+        ],
         image_words=_image_words(content),
         label_words=_label_words(content),
     )

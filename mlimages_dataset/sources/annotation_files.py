@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.image_ids import image_id
 from mlimages_dataset.core.locations import as_text, relative
 from mlimages_dataset.sources.boxes import BoxSource, is_text
 from mlimages_dataset.sources.classes import SourceClass
@@ -133,12 +134,16 @@ class FileSource(BoxSource):
             alone = self.passed_over(path)
             log.add(alone[:LISTED_REJECTS], len(alone))
         for file in [path] if given.folder is None else self.files_of(path)[piece.start : piece.stop]:
+            is_told = False
             try:
                 for one in self.instances_of(file, self._content(file), given):
                     if isinstance(one, Reject):
                         log.add([one], 1)
-                    else:
-                        yield one
+                        continue
+                    if not is_told and (other := _other_name(one)):
+                        log.add_renamed([reject(file, f"names another picture, and is read as {one.image}", other)], 1)
+                    is_told = True
+                    yield one
             except DataError as error:
                 if given.folder is None:
                     raise
@@ -174,7 +179,7 @@ class FileSource(BoxSource):
         """Return a picture's name: its file's place in a folder, without folders of the layout, and its own suffix.
 
         A picture and its file have one name but for the suffix. Where what the file states is another name, whoever
-        renamed the two did not look into the file.
+        renamed the two did not look into the file; such files are counted and listed.
         """
         above = [] if given.folder is None else as_text(relative(path, given.folder)).split("/")[:-1]
         stem = as_text(path.name)[: -len(path.suffix)] if path.suffix else as_text(path.name)
@@ -189,6 +194,18 @@ class FileSource(BoxSource):
         if not (self.may_be_empty or content.strip()):
             raise DataError("is empty", where=path, remedy="obtain the file again")
         return content
+
+
+_NO_NAMES = frozenset({"%s", ""})
+"""What ImageNet's oldest files have in place of a name, and what follows a slash at the end."""
+
+
+def _other_name(one: Instance) -> str:
+    """Return the name of the picture that an instance's file states, if it is not that of the image; else nothing."""
+    told, name = (text.replace("\\", "/").rpartition("/")[2] for text in (one.location, one.image))
+    if told == name or told in _NO_NAMES:
+        return ""
+    return told if image_id(told) != image_id(name) else ""
 
 
 def reject(path: Location, what: str, text: object = "", line: int = 0) -> Reject:

@@ -26,8 +26,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES, SUFFIX_PATTERN
+from mlimages_dataset.core.links import below
 from mlimages_dataset.core.locations import as_text, relative
-from mlimages_dataset.sources.folders import class_folders, class_of_path, is_wnid
+from mlimages_dataset.sources.folders import class_folders, class_of_path, is_hidden, is_wnid
 from mlimages_dataset.sources.imagenet_numbers import numbered_pictures, of_ground_truth, wnids_of_numbers
 from mlimages_dataset.sources.lines import line_blocks, log_rejects
 from mlimages_dataset.sources.pieces import cut_lines
@@ -165,7 +166,8 @@ def _is_table(lines: pa.StringArray) -> pa.BooleanArray:
 def _of_a_folder(folder: Location, log: RejectLog) -> Iterator[pa.RecordBatch]:
     found: dict[str, list[str]] = {}
     strays: list[Location] = []
-    images: list[Location] = sorted(path for path in folder.rglob("*") if _is_image(path))
+    found_below = (path for path in below(folder, is_hidden) if _is_image(path))
+    images: list[Location] = sorted(path for path in found_below if not is_hidden(path.name))
     names = [as_text(relative(path, folder)) for path in images]
     of_classes = class_folders(names)
     for path, name in zip(images, names, strict=True):

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.locations import decoded_bytes
 from mlimages_dataset.sources.pieces import bytes_of, read_to_its_end
 from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
@@ -81,16 +82,7 @@ def decoded(block: bytes) -> str:
     try:
         return block.decode("utf-8")
     except UnicodeDecodeError:
-        return "\n".join(map(_decoded_line, block.split(b"\n")))
-
-
-def _decoded_line(line: bytes) -> str:
-    for encoding in ("utf-8", "cp1252"):
-        try:
-            return line.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return line.decode("latin-1")
+        return "\n".join(map(decoded_bytes, block.split(b"\n")))
 
 
 def log_rejects(

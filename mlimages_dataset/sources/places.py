@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.links import below
 from mlimages_dataset.core.locations import as_text, reason, relative, unpacked
 from mlimages_dataset.sources.packing import packing_of
 from mlimages_dataset.sources.pieces import read_to_its_end
@@ -78,7 +79,7 @@ def files_below(folder: Location) -> list[Location]:
     found = None if folder.is_dir() else _inside(folder)
     if found is None:
         with read_to_its_end(folder):
-            return sorted(folder.rglob("*"))
+            return sorted(below(folder))
     start = f"{found.name}/" if found.name else ""
     names = sorted(name for name in found.archive.members if name.startswith(start))
     return [found.place / name for name in names]

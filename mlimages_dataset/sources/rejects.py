@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.core.locations import as_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -35,7 +37,7 @@ class Reject:
     @property
     def by_name(self) -> str:
         """Return the same with the file's name instead of its path, so that records do not depend on the location."""
-        return str(replace(self, path=PurePath(self.path).name))
+        return as_text(str(replace(self, path=PurePath(self.path).name)))
 
 
 @dataclass(slots=True)
@@ -47,6 +49,8 @@ class RejectLog:
         first: the first of these.
         lines: how many lines there are.
         malformed: the first statements without image id, class or valid confidence, which `count` does not include.
+        n_renamed: how many files of one picture name another one, see `FileSource.picture_name`; they are no rejects.
+        renamed: the first of these.
         places: returns the line and the text of rows of the block that is shown, from their numbers and how many rows
             there are, or None where nobody knows; None itself for a block that is not of lines.
     """
@@ -55,6 +59,8 @@ class RejectLog:
     first: list[Reject] = field(default_factory=list)
     lines: int = 0
     malformed: list[Reject] = field(default_factory=list)
+    n_renamed: int = 0
+    renamed: list[Reject] = field(default_factory=list)
     places: Callable[[Sequence[int], int], list[tuple[int, str]] | None] | None = field(
         default=None, init=False, repr=False, compare=False
     )
@@ -63,6 +69,11 @@ class RejectLog:
         """Add `count` rejects, some of which are given."""
         self.count += count
         self.first += rejects[: LISTED_REJECTS - len(self.first)]
+
+    def add_renamed(self, files: Sequence[Reject], count: int) -> None:
+        """Add `count` files that name another picture, some of which are given."""
+        self.n_renamed += count
+        self.renamed += files[: LISTED_REJECTS - len(self.renamed)]
 
 
 def joined_rejects(found: Iterable[tuple[int, RejectLog]]) -> RejectLog:
@@ -76,6 +87,7 @@ def joined_rejects(found: Iterable[tuple[int, RejectLog]]) -> RejectLog:
     for start, of_piece in found:
         before = before if start else 0
         log.add(_in_order(of_piece.first, before), of_piece.count)
+        log.add_renamed(of_piece.renamed, of_piece.n_renamed)
         log.malformed += _in_order(of_piece.malformed, before)[: LISTED_REJECTS - len(log.malformed)]
         before += of_piece.lines
     return log

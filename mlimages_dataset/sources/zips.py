@@ -98,6 +98,8 @@ def _unsafe(info: zipfile.ZipInfo, name: str) -> str:
     """Return what is wrong with a member's name or type; empty if nothing is."""
     if not name:
         return "it has no name"
+    if "\0" in info.orig_filename:  # zipfile cuts the name there
+        return f"a zero byte is in its name: {info.orig_filename!r}"
     if stat.S_ISLNK(info.external_attr >> 16):
         return "a link"
     if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in name.split("/"):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias, cast
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.links import below
 from mlimages_dataset.core.locations import Location, reason, relative, system_errors
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def _read_errors(path: Location) -> Iterator[None]:
 
 
 def _files(folder: Location) -> Iterator[Location]:
-    return (path for path in folder.rglob("*") if path.is_file())
+    return (path for path in below(folder) if path.is_file())
 
 
 def content_digest(path: Location) -> str:

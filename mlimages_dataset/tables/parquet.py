@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from mlimages_dataset.core.decoding import RECORDS
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, SchemaError, UsageError
-from mlimages_dataset.core.locations import is_local, reason, relative, system_errors
+from mlimages_dataset.core.locations import as_text, is_local, reason, relative, system_errors
 from mlimages_dataset.tables.arrays import filtered, scalar_of
 from mlimages_dataset.tables.files import Inputs, Receipt, file_digest, whole_file
 from mlimages_dataset.tables.label_file import LabelFile, writes
@@ -241,7 +241,7 @@ def parquet_source(path: Location) -> Iterator[str | IO[bytes]]:
         pa.ArrowInvalid: the name of a column is no text.
     """
     try:
-        if is_local(path):
+        if is_local(path) and as_text(str(path)) == str(path):  # else pyarrow cannot open it by its name
             yield str(path)
             return
         with path.open("rb") as stream:

@@ -20,6 +20,7 @@ from mlimages_dataset.vocab.hierarchy import (
     build_hierarchy,
     closure_matrix,
     edited_parents,
+    has_order,
     reachable_roots,
     tree_of,
 )
@@ -46,6 +47,8 @@ OPEN_IMAGES_MINIMUM = 650
 ABSTRACTION = "n00002137"
 _MOST_PARENTS = 100
 """Of a class, one above the other, in a user's list; WordNet's longest path has 18."""
+_TOLD_OF_CYCLE = 8
+"""So many ids of a cycle are told."""
 _WNID = re.compile(r"n\d{8}")
 
 
@@ -214,10 +217,12 @@ def vocabulary_from_tencent(rows: Sequence[TencentRow], where: str) -> Vocabular
     """
     parent = [row.parent for row in rows]
     parents = [() if above < 0 else (above,) for above in parent]
-    try:
-        closure_matrix(parents)
-    except VocabularyError as error:
-        raise VocabularyError(error.what, where=where, remedy="obtain the file again") from error
+    if not has_order(parents):
+        parent_of = {row.wnid: rows[row.parent].wnid for row in rows if row.parent >= 0}
+        circle = next(filter(None, (cycle_above(row.wnid, parent_of) for row in rows)))
+        raise VocabularyError(
+            f"the parents form a cycle: {_shown_cycle(circle)}", where=where, remedy="obtain the file again"
+        )
     root, depth = tree_of(parent)
     categories = tuple(
         Category(
@@ -346,27 +351,61 @@ def _with_listed_parents(
     """Return the rows of a list, with what a parent means that is the id of another class or a noun."""
     row_of_id = {row.source_id: row for row in rows}
 
-    def resolved(row: MappingRow, below: tuple[str, ...] = ()) -> MappingRow:
+    def is_resolved(row: MappingRow) -> bool:
         known = _WNID.fullmatch(row.wnid) or row.wnid in own
-        if row.rule != Rule.LISTED_PARENT.value or (known and row.wnid not in row_of_id):
+        return row.rule != Rule.LISTED_PARENT.value or bool(known and row.wnid not in row_of_id)
+
+    parent_of = {row.source_id: row.wnid for row in rows if not is_resolved(row)}
+
+    def resolved(row: MappingRow, depth: int = 0) -> MappingRow:
+        if is_resolved(row):
             return row
         lost = replace(row, wnid="")
-        if row.source_id in below or len(below) > _MOST_PARENTS:
-            return _dropped(lost, Rule.DROPPED_UNMATCHED, "its parents in the list form a cycle")
+        if not depth and (circle := cycle_above(row.source_id, parent_of)):
+            return _dropped(lost, Rule.DROPPED_UNMATCHED, _told_cycle(row.source_id, circle))
+        if depth > _MOST_PARENTS:
+            return _dropped(lost, Rule.DROPPED_UNMATCHED, f"more than {_MOST_PARENTS} parents lie one above the other")
         if row.wnid not in row_of_id:
-            noun = nouns.get(row.wnid)
-            if noun is not None and noun.wnid:
-                said = f"{row.evidence}; its parent is {noun.evidence}"
-                return replace(row, wnid=noun.wnid, evidence=said, probability=noun.probability)
-            why = f"its parent {row.wnid!r} is no wnid, no id of the list and no noun of WordNet"
-            return _dropped(lost, Rule.DROPPED_UNMATCHED, why)
-        above = resolved(row_of_id[row.wnid], (*below, row.source_id))
+            return _below_noun(row, nouns.get(row.wnid))
+        above = resolved(row_of_id[row.wnid], depth + 1)
         if not above.is_kept:
             why = f"its parent {row.wnid!r} became no category ({above.rule}: {above.evidence})"
             return _dropped(lost, Rule.DROPPED_UNMATCHED, why)
         return replace(row, wnid=above.wnid, probability=above.probability)
 
     return [resolved(row) for row in rows]
+
+
+def _below_noun(row: MappingRow, noun: Match | None) -> MappingRow:
+    if noun is None or not noun.wnid:
+        why = f"its parent {row.wnid!r} is no wnid, no id of the list and no noun of WordNet"
+        return _dropped(replace(row, wnid=""), Rule.DROPPED_UNMATCHED, why)
+    said = f"{row.evidence}; its parent is {noun.evidence}"
+    return replace(row, wnid=noun.wnid, evidence=said, probability=noun.probability)
+
+
+def cycle_above(source_id: str, parent_of: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the ids of the cycle that a class lies in or below, from itself or the first of them; empty for none."""
+    path: dict[str, None] = {}
+    at: str | None = source_id
+    while at is not None and at not in path:
+        path[at] = None
+        at = parent_of.get(at)
+    return () if at is None else tuple(path)[tuple(path).index(at) :]
+
+
+def _told_cycle(source_id: str, circle: Sequence[str]) -> str:
+    if circle == (source_id,):
+        return "it is its own parent in the list; give it another parent, or none"
+    where = "its parents" if source_id in circle else "parents above it"
+    remedy = "give one of these classes another parent, or none"
+    return f"{where} in the list form a cycle: {_shown_cycle(circle)}; {remedy}"
+
+
+def _shown_cycle(circle: Sequence[str]) -> str:
+    """Return a cycle as each class below the next, back to the first."""
+    told = circle if len(circle) <= _TOLD_OF_CYCLE else (*circle[:_TOLD_OF_CYCLE], "...")
+    return " > ".join((*told, circle[0]))
 
 
 def _with_enough_images(

@@ -1,14 +1,16 @@
-"""JSON that this package writes, against Python's own encoder."""
+"""JSON and CSV that this package writes, against Python's own encoder and reader."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.core.documents import written_json
+from mlimages_dataset.core.documents import written_csv, written_json
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
@@ -36,3 +38,8 @@ def test_indented_values_have_lines_as_pythons_own_encoder_makes_them(value: obj
 def test_a_kind_that_json_does_not_have_is_refused() -> None:
     with pytest.raises(TypeError):
         written_json({"a": {1, 2}})
+
+
+@given(st.lists(st.lists(st.text(st.characters(exclude_characters="\0")), min_size=1), min_size=1))
+def test_rows_that_were_written_as_csv_are_read_again(rows: list[list[str]]) -> None:
+    assert list(csv.reader(io.StringIO(written_csv(rows), newline=""))) == rows

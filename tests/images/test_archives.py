@@ -183,11 +183,13 @@ def test_a_folder_is_read_in_the_order_of_names_with_its_archives(tmp_path: Path
     found = read(folder_members(tmp_path, most_bytes=MOST))
     assert list(found.items()) == [
         ("a.jpg", b"a"),
+        ("above", Status.UNSAFE_NAME),
         ("b/1.jpg", b"1"),
         ("b/2.jpg", b"2"),
         ("c/3.jpg", b"3"),
         ("d.jpg", Status.TOO_LARGE),
         ("gone.jpg", Status.MISSING),
+        ("loop", Status.UNSAFE_NAME),
         ("pipe.jpg", Status.UNSAFE_NAME),
     ]
 

@@ -197,7 +197,7 @@ def test_ingest_saves_the_first_picture_of_an_id_and_tells_of_the_other(tmp_path
     ingested(tmp_path / "out", folder)
     assert [(row["status"], row["detail"]) for row in rows(tmp_path / "out")] == [
         ("saved", ""),
-        ("repeated_id", "an earlier picture has the id; this one is 1.tar/a.jpg"),
+        ("repeated_id", "an earlier picture has the id, 0.tar/a.jpg; this one is 1.tar/a.jpg"),
     ]
     assert labels(tmp_path / "out") == [("a", "0", "1"), ("a", "1", "1")]
 

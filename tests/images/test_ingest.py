@@ -6,21 +6,27 @@ import csv
 import gzip
 import io
 import json
+import os
 import tarfile
+import tempfile
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from upath import UPath
 
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.core.image_ids import image_ids
+from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.images import ingest as module
+from mlimages_dataset.images import repeats
 from mlimages_dataset.images.check import Limits, inspect
+from mlimages_dataset.images.file_store import FileStore
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.ingest import Form, checked, read_class_ids
 from mlimages_dataset.images.members import Member
@@ -31,18 +37,18 @@ from mlimages_dataset.pipeline import engine
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import read_manifest
 from mlimages_dataset.pipeline.stage import Engine, run
-from mlimages_dataset.sources.contract import read_regions
-from mlimages_dataset.tables.files import write_bytes
+from mlimages_dataset.sources.contract import read_regions, read_statements
+from mlimages_dataset.tables.files import listing_digest, write_bytes
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import IMAGES
 from tests.images.folders import picture
 from tests.images.test_archives import special, tar_of
 from tests.images.test_orientation import behind_the_pixels, by_pillow, stating
 from tests.images.test_tfrecords import record, tencent
+from tests.images.test_zips import zip_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.records import StageOutcome
@@ -263,12 +269,138 @@ def test_names_of_any_bytes_are_text(tmp_path: Path) -> None:
     )
     ingested(tmp_path / "out", tmp_path / "in")
     assert [(row["image_id"], row["status"]) for row in rows(tmp_path / "out")] == [
-        ("d\ufffd/b\ufffdc", "saved"),
-        ("d\ufffd/b\ufffdc", "repeated_id"),
-        ("e/\ufffd", "saved"),
+        ("dÿ/bþc", "saved"),
+        ("dÿ/bÿc", "saved"),
+        ("e/ÿ", "saved"),
         ("e/l", "unsafe_name"),
     ]
-    assert labels(tmp_path / "out")[0] == ("d\ufffd/b\ufffdc", "d\ufffd", "1")
+    assert labels(tmp_path / "out")[0] == ("dÿ/bþc", "dÿ", "1")
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sets(st.binary(min_size=1, max_size=3).filter(lambda name: not {0, 47} & set(name)), max_size=4))
+def test_names_that_are_not_utf_8_stay_different(tmp_path: Path, names: set[bytes]) -> None:
+    odd = {os.fsdecode(b"x" + name) for name in names if as_text(os.fsdecode(name)) != os.fsdecode(name)}
+    source, out = Path(tempfile.mkdtemp(dir=tmp_path)), Path(tempfile.mkdtemp(dir=tmp_path)) / "out"
+    paths = [*(f"cat/{name}.jpg" for name in odd), *(f"{name}/1.jpg" for name in odd), "cat/a\nb.jpg", "cat/A\tb.jpg"]
+    for path in [*paths, "cat/a\tb.jpg"]:
+        (source / path).parent.mkdir(exist_ok=True)
+        (source / path).write_bytes(CATS[0])
+    (out.parent / "z.tar").write_bytes(tar_of(dict.fromkeys(paths, CATS[0])))
+    ingested(out, source)
+    ingested(out.parent / "tar", out.parent / "z.tar")
+    assert {row["status"] for row in rows(out)} == {row["status"] for row in rows(out.parent / "tar")} == {"saved"}
+    assert len({row["image_id"] for row in rows(out)}) == len(paths) + 1 == len(rows(out.parent / "tar")) + 1
+    assert len({label for _, label, _ in labels(out)}) == len(odd) + 1
+    ids = sorted(row["image_id"] for row in rows(out))
+    assert ids == sorted(FileStore.open(source).image_ids.to_pylist())
+
+
+def test_a_source_and_a_class_may_have_any_name(tmp_path: Path) -> None:
+    source = tmp_path / "in\udcff"
+    (source / "caf\udce9").mkdir(parents=True)
+    (source / "caf\udce9" / "1.jpg").write_bytes(CATS[0])
+    ingested(tmp_path / "out", source)
+    assert labels(tmp_path / "out") == [("café/1", "café", "1")]
+    assert not ingested(tmp_path / "out", source).fresh
+    assert list(read_manifest(tmp_path / "out").stages["ingest"].inputs) == ["inÿ"]
+
+
+ALIKE = [
+    ("cat/1.jpg", "cat/1.png", ""),
+    ("cat/1.JPG", "cat/1.jpg", ""),
+    ("cat/1.jpeg", "cat/1.jpg", ""),
+    ("cat/cafe\u0301.jpg", "cat/caf\u00e9.jpg", " (the same letters: the names differ in their encoding only)"),
+    ("n01440764_1.jpg", "x/n01440764_1.jpg", ""),
+]
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(("first", "second", "why"), ALIKE)
+def test_two_pictures_of_one_id_are_told_by_both_names(
+    tmp_path: Path,
+    first: str,
+    second: str,
+    why: str,
+    several: bool,  # noqa: FBT001 - of pytest
+) -> None:
+    (tmp_path / "a.tar").write_bytes(tar_of({first: CATS[0]} if several else {first: CATS[0], second: CATS[1]}))
+    (tmp_path / "b.zip").write_bytes(zip_of({second: CATS[1]}))
+    ingested(tmp_path / "out", *([tmp_path / "a.tar", tmp_path / "b.zip"] if several else [tmp_path / "a.tar"]))
+    kept, other = rows(tmp_path / "out")
+    names = [f"{first} of a.tar", f"{second} of b.zip"] if several else [first, second]
+    why = "" if several else why
+    assert (kept["status"], other["status"]) == ("saved", "repeated_id")
+    assert other["detail"] == f"an earlier picture has the id, {names[0]}; this one is {names[1]}{why}"
+    assert len(labels(tmp_path / "out")) == 2
+
+
+def test_a_picture_whose_id_one_of_long_ago_has_is_told_by_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repeats, "_RECENT", 2)
+    (tmp_path / "a.tar").write_bytes(tar_of(dict.fromkeys(("1.jpg", "2.jpg", "1.png"), CATS[0])))
+    ingested(tmp_path / "out", tmp_path / "a.tar")
+    assert rows(tmp_path / "out")[-1]["detail"] == "an earlier picture has the id; this one is 1.png"
+
+
+def statement_ids(folder: Path) -> list[str]:
+    names = read_statements("imagenet", [folder])[0]["image_id"].combine_chunks()
+    ids: list[str] = image_ids(names).to_pylist()
+    return ids
+
+
+def linked(folder: Path, files: Sequence[str], links: dict[str, str]) -> Path:
+    """Return a folder with pictures, and links to what is relative to it."""
+    for k, name in enumerate(files):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(CATS[k])
+    for name, target in links.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(folder / target)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("links", "saved", "told"),
+    [
+        ({"a": "cat"}, [], {"a": "a link to cat, which is read there: it is not followed"}),
+        ({"z/deep": "cat/old"}, [], {"z/deep": "a link to cat/old, which is read there: it is not followed"}),
+        ({"cat/up": "."}, [], {"cat/up": "a link to a folder that it lies in: it is not followed"}),
+        ({"cat/up": "../.."}, [], {"cat/up": "a link to a folder that it lies in: it is not followed"}),
+        ({"pet": "../far"}, ["pet/x/3"], {}),
+        ({"pet": "../far", "red": "../far"}, ["pet/x/3"], {"red": "the same folder as pet: it is not read again"}),
+        ({"pet": "../far/x", "red": "../far"}, ["pet/3"], {"red/x": "the same folder as pet: it is not read again"}),
+        ({"pet": "../far", "red": "../far/x"}, ["pet/x/3"], {"red": "the same folder as pet/x: it is not read again"}),
+        ({"pet": "../far", "../far/back": "cat"}, ["pet/x/3"], {"pet/back": "a link to cat, which is read there"}),
+        ({"pet": "../far", "../far/on": "../far"}, ["pet/x/3"], {"pet/on": "a link to a folder that it lies in"}),
+        ({"pet": ".store/c"}, ["pet/4"], {}),
+        ({"pet/5.jpg": "cat/1.jpg"}, ["pet/5"], {}),
+        ({"pet/5.jpg": ".store/c/4.jpg"}, ["pet/5"], {}),
+        ({"gone": "nowhere", "ring": "ring"}, [], {"gone": "a broken link", "ring": "cannot be read"}),
+    ],
+)
+def test_no_file_is_read_twice_because_of_a_link_to_a_folder_and_each_link_is_told(
+    tmp_path: Path, links: dict[str, str], saved: list[str], told: dict[str, str]
+) -> None:
+    files = ["cat/1.jpg", "cat/old/2.jpg", "../far/x/3.jpg", ".store/c/4.jpg"]
+    outcome = ingested(tmp_path / "out", linked(tmp_path / "in", files, links))
+    found = rows(tmp_path / "out")
+    assert [row["image_id"] for row in found if row["status"] == "saved"] == ["cat/1", "cat/old/2", *saved]
+    details = {row["image_id"]: row["detail"] for row in found if row["status"] != "saved"}
+    assert details.keys() == told.keys()
+    assert all(details[path].startswith(why) for path, why in told.items())
+    inner = [row["detail"] for row in found if row["image_id"] == "pet/5"]
+    to_file = links.get("pet/5.jpg") == "cat/1.jpg"
+    assert not inner or inner == (["a link to cat/1.jpg"] if to_file else [""])
+    assert outcome.summary.links == to_file
+    # A folder of files is the same pictures as a store, and a change behind a link that is followed is noticed.
+    assert sorted(FileStore.open(tmp_path / "in").image_ids.to_pylist()) == sorted(["cat/1", "cat/old/2", *saved])
+    assert sorted(statement_ids(tmp_path / "in")) == sorted(["cat/1", "cat/old/2", *saved])
+    if "pet" in links:  # also where it is read at its own, hidden, place
+        before = listing_digest(tmp_path / "in")
+        (tmp_path / "in" / "pet" / "new.jpg").write_bytes(b"")
+        assert listing_digest(tmp_path / "in") != before
 
 
 def test_smaller_pictures(tmp_path: Path) -> None:

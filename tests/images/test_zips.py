@@ -64,6 +64,14 @@ def test_names_that_lead_out_and_links_have_no_content(tmp_path: Path) -> None:
     assert len(found) == 6
 
 
+def test_names_that_differ_behind_a_zero_byte_are_no_one_picture(tmp_path: Path) -> None:
+    content = zip_of(dict.fromkeys(("cat/1_a.jpg", "cat/1_b.jpg"), b"e")).replace(b"1_", b"1\0")
+    (tmp_path / "a.zip").write_bytes(content)
+    found = [(member.path, member.content()) for member in zip_file_members(tmp_path / "a.zip", most_bytes=MOST)]
+    details = [got.detail for _, got in found if isinstance(got, Inspection)]
+    assert details == [f"a zero byte is in its name: {name!r}" for name in ("cat/1\0a.jpg", "cat/1\0b.jpg")]
+
+
 def test_a_bomb_is_read_no_further_than_allowed(tmp_path: Path) -> None:
     content = zip_of({"bomb.jpg": b"\0" * (MOST * 50), "fine.jpg": b"x" * MOST})
     assert len(content) < MOST

@@ -229,3 +229,17 @@ def test_pictures_that_say_nothing_are_refused_and_do_not_block_the_folder(tmp_p
     (tmp_path / "labels.csv").write_text("image_id,label\na,dog\n", "utf-8")
     built = ml.start(tmp_path / "flat", classes=tmp_path / "labels.csv", out=tmp_path / "build")
     assert len(built.labels) == 1
+
+
+@pytest.mark.slow
+def test_pictures_of_one_id_are_told_as_such_and_names_of_any_kind_are_joined(tmp_path: Path) -> None:
+    for number, name in enumerate(("dog/1.jpg", "dog/1.png", "dog/a\tb.jpg", "dog/c\nd.jpg", "tabby cat/\udcff.jpg")):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(picture(number, form="PNG" if name.endswith("png") else "JPEG"))
+    built = ml.start(tmp_path / "in", out=tmp_path / "build")
+    found = {one.kind: one.text for one in built.decisions}
+    told = "dog/1 (an earlier picture has the id, dog/1.jpg; this one is dog/1.png)"
+    assert found["pictures with one id"].startswith("1 picture, ")
+    assert found["pictures with one id"].endswith(told)
+    assert not {"files that are no picture", "labels without a picture"} & set(found)
+    assert {"dog/1", "dog/a\tb", "dog/c\nd", "tabby cat/ÿ"} <= set(labels_of(built)["image_id"])

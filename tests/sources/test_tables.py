@@ -449,3 +449,16 @@ def test_blanks_around_the_cells_of_a_padded_table_belong_to_none(tmp_path: Path
     assert padded[0].num_rows == 2
     (tmp_path / "own.csv").write_text("image_id,label\n a,dog\n")
     assert read_statements("csv", [tmp_path / "own.csv"])[0]["image_id"].to_pylist() == [" a"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_table_whose_name_is_not_utf_8_is_read_or_refused_in_a_sentence(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"l\udcff.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.table({"image_id": ["a"], "label": ["dog"]}), tmp_path / "l.parquet")
+        (tmp_path / "l.parquet").rename(path)
+        assert said(suffix, path) == [("a", "dog", 1.0)]
+        return
+    path.write_text("image_id,label\na,dog\n" if suffix == "csv" else '{"image_id": "a", "label": "dog"}\n', "utf-8")
+    with pytest.raises(UsageError, match=r"l\\udcff\.\w+'?: has a name that is not valid Unicode; rename it"):
+        said(suffix, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 from unittest import mock
 from xml.etree import ElementTree as ET
@@ -88,6 +89,43 @@ def test_flags_parts_and_masks_are_told(tmp_path: Path) -> None:
 def test_an_image_has_the_name_of_its_file(tmp_path: Path, stem: str, filename: str, image: str) -> None:
     written(tmp_path, dog(1, 1, 2, 2), stem=stem, filename=filename)
     assert read_statements("voc", [tmp_path])[0]["image_id"].to_pylist() == [image]
+
+
+@pytest.mark.parametrize(
+    ("stem", "filename", "is_told"),
+    [
+        ("Annotations/b", "old name.jpg", True),
+        ("Annotations/b", "C:\\pictures\\c.jpg", True),
+        ("Annotations/b", "B.jpg", True),
+        ("Annotations/b", "b/", False),
+        ("Annotations/b", "%s", False),
+        ("Annotations/b", "", False),
+        ("Annotations/b", "../JPEGImages/b.PNG", False),
+        ("Annotations/b.jpg", "b.jpg", False),
+        ("Annotations/cafe\u0301", "caf\u00e9.jpg", False),
+        ("Annotations/n01440764_10026", "n01440764_10026_n01440764.JPEG", False),
+    ],
+)
+@pytest.mark.parametrize("form", ["voc", "labelme"])
+def test_a_file_that_names_another_picture_is_told_once(
+    tmp_path: Path,
+    form: str,
+    stem: str,
+    filename: str,
+    is_told: bool,  # noqa: FBT001 - of pytest
+) -> None:
+    if form == "voc":
+        written(tmp_path, dog(1, 1, 2, 2) + dog(1, 1, 2, 3), stem=stem, filename=filename)
+    else:
+        shape = {"label": "dog", "points": [[1, 1], [5, 5]], "shape_type": "rectangle"}
+        document = {"shapes": [shape, shape], "imagePath": filename, "imageWidth": 9, "imageHeight": 9}
+        (tmp_path / stem).parent.mkdir()
+        (tmp_path / f"{stem}.json").write_text(json.dumps(document), "utf-8")
+    for read in (read_statements, read_regions):
+        found, log = read(form, [tmp_path])
+        assert (found.num_rows, log.count, log.n_renamed, len(log.renamed)) == (2, 0, is_told, is_told)
+        assert [one.text for one in log.renamed] == [filename.rpartition("\\")[2]] * is_told
+        assert all(one.what.startswith("names another picture, and is read as ") for one in log.renamed)
 
 
 @pytest.mark.parametrize(

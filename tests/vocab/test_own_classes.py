@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from typing import TYPE_CHECKING
 
 import networkx as nx
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 import mlimages_dataset as ml
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.vocab.hierarchy import ROOTS
+from mlimages_dataset.vocab.merging import cycle_above
 from mlimages_dataset.vocab.near_names import head_of, near_misses
 
 if TYPE_CHECKING:
@@ -108,7 +111,9 @@ def test_what_a_list_says_of_its_classes_is_heard() -> None:
         assert fate(vocabulary, lost) == ("", "dropped: unmatched name")
     evidence = {row.source_id: row.evidence for row in vocabulary.mapping}
     assert evidence["5"] == "its parent 'zzqx' is no wnid, no id of the list and no noun of WordNet"
-    assert "form a cycle" in evidence["6"]
+    remedy = "give one of these classes another parent, or none"
+    assert evidence["6"] == f"its parents in the list form a cycle: 6 > 7 > 6; {remedy}"
+    assert evidence["7"] == f"its parents in the list form a cycle: 7 > 6 > 7; {remedy}"
     assert evidence["8"].startswith("its parent '5' became no category (dropped: unmatched name: its parent 'zzqx' is")
 
 
@@ -249,3 +254,47 @@ def test_two_classes_of_one_id_are_refused_and_one_class_twice_is_not() -> None:
         ml.build_vocabulary(classes={"mine": frame.assign(name="cat", wnid=["n02121620", "n02127808", ""])})
     with pytest.warns(UserWarning, match="occur more than once"):
         ml.build_vocabulary(classes={"mine": frame.assign(name=["cat", "Cat", "dog"])})
+
+
+@pytest.mark.parametrize(
+    ("parent_of", "told"),
+    [
+        ("bca", {"a": "its parents in the list form a cycle: a > b > c > a;"}),
+        (
+            "bcab",
+            {"c": "its parents in the list form a cycle: c > a > b > c;", "d": "parents above it in the list form"},
+        ),
+        ("a", {"a": "it is its own parent in the list; give it another parent, or none"}),
+        ("aa", {"b": "parents above it in the list form a cycle: a > a;"}),
+        ("bcdefghija", {"a": "its parents in the list form a cycle: a > b > c > d > e > f > g > h > ... > a;"}),
+        ("?", {"a": "its parent '?' is no wnid and no id of the list"}),
+    ],
+)
+def test_a_cycle_is_told_by_its_classes_and_nothing_else_is_lost(parent_of: str, told: dict[str, str]) -> None:
+    lines = [("abcdefghij"[k], f"x{k}", parent) for k, parent in enumerate(parent_of)]
+    vocabulary = built(*lines, ("one", "dog", ""), ("two", "own dog", "one"), columns=("id", "name", "parent"))
+    evidence = {row.source_id: row.evidence for row in vocabulary.mapping}
+    assert {row.source_id for row in vocabulary.mapping if row.is_kept} == {"one", "two"}
+    assert all(evidence[source_id].startswith(why) for source_id, why in told.items())
+
+
+def test_a_list_that_is_one_cycle_is_refused_with_it() -> None:
+    told = r"none of 2 classes .*; the first is 'x': unmatched name: .*: a > b > a; .*; correct the column parent"
+    with pytest.raises(ml.MLImagesError, match=told):
+        built(("a", "x", "b"), ("b", "y", "a"), columns=("id", "name", "parent"))
+
+
+def test_cycles_are_found_as_networkx_finds_them() -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(200):
+        parents = rng.integers(-1, 8, 8)
+        parent_of = {str(k): str(parent) for k, parent in enumerate(parents) if parent >= 0}
+        cycles = [frozenset(one) for one in nx.simple_cycles(nx.DiGraph(list(parent_of.items())))]
+        for k in range(8):
+            circle = cycle_above(str(k), parent_of)
+            assert all(parent_of[one] == other for one, other in itertools.pairwise((*circle, *circle[:1])))
+            above = {
+                str(k),
+                *(nx.descendants(nx.DiGraph(list(parent_of.items())), str(k)) if str(k) in parent_of else ()),
+            }
+            assert (frozenset(circle) in cycles) == bool(circle) == any(one & above for one in cycles)

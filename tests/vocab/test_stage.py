@@ -251,7 +251,9 @@ def test_a_list_under_anothers_name_fails_its_check(given: VocabularyFiles, tmp_
 
 def test_a_vocabulary_without_a_class_of_its_lists_is_refused(given: VocabularyFiles, tmp_path: Path) -> None:
     classes = (("mine", written(tmp_path / "mine.csv", "id,name\n1,qwertz\n2,zxcvb\n")),)
-    with pytest.raises(VocabularyError, match=r"none of 2 classes became a category \(dropped: unmatched name: 2\); "):
+    with pytest.raises(
+        VocabularyError, match=r"none of 2 classes became a category \(dropped: unmatched name: 2\); the first is "
+    ):
         write_vocabulary(VocabularyFiles(classes=classes, reviewed=given.reviewed), Workplace(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
@@ -292,7 +294,7 @@ def test_the_published_dictionary_is_written_and_read_as_it_is(tmp_path: Path) -
 
 def test_a_cycle_in_the_dictionary_is_refused(tmp_path: Path) -> None:
     dictionary = written(tmp_path / "dictionary.txt", DICTIONARY_TEXT.replace("\t0\tdog", "\t2\tdog"))
-    with pytest.raises(VocabularyError, match=r"dictionary\.txt: the parents form a cycle through \[1, 2\]"):
+    with pytest.raises(VocabularyError, match=r"dictionary\.txt: the parents form a cycle: (n\d+) > (n\d+) > \1;"):
         read_tencent_dictionary(dictionary)
 
 

@@ -1,0 +1,29 @@
+"""Ids of labels that are no picture's are told with the picture that they may mean."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlimages_dataset.recipes.pictures import likely_ids
+
+NAMES = st.text("abcÄß", min_size=1, max_size=3)
+PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
+
+
+@pytest.mark.parametrize(
+    "stated", ["a/./b", "a//b", "x/../a/b", "/a/b", "A/B", "photos/a/b", "../a/b", "a/b/", "C:/Photos/a/./B"]
+)
+def test_other_ways_to_write_an_id_are_told_with_its_picture(stated: str) -> None:
+    ids = pa.array(["z", "a/b", "a/b/c", "A/b"], pa.large_string())
+    assert likely_ids(["nobody", stated], ids) == ((stated, "a/b"),)
+
+
+@given(st.lists(PATHS, max_size=5, unique=True), st.lists(PATHS, max_size=5, unique=True))
+def test_what_is_told_is_a_picture_whose_path_ends_alike(stated: list[str], pictures: list[str]) -> None:
+    found = dict(likely_ids(stated, pa.array(pictures, pa.large_string())))
+    for one in stated:
+        ends = [picture for picture in pictures if f"/{one}".lower().endswith(f"/{picture}".lower())]
+        assert (found.get(one, "") in ends) if ends else (one not in found)

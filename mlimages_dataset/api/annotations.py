@@ -281,8 +281,6 @@ def statements(frame: object, what: str, *, predictions: bool = False) -> dict[s
 
 
 def _confidences(column: pa.Array, what: str) -> pa.Array:
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.int8())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise DataError(
             f"the column confidence has the type {column.type}, but must hold numbers", where=what, remedy="convert it"

@@ -17,7 +17,7 @@ from mlimages_dataset.augment.malformed import log_malformed
 from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import are_ids, image_ids
-from mlimages_dataset.sources.source import LISTED, refuse_other_scale
+from mlimages_dataset.sources.source import FAULT, LISTED, refuse_other_scale
 from mlimages_dataset.tables.arrays import arrow_of, numpy_of, repeated, texts
 from mlimages_dataset.tables.confidences import MOST_ROUNDED
 from mlimages_dataset.tables.schemas import TableSchema
@@ -158,8 +158,9 @@ def packed_statements(
     if isinstance(shown, pa.RecordBatch):
         return _grouped(pa.Table.from_batches([shown]), piece, lookup) if shown.num_rows else iter(())
     location = ", nullif(location, '') AS location" if piece.places else ""
+    fault = f", {FAULT}" if FAULT in shown.sql("SELECT * FROM observations LIMIT 0").columns else ""
     rows = shown.sql(
-        f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence{location} FROM observations"
+        f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence{location}{fault} FROM observations"
     ).to_arrow_table()
     if not rows.num_rows:
         return iter(())

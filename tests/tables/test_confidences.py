@@ -168,7 +168,7 @@ def test_every_format_keeps_confidences_between_0_and_1(tmp_path: Path, form: st
         case "open-images":
             lines = [
                 "ImageID,Source,LabelName,Confidence",
-                *(f"{i},s,/m/1,{t}" for i, t in zip(ids, texts, strict=True)),
+                *(f"{i},human,/m/1,{t}" for i, t in zip(ids, texts, strict=True)),
             ]
         case _:
             lines = [f"{i}\t7:{t}" for i, t in zip(ids, texts, strict=True)]

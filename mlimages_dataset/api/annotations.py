@@ -340,3 +340,6 @@ def _warn_of_losses(summary: AnnotationSummary, vocabulary: Vocabulary) -> None:
     if several := summary.images_of_several_names:
         such = f" (such as {summary.first_names[0]})" if summary.first_names else ""
         warn(f"ids that several image names share: {several:,}{such}; see summary")
+    if apart := summary.images_of_several_locations:
+        such = f" (such as {summary.first_locations[0]})" if summary.first_locations else ""
+        warn(f"images of several locations, of which the first is kept: {apart:,}{such}; see summary")

@@ -31,6 +31,8 @@ class AnnotationCounts:
         images_of_several_names: images that statements name by several paths, such as `rex.jpg` and `rex.png`.
         first_names: two of the names of the first of these images.
         absences: verified absences that follow from what the collection is complete for.
+        images_of_several_locations: images of which rows state several locations; the least in text order is kept.
+        first_locations: the ids and two of the locations of the first of these images.
     """
 
     labels: int = 0
@@ -45,10 +47,16 @@ class AnnotationCounts:
     images_of_several_names: int = 0
     first_names: tuple[str, ...] = ()
     absences: int = 0
+    images_of_several_locations: int = 0
+    first_locations: tuple[str, ...] = ()
 
     def __add__(self, other: AnnotationCounts) -> AnnotationCounts:
         added = AnnotationCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-        return replace(added, first_names=added.first_names[:LISTED_NAMES])
+        return replace(
+            added,
+            first_names=added.first_names[:LISTED_NAMES],
+            first_locations=added.first_locations[:LISTED_NAMES],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,8 @@ class AnnotationSummary(AnnotationCounts):
                     most = f"the first is {self.first_rejected_rows[0]}"
                 if fate.field == "malformed" and self.first_malformed:
                     most = f"the first is {self.first_malformed[0]}"
+                if fate.field == "images_of_several_locations" and self.first_locations:
+                    most = f"the first is {self.first_locations[0]}"
                 found.append(f"{n:,} {fate.text}" + (f": {most}" if most else ""))
         return found
 
@@ -116,6 +126,7 @@ class AnnotationSummary(AnnotationCounts):
             *(f"rejected: {row}" for row in self.first_rejected_rows),
             *(f"malformed: {row}" for row in self.first_malformed),
             *(f"one image: {both}" for both in self.first_names),
+            *(f"locations of {both}" for both in self.first_locations),
             *([f"unknown classes: {self.unknown_classes()}"] if self.most_frequent_unknown_classes else []),
         ]
 
@@ -180,6 +191,13 @@ FATES = (
         "images_of_several_names",
         "several names",
         "images of several names, which may be different pictures",
+        of_statements=False,
+        told=True,
+    ),
+    Fate(
+        "images_of_several_locations",
+        "several locations",
+        "images of several locations, of which the first in the order of texts is kept",
         of_statements=False,
         told=True,
     ),

@@ -104,6 +104,10 @@ def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]
         named = f": {_names(summary.first_names)}" if summary.first_names else ""
         text = f"{_number(summary.images_of_several_names, 'image')}, perhaps of different pictures{named}"
         yield Decision("images of several names", text)
+    if summary.images_of_several_locations:
+        first = f", such as {summary.first_locations[0]}" if summary.first_locations else ""
+        text = f"{_number(summary.images_of_several_locations, 'image')} of {name}, the first location is kept{first}"
+        yield Decision("images of several locations", text)
 
 
 def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:

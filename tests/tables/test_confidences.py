@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlimages_dataset.augment.ancestors import augment, augmentation_rules
-from mlimages_dataset.augment.annotations import lookup_table, packed_statements
+from mlimages_dataset.augment.annotations import STATEMENTS, lookup_table, packed_statements
 from mlimages_dataset.augment.cooccurrence import PairCounts, implications_table
 from mlimages_dataset.augment.merged import annotation_batches
 from mlimages_dataset.core.errors import DataError
@@ -137,7 +137,7 @@ def read(form: str, path: Path, schema: TableSchema = ANNOTATIONS) -> tuple[dict
         for piece in pieces_of(form, [path]):
             for block in source_named(form).observe(connection, piece, log):
                 statements = pa.Table.from_batches(packed_statements(block, piece, lookup_table({class_id: 7}))).select(
-                    ["image_id", "statements", "location", "name"]
+                    STATEMENTS.arrow.names
                 )
                 for table, counts in annotation_batches(
                     statements, "\U0010ffff", source="s", min_confidence=0.0, schema=schema

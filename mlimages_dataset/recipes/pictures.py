@@ -142,6 +142,7 @@ def pictures_stage(
         inputs=inputs,
         work=functools.partial(_join, folder, collections, known),
         summary=PicturesSummary,
+        beside=True,
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlimages_dataset.core.image_ids import without_id
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.rows import has_texts
 from mlimages_dataset.sources.source import FAULT, LISTED, NUMBERS, WRITTEN
@@ -58,8 +59,7 @@ def _reasons(rows: pa.Table) -> dict[int, str]:
     if found and FAULT in rows.column_names:
         told = rows[FAULT].take(pa.array(list(found))).to_pylist()
         found = {row: why or NO_CONFIDENCE for row, why in zip(found, told, strict=True)}
-    for which, reason in ((_empty(classes), NO_CLASS), (_empty(images), NO_IMAGE)):
-        found |= dict.fromkeys(which.tolist(), reason)
+    found |= dict.fromkeys(_empty(classes).tolist(), NO_CLASS) | dict.fromkeys(without_id(images), NO_IMAGE)
     if not found:
         return found
     # Those that only say that an image is listed state nothing, so nobody counts them.

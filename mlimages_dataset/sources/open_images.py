@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.image_ids import without_id
 from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.sources.blocks import Block, blocks_of
 from mlimages_dataset.sources.boxes import region_batch
@@ -279,7 +280,9 @@ _BAD_FLAG = "a flag is none of 1, 0 and -1"
 
 def _batch(rows: pa.Table, path: Location, log: RejectLog) -> pa.RecordBatch:
     """Return the boxes of a block in the columns of `REGION`."""
-    named = pc.and_(*(pc.not_equal(pc.fill_null(rows[name], ""), "") for name in ("image_id", "class_id")))
+    has_image = np.ones(rows.num_rows, np.bool_)
+    has_image[without_id(pc.fill_null(rows["image_id"], ""))] = False
+    named = pc.and_(pa.array(has_image), pc.not_equal(pc.fill_null(rows["class_id"], ""), ""))
     likely = pc.fill_null(pc.greater(rows["confidence"], 0), False)
     flagged = functools.reduce(pc.and_, (pc.is_valid(rows[flag]) for flag in REGION_FLAGS))
     faults = ((named, _NAMELESS), (likely, _BAD_CONFIDENCE), (flagged, _BAD_FLAG))

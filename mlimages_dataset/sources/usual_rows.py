@@ -59,6 +59,7 @@ _NAMES_OF_SOURCES = _SOURCES.view(np.uint8).reshape(len(_SOURCES), -1)
 _LENGTHS_OF_SOURCES = np.array([len(one) for one in (MACHINE, *PEOPLE)])
 _XMIN, _CONFIDENCE, _FLAG = int(Field.XMIN), int(Field.CONFIDENCE), int(Field.FLAG)
 _NEWLINE, _POINT, _MINUS, _ZERO, _BLANK, _TILDE = b"\n.-0 ~"
+_SLASHES = tuple(b"/\\")
 _MOST_DIGITS = 15
 _LOOKED_AT = 1 << 18
 """Bytes of a block that tell whether most of its rows are usual."""
@@ -197,6 +198,8 @@ def _read(  # noqa: C901, PLR0912, PLR0917 - one pass over the fields of a row; 
                     starts[what - _IMAGE, n] = start
                     lengths[what - _IMAGE, n] = at - start
                     usual = at > start or what == _MASK
+                    if what == _IMAGE and usual:
+                        usual = letters[start] != _POINT or letters[at - 1] not in _SLASHES  # `./` names no image
             elif what < _FLAG:
                 at, number = _number(letters, at)
                 usual = number >= 0 if what < _CONFIDENCE or absences else number > 0

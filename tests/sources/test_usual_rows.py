@@ -66,7 +66,24 @@ odd_numbers = st.sampled_from(
 )
 numbers = {"Min": low | odd_numbers | decimals, "Max": high | odd_numbers | decimals}
 texts = st.sampled_from(
-    ["a", "b", "\ufeffa", "abc12", "/m/01g317", "", " a", "a b", "日本", "a\tb", "'", "0", "x" * 300]
+    [
+        "a",
+        "b",
+        "\ufeffa",
+        "abc12",
+        "/m/01g317",
+        "",
+        "./",
+        ".\\",
+        "./a",
+        " a",
+        "a b",
+        "日本",
+        "a\tb",
+        "'",
+        "0",
+        "x" * 300,
+    ]
 )
 flags = st.sampled_from(["0", "1", "-1", "", "-0", "2", "1.0", "true", " 1", "01", "10", "-", "x"])
 

@@ -103,8 +103,7 @@ class OutputFolder:
             work: is called with the folder to write into.
             into: that folder, relative to the output folder.
             beside: the folder may have other stages, although the work writes into the folder itself.
-            folders: folders below `into` into which the work writes; parts that an interrupted run left there are
-                removed.
+            folders: those below `into` into which the work writes; parts of an interrupted run are removed there.
             journal: the journal in `into`, for work that keeps one.
             jobs_of: returns the jobs whose complete output is among some files of the finished stage. With it, a stage
                 that has lost files repeats only the jobs of these files.
@@ -118,10 +117,7 @@ class OutputFolder:
             wanted = cast("Mapping[str, Json]", json.loads(json.dumps(parameters)))
             target = self.path / into
             written = [target / name if name else target for name in folders]
-            self._refuse_links(into, folders)
-            if not into and not beside:
-                self.refuse_others({stage}, f"name another folder for {stage}")
-            self._refuse_foreign_parts(stage, written)
+            self._refuse_to_write(stage, into, folders, alone=not into and not beside)
             standing = self.manifest.stages.get(stage)
             if standing is not None:
                 written_as = [self.manifest.files[path].schema for path in standing.outputs]
@@ -246,6 +242,14 @@ class OutputFolder:
                 if new:
                     _remove_if_unused(self.path, with_folder=made)
                 raise
+
+    def _refuse_to_write(self, stage: str, into: str, folders: Sequence[str], *, alone: bool) -> None:
+        """Raise `UsageError` if a stage may not write here; `alone` is whether no other may be in the folder."""
+        self._refuse_links(into, folders)
+        if alone:
+            self.refuse_others({stage}, f"name another folder for {stage}")
+        target = self.path / into
+        self._refuse_foreign_parts(stage, [target / name if name else target for name in folders])
 
     def _refuse_links(self, into: str, folders: Sequence[str]) -> None:
         """Raise `UsageError` if a folder to write into is a link that leads out: files there would be removed."""

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from mlimages_dataset.cli.main import main  # type: ignore[import-not-found]
+from mlimages_dataset.cli.main import main
 from tests.images.folders import picture
 
 if TYPE_CHECKING:

@@ -76,7 +76,7 @@ SIDES = {"xmin": 0.25, "ymin": 0.25, "xmax": 0.5, "ymax": 0.5}
 def boxes_of(folder: Path, form: str, images: list[str]) -> Path:
     """Write a file with a box in each image."""
     if form == "boxes":
-        columns = {"image_id": images, "label": ["/m/0k4j"] * len(images)}
+        columns: dict[str, Any] = {"image_id": images, "label": ["/m/0k4j"] * len(images)}
         columns |= {side: [value] * len(images) for side, value in SIDES.items()}
         pq.write_table(pa.table(columns), folder / "a.parquet")
         return folder / "a.parquet"

@@ -281,8 +281,6 @@ def statements(frame: object, what: str, *, predictions: bool = False) -> dict[s
 
 
 def _confidences(column: pa.Array, what: str) -> pa.Array:
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.int8())
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise DataError(
             f"the column confidence has the type {column.type}, but must hold numbers", where=what, remedy="convert it"
@@ -345,3 +343,6 @@ def _warn_of_losses(summary: AnnotationSummary, vocabulary: Vocabulary) -> None:
     if summary.renamed:
         such = f" (such as {summary.first_renamed[0]})" if summary.first_renamed else ""
         warn(f"files that name another picture: {summary.renamed:,}{such}; see summary")
+    if apart := summary.images_of_several_locations:
+        such = f" (such as {summary.first_locations[0]})" if summary.first_locations else ""
+        warn(f"images of several locations, of which the first is kept: {apart:,}{such}; see summary")

@@ -31,6 +31,8 @@ class AnnotationCounts:
         images_of_several_names: images that statements name by several paths, such as `rex.jpg` and `rex.png`.
         first_names: two of the names of the first of these images.
         absences: verified absences that follow from what the collection is complete for.
+        images_of_several_locations: images of which rows state several locations; the least in text order is kept.
+        first_locations: the ids and two of the locations of the first of these images.
     """
 
     labels: int = 0
@@ -45,10 +47,16 @@ class AnnotationCounts:
     images_of_several_names: int = 0
     first_names: tuple[str, ...] = ()
     absences: int = 0
+    images_of_several_locations: int = 0
+    first_locations: tuple[str, ...] = ()
 
     def __add__(self, other: AnnotationCounts) -> AnnotationCounts:
         added = AnnotationCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-        return replace(added, first_names=added.first_names[:LISTED_NAMES])
+        return replace(
+            added,
+            first_names=added.first_names[:LISTED_NAMES],
+            first_locations=added.first_locations[:LISTED_NAMES],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +118,8 @@ class AnnotationSummary(AnnotationCounts):
                     most = f"the first is {self.first_malformed[0]}"
                 if fate.field == "renamed" and self.first_renamed:
                     most = f"the first is {self.first_renamed[0]}"
+                if fate.field == "images_of_several_locations" and self.first_locations:
+                    most = f"the first is {self.first_locations[0]}"
                 found.append(f"{n:,} {fate.text}" + (f": {most}" if most else ""))
         return found
 
@@ -125,6 +135,7 @@ class AnnotationSummary(AnnotationCounts):
             *(f"malformed: {row}" for row in self.first_malformed),
             *(f"one image: {both}" for both in self.first_names),
             *(f"another name: {file}" for file in self.first_renamed),
+            *(f"locations of {both}" for both in self.first_locations),
             *([f"unknown classes: {self.unknown_classes()}"] if self.most_frequent_unknown_classes else []),
         ]
 
@@ -196,6 +207,13 @@ FATES = (
         "renamed",
         "other names",
         "files that name another picture than their own names do: read by their own names",
+        of_statements=False,
+        told=True,
+    ),
+    Fate(
+        "images_of_several_locations",
+        "several locations",
+        "images of several locations, of which the first in the order of texts is kept",
         of_statements=False,
         told=True,
     ),

@@ -17,7 +17,7 @@ from mlimages_dataset.augment.malformed import log_malformed
 from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import are_ids, image_ids
-from mlimages_dataset.sources.source import LISTED, refuse_other_scale
+from mlimages_dataset.sources.source import FAULT, LISTED, refuse_other_scale
 from mlimages_dataset.tables.arrays import arrow_of, numpy_of, repeated, texts
 from mlimages_dataset.tables.confidences import MOST_ROUNDED
 from mlimages_dataset.tables.schemas import TableSchema
@@ -55,18 +55,19 @@ RUN_BATCH_IMAGES = 1 << 14
 """Rows per row group between the two passes: few, because a range of images needs few rows of each run."""
 STATEMENTS = TableSchema(
     "statements",
-    2,
+    3,
     pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),
             pa.field("statements", pa.list_(pa.field("element", pa.int64(), nullable=False)), nullable=False),
             pa.field("location", pa.string(), nullable=False),
+            pa.field("other_location", pa.string(), nullable=False),
             pa.field("name", pa.string(), nullable=False),
         ]
     ),
 )
-"""The statements of one block about an image under one name, packed: the rows between the two passes. The name is empty
-if it is the id."""
+"""The statements of one block about an image under one name, packed: the rows between the two passes. The location is
+the least, and the other one the greatest if it is another; the name is empty if it is the id."""
 
 
 def class_lookup(vocabulary: Vocabulary, source: Source, ids_of: str | None = None) -> dict[str, int]:
@@ -158,8 +159,9 @@ def packed_statements(
     if isinstance(shown, pa.RecordBatch):
         return _grouped(pa.Table.from_batches([shown]), piece, lookup) if shown.num_rows else iter(())
     location = ", nullif(location, '') AS location" if piece.places else ""
+    fault = f", {FAULT}" if FAULT in shown.sql("SELECT * FROM observations LIMIT 0").columns else ""
     rows = shown.sql(
-        f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence{location} FROM observations"
+        f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence{location}{fault} FROM observations"
     ).to_arrow_table()
     if not rows.num_rows:
         return iter(())
@@ -187,11 +189,14 @@ def _grouped(rows: pa.Table, piece: Piece, lookup: pa.Table) -> Iterator[pa.Reco
     starts = np.append(0, np.cumsum(np.bincount(image_of_row, minlength=len(ascending))))
     order = np.empty(len(image_of_row), np.int64)
     _order_into(order, image_of_row, starts[:-1].copy())
+    nowhere = repeated("", len(ascending))
+    least, other = _locations(rows, image_of_row, starts) if piece.places else (nowhere, nowhere)
     table = pa.table(
         {
             "image_id": ids.take(arrow_of(ascending)),
             **_stated(rows, lookup, order, starts if piece.states else np.zeros_like(starts)),
-            "location": _least_locations(rows, image_of_row, starts) if piece.places else repeated("", len(ascending)),
+            "location": least,
+            "other_location": other,
             "name": pc.if_else(pc.equal(names, ids), repeated("", len(ids)), names).take(arrow_of(ascending)),
         }
     )
@@ -257,11 +262,22 @@ def _pack(  # noqa: PLR0917 - compiled code takes no keywords
         is_unknown[at] = code == UNKNOWN
 
 
-def _least_locations(rows: pa.Table, image_of_row: NDArray[np.int64], starts: NDArray[np.int64]) -> pa.StringArray:
-    """Return the least location of each image in text order, empty if it has none, shape (N,)."""
+def _locations(
+    rows: pa.Table, image_of_row: NDArray[np.int64], starts: NDArray[np.int64]
+) -> tuple[pa.StringArray, pa.StringArray]:
+    """Return the least location of each image in text order, empty if it has none, and the greatest.
+
+    The greatest is empty where it is the least one. Both have the shape (N,).
+    """
     of_row = pa.table({"image": image_of_row, "location": rows["location"]})
-    order = pc.sort_indices(of_row, sort_keys=[("image", "ascending"), ("location", "ascending")])  # nulls come last
-    return rows["location"].take(order.take(arrow_of(starts[:-1]))).fill_null("").combine_chunks()
+    keys = [("image", "ascending"), ("location", "ascending")]
+    order = pc.sort_indices(of_row, sort_keys=keys).to_numpy()  # nulls come last
+    n_valid = np.bincount(image_of_row, weights=pc.is_valid(rows["location"]).to_numpy(), minlength=len(starts) - 1)
+    last = starts[:-1] + np.maximum(n_valid.astype(np.int64) - 1, 0)
+    least, greatest = (
+        rows["location"].take(arrow_of(order[at])).fill_null("").combine_chunks() for at in (starts[:-1], last)
+    )
+    return least, pc.if_else(pc.equal(least, greatest), "", greatest)
 
 
 @compiled

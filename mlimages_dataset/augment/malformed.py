@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlimages_dataset.core.image_ids import without_id
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.rows import has_texts
-from mlimages_dataset.sources.source import LISTED, NUMBERS, WRITTEN
+from mlimages_dataset.sources.source import FAULT, LISTED, NUMBERS, WRITTEN
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,7 +30,7 @@ def log_malformed(shown: duckdb.DuckDBPyConnection, rows: pa.Table, piece: Piece
 
     Args:
         shown: the block, as `Source.observe` yields it.
-        rows: its columns image_id, without nulls, class_id and confidence.
+        rows: its columns image_id, without nulls, class_id and confidence, and perhaps `FAULT`.
         piece: where it comes from.
         log: takes them.
     """
@@ -54,13 +55,11 @@ def log_malformed(shown: duckdb.DuckDBPyConnection, rows: pa.Table, piece: Piece
 def _reasons(rows: pa.Table) -> dict[int, str]:
     """Return why each row cannot be used that cannot, by its number."""
     images, classes, confidence = (rows[name] for name in ("image_id", "class_id", "confidence"))
-    found: dict[int, str] = {}
-    for which, reason in (
-        (_nulls(confidence), NO_CONFIDENCE),
-        (_empty(classes), NO_CLASS),
-        (_empty(images), NO_IMAGE),
-    ):
-        found |= dict.fromkeys(which.tolist(), reason)
+    found = dict.fromkeys(_nulls(confidence).tolist(), NO_CONFIDENCE)
+    if found and FAULT in rows.column_names:
+        told = rows[FAULT].take(pa.array(list(found))).to_pylist()
+        found = {row: why or NO_CONFIDENCE for row, why in zip(found, told, strict=True)}
+    found |= dict.fromkeys(_empty(classes).tolist(), NO_CLASS) | dict.fromkeys(without_id(images), NO_IMAGE)
     if not found:
         return found
     # Those that only say that an image is listed state nothing, so nobody counts them.

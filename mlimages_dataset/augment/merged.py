@@ -70,12 +70,13 @@ def annotation_batches(
 def _by_image(statements: pa.Table, below: str) -> Iterator[pa.RecordBatch]:
     """Yield images of which something is said, ascending by id, with all statements of each.
 
-    Their location and name are the least that is not empty, or empty; `last_name` is the greatest.
+    Their location and name are the least that is not empty, or empty; `last_location` and `last_name` are the greatest.
     """
     # Large: all statements together may be more than 2^31.
     lists = statements["statements"].cast(pa.large_list(pa.int64())).combine_chunks()
     ends, values = numpy_of(lists.offsets), numpy_of(lists.values)
-    ids, locations, names = (_combined(statements[name]) for name in ("image_id", "location", "name"))
+    columns = ("image_id", "location", "other_location", "name")
+    ids, locations, others, names = (_combined(statements[name]) for name in columns)
     order, starts = ordered_texts(ids)
     ids = ids.take(arrow_of(order[starts[:-1]]))
     n_said = np.add.reduceat(np.diff(ends)[order], starts[:-1]) if len(ids) else np.empty(0, np.int64)
@@ -85,9 +86,13 @@ def _by_image(statements: pa.Table, below: str) -> Iterator[pa.RecordBatch]:
         offsets = np.append(0, np.cumsum(n_said[images]))
         joined = np.empty(offsets[-1], np.int64)
         _join(order, first, last, ends, values, joined)
+        last_of_rows, last_of_others = (
+            extreme_texts(some, order, first, last, greatest=True).cast(pa.string()) for some in (locations, others)
+        )
         texts = {
             "image_id": ids.take(arrow_of(images)),
             "location": extreme_texts(locations, order, first, last),
+            "last_location": pc.if_else(pc.greater(last_of_others, last_of_rows), last_of_others, last_of_rows),
             "name": extreme_texts(names, order, first, last),
             "last_name": extreme_texts(names, order, first, last, greatest=True),
         }
@@ -179,12 +184,18 @@ def _finished(
     n_without = int((named & says & ~kept_images).sum())
     several = batch.filter(pc.not_equal(batch.column("name"), batch.column("last_name")))
     first_names = several.select(["name", "last_name"]).slice(0, LISTED_NAMES).to_pylist()
+    apart = batch.filter(pc.not_equal(batch.column("location"), batch.column("last_location")))
+    first_apart = apart.select(["image_id", "location", "last_location"]).slice(0, LISTED_NAMES).to_pylist()
     return table, AnnotationCounts(
         **dict(zip(_FATES, counts.tolist(), strict=True)),
         images=images.num_rows,
         images_without_labels=n_without,
         images_of_several_names=several.num_rows,
         first_names=tuple(f"{one['name']} and {one['last_name']}" for one in first_names),
+        images_of_several_locations=apart.num_rows,
+        first_locations=tuple(
+            f"{one['image_id']}: {one['location']} and {one['last_location']}" for one in first_apart
+        ),
     )
 
 

@@ -107,6 +107,20 @@ def _inside_layout(paths: pa.StringArray) -> pa.StringArray:
     return pc.if_else(pc.equal(inside, ""), paths, inside)
 
 
+def without_id(names: pa.StringArray | pa.ChunkedArray) -> list[int]:
+    """Return the numbers of the names that are no image's: empty, or only the folder itself; none is null.
+
+    >>> without_id(pa.array(["a", "", "./", ".a", ".", "././"]))
+    [1, 2, 5]
+    """
+    maybe = np.flatnonzero(pc.or_(pc.equal(names, ""), pc.starts_with(names, ".")).to_numpy(zero_copy_only=False))
+    if not len(maybe):
+        return []
+    some = names.take(pa.array(maybe))
+    ids = image_ids(some.combine_chunks() if isinstance(some, pa.ChunkedArray) else some)
+    return [int(at) for at, one in zip(maybe, ids.to_pylist(), strict=True) if not one]
+
+
 def image_id(name: str) -> str:
     """Return the id of the image with a name.
 

@@ -89,6 +89,7 @@ class OutputFolder:
         inputs: Mapping[str, str],
         work: Callable[[Location], StageResult[Any]],
         into: str = "",
+        beside: bool = False,
         folders: Sequence[str] = ("",),
         journal: Journal | None = None,
         jobs_of: Callable[[Sequence[Receipt]], Iterable[tuple[str, Finished]]] | None = None,
@@ -101,23 +102,22 @@ class OutputFolder:
             inputs: SHA-256 by name.
             work: is called with the folder to write into.
             into: that folder, relative to the output folder.
-            folders: folders below `into` into which the work writes; parts that an interrupted run left there are
-                removed.
+            beside: the folder may have other stages, although the work writes into the folder itself.
+            folders: those below `into` into which the work writes; parts of an interrupted run are removed there.
             journal: the journal in `into`, for work that keeps one.
             jobs_of: returns the jobs whose complete output is among some files of the finished stage. With it, a stage
                 that has lost files repeats only the jobs of these files.
 
         Raises:
             UsageError: the folder holds another build of this stage, finished or interrupted, and `overwrite` is not
-                set; or another stage has its parts where this one writes; or a folder into which it writes is a link
-                to elsewhere; or another run is writing here.
+                set; or it holds what another stage wrote, where this one writes; or a folder into which it writes is a
+                link to elsewhere; or another run is writing here.
         """
         with self._alone():
             wanted = cast("Mapping[str, Json]", json.loads(json.dumps(parameters)))
             target = self.path / into
             written = [target / name if name else target for name in folders]
-            self._refuse_links(into, folders)
-            self._refuse_foreign_parts(stage, written)
+            self._refuse_to_write(stage, into, folders, alone=not into and not beside)
             standing = self.manifest.stages.get(stage)
             if standing is not None:
                 written_as = [self.manifest.files[path].schema for path in standing.outputs]
@@ -243,11 +243,29 @@ class OutputFolder:
                     _remove_if_unused(self.path, with_folder=made)
                 raise
 
+    def _refuse_to_write(self, stage: str, into: str, folders: Sequence[str], *, alone: bool) -> None:
+        """Raise `UsageError` if a stage may not write here; `alone` is whether no other may be in the folder."""
+        self._refuse_links(into, folders)
+        if alone:
+            self.refuse_others({stage}, f"name another folder for {stage}")
+        target = self.path / into
+        self._refuse_foreign_parts(stage, [target / name if name else target for name in folders])
+
     def _refuse_links(self, into: str, folders: Sequence[str]) -> None:
         """Raise `UsageError` if a folder to write into is a link that leads out: files there would be removed."""
         for name in ("/".join(filter(None, (into, folder))) for folder in ("", *folders)):
             if not folder_stays(self.path, name):
                 raise _linked_elsewhere(self.path, name)
+
+    def refuse_others(self, known: Collection[str], remedy: str) -> None:
+        """Raise `UsageError` if the folder holds what a stage that is not known wrote."""
+        if others := [name for name in self.manifest.stages if name not in known]:
+            raise UsageError(
+                f"the folder holds another build: {others[0]}"
+                + (f" and {len(others) - 1} more" if len(others) > 1 else ""),
+                where=self.path,
+                remedy=remedy,
+            )
 
     def _refuse_foreign_parts(self, stage: str, folders: Sequence[Location]) -> None:
         for other, record in self.manifest.stages.items():

@@ -87,6 +87,8 @@ class Stage(Generic[_SummaryT_co]):
         work: writes the files and returns their receipts and a summary.
         summary: the summary's dataclass.
         into: the folder to write into, relative to the output folder.
+        beside: it writes beside the folders of a build's other stages, as its report does. Any other stage that writes
+            into the output folder itself is the only one there.
         folders: folders below `into` into which the work writes; parts that an interrupted run left there are removed.
         resumes: the work consists of jobs (`Journal.once`), and after an interruption continues with the unfinished
             ones.
@@ -100,6 +102,7 @@ class Stage(Generic[_SummaryT_co]):
     work: Callable[[Workplace], StageResult[_SummaryT_co]]
     summary: type[_SummaryT_co]
     into: str = ""
+    beside: bool = False
     folders: tuple[str, ...] = ("",)
     resumes: bool = False
     jobs_of: Callable[[Sequence[Receipt]], Iterable[tuple[str, Finished]]] | None = None
@@ -114,7 +117,7 @@ def run(stage: Stage[_SummaryT], folder: OutputFolder, engine: Engine = Engine()
 
     Raises:
         UsageError: the folder holds another build of this stage, finished or interrupted, and may not be overwritten;
-            or another stage has its parts where this one writes; or a folder into which it writes is a link to
+            or it holds what another stage wrote, where this one writes; or a folder into which it writes is a link to
             elsewhere; or another run is writing here.
         DataError: the manifest's summary of a finished stage does not have the form that this version writes.
         MLImagesError: whatever the work raises.
@@ -131,6 +134,7 @@ def run(stage: Stage[_SummaryT], folder: OutputFolder, engine: Engine = Engine()
         inputs=stage.inputs,
         work=work,
         into=stage.into,
+        beside=stage.beside,
         folders=stage.folders,
         journal=journal if stage.resumes else None,
         jobs_of=stage.jobs_of,

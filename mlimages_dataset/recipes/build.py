@@ -27,7 +27,7 @@ from mlimages_dataset.pipeline.stage import Engine, NoSummary, Stage, run
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.recipes.class_names import CLASSES, class_list_of, classes_stage
 from mlimages_dataset.recipes.first_calls import compiled_meanwhile
-from mlimages_dataset.recipes.pictures import IMAGES_FOLDER, images_stage, pictures_stage, states_labels
+from mlimages_dataset.recipes.pictures import IMAGES_FOLDER, PICTURES, images_stage, pictures_stage, states_labels
 from mlimages_dataset.recipes.recipe import Rule
 from mlimages_dataset.report.page import report_stage, told_of
 from mlimages_dataset.report.reading import REPORT
@@ -77,6 +77,7 @@ def build_recipe(
         MLImagesError: an input, the recipe or the folder cannot be used; finished stages stay.
     """
     output = OutputFolder(folder, overwrite=overwrite)
+    _refuse_tables_alone(output)
     names = []
     with output.held(), compiled_meanwhile() as await_loops:
         if recipe.images is not None:
@@ -92,6 +93,16 @@ def build_recipe(
         output.keep_only([*names, REPORT])
         began(REPORT)
         ended(REPORT, run(report_stage(output), output, engine))
+
+
+def _refuse_tables_alone(output: OutputFolder) -> None:
+    """Raise `UsageError` for the folder of a command that writes one table: a build would remove it."""
+    of_builds = {RECIPE, REPORT, PICTURES}
+    for name, record in output.manifest.stages.items():
+        folder, _, _ = name.partition("/")
+        if all(path.startswith(f"{folder}/") for path in record.outputs):
+            of_builds.add(name)
+    output.refuse_others(of_builds, "name a new or an empty folder for the build")
 
 
 def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
@@ -143,7 +154,7 @@ def recipe_stage(text: str) -> Stage[NoSummary]:
     def work(at: Workplace) -> StageResult[NoSummary]:
         return StageResult((write_bytes(at.out / RECIPE_FILE, text.encode()),), NoSummary())
 
-    return Stage(name=RECIPE, parameters={"recipe": text}, inputs={}, work=work, summary=NoSummary)
+    return Stage(name=RECIPE, parameters={"recipe": text}, inputs={}, work=work, summary=NoSummary, beside=True)
 
 
 def _stated_by_pictures(recipe: Recipe, folder: Location) -> list[AnnotatedFiles]:

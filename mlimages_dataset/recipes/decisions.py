@@ -111,6 +111,10 @@ def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]
         first = _names(summary.first_renamed, summary.renamed)
         text = f"{_number(summary.renamed, 'file')} of {name}, read by their own names; rename those of the picture"
         yield Decision("files that name another picture", f"{text} that they name: {first}")
+    if summary.images_of_several_locations:
+        first = f", such as {summary.first_locations[0]}" if summary.first_locations else ""
+        text = f"{_number(summary.images_of_several_locations, 'image')} of {name}, the first location is kept{first}"
+        yield Decision("images of several locations", text)
 
 
 def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:

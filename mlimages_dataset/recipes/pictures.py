@@ -150,6 +150,7 @@ def pictures_stage(
         inputs=inputs,
         work=functools.partial(_join, folder, collections, known),
         summary=PicturesSummary,
+        beside=True,
     )
 
 

@@ -72,6 +72,7 @@ def report_stage(output: OutputFolder) -> Stage[NoSummary]:
         work=work,
         summary=NoSummary,
         folders=("", FIGURES_FOLDER),
+        beside=True,
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.image_ids import image_id
 from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.source import BOX, LISTED, REGION, BatchSource, statements
@@ -153,6 +154,9 @@ def _is_named(one: Instance, log: RejectLog) -> bool:
     good = bool(one.image and one.class_id) and all(map(is_text, (one.image, one.class_id, one.mask, one.location)))
     if not good:
         log.add([one.reject("it has no image, no class, or a name that is no Unicode text")], 1)
+    elif one.image.startswith(".") and not image_id(one.image):
+        log.add([one.reject(f"{one.image!r} names no image")], 1)
+        return False
     return good
 
 

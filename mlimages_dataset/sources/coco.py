@@ -73,7 +73,9 @@ class Coco(DocumentSource):
             place = f"annotation {annotation.get('id', at)}"
             image_key, named = _key(annotation.get("image_id")), _key(annotation.get("category_id"))
             bare.discard(image_key)
-            if image_key is None or image_key not in listed.images:
+            if image_key in listed.shared:
+                _reject(log, path, f"{place} refers to an id that several images have", image_key)
+            elif image_key is None or image_key not in listed.images:
                 _reject(log, path, f"{place} refers to an image that is not listed", annotation.get("image_id"))
             elif named is None or named not in listed.categories:
                 _reject(log, path, f"{place} refers to a category that is not listed", annotation.get("category_id"))
@@ -155,11 +157,19 @@ class _Image:
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """What annotations refer to: images by their number, categories, and the absent categories of each image."""
+    """What annotations refer to.
+
+    Attributes:
+        images: by their number.
+        categories: names by number.
+        absent: the absent categories of each image.
+        shared: numbers that images of several names have; nobody knows of which an annotation is, so `images` has none.
+    """
 
     images: dict[_Key, _Image]
     categories: dict[_Key, str]
     absent: dict[_Key, list[_Key]]
+    shared: frozenset[_Key | None]
 
     @classmethod
     def of(cls, path: Location, log: RejectLog) -> _Listed:
@@ -167,14 +177,18 @@ class _Listed:
         images: dict[_Key, _Image] = {}
         absent: dict[_Key, list[_Key]] = {}
         key_of: dict[str, _Key] = {}
+        shared: set[_Key | None] = set()
         for number, image in enumerate(_items(path, "images")):
             address = str(image.get("coco_url") or image.get("flickr_url") or "")
             name = str(image.get("file_name") or address.rpartition("/")[2])
             key = _key(image.get("id"))
             if not name or key is None:
                 _reject(log, path, f"image {number if key is None else key} has no file_name or id", name)
-            elif key in images:
+            elif key in images and images[key].name == name:
                 _reject(log, path, f"two images have the id {key}", name)
+            elif key in images:
+                shared.add(key)
+                _reject(log, path, f"images {images[key].name} and {name} have one id", key)
             elif key_of.setdefault(name, key) != key:
                 _reject(log, path, f"image {key} has the file_name of image {key_of[name]}", name)
             else:
@@ -192,7 +206,12 @@ class _Listed:
                 where=path,
                 remedy="name a file of instances, in COCO's form",
             )
-        return cls(images, categories, absent)
+        return cls(
+            {key: image for key, image in images.items() if key not in shared},
+            categories,
+            {key: named for key, named in absent.items() if key not in shared},
+            frozenset(shared),
+        )
 
 
 def _categories(path: Location) -> dict[_Key, str]:

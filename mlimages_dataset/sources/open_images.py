@@ -3,10 +3,12 @@
 https://storage.googleapis.com/openimages/web/download_v7.html
 
 * Labels (ImageID, LabelName, Confidence; Source): a class is present, absent, or likely. What the Source `machine` says
-  is only likely, also where it says 1.
+  is only likely, also where it says 1. What another Source says than those of Open Images cannot be used: nobody knows
+  whether a person has verified it.
 * Boxes (ImageID, LabelName, XMin, XMax, YMin, YMax; Confidence, Score and flags where there are): the class is
   present, and there. Flags are 1, or not stated: 0, -1 (unknown) or nothing. A spreadsheet's decimal commas are read as
-  such. A box without Confidence was drawn or verified by a person.
+  such. A box without Confidence was drawn or verified by a person. Their Source is not read: `export`
+  writes a collection's name there.
 * Segmentations (MaskPath, ImageID, LabelName, BoxXMin, ...): boxes whose mask is the picture MaskPath.
 * Points (ImageId, X, Y, Label, EstimatedYesNo): a yes says that the class is present in the image. A no is about the
   point alone, and says nothing of the image; neither is a box.
@@ -23,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.image_ids import without_id
 from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.sources.blocks import Block, blocks_of
 from mlimages_dataset.sources.boxes import region_batch
@@ -35,8 +38,16 @@ from mlimages_dataset.sources.delimited import (
 )
 from mlimages_dataset.sources.pieces import Piece
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
-from mlimages_dataset.sources.source import BOX, REGION
-from mlimages_dataset.sources.usual_rows import FIELD_OF_SIDE, Field, fields_of, is_for_loops, usual_boxes
+from mlimages_dataset.sources.source import BOX, FAULT, REGION
+from mlimages_dataset.sources.usual_rows import (
+    FIELD_OF_SIDE,
+    MACHINE,
+    PEOPLE,
+    Field,
+    fields_of,
+    is_for_loops,
+    usual_boxes,
+)
 from mlimages_dataset.tables import confidences
 from mlimages_dataset.tables.database import database
 from mlimages_dataset.tables.schemas import REGION_FLAGS
@@ -50,7 +61,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.rejects import RejectLog
 
 _SOURCE = "Source"
-_OF_MACHINE = f"lower(trim({_SOURCE})) = 'machine'"
+_OF_MACHINE = f"lower(trim({_SOURCE})) = '{MACHINE}'"
+_TOLD_SIGNS = 40
 _SIDES = ("XMin", "YMin", "XMax", "YMax")
 _SIDES_OF_MASK = tuple(f"Box{side}" for side in _SIDES)
 _POINT = ("ImageId", "Label", "EstimatedYesNo")
@@ -107,8 +119,22 @@ class OpenImages(DelimitedSource):
         if _sides(columns):
             stated = confidence_sql(_of_box(column), digits=digits)
         else:
-            stated = confidence_sql(column, digits=digits, of_model=_OF_MACHINE if _SOURCE in columns else "")
+            stated = confidence_sql(column, digits=digits, of_model=_OF_MACHINE if _has_sources(columns) else "")
         return f"{names}, {stated}, '' AS location"
+
+    def shown(
+        self, connection: duckdb.DuckDBPyConnection, piece: Piece, scan: str, log: RejectLog, *, digits: bool
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """See `DelimitedSource.shown`."""
+        if not (piece.states and _has_sources(piece.columns)):
+            yield from super().shown(connection, piece, scan, log, digits=digits)
+            return
+        # Not in SQL: what else it asks of a row decides whether DuckDB reads confidences as numbers.
+        rows = connection.sql(f"{self.selection(piece, digits=digits)}, {_SOURCE} FROM {scan}").to_arrow_table()
+        connection.register("block", _of_known_sources(rows))
+        connection.execute("CREATE OR REPLACE TEMP VIEW observations AS FROM block")
+        yield connection
+        connection.unregister("block")
 
     def condition(self, piece: Piece) -> str:
         """See `DelimitedSource.condition`."""
@@ -168,10 +194,26 @@ def _sides(columns: Sequence[str]) -> tuple[str, ...]:
     return next((sides for sides in (_SIDES, _SIDES_OF_MASK) if set(sides) <= set(columns)), ())
 
 
+def _of_known_sources(rows: pa.Table) -> pa.Table:
+    """Return statements with `FAULT`, and without a confidence where `_SOURCE` is none that Open Images has."""
+    source = pc.utf8_trim(pc.fill_null(rows[_SOURCE], ""), " ")
+    is_known = pc.is_in(pc.utf8_lower(source), pa.array([MACHINE, *PEOPLE]))
+    shown = pc.if_else(pc.equal(source, ""), "nothing", pc.utf8_slice_codeunits(source, 0, _TOLD_SIGNS))
+    told = pc.binary_join_element_wise("its Source is none of Open Images", shown, ": ")
+    found = rows.drop_columns([_SOURCE, "confidence"])
+    found = found.append_column("confidence", pc.if_else(is_known, rows["confidence"], None))
+    return found.append_column(FAULT, pc.if_else(is_known, None, told))
+
+
+def _has_sources(columns: tuple[str, ...]) -> bool:
+    """Return whether a file of labels says of each who states it."""
+    return _SOURCE in columns and bool(_confidence_column(columns)) and not _sides(columns)
+
+
 def _fields(columns: tuple[str, ...]) -> dict[str, int]:
     """Return what the columns are that the statements of a file are read from, for `usual_rows`."""
     confidence = {column: Field.CONFIDENCE for column in (_confidence_column(columns),) if column}
-    source = {_SOURCE: Field.SOURCE} if confidence and not _sides(columns) else {}
+    source = {_SOURCE: Field.SOURCE} if _has_sources(columns) else {}
     return {"ImageID": Field.IMAGE, "LabelName": Field.CLASS, **confidence, **source}
 
 
@@ -238,7 +280,9 @@ _BAD_FLAG = "a flag is none of 1, 0 and -1"
 
 def _batch(rows: pa.Table, path: Location, log: RejectLog) -> pa.RecordBatch:
     """Return the boxes of a block in the columns of `REGION`."""
-    named = pc.and_(*(pc.not_equal(pc.fill_null(rows[name], ""), "") for name in ("image_id", "class_id")))
+    has_image = np.ones(rows.num_rows, np.bool_)
+    has_image[without_id(pc.fill_null(rows["image_id"], ""))] = False
+    named = pc.and_(pa.array(has_image), pc.not_equal(pc.fill_null(rows["class_id"], ""), ""))
     likely = pc.fill_null(pc.greater(rows["confidence"], 0), False)
     flagged = functools.reduce(pc.and_, (pc.is_valid(rows[flag]) for flag in REGION_FLAGS))
     faults = ((named, _NAMELESS), (likely, _BAD_CONFIDENCE), (flagged, _BAD_FLAG))

@@ -67,6 +67,8 @@ WRITTEN = "written"
 """The column of `observations` that has a confidence as the file writes it, where it is known."""
 NUMBERS = ("line", "item", "row")
 """The columns of `observations` that may have the number of each statement's line, item or row, from 1."""
+FAULT = "fault"
+"""The column of `observations` that says why a statement has no confidence, where its number is not the reason."""
 
 
 class Source(abc.ABC):
@@ -127,8 +129,8 @@ class Source(abc.ABC):
         In SQL, it is a connection in which the block is the relation `observations`, with the columns of `STATEMENT`,
         and `stated`: the number in the file if the confidence is null because the number is out of range. A batch has
         the columns of `STATEMENT`, no nulls, no empty id or class, and confidences in 0..1. Rows are in any order, and
-        those of a block fit in memory; `log` is complete when all rows were read. SQL may have the columns `WRITTEN`
-        and `NUMBERS` too, by which statements that cannot be used are told.
+        those of a block fit in memory; `log` is complete when all rows were read. SQL may have the columns `WRITTEN`,
+        `NUMBERS` and `FAULT` too, by which statements that cannot be used are told.
 
         Raises:
             DataError: the piece cannot be read to its end.

@@ -49,11 +49,17 @@ FIELD_OF_SIDE = dict(zip(BOX, (Field.XMIN, Field.YMIN, Field.XMAX, Field.YMAX), 
 _TEXTS = {"image_id": Field.IMAGE, "class_id": Field.CLASS, "mask": Field.MASK}
 _UNREAD, _IMAGE, _CLASS, _MASK = (int(one) for one in (Field.UNREAD, *_TEXTS.values()))
 _SOURCE = int(Field.SOURCE)
-_MACHINE = np.frombuffer(b"machine", np.uint8)
-"""The source of which everything is only likely; in another case or between blanks, it is left to SQL."""
+MACHINE = "machine"
+"""The source of which everything is only likely."""
+PEOPLE = ("verification", "crowdsource-verification", "human", "xclick", "activemil", "hierarchyfix", "freeform")
+"""The sources of which a person has drawn or verified everything: of labels, of labels and boxes of V1 and V2, and of
+boxes."""
+_SOURCES = np.array([MACHINE, *PEOPLE], np.bytes_)
+_NAMES_OF_SOURCES = _SOURCES.view(np.uint8).reshape(len(_SOURCES), -1)
+_LENGTHS_OF_SOURCES = np.array([len(one) for one in (MACHINE, *PEOPLE)])
 _XMIN, _CONFIDENCE, _FLAG = int(Field.XMIN), int(Field.CONFIDENCE), int(Field.FLAG)
 _NEWLINE, _POINT, _MINUS, _ZERO, _BLANK, _TILDE = b"\n.-0 ~"
-_CASE = 0x20
+_SLASHES = tuple(b"/\\")
 _MOST_DIGITS = 15
 _LOOKED_AT = 1 << 18
 """Bytes of a block that tell whether most of its rows are usual."""
@@ -192,6 +198,8 @@ def _read(  # noqa: C901, PLR0912, PLR0917 - one pass over the fields of a row; 
                     starts[what - _IMAGE, n] = start
                     lengths[what - _IMAGE, n] = at - start
                     usual = at > start or what == _MASK
+                    if what == _IMAGE and usual:
+                        usual = letters[start] != _POINT or letters[at - 1] not in _SLASHES  # `./` names no image
             elif what < _FLAG:
                 at, number = _number(letters, at)
                 usual = number >= 0 if what < _CONFIDENCE or absences else number > 0
@@ -212,10 +220,10 @@ def _read(  # noqa: C901, PLR0912, PLR0917 - one pass over the fields of a row; 
         while at < end and letters[at] != _NEWLINE:
             at += 1
         at = min(at + 1, end)
-        if machine == 1:
-            numbers[_CONFIDENCE - _XMIN, n] = min(max(numbers[_CONFIDENCE - _XMIN, n], LEAST), MOST)
         xmin, ymin, xmax, ymax = numbers[0, n], numbers[1, n], numbers[2, n], numbers[3, n]
         if usual and xmin < xmax and ymin < ymax:
+            if machine == 1:
+                numbers[_CONFIDENCE - _XMIN, n] = min(max(numbers[_CONFIDENCE - _XMIN, n], LEAST), MOST)
             n += 1
         else:
             others[n_others] = line, begin, at
@@ -233,21 +241,15 @@ def _text_end(letters: NDArray[np.uint8], at: int, delimiter: int) -> int:
 
 @compiled
 def _machine(letters: NDArray[np.uint8], start: int, stop: int) -> int:
-    """Return 1 for the source `machine`, 0 for another, and -1 for `machine` in another case or between blanks."""
-    first, last = start, stop
-    while first < last and letters[first] == _BLANK:
-        first += 1
-    while first < last and letters[last - 1] == _BLANK:
-        last -= 1
-    if last - first != len(_MACHINE):
-        return 0
-    found = 1 if last - first == stop - start else -1
-    for k in range(len(_MACHINE)):
-        if letters[first + k] != _MACHINE[k]:
-            if letters[first + k] | _CASE != _MACHINE[k]:
-                return 0
-            found = -1
-    return found
+    """Return 1 for the source `MACHINE`, 0 for one of `PEOPLE`, and -1 for any other text, such as `Machine`."""
+    for source in range(len(_LENGTHS_OF_SOURCES)):
+        if stop - start == _LENGTHS_OF_SOURCES[source]:
+            at = 0
+            while at < stop - start and letters[start + at] == _NAMES_OF_SOURCES[source, at]:
+                at += 1
+            if at == stop - start:
+                return 1 if source == 0 else 0
+    return -1
 
 
 @compiled

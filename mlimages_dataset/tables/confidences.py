@@ -51,6 +51,8 @@ def of_column(column: pa.Array) -> pa.Array:
     """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_boolean(column.type):  # Arrow would make 1 and 0 of them, which mean what a person has verified
+        raise pa.ArrowInvalid("truth values are no numbers")
     if any(is_kind(column.type) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
         return column
     if pa.types.is_decimal(column.type):

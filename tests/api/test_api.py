@@ -216,8 +216,8 @@ def test_a_frame_is_as_good_as_a_file(form: str, vocabulary: ml.Vocabulary, tmp_
     pd.testing.assert_frame_equal(ml.annotate(FRAMES[form](frame), vocabulary).to_pandas(), expected)
 
 
-def test_whole_numbers_are_ids_and_booleans_confidences(vocabulary: ml.Vocabulary) -> None:
-    frame = pd.DataFrame({"image_id": [7, 8], "label": ["d", "d"], "confidence": [True, False]})
+def test_whole_numbers_are_ids_and_confidences(vocabulary: ml.Vocabulary) -> None:
+    frame = pd.DataFrame({"image_id": [7, 8], "label": ["d", "d"], "confidence": [1, 0]})
     found = ml.annotate(frame, vocabulary).to_pandas()
     assert found[["image_id", "confidence"]].to_numpy().tolist() == [["7", 1.0], ["8", 0.0]]
 
@@ -245,6 +245,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a little more than sure": (
         {"image_id": ["a"], "label": ["d"], "confidence": [1.00000001]},
         r"row 0 has the confidence 1\.00000001, which is not in 0\.\.1",
+    ),
+    "truth values": (
+        {"image_id": ["a"], "label": ["d"], "confidence": [True]},
+        "the column confidence has the type bool, but must hold numbers",
     ),
     "words": ({"image_id": ["a"], "label": ["d"], "confidence": ["sure"]}, "the column confidence has the type"),
     "no row": ({"image_id": [], "label": []}, "the frame: has no row"),

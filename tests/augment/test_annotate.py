@@ -41,9 +41,9 @@ label_rows = st.lists(
             st.integers(0, 30),
             st.sampled_from(["/m/0bt9lr", "/m/0k4j", "/m/0zorb", "/m/99", "/m/98"]),
             st.sampled_from("01"),
-        ).map(lambda row: f"{row[0]:03d},v,{row[1]},{row[2]}"),
+        ).map(lambda row: f"{row[0]:03d},human,{row[1]},{row[2]}"),
         st.sampled_from(
-            ["bad", '007,"a ""quoted"",\nsource",/m/0k4j,1', '"008",v,"/m/0k4j",0.5', "", "009,v,/m/068hy,0.75"]
+            ["bad", '007,"a ""quoted"",\nsource",/m/0k4j,1', '"008",human,"/m/0k4j",0.5', "", "009,human,/m/068hy,0.75"]
         ),
     ),
     max_size=25,
@@ -92,7 +92,7 @@ def test_no_cut_changes_anything(
     folder = tmp_path_factory.mktemp("cut")
     for name, header, rows in (("labels.csv", LABELS_HEADER, labels), ("images.csv", IMAGES_HEADER, images)):
         # The first label makes sure that there is one.
-        first = "000,v,/m/0bt9lr,1\n" if name == "labels.csv" else ""
+        first = "000,human,/m/0bt9lr,1\n" if name == "labels.csv" else ""
         (folder / name).write_text(header + first + "\n".join(rows))
     files = [folder / "labels.csv", folder / "images.csv"]
     expected = annotated(mini_vocabulary, "open-images", files, folder / "whole")
@@ -143,7 +143,7 @@ def test_parquet_tables_are_cut_at_row_groups(
 def test_a_quote_left_open_spoils_two_blocks_at_most(
     mini_vocabulary: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [f"{n:04d},v,/m/0k4j,1" for n in range(2000)]
+    rows = [f"{n:04d},human,/m/0k4j,1" for n in range(2000)]
     rows[500] = '"' + rows[500]
     (tmp_path / "labels.csv").write_text(LABELS_HEADER + "\n".join(rows) + "\n")
     monkeypatch.setattr(pieces_module, "PIECE_BYTES", 4000)
@@ -158,7 +158,7 @@ def test_a_quote_left_open_spoils_two_blocks_at_most(
 def test_rows_with_too_few_fields_in_the_middle_are_told_with_their_lines(
     mini_vocabulary: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [f"{n:04d},v,/m/0k4j,1" for n in range(1000)]
+    rows = [f"{n:04d},human,/m/0k4j,1" for n in range(1000)]
     rows[700] = "0700,v"
     (tmp_path / "labels.csv").write_text(LABELS_HEADER + "\n".join(rows) + "\n")
     monkeypatch.setattr(pieces_module, "PIECE_BYTES", 4000)
@@ -186,7 +186,7 @@ def test_a_file_that_becomes_shorter_or_vanishes_amid_the_work_is_a_sentence(
         (lambda: path.write_text("short"), "became shorter while it was read; run it again when the file is complete"),
         (path.unlink, "there is no such file; check the path"),
     ):
-        path.write_text(LABELS_HEADER + "".join(f"{n:04d},v,/m/0k4j,1\n" for n in range(100)))
+        path.write_text(LABELS_HEADER + "".join(f"{n:04d},human,/m/0k4j,1\n" for n in range(100)))
         with pytest.raises((DataError, UsageError), match=f"^{path}: {told}"):
             annotated(mini_vocabulary, "open-images", [path], tmp_path / "out", mapper=spoil(change))
 
@@ -199,7 +199,7 @@ def test_a_cut_run_does_no_finished_piece_and_no_finished_part_again(
 ) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(
-        LABELS_HEADER + "".join(f"{n % 50:04d},v,/m/0k4j,1\n{n % 50:04d},v,/m/9,1\nbad\n" for n in range(100))
+        LABELS_HEADER + "".join(f"{n % 50:04d},human,/m/0k4j,1\n{n % 50:04d},human,/m/9,1\nbad\n" for n in range(100))
     )
     monkeypatch.setattr(pieces_module, "PIECE_BYTES", 400)
     monkeypatch.setattr(runs, "PART_IMAGES", 7)
@@ -256,7 +256,8 @@ def test_annotations_are_cut_into_parts_of_a_size(
 
 def test_what_became_of_every_row_is_told(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
     header = "ImageID,Source,LabelName,Confidence\n"
-    rows = "a,v,/m/0bt9lr,1\na,v,/m/0zorb,1\na,v,/m/99,1\na,v,/m/99,1\nb,v,/m/98,1\nbad\n,v,/m/0bt9lr,1\n"
+    rows = "a,human,/m/0bt9lr,1\na,human,/m/0zorb,1\na,human,/m/99,1\na,human,/m/99,1\n"
+    rows += "b,human,/m/98,1\nbad\n,human,/m/0bt9lr,1\n"
     (tmp_path / "labels.csv").write_text(header + rows)
     result = made(mini_vocabulary, "open-images", [tmp_path / "labels.csv"], tmp_path / "out")
     assert result.summary == AnnotationSummary(
@@ -269,7 +270,7 @@ def test_what_became_of_every_row_is_told(mini_vocabulary: Vocabulary, tmp_path:
         rejected_rows=1,
         first_rejected_rows=("labels.csv, line 7: missing columns: 'bad'",),
         most_frequent_unknown_classes=(("/m/99", 2), ("/m/98", 1)),
-        first_malformed=("labels.csv, line 8: no image id: ',v,/m/0bt9lr,1'",),
+        first_malformed=("labels.csv, line 8: no image id: ',human,/m/0bt9lr,1'",),
     )
 
 

@@ -164,19 +164,25 @@ def test_statements_become_the_labels_of_the_rules(
     assert counts_again == counts
 
 
-NUMBERS = [field.name for field in fields(AnnotationCounts) if field.name != "first_names"]
+EXAMPLES = ("first_names", "first_locations")
+NUMBERS = [field.name for field in fields(AnnotationCounts) if field.name not in EXAMPLES]
 
 
 @given(
     st.lists(
-        st.builds(AnnotationCounts, **dict.fromkeys(NUMBERS, st.integers(0, 9)), first_names=st.just(("a and b",) * 3)),
+        st.builds(
+            AnnotationCounts,
+            **dict.fromkeys(NUMBERS, st.integers(0, 9)),
+            **dict.fromkeys(EXAMPLES, st.just(("a and b",) * 3)),
+        ),
         max_size=4,
     )
 )
 def test_counts_of_parts_add_up(parts: list[AnnotationCounts]) -> None:
     total = sum(parts, AnnotationCounts())
     numbers = {name: sum(getattr(part, name) for part in parts) for name in NUMBERS}
-    assert total == AnnotationCounts(**numbers, first_names=("a and b",) * min(3 * len(parts), 10))
+    examples = ("a and b",) * min(3 * len(parts), 10)
+    assert total == AnnotationCounts(**numbers, first_names=examples, first_locations=examples)
 
 
 @pytest.mark.parametrize(

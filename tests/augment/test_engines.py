@@ -94,7 +94,7 @@ def read_and_exported(vocabulary: Vocabulary, folder: Path, annotations: Path, m
     raw = folder / "labels.csv"
     raw.write_text(
         "ImageID,Source,LabelName,Confidence\n"
-        + "".join(f"{n % 211:04d},v,{name},1\n" for n in range(400) for name in ("/m/0bt9lr", "/m/0k4j", "/m/9"))
+        + "".join(f"{n % 211:04d},human,{name},1\n" for n in range(400) for name in ("/m/0bt9lr", "/m/0k4j", "/m/9"))
     )
     with pytest.MonkeyPatch.context() as patched:  # where jobs are made: the workers need not know
         patched.setattr(pieces, "PIECE_BYTES", 4000)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlimages_dataset.augment.annotate import AnnotatedFiles, annotate
+from mlimages_dataset.augment.regions_stage import map_regions
 from mlimages_dataset.pipeline.stage import Workplace
 from mlimages_dataset.sources import pieces as pieces_module
 from mlimages_dataset.sources import usual_rows
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 HEADER = "image_id,label,confidence\n"
 GOOD = "good,/m/0k4j,1\n"
 NO_CONFIDENCE = "no confidence from 0 to 1"
-FAULTS = {",/m/0k4j,1": "no image id", "c,,0.5": "no class"}
+FAULTS = {",/m/0k4j,1": "no image id", "././,/m/0k4j,1": "no image id", "c,,0.5": "no class"}
 FAULTS |= {f"b,/m/0k4j,{number}": NO_CONFIDENCE for number in ("1.0000001", "NaN", "-0.1", "", "inf")}
 
 
@@ -67,6 +68,44 @@ def test_a_file_that_loops_read_lists_the_same(mini_vocabulary: Vocabulary, tmp_
         assert summary_of(mini_vocabulary, path) == expected
     assert expected.first_malformed[0] == "a.csv, line 32: no image id: ',/m/0k4j,1'"
     assert len(expected.first_malformed) == len(FAULTS)
+
+
+SIDES = {"xmin": 0.25, "ymin": 0.25, "xmax": 0.5, "ymax": 0.5}
+
+
+def boxes_of(folder: Path, form: str, images: list[str]) -> Path:
+    """Write a file with a box in each image."""
+    if form == "boxes":
+        columns: dict[str, Any] = {"image_id": images, "label": ["/m/0k4j"] * len(images)}
+        columns |= {side: [value] * len(images) for side, value in SIDES.items()}
+        pq.write_table(pa.table(columns), folder / "a.parquet")
+        return folder / "a.parquet"
+    rows = [f"{image},/m/0k4j,0.25,0.5,0.25,0.5" for image in images]
+    return write(folder / "a.csv", "\n".join(["ImageID,LabelName,XMin,XMax,YMin,YMax", *rows]))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    images=st.lists(st.sampled_from(["", "./", "././", ".\\", "a", "./b", ".c", "d/"]), max_size=15),
+    form=st.sampled_from(["boxes", "open-images"]),
+    least=st.sampled_from([1, 1 << 24]),
+)
+def test_a_box_whose_image_has_no_id_is_listed_with_its_place(
+    mini_vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFactory, images: list[str], form: str, least: int
+) -> None:
+    path = boxes_of(tmp_path_factory.mktemp("boxes"), form, ["good", *images])
+    files = AnnotatedFiles(name="mine", format=form, files=(path,), ids_of="open-images")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(usual_rows, "COMPILED_BYTES", least)
+        summary = map_regions(mini_vocabulary, files, Workplace(path.parent / "out")).summary
+    bad = [at for at, image in enumerate(images) if not image or set(image) <= set("./\\")]
+    places = [f"row {at + 1}: " if form == "boxes" else f", line {at + 3}: " for at in bad]
+    assert (summary.malformed, summary.rejected_rows) == (0, len(bad))
+    assert summary.regions == 1 + len(images) - len(bad)
+    for place, told in zip(places, summary.first_rejected_rows, strict=False):
+        assert place in told
+        assert "no image" in told or "no ImageID" in told
+    assert len(summary.first_rejected_rows) == min(len(bad), LISTED_REJECTS)
 
 
 def test_lists_are_no_longer_than_those_of_rejects(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:

@@ -160,13 +160,13 @@ def test_a_stage_in_the_folder_itself_spares_the_others(tmp_path: Path) -> None:
     run(tmp_path, Work("a"))
     write_bytes(tmp_path / "notes.txt", b"somebody's")
     opened = OutputFolder(tmp_path)
-    assert opened.run("report", parameters={}, inputs={}, work=Work("report.html")).fresh
+    assert opened.run("report", parameters={}, inputs={}, work=Work("report.html"), beside=True).fresh
     assert sorted(read_manifest(tmp_path).files) == ["report.html", "vocabulary/a"]
     assert (tmp_path / "notes.txt").read_bytes() == b"somebody's"
     (problem,) = verify_folder(tmp_path)
     assert problem.startswith("notes.txt: is not in the manifest")
     opened = OutputFolder(tmp_path, overwrite=True)
-    assert opened.run("report", parameters={"other": 1}, inputs={}, work=Work("other.html")).fresh
+    assert opened.run("report", parameters={"other": 1}, inputs={}, work=Work("other.html"), beside=True).fresh
     assert not (tmp_path / "report.html").exists(), "the other build's file is gone"
 
 
@@ -291,7 +291,19 @@ def test_two_stages_do_not_share_a_folder_of_parts(tmp_path: Path) -> None:
     output = OutputFolder(tmp_path / "out")
     output.run("annotations/a", parameters={}, inputs={}, work=work)
     with pytest.raises(UsageError, match="belongs to stage annotations/a"):
-        output.run("annotations/b", parameters={}, inputs={}, work=work)
+        output.run("annotations/b", parameters={}, inputs={}, work=work, beside=True)
+
+
+@pytest.mark.parametrize("into", ["", "vocabulary"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_stage_of_the_folder_itself_is_the_only_one(tmp_path: Path, into: str, *, overwrite: bool) -> None:
+    OutputFolder(tmp_path).run("vocabulary", parameters={}, inputs={}, work=Work("categories.parquet"), into=into)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    output = OutputFolder(tmp_path, overwrite=overwrite)
+    told = "the folder holds another build: vocabulary; name another folder for annotations/a"
+    with pytest.raises(UsageError, match=told):
+        output.run("annotations/a", parameters={}, inputs={}, work=Work("part-0.parquet"))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_a_folder_that_another_run_writes_is_refused(tmp_path: Path) -> None:
@@ -532,7 +544,7 @@ def test_a_stage_reads_the_tables_of_earlier_ones_of_its_command(tmp_path: Path)
             opened.run("vocabulary", parameters={}, inputs={}, work=Work("part-0.parquet"), into="vocabulary")
             assert (tmp_path / f"{BEGUN_PREFIX}command").exists()
             opened.run("labels", parameters={}, inputs={}, work=reads, into="labels")
-            opened.run("report", parameters={}, inputs={}, work=cut_after(1))
+            opened.run("report", parameters={}, inputs={}, work=cut_after(1), beside=True)
 
     for _ in range(2):  # the second continues what the first began
         with pytest.raises(CutError):

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.coco import coco_classes
 from mlimages_dataset.sources.contract import read_statements
+from mlimages_dataset.sources.registry import pieces_of, source_named
+from mlimages_dataset.sources.rejects import RejectLog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +52,37 @@ def test_annotations_say_what_is_in_images_and_negatives_what_is_not(tmp_path: P
     ]
 
 
+@given(
+    names=st.lists(st.sampled_from("abc"), min_size=1, max_size=4),
+    others=st.lists(st.sampled_from("de"), max_size=2, unique=True),
+)
+def test_an_id_of_several_images_names_none_and_every_entry_of_it_is_counted(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], others: list[str]
+) -> None:
+    keys = [*([1] * len(names)), *range(2, 2 + len(others))]
+    images = [
+        {"id": key, "file_name": name, "width": 9, "height": 9, "neg_category_ids": [17]}
+        for key, name in zip(keys, names + others, strict=True)
+    ]
+    annotations = [{"id": 7, "image_id": key, "category_id": 18, "bbox": [1, 1, 4, 4]} for key in set(keys)]
+    path = written(tmp_path_factory.mktemp("ids"), images=images, annotations=annotations)
+    found, rejects = read_statements("coco", [path])
+    log = RejectLog()
+    (piece,) = pieces_of("coco", [path])
+    boxed = [one for batch in source_named("coco").regions(piece, log) for one in batch["image_id"].to_pylist()]
+    good = {*others, *(names[:1] if len(set(names)) == 1 else [])}
+    assert {row["image_id"] for row in found.to_pylist() if row["confidence"] == 1} == good == set(boxed)
+    assert {row["image_id"] for row in found.to_pylist()} == good
+    assert rejects.count == log.count == len(names) - 1 + (len(set(names)) > 1)
+
+
+def test_two_annotations_of_one_id_are_two(tmp_path: Path) -> None:
+    images = [{"id": one, "file_name": f"{one}.jpg"} for one in (1, 2)]
+    annotations = [{"id": 7, "image_id": one, "category_id": category} for one, category in ((1, 18), (2, 18), (1, 17))]
+    found, rejects = read_statements("coco", [written(tmp_path, images=images, annotations=annotations)])
+    assert (found.num_rows, rejects.count) == (3, 0)
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -61,6 +96,7 @@ def test_annotations_say_what_is_in_images_and_negatives_what_is_not(tmp_path: P
         ),
         ({"annotations": [{"image_id": 1}]}, "annotation 0 refers to a category that is not listed: 'None'"),
         ({"images": [{"id": 1, "file_name": "a.jpg"}] * 2}, "two images have the id 1: 'a.jpg'"),
+        ({"images": [{"id": 1, "file_name": f"{one}.jpg"} for one in "ab"]}, "images a.jpg and b.jpg have one id: '1'"),
         (
             {"images": [{"id": one, "file_name": "a.jpg"} for one in (1, 2)]},
             "image 2 has the file_name of image 1: 'a.jpg'",

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 ROWS = range(60)
 TEXTS = {
     "imagenet": "".join(f"n02084071/n02084071_{n}.JPEG\n" for n in ROWS),
-    "open-images": "ImageID,Source,LabelName,Confidence\n" + "".join(f'{n:04},"v,""w""",/m/1,0.5\n' for n in ROWS),
+    "open-images": "ImageID,Note,Source,LabelName,Confidence\n"
+    + "".join(f'{n:04},"v,""w""",machine,/m/1,0.5\n' for n in ROWS),
     "cvat": "<annotations>"
     + "".join(
         f'<image name="{n}.jpg" width="9" height="8"><box label="dog" xtl="1" ytl="2" xbr="9" ybr="4.5"/></image>'

@@ -250,7 +250,7 @@ def test_columns_are_found_by_name_in_any_order(tmp_path: Path) -> None:
 
 
 def test_image_tables_give_the_places_and_repeat_nothing(tmp_path: Path) -> None:
-    labels = LABELS_HEADER + "a,v,/m/1,1\nb,v,/m/1,1\n"
+    labels = LABELS_HEADER + "a,human,/m/1,1\nb,human,/m/1,1\n"
     images = IMAGES_HEADER + 'a,train,http://2,l,c,p,"An, author","a ""title"" in\ntwo lines"\na,train,http://1,,,,,\n'
     again = "OriginalURL,ImageID\nhttp://3,a\nhttp://b,b\n"
     found = read("open-images", written(tmp_path, images, labels, again))
@@ -266,15 +266,15 @@ def test_image_tables_alone_are_no_annotation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "line"),
     [
-        ("b,v,/m/1", 3),
-        ("b,v,/m/1,1,more", 3),
-        ("b,v,/m/1,often", 3),
-        ('b,v,"/m/1"x,1', 3),
+        ("b,human,/m/1", 3),
+        ("b,human,/m/1,1,more", 3),
+        ("b,human,/m/1,often", 3),
+        ('b,human,"/m/1"x,1', 3),
         ("\nb", 4),
     ],
 )
 def test_a_row_that_is_not_of_the_format_is_listed_with_its_number(tmp_path: Path, row: str, line: int) -> None:
-    (path,) = written(tmp_path, LABELS_HEADER + f"a,v,/m/1,1\n{row}\nc,v,/m/1,1\n")
+    (path,) = written(tmp_path, LABELS_HEADER + f"a,human,/m/1,1\n{row}\nc,human,/m/1,1\n")
     found = read("open-images", [path])
     assert [image for image, *_ in found.rows] == ["a", "c"]
     assert found.rejects.count == 1
@@ -282,12 +282,12 @@ def test_a_row_that_is_not_of_the_format_is_listed_with_its_number(tmp_path: Pat
 
 
 @pytest.mark.parametrize("form", ["open-images", "csv"])
-@pytest.mark.parametrize("damaged", ['"b{},v,/m/1,1', 'b{},"v,/m/1,1', 'b{},v,/m/1,"1', 'b{},"v,"/m/1,"1'])
+@pytest.mark.parametrize("damaged", ['"b{},human,/m/1,1', 'b{},"v,/m/1,1', 'b{},human,/m/1,"1', 'b{},"v,"/m/1,"1'])
 def test_an_open_quote_damages_its_own_row_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, damaged: str
 ) -> None:
     header = {"open-images": LABELS_HEADER, "csv": "image_id,note,label,confidence\n"}[form]
-    for others, at, size in itertools.product(["b{},v,/m/1,1", 'b{},"v, w",/m/1,1'], [0, 3, 9], [1 << 26, 100]):
+    for others, at, size in itertools.product(["b{},human,/m/1,1", 'b{},"v, w",/m/1,1'], [0, 3, 9], [1 << 26, 100]):
         rows = [(damaged if row == at else others).format(row) for row in range(10)]
         (path,) = written(tmp_path, header + "\n".join(rows), suffix=".csv")
         monkeypatch.setattr(pieces, "PIECE_BYTES", size)
@@ -331,12 +331,12 @@ def test_a_file_given_twice_has_its_own_lines_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("confidence", ["2", "-0.1", "nan", "inf", ""])
 def test_a_confidence_outside_0_to_1_stays_a_statement_without_one(tmp_path: Path, confidence: str) -> None:
-    found = read("open-images", written(tmp_path, LABELS_HEADER + f"a,v,/m/1,{confidence}\n"))
+    found = read("open-images", written(tmp_path, LABELS_HEADER + f"a,human,/m/1,{confidence}\n"))
     assert found.rows == [("a", "/m/1", None, "")]
 
 
 def test_rows_of_several_files_are_rejected_each_in_its_own(tmp_path: Path) -> None:
-    paths = written(tmp_path, LABELS_HEADER + "a,v\nb,v,/m/1,1\n", LABELS_HEADER + "c,v,/m/1,1\nd,v\n")
+    paths = written(tmp_path, LABELS_HEADER + "a,v\nb,human,/m/1,1\n", LABELS_HEADER + "c,human,/m/1,1\nd,v\n")
     found = read("open-images", paths)
     assert sorted(str(row[0]) for row in found.rows) == ["b", "c"]
     assert found.rejects.count == 2
@@ -381,7 +381,7 @@ def test_a_column_without_a_name_does_no_harm(tmp_path: Path) -> None:
 WHOLE = {
     "imagenet": ("n01440764_1\nn02084071_2\n", 2),
     "tencent": ("http://a\t1:1\nhttp://b\t2:0.5\n", 2),
-    "open-images": (LABELS_HEADER + "a,v,/m/1,1\nb,v,/m/2,0.5\n", 2),
+    "open-images": (LABELS_HEADER + "a,human,/m/1,1\nb,human,/m/2,0.5\n", 2),
     "csv": ("image_id,label\na,1\nb,2\n", 2),
 }
 
@@ -408,7 +408,9 @@ def test_a_journey_changes_no_statement(tmp_path: Path, form: str, change: str) 
     if change == "blank lines":
         content += b"\n\n"
     if change == "latin-1":
-        bad = {"imagenet": b"\xe9", "tencent": b"\xe9"}.get(form, b"\xe9,v,/m/1,1" if "Source" in text else b"\xe9,1")
+        bad = {"imagenet": b"\xe9", "tencent": b"\xe9"}.get(
+            form, b"\xe9,human,/m/1,1" if "Source" in text else b"\xe9,1"
+        )
         content += bad + b"\n"
     found = read(form, written(tmp_path, content, suffix=".gz" if change == "gz" else ""))
     assert found.rows == expected.rows
@@ -464,7 +466,7 @@ def test_an_archive_under_another_name_is_named(tmp_path: Path) -> None:
     ("form", "header", "told"),
     [
         ("open-images", "LabelName,DisplayName", "has neither LabelName and Confidence, nor boxes, nor OriginalURL"),
-        ("open-images", "a,v,/m/1,1", "has neither LabelName and Confidence, nor boxes, nor OriginalURL"),
+        ("open-images", "a,human,/m/1,1", "has neither LabelName and Confidence, nor boxes, nor OriginalURL"),
         ("csv", "image_id,class", "no column label among image_id, class"),
         ("csv", "image_id:label", "no column image_id and label among image_id:label"),
         ("csv", "image_id,label,label", "has two columns label"),

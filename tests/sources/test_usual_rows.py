@@ -12,9 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import mlimages_dataset as ml
+from mlimages_dataset.augment.annotate import AnnotatedFiles, annotate
 from mlimages_dataset.augment.tally import tally
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import location
+from mlimages_dataset.pipeline.stage import Workplace
 from mlimages_dataset.sources import usual_rows
 from mlimages_dataset.sources.blocks import Block
 from mlimages_dataset.sources.contract import read_statements
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlimages_dataset.sources.rejects import Reject
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 COLUMNS = {
     "boxes": (
@@ -63,7 +66,24 @@ odd_numbers = st.sampled_from(
 )
 numbers = {"Min": low | odd_numbers | decimals, "Max": high | odd_numbers | decimals}
 texts = st.sampled_from(
-    ["a", "b", "\ufeffa", "abc12", "/m/01g317", "", " a", "a b", "日本", "a\tb", "'", "0", "x" * 300]
+    [
+        "a",
+        "b",
+        "\ufeffa",
+        "abc12",
+        "/m/01g317",
+        "",
+        "./",
+        ".\\",
+        "./a",
+        " a",
+        "a b",
+        "日本",
+        "a\tb",
+        "'",
+        "0",
+        "x" * 300,
+    ]
 )
 flags = st.sampled_from(["0", "1", "-1", "", "-0", "2", "1.0", "true", " 1", "01", "10", "-", "x"])
 
@@ -192,11 +212,17 @@ def statements_in(path: Path, form: str, compiled_bytes: int) -> tuple[list[dict
 
 @settings(max_examples=60)
 @given(content=files(LABELS))
-@example(content=b"ImageID,Source,LabelName,Confidence\na,s,/m/1,1\na,s,/m/2,0\na,s,/m/3,0.4\nb,s,,0.4\n,s,c,1\n")
-@example(content=b"ImageID,Source,LabelName,Confidence\na,s,/m/1,0.99999999\na,s,/m/2,0.000000000000001\na,s,b")
-@example(content=b"ImageID,Source,LabelName,Confidence\na,s,/m/1,7\nb,s,/m/1,1\n")
+@example(
+    content=b"ImageID,Source,LabelName,Confidence\na,verification,/m/1,1\na,verification,/m/2,0\na,verification,/m/3,0.4\nb,verification,,0.4\n,verification,c,1\n"
+)
+@example(
+    content=b"ImageID,Source,LabelName,Confidence\na,verification,/m/1,0.99999999\na,verification,/m/2,0.000000000000001\na,verification,b"
+)
+@example(content=b"ImageID,Source,LabelName,Confidence\na,verification,/m/1,7\nb,verification,/m/1,1\n")
 @example(content=b"ImageID,Source,LabelName,Confidence\n\n\n")
-@example(content=b"ImageID,Source,LabelName,Confidence\na,machine,/m/1,1\na,machine,/m/2,0\na,Machine ,c,1\nb,s,c,1\n")
+@example(
+    content=b"ImageID,Source,LabelName,Confidence\na,machine,/m/1,1\na,machine,/m/2,0\na,Machine ,c,1\nb,human,c,1\n"
+)
 @example(content=b"image_id;label;confidence\na;b;0,5\na;b;0.25\nc;d;1\n;d;1\nc;;1\nc;d;2\n")
 @example(content=b"image_id, label, confidence\na, b, 0.5\na,b,0.5\n")
 @example(content=b"image_id,label,location\na,b,https://x/1.jpg\nc,d,\n")
@@ -215,14 +241,34 @@ def test_statements_are_what_sql_makes_of_them(tmp_path_factory: pytest.TempPath
 
 @pytest.mark.parametrize("least", [0, 1 << 30])
 def test_what_a_machine_says_is_never_verified(tmp_path: Path, least: int) -> None:
-    sources = ["machine", "Machine", " machine ", "verification", "crowdsource-verification", "machinery", ""]
+    people = ["verification", "crowdsource-verification", "human", "Verification ", "xclick"]
+    sources = ["machine", "Machine", " machine ", *people]
     rows = [f"{source},a,{number},b" for source in sources for number in ("1", "0", "0.5", "1.0")]
     path = tmp_path / "labels.csv"
     path.write_text("\n".join(["Source,ImageID,Confidence,LabelName", *rows]))
     found = statements_in(path, "open-images", least)
     assert not isinstance(found, str)
     numbers = sorted(row["confidence"] for row in found[0])
-    assert numbers == sorted([float(MOST), float(LEAST), 0.5, float(MOST)] * 3 + [1, 0, 0.5, 1] * 4)
+    assert numbers == sorted([float(MOST), float(LEAST), 0.5, float(MOST)] * 3 + [1, 0, 0.5, 1] * 5)
+
+
+@pytest.mark.parametrize("least", [0, 1 << 30])
+@pytest.mark.parametrize(
+    "source", ["", " ", "machinery", "verificatio", "verifications", "crowdsource", "unknown", "机"]
+)
+def test_what_an_unknown_source_says_is_listed_with_line_and_value(
+    mini_vocabulary: Vocabulary, tmp_path: Path, least: int, source: str
+) -> None:
+    good = ["a,verification,/m/0k4j,1"] * 9
+    rows = ["ImageID,Source,LabelName,Confidence", *good, f"b,{source},/m/0k4j,1", f"c,{source},/m/0k4j,0.5"]
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(rows))
+    labels = AnnotatedFiles(name="x", format="open-images", files=(path,))
+    with mock.patch.object(usual_rows, "COMPILED_BYTES", least):
+        summary = annotate(mini_vocabulary, labels, Workplace(tmp_path / "out")).summary
+    reason = f"its Source is none of Open Images: {source.strip() or 'nothing'}"
+    assert summary.first_malformed == tuple(f"labels.csv, line {n + 1}: {reason}: {rows[n]!r}" for n in (10, 11))
+    assert (summary.images, summary.malformed) == (1, 2)
 
 
 def test_a_table_is_the_same_by_the_loop_and_by_sql(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlimages_dataset.augment.ancestors import augment, augmentation_rules
-from mlimages_dataset.augment.annotations import lookup_table, packed_statements
+from mlimages_dataset.augment.annotations import STATEMENTS, lookup_table, packed_statements
 from mlimages_dataset.augment.cooccurrence import PairCounts, implications_table
 from mlimages_dataset.augment.merged import annotation_batches
 from mlimages_dataset.core.errors import DataError
@@ -137,7 +137,7 @@ def read(form: str, path: Path, schema: TableSchema = ANNOTATIONS) -> tuple[dict
         for piece in pieces_of(form, [path]):
             for block in source_named(form).observe(lambda: connection, piece, log):
                 statements = pa.Table.from_batches(packed_statements(block, piece, lookup_table({class_id: 7}))).select(
-                    ["image_id", "statements", "location", "name"]
+                    STATEMENTS.arrow.names
                 )
                 for table, counts in annotation_batches(
                     statements, "\U0010ffff", source="s", min_confidence=0.0, schema=schema
@@ -168,7 +168,7 @@ def test_every_format_keeps_confidences_between_0_and_1(tmp_path: Path, form: st
         case "open-images":
             lines = [
                 "ImageID,Source,LabelName,Confidence",
-                *(f"{i},s,/m/1,{t}" for i, t in zip(ids, texts, strict=True)),
+                *(f"{i},human,/m/1,{t}" for i, t in zip(ids, texts, strict=True)),
             ]
         case _:
             lines = [f"{i}\t7:{t}" for i, t in zip(ids, texts, strict=True)]
@@ -210,7 +210,6 @@ MOST_DIGITS = Decimal("0." + "9" * 37)
         (pa.array([MOST_DIGITS, 1 - MOST_DIGITS, Decimal(1), Decimal(0)], pa.decimal128(38, 37)), [MOST, 2**-40, 1, 0]),
         (pa.array([Decimal("0.5"), Decimal(1)], pa.decimal256(60, 50)), [0.5, 1]),
         (pa.array([1, 0], pa.int64()), [1, 0]),
-        (pa.array([True, False]), [1, 0]),
         (pa.array(["0.99999999", "1e-50", "1", "0"]), [MOST, 2**-40, 1, 0]),
         (pa.array(["0.99999999", "1"], pa.large_string()), [MOST, 1]),
         (pa.array(["0.99999999", "1", "0"]).dictionary_encode(), [MOST, 1, 0]),
@@ -234,10 +233,45 @@ def test_what_is_no_number_from_0_to_1_is_malformed(tmp_path: Path, values: pa.A
     assert stored(values, tmp_path) == ([None] * len(values), len(values))
 
 
-@pytest.mark.parametrize("values", [pa.array([[0.5]]), pa.array([1], pa.date32()), pa.array([{"a": 1}])])
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([[0.5]]),
+        pa.array([1], pa.date32()),
+        pa.array([1], pa.time32("s")),
+        pa.array([0], pa.duration("s")),
+        pa.array([1], pa.timestamp("us")),
+        pa.array([{"a": 1}]),
+        pa.array([True, False]),
+        pa.array([None, True]),
+        pa.DictionaryArray.from_arrays(pa.array([0, 0]), pa.array([True])),
+        pa.array([[True]]),
+    ],
+)
 def test_a_column_that_holds_no_numbers_is_one_sentence(tmp_path: Path, values: pa.Array) -> None:
     with pytest.raises(DataError, match=r"stated\.parquet: its column confidence is .*, not a number; give numbers"):
         stored(values, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"label": [["a", "b"]], "confidence": [[True, False]]},
+        {"label": pa.array([[{"label": "a", "confidence": True}]])},
+    ],
+)
+def test_truth_values_in_lists_are_no_confidences(tmp_path: Path, columns: dict[str, object]) -> None:
+    pq.write_table(pa.table({"image_id": ["i"], **columns}), tmp_path / "stated.parquet")
+    with pytest.raises(DataError, match="its column confidence is bool, not a number; give numbers from 0 to 1"):
+        read("parquet", tmp_path / "stated.parquet")
+
+
+@pytest.mark.parametrize("value", [pa.array([True]), pa.array([Decimal(1)]), pa.array(["1"]), pa.array([[1.0]])])
+def test_a_box_of_a_table_has_a_number_as_confidence(tmp_path: Path, value: pa.Array) -> None:
+    columns = {"image_id": ["i"], "label": ["a"], "xmin": [0.1], "ymin": [0.1], "xmax": [0.5], "ymax": [0.5]}
+    pq.write_table(pa.table({**columns, "confidence": value}), tmp_path / "stated.parquet")
+    with pytest.raises(DataError, match=r"its column confidence is of the type .*; convert it"):
+        pieces_of("boxes", [tmp_path / "stated.parquet"])
 
 
 def test_a_prediction_of_a_table_is_neither_verified_presence_nor_absence(tmp_path: Path) -> None:

@@ -267,7 +267,7 @@ def test_two_classes_of_one_id_are_refused_and_one_class_twice_is_not() -> None:
         ("a", {"a": "it is its own parent in the list; give it another parent, or none"}),
         ("aa", {"b": "parents above it in the list form a cycle: a > a;"}),
         ("bcdefghija", {"a": "its parents in the list form a cycle: a > b > c > d > e > f > g > h > ... > a;"}),
-        ("?", {"a": "its parent '?' is no wnid and no id of the list"}),
+        ("?", {"a": "its parent '?' is no wnid, no id of the list and no noun of WordNet"}),
     ],
 )
 def test_a_cycle_is_told_by_its_classes_and_nothing_else_is_lost(parent_of: str, told: dict[str, str]) -> None:

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.augment.splits import draws_of
+from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, MLImagesError
 from mlimages_dataset.images.masks import masks_in_shard
@@ -38,6 +39,8 @@ FORMAT = "mlimages.index/1"
 PLACES = pa.schema([("image_id", pa.string()), ("shard", pa.string()), ("offset", pa.int64()), ("bytes", pa.int64())])
 """What an index is made from: each picture's id, the path of its shard, and its range of bytes."""
 _SHARDS_KEY = b"mlimages.shards"
+_FEW = 1 << 12
+"""Fewer ids than these are searched by NumPy."""
 _COLUMNS = (
     ("image_id", pa.large_string()),  # 17.6 million URLs have more than 2 GiB
     ("shard", pa.int32()),
@@ -76,7 +79,7 @@ class IdRows:
         draws = draws_of(image_ids, "")
         order = np.argsort(draws)  # neighbours in the order of the search are neighbours in memory
         at = np.empty(len(draws), np.int64)
-        at[order] = np.searchsorted(self.sorted_draws, draws[order])
+        at[order] = first_at_least(draws[order], self.sorted_draws)
         rows = np.full(len(draws), -1, np.int64)
         open_ = np.arange(len(draws))
         while len(open_ := open_[at[open_] < len(self.image_ids)]):
@@ -89,6 +92,45 @@ class IdRows:
             open_ = open_[~same]
             at[open_] += 1  # another id has the same draw
         return rows
+
+
+def first_at_least(wanted: NDArray[np.uint64], numbers: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return where the first of ascending numbers is that is not below each of ascending wanted ones, shape (W,).
+
+    As `numpy.searchsorted` does, which begins each search in the midst of what is left, far away in memory.
+
+    Args:
+        wanted: shape (W,).
+        numbers: shape (N,).
+    """
+    if len(wanted) < _FEW or not len(numbers):  # a loop that was not compiled ahead is not worth it
+        return np.searchsorted(numbers, wanted)
+    found = np.empty(len(wanted), np.int64)
+    # One kind of array: Numba would compile the loop again for mapped memory, which nobody can write.
+    pages = np.frombuffer(numbers, np.uint64).view()
+    pages.flags.writeable = False
+    _find_ascending(wanted, pages, found)
+    return found
+
+
+@compiled
+def _find_ascending(wanted: NDArray[np.uint64], numbers: NDArray[np.uint64], found: NDArray[np.int64]) -> None:
+    """Write the places: each search begins at the last found place and looks ahead in steps that double."""
+    first, n = 0, len(numbers)
+    for i in range(len(wanted)):
+        end, step = first, 1
+        while end < n and numbers[end] < wanted[i]:
+            first = end + 1
+            end += step
+            step *= 2
+        end = min(end, n)
+        while first < end:
+            middle = (first + end) // 2
+            if numbers[middle] < wanted[i]:
+                first = middle + 1
+            else:
+                end = middle
+        found[i] = first
 
 
 class IndexedStore:

@@ -29,6 +29,7 @@ from mlimages_dataset.core.locations import location
 from mlimages_dataset.evaluation.box_fusion import Fusion, fused
 from mlimages_dataset.evaluation.detection import Detections, Rule, TrueBoxes, judged
 from mlimages_dataset.images.duplicates import pairs_within
+from mlimages_dataset.images.indexed import first_at_least
 from mlimages_dataset.images.jpeg import whole_size
 from mlimages_dataset.images.subset import by_minimum, memberships
 from mlimages_dataset.loaders.catalogue.build import append_rows
@@ -62,6 +63,7 @@ def call_all_loops() -> None:
     sort_in_place(np.arange(2))
     extreme_texts(texts(["a"]), np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1, np.int64))
     pairs_within(np.arange(2, dtype=np.uint64), 1)
+    first_at_least(np.zeros(1 << 12, np.uint64), np.zeros(1, np.uint64))
     labels = iter([np.zeros(2, np.int32)])
     by_minimum(memberships(np.arange(2), np.ones(2, np.bool_), np.ones(2, np.int32), labels, 1), 1, 2)
 

@@ -135,3 +135,14 @@ def test_ids_are_found_whatever_their_draws(
     folder = image_folder(tmp_path_factory.mktemp("images") / "out", [dict.fromkeys(saved, b"1"), {"!absent!": None}])
     found = ImageIndex.open(folder).rows_of(pa.array(asked, pa.string())).tolist()
     assert found == [saved.index(image_id) if image_id in saved else -1 for image_id in asked]
+
+
+@settings(deadline=None)
+@given(
+    numbers=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 40), min_size=1, max_size=60),
+    wanted=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 40), min_size=1, max_size=60),
+)
+def test_many_numbers_are_found_where_numpy_finds_them(numbers: list[int], wanted: list[int]) -> None:
+    ascending = np.sort(np.array(numbers, np.uint64))
+    asked = np.sort(np.resize(np.array([*wanted, *numbers], np.uint64), 1 << 12))
+    assert (indexed.first_at_least(asked, ascending) == np.searchsorted(ascending, asked)).all()

@@ -103,7 +103,7 @@ def _found_rows(finders: Sequence[Finder], parts: Sequence[Location], n_classes:
             source.append(_numbers(batch.column("source"), sources)[there])
             of_row = np.diff(labels.offsets)
             sizes.append(of_row[there])
-            kept = labels.only(np.repeat(there, of_row))
+            kept = labels if there.all() else labels.only(np.repeat(there, of_row))
             kept.class_index.tofile(sinks[0])
             kept.confidence.tofile(sinks[1])
             kept.origin.tofile(sinks[2])
@@ -124,8 +124,8 @@ def _located(batch: pa.RecordBatch, finders: Sequence[Finder]) -> tuple[NDArray[
     folder, picture = np.full((2, batch.num_rows), -1, np.int64)
     for number, finder in enumerate(finders):
         rows = np.flatnonzero(folder < 0)
-        wanted = (batch.column(name).take(pa.array(rows)) for name in ("image_id", "location"))
-        numbers = finder.find(*wanted)
+        left = batch.select(["image_id", "location"])
+        numbers = finder.find(*(left if len(rows) == len(folder) else left.take(pa.array(rows))).columns)
         found = numbers >= 0
         folder[rows[found]] = number
         picture[rows[found]] = numbers[found]

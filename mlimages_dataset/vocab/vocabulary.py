@@ -312,7 +312,7 @@ class Vocabulary:
 
     def named(self, name: str) -> list[int]:
         """Return the class indices of all categories that have a name, the likeliest first."""
-        return sorted(self._classes_of_name.get(name.strip().casefold(), ()), key=self._unlikeliness)
+        return self._likeliest_first(self._classes_of_name.get(name.strip().casefold(), ()))
 
     def _hits(self, text: str) -> Iterator[tuple[int, str, str]]:
         """Yield class indices that a text may mean, each once, with what matched and its text."""
@@ -321,7 +321,7 @@ class Vocabulary:
             told.add(hit[0])
             yield hit
         for matched in self._near(text.strip().casefold()):
-            for i in sorted(self._classes_of_name[matched] - told, key=self._unlikeliness):
+            for i in self._likeliest_first(self._classes_of_name[matched] - told):
                 told.add(i)
                 yield i, "near miss", matched
 
@@ -333,16 +333,16 @@ class Vocabulary:
             told.add(self.index_of_wnid[text.strip()])
             yield self.index_of_wnid[text.strip()], "wnid", text.strip()
         for by, found, matched in (
-            ("id of a class", sorted(self._classes_of_id.get(text.strip(), ()), key=self._unlikeliness), text.strip()),
+            ("id of a class", self._likeliest_first(self._classes_of_id.get(text.strip(), ())), text.strip()),
             ("name", self.named(name), name),
         ):
             for i in [one for one in found if one not in told]:
                 told.add(i)
                 yield i, by, matched
 
-    def _unlikeliness(self, at: int) -> tuple[bool, int, int]:
-        """Return the order of senses: classes of lists before added ancestors, then the less deep."""
-        return at not in self._classes_of_lists, self.categories[at].depth, at
+    def _likeliest_first(self, classes: Iterable[int]) -> list[int]:
+        """Return class indices in the order of senses: classes of lists before added ancestors, then the less deep."""
+        return sorted(classes, key=lambda at: (at not in self._classes_of_lists, self.categories[at].depth, at))
 
     @functools.cached_property
     def _classes_of_lists(self) -> set[int]:

@@ -69,6 +69,7 @@ def audit_rows(labels: LabelColumns, closure: sp.csr_array) -> AuditCounts:
         closure: reflexive ancestor matrix, shape (C, C), true at (category, ancestor).
     """
     missing, lower = np.zeros((2, closure.nnz), np.int64)
+    alone = np.zeros(closure.shape[0], np.int64)
     # Made here: Numba takes longer to compile the making of an array than a loop over it.
     row_of, judged_in = np.full((2, closure.shape[0]), -1, np.int64)
     value_of = np.zeros(closure.shape[0], np.float32)
@@ -83,6 +84,7 @@ def audit_rows(labels: LabelColumns, closure: sp.csr_array) -> AuditCounts:
         row_of,
         judged_in,
         value_of,
+        alone,
     )
     return AuditCounts(len(labels), closed, monotone, unknown, repeated, missing, lower)
 
@@ -186,7 +188,7 @@ def most_frequent(counts: NDArray[np.int64], closure: sp.csr_array, limit: int) 
 
 
 @compiled
-def _audit(  # noqa: PLR0917 - compiled code takes no keywords
+def _audit(  # noqa: C901, PLR0912, PLR0917 - one pass over rows, and compiled code takes no keywords
     offsets: NDArray[np.int32],
     class_index: NDArray[np.int32],
     confidence: NDArray[np.float32],
@@ -197,11 +199,23 @@ def _audit(  # noqa: PLR0917 - compiled code takes no keywords
     row_of: NDArray[np.int64],
     judged_in: NDArray[np.int64],
     value_of: NDArray[np.float32],
+    alone: NDArray[np.int64],
 ) -> tuple[int, int, int, int]:
-    # `row_of` and `judged_in` hold the last row that listed and judged each category, `value_of` its confidence there.
+    # `row_of` and `judged_in` hold the last row that listed and judged each category, `value_of` its confidence there;
+    # `alone` counts the rows with nothing but that category, which lack every ancestor of it.
     n_classes = len(value_of)
     closed = monotone = unknown = repeated = 0
     for row in range(len(offsets) - 1):
+        if offsets[row + 1] - offsets[row] == 1:
+            c = class_index[offsets[row]]
+            known = 0 <= c < n_classes
+            present = known and confidence[offsets[row]] > 0
+            unknown += not known
+            closed += not present or up_ptr[c + 1] - up_ptr[c] == 1
+            monotone += 1
+            if present:
+                alone[c] += 1
+            continue
         for k in range(offsets[row], offsets[row + 1]):
             c = class_index[k]
             if not 0 <= c < n_classes:
@@ -228,4 +242,8 @@ def _audit(  # noqa: PLR0917 - compiled code takes no keywords
                     row_monotone = False
         closed += row_closed
         monotone += row_monotone
+    for c in range(n_classes):
+        for at in range(up_ptr[c], up_ptr[c + 1]):
+            if up[at] != c:
+                missing[at] += alone[c]
     return closed, monotone, unknown, repeated

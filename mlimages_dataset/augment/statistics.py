@@ -137,11 +137,10 @@ def label_statistics(labels: LabelColumns, n_classes: int) -> LabelStatistics:
         IndexError: a class index is not in 0..C-1.
         ValueError: a confidence or an origin is outside its range.
     """
-    labels.check(n_classes)
     images_of_class, absent_of_class = np.zeros(n_classes, np.int64), np.zeros(n_classes, np.int64)
     images_of_size = np.zeros(int(np.diff(labels.offsets).max(initial=0)) + 1, np.int64)
     labels_of_origin = np.zeros(len(Origin), np.int64)
-    _count(
+    if not _count(
         labels.offsets,
         labels.class_index,
         labels.confidence,
@@ -150,7 +149,8 @@ def label_statistics(labels: LabelColumns, n_classes: int) -> LabelStatistics:
         absent_of_class,
         images_of_size,
         labels_of_origin,
-    )
+    ):
+        labels.check(n_classes)  # says what is wrong
     sizes = np.trim_zeros(images_of_size, "b")
     return LabelStatistics(len(labels), absent_of_class, images_of_class, sizes, labels_of_origin)
 
@@ -165,10 +165,14 @@ def _count(  # noqa: PLR0917 - compiled code takes no keywords
     absent_of_class: NDArray[np.int64],
     images_of_size: NDArray[np.int64],
     labels_of_origin: NDArray[np.int64],
-) -> None:
+) -> bool:
+    """Count, and return whether all values are in their range, as `LabelColumns.check` has it; stop at another."""
     for image in range(len(offsets) - 1):
         present = 0
         for k in range(offsets[image], offsets[image + 1]):
+            fits = 0 <= class_index[k] < len(images_of_class) and origin[k] < len(labels_of_origin)
+            if not (fits and 0 <= confidence[k] <= 1):
+                return False
             if confidence[k] > 0:
                 present += 1
                 images_of_class[class_index[k]] += 1
@@ -176,3 +180,4 @@ def _count(  # noqa: PLR0917 - compiled code takes no keywords
             else:
                 absent_of_class[class_index[k]] += 1
         images_of_size[present] += 1
+    return True

@@ -88,5 +88,10 @@ def test_no_image_has_empty_statistics() -> None:
 def test_a_class_or_origin_that_does_not_exist_is_refused() -> None:
     with pytest.raises(IndexError):
         label_statistics(columns_from([{N_CLASSES: (1.0, 0)}]), N_CLASSES)
+    with pytest.raises(IndexError):
+        label_statistics(columns_from([{0: (1.0, 0)}, {-1: (0.0, 0)}]), N_CLASSES)
     with pytest.raises(ValueError, match="origin"):
         label_statistics(columns_from([{0: (1.0, 4)}]), N_CLASSES)
+    for confidence in (-0.5, 1.5, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"a confidence is not in 0\.\.1"):
+            label_statistics(columns_from([{0: (1.0, 0), 1: (confidence, 0)}]), N_CLASSES)

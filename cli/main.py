@@ -84,6 +84,10 @@ class _Group(LazyGroup):
         except KeyboardInterrupt:
             click.echo("\nInterrupted. Nothing half-written counts: run the same command again to go on.", err=True)
             ctx.exit(_INTERRUPTED)
+        except MemoryError as error:
+            told = f" ({error})" if str(error) else ""
+            remedy = "free some, or run it again with fewer --workers"
+            raise _DataFailed(printable(f"there is not enough memory{told}; {remedy}")) from error
         except BrokenPipeError:  # nobody reads on: click ends quietly
             raise
         except OSError as error:  # system errors that no stage expects: a folder without permission, a store that fails

@@ -36,6 +36,22 @@ class _Group(click.Group):
         except MLImagesError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(_exit_code(error))
+        except (MemoryError, RuntimeError) as error:
+            if not _is_of_memory(error):
+                raise
+            what = str(error).strip().partition("\n")[0]
+            remedy = "use a smaller batch_size or image_size, or devices and machines with more"
+            click.echo(f"Error: there is not enough memory{f' ({what})' if what else ''}; {remedy}", err=True)
+            ctx.exit(_FAILED)
+
+
+def _is_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Return whether memory was lacking: torch has an exception for that of devices, and none for its own."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "DefaultCPUAllocator: can't allocate memory" in str(error)
+    )
 
 
 def _exit_code(error: MLImagesError) -> int:

@@ -10,6 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pytest
 
 if TYPE_CHECKING:
@@ -104,6 +105,22 @@ def interrupted(
             os.killpg(process.pid, signal.SIGKILL)
             pytest.fail("it ran on")
         yield process.returncode, said
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), MemoryError("19 GiB"), pa.ArrowMemoryError("malloc of size 9 failed")]
+)
+def test_a_lack_of_memory_is_one_sentence(
+    command: Command, main_command: click.Command, monkeypatch: pytest.MonkeyPatch, error: MemoryError
+) -> None:
+    def lack(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(type(main_command).__mro__[1], "invoke", lack)
+    ran = command("verify", "x")
+    told = f" ({error})" if str(error) else ""
+    remedy = "free some, or run it again with fewer --workers"
+    assert (ran.code, ran.err) == (1, f"Error: there is not enough memory{told}; {remedy}\n")
 
 
 def test_other_runtime_errors_are_not_hidden(

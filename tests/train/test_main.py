@@ -10,6 +10,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -28,6 +29,7 @@ from mlimages_dataset.train.inputs import read_classes
 from mlimages_dataset.train.tasks.registry import task_of_run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.train.conftest import Photographs
@@ -94,6 +96,24 @@ def files(photographs: Photographs) -> tuple[str | Path, ...]:
 
 def applied(photographs: Photographs) -> tuple[str | Path, ...]:
     return "--images", photographs.images, "--vocabulary", photographs.vocabulary, "--workers", "0"
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: torch.empty(1 << 55),
+        lambda: np.empty(1 << 55),
+        lambda: exec("raise MemoryError"),  # noqa: S102 - a lambda cannot raise
+        lambda: exec("import torch; raise torch.OutOfMemoryError('CUDA out of memory.\\nMore')"),  # noqa: S102 - as above
+    ],
+)
+def test_a_lack_of_memory_is_one_sentence(ask: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(main).__mro__[1], "invoke", lambda *_: ask())
+    ran = called("plan", "x")
+    assert ran.exit_code == 1
+    assert ran.stderr.startswith("Error: there is not enough memory")
+    assert ran.stderr.endswith("; use a smaller batch_size or image_size, or devices and machines with more\n")
+    assert ran.stderr.count("\n") == 1
 
 
 def test_help_lists_every_command() -> None:

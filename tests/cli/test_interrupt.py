@@ -1,4 +1,4 @@
-"""An interrupt ends a command with 130, also while DuckDB works, which raises another error then."""
+"""An interrupt ends a command with 130, also while DuckDB works, and a lack of memory with a sentence."""
 
 from __future__ import annotations
 

@@ -133,9 +133,11 @@ def _decision(one: Decision) -> Iterator[str]:
 def _how_to_decide(build: Build, out: Location) -> str:
     lists: list[Location] = sorted((build.folder / "classes").glob("*.csv"))
     own = next(iter(lists), None)
-    into = "your class list" if own is None else f"a copy of {out / 'classes' / own.name}, in place of the classes' own"
-    again = "run this again with --overwrite" if own is None else "add --classes COPY --overwrite to this command"
-    return f"  To decide, put such lines into {into}, and {again}."
+    if own is None:
+        yours = "put such lines (id,name,wnid,parent) into your class list"
+        return f"  To decide, {yours}, and run this again with --overwrite."
+    copy = f"a copy of {out / 'classes' / own.name}, in place of the classes' own"
+    return f"  To decide, put such lines into {copy}, and add --classes COPY --overwrite to this command."
 
 
 def _in_python(out: Location) -> str:

@@ -36,7 +36,7 @@ from mlimages_dataset.pipeline.records import (
     stands,
 )
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, remove_unfinished, write_bytes, write_errors
-from mlimages_dataset.tables.parts import BEGUN_PREFIX, MANIFEST_NAME, begun_mark, is_part
+from mlimages_dataset.tables.parts import BEGUN_PREFIX, MANIFEST_NAME, begun_mark, is_part, refuse_inside_table
 from mlimages_dataset.version import __version__
 
 try:
@@ -248,6 +248,7 @@ class OutputFolder:
         self._refuse_links(into, folders)
         if alone:
             self.refuse_others({stage}, f"name another folder for {stage}")
+        refuse_inside_table(self.path)
         target = self.path / into
         self._refuse_foreign_parts(stage, [target / name if name else target for name in folders])
 

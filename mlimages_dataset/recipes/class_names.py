@@ -17,7 +17,7 @@ from mlimages_dataset.sources.registry import source_named
 from mlimages_dataset.tables.files import digests, prefixed, write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from mlimages_dataset.augment.annotate import AnnotatedFiles
     from mlimages_dataset.core.locations import Location
@@ -74,10 +74,14 @@ def write_classes(given: AnnotatedFiles, at: Workplace) -> StageResult[NamedClas
     return StageResult((write_bytes(path, csv_of(counted).encode()),), NamedClasses(len(counted)))
 
 
-def csv_of(images_of_class: Mapping[str, int]) -> str:
-    """Return the class list of labels, with the number of images of each, as CSV."""
-    rows = [(*row_of(label), images) for label, images in sorted(images_of_class.items())]
-    return written_csv([(*COLUMNS, "images"), *rows])
+def csv_of(labels: Iterable[str]) -> str:
+    """Return the class list of labels as CSV, ascending by id.
+
+    Labels that differ only in blanks at an end are one class, whose id has none, as class lists are read; a label of
+    nothing else is no class.
+    """
+    ids = {label.strip() for label in labels} - {""}
+    return written_csv([COLUMNS, *map(row_of, sorted(ids))])
 
 
 def row_of(label: str) -> tuple[str, str, str, str]:

@@ -76,6 +76,8 @@ def _of_class(loss: Loss) -> Decision:
         text = f"{name!r} is under {loss.became!r}, which is not the same: {loss.why}"
         return Decision("class under another", text)
     text = f"{name!r} fits no category: {loss.why}"
+    if loss.denies or loss.stated:
+        return Decision("class that fits nothing", f"{text}; {loss.remedy}")
     if loss.near:
         text += f"; near are {_names([f'{noun} ({wnid})' for noun, wnid in loss.near])}"
         rows = [(loss.source_id, *loss.near[0], "")]

@@ -104,4 +104,5 @@ def class_of_path(path: str, *, is_class_folder: bool = False) -> str:
     if is_mask(path) or not folders or _WITHOUT_CLASS.match(name):
         return ""
     named = is_class_folder or not _NO_CLASS.fullmatch(folders[-1].strip())
-    return unicodedata.normalize("NFC", folders[-1]) if named else ""
+    # Class lists are read without blanks at the ends of ids, and a line break ends a row.
+    return " ".join(unicodedata.normalize("NFC", folders[-1]).splitlines()).strip() if named else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.core.decoding import as_written
 from mlimages_dataset.core.documents import parse_json
-from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import is_local, reason, relative, system_errors
 
 if TYPE_CHECKING:
@@ -58,6 +58,22 @@ def refuse_other_parts(folder: Location, parts: Sequence[Location]) -> None:
                 break
 
 
+def refuse_inside_table(folder: Location) -> None:
+    """Raise `UsageError` if a folder lies below parts of a table of another output, whose readers would read its parts.
+
+    Raises:
+        UsageError: it does.
+        DataError: a manifest above is damaged.
+    """
+    at = folder.resolve() if is_local(folder) else folder
+    for above in list(_upwards(at, 3 * _HIGHEST))[1:]:
+        manifest = _Names.read(above)
+        if manifest is not None and (table := manifest.table_around(relative(at, above))) is not None:
+            raise UsageError(
+                f"lies inside the table {above / table if table else above}", where=folder, remedy="name another folder"
+            )
+
+
 class _Names:
     """The parts that a manifest lists, with their rows, and the folders of stages that have begun and not ended."""
 
@@ -73,6 +89,11 @@ class _Names:
             return None
         parts = {name: _rows(record) for name, record in files.items() if is_part(name.rpartition("/")[2])}
         return cls(parts, _unfinished(folder))
+
+    def table_around(self, inside: str) -> str | None:
+        """Return the folder with parts that a path lies in, None if it lies in none."""
+        tables = sorted({name.rpartition("/")[0] for name in self._parts})
+        return next((table for table in tables if _lies_in(inside, table)), None)
 
     def below(self, inside: str) -> dict[str, int]:
         """Return the parts in a folder and below it by their path relative to it."""
@@ -186,9 +207,9 @@ def _below(names: Iterable[str], folder: str) -> set[str]:
     return {name.removeprefix(f"{folder}/") if folder else name for name in names if _lies_in(name, folder)}
 
 
-def _upwards(folder: Location) -> Iterator[Location]:
-    """Yield a folder and those above it that may hold its manifest."""
-    for _ in range(_HIGHEST + 1):
+def _upwards(folder: Location, most: int = _HIGHEST) -> Iterator[Location]:
+    """Yield a folder and those above it that may hold its manifest, `most` of them."""
+    for _ in range(most + 1):
         yield folder
         if folder.parent == folder:
             return

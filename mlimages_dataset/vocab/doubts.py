@@ -100,13 +100,18 @@ def doubts(vocabulary: Vocabulary, lists: Sequence[ClassList], network: WordNet)
         rows = [
             row
             for row in vocabulary.mapping
-            if one.own and row.source == one.source and row.is_kept and row.rule not in SAID_BY_LIST
+            if one.own and row.source == one.source and row.is_kept and not _is_said(row)
         ]
         doubtful = sorted((row for row in rows if row.probability < SURE), key=lambda row: row.probability)
         if doubtful:
             least = tuple(_doubt(row, vocabulary, network) for row in doubtful[:SHOWN])
             found.append(Doubts(one.source, len(doubtful), len(rows), least))
     return tuple(found)
+
+
+def _is_said(row: MappingRow) -> bool:
+    """Return whether a list says itself what a class means; what a noun in its column `parent` means may be unsure."""
+    return row.rule in SAID_BY_LIST and not (row.rule in _AS_PARENT and row.probability < SURE)
 
 
 def _doubt(row: MappingRow, vocabulary: Vocabulary, network: WordNet) -> Doubt:

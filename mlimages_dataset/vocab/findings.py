@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.sources.class_lists import MEANING_COLUMNS
 from mlimages_dataset.vocab.hierarchy import ROOTS
 from mlimages_dataset.vocab.matching import read_elsewhere
-from mlimages_dataset.vocab.near_names import head_of, near_misses
+from mlimages_dataset.vocab.near_names import denies, head_of, near_misses
 from mlimages_dataset.vocab.normalisation import parse_name
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Rule, Vocabulary
 
@@ -46,6 +47,8 @@ class Loss:
         name: its name there.
         became: the name of its category; empty where it was dropped.
         why: the rule and the evidence.
+        denies: its name says what is not there.
+        stated: the columns in which its list says what it means; empty where it says nothing but the name.
         broader: what it could be kept under (`attach`): a noun, and what the column parent names it by; both empty
             where there is none.
         near: nouns of WordNet that are spelled like the name, the nearest first, each with its wnid.
@@ -56,6 +59,8 @@ class Loss:
     name: str
     became: str
     why: str
+    denies: bool = False
+    stated: tuple[str, ...] = ()
     broader: tuple[str, str] = ("", "")
     near: tuple[tuple[str, str], ...] = ()
 
@@ -66,10 +71,15 @@ class Loss:
         if self.became:
             told = f"{named} is no category of its own: its labels are those of {self.became} ({self.why})"
             return f"{told}; with --narrower it is one below it"
-        return f"{named} became no category: {self.why}; {self._remedy}"
+        return f"{named} became no category: {self.why}; {self.remedy}"
 
     @property
-    def _remedy(self) -> str:
+    def remedy(self) -> str:
+        """How to decide otherwise, where it became no category."""
+        if self.stated:
+            return f"correct its {' or '.join(self.stated)}, or leave it out"
+        if self.denies:
+            return "a picture shows no such thing: leave it out, and state the thing itself with the confidence 0"
         if self.near:
             meant = " or ".join(f"{wnid} ({noun})" for noun, wnid in self.near)
             return f"did you mean {meant}? Write it into the column wnid"
@@ -142,12 +152,20 @@ def losses(
         rows = [
             row for row in vocabulary.mapping if one.own and row.source == one.source and not _stands_for_itself(row)
         ]
+        stated_of = {source_class.source_id: source_class.stated for source_class in one.classes}
         for row in rows[:most]:
             became = _category_name(vocabulary, row) if row.is_kept else ""
-            broader = ("", "") if became else _broader(row.source_name, network, read)
-            near = () if became else near_misses(row.source_name, network)
             why = f"{row.rule.removeprefix('dropped: ')}: {row.evidence}"
-            found.append(Loss(one.source, row.source_id, row.source_name, became, why, broader, near))
+            loss = Loss(one.source, row.source_id, row.source_name, became, why)
+            stated = tuple(name for name, text in zip(MEANING_COLUMNS, stated_of[row.source_id], strict=True) if text)
+            if stated:
+                loss = replace(loss, stated=stated)
+            elif denies(row.source_name, network):
+                loss = replace(loss, denies=True)
+            elif not became:
+                broader = ("", "") if one.attach else _broader(row.source_name, network, read)
+                loss = replace(loss, broader=broader, near=near_misses(row.source_name, network))
+            found.append(loss)
     return found
 
 

@@ -24,7 +24,7 @@ from scipy.special import softmax
 from mlimages_dataset.vocab.brackets import agreeing, are_below, contradict
 from mlimages_dataset.vocab.certainty import ELSEWHERE, ONLY_ABSTRACT, ONLY_SENSE, grounds_of, match_probability
 from mlimages_dataset.vocab.morphology import base_forms
-from mlimages_dataset.vocab.near_names import head_of
+from mlimages_dataset.vocab.near_names import head_of, says_absence
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings, squashed
 from mlimages_dataset.vocab.sense_features import (
     FEATURES,
@@ -45,10 +45,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.wordnet import WordNet
 
 _READ_SCORE, _READ_AGAIN, _MOST_READ = 3.0, 1.5, 3
-"""What the sense of a name in one other collection is ahead by, and for each further one that has it, up to three.
-
-Compared in docs/decisions/0002-matching.md.
-"""
+"""What the sense of a name in one other collection is ahead by, and for each further one, up to three (decision 2)."""
 _SMALL_LIST, _EMPHASIS = 200, 1.5
 """Names of a small list, and how much more its density counts there: such lists are mostly of one kind."""
 _PARTS = re.compile(r"[,;/]")
@@ -63,6 +60,7 @@ class MatchRule(Enum):
     ONLY_SENSE = "only sense"
     QUALIFIER = "words in brackets"
     CONTRADICTED = "contradicted by the words in brackets"
+    ABSENT = "says what is not there"
     BOX_HIERARCHY = "box hierarchy"
     UNDER_PARENT = "parent in the list"
     AS_SPELLED = "name as spelled"
@@ -157,8 +155,7 @@ class NamedSenses:
         candidates: the senses, in WordNet's order; without named persons that are found by their surname only.
         surnames: the senses left out: named persons found by one word of their name.
         allowed: the candidates that `narrowed_by` leaves; all of them if no rule applied.
-        narrowed_by: the rule that ruled out the other candidates, if any; all of them where the words in brackets
-            contradict them.
+        narrowed_by: the rule that ruled out the other candidates, if any; all of them where brackets contradict them.
     """
 
     source_class: SourceClass
@@ -296,6 +293,8 @@ def surroundings(
 def _qualified(named: NamedSenses, compounds: Mapping[str, tuple[str, ...]], wordnet: WordNet) -> NamedSenses:
     """Return the class with the senses that agree with the words in brackets, which have senses of their own."""
     base, qualifier = named.name.base, named.name.qualifier
+    if says_absence(qualifier):
+        return replace(named, allowed=(), narrowed_by=MatchRule.ABSENT)
     parts = [part for one in _PARTS.split(qualifier) if (part := one.strip())]
     meant = _candidates(qualifier, wordnet, compounds)
     of_parts = meant or tuple(one for part in parts for one in _candidates(part, wordnet, compounds))
@@ -395,6 +394,8 @@ def _unmatched(named: NamedSenses, wordnet: WordNet) -> Match:
     base = named.name.base
     if not base:
         return Match(named.source_class, None, MatchRule.EMPTY_NAME, "the class has no name", ())
+    if named.narrowed_by is MatchRule.ABSENT:
+        return Match(named.source_class, None, MatchRule.ABSENT, f"the words in brackets say: no {base}", ())
     if named.candidates:
         others = tuple(wordnet.wnids[one.synset] for one in named.candidates)
         first = wordnet.name(named.candidates[0].synset)

@@ -379,6 +379,8 @@ def _with_listed_parents(
 def _below_noun(row: MappingRow, noun: Match | None) -> MappingRow:
     if noun is None or not noun.wnid:
         why = f"its parent {row.wnid!r} is no wnid, no id of the list and no noun of WordNet"
+        if OWN_WNID.fullmatch(row.wnid):
+            why = f"its parent {row.wnid!r} is no category of its own (narrower) of an earlier list"
         return _dropped(replace(row, wnid=""), Rule.DROPPED_UNMATCHED, why)
     said = f"{row.evidence}; its parent is {noun.evidence}"
     return replace(row, wnid=noun.wnid, evidence=said, probability=noun.probability)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
+from mlimages_dataset.vocab.hierarchy import ROOTS
 from mlimages_dataset.vocab.normalisation import parse_name
+from mlimages_dataset.vocab.sense_features import ancestors
 
 if TYPE_CHECKING:
     from mlimages_dataset.vocab.wordnet import WordNet
@@ -16,8 +18,13 @@ if TYPE_CHECKING:
 _LETTERS_PER_SLIP = 3.5
 """Letters of a name for each that may be wrong, missing, too much or in the place of another."""
 _MOST_SLIPS = 2
-_NOT = re.compile(r"\b(?:no|not|never|without|missing|absent|lacking|lack)\b|\bnon[- ]?\S+$")
+_NEGATIVE = "no|not|never|none|nor|neither|nothing|nil|zero|0|without|missing|absent|lacking|lack|negative|false"
+_NOT = re.compile(rf"\b(?:{_NEGATIVE}|but|except|excluding|unless)\b|\bnon[- ]?\S+$")
 """What says that something is not there; `non-` before an adjective (`non-stick pan`) says nothing of what follows."""
+_THERE = "any|at all|here|there|is|present|seen|shown|visible|in|the|image|photo|picture"
+_ONLY_NOT = re.compile(rf"(?:(?:{_NEGATIVE}|non|{_THERE})\b\W*)+")
+"""Words that say nothing but that something is or is not there."""
+_EITHER = re.compile(r"\bor\b|/")
 _MEASURE = re.compile(
     r"^(?:an? )?(?:bunch|bundle|chunk|cluster|couple|crowd|flock|group|heap|herd|pack|pair|piece|pile|row|set|slice"
     r"|stack)(?:e?s)? of "
@@ -27,18 +34,41 @@ _APART = re.compile(r" (?:of|with|without|in|on|at|for|from|by|near|under|over|b
 """What ends the noun that a longer name is about: `cup of tea`, `cat, domestic`."""
 
 
+def says_absence(words: str) -> bool:
+    """Return whether words beside a name say only that the thing is not there: `dog (absent)`, `dog, none`.
+
+    >>> says_absence("not present"), says_absence("no collar"), says_absence("visible")
+    (True, False, False)
+    """
+    return bool(_ONLY_NOT.fullmatch(words)) and bool(_NOT.search(words))
+
+
+def denies(name: str, wordnet: WordNet) -> bool:
+    """Return whether a name that is no noun says what is not there."""
+    parsed = parse_name(name)
+    return says_absence(parsed.qualifier) or (bool(_NOT.search(parsed.base)) and not wordnet.base_forms(parsed.base))
+
+
 def near_misses(name: str, wordnet: WordNet, n: int = 3) -> tuple[tuple[str, str], ...]:
-    """Return up to n nouns of WordNet that a name may be a slip of, the nearest first, each with its first wnid.
+    """Return up to n nouns of WordNet that a name may be a slip of, the nearest first, each with a wnid below a root.
 
     They begin like the name. A name that is a noun itself has none, nor has one that says what is not there.
     """
     base = parse_name(name).base
-    if wordnet.base_forms(base) or _NOT.search(base):
+    if wordnet.base_forms(base) or denies(name, wordnet):
         return ()
     most = min(int(len(base) / _LETTERS_PER_SLIP), _MOST_SLIPS)
     lemmas = [lemma for lemma in wordnet.senses if lemma[:1] == base[:1]] if most else []
-    close = process.extract(base, lemmas, scorer=OSA.distance, limit=n, score_cutoff=most)
-    return tuple((lemma, wordnet.wnids[wordnet.senses[lemma][0]]) for lemma, *_ in close)
+    close = process.extract(base, lemmas, scorer=OSA.distance, limit=None, score_cutoff=most)
+    roots = {wordnet.index_of_wnid[root] for root in ROOTS if root in wordnet.index_of_wnid}
+    found = []
+    for lemma, *_ in close:
+        concrete = [synset for synset in wordnet.senses[lemma] if not roots.isdisjoint(ancestors(wordnet, synset))]
+        if concrete:
+            found.append((lemma, wordnet.wnids[concrete[0]]))
+        if len(found) == n:
+            break
+    return tuple(found)
 
 
 def head_of(name: str, wordnet: WordNet) -> str:
@@ -47,13 +77,15 @@ def head_of(name: str, wordnet: WordNet) -> str:
     In English the head of a compound stands last: a coffee mug is a mug; what follows a preposition or a comma belongs
     to it (`bottle of beer`), unless the first noun only counts (`bunch of grapes`). Words in brackets after a noun are
     its head too: what they contradict is of their kind (`Jaguar (car)`). A name that says what is not there has none
-    (`no helmet`).
+    (`no helmet`), nor has one that says which of several is (`dog or cat`).
     """
     parsed = parse_name(name)
+    if says_absence(parsed.qualifier):
+        return ""
     if parsed.qualifier and wordnet.base_forms(parsed.base):
         return parsed.qualifier if wordnet.base_forms(parsed.qualifier) else ""
-    about = _APART.split(_MEASURE.sub("", parsed.base))[0]
-    if _NOT.search(about):
+    about, *rest = _APART.split(_MEASURE.sub("", parsed.base))
+    if _NOT.search(about) or _EITHER.search(about) or any(map(says_absence, rest)):
         return ""
     words = about.split(" ")
     ends = (" ".join(words[at:]) for at in range(about == parsed.base, len(words)))

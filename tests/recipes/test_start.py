@@ -82,7 +82,7 @@ def test_what_needs_a_decision_is_named_with_the_line_to_write(built: Build) -> 
 def test_the_line_decides(built: Build, photos: Path, tmp_path: Path) -> None:
     line = built.decisions[0].lines[0]
     listed = (built.folder / "classes" / "photos.csv").read_text("utf-8").splitlines()
-    mine = [f"{line}," if one.startswith("goldn retreiver") else one for one in listed]
+    mine = [line if one.startswith("goldn retreiver") else one for one in listed]
     (tmp_path / "mine.csv").write_text("\n".join(mine) + "\n", "utf-8")
     decided = ml.start(photos, classes=tmp_path / "mine.csv", out=tmp_path / "build")
     stated = labels_of(decided).query("origin == 0")
@@ -103,6 +103,28 @@ def test_a_class_list_does_not_silence_the_labels_beside_the_pictures(photos: Pa
     assert dict(zip(stated["image_id"], stated["wnid"], strict=True)) == {
         str(at): "n02099601" for at in range(len(rows))
     }
+
+
+def test_blanks_and_line_breaks_in_names_of_folders_lose_no_label(tmp_path: Path) -> None:
+    folders = ["dog ", " cat", "coffee\nmug", " \tzebra\t"]
+    for number, name in enumerate(folders):
+        (tmp_path / "given" / name).mkdir(parents=True)
+        (tmp_path / "given" / name / "one.jpg").write_bytes(picture(number))
+    built = ml.start(tmp_path / "given", out=tmp_path / "build")
+    wnids = labels_of(built).query("origin == 0")["wnid"]
+    names = {built.vocabulary.categories[built.vocabulary.index_of_wnid[wnid]].first_name for wnid in wnids}
+    assert names == {"dog", "cat", "coffee mug", "zebra"}
+
+
+def test_a_label_of_blanks_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    for number, name in enumerate("abc"):
+        (tmp_path / "given" / f"{name}.jpg").write_bytes(picture(number))
+    (tmp_path / "given" / "labels.csv").write_text('image_id,label\na,dog\nb," "\nc, dog \n', "utf-8")
+    built = ml.start(tmp_path / "given", out=tmp_path / "build")
+    told = next(one for one in built.decisions if one.kind == "labels of unknown classes")
+    assert "2 labels of labels" in told.text
+    assert not any(one.kind == "repeated id" for one in built.decisions)
 
 
 def test_no_line_is_given_for_a_label_that_is_known_without_its_blanks(photos: Path, tmp_path: Path) -> None:

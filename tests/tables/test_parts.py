@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -16,7 +17,14 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import location, relative
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parquet import table_digests, table_parts
-from mlimages_dataset.tables.parts import BEGUN_PREFIX, FORMAT, MANIFEST_NAME, begun_folders, begun_mark
+from mlimages_dataset.tables.parts import (
+    BEGUN_PREFIX,
+    FORMAT,
+    MANIFEST_NAME,
+    begun_folders,
+    begun_mark,
+    refuse_inside_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -145,6 +153,23 @@ def test_a_damaged_manifest_is_one_sentence(tmp_path: Path, content: bytes, told
     with pytest.raises(DataError, match=told) as error:
         table_parts(tmp_path / "labels")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("folder", "table"),
+    [
+        ("labels/train", "labels/train"),
+        ("labels/train/a/b", "labels/train"),
+        ("labels", None),
+        ("labels/other", None),
+        ("else", None),
+    ],
+)
+def test_a_folder_inside_a_table_is_refused(tmp_path: Path, folder: str, table: str | None) -> None:
+    table_folder(tmp_path)
+    told = f"lies inside the table .*{table};"
+    with contextlib.nullcontext() if table is None else pytest.raises(UsageError, match=told):
+        refuse_inside_table(tmp_path / folder)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 import mlimages_dataset as ml
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.vocab.doubts import doubts
 from mlimages_dataset.vocab.hierarchy import ROOTS
-from mlimages_dataset.vocab.merging import cycle_above
+from mlimages_dataset.vocab.merging import ClassList, cycle_above
 from mlimages_dataset.vocab.near_names import head_of, near_misses
 
 if TYPE_CHECKING:
@@ -298,3 +300,83 @@ def test_cycles_are_found_as_networkx_finds_them() -> None:
                 *(nx.descendants(nx.DiGraph(list(parent_of.items())), str(k)) if str(k) in parent_of else ()),
             }
             assert (frozenset(circle) in cycles) == bool(circle) == any(one & above for one in cycles)
+
+
+ABSENT = [
+    "absent",
+    "no",
+    "none",
+    "not present",
+    "missing",
+    "not in the picture",
+    "without",
+    "0",
+    "negative",
+    "not visible",
+]
+
+
+@pytest.mark.parametrize("words", ABSENT)
+def test_brackets_that_say_that_it_is_not_there_make_no_category(words: str) -> None:
+    for attach in (False, True):
+        vocabulary = built(("1", f"dog ({words})"), ("2", "cat"), ("3", "dog (no collar)"), attach=attach)
+        assert fate(vocabulary, "1")[0] == ""
+        assert fate(vocabulary, "3")[0] == DOG
+    below = built(("1", "my thing", f"dog ({words})"), ("2", "cat", ""), columns=("id", "name", "parent"))
+    assert fate(below, "1")[0] == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "everything but dogs",
+        "0 dogs",
+        "zero dogs",
+        "dog, none",
+        "negative dog",
+        "neither dog nor cat",
+        "anything except car",
+        "dog or cat",
+        "nothing, dog",
+    ],
+)
+def test_negations_and_alternatives_are_attached_to_nothing(name: str) -> None:
+    assert fate(built(("1", name), ("2", "cat"), attach=True), "1")[0] == ""
+
+
+def test_the_advice_is_about_what_the_list_says() -> None:
+    rows = [
+        ("a", "dog (absent)", "", ""),
+        ("b", "thing4", "n13943968", ""),
+        ("c", "qux dog", "", "nonexistentnoun"),
+        ("d", "tial", "", "d"),
+        ("e", "below", "", "two:b6"),
+        ("f", "my brand mug", "", ""),
+        ("g", "cat", "", ""),
+    ]
+    frame = pd.DataFrame(rows, columns=["id", "name", "wnid", "parent"])
+    advice = {
+        "a": "with the confidence 0",
+        "b": "correct its wnid, or leave it out",
+        "f": "or keep it under 'mug' (attach)",
+    }
+    advice |= dict.fromkeys("cde", "correct its parent, or leave it out")
+    with pytest.warns(UserWarning, match="mine: ") as told:
+        ml.build_vocabulary(classes={"mine": frame})
+    texts = [str(one.message) for one in told]
+    said = {row[0]: next(text for text in texts if f"mine: {row[1]!r}" in text) for row in rows[:6]}
+    assert all(said[source_id].endswith(remedy) for source_id, remedy in advice.items()), said
+    assert "of an earlier list" in said["e"]
+
+
+def test_a_near_noun_is_one_that_becomes_a_category(wordnet: WordNet) -> None:
+    for name in ("thign", "otter1", "chien", "100%", "belive", "golden retreiver", "hapiness", "elefant"):
+        for noun, wnid in near_misses(name, wordnet):
+            assert fate(built(("1", noun, wnid), ("2", "dog", ""), columns=("id", "name", "wnid")), "1")[0] == wnid
+
+
+def test_an_unsure_parent_is_told(wordnet: WordNet) -> None:
+    vocabulary = built(("1", "thingamabob", "bass"), ("2", "dog", ""), columns=("id", "name", "parent"))
+    classes = tuple(SourceClass(row.source_id, row.source_name) for row in vocabulary.mapping)
+    (found,) = doubts(vocabulary, [ClassList(source="mine", classes=classes, own=True)], wordnet)
+    assert (found.doubtful, found.least[0].source_id, found.least[0].as_parent) == (1, "1", True)

@@ -33,6 +33,9 @@ class AnnotationCounts:
         absences: verified absences that follow from what the collection is complete for.
         images_of_several_locations: images of which rows state several locations; the least in text order is kept.
         first_locations: the ids and two of the locations of the first of these images.
+        withheld: absences that do not follow from what the collection is complete for, because a statement of the
+            class, of one below it or of no known class of the image could not be used.
+        without_image: those of the malformed statements that have no image id.
     """
 
     labels: int = 0
@@ -49,6 +52,8 @@ class AnnotationCounts:
     absences: int = 0
     images_of_several_locations: int = 0
     first_locations: tuple[str, ...] = ()
+    withheld: int = 0
+    without_image: int = 0
 
     def __add__(self, other: AnnotationCounts) -> AnnotationCounts:
         added = AnnotationCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -186,6 +191,12 @@ FATES = (
         "contradicted", "contradicted", "verified absences contradicted by a verified presence: kept present", told=True
     ),
     Fate("absences", "absences", "absences of classes that were looked for and not found", of_statements=False),
+    Fate(
+        "withheld",
+        "left unknown",
+        "classes left unknown, not absent: a statement of the class or the image could not be used",
+        of_statements=False,
+    ),
     Fate("below_confidence", "below confidence", "machine labels below the least confidence asked for"),
     Fate(
         "dropped",

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import reason
-from mlimages_dataset.sources.blocks import blocks_of, with_newlines
+from mlimages_dataset.sources.blocks import Block, blocks_of, with_newlines
 from mlimages_dataset.sources.lines import decoded
 from mlimages_dataset.sources.pieces import cut_rows
 from mlimages_dataset.sources.places import opened
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import duckdb
 
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.sources.blocks import Block
     from mlimages_dataset.sources.pieces import Piece
     from mlimages_dataset.sources.rejects import RejectLog
     from mlimages_dataset.sources.source import Connect, Shown
@@ -90,11 +89,16 @@ class DelimitedSource(Source):
         self, connection: duckdb.DuckDBPyConnection, piece: Piece, block: Block, log: RejectLog
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection in which the rows of one block are the relation `observations`."""
+        unread: list[Block] = []
 
         def show(scan: str, content: bytes) -> Iterator[duckdb.DuckDBPyConnection]:
-            return self.shown(connection, piece, scan, log, digits=confidences.needs_digits(content))
+            digits = bool(unread) or confidences.needs_digits(content)
+            return self.shown(connection, piece, scan, log, digits=digits)
 
-        return self.shown_block(connection, piece, block, log, show)
+        yield from self.shown_block(connection, piece, block, log, show, unread=unread)
+        # Confidences that are no numbers make no rejects of rows: read as texts, they say of which image they are.
+        for rows in tuple(unread):
+            yield from self.shown_block(connection, piece, rows, log, show)
 
     def shown_block(
         self,
@@ -103,6 +107,8 @@ class DelimitedSource(Source):
         block: Block,
         log: RejectLog,
         show: Callable[[str, bytes], Iterator[duckdb.DuckDBPyConnection]],
+        *,
+        unread: list[Block] | None = None,
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield what `show` does for one block of a piece.
 
@@ -112,6 +118,7 @@ class DelimitedSource(Source):
             block: of it.
             log: has the block's rejects when this was read to the end.
             show: yields connections in which the rows of a block are a view, from SQL that scans them and their bytes.
+            unread: takes the rows whose only fault is a text in place of a number, which are rejects otherwise.
         """
         from fsspec.implementations.memory import MemoryFileSystem  # noqa: PLC0415 - 0.2 s, which other sources need not
 
@@ -124,6 +131,8 @@ class DelimitedSource(Source):
         log.places = functools.partial(_places, connection, block)
         try:
             yield from show(self._scan(f"memory:/{name}", piece, header=block.header), block.content)
+            if unread is not None:
+                unread += _without_numbers(connection, piece, block)
             log.add(*_rejects(connection, piece.path, block))
         finally:
             log.places = None
@@ -190,6 +199,34 @@ def _rejects(connection: duckdb.DuckDBPyConnection, path: Location, block: Block
         line = block.lines[content.count(b"\n", 0, start)]
         rejects.append(Reject(str(path), line, kind.lower(), told.strip()[:REJECT_CHARACTERS]))
     return rejects, count
+
+
+def _without_numbers(connection: duckdb.DuckDBPyConnection, piece: Piece, block: Block) -> list[Block]:
+    """Return the rows of the block that DuckDB read last in which a text is no number, and no more is amiss.
+
+    They are no rejects any more. There is one block at most.
+    """
+    rows = "SELECT line FROM reject_errors GROUP BY line HAVING bool_and(error_type = 'CAST')"
+    found = connection.sql(
+        f"SELECT DISTINCT line_byte_position FROM reject_errors WHERE line IN ({rows}) ORDER BY 1"
+    ).fetchall()
+    if not found:
+        return []
+    connection.execute(f"DELETE FROM reject_errors WHERE line IN ({rows})")
+    content, lines = [], []
+    before = line = 0
+    for (position,) in found:
+        start = _row_start(position - 1, "", block.content)
+        line += block.content.count(b"\n", before, start)
+        end = block.content.find(b"\n", start) + 1 or len(block.content)
+        while block.content.count(b'"', start, end) % 2 and end < len(block.content):
+            end = block.content.find(b"\n", end) + 1 or len(block.content)
+        row = block.content[start:end]
+        content.append(row)
+        lines += block.lines[line : line + row.count(b"\n") + (not row.endswith(b"\n"))]
+        before = start
+    again = Block(b"".join(content), lines, header=False)
+    return [again.amid(piece.delimiter, len(piece.columns))]
 
 
 def row_starts(connection: duckdb.DuckDBPyConnection, block: Block, n_rows: int) -> list[int] | None:

@@ -47,6 +47,8 @@ class RejectLog:
     Attributes:
         count: how many rows are rejected.
         first: the first of these.
+        placed: how many of them are no obstacle to absences in other rows: of images that have no row, or that the
+            source states as `source.DOUBTED`.
         lines: how many lines there are.
         malformed: the first statements without image id, class or valid confidence, which `count` does not include.
         n_renamed: how many files of one picture name another one, see `FileSource.picture_name`; they are no rejects.
@@ -57,6 +59,7 @@ class RejectLog:
 
     count: int = 0
     first: list[Reject] = field(default_factory=list)
+    placed: int = 0
     lines: int = 0
     malformed: list[Reject] = field(default_factory=list)
     n_renamed: int = 0
@@ -65,9 +68,10 @@ class RejectLog:
         default=None, init=False, repr=False, compare=False
     )
 
-    def add(self, rejects: Sequence[Reject], count: int) -> None:
-        """Add `count` rejects, some of which are given."""
+    def add(self, rejects: Sequence[Reject], count: int, *, placed: int = 0) -> None:
+        """Add `count` rejects, some of which are given, and of which so many are `placed`."""
         self.count += count
+        self.placed += placed
         self.first += rejects[: LISTED_REJECTS - len(self.first)]
 
     def add_renamed(self, files: Sequence[Reject], count: int) -> None:
@@ -86,7 +90,7 @@ def joined_rejects(found: Iterable[tuple[int, RejectLog]]) -> RejectLog:
     before = 0
     for start, of_piece in found:
         before = before if start else 0
-        log.add(_in_order(of_piece.first, before), of_piece.count)
+        log.add(_in_order(of_piece.first, before), of_piece.count, placed=of_piece.placed)
         log.add_renamed(of_piece.renamed, of_piece.n_renamed)
         log.malformed += _in_order(of_piece.malformed, before)[: LISTED_REJECTS - len(log.malformed)]
         before += of_piece.lines

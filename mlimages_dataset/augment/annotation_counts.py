@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlimages_dataset.sources.rejects import first_lines
+
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
@@ -136,11 +138,11 @@ class AnnotationSummary(AnnotationCounts):
                 for fate in FATES
                 if getattr(self, fate.field) or fate.field in {"images", "labels"}
             ),
-            *(f"rejected: {row}" for row in self.first_rejected_rows),
-            *(f"malformed: {row}" for row in self.first_malformed),
-            *(f"one image: {both}" for both in self.first_names),
-            *(f"another name: {file}" for file in self.first_renamed),
-            *(f"locations of {both}" for both in self.first_locations),
+            *first_lines("rejected", self.first_rejected_rows, self.rejected_rows),
+            *first_lines("malformed", self.first_malformed, self.malformed),
+            *first_lines("one image", self.first_names, self.images_of_several_names),
+            *first_lines("another name", self.first_renamed, self.renamed),
+            *first_lines("several locations", self.first_locations, self.images_of_several_locations),
             *([f"unknown classes: {self.unknown_classes()}"] if self.most_frequent_unknown_classes else []),
         ]
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlimages_dataset.augment.malformed import log_malformed
+from mlimages_dataset.augment.malformed import log_malformed, unusable
 from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import are_ids, image_ids
@@ -163,9 +163,8 @@ def packed_statements(
     if isinstance(shown, pa.RecordBatch):
         return _grouped(pa.Table.from_batches([shown]), piece, lookup) if shown.num_rows else iter(())
     location = ", nullif(location, '') AS location" if piece.places else ""
-    fault = f", {FAULT}" if FAULT in shown.sql("SELECT * FROM observations LIMIT 0").columns else ""
     rows = shown.sql(
-        f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence{location}{fault} FROM observations"
+        f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence{location}{_fault(shown)} FROM observations"
     ).to_arrow_table()
     if not rows.num_rows:
         return iter(())
@@ -175,6 +174,11 @@ def packed_statements(
     if log is not None:
         log_malformed(shown, rows, piece, log)
     return _grouped(rows, piece, lookup)
+
+
+def _fault(shown: duckdb.DuckDBPyConnection) -> str:
+    """Return SQL for the column `FAULT` of a block behind others; empty if it has none."""
+    return f", {FAULT}" if FAULT in shown.sql("SELECT * FROM observations LIMIT 0").columns else ""
 
 
 def _grouped(rows: pa.Table, piece: Piece, lookup: pa.Table) -> Iterator[pa.RecordBatch]:
@@ -335,7 +339,9 @@ def lookup_table(lookup: Mapping[str, int], broader: Collection[str] = ()) -> pa
     )
 
 
-def raw_classes(shown: Shown, piece: Piece) -> tuple[pa.StringArray | pa.DictionaryArray, pa.DictionaryArray]:
+def raw_classes(
+    shown: Shown, piece: Piece, log: RejectLog
+) -> tuple[pa.StringArray | pa.DictionaryArray, pa.DictionaryArray]:
     """Return the image and the class of each statement of a block that says a class is present, perhaps repeated.
 
     Images are ids, or where names had to be made ids, a dictionary in which several names may have one id.
@@ -343,15 +349,20 @@ def raw_classes(shown: Shown, piece: Piece) -> tuple[pa.StringArray | pa.Diction
     Args:
         shown: the block, as `Source.observe` yields it.
         piece: where it comes from.
+        log: counts statements that cannot be used, and lists the first.
 
     Raises:
         DataError: confidences have another scale than 0 to 1.
     """
     if isinstance(shown, pa.RecordBatch):
         rows = pa.Table.from_batches([shown])
-        chosen = pc.greater(rows["confidence"], 0)
     else:
-        rows, chosen = _present_rows(shown, piece)
+        rows = _rows(shown, piece)
+        log_malformed(shown, rows, piece, log)
+    bad = unusable(rows)
+    log.n_malformed += int(np.count_nonzero(bad))
+    chosen = pc.fill_null(pc.greater(rows["confidence"], 0), False)
+    chosen = pc.and_not(chosen, pa.array(bad)) if bad.any() else chosen
     if not pc.all(chosen).as_py():
         rows = rows.filter(chosen)
     names, classes = (rows[name].combine_chunks() for name in ("image_id", "class_id"))
@@ -361,12 +372,13 @@ def raw_classes(shown: Shown, piece: Piece) -> tuple[pa.StringArray | pa.Diction
     return pa.DictionaryArray.from_arrays(arrow_of(numbers), image_ids(distinct)), classes.dictionary_encode()
 
 
-def _present_rows(connection: duckdb.DuckDBPyConnection, piece: Piece) -> tuple[pa.Table, pa.ChunkedArray]:
-    """Return the rows of a block, and which say that a class is present; raises as `raw_classes`."""
-    # Filtered here: DuckDB computes confidences again for each condition, which takes as long as reading the file.
-    rows = connection.sql("SELECT image_id, class_id, confidence, stated FROM observations").to_arrow_table()
+def _rows(connection: duckdb.DuckDBPyConnection, piece: Piece) -> pa.Table:
+    """Return the rows of a block; raises as `raw_classes`."""
+    # All of them: DuckDB computes confidences again for each condition, which takes as long as reading the file.
+    rows = connection.sql(
+        f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence, stated{_fault(connection)} FROM observations"
+    ).to_arrow_table()
     unlike = pc.and_(pc.is_null(rows["confidence"]), pc.greater(rows["stated"], MOST_ROUNDED))
     beyond = pc.unique(rows["stated"].filter(pc.and_(unlike, pc.is_finite(rows["stated"]))))
     refuse_other_scale(beyond.to_pylist(), piece.path)
-    named = pc.and_(*(pc.greater(pc.binary_length(rows[name]), 0) for name in ("image_id", "class_id")))
-    return rows, pc.fill_null(pc.and_(pc.greater(rows["confidence"], 0), named), False)
+    return rows

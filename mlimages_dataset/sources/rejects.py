@@ -51,6 +51,7 @@ class RejectLog:
             source states as `source.DOUBTED`.
         lines: how many lines there are.
         malformed: the first statements without image id, class or valid confidence, which `count` does not include.
+        n_malformed: how many these are, where nobody maps statements and counts them.
         n_renamed: how many files of one picture name another one, see `FileSource.picture_name`; they are no rejects.
         renamed: the first of these.
         places: returns the line and the text of rows of the block that is shown, from their numbers and how many rows
@@ -62,6 +63,7 @@ class RejectLog:
     placed: int = 0
     lines: int = 0
     malformed: list[Reject] = field(default_factory=list)
+    n_malformed: int = 0
     n_renamed: int = 0
     renamed: list[Reject] = field(default_factory=list)
     places: Callable[[Sequence[int], int], list[tuple[int, str]] | None] | None = field(
@@ -80,6 +82,16 @@ class RejectLog:
         self.renamed += files[: LISTED_REJECTS - len(self.renamed)]
 
 
+def first_lines(what: str, first: Sequence[object], count: int) -> list[str]:
+    """Return a line for each of the first of some things, and one for the number of the others.
+
+    >>> first_lines("rejected", ["a.csv, line 2"], 3)
+    ['rejected: a.csv, line 2', 'rejected: and 2 more']
+    """
+    more = count - len(first)
+    return [*(f"{what}: {one}" for one in first), *([f"{what}: and {more:,} more"] if first and more > 0 else [])]
+
+
 def joined_rejects(found: Iterable[tuple[int, RejectLog]]) -> RejectLog:
     """Return the rejects of pieces in their order, with the numbers of lines in their files.
 
@@ -92,6 +104,7 @@ def joined_rejects(found: Iterable[tuple[int, RejectLog]]) -> RejectLog:
         before = before if start else 0
         log.add(_in_order(of_piece.first, before), of_piece.count, placed=of_piece.placed)
         log.add_renamed(of_piece.renamed, of_piece.n_renamed)
+        log.n_malformed += of_piece.n_malformed
         log.malformed += _in_order(of_piece.malformed, before)[: LISTED_REJECTS - len(log.malformed)]
         before += of_piece.lines
     return log

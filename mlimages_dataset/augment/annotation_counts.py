@@ -77,6 +77,7 @@ class AnnotationSummary(AnnotationCounts):
         first_malformed: the first statements without image id, class or valid confidence, each with the reason.
         renamed: files of one picture that name another picture than their own names do, by which they are read.
         first_renamed: the first of these, each with the name that it states.
+        files_with_origins: exported files, whose column `origin` is not read.
         known_without_blanks: those of the most frequent unknown classes that are known without the blanks around them.
     """
 
@@ -87,6 +88,7 @@ class AnnotationSummary(AnnotationCounts):
     known_without_blanks: tuple[str, ...] = ()
     renamed: int = 0
     first_renamed: tuple[str, ...] = ()
+    files_with_origins: int = 0
 
     @classmethod
     def of(
@@ -220,6 +222,13 @@ FATES = (
         "renamed",
         "other names",
         "files that name another picture than their own names do: read by their own names",
+        of_statements=False,
+        told=True,
+    ),
+    Fate(
+        "files_with_origins",
+        "exported files",
+        "exported files, whose column origin is not read: all their labels count as original",
         of_statements=False,
         told=True,
     ),

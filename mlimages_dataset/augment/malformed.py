@@ -1,4 +1,4 @@
-"""Statements of a block that have no image id, no class or no valid confidence; the first are told with their places."""
+"""Statements of a block that have no image id, no class or no valid confidence; the first are told with places."""
 
 from __future__ import annotations
 

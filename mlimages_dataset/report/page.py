@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 REPORT_FILE = "report.html"
 FIGURES_FOLDER = "figures"
 _KILO = 1000
-_RARE = frozenset({"renamed", "withheld"})
-"""The fates of images that are shown only where some image has them."""
+_RARE = frozenset({"renamed", "withheld", "files_with_origins"})
+"""The fates of images and files that are shown only where there is one."""
 
 
 def report_stage(output: OutputFolder) -> Stage[NoSummary]:

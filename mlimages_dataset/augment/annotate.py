@@ -176,7 +176,7 @@ def annotate(
         _refuse_unplaced(counts, made.rejects, given)
     summary = AnnotationSummary.of(counts, made.rejects, most_frequent(made.unknown, _LISTED_UNKNOWN), indices)
     if schema != PREDICTIONS:
-        exported = {piece.path for piece in pieces if piece.states and _OF_EXPORT <= set(piece.columns)}
+        exported = {piece.path for piece in pieces if piece.states and _OF_EXPORT.issubset(piece.columns)}
         summary = replace(summary, files_with_origins=len(exported))
     if not counts.images:
         first = [f"; the first malformed row is {row}" for row in (*made.rejects.first, *made.rejects.malformed)]

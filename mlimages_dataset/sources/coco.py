@@ -11,6 +11,7 @@ because categories and images may come after the annotations.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -42,6 +43,7 @@ _FLAG_OF_KEY = {flag: flag for flag in REGION_FLAGS} | {
 """A flag's own name, COCO's own key, and those of exports of Pascal VOC and of Objects365."""
 
 
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _MOST_EXACT = 2.0**53
 """Beyond, a float may stand for several whole numbers."""
 
@@ -114,7 +116,7 @@ def _twin(key: _Key | None) -> _Key | None:
     """Return an identifier that is a text as a number, or a number as a text; None for one that is no number."""
     if isinstance(key, int):
         return str(key)
-    return int(key) if key is not None and key.isascii() and key.isdecimal() and str(int(key)) == key else None
+    return int(key) if key is not None and _WHOLE.fullmatch(key) else None
 
 
 def _other_form(key: _Key | None, known: Container[_Key]) -> str:

@@ -36,6 +36,13 @@ _BAD_QUOTE = "UNQUOTED VALUE"
 """DuckDB's name for a row with an unclosed quote, or with text between a closing quote and the comma."""
 
 
+_REASONS = {
+    "CAST": "a text where a number should stand",
+    _BAD_QUOTE: "a quote is not closed, or text follows it",
+    "LINE SIZE OVER MAXIMUM": "the row is too long",
+    "INVALID ENCODING": "its text is not UTF-8",
+}
+"""Our words for DuckDB's names of faults that are not plain themselves, as `too many columns` is."""
 DELIMITERS = (",", "\t", ";", "|")
 _FIRST_BYTES = 1 << 16
 _MOST_HEADER_BYTES = 1 << 24
@@ -197,7 +204,7 @@ def _rejects(connection: duckdb.DuckDBPyConnection, path: Location, block: Block
         if kind == _BAD_QUOTE:
             told = content[start : start + 4 * REJECT_CHARACTERS].partition(b"\n")[0].decode(errors="replace")
         line = block.lines[content.count(b"\n", 0, start)]
-        rejects.append(Reject(str(path), line, kind.lower(), told.strip()[:REJECT_CHARACTERS]))
+        rejects.append(Reject(str(path), line, _REASONS.get(kind, kind.lower()), told.strip()[:REJECT_CHARACTERS]))
     return rejects, count
 
 

@@ -653,3 +653,19 @@ def test_a_tiny_confidence_at_the_end_of_a_row_is_no_absence(tmp_path: Path, del
     (found, _) = read_statements("csv", [path])
     assert found["image_id"].to_pylist() == ["a", "b"]
     assert all(confidence > 0 for confidence in found["confidence"].to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("b,/m/1", "missing columns"),
+        ("b,/m/1,1,more", "too many columns"),
+        ('b,"/m/1"x,1', "a quote is not closed, or text follows it"),
+        ('b,"/m/1,1', "a quote is not closed, or text follows it"),
+        (f'b,"{"x" * 3_000_000}",1', "the row is too long"),
+    ],
+)
+def test_the_reason_of_a_reject_is_told_in_plain_words(tmp_path: Path, row: str, reason: str) -> None:
+    (path,) = written(tmp_path, f"image_id,label,confidence\na,/m/1,1\n{row}\n", suffix=".csv")
+    found = read("csv", [path])
+    assert [one.what for one in found.rejects.first] == [reason]

@@ -220,7 +220,8 @@ def _without_numbers(connection: duckdb.DuckDBPyConnection, piece: Piece, block:
     if not found:
         return []
     connection.execute(f"DELETE FROM reject_errors WHERE line IN ({rows})")
-    content, lines = [], []
+    content: list[bytes] = []
+    lines: list[int] = []
     before = line = 0
     for (position,) in found:
         start = _row_start(position - 1, "", block.content)

@@ -372,7 +372,9 @@ def test_predictions_of_ones_own_are_counted_with(mini_vocabulary: Vocabulary, t
 
 def test_a_tally_of_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("bad\n")
-    with pytest.raises(DataError, match=r"no image of any class \(1 malformed rows\); check the format"):
+    with pytest.raises(
+        DataError, match=r"no image of any class \(1 malformed rows, the first is .*'bad'\); check the format"
+    ):
         tally("imagenet", [tmp_path / "list"], "imagenet", tmp_path / "counts.csv")
 
 

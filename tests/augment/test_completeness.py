@@ -154,8 +154,9 @@ def told_of(file: Path, vocabulary: ml.Vocabulary, **options: object) -> tuple[d
         warnings.simplefilter("ignore")
         made = ml.annotate(file, vocabulary, complete=True, **options)  # type: ignore[arg-type]
     found: dict[str, dict[str, float]] = {}
-    for row in made.to_pandas().itertuples():
-        found.setdefault(row.image_id, {})[row.wnid] = row.confidence
+    rows_of_labels: list[dict[str, Any]] = made.to_pandas().to_dict("records")  # type: ignore[assignment]
+    for row in rows_of_labels:
+        found.setdefault(row["image_id"], {})[row["wnid"]] = row["confidence"]
     return found, made.summary
 
 

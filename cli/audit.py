@@ -112,6 +112,10 @@ def _lines(summary: dict[str, Json]) -> list[str]:
                 for pair in pairs
                 if isinstance(pair, dict)
             ]
+    from mlimages_dataset.sources.rejects import first_lines  # noqa: PLC0415 - as above
+
     malformed = summary["first_malformed_rows"]
     assert isinstance(malformed, list)
-    return lines + [f"malformed: {row}" for row in malformed]
+    n_malformed = summary["malformed_rows"]
+    assert isinstance(n_malformed, int)
+    return lines + first_lines("malformed", malformed, n_malformed)

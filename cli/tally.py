@@ -61,21 +61,29 @@ def tally(
     # Here and not above: pyarrow and DuckDB would cost --help half a second.
     from mlimages_dataset.augment.tally import tally as count  # noqa: PLC0415
     from mlimages_dataset.sources.layout import layout_of  # noqa: PLC0415
+    from mlimages_dataset.sources.rejects import first_lines  # noqa: PLC0415
 
     layout = layout_of(names_of(columns), separator, synsets)
     with chosen_engine(workers, dask_address) as mapper, standard_input() as file_of:
         files = [file_of(one) for one in inputs]
         counted = count(form, files, source or form, out, layout=layout, overwrite=overwrite, mapper=mapper)
+    rejects = counted.rejects
     if as_json:
         content = {
             "classes": counted.classes,
-            "rejected_rows": counted.rejects.count,
-            "first_rejected_rows": [str(reject) for reject in counted.rejects.first],
+            "rejected_rows": rejects.count,
+            "first_rejected_rows": [str(reject) for reject in rejects.first],
+            "malformed": rejects.n_malformed,
+            "first_malformed": [str(one) for one in rejects.malformed],
         }
         click.echo(json.dumps(content, indent=2, ensure_ascii=False))
         return
     click.echo(f"{counted.classes:,} classes written to {out}")
-    if counted.rejects.count:
-        click.echo(f"{counted.rejects.count:,} malformed rows left out, the first:")
-    for reject in counted.rejects.first:
-        click.echo(f"  {reject}")
+    if rejects.n_malformed:
+        click.echo(f"{rejects.n_malformed:>12,}  statements without image id, class or valid confidence")
+    if rejects.count:
+        click.echo(f"{rejects.count:>12,}  malformed rows")
+    for line in first_lines("rejected", rejects.first, rejects.count):
+        click.echo(line)
+    for line in first_lines("malformed", rejects.malformed, rejects.n_malformed):
+        click.echo(line)

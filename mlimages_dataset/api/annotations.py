@@ -343,6 +343,8 @@ def _warn_of_losses(summary: AnnotationSummary, vocabulary: Vocabulary) -> None:
     if summary.renamed:
         such = f" (such as {summary.first_renamed[0]})" if summary.first_renamed else ""
         warn(f"files that name another picture: {summary.renamed:,}{such}; see summary")
+    if n_exported := summary.files_with_origins:
+        warn(f"exported files, whose column origin is not read, so all labels are original: {n_exported:,}")
     if apart := summary.images_of_several_locations:
         such = f" (such as {summary.first_locations[0]})" if summary.first_locations else ""
         warn(f"images of several locations, of which the first is kept: {apart:,}{such}; see summary")

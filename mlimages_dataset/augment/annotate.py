@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 ANNOTATIONS_FOLDER = "annotations"
 """Folder of a build's tables of collections, and prefix of the names of their stages."""
 _LISTED_UNKNOWN = 10
+_OF_EXPORT = frozenset({"label", "class_index", "origin"})
+"""Columns of CSV files that `export` writes; a user's own column `origin` may say anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +172,12 @@ def annotate(
         ),
     )
     counts = functools.reduce(operator.add, (result.counts for result in made.results), AnnotationCounts())
+    if given.complete:
+        _refuse_unplaced(counts, made.rejects, given)
     summary = AnnotationSummary.of(counts, made.rejects, most_frequent(made.unknown, _LISTED_UNKNOWN), indices)
+    if schema != PREDICTIONS:
+        exported = {piece.path for piece in pieces if piece.states and _OF_EXPORT.issubset(piece.columns)}
+        summary = replace(summary, files_with_origins=len(exported))
     if not counts.images:
         first = [f"; the first malformed row is {row}" for row in (*made.rejects.first, *made.rejects.malformed)]
         raise _nothing_kept(summary, given, vocabulary, "".join(first[:1]))
@@ -186,6 +193,19 @@ def _refuse_no_confidence(pieces: Sequence[Piece]) -> None:
                 where=piece.path,
                 remedy="give each prediction one in 0..1",
             )
+
+
+def _refuse_unplaced(counts: AnnotationCounts, rejects: RejectLog, given: AnnotatedFiles) -> None:
+    """Raise `DataError` where absences may contradict rows of which nobody knows the image."""
+    n_unplaced = rejects.count - rejects.placed + counts.without_image
+    if n_unplaced:
+        first = next((f", the first malformed row is {row}" for row in (*rejects.first, *rejects.malformed)), "")
+        raise DataError(
+            f"is no complete collection: {n_unplaced:,} of its rows cannot be used, and nobody knows which images' "
+            f"absences they would contradict{first}",
+            where=given.files[0],
+            remedy="correct these rows or take them out, or leave out --complete",
+        )
 
 
 def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, vocabulary: Vocabulary, first: str) -> DataError:
@@ -274,13 +294,11 @@ def _part_of(
                 below,
                 source=source,
                 min_confidence=min_confidence,
-                complete=complete is not None,
+                complete=complete,
                 schema=schema,
             )
-            for stated, of_batch in batches:
+            for table, of_batch in batches:
                 counts += of_batch
-                table, absences = (stated, 0) if complete is None else complete.completed(stated)
-                counts += AnnotationCounts(absences=absences)
                 if writer is None and table.num_rows:
                     writer = stack.enter_context(table_writer(out / f"{name}.parquet", schema, inputs))
                 if writer is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlimages_dataset.sources.rejects import first_lines
+
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
@@ -33,6 +35,9 @@ class AnnotationCounts:
         absences: verified absences that follow from what the collection is complete for.
         images_of_several_locations: images of which rows state several locations; the least in text order is kept.
         first_locations: the ids and two of the locations of the first of these images.
+        withheld: absences that do not follow from what the collection is complete for, because a statement of the
+            class, of one below it or of no known class of the image could not be used.
+        without_image: those of the malformed statements that have no image id.
     """
 
     labels: int = 0
@@ -49,6 +54,8 @@ class AnnotationCounts:
     absences: int = 0
     images_of_several_locations: int = 0
     first_locations: tuple[str, ...] = ()
+    withheld: int = 0
+    without_image: int = 0
 
     def __add__(self, other: AnnotationCounts) -> AnnotationCounts:
         added = AnnotationCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -70,6 +77,7 @@ class AnnotationSummary(AnnotationCounts):
         first_malformed: the first statements without image id, class or valid confidence, each with the reason.
         renamed: files of one picture that name another picture than their own names do, by which they are read.
         first_renamed: the first of these, each with the name that it states.
+        files_with_origins: exported files, whose column `origin` is not read.
         known_without_blanks: those of the most frequent unknown classes that are known without the blanks around them.
     """
 
@@ -80,6 +88,7 @@ class AnnotationSummary(AnnotationCounts):
     known_without_blanks: tuple[str, ...] = ()
     renamed: int = 0
     first_renamed: tuple[str, ...] = ()
+    files_with_origins: int = 0
 
     @classmethod
     def of(
@@ -131,11 +140,11 @@ class AnnotationSummary(AnnotationCounts):
                 for fate in FATES
                 if getattr(self, fate.field) or fate.field in {"images", "labels"}
             ),
-            *(f"rejected: {row}" for row in self.first_rejected_rows),
-            *(f"malformed: {row}" for row in self.first_malformed),
-            *(f"one image: {both}" for both in self.first_names),
-            *(f"another name: {file}" for file in self.first_renamed),
-            *(f"locations of {both}" for both in self.first_locations),
+            *first_lines("rejected", self.first_rejected_rows, self.rejected_rows),
+            *first_lines("malformed", self.first_malformed, self.malformed),
+            *first_lines("one image", self.first_names, self.images_of_several_names),
+            *first_lines("another name", self.first_renamed, self.renamed),
+            *first_lines("several locations", self.first_locations, self.images_of_several_locations),
             *([f"unknown classes: {self.unknown_classes()}"] if self.most_frequent_unknown_classes else []),
         ]
 
@@ -186,6 +195,12 @@ FATES = (
         "contradicted", "contradicted", "verified absences contradicted by a verified presence: kept present", told=True
     ),
     Fate("absences", "absences", "absences of classes that were looked for and not found", of_statements=False),
+    Fate(
+        "withheld",
+        "left unknown",
+        "classes left unknown, not absent: a statement of the class or the image could not be used",
+        of_statements=False,
+    ),
     Fate("below_confidence", "below confidence", "machine labels below the least confidence asked for"),
     Fate(
         "dropped",
@@ -207,6 +222,13 @@ FATES = (
         "renamed",
         "other names",
         "files that name another picture than their own names do: read by their own names",
+        of_statements=False,
+        told=True,
+    ),
+    Fate(
+        "files_with_origins",
+        "exported files",
+        "exported files, whose column origin is not read: all their labels count as original",
         of_statements=False,
         told=True,
     ),

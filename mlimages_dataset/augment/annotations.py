@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlimages_dataset.augment.malformed import log_malformed
+from mlimages_dataset.augment.malformed import log_malformed, unusable
 from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import are_ids, image_ids
-from mlimages_dataset.sources.source import FAULT, LISTED, refuse_other_scale
+from mlimages_dataset.sources.source import DOUBTED, FAULT, LISTED, refuse_other_scale
 from mlimages_dataset.tables.arrays import arrow_of, numpy_of, repeated, texts
 from mlimages_dataset.tables.confidences import MOST_ROUNDED
 from mlimages_dataset.tables.schemas import TableSchema
@@ -43,6 +43,8 @@ NAMELESS = -3
 NOTHING = -4
 """The class of `source.LISTED`, which is none."""
 AMBIGUOUS = -5
+DOUBT = -6
+"""The class of `source.DOUBTED`, which is none."""
 CONFIDENCE_STEPS = 1 << 40
 """A statement's confidence is read as an integer number of steps of 2^-40, rounded up so that only 0 is verified
 absence.
@@ -50,6 +52,8 @@ absence.
 Every float32 of 2^-17 or more is such a number. Packed with its class into one integer, a statement takes one column.
 """
 NO_CONFIDENCE = 2 * CONFIDENCE_STEPS - 1
+WITH_BLANKS = NO_CONFIDENCE - 1
+"""In place of a confidence: the statement's class is unknown, and is the code's class without the blanks around it."""
 CONFIDENCE_BITS = 41
 RUN_BATCH_IMAGES = 1 << 14
 """Rows per row group between the two passes: few, because a range of images needs few rows of each run."""
@@ -159,9 +163,8 @@ def packed_statements(
     if isinstance(shown, pa.RecordBatch):
         return _grouped(pa.Table.from_batches([shown]), piece, lookup) if shown.num_rows else iter(())
     location = ", nullif(location, '') AS location" if piece.places else ""
-    fault = f", {FAULT}" if FAULT in shown.sql("SELECT * FROM observations LIMIT 0").columns else ""
     rows = shown.sql(
-        f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence{location}{fault} FROM observations"
+        f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence{location}{_fault(shown)} FROM observations"
     ).to_arrow_table()
     if not rows.num_rows:
         return iter(())
@@ -171,6 +174,11 @@ def packed_statements(
     if log is not None:
         log_malformed(shown, rows, piece, log)
     return _grouped(rows, piece, lookup)
+
+
+def _fault(shown: duckdb.DuckDBPyConnection) -> str:
+    """Return SQL for the column `FAULT` of a block behind others; empty if it has none."""
+    return f", {FAULT}" if FAULT in shown.sql("SELECT * FROM observations LIMIT 0").columns else ""
 
 
 def _grouped(rows: pa.Table, piece: Piece, lookup: pa.Table) -> Iterator[pa.RecordBatch]:
@@ -220,9 +228,10 @@ def _stated(
     codes = np.stack(
         [np.append(codes_of(classes.dictionary, lookup, column), NAMELESS) for column in ("code", "code_if_absent")]
     )
+    without_blanks = _codes_without_blanks(classes.dictionary, codes[0], lookup)
     confidence = numpy_of(rows["confidence"].combine_chunks(), np.nan)
     packed, is_unknown = np.empty(len(order), np.int64), np.empty(len(order), np.bool_)
-    _pack(order, confidence, numpy_of(classes.indices, -1), codes, packed, is_unknown)
+    _pack(order, confidence, numpy_of(classes.indices, -1), codes, without_blanks, packed, is_unknown)
     unknown = classes.take(arrow_of(order[is_unknown])).dictionary_decode()
     ends_of_unknown = np.append(0, np.cumsum(is_unknown))[starts]
     return {
@@ -231,12 +240,26 @@ def _stated(
     }
 
 
+def _codes_without_blanks(class_ids: pa.StringArray, codes: NDArray[np.int64], lookup: pa.Table) -> NDArray[np.int64]:
+    """Return the class index of each of N unknown ids without the blanks around it, else `UNKNOWN`, shape (N + 1,)."""
+    found = np.full(len(codes), UNKNOWN, np.int64)
+    unknown = np.flatnonzero(codes[:-1] == UNKNOWN)
+    if len(unknown):
+        at = pc.index_in(
+            pc.utf8_trim_whitespace(class_ids.take(arrow_of(unknown))), lookup["class_id"].combine_chunks()
+        )
+        places = numpy_of(at, -1)
+        found[unknown] = np.where(places < 0, UNKNOWN, numpy_of(lookup["code"].combine_chunks())[places])
+    return found
+
+
 @compiled
 def _pack(  # noqa: PLR0917 - compiled code takes no keywords
     order: NDArray[np.int64],
     confidence: NDArray[np.float32],
     classes: NDArray[np.int32],
     codes: NDArray[np.int64],
+    without_blanks: NDArray[np.int64],
     packed: NDArray[np.int64],
     is_unknown: NDArray[np.bool_],
 ) -> None:
@@ -247,6 +270,7 @@ def _pack(  # noqa: PLR0917 - compiled code takes no keywords
         confidence: of each row, NaN where it is no number, shape (L,).
         classes: the number of each row's class, -1 where it has none, shape (L,).
         codes: of each class, the last for none, if it is present, and if it is absent, shape (2, classes + 1).
+        without_blanks: of each class that is unknown, and is a category without the blanks around it; else `UNKNOWN`.
         packed: is filled, shape (L,).
         is_unknown: is filled, shape (L,).
     """
@@ -258,8 +282,11 @@ def _pack(  # noqa: PLR0917 - compiled code takes no keywords
             steps = int(np.ceil(confidence[row] * np.float32(CONFIDENCE_STEPS)))
         name = classes[row] if classes[row] >= 0 else nameless
         code = codes[1 if steps == 0 else 0, name]
-        packed[at] = code * (1 << CONFIDENCE_BITS) + steps
         is_unknown[at] = code == UNKNOWN
+        if code == UNKNOWN and without_blanks[name] >= 0:
+            code = without_blanks[name]
+            steps = max(steps, WITH_BLANKS)
+        packed[at] = code * (1 << CONFIDENCE_BITS) + steps
 
 
 def _locations(
@@ -301,7 +328,7 @@ def lookup_table(lookup: Mapping[str, int], broader: Collection[str] = ()) -> pa
         lookup: class index of each id.
         broader: ids whose category is only a parent of the class, so that their absence is dropped.
     """
-    codes = {**lookup, "": NAMELESS, LISTED: NOTHING}
+    codes = {**lookup, "": NAMELESS, LISTED: NOTHING, DOUBTED: DOUBT}
     if_absent = [DROPPED if class_id in broader else code for class_id, code in codes.items()]
     return pa.table(
         {
@@ -312,7 +339,9 @@ def lookup_table(lookup: Mapping[str, int], broader: Collection[str] = ()) -> pa
     )
 
 
-def raw_classes(shown: Shown, piece: Piece) -> tuple[pa.StringArray | pa.DictionaryArray, pa.DictionaryArray]:
+def raw_classes(
+    shown: Shown, piece: Piece, log: RejectLog
+) -> tuple[pa.StringArray | pa.DictionaryArray, pa.DictionaryArray]:
     """Return the image and the class of each statement of a block that says a class is present, perhaps repeated.
 
     Images are ids, or where names had to be made ids, a dictionary in which several names may have one id.
@@ -320,15 +349,20 @@ def raw_classes(shown: Shown, piece: Piece) -> tuple[pa.StringArray | pa.Diction
     Args:
         shown: the block, as `Source.observe` yields it.
         piece: where it comes from.
+        log: counts statements that cannot be used, and lists the first.
 
     Raises:
         DataError: confidences have another scale than 0 to 1.
     """
     if isinstance(shown, pa.RecordBatch):
         rows = pa.Table.from_batches([shown])
-        chosen = pc.greater(rows["confidence"], 0)
     else:
-        rows, chosen = _present_rows(shown, piece)
+        rows = _rows(shown, piece)
+        log_malformed(shown, rows, piece, log)
+    bad = unusable(rows)
+    log.n_malformed += int(np.count_nonzero(bad))
+    chosen = pc.fill_null(pc.greater(rows["confidence"], 0), False)
+    chosen = pc.and_not(chosen, pa.array(bad)) if bad.any() else chosen
     if not pc.all(chosen).as_py():
         rows = rows.filter(chosen)
     names, classes = (rows[name].combine_chunks() for name in ("image_id", "class_id"))
@@ -338,12 +372,13 @@ def raw_classes(shown: Shown, piece: Piece) -> tuple[pa.StringArray | pa.Diction
     return pa.DictionaryArray.from_arrays(arrow_of(numbers), image_ids(distinct)), classes.dictionary_encode()
 
 
-def _present_rows(connection: duckdb.DuckDBPyConnection, piece: Piece) -> tuple[pa.Table, pa.ChunkedArray]:
-    """Return the rows of a block, and which say that a class is present; raises as `raw_classes`."""
-    # Filtered here: DuckDB computes confidences again for each condition, which takes as long as reading the file.
-    rows = connection.sql("SELECT image_id, class_id, confidence, stated FROM observations").to_arrow_table()
+def _rows(connection: duckdb.DuckDBPyConnection, piece: Piece) -> pa.Table:
+    """Return the rows of a block; raises as `raw_classes`."""
+    # All of them: DuckDB computes confidences again for each condition, which takes as long as reading the file.
+    rows = connection.sql(
+        f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence, stated{_fault(connection)} FROM observations"
+    ).to_arrow_table()
     unlike = pc.and_(pc.is_null(rows["confidence"]), pc.greater(rows["stated"], MOST_ROUNDED))
     beyond = pc.unique(rows["stated"].filter(pc.and_(unlike, pc.is_finite(rows["stated"]))))
     refuse_other_scale(beyond.to_pylist(), piece.path)
-    named = pc.and_(*(pc.greater(pc.binary_length(rows[name]), 0) for name in ("image_id", "class_id")))
-    return rows, pc.fill_null(pc.and_(pc.greater(rows["confidence"], 0), named), False)
+    return rows

@@ -1,7 +1,8 @@
 """Absences that follow from what a collection is complete for: a class that its annotators looked for and did not list.
 
 Annotators of COCO checked every picture for each of 80 categories. Where a collection says so of a class list, a
-category of the list that an image does not list is verified absent in it, unless a present label lies below it.
+category of the list that an image does not list is verified absent in it, unless a present label lies below it. It
+stays unknown if the collection says something of it, or of a category below it, that could not be used.
 
 Legend: N images, L labels in all of them, C categories, K categories that were looked for.
 """
@@ -15,15 +16,16 @@ import numpy as np
 
 from mlimages_dataset.core import sparse as sp
 from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.tables.label_columns import LabelColumns, array_of, columns_of
+from mlimages_dataset.tables.label_columns import LabelColumns
 from mlimages_dataset.tables.schemas import Origin
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
+EVERY_CLASS = -1
+"""The class of a doubt where nobody knows which class a statement is about."""
 _MOST_CELLS = 1 << 24
 """Images times categories that are looked at together."""
 
@@ -61,32 +63,64 @@ class Completeness:
         rows = (row for row in vocabulary.mapping if row.source == chosen and row.is_kept and not row.is_broader)
         return cls(np.array(sorted({row.class_index for row in rows}), np.int32), vocabulary.closure)
 
-    def completed(self, table: pa.Table) -> tuple[pa.Table, int]:
-        """Return rows of a label table with the absences, and the number of these."""
-        labels = columns_of(table["labels"].combine_chunks())
-        done = completed(labels, self.looked_for, self.closure)
-        at = table.schema.get_field_index("labels")
-        added = len(done.class_index) - len(labels.class_index)
-        return table.set_column(at, table.schema.field(at), array_of(done)), added
+
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """Classes of images of which a collection states something that could not be used.
+
+    Attributes:
+        offsets: the index of each image's first, and the end, int32, shape (N + 1,).
+        class_index: of each, or `EVERY_CLASS`, int32.
+    """
+
+    offsets: NDArray[np.int32]
+    class_index: NDArray[np.int32]
+
+    def only(self, chosen: NDArray[np.bool_]) -> Doubts:
+        """Return those of the chosen images; `chosen` has shape (N,)."""
+        lengths = np.diff(self.offsets)
+        offsets = np.append(0, np.cumsum(lengths[chosen])).astype(np.int32)
+        return Doubts(offsets, self.class_index[np.repeat(chosen, lengths)])
 
 
-def completed(labels: LabelColumns, looked_for: NDArray[np.int32], closure: sp.csr_array) -> LabelColumns:
+def completed(
+    labels: LabelColumns, looked_for: NDArray[np.int32], closure: sp.csr_array, doubts: Doubts | None = None
+) -> tuple[LabelColumns, int]:
     """Return labels with an original, verified absence for each category that was looked for and not found.
+
+    The number is that of categories not found of which nobody knows whether they are absent, by `doubts`.
 
     Args:
         labels: of N images.
         looked_for: class indices, ascending, shape (K,).
         closure: the reflexive ancestor matrix, shape (C, C).
+        doubts: of the N images; None for none.
     """
     step = max(1, _MOST_CELLS // max(1, len(looked_for)))
     above = closure[:, looked_for].astype(np.int32)  # row c: the categories looked for that a label c implies
-    rows, columns = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+    rows, columns, withheld = [np.empty(0, np.int64)], [np.empty(0, np.int32)], 0
     for start in range(0, len(labels), step):
-        row, column = np.nonzero(~_known(_images(labels, start, start + step), looked_for, above))
+        known = _known(_images(labels, start, start + step), looked_for, above)
+        if doubts is not None and len(doubts.class_index):
+            offsets = doubts.offsets[start : start + step + 1]
+            doubtful = _doubtful(np.diff(offsets), doubts.class_index[offsets[0] : offsets[-1]], above) & ~known
+            withheld += int(doubtful.sum())
+            known |= doubtful
+        row, column = np.nonzero(~known)
         rows.append(row + start)
         columns.append(looked_for[column])
     images, absent = np.concatenate(rows), np.concatenate(columns)
-    return labels.joined(images, absent, np.zeros(len(images), np.float32), Origin.ORIGINAL)
+    return labels.joined(images, absent, np.zeros(len(images), np.float32), Origin.ORIGINAL), withheld
+
+
+def _doubtful(lengths: NDArray[np.int32], classes: NDArray[np.int32], above: sp.csr_array) -> NDArray[np.bool_]:
+    """Return whether a doubt is about each category or one below it, shape (N, K); `lengths` are doubts per image."""
+    images, is_one = np.repeat(np.arange(len(lengths)), lengths), classes != EVERY_CLASS
+    ones = np.ones(int(is_one.sum()), np.int32)
+    shape = (len(lengths), above.shape[0])
+    found = (sp.csr_array((ones, (images[is_one], classes[is_one])), shape=shape) @ above).toarray() > 0
+    found[images[~is_one]] = True
+    return np.asarray(found)
 
 
 def _images(labels: LabelColumns, start: int, stop: int) -> LabelColumns:

@@ -1,4 +1,4 @@
-"""The first statements of a block that have no image id, no class or no valid confidence, told with their places."""
+"""Statements of a block that have no image id, no class or no valid confidence; the first are told with places."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from mlimages_dataset.core.image_ids import without_id
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.rows import has_texts
-from mlimages_dataset.sources.source import FAULT, LISTED, NUMBERS, WRITTEN
+from mlimages_dataset.sources.source import DOUBTED, FAULT, LISTED, NUMBERS, WRITTEN
 
 if TYPE_CHECKING:
     import duckdb
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.rejects import RejectLog
 
 NO_IMAGE, NO_CLASS, NO_CONFIDENCE = "no image id", "no class", "no confidence from 0 to 1"
+_OF_NO_CLASS = pa.array([LISTED, DOUBTED])
 _LINE = NUMBERS[0]
 _SHORT = REJECT_CHARACTERS // 2
 
@@ -52,6 +53,18 @@ def log_malformed(shown: duckdb.DuckDBPyConnection, rows: pa.Table, piece: Piece
     log.malformed += [_reject(str(piece.path), reason_of[at], one) for at, one in zip(listed, told, strict=True)]
 
 
+def unusable(rows: pa.Table) -> NDArray[np.bool_]:
+    """Return which of R rows, as `log_malformed` takes them, are statements that cannot be used, shape (R,)."""
+    found = np.zeros(rows.num_rows, np.bool_)
+    for some in (_nulls(rows["confidence"]), _empty(rows["class_id"]), without_id(rows["image_id"])):
+        found[some] = True
+    at = np.flatnonzero(found)
+    if len(at):
+        of_none = pc.is_in(rows["class_id"].take(pa.array(at)), _OF_NO_CLASS)
+        found[at[of_none.to_numpy(zero_copy_only=False)]] = False
+    return found
+
+
 def _reasons(rows: pa.Table) -> dict[int, str]:
     """Return why each row cannot be used that cannot, by its number."""
     images, classes, confidence = (rows[name] for name in ("image_id", "class_id", "confidence"))
@@ -64,7 +77,7 @@ def _reasons(rows: pa.Table) -> dict[int, str]:
         return found
     # Those that only say that an image is listed state nothing, so nobody counts them.
     at = list(found)
-    of_none = pc.equal(classes.take(pa.array(at)), LISTED).to_pylist()
+    of_none = pc.is_in(classes.take(pa.array(at)), _OF_NO_CLASS).to_pylist()
     return {row: found[row] for row, is_none in zip(at, of_none, strict=True) if not is_none}
 
 

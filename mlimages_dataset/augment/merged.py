@@ -15,12 +15,15 @@ from mlimages_dataset.augment.annotation_counts import LISTED_NAMES, AnnotationC
 from mlimages_dataset.augment.annotations import (
     CONFIDENCE_BITS,
     CONFIDENCE_STEPS,
+    DOUBT,
     DROPPED,
     NAMELESS,
     NO_CONFIDENCE,
     NOTHING,
     UNKNOWN,
+    WITH_BLANKS,
 )
+from mlimages_dataset.augment.completeness import EVERY_CLASS, Doubts, completed
 from mlimages_dataset.core.compiled import compiled, sort_in_place
 from mlimages_dataset.tables.arrays import arrow_of, numpy_of, repeated, scalar_of
 from mlimages_dataset.tables.confidences import MOST
@@ -33,12 +36,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlimages_dataset.augment.completeness import Completeness
+
 BATCH_IMAGES = 1 << 16
 _MOST_STATEMENTS = 1 << 30
 _MOST_TEXT = 1 << 30
 """Bytes of texts beyond which their places need 64 bits."""
-_FATES = ("labels", "merged", "below_confidence", "dropped", "unknown", "malformed", "contradicted")
-"""The outcomes of a statement, in the order in which the compiled loop counts them."""
+_FATES = ("labels", "merged", "below_confidence", "dropped", "unknown", "malformed", "contradicted", "without_image")
+"""The outcomes of a statement, in the order in which the compiled loop counts them; those of no image are malformed."""
 
 
 def annotation_batches(
@@ -47,7 +52,7 @@ def annotation_batches(
     *,
     source: str,
     min_confidence: float,
-    complete: bool = False,
+    complete: Completeness | None = None,
     schema: TableSchema = ANNOTATIONS,
 ) -> Iterator[tuple[pa.Table, AnnotationCounts]]:
     """Yield rows of an `annotations` or `predictions` table, ascending by image id, and the counts of statements.
@@ -60,7 +65,8 @@ def annotation_batches(
         below: only images with a smaller id are used.
         source: value of the table's source column.
         min_confidence: machine labels with a lower confidence are dropped; verified absence stays.
-        complete: keep images of which nothing is said but what is of no category, without a label.
+        complete: what images were checked for: what an image does not list of it is absent, unless a statement of it
+            could not be used. Images of which nothing is said but what is of no category are kept then.
         schema: `ANNOTATIONS`, or `PREDICTIONS`, whose labels have that origin and are never verified.
     """
     for batch in _by_image(statements, below):
@@ -147,7 +153,12 @@ def _join(  # noqa: PLR0917 - compiled code takes no keywords
 
 
 def _finished(
-    batch: pa.RecordBatch, source: str, min_confidence: np.float32, schema: TableSchema, *, complete: bool
+    batch: pa.RecordBatch,
+    source: str,
+    min_confidence: np.float32,
+    schema: TableSchema,
+    *,
+    complete: Completeness | None,
 ) -> tuple[pa.Table, AnnotationCounts]:
     origin = Origin.MODEL_PREDICTION if schema is PREDICTIONS else Origin.ORIGINAL
     lists = batch.column("statements")
@@ -156,21 +167,26 @@ def _finished(
     if schema is PREDICTIONS:
         statements = _of_a_model(statements)
     named = numpy_of(pc.binary_length(batch.column("image_id"))) > 0
-    offsets, class_index, kept, counts = _merge(
-        numpy_of(lists.offsets) - np.int32(start), statements, named, min_confidence
+    offsets, class_index, kept, doubts, counts = _merge(
+        numpy_of(lists.offsets) - np.int32(start), statements, named, min_confidence, doubts=complete is not None
     )
     with_labels = np.diff(offsets) > 0
     codes, starts = statements >> CONFIDENCE_BITS, numpy_of(lists.offsets)[:-1] - start
     says = np.logical_or.reduceat(codes != NOTHING, starts)
     # Nothing that it says is of a category: so all of these are absent if its collection is complete.
     others = np.logical_and.reduceat(np.isin(codes, (NOTHING, UNKNOWN, DROPPED)), starts)
-    kept_images = with_labels | (named & others) if complete else with_labels
+    kept_images = with_labels | (named & others) if complete is not None else with_labels
     columns = LabelColumns(
         np.concatenate((offsets[:1], offsets[1:][kept_images])),
         class_index,
         kept,
         np.full(len(class_index), origin, np.uint8),
     )
+    absences = withheld = 0
+    if complete is not None:
+        stated = columns
+        columns, withheld = completed(stated, complete.looked_for, complete.closure, doubts.only(kept_images))
+        absences = len(columns.class_index) - len(stated.class_index)
     images = batch.filter(arrow_of(kept_images))
     table = pa.Table.from_arrays(
         [
@@ -190,6 +206,8 @@ def _finished(
         **dict(zip(_FATES, counts.tolist(), strict=True)),
         images=images.num_rows,
         images_without_labels=n_without,
+        absences=absences,
+        withheld=withheld,
         images_of_several_names=several.num_rows,
         first_names=tuple(f"{one['name']} and {one['last_name']}" for one in first_names),
         images_of_several_locations=apart.num_rows,
@@ -207,29 +225,43 @@ def _of_a_model(statements: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _merge(
-    offsets: NDArray[np.int32], statements: NDArray[np.int64], named: NDArray[np.bool_], min_confidence: np.float32
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]]:
-    """Return offsets, classes and confidences of merged labels, and the number of statements with each of `_FATES`."""
+    offsets: NDArray[np.int32],
+    statements: NDArray[np.int64],
+    named: NDArray[np.bool_],
+    min_confidence: np.float32,
+    *,
+    doubts: bool,
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], Doubts, NDArray[np.int64]]:
+    """Return offsets, classes and confidences of merged labels, doubts, and numbers of statements by `_FATES`.
+
+    Without `doubts`, none are noted.
+    """
     out_offsets, counts = np.zeros(len(offsets), np.int32), np.zeros(len(_FATES), np.int64)
     out_class, out_confidence = np.empty(len(statements), np.int32), np.empty(len(statements), np.float32)
-    _merge_into(out_offsets, out_class, out_confidence, counts, offsets, statements.copy(), named, min_confidence)
+    of_image, doubted = np.zeros(len(offsets), np.int32), np.empty(len(statements) if doubts else 0, np.int32)
+    _merge_into(
+        out_offsets, out_class, out_confidence, of_image, doubted, counts,
+        offsets, statements.copy(), named, min_confidence,
+    )  # fmt: skip
     end = out_offsets[-1]
-    return out_offsets, out_class[:end], out_confidence[:end], counts
+    return out_offsets, out_class[:end], out_confidence[:end], Doubts(of_image, doubted[: of_image[-1]]), counts
 
 
 @compiled
-def _merge_into(  # noqa: PLR0917 - compiled code takes no keywords
+def _merge_into(  # noqa: C901, PLR0917 - one loop, and compiled code takes no keywords
     out_offsets: NDArray[np.int32],
     out_class: NDArray[np.int32],
     out_confidence: NDArray[np.float32],
+    doubt_offsets: NDArray[np.int32],
+    doubted: NDArray[np.int32],
     counts: NDArray[np.int64],
     offsets: NDArray[np.int32],
     statements: NDArray[np.int64],
     named: NDArray[np.bool_],
     min_confidence: np.float32,
 ) -> None:
-    """Fill the first four arrays with what `_merge` returns, and sort the statements of each image."""
-    end = 0
+    """Fill the first six arrays with what `_merge` returns, and sort the statements of each image."""
+    end = n_doubts = 0
     for image in range(len(offsets) - 1):
         at, last = int(offsets[image]), int(offsets[image + 1])
         sort_in_place(statements[at:last])
@@ -237,25 +269,33 @@ def _merge_into(  # noqa: PLR0917 - compiled code takes no keywords
             code = int(statements[at] >> CONFIDENCE_BITS)
             n_present = n_absent = n_machine = 0
             highest = np.float32(0)
+            is_doubtful = code == DOUBT
             while at < last and statements[at] >> CONFIDENCE_BITS == code:
                 steps = int(statements[at] & NO_CONFIDENCE)
                 value = np.float32(steps / CONFIDENCE_STEPS)
                 at += 1
-                if code == NOTHING:
+                if code in {NOTHING, DOUBT}:
                     continue
                 if not named[image] or code == NAMELESS or steps == NO_CONFIDENCE:
                     counts[5] += 1
-                elif code == UNKNOWN:
+                    counts[7] += int(not named[image])
+                    is_doubtful = code not in {UNKNOWN, DROPPED}
+                elif code == UNKNOWN or steps == WITH_BLANKS:
                     counts[4] += 1
+                    is_doubtful |= code != UNKNOWN
                 elif code == DROPPED:
                     counts[3] += 1
                 elif 0 < value < min_confidence:
                     counts[2] += 1
+                    is_doubtful = True
                 else:
                     n_present += int(value == 1)
                     n_absent += int(value == 0)
                     n_machine += int(0 < value < 1)
                     highest = max(highest, value)
+            if is_doubtful and len(doubted):
+                doubted[n_doubts] = code if code >= 0 else EVERY_CLASS
+                n_doubts += 1
             n_statements = n_present + n_absent + n_machine
             if n_statements == 0:
                 continue
@@ -267,3 +307,4 @@ def _merge_into(  # noqa: PLR0917 - compiled code takes no keywords
             counts[1] += n_statements - 1 - contradicted
             counts[6] += contradicted
         out_offsets[image + 1] = end
+        doubt_offsets[image + 1] = n_doubts

@@ -16,6 +16,7 @@ from mlimages_dataset.augment.annotation_counts import shown_class
 from mlimages_dataset.augment.annotations import DROPPED, NAMELESS, UNKNOWN, codes_of
 from mlimages_dataset.augment.region_order import by_image, in_order
 from mlimages_dataset.core.image_ids import image_ids
+from mlimages_dataset.sources.rejects import first_lines
 from mlimages_dataset.sources.source import BOX
 from mlimages_dataset.tables.arrays import arrow_of, filtered, numpy_of, repeated
 from mlimages_dataset.tables.schemas import REGION_FLAGS, REGIONS, Origin, TableSchema
@@ -137,8 +138,8 @@ class RegionSummary(RegionCounts):
         unknown = ", ".join(f"{shown_class(name)} ({n:,})" for name, n in self.most_frequent_unknown_classes)
         return [
             *(f"{n:>12,}  {_TEXTS[name]}" for name, n in counts.items() if n or name in {"images", "regions"}),
-            *(f"rejected: {row}" for row in self.first_rejected_rows),
-            *(f"another name: {file}" for file in self.first_renamed),
+            *first_lines("rejected", self.first_rejected_rows, self.rejected_rows),
+            *first_lines("another name", self.first_renamed, self.renamed),
             *([f"unknown classes: {unknown}"] if unknown else []),
         ]
 

@@ -61,7 +61,7 @@ _NOTES = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A written table of images per class: its receipt, the number of classes, and the rejected rows."""
+    """A written table of images per class: its receipt, the number of classes, and rows that cannot be used."""
 
     receipt: Receipt
     classes: int
@@ -116,7 +116,7 @@ def tally(
 def images_of_classes(
     form: str, files: Sequence[Location], out: Location, *, layout: Layout | None = None, mapper: Mapper = map
 ) -> tuple[Counter[str], RejectLog]:
-    """Return the number of images of each class of a source, and the rejected rows.
+    """Return the number of images of each class of a source, and the rows that cannot be used.
 
     Args:
         form: the files' format.
@@ -143,8 +143,11 @@ def images_of_classes(
             for of_bucket in mapper(functools.partial(_count_classes, notes=notes), range(n_buckets)):
                 counted.update(of_bucket)
     if not counted:
+        first = next((f", the first is {row}" for row in (*rejects.first, *rejects.malformed)), "")
         raise DataError(
-            f"no image of any class ({rejects.count:,} malformed rows)", where=files[0], remedy="check the format"
+            f"no image of any class ({rejects.count + rejects.n_malformed:,} malformed rows{first})",
+            where=files[0],
+            remedy="check the format",
         )
     return counted, rejects
 
@@ -169,7 +172,7 @@ def _note_classes(
     with connection_if_needed(out, piece.path) as connect:
         for block in source_named(form).observe(connect, piece, rejects):
             path = out / f"{PARTIAL_PREFIX}note-{number:05d}-{len(written):05d}"
-            images, classes = raw_classes(block, piece)
+            images, classes = raw_classes(block, piece, rejects)
             if len(images):
                 _write_notes(path, images, classes, salts, n_buckets)
                 written.append(path)

@@ -21,6 +21,7 @@ from mlimages_dataset.sources.detection_rows import (
     TRUE_BOXES,
     read_rows,
 )
+from mlimages_dataset.sources.rejects import first_lines
 from mlimages_dataset.tables.files import read_lines
 from mlimages_dataset.vocab.packaged import packaged_class_list
 
@@ -89,17 +90,11 @@ class DetectionScores:
             *(f"{self.average_precisions[c]:8.4f}  {self.truths[c]:>8,}  {self._told(self.names[c])}" for c in known),
             f"{self.mean:8.4f}  mean over {len(known):,} classes with objects, of {len(self.names):,}",
             *(f"{n:>12,}  {what}" for what, n in self.counts.items() if n),
-            *rejected_lines(self.first_rejected_rows, self.rejected),
+            *first_lines("rejected", self.first_rejected_rows, self.rejected),
         ]
 
     def _told(self, name: str) -> str:
         return f"{name}  {self.titles[name]}" if name in self.titles else name
-
-
-def rejected_lines(first: Sequence[str], count: int) -> list[str]:
-    """Return a line for each of the first rejected rows, and one for the number of the others."""
-    more = count - len(first)
-    return [*(f"rejected: {row}" for row in first), *([f"rejected: and {more:,} more"] if more > 0 else [])]
 
 
 def evaluate_challenge(

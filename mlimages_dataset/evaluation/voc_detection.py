@@ -16,8 +16,8 @@ import numpy as np
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.evaluation.detection import Detections, Interpolation, Rule, TrueBoxes, judged, mean
-from mlimages_dataset.evaluation.detection_scores import NO_DETECTIONS, number_or_none, rejected_lines
-from mlimages_dataset.sources.rejects import RejectLog
+from mlimages_dataset.evaluation.detection_scores import NO_DETECTIONS, number_or_none
+from mlimages_dataset.sources.rejects import RejectLog, first_lines
 from mlimages_dataset.sources.voc_results import (
     VocDetection,
     VocObject,
@@ -85,7 +85,7 @@ class VocScores:
             *(f"{eleven[c]:9.4f}  {area[c]:8.4f}  {self.truths[c]:>8,}  {self.names[c]}" for c in known),
             f"{mean(eleven):9.4f}  {mean(area):8.4f}  {self.truths.sum():>8,}  mean over {len(known):,} classes",
             *(f"{n:>12,}  {what}" for what, n in self.counts.items() if n),
-            *rejected_lines(self.first_rejected_rows, self.rejected),
+            *first_lines("rejected", self.first_rejected_rows, self.rejected),
         ]
 
 

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 REPORT_FILE = "report.html"
 FIGURES_FOLDER = "figures"
 _KILO = 1000
+_RARE = frozenset({"renamed", "withheld", "files_with_origins"})
+"""The fates of images and files that are shown only where there is one."""
 
 
 def report_stage(output: OutputFolder) -> Stage[NoSummary]:
@@ -155,7 +157,7 @@ def render(content: ReportContent, image_figure: str, label_figure: str, picture
             fate
             for fate in FATES
             if not fate.of_statements
-            and (fate.field != "renamed" or any(one.counts.renamed for one in content.sources))
+            and (fate.field not in _RARE or any(getattr(one.counts, fate.field) for one in content.sources))
         ],
         image_words=_image_words(content),
         label_words=_label_words(content),

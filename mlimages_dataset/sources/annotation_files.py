@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.image_ids import image_id
 from mlimages_dataset.core.locations import as_text, relative
-from mlimages_dataset.sources.boxes import BoxSource, is_text
+from mlimages_dataset.sources.boxes import BoxSource, Instance, is_text
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.sources.pieces import Piece, group_ends
 from mlimages_dataset.sources.places import (
@@ -23,14 +23,13 @@ from mlimages_dataset.sources.places import (
     size_of,
 )
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject, RejectLog
-from mlimages_dataset.sources.source import LISTED
+from mlimages_dataset.sources.source import DOUBTED, LISTED
 from mlimages_dataset.tables.files import file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.sources.boxes import Instance
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,22 +131,28 @@ class FileSource(BoxSource):
         given = Given(self.folder_of(path), self.context(path), piece.root)
         if given.folder is not None and piece.start == 0:
             alone = self.passed_over(path)
-            log.add(alone[:LISTED_REJECTS], len(alone))
+            log.add(alone[:LISTED_REJECTS], len(alone), placed=len(alone))
         for file in [path] if given.folder is None else self.files_of(path)[piece.start : piece.stop]:
-            is_told = False
+            images: set[str] = set()
+            n_rejects, is_picture = 0, file.suffix.lower() == self.suffix
             try:
                 for one in self.instances_of(file, self._content(file), given):
                     if isinstance(one, Reject):
-                        log.add([one], 1)
+                        log.add([one], 1, placed=int(is_picture))
+                        n_rejects += 1
                         continue
-                    if not is_told and (other := _other_name(one)):
+                    if not images and (other := _other_name(one)):
                         log.add_renamed([reject(file, f"names another picture, and is read as {one.image}", other)], 1)
-                    is_told = True
+                    if is_picture or not images:
+                        images.add(one.image)
                     yield one
             except DataError as error:
                 if given.folder is None:
                     raise
-                log.add([reject(file, f"{error.what}; the file is passed over")], 1)
+                log.add([reject(file, f"{error.what}; the file is passed over")], 1, placed=1)
+                n_rejects += 1
+            for image in images if n_rejects and is_picture else ():
+                yield Instance.of_doubt(image, as_text(str(file)))
 
     def digest(self, path: Location) -> str:
         """See `Source.digest`: the names and bytes of a folder's files, since a box may change and the size stay."""
@@ -170,7 +175,7 @@ class FileSource(BoxSource):
             DataError: there is none, or it is no such file.
         """
         stated = (one for piece in self.cut(self.piece(path)) for one in self.instances(piece, RejectLog()))
-        names = {one.class_id for one in stated if one.class_id and is_text(one.class_id)} - {LISTED}
+        names = {one.class_id for one in stated if one.class_id and is_text(one.class_id)} - {LISTED, DOUBTED}
         if not names:
             raise DataError("names no class", where=path, remedy=f"name files of the format {self.name}")
         return [SourceClass(name, name) for name in sorted(names)]

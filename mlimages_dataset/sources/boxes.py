@@ -18,12 +18,12 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.image_ids import image_id
 from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
-from mlimages_dataset.sources.source import BOX, LISTED, REGION, BatchSource, statements
+from mlimages_dataset.sources.source import BOX, DOUBTED, LISTED, REGION, BatchSource, statements
 from mlimages_dataset.tables.confidences import rounded
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -88,6 +88,11 @@ class Instance:
         """Return the statement that a file lists an image; see `source.LISTED`."""
         return cls(image, LISTED, where, "the image", None, 0.0, location=location)
 
+    @classmethod
+    def of_doubt(cls, image: str, where: str) -> Instance:
+        """Return the statement that an entry about an image is a reject; see `source.DOUBTED`."""
+        return cls(image, DOUBTED, where, "the image", None, 0.0)
+
     def reject(self, what: str) -> Reject:
         """Return the reject of this entry."""
         text = f"{self.class_id} {self.stated}".strip()
@@ -145,19 +150,26 @@ class DocumentSource(BoxSource):
 
 
 def _blocks(instances: Iterator[Instance], log: RejectLog) -> Iterator[list[Instance]]:
-    named = (one for one in instances if _is_named(one, log))
+    named = _named(instances, log)
     return iter(lambda: list(itertools.islice(named, BLOCK_INSTANCES)), [])
 
 
-def _is_named(one: Instance, log: RejectLog) -> bool:
-    """Return whether an instance names its image and its class by texts; else it is a reject."""
-    good = bool(one.image and one.class_id) and all(map(is_text, (one.image, one.class_id, one.mask, one.location)))
-    if not good:
-        log.add([one.reject("it has no image, no class, or a name that is no Unicode text")], 1)
-    elif one.image.startswith(".") and not image_id(one.image):
-        log.add([one.reject(f"{one.image!r} names no image")], 1)
-        return False
-    return good
+def _named(instances: Iterable[Instance], log: RejectLog) -> Iterator[Instance]:
+    """Yield instances that name their image and their class by texts; the others are rejects, and doubts of images."""
+    for one in instances:
+        names_image = (
+            bool(one.image) and is_text(one.image) and not (one.image.startswith(".") and not image_id(one.image))
+        )
+        if not (one.image and one.class_id and all(map(is_text, (one.image, one.class_id, one.mask, one.location)))):
+            what = "it has no image, no class, or a name that is no Unicode text"
+        elif not names_image:
+            what = f"{one.image!r} names no image"
+        else:
+            yield one
+            continue
+        log.add([one.reject(what)], 1, placed=int(names_image))
+        if names_image:
+            yield Instance.of_doubt(one.image, one.where)
 
 
 def is_text(text: str) -> bool:

@@ -10,6 +10,8 @@ because categories and images may come after the annotations.
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -23,7 +25,7 @@ from mlimages_dataset.sources.rle import mask_text
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
     import pyarrow as pa
 
@@ -41,6 +43,7 @@ _FLAG_OF_KEY = {flag: flag for flag in REGION_FLAGS} | {
 """A flag's own name, COCO's own key, and those of exports of Pascal VOC and of Objects365."""
 
 
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _MOST_EXACT = 2.0**53
 """Beyond, a float may stand for several whole numbers."""
 
@@ -66,6 +69,9 @@ class Coco(DocumentSource):
         for image_id, negatives in listed.absent.items():
             image = listed.images[image_id]
             for category in negatives:
+                if category is None:
+                    yield Instance.of_doubt(image.name, str(path))
+                    continue
                 place = f"negative of image {image_id}"
                 yield Instance(image.name, str(category), str(path), place, None, 0.0, location=image.address)
         bare = listed.images.keys() - listed.absent.keys()
@@ -73,21 +79,53 @@ class Coco(DocumentSource):
             place = f"annotation {annotation.get('id', at)}"
             image_key, named = _key(annotation.get("image_id")), _key(annotation.get("category_id"))
             bare.discard(image_key)
-            if image_key in listed.shared:
-                _reject(log, path, f"{place} refers to an id that several images have", image_key)
-            elif image_key is None or image_key not in listed.images:
-                _reject(log, path, f"{place} refers to an image that is not listed", annotation.get("image_id"))
-            elif named is None or named not in listed.categories:
-                _reject(log, path, f"{place} refers to a category that is not listed", annotation.get("category_id"))
-            elif not 0 <= (score := number_of(annotation.get("score", 1.0))) <= 1:
-                _reject(log, path, f"{place} has a score that is not in 0..1", annotation["score"])
-            else:
+            score = number_of(annotation.get("score", 1.0))
+            if image_key in listed.images and named in listed.categories and 0 <= score <= 1:
                 yield _instance(
                     annotation, listed.images[image_key], str(named), where=str(path), place=place, score=score
                 )
+                continue
+            doubted = listed.doubted(image_key)
+            # An image that is not listed has no row, so nothing is said of it.
+            is_placed = doubted is not None or image_key is not None
+            _reject(log, path, *_why_not(listed, annotation, place), is_placed=is_placed)
+            if doubted is not None:
+                yield Instance.of_doubt(doubted.name, str(path))
         for key, image in listed.images.items():
             if key in bare:
                 yield Instance.of_listed(image.name, str(path), image.address)
+
+
+def _why_not(listed: _Listed, annotation: Mapping[str, Any], place: str) -> tuple[str, object]:
+    """Return why an annotation cannot be used, and the value that is to blame."""
+    image, category = annotation.get("image_id"), annotation.get("category_id")
+    if _key(image) in listed.shared:
+        return f"{place} refers to an id that several images have", _key(image)
+    for what, value, known in (("image", image, listed.images), ("category", category, listed.categories)):
+        key = _key(value)
+        if key is None or key not in known:
+            return f"{place} refers to {_an(what)} that is not listed{_other_form(key, known)}", value
+    return f"{place} has a score that is not in 0..1", annotation["score"]
+
+
+def _an(noun: str) -> str:
+    return f"an {noun}" if noun == "image" else f"a {noun}"
+
+
+def _twin(key: _Key | None) -> _Key | None:
+    """Return an identifier that is a text as a number, or a number as a text; None for one that is no number."""
+    if isinstance(key, int):
+        return str(key)
+    return int(key) if key is not None and _WHOLE.fullmatch(key) else None
+
+
+def _other_form(key: _Key | None, known: Container[_Key]) -> str:
+    """Return that an identifier is a text and a known one the same number, or the other way; empty if neither is so."""
+    twin = _twin(key)
+    if twin is None or twin not in known:
+        return ""
+    forms = ("the number", "the text") if isinstance(key, int) else ("the text", "the number")
+    return f": it is {forms[0]} {json.dumps(key)}, and the list has {forms[1]} {json.dumps(twin)}; write both alike"
 
 
 def _instance(
@@ -162,20 +200,28 @@ class _Listed:
     Attributes:
         images: by their number.
         categories: names by number.
-        absent: the absent categories of each image.
+        absent: the absent categories of each image, None for one that is not listed.
         shared: numbers that images of several names have; nobody knows of which an annotation is, so `images` has none.
+        named_twice: numbers of images that are not used, and the number of the image that has their name.
     """
 
     images: dict[_Key, _Image]
     categories: dict[_Key, str]
-    absent: dict[_Key, list[_Key]]
+    absent: dict[_Key, list[_Key | None]]
     shared: frozenset[_Key | None]
+    named_twice: dict[_Key, _Key]
+
+    def doubted(self, key: _Key | None) -> _Image | None:
+        """Return the image that an annotation with such a number may be about, None for none that is listed."""
+        keys = (key, _twin(key), None if key is None else self.named_twice.get(key))
+        return next((self.images[one] for one in keys if one is not None and one in self.images), None)
 
     @classmethod
     def of(cls, path: Location, log: RejectLog) -> _Listed:
         categories = _categories(path)
         images: dict[_Key, _Image] = {}
-        absent: dict[_Key, list[_Key]] = {}
+        absent: dict[_Key, list[_Key | None]] = {}
+        named_twice: dict[_Key, _Key] = {}
         key_of: dict[str, _Key] = {}
         shared: set[_Key | None] = set()
         for number, image in enumerate(_items(path, "images")):
@@ -191,15 +237,17 @@ class _Listed:
                 _reject(log, path, f"images {images[key].name} and {name} have one id", key)
             elif key_of.setdefault(name, key) != key:
                 _reject(log, path, f"image {key} has the file_name of image {key_of[name]}", name)
+                named_twice[key] = key_of[name]
             else:
                 images[key] = _Image(name, address or name, image.get("width"), image.get("height"))
                 negatives = image.get("neg_category_ids") or []
                 for value in negatives if isinstance(negatives, list) else [negatives]:
                     category = _key(value)
-                    if category is not None and category in categories:
-                        absent.setdefault(key, []).append(category)
-                    else:
-                        _reject(log, path, f"image {key} gives as absent a category that is not listed", value)
+                    is_known = category is not None and category in categories
+                    absent.setdefault(key, []).append(category if is_known else None)
+                    if not is_known:
+                        what = f"image {key} gives as absent a category that is not listed"
+                        _reject(log, path, what + _other_form(category, categories), value)
         if not (categories and images):
             raise DataError(
                 f"lists no {'categories' if images else 'images'}",
@@ -211,6 +259,7 @@ class _Listed:
             categories,
             {key: named for key, named in absent.items() if key not in shared},
             frozenset(shared),
+            named_twice,
         )
 
 
@@ -236,6 +285,6 @@ def _items(path: Location, key: str, *, shallow: bool = False) -> Iterator[dict[
         yield item
 
 
-def _reject(log: RejectLog, path: Location, what: str, value: object) -> None:
+def _reject(log: RejectLog, path: Location, what: str, value: object, *, is_placed: bool = True) -> None:
     rejects = [Reject(str(path), 0, what, str(value)[:REJECT_CHARACTERS])] if log.count < LISTED_REJECTS else []
-    log.add(rejects, 1)
+    log.add(rejects, 1, placed=int(is_placed))

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import reason
-from mlimages_dataset.sources.blocks import blocks_of, with_newlines
+from mlimages_dataset.sources.blocks import Block, blocks_of, with_newlines
 from mlimages_dataset.sources.lines import decoded
 from mlimages_dataset.sources.pieces import cut_rows
 from mlimages_dataset.sources.places import opened
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import duckdb
 
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.sources.blocks import Block
     from mlimages_dataset.sources.pieces import Piece
     from mlimages_dataset.sources.rejects import RejectLog
     from mlimages_dataset.sources.source import Connect, Shown
@@ -37,6 +36,13 @@ _BAD_QUOTE = "UNQUOTED VALUE"
 """DuckDB's name for a row with an unclosed quote, or with text between a closing quote and the comma."""
 
 
+_REASONS = {
+    "CAST": "a text where a number should stand",
+    _BAD_QUOTE: "a quote is not closed, or text follows it",
+    "LINE SIZE OVER MAXIMUM": "the row is too long",
+    "INVALID ENCODING": "its text is not UTF-8",
+}
+"""Our words for DuckDB's names of faults that are not plain themselves, as `too many columns` is."""
 DELIMITERS = (",", "\t", ";", "|")
 _FIRST_BYTES = 1 << 16
 _MOST_HEADER_BYTES = 1 << 24
@@ -90,11 +96,16 @@ class DelimitedSource(Source):
         self, connection: duckdb.DuckDBPyConnection, piece: Piece, block: Block, log: RejectLog
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection in which the rows of one block are the relation `observations`."""
+        unread: list[Block] = []
 
         def show(scan: str, content: bytes) -> Iterator[duckdb.DuckDBPyConnection]:
-            return self.shown(connection, piece, scan, log, digits=confidences.needs_digits(content))
+            digits = bool(unread) or confidences.needs_digits(content)
+            return self.shown(connection, piece, scan, log, digits=digits)
 
-        return self.shown_block(connection, piece, block, log, show)
+        yield from self.shown_block(connection, piece, block, log, show, unread=unread)
+        # Confidences that are no numbers make no rejects of rows: read as texts, they say of which image they are.
+        for rows in tuple(unread):
+            yield from self.shown_block(connection, piece, rows, log, show)
 
     def shown_block(
         self,
@@ -103,6 +114,8 @@ class DelimitedSource(Source):
         block: Block,
         log: RejectLog,
         show: Callable[[str, bytes], Iterator[duckdb.DuckDBPyConnection]],
+        *,
+        unread: list[Block] | None = None,
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield what `show` does for one block of a piece.
 
@@ -112,6 +125,7 @@ class DelimitedSource(Source):
             block: of it.
             log: has the block's rejects when this was read to the end.
             show: yields connections in which the rows of a block are a view, from SQL that scans them and their bytes.
+            unread: takes the rows whose only fault is a text in place of a number, which are rejects otherwise.
         """
         from fsspec.implementations.memory import MemoryFileSystem  # noqa: PLC0415 - 0.2 s, which other sources need not
 
@@ -124,6 +138,8 @@ class DelimitedSource(Source):
         log.places = functools.partial(_places, connection, block)
         try:
             yield from show(self._scan(f"memory:/{name}", piece, header=block.header), block.content)
+            if unread is not None:
+                unread += _without_numbers(connection, piece, block)
             log.add(*_rejects(connection, piece.path, block))
         finally:
             log.places = None
@@ -188,8 +204,37 @@ def _rejects(connection: duckdb.DuckDBPyConnection, path: Location, block: Block
         if kind == _BAD_QUOTE:
             told = content[start : start + 4 * REJECT_CHARACTERS].partition(b"\n")[0].decode(errors="replace")
         line = block.lines[content.count(b"\n", 0, start)]
-        rejects.append(Reject(str(path), line, kind.lower(), told.strip()[:REJECT_CHARACTERS]))
+        rejects.append(Reject(str(path), line, _REASONS.get(kind, kind.lower()), told.strip()[:REJECT_CHARACTERS]))
     return rejects, count
+
+
+def _without_numbers(connection: duckdb.DuckDBPyConnection, piece: Piece, block: Block) -> list[Block]:
+    """Return the rows of the block that DuckDB read last in which a text is no number, and no more is amiss.
+
+    They are no rejects any more. There is one block at most.
+    """
+    rows = "SELECT line FROM reject_errors GROUP BY line HAVING bool_and(error_type = 'CAST')"
+    found = connection.sql(
+        f"SELECT DISTINCT line_byte_position FROM reject_errors WHERE line IN ({rows}) ORDER BY 1"
+    ).fetchall()
+    if not found:
+        return []
+    connection.execute(f"DELETE FROM reject_errors WHERE line IN ({rows})")
+    content: list[bytes] = []
+    lines: list[int] = []
+    before = line = 0
+    for (position,) in found:
+        start = _row_start(position - 1, "", block.content)
+        line += block.content.count(b"\n", before, start)
+        end = block.content.find(b"\n", start) + 1 or len(block.content)
+        while block.content.count(b'"', start, end) % 2 and end < len(block.content):
+            end = block.content.find(b"\n", end) + 1 or len(block.content)
+        row = block.content[start:end]
+        content.append(row)
+        lines += block.lines[line : line + row.count(b"\n") + (not row.endswith(b"\n"))]
+        before = start
+    again = Block(b"".join(content), lines, header=False)
+    return [again.amid(piece.delimiter, len(piece.columns))]
 
 
 def row_starts(connection: duckdb.DuckDBPyConnection, block: Block, n_rows: int) -> list[int] | None:

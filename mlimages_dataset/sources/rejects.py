@@ -47,8 +47,11 @@ class RejectLog:
     Attributes:
         count: how many rows are rejected.
         first: the first of these.
+        placed: how many of them are no obstacle to absences in other rows: of images that have no row, or that the
+            source states as `source.DOUBTED`.
         lines: how many lines there are.
         malformed: the first statements without image id, class or valid confidence, which `count` does not include.
+        n_malformed: how many these are, where nobody maps statements and counts them.
         n_renamed: how many files of one picture name another one, see `FileSource.picture_name`; they are no rejects.
         renamed: the first of these.
         places: returns the line and the text of rows of the block that is shown, from their numbers and how many rows
@@ -57,23 +60,36 @@ class RejectLog:
 
     count: int = 0
     first: list[Reject] = field(default_factory=list)
+    placed: int = 0
     lines: int = 0
     malformed: list[Reject] = field(default_factory=list)
+    n_malformed: int = 0
     n_renamed: int = 0
     renamed: list[Reject] = field(default_factory=list)
     places: Callable[[Sequence[int], int], list[tuple[int, str]] | None] | None = field(
         default=None, init=False, repr=False, compare=False
     )
 
-    def add(self, rejects: Sequence[Reject], count: int) -> None:
-        """Add `count` rejects, some of which are given."""
+    def add(self, rejects: Sequence[Reject], count: int, *, placed: int = 0) -> None:
+        """Add `count` rejects, some of which are given, and of which so many are `placed`."""
         self.count += count
+        self.placed += placed
         self.first += rejects[: LISTED_REJECTS - len(self.first)]
 
     def add_renamed(self, files: Sequence[Reject], count: int) -> None:
         """Add `count` files that name another picture, some of which are given."""
         self.n_renamed += count
         self.renamed += files[: LISTED_REJECTS - len(self.renamed)]
+
+
+def first_lines(what: str, first: Sequence[object], count: int) -> list[str]:
+    """Return a line for each of the first of some things, and one for the number of the others.
+
+    >>> first_lines("rejected", ["a.csv, line 2"], 3)
+    ['rejected: a.csv, line 2', 'rejected: and 2 more']
+    """
+    more = count - len(first)
+    return [*(f"{what}: {one}" for one in first), *([f"{what}: and {more:,} more"] if first and more > 0 else [])]
 
 
 def joined_rejects(found: Iterable[tuple[int, RejectLog]]) -> RejectLog:
@@ -86,8 +102,9 @@ def joined_rejects(found: Iterable[tuple[int, RejectLog]]) -> RejectLog:
     before = 0
     for start, of_piece in found:
         before = before if start else 0
-        log.add(_in_order(of_piece.first, before), of_piece.count)
+        log.add(_in_order(of_piece.first, before), of_piece.count, placed=of_piece.placed)
         log.add_renamed(of_piece.renamed, of_piece.n_renamed)
+        log.n_malformed += of_piece.n_malformed
         log.malformed += _in_order(of_piece.malformed, before)[: LISTED_REJECTS - len(log.malformed)]
         before += of_piece.lines
     return log

@@ -44,6 +44,9 @@ to 1; and the image's location, empty if the file does not give it."""
 LISTED = "\x1flisted"
 """The class of a statement, of confidence 0, that says only that its collection lists an image: where a collection is
 complete for a class list, such an image shows none of its classes."""
+DOUBTED = "\x1fdoubted"
+"""The class of a statement, of confidence 0, that says only that a row about the image is a reject: nobody knows of
+what class. So no absence of the image follows from what its collection is complete for."""
 BOX = ("xmin", "ymin", "xmax", "ymax")
 """The sides of a box: shares of the image's width and height, from its left upper corner."""
 REGION = pa.schema(

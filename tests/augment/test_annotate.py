@@ -268,6 +268,7 @@ def test_what_became_of_every_row_is_told(mini_vocabulary: Vocabulary, tmp_path:
         images=1,
         images_without_labels=1,
         rejected_rows=1,
+        without_image=1,
         first_rejected_rows=("labels.csv, line 7: missing columns: 'bad'",),
         most_frequent_unknown_classes=(("/m/99", 2), ("/m/98", 1)),
         first_malformed=("labels.csv, line 8: no image id: ',human,/m/0bt9lr,1'",),
@@ -371,7 +372,9 @@ def test_predictions_of_ones_own_are_counted_with(mini_vocabulary: Vocabulary, t
 
 def test_a_tally_of_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("bad\n")
-    with pytest.raises(DataError, match=r"no image of any class \(1 malformed rows\); check the format"):
+    with pytest.raises(
+        DataError, match=r"no image of any class \(1 malformed rows, the first is .*'bad'\); check the format"
+    ):
         tally("imagenet", [tmp_path / "list"], "imagenet", tmp_path / "counts.csv")
 
 

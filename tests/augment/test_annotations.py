@@ -259,7 +259,9 @@ def test_a_tally_notes_the_images_of_each_raw_class(
         (piece,) = pieces_of("csv", [path])
         for block in source_named("csv").observe(lambda: connection, piece, RejectLog()):
             found: dict[str, set[str]] = {}
-            for image, name in zip(*(column.to_pylist() for column in raw_classes(block, piece)), strict=True):
+            for image, name in zip(
+                *(column.to_pylist() for column in raw_classes(block, piece, RejectLog())), strict=True
+            ):
                 found.setdefault(name, set()).add(image)
             assert found == images
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import mlimages_dataset as ml
 from mlimages_dataset.augment import completeness
-from mlimages_dataset.augment.completeness import completed
+from mlimages_dataset.augment.completeness import EVERY_CLASS, Doubts, completed
 from tests.augment.strategies import Row, closure_of, columns_from, hierarchies, rows, rows_from
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ def test_it_is_what_a_loop_over_rows_gives(data: st.DataObject) -> None:
     images = data.draw(rows(len(hierarchy)))
     looked_for = data.draw(st.sets(st.integers(0, len(hierarchy) - 1)))
     classes = np.array(sorted(looked_for), np.int32)
-    found = completed(columns_from(images), classes, closure_of(hierarchy))
+    found, _ = completed(columns_from(images), classes, closure_of(hierarchy))
     assert [dict(sorted(row.items())) for row in rows_from(found)] == by_hand(images, looked_for, hierarchy)
-    again = completed(found, classes, closure_of(hierarchy))
+    again, _ = completed(found, classes, closure_of(hierarchy))
     assert rows_from(again) == rows_from(found), "there is nothing left to complete"
 
 
@@ -47,9 +48,9 @@ def test_blocks_of_images_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     hierarchy: nx.DiGraph[int] = nx.DiGraph([(1, 0), (2, 0), (3, 1)])
     images: list[Row] = [{3: (1.0, 0)}, {}, {2: (0.5, 3), 1: (0.0, 0)}, {0: (1.0, 0)}]
     classes = np.array([0, 1, 2], np.int32)
-    whole = rows_from(completed(columns_from(images), classes, closure_of(hierarchy)))
+    whole = rows_from(completed(columns_from(images), classes, closure_of(hierarchy))[0])
     monkeypatch.setattr(completeness, "_MOST_CELLS", 1)
-    assert rows_from(completed(columns_from(images), classes, closure_of(hierarchy))) == whole
+    assert rows_from(completed(columns_from(images), classes, closure_of(hierarchy))[0]) == whole
     assert whole == [
         {2: (0.0, 0), 3: (1.0, 0)},
         {0: (0.0, 0), 1: (0.0, 0), 2: (0.0, 0)},
@@ -118,3 +119,143 @@ def test_images_without_annotations_show_none_of_the_classes(tmp_path: Path) -> 
     assert found[False] == [("0", dog, 1)]
     nothing = [(image, wnid, 0) for image in "123" for wnid in (dog, cat)]
     assert found[True] == [("0", dog, 1), ("0", cat, 0), *nothing]
+
+
+@given(st.data())
+def test_what_is_doubtful_stays_unknown(data: st.DataObject) -> None:
+    hierarchy = data.draw(hierarchies())
+    n_classes = len(hierarchy)
+    images = data.draw(rows(n_classes))
+    looked_for = data.draw(st.sets(st.integers(0, n_classes - 1)))
+    drawn = st.lists(st.integers(EVERY_CLASS, n_classes - 1), max_size=3)
+    doubts_of = data.draw(st.lists(drawn, min_size=len(images), max_size=len(images)))
+    doubts = Doubts(
+        np.append(0, np.cumsum([len(some) for some in doubts_of])).astype(np.int32),
+        np.array([one for some in doubts_of for one in some], np.int32),
+    )
+    classes = np.array(sorted(looked_for), np.int32)
+    found, withheld = completed(columns_from(images), classes, closure_of(hierarchy), doubts)
+    sure, n_removed = [], 0
+    for row, stated, some in zip(by_hand(images, looked_for, hierarchy), images, doubts_of, strict=True):
+        doubtful = set(some).union(*(nx.descendants(hierarchy, c) for c in some if c != EVERY_CLASS))
+        removed = {c for c in row if c not in stated and (c in doubtful or EVERY_CLASS in some)}
+        n_removed += len(removed)
+        sure.append({c: label for c, label in row.items() if c not in removed})
+    assert [dict(sorted(row.items())) for row in rows_from(found)] == sure
+    assert withheld == n_removed
+
+
+DOG, GOLDEN, CAT = "n02084071", "n02099601", "n02121808"
+
+
+def told_of(file: Path, vocabulary: ml.Vocabulary, **options: object) -> tuple[dict[str, dict[str, float]], Any]:
+    """Return the confidences of a complete collection by image and wnid, and its summary."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = ml.annotate(file, vocabulary, complete=True, **options)  # type: ignore[arg-type]
+    found: dict[str, dict[str, float]] = {}
+    rows_of_labels: list[dict[str, Any]] = made.to_pandas().to_dict("records")  # type: ignore[assignment]
+    for row in rows_of_labels:
+        found.setdefault(row["image_id"], {})[row["wnid"]] = row["confidence"]
+    return found, made.summary
+
+
+@pytest.mark.parametrize("padding", [0, 20_000], ids=["few rows", "rows for the compiled loop"])
+@pytest.mark.parametrize(
+    "unusable",
+    ["g,yes", "g,1.2", "g,-1", "g,nan", "g,inf", "g,", "g,none", '"g","y,es"', " g ,1", " g,0", "g ,yes", "\tg,1"],
+)
+def test_nobody_verified_the_absence_of_a_class_that_the_file_says_something_of(
+    animals: ml.Vocabulary, tmp_path: Path, unusable: str, padding: int
+) -> None:
+    more = "".join(f"more{k}.jpg,c,1\n" for k in range(padding))
+    path = tmp_path / "said.csv"
+    path.write_text(f"image_id,label,confidence\nx.jpg,c,1\nx.jpg,{unusable}\ny.jpg,c,1\n{more}")
+    found, summary = told_of(path, animals)
+    assert found["x"] == {CAT: 1}, "an ancestor may be there if the class is"
+    assert found["y"] == {CAT: 1, DOG: 0, GOLDEN: 0}
+    assert (summary.withheld, summary.malformed + summary.unknown, summary.rejected_rows) == (2, 1, 0)
+    assert any("2  classes left unknown, not absent" in line for line in summary.lines())
+
+
+def test_a_statement_of_no_class_says_nothing_of_which_class_is_absent(animals: ml.Vocabulary, tmp_path: Path) -> None:
+    path = tmp_path / "said.csv"
+    path.write_text("image_id,label\nx.jpg,c\nx.jpg,\ny.jpg,c\ny.jpg,zorb\n")
+    found, summary = told_of(path, animals)
+    assert found == {"x": {CAT: 1}, "y": {CAT: 1, DOG: 0, GOLDEN: 0}}
+    assert (summary.withheld, summary.malformed, summary.unknown) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("row", ["x.jpg,g,1,more", "x.jpg,g", 'x.jpg,"g,1', ",g,1", "./,g,1"])
+def test_a_row_of_which_nobody_knows_the_image_is_told_and_refused(
+    animals: ml.Vocabulary, tmp_path: Path, row: str
+) -> None:
+    path = tmp_path / "said.csv"
+    path.write_text(f"image_id,label,confidence\nx.jpg,c,1\n{row}\n")
+    with pytest.raises(ml.MLImagesError, match=r"1 of its rows cannot be used.*line 3.*leave out complete"):
+        told_of(path, animals)
+    with pytest.warns(UserWarning, match="left out"):
+        assert ml.annotate(path, animals).summary is not None
+
+
+def test_a_label_below_the_least_confidence_is_not_denied(animals: ml.Vocabulary, tmp_path: Path) -> None:
+    path = tmp_path / "said.csv"
+    path.write_text("image_id,label,confidence\nx.jpg,c,1\nx.jpg,g,0.5\ny.jpg,c,1\ny.jpg,g,0\nz.jpg,c,1\nz.jpg,g,0.9\n")
+    found, summary = told_of(path, animals, min_confidence=0.8)
+    assert found["x"] == {CAT: 1}
+    assert found["y"] == {CAT: 1, GOLDEN: 0, DOG: 0}
+    assert found["z"] == {CAT: 1, GOLDEN: pytest.approx(0.9)}
+    assert (summary.below_confidence, summary.withheld) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "doubted"),
+    [
+        ({"image_id": 1, "category_id": "2"}, {"1"}),
+        ({"image_id": 1, "category_id": 99}, {"1"}),
+        ({"image_id": 1}, {"1"}),
+        ({"image_id": 1, "category_id": 2, "score": 7}, {"1"}),
+        ({"image_id": "1", "category_id": 2}, {"1"}),
+        ({"image_id": 3, "category_id": 2}, {"1"}),  # it has the name of image 1
+        ({"image_id": 99, "category_id": 2}, set()),  # it is not listed, so it has no row
+    ],
+)
+def test_an_annotation_that_cannot_be_used_leaves_its_image_unknown(
+    tmp_path: Path, wrong: dict[str, object], doubted: set[str]
+) -> None:
+    path = tmp_path / "instances.json"
+    names = {1: "1.jpg", 2: "2.jpg", 3: "1.jpg"}
+    content = {
+        "images": [{"id": k, "file_name": name} for k, name in names.items()],
+        "annotations": [{"image_id": 1, "category_id": 1}, {"image_id": 2, "category_id": 1}, wrong],
+        "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}],
+    }
+    path.write_text(json.dumps(content))
+    found, summary = told_of(path, ml.build_vocabulary(classes={"p": path}), format="coco")
+    assert {image for image, labels in found.items() if len(labels) == 1} == doubted
+    assert set(found) == {"1", "2"}
+    assert summary.withheld == len(doubted)
+
+
+def test_an_annotation_of_no_image_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "instances.json"
+    content = {
+        "images": [{"id": 1, "file_name": "1.jpg"}],
+        "annotations": [{"image_id": 1, "category_id": 1}, {"category_id": 2}],
+        "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}],
+    }
+    path.write_text(json.dumps(content))
+    with pytest.raises(ml.MLImagesError, match="nobody knows which images' absences"):
+        told_of(path, ml.build_vocabulary(classes={"p": path}), format="coco")
+
+
+def test_a_line_that_cannot_be_used_leaves_its_picture_unknown(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("names: [dog, cat]\n")
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    (labels / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n7 0.5 0.5 0.5 0.5\n")
+    (labels / "b.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (labels / "c.txt").write_text("7 0.5 0.5 0.5 0.5\n")
+    found, summary = told_of(tmp_path, ml.build_vocabulary(classes={"p": tmp_path}), format="yolo")
+    assert {image: len(of_image) for image, of_image in found.items()} == {"a": 1, "b": 2}
+    assert (summary.rejected_rows, summary.withheld) == (2, 1)

@@ -407,3 +407,18 @@ def test_tables_beside_the_splits_are_refused(tmp_path: Path) -> None:
 @given(rows(N_CLASSES))
 def test_rows_survive_a_batch(images: list[Row]) -> None:
     assert rows_from(columns_of(batch_of([""] * len(images), images).column("labels"))) == images
+
+
+@pytest.mark.parametrize(("more", "told"), [(("class_index", "origin"), 1), (("origin",), 0), ((), 0)])
+def test_an_export_that_is_read_again_is_told(
+    tmp_path: Path, vocabulary: Vocabulary, more: tuple[str, ...], told: int
+) -> None:
+    columns = ("image_id", "label", *more)
+    values = {"image_id": "a", "label": "n00000002", "class_index": "2", "origin": "co_occurrence"}
+    path = tmp_path / "train.csv"
+    path.write_text(f"{','.join(columns)}\n{','.join(values[name] for name in columns)}\n")
+    given = AnnotatedFiles(name="again", format="csv", files=(path,))
+    summary = annotate(vocabulary, given, Workplace(tmp_path / "again")).summary
+    assert summary.files_with_origins == told
+    assert any("origin is not read" in text for text in summary.findings()) == bool(told)
+    assert any("origin is not read" in text for text in summary.lines()) == bool(told)

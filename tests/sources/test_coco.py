@@ -16,6 +16,7 @@ from mlimages_dataset.sources.coco import coco_classes
 from mlimages_dataset.sources.contract import read_statements
 from mlimages_dataset.sources.registry import pieces_of, source_named
 from mlimages_dataset.sources.rejects import RejectLog
+from mlimages_dataset.sources.source import DOUBTED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,7 +148,7 @@ def test_ids_of_another_kind_are_rejects(tmp_path: Path, odd: object) -> None:
     annotations = [{"id": 1, "image_id": odd, "category_id": 18}, {"id": 2, "image_id": 1, "category_id": odd}]
     path = written(tmp_path, images=[image, {"id": odd, "file_name": "b.jpg"}], annotations=annotations)
     found, rejects = read_statements("coco", [path])
-    assert (found.num_rows, rejects.count) == (0, 4)
+    assert (set(found["class_id"].to_pylist()), rejects.count) == ({DOUBTED}, 4)
 
 
 def test_categories_are_a_class_list(tmp_path: Path) -> None:
@@ -167,3 +168,37 @@ def test_other_peoples_files_state_what_voc_does(shared_data: Path, form: str) -
     found = {(image, name_of[number]) for image, number, _, _ in said(path)}
     assert len(stated) > 100
     assert found == stated
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+@pytest.mark.parametrize("number", [1, 0, 20_000_000_000, -3])
+def test_a_text_against_the_same_number_is_told_as_that(tmp_path: Path, number: int, *, as_text: bool) -> None:
+    known: object = str(number) if as_text else number
+    other: object = number if as_text else str(number)
+    images = [{"id": known, "file_name": "a.jpg", "neg_category_ids": [other]}]
+    categories = [{"id": known, "name": "dog"}]
+    annotations = [
+        {"id": 1, "image_id": other, "category_id": known},
+        {"id": 2, "image_id": known, "category_id": other},
+    ]
+    path = written(tmp_path, images=images, categories=categories, annotations=annotations)
+    _, rejects = read_statements("coco", [path])
+    kinds = ("number", "text") if as_text else ("text", "number")
+    told = f"it is the {kinds[0]} {json.dumps(other)}, and the list has the {kinds[1]} {json.dumps(known)}"
+    whats = [one.what for one in rejects.first]
+    assert len(whats) == 3
+    assert all(told in what for what in whats)
+    assert [what.split(" that is not listed")[0] for what in whats] == [
+        f"image {known} gives as absent a category",
+        "annotation 1 refers to an image",
+        "annotation 2 refers to a category",
+    ]
+
+
+@pytest.mark.parametrize("other", ["01", "1.5", "-", "9" * 5000, "one", "²", "", 2])
+def test_an_id_that_is_no_other_form_of_one_is_not_listed(tmp_path: Path, other: object) -> None:
+    path = written(
+        tmp_path, images=[{"id": 1, "file_name": "a.jpg"}], annotations=[{"id": 1, "image_id": 1, "category_id": other}]
+    )
+    _, rejects = read_statements("coco", [path])
+    assert [one.what for one in rejects.first] == ["annotation 1 refers to a category that is not listed"]

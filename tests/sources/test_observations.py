@@ -268,7 +268,6 @@ def test_image_tables_alone_are_no_annotation(tmp_path: Path) -> None:
     [
         ("b,human,/m/1", 3),
         ("b,human,/m/1,1,more", 3),
-        ("b,human,/m/1,often", 3),
         ('b,human,"/m/1"x,1', 3),
         ("\nb", 4),
     ],
@@ -279,6 +278,18 @@ def test_a_row_that_is_not_of_the_format_is_listed_with_its_number(tmp_path: Pat
     assert [image for image, *_ in found.rows] == ["a", "c"]
     assert found.rejects.count == 1
     assert [(reject.path, reject.line) for reject in found.rejects.first] == [(str(path), line)]
+
+
+@pytest.mark.parametrize("text", ["often", '"of, ten"', "1x", '"two\nlines"', '"a ""word"""', "0,5"])
+@pytest.mark.parametrize("before", ["", "\n\n", 'z,human,"/m/\n1",1\n'])
+def test_a_confidence_that_is_no_number_makes_no_reject_of_its_row(tmp_path: Path, text: str, before: str) -> None:
+    text = f'"{text}"' if text == "0,5" else text
+    rows = [f"b,human,/m/1,{text}", "c,human,/m/1,1", f"d,human,/m/2,{text}"]
+    (path,) = written(tmp_path, LABELS_HEADER + f"a,human,/m/1,1\n{before}" + "\n".join(rows))
+    found = read("open-images", [path])
+    stated = sorted((image, name, confidence) for image, name, confidence, _ in found.rows if image != "z")
+    assert stated == [("a", "/m/1", 1), ("b", "/m/1", None), ("c", "/m/1", 1), ("d", "/m/2", None)]
+    assert found.rejects.count == 0
 
 
 @pytest.mark.parametrize("form", ["open-images", "csv"])
@@ -642,3 +653,19 @@ def test_a_tiny_confidence_at_the_end_of_a_row_is_no_absence(tmp_path: Path, del
     (found, _) = read_statements("csv", [path])
     assert found["image_id"].to_pylist() == ["a", "b"]
     assert all(confidence > 0 for confidence in found["confidence"].to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("b,/m/1", "missing columns"),
+        ("b,/m/1,1,more", "too many columns"),
+        ('b,"/m/1"x,1', "a quote is not closed, or text follows it"),
+        ('b,"/m/1,1', "a quote is not closed, or text follows it"),
+        (f'b,"{"x" * 3_000_000}",1', "the row is too long"),
+    ],
+)
+def test_the_reason_of_a_reject_is_told_in_plain_words(tmp_path: Path, row: str, reason: str) -> None:
+    (path,) = written(tmp_path, f"image_id,label,confidence\na,/m/1,1\n{row}\n", suffix=".csv")
+    found = read("csv", [path])
+    assert [one.what for one in found.rejects.first] == [reason]

@@ -12,6 +12,7 @@ from mlimages_dataset.core.image_ids import without_id
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.rows import has_texts
 from mlimages_dataset.sources.source import DOUBTED, FAULT, LISTED, NUMBERS, WRITTEN
+from mlimages_dataset.tables.arrays import arrow_of, texts
 
 if TYPE_CHECKING:
     import duckdb
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.rejects import RejectLog
 
 NO_IMAGE, NO_CLASS, NO_CONFIDENCE = "no image id", "no class", "no confidence from 0 to 1"
-_OF_NO_CLASS = pa.array([LISTED, DOUBTED])
+_OF_NO_CLASS = texts([LISTED, DOUBTED])
 _LINE = NUMBERS[0]
 _SHORT = REJECT_CHARACTERS // 2
 
@@ -60,7 +61,7 @@ def unusable(rows: pa.Table) -> NDArray[np.bool_]:
         found[some] = True
     at = np.flatnonzero(found)
     if len(at):
-        of_none = pc.is_in(rows["class_id"].take(pa.array(at)), _OF_NO_CLASS)
+        of_none = pc.is_in(rows["class_id"].take(arrow_of(at)), _OF_NO_CLASS)
         found[at[of_none.to_numpy(zero_copy_only=False)]] = False
     return found
 

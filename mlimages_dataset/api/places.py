@@ -54,7 +54,7 @@ def places_of(given: Location, vocabulary: Location | None = None, images: Locat
         raise UsageError(
             "there is no vocabulary beside these labels",
             where=given,
-            remedy="name the folder of the whole build",
+            remedy="name the folder of the whole build, or the vocabulary (--vocabulary)",
         )
     places = (folder for one in around for folder in (one, one / COOCCURRENCE, one / RULES_STAGE))
     inputs = {digest for part in table_parts(labels)[:1] for digest in table_inputs(part).values()}

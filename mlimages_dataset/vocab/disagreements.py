@@ -79,8 +79,8 @@ def _of_list(rows: Sequence[MappingRow], network: WordNet) -> Iterator[str]:
     if len(wrong) >= _LEAST and 2 * len(wrong) > len(stated):
         yield (
             f"{len(wrong):,} of {len(stated):,} wnids name something else than their class, such as "
-            f"{_told(wrong[0], network)}: they are ids of another version, perhaps WordNet 3.1; write those of WordNet "
-            "3.0, or leave the column out"
+            f"{_told(wrong[0], network)}: they may be ids of another version, perhaps WordNet 3.1; write those of "
+            "WordNet 3.0, or leave the column out"
         )
         return
     for row in [one for one in wrong if one.wnid in network.index_of_wnid][:_SHOWN]:

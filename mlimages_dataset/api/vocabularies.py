@@ -72,13 +72,12 @@ def build_vocabulary(
         open_images: Open Images' class list, V1 or V2 to V7. Every class list may also be an open file.
         finer: wnids, or a synset list, from which descendants of kept categories are added.
         classes: your own class lists by name: frames or files with the columns id and name, and optionally wnid (what
-            the class means) or parent (what it is a kind of: a wnid, or an id of the list).
+            the class means) or parent (what it is a kind of: a wnid, an id of the list, a noun).
         image_counts: files with the images of each class (`mlimages-build tally`, or ImageNet's ReleaseStatus.xml).
         minimum_images: how many images a source's classes need, if counts are given; by default 650 for Open Images.
         box_hierarchy: Open Images' bbox_labels_600_hierarchy.json.
         ancestors: whether ancestors of classes are categories too: of `all`, of none (`listed`); by default your own.
-        attach: keep a class of your own that is no noun of WordNet under what other collections take it for a kind of,
-            else under its head word (my mug under mug).
+        attach: keep your own class that is no noun under what other collections take it for, else its head (my mug: mug).
         narrower: make a class that is no noun of WordNet a category of its own below its nearest parent.
         reviewed: reviewed decisions (TOML), which win over the packaged ones.
         reviewed_only: leave out the packaged decisions.

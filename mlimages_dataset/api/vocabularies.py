@@ -77,7 +77,7 @@ def build_vocabulary(
         minimum_images: how many images a source's classes need, if counts are given; by default 650 for Open Images.
         box_hierarchy: Open Images' bbox_labels_600_hierarchy.json.
         ancestors: whether ancestors of classes are categories too: of `all`, of none (`listed`); by default your own.
-        attach: keep your own class that is no noun under what other collections take it for, else its head (my mug: mug).
+        attach: keep a class of yours that is no noun under what other collections take it for, else under its head.
         narrower: make a class that is no noun of WordNet a category of its own below its nearest parent.
         reviewed: reviewed decisions (TOML), which win over the packaged ones.
         reviewed_only: leave out the packaged decisions.

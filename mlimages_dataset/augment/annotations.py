@@ -356,13 +356,13 @@ def raw_classes(
     """
     if isinstance(shown, pa.RecordBatch):
         rows = pa.Table.from_batches([shown])
+        chosen = pc.greater(rows["confidence"], 0)
     else:
         rows = _rows(shown, piece)
-        log_malformed(shown, rows, piece, log)
-    bad = unusable(rows)
-    log.n_malformed += int(np.count_nonzero(bad))
-    chosen = pc.fill_null(pc.greater(rows["confidence"], 0), False)
-    chosen = pc.and_not(chosen, pa.array(bad)) if bad.any() else chosen
+        bad = unusable(rows)
+        log_malformed(shown, rows, piece, log, bad)
+        log.n_malformed += int(np.count_nonzero(bad))
+        chosen = pc.and_not(pc.fill_null(pc.greater(rows["confidence"], 0), False), arrow_of(bad))
     if not pc.all(chosen).as_py():
         rows = rows.filter(chosen)
     names, classes = (rows[name].combine_chunks() for name in ("image_id", "class_id"))

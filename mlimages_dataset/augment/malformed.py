@@ -27,7 +27,13 @@ _LINE = NUMBERS[0]
 _SHORT = REJECT_CHARACTERS // 2
 
 
-def log_malformed(shown: duckdb.DuckDBPyConnection, rows: pa.Table, piece: Piece, log: RejectLog) -> None:
+def log_malformed(
+    shown: duckdb.DuckDBPyConnection,
+    rows: pa.Table,
+    piece: Piece,
+    log: RejectLog,
+    bad: NDArray[np.bool_] | None = None,
+) -> None:
     """Log the first statements of a block that cannot be used, until `LISTED_REJECTS` are logged.
 
     Args:
@@ -35,27 +41,31 @@ def log_malformed(shown: duckdb.DuckDBPyConnection, rows: pa.Table, piece: Piece
         rows: its columns image_id, without nulls, class_id and confidence, and perhaps `FAULT`.
         piece: where it comes from.
         log: takes them.
+        bad: what `unusable` returns of the rows, where the caller has it.
     """
     room = LISTED_REJECTS - len(log.malformed)
     if room <= 0 or not piece.states:
         return
-    reason_of = _reasons(rows)
-    if not reason_of:
+    listed = np.flatnonzero(unusable(rows) if bad is None else bad)[:room].tolist()
+    if not listed:
         return
-    listed = sorted(reason_of)[:room]
+    reasons = _reasons(rows.take(pa.array(listed)))
     places = log.places(listed, rows.num_rows) if log.places is not None else None
     if places is not None:
         log.malformed += [
-            Reject(str(piece.path), line, reason_of[at], text.strip()[:REJECT_CHARACTERS])
-            for at, (line, text) in zip(listed, places, strict=True)
+            Reject(str(piece.path), line, reason, text.strip()[:REJECT_CHARACTERS])
+            for reason, (line, text) in zip(reasons, places, strict=True)
         ]
         return
     told = _told_of(shown, rows, listed)
-    log.malformed += [_reject(str(piece.path), reason_of[at], one) for at, one in zip(listed, told, strict=True)]
+    log.malformed += [_reject(str(piece.path), reason, one) for reason, one in zip(reasons, told, strict=True)]
 
 
 def unusable(rows: pa.Table) -> NDArray[np.bool_]:
-    """Return which of R rows, as `log_malformed` takes them, are statements that cannot be used, shape (R,)."""
+    """Return which of R rows, as `log_malformed` takes them, are statements that cannot be used, shape (R,).
+
+    Those that only say that an image is listed state nothing, so nobody counts them.
+    """
     found = np.zeros(rows.num_rows, np.bool_)
     for some in (_nulls(rows["confidence"]), _empty(rows["class_id"]), without_id(rows["image_id"])):
         found[some] = True
@@ -66,20 +76,15 @@ def unusable(rows: pa.Table) -> NDArray[np.bool_]:
     return found
 
 
-def _reasons(rows: pa.Table) -> dict[int, str]:
-    """Return why each row cannot be used that cannot, by its number."""
-    images, classes, confidence = (rows[name] for name in ("image_id", "class_id", "confidence"))
-    found = dict.fromkeys(_nulls(confidence).tolist(), NO_CONFIDENCE)
-    if found and FAULT in rows.column_names:
-        told = rows[FAULT].take(pa.array(list(found))).to_pylist()
-        found = {row: why or NO_CONFIDENCE for row, why in zip(found, told, strict=True)}
-    found |= dict.fromkeys(_empty(classes).tolist(), NO_CLASS) | dict.fromkeys(without_id(images), NO_IMAGE)
-    if not found:
-        return found
-    # Those that only say that an image is listed state nothing, so nobody counts them.
-    at = list(found)
-    of_none = pc.is_in(classes.take(pa.array(at)), _OF_NO_CLASS).to_pylist()
-    return {row: found[row] for row, is_none in zip(at, of_none, strict=True) if not is_none}
+def _reasons(rows: pa.Table) -> list[str]:
+    """Return why each of some unusable rows cannot be used."""
+    images, classes = rows["image_id"], rows["class_id"].to_pylist()
+    faults = rows[FAULT].to_pylist() if FAULT in rows.column_names else [None] * rows.num_rows
+    nameless = set(without_id(images))
+    return [
+        NO_IMAGE if row in nameless else (why or NO_CONFIDENCE) if class_id else NO_CLASS
+        for row, (class_id, why) in enumerate(zip(classes, faults, strict=True))
+    ]
 
 
 def _nulls(column: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -274,12 +274,12 @@ def _merge_into(  # noqa: C901, PLR0917 - one loop, and compiled code takes no k
                 steps = int(statements[at] & NO_CONFIDENCE)
                 value = np.float32(steps / CONFIDENCE_STEPS)
                 at += 1
-                if code in {NOTHING, DOUBT}:
+                if code == NOTHING or code == DOUBT:  # noqa: PLR1714, SIM109 - a set takes Numba 1.7 s longer
                     continue
                 if not named[image] or code == NAMELESS or steps == NO_CONFIDENCE:
                     counts[5] += 1
                     counts[7] += int(not named[image])
-                    is_doubtful = code not in {UNKNOWN, DROPPED}
+                    is_doubtful = code != UNKNOWN and code != DROPPED  # noqa: PLR1714 - as above
                 elif code == UNKNOWN or steps == WITH_BLANKS:
                     counts[4] += 1
                     is_doubtful |= code != UNKNOWN

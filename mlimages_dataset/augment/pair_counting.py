@@ -174,8 +174,8 @@ def _product(
                 sums[left] += 1
         if n + n_met > len(rows):
             more_rows, more_counts = np.empty(2 * (n + n_met), np.int32), np.empty(2 * (n + n_met), np.int64)
-            more_rows[:n] = rows[:n]
-            more_counts[:n] = counts[:n]
+            for x in range(n):
+                more_rows[x], more_counts[x] = rows[x], counts[x]
             rows, counts = more_rows, more_counts
         for x in range(n_met):
             rows[n] = met[x]

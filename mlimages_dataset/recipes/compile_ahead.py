@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from mlimages_dataset.augment.ancestors import augment, augmentation_rules
 from mlimages_dataset.augment.audit import audit_rows
-from mlimages_dataset.augment.cooccurrence_stage import Thresholds, cooccurrence_stage
 from mlimages_dataset.augment.region_order import COMPILED_ROWS, in_order
 from mlimages_dataset.augment.rules import LabelRules, Ramps, candidates
 from mlimages_dataset.augment.seen import Predicted, Teacher
@@ -35,9 +34,7 @@ from mlimages_dataset.images.subset import by_minimum, memberships
 from mlimages_dataset.loaders.catalogue.build import append_rows
 from mlimages_dataset.loaders.colour import Shift, shift_colour
 from mlimages_dataset.loaders.geometry import Box, resize, rotate
-from mlimages_dataset.pipeline.folder import OutputFolder
-from mlimages_dataset.pipeline.stage import run
-from mlimages_dataset.recipes.first_calls import call_loops, two_categories
+from mlimages_dataset.recipes.first_calls import STAGES, call_loops, two_categories, two_images
 from mlimages_dataset.sources.blocks import Block
 from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons
@@ -49,13 +46,12 @@ from mlimages_dataset.tables.label_columns import LabelColumns
 from mlimages_dataset.tables.parquet import read_table, table_parts, write_table
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, REGION_FLAGS, REGIONS
 from mlimages_dataset.tables.texts import extreme_texts
-from mlimages_dataset.vocab.folder import write_tables
 
 
 def call_all_loops() -> None:
     """Call every compiled loop once."""
     with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        call_loops()
+        call_loops(STAGES)
         _call_loops_over_labels(Path(folder))
         _call_loops_over_files(Path(folder))
     _call_loops_over_pixels()
@@ -69,7 +65,7 @@ def call_all_loops() -> None:
 
 
 def _call_loops_over_labels(folder: Path) -> None:
-    """Call those over label columns in memory of one's own, and those that count pairs."""
+    """Call those over label columns in memory of one's own, and those that read predictions."""
     vocabulary = two_categories()
     labels = LabelColumns(
         np.arange(2, dtype=np.int32), np.ones(1, np.int32), np.ones(1, np.float32), np.zeros(1, np.uint8)
@@ -82,16 +78,10 @@ def _call_loops_over_labels(folder: Path) -> None:
     pair = np.array([[0, 1]], np.int32)
     rules = LabelRules(np.arange(2, dtype=np.int32), np.zeros(2), weights, pair, weights[:1], 0.5, ramps)
     candidates(weights, rules, Predicted.of_matrix(weights))
-    place = location(str(folder))
-    write_tables(vocabulary, place / "vocabulary", {})
-    call_loops(place / "labels")
-    given = place / "labels" / "two"
-    (part,), said = table_parts(given), place / "predictions.parquet"
+    (part,), said = table_parts(two_images(location(str(folder)) / "annotated")), location(str(folder / "said.parquet"))
     rows = read_table(part, ANNOTATIONS)
     write_table(said, rows, PREDICTIONS, {})
     Teacher((said,), np.zeros(2, np.float32), said).of_part(part).of(rows["image_id"].combine_chunks())
-    stage = cooccurrence_stage(place / "vocabulary", given, given, Thresholds())
-    run(stage, OutputFolder(place / "pairs"))
 
 
 def _call_loops_over_files(folder: Path) -> None:

@@ -1,93 +1,152 @@
-"""The compiled loops of a build, compiled in another process while this one makes the vocabulary.
+"""The compiled loops of a build, compiled in other processes while this one makes the vocabulary.
 
 Numba compiles a loop when it is first called, and keeps the machine code for later runs. On a new installation that
-takes seconds, in which a second core has nothing to do.
+takes 25 seconds of one core.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import subprocess
 import sys
 import tempfile
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER, AnnotatedFiles, annotate
+from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, cooccurrence
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, LabelOptions, label
 from mlimages_dataset.core.compiled import are_kept
 from mlimages_dataset.core.locations import location
 from mlimages_dataset.pipeline.stage import Workplace
+from mlimages_dataset.tables.arrays import texts
+from mlimages_dataset.tables.label_columns import LabelColumns, array_of
+from mlimages_dataset.tables.parquet import write_table
+from mlimages_dataset.tables.schemas import ANNOTATIONS
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Rule, Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from mlimages_dataset.core.locations import Location
 
-_LOOPS = {"augment": ("ancestors", "annotations", "audit", "merged", "splits", "statistics"), "tables": ("pages",)}
-_MODULES = tuple(f"mlimages_dataset.{room}.{name}" for room, names in _LOOPS.items() for name in names)
-CODE = "from mlimages_dataset.recipes.first_calls import call_loops; call_loops()"
+_ROOMS = {
+    "augment": (
+        "ancestors", "annotations", "audit", "merged", "pair_counting", "same_images", "splits", "statistics",
+    ),
+    "sources": ("quotes",),
+    "tables": ("pages", "text_numbers", "texts"),
+}  # fmt: skip
+MODULES = tuple(f"mlimages_dataset.{room}.{name}" for room, names in _ROOMS.items() for name in names)
+_PROCESSES = ((ANNOTATIONS_FOLDER, COOCCURRENCE), (LABELS_STAGE,))
+"""The stages whose loops a process compiles, in the order of a build: half of the work for each of two cores."""
+CODE = "import sys; from mlimages_dataset.recipes.first_calls import call_loops; call_loops(sys.argv[1:])"
 
 
 @contextlib.contextmanager
 def compiled_meanwhile() -> Iterator[Callable[[str], None]]:
-    """Compile the loops of a build in another process, unless that was done.
+    """Compile the loops of a build in other processes, unless that was done.
 
-    Yields what waits until the loops of a stage, given by its name, are ready. If the process fails, they are compiled
+    Yields what waits until the loops of a stage, given by its name, are ready. If a process fails, they are compiled
     at their first call as ever.
     """
-    if are_kept(_MODULES):
-        yield _wait_for_nothing
-        return
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    try:
-        process = subprocess.Popen(  # noqa: S603 - our own code
-            [sys.executable, "-P", "-c", CODE],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-    except OSError:  # an interpreter that is part of another program
-        yield _wait_for_nothing
-        return
-    assert process.stdout is not None
-    first_line, to_the_end = functools.cache(process.stdout.readline), functools.cache(process.stdout.read)
+    with contextlib.ExitStack() as until_the_end:
+        compilers = {}
+        if not are_kept(MODULES):
+            for names in _PROCESSES:
+                compiler = _Compiler(names)
+                until_the_end.callback(compiler.stop)
+                compilers.update(dict.fromkeys(names, compiler))
 
-    def wait(stage: str) -> None:
-        if stage.startswith(f"{ANNOTATIONS_FOLDER}/"):
-            first_line()
-        elif stage == LABELS_STAGE:
-            to_the_end()
+        def wait(stage: str) -> None:
+            name = stage.partition("/")[0]
+            if name in compilers:
+                compilers[name].wait(name)
 
-    with process:
-        try:
-            yield wait
-        finally:
-            process.kill()
+        yield wait
 
 
-def _wait_for_nothing(stage: str) -> None:
-    """Return at once."""
+class _Compiler:
+    """A process that compiles the loops of some stages, one stage after the other."""
+
+    def __init__(self, stages: Sequence[str]) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        self._ready: set[str] = set()
+        self._process: subprocess.Popen[str] | None = None
+        with contextlib.suppress(OSError):  # raised where the interpreter is part of another program
+            self._process = subprocess.Popen(  # noqa: S603 - our own code
+                [sys.executable, "-P", "-c", CODE, *stages],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+
+    def wait(self, stage: str) -> None:
+        """Return when the loops of a stage are compiled, or the process has ended."""
+        if self._process is None:
+            return
+        assert self._process.stdout is not None
+        while stage not in self._ready and (line := self._process.stdout.readline()):
+            self._ready.add(line.strip())
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
 
 
-def call_loops(into: Location | None = None) -> None:
-    """Annotate and label two images, so that each compiled loop of a build is called once; print what is done.
+def call_loops(stages: Sequence[str]) -> None:
+    """Call the loops of some stages of a build, so that they are compiled, and print each stage that is done.
 
     Args:
-        into: the folder to write into; None for one that is removed.
+        stages: some of `STAGES`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        out = location(folder) if into is None else into
-        out.mkdir(parents=True, exist_ok=True)
-        stated = out / "stated.csv"
-        stated.write_text("image_id,label\none,n2\ntwo,n2\n", "utf-8")
-        vocabulary, given = two_categories(), AnnotatedFiles(name="two", format="csv", files=(stated,))
-        annotate(vocabulary, given, Workplace(out / given.name))
-        print(ANNOTATIONS_FOLDER, flush=True)  # noqa: T201 - for the process that waits
-        label(vocabulary, [out / given.name], Workplace(out), options=LabelOptions(validation_images=1))
+        for stage in stages:
+            out = location(folder) / stage
+            out.mkdir()
+            _CALLS[stage](out)
+            print(stage, flush=True)  # noqa: T201 - for the process that waits
+
+
+def _annotate(out: Location) -> None:
+    stated = out / "stated.csv"
+    stated.write_text('image_id,label,location\n"one",n2,one.jpg\ntwo,n2,two.jpg\n', "utf-8")
+    given = AnnotatedFiles(name="two", format="csv", files=(stated,))
+    annotate(two_categories(), given, Workplace(out / given.name))
+
+
+def _count_pairs(out: Location) -> None:
+    annotated = two_images(out / "annotated")
+    cooccurrence(two_categories(), annotated, annotated, Workplace(out))
+
+
+def _label(out: Location) -> None:
+    annotated = two_images(out / "annotated")
+    label(two_categories(), [annotated], Workplace(out), options=LabelOptions(validation_images=1))
+
+
+_CALLS = {ANNOTATIONS_FOLDER: _annotate, COOCCURRENCE: _count_pairs, LABELS_STAGE: _label}
+STAGES = tuple(_CALLS)
+"""The stages of a build that have loops of their own."""
+
+
+def two_images(folder: Location) -> Location:
+    """Write a table of two images with a label each into a new folder, and return that."""
+    folder.mkdir()
+    labels = LabelColumns(
+        np.arange(3, dtype=np.int32), np.ones(2, np.int32), np.ones(2, np.float32), np.zeros(2, np.uint8)
+    )
+    ids, no_text = texts(["one", "two"]), texts(["", ""])
+    rows = {"image_id": ids, "source": no_text, "location": no_text, "labels": array_of(labels)}
+    write_table(folder / "part-00000.parquet", pa.table(rows, ANNOTATIONS.arrow), ANNOTATIONS, {})
+    return folder
 
 
 def two_categories() -> Vocabulary:

@@ -199,5 +199,6 @@ def _join(offsets: NDArray[np.int32], text: NDArray[np.uint8], found: NDArray[np
         size = offsets[i + 1] - offsets[i]
         for k in range(4):
             found[at + k] = size >> 8 * k & 0xFF
-        found[at + 4 : at + 4 + size] = text[offsets[i] : offsets[i + 1]]
+        for k in range(size):
+            found[at + 4 + k] = text[offsets[i] + k]
         at += 4 + size

@@ -137,14 +137,14 @@ def _sort(
     are equal texts, or texts to be told apart by their next bytes.
     """
     keys, other_keys, other_order = np.empty(len(order), np.uint64), np.empty(len(order), np.uint64), order.copy()
-    first, last = np.zeros(1, np.int64), np.full(1, len(order))
-    at = _shared(starts, text)
-    while len(first):
+    # Each range but the first has two rows or more.
+    ranges, next_ranges = np.empty((len(order) // 2 + 1, 2), np.int64), np.empty((len(order) // 2 + 1, 2), np.int64)
+    ranges[0, 0], ranges[0, 1] = 0, len(order)
+    n_ranges, at = 1, _shared(starts, text)
+    while n_ranges:
         n = 0
-        # Each of the next ranges has two rows or more.
-        next_first, next_last = np.empty(len(order) // 2 + 1, np.int64), np.empty(len(order) // 2 + 1, np.int64)
-        for i in range(len(first)):
-            low, high = first[i], last[i]
+        for i in range(n_ranges):
+            low, high = ranges[i, 0], ranges[i, 1]
             for row in range(low, high):
                 keys[row] = _key(text, starts[order[row]] + at, starts[order[row] + 1])
             _sort_keys(keys, order, other_keys, other_order, low, high)
@@ -156,12 +156,12 @@ def _sort(
                     if row - begin <= _FEW:
                         _finish(starts, text, order, begins, begin, row, at + _KEY_BYTES)
                     else:
-                        next_first[n], next_last[n] = begin, row
+                        next_ranges[n, 0], next_ranges[n, 1] = begin, row
                         n += 1
                 else:
                     begins[begin] = True
                 begin = row
-        first, last = next_first[:n].copy(), next_last[:n].copy()
+        ranges, next_ranges, n_ranges = next_ranges, ranges, n
         at += _KEY_BYTES
 
 
@@ -248,7 +248,8 @@ def _sort_keys(  # noqa: PLR0917 - compiled code takes no keywords
             _scatter(keys, order, other_keys, other_order, low, high, shift, counts[byte])
         there = not there
     if there:
-        keys[low:high], order[low:high] = other_keys[low:high], other_order[low:high]
+        for i in range(low, high):
+            keys[i], order[i] = other_keys[i], other_order[i]
 
 
 @compiled

@@ -33,8 +33,12 @@ def compiled_by_build(recipe: Path, out: Path, environment: dict[str, str]) -> s
 @pytest.mark.slow
 def test_a_build_compiles_none_of_the_loops_that_were_called_before(tmp_path: Path) -> None:
     recipe, new = write_inputs(tmp_path / "inputs"), {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "loops")}
-    subprocess.run([sys.executable, "-c", first_calls.CODE], env=new, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-c", first_calls.CODE, *first_calls.STAGES], env=new, check=True, stdout=subprocess.DEVNULL
+    )
     assert compiled_by_build(recipe, tmp_path / "out", new) == "[]"
+    kept = "from mlimages_dataset.recipes import first_calls as f; assert f.are_kept(f.MODULES)"
+    subprocess.run([sys.executable, "-c", kept], env=new, check=True)
 
 
 @pytest.mark.slow

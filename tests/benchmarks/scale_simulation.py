@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from mlimages_dataset.augment.cooccurrence_stage import cooccurrence
 from mlimages_dataset.augment.labels_stage import label
@@ -39,10 +40,11 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.tables.schemas import TableSchema
 
-ROWS = 2_097_152
+ROWS = 8_388_608
 PART_ROWS = 1 << 19
 BILLION = 1_000_000_000
 _TASKS, _SENT, _SENT_BYTES = 300, 16, 10_000_000
+_SORTS, _SORTED = 10, 1_000_000
 _BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
 
@@ -103,6 +105,8 @@ class Cluster:
         connection: bytes a second between a worker and the store.
         store: bytes a second of the store in all.
         network: bytes a second into the process that runs the stage.
+        slowdown: how many times as long the work of a part takes beside the other workers: on one machine they share
+            memory, and two of its processors may be one core.
     """
 
     workers: int
@@ -112,6 +116,7 @@ class Cluster:
     connection: float = float("inf")
     store: float = float("inf")
     network: float = float("inf")
+    slowdown: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +141,17 @@ def simulate(part: Part, n_parts: int, cluster: Cluster) -> Outcome:
     connection = min(cluster.connection, cluster.store / cluster.workers)
     transfer = 2 * cluster.latency + (part.bytes_read + part.bytes_written) / connection
     returned = part.bytes_returned / cluster.network
+    work = part.work * cluster.slowdown
     free = [cluster.start] * cluster.workers
     scheduler = merged = 0.0
     for _ in range(n_parts):
         scheduler = max(scheduler, free[0]) + cluster.dispatch if free[0] > scheduler else scheduler + cluster.dispatch
-        finished = max(heapq.heappop(free), scheduler) + transfer + part.work
+        finished = max(heapq.heappop(free), scheduler) + transfer + work
         heapq.heappush(free, finished)
         merged = max(merged, finished) + returned + part.merge
     bytes_moved = n_parts * (part.bytes_read + part.bytes_written)
     busy = {
-        "the workers' processors": n_parts * part.work / cluster.workers,
+        "the workers' processors": n_parts * work / cluster.workers,
         "the workers' connections": n_parts * (2 * cluster.latency) / cluster.workers
         + bytes_moved / (cluster.connection * cluster.workers),
         "the store": bytes_moved / cluster.store,
@@ -297,15 +303,26 @@ def real_runs(every: Sequence[Run], out: Path, workers: int) -> tuple[list[float
             run.work(mapper, out, 2)
         task = seconds_of(lambda: list(mapper(abs, range(_TASKS)))) / _TASKS
         sent = seconds_of(lambda: list(mapper(bytes, [_SENT_BYTES] * _SENT))) / _SENT
+        list(mapper(_sort, range(workers)))
+        alone = seconds_of(lambda: list(mapper(_sort, range(1))))
+        together = seconds_of(lambda: list(mapper(_sort, range(workers))))
         found = []
         for run in every:
             shutil.rmtree(out, ignore_errors=True)
             found.append(seconds_of(functools.partial(run.work, mapper, out, None)))
     network = _SENT_BYTES / max(1e-9, sent - task)
-    return found, Cluster(workers=workers, dispatch=task, start=max(0.0, cold - warm), network=network)
+    start = max(0.0, cold - warm)
+    slowdown = max(1.0, together / alone)
+    return found, Cluster(workers=workers, dispatch=task, start=start, network=network, slowdown=slowdown)
 
 
-def report(parts: dict[str, Part], checks: Sequence[Check], cluster: Cluster, where: str) -> str:
+def _sort(seed: int) -> None:
+    """Work for a second with numbers that do not fit into a processor's cache."""
+    for _ in range(_SORTS):
+        np.random.default_rng(seed).random(_SORTED).sort()
+
+
+def report(parts: dict[str, Part], checks: Sequence[Check], cluster: Cluster, where: str, slowdown: float) -> str:
     """Return the figures as Markdown."""
     lines = [where, "", "One part, measured:", ""]
     lines += [
@@ -319,7 +336,14 @@ def report(parts: dict[str, Part], checks: Sequence[Check], cluster: Cluster, wh
         for name, part in parts.items()
     ]
     lines += ["", f"A task of Dask takes {cluster.dispatch * 1e3:.1f} ms, a worker {cluster.start:.0f} s to start."]
-    lines += ["", "The simulation against real Dask runs on this machine, whole stages:", ""]
+    lines += [
+        "",
+        (
+            "The simulation against real Dask runs on this machine, whole stages. Two workers at once take "
+            f"{slowdown:.2f} times as long for the same work as one alone:"
+        ),
+        "",
+    ]
     lines += ["| stage | workers | real | simulated | ratio |", "|---|---:|---:|---:|---:|"]
     lines += [
         f"| `{check.stage}` | {check.workers} | {check.real:.1f} s | {check.simulated:.1f} s | "
@@ -395,7 +419,7 @@ def main(folder: Path, rows: int, page: Path | None, workers: int, **connections
             checks.append(Check(run.name, n, seconds, simulated))
     dispatch, start = min(one.dispatch for one in here), max(one.start for one in here)
     cluster = Cluster(workers=workers, dispatch=dispatch, start=start, **connections)
-    figures = report(parts, checks, cluster, where)
+    figures = report(parts, checks, cluster, where, here[-1].slowdown)
     click.echo(figures)
     if page is not None:
         page.write_text(with_figures(page.read_text("utf-8"), figures), "utf-8")

@@ -18,12 +18,20 @@ if TYPE_CHECKING:
 _LETTERS_PER_SLIP = 3.5
 """Letters of a name for each that may be wrong, missing, too much or in the place of another."""
 _MOST_SLIPS = 2
-_NEGATIVE = "no|not|never|none|nor|neither|nothing|nil|zero|0|without|missing|absent|lacking|lack|negative|false"
-_NOT = re.compile(rf"\b(?:{_NEGATIVE}|but|except|excluding|unless)\b|\bnon[- ]?\S+$")
+_WORDS_OF_ABSENCE = "no|not|never|none|nor|neither|nothing|nil|without|absent|lacking"
+_NEGATIVE = f"{_WORDS_OF_ABSENCE}|zero|0|missing|lack|negative|false"
+_NOT = re.compile(
+    rf"\b(?:{_WORDS_OF_ABSENCE}|except|excluding|unless|(?:all|every\w*|any\w*) but)\b|\bnon[- ]?\S+$"
+)
 """What says that something is not there; `non-` before an adjective (`non-stick pan`) says nothing of what follows."""
+_NONE_OF = re.compile(r"^(?:zero|0|missing) (.+)$")
+"""What says so before a noun alone: `zero dogs`, but not `zero turn mower`, `missing person poster` or `false ceiling`."""
+_PROHIBITION = re.compile(r"^no\b.*[ -](?:sign|signal|symbol|zone|area|notice|poster|sticker|label)s?$")
+"""Things that say `no`: `no parking sign`."""
 _THERE = "any|at all|here|there|is|present|seen|shown|visible|in|the|image|photo|picture"
 _ONLY_NOT = re.compile(rf"(?:(?:{_NEGATIVE}|non|{_THERE})\b\W*)+")
 """Words that say nothing but that something is or is not there."""
+_SOME_NEGATIVE = re.compile(rf"\b(?:{_NEGATIVE}|non)\b")
 _EITHER = re.compile(r"\bor\b|/")
 _MEASURE = re.compile(
     r"^(?:an? )?(?:bunch|bundle|chunk|cluster|couple|crowd|flock|group|heap|herd|pack|pair|piece|pile|row|set|slice"
@@ -40,13 +48,23 @@ def says_absence(words: str) -> bool:
     >>> says_absence("not present"), says_absence("no collar"), says_absence("visible")
     (True, False, False)
     """
-    return bool(_ONLY_NOT.fullmatch(words)) and bool(_NOT.search(words))
+    return bool(_ONLY_NOT.fullmatch(words)) and bool(_SOME_NEGATIVE.search(words))
 
 
 def denies(name: str, wordnet: WordNet) -> bool:
     """Return whether a name that is no noun says what is not there."""
     parsed = parse_name(name)
-    return says_absence(parsed.qualifier) or (bool(_NOT.search(parsed.base)) and not wordnet.base_forms(parsed.base))
+    return says_absence(parsed.qualifier) or (_says_not(parsed.base, wordnet) and not wordnet.base_forms(parsed.base))
+
+
+def _says_not(name: str, wordnet: WordNet) -> bool:
+    """Return whether a name without brackets says what is not there, and not only what is not beside it."""
+    about, *rest = _APART.split(_MEASURE.sub("", name))
+    none_of = _NONE_OF.match(about)
+    if none_of and wordnet.base_forms(none_of[1]):
+        return True
+    denied = bool(_NOT.search(about)) and not _PROHIBITION.match(about)
+    return denied or (about == "lack" and bool(rest)) or any(map(says_absence, rest))
 
 
 def near_misses(name: str, wordnet: WordNet, n: int = 3) -> tuple[tuple[str, str], ...]:
@@ -84,8 +102,8 @@ def head_of(name: str, wordnet: WordNet) -> str:
         return ""
     if parsed.qualifier and wordnet.base_forms(parsed.base):
         return parsed.qualifier if wordnet.base_forms(parsed.qualifier) else ""
-    about, *rest = _APART.split(_MEASURE.sub("", parsed.base))
-    if _NOT.search(about) or _EITHER.search(about) or any(map(says_absence, rest)):
+    about = _APART.split(_MEASURE.sub("", parsed.base))[0]
+    if _says_not(parsed.base, wordnet) or _EITHER.search(about):
         return ""
     words = about.split(" ")
     ends = (" ".join(words[at:]) for at in range(about == parsed.base, len(words)))

@@ -7,7 +7,7 @@ import json
 
 import click
 
-from mlimages_dataset.core.errors import MLImagesError, UsageError
+from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.version import __version__
 
 from .lazy import LazyGroup, Listed
@@ -76,24 +76,31 @@ class _Group(LazyGroup):
             return super().invoke(ctx)
         except MLImagesError as failure:
             error = failure.in_command_words or failure
-            if ctx.meta[_AS_JSON]:
-                content = {name: getattr(error, name) for name in ("what", "where", "line", "remedy")}
-                click.echo(json.dumps({"error": content}, indent=2, ensure_ascii=False))
-            shown = _WrongUse if isinstance(error, UsageError) else _DataFailed
-            raise shown(printable(str(error))) from error
+            raise _shown(error, as_json=ctx.meta[_AS_JSON]) from error
         except KeyboardInterrupt:
             click.echo("\nInterrupted. Nothing half-written counts: run the same command again to go on.", err=True)
             ctx.exit(_INTERRUPTED)
         except MemoryError as error:
             told = f" ({error})" if str(error) else ""
-            remedy = "free some, or run it again with fewer --workers"
-            raise _DataFailed(printable(f"there is not enough memory{told}; {remedy}")) from error
+            remedy = "free some, or use fewer --workers where the command has them"
+            lacking = DataError(f"there is not enough memory{told}", remedy=remedy)
+            raise _shown(lacking, as_json=ctx.meta[_AS_JSON]) from error
         except BrokenPipeError:  # nobody reads on: click ends quietly
             raise
         except OSError as error:  # system errors that no stage expects: a folder without permission, a store that fails
-            raise _DataFailed(f"{error.filename or 'the system'}: {error.strerror or error}") from error
+            failed = DataError(error.strerror or str(error), where=error.filename or "the system")
+            raise _shown(failed, as_json=ctx.meta[_AS_JSON]) from error
         finally:
             gc.freeze()  # at its end, Python looks through all of them again
+
+
+def _shown(error: MLImagesError, *, as_json: bool) -> click.ClickException:
+    """Return the exception by which click shows an error; print it as JSON first if that is asked for."""
+    if as_json:
+        content = {name: getattr(error, name) for name in ("what", "where", "line", "remedy")}
+        click.echo(json.dumps({"error": content}, indent=2, ensure_ascii=False))
+    shown = _WrongUse if isinstance(error, UsageError) else _DataFailed
+    return shown(printable(str(error)))
 
 
 @click.command(cls=_Group, listed=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

@@ -124,14 +124,14 @@ class _Watch:
             signal.set_wakeup_fd(before)
 
     def _hear(self, hears: socket.socket) -> None:
-        import duckdb  # noqa: PLC0415 - as in `connected`
-
         while received := hears.recv(1):
             interrupted = self._open.copy() if received[0] == signal.SIGINT else set()
             for _ in range(_TRIES):
                 interrupted &= self._open
                 if not interrupted:
                     break
+                import duckdb  # noqa: PLC0415 - as in `connected`
+
                 for connection in interrupted:
                     with contextlib.suppress(duckdb.Error):  # it may just have been closed
                         connection.interrupt()

@@ -24,6 +24,7 @@ from mlimages_dataset.vocab.hierarchy import (
     reachable_roots,
     tree_of,
 )
+from mlimages_dataset.vocab.list_names import as_dictionaries_write
 from mlimages_dataset.vocab.matching import MatchContext, match_classes, read_elsewhere
 from mlimages_dataset.vocab.narrower import narrowed, with_own_categories
 from mlimages_dataset.vocab.near_names import head_of
@@ -219,10 +220,8 @@ def vocabulary_from_tencent(rows: Sequence[TencentRow], where: str) -> Vocabular
     parents = [() if above < 0 else (above,) for above in parent]
     if not has_order(parents):
         parent_of = {row.wnid: rows[row.parent].wnid for row in rows if row.parent >= 0}
-        circle = next(filter(None, (cycle_above(row.wnid, parent_of) for row in rows)))
-        raise VocabularyError(
-            f"the parents form a cycle: {_shown_cycle(circle)}", where=where, remedy="obtain the file again"
-        )
+        told = _shown_cycle(next(iter(cycles(parent_of).values())))
+        raise VocabularyError(f"the parents form a cycle: {told}", where=where, remedy="obtain the file again")
     root, depth = tree_of(parent)
     categories = tuple(
         Category(
@@ -261,15 +260,19 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
     named = [c for c in classes if c.source_id not in told]
     decided = {c.source_id: c.wnid for c in classes if _WNID.fullmatch(c.wnid)}
     decided |= {source_id: row.wnid for source_id, row in overrides.items() if source_id in first and row.wnid}
-    matches = {m.source_class.source_id: m for m in match_classes(named, context, decided)} if named else {}
+    written = as_dictionaries_write(named, context.wordnet)
+    matches = {m.source_class.source_id: m for m in match_classes(written, context, decided)} if named else {}
     unnamed = [m for m in matches.values() if not m.source_class.parent]
     meant = decided | {source_id: match.wnid for source_id, match in matches.items() if match.wnid}
     heads = _matches_of_heads(unnamed, context, meant) if one.attach else {}
     nouns = _matches_of_parents(classes, context, meant)
+    circles = cycles({c.source_id: c.parent for c in named if c.parent and c.parent in first})
 
-    def proposal(source_class: SourceClass) -> MappingRow:
+    def proposal(source_class: SourceClass) -> MappingRow:  # noqa: PLR0911 - a table of what decides, in order
         row = MappingRow(one.source, source_class.source_id, source_class.name, 0, "", "", "")
         override, match = overrides.get(row.source_id), matches.get(row.source_id)
+        if (circle := circles.get(row.source_id)) and circle.place >= 0:
+            return _dropped(row, Rule.DROPPED_UNMATCHED, _told_cycle(circle))
         if override is not None:
             rule = Rule.REVIEWED_PARENT if override.broader else Rule.REVIEWED
             sure = override.probability
@@ -279,9 +282,11 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
             listed = _as_listed(row, source_class, own, context.wordnet)
             other = "; what its name means is not below it" if match is not None and match.wnid else ""
             return replace(listed, evidence=listed.evidence + other)
+        if match.source_class.name != row.source_name:
+            match = replace(match, evidence=f"read as {match.source_class.name!r}; {match.evidence}")
         row = replace(row, alternatives=match.alternatives)
         lost = one.attach and match.wnid is None
-        of_name = read_elsewhere(parse_name(row.source_name), context.read) if lost else None
+        of_name = read_elsewhere(parse_name(match.source_class.name), context.read) if lost else None
         if of_name is not None and of_name.broader:
             evidence = f"{match.evidence}; {of_name.evidence}"
             kind = Rule.ELSEWHERE_PARENT.value
@@ -295,7 +300,7 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
         found = replace(row, wnid=match.wnid, rule=match.rule.value, evidence=match.evidence)
         return replace(found, probability=match.probability)
 
-    return _with_listed_parents([proposal(source_class) for source_class in classes], own, nouns)
+    return _with_listed_parents([proposal(source_class) for source_class in classes], own, nouns, circles)
 
 
 def _with_wnid(source_class: SourceClass, network: WordNet) -> SourceClass:
@@ -346,7 +351,7 @@ def _matches_of_parents(
 
 
 def _with_listed_parents(
-    rows: Sequence[MappingRow], own: Collection[str], nouns: Mapping[str, Match]
+    rows: Sequence[MappingRow], own: Collection[str], nouns: Mapping[str, Match], circles: Mapping[str, Cycle]
 ) -> list[MappingRow]:
     """Return the rows of a list, with what a parent means that is the id of another class or a noun."""
     row_of_id = {row.source_id: row for row in rows}
@@ -355,14 +360,12 @@ def _with_listed_parents(
         known = _WNID.fullmatch(row.wnid) or row.wnid in own
         return row.rule != Rule.LISTED_PARENT.value or bool(known and row.wnid not in row_of_id)
 
-    parent_of = {row.source_id: row.wnid for row in rows if not is_resolved(row)}
-
     def resolved(row: MappingRow, depth: int = 0) -> MappingRow:
         if is_resolved(row):
             return row
         lost = replace(row, wnid="")
-        if not depth and (circle := cycle_above(row.source_id, parent_of)):
-            return _dropped(lost, Rule.DROPPED_UNMATCHED, _told_cycle(row.source_id, circle))
+        if circle := circles.get(row.source_id):
+            return _dropped(lost, Rule.DROPPED_UNMATCHED, _told_cycle(circle))
         if depth > _MOST_PARENTS:
             return _dropped(lost, Rule.DROPPED_UNMATCHED, f"more than {_MOST_PARENTS} parents lie one above the other")
         if row.wnid not in row_of_id:
@@ -386,28 +389,46 @@ def _below_noun(row: MappingRow, noun: Match | None) -> MappingRow:
     return replace(row, wnid=noun.wnid, evidence=said, probability=noun.probability)
 
 
-def cycle_above(source_id: str, parent_of: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the ids of the cycle that a class lies in or below, from itself or the first of them; empty for none."""
-    path: dict[str, None] = {}
-    at: str | None = source_id
-    while at is not None and at not in path:
-        path[at] = None
-        at = parent_of.get(at)
-    return () if at is None else tuple(path)[tuple(path).index(at) :]
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """A cycle of parents: the ids of its classes, each below the next, and the place of a class; -1 below the cycle."""
+
+    classes: tuple[str, ...]
+    place: int
 
 
-def _told_cycle(source_id: str, circle: Sequence[str]) -> str:
-    if circle == (source_id,):
+def cycles(parent_of: Mapping[str, str]) -> dict[str, Cycle]:
+    """Return the cycle of each class that lies in one or below one."""
+    found: dict[str, Cycle] = {}
+    seen: set[str] = set()
+    for source_id in parent_of:
+        path: dict[str, int] = {}
+        at: str | None = source_id
+        while at is not None and at not in path and at not in seen:
+            path[at] = len(path)
+            at = parent_of.get(at)
+        seen.update(path)
+        if at is None or (at not in path and at not in found):
+            continue
+        begin = path.get(at, len(path))
+        circle = tuple(path)[begin:] or found[at].classes
+        found |= {one: Cycle(circle, max(place - begin, -1)) for one, place in path.items()}
+    return found
+
+
+def _told_cycle(circle: Cycle) -> str:
+    if len(circle.classes) == 1 and not circle.place:
         return "it is its own parent in the list; give it another parent, or none"
-    where = "its parents" if source_id in circle else "parents above it"
+    where = "its parents" if circle.place >= 0 else "parents above it"
     remedy = "give one of these classes another parent, or none"
     return f"{where} in the list form a cycle: {_shown_cycle(circle)}; {remedy}"
 
 
-def _shown_cycle(circle: Sequence[str]) -> str:
+def _shown_cycle(circle: Cycle) -> str:
     """Return a cycle as each class below the next, back to the first."""
-    told = circle if len(circle) <= _TOLD_OF_CYCLE else (*circle[:_TOLD_OF_CYCLE], "...")
-    return " > ".join((*told, circle[0]))
+    begin, n = max(circle.place, 0), len(circle.classes)
+    told = [circle.classes[(begin + k) % n] for k in range(min(n, _TOLD_OF_CYCLE))]
+    return " > ".join((*told, *(["..."] if n > _TOLD_OF_CYCLE else []), told[0]))
 
 
 def _with_enough_images(

@@ -20,12 +20,10 @@ _LETTERS_PER_SLIP = 3.5
 _MOST_SLIPS = 2
 _WORDS_OF_ABSENCE = "no|not|never|none|nor|neither|nothing|nil|without|absent|lacking"
 _NEGATIVE = f"{_WORDS_OF_ABSENCE}|zero|0|missing|lack|negative|false"
-_NOT = re.compile(
-    rf"\b(?:{_WORDS_OF_ABSENCE}|except|excluding|unless|(?:all|every\w*|any\w*) but)\b|\bnon[- ]?\S+$"
-)
+_NOT = re.compile(rf"\b(?:{_WORDS_OF_ABSENCE}|except|excluding|unless|(?:all|every\w*|any\w*) but)\b|\bnon[- ]?\S+$")
 """What says that something is not there; `non-` before an adjective (`non-stick pan`) says nothing of what follows."""
 _NONE_OF = re.compile(r"^(?:zero|0|missing) (.+)$")
-"""What says so before a noun alone: `zero dogs`, but not `zero turn mower`, `missing person poster` or `false ceiling`."""
+"""What says so before a noun alone: `zero dogs`, but not `zero turn mower` or `missing person poster`."""
 _PROHIBITION = re.compile(r"^no\b.*[ -](?:sign|signal|symbol|zone|area|notice|poster|sticker|label)s?$")
 """Things that say `no`: `no parking sign`."""
 _THERE = "any|at all|here|there|is|present|seen|shown|visible|in|the|image|photo|picture"
@@ -38,8 +36,11 @@ _MEASURE = re.compile(
     r"|stack)(?:e?s)? of "
 )
 """What counts the things that the noun behind it names: a pair of sunglasses is sunglasses."""
-_APART = re.compile(r" (?:of|with|without|in|on|at|for|from|by|near|under|over|behind|holding|wearing) |, ")
+_PREPOSITION = "of|with|without|in|on|at|for|from|by|near|under|over|behind"
+_APART = re.compile(rf" (?:{_PREPOSITION}|inside|outside|holding|wearing) |, ")
 """What ends the noun that a longer name is about: `cup of tea`, `cat, domestic`."""
+_NO_THING = re.compile(rf"^(?:{_PREPOSITION}|inside|outside) | (?:inside|outside|indoors|outdoors|in|out|on|off)$")
+"""A name that is about a place or a state and no thing: `on rails`, `church inside`."""
 
 
 def says_absence(words: str) -> bool:
@@ -103,7 +104,7 @@ def head_of(name: str, wordnet: WordNet) -> str:
     if parsed.qualifier and wordnet.base_forms(parsed.base):
         return parsed.qualifier if wordnet.base_forms(parsed.qualifier) else ""
     about = _APART.split(_MEASURE.sub("", parsed.base))[0]
-    if _says_not(parsed.base, wordnet) or _EITHER.search(about):
+    if _says_not(parsed.base, wordnet) or _EITHER.search(about) or _NO_THING.search(parsed.base):
         return ""
     words = about.split(" ")
     ends = (" ".join(words[at:]) for at in range(about == parsed.base, len(words)))

@@ -266,7 +266,7 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
             remedy = "write wnids of WordNet 3.0 (those of another version, such as 3.1, differ), or leave them out"
         lost = losses(vocabulary, lists, network, 1, {})[:1]
         first = "".join(f"; the first is {one.name or one.source_id!r}: {one.why}" for one in lost)
-        if lost and " parent" in lost[0].why:
+        if lost and "parent" in lost[0].stated:
             remedy = "correct the column parent"
         what = f"none of {len(vocabulary.mapping):,} classes became a category ({told}){first}"
         raise VocabularyError(what, remedy=remedy)

@@ -18,7 +18,7 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.doubts import doubts
 from mlimages_dataset.vocab.hierarchy import ROOTS
-from mlimages_dataset.vocab.merging import ClassList, cycle_above
+from mlimages_dataset.vocab.merging import ClassList, cycles
 from mlimages_dataset.vocab.near_names import head_of, near_misses
 
 if TYPE_CHECKING:
@@ -280,6 +280,21 @@ def test_a_cycle_is_told_by_its_classes_and_nothing_else_is_lost(parent_of: str,
     assert all(evidence[source_id].startswith(why) for source_id, why in told.items())
 
 
+def test_classes_of_a_cycle_are_told_also_if_their_names_are_nouns() -> None:
+    lines = (("a", "animal", "d"), ("d", "dog", "a"), ("p", "poodle", "d"), ("c", "cat", ""))
+    vocabulary = built(*lines, columns=("id", "name", "parent"))
+    assert {row.source_id for row in vocabulary.mapping if row.is_kept} == {"c"}
+    evidence = {row.source_id: row.evidence for row in vocabulary.mapping}
+    assert evidence["a"].startswith("its parents in the list form a cycle: a > d > a;")
+    assert evidence["d"].startswith("its parents in the list form a cycle: d > a > d;")
+    assert evidence["p"].startswith("parents above it in the list form a cycle")
+
+
+def test_a_class_whose_name_has_the_word_parent_is_no_reason_to_correct_that_column() -> None:
+    with pytest.raises(ml.MLImagesError, match="check that names are English nouns"):
+        built(("a", "zxqv parent"), ("b", "zxqw parent"))
+
+
 def test_a_list_that_is_one_cycle_is_refused_with_it() -> None:
     told = r"none of 2 classes .*; the first is 'x': unmatched name: .*: a > b > a; .*; correct the column parent"
     with pytest.raises(ml.MLImagesError, match=told):
@@ -291,15 +306,18 @@ def test_cycles_are_found_as_networkx_finds_them() -> None:
     for _ in range(200):
         parents = rng.integers(-1, 8, 8)
         parent_of = {str(k): str(parent) for k, parent in enumerate(parents) if parent >= 0}
-        cycles = [frozenset(one) for one in nx.simple_cycles(nx.DiGraph(list(parent_of.items())))]
+        circles = [frozenset(one) for one in nx.simple_cycles(nx.DiGraph(list(parent_of.items())))]
+        found = cycles(parent_of)
         for k in range(8):
-            circle = cycle_above(str(k), parent_of)
+            of_class = found.get(str(k))
+            circle = () if of_class is None else of_class.classes
+            assert of_class is None or of_class.place == (circle.index(str(k)) if str(k) in circle else -1)
             assert all(parent_of[one] == other for one, other in itertools.pairwise((*circle, *circle[:1])))
             above = {
                 str(k),
                 *(nx.descendants(nx.DiGraph(list(parent_of.items())), str(k)) if str(k) in parent_of else ()),
             }
-            assert (frozenset(circle) in cycles) == bool(circle) == any(one & above for one in cycles)
+            assert (frozenset(circle) in circles) == bool(circle) == any(one & above for one in circles)
 
 
 ABSENT = [

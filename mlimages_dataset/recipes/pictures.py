@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.image_ids import image_id
 from mlimages_dataset.images.check import Limits, inspect
 from mlimages_dataset.images.index import image_parts
 from mlimages_dataset.images.ingest import members_of
@@ -198,14 +199,14 @@ def _labelled(store: ImageStore, annotations: Sequence[Location]) -> tuple[NDArr
 def likely_ids(stated: Sequence[str], of_pictures: pa.LargeStringArray) -> tuple[tuple[str, str], ...]:
     """Return those of some ids that are another way to write the id of a picture, with that one.
 
-    They differ in case, or in folders at the beginning, or go through `.`, `..` or nothing between two slashes. Nobody
-    renames them: that they mean the picture is likely, and not stated.
+    They differ in case, in blanks at an end or in folders at the beginning, or go through `.`, `..` or nothing between
+    two slashes. Nobody renames them: that they mean the picture is likely, and not stated.
     """
     ways = {one: _ways_to_write(one) for one in stated}
     asked = list(itertools.chain.from_iterable(ways.values()))
     if not asked:
         return ()
-    which = pc.index_in(pc.utf8_lower(of_pictures), pa.array(asked, of_pictures.type))
+    which = pc.index_in(pc.utf8_trim_whitespace(pc.utf8_lower(of_pictures)), pa.array(asked, of_pictures.type))
     rows = np.flatnonzero(which.is_valid())
     meant = dict(
         zip(which.take(pa.array(rows)).to_pylist()[::-1], rows.tolist()[::-1], strict=True)
@@ -215,9 +216,13 @@ def likely_ids(stated: Sequence[str], of_pictures: pa.LargeStringArray) -> tuple
     return tuple((one, picture) for one, picture in found.items() if picture)
 
 
-def _ways_to_write(image_id: str) -> list[str]:
-    """Return an id in small letters as a plain path, and without more and more folders at its beginning."""
-    path = posixpath.normpath(image_id).lower().split("/")
+def _ways_to_write(named: str) -> list[str]:
+    """Return an id in small letters as a plain path, and without more and more folders at its beginning.
+
+    Blanks at an end are left out, and with them a suffix that was none because of them.
+    """
+    stripped = named.strip()
+    path = posixpath.normpath(stripped if stripped == named else image_id(stripped)).lower().split("/")
     return ["/".join(path[at:]) for at in range(len(path))]
 
 

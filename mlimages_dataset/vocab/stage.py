@@ -340,6 +340,7 @@ def read_class_lists(given: VocabularyFiles) -> list[ClassList]:
                 own=True,
                 ancestors=given.ancestors is not Ancestors.LISTED,
                 attach=given.attach,
+                where=str(path),
             )
         )
     every = given.ancestors is Ancestors.ALL

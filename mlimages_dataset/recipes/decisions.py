@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.stage import VocabularySummary
 
 _SHOWN_NAMES = 10
+_MAY_BE = {".xml": "voc, cvat", ".json": "coco, labelme", ".txt": "yolo"}
+"""The formats of annotations whose files have a suffix."""
 _UNSURE = "class whose meaning is not sure"
 
 
@@ -127,9 +129,12 @@ def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]
 def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
     if summary.unread:
         first = [f"{one.image_id} ({one.status.replace('_', ' ')}: {one.detail})" for one in summary.first_unread]
-        yield Decision(
-            "files that are no picture", f"{_number(summary.unread, 'file')}: {_names(first, summary.unread)}"
-        )
+        n_of_suffix = sum(n for _, n, _ in summary.unread_of_suffix)
+        told = [f"{n:,} files {suffix} such as {name}" for suffix, n, name in summary.unread_of_suffix[:_SHOWN_NAMES]]
+        told += [_names(first, summary.unread - n_of_suffix)] if first else []
+        if forms := [_MAY_BE[suffix] for suffix, _, _ in summary.unread_of_suffix if suffix in _MAY_BE]:
+            told[-1] += f"; annotations ({', '.join(forms)}) are read by start --classes and annotate --format"
+        yield Decision("files that are no picture", f"{_number(summary.unread, 'file')}: {', '.join(told)}")
     if summary.repeated:
         first = [f"{one.image_id} ({one.detail})" for one in summary.first_repeated]
         text = f"{_number(summary.repeated, 'picture')}, of which only the labels are kept: rename one of each two"

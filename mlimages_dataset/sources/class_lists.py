@@ -297,7 +297,9 @@ def _numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 
 def _csv_rows(lines: Iterable[str], where: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    # A line end in quotes is part of a field.
+    ended = (line if line.endswith(("\n", "\r")) else f"{line}\n" for line in lines)
+    reader = csv.reader(ended, delimiter=delimiter, skipinitialspace=True, strict=True)
     start = 1  # the line where the row begins: an open quote takes in all lines to the end
     try:
         for row in reader:

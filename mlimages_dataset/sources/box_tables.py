@@ -1,5 +1,7 @@
 """Boxes in a Parquet table: the columns image_id, label, xmin, ymin, xmax, ymax, and confidence, flags and mask if any.
 
+Their names may be in any case.
+
 Sides are shares of the image's width and height.
 """
 

@@ -84,7 +84,7 @@ _OF_POINTS = frozenset(_POINT)
 
 
 class OpenImages(DelimitedSource):
-    """Open Images' files; image tables state only where images are."""
+    """Open Images' files, their columns in any case; image tables state only where images are."""
 
     name: ClassVar[str] = "open-images"
     member_suffixes: ClassVar[tuple[str, ...]] = (".csv",)

@@ -204,8 +204,19 @@ def _join(
         )
     others = [store.image_id(k) for k in np.flatnonzero(~labelled)[:_LISTED].tolist()]
     unread, of_suffix, repeated = _unread(images, known)
-    joined = (without, tuple(first_without), *repeated, likely, of_suffix)
-    summary = PicturesSummary(len(store), int(labelled.sum()), tuple(others), *unread, *joined)
+    summary = PicturesSummary(
+        pictures=len(store),
+        labelled=int(labelled.sum()),
+        first_unlabelled=tuple(others),
+        unread=unread[0],
+        first_unread=unread[1],
+        without_picture=without,
+        first_without_picture=tuple(first_without),
+        repeated=repeated[0],
+        first_repeated=repeated[1],
+        likely=likely,
+        unread_of_suffix=of_suffix,
+    )
     return StageResult((), summary)
 
 

@@ -16,6 +16,7 @@ from mlimages_dataset.sources.contract import read_regions, read_statements
 from mlimages_dataset.sources.delimited import delimiter_of_rows, read_header
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -52,7 +53,8 @@ ROWS = {
     "points": "a,0.5,0.5,/m/1,yes,x",
     "images": "a,train,http://a",
 }
-ways = st.sampled_from([str.lower, str.upper, str.swapcase, " {} ".format, str])
+WAYS: list[Callable[[str], str]] = [str.lower, str.upper, str.swapcase, " {} ".format, str]
+ways = st.sampled_from(WAYS)
 
 
 @settings(deadline=None, max_examples=40)

@@ -353,14 +353,8 @@ def evaluate_labels(
             where=truth,
             remedy="name a table of more images",
         )
-    return AugmentationEvaluation(
-        tuple(thresholds),
-        tuple(one.size for one in added),
-        int(declared.sum()),
-        learned.images,
-        counts,
-        learned.absences,
-    )
+    sizes, n_declared = tuple(one.size for one in added), int(declared.sum())
+    return AugmentationEvaluation(tuple(thresholds), sizes, n_declared, learned.images, counts, learned.absences)
 
 
 @dataclass(frozen=True, slots=True)

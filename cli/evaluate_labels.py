@@ -72,6 +72,7 @@ def evaluate_labels(
     """Hide labels of a collection, augment the rest, and compare the added labels with the truth.
 
     The collection is complete (COCO), or lists for each image what annotators verified as absent (Open Images, LVIS).
+    One that lists no absence is taken for complete, and the output says so.
 
     Prints precision and recall of the added labels by origin and by strength of co-occurrence, and the shares of noisy
     and missing labels. An added label is wrong if annotators looked for its class, or for one of its ancestors, and
@@ -107,10 +108,12 @@ def _summary(found: AugmentationEvaluation) -> dict[str, Json]:
 
     counts = found.counts
     return {
+        "findings": found.findings(),
         "images": counts.images,
         "learned_from": found.learned_from,
         "declared_classes": found.declared,
         "kept_labels": counts.kept,
+        "verified_absences": found.absences,
         "true_labels": int(counts.present[0]),
         "true_declared_labels": int(counts.present[1]),
         "thresholds": [
@@ -173,7 +176,8 @@ def _lines(found: AugmentationEvaluation) -> list[str]:
         + _shares(found, number, JUDGED_ORIGINS)
         for number, threshold in enumerate(found.thresholds)
     ]
-    return [*lines, "", "added: labels per image. noisy, missing: shares of the output labels and of the true labels."]
+    told = "added: labels per image. noisy, missing: shares of the output labels and of the true labels."
+    return [*lines, "", told, *found.findings()]
 
 
 def _shares(found: AugmentationEvaluation, number: int, origins: Sequence[Origin]) -> str:

@@ -340,6 +340,11 @@ def _warn_of_losses(summary: AnnotationSummary, vocabulary: Vocabulary) -> None:
     if several := summary.images_of_several_names:
         such = f" (such as {summary.first_names[0]})" if summary.first_names else ""
         warn(f"ids that several image names share: {several:,}{such}; see summary")
+    if blanks := summary.images_with_blanks:
+        such = f" (such as {summary.first_with_blanks[0]})" if summary.first_with_blanks else ""
+        warn(
+            f"images whose id has blanks at an end, and so is another than without them: {blanks:,}{such}; see summary"
+        )
     if summary.renamed:
         such = f" (such as {summary.first_renamed[0]})" if summary.first_renamed else ""
         warn(f"files that name another picture: {summary.renamed:,}{such}; see summary")

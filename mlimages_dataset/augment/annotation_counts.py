@@ -38,6 +38,8 @@ class AnnotationCounts:
         withheld: absences that do not follow from what the collection is complete for, because a statement of the
             class, of one below it or of no known class of the image could not be used.
         without_image: those of the malformed statements that have no image id.
+        images_with_blanks: images whose id, as a row writes it, has blanks at an end.
+        first_with_blanks: the first of these, in quotes.
     """
 
     labels: int = 0
@@ -56,6 +58,8 @@ class AnnotationCounts:
     first_locations: tuple[str, ...] = ()
     withheld: int = 0
     without_image: int = 0
+    images_with_blanks: int = 0
+    first_with_blanks: tuple[str, ...] = ()
 
     def __add__(self, other: AnnotationCounts) -> AnnotationCounts:
         added = AnnotationCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -63,6 +67,7 @@ class AnnotationCounts:
             added,
             first_names=added.first_names[:LISTED_NAMES],
             first_locations=added.first_locations[:LISTED_NAMES],
+            first_with_blanks=added.first_with_blanks[:LISTED_NAMES],
         )
 
 
@@ -129,6 +134,8 @@ class AnnotationSummary(AnnotationCounts):
                     most = f"the first is {self.first_renamed[0]}"
                 if fate.field == "images_of_several_locations" and self.first_locations:
                     most = f"the first is {self.first_locations[0]}"
+                if fate.field == "images_with_blanks" and self.first_with_blanks:
+                    most = f"the first is {self.first_with_blanks[0]}"
                 found.append(f"{n:,} {fate.text}" + (f": {most}" if most else ""))
         return found
 
@@ -144,6 +151,7 @@ class AnnotationSummary(AnnotationCounts):
             *first_lines("malformed", self.first_malformed, self.malformed),
             *first_lines("one image", self.first_names, self.images_of_several_names),
             *first_lines("another name", self.first_renamed, self.renamed),
+            *first_lines("blanks", self.first_with_blanks, self.images_with_blanks),
             *first_lines("several locations", self.first_locations, self.images_of_several_locations),
             *([f"unknown classes: {self.unknown_classes()}"] if self.most_frequent_unknown_classes else []),
         ]
@@ -161,7 +169,7 @@ class AnnotationSummary(AnnotationCounts):
 
 
 def shown_class(name: str) -> str:
-    """Return an unknown class for people: in quotes if it has blanks at an end.
+    """Return an unknown class, or an image's id, for people: in quotes if it has blanks at an end.
 
     >>> shown_class("dog"), shown_class(" dog")
     ('dog', "' dog'")
@@ -215,6 +223,13 @@ FATES = (
         "images_of_several_names",
         "several names",
         "images of several names, which may be different pictures",
+        of_statements=False,
+        told=True,
+    ),
+    Fate(
+        "images_with_blanks",
+        "blanks",
+        "images whose id has blanks at an end, and so is another than without them",
         of_statements=False,
         told=True,
     ),

@@ -13,13 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlimages_dataset.augment.malformed import log_malformed, unusable
+from mlimages_dataset.augment.malformed import log_malformed, refuse_another_scale, unusable
 from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import are_ids, image_ids
-from mlimages_dataset.sources.source import DOUBTED, FAULT, LISTED, refuse_other_scale
+from mlimages_dataset.sources.source import DOUBTED, FAULT, LISTED
 from mlimages_dataset.tables.arrays import arrow_of, numpy_of, repeated, texts
-from mlimages_dataset.tables.confidences import MOST_ROUNDED
 from mlimages_dataset.tables.schemas import TableSchema
 from mlimages_dataset.tables.text_numbers import numbered_texts
 from mlimages_dataset.tables.texts import ordered_texts
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.source import Shown, Source
     from mlimages_dataset.vocab.vocabulary import MappingRow, Vocabulary
 
-_OTHER_SCALE = f"confidence IS NULL AND stated > {MOST_ROUNDED} AND isfinite(stated)"
 _FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 DROPPED = -1
 UNKNOWN = -2
@@ -168,9 +166,7 @@ def packed_statements(
     ).to_arrow_table()
     if not rows.num_rows:
         return iter(())
-    if rows["confidence"].null_count:
-        stated = shown.sql(f"SELECT DISTINCT stated FROM observations WHERE {_OTHER_SCALE}").fetchall()
-        refuse_other_scale([number for (number,) in stated], piece.path)
+    refuse_another_scale(shown, rows, piece, log)
     if log is not None:
         log_malformed(shown, rows, piece, log)
     return _grouped(rows, piece, lookup)
@@ -358,7 +354,8 @@ def raw_classes(
         rows = pa.Table.from_batches([shown])
         chosen = pc.greater(rows["confidence"], 0)
     else:
-        rows = _rows(shown, piece)
+        rows = _rows(shown)
+        refuse_another_scale(shown, rows, piece, log)
         bad = unusable(rows)
         log_malformed(shown, rows, piece, log, bad)
         log.n_malformed += int(np.count_nonzero(bad))
@@ -372,13 +369,9 @@ def raw_classes(
     return pa.DictionaryArray.from_arrays(arrow_of(numbers), image_ids(distinct)), classes.dictionary_encode()
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, piece: Piece) -> pa.Table:
-    """Return the rows of a block; raises as `raw_classes`."""
+def _rows(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return the rows of a block."""
     # All of them: DuckDB computes confidences again for each condition, which takes as long as reading the file.
-    rows = connection.sql(
-        f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence, stated{_fault(connection)} FROM observations"
+    return connection.sql(
+        f"SELECT coalesce(image_id, '') AS image_id, class_id, confidence{_fault(connection)} FROM observations"
     ).to_arrow_table()
-    unlike = pc.and_(pc.is_null(rows["confidence"]), pc.greater(rows["stated"], MOST_ROUNDED))
-    beyond = pc.unique(rows["stated"].filter(pc.and_(unlike, pc.is_finite(rows["stated"]))))
-    refuse_other_scale(beyond.to_pylist(), piece.path)
-    return rows

@@ -9,22 +9,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.core.image_ids import without_id
-from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
-from mlimages_dataset.sources.rows import has_texts
-from mlimages_dataset.sources.source import DOUBTED, FAULT, LISTED, NUMBERS, WRITTEN
+from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject, RejectLog
+from mlimages_dataset.sources.rows import has_texts, shown_values
+from mlimages_dataset.sources.source import DOUBTED, FAULT, LISTED, NUMBERS, WRITTEN, refuse_other_scale
 from mlimages_dataset.tables.arrays import arrow_of, texts
+from mlimages_dataset.tables.confidences import beyond_one
 
 if TYPE_CHECKING:
     import duckdb
     from numpy.typing import NDArray
 
     from mlimages_dataset.sources.pieces import Piece
-    from mlimages_dataset.sources.rejects import RejectLog
 
 NO_IMAGE, NO_CLASS, NO_CONFIDENCE = "no image id", "no class", "no confidence from 0 to 1"
 _OF_NO_CLASS = texts([LISTED, DOUBTED])
 _LINE = NUMBERS[0]
-_SHORT = REJECT_CHARACTERS // 2
 
 
 def log_malformed(
@@ -49,16 +48,48 @@ def log_malformed(
     listed = np.flatnonzero(unusable(rows) if bad is None else bad)[:room].tolist()
     if not listed:
         return
-    reasons = _reasons(rows.take(pa.array(listed)))
+    log.malformed += _as_rejects(shown, rows, piece, log, listed, _reasons(rows.take(pa.array(listed))))
+
+
+def refuse_another_scale(shown: duckdb.DuckDBPyConnection, rows: pa.Table, piece: Piece, log: RejectLog | None) -> None:
+    """Raise `DataError` if confidences of a block have another scale than 0 to 1, with the first row of such.
+
+    Args:
+        shown: the block, as in `log_malformed`.
+        rows: its columns, as there.
+        piece: where it comes from.
+        log: knows places of rows.
+    """
+    if not rows["confidence"].null_count:
+        return
+    # Both columns: of the number alone, DuckDB would leave out rows in which it is a text.
+    both = shown.sql("SELECT confidence, stated FROM observations").to_arrow_table().combine_chunks()
+    row, numbers = beyond_one(pc.if_else(pc.is_null(both["confidence"]), both["stated"], None).combine_chunks())
+    if numbers:
+        log = RejectLog() if log is None else log
+        (first,) = _as_rejects(shown, rows, piece, log, [row], [""])
+        # Lines of a piece amid its file are counted from its start.
+        line = first.line if first.line and not piece.start else None
+        refuse_other_scale(numbers, piece.path, first=f"{first.what}{first.text!r}", line=line)
+
+
+def _as_rejects(  # noqa: PLR0917 - what is known of a block
+    shown: duckdb.DuckDBPyConnection,
+    rows: pa.Table,
+    piece: Piece,
+    log: RejectLog,
+    listed: list[int],
+    reasons: list[str],
+) -> list[Reject]:
+    """Return some rows of a block with their places, each with its reason."""
     places = log.places(listed, rows.num_rows) if log.places is not None else None
     if places is not None:
-        log.malformed += [
+        return [
             Reject(str(piece.path), line, reason, text.strip()[:REJECT_CHARACTERS])
             for reason, (line, text) in zip(reasons, places, strict=True)
         ]
-        return
     told = _told_of(shown, rows, listed)
-    log.malformed += [_reject(str(piece.path), reason, one) for reason, one in zip(reasons, told, strict=True)]
+    return [_reject(str(piece.path), reason, one) for reason, one in zip(reasons, told, strict=True)]
 
 
 def unusable(rows: pa.Table) -> NDArray[np.bool_]:
@@ -121,8 +152,7 @@ def _told_of(shown: duckdb.DuckDBPyConnection, rows: pa.Table, listed: list[int]
 
 def _reject(path: str, reason: str, told: dict[str, object]) -> Reject:
     confidence = told["confidence"] if told.get(WRITTEN) is None else told[WRITTEN]
-    values = ("" if value is None else str(value) for value in (told["image_id"], told["class_id"], confidence))
-    text = ", ".join(value if len(value) <= _SHORT else f"{value[: _SHORT - 3]}..." for value in values)
+    text = shown_values(told["image_id"], told["class_id"], confidence)
     line = told.get(_LINE)
     place = "".join(f"{name} {told[name]}: " for name in NUMBERS[1:] if told.get(name) is not None)
     return Reject(path, line if isinstance(line, int) else 0, place + reason, text)

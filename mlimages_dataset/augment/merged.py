@@ -202,6 +202,7 @@ def _finished(
     first_names = several.select(["name", "last_name"]).slice(0, LISTED_NAMES).to_pylist()
     apart = batch.filter(pc.not_equal(batch.column("location"), batch.column("last_location")))
     first_apart = apart.select(["image_id", "location", "last_location"]).slice(0, LISTED_NAMES).to_pylist()
+    n_with_blanks, first_with_blanks = _with_blanks(batch)
     return table, AnnotationCounts(
         **dict(zip(_FATES, counts.tolist(), strict=True)),
         images=images.num_rows,
@@ -214,7 +215,19 @@ def _finished(
         first_locations=tuple(
             f"{one['image_id']}: {one['location']} and {one['last_location']}" for one in first_apart
         ),
+        images_with_blanks=n_with_blanks,
+        first_with_blanks=first_with_blanks,
     )
+
+
+def _with_blanks(batch: pa.RecordBatch) -> tuple[int, tuple[str, ...]]:
+    """Return how many images have a name with blanks at an end, and the first such names, in quotes."""
+    ids, *named = (batch.column(name) for name in ("image_id", "name", "last_name"))
+    names = [pc.if_else(pc.equal(one, ""), ids, one) for one in named]  # empty where it is the id
+    blank = [pc.not_equal(pc.utf8_trim_whitespace(one), one) for one in names]
+    at = np.flatnonzero(pc.or_(*blank).to_numpy(zero_copy_only=False))
+    shown = pc.if_else(blank[0], *names).take(arrow_of(at[:LISTED_NAMES])).to_pylist()
+    return len(at), tuple(map(repr, shown))
 
 
 def _of_a_model(statements: NDArray[np.int64]) -> NDArray[np.int64]:

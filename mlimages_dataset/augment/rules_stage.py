@@ -49,6 +49,10 @@ COPIES = 4
 """Times that the labels of each complete image are hidden, differently each time."""
 _HELD_OUT = 5  # one image in so many
 _SALT = "rules"
+TAKEN_FOR_COMPLETE = (
+    "the annotations list no verified absence, so they are taken for complete: every class that occurs counts as "
+    "looked for in every image"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +91,7 @@ class RulesSummary:
         added: labels added to the held-out images.
         right: of these.
         missing: labels of the held-out images that were hidden or not annotated.
+        taken_for_complete: the annotations are the truth, and list no verified absence.
     """
 
     images: int
@@ -97,16 +102,18 @@ class RulesSummary:
     added: int
     right: int
     missing: int
+    taken_for_complete: bool = False
 
     def line(self) -> str:
         """Return the number of rules and of images that they were learned from."""
         return f"rules for {self.consequents:,} categories, learned from {self.images:,} images"
 
     def findings(self) -> list[str]:
-        """Return a sentence if nothing can be added."""
-        if self.least is not None:
-            return []
-        return [f"no rule is right in {self.precision:.0%} of the labels that it would add: none is added"]
+        """Return a sentence if nothing can be added, and one if nothing says that the annotations are complete."""
+        found = [TAKEN_FOR_COMPLETE] if self.taken_for_complete else []
+        if self.least is None:
+            found.append(f"no rule is right in {self.precision:.0%} of the labels that it would add: none is added")
+        return found
 
     def lines(self) -> list[str]:
         """Return the counts."""
@@ -175,8 +182,23 @@ def rules(
         added=found.added,
         right=found.right,
         missing=found.missing,
+        taken_for_complete=_is_truth(annotations, predictions, options) and not _has_absences(annotations),
     )
     return StageResult((receipt,), summary)
+
+
+def _is_truth(annotations: Location, predictions: Location, options: RuleOptions) -> bool:
+    """Return whether the annotations, and no predictions, say what else each image shows."""
+    return predictions == annotations or options.pictures
+
+
+def _has_absences(annotations: Location) -> bool:
+    """Return whether an image of a table has a verified absence; the first one is looked for."""
+    for part in table_parts(annotations.absolute()):
+        for batch in scan_table(part, ANNOTATIONS, columns=("labels",)):
+            if (columns_of(batch.column("labels")).confidence == 0).any():
+                return True
+    return False
 
 
 def _examples(
@@ -206,7 +228,7 @@ def _examples(
             "no annotated image is predicted", where=predictions, remedy=f"predict the images of {annotations}"
         )
     held_out = np.asarray(draws % np.uint64(_HELD_OUT) == 0)
-    if predictions != annotations and not options.pictures:
+    if not _is_truth(annotations, predictions, options):
         return _stacked([left], right, held_out, n_classes)
     copies = [with_hidden(left, draws_of(ids, f"{_SALT} {copy}"), options.hidden) for copy in range(COPIES)]
     return _stacked(copies, left, held_out, n_classes, scores_of(right, n_classes) if options.pictures else None)

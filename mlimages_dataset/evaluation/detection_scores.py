@@ -162,7 +162,7 @@ def _no_boxes(path: Location, stated: pa.Table, classes: Hierarchy) -> DataError
 def box_class_names() -> dict[str, str]:
     """Return the names of Open Images' box classes by their ids, from the packaged list."""
     path = packaged_class_list("open_images_boxable.csv")
-    return {one.source_id: one.name for one in parse_open_images_classes(read_lines(path), str(path))}
+    return {one.source_id: one.name for one in parse_open_images_classes(read_lines(path, ends=True), str(path))}
 
 
 def _contradictions(labels: pa.Table) -> int:

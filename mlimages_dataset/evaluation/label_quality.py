@@ -47,6 +47,7 @@ from mlimages_dataset.augment.ancestors import augment, augmentation_rules
 from mlimages_dataset.augment.cooccurrence import PairCounts, count_pairs, strong_implications
 from mlimages_dataset.augment.hidden_labels import HIDDEN_SHARE, as_listed, with_hidden
 from mlimages_dataset.augment.labels_stage import augmented, co_occurrences
+from mlimages_dataset.augment.rules_stage import TAKEN_FOR_COMPLETE
 from mlimages_dataset.augment.seen import teacher_of
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core import sparse as sp
@@ -174,6 +175,7 @@ class AugmentationEvaluation:
         declared: number of declared classes.
         learned_from: images that the implications were learned from; 0 if they were given.
         counts: counts over the evaluated images.
+        absences: verified absences of the collection; without any it is taken for complete.
     """
 
     thresholds: tuple[float, ...]
@@ -181,6 +183,11 @@ class AugmentationEvaluation:
     declared: int
     learned_from: int
     counts: QualityCounts
+    absences: int = 0
+
+    def findings(self) -> list[str]:
+        """Return a sentence if the collection is taken for complete because it lists no verified absence."""
+        return [] if self.absences else [TAKEN_FOR_COMPLETE]
 
     def quality(self, threshold: int, origin: Origin, *, declared_only: bool = False) -> Quality:
         """Return the figures of one origin at the threshold with that number."""
@@ -346,9 +353,8 @@ def evaluate_labels(
             where=truth,
             remedy="name a table of more images",
         )
-    return AugmentationEvaluation(
-        tuple(thresholds), tuple(one.size for one in added), int(declared.sum()), learned.images, counts
-    )
+    sizes, n_declared = tuple(one.size for one in added), int(declared.sum())
+    return AugmentationEvaluation(tuple(thresholds), sizes, n_declared, learned.images, counts, learned.absences)
 
 
 @dataclass(frozen=True, slots=True)

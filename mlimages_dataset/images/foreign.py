@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import hashlib
 import json
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 class ForeignStore(IndexedStore, abc.ABC):
     """Pictures in shards of one kind that others wrote; implements `ImageStore`."""
+
+    linked: ClassVar[bool] = True
 
     @classmethod
     @abc.abstractmethod

@@ -13,7 +13,7 @@ import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -143,7 +143,10 @@ class IndexedStore:
             of mapped memory.
         offsets: where in its shard each picture begins, bytes, int64, shape (N,).
         lengths: its bytes, int64, shape (N,).
+        linked: as `ShardReader` has it.
     """
+
+    linked: ClassVar[bool] = False
 
     def __init__(self, path: Path, folder: Location) -> None:
         self._path = path
@@ -158,7 +161,7 @@ class IndexedStore:
         self.shard_of, self.offsets, self.lengths, *draws = numbers
         self._rows = IdRows(self._image_ids, *draws)
         self.shards: tuple[str, ...] = tuple(shards)
-        self.reader = ShardReader(folder)
+        self.reader = ShardReader(folder, linked=self.linked)
 
     @classmethod
     def standing(cls, path: Location, folder: Location) -> Self | None:

@@ -27,6 +27,7 @@ from mlimages_dataset.sources.picture_tables import (
     row_name,
     schema_of,
 )
+from mlimages_dataset.sources.places import shards_below
 from mlimages_dataset.tables.parquet import open_parquet, parquet_errors
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class ParquetStore(ForeignStore):
     @classmethod
     def recognises(cls, folder: Location) -> bool:
         """Return whether a folder has a Parquet file with a column of pictures, and no picture files of its own."""
-        files: list[Location] = sorted(folder.rglob("*.parquet"))
+        files = shards_below(folder, ".parquet")
         if not files or has_pictures(folder):
             return False
         for path in files:

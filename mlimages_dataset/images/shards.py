@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import hashlib
 import os
 import tarfile
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 from upath import UPath
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import is_inside, reason, system_errors
+from mlimages_dataset.core.locations import is_inside, is_plain, reason, system_errors
 from mlimages_dataset.tables.files import Receipt, whole_file
 
 if TYPE_CHECKING:
@@ -120,17 +121,22 @@ class ShardReader:
 
     Args:
         folder: the folder of the shards.
+        linked: names of shards were found in the folder, and may go through links that lead out of it; else they come
+            from a table and may not.
         open_shards: the number of shards that stay open, if the folder is on this machine.
     """
 
-    def __init__(self, folder: Location, *, open_shards: int = OPEN_SHARDS) -> None:
+    def __init__(self, folder: Location, *, linked: bool = False, open_shards: int = OPEN_SHARDS) -> None:
         self.folder = folder
+        self._linked = linked
         self._open_shards = open_shards
-        self._source = _LocalShards(folder, open_shards) if isinstance(folder, Path) else _RemoteShards(folder)
+        self._source = (
+            _LocalShards(folder, open_shards, linked=linked) if isinstance(folder, Path) else _RemoteShards(folder)
+        )
 
-    def __reduce__(self) -> tuple[type[ShardReader], tuple[Location]]:
+    def __reduce__(self) -> tuple[functools.partial[ShardReader], tuple[Location]]:
         # Without descriptors and connections: a worker opens its own.
-        return type(self), (self.folder,)
+        return functools.partial(type(self), linked=self._linked), (self.folder,)
 
     def read(self, shard: str, offset: int, length: int) -> bytes:
         """Return `length` bytes of a shard from `offset` on.
@@ -206,8 +212,9 @@ class _Descriptor:
 class _LocalShards:
     """Shards on this machine, read with `pread`, which uses no position that threads and forks would share."""
 
-    def __init__(self, folder: Path, limit: int) -> None:
+    def __init__(self, folder: Path, limit: int, *, linked: bool) -> None:
         self._folder = folder
+        self._linked = linked
         self._limit = limit
         # No lock: a fork could leave it locked for ever. Single operations of an OrderedDict are atomic, and if two
         # threads open the same shard at once, it is only opened twice.
@@ -218,7 +225,7 @@ class _LocalShards:
         descriptor = self._open.pop(shard, None)
         try:
             if descriptor is None:
-                descriptor = _Descriptor(self._folder / _checked(shard, self._folder))
+                descriptor = _Descriptor(self._folder / _checked(shard, self._folder, linked=self._linked))
             self._open[shard] = descriptor
             if len(self._open) > self._limit:
                 with contextlib.suppress(KeyError):  # other threads removed all
@@ -255,9 +262,9 @@ class _RemoteShards:
         return content
 
 
-def _checked(shard: str, folder: Location) -> str:
+def _checked(shard: str, folder: Location, *, linked: bool = False) -> str:
     """Return the name of a shard if it is inside the folder: tables may come from people who are not to be trusted."""
-    if not is_inside(folder, shard):
+    if not (is_plain(shard) if linked else is_inside(folder, shard)):
         raise DataError(f"{shard!r} is not a shard inside it", where=folder, remedy="do not trust this table")
     return shard
 

@@ -11,6 +11,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import MLImagesError
+from mlimages_dataset.core.links import below
 from mlimages_dataset.core.locations import relative
 from mlimages_dataset.images.files import has_pictures
 from mlimages_dataset.images.foreign import ForeignStore, places
@@ -43,7 +44,7 @@ class TarStore(ForeignStore):
         part and not of a class (`00000.tar`, `train-0.tar`; not `n01440764.tar`).
         """
         shards = tar_shards(folder)
-        if not shards or has_pictures(folder) or any(_is_other_archive(path.name) for path in folder.rglob("*")):
+        if not shards or has_pictures(folder) or any(_is_other_archive(path.name) for path in below(folder)):
             return False
         try:
             is_part = not class_of_path(f"{shards[0].stem}/x")

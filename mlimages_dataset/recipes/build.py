@@ -20,6 +20,7 @@ from mlimages_dataset.augment.simulation_stage import (
     simulation_stage,
 )
 from mlimages_dataset.core.errors import DataError, MLImagesError
+from mlimages_dataset.core.locations import relative
 from mlimages_dataset.images.stage import LABELS_FILE
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import UNFINISHED, StageResult, read_manifest, summary_of
@@ -27,10 +28,19 @@ from mlimages_dataset.pipeline.stage import Engine, NoSummary, Stage, run
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.recipes.class_names import CLASSES, class_list_of, classes_stage
 from mlimages_dataset.recipes.first_calls import compiled_meanwhile
-from mlimages_dataset.recipes.pictures import IMAGES_FOLDER, PICTURES, images_stage, pictures_stage, states_labels
+from mlimages_dataset.recipes.pictures import (
+    IMAGES_FOLDER,
+    PICTURES,
+    Known,
+    images_stage,
+    pictures_stage,
+    states_labels,
+)
 from mlimages_dataset.recipes.recipe import Rule
 from mlimages_dataset.report.page import report_stage, told_of
 from mlimages_dataset.report.reading import REPORT
+from mlimages_dataset.sources.annotation_files import FileSource
+from mlimages_dataset.sources.registry import source_named
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.vocab.folder import CATEGORIES_FILE, MAPPING_FILE, VOCABULARY, read_vocabulary
@@ -173,17 +183,30 @@ def _stated_by_pictures(recipe: Recipe, folder: Location) -> list[AnnotatedFiles
     raise DataError(
         "no picture says what it shows",
         where=recipe.images.sources[0],
-        remedy="put them into folders named after it, or pass --classes with a CSV of image_id and label",
+        remedy="put them into folders named after it, or pass --classes with a CSV of image_id and label, or with "
+        "annotations (COCO, CVAT, VOC, LabelMe, YOLO)",
     )
 
 
-def _beside_pictures(recipe: Recipe) -> list[str]:
-    """Return the names of the recipe's own files that lie directly in its folders of pictures."""
+def _beside_pictures(recipe: Recipe) -> Known:
+    """Return the recipe's own files that lie in its folders of pictures."""
     assert recipe.images is not None
-    own = [path for given in recipe.annotations for path in given.files] + [
-        path for _, path in recipe.vocabulary.classes
-    ]
-    return sorted({path.name for path in own if path.parent in recipe.images.sources})
+    own = [(path, given.format) for given in recipe.annotations for path in given.files]
+    own += [(path, "") for _, path in recipe.vocabulary.classes]
+    names, below = set[str](), set[tuple[str, str]]()
+    for (path, form), source in itertools.product(own, recipe.images.sources):
+        if source in path.parents:
+            names.add(relative(path, source))
+        if form and (path == source or source in path.parents) and path.is_dir():
+            folder = "" if path == source else f"{relative(path, source)}/"
+            below |= {(folder, suffix) for suffix in _suffixes_of(form)}
+    return Known(tuple(sorted(names)), tuple(sorted(below)))
+
+
+def _suffixes_of(form: str) -> tuple[str, ...]:
+    """Return the suffixes of files of a format, in lower case."""
+    source = source_named(form)
+    return (source.suffix,) if isinstance(source, FileSource) else source.suffixes
 
 
 def verify(folder: Location) -> list[str]:

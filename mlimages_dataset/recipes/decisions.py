@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
+from mlimages_dataset.augment.annotation_counts import shown_class
 from mlimages_dataset.core.documents import written_csv
 from mlimages_dataset.recipes.pictures import PICTURES
 from mlimages_dataset.vocab.folder import VOCABULARY
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.stage import VocabularySummary
 
 _SHOWN_NAMES = 10
+_MAY_BE = {".xml": "voc, cvat", ".json": "coco, labelme", ".txt": "yolo"}
+"""The formats of annotations whose files have a suffix."""
 _UNSURE = "class whose meaning is not sure"
 
 
@@ -113,6 +116,10 @@ def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]
         first = _names(summary.first_renamed, summary.renamed)
         text = f"{_number(summary.renamed, 'file')} of {name}, read by their own names; rename those of the picture"
         yield Decision("files that name another picture", f"{text} that they name: {first}")
+    if summary.images_with_blanks:
+        shown = _names(summary.first_with_blanks, summary.images_with_blanks)
+        text = f"{_number(summary.images_with_blanks, 'image')} of {name}, another each than without them: {shown}"
+        yield Decision("image ids with blanks at an end", text)
     if summary.images_of_several_locations:
         first = f", such as {summary.first_locations[0]}" if summary.first_locations else ""
         text = f"{_number(summary.images_of_several_locations, 'image')} of {name}, the first location is kept{first}"
@@ -122,9 +129,12 @@ def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]
 def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
     if summary.unread:
         first = [f"{one.image_id} ({one.status.replace('_', ' ')}: {one.detail})" for one in summary.first_unread]
-        yield Decision(
-            "files that are no picture", f"{_number(summary.unread, 'file')}: {_names(first, summary.unread)}"
-        )
+        n_of_suffix = sum(n for _, n, _ in summary.unread_of_suffix)
+        told = [f"{n:,} files {suffix} such as {name}" for suffix, n, name in summary.unread_of_suffix[:_SHOWN_NAMES]]
+        told += [_names(first, summary.unread - n_of_suffix)] if first else []
+        if forms := [_MAY_BE[suffix] for suffix, _, _ in summary.unread_of_suffix if suffix in _MAY_BE]:
+            told[-1] += f"; annotations ({', '.join(forms)}) are read by start --classes and annotate --format"
+        yield Decision("files that are no picture", f"{_number(summary.unread, 'file')}: {', '.join(told)}")
     if summary.repeated:
         first = [f"{one.image_id} ({one.detail})" for one in summary.first_repeated]
         text = f"{_number(summary.repeated, 'picture')}, of which only the labels are kept: rename one of each two"
@@ -133,8 +143,8 @@ def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
         shown = _names(summary.first_unlabelled, summary.unlabelled)
         yield Decision("pictures without a label", f"{_number(summary.unlabelled, 'picture')}: {shown}")
     if summary.without_picture:
-        shown = _names(summary.first_without_picture, summary.without_picture)
-        likely = [f"{stated} may be {picture}" for stated, picture in summary.likely]
+        shown = _names(map(shown_class, summary.first_without_picture), summary.without_picture)
+        likely = [f"{shown_class(stated)} may be {shown_class(picture)}" for stated, picture in summary.likely]
         meant = f"; {_names(likely)}: write ids as the pictures have them" if likely else ""
         yield Decision("labels without a picture", f"{_number(summary.without_picture, 'image')}: {shown}{meant}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import posixpath
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.image_ids import image_id
 from mlimages_dataset.images.check import Limits, inspect
 from mlimages_dataset.images.index import image_parts
 from mlimages_dataset.images.ingest import members_of
@@ -22,6 +24,7 @@ from mlimages_dataset.images.stage import INGEST, IngestOptions, IngestSummary, 
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.records import StageResult, read_manifest, summary_of
 from mlimages_dataset.pipeline.stage import Stage
+from mlimages_dataset.sources.samples import suffix_of
 from mlimages_dataset.tables.files import prefixed
 from mlimages_dataset.tables.parquet import scan_table, table_digests, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES
@@ -54,6 +57,30 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """Files among the pictures that are known to be none.
+
+    Attributes:
+        names: of files.
+        below: folders, ending in a slash or empty, and the suffix of such files in them, in lower case.
+    """
+
+    names: tuple[str, ...] = ()
+    below: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """All of them."""
+        return {"known": list(self.names)} | ({"below": [list(one) for one in self.below]} if self.below else {})
+
+    def has(self, name: str) -> bool:
+        """Return whether a file is one of them."""
+        return name in self.names or any(
+            name.startswith(folder) and suffix_of(name) == suffix for folder, suffix in self.below
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PicturesSummary:
     """Which pictures have labels, and which labels have pictures.
 
@@ -62,12 +89,14 @@ class PicturesSummary:
         labelled: those of them that have a label.
         first_unlabelled: ids of the first others.
         unread: files that are not in shards, but those of `repeated`.
-        first_unread: the first of them.
+        first_unread: the first of them that are not in `unread_of_suffix`.
         without_picture: images with labels, but without a picture.
         first_without_picture: ids of the first of them.
         repeated: pictures that are not in shards because an earlier one has their id.
         first_repeated: the first of them, each with the names of both.
         likely: of the ids in `first_without_picture`, those that are another way to write a picture's, and that one.
+        unread_of_suffix: the suffixes that several files have that are no pictures at all, with the number of these
+            files, and one of them; most first.
     """
 
     pictures: int
@@ -80,6 +109,7 @@ class PicturesSummary:
     repeated: int = 0
     first_repeated: tuple[Unread, ...] = ()
     likely: tuple[tuple[str, str], ...] = ()
+    unread_of_suffix: tuple[tuple[str, int, str], ...] = ()
 
     @property
     def unlabelled(self) -> int:
@@ -128,14 +158,14 @@ def states_labels(folder: Location) -> bool:
 
 
 def pictures_stage(
-    folder: Location, collections: Sequence[AnnotatedFiles], known: Sequence[str] = ()
+    folder: Location, collections: Sequence[AnnotatedFiles], known: Known = Known()
 ) -> Stage[PicturesSummary]:
     """Return the stage that joins the pictures of a build with its annotations, and writes only its counts.
 
     Args:
         folder: the build's.
         collections: the annotated collections.
-        known: names of files among the pictures that are known to be none.
+        known: files among the pictures that are known to be none.
 
     Raises:
         UsageError: there are no pictures, or no annotations.
@@ -146,7 +176,7 @@ def pictures_stage(
         inputs |= table_digests(stage, folder / stage)
     return Stage(
         name=PICTURES,
-        parameters={"known": list(known)},
+        parameters=known.parameters,
         inputs=inputs,
         work=functools.partial(_join, folder, collections, known),
         summary=PicturesSummary,
@@ -157,7 +187,7 @@ def pictures_stage(
 def _join(
     folder: Location,
     collections: Sequence[AnnotatedFiles],
-    known: Sequence[str],
+    known: Known,
     at: Workplace,  # noqa: ARG001 - nothing is written
 ) -> StageResult[PicturesSummary]:
     images = folder / IMAGES_FOLDER
@@ -173,9 +203,19 @@ def _join(
             "--overwrite",
         )
     others = [store.image_id(k) for k in np.flatnonzero(~labelled)[:_LISTED].tolist()]
-    unread, repeated = _unread(images, known)
+    unread, of_suffix, repeated = _unread(images, known)
     summary = PicturesSummary(
-        len(store), int(labelled.sum()), tuple(others), *unread, without, tuple(first_without), *repeated, likely
+        pictures=len(store),
+        labelled=int(labelled.sum()),
+        first_unlabelled=tuple(others),
+        unread=unread[0],
+        first_unread=unread[1],
+        without_picture=without,
+        first_without_picture=tuple(first_without),
+        repeated=repeated[0],
+        first_repeated=repeated[1],
+        likely=likely,
+        unread_of_suffix=of_suffix,
     )
     return StageResult((), summary)
 
@@ -198,14 +238,14 @@ def _labelled(store: ImageStore, annotations: Sequence[Location]) -> tuple[NDArr
 def likely_ids(stated: Sequence[str], of_pictures: pa.LargeStringArray) -> tuple[tuple[str, str], ...]:
     """Return those of some ids that are another way to write the id of a picture, with that one.
 
-    They differ in case, or in folders at the beginning, or go through `.`, `..` or nothing between two slashes. Nobody
-    renames them: that they mean the picture is likely, and not stated.
+    They differ in case, in blanks at an end or in folders at the beginning, or go through `.`, `..` or nothing between
+    two slashes. Nobody renames them: that they mean the picture is likely, and not stated.
     """
     ways = {one: _ways_to_write(one) for one in stated}
     asked = list(itertools.chain.from_iterable(ways.values()))
     if not asked:
         return ()
-    which = pc.index_in(pc.utf8_lower(of_pictures), pa.array(asked, of_pictures.type))
+    which = pc.index_in(pc.utf8_trim_whitespace(pc.utf8_lower(of_pictures)), pa.array(asked, of_pictures.type))
     rows = np.flatnonzero(which.is_valid())
     meant = dict(
         zip(which.take(pa.array(rows)).to_pylist()[::-1], rows.tolist()[::-1], strict=True)
@@ -215,28 +255,46 @@ def likely_ids(stated: Sequence[str], of_pictures: pa.LargeStringArray) -> tuple
     return tuple((one, picture) for one, picture in found.items() if picture)
 
 
-def _ways_to_write(image_id: str) -> list[str]:
-    """Return an id in small letters as a plain path, and without more and more folders at its beginning."""
-    path = posixpath.normpath(image_id).lower().split("/")
+def _ways_to_write(named: str) -> list[str]:
+    """Return an id in small letters as a plain path, and without more and more folders at its beginning.
+
+    Blanks at an end are left out, and with them a suffix that was none because of them.
+    """
+    stripped = named.strip()
+    path = posixpath.normpath(stripped if stripped == named else image_id(stripped)).lower().split("/")
     return ["/".join(path[at:]) for at in range(len(path))]
 
 
 def _unread(
-    images: Location, known: Sequence[str]
-) -> tuple[tuple[int, tuple[Unread, ...]], tuple[int, tuple[Unread, ...]]]:
+    images: Location, known: Known
+) -> tuple[tuple[int, tuple[Unread, ...]], tuple[tuple[str, int, str], ...], tuple[int, tuple[Unread, ...]]]:
     """Return how many rows of a folder of images are not saved, and the first: files, and pictures of an earlier's id.
 
-    Rows of known names are left out.
+    Between them are the suffixes of several files that are no pictures at all, as in `PicturesSummary`; these files are
+    counted, and not among the first. Known files are left out.
     """
-    others = pa.array(known, pa.string())
-    found, first = [0, 0], (list[Unread](), list[Unread]())
+    n_files, files, of_suffix = 0, list[Unread](), dict[str, list[Unread]]()
+    n_of_suffix = Counter[str]()
+    n_repeated, repeated = 0, list[Unread]()
+    for row in _not_saved(images):
+        if row.status == Status.REPEATED_ID.value:
+            n_repeated += 1
+            repeated += [row][: _LISTED - len(repeated)]
+        elif not known.has(row.image_id):
+            n_files += 1
+            suffix = suffix_of(row.image_id) if row.status == Status.NOT_AN_IMAGE.value else ""
+            n_of_suffix[suffix] += bool(suffix)
+            some = of_suffix.setdefault(suffix, []) if suffix else files
+            some += [row][: _LISTED - len(some)]
+    several = {suffix: n for suffix, n in n_of_suffix.most_common() if n > 1}
+    alone = [row for suffix, rows in of_suffix.items() if suffix not in several for row in rows]
+    told = tuple((suffix, n, of_suffix[suffix][0].image_id) for suffix, n in several.items())
+    return (n_files, tuple((files + alone)[:_LISTED])), told, (n_repeated, tuple(repeated))
+
+
+def _not_saved(images: Location) -> Iterator[Unread]:
+    """Yield the rows of a folder of images that are not saved."""
     for part in image_parts(images):
         for batch in scan_table(images / part, IMAGES, columns=("image_id", "status", "detail")):
-            status = batch.column("status")
-            told = pc.or_(pc.equal(status, Status.SAVED.value), pc.is_in(batch.column("image_id"), others))
-            is_repeated = pc.equal(status, Status.REPEATED_ID.value)
-            for at, kind in enumerate((pc.invert(is_repeated), is_repeated)):
-                rows = batch.filter(pc.and_(pc.invert(told), kind))
-                found[at] += rows.num_rows
-                first[at].extend(Unread(**row) for row in rows.slice(0, _LISTED - len(first[at])).to_pylist())
-    return (found[0], tuple(first[0])), (found[1], tuple(first[1]))
+            others = batch.filter(pc.not_equal(batch.column("status"), Status.SAVED.value))
+            yield from (Unread(**row) for row in others.to_pylist())

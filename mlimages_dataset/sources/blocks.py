@@ -12,7 +12,7 @@ import numpy as np
 from mlimages_dataset.core.ahead import ahead
 from mlimages_dataset.sources.pieces import bytes_of, is_packed, read_to_its_end, whole_rows
 from mlimages_dataset.sources.places import opened
-from mlimages_dataset.sources.quotes import are_well_formed
+from mlimages_dataset.sources.quotes import are_well_formed, with_newlines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ def blocks_of(piece: Piece, log: RejectLog) -> Iterator[Block]:
         DataError: it cannot be read to its end.
     """
     for content in itertools.chain.from_iterable(
-        _apart(with_newlines(one), piece.delimiter) for one in _contents(piece)
+        _apart(with_newlines(one, piece.delimiter), piece.delimiter) for one in _contents(piece)
     ):
         newlines = int(np.count_nonzero(np.frombuffer(content, np.uint8) == ord("\n")))  # `count` takes twice as long
         lines = range(log.lines + 1, log.lines + 1 + newlines + (not content.endswith(b"\n")))
@@ -86,8 +86,3 @@ def _contents(piece: Piece) -> Iterator[bytes]:
         with opened(piece.path) as stream:
             rows = whole_rows(stream, piece.delimiter)
             yield from ahead(rows) if is_packed(piece.path) else rows
-
-
-def with_newlines(content: bytes) -> bytes:
-    """Return CSV whose lines all end in a newline: DuckDB does not read files with several kinds of line ends."""
-    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content

@@ -1,5 +1,7 @@
 """Boxes in a Parquet table: the columns image_id, label, xmin, ymin, xmax, ymax, and confidence, flags and mask if any.
 
+Their names may be in any case.
+
 Sides are shares of the image's width and height.
 """
 
@@ -19,7 +21,7 @@ from mlimages_dataset.tables.parquet import open_parquet
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.rejects import RejectLog
@@ -45,19 +47,20 @@ class BoxTables(BoxSource):
             raise DataError(
                 f"cannot be read as a Parquet file ({reason(error)})", where=path, remedy="obtain it again"
             ) from error
-        repeated = [name for name in (*WANTED, *MORE) if schema.names.count(name) > 1]
+        names = _ours(schema.names)
+        repeated = [name for name in (*WANTED, *MORE) if names.count(name) > 1]
         if repeated:
             raise DataError(f"has two columns {repeated[0]}", where=path, remedy="name each differently")
-        missing = [name for name in WANTED if name not in schema.names]
+        missing = [name for name in WANTED if name not in names]
         if missing:
             raise DataError(
                 f"no column {', '.join(missing)}",
                 where=path,
                 remedy="name them image_id, label, xmin, ymin, xmax and ymax, in shares of the image",
             )
-        for name in schema.names:
-            _check_type(name, schema.field(name).type, path)
-        return Piece(path, tuple(name for name in (*WANTED, *MORE) if name in schema.names))
+        for name, field in zip(names, schema, strict=True):
+            _check_type(name, field.type, path)
+        return Piece(path, tuple(schema.names[names.index(name)] for name in (*WANTED, *MORE) if name in names))
 
     def cut(self, piece: Piece) -> list[Piece]:
         """See `Source.cut`: a table is cut between its row groups."""
@@ -83,11 +86,20 @@ class BoxTables(BoxSource):
 
 
 def _texts(batch: pa.RecordBatch) -> pa.Table:
-    """Return a batch whose names are texts."""
+    """Return a batch by our names of columns, in which names of images and labels are texts."""
     table = pa.Table.from_batches([batch])
+    table = table.rename_columns(_ours(table.column_names))
     for name in NAMES:
         table = table.set_column(table.schema.get_field_index(name), name, pc.cast(table[name], pa.string()))
     return table
+
+
+def _ours(names: Sequence[str]) -> list[str]:
+    """Return the names of columns, ours where they only differ in case or in blanks."""
+    plain = [name.strip().casefold() for name in names]
+    return [
+        own if own in (*WANTED, *MORE) and own not in names else name for name, own in zip(names, plain, strict=True)
+    ]
 
 
 def _check_type(name: str, kind: pa.DataType, path: Location) -> None:

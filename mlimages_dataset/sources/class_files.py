@@ -9,7 +9,7 @@ from mlimages_dataset.sources.coco import coco_classes
 from mlimages_dataset.sources.cvat import cvat_classes
 from mlimages_dataset.sources.huggingface import huggingface_classes
 from mlimages_dataset.sources.labelme import LabelMe
-from mlimages_dataset.sources.places import archive_of, files_below, is_folder, opened, place_digest
+from mlimages_dataset.sources.places import archive_of, files_below, is_folder, opened, place_digest, shards_below
 from mlimages_dataset.sources.voc import Voc
 from mlimages_dataset.sources.yolo import Yolo
 
@@ -75,7 +75,7 @@ def _document_of(path: Location) -> Location:
 
 
 def _holds_tables(folder: Location) -> bool:
-    return folder.is_dir() and next(folder.rglob("*.parquet"), None) is not None
+    return folder.is_dir() and bool(shards_below(folder, ".parquet"))
 
 
 def _of_folder(path: Location) -> FileSource:

@@ -132,14 +132,15 @@ def classes_of_table(table: pa.Table, where: str) -> list[SourceClass]:
         if None in (row["id"], row["name"]):
             raise DataError(f"row {number} holds a null", where=where, remedy="give every class an id and a name")
         cells = {name: "" if cell is None else str(cell) for name, cell in row.items()}
-        return _class_of(cells, where, of=f" of row {number}")
+        return _class_of(cells, where, row=number)
 
     rows = table.select(columns).to_pylist()
     return _at_least_one((parse(row, number) for number, row in enumerate(rows, 1)), where)
 
 
-def _class_of(cells: Mapping[str, str], where: str, *, line: int | None = None, of: str = "") -> SourceClass:
-    """Return the class that a row's cells state, by column; `line` or `of` says which row, in messages."""
+def _class_of(cells: Mapping[str, str], where: str, *, line: int | None = None, row: int | None = None) -> SourceClass:
+    """Return the class that a row's cells state, by column; `line` or `row` says which one, in messages."""
+    of = "" if row is None else f" of row {row}"
     stated = (cells.get(column, "").strip() for column in (*CLASS_COLUMNS, *MEANING_COLUMNS))
     source_id, name, wnid, parent, synset = stated
     if not source_id:
@@ -151,7 +152,7 @@ def _class_of(cells: Mapping[str, str], where: str, *, line: int | None = None, 
             line=line,
             remedy="write one such as n02099601, or leave it empty",
         )
-    return SourceClass(source_id, name, wnid, parent, synset)
+    return SourceClass(source_id, name, wnid, parent, synset, f"line {line}" if row is None else f"row {row}")
 
 
 def parse_release_status(text: str, where: str) -> dict[str, int]:
@@ -296,7 +297,9 @@ def _numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 
 def _csv_rows(lines: Iterable[str], where: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    # A line end in quotes is part of a field.
+    ended = (line if line.endswith(("\n", "\r")) else f"{line}\n" for line in lines)
+    reader = csv.reader(ended, delimiter=delimiter, skipinitialspace=True, strict=True)
     start = 1  # the line where the row begins: an open quote takes in all lines to the end
     try:
         for row in reader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 OWN_WNID = re.compile(r"[^:]+:.+", re.DOTALL)
 """The form of `own_wnid`; a WordNet id has no colon."""
@@ -29,6 +29,7 @@ class SourceClass:
         synset: the name that NLTK gives to its synset, such as `cat.n.01`, as LVIS has it; may be empty.
         parent: what the collection says it is a kind of: a wnid, the id of another class of the list, or a noun; may be
             empty.
+        place: where in its file it stands, such as `line 3`; empty where nobody knows.
     """
 
     source_id: str
@@ -36,6 +37,7 @@ class SourceClass:
     wnid: str = ""
     parent: str = ""
     synset: str = ""
+    place: str = field(default="", compare=False)
 
     @property
     def stated(self) -> tuple[str, str, str]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import reason
-from mlimages_dataset.sources.blocks import Block, blocks_of, with_newlines
+from mlimages_dataset.sources.blocks import Block, blocks_of
 from mlimages_dataset.sources.lines import decoded
 from mlimages_dataset.sources.pieces import cut_rows
 from mlimages_dataset.sources.places import opened
@@ -165,10 +165,11 @@ class DelimitedSource(Source):
         known = self.read_columns
         names = (name if name in known else f"column {number}" for number, name in enumerate(piece.columns, 1))
         named = ", ".join(f"{_quoted(name)}: 'VARCHAR'" for name in names)
+        # DuckDB would take a line end in quotes for that of rows, where it is not told which one that is.
         return (
             f"read_csv('{place}', hive_partitioning=false, auto_detect=false, header={str(header).lower()}, "
             f"delim={_quoted(piece.delimiter)}, quote='\"', escape='\"', columns={{{named}}}, store_rejects=true, "
-            f"rejects_limit=0, null_padding=false)"
+            f"rejects_limit=0, null_padding=false, new_line='\\n')"
         )
 
 
@@ -357,6 +358,10 @@ def _first_row(path: Location, delimiter: str) -> list[str]:
         raise DataError(f"has no header ({error})", where=path, line=1, remedy="name its columns there") from error
 
 
+def _with_newlines(content: bytes) -> bytes:
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
 def _first_lines(path: Location) -> list[str]:
     """Return the first lines of a delimited file, compressed or not, without a byte-order mark.
 
@@ -365,9 +370,9 @@ def _first_lines(path: Location) -> list[str]:
     """
     try:
         with opened(path) as stream:
-            begin = with_newlines(stream.read(_FIRST_BYTES))
+            begin = _with_newlines(stream.read(_FIRST_BYTES))
             while b"\n" not in begin and len(begin) <= _MOST_HEADER_BYTES and (more := stream.read(len(begin) or 1)):
-                begin = with_newlines(begin + more)
+                begin = _with_newlines(begin + more)
             *whole, cut = begin.split(b"\n")
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="obtain it again") from error

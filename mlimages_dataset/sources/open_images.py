@@ -73,26 +73,31 @@ _FLAG_COLUMNS = {
     "IsDepiction": "depiction",
     "IsInside": "inside",
 }
+_OF_OTHERS = frozenset(
+    {
+        *("ImageID", "LabelName", "Confidence", "Score", "OriginalURL", "MaskPath", _SOURCE),
+        *(*_SIDES, *_SIDES_OF_MASK, *_FLAG_COLUMNS),
+    }
+)
+"""The columns that are read of files other than those of points."""
+_OF_POINTS = frozenset(_POINT)
 
 
 class OpenImages(DelimitedSource):
-    """Open Images' files; image tables state only where images are."""
+    """Open Images' files, their columns in any case; image tables state only where images are."""
 
     name: ClassVar[str] = "open-images"
     member_suffixes: ClassVar[tuple[str, ...]] = (".csv",)
     ids_of: ClassVar[str | None] = "open-images"
     has_regions: ClassVar[bool] = True
-    read_columns = frozenset(
-        {
-            *("ImageID", "LabelName", "Confidence", "Score", "OriginalURL", "MaskPath", _SOURCE),
-            *(*_SIDES, *_SIDES_OF_MASK, *_POINT, *_FLAG_COLUMNS),
-        }
-    )
+    read_columns = _OF_OTHERS | _OF_POINTS
 
     def piece(self, path: Location) -> Piece:
         """See `Source.piece`."""
-        delimiter = delimiter_of(path, lambda names: _is_of_images(names) or _states(names))
-        columns = tuple(read_header(path, delimiter))
+        delimiter = delimiter_of(path, lambda names: _is_of_images(_ours(names)) or _states(_ours(names)))
+        columns = _ours(read_header(path, delimiter))
+        if repeated := [name for name in self.read_columns if columns.count(name) > 1]:
+            raise DataError(f"has two columns {repeated[0]}", where=path, line=1, remedy="name each differently")
         if _states(columns):
             return Piece(path, columns, delimiter=delimiter, places=False)
         if _is_of_images(columns):
@@ -177,6 +182,17 @@ class OpenImages(DelimitedSource):
             starts = row_starts(connection, block, rows.num_rows)
             lines = [0] * rows.num_rows if starts is None else [block.lines[at] for at in starts]
             yield _batch(rows.append_column("line", pa.array(lines, pa.int64())), piece.path, log)
+
+
+def _ours(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of a header, with Open Images' own names where they only differ in case or in blanks."""
+    plain = [name.strip().casefold() for name in names]
+    own = _OF_POINTS if {name.casefold() for name in _POINT} <= set(plain) else _OF_OTHERS
+    known = {name.casefold(): name for name in own}
+    return tuple(
+        known[folded] if folded in known and known[folded] not in names else name
+        for name, folded in zip(names, plain, strict=True)
+    )
 
 
 def _states(columns: Sequence[str]) -> bool:

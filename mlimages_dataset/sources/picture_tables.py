@@ -22,6 +22,7 @@ from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
 from mlimages_dataset.core.locations import as_text, relative
 from mlimages_dataset.sources.folders import class_of_path
 from mlimages_dataset.sources.picture_objects import ObjectColumn, object_column
+from mlimages_dataset.sources.places import shards_below
 from mlimages_dataset.sources.samples import LABEL_KEYS, class_texts
 from mlimages_dataset.tables.parquet import open_parquet, parquet_errors
 
@@ -228,7 +229,7 @@ def picture_tables(folder: Location) -> list[tuple[str, Location]]:
     Raises:
         DataError: one is damaged.
     """
-    found: list[Location] = sorted(path for path in folder.rglob("*.parquet") if path.is_file())
+    found = shards_below(folder, ".parquet")
     return [(relative(path, folder), path) for path in found if picture_columns(schema_of(path), path) is not None]
 
 

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.links import below
-from mlimages_dataset.core.locations import as_text, reason, relative, unpacked
+from mlimages_dataset.core.locations import as_text, reason, relative, system_errors, unpacked
 from mlimages_dataset.sources.packing import packing_of
 from mlimages_dataset.sources.pieces import read_to_its_end
 from mlimages_dataset.sources.samples import is_picture
@@ -83,6 +83,19 @@ def files_below(folder: Location) -> list[Location]:
     start = f"{found.name}/" if found.name else ""
     names = sorted(name for name in found.archive.members if name.startswith(start))
     return [found.place / name for name in names]
+
+
+def shards_below(folder: Location, suffix: str) -> list[Location]:
+    """Return the files of a suffix below a folder, also behind links that are followed, in the order of their paths.
+
+    Raises:
+        UsageError: the folder cannot be listed.
+    """
+    try:
+        with system_errors(folder):
+            return sorted(path for path in below(folder) if path.name.endswith(suffix) and path.is_file())
+    except OSError as error:
+        raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check its permissions") from error
 
 
 def files_in(folder: Location) -> list[Location]:

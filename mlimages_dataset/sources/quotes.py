@@ -25,7 +25,7 @@ def last_row_end(content: bytes, delimiter: str) -> int:
     """
     if b'"' not in content:
         return content.rfind(b"\n") + 1
-    end, _, is_well_formed = _scan(np.frombuffer(content, np.uint8), ord(delimiter))
+    end, _, is_well_formed = _scan(np.frombuffer(content, np.uint8), ord(delimiter), np.empty(0, np.bool_))
     return int(end) if is_well_formed else _even_end(content)
 
 
@@ -33,8 +33,23 @@ def are_well_formed(content: bytes, delimiter: str) -> bool:
     """Return whether each quote that opens a field is closed, at the end of the field."""
     if b'"' not in content:
         return True
-    _, is_inside, is_well_formed = _scan(np.frombuffer(content, np.uint8), ord(delimiter))
+    _, is_inside, is_well_formed = _scan(np.frombuffer(content, np.uint8), ord(delimiter), np.empty(0, np.bool_))
     return bool(is_well_formed and not is_inside)
+
+
+def with_newlines(content: bytes, delimiter: str) -> bytes:
+    """Return rows that all end in a newline: DuckDB does not read files with several kinds of line ends.
+
+    Line ends in quotes are part of a field and stay. Those behind a quote that is never closed are the ends of rows.
+    """
+    if b"\r" not in content:
+        return content
+    quoted = np.zeros(len(content) if b'"' in content else 0, np.bool_)
+    if len(quoted):
+        _scan(np.frombuffer(content, np.uint8), ord(delimiter), quoted)
+    ends = np.append(np.flatnonzero(quoted), len(content)).tolist()
+    between = (content[start:end] for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False))
+    return b"\r".join(part.replace(b"\r\n", b"\n").replace(b"\r", b"\n") for part in between)
 
 
 def _even_end(content: bytes) -> int:
@@ -49,13 +64,19 @@ def _even_end(content: bytes) -> int:
 
 
 @compiled
-def _scan(letters: NDArray[np.uint8], delimiter: int) -> tuple[int, bool, bool]:
+def _scan(  # noqa: C901 - one pass
+    letters: NDArray[np.uint8], delimiter: int, returns: NDArray[np.bool_]
+) -> tuple[int, bool, bool]:
     """Return where the last row ends, whether a quote is open at the end, and whether nothing follows a closing quote.
 
-    The letters begin with a row.
+    Args:
+        letters: shape (B,); they begin with a row.
+        delimiter: a byte.
+        returns: set where a carriage return is in quotes that are closed, shape (B,); of no length, nothing is set,
+            and the letters behind a closing quote that something follows are not read.
     """
-    end, begins, inside = 0, True, False
-    at, n = 0, len(letters)
+    end, begins, inside, is_well_formed = 0, True, False, True
+    at, n, opened = 0, len(letters), 0
     while at < n:
         letter = letters[at]
         at += 1
@@ -67,11 +88,19 @@ def _scan(letters: NDArray[np.uint8], delimiter: int) -> tuple[int, bool, bool]:
                     inside = False
                     following = letters[at] if at < n else _NEWLINE
                     if following != delimiter and following != _NEWLINE and following != _RETURN:  # noqa: PLR1714 - a set is slow there
-                        return end, False, False
+                        is_well_formed = False
+                        if len(returns) == 0:
+                            return end, False, False
+                        returns[opened:at] = False
+            elif letter == _RETURN and len(returns):
+                returns[at - 1] = True
         elif letter == _NEWLINE:
             end, begins = at, True
         elif letter == delimiter or letter == _RETURN:  # noqa: PLR1714, SIM109 - as above
             begins = True
         else:
             inside, begins = begins and letter == _QUOTE, False
-    return end, inside, True
+            opened = at
+    if inside and len(returns):
+        returns[opened:] = False
+    return end, inside, is_well_formed

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.layout import Layout
     from mlimages_dataset.sources.rejects import RejectLog
 
+_SHORT = REJECT_CHARACTERS // 2
 _TRIMMED = " \t\r\n"
 _LABEL, _CONFIDENCE = "label", "confidence"
 *_, _ROW = NUMBERS
@@ -102,7 +103,8 @@ def statements_of(
 ) -> pa.RecordBatch:
     """Return the columns of a table as texts, confidences as texts or float32, one row a label.
 
-    Where a row has no image, label or confidence, the rows' numbers and such confidences as texts are columns too.
+    Where a row has no image, label or confidence, or confidences are texts, the rows' numbers and such confidences as
+    texts are columns too.
 
     Args:
         columns: by name.
@@ -122,9 +124,9 @@ def statements_of(
     texts = {name: text_column(column, name, path) for name, column in found.items() if name != _CONFIDENCE}
     is_whole = all(has_texts(texts[name]) for name in NEEDED_COLUMNS)
     if _CONFIDENCE in found:
-        texts[_CONFIDENCE] = confidence = _confidence_column(found[_CONFIDENCE], path)
+        texts[_CONFIDENCE] = confidence = _confidence_column(found[_CONFIDENCE], texts, numbers, path)
+        is_whole = is_whole and confidence.type == pa.float32() and not confidence.null_count
         if confidence.type == pa.float32() and confidence.null_count:
-            is_whole = False
             texts[WRITTEN] = _as_written(pc.if_else(pc.is_null(confidence), found[_CONFIDENCE], None))
     if numbers is not None and not is_whole:
         texts[_ROW] = numbers
@@ -224,6 +226,16 @@ def _unstructured(columns: dict[str, pa.Array], path: Location) -> dict[str, pa.
     return found
 
 
+def shown_values(*values: object) -> str:
+    """Return the values of a row for people, each without its end if it is long.
+
+    >>> shown_values("a.jpg", None, 87)
+    'a.jpg, , 87'
+    """
+    texts = ("" if value is None else str(value) for value in values)
+    return ", ".join(text if len(text) <= _SHORT else f"{text[: _SHORT - 3]}..." for text in texts)
+
+
 def _is_list(kind: pa.DataType) -> bool:
     return any(one(kind) for one in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
 
@@ -258,9 +270,15 @@ def _no_text(name: str, kind: pa.DataType, where: Location) -> DataError:
     return DataError(f"its column {name} is {kind}, not text", where=where, remedy="give texts or whole numbers")
 
 
-def _confidence_column(column: pa.Array, where: Location) -> pa.Array:
+def _confidence_column(
+    column: pa.Array, texts: Mapping[str, pa.Array], numbers: pa.Array | None, where: Location
+) -> pa.Array:
     try:
-        refuse_other_scale(confidences.beyond_one(column), where)
+        row, beyond = confidences.beyond_one(column)
+        if beyond:
+            image, label = (texts[name][row].as_py() for name in NEEDED_COLUMNS)
+            place = "" if numbers is None else f"row {numbers[row].as_py():,}: "
+            refuse_other_scale(beyond, where, first=f"{place}{shown_values(image, label, column[row].as_py())!r}")
         return confidences.of_column(column)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(

@@ -209,7 +209,7 @@ def _joined(batches: Sequence[pa.RecordBatch]) -> pa.Table:
     return pa.concat_tables([pa.Table.from_batches([batch]) for batch in batches], promote_options="default")
 
 
-def refuse_other_scale(numbers: Sequence[float], where: Location) -> None:
+def refuse_other_scale(numbers: Sequence[float], where: Location, *, first: str, line: int | None = None) -> None:
     """Raise `DataError` if confidences have another scale than 0 to 1.
 
     On a scale from 1 to 10, 1 is the lowest value, but would count as verified by a person.
@@ -217,11 +217,15 @@ def refuse_other_scale(numbers: Sequence[float], where: Location) -> None:
     Args:
         numbers: some of the numbers greater than `confidences.MOST_ROUNDED`, empty if there are none.
         where: the file.
+        first: what the first row with such a number says, with its place where it is known.
+        line: its line in the file, where it is known.
     """
     if numbers:
         shown = ", ".join(f"{number:g}" for number in sorted(numbers)[:5])
         raise DataError(
-            f"has confidences such as {shown}, on another scale than 0 to 1",
+            f"has confidences such as {shown}, on another scale than 0 to 1; the first one is in {first}",
             where=where,
-            remedy="divide them by the scale's greatest value; 1 means that a person has verified the class",
+            line=line,
+            remedy="correct it if it is the only one, or divide all by the scale's greatest value; 1 means that a "
+            "person has verified the class",
         )

@@ -17,6 +17,7 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import as_text, relative
 from mlimages_dataset.sources.folders import class_of_path
 from mlimages_dataset.sources.pieces import Piece, read_to_its_end
+from mlimages_dataset.sources.places import shards_below
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.samples import (
     HEARD_SUFFIXES,
@@ -74,8 +75,7 @@ class WebDataset(BatchSource):
 
 def tar_shards(folder: Location) -> list[Location]:
     """Return the tar files below a folder, in the order of their paths."""
-    found: list[Location] = [path for path in folder.rglob("*.tar") if path.is_file()]
-    return sorted(found)
+    return shards_below(folder, ".tar")
 
 
 def samples(entries: Iterable[TarEntry]) -> Iterator[list[TarEntry]]:

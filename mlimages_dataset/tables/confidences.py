@@ -60,16 +60,20 @@ def of_column(column: pa.Array) -> pa.Array:
     return _of_numbers(pc.cast(column, pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False))
 
 
-def beyond_one(column: pa.Array) -> list[float]:
-    """Return some of the finite numbers greater than 1.5 in a column of numbers; none for other columns."""
+def beyond_one(column: pa.Array) -> tuple[int, list[float]]:
+    """Return the first row with a finite number greater than 1.5, and some such numbers; -1 and none without any.
+
+    Only columns of numbers have any.
+    """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        return []
-    values = np.unique(pc.cast(column.drop_null(), pa.float64(), safe=False).to_numpy(zero_copy_only=False))
-    found: list[float] = values[(values > MOST_ROUNDED) & np.isfinite(values)][:5].tolist()
-    return found
+        return -1, []
+    values = pc.cast(column, pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero((values > MOST_ROUNDED) & np.isfinite(values))
+    found: list[float] = np.unique(values[rows])[:5].tolist()
+    return (int(rows[0]), found) if found else (-1, [])
 
 
 def of_texts(texts: pa.StringArray) -> pa.FloatArray:

@@ -313,8 +313,12 @@ def _has_utf8(content: bytes) -> bool:
     return False
 
 
-def read_lines(path: Location) -> list[str]:
-    """Return a text file's lines without their ends: UTF-8 with or without a byte-order mark, else Latin-1.
+def read_lines(path: Location, *, ends: bool = False) -> list[str]:
+    """Return a text file's lines: UTF-8 with or without a byte-order mark, else Latin-1.
+
+    Args:
+        path: the file.
+        ends: with their ends, which in CSV may be part of a field; else without.
 
     Raises:
         UsageError: there is no such file, or it cannot be read.
@@ -336,7 +340,11 @@ def read_lines(path: Location) -> list[str]:
             raise DataError(what, where=path, line=where, remedy="save the file as UTF-8") from error
         text = content.decode("latin-1")
     # Not splitlines(): it would also break at U+2028 and at the form feeds that some names hold.
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = (
+        io.StringIO(text, newline="").readlines()
+        if ends
+        else text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    )
     if not any(line.strip() for line in lines):
         raise DataError("is empty", where=path, remedy="obtain the file again")
     return lines if lines[-1] else lines[:-1]

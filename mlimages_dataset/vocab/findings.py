@@ -237,9 +237,13 @@ def refuse_one_id_of_several(lists: Sequence[ClassList]) -> None:
         for row in one.classes if one.own else ():
             other = first.setdefault(row.source_id, row)
             if (parse_name(other.name), other.stated) != (parse_name(row.name), row.stated):
-                said = [" ".join(filter(None, (repr(each.name), *each.stated))) for each in (other, row)]
+                said = [
+                    " ".join(filter(None, (repr(each.name), *each.stated))) + (f" ({each.place})" if each.place else "")
+                    for each in (other, row)
+                ]
                 raise DataError(
                     f"two classes of {one.source} have the id {row.source_id!r}: {' and '.join(said)}",
+                    where=one.where or None,
                     remedy="give each class an id of its own",
                 )
 

@@ -67,6 +67,7 @@ class ClassList:
         attach: a class whose name is no noun of WordNet is kept as the nearest parent known: what other collections
             take it for a kind of, else its head.
         narrower: a class of which only a parent is a category is a category of its own below it.
+        where: its file, for messages.
     """
 
     source: str
@@ -77,6 +78,7 @@ class ClassList:
     ancestors: bool = False
     attach: bool = False
     narrower: bool = False
+    where: str = ""
 
     @property
     def title(self) -> str:

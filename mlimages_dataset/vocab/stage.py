@@ -328,7 +328,7 @@ def read_class_lists(given: VocabularyFiles) -> list[ClassList]:
         finer = tuple(c for c in classes if c.source_id not in listed)
         lists.append(ClassList(source=IMAGENET, classes=finer, minimum_images=minimum.get(IMAGENET, 0), finer=True))
     if given.open_images is not None:
-        classes = parse_open_images_classes(read_lines(given.open_images), str(given.open_images))
+        classes = parse_open_images_classes(read_lines(given.open_images, ends=True), str(given.open_images))
         lists.append(ClassList(source=OPEN_IMAGES, classes=tuple(classes), minimum_images=minimum.get(OPEN_IMAGES, 0)))
     for source, path in given.classes:
         classes = _user_classes(path)
@@ -340,6 +340,7 @@ def read_class_lists(given: VocabularyFiles) -> list[ClassList]:
                 own=True,
                 ancestors=given.ancestors is not Ancestors.LISTED,
                 attach=given.attach,
+                where=str(path),
             )
         )
     every = given.ancestors is Ancestors.ALL
@@ -373,7 +374,7 @@ def _user_classes(path: Location) -> list[SourceClass]:
     if is_annotation_file(path):
         return classes_of_files(path)
     if path.suffix != ".parquet":
-        return parse_class_table(read_lines(path), str(path))
+        return parse_class_table(read_lines(path, ends=True), str(path))
     try:
         with open_parquet(path) as parquet:
             if names_classes(parquet.schema_arrow):
@@ -393,14 +394,14 @@ def _image_counts(path: Location) -> list[tuple[tuple[str, str], int]]:
     if path.suffix == ".parquet":
         rows = read_table(path, CLASS_COUNTS).to_pylist()
         return [((row["source"], row["source_id"]), row["images"]) for row in rows]
-    return _parse_image_counts(read_lines(path), str(path))
+    return _parse_image_counts(read_lines(path, ends=True), str(path))
 
 
 def _parse_image_counts(lines: Sequence[str], where: str) -> list[tuple[tuple[str, str], int]]:
     reader = csv.DictReader(lines)
     if not {"source", "source_id", "images"} <= set(reader.fieldnames or ()):
         raise DataError(
-            f"no columns source, source_id and images in its header ({lines[0][:60]!r})",
+            f"no columns source, source_id and images in its header ({lines[0].rstrip()[:60]!r})",
             where=where,
             line=1,
             remedy="write it with mlimages-build tally",

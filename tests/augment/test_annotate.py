@@ -402,7 +402,11 @@ def test_confidences_on_another_scale_are_refused_with_the_values_seen(
 ) -> None:
     rows = "".join(f"{n},/m/0k4j,{number}\n" for n, number in enumerate(numbers.split()))
     (tmp_path / "scale.csv").write_text(f"{header}\n{rows}")
-    with pytest.raises(DataError, match=rf"scale\.csv: has confidences such as {told}, on another scale than 0 to 1"):
+    line = next(n for n, number in enumerate(numbers.split(), 2) if float(number) > 1.5)
+    said = (
+        rf"scale\.csv, line {line}: has confidences such as {told}, on another scale than 0 to 1; the first one is in"
+    )
+    with pytest.raises(DataError, match=said):
         made(mini_vocabulary, form, [tmp_path / "scale.csv"], tmp_path / "out")
 
 

@@ -192,7 +192,7 @@ def test_a_row_of_which_nobody_knows_the_image_is_told_and_refused(
 ) -> None:
     path = tmp_path / "said.csv"
     path.write_text(f"image_id,label,confidence\nx.jpg,c,1\n{row}\n")
-    with pytest.raises(ml.MLImagesError, match=r"1 of its rows cannot be used.*line 3.*leave out complete"):
+    with pytest.raises(ml.MLImagesError, match=r"1 row that cannot be used.*line 3.*leave out complete"):
         told_of(path, animals)
     with pytest.warns(UserWarning, match="left out"):
         assert ml.annotate(path, animals).summary is not None
@@ -245,7 +245,9 @@ def test_an_annotation_of_no_image_is_refused(tmp_path: Path) -> None:
         "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}],
     }
     path.write_text(json.dumps(content))
-    with pytest.raises(ml.MLImagesError, match="nobody knows which images' absences"):
+    with pytest.raises(
+        ml.MLImagesError, match="image is unknown: with complete, a class that such a row states as present"
+    ):
         told_of(path, ml.build_vocabulary(classes={"p": path}), format="coco")
 
 

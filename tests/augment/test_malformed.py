@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mlimages_dataset.augment.annotate import AnnotatedFiles, annotate
 from mlimages_dataset.augment.regions_stage import map_regions
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.pipeline.stage import Workplace
 from mlimages_dataset.sources import pieces as pieces_module
 from mlimages_dataset.sources import usual_rows
@@ -68,6 +69,66 @@ def test_a_file_that_loops_read_lists_the_same(mini_vocabulary: Vocabulary, tmp_
         assert summary_of(mini_vocabulary, path) == expected
     assert expected.first_malformed[0] == "a.csv, line 32: no image id: ',/m/0k4j,1'"
     assert len(expected.first_malformed) == len(FAULTS)
+
+
+OTHERS = (("b", 1.2), ("c", -1.0))
+"""Images and confidences that are malformed, of no other scale."""
+
+
+def written(folder: Path, form: str, rows: list[tuple[str, Any]]) -> Path:
+    """Write images of cars, each with a confidence."""
+    text = form.endswith("-text")
+    objects = [{"image_id": image, "label": "/m/0k4j", "confidence": str(at) if text else at} for image, at in rows]
+    if form.startswith("parquet"):
+        pq.write_table(pa.Table.from_pylist(objects), folder / "a.parquet", row_group_size=2)
+        return folder / "a.parquet"
+    if form.startswith("jsonl"):
+        return write(folder / "a.jsonl", "".join(f"{json.dumps(one)}\n" for one in objects))
+    if form == "array":
+        return write(folder / "a.json", json.dumps(objects))
+    return write(folder / "a.csv", HEADER + "".join(f"{image},/m/0k4j,{at}\n" for image, at in rows))
+
+
+@pytest.mark.parametrize(
+    ("form", "place"),
+    [
+        ("csv", ", line {line}: has"),
+        ("jsonl", ", line {row}: has"),
+        ("jsonl-text", ", line {row}: has"),
+        ("array", "item {row}: "),
+        ("parquet", "row {row}: "),
+        ("parquet-text", "row {row}: "),
+    ],
+)
+@pytest.mark.parametrize("number", [2, 87.5, 1e9])
+def test_a_confidence_of_another_scale_is_refused_with_the_place_of_the_first_one(
+    mini_vocabulary: Vocabulary, tmp_path: Path, *, form: str, place: str, number: float
+) -> None:
+    rows: list[tuple[str, Any]] = [("a", 1.0), *OTHERS, ("d", 0.5), ("e", number), ("f", number + 1)]
+    path = written(tmp_path, form, rows)
+    name = {"array": "jsonl"}.get(form, form.partition("-")[0])
+    with pytest.raises(DataError, match="on another scale than 0 to 1; the first one is in ") as refused:
+        summary_of(mini_vocabulary, path, name)
+    said = str(refused.value)
+    assert place.format(row=5, line=6) in said
+    assert "'e, /m/0k4j, " in said or f"'e,/m/0k4j,{number}'" in said
+
+
+def test_the_line_of_another_scale_is_right_beside_rows_that_are_read_in_other_ways(
+    mini_vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    rows = GOOD + "a,/m/0k4j,abc\n\nbad\nb,/m/0k4j,1.2\nc,/m/0k4j,87\n" + GOOD
+    with pytest.raises(DataError, match=r"line 7: has confidences such as 87, .* in 'c,/m/0k4j,87'"):
+        summary_of(mini_vocabulary, write(tmp_path / "a.csv", HEADER + rows))
+
+
+def test_amid_a_file_no_wrong_line_is_told(
+    mini_vocabulary: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces_module, "PIECE_BYTES", 60)
+    path = write(tmp_path / "a.csv", HEADER + GOOD * 40 + "z,/m/0k4j,87\n")
+    with pytest.raises(DataError, match=r"a\.csv: has confidences such as 87, .* in 'z,/m/0k4j,87'"):
+        summary_of(mini_vocabulary, path)
 
 
 SIDES = {"xmin": 0.25, "ymin": 0.25, "xmax": 0.5, "ymax": 0.5}

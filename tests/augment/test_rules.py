@@ -17,14 +17,14 @@ from scipy.special import expit
 from mlimages_dataset.augment.labels_stage import label
 from mlimages_dataset.augment.rule_fit import Examples, fitted, learned_rules
 from mlimages_dataset.augment.rules import likely_labels, rules_of, rules_table
-from mlimages_dataset.augment.rules_stage import RULES_FILE, RuleOptions, rules
+from mlimages_dataset.augment.rules_stage import RULES_FILE, TAKEN_FOR_COMPLETE, RuleOptions, rules
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.pipeline.engine import local
 from mlimages_dataset.pipeline.stage import Engine, Workplace
 from mlimages_dataset.tables.confidences import of_a_model
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.parquet import read_table
-from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, RULES, Origin
+from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS, RULES, Origin
 from tests.augment.strategies import CONFIDENCES, ORIGINS, Row, closure_of, columns_from, hierarchies, rows_from
 from tests.augment.tables import read_parts, write_parts
 
@@ -228,6 +228,29 @@ def test_cuts_and_workers_change_no_byte(complete: Path, mini_vocabulary: Vocabu
             rules(mini_vocabulary, folder, folder, Workplace(out, engine=Engine(mapper=mapper)), options)
         digests.add(file_digest(out / RULES_FILE))
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("absent", [False, True])
+def test_that_annotations_without_absences_are_taken_for_complete_is_told(
+    complete: Path, mini_vocabulary: Vocabulary, tmp_path: Path, *, absent: bool
+) -> None:
+    rows = read_parts(complete, ANNOTATIONS)
+    taken: Row = {max(rows[-1][1]) + 1: (0.0, int(Origin.ORIGINAL))}
+    truth = write_parts(tmp_path / "truth", [*rows, *([("z", rows[-1][1] | taken)] if absent else [])], ANNOTATIONS)
+    predictions = write_parts(tmp_path / "predictions", [(i, {0: (0.99, 0)}) for i, _ in rows], PREDICTIONS)
+    tells = {
+        (teacher.name, pictures): TAKEN_FOR_COMPLETE
+        in rules(
+            mini_vocabulary,
+            truth,
+            teacher,
+            Workplace(tmp_path / f"{teacher.name}{pictures}"),
+            RuleOptions(precision=0.5, pictures=pictures),
+        ).summary.lines()
+        for teacher, pictures in ((truth, False), (predictions, True), (predictions, False))
+    }
+    # A teacher's predictions are the truth themselves, but with pictures.
+    assert tells == {("truth", False): not absent, ("predictions", True): not absent, ("predictions", False): False}
 
 
 def test_labels_are_made_by_the_rules(complete: Path, mini_vocabulary: Vocabulary, tmp_path: Path) -> None:

@@ -73,6 +73,24 @@ def test_the_table_has_a_row_for_each_strength(truth: Path, command: Command) ->
     assert command(*arguments(truth), "--thresholds", "0.5,0.95", "--seed", "3") == ran
 
 
+def test_a_truth_without_absences_is_told_to_be_taken_for_complete(
+    truth: Path, command: Command, tmp_path: Path
+) -> None:
+    said = "the annotations list no verified absence, so they are taken for complete"
+    content = json.loads(command(*arguments(truth), "--json").out)
+    assert content["verified_absences"] == 0
+    assert [one.startswith(said) for one in content["findings"]] == [True]
+    assert said in command(*arguments(truth)).out.splitlines()[-1]
+    given = ("--format", "csv", "--source", "coco", "--ids-of", "coco", "--complete", truth / "csv" / "annotations.csv")
+    ran = command("annotate", "--vocab", truth / "vocabulary", *given, "--out", tmp_path / "annotations")
+    assert ran.code == 0, ran.err
+    checked = ("evaluate-labels", "--vocab", truth / "vocabulary", "--truth", tmp_path / "annotations")
+    content = json.loads(command(*checked, "--json").out)
+    assert content["verified_absences"] > 0
+    assert content["findings"] == []
+    assert said not in command(*checked).out
+
+
 def test_nothing_hidden_leaves_no_declared_class_missing(truth: Path, command: Command) -> None:
     content = json.loads(command(*arguments(truth), "--hide", "0", "--json").out)
     assert content["kept_labels"] == content["true_declared_labels"]

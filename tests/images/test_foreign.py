@@ -384,3 +384,50 @@ def test_labels_of_another_type_are_refused(tmp_path: Path, table: pa.Table, tol
     write_parquet(tmp_path / "x.parquet", table)
     with pytest.raises(MLImagesError, match=told):
         ingested(tmp_path / "out", tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_shards_behind_links_are_read_once_by_the_rules_of_pictures(tmp_path: Path, kind: str) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for number, name in enumerate(("here/own", "there/deep/linked")):
+        if kind == "tar":
+            of_part = {f"{number}.jpg": PICTURES[number], f"{number}.cls": b"dog"}
+            tar_folder(tmp_path, {f"{name}-00000.tar": of_part})
+        else:
+            write_parquet(tmp_path / f"{name}-00000.parquet", image_table([{"bytes": PICTURES[number], "path": None}]))
+    (here / "sub").symlink_to(there)
+    (here / "zagain").symlink_to(there)  # it is read as `sub`
+    (here / "loop").symlink_to(here)
+    (there / "deep" / "up").symlink_to(there)
+    store = open_store(here)
+    assert isinstance(store, TarStore if kind == "tar" else ParquetStore)
+    ids = store.image_ids.to_pylist()
+    assert [store.read(k) for k in range(len(store))] == PICTURES[:2]
+    assert [store.place(k).path.resolve() for k in range(2)] == [
+        here / f"own-00000.{kind}",
+        there / "deep" / f"linked-00000.{kind}",
+    ]
+    assert ids[1].startswith("sub/deep/")
+    (tmp_path / "scratch").mkdir()
+    check_store(here, dict(zip(ids, PICTURES, strict=False)), tmp_path / "scratch")
+    ingest = [member.path for member in members_of(here, Form.AUTO, Limits())]
+    assert len(ingest) == 2
+    if kind == "tar":
+        found, log = read_statements("webdataset", [here])
+        assert log.count == 0
+        assert sorted(found["class_id"].to_pylist()) == ["dog", "dog"]
+
+
+def test_a_folder_that_cannot_be_listed_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tar_folder(tmp_path / "in", {"a.tar": {"1.jpg": PICTURES[0], "1.cls": b"dog"}})
+    (tmp_path / "in" / "shut").mkdir()
+    scan = os.scandir
+
+    def refuse(folder: Any) -> Any:
+        if str(folder).endswith("shut"):
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UsageError, match=r"cannot be listed \(Permission denied\); check its permissions"):
+        open_store(tmp_path / "in")

@@ -14,7 +14,21 @@ PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
 
 
 @pytest.mark.parametrize(
-    "stated", ["a/./b", "a//b", "x/../a/b", "/a/b", "A/B", "photos/a/b", "../a/b", "a/b/", "C:/Photos/a/./B"]
+    "stated",
+    [
+        "a/./b",
+        "a//b",
+        "x/../a/b",
+        "/a/b",
+        "A/B",
+        "photos/a/b",
+        "../a/b",
+        "a/b/",
+        " a/b",
+        "a/b.jpg ",
+        "\ta/b\u3000",
+        "C:/Photos/a/./B",
+    ],
 )
 def test_other_ways_to_write_an_id_are_told_with_its_picture(stated: str) -> None:
     ids = pa.array(["z", "a/b", "a/b/c", "A/b"], pa.large_string())

@@ -246,11 +246,37 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(photos: Path,
 def test_pictures_that_say_nothing_are_refused_and_do_not_block_the_folder(tmp_path: Path) -> None:
     (tmp_path / "flat").mkdir()
     (tmp_path / "flat" / "a.jpg").write_bytes(picture(1))
-    with pytest.raises(ml.MLImagesError, match="no picture says what it shows; put them into folders"):
+    with pytest.raises(ml.MLImagesError, match=r"no picture says what it shows; put them into folders.* annotations"):
         ml.start(tmp_path / "flat", out=tmp_path / "build")
     (tmp_path / "labels.csv").write_text("image_id,label\na,dog\n", "utf-8")
     built = ml.start(tmp_path / "flat", classes=tmp_path / "labels.csv", out=tmp_path / "build")
     assert len(built.labels) == 1
+
+
+VOC = "<annotation><size><width>9</width><height>9</height></size><object><name>dog</name></object></annotation>"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [None, "Annotations", ""])
+def test_many_files_of_a_suffix_are_told_in_one_line_and_not_at_all_where_they_are_read(
+    tmp_path: Path, given: str | None
+) -> None:
+    folder = tmp_path / "in"
+    for number in range(15):
+        for name, content in ((f"dog/{number}.jpg", picture(number)), (f"Annotations/{number}.xml", VOC.encode())):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+    (folder / "dog" / "cut.jpg").write_bytes(picture(99)[:300])
+    (folder / "README").write_text("a", "utf-8")
+    (folder / "Annotations" / "notes.txt").write_text("a", "utf-8")
+    # Annotations name pictures by their own names: those of another folder are without a label.
+    (folder / "0.jpg").write_bytes(picture(98))
+    built = ml.start(folder, classes=None if given is None else folder / given, out=tmp_path / "build")
+    (told,) = [one.text for one in built.decisions if one.kind == "files that are no picture"]
+    assert told.startswith("18 files: 15 files .xml such as Annotations/0.xml, " if given is None else "3 files: ")
+    assert (".xml" in told) == ("annotate --format" in told) == ("(voc, cvat)" in told) == (given is None)
+    for name in ("README", "Annotations/notes.txt", "dog/cut (broken: "):
+        assert name in told
 
 
 @pytest.mark.slow

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlimages_dataset.core.locations import location
 from mlimages_dataset.sources import pieces
+from mlimages_dataset.sources.class_lists import parse_class_table
 from mlimages_dataset.sources.contract import read_statements
-from mlimages_dataset.sources.quotes import are_well_formed, last_row_end
+from mlimages_dataset.sources.quotes import are_well_formed, last_row_end, with_newlines
+from mlimages_dataset.tables.files import read_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,3 +77,63 @@ def test_a_stray_quote_does_not_cut_a_later_row_of_two_lines(tmp_path: Path, for
         cut, log = read_statements(form, [location(str(path))])
     assert log.count == 0
     assert sorted(cut["image_id"].to_pylist()) == sorted(whole["image_id"].to_pylist())
+
+
+FIELDS = st.text('a", ;\r\n', max_size=5)
+ENDS = st.sampled_from(["\n", "\r\n", "\r"])
+
+
+@given(rows=st.lists(st.lists(FIELDS.map(quoted) | PLAIN, min_size=1, max_size=3).map(",".join), max_size=9), end=ENDS)
+def test_line_ends_in_quotes_stay_and_all_others_are_newlines(rows: list[str], end: str) -> None:
+    content = "".join(row + end for row in rows).encode()
+    assert with_newlines(content, ",") == "".join(f"{row}\n" for row in rows).encode()
+
+
+@given(
+    before=st.lists(FIELDS.map(quoted), max_size=3),
+    bad=st.sampled_from(['"open', '"text" behind', 'a"b', '"']),
+    after=st.lists(FIELDS.map(quoted), max_size=3),
+)
+def test_a_bad_quote_leaves_the_line_ends_in_the_quotes_before_it_alone(
+    before: list[str], bad: str, after: list[str]
+) -> None:
+    rows = [*before, bad, *after]
+    found = with_newlines("".join(f"{row}\r\n" for row in rows).encode(), ",")
+    assert found.startswith("".join(f"{row}\n" for row in before).encode())
+    assert found.replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n") == sum(
+        f"{row}\r\n".replace("\r\n", "\n").replace("\r", "\n").count("\n") for row in rows
+    )
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    names=st.lists(st.text('ab",;\r\n', min_size=1, max_size=4), min_size=1, max_size=9),
+    # Files whose rows end in CR alone are not cut.
+    read=st.sampled_from([("\n", 30), ("\r\n", 30), ("\n", 1 << 20), ("\r\n", 1 << 20), ("\r", 1 << 20)]),
+)
+def test_a_text_is_read_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], read: tuple[str, int]
+) -> None:
+    end, size = read
+    path = tmp_path_factory.mktemp("quoted") / "rows.csv"
+    rows = [f"{quoted(name)},{quoted(name)},0.5{end}" for name in names]
+    path.write_text(f"image_id,label,confidence{end}" + "".join(rows), newline="")
+    with mock.patch.multiple(pieces, PIECE_BYTES=size, _LEAST_PIECE_BYTES=size):
+        found, log = read_statements("csv", [location(str(path))])
+    assert log.count == 0
+    assert sorted(found["class_id"].to_pylist()) == sorted(names)
+    assert sorted(found["image_id"].to_pylist()) == sorted(names)
+
+
+@given(names=st.lists(st.text('ab",;\r\n', max_size=4).map("c{}c".format), min_size=1, max_size=9), end=ENDS)
+def test_a_class_list_is_read_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], end: str
+) -> None:
+    path = tmp_path_factory.mktemp("quoted") / "list.csv"
+    path.write_text(f"id,name{end}" + "".join(f"{quoted(name)},{quoted(name)}{end}" for name in names), newline="")
+    lines = read_lines(location(str(path)), ends=True)
+    found = parse_class_table(lines, str(path))
+    assert [(one.source_id, one.name) for one in found] == [(name, name) for name in names]
+    places = [int(one.place.removeprefix("line ")) for one in found]
+    assert places == sorted(set(places))
+    assert places[0] == 2

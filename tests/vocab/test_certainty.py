@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ features = st.lists(st.floats(0, 5), min_size=len(FEATURES), max_size=len(FEATUR
 
 
 def rows_of(
-    wordnet: WordNet, *classes: SourceClass, reviewed: Reviewed | None = None, **options: bool
+    wordnet: WordNet, *classes: SourceClass, reviewed: Reviewed | None = None, **options: Any
 ) -> list[MappingRow]:
     vocabulary = merged_vocabulary(
         [ClassList(source="mine", classes=classes, own=True, **options)],

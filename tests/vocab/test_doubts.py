@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -42,7 +42,7 @@ def told(one: ClassList, network: WordNet) -> tuple[Doubts, ...]:
     return doubts(built(one, network), [one], network)
 
 
-def list_of(*names: str, **options: bool) -> ClassList:
+def list_of(*names: str, **options: Any) -> ClassList:
     classes = tuple(SourceClass(f"id of {name}", name) for name in names)
     return ClassList(source="mine", classes=classes, own=True, **options)
 

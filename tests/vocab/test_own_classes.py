@@ -250,12 +250,34 @@ def test_slips_are_near_and_other_words_are_not(wordnet: WordNet) -> None:
 
 def test_two_classes_of_one_id_are_refused_and_one_class_twice_is_not() -> None:
     frame = pd.DataFrame({"id": ["1", "1", "2"], "name": ["cat", "car", "dog"]})
-    with pytest.raises(DataError, match="two classes of mine have the id '1': 'cat' and 'car'; give each class"):
+    with pytest.raises(
+        DataError, match=r"mine'\]: two classes of mine have the id '1': 'cat' \(row 1\) and 'car' \(row 2\)"
+    ):
         ml.build_vocabulary(classes={"mine": frame})
-    with pytest.raises(DataError, match="'cat' n02121620 and 'cat' n02127808"):
+    with pytest.raises(DataError, match=r"'cat' n02121620 \(row 1\) and 'cat' n02127808 \(row 2\)"):
         ml.build_vocabulary(classes={"mine": frame.assign(name="cat", wnid=["n02121620", "n02127808", ""])})
     with pytest.warns(UserWarning, match="occur more than once"):
         ml.build_vocabulary(classes={"mine": frame.assign(name=["cat", "Cat", "dog"])})
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("id,name\n1,cat\n\n2,dog\n1,car\n", (2, 5)),
+        ('id;name\r\n2;"a\r\nb"\r\n1;cat\r\n1;car\r\n', (4, 5)),
+        ("name\tid\ndog\t2\ncat\t1\ncar\t1\n", (3, 4)),
+    ],
+)
+def test_two_classes_of_one_id_are_told_with_file_and_lines(tmp_path: Path, text: str, lines: tuple[int, int]) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(text, newline="")
+    told = rf"list\.csv: two classes .*: 'cat' \(line {lines[0]}\) and 'car' \(line {lines[1]}\); give each"
+    with pytest.raises(DataError, match=told):
+        ml.build_vocabulary(classes={"mine": path})
+    parquet = tmp_path / "list.parquet"
+    pd.DataFrame({"id": [2, 1, 1], "name": ["dog", "cat", "car"]}).to_parquet(parquet)
+    with pytest.raises(DataError, match=r"list\.parquet: two classes .*: 'cat' \(row 2\) and 'car' \(row 3\); give"):
+        ml.build_vocabulary(classes={"mine": parquet})
 
 
 @pytest.mark.parametrize(

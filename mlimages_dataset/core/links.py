@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from mlimages_dataset.core.locations import as_text
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.locations import as_text, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,6 +80,9 @@ def below(folder: Location, is_hidden: Callable[[str], bool] | None = None) -> I
     Args:
         folder: where to begin.
         is_hidden: of a path, see `Links`; what lies in a hidden folder is left out.
+
+    Raises:
+        UsageError: the folder, or one below it, cannot be listed.
     """
     if isinstance(folder, Path):
         yield from _below(folder, "", Links(folder, is_hidden))
@@ -87,8 +91,11 @@ def below(folder: Location, is_hidden: Callable[[str], bool] | None = None) -> I
 
 
 def _below(folder: Path, path: str, links: Links) -> Iterator[Path]:
-    with os.scandir(folder) as entries:  # it knows of most entries what they are, without asking for each
-        found = sorted((entry.name, _is_folder(entry)) for entry in entries)
+    try:
+        with os.scandir(folder) as entries:  # it knows of most entries what they are, without asking for each
+            found = sorted((entry.name, _is_folder(entry)) for entry in entries)
+    except OSError as error:
+        raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check its permissions") from error
     for name, is_folder in found:
         yield folder / name
         if is_folder and not (links.is_hidden is not None and links.is_hidden(path + name)):

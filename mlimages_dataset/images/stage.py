@@ -259,6 +259,8 @@ def _repeated(name: str, earlier: str) -> Inspection:
     """Return what is wrong with a second picture of an id; `earlier` names the first, and is empty if nobody knows."""
     alike = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", earlier)
     why = " (the same letters: the names differ in their encoding only)" if alike and name != earlier else ""
+    if name == earlier:
+        why = " (the same name twice, or names that differ in their encoding only)"
     told = f"an earlier picture has the id{', ' if earlier else ''}{earlier}; this one is {name}{why}"
     return Inspection(Status.REPEATED_ID, told)
 

@@ -22,7 +22,7 @@ _WORDS_OF_ABSENCE = "no|not|never|none|nor|neither|nothing|nil|without|absent|la
 _NEGATIVE = f"{_WORDS_OF_ABSENCE}|zero|0|missing|lack|negative|false"
 _NOT = re.compile(rf"\b(?:{_WORDS_OF_ABSENCE}|except|excluding|unless|(?:all|every\w*|any\w*) but)\b|\bnon[- ]?\S+$")
 """What says that something is not there; `non-` before an adjective (`non-stick pan`) says nothing of what follows."""
-_NONE_OF = re.compile(r"^(?:zero|0|missing) (.+)$")
+_NONE_OF = re.compile(r"^(?:zero|0|missing|negative) (.+)$")
 """What says so before a noun alone: `zero dogs`, but not `zero turn mower` or `missing person poster`."""
 _PROHIBITION = re.compile(r"^no\b.*[ -](?:sign|signal|symbol|zone|area|notice|poster|sticker|label)s?$")
 """Things that say `no`: `no parking sign`."""

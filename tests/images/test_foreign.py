@@ -18,6 +18,7 @@ from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.images import parquet_store
 from mlimages_dataset.images.check import Limits
 from mlimages_dataset.images.file_store import FileStore
+from mlimages_dataset.images.files import has_pictures, named_files
 from mlimages_dataset.images.ingest import Form, members_of
 from mlimages_dataset.images.parquet_store import ParquetStore
 from mlimages_dataset.images.registry import open_store
@@ -429,5 +430,7 @@ def test_a_folder_that_cannot_be_listed_is_a_sentence(tmp_path: Path, monkeypatc
         return scan(folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(UsageError, match=r"cannot be listed \(Permission denied\); check its permissions"):
-        open_store(tmp_path / "in")
+    told = r"in/shut: cannot be listed \(Permission denied\); check its permissions"
+    for work in (open_store, named_files, has_pictures, TarStore.recognises):
+        with pytest.raises(UsageError, match=told):
+            work(tmp_path / "in")

@@ -305,11 +305,10 @@ def test_a_cycle_is_told_by_its_classes_and_nothing_else_is_lost(parent_of: str,
 def test_classes_of_a_cycle_are_told_also_if_their_names_are_nouns() -> None:
     lines = (("a", "animal", "d"), ("d", "dog", "a"), ("p", "poodle", "d"), ("c", "cat", ""))
     vocabulary = built(*lines, columns=("id", "name", "parent"))
-    assert {row.source_id for row in vocabulary.mapping if row.is_kept} == {"c"}
+    assert {row.source_id for row in vocabulary.mapping if row.is_kept} == {"c", "p"}
     evidence = {row.source_id: row.evidence for row in vocabulary.mapping}
     assert evidence["a"].startswith("its parents in the list form a cycle: a > d > a;")
     assert evidence["d"].startswith("its parents in the list form a cycle: d > a > d;")
-    assert evidence["p"].startswith("parents above it in the list form a cycle")
 
 
 def test_a_class_whose_name_has_the_word_parent_is_no_reason_to_correct_that_column() -> None:

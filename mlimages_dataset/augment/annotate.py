@@ -196,15 +196,16 @@ def _refuse_no_confidence(pieces: Sequence[Piece]) -> None:
 
 
 def _refuse_unplaced(counts: AnnotationCounts, rejects: RejectLog, given: AnnotatedFiles) -> None:
-    """Raise `DataError` where absences may contradict rows of which nobody knows the image."""
+    """Raise `DataError` where rows cannot be used whose image is not known: its absences could be wrong."""
     n_unplaced = rejects.count - rejects.placed + counts.without_image
     if n_unplaced:
-        first = next((f", the first malformed row is {row}" for row in (*rejects.first, *rejects.malformed)), "")
+        rows = "1 row" if n_unplaced == 1 else f"{n_unplaced:,} rows"
+        first = next((f". The first such row is {row}" for row in rejects.unplaced), "")
         raise DataError(
-            f"is no complete collection: {n_unplaced:,} of its rows cannot be used, and nobody knows which images' "
-            f"absences they would contradict{first}",
+            f"has {rows} that cannot be used and whose image is unknown: with --complete, a class that such a row "
+            f"states as present could become absent{first}",
             where=given.files[0],
-            remedy="correct these rows or take them out, or leave out --complete",
+            remedy="correct or remove such rows, or leave out --complete",
         )
 
 

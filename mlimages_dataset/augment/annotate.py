@@ -55,8 +55,6 @@ if TYPE_CHECKING:
 ANNOTATIONS_FOLDER = "annotations"
 """Folder of a build's tables of collections, and prefix of the names of their stages."""
 _LISTED_UNKNOWN = 10
-_OF_EXPORT = frozenset({"label", "class_index", "origin"})
-"""Columns of CSV files that `export` writes; a user's own column `origin` may say anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,8 +174,7 @@ def annotate(
         _refuse_unplaced(counts, made.rejects, given)
     summary = AnnotationSummary.of(counts, made.rejects, most_frequent(made.unknown, _LISTED_UNKNOWN), indices)
     if schema != PREDICTIONS:
-        exported = {piece.path for piece in pieces if piece.states and _OF_EXPORT.issubset(piece.columns)}
-        summary = replace(summary, files_with_origins=len(exported))
+        summary = replace(summary, files_with_origins=len({piece.path for piece in pieces if piece.exported}))
     if not counts.images:
         first = [f"; the first malformed row is {row}" for row in (*made.rejects.first, *made.rejects.malformed)]
         raise _nothing_kept(summary, given, vocabulary, "".join(first[:1]))

@@ -92,8 +92,17 @@ def first_lines(what: str, first: Sequence[object], count: int) -> list[str]:
     >>> first_lines("rejected", ["a.csv, line 2"], 3)
     ['rejected: a.csv, line 2', 'rejected: and 2 more']
     """
+    return [f"{what}: {text}" for text in with_more(first, count)]
+
+
+def with_more(first: Sequence[object], count: int) -> list[str]:
+    """Return the first of some things as texts, and a last text for the number of the others.
+
+    >>> with_more(["a.csv, line 2"], 3), with_more([], 3)
+    (['a.csv, line 2', 'and 2 more'], [])
+    """
     more = count - len(first)
-    return [*(f"{what}: {one}" for one in first), *([f"{what}: and {more:,} more"] if first and more > 0 else [])]
+    return [*map(str, first), *([f"and {more:,} more"] if first and more > 0 else [])]
 
 
 def joined_rejects(found: Iterable[tuple[int, RejectLog]]) -> RejectLog:

@@ -387,14 +387,14 @@ def test_a_list_of_many_images_that_cannot_be_read_is_told_and_refused(
     elif kind == "second":
         zipped(path, [*LISTS, ("g_train.txt", "p2 1\n")])
     else:
-        zipped(path, LISTS, **{kind: "g_train.txt"})  # type: ignore[arg-type]  # a name
+        zipped(path, LISTS, **{kind: "g_train.txt"})
     with pytest.raises(ml.MLImagesError, match=r"has 1 row that .* first such row is \S*g_train\.txt: "):
         told_of(path, animals, format="voc")
     with pytest.warns(UserWarning, match=r"malformed rows: 1 \(such as g_train\.txt: "):
         ml.annotate(path, animals, format="voc")
 
 
-@pytest.mark.parametrize("kind", ["damaged", "encrypted", "second", "cut"])
+@pytest.mark.parametrize("kind", ["damaged", "encrypted", "second", "second of a split", "cut"])
 def test_a_file_of_one_picture_that_cannot_be_read_leaves_it_unknown(
     animals: ml.Vocabulary, tmp_path: Path, kind: str
 ) -> None:
@@ -402,10 +402,12 @@ def test_a_file_of_one_picture_that_cannot_be_read_leaves_it_unknown(
     members = [("Annotations/a.xml", VOC_XML.format("a", "c")), ("Annotations/b.xml", VOC_XML.format("b", "c"))]
     if kind == "cut":
         zipped(path, [("Annotations/a.xml", "<annotation><obj"), members[1]])
-    elif kind == "second":
-        zipped(path, [*members, ("Annotations/a.xml", VOC_XML.format("a", "g"))])
+    elif kind.startswith("second"):
+        more = [("Annotations/a.xml", VOC_XML.format("a", "g")), ("ImageSets/Main/train.txt", "a\nb\n")]
+        zipped(path, [*members, *more])
+        path = path / "ImageSets" / "Main" / "train.txt" if kind == "second of a split" else path
     else:
-        zipped(path, members, **{kind: "Annotations/a.xml"})  # type: ignore[arg-type]  # a name
+        zipped(path, members, **{kind: "Annotations/a.xml"})
     (tmp_path / "c_train.txt").write_text("a 1\nb 1\n")
     found, summary = told_of([path, tmp_path / "c_train.txt"], animals, format="voc")
     assert found == {"a": {CAT: 1}, "b": {CAT: 1, DOG: 0, GOLDEN: 0}}

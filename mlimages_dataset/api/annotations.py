@@ -337,19 +337,8 @@ def _warn_of_losses(summary: AnnotationSummary, vocabulary: Vocabulary) -> None:
         hint = hint_on(summary, vocabulary)
         such = f" (such as {', '.join(examples)})" if examples else ""
         warn(f"left out: {'; '.join(losses)}{such}; see summary{f'; {hint}' if hint else ''}")
-    if several := summary.images_of_several_names:
-        such = f" (such as {summary.first_names[0]})" if summary.first_names else ""
-        warn(f"ids that several image names share: {several:,}{such}; see summary")
-    if blanks := summary.images_with_blanks:
-        such = f" (such as {summary.first_with_blanks[0]})" if summary.first_with_blanks else ""
-        warn(
-            f"images whose id has blanks at an end, and so is another than without them: {blanks:,}{such}; see summary"
-        )
-    if summary.renamed:
-        such = f" (such as {summary.first_renamed[0]})" if summary.first_renamed else ""
-        warn(f"files that name another picture: {summary.renamed:,}{such}; see summary")
-    if n_exported := summary.files_with_origins:
-        warn(f"exported files, whose column origin is not read, so all labels are original: {n_exported:,}")
-    if apart := summary.images_of_several_locations:
-        such = f" (such as {summary.first_locations[0]})" if summary.first_locations else ""
-        warn(f"images of several locations, of which the first is kept: {apart:,}{such}; see summary")
+    for fate in FATES:
+        is_warned_of = fate.told and not fate.of_statements and fate.field not in _LOSSES
+        if is_warned_of and (n := getattr(summary, fate.field)):
+            first = summary.first_of(fate)
+            warn(f"{fate.text}: {n:,}{f' (such as {first})' if first else ''}; see summary")

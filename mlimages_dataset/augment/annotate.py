@@ -55,8 +55,6 @@ if TYPE_CHECKING:
 ANNOTATIONS_FOLDER = "annotations"
 """Folder of a build's tables of collections, and prefix of the names of their stages."""
 _LISTED_UNKNOWN = 10
-_OF_EXPORT = frozenset({"label", "class_index", "origin"})
-"""Columns of CSV files that `export` writes; a user's own column `origin` may say anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,8 +174,7 @@ def annotate(
         _refuse_unplaced(counts, made.rejects, given)
     summary = AnnotationSummary.of(counts, made.rejects, most_frequent(made.unknown, _LISTED_UNKNOWN), indices)
     if schema != PREDICTIONS:
-        exported = {piece.path for piece in pieces if piece.states and _OF_EXPORT.issubset(piece.columns)}
-        summary = replace(summary, files_with_origins=len(exported))
+        summary = replace(summary, files_with_origins=len({piece.path for piece in pieces if piece.exported}))
     if not counts.images:
         first = [f"; the first malformed row is {row}" for row in (*made.rejects.first, *made.rejects.malformed)]
         raise _nothing_kept(summary, given, vocabulary, "".join(first[:1]))
@@ -200,7 +197,7 @@ def _refuse_unplaced(counts: AnnotationCounts, rejects: RejectLog, given: Annota
     n_unplaced = rejects.count - rejects.placed + counts.without_image
     if n_unplaced:
         rows = "1 row" if n_unplaced == 1 else f"{n_unplaced:,} rows"
-        first = next((f". The first malformed row is {row}" for row in (*rejects.first, *rejects.malformed)), "")
+        first = next((f". The first such row is {row}" for row in rejects.unplaced), "")
         raise DataError(
             f"has {rows} that cannot be used and whose image is unknown: with --complete, a class that such a row "
             f"states as present could become absent{first}",

@@ -126,18 +126,15 @@ class AnnotationSummary(AnnotationCounts):
         for fate in FATES:
             if fate.told and (n := getattr(self, fate.field)):
                 most = self.unknown_classes() if fate.field == "unknown" else ""
-                if fate.field == "rejected_rows" and self.first_rejected_rows:
-                    most = f"the first is {self.first_rejected_rows[0]}"
-                if fate.field == "malformed" and self.first_malformed:
-                    most = f"the first is {self.first_malformed[0]}"
-                if fate.field == "renamed" and self.first_renamed:
-                    most = f"the first is {self.first_renamed[0]}"
-                if fate.field == "images_of_several_locations" and self.first_locations:
-                    most = f"the first is {self.first_locations[0]}"
-                if fate.field == "images_with_blanks" and self.first_with_blanks:
-                    most = f"the first is {self.first_with_blanks[0]}"
+                if first := self.first_of(fate):
+                    most = f"the first is {first}"
                 found.append(f"{n:,} {fate.text}" + (f": {most}" if most else ""))
         return found
+
+    def first_of(self, fate: Fate) -> str:
+        """Return the first of what has a fate; empty if none is listed."""
+        listed = getattr(self, fate.first) if fate.first else ()
+        return str(listed[0]) if listed else ""
 
     def lines(self) -> list[str]:
         """Return the counts as lines, the worst last, and examples."""
@@ -186,6 +183,8 @@ class Fate(NamedTuple):
         text: its description.
         of_statements: whether each statement has exactly one of these outcomes.
         told: whether the collection's owner should check it.
+        first: the field of `AnnotationSummary` that lists the first of what has it; empty where nothing does.
+        rare: whether a report has no row of it where there is none.
     """
 
     field: str
@@ -193,8 +192,19 @@ class Fate(NamedTuple):
     text: str
     of_statements: bool = True
     told: bool = False
+    first: str = ""
+    rare: bool = False
 
 
+RENAMED = Fate(
+    "renamed",
+    "other names",
+    "files that name another picture than their own names do, and are read by their own names",
+    of_statements=False,
+    told=True,
+    first="first_renamed",
+    rare=True,
+)
 FATES = (
     Fate("images", "images", "images with labels", of_statements=False),
     Fate("labels", "labels", "labels"),
@@ -208,6 +218,7 @@ FATES = (
         "left unknown",
         "classes left unknown, not absent: a statement of the class or the image could not be used",
         of_statements=False,
+        rare=True,
     ),
     Fate("below_confidence", "below confidence", "machine labels below the least confidence asked for"),
     Fate(
@@ -217,14 +228,23 @@ FATES = (
     ),
     Fate("images_without_labels", "images lost", "images that lost every label", of_statements=False),
     Fate("unknown", "unknown class", "labels of unknown classes", told=True),
-    Fate("malformed", "malformed", "statements without image id, class or valid confidence", told=True),
-    Fate("rejected_rows", "rejected rows", "malformed rows", of_statements=False, told=True),
+    Fate(
+        "malformed",
+        "malformed",
+        "statements without image id, class or valid confidence",
+        told=True,
+        first="first_malformed",
+    ),
+    Fate(
+        "rejected_rows", "rejected rows", "malformed rows", of_statements=False, told=True, first="first_rejected_rows"
+    ),
     Fate(
         "images_of_several_names",
         "several names",
         "images of several names, which may be different pictures",
         of_statements=False,
         told=True,
+        first="first_names",
     ),
     Fate(
         "images_with_blanks",
@@ -232,20 +252,17 @@ FATES = (
         "images whose id has blanks at an end, and so is another than without them",
         of_statements=False,
         told=True,
+        first="first_with_blanks",
+        rare=True,
     ),
-    Fate(
-        "renamed",
-        "other names",
-        "files that name another picture than their own names do: read by their own names",
-        of_statements=False,
-        told=True,
-    ),
+    RENAMED,
     Fate(
         "files_with_origins",
         "exported files",
-        "exported files, whose column origin is not read: all their labels count as original",
+        "exported files, whose column origin is not read, so that all their labels count as original",
         of_statements=False,
         told=True,
+        rare=True,
     ),
     Fate(
         "images_of_several_locations",
@@ -253,6 +270,8 @@ FATES = (
         "images of several locations, of which the first in the order of texts is kept",
         of_statements=False,
         told=True,
+        first="first_locations",
+        rare=True,
     ),
 )
 """In the order of display, the worst last."""

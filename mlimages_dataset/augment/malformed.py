@@ -35,6 +35,8 @@ def log_malformed(
 ) -> None:
     """Log the first statements of a block that cannot be used, until `LISTED_REJECTS` are logged.
 
+    So many without image id are logged as `RejectLog.unplaced` too.
+
     Args:
         shown: the block, as `Source.observe` yields it.
         rows: its columns image_id, without nulls, class_id and confidence, and perhaps `FAULT`.
@@ -42,13 +44,19 @@ def log_malformed(
         log: takes them.
         bad: what `unusable` returns of the rows, where the caller has it.
     """
-    room = LISTED_REJECTS - len(log.malformed)
-    if room <= 0 or not piece.states:
+    room, room_unplaced = (LISTED_REJECTS - len(some) for some in (log.malformed, log.unplaced))
+    if max(room, room_unplaced) <= 0 or not piece.states:
         return
-    listed = np.flatnonzero(unusable(rows) if bad is None else bad)[:room].tolist()
-    if not listed:
+    found = np.flatnonzero(unusable(rows) if bad is None else bad).tolist()
+    if not found:
         return
-    log.malformed += _as_rejects(shown, rows, piece, log, listed, _reasons(rows.take(pa.array(listed))))
+    without = set(without_id(rows["image_id"]))
+    nameless = [row for row in found if row in without][:room_unplaced] if without else []
+    listed = sorted({*found[:room], *nameless})
+    rejects = _as_rejects(shown, rows, piece, log, listed, _reasons(rows.take(pa.array(listed))))
+    of_row = dict(zip(listed, rejects, strict=True))
+    log.malformed += [of_row[row] for row in found[:room]]
+    log.unplaced += [of_row[row] for row in nameless]
 
 
 def refuse_another_scale(shown: duckdb.DuckDBPyConnection, rows: pa.Table, piece: Piece, log: RejectLog | None) -> None:

@@ -5,6 +5,7 @@ Legend: N images, L statements in all of them, R rows of runs.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,7 +67,7 @@ def annotation_batches(
         source: value of the table's source column.
         min_confidence: machine labels with a lower confidence are dropped; verified absence stays.
         complete: what images were checked for: what an image does not list of it is absent, unless a statement of it
-            could not be used. Images of which nothing is said but what is of no category are kept then.
+            could not be used. Images without labels are kept then if a class is absent.
         schema: `ANNOTATIONS`, or `PREDICTIONS`, whose labels have that origin and are never verified.
     """
     for batch in _by_image(statements, below):
@@ -173,9 +174,9 @@ def _finished(
     with_labels = np.diff(offsets) > 0
     codes, starts = statements >> CONFIDENCE_BITS, numpy_of(lists.offsets)[:-1] - start
     says = np.logical_or.reduceat(codes != NOTHING, starts)
-    # Nothing that it says is of a category: so all of these are absent if its collection is complete.
-    others = np.logical_and.reduceat(np.isin(codes, (NOTHING, UNKNOWN, DROPPED)), starts)
-    kept_images = with_labels | (named & others) if complete is not None else with_labels
+    # Of a complete collection, all categories are absent but those that some statement may be about.
+    unsure = np.logical_or.reduceat(np.isin(codes, (NAMELESS, DOUBT)), starts)
+    kept_images = with_labels | (named & ~unsure) if complete is not None else with_labels
     columns = LabelColumns(
         np.concatenate((offsets[:1], offsets[1:][kept_images])),
         class_index,
@@ -187,6 +188,8 @@ def _finished(
         stated = columns
         columns, withheld = completed(stated, complete.looked_for, complete.closure, doubts.only(kept_images))
         absences = len(columns.class_index) - len(stated.class_index)
+        kept_images[kept_images] = np.diff(columns.offsets) > 0
+        columns = replace(columns, offsets=np.unique(columns.offsets))
     images = batch.filter(arrow_of(kept_images))
     table = pa.Table.from_arrays(
         [

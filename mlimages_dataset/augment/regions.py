@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlimages_dataset.augment.annotation_counts import shown_class
+from mlimages_dataset.augment.annotation_counts import RENAMED, shown_class
 from mlimages_dataset.augment.annotations import DROPPED, NAMELESS, UNKNOWN, codes_of
 from mlimages_dataset.augment.region_order import by_image, in_order
 from mlimages_dataset.core.image_ids import image_ids
@@ -88,7 +88,7 @@ _TEXTS = {
     "unknown": "boxes of unknown classes",
     "malformed": "boxes without an image or a class",
     "rejected_rows": "entries that cannot be used",
-    "renamed": "files that name another picture than their own names do: read by their own names",
+    RENAMED.field: RENAMED.text,
 }
 """In the order in which people are told: the worst last."""
 

@@ -16,24 +16,13 @@ from mlimages_dataset.exports.counts import ExportCounts, summed
 from mlimages_dataset.exports.publication import ORIGIN_NAMES
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.files import Receipt, whole_file
+from mlimages_dataset.tables.schemas import LONG_FORM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlimages_dataset.exports.writing import Export, Job, PartWritten, Written
     from mlimages_dataset.tables.label_columns import LabelColumns
-
-LONG_FORM = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("label", pa.string()),
-        ("class_index", pa.int32()),
-        ("confidence", pa.float32()),
-        ("origin", pa.string()),
-        ("location", pa.string()),
-    ]
-)
-"""The columns of exported CSV, one row per label."""
 
 
 def write(export: Export) -> Written:

@@ -27,6 +27,7 @@ from mlimages_dataset.pipeline.stage import NoSummary, Stage
 from mlimages_dataset.report.examples import Example, credits_of_photographs, examples, thumbnail
 from mlimages_dataset.report.figures import images_per_category, labels_per_image, ranking
 from mlimages_dataset.report.reading import REPORT, mean_labels, report_content
+from mlimages_dataset.sources.rejects import with_more
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import IMPLICATIONS, PAIR_COUNTS
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 REPORT_FILE = "report.html"
 FIGURES_FOLDER = "figures"
 _KILO = 1000
-_RARE = frozenset({"renamed", "withheld", "files_with_origins"})
-"""The fates of images and files that are shown only where there is one."""
 
 
 def report_stage(output: OutputFolder) -> Stage[NoSummary]:
@@ -138,7 +137,7 @@ def render(content: ReportContent, image_figure: str, label_figure: str, picture
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "size": _size}
+    environment.filters |= {"number": _number, "size": _size, "with_more": with_more}
     # Jinja escapes < > & and quotes in what `tojson` writes, so no name can end the script element.
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
     script = _template("report.js")
@@ -157,7 +156,7 @@ def render(content: ReportContent, image_figure: str, label_figure: str, picture
             fate
             for fate in FATES
             if not fate.of_statements
-            and (fate.field not in _RARE or any(getattr(one.counts, fate.field) for one in content.sources))
+            and (not fate.rare or any(getattr(one.counts, fate.field) for one in content.sources))
         ],
         image_words=_image_words(content),
         label_words=_label_words(content),

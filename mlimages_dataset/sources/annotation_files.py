@@ -105,10 +105,13 @@ class FileSource(BoxSource):
         """Return the files that a path stands for which is not one of them itself, see `folder_of`."""
         return self.files(path)
 
-    def passed_over(self, path: Location) -> list[Reject]:
-        """Return what such a path stands for and cannot be read at all: members that an archive should not have."""
-        refused = [(one, why) for one, why in refused_below(path) if one.suffix.lower() == self.suffix]
-        return [reject(one, why) for one, why in refused]
+    def refused(self, path: Location) -> list[tuple[Location, str]]:
+        """Return the members of an archive that are of the format and are not read, each with the reason."""
+        return [(one, why) for one, why in refused_below(path) if self._is_of_one_picture(one)]
+
+    def passed_over(self, path: Location) -> list[Reject]:  # noqa: ARG002 - for those that have any
+        """Return what else such a path stands for and has no file of the format, so that nothing is said of it."""
+        return []
 
     def piece(self, path: Location) -> Piece:
         """See `Source.piece`."""
@@ -130,11 +133,10 @@ class FileSource(BoxSource):
         path = piece.path
         given = Given(self.folder_of(path), self.context(path), piece.root)
         if given.folder is not None and piece.start == 0:
-            alone = self.passed_over(path)
-            log.add(alone[:LISTED_REJECTS], len(alone), placed=len(alone))
+            yield from self._never_read(path, given, log)
         for file in [path] if given.folder is None else self.files_of(path)[piece.start : piece.stop]:
             images: set[str] = set()
-            n_rejects, is_picture = 0, file.suffix.lower() == self.suffix
+            n_rejects, is_picture = 0, self._is_of_one_picture(file)
             try:
                 for one in self.instances_of(file, self._content(file), given):
                     if isinstance(one, Reject):
@@ -149,10 +151,26 @@ class FileSource(BoxSource):
             except DataError as error:
                 if given.folder is None:
                     raise
-                log.add([reject(file, f"{error.what}; the file is passed over")], 1, placed=1)
+                yield from self._unread(file, f"{error.what}; the file is passed over", given, log)
                 n_rejects += 1
             for image in images if n_rejects and is_picture else ():
                 yield Instance.of_doubt(image, as_text(str(file)))
+
+    def _is_of_one_picture(self, file: Location) -> bool:
+        return file.suffix.lower() == self.suffix
+
+    def _never_read(self, path: Location, given: Given, log: RejectLog) -> Iterator[Instance]:
+        alone = self.passed_over(path)
+        log.add(alone[:LISTED_REJECTS], len(alone), placed=len(alone))
+        for one, why in self.refused(path):
+            yield from self._unread(one, why, given, log)
+
+    def _unread(self, file: Location, why: str, given: Given, log: RejectLog) -> Iterator[Instance]:
+        """Log that a file cannot be read, and yield that the picture of its name is in doubt, if it is about one."""
+        is_picture = self._is_of_one_picture(file)
+        log.add([reject(file, why)], 1, placed=int(is_picture))
+        if is_picture:
+            yield Instance.of_doubt(self.picture_name(file, given, ""), as_text(str(file)))
 
     def digest(self, path: Location) -> str:
         """See `Source.digest`: the names and bytes of a folder's files, since a box may change and the size stay."""

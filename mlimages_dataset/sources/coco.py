@@ -20,7 +20,7 @@ from mlimages_dataset.sources.boxes import DocumentSource, Instance, as_stated, 
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons, rings_of
-from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
+from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.rle import mask_text
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
@@ -85,11 +85,9 @@ class Coco(DocumentSource):
                     annotation, listed.images[image_key], str(named), where=str(path), place=place, score=score
                 )
                 continue
-            doubted = listed.doubted(image_key)
             # An image that is not listed has no row, so nothing is said of it.
-            is_placed = doubted is not None or image_key is not None
-            _reject(log, path, *_why_not(listed, annotation, place), is_placed=is_placed)
-            if doubted is not None:
+            _reject(log, path, *_why_not(listed, annotation, place), is_placed=image_key is not None)
+            for doubted in listed.doubted(image_key):
                 yield Instance.of_doubt(doubted.name, str(path))
         for key, image in listed.images.items():
             if key in bare:
@@ -99,10 +97,16 @@ class Coco(DocumentSource):
 def _why_not(listed: _Listed, annotation: Mapping[str, Any], place: str) -> tuple[str, object]:
     """Return why an annotation cannot be used, and the value that is to blame."""
     image, category = annotation.get("image_id"), annotation.get("category_id")
-    if _key(image) in listed.shared:
-        return f"{place} refers to an id that several images have", _key(image)
+    image_key = _key(image)
+    if image_key in listed.shared:
+        return f"{place} refers to an id that several images have", image_key
+    if image_key in listed.named_twice:
+        first = listed.named_twice[image_key]
+        return f"{place} refers to image {image_key}, which has the file_name of image {first}", image_key
     for what, value, known in (("image", image, listed.images), ("category", category, listed.categories)):
         key = _key(value)
+        if value is None:
+            return f"{place} has no {what}_id", ""
         if key is None or key not in known:
             return f"{place} refers to {_an(what)} that is not listed{_other_form(key, known)}", value
     return f"{place} has a score that is not in 0..1", annotation["score"]
@@ -201,40 +205,45 @@ class _Listed:
         images: by their number.
         categories: names by number.
         absent: the absent categories of each image, None for one that is not listed.
-        shared: numbers that images of several names have; nobody knows of which an annotation is, so `images` has none.
+        shared: numbers that images of several names have; nobody knows of which an annotation is, so `images` has none
+            of them. Each with the other numbers by which such images are listed.
         named_twice: numbers of images that are not used, and the number of the image that has their name.
     """
 
     images: dict[_Key, _Image]
     categories: dict[_Key, str]
     absent: dict[_Key, list[_Key | None]]
-    shared: frozenset[_Key | None]
-    named_twice: dict[_Key, _Key]
+    shared: dict[_Key | None, list[_Key]]
+    named_twice: dict[_Key | None, _Key]
 
-    def doubted(self, key: _Key | None) -> _Image | None:
-        """Return the image that an annotation with such a number may be about, None for none that is listed."""
-        keys = (key, _twin(key), None if key is None else self.named_twice.get(key))
-        return next((self.images[one] for one in keys if one is not None and one in self.images), None)
+    def doubted(self, key: _Key | None) -> list[_Image]:
+        """Return the listed images that an annotation with such a number may be about."""
+        if key is not None and key in self.images:
+            return [self.images[key]]
+        keys = (key, _twin(key))
+        others = (self.named_twice.get(one) for one in keys)
+        found = dict.fromkeys((*keys, *others, *(other for one in keys for other in self.shared.get(one, ()))))
+        return [self.images[one] for one in found if one is not None and one in self.images]
 
     @classmethod
     def of(cls, path: Location, log: RejectLog) -> _Listed:
         categories = _categories(path)
         images: dict[_Key, _Image] = {}
         absent: dict[_Key, list[_Key | None]] = {}
-        named_twice: dict[_Key, _Key] = {}
+        named_twice: dict[_Key | None, _Key] = {}
         key_of: dict[str, _Key] = {}
-        shared: set[_Key | None] = set()
+        names_of: dict[_Key | None, list[str]] = {}
         for number, image in enumerate(_items(path, "images")):
             address = str(image.get("coco_url") or image.get("flickr_url") or "")
             name = str(image.get("file_name") or address.rpartition("/")[2])
             key = _key(image.get("id"))
             if not name or key is None:
                 _reject(log, path, f"image {number if key is None else key} has no file_name or id", name)
-            elif key in images and images[key].name == name:
+            elif (before := images.get(named_twice.get(key, key))) and before.name == name:
                 _reject(log, path, f"two images have the id {key}", name)
-            elif key in images:
-                shared.add(key)
-                _reject(log, path, f"images {images[key].name} and {name} have one id", key)
+            elif before:
+                names_of.setdefault(key, [before.name]).append(name)
+                _reject(log, path, f"images {before.name} and {name} have one id", key)
             elif key_of.setdefault(name, key) != key:
                 _reject(log, path, f"image {key} has the file_name of image {key_of[name]}", name)
                 named_twice[key] = key_of[name]
@@ -255,10 +264,10 @@ class _Listed:
                 remedy="name a file of instances, in COCO's form",
             )
         return cls(
-            {key: image for key, image in images.items() if key not in shared},
+            {key: image for key, image in images.items() if key not in names_of},
             categories,
-            {key: named for key, named in absent.items() if key not in shared},
-            frozenset(shared),
+            {key: named for key, named in absent.items() if key not in names_of},
+            {key: [key_of[name] for name in names if name in key_of] for key, names in names_of.items()},
             named_twice,
         )
 
@@ -286,5 +295,4 @@ def _items(path: Location, key: str, *, shallow: bool = False) -> Iterator[dict[
 
 
 def _reject(log: RejectLog, path: Location, what: str, value: object, *, is_placed: bool = True) -> None:
-    rejects = [Reject(str(path), 0, what, str(value)[:REJECT_CHARACTERS])] if log.count < LISTED_REJECTS else []
-    log.add(rejects, 1, placed=int(is_placed))
+    log.add([Reject(str(path), 0, what, str(value)[:REJECT_CHARACTERS])], 1, placed=int(is_placed))

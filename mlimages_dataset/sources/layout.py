@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - the decoder reads it
 from mlimages_dataset.sources.box_orders import BOX_ORDERS
+from mlimages_dataset.tables.schemas import LONG_FORM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 TABLE_COLUMNS = ("image_id", "label", "confidence", "location")
 """The columns that are read of a user's own table; the first two must be there."""
 NEEDED_COLUMNS = TABLE_COLUMNS[:2]
+_OF_EXPORT = frozenset(LONG_FORM.names).difference(TABLE_COLUMNS)
 _BLANKS = " \t"
 
 
@@ -94,6 +96,15 @@ class Layout:
             self.theirs.get(name, f"column {number}" if ours in replaced else ours)
             for number, (name, ours) in enumerate(zip(names, own, strict=True), 1)
         ]
+
+
+def is_exported(names: Iterable[str]) -> bool:
+    """Return whether a file's own columns are those of an exported CSV; a user's own column `origin` may say anything.
+
+    >>> is_exported(["image_id", "label", "class_index", "origin"]), is_exported(["image_id", "label", "origin"])
+    (True, False)
+    """
+    return _OF_EXPORT.issubset(names)
 
 
 def layout_of(columns: Iterable[str], separator: str, synsets: Location | None) -> Layout | None:

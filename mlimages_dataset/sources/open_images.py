@@ -214,8 +214,9 @@ def _of_known_sources(rows: pa.Table) -> pa.Table:
     """Return statements with `FAULT`, and without a confidence where `_SOURCE` is none that Open Images has."""
     source = pc.utf8_trim(pc.fill_null(rows[_SOURCE], ""), " ")
     is_known = pc.is_in(pc.utf8_lower(source), pa.array([MACHINE, *PEOPLE]))
-    shown = pc.if_else(pc.equal(source, ""), "nothing", pc.utf8_slice_codeunits(source, 0, _TOLD_SIGNS))
-    told = pc.binary_join_element_wise("its Source is none of Open Images", shown, ": ")
+    shown = pc.utf8_slice_codeunits(source, 0, _TOLD_SIGNS)
+    of_others = pc.binary_join_element_wise("its Source is none of Open Images", shown, ": ")
+    told = pc.if_else(pc.equal(source, ""), "its Source is empty", of_others)
     found = rows.drop_columns([_SOURCE, "confidence"])
     found = found.append_column("confidence", pc.if_else(is_known, rows["confidence"], None))
     return found.append_column(FAULT, pc.if_else(is_known, None, told))

@@ -48,6 +48,7 @@ class Piece:
         padded: whether blanks stand around its cells, and belong to none.
         layout: what its user states of it.
         synsets: what its user says that numbers mean.
+        exported: whether the file's own columns are those of an exported CSV, whatever its user calls them.
         root: what tells a folder of images from the others that are read with it; empty where there are no others.
     """
 
@@ -64,6 +65,7 @@ class Piece:
     synsets: Synsets | None = None
     root: str = ""
     shard: str = ""
+    exported: bool = False
 
     @property
     def file(self) -> Location:

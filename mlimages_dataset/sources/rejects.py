@@ -49,6 +49,7 @@ class RejectLog:
         first: the first of these.
         placed: how many of them are no obstacle to absences in other rows: of images that have no row, or that the
             source states as `source.DOUBTED`.
+        unplaced: the first of the others, and of the statements without image id: nobody knows their images.
         lines: how many lines there are.
         malformed: the first statements without image id, class or valid confidence, which `count` does not include.
         n_malformed: how many these are, where nobody maps statements and counts them.
@@ -61,6 +62,7 @@ class RejectLog:
     count: int = 0
     first: list[Reject] = field(default_factory=list)
     placed: int = 0
+    unplaced: list[Reject] = field(default_factory=list)
     lines: int = 0
     malformed: list[Reject] = field(default_factory=list)
     n_malformed: int = 0
@@ -71,10 +73,12 @@ class RejectLog:
     )
 
     def add(self, rejects: Sequence[Reject], count: int, *, placed: int = 0) -> None:
-        """Add `count` rejects, some of which are given, and of which so many are `placed`."""
+        """Add `count` rejects, some of which are given, and of which so many are `placed`: all or none."""
         self.count += count
         self.placed += placed
         self.first += rejects[: LISTED_REJECTS - len(self.first)]
+        if not placed:
+            self.unplaced += rejects[: LISTED_REJECTS - len(self.unplaced)]
 
     def add_renamed(self, files: Sequence[Reject], count: int) -> None:
         """Add `count` files that name another picture, some of which are given."""
@@ -88,8 +92,17 @@ def first_lines(what: str, first: Sequence[object], count: int) -> list[str]:
     >>> first_lines("rejected", ["a.csv, line 2"], 3)
     ['rejected: a.csv, line 2', 'rejected: and 2 more']
     """
+    return [f"{what}: {text}" for text in with_more(first, count)]
+
+
+def with_more(first: Sequence[object], count: int) -> list[str]:
+    """Return the first of some things as texts, and a last text for the number of the others.
+
+    >>> with_more(["a.csv, line 2"], 3), with_more([], 3)
+    (['a.csv, line 2', 'and 2 more'], [])
+    """
     more = count - len(first)
-    return [*(f"{what}: {one}" for one in first), *([f"{what}: and {more:,} more"] if first and more > 0 else [])]
+    return [*map(str, first), *([f"and {more:,} more"] if first and more > 0 else [])]
 
 
 def joined_rejects(found: Iterable[tuple[int, RejectLog]]) -> RejectLog:
@@ -102,7 +115,10 @@ def joined_rejects(found: Iterable[tuple[int, RejectLog]]) -> RejectLog:
     before = 0
     for start, of_piece in found:
         before = before if start else 0
-        log.add(_in_order(of_piece.first, before), of_piece.count, placed=of_piece.placed)
+        log.count += of_piece.count
+        log.placed += of_piece.placed
+        log.first += _in_order(of_piece.first, before)[: LISTED_REJECTS - len(log.first)]
+        log.unplaced += _in_order(of_piece.unplaced, before)[: LISTED_REJECTS - len(log.unplaced)]
         log.add_renamed(of_piece.renamed, of_piece.n_renamed)
         log.n_malformed += of_piece.n_malformed
         log.malformed += _in_order(of_piece.malformed, before)[: LISTED_REJECTS - len(log.malformed)]

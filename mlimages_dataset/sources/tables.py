@@ -25,7 +25,7 @@ from mlimages_dataset.sources.delimited import (
     has_padding,
     read_header,
 )
-from mlimages_dataset.sources.layout import NEEDED_COLUMNS, TABLE_COLUMNS, Layout
+from mlimages_dataset.sources.layout import NEEDED_COLUMNS, TABLE_COLUMNS, Layout, is_exported
 from mlimages_dataset.sources.nested import column_at, nested_names, stored_columns
 from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
 from mlimages_dataset.sources.rows import check_columns, columns_sql, statements_of
@@ -66,10 +66,12 @@ class CsvTables(DelimitedSource):
         if layout.has_no_header:
             delimiter = delimiter_of_rows(path, len(layout.columns))
             columns = list(layout.columns)
-            header = first_fields(path, delimiter) == columns
+            own = first_fields(path, delimiter)
+            header = own == columns
         else:
             delimiter = delimiter_of(path, lambda names: set(NEEDED_COLUMNS) <= set(layout.renamed(names)))
-            columns, header = layout.renamed(read_header(path, delimiter)), True
+            own = read_header(path, delimiter)
+            columns, header = layout.renamed(own), True
             check_columns(path, columns, layout, line=1)
         if layout.separator == "," and delimiter == ";" and "confidence" in columns:
             raise DataError(
@@ -85,6 +87,7 @@ class CsvTables(DelimitedSource):
             header=header,
             padded=has_padding(path, delimiter),
             layout=layout,
+            exported=is_exported(own),
         )
 
     def selection(self, piece: Piece, *, digits: bool) -> str:
@@ -154,9 +157,10 @@ class ParquetTables(Source):
                 where=path,
                 remedy="say how it calls ours, such as image_id=path,label=class",
             )
-        columns = layout.renamed(_names(path, layout))
+        own = _names(path, layout)
+        columns = layout.renamed(own)
         check_columns(path, columns, layout, line=None)
-        return Piece(path, tuple(columns), places="location" in columns, layout=layout)
+        return Piece(path, tuple(columns), places="location" in columns, layout=layout, exported=is_exported(own))
 
     def cut(self, piece: Piece) -> list[Piece]:
         """See `Source.cut`."""

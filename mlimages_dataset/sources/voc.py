@@ -26,7 +26,7 @@ from mlimages_dataset.core.locations import as_text, is_plain, relative
 from mlimages_dataset.sources.annotation_files import FileSource, reject
 from mlimages_dataset.sources.boxes import Instance, is_size, number_of, of_pixels
 from mlimages_dataset.sources.pictures_beside import size_of_picture
-from mlimages_dataset.sources.places import files_below, is_file, is_folder, place_digest, read_file
+from mlimages_dataset.sources.places import files_below, is_file, is_folder, place_digest, read_file, refused_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,7 +59,7 @@ class Voc(FileSource):
         try:
             found = super().files(folder)
         except DataError:
-            lists = [path for path in files_below(folder) if path.suffix == _LISTS and _OF_LIST.fullmatch(path.stem)]
+            lists = [path for path in files_below(folder) if _is_list(path)]
             if not lists:
                 raise
             return lists
@@ -74,14 +74,23 @@ class Voc(FileSource):
         folder = _folder_of_list(path)
         return self.files(path) if folder is None else _chosen(path, folder)[0]
 
+    def refused(self, path: Location) -> list[tuple[Location, str]]:
+        """See `FileSource.refused`: where lists of classes are read, these too."""
+        folder = _folder_of_list(path)
+        if folder is not None:
+            chosen = set(self.files_of(path))
+            return [(one, why) for one, why in super().refused(folder) if one in chosen]
+        lists = refused_below(path) if _is_list(self.files(path)[0]) else []
+        return [*super().refused(path), *((one, why) for one, why in lists if _is_list(one))]
+
     def passed_over(self, path: Location) -> list[Reject]:
-        """See `FileSource.passed_over`: also pictures of pixels' classes without boxes, and lines of a list."""
+        """See `FileSource.passed_over`: pictures of pixels' classes without boxes, and lines of a list."""
         folder = _folder_of_list(path)
         if folder is not None:
             return _chosen(path, folder)[1]
         what = f"no .xml file in {ANNOTATIONS} has its boxes"
         alone = _masks_alone(path, self.files(path))
-        return [*super().passed_over(path), *(reject(one, what) for one in alone)]
+        return [reject(one, what) for one in alone]
 
     def digest(self, path: Location) -> str:
         """See `Source.digest`: of a list of a split, its own bytes too."""
@@ -122,6 +131,11 @@ class Voc(FileSource):
                 mask=mask,
                 location=stated,
             )
+
+
+def _is_list(path: Location) -> bool:
+    """Return whether a file's name is that of a list of one class."""
+    return path.suffix == _LISTS and _OF_LIST.fullmatch(path.stem) is not None
 
 
 def _folder_of_list(path: Location) -> Location | None:

@@ -107,6 +107,17 @@ MAPPING = _schema(
 ANNOTATIONS = _schema("annotations", **_IMAGE_LABELS)
 PREDICTIONS = _schema("predictions", **_IMAGE_LABELS)
 LABELS = _schema("labels", **_IMAGE_LABELS)
+LONG_FORM = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("label", pa.string()),
+        ("class_index", pa.int32()),
+        ("confidence", pa.float32()),
+        ("origin", pa.string()),
+        ("location", pa.string()),
+    ]
+)
+"""The columns of exported CSV, one row per label."""
 PAIR_COUNTS = _schema("pair_counts", left=pa.int32(), right=pa.int32(), n_left=pa.int64(), n_both=pa.int64())
 IMPLICATIONS = _schema(
     "implications",

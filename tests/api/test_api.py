@@ -319,7 +319,7 @@ def test_what_is_left_out_is_told(vocabulary: ml.Vocabulary) -> None:
         annotations = ml.annotate(frame, vocabulary)
     assert annotations.summary is not None
     assert annotations.summary.unknown == 1
-    with pytest.warns(UserWarning, match="ids that several image names share: 1 "):
+    with pytest.warns(UserWarning, match="images of several names, which may be different pictures: 1 "):
         ml.annotate(pd.DataFrame({"image_id": ["rex.jpg", "rex.png"], "label": ["d", "d"]}), vocabulary)
     classes = pd.DataFrame({"id": ["d", "q", "d"], "name": ["dog", "qwertz", "Dog"]})
     with (

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import warnings
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlimages_dataset as ml
@@ -148,7 +149,9 @@ def test_what_is_doubtful_stays_unknown(data: st.DataObject) -> None:
 DOG, GOLDEN, CAT = "n02084071", "n02099601", "n02121808"
 
 
-def told_of(file: Path, vocabulary: ml.Vocabulary, **options: object) -> tuple[dict[str, dict[str, float]], Any]:
+def told_of(
+    file: Path | list[Path], vocabulary: ml.Vocabulary, **options: object
+) -> tuple[dict[str, dict[str, float]], Any]:
     """Return the confidences of a complete collection by image and wnid, and its summary."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -261,3 +264,151 @@ def test_a_line_that_cannot_be_used_leaves_its_picture_unknown(tmp_path: Path) -
     found, summary = told_of(tmp_path, ml.build_vocabulary(classes={"p": tmp_path}), format="yolo")
     assert {image: len(of_image) for image, of_image in found.items()} == {"a": 1, "b": 2}
     assert (summary.rejected_rows, summary.withheld) == (2, 1)
+
+
+@given(
+    images=st.lists(st.tuples(st.integers(1, 3), st.sampled_from("abc")), min_size=1, max_size=6),
+    said=st.sampled_from([1, 2, 3, "1", "2"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_image_is_said_not_to_show_what_an_annotation_of_one_of_its_numbers_says(
+    animals: ml.Vocabulary,
+    tmp_path_factory: pytest.TempPathFactory,
+    *,
+    images: list[tuple[int, str]],
+    said: int | str,
+) -> None:
+    path = tmp_path_factory.mktemp("numbers") / "instances.json"
+    listed = [{"id": key, "file_name": f"{name}.jpg"} for key, name in [*images, (4, "other")]]
+    content = {
+        "images": listed,
+        "annotations": [{"image_id": said, "category_id": "g"}, {"image_id": 4, "category_id": "c"}],
+        "categories": [{"id": "g", "name": "golden retriever"}, {"id": "c", "name": "house cat"}],
+    }
+    path.write_text(json.dumps(content))
+    found, _ = told_of(path, animals, format="coco")
+    named = {name for key, name in images if key == int(said)}
+    assert not [name for name in named if found.get(name, {}).get(GOLDEN) == 0]
+    keys_of = {name: {key for key, other in images if other == name} for _, name in images}
+    sure = {name for key, name in images if len(keys_of[name]) == 1 and len({n for k, n in images if k == key}) == 1}
+    assert sure - named <= {name for name, labels in found.items() if labels.get(GOLDEN) == 0}
+
+
+@pytest.mark.parametrize("only", [" g,1", "g,yes", "g,", "g,0.3", "g ,0.3", "zorb,1", "zorb,yes"])
+def test_an_image_whose_only_label_cannot_be_used_lacks_the_other_classes(
+    animals: ml.Vocabulary, tmp_path: Path, only: str
+) -> None:
+    path = tmp_path / "said.csv"
+    path.write_text(f"image_id,label,confidence\nx.jpg,{only}\ny.jpg,c,1\n")
+    found, summary = told_of(path, animals, min_confidence=0.5)
+    assert found["x"] == ({CAT: 0} if "g" in only else dict.fromkeys((CAT, DOG, GOLDEN), 0))
+    assert (summary.images, summary.images_without_labels) == (2, 0)
+
+
+@pytest.mark.parametrize("only", [",1", ",yes"])
+def test_an_image_of_which_nothing_is_known_has_no_row(animals: ml.Vocabulary, tmp_path: Path, only: str) -> None:
+    path = tmp_path / "said.csv"
+    path.write_text(f"image_id,label,confidence\nx.jpg,{only}\ny.jpg,c,1\n")
+    found, summary = told_of(path, animals)
+    assert (set(found), summary.images, summary.images_without_labels) == ({"y"}, 1, 1)
+
+
+def test_an_image_of_which_no_class_is_sure_has_no_row(tmp_path: Path) -> None:
+    vocabulary = ml.build_vocabulary(classes={"p": pd.DataFrame({"id": ["d"], "name": ["dog"]})})
+    path = tmp_path / "said.csv"
+    path.write_text("image_id,label,confidence\nw.jpg,d,yes\nx.jpg,d,yes\ny.jpg,d,1\nz.jpg,d,yes\n")
+    found, summary = told_of(path, vocabulary)
+    assert (found, summary.images, summary.images_without_labels) == ({"y": {DOG: 1}}, 1, 3)
+
+
+MALFORMED = [f"x{n}.jpg,g,yes" for n in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("rows_of_file", "line"),
+    [
+        ([*MALFORMED, ",g,1"], 14),
+        ([*MALFORMED, "./,g,yes"], 14),
+        ([*MALFORMED, "x.jpg,g"], 14),
+        ([*MALFORMED, ",c,1", ",g,1"], 14),
+        (["x.jpg,g,1,more", *MALFORMED], 2),
+    ],
+)
+def test_the_refusal_shows_a_row_of_which_nobody_knows_the_image(
+    animals: ml.Vocabulary, tmp_path: Path, rows_of_file: list[str], line: int
+) -> None:
+    path = tmp_path / "said.csv"
+    path.write_text("\n".join(("image_id,label,confidence", *rows_of_file, "")))
+    with pytest.raises(ml.MLImagesError, match=rf"first such row is \S*said\.csv, line {line}:"):
+        told_of(path, animals)
+
+
+@pytest.mark.parametrize("n_placed", [1, 12])
+def test_the_refusal_shows_an_annotation_of_no_image(tmp_path: Path, n_placed: int) -> None:
+    path = tmp_path / "instances.json"
+    placed = [{"id": n, "image_id": 1, "category_id": 1, "score": 7} for n in range(n_placed)]
+    content = {
+        "images": [{"id": 1, "file_name": "1.jpg"}],
+        "annotations": [*placed, {"id": 40, "category_id": 2}],
+        "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}],
+    }
+    path.write_text(json.dumps(content))
+    with pytest.raises(ml.MLImagesError, match=r"has 1 row that .* annotation 40 has no image_id"):
+        told_of(path, ml.build_vocabulary(classes={"p": path}), format="coco")
+
+
+def zipped(path: Path, members: list[tuple[str, str]], *, damaged: str = "", encrypted: str = "") -> Path:
+    """Write a zip archive, of whose members one has another check sum, or the flag that it is encrypted."""
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as archive:
+        warnings.simplefilter("ignore")  # two members of one name
+        for name, text in members:
+            archive.writestr(name, text)
+            info = archive.infolist()[-1]
+            if name == damaged:
+                info.CRC ^= 1
+            if name == encrypted:
+                info.flag_bits |= 1
+    return path
+
+
+VOC_XML = "<annotation><filename>{}.jpg</filename><object><name>{}</name></object></annotation>"
+LISTS = [("c_train.txt", "p1 1\n"), ("g_train.txt", "p1 1\n")]
+
+
+@pytest.mark.parametrize("kind", ["damaged", "encrypted", "second", "empty"])
+def test_a_list_of_many_images_that_cannot_be_read_is_told_and_refused(
+    animals: ml.Vocabulary, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "lists.zip"
+    if kind == "empty":
+        path = tmp_path
+        for name, text in LISTS:
+            (tmp_path / name).write_text(text if name == "c_train.txt" else "")
+    elif kind == "second":
+        zipped(path, [*LISTS, ("g_train.txt", "p2 1\n")])
+    else:
+        zipped(path, LISTS, **{kind: "g_train.txt"})
+    with pytest.raises(ml.MLImagesError, match=r"has 1 row that .* first such row is \S*g_train\.txt: "):
+        told_of(path, animals, format="voc")
+    with pytest.warns(UserWarning, match=r"malformed rows: 1 \(such as g_train\.txt: "):
+        ml.annotate(path, animals, format="voc")
+
+
+@pytest.mark.parametrize("kind", ["damaged", "encrypted", "second", "second of a split", "cut"])
+def test_a_file_of_one_picture_that_cannot_be_read_leaves_it_unknown(
+    animals: ml.Vocabulary, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "boxes.zip"
+    members = [("Annotations/a.xml", VOC_XML.format("a", "c")), ("Annotations/b.xml", VOC_XML.format("b", "c"))]
+    if kind == "cut":
+        zipped(path, [("Annotations/a.xml", "<annotation><obj"), members[1]])
+    elif kind.startswith("second"):
+        more = [("Annotations/a.xml", VOC_XML.format("a", "g")), ("ImageSets/Main/train.txt", "a\nb\n")]
+        zipped(path, [*members, *more])
+        path = path / "ImageSets" / "Main" / "train.txt" if kind == "second of a split" else path
+    else:
+        zipped(path, members, **{kind: "Annotations/a.xml"})
+    (tmp_path / "c_train.txt").write_text("a 1\nb 1\n")
+    found, summary = told_of([path, tmp_path / "c_train.txt"], animals, format="voc")
+    assert found == {"a": {CAT: 1}, "b": {CAT: 1, DOG: 0, GOLDEN: 0}}
+    assert (summary.rejected_rows, summary.withheld) == (1, 2)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import csv
 
 from mlimages_dataset.augment.annotate import AnnotatedFiles, annotate
 from mlimages_dataset.core.errors import DataError, UsageError
@@ -26,10 +28,12 @@ from mlimages_dataset.exports.publication import ORIGIN_NAMES, Publication
 from mlimages_dataset.exports.registry import FORMATS
 from mlimages_dataset.exports.tencent import DICTIONARY_FILE, tencent_dictionary, tencent_text
 from mlimages_dataset.pipeline.stage import Workplace
+from mlimages_dataset.sources.layout import Layout
+from mlimages_dataset.sources.registry import pieces_of
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.label_columns import array_of, columns_of
 from mlimages_dataset.tables.parquet import read_table, write_table
-from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS
+from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, LONG_FORM
 from mlimages_dataset.vocab.stage import read_tencent_dictionary
 from mlimages_dataset.vocab.vocabulary import Category, Vocabulary
 from tests.augment.strategies import Row, columns_from, rows, rows_from
@@ -422,3 +426,36 @@ def test_an_export_that_is_read_again_is_told(
     assert summary.files_with_origins == told
     assert any("origin is not read" in text for text in summary.findings()) == bool(told)
     assert any("origin is not read" in text for text in summary.lines()) == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("form", "columns"),
+    [
+        ("csv", ("image_id", "label", "_", "confidence", "_", "location")),
+        ("csv", ("image_id", "class", "label", "confidence", "why", "location")),
+        *itertools.product(
+            ("csv", "parquet"),
+            ((), ("image_id=location",), ("label=class_index",), ("location=origin", "label=class_index")),
+        ),
+    ],
+)
+def test_an_export_is_known_by_its_own_columns_whatever_its_user_calls_them(
+    tmp_path: Path, *, form: str, columns: tuple[str, ...]
+) -> None:
+    rows = {"image_id": "a", "label": "n00000002", "class_index": "2", "confidence": "1", "origin": "ancestor"}
+    table = pa.Table.from_pylist([{name: rows.get(name, "there") for name in LONG_FORM.names}])
+    path = tmp_path / f"train.{form}"
+    if form == "csv":
+        csv.write_csv(table, path)
+    else:
+        pq.write_table(table, path)
+    assert [piece.exported for piece in pieces_of(form, [path], layout=Layout(columns=columns))] == [True]
+
+
+def test_an_export_that_is_read_without_its_header_is_told(tmp_path: Path, vocabulary: Vocabulary) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text(f"{','.join(LONG_FORM.names)}\na,n00000002,2,1,ancestor,there\n")
+    columns = ("image_id", "label", "_", "confidence", "_", "location")
+    given = AnnotatedFiles(name="again", format="csv", files=(path,), columns=columns)
+    summary = annotate(vocabulary, given, Workplace(tmp_path / "again")).summary
+    assert (summary.labels, summary.files_with_origins) == (1, 1)

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.augment.annotation_counts import AnnotationCounts
+from mlimages_dataset.augment.annotation_counts import FATES, AnnotationCounts, Fate
 from mlimages_dataset.augment.cooccurrence import StrongPair
 from mlimages_dataset.augment.statistics import LabelStatistics
 from mlimages_dataset.core.decoding import encode
@@ -350,6 +350,37 @@ def test_equal_content_gives_equal_bytes(mini_vocabulary: Vocabulary, tmp_path: 
         "figures/labels_per_image.png",
     ]
     assert [r.sha256 for r in one.receipts] == [r.sha256 for r in other.receipts]
+
+
+@pytest.mark.parametrize("n", [0, 2])
+@pytest.mark.parametrize("fate", [fate for fate in FATES if fate.rare], ids=lambda fate: fate.field)
+def test_a_rare_fate_has_a_row_where_there_is_one(tmp_path: Path, fate: Fate, n: int) -> None:
+    manifest = Manifest(
+        stages={
+            "annotations/mine": source_stage(AnnotationCounts(), **{fate.field: n}),
+            "labels": labels_stage(statistics(4, 1), statistics(4, 2)),
+        }
+    )
+    rows = [row for table in written(random_tree(4), manifest, tmp_path, []).tables.values() for row in table]
+    assert [row[-1] for row in rows if row and fate.text in row[0]] == [str(n)] * bool(n)
+
+
+def test_lists_of_the_first_rows_tell_how_many_more_there_are(tmp_path: Path) -> None:
+    manifest = Manifest(
+        stages={
+            "annotations/mine": source_stage(
+                AnnotationCounts(malformed=1),
+                first_malformed=["a.csv, line 3: no class: 'a,'"],
+                rejected_rows=1_235,
+                first_rejected_rows=["a.csv, line 2: <i>"],
+            ),
+            "labels": labels_stage(statistics(4, 1), statistics(4, 2)),
+        }
+    )
+    page = written(random_tree(4), manifest, tmp_path, [])
+    assert "a.csv, line 2: <i>" in page.text
+    assert "a.csv, line 3: no class" in page.text
+    assert re.findall("and [0-9,]+ more", page.text) == ["and 1,234 more"]
 
 
 HOSTILE = "</script><script>window.broken = 1</script><img src=x onerror=alert(1)><!--"

@@ -95,7 +95,8 @@ def test_two_annotations_of_one_id_are_two(tmp_path: Path) -> None:
             {"annotations": [{"id": 5, "image_id": 1, "category_id": 9}]},
             "annotation 5 refers to a category that is not listed: '9'",
         ),
-        ({"annotations": [{"image_id": 1}]}, "annotation 0 refers to a category that is not listed: 'None'"),
+        ({"annotations": [{"image_id": 1}]}, "annotation 0 has no category_id: ''"),
+        ({"annotations": [{"id": 5, "category_id": 18}]}, "annotation 5 has no image_id: ''"),
         ({"images": [{"id": 1, "file_name": "a.jpg"}] * 2}, "two images have the id 1: 'a.jpg'"),
         ({"images": [{"id": 1, "file_name": f"{one}.jpg"} for one in "ab"]}, "images a.jpg and b.jpg have one id: '1'"),
         (
@@ -113,6 +114,18 @@ def test_what_refers_to_nothing_is_listed(tmp_path: Path, content: dict[str, Any
     path = written(tmp_path, **{"images": [{"id": 1, "file_name": "a.jpg"}], **content})
     _, rejects = read_statements("coco", [path])
     assert [str(reject) for reject in rejects.first] == [f"{path}: {told}"]
+
+
+def test_an_annotation_of_a_number_that_was_refused_is_told_why(tmp_path: Path) -> None:
+    images = [{"id": one, "file_name": "a.jpg"} for one in (1, 9)]
+    annotations = [{"id": 5, "image_id": 9, "category_id": 18}]
+    path = written(tmp_path, images=images, annotations=annotations)
+    _, rejects = read_statements("coco", [path])
+    told = (
+        "image 9 has the file_name of image 1: 'a.jpg'",
+        "annotation 5 refers to image 9, which has the file_name of",
+    )
+    assert [str(one).startswith(f"{path}: {text}") for one, text in zip(rejects.first, told, strict=True)] == [True] * 2
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,8 @@ def test_what_an_unknown_source_says_is_listed_with_line_and_value(
     labels = AnnotatedFiles(name="x", format="open-images", files=(path,))
     with mock.patch.object(usual_rows, "COMPILED_BYTES", least):
         summary = annotate(mini_vocabulary, labels, Workplace(tmp_path / "out")).summary
-    reason = f"its Source is none of Open Images: {source.strip() or 'nothing'}"
+    told = source.strip()
+    reason = f"its Source is none of Open Images: {told}" if told else "its Source is empty"
     assert summary.first_malformed == tuple(f"labels.csv, line {n + 1}: {reason}: {rows[n]!r}" for n in (10, 11))
     assert (summary.images, summary.malformed) == (1, 2)
 

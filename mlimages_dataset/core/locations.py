@@ -130,8 +130,8 @@ def remove_folder(folder: Location) -> None:
 def as_text(name: str) -> str:
     r"""Return a name that UTF-8 can encode: names in file systems and archives may hold any bytes.
 
-    Each part of a path is read as lines of lists are, see `decoded_bytes`: so names in one encoding stay different, and a
-    picture has the id that a list in the same encoding gives it.
+    Each part of a path is read as lines of lists are, see `decoded_bytes`: so names in one encoding stay different, and
+    a picture has the id that a list in the same encoding gives it.
 
     >>> as_text("cat/caf\udce9.jpg"), as_text("cat/1.jpg")
     ('cat/café.jpg', 'cat/1.jpg')

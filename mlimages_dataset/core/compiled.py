@@ -9,6 +9,7 @@ its first call and kept.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import hashlib
 import os
@@ -22,8 +23,12 @@ import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.runtime.nrt import rtsys
 
+try:
+    import fcntl
+except ImportError:  # not POSIX
+    fcntl = None  # type: ignore[assignment]
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -91,10 +96,30 @@ class _Cache(FunctionCache):
                 return self._impl.rebuild(target_context, data)
         return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # as above
 
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the machine code for a signature; see Numba, which numbers files without a lock."""
+        with _alone(Path(self.cache_path)):
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # as above
+
     def ship(self, folder: Path, sig: Any, compiled_as: Any) -> None:
         """Write the machine code for a signature into a folder."""
         key = self._index_key(sig, compiled_as.codegen)  # type: ignore[no-untyped-call]  # as above
         shipped(self._function, folder).save(key, self._impl.reduce(compiled_as))
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing into a folder until the end of the block, where the system can."""
+    descriptor = None
+    with contextlib.suppress(OSError):  # it is not there yet, or its file system has no locks
+        if fcntl is not None:
+            descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def shipped(function: Callable[..., object], folder: Path) -> Any:

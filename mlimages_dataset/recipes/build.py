@@ -89,7 +89,9 @@ def build_recipe(
     output = OutputFolder(folder, overwrite=overwrite)
     _refuse_tables_alone(output)
     names = []
-    with output.held(), compiled_meanwhile() as await_loops:
+    counted = recipe.cooccurrence is not None and recipe.cooccurrence.rule is Rule.PAIRS
+    loops = [ANNOTATIONS_FOLDER, *([COOCCURRENCE] if counted else []), LABELS_STAGE]
+    with output.held(), compiled_meanwhile(loops) as await_loops:
         if recipe.images is not None:
             copied = images_stage(recipe.images, folder)
             began(IMAGES_FOLDER)

@@ -51,7 +51,7 @@ from mlimages_dataset.tables.texts import extreme_texts
 def call_all_loops() -> None:
     """Call every compiled loop once."""
     with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        call_loops(STAGES)
+        call_loops(folder, *STAGES)
         _call_loops_over_labels(Path(folder))
         _call_loops_over_files(Path(folder))
     _call_loops_over_pixels()

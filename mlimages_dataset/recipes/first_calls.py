@@ -29,35 +29,50 @@ from mlimages_dataset.tables.schemas import ANNOTATIONS
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Rule, Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from mlimages_dataset.core.locations import Location
 
-_ROOMS = {
-    "augment": (
-        "ancestors", "annotations", "audit", "merged", "pair_counting", "same_images", "splits", "statistics",
+_LOOPS = {
+    ANNOTATIONS_FOLDER: (
+        "augment.annotations",
+        "augment.merged",
+        "sources.quotes",
+        "tables.text_numbers",
+        "tables.texts",
     ),
-    "sources": ("quotes",),
-    "tables": ("pages", "text_numbers", "texts"),
-}  # fmt: skip
-MODULES = tuple(f"mlimages_dataset.{room}.{name}" for room, names in _ROOMS.items() for name in names)
+    COOCCURRENCE: ("augment.pair_counting", "augment.same_images"),
+    LABELS_STAGE: ("augment.ancestors", "augment.audit", "augment.splits", "augment.statistics", "tables.pages"),
+}
+"""The modules that have the loops of a stage."""
+STAGES = tuple(_LOOPS)
+"""The stages of a build that have loops of their own."""
 _PROCESSES = ((ANNOTATIONS_FOLDER, COOCCURRENCE), (LABELS_STAGE,))
 """The stages whose loops a process compiles, in the order of a build: half of the work for each of two cores."""
-CODE = "import sys; from mlimages_dataset.recipes.first_calls import call_loops; call_loops(sys.argv[1:])"
+CODE = "import sys; from mlimages_dataset.recipes.first_calls import call_loops; call_loops(*sys.argv[1:])"
+
+
+def without_machine_code(stages: Iterable[str]) -> list[str]:
+    """Return those of some stages that have a loop whose machine code is not kept."""
+    return [stage for stage in stages if not are_kept([f"mlimages_dataset.{name}" for name in _LOOPS[stage]])]
 
 
 @contextlib.contextmanager
-def compiled_meanwhile() -> Iterator[Callable[[str], None]]:
+def compiled_meanwhile(stages: Collection[str]) -> Iterator[Callable[[str], None]]:
     """Compile the loops of a build in other processes, unless that was done.
 
     Yields what waits until the loops of a stage, given by its name, are ready. If a process fails, they are compiled
     at their first call as ever.
+
+    Args:
+        stages: those of `STAGES` that the build has.
     """
     with contextlib.ExitStack() as until_the_end:
         compilers = {}
-        if not are_kept(MODULES):
-            for names in _PROCESSES:
-                compiler = _Compiler(names)
+        for together in _PROCESSES:
+            if names := without_machine_code(stage for stage in together if stage in stages):
+                folder = until_the_end.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+                compiler = _Compiler(folder, names)
                 until_the_end.callback(compiler.stop)
                 compilers.update(dict.fromkeys(names, compiler))
 
@@ -70,15 +85,15 @@ def compiled_meanwhile() -> Iterator[Callable[[str], None]]:
 
 
 class _Compiler:
-    """A process that compiles the loops of some stages, one stage after the other."""
+    """A process that compiles the loops of some stages, one stage after the other, and writes into a folder."""
 
-    def __init__(self, stages: Sequence[str]) -> None:
+    def __init__(self, folder: str, stages: Sequence[str]) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self._ready: set[str] = set()
         self._process: subprocess.Popen[str] | None = None
         with contextlib.suppress(OSError):  # raised where the interpreter is part of another program
             self._process = subprocess.Popen(  # noqa: S603 - our own code
-                [sys.executable, "-P", "-c", CODE, *stages],
+                [sys.executable, "-P", "-c", CODE, folder, *stages],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -101,18 +116,18 @@ class _Compiler:
             self._process.communicate()
 
 
-def call_loops(stages: Sequence[str]) -> None:
-    """Call the loops of some stages of a build, so that they are compiled, and print each stage that is done.
+def call_loops(folder: str, *stages: str) -> None:
+    """Call the loops of some of `STAGES`, so that they are compiled, and print each stage that is done.
 
     Args:
-        stages: some of `STAGES`.
+        folder: an empty one to write into.
+        stages: their names.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        for stage in stages:
-            out = location(folder) / stage
-            out.mkdir()
-            _CALLS[stage](out)
-            print(stage, flush=True)  # noqa: T201 - for the process that waits
+    for stage in stages:
+        out = location(folder) / stage
+        out.mkdir()
+        _CALLS[stage](out)
+        print(stage, flush=True)  # noqa: T201 - for the process that waits
 
 
 def _annotate(out: Location) -> None:
@@ -133,8 +148,6 @@ def _label(out: Location) -> None:
 
 
 _CALLS = {ANNOTATIONS_FOLDER: _annotate, COOCCURRENCE: _count_pairs, LABELS_STAGE: _label}
-STAGES = tuple(_CALLS)
-"""The stages of a build that have loops of their own."""
 
 
 def two_images(folder: Location) -> Location:

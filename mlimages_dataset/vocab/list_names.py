@@ -1,7 +1,7 @@
 """Names that lists write in their own way, as dictionaries write them: `grizzly+bear`, `vehicle.car`, `sofa, couch`.
 
-A name that is no noun of WordNet is read in another way if that is a noun. `Animal (Latin name)` is read as the species
-where WordNet has it.
+A name that is no noun of WordNet is read in another way if that is a noun. What only some names of a list could mean by
+accident (dots, plus signs, numbers at the end) is read so if several of its names are written alike.
 """
 
 from __future__ import annotations
@@ -12,75 +12,120 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.vocab.matching import MatchRule, match_classes
+from mlimages_dataset.vocab.near_names import denies, head_of
 from mlimages_dataset.vocab.normalisation import parse_name, spellings
 from mlimages_dataset.vocab.sense_features import ancestors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mlimages_dataset.sources.classes import SourceClass
+    from mlimages_dataset.vocab.matching import Match, MatchContext
     from mlimages_dataset.vocab.wordnet import WordNet
 
-_LEAST_SHARED = 3
-"""Names of a list that end in the same number, so that it is none of the names: `watch-101`, `brain-101`."""
-_NUMBER = re.compile(r"[-_ .]\d+$")
+_LEAST_ALIKE = 3
+"""Names of a list that are written alike."""
+_NUMBER = re.compile(r"[-_ ]\d+$")
 _PLUS = re.compile(r"(?<=\w\w)\+(?=\w\w)")
-_BINOMIAL = re.compile(r"^.*\S\s*[(\[](?P<latin>[A-Z][a-z]+ [a-z]+)[)\]]$")
+_PATH = re.compile(r"^(?P<top>[\w-]{2,})\.(?:[\w-]+\.)*(?P<name>[^\W\d][\w-]*)$")
+_SPECIES = re.compile(r"^(?P<name>.*\S)\s*[(\[](?P<latin>[A-Z][a-z]+ [a-z]+)[)\]]$")
 _SQUARE = re.compile(r"^(?P<name>.*\S)\s*\[(?P<words>[^\[\]]+)\]$")
-_APART = re.compile(r"^(?P<name>[^()]*\S)(?: - |\s*: )(?P<words>\S[^()]*)$")
-_PATH = re.compile(r"^(?:[\w-]+\.)*(?P<above>[\w-]{2,})\.(?P<name>[^\W\d][\w-]*)$")
+_APART = re.compile(r"^(?P<first>[^()]*\S)(?: - |\s*: )(?P<second>\S[^()]*)$")
 
 
-def as_dictionaries_write(classes: Sequence[SourceClass], wordnet: WordNet) -> list[SourceClass]:
-    """Return the classes of a list, with names under which WordNet may have them."""
-    ends = Counter(end[0] for one in classes if (end := _NUMBER.search(one.name)))
-    shared = tuple(end for end, n in ends.items() if n >= _LEAST_SHARED)
+def matches_of_list(
+    classes: Sequence[SourceClass], context: MatchContext, decided: Mapping[str, str]
+) -> dict[str, Match]:
+    """Return the match of each class by source_id; its class has the name as it was read.
 
-    def named(one: SourceClass) -> SourceClass:
-        forms = _other_forms(one.name, shared, wordnet)
-        return replace(one, name=next(forms, one.name))
+    Args:
+        classes: of one list, each id once.
+        context: evidence besides the names.
+        decided: wnids of the list's other classes by source_id, known without matching.
+    """
+    named = species_named(classes, context.wordnet)
+    found = {match.source_class.source_id: match for match in match_classes(named, context, decided)} if named else {}
+    lost = [one for one in named if found[one.source_id].rule is MatchRule.NOT_IN_WORDNET]
+    names = as_dictionaries_write([one.name for one in lost], [one.name for one in classes], context.wordnet)
+    again = [replace(one, name=name) for one, name in zip(lost, names, strict=True) if name != one.name]
+    if again:
+        meant = {**decided, **{source_id: match.wnid for source_id, match in found.items() if match.wnid}}
+        found |= {match.source_class.source_id: match for match in match_classes(again, context, meant)}
+    return found
 
-    return [named(one) for one in classes]
+
+def species_named(classes: Iterable[SourceClass], wordnet: WordNet) -> list[SourceClass]:
+    """Return classes of which those with a species in brackets have its name: `Red Fox (Vulpes vulpes)`.
+
+    The name before the brackets, or its head, must mean something above the species: `oak leaf (Quercus robur)` is a
+    leaf.
+    """
+    return [replace(one, name=_species(one.name, wordnet) or one.name) for one in classes]
 
 
-def _other_forms(name: str, shared_ends: tuple[str, ...], wordnet: WordNet) -> Iterator[str]:
-    """Yield the readings of a name that are nouns, the likeliest first."""
-    if (species := _BINOMIAL.match(name)) and len(_senses(species["latin"], wordnet)) == 1:
-        yield species["latin"]
-    if _senses(parse_name(name).base, wordnet):
-        return
-    for end in shared_ends:
-        name = name.removesuffix(end)
-    name = _PLUS.sub(" ", name)
-    if pair := _synonyms(name, wordnet):
-        yield "{} ({})".format(*pair)
+def _species(name: str, wordnet: WordNet) -> str:
+    found = _SPECIES.match(name)
+    if found is None:
+        return ""
+    base = parse_name(found["name"]).base
+    named = _senses(base, wordnet) or _senses(head_of(base, wordnet), wordnet)
+    # WordNet writes scientific names, and no others of two words like these, with one capital.
+    synsets = [one for one in _senses(found["latin"], wordnet) if found["latin"] in wordnet.lemmas[one]]
+    fits = len(synsets) == 1 and not named.isdisjoint(ancestors(wordnet, synsets[0]))
+    return found["latin"] if fits else ""
+
+
+def as_dictionaries_write(names: Sequence[str], every: Sequence[str], wordnet: WordNet) -> list[str]:
+    """Return how some names of a list, which are no nouns as they stand, can be read as nouns; as they are if not.
+
+    Args:
+        names: some names of the list.
+        every: all of them.
+        wordnet: the noun synsets.
+    """
+    ends = _alike(end[0] for name in every if (end := _NUMBER.search(name)))
+    tops = _alike(path["top"] for name in every if (path := _PATH.match(name)))
+    joined = sum(bool(_PLUS.search(name)) for name in every) >= _LEAST_ALIKE
+
+    def read(name: str) -> str:
+        if denies(name, wordnet):
+            return name
+        plain = name
+        if (end := _NUMBER.search(name)) and end[0] in ends:
+            plain = name.removesuffix(end[0])
+        if joined:
+            plain = _PLUS.sub(" ", plain)
+        if (path := _PATH.match(plain)) and path["top"] in tops:
+            plain = f"{path['name']} ({path['top']})"
+        plain = _synonym(plain, wordnet) or _bracketed(plain, wordnet)
+        return plain if _senses(parse_name(plain).base, wordnet) else name
+
+    return [read(name) for name in names]
+
+
+def _alike(written: Iterable[str]) -> set[str]:
+    return {one for one, n in Counter(written).items() if n >= _LEAST_ALIKE}
+
+
+def _synonym(name: str, wordnet: WordNet) -> str:
+    """Return `sofa (couch)` of `sofa, couch, lounge`: the two nouns that single out the sense of all, or nothing."""
+    senses = {part: found for part in re.split(r"\s*[,;/]\s*", name) if (found := _senses(part, wordnet))}
+    pairs = itertools.combinations(senses, 2) if senses and set.intersection(*senses.values()) else ()
+    least = min(pairs, key=lambda pair: len(senses[pair[0]] & senses[pair[1]]), default=())
+    return "{} ({})".format(*least) if least else ""
+
+
+def _bracketed(name: str, wordnet: WordNet) -> str:
+    """Return `bank (building)` of `bank [building]`, and `dog (animal)` of `dog - animal` and `animal: dog`."""
     if square := _SQUARE.match(name):
-        name = f"{square['name']} ({square['words']})"
-    elif apart := _APART.match(name):
-        name = _qualified(apart["name"], apart["words"], wordnet)
-    elif path := _PATH.match(name):
-        name = f"{path['name']} ({path['above']})"
-    if _senses(parse_name(name).base, wordnet):
-        yield name
-
-
-def _synonyms(name: str, wordnet: WordNet) -> tuple[str, str] | None:
-    """Return two names of several that single out the sense which most of them have; None if none is shared."""
-    senses = {part: _senses(part, wordnet) for part in re.split(r"\s*[,;/]\s*", name) if part}
-    found = Counter(sense for of_part in senses.values() for sense in sorted(of_part))
-    if not found or max(found.values()) == 1:
-        return None
-    (most, _), *_ = found.most_common(1)
-    pairs = itertools.combinations([part for part, of_part in senses.items() if most in of_part], 2)
-    return min(pairs, key=lambda pair: len(senses[pair[0]] & senses[pair[1]]))
-
-
-def _qualified(first: str, second: str, wordnet: WordNet) -> str:
-    """Return two parts of a name as the thing and, in brackets, what it is one of: `Spade: tool`, `animal: dog`."""
-    below = {above for sense in _senses(second, wordnet) for above in ancestors(wordnet, sense)}
-    if not below.isdisjoint(_senses(first, wordnet)):
-        return f"{second} ({first})"
-    return f"{first} ({second})"
+        return f"{square['name']} ({square['words']})"
+    if apart := _APART.match(name):
+        for thing, kind in itertools.permutations(apart.group("first", "second")):
+            above = {one for sense in _senses(thing, wordnet) for one in ancestors(wordnet, sense)}
+            if not above.isdisjoint(_senses(kind, wordnet)):
+                return f"{thing} ({kind})"
+    return name
 
 
 def _senses(name: str, wordnet: WordNet) -> set[int]:

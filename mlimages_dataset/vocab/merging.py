@@ -24,7 +24,7 @@ from mlimages_dataset.vocab.hierarchy import (
     reachable_roots,
     tree_of,
 )
-from mlimages_dataset.vocab.list_names import as_dictionaries_write
+from mlimages_dataset.vocab.list_names import matches_of_list
 from mlimages_dataset.vocab.matching import MatchContext, match_classes, read_elsewhere
 from mlimages_dataset.vocab.narrower import narrowed, with_own_categories
 from mlimages_dataset.vocab.near_names import head_of
@@ -262,8 +262,7 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
     named = [c for c in classes if c.source_id not in told]
     decided = {c.source_id: c.wnid for c in classes if _WNID.fullmatch(c.wnid)}
     decided |= {source_id: row.wnid for source_id, row in overrides.items() if source_id in first and row.wnid}
-    written = as_dictionaries_write(named, context.wordnet)
-    matches = {m.source_class.source_id: m for m in match_classes(written, context, decided)} if named else {}
+    matches = matches_of_list(named, context, decided)
     unnamed = [m for m in matches.values() if not m.source_class.parent]
     meant = decided | {source_id: match.wnid for source_id, match in matches.items() if match.wnid}
     heads = _matches_of_heads(unnamed, context, meant) if one.attach else {}
@@ -273,14 +272,14 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
     def proposal(source_class: SourceClass) -> MappingRow:  # noqa: PLR0911 - a table of what decides, in order
         row = MappingRow(one.source, source_class.source_id, source_class.name, 0, "", "", "")
         override, match = overrides.get(row.source_id), matches.get(row.source_id)
-        if (circle := circles.get(row.source_id)) and circle.place >= 0:
-            return _dropped(row, Rule.DROPPED_UNMATCHED, _told_cycle(circle))
         if override is not None:
             rule = Rule.REVIEWED_PARENT if override.broader else Rule.REVIEWED
             sure = override.probability
             found = replace(row, wnid=override.wnid, rule=rule.value, evidence=override.reason, probability=sure)
             return found if override.wnid else _dropped(row, Rule.DROPPED_REVIEWED, override.reason)
         if match is None or (source_class.parent and not match.below_parent):
+            if circle := circles.get(row.source_id):
+                return _dropped(row, Rule.DROPPED_UNMATCHED, _told_cycle(circle))
             listed = _as_listed(row, source_class, own, context.wordnet)
             other = "; what its name means is not below it" if match is not None and match.wnid else ""
             return replace(listed, evidence=listed.evidence + other)
@@ -302,7 +301,7 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
         found = replace(row, wnid=match.wnid, rule=match.rule.value, evidence=match.evidence)
         return replace(found, probability=match.probability)
 
-    return _with_listed_parents([proposal(source_class) for source_class in classes], own, nouns, circles)
+    return _with_listed_parents([proposal(source_class) for source_class in classes], own, nouns)
 
 
 def _with_wnid(source_class: SourceClass, network: WordNet) -> SourceClass:
@@ -353,7 +352,7 @@ def _matches_of_parents(
 
 
 def _with_listed_parents(
-    rows: Sequence[MappingRow], own: Collection[str], nouns: Mapping[str, Match], circles: Mapping[str, Cycle]
+    rows: Sequence[MappingRow], own: Collection[str], nouns: Mapping[str, Match]
 ) -> list[MappingRow]:
     """Return the rows of a list, with what a parent means that is the id of another class or a noun."""
     row_of_id = {row.source_id: row for row in rows}
@@ -366,8 +365,6 @@ def _with_listed_parents(
         if is_resolved(row):
             return row
         lost = replace(row, wnid="")
-        if circle := circles.get(row.source_id):
-            return _dropped(lost, Rule.DROPPED_UNMATCHED, _told_cycle(circle))
         if depth > _MOST_PARENTS:
             return _dropped(lost, Rule.DROPPED_UNMATCHED, f"more than {_MOST_PARENTS} parents lie one above the other")
         if row.wnid not in row_of_id:

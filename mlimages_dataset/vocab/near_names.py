@@ -22,10 +22,16 @@ _WORDS_OF_ABSENCE = "no|not|never|none|nor|neither|nothing|nil|without|absent|la
 _NEGATIVE = f"{_WORDS_OF_ABSENCE}|zero|0|missing|lack|negative|false"
 _NOT = re.compile(rf"\b(?:{_WORDS_OF_ABSENCE}|except|excluding|unless|(?:all|every\w*|any\w*) but)\b|\bnon[- ]?\S+$")
 """What says that something is not there; `non-` before an adjective (`non-stick pan`) says nothing of what follows."""
-_NONE_OF = re.compile(r"^(?:zero|0|missing|negative) (.+)$")
-"""What says so before a noun alone: `zero dogs`, but not `zero turn mower` or `missing person poster`."""
-_PROHIBITION = re.compile(r"^no\b.*[ -](?:sign|signal|symbol|zone|area|notice|poster|sticker|label)s?$")
-"""Things that say `no`: `no parking sign`."""
+_NONE_OF = re.compile(
+    r"^(?:missing|zero|0|negative) (?!(?:turn|gravity|waste|emission|(?:person|people|child|cat|dog|pet)s? "
+    r"(?:poster|sign|notice|report))\b)|^false (?:positive|negative|alarm|detection)s?\b|^lack\b"
+)
+"""What says so at the beginning of a name alone: `missing safety vest`, but not `missing person poster`."""
+_PROHIBITION = re.compile(
+    r"^no[ -](?:\w+ing|entry|entrance|access|stopping|u[ -]turn|(?:left|right)[ -]turn|vehicle|pedestrian)s? "
+    r"(?:sign|signal|symbol|zone|area|notice|poster|sticker|label)s?$"
+)
+"""Things that forbid: `no parking sign`; `no stop sign` is the absence of one."""
 _THERE = "any|at all|here|there|is|present|seen|shown|visible|in|the|image|photo|picture"
 _ONLY_NOT = re.compile(rf"(?:(?:{_NEGATIVE}|non|{_THERE})\b\W*)+")
 """Words that say nothing but that something is or is not there."""
@@ -55,17 +61,14 @@ def says_absence(words: str) -> bool:
 def denies(name: str, wordnet: WordNet) -> bool:
     """Return whether a name that is no noun says what is not there."""
     parsed = parse_name(name)
-    return says_absence(parsed.qualifier) or (_says_not(parsed.base, wordnet) and not wordnet.base_forms(parsed.base))
+    return says_absence(parsed.qualifier) or (_says_not(parsed.base) and not wordnet.base_forms(parsed.base))
 
 
-def _says_not(name: str, wordnet: WordNet) -> bool:
+def _says_not(name: str) -> bool:
     """Return whether a name without brackets says what is not there, and not only what is not beside it."""
     about, *rest = _APART.split(_MEASURE.sub("", name))
-    none_of = _NONE_OF.match(about)
-    if none_of and wordnet.base_forms(none_of[1]):
-        return True
-    denied = bool(_NOT.search(about)) and not _PROHIBITION.match(about)
-    return denied or (about == "lack" and bool(rest)) or any(map(says_absence, rest))
+    denied = bool(_NONE_OF.search(about) or _NOT.search(about)) and not _PROHIBITION.match(about)
+    return denied or any(map(says_absence, rest))
 
 
 def near_misses(name: str, wordnet: WordNet, n: int = 3) -> tuple[tuple[str, str], ...]:
@@ -104,7 +107,7 @@ def head_of(name: str, wordnet: WordNet) -> str:
     if parsed.qualifier and wordnet.base_forms(parsed.base):
         return parsed.qualifier if wordnet.base_forms(parsed.qualifier) else ""
     about = _APART.split(_MEASURE.sub("", parsed.base))[0]
-    if _says_not(parsed.base, wordnet) or _EITHER.search(about) or _NO_THING.search(parsed.base):
+    if _says_not(parsed.base) or _EITHER.search(about) or _NO_THING.search(parsed.base):
         return ""
     words = about.split(" ")
     ends = (" ".join(words[at:]) for at in range(about == parsed.base, len(words)))

@@ -33,11 +33,11 @@ def compiled_by_build(recipe: Path, out: Path, environment: dict[str, str]) -> s
 @pytest.mark.slow
 def test_a_build_compiles_none_of_the_loops_that_were_called_before(tmp_path: Path) -> None:
     recipe, new = write_inputs(tmp_path / "inputs"), {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "loops")}
-    subprocess.run(
-        [sys.executable, "-c", first_calls.CODE, *first_calls.STAGES], env=new, check=True, stdout=subprocess.DEVNULL
-    )
+    (tmp_path / "calls").mkdir()
+    called = [sys.executable, "-c", first_calls.CODE, str(tmp_path / "calls"), *first_calls.STAGES]
+    subprocess.run(called, env=new, check=True, stdout=subprocess.DEVNULL)
     assert compiled_by_build(recipe, tmp_path / "out", new) == "[]"
-    kept = "from mlimages_dataset.recipes import first_calls as f; assert f.are_kept(f.MODULES)"
+    kept = "from mlimages_dataset.recipes import first_calls as f; assert not f.without_machine_code(f.STAGES)"
     subprocess.run([sys.executable, "-c", kept], env=new, check=True)
 
 
@@ -47,11 +47,22 @@ def test_where_nothing_was_compiled_yet_the_build_waits_for_it(tmp_path: Path) -
     assert compiled_by_build(recipe, tmp_path / "out", new) == "[]"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", first_calls.STAGES)
+def test_the_loops_of_a_stage_are_kept_once_they_were_called_for_it_alone(stage: str, tmp_path: Path) -> None:
+    new = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "loops")}
+    (tmp_path / "calls").mkdir()
+    called = [sys.executable, "-c", first_calls.CODE, str(tmp_path / "calls"), stage]
+    subprocess.run(called, env=new, check=True, stdout=subprocess.DEVNULL)
+    kept = f"from mlimages_dataset.recipes import first_calls as f; assert not f.without_machine_code([{stage!r}])"
+    subprocess.run([sys.executable, "-c", kept], env=new, check=True)
+
+
 @pytest.mark.parametrize("code", ["raise SystemExit(3)", "import no_such_module", "print('annotations')"])
 def test_a_process_that_fails_delays_no_stage(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_calls, "are_kept", lambda modules: not modules)
     monkeypatch.setattr(first_calls, "CODE", code)
-    with first_calls.compiled_meanwhile() as await_loops:
+    with first_calls.compiled_meanwhile(first_calls.STAGES) as await_loops:
         for stage in ("vocabulary", "annotations/one", "annotations/two", "labels", "labels"):
             await_loops(stage)
 
@@ -59,12 +70,12 @@ def test_a_process_that_fails_delays_no_stage(code: str, monkeypatch: pytest.Mon
 def test_a_build_that_ends_early_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_calls, "are_kept", lambda modules: not modules)
     monkeypatch.setattr(first_calls, "CODE", "import time; time.sleep(600)")
-    with first_calls.compiled_meanwhile() as await_loops:
+    with first_calls.compiled_meanwhile(first_calls.STAGES) as await_loops:
         await_loops("vocabulary")
 
 
 def test_without_an_interpreter_to_start_loops_are_compiled_when_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_calls, "are_kept", lambda modules: not modules)
     monkeypatch.setattr(sys, "executable", "/no/such/interpreter")
-    with first_calls.compiled_meanwhile() as await_loops:
+    with first_calls.compiled_meanwhile(first_calls.STAGES) as await_loops:
         await_loops("labels")

@@ -226,9 +226,9 @@ def _finished(
 def _with_blanks(batch: pa.RecordBatch) -> tuple[int, tuple[str, ...]]:
     """Return how many images have a name with blanks at an end, and the first such names, in quotes."""
     ids, *named = (batch.column(name) for name in ("image_id", "name", "last_name"))
-    names = [pc.if_else(pc.equal(one, ""), ids, one) for one in named]  # empty where it is the id
+    names = [pc.if_else(pc.equal(one, scalar_of("")), ids, one) for one in named]  # empty where it is the id
     blank = [pc.not_equal(pc.utf8_trim_whitespace(one), one) for one in names]
-    at = np.flatnonzero(pc.or_(*blank).to_numpy(zero_copy_only=False))
+    at = np.flatnonzero(numpy_of(pc.or_(*blank).cast(pa.uint8())))
     shown = pc.if_else(blank[0], *names).take(arrow_of(at[:LISTED_NAMES])).to_pylist()
     return len(at), tuple(map(repr, shown))
 

@@ -119,7 +119,7 @@ def test_a_lack_of_memory_is_one_sentence(
     monkeypatch.setattr(type(main_command).__mro__[1], "invoke", lack)
     ran = command("verify", "x")
     told = f" ({error})" if str(error) else ""
-    remedy = "free some, or run it again with fewer --workers"
+    remedy = "free some, or use fewer --workers where the command has them"
     assert (ran.code, ran.err) == (1, f"Error: there is not enough memory{told}; {remedy}\n")
 
 

@@ -130,10 +130,14 @@ def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
     if summary.unread:
         first = [f"{one.image_id} ({one.status.replace('_', ' ')}: {one.detail})" for one in summary.first_unread]
         n_of_suffix = sum(n for _, n, _ in summary.unread_of_suffix)
-        told = [f"{n:,} files {suffix} such as {name}" for suffix, n, name in summary.unread_of_suffix[:_SHOWN_NAMES]]
+        told = [
+            f"{n:,} files {suffix} such as {name}"
+            + (f" (annotations of {_MAY_BE[suffix]}? start --classes reads them)" if suffix in _MAY_BE else "")
+            for suffix, n, name in summary.unread_of_suffix[:_SHOWN_NAMES]
+        ]
+        n_others = sum(n for _, n, _ in summary.unread_of_suffix[_SHOWN_NAMES:])
+        told += [f"{n_others:,} files of other suffixes"] if n_others else []
         told += [_names(first, summary.unread - n_of_suffix)] if first else []
-        if forms := [_MAY_BE[suffix] for suffix, _, _ in summary.unread_of_suffix if suffix in _MAY_BE]:
-            told[-1] += f"; annotations ({', '.join(forms)}) are read by start --classes and annotate --format"
         yield Decision("files that are no picture", f"{_number(summary.unread, 'file')}: {', '.join(told)}")
     if summary.repeated:
         first = [f"{one.image_id} ({one.detail})" for one in summary.first_repeated]

@@ -97,7 +97,7 @@ def as_dictionaries_write(names: Sequence[str], every: Sequence[str], wordnet: W
         if joined:
             plain = _PLUS.sub(" ", plain)
         if (path := _PATH.match(plain)) and path["top"] in tops:
-            plain = f"{path['name']} ({path['top']})"
+            plain = _of_kind(path["name"], plain.split(".")[-2::-1], wordnet) or path["name"]
         plain = _synonym(plain, wordnet) or _bracketed(plain, wordnet)
         return plain if _senses(parse_name(plain).base, wordnet) else name
 
@@ -121,11 +121,15 @@ def _bracketed(name: str, wordnet: WordNet) -> str:
     if square := _SQUARE.match(name):
         return f"{square['name']} ({square['words']})"
     if apart := _APART.match(name):
-        for thing, kind in itertools.permutations(apart.group("first", "second")):
-            above = {one for sense in _senses(thing, wordnet) for one in ancestors(wordnet, sense)}
-            if not above.isdisjoint(_senses(kind, wordnet)):
-                return f"{thing} ({kind})"
+        first, second = apart.group("first", "second")
+        return _of_kind(first, [second], wordnet) or _of_kind(second, [first], wordnet) or name
     return name
+
+
+def _of_kind(name: str, kinds: Iterable[str], wordnet: WordNet) -> str:
+    """Return a name with the first of some nouns in brackets that means something above it; empty if none does."""
+    above = {one for sense in _senses(name, wordnet) for one in ancestors(wordnet, sense)}
+    return next((f"{name} ({kind})" for kind in kinds if not above.isdisjoint(_senses(kind, wordnet))), "")
 
 
 def _senses(name: str, wordnet: WordNet) -> set[int]:

@@ -32,7 +32,7 @@ AS_READ = {
     "Club - playing card": "Club (playing card)",
     "animal: dog": "dog (animal)",
     "vehicle.bicycle": "bicycle (vehicle)",
-    "human.pedestrian.police_officer": "police_officer (human)",
+    "human.pedestrian.police_officer": "police_officer",
     "Red Fox (Vulpes vulpes)": "Vulpes vulpes",
     "Common Buzzard (Buteo buteo)": "Buteo buteo",
     "Swift [Apus apus]": "Apus apus",
@@ -72,4 +72,4 @@ def test_what_may_be_an_accident_is_read_if_several_names_of_the_list_have_it() 
     assert read("watch_1", "watch_2", "watch_3") == ["watch_1", "watch_2", "watch_3"]
     assert read("grizzly+bear", "killer+whale", "polar+bear") == ["grizzly bear", "killer whale", "polar bear"]
     assert read("grizzly+bear", "dog") == ["grizzly+bear", "dog"]
-    assert read("flat.road", "flat.sidewalk", "flat.terrain")[1] == "sidewalk (flat)"
+    assert read("flat.road", "flat.sidewalk", "flat.terrain")[1] == "sidewalk"

@@ -249,7 +249,7 @@ FATES = (
     Fate(
         "images_with_blanks",
         "blanks",
-        "images whose id has blanks at an end, and so is another than without them",
+        "images whose id has blanks at an end: the id without them is another image",
         of_statements=False,
         told=True,
         first="first_with_blanks",

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.core.locations import as_text, reason
+from mlimages_dataset.core.locations import as_text, listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,11 +90,9 @@ def below(folder: Location, is_hidden: Callable[[str], bool] | None = None) -> I
 
 
 def _below(folder: Path, path: str, links: Links) -> Iterator[Path]:
-    try:
-        with os.scandir(folder) as entries:  # it knows of most entries what they are, without asking for each
-            found = sorted((entry.name, _is_folder(entry)) for entry in entries)
-    except OSError as error:
-        raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check its permissions") from error
+    # `scandir` knows of most entries what they are, without asking for each.
+    with listing(folder), os.scandir(folder) as entries:
+        found = sorted((entry.name, _is_folder(entry)) for entry in entries)
     for name, is_folder in found:
         yield folder / name
         if is_folder and not (links.is_hidden is not None and links.is_hidden(path + name)):

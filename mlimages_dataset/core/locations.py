@@ -179,6 +179,16 @@ def system_errors(place: Location) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def listing(folder: Location) -> Iterator[None]:
+    """Turn what keeps a folder from being listed into a `UsageError` that names it."""
+    try:
+        with system_errors(folder):
+            yield
+    except OSError as error:
+        raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check its permissions") from error
+
+
+@contextlib.contextmanager
 def unpacked(place: Location) -> Iterator[pa.NativeFile]:
     """Yield the bytes of a file, decompressed according to its suffix: `.gz`, `.bz2`, `.zst` and others.
 

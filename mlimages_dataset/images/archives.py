@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.links import Links
-from mlimages_dataset.core.locations import as_text, reason, system_errors
+from mlimages_dataset.core.locations import as_text, listing, reason, system_errors
 from mlimages_dataset.images.beside import held_with_files_beside, with_files_beside
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.masks import with_masks
@@ -148,12 +148,9 @@ def folder_members(folder: Location, *, most_bytes: int, path: str = "") -> Iter
 
 
 def _folder_members(folder: Location, most_bytes: int, path: str, links: Links) -> Iterator[Member]:
-    try:
-        with system_errors(folder):
-            entries: list[Location] = sorted(folder.iterdir())
-            of_classes = _class_folders(entries)
-    except OSError as error:
-        raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check its permissions") from error
+    with listing(folder):
+        entries: list[Location] = sorted(folder.iterdir())
+        of_classes = _class_folders(entries)
     for entry in entries:
         if is_hidden(entry.name):
             continue

@@ -9,7 +9,7 @@ import pyarrow as pa
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES, image_ids
 from mlimages_dataset.core.links import below
-from mlimages_dataset.core.locations import as_text, reason, relative, system_errors
+from mlimages_dataset.core.locations import as_text, listing, relative
 from mlimages_dataset.sources.folders import is_hidden, is_mask
 
 if TYPE_CHECKING:
@@ -26,15 +26,12 @@ def named_files(folder: Location) -> list[tuple[str, str]]:
     Raises:
         UsageError: the folder cannot be listed.
     """
-    try:
-        with system_errors(folder):
-            found = [
-                relative(path, folder)
-                for path in below(folder, is_hidden)
-                if path.suffix.lower() in PICTURE_SUFFIXES and _is_picture(relative(path, folder)) and path.is_file()
-            ]
-    except OSError as error:
-        raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check its permissions") from error
+    with listing(folder):
+        found = [
+            relative(path, folder)
+            for path in below(folder, is_hidden)
+            if path.suffix.lower() in PICTURE_SUFFIXES and _is_picture(relative(path, folder)) and path.is_file()
+        ]
     return named_paths(sorted(found))
 
 

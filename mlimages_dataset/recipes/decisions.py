@@ -118,7 +118,8 @@ def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]
         yield Decision("files that name another picture", f"{text} that they name: {first}")
     if summary.images_with_blanks:
         shown = _names(summary.first_with_blanks, summary.images_with_blanks)
-        text = f"{_number(summary.images_with_blanks, 'image')} of {name}, another each than without them: {shown}"
+        n_blank = _number(summary.images_with_blanks, "image")
+        text = f"{n_blank} of {name}; the id without the blanks is another image: {shown}"
         yield Decision("image ids with blanks at an end", text)
     if summary.images_of_several_locations:
         first = f", such as {summary.first_locations[0]}" if summary.first_locations else ""

@@ -17,6 +17,7 @@ from mlimages_dataset.sources.blocks import Block, blocks_of
 from mlimages_dataset.sources.lines import decoded
 from mlimages_dataset.sources.pieces import cut_rows
 from mlimages_dataset.sources.places import opened
+from mlimages_dataset.sources.quotes import newlines_only
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.source import Source
 from mlimages_dataset.sources.usual_rows import fields_of, is_for_loops, usual_statements
@@ -358,10 +359,6 @@ def _first_row(path: Location, delimiter: str) -> list[str]:
         raise DataError(f"has no header ({error})", where=path, line=1, remedy="name its columns there") from error
 
 
-def _with_newlines(content: bytes) -> bytes:
-    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-
-
 def _first_lines(path: Location) -> list[str]:
     """Return the first lines of a delimited file, compressed or not, without a byte-order mark.
 
@@ -370,9 +367,9 @@ def _first_lines(path: Location) -> list[str]:
     """
     try:
         with opened(path) as stream:
-            begin = _with_newlines(stream.read(_FIRST_BYTES))
+            begin = newlines_only(stream.read(_FIRST_BYTES))
             while b"\n" not in begin and len(begin) <= _MOST_HEADER_BYTES and (more := stream.read(len(begin) or 1)):
-                begin = _with_newlines(begin + more)
+                begin = newlines_only(begin + more)
             *whole, cut = begin.split(b"\n")
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="obtain it again") from error

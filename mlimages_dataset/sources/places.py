@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.links import below
-from mlimages_dataset.core.locations import as_text, reason, relative, system_errors, unpacked
+from mlimages_dataset.core.locations import as_text, listing, reason, relative, unpacked
 from mlimages_dataset.sources.packing import packing_of
 from mlimages_dataset.sources.pieces import read_to_its_end
 from mlimages_dataset.sources.samples import is_picture
@@ -91,11 +91,8 @@ def shards_below(folder: Location, suffix: str) -> list[Location]:
     Raises:
         UsageError: the folder cannot be listed.
     """
-    try:
-        with system_errors(folder):
-            return sorted(path for path in below(folder) if path.name.endswith(suffix) and path.is_file())
-    except OSError as error:
-        raise UsageError(f"cannot be listed ({reason(error)})", where=folder, remedy="check its permissions") from error
+    with listing(folder):
+        return sorted(path for path in below(folder) if path.name.endswith(suffix) and path.is_file())
 
 
 def files_in(folder: Location) -> list[Location]:

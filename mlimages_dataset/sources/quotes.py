@@ -49,7 +49,12 @@ def with_newlines(content: bytes, delimiter: str) -> bytes:
         _scan(np.frombuffer(content, np.uint8), ord(delimiter), quoted)
     ends = np.append(np.flatnonzero(quoted), len(content)).tolist()
     between = (content[start:end] for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False))
-    return b"\r".join(part.replace(b"\r\n", b"\n").replace(b"\r", b"\n") for part in between)
+    return b"\r".join(map(newlines_only, between))
+
+
+def newlines_only(content: bytes) -> bytes:
+    """Return a text with a newline in place of every line end."""
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _even_end(content: bytes) -> int:

@@ -44,10 +44,10 @@ def matches_of_list(
         context: evidence besides the names.
         decided: wnids of the list's other classes by source_id, known without matching.
     """
-    named = species_named(classes, context.wordnet)
+    named = _with_species(classes, context.wordnet)
     found = {match.source_class.source_id: match for match in match_classes(named, context, decided)} if named else {}
     lost = [one for one in named if found[one.source_id].rule is MatchRule.NOT_IN_WORDNET]
-    names = as_dictionaries_write([one.name for one in lost], [one.name for one in classes], context.wordnet)
+    names = _as_dictionaries_write([one.name for one in lost], [one.name for one in classes], context.wordnet)
     again = [replace(one, name=name) for one, name in zip(lost, names, strict=True) if name != one.name]
     if again:
         meant = {**decided, **{source_id: match.wnid for source_id, match in found.items() if match.wnid}}
@@ -55,7 +55,7 @@ def matches_of_list(
     return found
 
 
-def species_named(classes: Iterable[SourceClass], wordnet: WordNet) -> list[SourceClass]:
+def _with_species(classes: Iterable[SourceClass], wordnet: WordNet) -> list[SourceClass]:
     """Return classes of which those with a species in brackets have its name: `Red Fox (Vulpes vulpes)`.
 
     The name before the brackets, or its head, must mean something above the species: `oak leaf (Quercus robur)` is a
@@ -76,7 +76,7 @@ def _species(name: str, wordnet: WordNet) -> str:
     return found["latin"] if fits else ""
 
 
-def as_dictionaries_write(names: Sequence[str], every: Sequence[str], wordnet: WordNet) -> list[str]:
+def _as_dictionaries_write(names: Sequence[str], every: Sequence[str], wordnet: WordNet) -> list[str]:
     """Return how some names of a list, which are no nouns as they stand, can be read as nouns; as they are if not.
 
     Args:

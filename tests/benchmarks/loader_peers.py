@@ -28,7 +28,6 @@ from typing import Any
 
 import click
 import numpy as np
-import psutil
 import torch
 from PIL import Image
 from torchvision.transforms import v2
@@ -37,7 +36,7 @@ from mlimages_dataset.loaders import Loader, MLImages
 from mlimages_dataset.loaders.samplers import ShuffledSampler
 from mlimages_dataset.loaders.transforms import TrainTransform, draw_box
 from mlimages_dataset.samples import photographs
-from tests.benchmarks.loader_scaling import data_set
+from tests.benchmarks.loader_scaling import cpu_seconds, data_set
 from tests.benchmarks.measurement import machine
 from tests.benchmarks.transform_speed import QUALITY, SHARED_IMAGES, ratio, stored
 
@@ -58,6 +57,10 @@ def _batches(loader: Any, images_of: Callable[[Any], Any]) -> Epoch:
             yield len(images)
 
     return epoch
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted((folder / "files").rglob("*.jpg"))
 
 
 def _cropped() -> v2.Compose:
@@ -119,7 +122,7 @@ def spdl(folder: Path, workers: int) -> Epoch:
     """Threads that let FFmpeg decode, crop, resize and mirror: https://facebookresearch.github.io/spdl."""
     sio, pipelines = importlib.import_module("spdl.io"), importlib.import_module("spdl.pipeline")
     rng = np.random.default_rng(0)
-    paths = [str(path) for path in sorted((folder / "files").rglob("*.jpg"))]
+    paths = [str(path) for path in _files(folder)]
 
     def frames(path: str) -> Any:
         with Image.open(path) as image:  # reads the header
@@ -171,7 +174,7 @@ def webdataset(folder: Path, workers: int) -> Epoch:
     """Tars, decoded by Pillow: https://webdataset.github.io/webdataset."""
     wds = importlib.import_module("webdataset")
     with wds.ShardWriter(str(folder / "wds-%06d.tar"), maxcount=N_IMAGES // 8, verbose=0) as shards:
-        for number, path in enumerate(sorted((folder / "files").rglob("*.jpg"))):
+        for number, path in enumerate(_files(folder)):
             shards.write({"__key__": f"{number:06d}", "jpg": path.read_bytes(), "cls": 0})
     tars = sorted(str(path) for path in folder.glob("wds-*.tar"))
     crop = _cropped()
@@ -183,7 +186,7 @@ def webdataset(folder: Path, workers: int) -> Epoch:
 def litdata(folder: Path, workers: int) -> Epoch:
     """Chunks with JPEGs as they are, decoded by its own `JPEGSerializer`: https://github.com/Lightning-AI/litData."""
     lit = importlib.import_module("litdata")
-    paths = [str(path) for path in sorted((folder / "files").rglob("*.jpg"))]
+    paths = [str(path) for path in _files(folder)]
     lit.optimize(_litdata_sample, paths, str(folder / "litdata"), chunk_bytes="64MB", num_workers=1, verbose=False)
     data = lit.StreamingDataset(str(folder / "litdata"), shuffle=True, transform=_litdata_cropped)
     loader = lit.StreamingDataLoader(data, batch_size=BATCH, num_workers=workers, persistent_workers=True)
@@ -203,7 +206,7 @@ def mosaic(folder: Path, workers: int) -> Epoch:
     """MDS shards with JPEGs as they are, decoded by Pillow: https://docs.mosaicml.com/projects/streaming."""
     streaming = importlib.import_module("streaming")
     with streaming.MDSWriter(out=str(folder / "mds"), columns={"image": "jpeg", "label": "int"}) as shards:
-        for path in sorted((folder / "files").rglob("*.jpg")):
+        for path in _files(folder):
             with Image.open(path) as image:
                 shards.write({"image": image, "label": 0})
     crop = _cropped()
@@ -219,7 +222,7 @@ def mosaic(folder: Path, workers: int) -> Epoch:
 def grain(folder: Path, workers: int) -> Epoch:
     """A `MapDataset` over files, with Pillow in processes: https://google-grain.readthedocs.io."""
     library = importlib.import_module("grain")
-    paths = [str(path) for path in sorted((folder / "files").rglob("*.jpg"))]
+    paths = [str(path) for path in _files(folder)]
     crop = _cropped()
 
     def picture(path: str) -> Any:
@@ -244,13 +247,6 @@ LOADERS: dict[str, tuple[str, Callable[[Path, int], Epoch]]] = {
     "grain": ("grain", grain),
 }
 """The distribution of each loader and its function."""
-
-
-def cpu_seconds() -> float:
-    """Return the processor time of this process, of those that it has waited for, and of those that it started."""
-    spent = os.times()
-    running = sum(one.cpu_times().user + one.cpu_times().system for one in psutil.Process().children(recursive=True))
-    return spent.user + spent.system + spent.children_user + spent.children_system + running
 
 
 def measured(epoch: Epoch) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import psutil
 import pyarrow as pa
 import torch
 
@@ -49,9 +50,10 @@ def data_set(images: Path, folder: Path) -> MLImages:
 
 
 def cpu_seconds() -> float:
-    """Return the processor time of this process and of those that it has waited for."""
-    spent = os.times()
-    return spent.user + spent.system + spent.children_user + spent.children_system
+    """Return the processor time of this process, of those that it has waited for, and of those that run below it."""
+    spent, running = os.times(), [one.cpu_times() for one in psutil.Process().children(recursive=True)]
+    ended = spent.user + spent.system + spent.children_user + spent.children_system
+    return ended + sum(one.user + one.system for one in running)
 
 
 def made(data: MLImages, times: int, workers: int | None, batch_size: int) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The build of a wheel: setuptools', on request after the loops were compiled for this machine (core/compiled.py).
+"""The build of a wheel: setuptools', on request after the loops were compiled (core/compiled.py).
 
 `pip wheel . --config-settings compile-ahead=yes` asks for what the package itself needs, which takes minutes, compiles
 the loops and puts their machine code into the wheel. Otherwise each loop is compiled at its first call and

@@ -1,9 +1,9 @@
 """Compilation of loops by Numba, when a wheel is built or at the first call, and where machine code is kept.
 
 A wheel may have the machine code of the loops (scripts/build_backend.py): it is only read, so nobody pays for
-compilation, also where no folder can be written. Machine code of another
-processor, another version of Numba or another source of a loop's module is never used; there, each loop is compiled at
-its first call and kept.
+compilation, also where no folder can be written. On x86 it is for all processors of the last ten years. Machine code
+of another kind of processor, another version of Numba or Python or another source of a loop's module is never used;
+there, each loop is compiled at its first call and kept.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
+import llvmlite.binding as llvm  # type: ignore[import-untyped]  # it has no annotations
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.runtime.nrt import rtsys
@@ -38,6 +39,15 @@ _FOLDER = "NUMBA_CACHE_DIR"
 """The variable by which Numba is told where to keep machine code: https://numba.readthedocs.io (Environment)."""
 SHIPPED = Path(__file__).parent / "machine_code"
 """Machine code that came with the package."""
+_COMMON = ("x86-64-v3", "")
+"""The name of a processor, and what it has beyond that, for machine code that most x86 processors since 2013 run."""
+_OF_COMMON = frozenset(
+    {
+        *("cmov", "cx8", "fxsr", "mmx", "sse", "sse2", "cx16", "sahf", "popcnt", "sse3", "sse4.1", "sse4.2", "ssse3"),
+        *("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave"),
+    }
+)
+"""What such a processor has, as LLVM names it: https://gitlab.com/x86-psABIs/x86-64-ABI (table 3.1)."""
 _loops: list[Any] = []
 """All compiled functions: Numba's dispatchers, which have no annotations."""
 
@@ -91,7 +101,7 @@ class _Cache(FunctionCache):
         rtsys.initialize(target_context)
         key = self._index_key(sig, target_context.codegen())  # type: ignore[no-untyped-call]  # Numba annotates little
         with self._guard_against_spurious_io_errors():
-            data = shipped(self._function, SHIPPED).load(key) or self._cache_file.load(key)  # type: ignore[no-untyped-call]  # as above
+            data = self._shipped(key) or self._cache_file.load(key)  # type: ignore[no-untyped-call]  # as above
             if data is not None:
                 return self._impl.rebuild(target_context, data)
         return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # as above
@@ -100,6 +110,13 @@ class _Cache(FunctionCache):
         """Keep the machine code for a signature; see Numba, which numbers files without a lock."""
         with _alone(Path(self.cache_path)):
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # as above
+
+    def _shipped(self, key: tuple[Any, tuple[str, ...], Any]) -> Any:
+        """Return what came with the package for a key of the cache: a signature, a processor, and the function."""
+        signature, processor, function = key
+        file = shipped(self._function, SHIPPED)
+        runs = (processor, *((processor[0], *_COMMON) for _ in range(runs_common_code())))
+        return next(filter(None, (file.load((signature, one, function)) for one in runs)), None)
 
     def ship(self, folder: Path, sig: Any, compiled_as: Any) -> None:
         """Write the machine code for a signature into a folder."""
@@ -134,6 +151,17 @@ def _digest(source: str) -> str:
     return hashlib.sha256(Path(source).read_bytes()).hexdigest()
 
 
+@functools.cache
+def runs_common_code() -> bool:
+    """Return whether this processor runs machine code for most x86 processors since 2013."""
+    return {name for name, has in llvm.get_host_cpu_features().items() if has} >= _OF_COMMON
+
+
+def environment_for_others() -> dict[str, str]:
+    """Return the variables with which Numba compiles for most x86 processors; none on another kind of processor."""
+    return dict(zip(("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"), _COMMON, strict=True)) if runs_common_code() else {}
+
+
 def ship(folder: Path) -> int:
     """Write the machine code of all that this process has compiled into a folder; return the number of functions."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,7 +187,9 @@ def are_kept(modules: Collection[str]) -> bool:
 
 
 def _is_kept(loop: Any) -> bool:
-    if shipped(loop.py_func, SHIPPED)._load_index():  # noqa: SLF001 - Numba has no public way to ask
+    # Numba has no public way to ask; a key of its index is a signature, a processor, and the function.
+    names = {llvm.get_host_cpu_name(), *(_COMMON[:1] if runs_common_code() else ())}
+    if any(processor[1] in names for _, processor, _ in shipped(loop.py_func, SHIPPED)._load_index()):  # noqa: SLF001
         return True
     source = Path(loop.py_func.__code__.co_filename)
     kept = Path(loop.stats.cache_path).glob(f"{source.stem}.{loop.py_func.__qualname__}-*.nbi")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +25,7 @@ from mlimages_dataset.augment.rules import LabelRules, Ramps, candidates
 from mlimages_dataset.augment.seen import Predicted, Teacher
 from mlimages_dataset.augment.tally import tally
 from mlimages_dataset.core import sparse as sp
-from mlimages_dataset.core.compiled import ship, sort_in_place
+from mlimages_dataset.core.compiled import environment_for_others, ship, sort_in_place
 from mlimages_dataset.core.locations import location
 from mlimages_dataset.evaluation.box_fusion import Fusion, fused
 from mlimages_dataset.evaluation.detection import Detections, Rule, TrueBoxes, judged
@@ -126,5 +128,8 @@ def _call_loops_over_boxes() -> None:
 
 
 if __name__ == "__main__":
+    for_others = environment_for_others()
+    if not for_others.items() <= os.environ.items():  # Numba reads them when it is imported
+        sys.exit(subprocess.call([sys.executable, *sys.orig_argv[1:]], env={**os.environ, **for_others}))  # noqa: S603 - this command
     call_all_loops()
     print(f"{ship(Path(sys.argv[1]))} loops compiled ahead")  # noqa: T201 - for who builds the wheel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -72,6 +72,25 @@ values = np.array([2, 1])
 compiled.sort_in_place(values)
 print(*values, sum(compiled.sort_in_place.stats.cache_misses.values()))
 """
+
+
+@pytest.mark.parametrize("lacked", ["", "avx2", "bmi", "sse4.1"])
+def test_machine_code_for_most_processors_is_used_only_where_all_that_it_needs_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacked: str
+) -> None:
+    here = {name: name != lacked for name in compiled._OF_COMMON}
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: here)
+    monkeypatch.setattr(compiled, "SHIPPED", tmp_path)
+    monkeypatch.setattr(compiled, "runs_common_code", compiled.runs_common_code.__wrapped__)
+    loop: Any = sort_in_place
+    file = compiled.shipped(loop.py_func, tmp_path)
+    this, other, most = (("system", name, "") for name in ("this", "other", "x86-64-v3"))
+    file.save(("integers", most, "source"), "for most")
+    assert loop._cache._shipped(("integers", this, "source")) == (None if lacked else "for most")
+    assert loop._cache._shipped(("floats", this, "source")) is None
+    file.save(("integers", this, "source"), "for this")
+    assert loop._cache._shipped(("integers", this, "source")) == "for this"
+    assert loop._cache._shipped(("integers", other, "source")) == (None if lacked else "for most")
 
 
 @pytest.mark.slow

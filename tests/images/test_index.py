@@ -146,3 +146,17 @@ def test_many_numbers_are_found_where_numpy_finds_them(numbers: list[int], wante
     ascending = np.sort(np.array(numbers, np.uint64))
     asked = np.sort(np.resize(np.array([*wanted, *numbers], np.uint64), 1 << 12))
     assert (indexed.first_at_least(asked, ascending) == np.searchsorted(ascending, asked)).all()
+
+
+@settings(deadline=None)
+@given(
+    n=st.sampled_from([0, 1, 2, 511, 512, 5_000, 70_000]),
+    values=st.lists(st.integers(0, 2**64 - 1) | st.sampled_from([0, 2**63, 2**64 - 1]), min_size=1, max_size=400),
+    seed=st.integers(0, 9),
+)
+def test_draws_are_ordered_as_a_stable_sort_orders_them(n: int, values: list[int], seed: int) -> None:
+    draws = np.random.default_rng(seed).choice(np.array(values, np.uint64), n)
+    ascending, rows = indexed.in_order(draws)
+    expected = np.argsort(draws, kind="stable")
+    assert (rows == expected).all()
+    assert (ascending == draws[expected]).all()

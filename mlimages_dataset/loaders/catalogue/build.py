@@ -162,9 +162,13 @@ def _write_rows(path: Path, found: _Found, n_classes: int) -> NDArray[np.int64]:
 def _labels_of(found: _Found, rows: NDArray[np.int64]) -> LabelColumns:
     starts, sizes = found.starts[rows], found.starts[rows + 1] - found.starts[rows]
     offsets = np.concatenate(([0], np.cumsum(sizes)))
-    at = np.repeat(starts - offsets[:-1], sizes) + np.arange(offsets[-1])
-    class_index, confidence, origin = found.labels
-    return LabelColumns(offsets.astype(np.int32), class_index[at], confidence[at], origin[at])
+    at: slice | NDArray[np.int64]
+    if (np.diff(rows) == 1).all():  # as where pictures were packed in the order of the table
+        at = slice(int(starts[0]), int(starts[0] + offsets[-1]))
+    else:
+        at = np.repeat(starts - offsets[:-1], sizes) + np.arange(offsets[-1])
+    class_index, confidence, origin = (np.asarray(column[at]) for column in found.labels)
+    return LabelColumns(offsets.astype(np.int32), class_index, confidence, origin)
 
 
 def _batch(found: _Found, rows: NDArray[np.int64], labels: LabelColumns, schema: pa.Schema) -> pa.RecordBatch:

@@ -167,8 +167,8 @@ def _labels_of(found: _Found, rows: NDArray[np.int64]) -> LabelColumns:
         at = slice(int(starts[0]), int(starts[0] + offsets[-1]))
     else:
         at = np.repeat(starts - offsets[:-1], sizes) + np.arange(offsets[-1])
-    class_index, confidence, origin = (np.asarray(column[at]) for column in found.labels)
-    return LabelColumns(offsets.astype(np.int32), class_index, confidence, origin)
+    class_index, confidence, origin = found.labels
+    return LabelColumns(offsets.astype(np.int32), class_index[at], confidence[at], origin[at])
 
 
 def _batch(found: _Found, rows: NDArray[np.int64], labels: LabelColumns, schema: pa.Schema) -> pa.RecordBatch:

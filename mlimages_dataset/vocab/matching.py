@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 
 _READ_SCORE, _READ_AGAIN, _MOST_READ = 3.0, 1.5, 3
 """What the sense of a name in one other collection is ahead by, and for each further one, up to three (decision 2)."""
+_READ_SHARE = 0.5
+"""How much all features but those of the list count for a name that was read elsewhere (decision 2)."""
+_OF_THE_LIST = np.array(["in the source" in one or "of the source" in one for one in FEATURES])
+"""Whether a feature is of the list, shape (F,)."""
 _SMALL_LIST, _EMPHASIS = 200, 1.5
 """Names of a small list, and how much more its density counts there: such lists are mostly of one kind."""
 _PARTS = re.compile(r"[,;/]")
@@ -360,9 +364,12 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
         return Match(named.source_class, read.wnid, MatchRule.READ_ELSEWHERE, read.evidence, (), ELSEWHERE)
     if not named.allowed:
         return _unmatched(named, around.wordnet)
-    named = _as_spelled(named, around)
+    named = _as_spelled(named if read is None else _with_read(named, read, around.wordnet), around)
     features = feature_matrix(named.allowed, around)
-    scores = features @ _weights()
+    weights = _weights()
+    if read is not None:
+        weights = weights * np.where(_OF_THE_LIST, 1, _READ_SHARE)
+    scores = features @ weights
     if read is not None:
         there = ancestors(around.wordnet, around.wordnet.index_of_wnid[read.wnid])
         scores = scores + read.score * np.array([one.synset in there for one in named.allowed])
@@ -388,6 +395,22 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
         return replace(match, probability=ONLY_SENSE if best.synset in around.concrete else ONLY_ABSTRACT)
     grounds = grounds_of(len(order), lead, features[order[0]])
     return replace(match, probability=match_probability(grounds), grounds=grounds)
+
+
+def _with_read(named: NamedSenses, read: ReadElsewhere, wordnet: WordNet) -> NamedSenses:
+    """Return the class with the sense that was read elsewhere, if WordNet has not this name for it.
+
+    A motorbike is a motorcycle and Felidae are felines. But a game is not the ball that collections of boxes mean by its
+    name, and what agrees with words in brackets or a parent in the list needs no other sense.
+    """
+    synset = wordnet.index_of_wnid[read.wnid]
+    acts = all(wordnet.lexicographer_files[one.synset] == "noun.act" for one in named.candidates)
+    there = ancestors(wordnet, synset)
+    if named.narrowed_by or acts or any(one.synset in there for one in named.candidates):
+        return named
+    more = Candidate(synset, wordnet.lemmas[synset][0].lower(), is_base_form=False)
+    candidates = (*named.candidates, more)
+    return replace(named, candidates=candidates, allowed=candidates)
 
 
 def _unmatched(named: NamedSenses, wordnet: WordNet) -> Match:

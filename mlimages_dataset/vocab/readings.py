@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.classes import SourceClass
 
 _FILE = "senses.csv"
+EVERYDAY = "everyday lists"
+"""The source of names as people use them for photographs of their own, where WordNet alone misleads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Readings:
     def elsewhere(self) -> Mapping[ParsedName, ReadElsewhere]:
         """The reading of each name that more collections give than any other; none where the most give several.
 
-        Collections for which a name was dropped do not count.
+        Where they do, that of `EVERYDAY` counts. Collections for which a name was dropped do not count.
         """
         sources: dict[ParsedName, dict[tuple[str, bool], set[str]]] = {}
         for reading in self.by_id.values():
@@ -98,6 +100,7 @@ class Readings:
         for name, meanings in sources.items():
             most = max(map(len, meanings.values()))
             chosen = [(meaning, where) for meaning, where in meanings.items() if len(where) == most]
+            chosen = [one for one in chosen if EVERYDAY in one[1]] or chosen
             if len(chosen) == 1:
                 (wnid, broader), where = chosen[0]
                 found[name] = ReadElsewhere(wnid, broader, tuple(sorted(where)))

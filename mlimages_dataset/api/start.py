@@ -47,7 +47,8 @@ def start(
         photos: a folder of pictures, flat or of folders, an archive, or shards; or several of these.
         classes: a file or a frame, or several. With the columns id and name (and wnid or parent, if known) it lists
             classes, by the names of the folders; with image_id and label it says what pictures show; annotations do
-            both. Or a list of the folders' names, or a mapping from them to names of classes.
+            both. Or a list of the folders' names, or a mapping from them to names of classes. For an id that several
+            have, class lists win over annotations, the last of them over those before, and frames over files.
         attach: keep a class that is no noun of WordNet under what other collections take it for a kind of, else
             under its head word (my mug under mug).
         out: the output folder: new, empty, or of this build, finished or interrupted.
@@ -68,7 +69,7 @@ def start(
     said = [said_by(path) for path in given]
     if not any(one.form for one in said):  # a class list alone does not say what the pictures show
         said += [one for one in beside_pictures(sources) if one.form or not given]
-    text = recipe_of(sources, said, attach=attach)
+    text = recipe_of(sources, said, attach=attach, in_order=bool(given))
     own = folders.scratch()
     try:
         (own / "recipe.toml").write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -88,10 +89,11 @@ def build_recipe(
     """
     output = OutputFolder(folder, overwrite=overwrite)
     _refuse_tables_alone(output)
+    finished = REPORT in output.manifest.stages
     names = []
     counted = recipe.cooccurrence is not None and recipe.cooccurrence.rule is Rule.PAIRS
     loops = [ANNOTATIONS_FOLDER, *([COOCCURRENCE] if counted else []), LABELS_STAGE]
-    with output.held(), compiled_meanwhile(loops) as await_loops:
+    with _half_replaced_told(output, finished=finished), output.held(), compiled_meanwhile(loops) as await_loops:
         if recipe.images is not None:
             copied = images_stage(recipe.images, folder)
             began(IMAGES_FOLDER)
@@ -105,6 +107,24 @@ def build_recipe(
         output.keep_only([*names, REPORT])
         began(REPORT)
         ended(REPORT, run(report_stage(output), output, engine))
+
+
+@contextlib.contextmanager
+def _half_replaced_told(output: OutputFolder, *, finished: bool) -> Iterator[None]:
+    """Tell with an error that a finished build was replaced in part, and how to get one that can be used."""
+    before = output.manifest.stages
+    try:
+        yield
+    except MLImagesError as error:
+        if finished and output.manifest.stages != before:
+            told = (
+                f"the earlier build in {output.path} is replaced in part: run again with --overwrite when this is "
+                "corrected, or with what was given before to have the earlier build again"
+            )
+            for one in (error, error.in_command_words):
+                if one is not None:
+                    one.remedy = "; ".join(filter(None, (one.remedy, told)))
+        raise
 
 
 def _refuse_tables_alone(output: OutputFolder) -> None:

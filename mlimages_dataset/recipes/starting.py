@@ -83,16 +83,17 @@ def _inside(place: Location) -> list[Location]:
     return found
 
 
-def recipe_of(photos: Sequence[Location], said: Sequence[Said], *, attach: bool = False) -> str:
+def recipe_of(photos: Sequence[Location], said: Sequence[Said], *, attach: bool = False, in_order: bool = False) -> str:
     """Return the recipe, as TOML, that builds pictures with what files say of them.
 
     Folders of pictures are their classes, unless a file says what pictures show. Their names are a class list, unless a
-    file lists classes.
+    file lists classes. Class lists win over what annotations call their classes.
 
     Args:
         photos: folders, archives or shards.
         said: the files.
         attach: a class that is no noun of WordNet is kept under the nearest parent known.
+        in_order: their owner named the files one by one: a class list wins over those before it.
 
     Raises:
         UsageError: a path cannot be written in TOML.
@@ -103,6 +104,9 @@ def recipe_of(photos: Sequence[Location], said: Sequence[Said], *, attach: bool 
     lines = [_HEAD, "", "[images]", f"sources = {_texts(photos)}", f"name = {_text(_PICTURES)}"]
     lines += [f"labels = {_switch(on=not labels)}", f"classes = {_switch(on=not labels and not lists)}"]
     lines += ["", "[vocabulary]", *(["attach = true"] if attach else [])]
+    own = [_text(name_of[one.path]) for one in lists if not one.form]
+    if own and (len(own) < len(lists) or (in_order and len(own) > 1)):
+        lines.append(f"corrections = [{', '.join(own)}]")
     if lists:
         lines += ["[vocabulary.classes]", *(f"{_text(name_of[one.path])} = {_text(_path(one.path))}" for one in lists)]
     for one in labels:

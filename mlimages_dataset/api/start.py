@@ -13,7 +13,7 @@ from mlimages_dataset.core.arguments import check
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
 from mlimages_dataset.recipes.recipe import read_recipe
-from mlimages_dataset.recipes.starting import beside_pictures, recipe_of, said_by
+from mlimages_dataset.recipes.starting import beside_pictures, recipe_of, said_by, stated_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,7 +69,7 @@ def start(
     said = [said_by(path) for path in given]
     if not any(one.form for one in said):  # a class list alone does not say what the pictures show
         said += [one for one in beside_pictures(sources) if one.form or not given]
-    text = recipe_of(sources, said, attach=attach, in_order=bool(given))
+    text = recipe_of(sources, said, attach=attach, in_order=bool(given), class_folders=stated_folders(said))
     own = folders.scratch()
     try:
         (own / "recipe.toml").write_text(text, encoding="utf-8")

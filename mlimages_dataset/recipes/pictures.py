@@ -135,7 +135,7 @@ def images_stage(given: CollectedPictures, folder: Location) -> Stage[IngestSumm
         UsageError: a source is missing or of no known format, or the build lies in it.
         DataError: there is no picture at all.
     """
-    options = IngestOptions()
+    options = IngestOptions(class_folders=given.class_folders)
     stage = ingest_stage(given.sources, options, folder)
     if not any(_is_picture(given, options.limits)):
         raise DataError("holds no picture", where=given.sources[0], remedy="name a folder or an archive of photographs")

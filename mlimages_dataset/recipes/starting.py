@@ -12,10 +12,12 @@ from mlimages_dataset.core.locations import refuse_no_unicode
 from mlimages_dataset.sources.class_files import format_of_files, is_annotation_file
 from mlimages_dataset.sources.class_lists import CLASS_COLUMNS
 from mlimages_dataset.sources.delimited import DELIMITERS, first_fields
+from mlimages_dataset.sources.folders import names_of_parts
 from mlimages_dataset.sources.layout import NEEDED_COLUMNS
 from mlimages_dataset.sources.picture_tables import names_classes
 from mlimages_dataset.tables.files import numbered
 from mlimages_dataset.tables.parquet import open_parquet, parquet_errors
+from mlimages_dataset.vocab.stage import VocabularyFiles, read_class_lists
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, TENCENT
 
 if TYPE_CHECKING:
@@ -83,7 +85,28 @@ def _inside(place: Location) -> list[Location]:
     return found
 
 
-def recipe_of(photos: Sequence[Location], said: Sequence[Said], *, attach: bool = False, in_order: bool = False) -> str:
+def stated_folders(said: Sequence[Said]) -> list[str]:
+    """Return the folders that class lists say are classes, although their names are such as parts of collections have.
+
+    There are none where files say what pictures show.
+
+    Raises:
+        UsageError, DataError: a class list cannot be read.
+    """
+    if any(one.form for one in said):
+        return []
+    lists = VocabularyFiles(classes=tuple((one.path.name, one.path) for one in said))
+    return names_of_parts(each.source_id for one in read_class_lists(lists) for each in one.classes)
+
+
+def recipe_of(
+    photos: Sequence[Location],
+    said: Sequence[Said],
+    *,
+    attach: bool = False,
+    in_order: bool = False,
+    class_folders: Sequence[str] = (),
+) -> str:
     """Return the recipe, as TOML, that builds pictures with what files say of them.
 
     Folders of pictures are their classes, unless a file says what pictures show. Their names are a class list, unless a
@@ -94,6 +117,7 @@ def recipe_of(photos: Sequence[Location], said: Sequence[Said], *, attach: bool 
         said: the files.
         attach: a class that is no noun of WordNet is kept under the nearest parent known.
         in_order: their owner named the files one by one: a class list wins over those before it.
+        class_folders: what `stated_folders` returned.
 
     Raises:
         UsageError: a path cannot be written in TOML.
@@ -103,6 +127,8 @@ def recipe_of(photos: Sequence[Location], said: Sequence[Said], *, attach: bool 
     name_of = dict(zip((one.path for one in said), _names(said), strict=True))
     lines = [_HEAD, "", "[images]", f"sources = {_texts(photos)}", f"name = {_text(_PICTURES)}"]
     lines += [f"labels = {_switch(on=not labels)}", f"classes = {_switch(on=not labels and not lists)}"]
+    if class_folders:
+        lines.append(f"class_folders = [{', '.join(map(_text, class_folders))}]")
     lines += ["", "[vocabulary]", *(["attach = true"] if attach else [])]
     own = [_text(name_of[one.path]) for one in lists if not one.form]
     if own and (len(own) < len(lists) or (in_order and len(own) > 1)):

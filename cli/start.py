@@ -37,7 +37,8 @@ FORMAT = "mlimages.start/1"
     type=FILE,
     multiple=True,
     help="What you know of the pictures: a class list (columns id and name, and wnid or parent where you know them), "
-    "labels (columns image_id and label), or annotations (COCO, CVAT, VOC, LabelMe, YOLO); repeatable.  "
+    "labels (columns image_id and label, or JSON lines with these keys), or annotations (COCO, CVAT, VOC, LabelMe, "
+    "YOLO); repeatable.  "
     "[default: tables in the folder, else its folders are the classes]",
 )
 @click.option(

@@ -13,6 +13,7 @@ from mlimages_dataset.sources.class_files import format_of_files, is_annotation_
 from mlimages_dataset.sources.class_lists import CLASS_COLUMNS
 from mlimages_dataset.sources.delimited import DELIMITERS, first_fields
 from mlimages_dataset.sources.folders import names_of_parts
+from mlimages_dataset.sources.json_lines import JsonLines, is_array, keys_of
 from mlimages_dataset.sources.layout import NEEDED_COLUMNS
 from mlimages_dataset.sources.picture_tables import names_classes
 from mlimages_dataset.tables.files import numbered
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
 
 _TABLE_SUFFIXES = {".csv", ".tsv", ".parquet", ".pq"}
+_JSON_LINES = {".jsonl", ".ndjson"}
 _PICTURES = "photos"
 _TAKEN = {IMAGENET, OPEN_IMAGES, TENCENT, _PICTURES}
 _HEAD = "# Written by mlimages-build start. To build it again: mlimages-build run recipe.toml --out FOLDER"
@@ -55,6 +57,8 @@ def said_by(path: Location) -> Said:
     """
     if not path.exists():
         raise UsageError("there is no such file or folder", where=path, remedy="check the path")
+    if _is_rows_of_json(path):
+        return _said_by_json(path)
     if is_annotation_file(path):
         return Said(path, lists_classes=True, form=format_of_files(path))
     columns, form = _columns_of(path)
@@ -151,6 +155,25 @@ def _said_or_none(path: Location) -> Said | None:
         return said_by(path) if path.is_file() else None
     except DataError:
         return None
+
+
+def _is_rows_of_json(path: Location) -> bool:
+    """Return whether a file is JSON lines by its name, compressed or not, or one array of JSON."""
+    if path.suffix.lower() == ".json":
+        return path.is_file() and is_array(path)
+    last = {suffix.lower() for suffix in path.suffixes[-2:]}
+    return path.suffix.lower() not in _TABLE_SUFFIXES and not last.isdisjoint(_JSON_LINES)
+
+
+def _said_by_json(path: Location) -> Said:
+    keys = keys_of(path)
+    if set(NEEDED_COLUMNS) <= keys:
+        return Said(path, lists_classes=False, form=JsonLines.name)
+    raise DataError(
+        f"has not the keys image_id and label (labels of pictures), but {', '.join(sorted(keys))[:80] or 'none'}",
+        where=path,
+        remedy="name its keys so; a class list (id and name) is a CSV or Parquet file",
+    )
 
 
 def _columns_of(path: Location) -> tuple[set[str], str]:

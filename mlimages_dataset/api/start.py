@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.api import folders
@@ -12,6 +13,8 @@ from mlimages_dataset.api.given import files_of_classes
 from mlimages_dataset.core.arguments import check
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
+from mlimages_dataset.recipes.decisions import unused_labels
+from mlimages_dataset.recipes.pictures import stated_labels
 from mlimages_dataset.recipes.recipe import read_recipe
 from mlimages_dataset.recipes.starting import beside_pictures, recipe_of, said_by, stated_folders
 
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
     from mlimages_dataset.api.given import Classes
     from mlimages_dataset.pipeline.engine import Mapper
     from mlimages_dataset.pipeline.records import StageOutcome
+
+
+_TABLES = {"csv", "parquet"}
+"""Formats of tables beside pictures that are not the pictures' own."""
 
 
 def start(
@@ -76,4 +83,7 @@ def start(
         recipe = read_recipe(own / "recipe.toml")
     finally:
         folders.discard(own)
-    return built(recipe, folder, text=text, overwrite=overwrite, engine=engine, began=began, ended=ended)
+    build = built(recipe, folder, text=text, overwrite=overwrite, engine=engine, began=began, ended=ended)
+    tables = [one.path.name for one in said if one.path not in given and one.form in _TABLES]
+    unused = stated_labels(folder) if tables else 0
+    return replace(build, decisions=(unused_labels(unused, tables), *build.decisions)) if unused else build

@@ -54,6 +54,15 @@ def decisions(outcomes: Mapping[str, StageOutcome[Any]]) -> list[Decision]:
     return found
 
 
+def unused_labels(n_labels: int, tables: Sequence[str]) -> Decision:
+    """Return that labels by folders are not used, because tables in the folder of pictures say what pictures show."""
+    says, move = ("says", "that file") if len(tables) == 1 else ("say", "these files")
+    told = f"{_number(n_labels, 'label')} by folders or files beside pictures"
+    why = f"{_names(tables)}, in the folder itself, {says} what pictures show"
+    remedy = f"to use the folders' names, move {move} out of the folder and run this again with --overwrite"
+    return Decision("folders whose names are not used", f"{told}; {why}; {remedy}")
+
+
 def _of_vocabulary(summary: VocabularySummary) -> Iterator[Decision]:
     yield from map(_of_class, summary.losses)
     for one in summary.doubts:

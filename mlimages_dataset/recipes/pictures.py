@@ -153,8 +153,13 @@ def _is_picture(given: CollectedPictures, limits: Limits) -> Iterator[bool]:
 
 def states_labels(folder: Location) -> bool:
     """Return whether the copied pictures of a build say what they show."""
+    return stated_labels(folder) > 0
+
+
+def stated_labels(folder: Location) -> int:
+    """Return how many labels the copied pictures of a build have by their folders and by files beside them."""
     record = read_manifest(folder / IMAGES_FOLDER).stages[INGEST]
-    return summary_of(INGEST, record, IngestSummary).labels > 0
+    return summary_of(INGEST, record, IngestSummary).labels
 
 
 def pictures_stage(

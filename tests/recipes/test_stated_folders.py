@@ -6,6 +6,7 @@ import shutil
 import zipfile
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 
 import mlimages_dataset as ml
@@ -66,3 +67,35 @@ def test_names_of_parts_are_those_that_are_no_class_by_themselves(name: str) -> 
     path = f"a/{name}/1.jpg"
     assert class_of_path(path) == ""
     assert names_of_parts([name, "dog"]) == [innermost_folder(path)] == [class_of_path(path, is_class_folder=True)]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_table_in_the_folder_tells_whose_names_it_replaces_and_the_advice_works(tmp_path: Path, form: str) -> None:
+    photos = tmp_path / "photos"
+    for number, name in enumerate(("dog/a", "dog/b", "cat/c")):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        (photos / f"{name}.jpg").write_bytes(picture(number))
+    frame = pd.DataFrame({"image_id": ["dog/a"], "label": ["dog"]})
+    frame.to_csv(photos / "labels.csv", index=False) if form == "csv" else frame.to_parquet(photos / "labels.parquet")
+    build = ml.start(photos, out=tmp_path / "build")
+    told = build.decisions[0]
+    assert told.kind == "folders whose names are not used"
+    assert told.text.startswith(
+        f"3 labels by folders or files beside pictures; labels.{form}, in the folder itself, says "
+    )
+    assert stated(build) == {"dog": DOG}
+
+    (photos / f"labels.{form}").rename(tmp_path / f"labels.{form}")
+    build = ml.start(photos, out=tmp_path / "build", overwrite=True)
+    assert stated(build) == {"dog": DOG, "cat": CAT}
+    assert told.kind not in {one.kind for one in build.decisions}
+
+    build = ml.start(photos, classes=tmp_path / f"labels.{form}", out=tmp_path / "build", overwrite=True)
+    assert told.kind not in {one.kind for one in build.decisions}  # who names the file knows
+
+
+def test_a_table_beside_flat_pictures_replaces_nothing(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(picture(1))
+    (tmp_path / "photos" / "labels.csv").write_text("image_id,label\na,dog\n", "utf-8")
+    assert ml.start(tmp_path / "photos", out=tmp_path / "build").decisions == ()

@@ -16,7 +16,7 @@ from mlimages_dataset.pipeline.stage import Engine
 from mlimages_dataset.recipes.decisions import unused_labels
 from mlimages_dataset.recipes.pictures import stated_labels
 from mlimages_dataset.recipes.recipe import read_recipe
-from mlimages_dataset.recipes.starting import beside_pictures, recipe_of, said_by, stated_folders
+from mlimages_dataset.recipes.starting import beside_pictures, pictures_in, recipe_of, said_by, stated_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,7 +76,14 @@ def start(
     said = [said_by(path) for path in given]
     if not any(one.form for one in said):  # a class list alone does not say what the pictures show
         said += [one for one in beside_pictures(sources) if one.form or not given]
-    text = recipe_of(sources, said, attach=attach, in_order=bool(given), class_folders=stated_folders(said))
+    text = recipe_of(
+        sources,
+        said,
+        attach=attach,
+        in_order=bool(given),
+        class_folders=stated_folders(said),
+        without=pictures_in(sources, said),
+    )
     own = folders.scratch()
     try:
         (own / "recipe.toml").write_text(text, encoding="utf-8")

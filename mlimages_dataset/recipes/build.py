@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ from mlimages_dataset.recipes.recipe import Rule
 from mlimages_dataset.report.page import report_stage, told_of
 from mlimages_dataset.report.reading import REPORT
 from mlimages_dataset.sources.annotation_files import FileSource
+from mlimages_dataset.sources.class_files import annotations_in
 from mlimages_dataset.sources.registry import source_named
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parts import MANIFEST_NAME
@@ -162,7 +164,7 @@ def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
             yield regions_stage(vocabulary, given, into=f"{REGIONS_FOLDER}/{given.name}")
     annotations = {given.name: folder / ANNOTATIONS_FOLDER / given.name for given in collections}
     if recipe.images is not None:
-        yield pictures_stage(folder, collections, _beside_pictures(recipe))
+        yield pictures_stage(folder, collections, _beside_pictures(recipe), recipe.images.sources)
     implications = teacher = None
     if recipe.cooccurrence is not None:
         pairs = recipe.cooccurrence
@@ -202,10 +204,13 @@ def _stated_by_pictures(recipe: Recipe, folder: Location) -> list[AnnotatedFiles
         return [AnnotatedFiles(name=recipe.images.name, format="csv", files=(labels,), classes=recipe.images.classes)]
     if recipe.annotations:
         return []
+    found = next(filter(None, map(annotations_in, recipe.images.sources)), None)
     raise DataError(
         "no picture says what it shows",
         where=recipe.images.sources[0],
-        remedy="put them into folders named after it, or pass --classes with a CSV of image_id and label, or with "
+        remedy=f"add --classes {shlex.quote(str(found))} --overwrite to read the annotations there"
+        if found is not None
+        else "put them into folders named after it, or pass --classes with a CSV of image_id and label, or with "
         "annotations (COCO, CVAT, VOC, LabelMe, YOLO)",
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import refuse_no_unicode
+from mlimages_dataset.core.locations import refuse_no_unicode, relative
 from mlimages_dataset.sources.class_files import format_of_files, is_annotation_file
 from mlimages_dataset.sources.class_lists import CLASS_COLUMNS
 from mlimages_dataset.sources.delimited import DELIMITERS, first_fields
@@ -16,6 +16,7 @@ from mlimages_dataset.sources.folders import names_of_parts
 from mlimages_dataset.sources.json_lines import JsonLines, is_array, keys_of
 from mlimages_dataset.sources.layout import NEEDED_COLUMNS
 from mlimages_dataset.sources.picture_tables import names_classes
+from mlimages_dataset.sources.yolo import Yolo
 from mlimages_dataset.tables.files import numbered
 from mlimages_dataset.tables.parquet import open_parquet, parquet_errors
 from mlimages_dataset.vocab.stage import VocabularyFiles, read_class_lists
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
 
 _TABLE_SUFFIXES = {".csv", ".tsv", ".parquet", ".pq"}
+_YOLO_LABELS, _YOLO_PICTURES = "labels", "images"
 _JSON_LINES = {".jsonl", ".ndjson"}
 _PICTURES = "photos"
 _TAKEN = {IMAGENET, OPEN_IMAGES, TENCENT, _PICTURES}
@@ -103,6 +105,27 @@ def stated_folders(said: Sequence[Said]) -> list[str]:
     return names_of_parts(each.source_id for one in read_class_lists(lists) for each in one.classes)
 
 
+def pictures_in(photos: Sequence[Location], said: Sequence[Said]) -> str:
+    """Return the name of YOLO's folders of pictures, if its folders of labels lie beside them below the only source.
+
+    YOLO calls a picture `images/train/a.jpg` or `train/images/a.jpg`, and its labels `labels/train/a.txt` or
+    `train/labels/a.txt`. The name is empty for any other layout.
+    """
+    stated = [one for one in said if one.form]
+    if len(photos) != 1 or [one.form for one in stated] != [Yolo.name] or not photos[0].is_dir():
+        return ""
+    root, given = photos[0], stated[0].path.absolute()
+    if given not in {root.absolute(), root.absolute() / _YOLO_LABELS}:
+        return ""
+    folders = {relative(one.parent, root.absolute()) for one in Yolo().files(given)}
+    beside = all(
+        folder.split("/").count(_YOLO_LABELS) == 1
+        and root.joinpath(*(_YOLO_PICTURES if one == _YOLO_LABELS else one for one in folder.split("/"))).is_dir()
+        for folder in folders
+    )
+    return _YOLO_PICTURES if beside else ""
+
+
 def recipe_of(
     photos: Sequence[Location],
     said: Sequence[Said],
@@ -110,6 +133,7 @@ def recipe_of(
     attach: bool = False,
     in_order: bool = False,
     class_folders: Sequence[str] = (),
+    without: str = "",
 ) -> str:
     """Return the recipe, as TOML, that builds pictures with what files say of them.
 
@@ -122,6 +146,7 @@ def recipe_of(
         attach: a class that is no noun of WordNet is kept under the nearest parent known.
         in_order: their owner named the files one by one: a class list wins over those before it.
         class_folders: what `stated_folders` returned.
+        without: what `pictures_in` returned.
 
     Raises:
         UsageError: a path cannot be written in TOML.
@@ -133,6 +158,7 @@ def recipe_of(
     lines += [f"labels = {_switch(on=not labels)}", f"classes = {_switch(on=not labels and not lists)}"]
     if class_folders:
         lines.append(f"class_folders = [{', '.join(map(_text, class_folders))}]")
+    lines += [f"pictures_in = {_text(without)}"] if without else []
     lines += ["", "[vocabulary]", *(["attach = true"] if attach else [])]
     own = [_text(name_of[one.path]) for one in lists if not one.form]
     if own and (len(own) < len(lists) or (in_order and len(own) > 1)):

@@ -97,6 +97,19 @@ def innermost_folder(path: str) -> str:
     return _as_class(folders[-1]) if folders else ""
 
 
+def without_folder(path: str, name: str) -> str:
+    """Return a path without the innermost folder of a name; the path itself if it has none.
+
+    >>> without_folder("images/train/a.jpg", "images"), without_folder("train/images/a.jpg", "images")
+    ('train/a.jpg', 'train/a.jpg')
+    """
+    folders = path.split("/")[:-1]
+    if name not in folders:
+        return path
+    at = len(folders) - 1 - folders[::-1].index(name)
+    return "/".join(path.split("/")[:at] + path.split("/")[at + 1 :])
+
+
 def _as_class(folder: str) -> str:
     """Return a folder's name as a class id: lists are read without blanks at the ends, and a line break ends a row."""
     return " ".join(unicodedata.normalize("NFC", folder).splitlines()).strip()

@@ -78,8 +78,8 @@ def _of_vocabulary(summary: VocabularySummary) -> Iterator[Decision]:
         )
     for source, ids in summary.repeated_ids.items():
         yield Decision("repeated id", f"{source} lists {_names(ids)} more than once; the first row counts")
-    for one in summary.renamed:
-        yield Decision("id of two names", f"{one.sentence}; if it is another thing there, correct the id")
+    for renamed in summary.renamed:
+        yield Decision("id of two names", f"{renamed.sentence}; if it is another thing there, correct the id")
     if summary.more_renamed:
         yield Decision("id of two names", f"{summary.more_renamed:,} more")
     if summary.unlisted:

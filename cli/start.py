@@ -37,7 +37,8 @@ FORMAT = "mlimages.start/1"
     type=FILE,
     multiple=True,
     help="What you know of the pictures: a class list (columns id and name, and wnid or parent where you know them), "
-    "labels (columns image_id and label), or annotations (COCO, CVAT, VOC, LabelMe, YOLO); repeatable.  "
+    "labels (columns image_id and label, or JSON lines with these keys), or annotations (COCO, CVAT, VOC, LabelMe, "
+    "YOLO); repeatable.  "
     "[default: tables in the folder, else its folders are the classes]",
 )
 @click.option(
@@ -79,6 +80,7 @@ def start(
         click.echo(f"Reading {' and '.join(map(printable, map(str, photos)))} into {out} ...")
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.api.start import start as started  # noqa: PLC0415
+    from mlimages_dataset.recipes.starting import beside_pictures  # noqa: PLC0415
 
     told = Teller(verbose=verbose, quiet=as_json, findings=False)  # they are decisions, at the end
     with stage_engine("start", workers, dask_address, quiet=as_json) as engine:
@@ -94,7 +96,8 @@ def start(
     if as_json:
         click.echo(json.dumps(_content(build, told), indent=2, ensure_ascii=False))
     elif told.any_done:
-        click.echo("\n".join(map(printable, _told(build, out))))
+        beside = not classes and any(not one.form for one in beside_pictures(photos))
+        click.echo("\n".join(map(printable, _told(build, out, lists_beside=beside))))
     else:
         click.echo(f"{out} is up to date: nothing to do")
 
@@ -105,8 +108,8 @@ def _content(build: Build, told: Teller) -> dict[str, object]:
     return {"format": FORMAT, "folder": str(build.folder), "stages": told.content(), "decisions": decisions}
 
 
-def _told(build: Build, out: Location) -> Iterator[str]:
-    """Yield the lines about a build that is done."""
+def _told(build: Build, out: Location, *, lists_beside: bool) -> Iterator[str]:
+    """Yield the lines about a build that is done; `lists_beside` is whether it reads class lists beside pictures."""
     summary = build.labels.summary
     assert summary is not None
     images, labels = (sum(getattr(one, what) for one in (summary.train, summary.val)) for what in ("images", "labels"))
@@ -118,7 +121,7 @@ def _told(build: Build, out: Location) -> Iterator[str]:
         for one in build.decisions:
             yield from _decision(one)
         if any(one.lines for one in build.decisions):
-            yield _how_to_decide(build, out)
+            yield _how_to_decide(build, out, lists_beside=lists_beside)
     where = shlex.quote(str(out))
     example = shlex.quote(build.labels.first_ids(1)[0])
     yield f"\nNext: mlimages-build show {where} {example}, mlimages-build serve {where}, open {out / 'report.html'},"
@@ -130,12 +133,15 @@ def _decision(one: Decision) -> Iterator[str]:
     yield from (f"      {line}" for line in one.lines)
 
 
-def _how_to_decide(build: Build, out: Location) -> str:
+def _how_to_decide(build: Build, out: Location, *, lists_beside: bool) -> str:
     lists: list[Location] = sorted((build.folder / "classes").glob("*.csv"))
     own = next(iter(lists), None)
-    if own is None:
-        yours = "put such lines (id,name,wnid,parent) into your class list"
+    if own is None and lists_beside:
+        yours = "put such lines into your class list, with the columns id,name,wnid,parent"
         return f"  To decide, {yours}, and run this again with --overwrite."
+    if own is None:
+        yours = "put such lines into a new CSV file below the line id,name,wnid,parent"
+        return f"  To decide, {yours}, and add --classes FILE --overwrite to this command, last."
     copy = f"a copy of {out / 'classes' / own.name}, in place of the classes' own"
     return f"  To decide, put such lines into {copy}, and add --classes COPY --overwrite to this command."
 

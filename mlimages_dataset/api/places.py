@@ -12,6 +12,7 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.recipes.pictures import IMAGES_FOLDER
 from mlimages_dataset.tables.files import file_digest
 from mlimages_dataset.tables.parquet import table_inputs, table_parts
+from mlimages_dataset.tables.parts import unfinished_build
 from mlimages_dataset.vocab.folder import categories_file, vocabulary_folder
 
 if TYPE_CHECKING:
@@ -51,11 +52,10 @@ def places_of(given: Location, vocabulary: Location | None = None, images: Locat
     around = (labels, labels.parent, labels.parent.parent)  # a split, the labels, the build
     found = vocabulary or next((vocabulary_folder(one) for one in around if categories_file(one).is_file()), None)
     if found is None:
-        raise UsageError(
-            "there is no vocabulary beside these labels",
-            where=given,
-            remedy="name the folder of the whole build, or the vocabulary (--vocabulary)",
-        )
+        remedy = "name the folder of the whole build, or the vocabulary (--vocabulary)"
+        if (build := unfinished_build(labels / "labels")) is not None:
+            remedy = f"the command that writes {build} has not finished: run it again, with --overwrite"
+        raise UsageError("there is no vocabulary beside these labels", where=given, remedy=remedy)
     places = (folder for one in around for folder in (one, one / COOCCURRENCE, one / RULES_STAGE))
     inputs = {digest for part in table_parts(labels)[:1] for digest in table_inputs(part).values()}
     files = (folder / name for folder in places for name in (IMPLICATIONS_FILE, RULES_FILE))

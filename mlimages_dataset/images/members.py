@@ -37,7 +37,7 @@ class Member:
         captions: texts on the picture that the source states.
         note: what of this cannot be read; empty if all can.
         masks: tag and content of the pictures that say what its pixels are; their content can be read at any time.
-        is_in_class_folder: its folder is one of `class_folders`.
+        is_in_class_folder: its folder is one of `class_folders`, or its owner says that it is a class.
         link: the path of the file that it is a link to, where that is read from the same folder; else empty.
         source: the name of its source, where several are read; else empty.
     """

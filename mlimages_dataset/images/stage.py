@@ -43,6 +43,7 @@ from mlimages_dataset.images.slices import count_noted
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage, Workplace
+from mlimages_dataset.sources.folders import innermost_folder, without_folder
 from mlimages_dataset.tables.files import HashingFile, Receipt, listing_digest, whole_file
 from mlimages_dataset.tables.parquet import (
     scan_table,
@@ -81,6 +82,8 @@ class IngestOptions:
         resize: what is re-encoded; None to keep the original bytes.
         class_ids: the ids of the classes in TFRecords' label vectors; if empty, the index of a class is its id.
         part_images: rows of a part.
+        class_folders: names of folders that are classes, although they are such as parts of collections have.
+        pictures_in: the name of folders that are no part of ids: YOLO's `images`, beside `labels`; empty for none.
     """
 
     form: Form = Form.AUTO
@@ -88,6 +91,8 @@ class IngestOptions:
     resize: ResizeOptions | None = None
     class_ids: tuple[str, ...] = ()
     part_images: int = PART_IMAGES
+    class_folders: tuple[str, ...] = ()
+    pictures_in: str = ""
 
     def parameters(self) -> dict[str, Json]:
         """Return everything that decides the output, for the manifest."""
@@ -97,6 +102,8 @@ class IngestOptions:
             "shrinking": None if self.resize is None else asdict(self.resize),  # the name in existing manifests
             "class_ids": hashlib.sha256("\n".join(self.class_ids).encode()).hexdigest() if self.class_ids else None,
             "part_images": self.part_images,
+            **({"class_folders": list(self.class_folders)} if self.class_folders else {}),
+            **({"pictures_in": self.pictures_in} if self.pictures_in else {}),
         }
 
 
@@ -228,12 +235,17 @@ class _Reading:
 
     def members(self) -> Iterator[Member]:
         """Yield the members of all sources."""
-        options = self._options
+        options, several = self._options, len(self._sources) > 1
+        stated = frozenset(options.class_folders)
         for source in self._sources:
             self._before = self._read
             for member in members_of(source, options.form, options.limits, options.class_ids):
                 self._read += 1
-                yield replace(member, source=as_text(source.name)) if len(self._sources) > 1 else member
+                named = replace(member, source=as_text(source.name)) if several else member
+                if options.pictures_in:
+                    named = replace(named, path=without_folder(member.path, options.pictures_in))
+                is_stated = bool(stated) and innermost_folder(member.path) in stated
+                yield replace(named, is_in_class_folder=True) if is_stated else named
 
     @contextlib.contextmanager
     def forgotten_if_damaged(self, journal: Journal) -> Iterator[None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +42,7 @@ from mlimages_dataset.recipes.recipe import Rule
 from mlimages_dataset.report.page import report_stage, told_of
 from mlimages_dataset.report.reading import REPORT
 from mlimages_dataset.sources.annotation_files import FileSource
+from mlimages_dataset.sources.class_files import annotations_in
 from mlimages_dataset.sources.registry import source_named
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parts import MANIFEST_NAME
@@ -88,10 +91,11 @@ def build_recipe(
     """
     output = OutputFolder(folder, overwrite=overwrite)
     _refuse_tables_alone(output)
+    finished = REPORT in output.manifest.stages
     names = []
     counted = recipe.cooccurrence is not None and recipe.cooccurrence.rule is Rule.PAIRS
     loops = [ANNOTATIONS_FOLDER, *([COOCCURRENCE] if counted else []), LABELS_STAGE]
-    with output.held(), compiled_meanwhile(loops) as await_loops:
+    with _half_replaced_told(output, finished=finished), output.held(), compiled_meanwhile(loops) as await_loops:
         if recipe.images is not None:
             copied = images_stage(recipe.images, folder)
             began(IMAGES_FOLDER)
@@ -105,6 +109,24 @@ def build_recipe(
         output.keep_only([*names, REPORT])
         began(REPORT)
         ended(REPORT, run(report_stage(output), output, engine))
+
+
+@contextlib.contextmanager
+def _half_replaced_told(output: OutputFolder, *, finished: bool) -> Iterator[None]:
+    """Tell with an error that a finished build was replaced in part, and how to get one that can be used."""
+    before = output.manifest.stages
+    try:
+        yield
+    except MLImagesError as error:
+        if finished and output.manifest.stages != before:
+            told = (
+                f"the earlier build in {output.path} is replaced in part: run again with --overwrite when this is "
+                "corrected, or with what was given before to have the earlier build again"
+            )
+            for one in (error, error.in_command_words):
+                if one is not None:
+                    one.remedy = "; ".join(filter(None, (one.remedy, told)))
+        raise
 
 
 def _refuse_tables_alone(output: OutputFolder) -> None:
@@ -142,7 +164,7 @@ def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
             yield regions_stage(vocabulary, given, into=f"{REGIONS_FOLDER}/{given.name}")
     annotations = {given.name: folder / ANNOTATIONS_FOLDER / given.name for given in collections}
     if recipe.images is not None:
-        yield pictures_stage(folder, collections, _beside_pictures(recipe))
+        yield pictures_stage(folder, collections, _beside_pictures(recipe), recipe.images.sources)
     implications = teacher = None
     if recipe.cooccurrence is not None:
         pairs = recipe.cooccurrence
@@ -182,10 +204,13 @@ def _stated_by_pictures(recipe: Recipe, folder: Location) -> list[AnnotatedFiles
         return [AnnotatedFiles(name=recipe.images.name, format="csv", files=(labels,), classes=recipe.images.classes)]
     if recipe.annotations:
         return []
+    found = next(filter(None, map(annotations_in, recipe.images.sources)), None)
     raise DataError(
         "no picture says what it shows",
         where=recipe.images.sources[0],
-        remedy="put them into folders named after it, or pass --classes with a CSV of image_id and label, or with "
+        remedy=f"add --classes {shlex.quote(str(found))} --overwrite to read the annotations there"
+        if found is not None
+        else "put them into folders named after it, or pass --classes with a CSV of image_id and label, or with "
         "annotations (COCO, CVAT, VOC, LabelMe, YOLO)",
     )
 

@@ -54,6 +54,15 @@ def decisions(outcomes: Mapping[str, StageOutcome[Any]]) -> list[Decision]:
     return found
 
 
+def unused_labels(n_labels: int, tables: Sequence[str]) -> Decision:
+    """Return that labels by folders are not used, because tables in the folder of pictures say what pictures show."""
+    says, move = ("says", "that file") if len(tables) == 1 else ("say", "these files")
+    told = f"{_number(n_labels, 'label')} by folders or files beside pictures"
+    why = f"{_names(tables)}, in the folder itself, {says} what pictures show"
+    remedy = f"to use the folders' names, move {move} out of the folder and run this again with --overwrite"
+    return Decision("folders whose names are not used", f"{told}; {why}; {remedy}")
+
+
 def _of_vocabulary(summary: VocabularySummary) -> Iterator[Decision]:
     yield from map(_of_class, summary.losses)
     for one in summary.doubts:
@@ -69,6 +78,10 @@ def _of_vocabulary(summary: VocabularySummary) -> Iterator[Decision]:
         )
     for source, ids in summary.repeated_ids.items():
         yield Decision("repeated id", f"{source} lists {_names(ids)} more than once; the first row counts")
+    for renamed in summary.renamed:
+        yield Decision("id of two names", f"{renamed.sentence}; if it is another thing there, correct the id")
+    if summary.more_renamed:
+        yield Decision("id of two names", f"{summary.more_renamed:,} more")
     if summary.unlisted:
         yield Decision("decision on no class", f"reviewed decisions on classes of no list: {_names(summary.unlisted)}")
 

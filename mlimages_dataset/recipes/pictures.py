@@ -135,7 +135,7 @@ def images_stage(given: CollectedPictures, folder: Location) -> Stage[IngestSumm
         UsageError: a source is missing or of no known format, or the build lies in it.
         DataError: there is no picture at all.
     """
-    options = IngestOptions()
+    options = IngestOptions(class_folders=given.class_folders, pictures_in=given.pictures_in)
     stage = ingest_stage(given.sources, options, folder)
     if not any(_is_picture(given, options.limits)):
         raise DataError("holds no picture", where=given.sources[0], remedy="name a folder or an archive of photographs")
@@ -153,12 +153,20 @@ def _is_picture(given: CollectedPictures, limits: Limits) -> Iterator[bool]:
 
 def states_labels(folder: Location) -> bool:
     """Return whether the copied pictures of a build say what they show."""
+    return stated_labels(folder) > 0
+
+
+def stated_labels(folder: Location) -> int:
+    """Return how many labels the copied pictures of a build have by their folders and by files beside them."""
     record = read_manifest(folder / IMAGES_FOLDER).stages[INGEST]
-    return summary_of(INGEST, record, IngestSummary).labels > 0
+    return summary_of(INGEST, record, IngestSummary).labels
 
 
 def pictures_stage(
-    folder: Location, collections: Sequence[AnnotatedFiles], known: Known = Known()
+    folder: Location,
+    collections: Sequence[AnnotatedFiles],
+    known: Known = Known(),
+    sources: Sequence[Location] = (),
 ) -> Stage[PicturesSummary]:
     """Return the stage that joins the pictures of a build with its annotations, and writes only its counts.
 
@@ -166,6 +174,7 @@ def pictures_stage(
         folder: the build's.
         collections: the annotated collections.
         known: files among the pictures that are known to be none.
+        sources: where the pictures come from, for messages.
 
     Raises:
         UsageError: there are no pictures, or no annotations.
@@ -178,7 +187,7 @@ def pictures_stage(
         name=PICTURES,
         parameters=known.parameters,
         inputs=inputs,
-        work=functools.partial(_join, folder, collections, known),
+        work=functools.partial(_join, folder, collections, known, sources),
         summary=PicturesSummary,
         beside=True,
     )
@@ -188,6 +197,7 @@ def _join(
     folder: Location,
     collections: Sequence[AnnotatedFiles],
     known: Known,
+    sources: Sequence[Location],
     at: Workplace,  # noqa: ARG001 - nothing is written
 ) -> StageResult[PicturesSummary]:
     images = folder / IMAGES_FOLDER
@@ -196,11 +206,15 @@ def _join(
     likely = likely_ids(first_without, store.image_ids)
     if not labelled.any():
         such = likely[0] if likely else (first_without[0], store.image_id(0))
+        remedy = "call the pictures there by their paths below the folder, and run again with --overwrite"
+        if (above := folder_above(first_without, store.image_ids)) and likely == ():
+            such = (first_without[0], f"{above}/{first_without[0]}")
+            named = next((one / above for one in sources if (one / above).is_dir()), None)
+            remedy = remedy if named is None else f"name {named} as the folder of pictures, and add --overwrite"
         raise DataError(
             f"names none of the {len(store):,} pictures: it has {such[0]!r}, and they are such as {such[1]!r}",
             where=collections[0].files[0],
-            remedy="write paths of the pictures into image_id, as they are below the folder, and run again with "
-            "--overwrite",
+            remedy=remedy,
         )
     others = [store.image_id(k) for k in np.flatnonzero(~labelled)[:_LISTED].tolist()]
     unread, of_suffix, repeated = _unread(images, known)
@@ -233,6 +247,17 @@ def _labelled(store: ImageStore, annotations: Sequence[Location]) -> tuple[NDArr
             without += len(missing)
             first += ids.take(missing[: _LISTED - len(first)]).to_pylist()
     return labelled, without, first
+
+
+def folder_above(stated: Sequence[str], of_pictures: pa.LargeStringArray) -> str:
+    """Return the folder in which each of some ids is a picture's, the first in order; empty if there is none."""
+    known = of_pictures.cast(pa.large_string())
+    ends = known.filter(pc.ends_with(known, f"/{stated[0]}")).to_pylist()
+    for above in sorted(one.removesuffix(f"/{stated[0]}") for one in ends):
+        asked = pa.array([f"{above}/{one}" for one in stated], pa.large_string())
+        if pc.all(pc.is_in(asked, known)).as_py():
+            return str(above)
+    return ""
 
 
 def likely_ids(stated: Sequence[str], of_pictures: pa.LargeStringArray) -> tuple[tuple[str, str], ...]:

@@ -96,12 +96,17 @@ class CollectedPictures:
         name: of the collection that they are.
         labels: what folders, archives and files beside pictures say of their classes is an annotated collection.
         classes: these classes are names, which are a class list called like the collection.
+        class_folders: names of folders that are classes, although they are such as parts of collections have (`pics`).
+        pictures_in: the name of folders that are no part of ids, as YOLO calls pictures in `images` and labels in
+            `labels` alike; empty for none.
     """
 
     sources: tuple[Location, ...]
     name: str = "photos"
     labels: bool = True
     classes: bool = False
+    class_folders: tuple[str, ...] = ()
+    pictures_in: str = ""
 
     def __post_init__(self) -> None:
         if not self.sources:

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import refuse_no_unicode
+from mlimages_dataset.core.locations import refuse_no_unicode, relative
 from mlimages_dataset.sources.class_files import format_of_files, is_annotation_file
 from mlimages_dataset.sources.class_lists import CLASS_COLUMNS
 from mlimages_dataset.sources.delimited import DELIMITERS, first_fields
+from mlimages_dataset.sources.folders import names_of_parts
+from mlimages_dataset.sources.json_lines import JsonLines, is_array, keys_of
 from mlimages_dataset.sources.layout import NEEDED_COLUMNS
 from mlimages_dataset.sources.picture_tables import names_classes
+from mlimages_dataset.sources.yolo import Yolo
 from mlimages_dataset.tables.files import numbered
 from mlimages_dataset.tables.parquet import open_parquet, parquet_errors
+from mlimages_dataset.vocab.stage import VocabularyFiles, read_class_lists
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, TENCENT
 
 if TYPE_CHECKING:
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
 
 _TABLE_SUFFIXES = {".csv", ".tsv", ".parquet", ".pq"}
+_YOLO_LABELS, _YOLO_PICTURES = "labels", "images"
+_JSON_LINES = {".jsonl", ".ndjson"}
 _PICTURES = "photos"
 _TAKEN = {IMAGENET, OPEN_IMAGES, TENCENT, _PICTURES}
 _HEAD = "# Written by mlimages-build start. To build it again: mlimages-build run recipe.toml --out FOLDER"
@@ -53,6 +59,8 @@ def said_by(path: Location) -> Said:
     """
     if not path.exists():
         raise UsageError("there is no such file or folder", where=path, remedy="check the path")
+    if _is_rows_of_json(path):
+        return _said_by_json(path)
     if is_annotation_file(path):
         return Said(path, lists_classes=True, form=format_of_files(path))
     columns, form = _columns_of(path)
@@ -83,16 +91,62 @@ def _inside(place: Location) -> list[Location]:
     return found
 
 
-def recipe_of(photos: Sequence[Location], said: Sequence[Said], *, attach: bool = False) -> str:
+def stated_folders(said: Sequence[Said]) -> list[str]:
+    """Return the folders that class lists say are classes, although their names are such as parts of collections have.
+
+    There are none where files say what pictures show.
+
+    Raises:
+        UsageError, DataError: a class list cannot be read.
+    """
+    if any(one.form for one in said):
+        return []
+    lists = VocabularyFiles(classes=tuple((one.path.name, one.path) for one in said))
+    return names_of_parts(each.source_id for one in read_class_lists(lists) for each in one.classes)
+
+
+def pictures_in(photos: Sequence[Location], said: Sequence[Said]) -> str:
+    """Return the name of YOLO's folders of pictures, if its folders of labels lie beside them below the only source.
+
+    YOLO calls a picture `images/train/a.jpg` or `train/images/a.jpg`, and its labels `labels/train/a.txt` or
+    `train/labels/a.txt`. The name is empty for any other layout.
+    """
+    stated = [one for one in said if one.form]
+    if len(photos) != 1 or [one.form for one in stated] != [Yolo.name] or not photos[0].is_dir():
+        return ""
+    root, given = photos[0], stated[0].path.absolute()
+    if given not in {root.absolute(), root.absolute() / _YOLO_LABELS}:
+        return ""
+    folders = {relative(one.parent, root.absolute()) for one in Yolo().files(given)}
+    beside = all(
+        folder.split("/").count(_YOLO_LABELS) == 1
+        and root.joinpath(*(_YOLO_PICTURES if one == _YOLO_LABELS else one for one in folder.split("/"))).is_dir()
+        for folder in folders
+    )
+    return _YOLO_PICTURES if beside else ""
+
+
+def recipe_of(
+    photos: Sequence[Location],
+    said: Sequence[Said],
+    *,
+    attach: bool = False,
+    in_order: bool = False,
+    class_folders: Sequence[str] = (),
+    without: str = "",
+) -> str:
     """Return the recipe, as TOML, that builds pictures with what files say of them.
 
     Folders of pictures are their classes, unless a file says what pictures show. Their names are a class list, unless a
-    file lists classes.
+    file lists classes. Class lists win over what annotations call their classes.
 
     Args:
         photos: folders, archives or shards.
         said: the files.
         attach: a class that is no noun of WordNet is kept under the nearest parent known.
+        in_order: their owner named the files one by one: a class list wins over those before it.
+        class_folders: what `stated_folders` returned.
+        without: what `pictures_in` returned.
 
     Raises:
         UsageError: a path cannot be written in TOML.
@@ -102,7 +156,13 @@ def recipe_of(photos: Sequence[Location], said: Sequence[Said], *, attach: bool 
     name_of = dict(zip((one.path for one in said), _names(said), strict=True))
     lines = [_HEAD, "", "[images]", f"sources = {_texts(photos)}", f"name = {_text(_PICTURES)}"]
     lines += [f"labels = {_switch(on=not labels)}", f"classes = {_switch(on=not labels and not lists)}"]
+    if class_folders:
+        lines.append(f"class_folders = [{', '.join(map(_text, class_folders))}]")
+    lines += [f"pictures_in = {_text(without)}"] if without else []
     lines += ["", "[vocabulary]", *(["attach = true"] if attach else [])]
+    own = [_text(name_of[one.path]) for one in lists if not one.form]
+    if own and (len(own) < len(lists) or (in_order and len(own) > 1)):
+        lines.append(f"corrections = [{', '.join(own)}]")
     if lists:
         lines += ["[vocabulary.classes]", *(f"{_text(name_of[one.path])} = {_text(_path(one.path))}" for one in lists)]
     for one in labels:
@@ -121,6 +181,25 @@ def _said_or_none(path: Location) -> Said | None:
         return said_by(path) if path.is_file() else None
     except DataError:
         return None
+
+
+def _is_rows_of_json(path: Location) -> bool:
+    """Return whether a file is JSON lines by its name, compressed or not, or one array of JSON."""
+    if path.suffix.lower() == ".json":
+        return path.is_file() and is_array(path)
+    last = {suffix.lower() for suffix in path.suffixes[-2:]}
+    return path.suffix.lower() not in _TABLE_SUFFIXES and not last.isdisjoint(_JSON_LINES)
+
+
+def _said_by_json(path: Location) -> Said:
+    keys = keys_of(path)
+    if set(NEEDED_COLUMNS) <= keys:
+        return Said(path, lists_classes=False, form=JsonLines.name)
+    raise DataError(
+        f"has not the keys image_id and label (labels of pictures), but {', '.join(sorted(keys))[:80] or 'none'}",
+        where=path,
+        remedy="name its keys so; a class list (id and name) is a CSV or Parquet file",
+    )
 
 
 def _columns_of(path: Location) -> tuple[set[str], str]:

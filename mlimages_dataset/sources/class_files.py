@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _OF_FOLDERS: tuple[FileSource, ...] = (Voc(), LabelMe(), Yolo())
 _LOOK_BYTES = 1 << 12
+_KEYS_OF_COCO = (b'"images"', b'"annotations"', b'"categories"')
 
 
 def is_annotation_file(path: Location) -> bool:
@@ -66,6 +67,21 @@ def class_files_digest(path: Location) -> str:
     return _of_folder(path).digest(path) if is_folder(path) and not _holds_tables(path) else place_digest(path)
 
 
+def annotations_in(folder: Location) -> Location | None:
+    """Return what is to be named to read the annotations in a folder: it, or a file of COCO in it; None if none are."""
+    if not folder.is_dir() or _holds_tables(folder):
+        return None
+    documents = [one for one in files_below(folder) if one.suffix.lower() == ".json"]
+    if documents and all(map(_is_coco, documents)):
+        return documents[0]
+    try:
+        source = _of_folder(folder)
+        source.piece(folder)
+    except DataError:
+        return None
+    return folder
+
+
 def _document_of(path: Location) -> Location:
     """Return the only file of COCO or CVAT in an archive; the path itself where it is no archive of just one."""
     if archive_of(path) != path:
@@ -81,9 +97,23 @@ def _holds_tables(folder: Location) -> bool:
 def _of_folder(path: Location) -> FileSource:
     files = files_below(path)
     for source in _OF_FOLDERS:
-        if any(source.is_annotation(one) for one in files):
+        found = [one for one in files if source.is_annotation(one)]
+        if found and isinstance(source, LabelMe) and all(map(_is_coco, found)):
+            raise DataError(
+                "holds annotations of COCO, which are named by their file",
+                where=path,
+                remedy=f"name {found[0]}",
+            )
+        if found:
             return source
     raise DataError("holds no annotations of VOC, LabelMe or YOLO", where=path, remedy="name a class list")
+
+
+def _is_coco(path: Location) -> bool:
+    """Return whether a JSON file begins like one of COCO, and not like one of LabelMe, which has shapes."""
+    with opened(path) as stream:
+        begin = stream.read(_LOOK_BYTES)
+    return b'"shapes"' not in begin and any(key in begin for key in _KEYS_OF_COCO)
 
 
 def _begins(path: Location, tag: bytes) -> bool:

@@ -82,6 +82,39 @@ def _things(names: set[str]) -> set[str]:
     return either if are_classes else set()
 
 
+def names_of_parts(class_ids: Iterable[str]) -> list[str]:
+    """Return those of some classes that `class_of_path` takes for parts of a collection, ascending.
+
+    >>> names_of_parts(["pics", "dog", "0001"])
+    ['0001', 'pics']
+    """
+    return sorted({one for one in map(_as_class, class_ids) if _NO_CLASS.fullmatch(one)})
+
+
+def innermost_folder(path: str) -> str:
+    """Return the innermost folder (or archive) of a picture, as `class_of_path` writes it; empty if there is none."""
+    folders = [one for one in path.split("/")[:-1] if not one.lower().endswith(".tar")]
+    return _as_class(folders[-1]) if folders else ""
+
+
+def without_folder(path: str, name: str) -> str:
+    """Return a path without the innermost folder of a name; the path itself if it has none.
+
+    >>> without_folder("images/train/a.jpg", "images"), without_folder("train/images/a.jpg", "images")
+    ('train/a.jpg', 'train/a.jpg')
+    """
+    folders = path.split("/")[:-1]
+    if name not in folders:
+        return path
+    at = len(folders) - 1 - folders[::-1].index(name)
+    return "/".join(path.split("/")[:at] + path.split("/")[at + 1 :])
+
+
+def _as_class(folder: str) -> str:
+    """Return a folder's name as a class id: lists are read without blanks at the ends, and a line break ends a row."""
+    return " ".join(unicodedata.normalize("NFC", folder).splitlines()).strip()
+
+
 def class_of_path(path: str, *, is_class_folder: bool = False) -> str:
     """Return the class id according to a picture's path; empty if there is none.
 
@@ -104,5 +137,4 @@ def class_of_path(path: str, *, is_class_folder: bool = False) -> str:
     if is_mask(path) or not folders or _WITHOUT_CLASS.match(name):
         return ""
     named = is_class_folder or not _NO_CLASS.fullmatch(folders[-1].strip())
-    # Class lists are read without blanks at the ends of ids, and a line break ends a row.
-    return " ".join(unicodedata.normalize("NFC", folders[-1]).splitlines()).strip() if named else ""
+    return _as_class(folders[-1]) if named else ""

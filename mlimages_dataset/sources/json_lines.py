@@ -10,6 +10,7 @@ stream. Where `Layout` says how the file calls a key, `annotation.label` is the 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import itertools
 import json
 from typing import TYPE_CHECKING, ClassVar
@@ -22,7 +23,7 @@ from mlimages_dataset.sources.layout import NEEDED_COLUMNS, TABLE_COLUMNS, Layou
 from mlimages_dataset.sources.lines import line_blocks
 from mlimages_dataset.sources.pieces import Piece, cut_lines
 from mlimages_dataset.sources.places import opened
-from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject
+from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject, RejectLog
 from mlimages_dataset.sources.rows import like_confidence, split_cell
 from mlimages_dataset.sources.source import NUMBERS, Source, observed
 from mlimages_dataset.sources.tables import selected
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     import duckdb
 
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.sources.rejects import RejectLog
     from mlimages_dataset.sources.source import Connect
 
 _ROW = pa.schema([(name, pa.string()) for name in TABLE_COLUMNS])
@@ -65,11 +65,24 @@ class JsonLines(Source):
 
     def cut(self, piece: Piece) -> list[Piece]:
         """See `Source.cut`: an array is one piece."""
-        return [piece] if _is_array(piece.path) else cut_lines(piece)
+        return [piece] if is_array(piece.path) else cut_lines(piece)
 
     def observe(self, connect: Connect, piece: Piece, log: RejectLog) -> Iterator[duckdb.DuckDBPyConnection]:
         """See `Source.observe`."""
         yield from observed(connect(), _batches(piece, log), selected)
+
+
+def keys_of(path: Location) -> set[str]:
+    """Return the keys of the first object of a file; empty if there is none among the first items or lines.
+
+    Raises:
+        DataError: the file is empty, no text, or no complete array.
+    """
+    blocks = _item_blocks(path) if is_array(path) else _line_blocks(Piece(path), RejectLog())
+    for text in filter(str.strip, next((texts for _, texts in blocks), [])):
+        with contextlib.suppress(_Refused):
+            return set(_object_of(text))
+    return set()
 
 
 class _Refused(ValueError):  # noqa: N818 - it never leaves this module
@@ -85,9 +98,9 @@ class _Number(str):
 def _batches(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
     """Yield rows of texts, one a label; a line that is no row is logged."""
     keys = {name: piece.layout.their_name(name) for name in TABLE_COLUMNS}
-    is_array = _is_array(piece.path)
-    schema = _ROW.append(pa.field(_ITEM if is_array else _LINE, pa.int64()))
-    for first, texts in _item_blocks(piece.path) if is_array else _line_blocks(piece, log):
+    of_array = is_array(piece.path)
+    schema = _ROW.append(pa.field(_ITEM if of_array else _LINE, pa.int64()))
+    for first, texts in _item_blocks(piece.path) if of_array else _line_blocks(piece, log):
         columns: list[list[str]] = [[] for _ in TABLE_COLUMNS]
         numbers: list[int] = []
         for number, text in enumerate(texts, first):
@@ -96,7 +109,7 @@ def _batches(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
             try:
                 rows = _rows(text, keys, piece.layout.separator)
             except _Refused as refused:
-                line, what = (0, f"item {number}: {refused}") if is_array else (number, str(refused))
+                line, what = (0, f"item {number}: {refused}") if of_array else (number, str(refused))
                 log.add([Reject(str(piece.path), line, what, text[:REJECT_CHARACTERS])], 1)
                 continue
             numbers += [number] * len(rows)
@@ -107,7 +120,8 @@ def _batches(piece: Piece, log: RejectLog) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_arrays([*arrays, pa.array(numbers, pa.int64())], schema=schema)
 
 
-def _is_array(path: Location) -> bool:
+def is_array(path: Location) -> bool:
+    """Return whether a file is one array of objects, not an object a line."""
     with opened(path) as stream:
         return stream.read(_LOOK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip(b" \t\r\n").startswith(b"[")
 

@@ -163,6 +163,12 @@ def _files(path: Location) -> Mapping[str, Any] | None:
     return files
 
 
+def unfinished_build(path: Location) -> Location | None:
+    """Return the output folder above a file in which a command has begun and not ended, if there is one."""
+    folders = list(_upwards(path.parent))
+    return next((one for one in folders if any(one.glob(f"{BEGUN_PREFIX}*"))), None)
+
+
 def _damaged(path: Location, what: str) -> DataError:
     return DataError(
         f"is not a complete manifest ({what})", where=path, remedy="make the folder again, or remove this file"

@@ -10,6 +10,7 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import Location, location
 from mlimages_dataset.tables.files import digests, prefixed
 from mlimages_dataset.tables.parquet import read_table, table_inputs, table_parts, write_table
+from mlimages_dataset.tables.parts import unfinished_build
 from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
 from mlimages_dataset.vocab.tables import categories_table, mapping_table, vocabulary_of_tables
 
@@ -72,11 +73,10 @@ def refuse_other_vocabulary(inputs: Inputs, folders: Sequence[Location]) -> None
         for part in table_parts(folder) if folder.is_dir() else [folder]:
             made_with = table_inputs(part).get(name, inputs[name])
             if made_with != inputs[name]:
-                raise UsageError(
-                    "it was made with another vocabulary than the one given",
-                    where=part,
-                    remedy="pass that vocabulary, or make the table again",
-                )
+                remedy = "pass that vocabulary, or make the table again"
+                if (build := unfinished_build(part)) is not None:
+                    remedy = f"the command that writes {build} has not finished: run it again, with --overwrite"
+                raise UsageError("it was made with another vocabulary than the one given", where=part, remedy=remedy)
 
 
 def write_tables(vocabulary: Vocabulary, out: Location, inputs: Inputs) -> tuple[Receipt, Receipt]:

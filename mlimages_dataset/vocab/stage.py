@@ -33,6 +33,7 @@ from mlimages_dataset.sources.picture_tables import names_classes
 from mlimages_dataset.tables.files import digests, prefixed, read_lines
 from mlimages_dataset.tables.parquet import open_parquet, read_table
 from mlimages_dataset.tables.schemas import CLASS_COUNTS
+from mlimages_dataset.vocab.corrections import Renamed, corrected
 from mlimages_dataset.vocab.disagreements import disagreements
 from mlimages_dataset.vocab.doubts import Doubts, doubts
 from mlimages_dataset.vocab.findings import (
@@ -82,6 +83,8 @@ class VocabularyFiles:
         classes: a user's own class lists by source name: CSV, tab-separated or Parquet, with the columns id and name;
             or annotations whose classes are taken (COCO, CVAT, or a file or folder of VOC, LabelMe or YOLO; Hugging
             Face Parquet files or a folder of them, whose metadata name the classes).
+        corrections: names of those class lists whose classes replace the ones with their ids in all other lists; the
+            last of them wins.
         image_counts: images per class: `class_counts` tables, CSV files of source,source_id,images, or ImageNet's
             ``ReleaseStatus.xml``.
         box_hierarchy: Open Images' hierarchy of box classes.
@@ -100,6 +103,7 @@ class VocabularyFiles:
     open_images: Location | None = None
     finer: Location | None = None
     classes: tuple[tuple[str, Location], ...] = ()
+    corrections: tuple[str, ...] = ()
     image_counts: tuple[Location, ...] = ()
     box_hierarchy: Location | None = None
     reviewed: Location | None = None
@@ -149,6 +153,8 @@ class VocabularySummary:
         unlisted: the user's reviewed matches of classes that are in no list.
         disagreements: lists whose names and wnids disagree, each with a sentence.
         doubts: the least certain matches of users' own lists.
+        renamed: the first classes that a list of corrections replaces under another name.
+        more_renamed: how many more there are.
     """
 
     funnel: tuple[tuple[str, str, int], ...]
@@ -159,6 +165,8 @@ class VocabularySummary:
     unlisted: tuple[str, ...] = ()
     disagreements: tuple[tuple[str, str], ...] = ()
     doubts: tuple[Doubts, ...] = ()
+    renamed: tuple[Renamed, ...] = ()
+    more_renamed: int = 0
 
     def findings(self) -> list[str]:
         """Return what needs a user's decision, as sentences."""
@@ -168,6 +176,9 @@ class VocabularySummary:
         """Return the sentences of `findings`, each with the class list that it is about, empty if about several."""
         told = [(one.source, f"{one.source}: {one.sentence}") for one in self.losses]
         told += [(source, f"{source}: {sentence}") for source, sentence in self.disagreements]
+        told += [(one.source, f"{one.source}: {one.sentence}") for one in self.renamed]
+        if self.more_renamed:
+            told.append(("", f"{self.more_renamed:,} more ids have other names in the lists of corrections"))
         if self.bare:
             why = "their only ancestor here is a root; with --ancestors all they get those that WordNet knows"
             told.append(("", f"{first_ones(self.bare)}: {why}"))
@@ -210,6 +221,7 @@ def _parameters(given: VocabularyFiles) -> dict[str, object]:
     """Return what decides a vocabulary besides files; defaults that came later are left out, so that builds stand."""
     later = {
         "ancestors": given.ancestors,
+        "corrections": given.corrections,
         "attach": given.attach,
         "narrower": given.narrower,
         "reviewed_only": given.reviewed_only,
@@ -246,8 +258,9 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
         VocabularyError: reviewed decisions do not fit, or the result fails a check.
     """
     network = load_wordnet(given.wordnet)
-    lists = read_class_lists(given)
-    refuse_one_id_of_several(lists)
+    listed = read_class_lists(given)
+    refuse_one_id_of_several(listed)
+    lists, renamed = corrected(listed, given.corrections)
     merged = functools.partial(
         merged_vocabulary,
         lists,
@@ -287,6 +300,8 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
         () if given.reviewed is None else tuple(unlisted(read_reviewed(replace(given, reviewed_only=True)), lists)),
         disagreements(vocabulary, [one for one in lists if one.source not in packaged], network),
         doubts(vocabulary, lists, network),
+        tuple(renamed[:_SHOWN_LOSSES]),
+        max(0, len(renamed) - _SHOWN_LOSSES),
     )
     return StageResult(write_tables(vocabulary, at.out, at.inputs), summary)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tomllib
 from pathlib import Path, PurePosixPath
@@ -87,6 +88,41 @@ def test_tables_of_parquet_and_annotations_are_told_apart(tmp_path: Path) -> Non
     (tmp_path / "coco.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}), "utf-8")
     found = {path.name: (said_by(path).lists_classes, said_by(path).form) for path in sorted(tmp_path.iterdir())}
     assert found == {"list.parquet": (True, ""), "labels.parquet": (False, "parquet"), "coco.json": (True, "coco")}
+
+
+ROWS = [{"image_id": "a.jpg", "label": "dog"}, {"image_id": "b.jpg", "label": ["cat", "dog"]}]
+
+
+@pytest.mark.parametrize("name", ["mine.jsonl", "mine.ndjson", "mine.JSONL", "mine.jsonl.gz", "mine.json"])
+def test_rows_of_json_are_labels(tmp_path: Path, name: str) -> None:
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS)
+    content = (json.dumps(ROWS) if name.endswith(".json") else f"\nno row\n{lines}").encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert said_by(tmp_path / name) == Said(tmp_path / name, lists_classes=False, form="jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        (
+            "mine.jsonl",
+            '{"id": 1, "name": "dog"}\n',
+            "labels of pictures\\), but id, name; .*a class list .* is a CSV or",
+        ),
+        (
+            "mine.json",
+            '[{"image_id": 1, "category_id": 2}]',
+            "the keys image_id and label .* but category_id, image_id",
+        ),
+        ("mine.ndjson", "dog\n", "but none; name its keys so"),
+        ("mine.jsonl", "", "is empty"),
+        ("mine.json", '[{"image_id": "a"', "is not a complete JSON file"),
+    ],
+)
+def test_json_that_is_no_labels_is_told_so(tmp_path: Path, name: str, content: str, sentence: str) -> None:
+    (tmp_path / name).write_text(content, "utf-8")
+    with pytest.raises(DataError, match=sentence):
+        said_by(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.augment.annotation_counts import shown_class
 from mlimages_dataset.core.documents import written_csv
 from mlimages_dataset.recipes.pictures import PICTURES
+from mlimages_dataset.vocab.findings import WHY_BARE
 from mlimages_dataset.vocab.folder import VOCABULARY
 
 if TYPE_CHECKING:
@@ -63,10 +64,7 @@ def _of_vocabulary(summary: VocabularySummary) -> Iterator[Decision]:
         if (more := one.doubtful - len(one.least)) > 0:
             yield Decision(_UNSURE, f"{more:,} more unsure classes: see the column probability of mapping.parquet")
     if summary.bare:
-        yield Decision(
-            "category below a root",
-            f"{_names(summary.bare)}: nothing but a root lies above; check that the right thing is meant",
-        )
+        yield Decision("category below a root", f"{_names(summary.bare)}: {WHY_BARE}")
     for source, ids in summary.repeated_ids.items():
         yield Decision("repeated id", f"{source} lists {_names(ids)} more than once; the first row counts")
     if summary.unlisted:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.class_lists import MEANING_COLUMNS
-from mlimages_dataset.vocab.hierarchy import ROOTS
+from mlimages_dataset.vocab.hierarchy import ROOTS, edited_parents
 from mlimages_dataset.vocab.matching import read_elsewhere
 from mlimages_dataset.vocab.near_names import denies, head_of, near_misses
 from mlimages_dataset.vocab.normalisation import parse_name
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 _REPEATED = "dropped: repeated id"
 _SHOWN_NAMES = 10
+WHY_BARE = (
+    'their only ancestor here is a root; with --ancestors all (in a recipe: ancestors = "all") they get those that '
+    "WordNet knows"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ class Loss:
         named = repr(self.name or self.source_id)
         if self.became:
             told = f"{named} is no category of its own: its labels are those of {self.became} ({self.why})"
-            return f"{told}; with --narrower it is one below it"
+            return f"{told}; with --narrower (in a recipe: narrower = true) it is one below it"
         return f"{named} became no category: {self.why}; {self.remedy}"
 
     @property
@@ -178,10 +183,35 @@ def _broader(name: str, network: WordNet, read: Mapping[ParsedName, ReadElsewher
     return head, head
 
 
-def bare_categories(vocabulary: Vocabulary, lists: Sequence[ClassList], network: WordNet) -> list[str]:
-    """Return the names of users' own categories below a bare root although WordNet knows nearer ancestors of them."""
+def bare_categories(
+    vocabulary: Vocabulary, lists: Sequence[ClassList], network: WordNet, reviewed: Reviewed
+) -> list[str]:
+    """Return the names of users' own categories below a bare root that have nearer ancestors with those of all classes.
+
+    Args:
+        vocabulary: the categories.
+        lists: the class lists.
+        network: WordNet's nouns.
+        reviewed: the decisions that count: edges that they add, and categories that they drop.
+    """
+    if all(one.ancestors for one in lists if one.own):
+        return []  # they have all that there are
     own = {one.source for one in lists if one.own}
     roots = {vocabulary.index_of_wnid[wnid] for wnid in ROOTS}
+    parents = edited_parents(network, reviewed.edges)
+    dropped = {row.wnid for row in reviewed.categories if not row.add}
+
+    @functools.cache
+    def is_rooted(synset: int) -> bool:
+        return network.wnids[synset] in ROOTS or any(map(is_rooted, parents[synset]))
+
+    @functools.cache
+    def has_nearer(synset: int) -> bool:
+        return any(
+            (is_rooted(above) and network.wnids[above] not in dropped.union(ROOTS)) or has_nearer(above)
+            for above in parents[synset]
+        )
+
     return [
         _short(one)
         for one in vocabulary.categories
@@ -189,7 +219,7 @@ def bare_categories(vocabulary: Vocabulary, lists: Sequence[ClassList], network:
         and own.issuperset(one.sources)
         and roots.issuperset(one.parents)
         and one.wnid in network.index_of_wnid
-        and not any(network.wnids[s] in ROOTS for s in network.parents(network.index_of_wnid[one.wnid]))
+        and has_nearer(network.index_of_wnid[one.wnid])
     ]
 
 

@@ -36,6 +36,7 @@ from mlimages_dataset.tables.schemas import CLASS_COUNTS
 from mlimages_dataset.vocab.disagreements import disagreements
 from mlimages_dataset.vocab.doubts import Doubts, doubts
 from mlimages_dataset.vocab.findings import (
+    WHY_BARE,
     DecisionChanges,
     Loss,
     bare_categories,
@@ -144,7 +145,7 @@ class VocabularySummary:
         funnel: source, step and classes of each step from a class list to the vocabulary.
         repeated_ids: by source, the first ids that its list has more than once.
         losses: the first classes of users' own lists that became no category of their own.
-        bare: names of categories that lie below nothing but a root, although WordNet knows nearer ancestors.
+        bare: names of categories below nothing but a root that have nearer ancestors with `Ancestors.ALL`.
         changes: what the user's reviewed decisions changed; None without any.
         unlisted: the user's reviewed matches of classes that are in no list.
         disagreements: lists whose names and wnids disagree, each with a sentence.
@@ -169,8 +170,7 @@ class VocabularySummary:
         told = [(one.source, f"{one.source}: {one.sentence}") for one in self.losses]
         told += [(source, f"{source}: {sentence}") for source, sentence in self.disagreements]
         if self.bare:
-            why = "their only ancestor here is a root; with --ancestors all they get those that WordNet knows"
-            told.append(("", f"{first_ones(self.bare)}: {why}"))
+            told.append(("", f"{first_ones(self.bare)}: {WHY_BARE}"))
         if self.unlisted:
             first = first_ones(self.unlisted)
             told.append(("", f"reviewed decisions on classes that no list has: {first}; check source and source_id"))
@@ -282,7 +282,7 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
         tuple((step.source, step.step, step.classes) for step in funnel(vocabulary, lists)),
         {one.title: tuple(repeats[:_SHOWN_REPEATS]) for one in lists if (repeats := repeated_ids(one))},
         tuple(losses(vocabulary, lists, network, _SHOWN_LOSSES, read)),
-        tuple(bare_categories(vocabulary, lists, network)),
+        tuple(bare_categories(vocabulary, lists, network, reviewed)),
         None if given.reviewed is None else changes(merged(read_reviewed(replace(given, reviewed=None))), vocabulary),
         () if given.reviewed is None else tuple(unlisted(read_reviewed(replace(given, reviewed_only=True)), lists)),
         disagreements(vocabulary, [one for one in lists if one.source not in packaged], network),

@@ -117,7 +117,7 @@ def _told(build: Build, out: Location) -> Iterator[str]:
         yield "\nFor you to decide:"
         for one in build.decisions:
             yield from _decision(one)
-        if any(one.lines for one in build.decisions):
+        if any(one.about_class for one in build.decisions):
             yield _how_to_decide(build, out)
     where = shlex.quote(str(out))
     example = shlex.quote(build.labels.first_ids(1)[0])
@@ -133,11 +133,14 @@ def _decision(one: Decision) -> Iterator[str]:
 def _how_to_decide(build: Build, out: Location) -> str:
     lists: list[Location] = sorted((build.folder / "classes").glob("*.csv"))
     own = next(iter(lists), None)
+    stand = "lines printed above can stand in place of the classes' own"
     if own is None:
-        yours = "put such lines (id,name,wnid,parent) into your class list"
-        return f"  To decide, {yours}, and run this again with --overwrite."
-    copy = f"a copy of {out / 'classes' / own.name}, in place of the classes' own"
-    return f"  To decide, put such lines into {copy}, and add --classes COPY --overwrite to this command."
+        where = f"your class list (columns id, name, wnid, parent; {stand})"
+        return f"  To decide, change the lines of such classes in {where}, and run this again with --overwrite."
+    where = f"a copy of {out / 'classes' / own.name} ({stand})"
+    return (
+        f"  To decide, change the lines of such classes in {where}, and add --classes COPY --overwrite to this command."
+    )
 
 
 def _in_python(out: Location) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SHOWN_NAMES = 10
 _MAY_BE = {".xml": "voc, cvat", ".json": "coco, labelme", ".txt": "yolo"}
 """The formats of annotations whose files have a suffix."""
-_UNSURE = "class whose meaning is not sure"
+_UNFIT, _UNSURE = "class that fits nothing", "class whose meaning is not sure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,11 @@ class Decision:
     kind: str
     text: str
     lines: tuple[str, ...] = ()
+
+    @property
+    def about_class(self) -> bool:
+        """Whether a class list decides it."""
+        return bool(self.lines) or self.kind in {_UNFIT, _UNSURE}
 
 
 def decisions(outcomes: Mapping[str, StageOutcome[Any]]) -> list[Decision]:
@@ -57,8 +62,11 @@ def decisions(outcomes: Mapping[str, StageOutcome[Any]]) -> list[Decision]:
 
 def _of_vocabulary(summary: VocabularySummary) -> Iterator[Decision]:
     yield from map(_of_class, summary.losses)
+    copies = {(loss.source, loss.source_id) for loss in summary.losses if loss.copied}
     for one in summary.doubts:
         for doubt in one.least:
+            if (doubt.source, doubt.source_id) in copies:
+                continue  # told already, with the row that makes it the class itself
             stated = ("", doubt.wnid) if doubt.as_parent else (doubt.wnid, "")
             yield Decision(_UNSURE, doubt.sentence, _lines([(doubt.source_id, doubt.name, *stated)]))
         if (more := one.doubtful - len(one.least)) > 0:
@@ -73,22 +81,14 @@ def _of_vocabulary(summary: VocabularySummary) -> Iterator[Decision]:
 
 def _of_class(loss: Loss) -> Decision:
     name = loss.name or loss.source_id
+    rows = [loss.row] if any(loss.row) else []
+    if loss.became and loss.copied:
+        return Decision("class under another", f"{name!r} is under {loss.became!r}; {loss.remedy}", _lines(rows))
     if loss.became:
         text = f"{name!r} is under {loss.became!r}, which is not the same: {loss.why}"
         return Decision("class under another", text)
-    text = f"{name!r} fits no category: {loss.why}"
-    if loss.denies or loss.stated:
-        return Decision("class that fits nothing", f"{text}; {loss.remedy}")
-    if loss.near:
-        text += f"; near are {_names([f'{noun} ({wnid})' for noun, wnid in loss.near])}"
-        rows = [(loss.source_id, *loss.near[0], "")]
-    elif any(loss.broader):
-        noun, parent = loss.broader
-        text += f"; --attach keeps it under {noun!r}"
-        rows = [(loss.source_id, name, "", parent)]
-    else:
-        rows = [(loss.source_id, "NAME OF A THING", "", "")]
-    return Decision("class that fits nothing", text, _lines(rows))
+    text = f"{name!r} fits no category: {loss.why}; {loss.remedy}"
+    return Decision(_UNFIT, text, _lines(rows))
 
 
 def _lines(rows: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -11,7 +11,15 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.class_lists import MEANING_COLUMNS
 from mlimages_dataset.vocab.hierarchy import ROOTS, edited_parents
 from mlimages_dataset.vocab.matching import read_elsewhere
-from mlimages_dataset.vocab.near_names import denies, head_of, near_misses
+from mlimages_dataset.vocab.near_names import (
+    denies,
+    has_concrete_sense,
+    head_of,
+    joined,
+    likely_slip,
+    near_misses,
+    original,
+)
 from mlimages_dataset.vocab.normalisation import parse_name
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Rule, Vocabulary
 
@@ -56,7 +64,10 @@ class Loss:
         stated: the columns in which its list says what it means; empty where it says nothing but the name.
         broader: what it could be kept under (`attach`): a noun, and what the column parent names it by; both empty
             where there is none.
-        near: nouns of WordNet that are spelled like the name, the nearest first, each with its wnid.
+        near: nouns of WordNet that are spelled like the name, the nearest first, each with its wnid, which is empty
+            where it has several senses.
+        copied: the noun that its name says it is a copy of; empty if it does not.
+        joined: the nouns that its name joins; empty if it does not.
     """
 
     source: str
@@ -68,6 +79,8 @@ class Loss:
     stated: tuple[str, ...] = ()
     broader: tuple[str, str] = ("", "")
     near: tuple[tuple[str, str], ...] = ()
+    copied: str = ""
+    joined: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -75,6 +88,8 @@ class Loss:
         named = repr(self.name or self.source_id)
         if self.became:
             told = f"{named} is no category of its own: its labels are those of {self.became} ({self.why})"
+            if self.copied:
+                return f"{told}; {self.remedy}"
             return f"{told}; with --narrower (in a recipe: narrower = true) it is one below it"
         return f"{named} became no category: {self.why}; {self.remedy}"
 
@@ -85,12 +100,38 @@ class Loss:
             return f"correct its {' or '.join(self.stated)}, or leave it out"
         if self.denies:
             return "a picture shows no such thing: leave it out, and state the thing itself with the confidence 0"
-        if self.near:
-            meant = " or ".join(f"{wnid} ({noun})" for noun, wnid in self.near)
-            return f"did you mean {meant}? Write it into the column wnid"
-        told = "write its wnid into a column wnid, or what it is a kind of into a column parent"
+        if self.copied:
+            return f"by its name a copy of {self.copied!r}: give it that name"
+        if self.joined:
+            things = " and ".join(self.joined)
+            return f"it names {len(self.joined)} things, {things}: label its pictures with each of them that they show"
         noun, _ = self.broader
+        if self.near and not (noun and not any(self.slip)):
+            meant = " or ".join(f"{wnid} ({near})" if wnid else repr(near) for near, wnid in self.near)
+            columns = dict.fromkeys("wnid" if wnid else "name" for _, wnid in self.near)
+            return f"did you mean {meant}? Write it into the column {' or '.join(columns)}"
+        told = "write its wnid into a column wnid, or what it is a kind of into a column parent"
         return f"{told}, or keep it under {noun!r} (attach)" if noun else told
+
+    @property
+    def slip(self) -> tuple[str, str]:
+        """The noun that its name is surely a slip of, and its wnid; both empty where there is none."""
+        return likely_slip(self.name, self.near)
+
+    @property
+    def row(self) -> tuple[str, str, str, str]:
+        """The row of a class list that decides it as well as can be guessed; four empty texts where nothing can.
+
+        It has the columns id, name, wnid and parent.
+        """
+        if self.copied:
+            return (self.source_id, self.copied, "", "")
+        if self.stated or self.denies or self.became or self.joined:
+            return ("", "", "", "")
+        if any(self.slip):
+            return (self.source_id, *self.slip, "")
+        _, parent = self.broader
+        return (self.source_id, self.name or self.source_id, "", parent) if parent else ("", "", "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +208,12 @@ def losses(
                 loss = replace(loss, stated=stated)
             elif denies(row.source_name, network):
                 loss = replace(loss, denies=True)
+            elif copied := original(row.source_name, network):
+                loss = replace(loss, copied=copied)
             elif not became:
                 broader = ("", "") if one.attach else _broader(row.source_name, network, read)
-                loss = replace(loss, broader=broader, near=near_misses(row.source_name, network))
+                near = near_misses(row.source_name, network)
+                loss = replace(loss, broader=broader, near=near, joined=joined(row.source_name, network))
             found.append(loss)
     return found
 
@@ -180,7 +224,7 @@ def _broader(name: str, network: WordNet, read: Mapping[ParsedName, ReadElsewher
     if of_name is not None and of_name.broader and of_name.wnid in network.index_of_wnid:
         return network.name(network.index_of_wnid[of_name.wnid]).partition(",")[0], of_name.wnid
     head = head_of(name, network)
-    return head, head
+    return (head, head) if has_concrete_sense(head, network) else ("", "")
 
 
 def bare_categories(

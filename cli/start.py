@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -21,13 +22,14 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mlimages_dataset.api.builds import Build
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.recipes.decisions import Decision
 
 FORMAT = "mlimages.start/1"
+_SHOWN_OF_KIND = 20
 
 
 @click.command()
@@ -115,8 +117,7 @@ def _told(build: Build, out: Location) -> Iterator[str]:
     yield f"{images:,} images with labels: {original:,} stated, {labels:,} with their parents"
     if build.decisions:
         yield "\nFor you to decide:"
-        for one in build.decisions:
-            yield from _decision(one)
+        yield from _decisions(build.decisions)
         if any(one.about_class for one in build.decisions):
             yield _how_to_decide(build, out)
     where = shlex.quote(str(out))
@@ -125,9 +126,17 @@ def _told(build: Build, out: Location) -> Iterator[str]:
     yield f"or in Python: {_in_python(out)}"
 
 
-def _decision(one: Decision) -> Iterator[str]:
-    yield f"  {one.kind}: {one.text}"
-    yield from (f"      {line}" for line in one.lines)
+def _decisions(decisions: Sequence[Decision]) -> Iterator[str]:
+    """Yield the first decisions of each kind with their lines, and after these how many more there are."""
+    total = Counter(one.kind for one in decisions)
+    told: Counter[str] = Counter()
+    for one in decisions:
+        told[one.kind] += 1
+        if told[one.kind] <= _SHOWN_OF_KIND:
+            yield f"  {one.kind}: {one.text}"
+            yield from (f"      {line}" for line in one.lines)
+        elif told[one.kind] == total[one.kind]:
+            yield f"  {one.kind}: {total[one.kind] - _SHOWN_OF_KIND:,} more; this command with --json lists all"
 
 
 def _how_to_decide(build: Build, out: Location) -> str:

@@ -207,7 +207,7 @@ def _refuse_unplaced(counts: AnnotationCounts, rejects: RejectLog, given: Annota
 
 
 def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, vocabulary: Vocabulary, first: str) -> DataError:
-    unknown = ", ".join(repr(class_id) for class_id, _ in summary.most_frequent_unknown_classes[:3])
+    unknown = summary.unknown_classes()
     return DataError(
         f"no image keeps a label: {summary.rejected_rows + summary.malformed:,} malformed rows, "
         f"{summary.unknown:,} labels of unknown classes ({unknown}), "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.augment.annotation_counts import shown_class
 from mlimages_dataset.core.documents import written_csv
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.recipes.pictures import PICTURES
 from mlimages_dataset.vocab.findings import WHY_BARE
 from mlimages_dataset.vocab.folder import VOCABULARY
@@ -158,6 +159,4 @@ def _number(n: int, what: str) -> str:
 
 def _names(names: Sequence[str] | Iterable[str], total: int = 0) -> str:
     """Return the first names; `total` is how many there are, if not all are given."""
-    given = list(names)
-    more = max(total, len(given)) - min(len(given), _SHOWN_NAMES)
-    return ", ".join(given[:_SHOWN_NAMES]) + (f" and {more:,} more" if more else "")
+    return first_of(names, _SHOWN_NAMES, total)

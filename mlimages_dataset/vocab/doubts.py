@@ -79,7 +79,9 @@ class Doubts:
     def sentence(self) -> str:
         """How many matches are doubtful, and which the least certain are."""
         first = "; ".join(one.sentence for one in self.least)
-        return f"{self._counted}, the least sure first: {first}"
+        more = self.doubtful - len(self.least)
+        others = f"; and {more:,} more: the column probability of the mapping has all" if more > 0 else ""
+        return f"{self._counted}, the least sure first: {first}{others}"
 
     @property
     def _counted(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.sources.class_lists import MEANING_COLUMNS
 from mlimages_dataset.vocab.hierarchy import ROOTS, edited_parents
 from mlimages_dataset.vocab.matching import read_elsewhere
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _REPEATED = "dropped: repeated id"
 _SHOWN_NAMES = 10
+_MOST_SPELLED = 500
+"""Lost classes of a list for which nouns that are spelled alike are looked for: it takes some 8 ms a name."""
 WHY_BARE = (
     'their only ancestor here is a root; with --ancestors all (in a recipe: ancestors = "all") they get those that '
     "WordNet knows"
@@ -181,16 +184,14 @@ def losses(
     vocabulary: Vocabulary,
     lists: Sequence[ClassList],
     network: WordNet,
-    most: int,
     read: Mapping[ParsedName, ReadElsewhere],
 ) -> list[Loss]:
-    """Return the first classes of users' own lists that became no category of their own, `most` of each list.
+    """Return the classes of users' own lists that became no category of their own.
 
     Args:
         vocabulary: the categories, and what each class became.
         lists: the class lists.
         network: WordNet's nouns.
-        most: classes of a list.
         read: what names mean in other collections.
     """
     found: list[Loss] = []
@@ -199,7 +200,7 @@ def losses(
             row for row in vocabulary.mapping if one.own and row.source == one.source and not _stands_for_itself(row)
         ]
         stated_of = {source_class.source_id: source_class.stated for source_class in one.classes}
-        for row in rows[:most]:
+        for place, row in enumerate(rows):
             became = _category_name(vocabulary, row) if row.is_kept else ""
             why = f"{row.rule.removeprefix('dropped: ')}: {row.evidence}"
             loss = Loss(one.source, row.source_id, row.source_name, became, why)
@@ -212,7 +213,7 @@ def losses(
                 loss = replace(loss, copied=copied)
             elif not became:
                 broader = ("", "") if one.attach else _broader(row.source_name, network, read)
-                near = near_misses(row.source_name, network)
+                near = near_misses(row.source_name, network) if place < _MOST_SPELLED else ()
                 loss = replace(loss, broader=broader, near=near, joined=joined(row.source_name, network))
             found.append(loss)
     return found
@@ -294,8 +295,7 @@ def _short(category: Category) -> str:
 
 def first_ones(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are; `none` if there are none."""
-    more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
-    return (", ".join(names[:_SHOWN_NAMES]) + more) or "none"
+    return first_of(names, _SHOWN_NAMES) or "none"
 
 
 def repeated_ids(one: ClassList) -> list[str]:

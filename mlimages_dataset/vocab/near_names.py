@@ -134,7 +134,7 @@ def near_misses(name: str, wordnet: WordNet, n: int = 3) -> tuple[tuple[str, str
     most = min(int(len(base) / _LETTERS_PER_SLIP), _MOST_SLIPS)
     if wordnet.base_forms(base):
         most = 0
-    lemmas = [lemma for lemma in wordnet.senses if lemma[:1] == base[:1]] if base else []
+    lemmas = wordnet.lemmas_of_letter.get(base[:1], [])
     close = process.extract(base, lemmas, scorer=OSA.distance, limit=None, score_cutoff=most)
     found = ((lemma, senses) for lemma, *_ in close if (senses := _concrete(lemma, wordnet)))
     return tuple(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +12,12 @@ from mlimages_dataset.augment.annotation_counts import shown_class
 from mlimages_dataset.core.documents import written_csv
 from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.recipes.pictures import PICTURES
+from mlimages_dataset.recipes.starting import PHOTOS
 from mlimages_dataset.vocab.findings import WHY_BARE
 from mlimages_dataset.vocab.folder import VOCABULARY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from mlimages_dataset.augment.annotation_counts import AnnotationSummary
     from mlimages_dataset.pipeline.records import StageOutcome
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 _SHOWN_NAMES = 10
 _MAY_BE = {".xml": "voc, cvat", ".json": "coco, labelme", ".txt": "yolo"}
 """The formats of annotations whose files have a suffix."""
+_BETWEEN = ";|,/+&"
+"""Signs that may stand between labels of a cell, the usual ones first."""
+_SEVERAL = re.compile(r"\w\s*[;|]\s*\w")
 _UNFIT, _UNSURE = "class that fits nothing", "class whose meaning is not sure"
 
 
@@ -51,9 +57,10 @@ class Decision:
 def decisions(outcomes: Mapping[str, StageOutcome[Any]]) -> list[Decision]:
     """Return what the stages of a build leave to decide, in the order in which data flow."""
     found: list[Decision] = []
+    annotated = {stage.removeprefix(f"{ANNOTATIONS_FOLDER}/") for stage in outcomes if "/" in stage} - {PHOTOS}
     for stage, outcome in outcomes.items():
         if stage == VOCABULARY:
-            found += _of_vocabulary(outcome.summary)
+            found += _of_vocabulary(outcome.summary, annotated)
         elif stage == PICTURES:
             found += _of_pictures(outcome.summary)
         elif stage.startswith(f"{ANNOTATIONS_FOLDER}/"):
@@ -61,7 +68,11 @@ def decisions(outcomes: Mapping[str, StageOutcome[Any]]) -> list[Decision]:
     return found
 
 
-def _of_vocabulary(summary: VocabularySummary) -> Iterator[Decision]:
+def _of_vocabulary(summary: VocabularySummary, annotated: Collection[str]) -> Iterator[Decision]:
+    for source, lost in summary.losses_of_source.items():
+        joined = [loss.name for loss in lost if loss.joined]
+        if source in annotated and 2 * len(joined) > len(lost):
+            yield from _of_joined(source, joined)
     yield from map(_of_class, summary.losses)
     copies = {(loss.source, loss.source_id) for loss in summary.losses if loss.copied}
     for one in summary.doubts:
@@ -78,6 +89,20 @@ def _of_vocabulary(summary: VocabularySummary) -> Iterator[Decision]:
         yield Decision("repeated id", f"{source} lists {_names(ids)} more than once; the first row counts")
     if summary.unlisted:
         yield Decision("decision on no class", f"reviewed decisions on classes of no list: {_names(summary.unlisted)}")
+
+
+def _of_joined(source: str, names: Sequence[str]) -> Iterator[Decision]:
+    """Yield what to do if a sign, which most of some labels have, stands between several labels of a cell."""
+    sign, n = max(((one, sum(one in name for name in names)) for one in _BETWEEN), key=lambda found: found[1])
+    if 2 * n > len(names):
+        first = next(name for name in names if sign in name)
+        key = json.dumps(source, ensure_ascii=False)
+        text = (
+            f"{_number(n, 'label')} of {source} with {sign!r}, such as {first!r}: if it stands between several labels "
+            f'of a cell, write separator = "{sign}" below name = {key} into a copy of '
+            "recipe.toml, and build that into another folder: mlimages-build run COPY --out FOLDER"
+        )
+        yield Decision("several labels in a cell", text)
 
 
 def _of_class(loss: Loss) -> Decision:
@@ -101,7 +126,11 @@ def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]
         text = f"{_number(summary.unknown, 'label')} of {name}, of no class in a list: {summary.unknown_classes()}"
         # A row with blanks around the id would be read without them, and the label stay unknown.
         unknown = [one for one, _ in summary.most_frequent_unknown_classes]
-        rows = [(one, one, "", "") for one in unknown if one not in summary.known_without_blanks]
+        several = [one for one in unknown if _SEVERAL.search(one)]
+        if 2 * len(several) > len(unknown) and name != PHOTOS:
+            yield from _of_joined(name, several)
+        known = {*summary.known_without_blanks, *several}
+        rows = [(one, one, "", "") for one in unknown if one not in known]
         yield Decision("labels of unknown classes", text, _lines(rows))
     if malformed := summary.rejected_rows + summary.malformed:
         told = (*summary.first_rejected_rows, *summary.first_malformed)

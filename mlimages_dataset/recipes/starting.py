@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
 
 _TABLE_SUFFIXES = {".csv", ".tsv", ".parquet", ".pq"}
-_PICTURES = "photos"
-_TAKEN = {IMAGENET, OPEN_IMAGES, TENCENT, _PICTURES}
+PHOTOS = "photos"
+"""The name of the pictures, as a class list and as annotations."""
+_TAKEN = {IMAGENET, OPEN_IMAGES, TENCENT, PHOTOS}
 _HEAD = "# Written by mlimages-build start. To build it again: mlimages-build run recipe.toml --out FOLDER"
 
 
@@ -100,7 +101,7 @@ def recipe_of(photos: Sequence[Location], said: Sequence[Said], *, attach: bool 
     lists = [one for one in said if one.lists_classes]
     labels = [one for one in said if one.form]
     name_of = dict(zip((one.path for one in said), _names(said), strict=True))
-    lines = [_HEAD, "", "[images]", f"sources = {_texts(photos)}", f"name = {_text(_PICTURES)}"]
+    lines = [_HEAD, "", "[images]", f"sources = {_texts(photos)}", f"name = {_text(PHOTOS)}"]
     lines += [f"labels = {_switch(on=not labels)}", f"classes = {_switch(on=not labels and not lists)}"]
     lines += ["", "[vocabulary]", *(["attach = true"] if attach else [])]
     if lists:

@@ -130,9 +130,8 @@ class OutputFolder:
                         self._end(stage, written)
                     return StageOutcome(standing, False, standing.summary)
                 if differences and not self._overwrite:
-                    told = first_of(differences, _SHOWN_DIFFERENCES, sign="; ")
                     raise UsageError(
-                        f"the folder holds another build: in stage {stage}, {told}",
+                        f"the folder holds another build: in stage {stage}, {_told(differences)}",
                         where=self.path,
                         remedy="name another folder, or pass --overwrite to replace it",
                     )
@@ -363,6 +362,10 @@ def _only_run(folder: Location) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _told(differences: Sequence[str]) -> str:
+    return first_of(differences, _SHOWN_DIFFERENCES, sign="; ")
 
 
 def _differences(record: StageRecord, parameters: Mapping[str, Json], inputs: Mapping[str, str]) -> Iterator[str]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import inspect
 import re
+import runpy
 import shlex
 from typing import TYPE_CHECKING
 
 import click
 import pytest
 
-from scripts.build_command_reference import PAGE, PROGRAMS
+from tests.docs.pages import DOCS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+REFERENCE = runpy.run_path(str(DOCS.parent / "scripts" / "build_command_reference.py"))
+PAGE, PROGRAMS = REFERENCE["PAGE"], REFERENCE["PROGRAMS"]
 CONTINUED = re.compile(r"\\\n\s*")
 
 

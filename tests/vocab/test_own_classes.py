@@ -22,6 +22,7 @@ from mlimages_dataset.vocab.merging import ClassList, cycles
 from mlimages_dataset.vocab.near_names import head_of, near_misses
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from mlimages_dataset.vocab.vocabulary import Vocabulary
@@ -180,7 +181,7 @@ def test_categories_below_a_bare_root_are_told_where_all_ancestors_are_more(tmp_
     drop = tmp_path / "drop.toml"
     drop.write_text('[[drop_category]]\nwnid = "n00003553"\nreason = "x"\n')  # the whole, between artifact and object
     names = ["golden retriever", "rainbow", "artifact", "thing", "water", "lightning", "sky"]
-    every: dict[str, object]
+    every: Mapping[str, object]
     for own, every in ((None, {"ancestors": "all"}), (drop, {})):
         frame = pd.DataFrame({"id": names, "name": names, "wnid": ["", "", "n00021939", "", "", "", ""]})
         with warnings.catch_warnings(record=True) as caught:

@@ -102,10 +102,8 @@ def cooccurrence(
     Examples:
       mlimages-build cooccurrence --vocab vocabulary --annotations annotations/imagenet \\
           --predictions predictions --out cooccurrence
-
       mlimages-build cooccurrence --rule regression --precision 0.9 --vocab vocabulary \\
           --annotations annotations/coco --predictions annotations/coco --out rules
-
       mlimages-build cooccurrence --rule image --precision 0.9 --vocab vocabulary \\
           --annotations annotations/coco --predictions predictions --out rules
     """  # noqa: D301 - click wants the backspace itself

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -21,13 +22,14 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mlimages_dataset.api.builds import Build
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.recipes.decisions import Decision
 
 FORMAT = "mlimages.start/1"
+_SHOWN_OF_KIND = 20
 
 
 @click.command()
@@ -118,9 +120,8 @@ def _told(build: Build, out: Location, *, lists_beside: bool) -> Iterator[str]:
     yield f"{images:,} images with labels: {original:,} stated, {labels:,} with their parents"
     if build.decisions:
         yield "\nFor you to decide:"
-        for one in build.decisions:
-            yield from _decision(one)
-        if any(one.lines for one in build.decisions):
+        yield from _decisions(build.decisions)
+        if any(one.about_class for one in build.decisions):
             yield _how_to_decide(build, out, lists_beside=lists_beside)
     where = shlex.quote(str(out))
     example = shlex.quote(build.labels.first_ids(1)[0])
@@ -128,22 +129,33 @@ def _told(build: Build, out: Location, *, lists_beside: bool) -> Iterator[str]:
     yield f"or in Python: {_in_python(out)}"
 
 
-def _decision(one: Decision) -> Iterator[str]:
-    yield f"  {one.kind}: {one.text}"
-    yield from (f"      {line}" for line in one.lines)
+def _decisions(decisions: Sequence[Decision]) -> Iterator[str]:
+    """Yield the first decisions of each kind with their lines, and after these how many more there are."""
+    total = Counter(one.kind for one in decisions)
+    told: Counter[str] = Counter()
+    for one in decisions:
+        told[one.kind] += 1
+        if told[one.kind] <= _SHOWN_OF_KIND:
+            yield f"  {one.kind}: {one.text}"
+            yield from (f"      {line}" for line in one.lines)
+        elif told[one.kind] == total[one.kind]:
+            yield f"  {one.kind}: {total[one.kind] - _SHOWN_OF_KIND:,} more; this command with --json lists all"
 
 
 def _how_to_decide(build: Build, out: Location, *, lists_beside: bool) -> str:
     lists: list[Location] = sorted((build.folder / "classes").glob("*.csv"))
     own = next(iter(lists), None)
+    stand = "lines printed above can stand in place of the classes' own"
     if own is None and lists_beside:
-        yours = "put such lines into your class list, with the columns id,name,wnid,parent"
-        return f"  To decide, {yours}, and run this again with --overwrite."
+        where = f"your class list (columns id, name, wnid, parent; {stand})"
+        return f"  To decide, change the lines of such classes in {where}, and run this again with --overwrite."
     if own is None:
-        yours = "put such lines into a new CSV file below the line id,name,wnid,parent"
-        return f"  To decide, {yours}, and add --classes FILE --overwrite to this command, last."
-    copy = f"a copy of {out / 'classes' / own.name}, in place of the classes' own"
-    return f"  To decide, put such lines into {copy}, and add --classes COPY --overwrite to this command."
+        where = "put lines for such classes, as those printed above, into a new CSV file below the line id,name,wnid,parent"
+        return f"  To decide, {where}, and add --classes FILE --overwrite to this command, last."
+    where = f"a copy of {out / 'classes' / own.name} ({stand})"
+    return (
+        f"  To decide, change the lines of such classes in {where}, and add --classes COPY --overwrite to this command."
+    )
 
 
 def _in_python(out: Location) -> str:

@@ -17,6 +17,7 @@ from mlimages_dataset.api.frames import columns_of, decoded, file_of, place, str
 from mlimages_dataset.api.messages import told_as, warn
 from mlimages_dataset.core.arguments import check, is_path
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import NoSummary, Stage
@@ -316,7 +317,7 @@ def _warn(own: Mapping[str, object], summary: VocabularySummary) -> None:
     """Warn of what needs a decision: classes that became no category of their own, ids that are given again."""
     for source in own:
         if again := summary.repeated_ids.get(source):
-            warn(f"ids of {source!r} occur more than once; the first row counts: {list(again)}")
+            warn(f"ids of {source!r} occur more than once; the first row counts: {first_of(again, _SHOWN_LOST)}")
     for sentence in summary.findings():
         warn(sentence)
 
@@ -327,6 +328,5 @@ def _warn_of_lost_wnids(vocabulary: Vocabulary, given: Mapping[str, object]) -> 
     for name, wnids in given.items():
         lost = [] if is_path(wnids) else [rows[one] for one in listed_wnids(wnids) or () if one in rows]
         if lost:
-            shown = ", ".join(f"{row.source_id} ({row.rule.removeprefix('dropped: ')})" for row in lost[:_SHOWN_LOST])
-            more = f" and {len(lost) - _SHOWN_LOST:,} more" if len(lost) > _SHOWN_LOST else ""
-            warn(f"{name}: {len(lost):,} of its wnids became no category: {shown}{more}")
+            shown = first_of((f"{row.source_id} ({row.rule.removeprefix('dropped: ')})" for row in lost), _SHOWN_LOST)
+            warn(f"{name}: {len(lost):,} of its wnids became no category: {shown}")

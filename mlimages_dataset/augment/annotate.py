@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 ANNOTATIONS_FOLDER = "annotations"
 """Folder of a build's tables of collections, and prefix of the names of their stages."""
 _LISTED_UNKNOWN = 10
+_SHOWN_UNKNOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,10 +208,16 @@ def _refuse_unplaced(counts: AnnotationCounts, rejects: RejectLog, given: Annota
 
 
 def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, vocabulary: Vocabulary, first: str) -> DataError:
-    unknown = ", ".join(repr(class_id) for class_id, _ in summary.most_frequent_unknown_classes[:3])
+    malformed = summary.rejected_rows + summary.malformed
+    if not (malformed or summary.unknown or summary.dropped or summary.below_confidence or summary.absences or first):
+        what = "no image keeps a label: the files state none"
+        return DataError(what, where=given.files[0], remedy="check that the file is complete and in the right format")
+    names = [repr(class_id) for class_id, _ in summary.most_frequent_unknown_classes]
+    such = "such as " if len(names) > _SHOWN_UNKNOWN else ""
+    unknown = f" ({such}{', '.join(names[:_SHOWN_UNKNOWN])})" if names else ""
     return DataError(
-        f"no image keeps a label: {summary.rejected_rows + summary.malformed:,} malformed rows, "
-        f"{summary.unknown:,} labels of unknown classes ({unknown}), "
+        f"no image keeps a label: {malformed:,} malformed rows, "
+        f"{summary.unknown:,} labels of unknown classes{unknown}, "
         f"{summary.dropped:,} of dropped classes"
         + (f", {summary.below_confidence:,} below the least confidence" if summary.below_confidence else "")
         + first,
@@ -219,6 +226,13 @@ def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, vocabulary:
         if summary.below_confidence >= max(1, summary.unknown, summary.dropped, summary.malformed)
         else hint_on(summary, vocabulary)
         or "check the format, and that the labels are wnids or ids of the vocabulary's class lists",
+    )
+
+
+def _are_names(parts: Sequence[str], vocabulary: Vocabulary) -> bool:
+    """Return whether there are several parts, and each is a wnid or a name of a category."""
+    return len(parts) > 1 and all(
+        part.strip() in vocabulary.index_of_wnid or vocabulary.named(part.strip()) for part in parts
     )
 
 
@@ -235,6 +249,8 @@ def hint_on(summary: AnnotationSummary, vocabulary: Vocabulary) -> str:
     if blanks := summary.hint_on_blanks():
         return blanks
     for label, _ in summary.most_frequent_unknown_classes:
+        if sign := next((one for one in ";|," if _are_names(label.split(one), vocabulary)), ""):
+            return f"{label!r} is several names: say what stands between labels (--separator {sign!r})"
         if named := vocabulary.named(label):
             kind, wnid = "a name", vocabulary.categories[named[0]].wnid
         elif label.isdecimal() and int(label) < len(vocabulary):

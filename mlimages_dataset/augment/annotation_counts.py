@@ -156,6 +156,8 @@ class AnnotationSummary(AnnotationCounts):
     def unknown_classes(self) -> str:
         """Return the most frequent unknown classes, each with its number of statements, and what is amiss with one."""
         shown = ", ".join(f"{shown_class(name)} ({n:,})" for name, n in self.most_frequent_unknown_classes)
+        if others := self.unknown - sum(n for _, n in self.most_frequent_unknown_classes):
+            shown += f" and {others:,} of others"
         return f"{shown}; {self.hint_on_blanks()}" if self.known_without_blanks else shown
 
     def hint_on_blanks(self) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.evaluation.detection import Detections, Interpolation, Rule, TrueBoxes, judged, mean
 from mlimages_dataset.evaluation.detection_scores import NO_DETECTIONS, number_or_none
 from mlimages_dataset.sources.rejects import RejectLog, first_lines
@@ -139,10 +140,10 @@ def _warnings(known: Collection[str], files: Mapping[str, Location], n_detection
     others = [files[name].name for name in files if name not in known]
     told = []
     if others:
-        listed = ", ".join(others[:_LISTED]) + (", ..." if len(others) > _LISTED else "")
+        listed = first_of(others, _LISTED)
         told.append(
             f"{len(others):,} of {len(files):,} files of results are of classes that no annotation of these images has "
-            f"({listed}): they change nothing; the annotations have {', '.join(sorted(known)[:_LISTED])}"
+            f"({listed}): they change nothing; the annotations have {first_of(sorted(known), _LISTED)}"
         )
     return told if n_detections else [*told, NO_DETECTIONS]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.evaluation.detection_scores import number_or_none
 from mlimages_dataset.evaluation.segmentation import Confusion
 from mlimages_dataset.sources.label_maps import VOC_CLASSES, read_label_map
@@ -137,7 +138,7 @@ def results_folder(results: Location) -> Location:
     if len(found) == 1:
         return found[0]
     if found:
-        told = ", ".join(path.name for path in found[:_NAMED])
+        told = first_of((path.name for path in found), _NAMED)
         raise UsageError(f"has several folders of results ({told})", where=results, remedy="name one of them")
     raise UsageError("there is no .png file in it", where=results, remedy="name the folder of results, comp5_test_cls")
 
@@ -147,7 +148,7 @@ def _check_all_there(images: Sequence[str], folder: Location, kind: str) -> int:
     there = {path.name.removesuffix(_PNG) for path in folder.glob(f"*{_PNG}")}
     missing = [image for image in images if image not in there]
     if missing:
-        told = ", ".join(f"{image}{_PNG}" for image in missing[:_NAMED])
+        told = first_of([f"{image}{_PNG}" for image in missing], _NAMED)
         what = f"the {kind} of {len(missing):,} of {len(images):,} images of the set is missing ({told})"
         raise UsageError(what, where=folder, remedy="complete it, or name another image set")
     return len(there)

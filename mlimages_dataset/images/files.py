@@ -46,9 +46,10 @@ def has_pictures(folder: Location) -> bool:
 
 def one_image(folder: Location, image_id: str, paths: Sequence[str]) -> UsageError:
     """Return the error of files below a folder that have the same image id."""
+    more = f" (and {len(paths) - 2:,} more)" if len(paths) > 2 else ""  # noqa: PLR2004 - two are told
     told = " and ".join(as_text(path) for path in paths[:2])
     return UsageError(
-        f"{told} would be one image, {image_id}",
+        f"{told}{more} would be one image, {image_id}",
         where=folder,
         remedy="rename one of them, or make shards, which keep the first: mlimages-build images ingest",
     )

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Engine, Stage, run
@@ -166,7 +167,7 @@ def _names(folder: Location, suffix: str) -> set[str]:
 
 def _refuse(missing: Sequence[str], what: str, folder: Location) -> None:
     if missing:
-        told = ", ".join(missing[:_NAMED])
+        told = first_of(missing, _NAMED)
         raise UsageError(
             f"has no {what} of {len(missing):,} images of the lists ({told})", where=folder, remedy="complete it"
         )

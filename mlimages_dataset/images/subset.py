@@ -16,6 +16,7 @@ import numpy as np
 
 from mlimages_dataset.core.compiled import compiled, sort_in_place
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.listed import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 _FIRST_AT_ONCE = 1 << 8
+_NAMED = 5
 """Images of a category that are looked at first; four times as many each time that these are not enough."""
 
 
@@ -88,7 +90,7 @@ def _category(vocabulary: Vocabulary, name: str) -> int:
     if not found:
         raise UsageError(f"no category has the wnid or the name {name!r}", remedy="look into categories.parquet")
     if len(found) > 1:
-        many = ", ".join(f"{vocabulary.categories[i].wnid} ({vocabulary.categories[i].name})" for i in found[:5])
+        many = first_of([f"{vocabulary.categories[i].wnid} ({vocabulary.categories[i].name})" for i in found], _NAMED)
         raise UsageError(f"{name!r} is the name of {len(found)} categories", remedy=f"pass one of {many}")
     return found[0]
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mlimages_dataset.core.decoding import Json, encode
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.core.locations import (
     folder_stays,
     is_inside,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 
 _COMMAND = "command"
+_SHOWN_DIFFERENCES = 3
 """Stands for a stage in the name of the mark of a command with several stages."""
 
 
@@ -129,7 +131,7 @@ class OutputFolder:
                     return StageOutcome(standing, False, standing.summary)
                 if differences and not self._overwrite:
                     raise UsageError(
-                        f"the folder holds another build: in stage {stage}, {'; '.join(differences[:3])}",
+                        f"the folder holds another build: in stage {stage}, {_told(differences)}",
                         where=self.path,
                         remedy="name another folder, or pass --overwrite to replace it",
                     )
@@ -360,6 +362,10 @@ def _only_run(folder: Location) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _told(differences: Sequence[str]) -> str:
+    return first_of(differences, _SHOWN_DIFFERENCES, sign="; ")
 
 
 def _differences(record: StageRecord, parameters: Mapping[str, Json], inputs: Mapping[str, str]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from mlimages_dataset.augment.simulation_stage import (
     simulation_stage,
 )
 from mlimages_dataset.core.errors import DataError, MLImagesError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.core.locations import relative
 from mlimages_dataset.images.stage import LABELS_FILE
 from mlimages_dataset.pipeline.folder import OutputFolder
@@ -287,6 +288,5 @@ def _label_differences(folder: Location, manifest: Manifest, problems: Sequence[
             continue  # unreadable files are already reported
         different = np.flatnonzero(found != recorded)
         if len(different):
-            first = ", ".join(f"{c} has {found[c]:,}, not {recorded[c]:,}" for c in different[:_SHOWN_CLASSES])
-            more = ", ..." if len(different) > _SHOWN_CLASSES else ""
-            yield f"{path}: {len(different):,} categories have other numbers of images: class_index {first}{more}"
+            first = first_of((f"{c} has {found[c]:,}, not {recorded[c]:,}" for c in different), _SHOWN_CLASSES)
+            yield f"{path}: {len(different):,} categories have other numbers of images: class_index {first}"

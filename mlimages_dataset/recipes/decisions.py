@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.augment.annotation_counts import shown_class
 from mlimages_dataset.core.documents import written_csv
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.recipes.pictures import PICTURES
+from mlimages_dataset.recipes.starting import PHOTOS
+from mlimages_dataset.vocab.findings import WHY_BARE
 from mlimages_dataset.vocab.folder import VOCABULARY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from mlimages_dataset.augment.annotation_counts import AnnotationSummary
     from mlimages_dataset.pipeline.records import StageOutcome
@@ -23,7 +28,10 @@ if TYPE_CHECKING:
 _SHOWN_NAMES = 10
 _MAY_BE = {".xml": "voc, cvat", ".json": "coco, labelme", ".txt": "yolo"}
 """The formats of annotations whose files have a suffix."""
-_UNSURE = "class whose meaning is not sure"
+_BETWEEN = ";|,/+&"
+"""Signs that may stand between labels of a cell, the usual ones first."""
+_SEVERAL = re.compile(r"\w\s*[;|]\s*\w")
+_UNFIT, _UNSURE = "class that fits nothing", "class whose meaning is not sure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +48,19 @@ class Decision:
     text: str
     lines: tuple[str, ...] = ()
 
+    @property
+    def about_class(self) -> bool:
+        """Whether a class list decides it."""
+        return bool(self.lines) or self.kind in {_UNFIT, _UNSURE}
+
 
 def decisions(outcomes: Mapping[str, StageOutcome[Any]]) -> list[Decision]:
     """Return what the stages of a build leave to decide, in the order in which data flow."""
     found: list[Decision] = []
+    annotated = {stage.removeprefix(f"{ANNOTATIONS_FOLDER}/") for stage in outcomes if "/" in stage} - {PHOTOS}
     for stage, outcome in outcomes.items():
         if stage == VOCABULARY:
-            found += _of_vocabulary(outcome.summary)
+            found += _of_vocabulary(outcome.summary, annotated)
         elif stage == PICTURES:
             found += _of_pictures(outcome.summary)
         elif stage.startswith(f"{ANNOTATIONS_FOLDER}/"):
@@ -63,19 +77,23 @@ def unused_labels(n_labels: int, tables: Sequence[str]) -> Decision:
     return Decision("folders whose names are not used", f"{told}; {why}; {remedy}")
 
 
-def _of_vocabulary(summary: VocabularySummary) -> Iterator[Decision]:
+def _of_vocabulary(summary: VocabularySummary, annotated: Collection[str]) -> Iterator[Decision]:
+    for source, lost in summary.losses_of_source.items():
+        joined = [loss.name for loss in lost if loss.joined]
+        if source in annotated and 2 * len(joined) > len(lost):
+            yield from _of_joined(source, joined)
     yield from map(_of_class, summary.losses)
+    copies = {(loss.source, loss.source_id) for loss in summary.losses if loss.copied}
     for one in summary.doubts:
         for doubt in one.least:
+            if (doubt.source, doubt.source_id) in copies:
+                continue  # told already, with the row that makes it the class itself
             stated = ("", doubt.wnid) if doubt.as_parent else (doubt.wnid, "")
             yield Decision(_UNSURE, doubt.sentence, _lines([(doubt.source_id, doubt.name, *stated)]))
         if (more := one.doubtful - len(one.least)) > 0:
             yield Decision(_UNSURE, f"{more:,} more unsure classes: see the column probability of mapping.parquet")
     if summary.bare:
-        yield Decision(
-            "category below a root",
-            f"{_names(summary.bare)}: nothing but a root lies above; check that the right thing is meant",
-        )
+        yield Decision("category below a root", f"{_names(summary.bare)}: {WHY_BARE}")
     for source, ids in summary.repeated_ids.items():
         yield Decision("repeated id", f"{source} lists {_names(ids)} more than once; the first row counts")
     for renamed in summary.renamed:
@@ -86,24 +104,30 @@ def _of_vocabulary(summary: VocabularySummary) -> Iterator[Decision]:
         yield Decision("decision on no class", f"reviewed decisions on classes of no list: {_names(summary.unlisted)}")
 
 
+def _of_joined(source: str, names: Sequence[str]) -> Iterator[Decision]:
+    """Yield what to do if a sign, which most of some labels have, stands between several labels of a cell."""
+    sign, n = max(((one, sum(one in name for name in names)) for one in _BETWEEN), key=lambda found: found[1])
+    if 2 * n > len(names):
+        first = next(name for name in names if sign in name)
+        key = json.dumps(source, ensure_ascii=False)
+        text = (
+            f"{_number(n, 'label')} of {source} with {sign!r}, such as {first!r}: if it stands between several labels "
+            f'of a cell, write separator = "{sign}" below name = {key} into a copy of '
+            "recipe.toml, and build that into another folder: mlimages-build run COPY --out FOLDER"
+        )
+        yield Decision("several labels in a cell", text)
+
+
 def _of_class(loss: Loss) -> Decision:
     name = loss.name or loss.source_id
+    rows = [loss.row] if any(loss.row) else []
+    if loss.became and loss.copied:
+        return Decision("class under another", f"{name!r} is under {loss.became!r}; {loss.remedy}", _lines(rows))
     if loss.became:
         text = f"{name!r} is under {loss.became!r}, which is not the same: {loss.why}"
         return Decision("class under another", text)
-    text = f"{name!r} fits no category: {loss.why}"
-    if loss.denies or loss.stated:
-        return Decision("class that fits nothing", f"{text}; {loss.remedy}")
-    if loss.near:
-        text += f"; near are {_names([f'{noun} ({wnid})' for noun, wnid in loss.near])}"
-        rows = [(loss.source_id, *loss.near[0], "")]
-    elif any(loss.broader):
-        noun, parent = loss.broader
-        text += f"; --attach keeps it under {noun!r}"
-        rows = [(loss.source_id, name, "", parent)]
-    else:
-        rows = [(loss.source_id, "NAME OF A THING", "", "")]
-    return Decision("class that fits nothing", text, _lines(rows))
+    text = f"{name!r} fits no category: {loss.why}; {loss.remedy}"
+    return Decision(_UNFIT, text, _lines(rows))
 
 
 def _lines(rows: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
@@ -115,7 +139,11 @@ def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]
         text = f"{_number(summary.unknown, 'label')} of {name}, of no class in a list: {summary.unknown_classes()}"
         # A row with blanks around the id would be read without them, and the label stay unknown.
         unknown = [one for one, _ in summary.most_frequent_unknown_classes]
-        rows = [(one, one, "", "") for one in unknown if one not in summary.known_without_blanks]
+        several = [one for one in unknown if _SEVERAL.search(one)]
+        if 2 * len(several) > len(unknown) and name != PHOTOS:
+            yield from _of_joined(name, several)
+        known = {*summary.known_without_blanks, *several}
+        rows = [(one, one, "", "") for one in unknown if one not in known]
         yield Decision("labels of unknown classes", text, _lines(rows))
     if malformed := summary.rejected_rows + summary.malformed:
         told = (*summary.first_rejected_rows, *summary.first_malformed)
@@ -173,6 +201,4 @@ def _number(n: int, what: str) -> str:
 
 def _names(names: Sequence[str] | Iterable[str], total: int = 0) -> str:
     """Return the first names; `total` is how many there are, if not all are given."""
-    given = list(names)
-    more = max(total, len(given)) - min(len(given), _SHOWN_NAMES)
-    return ", ".join(given[:_SHOWN_NAMES]) + (f" and {more:,} more" if more else "")
+    return first_of(names, _SHOWN_NAMES, total)

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 _TABLE_SUFFIXES = {".csv", ".tsv", ".parquet", ".pq"}
 _YOLO_LABELS, _YOLO_PICTURES = "labels", "images"
 _JSON_LINES = {".jsonl", ".ndjson"}
-_PICTURES = "photos"
-_TAKEN = {IMAGENET, OPEN_IMAGES, TENCENT, _PICTURES}
+PHOTOS = "photos"
+"""The name of the pictures, as a class list and as annotations."""
+_TAKEN = {IMAGENET, OPEN_IMAGES, TENCENT, PHOTOS}
 _HEAD = "# Written by mlimages-build start. To build it again: mlimages-build run recipe.toml --out FOLDER"
 
 
@@ -154,7 +155,7 @@ def recipe_of(
     lists = [one for one in said if one.lists_classes]
     labels = [one for one in said if one.form]
     name_of = dict(zip((one.path for one in said), _names(said), strict=True))
-    lines = [_HEAD, "", "[images]", f"sources = {_texts(photos)}", f"name = {_text(_PICTURES)}"]
+    lines = [_HEAD, "", "[images]", f"sources = {_texts(photos)}", f"name = {_text(PHOTOS)}"]
     lines += [f"labels = {_switch(on=not labels)}", f"classes = {_switch(on=not labels and not lists)}"]
     if class_folders:
         lines.append(f"class_folders = [{', '.join(map(_text, class_folders))}]")

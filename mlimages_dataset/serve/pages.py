@@ -195,7 +195,7 @@ class Pages:
             raise NotFoundError(f"no category has the wnid {key!r}", remedy="look for it among the categories")
         index = vocabulary.index_of_wnid[key]
         own = Filter(category=index)
-        n_compared, companions = self._companions(index)
+        n_compared, n_companions, companions = self._companions(index)
         return self._render(
             "category.html",
             own=own,
@@ -213,6 +213,7 @@ class Pages:
             implied=self._pairs("consequent", "antecedent", index),
             rule=rule_in_words(index, vocabulary, self._build.pairs),
             n_compared=n_compared,
+            n_companions=n_companions,
             companions=companions,
             examples=self._examples(own),
         )
@@ -281,13 +282,16 @@ class Pages:
         found = [pair for pair in pairs if pair[given] == index]
         return [(self.link(pair[wanted]), pair) for pair in sorted(found, key=lambda one: -one["lower_bound"])]
 
-    def _companions(self, index: int) -> tuple[int, list[tuple[Link, float]]]:
-        """Return of how many images the labels were counted, and the shares of the others; ancestors are left out."""
+    def _companions(self, index: int) -> tuple[int, int, list[tuple[Link, float]]]:
+        """Return of how many images the labels were counted, of how many others, and the largest shares of these.
+
+        Ancestors are left out.
+        """
         closure = self._build.vocabulary.closure
         ancestors = set(closure.indices[closure.indptr[index] : closure.indptr[index + 1]].tolist())
         n, found = self._rows.companions(index)
-        others = [(one, count) for one, count in found if one not in ancestors][:_SHOWN_COMPANIONS]
-        return n, [(self.link(one), count / n) for one, count in others]
+        others = [(one, count) for one, count in found if one not in ancestors]
+        return n, len(others), [(self.link(one), count / n) for one, count in others[:_SHOWN_COMPANIONS]]
 
     def _rows_of(self, finding: Finding) -> Iterator[tuple[str, str]]:
         """Yield title and address of each page that shows what a finding is about, as far as the tables tell."""

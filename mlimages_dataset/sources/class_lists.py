@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
+from mlimages_dataset.sources.lines import refuse_line_of_excel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -99,6 +100,7 @@ def parse_class_table(lines: Iterable[str], where: str) -> list[SourceClass]:
             there is no row.
     """
     content = list(lines)
+    refuse_line_of_excel("".join(content[:1]), where)
     delimiter = next((one for one in _DELIMITERS if content and _has_columns(content[0], one)), ",")
     rows = list(_csv_rows(content, where, delimiter))
     header = [cell.strip().lower() for cell in rows[0][1]] if rows else []

@@ -14,7 +14,7 @@ import pyarrow as pa
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import reason
 from mlimages_dataset.sources.blocks import Block, blocks_of
-from mlimages_dataset.sources.lines import decoded
+from mlimages_dataset.sources.lines import decoded, refuse_line_of_excel
 from mlimages_dataset.sources.pieces import cut_rows
 from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.quotes import newlines_only
@@ -384,7 +384,9 @@ def _first_lines(path: Location) -> list[str]:
         raise DataError("is UTF-16 text", where=path, remedy="save it as UTF-8")
     if b"\0" in first:
         raise DataError("is not a text file", where=path, remedy="unpack it first, or name another file")
-    return [decoded(first).strip("\r\n ").lstrip("\ufeff"), *map(decoded, lines[1:])]
+    header = decoded(first).strip("\r\n ").lstrip("\ufeff")
+    refuse_line_of_excel(header, str(path))
+    return [header, *map(decoded, lines[1:])]
 
 
 def _quoted(text: str) -> str:

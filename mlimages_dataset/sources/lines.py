@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import re
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.rejects import RejectLog
 
 BLOCK_BYTES = 1 << 23
+_LINE_OF_EXCEL = re.compile(r"sep=.?", re.IGNORECASE)
 
 
 def line_blocks(piece: Piece, log: RejectLog) -> Iterator[tuple[int, pa.StringArray]]:
@@ -96,3 +98,14 @@ def log_rejects(
         for i in at[:LISTED_REJECTS]
     ]
     log.add(rejects, len(at))
+
+
+def refuse_line_of_excel(header: str, where: str) -> None:
+    """Raise `DataError` if the first line of a table is Excel's `sep=;`, which states the separator and no column."""
+    if _LINE_OF_EXCEL.fullmatch(header.strip('\r\n "')):
+        raise DataError(
+            f"begins with {header.strip()!r}, which is no row of columns' names, but states the separator to Excel",
+            where=where,
+            line=1,
+            remedy="delete this line: the separator is found without it",
+        )

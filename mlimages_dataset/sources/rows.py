@@ -21,7 +21,7 @@ from mlimages_dataset.sources.source import NUMBERS, WRITTEN, refuse_other_scale
 from mlimages_dataset.tables import confidences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.layout import Layout
     from mlimages_dataset.sources.rejects import RejectLog
 
+    LinesOf = Callable[[Sequence[int]], list[int] | None]
+
 _SHORT = REJECT_CHARACTERS // 2
 _TRIMMED = " \t\r\n"
 _LABEL, _CONFIDENCE = "label", "confidence"
-*_, _ROW = NUMBERS
+_LINE, _, _ROW = NUMBERS
 _LIKE_CONFIDENCE = {"score", "scores", "conf", "prob", "probability", "probabilities", "confidences", "certainty"}
 
 
@@ -99,7 +101,13 @@ def _split(cells: pa.Array, separator: str) -> pa.ListArray:
 
 
 def statements_of(
-    columns: Mapping[str, pa.Array], separator: str, path: Location, log: RejectLog, *, first_row: int | None = None
+    columns: Mapping[str, pa.Array],
+    separator: str,
+    path: Location,
+    log: RejectLog,
+    *,
+    first_row: int | None = None,
+    lines_of: LinesOf | None = None,
 ) -> pa.RecordBatch:
     """Return the columns of a table as texts, confidences as texts or float32, one row a label.
 
@@ -111,7 +119,9 @@ def statements_of(
         separator: what stands between labels in a cell; empty for nothing.
         path: the file.
         log: of rows that are no rows.
-        first_row: the number of the first row in its file; None where rows have none.
+        first_row: the number of the first row in its file, from 1; None where rows have none.
+        lines_of: returns the lines on which rows begin, from their numbers, or None where nobody knows; None itself
+            for a file that is not of lines.
 
     Raises:
         DataError: a column holds what is not text or not a number, or confidences of another scale.
@@ -119,7 +129,7 @@ def statements_of(
     given = {name: plain(column) for name, column in columns.items()}
     if first_row is not None:
         given[_ROW] = pa.array(np.arange(first_row, first_row + len(given["image_id"])))
-    found = _one_row_a_label(given, separator, path, log)
+    found = _one_row_a_label(given, separator, path, log, lines_of)
     numbers = found.pop(_ROW, None)
     texts = {name: text_column(column, name, path) for name, column in found.items() if name != _CONFIDENCE}
     is_whole = all(has_texts(texts[name]) for name in NEEDED_COLUMNS)
@@ -129,7 +139,11 @@ def statements_of(
         if confidence.type == pa.float32() and confidence.null_count:
             texts[WRITTEN] = _as_written(pc.if_else(pc.is_null(confidence), found[_CONFIDENCE], None))
     if numbers is not None and not is_whole:
-        texts[_ROW] = numbers
+        lines = None if lines_of is None else lines_of(numbers.to_pylist())
+        if lines is not None:
+            texts[_LINE] = pa.array(lines, pa.int64())
+        elif lines_of is None:
+            texts[_ROW] = numbers
     return pa.RecordBatch.from_pydict(texts)
 
 
@@ -156,7 +170,7 @@ def plain(column: pa.Array) -> pa.Array:
 
 
 def _one_row_a_label(
-    columns: dict[str, pa.Array], separator: str, path: Location, log: RejectLog
+    columns: dict[str, pa.Array], separator: str, path: Location, log: RejectLog, lines_of: LinesOf | None
 ) -> dict[str, pa.Array]:
     """Return rows of several labels as one row a label."""
     columns = _unstructured(columns, path)
@@ -168,7 +182,7 @@ def _one_row_a_label(
     if one_for_all:
         columns = {**columns, _CONFIDENCE: _split(columns[_CONFIDENCE], separator)}
     if _CONFIDENCE in columns and _is_list(columns[_CONFIDENCE].type):
-        columns = _aligned(columns, path, log, one_for_all=one_for_all)
+        columns = _aligned(columns, path, log, lines_of, one_for_all=one_for_all)
     label = columns[_LABEL]
     rows = pc.list_parent_indices(label)
     flat = {name: column.take(rows) for name, column in columns.items() if not _is_list(column.type)}
@@ -178,17 +192,25 @@ def _one_row_a_label(
     return _unstructured(flat, path)
 
 
-def _aligned(columns: dict[str, pa.Array], path: Location, log: RejectLog, *, one_for_all: bool) -> dict[str, pa.Array]:
+def _aligned(
+    columns: dict[str, pa.Array], path: Location, log: RejectLog, lines_of: LinesOf | None, *, one_for_all: bool
+) -> dict[str, pa.Array]:
     """Return the rows with a confidence for each label, or with one for all; log the others."""
     n_labels, n_stated = (_lengths(columns[name]) for name in (_LABEL, _CONFIDENCE))
     good = (n_labels == n_stated) | (one_for_all & (n_stated == 1))
     bad = np.flatnonzero(~good)
     if not len(bad):
         return columns
-    images = columns["image_id"].take(pa.array(bad[:LISTED_REJECTS])).to_pylist()
+    listed = pa.array(bad[:LISTED_REJECTS])
+    images = columns["image_id"].take(listed).to_pylist()
+    numbers = columns[_ROW].take(listed).to_pylist() if _ROW in columns else []
+    lines = (lines_of(numbers) if lines_of else None) or [0] * len(listed)
+    rows = [f"row {number}: " for number in numbers] if lines_of is None and numbers else [""] * len(listed)
     told = [
-        Reject(str(path), 0, f"{n_stated[i]} confidences of {n_labels[i]} labels", str(image)[:REJECT_CHARACTERS])
-        for i, image in zip(bad, images, strict=False)
+        Reject(
+            str(path), line, f"{row}{n_stated[i]} confidences of {n_labels[i]} labels", str(image)[:REJECT_CHARACTERS]
+        )
+        for i, image, line, row in zip(bad, images, lines, rows, strict=False)
     ]
     log.add(told, len(bad))
     return {name: column.filter(pa.array(good)) for name, column in columns.items()}

@@ -34,12 +34,13 @@ from mlimages_dataset.sources.usual_rows import Field
 from mlimages_dataset.tables.parquet import open_parquet, parquet_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.rejects import RejectLog
+    from mlimages_dataset.sources.rows import LinesOf
     from mlimages_dataset.sources.source import Connect
 
 
@@ -109,18 +110,27 @@ class CsvTables(DelimitedSource):
         if not piece.layout.separator:
             yield from super().shown(connection, piece, scan, log, digits=digits)
             return
-        log.places = None  # one row has several labels
+        places, log.places = log.places, None  # one row has several labels
         names = [name for name in TABLE_COLUMNS if name in piece.columns]
         rows = connection.sql(f"SELECT {', '.join(names)} FROM {scan}").to_arrow_table()
-        yield from observed(connection, (_split(batch, piece, log) for batch in rows.to_batches()), selected)
+
+        def lines_of(numbers: Sequence[int]) -> list[int] | None:
+            found = None if places is None else places([number - 1 for number in numbers], rows.num_rows)
+            return None if found is None else [line for line, _ in found]
+
+        yield from observed(connection, _split(rows, piece, log, lines_of), selected)
 
 
-def _split(rows: pa.RecordBatch, piece: Piece, log: RejectLog) -> pa.RecordBatch:
-    """Return rows of texts as one row a label."""
-    columns = dict(zip(rows.schema.names, rows.columns, strict=True))
-    if piece.delimiter == ";" and "confidence" in columns:
-        columns["confidence"] = pc.replace_substring(columns["confidence"], ",", ".")
-    return statements_of(columns, piece.layout.separator, piece.path, log)
+def _split(rows: pa.Table, piece: Piece, log: RejectLog, lines_of: LinesOf) -> Iterator[pa.RecordBatch]:
+    """Yield rows of texts as one row a label."""
+    before = 0
+    for batch in rows.to_batches():
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        if piece.delimiter == ";" and "confidence" in columns:
+            columns["confidence"] = pc.replace_substring(columns["confidence"], ",", ".")
+        separator = piece.layout.separator
+        yield statements_of(columns, separator, piece.path, log, first_row=before + 1, lines_of=lines_of)
+        before += batch.num_rows
 
 
 def selected(table: pa.Table) -> str:

@@ -19,6 +19,7 @@ import torch
 
 from mlimages_dataset.core.config import check_at_least, check_positive
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.train.linear_svm import Problem, fit
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ def check_sizes(sizes: dict[str, int], protocol: Protocol, *, where: object) -> 
     single = {name: n for name, n in few.items() if n < 2}  # noqa: PLR2004 - one to learn from, one to measure on
     refused = few if protocol.few is Few.REFUSE else single
     if refused:
-        told = ", ".join(f"{name} has {n}" for name, n in list(refused.items())[:_NAMED])
+        told = first_of((f"{name} has {n}" for name, n in refused.items()), _NAMED)
         wanted = protocol.per_class + 1 if protocol.few is Few.REFUSE else 2
         remedy = "take fewer per class, or pass --few use to learn from half of these" if refused != single else ""
         raise DataError(

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.core.locations import reason
 from mlimages_dataset.tables.files import whole_file, write_errors
 from mlimages_dataset.train.saved import NotWholeError, read_saved
@@ -39,6 +40,7 @@ DAMAGED_SUFFIX = ".damaged"
 _REMEDY = (
     "name a checkpoint of `pretrain`; `convert` makes one from other weights, and --weights starts a run from them"
 )
+_SHOWN = 3
 _NAME = re.compile(r"step-(\d{9})\.pt")
 
 StateDict: TypeAlias = dict[str, Any]  # as for torch.save: tensors, numbers and containers of these, by name
@@ -394,7 +396,7 @@ def check_science(found: Mapping[str, str], wanted: Mapping[str, str], path: Pat
     """Raise `UsageError` if a run differs from the run of a checkpoint."""
     differing = [name for name in sorted(found.keys() | wanted.keys()) if found.get(name) != wanted.get(name)]
     if differing:
-        told = ", ".join(f"{name} was {found.get(name)} and is now {wanted.get(name)}" for name in differing[:3])
+        told = first_of((f"{name} was {found.get(name)} and is now {wanted.get(name)}" for name in differing), _SHOWN)
         raise UsageError(
             f"it belongs to another run: {told}",
             where=path,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.train.models import SCALING
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _load(model: nn.Module, weights: Mapping[str, Tensor], path: Path, *, withou
     differing = [name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
     if differing:
         raise UsageError(
-            f"it belongs to another network: {', '.join(differing[:_SHOWN_NAMES])} differ",
+            f"it belongs to another network: {first_of(differing, _SHOWN_NAMES)} differ",
             where=path,
             remedy="write the model.name that it was trained with",
         )

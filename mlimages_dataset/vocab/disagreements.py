@@ -83,8 +83,11 @@ def _of_list(rows: Sequence[MappingRow], network: WordNet) -> Iterator[str]:
             "WordNet 3.0, or leave the column out"
         )
         return
-    for row in [one for one in wrong if one.wnid in network.index_of_wnid][:_SHOWN]:
+    known = [one for one in wrong if one.wnid in network.index_of_wnid]
+    for row in known[:_SHOWN]:
         yield f"{_told(row, network)}: correct the wnid or the name, or leave the wnid out"
+    if len(known) > _SHOWN:
+        yield f"{len(known) - _SHOWN:,} more classes have a wnid that names something else"
 
 
 def contradicts(name: str, wnid: str, network: WordNet) -> bool:

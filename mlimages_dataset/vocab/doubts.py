@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mlimages_dataset.vocab.vocabulary import NARROWER, SAID_BY_LIST, MappingRow, Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mlimages_dataset.vocab.merging import ClassList
     from mlimages_dataset.vocab.wordnet import WordNet
@@ -79,7 +79,9 @@ class Doubts:
     def sentence(self) -> str:
         """How many matches are doubtful, and which the least certain are."""
         first = "; ".join(one.sentence for one in self.least)
-        return f"{self._counted}, the least sure first: {first}"
+        more = self.doubtful - len(self.least)
+        others = f"; and {more:,} more: the column probability of the mapping has all" if more > 0 else ""
+        return f"{self._counted}, the least sure first: {first}{others}"
 
     @property
     def _counted(self) -> str:
@@ -88,7 +90,10 @@ class Doubts:
     def lines(self) -> list[str]:
         """Return the doubtful matches, and the lines that settle them."""
         told = f"{self.source}: {self._counted}; the column probability of the mapping has all"
-        settled = "To settle them, put these lines into a file for --reviewed, with the other wnid where that is meant:"
+        settled = (
+            "To settle them, put these lines into a file for --reviewed; where the second choice is meant, delete the "
+            "lines of the first, and the signs # before those of the second:"
+        )
         blocks = [line for one in self.least for line in ("", *one.settles.splitlines())]
         return [told, *(f"  {one.sentence}" for one in self.least), settled, *blocks, ""]
 
@@ -132,16 +137,20 @@ def _doubt(row: MappingRow, vocabulary: Vocabulary, network: WordNet) -> Doubt:
         second=second,
         second_meaning=other,
         probability=row.probability,
-        settles=_settling(row, wnid, meaning, f'  # or "{second}": {other}' if second else ""),
+        settles=_settling(row, wnid, meaning, (second, other)),
     )
 
 
-def _settling(row: MappingRow, wnid: str, meaning: str, comment: str) -> str:
-    """Return the table of a reviewed file that decides a class, with a comment beside the wnid."""
+def _settling(row: MappingRow, wnid: str, meaning: str, second: tuple[str, str]) -> str:
+    """Return the table of a reviewed file that decides a class, with the lines of the second choice as comments."""
     table = "match_parent" if row.rule in _AS_PARENT else "match"
-    decided = {"source": row.source, "source_id": row.source_id, "wnid": wnid, "reason": meaning}
-    lines = [f"{key} = {_quoted(value)}{comment if key == 'wnid' else ''}" for key, value in decided.items()]
-    return "\n".join([f"[[{table}]]", *lines])
+    named = {"source": row.source, "source_id": row.source_id}
+    other = [f"# {line}" for line in _assigned({"wnid": second[0], "reason": second[1]})] if second[0] else []
+    return "\n".join([f"[[{table}]]", *_assigned(named), *_assigned({"wnid": wnid, "reason": meaning}), *other])
+
+
+def _assigned(values: Mapping[str, str]) -> list[str]:
+    return [f"{key} = {_quoted(value)}" for key, value in values.items()]
 
 
 def _quoted(text: str) -> str:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.sources.class_lists import MEANING_COLUMNS
-from mlimages_dataset.vocab.hierarchy import ROOTS
+from mlimages_dataset.vocab.hierarchy import ROOTS, edited_parents
 from mlimages_dataset.vocab.matching import read_elsewhere
-from mlimages_dataset.vocab.near_names import denies, head_of, near_misses
+from mlimages_dataset.vocab.near_names import (
+    denies,
+    has_concrete_sense,
+    head_of,
+    joined,
+    likely_slip,
+    near_misses,
+    original,
+)
 from mlimages_dataset.vocab.normalisation import parse_name
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Rule, Vocabulary
 
@@ -26,6 +36,12 @@ if TYPE_CHECKING:
 
 _REPEATED = "dropped: repeated id"
 _SHOWN_NAMES = 10
+_MOST_SPELLED = 500
+"""Lost classes of a list for which nouns that are spelled alike are looked for: it takes some 8 ms a name."""
+WHY_BARE = (
+    'their only ancestor here is a root; with --ancestors all (in a recipe: ancestors = "all") they get those that '
+    "WordNet knows"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +67,10 @@ class Loss:
         stated: the columns in which its list says what it means; empty where it says nothing but the name.
         broader: what it could be kept under (`attach`): a noun, and what the column parent names it by; both empty
             where there is none.
-        near: nouns of WordNet that are spelled like the name, the nearest first, each with its wnid.
+        near: nouns of WordNet that are spelled like the name, the nearest first, each with its wnid, which is empty
+            where it has several senses.
+        copied: the noun that its name says it is a copy of; empty if it does not.
+        joined: the nouns that its name joins; empty if it does not.
     """
 
     source: str
@@ -63,6 +82,8 @@ class Loss:
     stated: tuple[str, ...] = ()
     broader: tuple[str, str] = ("", "")
     near: tuple[tuple[str, str], ...] = ()
+    copied: str = ""
+    joined: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -70,7 +91,9 @@ class Loss:
         named = repr(self.name or self.source_id)
         if self.became:
             told = f"{named} is no category of its own: its labels are those of {self.became} ({self.why})"
-            return f"{told}; with --narrower it is one below it"
+            if self.copied:
+                return f"{told}; {self.remedy}"
+            return f"{told}; with --narrower (in a recipe: narrower = true) it is one below it"
         return f"{named} became no category: {self.why}; {self.remedy}"
 
     @property
@@ -80,12 +103,38 @@ class Loss:
             return f"correct its {' or '.join(self.stated)}, or leave it out"
         if self.denies:
             return "a picture shows no such thing: leave it out, and state the thing itself with the confidence 0"
-        if self.near:
-            meant = " or ".join(f"{wnid} ({noun})" for noun, wnid in self.near)
-            return f"did you mean {meant}? Write it into the column wnid"
-        told = "write its wnid into a column wnid, or what it is a kind of into a column parent"
+        if self.copied:
+            return f"by its name a copy of {self.copied!r}: give it that name"
+        if self.joined:
+            things = " and ".join(self.joined)
+            return f"it names {len(self.joined)} things, {things}: label its pictures with each of them that they show"
         noun, _ = self.broader
+        if self.near and not (noun and not any(self.slip)):
+            meant = " or ".join(f"{wnid} ({near})" if wnid else repr(near) for near, wnid in self.near)
+            columns = dict.fromkeys("wnid" if wnid else "name" for _, wnid in self.near)
+            return f"did you mean {meant}? Write it into the column {' or '.join(columns)}"
+        told = "write its wnid into a column wnid, or what it is a kind of into a column parent"
         return f"{told}, or keep it under {noun!r} (attach)" if noun else told
+
+    @property
+    def slip(self) -> tuple[str, str]:
+        """The noun that its name is surely a slip of, and its wnid; both empty where there is none."""
+        return likely_slip(self.name, self.near)
+
+    @property
+    def row(self) -> tuple[str, str, str, str]:
+        """The row of a class list that decides it as well as can be guessed; four empty texts where nothing can.
+
+        It has the columns id, name, wnid and parent.
+        """
+        if self.copied:
+            return (self.source_id, self.copied, "", "")
+        if self.stated or self.denies or self.became or self.joined:
+            return ("", "", "", "")
+        if any(self.slip):
+            return (self.source_id, *self.slip, "")
+        _, parent = self.broader
+        return (self.source_id, self.name or self.source_id, "", parent) if parent else ("", "", "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +184,14 @@ def losses(
     vocabulary: Vocabulary,
     lists: Sequence[ClassList],
     network: WordNet,
-    most: int,
     read: Mapping[ParsedName, ReadElsewhere],
 ) -> list[Loss]:
-    """Return the first classes of users' own lists that became no category of their own, `most` of each list.
+    """Return the classes of users' own lists that became no category of their own.
 
     Args:
         vocabulary: the categories, and what each class became.
         lists: the class lists.
         network: WordNet's nouns.
-        most: classes of a list.
         read: what names mean in other collections.
     """
     found: list[Loss] = []
@@ -153,7 +200,7 @@ def losses(
             row for row in vocabulary.mapping if one.own and row.source == one.source and not _stands_for_itself(row)
         ]
         stated_of = {source_class.source_id: source_class.stated for source_class in one.classes}
-        for row in rows[:most]:
+        for place, row in enumerate(rows):
             became = _category_name(vocabulary, row) if row.is_kept else ""
             why = f"{row.rule.removeprefix('dropped: ')}: {row.evidence}"
             loss = Loss(one.source, row.source_id, row.source_name, became, why)
@@ -162,9 +209,12 @@ def losses(
                 loss = replace(loss, stated=stated)
             elif denies(row.source_name, network):
                 loss = replace(loss, denies=True)
+            elif copied := original(row.source_name, network):
+                loss = replace(loss, copied=copied)
             elif not became:
                 broader = ("", "") if one.attach else _broader(row.source_name, network, read)
-                loss = replace(loss, broader=broader, near=near_misses(row.source_name, network))
+                near = near_misses(row.source_name, network) if place < _MOST_SPELLED else ()
+                loss = replace(loss, broader=broader, near=near, joined=joined(row.source_name, network))
             found.append(loss)
     return found
 
@@ -175,13 +225,38 @@ def _broader(name: str, network: WordNet, read: Mapping[ParsedName, ReadElsewher
     if of_name is not None and of_name.broader and of_name.wnid in network.index_of_wnid:
         return network.name(network.index_of_wnid[of_name.wnid]).partition(",")[0], of_name.wnid
     head = head_of(name, network)
-    return head, head
+    return (head, head) if has_concrete_sense(head, network) else ("", "")
 
 
-def bare_categories(vocabulary: Vocabulary, lists: Sequence[ClassList], network: WordNet) -> list[str]:
-    """Return the names of users' own categories below a bare root although WordNet knows nearer ancestors of them."""
+def bare_categories(
+    vocabulary: Vocabulary, lists: Sequence[ClassList], network: WordNet, reviewed: Reviewed
+) -> list[str]:
+    """Return the names of users' own categories below a bare root that have nearer ancestors with those of all classes.
+
+    Args:
+        vocabulary: the categories.
+        lists: the class lists.
+        network: WordNet's nouns.
+        reviewed: the decisions that count: edges that they add, and categories that they drop.
+    """
+    if all(one.ancestors for one in lists if one.own):
+        return []  # they have all that there are
     own = {one.source for one in lists if one.own}
     roots = {vocabulary.index_of_wnid[wnid] for wnid in ROOTS}
+    parents = edited_parents(network, reviewed.edges)
+    dropped = {row.wnid for row in reviewed.categories if not row.add}
+
+    @functools.cache
+    def is_rooted(synset: int) -> bool:
+        return network.wnids[synset] in ROOTS or any(map(is_rooted, parents[synset]))
+
+    @functools.cache
+    def has_nearer(synset: int) -> bool:
+        return any(
+            (is_rooted(above) and network.wnids[above] not in dropped.union(ROOTS)) or has_nearer(above)
+            for above in parents[synset]
+        )
+
     return [
         _short(one)
         for one in vocabulary.categories
@@ -189,7 +264,7 @@ def bare_categories(vocabulary: Vocabulary, lists: Sequence[ClassList], network:
         and own.issuperset(one.sources)
         and roots.issuperset(one.parents)
         and one.wnid in network.index_of_wnid
-        and not any(network.wnids[s] in ROOTS for s in network.parents(network.index_of_wnid[one.wnid]))
+        and has_nearer(network.index_of_wnid[one.wnid])
     ]
 
 
@@ -220,8 +295,7 @@ def _short(category: Category) -> str:
 
 def first_ones(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are; `none` if there are none."""
-    more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
-    return (", ".join(names[:_SHOWN_NAMES]) + more) or "none"
+    return first_of(names, _SHOWN_NAMES) or "none"
 
 
 def repeated_ids(one: ClassList) -> list[str]:

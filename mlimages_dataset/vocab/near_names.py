@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,12 @@ from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from mlimages_dataset.vocab.hierarchy import ROOTS
-from mlimages_dataset.vocab.normalisation import parse_name
+from mlimages_dataset.vocab.normalisation import parse_name, spellings
 from mlimages_dataset.vocab.sense_features import ancestors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mlimages_dataset.vocab.wordnet import WordNet
 
 _LETTERS_PER_SLIP = 3.5
@@ -48,6 +51,18 @@ _APART = re.compile(rf" (?:{_PREPOSITION}|inside|outside|holding|wearing) |, ")
 _NO_THING = re.compile(rf"^(?:{_PREPOSITION}|inside|outside) | (?:inside|outside|indoors|outdoors|in|out|on|off)$")
 """A name that is about a place or a state and no thing: `on rails`, `church inside`."""
 
+_JOIN = re.compile(r"\s*[;&+|/]\s*|,(?=\S)|\s+(?:and|or)\s+")
+"""What joins the names of several things: `dog & cat`, `cat;dog`."""
+_COPY = re.compile(
+    r"^copy (?:\(?\d+\)? )?of (?P<source>.*\S)$|^(?P<name>.*?[^\s_-])(?:[\s_]*-[\s_]*|[\s_]+)copy(?:[\s_]*\(?\d+\)?)?$",
+    re.IGNORECASE,
+)
+"""How file managers name a copy: `cat - Copy (2)`, `cat copy`, `Copy of cat`."""
+_NUMBER = re.compile(r"\W*\d+\W*")
+_LETTER = re.compile(r"[^\W\d_]")
+_LONG_WORD, _SWAPPED_WORD = 6, 5
+"""Letters of a word in which one that differs, or two in each other's place, are a slip and no other word."""
+
 
 def says_absence(words: str) -> bool:
     """Return whether words beside a name say only that the thing is not there: `dog (absent)`, `dog, none`.
@@ -71,26 +86,93 @@ def _says_not(name: str) -> bool:
     return denied or any(map(says_absence, rest))
 
 
-def near_misses(name: str, wordnet: WordNet, n: int = 3) -> tuple[tuple[str, str], ...]:
-    """Return up to n nouns of WordNet that a name may be a slip of, the nearest first, each with a wnid below a root.
+def joined(name: str, wordnet: WordNet) -> tuple[str, ...]:
+    """Return the things that a name names, if it joins nouns and is none itself: (dog, cat) of `dog & cat`.
 
-    They begin like the name. A name that is a noun itself has none, nor has one that says what is not there.
+    Nouns that share a last word name one thing: a salt and pepper shaker.
     """
     base = parse_name(name).base
-    if wordnet.base_forms(base) or denies(name, wordnet):
+    parts = tuple(filter(None, _JOIN.split(base)))
+    are_nouns = all(len(part) > 1 and wordnet.base_forms(part) for part in parts)
+    if len(parts) < 2 or not are_nouns or _is_noun(base, wordnet):  # noqa: PLR2004 - two are joined
         return ()
+    _, *words = parts[-1].split()
+    shared = any(_is_noun(f"{part} {words[-1]}", wordnet) for part in parts[:-1] if words)
+    return () if shared else parts
+
+
+def original(name: str, wordnet: WordNet) -> str:
+    """Return the noun that a name says it is a copy of, as file managers write copies; empty if it is none."""
+    source = _copied(name)
+    is_copy = bool(source) and not _is_noun(parse_name(name).base, wordnet)
+    return source if is_copy and wordnet.base_forms(parse_name(source).base) else ""
+
+
+def _copied(name: str) -> str:
+    """Return the name that a name says it is a copy of, or of whose copy; empty if it says neither."""
+    source = ""
+    while found := _COPY.match(" ".join((source or name).split())):
+        source = found["source"] or found["name"]
+    return source
+
+
+def _is_noun(base: str, wordnet: WordNet) -> bool:
+    return any(map(wordnet.base_forms, spellings(base)))
+
+
+def near_misses(name: str, wordnet: WordNet, n: int = 3) -> tuple[tuple[str, str], ...]:
+    """Return up to n nouns of WordNet that a name may be a slip of, the nearest first, with the wnid of each.
+
+    The wnid is empty where several senses of the noun lie below a root; nouns without any are left out. They begin like
+    the name; numbers are no part of it. A name that is a noun itself has none, nor has one that says what is not there,
+    joins several nouns, or is that of a copy.
+    """
+    base = parse_name(name).base
+    if wordnet.base_forms(base) or denies(name, wordnet) or joined(name, wordnet) or original(name, wordnet):
+        return ()
+    base = _NUMBER.sub(" ", base).strip()
     most = min(int(len(base) / _LETTERS_PER_SLIP), _MOST_SLIPS)
-    lemmas = [lemma for lemma in wordnet.senses if lemma[:1] == base[:1]] if most else []
+    if wordnet.base_forms(base):
+        most = 0
+    lemmas = wordnet.lemmas_of_letter.get(base[:1], [])
     close = process.extract(base, lemmas, scorer=OSA.distance, limit=None, score_cutoff=most)
+    found = ((lemma, senses) for lemma, *_ in close if (senses := _concrete(lemma, wordnet)))
+    return tuple(
+        (lemma, wordnet.wnids[senses[0]] if len(senses) == 1 else "") for lemma, senses in itertools.islice(found, n)
+    )
+
+
+def _concrete(lemma: str, wordnet: WordNet) -> list[int]:
+    """Return the senses of a lemma that lie below a root."""
     roots = {wordnet.index_of_wnid[root] for root in ROOTS if root in wordnet.index_of_wnid}
-    found = []
-    for lemma, *_ in close:
-        concrete = [synset for synset in wordnet.senses[lemma] if not roots.isdisjoint(ancestors(wordnet, synset))]
-        if concrete:
-            found.append((lemma, wordnet.wnids[concrete[0]]))
-        if len(found) == n:
-            break
-    return tuple(found)
+    return [synset for synset in wordnet.senses[lemma] if not roots.isdisjoint(ancestors(wordnet, synset))]
+
+
+def has_concrete_sense(name: str, wordnet: WordNet) -> bool:
+    """Return whether a noun has a sense that lies below a root, so that it can be a category."""
+    return any(_concrete(lemma, wordnet) for lemma in wordnet.base_forms(parse_name(name).base))
+
+
+def likely_slip(name: str, near: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Return the one of the `near_misses` of a name that it is surely a slip of; two empty texts if there is none.
+
+    Each word of the name is a word of that noun, but for one letter of a long word, or two letters that are swapped.
+    """
+    base = parse_name(name).base
+    slips = [one for one in near if _slips_only(base, one[0])]
+    return slips[0] if len(slips) == 1 else ("", "")
+
+
+def _slips_only(base: str, noun: str) -> bool:
+    words, meant = base.split(" "), noun.split(" ")
+    pairs = [(a, b) for a, b in zip(words, meant, strict=False) if a != b]
+    return bool(pairs) and len(words) == len(meant) and all(_is_slip(a, b) for a, b in pairs)
+
+
+def _is_slip(word: str, meant: str) -> bool:
+    swapped = sorted(word) == sorted(meant)
+    is_long = max(len(word), len(meant)) >= (_SWAPPED_WORD if swapped else _LONG_WORD)
+    return is_long and word.isalpha() and OSA.distance(word, meant) == 1
 
 
 def head_of(name: str, wordnet: WordNet) -> str:
@@ -99,9 +181,13 @@ def head_of(name: str, wordnet: WordNet) -> str:
     In English the head of a compound stands last: a coffee mug is a mug; what follows a preposition or a comma belongs
     to it (`bottle of beer`), unless the first noun only counts (`bunch of grapes`). Words in brackets after a noun are
     its head too: what they contradict is of their kind (`Jaguar (car)`). A name that says what is not there has none
-    (`no helmet`), nor has one that says which of several is (`dog or cat`).
+    (`no helmet`), nor has one that names several things (`dog or cat`). That of a copy is what it is a copy of.
     """
-    parsed = parse_name(name)
+    if noun := original(name, wordnet):
+        return parse_name(noun).base
+    if joined(name, wordnet):
+        return ""
+    parsed = parse_name(_copied(name) or name)
     if says_absence(parsed.qualifier):
         return ""
     if parsed.qualifier and wordnet.base_forms(parsed.base):
@@ -111,4 +197,4 @@ def head_of(name: str, wordnet: WordNet) -> str:
         return ""
     words = about.split(" ")
     ends = (" ".join(words[at:]) for at in range(about == parsed.base, len(words)))
-    return next((end for end in ends if wordnet.base_forms(end)), "")
+    return next((end for end in ends if _LETTER.search(end) and wordnet.base_forms(end)), "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import json
 from collections import Counter
 from collections.abc import Mapping  # noqa: TC003 - the decoder reads it
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mlimages_dataset.core.decoding import encode
 from mlimages_dataset.core.errors import DataError, VocabularyError
 from mlimages_dataset.core.locations import Location, reason
 from mlimages_dataset.pipeline.records import StageResult
@@ -37,6 +35,7 @@ from mlimages_dataset.vocab.corrections import Renamed, corrected
 from mlimages_dataset.vocab.disagreements import disagreements
 from mlimages_dataset.vocab.doubts import Doubts, doubts
 from mlimages_dataset.vocab.findings import (
+    WHY_BARE,
     DecisionChanges,
     Loss,
     bare_categories,
@@ -68,8 +67,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.sources.classes import SourceClass
 
-_SHOWN_REPEATS = 5
-_SHOWN_LOSSES = 20
+SHOWN_LOSSES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +144,9 @@ class VocabularySummary:
 
     Attributes:
         funnel: source, step and classes of each step from a class list to the vocabulary.
-        repeated_ids: by source, the first ids that its list has more than once.
-        losses: the first classes of users' own lists that became no category of their own.
-        bare: names of categories that lie below nothing but a root, although WordNet knows nearer ancestors.
+        repeated_ids: by source, the ids that its list has more than once.
+        losses: the classes of users' own lists that became no category of their own.
+        bare: names of categories below nothing but a root that have nearer ancestors with `Ancestors.ALL`.
         changes: what the user's reviewed decisions changed; None without any.
         unlisted: the user's reviewed matches of classes that are in no list.
         disagreements: lists whose names and wnids disagree, each with a sentence.
@@ -168,20 +166,36 @@ class VocabularySummary:
     renamed: tuple[Renamed, ...] = ()
     more_renamed: int = 0
 
+    @property
+    def losses_of_source(self) -> dict[str, list[Loss]]:
+        """The lost classes of each list."""
+        found: dict[str, list[Loss]] = {}
+        for one in self.losses:
+            found.setdefault(one.source, []).append(one)
+        return found
+
     def findings(self) -> list[str]:
         """Return what needs a user's decision, as sentences."""
-        return [text for _, text in self.findings_by_source()]
+        return [text for _, text in self.findings_by_source(SHOWN_LOSSES)]
 
-    def findings_by_source(self) -> list[tuple[str, str]]:
-        """Return the sentences of `findings`, each with the class list that it is about, empty if about several."""
-        told = [(one.source, f"{one.source}: {one.sentence}") for one in self.losses]
+    def findings_by_source(self, most: int | None = None) -> list[tuple[str, str]]:
+        """Return the sentences of `findings`, each with the class list that it is about, empty if about several.
+
+        Args:
+            most: lost classes of a list that are told by name; None for all.
+        """
+        told = []
+        for source, lost in self.losses_of_source.items():
+            told += [(source, f"{source}: {one.sentence}") for one in lost[:most]]
+            if more := len(lost[most or len(lost) :]):
+                what = f"{more:,} more classes became no category of their own"
+                told.append((source, f"{source}: {what}: the columns rule and evidence of the mapping have all"))
         told += [(source, f"{source}: {sentence}") for source, sentence in self.disagreements]
         told += [(one.source, f"{one.source}: {one.sentence}") for one in self.renamed]
         if self.more_renamed:
             told.append(("", f"{self.more_renamed:,} more ids have other names in the lists of corrections"))
         if self.bare:
-            why = "their only ancestor here is a root; with --ancestors all they get those that WordNet knows"
-            told.append(("", f"{first_ones(self.bare)}: {why}"))
+            told.append(("", f"{first_ones(self.bare)}: {WHY_BARE}"))
         if self.unlisted:
             first = first_ones(self.unlisted)
             told.append(("", f"reviewed decisions on classes that no list has: {first}; check source and source_id"))
@@ -196,7 +210,8 @@ class VocabularySummary:
         width = max((len(f"{source}: {step}") for source, step, _ in self.funnel), default=0)
         lines = [f"{f'{source}: {step}':{width}}  {classes:>7,}" for source, step, classes in self.funnel]
         if self.repeated_ids:
-            lines.append(f"repeated ids, first ones: {json.dumps(encode(self.repeated_ids))}")
+            told = "; ".join(f"{source}: {first_ones(ids)}" for source, ids in self.repeated_ids.items())
+            lines.append(f"repeated ids, of which the first row counts: {told}")
         doubtful = [line for one in self.doubts for line in one.lines()]
         return [*lines, *(self.changes.lines() if self.changes else []), *self.findings(), *doubtful]
 
@@ -277,7 +292,7 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
         remedy = "check that names are English nouns and that ids are those of their list"
         if rules[0][0] == Rule.DROPPED_UNKNOWN_ID.value:
             remedy = "write wnids of WordNet 3.0 (those of another version, such as 3.1, differ), or leave them out"
-        lost = losses(vocabulary, lists, network, 1, {})[:1]
+        lost = losses(vocabulary, lists, network, {})[:1]
         first = "".join(f"; the first is {one.name or one.source_id!r}: {one.why}" for one in lost)
         if lost and "parent" in lost[0].stated:
             remedy = "correct the column parent"
@@ -293,9 +308,9 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
     read = {} if reviewed.readings is None else reviewed.readings.elsewhere
     summary = VocabularySummary(
         tuple((step.source, step.step, step.classes) for step in funnel(vocabulary, lists)),
-        {one.title: tuple(repeats[:_SHOWN_REPEATS]) for one in lists if (repeats := repeated_ids(one))},
-        tuple(losses(vocabulary, lists, network, _SHOWN_LOSSES, read)),
-        tuple(bare_categories(vocabulary, lists, network)),
+        {one.title: tuple(repeats) for one in lists if (repeats := repeated_ids(one))},
+        tuple(losses(vocabulary, lists, network, read)),
+        tuple(bare_categories(vocabulary, lists, network, reviewed)),
         None if given.reviewed is None else changes(merged(read_reviewed(replace(given, reviewed=None))), vocabulary),
         () if given.reviewed is None else tuple(unlisted(read_reviewed(replace(given, reviewed_only=True)), lists)),
         disagreements(vocabulary, [one for one in lists if one.source not in packaged], network),

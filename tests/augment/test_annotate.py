@@ -294,10 +294,11 @@ def test_an_unknown_class_that_is_known_without_its_blanks_is_told_as_that(
     ("form", "text", "told"),
     [
         ("imagenet", "n99999999_1\nbad\n", r"1 malformed rows, 1 labels of unknown classes \(.n99999999.\), 0 of"),
-        ("csv", "image_id,label\na,\n", r"1 malformed rows, 0 labels of unknown classes \(\), 0 of dropped"),
-        ("csv", "image_id,label\n", r"0 malformed rows, 0 labels of unknown classes \(\), 0 of dropped"),
+        ("csv", "image_id,label\na,\n", r"1 malformed rows, 0 labels of unknown classes, 0 of dropped"),
+        ("csv", "image_id,label\n", "the files state none; check that the file is complete and in the right format$"),
+        ("csv", "image_id,label\na,v\nb,w\nc,x\nd,y\n", r"4 labels of unknown classes \(such as ('.', ){2}'.'\), 0 of"),
         ("csv", "image_id,label\na,n00482298\n", "1 of dropped classes; check the format, and that the labels"),
-        ("tencent", "\n\n", r"0 malformed rows, 0 labels of unknown classes \(\)"),
+        ("tencent", "\n\n", "the files state none; check that"),
     ],
 )
 def test_files_that_leave_no_label_are_refused(

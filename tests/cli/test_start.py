@@ -72,6 +72,24 @@ def test_json_has_a_version_the_stages_and_the_decisions(
     assert {one["kind"] for one in found["decisions"]} == {"class that fits nothing", "pictures without a label"}
 
 
+def test_all_that_fit_nothing_are_named_or_counted_and_the_advice_names_them_all(
+    command: Command, tmp_path: Path
+) -> None:
+    names = [f"zzq{one}" for one in "abcdefghijklmnopqrstuvw"]
+    for number, name in enumerate((*names, "cat")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "1.jpg").write_bytes(picture(number))
+    call = ("start", tmp_path / "photos", "--out", tmp_path / "build", "--workers", "1")
+    said = command(*call).out
+    assert said.count(" fits no category: ") == 20
+    assert "class that fits nothing: 3 more; this command with --json lists all\n" in said
+    found = json.loads(command(*call, "--json").out)
+    unfit = [one["text"] for one in found["decisions"] if one["kind"] == "class that fits nothing"]
+    assert [text.split("'")[1] for text in unfit] == names
+    page = (tmp_path / "build" / "report.html").read_text("utf-8")
+    assert page.count("became no category: ") == len(names)
+
+
 def test_a_picture_and_a_category_are_shown(built: tuple[Path, str], command: Command) -> None:
     out, _ = built
     ran = command("show", out, "cat/tom.jpg")

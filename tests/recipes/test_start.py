@@ -127,6 +127,31 @@ def test_a_label_of_blanks_is_told_and_stops_nothing(tmp_path: Path) -> None:
     assert not any(one.kind == "repeated id" for one in built.decisions)
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_several_labels_in_a_cell_are_told_with_the_key_of_the_recipe_that_reads_them(
+    photos: Path, tmp_path: Path, *, listed: bool
+) -> None:
+    (tmp_path / "flat").mkdir()
+    for at, image_id in enumerate(CLASS_OF):
+        shutil.copyfile(photos / f"{image_id}.jpg", tmp_path / "flat" / f"{at}.jpg")
+    rows = ["image_id,label", "0.jpg,dog;cat", "1.jpg,dog", "2.jpg,zebra;dog", "3.jpg,cat;zebra"]
+    (tmp_path / "mine.csv").write_text("\n".join([*rows, ""]), "utf-8")
+    (tmp_path / "classes.csv").write_text("id,name\ndog,dog\ncat,cat\nzebra,zebra\n", "utf-8")
+    given = [tmp_path / "mine.csv", *([tmp_path / "classes.csv"] if listed else [])]
+    built = ml.start(tmp_path / "flat", classes=given, out=tmp_path / "build")
+    told = next(one.text for one in built.decisions if one.kind == "several labels in a cell")
+    assert told.startswith("3 labels of mine with ';', such as ")
+    key = 'separator = ";"'
+    assert f'write {key} below name = "mine" into a copy of recipe.toml' in told
+    assert not any(";" in line for one in built.decisions for line in one.lines)
+    recipe = (built.folder / "recipe.toml").read_text("utf-8")
+    (tmp_path / "copy.toml").write_text(recipe.replace('name = "mine"', f'name = "mine"\n{key}'), "utf-8")
+    again = ml.run(tmp_path / "copy.toml", out=tmp_path / "again")
+    stated = labels_of(again).query("origin == 0")
+    assert stated.groupby("image_id").size().to_dict() == {"0": 2, "1": 1, "2": 2, "3": 2}
+    assert not any(one.kind == "several labels in a cell" for one in again.decisions)
+
+
 def test_no_line_is_given_for_a_label_that_is_known_without_its_blanks(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "flat").mkdir()
     for at, image_id in enumerate(CLASS_OF):

@@ -12,8 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.locations import location
+from mlimages_dataset.recipes.starting import said_by
+from mlimages_dataset.sources.class_lists import parse_class_table
 from mlimages_dataset.sources.contract import read_regions, read_statements
 from mlimages_dataset.sources.delimited import delimiter_of_rows, read_header
+from mlimages_dataset.tables.files import read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +31,24 @@ def test_a_header_of_any_length_is_read_whole(tmp_path: Path, n_columns: int, en
     text = ",".join(names) + ending + ("1," * n_columns if ending else "")
     (tmp_path / "a.csv").write_bytes(text.encode())
     assert read_header(tmp_path / "a.csv") == names
+
+
+@pytest.mark.parametrize("line", ["sep=;", "SEP=,", '"sep=;"', "sep=\t", "\ufeffsep=;"])
+def test_the_line_that_states_the_separator_to_excel_is_no_header(tmp_path: Path, line: str) -> None:
+    path = location(str(tmp_path / "a.csv"))
+    for rows, read in (
+        ("id;name\n1;cat\n", said_by),
+        ("image_id;label\na;cat\n", said_by),
+        ("image_id;label\na;cat\n", lambda path: read_statements("csv", [path])),
+        ("id;name\n1;cat\n", lambda path: parse_class_table(read_lines(path, ends=True), str(path))),
+    ):
+        (tmp_path / "a.csv").write_text(f"{line}\n{rows}", "utf-8")
+        with pytest.raises(
+            DataError, match=r"line 1: begins with .*(?i:sep)=.*; delete this line: the separator is found"
+        ):
+            read(path)
+        (tmp_path / "a.csv").write_text(rows, "utf-8")
+        assert read(path)
 
 
 @pytest.mark.parametrize(("n_bytes", "told"), [(1 << 18, "has no header"), (17 << 20, "bytes in its first line")])

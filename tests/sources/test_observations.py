@@ -616,7 +616,9 @@ def test_a_list_of_labels_says_each_of_them(tmp_path: Path) -> None:
     pq.write_table(table.append_column("confidence", pa.array([[0.5], [], None, [1.0]])), tmp_path / "four")
     found = read("parquet", [tmp_path / "four"])
     assert [row[:3] for row in found.rows] == [("d", "z", 1)]
-    assert [str(reject) for reject in found.rejects.first] == [f"{tmp_path / 'four'}: 1 confidences of 2 labels: 'a'"]
+    assert [str(reject) for reject in found.rejects.first] == [
+        f"{tmp_path / 'four'}: row 1: 1 confidences of 2 labels: 'a'"
+    ]
 
 
 @pytest.mark.parametrize(

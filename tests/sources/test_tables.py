@@ -173,7 +173,7 @@ def test_confidences_that_are_not_those_of_the_labels_make_a_reject(tmp_path: Pa
     found, rejects = read_statements("csv", [tmp_path / "a.csv"], Layout(separator="|"))
     rows = [(row["image_id"], row["class_id"], row["confidence"]) for row in found.to_pylist()]
     assert rows == [("a", "x", 0.5), ("a", "y", 1), ("c", "x", 0.5), ("c", "y", 0.5), ("d", "x", None)]
-    assert [str(one) for one in rejects.first] == [f"{tmp_path / 'a.csv'}: 3 confidences of 2 labels: 'b'"]
+    assert [str(one) for one in rejects.first] == [f"{tmp_path / 'a.csv'}, line 3: 3 confidences of 2 labels: 'b'"]
     lines = [{"image_id": "a", "label": ["x", "y"], "confidence": n} for n in ([0.5], [1, 0], 0.5, [])]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
     found, rejects = read_statements("jsonl", [tmp_path / "a.jsonl"])
@@ -182,6 +182,28 @@ def test_confidences_that_are_not_those_of_the_labels_make_a_reject(tmp_path: Pa
         (1, "1 confidences of 2 labels"),
         (4, "0 confidences of 2 labels"),
     ]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("padding", ["", " "])
+def test_faults_in_cells_of_several_labels_are_told_with_their_lines(tmp_path: Path, ending: str, padding: str) -> None:
+    """Blank lines, line ends in quotes and rows of too few columns lie before them."""
+    lines = [
+        f"image_id,{padding}label,confidence",
+        "a,x|y,1|0",
+        '"b',
+        'b",x|y,1|0|1',
+        "c,x",
+        "",
+        "d,x|y,1|z",
+        "e,x|y|z,0|1",
+    ]
+    (tmp_path / "a.csv").write_text(ending.join([*lines, ""]), newline="")
+    _, rejects = read_statements("csv", [tmp_path / "a.csv"], Layout(separator="|"))
+    told = {one.line: one.what for one in rejects.first}
+    assert told[3] == "3 confidences of 2 labels"
+    assert told[8] == "2 confidences of 3 labels"
+    assert set(told) == {3, 5, 8}
 
 
 def test_an_empty_place_between_separators_is_a_label_that_nobody_named(tmp_path: Path) -> None:

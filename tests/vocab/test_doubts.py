@@ -72,6 +72,18 @@ def test_its_lines_settle_a_match_as_it_is(options: dict[str, bool], wordnet: Wo
     assert settled.isdisjoint(one.source_id for group in doubts(after, [names], wordnet) for one in group.least)
 
 
+def test_the_lines_of_the_second_choice_replace_those_of_the_first(wordnet: WordNet) -> None:
+    (found,) = told(list_of(*AMBIGUOUS), wordnet)
+    for one in found.least:
+        lines = one.settles.splitlines()
+        at = next(k for k, line in enumerate(lines) if line.startswith("# "))
+        edited = [*lines[: at - 2], *(line.removeprefix("# ") for line in lines[at:])]
+        (match,) = parse_reviewed("\n".join(edited), "here").matches
+        assert (match.source, match.source_id) == (one.source, one.source_id)
+        assert (match.wnid, match.reason) == (one.second, one.second_meaning)
+        assert f'"{one.meaning}"' not in "".join(edited)
+
+
 @given(source=texts, source_id=texts, name=texts)
 def test_the_lines_are_toml_whatever_the_texts_hold(source: str, source_id: str, name: str) -> None:
     names = ClassList(source=source, classes=(SourceClass(source_id, f"{name} dog"),), own=True, attach=True)

@@ -22,6 +22,7 @@ from mlimages_dataset.vocab.merging import ClassList, cycles
 from mlimages_dataset.vocab.near_names import head_of, near_misses
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from mlimages_dataset.vocab.vocabulary import Vocabulary
@@ -175,13 +176,37 @@ def test_losses_are_told_by_name() -> None:
     assert said[2].startswith("mine: 'my brand mug' is no category of its own: its labels are those of mug (")
 
 
-def test_categories_below_a_bare_root_are_told() -> None:
-    frame = pd.DataFrame({"id": ["g"], "name": ["golden retriever"]})
-    with pytest.warns(UserWarning, match="golden retriever: their only ancestor here is a root; with ancestors=.all"):
-        ml.build_vocabulary(classes={"mine": frame}, ancestors="listed")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        ml.build_vocabulary(classes={"mine": frame})
+def test_categories_below_a_bare_root_are_told_where_all_ancestors_are_more(tmp_path: Path) -> None:
+    """A rainbow is below a root by a packaged decision, and nothing lies between; a dropped category is no ancestor."""
+    drop = tmp_path / "drop.toml"
+    drop.write_text('[[drop_category]]\nwnid = "n00003553"\nreason = "x"\n')  # the whole, between artifact and object
+    names = ["golden retriever", "rainbow", "artifact", "thing", "water", "lightning", "sky"]
+    every: Mapping[str, object]
+    for own, every in ((None, {"ancestors": "all"}), (drop, {})):
+        frame = pd.DataFrame({"id": names, "name": names, "wnid": ["", "", "n00021939", "", "", "", ""]})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            listed = ml.build_vocabulary(classes={"mine": frame}, ancestors="listed", reviewed=own)
+        told = [str(one.message) for one in caught if "their only ancestor here" in str(one.message)]
+        assert all(
+            'a root; with ancestors="all" (in a recipe: ancestors = "all") they get those' in one for one in told
+        )
+        bare = {name for one in told for name in one.partition(": ")[0].split(", ")}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            full = ml.build_vocabulary(classes={"mine": frame}, reviewed=own, **every)  # type: ignore[arg-type]
+        assert not any("their only ancestor here" in str(one.message) for one in caught)
+        gains = {
+            one.first_name
+            for one in listed.categories
+            if one.parents
+            and all(listed.categories[parent].wnid in ROOTS for parent in one.parents)
+            and len(full.ancestors(one.wnid)) > len(listed.ancestors(one.wnid))
+        }
+        assert bare == gains
+        assert "golden retriever" in bare
+        assert "rainbow" not in bare
+        assert ("artifact" in bare) == (own is None)
 
 
 @pytest.mark.slow
@@ -412,7 +437,8 @@ def test_the_advice_is_about_what_the_list_says() -> None:
 def test_a_near_noun_is_one_that_becomes_a_category(wordnet: WordNet) -> None:
     for name in ("thign", "otter1", "chien", "100%", "belive", "golden retreiver", "hapiness", "elefant"):
         for noun, wnid in near_misses(name, wordnet):
-            assert fate(built(("1", noun, wnid), ("2", "dog", ""), columns=("id", "name", "wnid")), "1")[0] == wnid
+            kept, _ = fate(built(("1", noun, wnid), ("2", "dog", ""), columns=("id", "name", "wnid")), "1")
+            assert kept == wnid if wnid else kept
 
 
 def test_an_unsure_parent_is_told(wordnet: WordNet) -> None:

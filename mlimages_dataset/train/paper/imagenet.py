@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER, AnnotatedFiles, annotations_stage
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.stage import run
 from mlimages_dataset.sources.folders import is_wnid
@@ -45,7 +46,7 @@ def prepare_imagenet(data: Location, out: Location) -> Prepared:
     strange = sorted(wnids[_VAL] - wnids[_TRAIN])
     if strange:
         raise DataError(
-            f"has {', '.join(strange[:_SHOWN])}, of which {data / _TRAIN} has no folder",
+            f"has {first_of(strange, _SHOWN)}, of which {data / _TRAIN} has no folder",
             where=data / _VAL,
             remedy="use the same classes in both",
         )
@@ -111,5 +112,5 @@ def _refuse_dropped(vocabulary: Location, folder: Location) -> None:
     lost = [row.source_id for row in read_vocabulary(vocabulary).mapping if not row.is_kept]
     if lost:
         raise DataError(
-            f"{', '.join(lost[:_SHOWN])} are no nouns of WordNet 3.0", where=folder, remedy="use ImageNet's own folders"
+            f"{first_of(lost, _SHOWN)} are no nouns of WordNet 3.0", where=folder, remedy="use ImageNet's own folders"
         )

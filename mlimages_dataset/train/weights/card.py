@@ -248,7 +248,8 @@ def _results(results: Results | None) -> Iterator[str]:
         of_kind = [group for group in results.groups if group.kind == kind and group.n_classes]
         yield from (f"| {kind} | mean average precision | classes |", "|---|---:|---:|")
         yield from (f"| {_cell(one.group)} | {one.mean:.4f} | {one.n_classes:,} |" for one in of_kind[:_SHOWN_GROUPS])
-        yield ""
+        more = len(of_kind) - _SHOWN_GROUPS
+        yield from ("", f"and {more:,} more.", "") if more > 0 else ("",)
 
 
 def _licence(license_id: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, cast
 import torch
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.core.locations import reason
 from mlimages_dataset.tables.files import whole_file, write_bytes
 from mlimages_dataset.train.saved import read_saved
@@ -140,7 +141,7 @@ def state_dict_in(content: object, path: Path) -> TensorFile:
         tensors = _only_tensors(places.get(place))
         if tensors:
             return TensorFile(tensors, description, (f"the weights are those under {place!r} in the file",))
-    held = ", ".join(str(name) for name in list(places)[:_SHOWN_PLACES]) or type(content).__name__
+    held = first_of(map(str, places), _SHOWN_PLACES) or type(content).__name__
     raise DataError(f"it holds no state dict (but {held})", where=path, remedy=_REMEDY)
 
 

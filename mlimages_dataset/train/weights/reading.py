@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.train.checkpoint import FORMAT, Checkpoint, found_checkpoint, read_checkpoint
 from mlimages_dataset.train.config import LossName
@@ -383,7 +384,7 @@ def _other_network(path: Path, tensors: Mapping[str, Tensor], name: str, model: 
             where=path,
             remedy="obtain it again, or write all its weights",
         )
-    told = f"its tensors are those of {like}" if like else "; ".join(gaps[:_SHOWN_NAMES])
+    told = f"its tensors are those of {like}" if like else first_of(gaps, _SHOWN_NAMES, sign="; ")
     return UsageError(
         f"it belongs to another network than {name}: {told}",
         where=path,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_type_hints
 
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.core.locations import Location, location, relative
 from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.tables.files import file_digest, listing_digest, read_lines, write_bytes
@@ -162,7 +163,7 @@ def _ordered(weights: NetworkWeights, order: Location, wnids: tuple[str, ...]) -
     if differing or len(listed) != len(wnids):
         raise UsageError(
             f"it lists {len(listed):,} classes, but the vocabulary has {len(wnids):,}"
-            + (f"; only one of them has {', '.join(differing[:_SHOWN])}" if differing else ""),
+            + (f"; only one of them has {first_of(differing, _SHOWN)}" if differing else ""),
             where=order,
             remedy="list each class of the vocabulary once, in the order of the network's outputs",
         )

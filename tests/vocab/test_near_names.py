@@ -1,0 +1,114 @@
+"""What a name that is no noun may mean: slips of the pen, several things, copies; and the rows that decide it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+import mlimages_dataset as ml
+from mlimages_dataset.vocab.findings import Loss
+from mlimages_dataset.vocab.near_names import head_of, joined, likely_slip, near_misses, original
+from tests.vocab.test_own_classes import GOLDEN, built, fate
+
+if TYPE_CHECKING:
+    from mlimages_dataset.vocab.wordnet import WordNet
+
+
+@pytest.mark.parametrize(
+    ("name", "noun"),
+    [
+        ("goldn retreiver", "golden retriever"),
+        ("toothbursh", "toothbrush"),
+        ("rabit", "rabbit"),
+        ("umbrela", "umbrella"),
+        ("tigre", "tiger"),
+        *((name, "") for name in ("happy", "perro", "class_5", "traffic cone", "dog1", "elefant", "bannana", "giraf")),
+    ],
+)
+def test_only_one_letter_of_a_long_word_or_a_swapped_pair_is_surely_a_slip(
+    name: str, noun: str, wordnet: WordNet
+) -> None:
+    assert likely_slip(name, near_misses(name, wordnet))[0] == noun
+
+
+@pytest.mark.parametrize(
+    ("name", "things"),
+    [
+        *((f"dog{sign}cat", "dog cat") for sign in (";", " ; ", "&", " & ", "+", " + ", "|", "/", " / ", ",", " and ")),
+        ("dog or cat", "dog cat"),
+        ("Dogs & Cats", "dogs cats"),
+        ("book, pen and cup", ""),
+        ("book;pen;cup", "book pen cup"),
+        ("dog;cat;", "dog cat"),
+        ("black and white cat", ""),
+        ("salt and pepper shaker", ""),
+        ("dog and cat food", ""),
+        ("fish & chips", ""),
+        ("bow and arrow", ""),
+        ("AT&T", ""),
+        ("dog, cat", ""),
+        ("cat;", ""),
+        (";", ""),
+    ],
+)
+def test_names_that_join_nouns_are_several_things(name: str, things: str, wordnet: WordNet) -> None:
+    assert joined(name, wordnet) == tuple(things.split())
+    if things:
+        assert near_misses(name, wordnet) == ()
+        assert head_of(name, wordnet) == ""
+
+
+@pytest.mark.parametrize("noun", ["cat", "Golden Retriever", "dog's breakfast"])
+def test_copies_are_the_class_itself(noun: str, wordnet: WordNet) -> None:
+    written = ["{} - Copy", "{} copy", "{}_copy", "{} - Copy (2)", "{} copy 2", "Copy of {}", "Copy (2) of {}"]
+    for name in (*(one.format(noun) for one in written), f"{noun} - Copy - Copy"):
+        is_noun = bool(wordnet.base_forms(noun.lower()))
+        assert original(name, wordnet) == (noun if is_noun else "")
+        assert near_misses(name, wordnet) == ()
+        assert head_of(name, wordnet) == (noun.lower() if is_noun else head_of(noun, wordnet))
+    for name in ("copy", "hard copy", "photocopy", "zzq - Copy", "cat"):
+        assert original(name, wordnet) == ""
+    assert head_of("zzq - Copy", wordnet) == ""
+
+
+def test_only_sensible_guesses_are_given_as_rows_and_each_makes_a_category() -> None:
+    names = [
+        *("happy", "perro", "cat;dog", "dog+cat", "class_5", "traffic cone", "cat - Copy", "dog & cat", "7up"),
+        *("goldn retreiver", "tigre", "my brand mug", "my feeling", "car"),
+    ]
+    frame = pd.DataFrame({"id": names, "name": names})
+    with pytest.warns(UserWarning, match="mine: ") as caught:
+        ml.build_vocabulary(classes={"mine": frame})
+    told = {
+        name: next((str(one.message) for one in caught if f"{name!r} became" in str(one.message)), "") for name in names
+    }
+    assert told["dog & cat"].endswith(
+        "it names 2 things, dog and cat: label its pictures with each of them that they show"
+    )
+    assert told["cat - Copy"].endswith("by its name a copy of 'cat': give it that name")
+    assert "did you mean 'harpy' or n10176475 (hippy)?" in told["happy"]
+    assert told["tigre"].endswith("did you mean 'tiger' or n04440749 (tire)? Write it into the column name or wnid")
+    assert not any("attach" in told[name] for name in ("class_5", "my feeling", "7up"))
+    attached = built(*((name, name) for name in names), attach=True)
+    kept = {row.source_id: row.wnid for row in attached.mapping if row.is_kept}
+    assert set(kept) == {"traffic cone", "cat - Copy", "my brand mug", "car"}
+    assert kept["cat - Copy"] == fate(built(("c", "cat")), "c")[0]
+
+
+def test_rows_of_losses_decide_them_and_there_is_none_for_a_mere_likeness(wordnet: WordNet) -> None:
+    def row(name: str, **more: object) -> tuple[str, ...]:
+        near = near_misses(name, wordnet)
+        loss = Loss("mine", "1", name, "", "x", near=near, copied=original(name, wordnet), **more)  # type: ignore[arg-type]
+        return loss.row
+
+    assert row("goldn retreiver") == ("1", "golden retriever", GOLDEN, "")
+    assert row("tigre") == ("1", "tiger", "", "")
+    assert row("cat - Copy") == ("1", "cat", "", "")
+    assert row("my mug", broader=("mug", "mug")) == ("1", "my mug", "", "mug")
+    assert row("traffic cone", broader=("cone", "n03089348")) == ("1", "traffic cone", "", "n03089348")
+    for name in ("happy", "perro", "class_5", "7up", "elefant", "zzq"):
+        assert not any(row(name))
+    assert not any(row("dog & cat", joined=("dog", "cat")))
+    assert row("cat - Copy")[1] in Loss("mine", "1", "cat - Copy", "cat", "x", copied="cat").sentence

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlimages_dataset.core.decimals import nearest_float
+
 from .options import FILE, FOLDER, chosen_engine, dask_option, json_option, tell_start, vocab_option, workers_option
 
 if TYPE_CHECKING:
@@ -24,11 +26,8 @@ _HEADER = (
 
 
 def _thresholds(_ctx: click.Context, _parameter: click.Parameter, text: str) -> tuple[float, ...]:
-    try:
-        values = tuple(float(word) for word in text.split(","))
-    except ValueError:
-        values = ()
-    if not values or not all(0 <= value < 1 for value in values):
+    values = tuple(map(nearest_float, text.split(",")))
+    if not all(0 <= value < 1 for value in values):
         raise click.BadParameter(f"{text!r} is not a list of numbers from 0 to below 1, such as 0.3,0.5,0.9")
     return values
 

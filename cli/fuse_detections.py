@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import click
 
+from mlimages_dataset.core.decimals import nearest_float
 from mlimages_dataset.core.errors import UsageError
 
 from .options import FOLDER, json_option, out_option, overwrite_option, show, tell_start
@@ -80,7 +82,7 @@ def _numbers(text: str | None) -> tuple[float, ...]:
     Raises:
         UsageError: it has something else.
     """
-    try:
-        return tuple(float(one) for one in text.split(",")) if text else ()
-    except ValueError as error:
-        raise UsageError(f"--weights {text} is no list of numbers", remedy="write it as 1,2.5") from error
+    numbers = tuple(map(nearest_float, text.split(","))) if text else ()
+    if any(map(math.isnan, numbers)):
+        raise UsageError(f"--weights {text} is no list of numbers", remedy="write it as 1,2.5")
+    return numbers

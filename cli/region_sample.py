@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlimages_dataset.core.decimals import is_whole
 from mlimages_dataset.core.errors import UsageError
 
 from .options import FOLDER, json_option, out_option, overwrite_option, show, tell_start
@@ -52,6 +53,6 @@ def _named_number(text: str) -> tuple[str, int]:
         UsageError: it has another form.
     """
     name, _, number = text.partition("=")
-    if not name or not number.isdecimal():
+    if not name or not is_whole(number):
         raise UsageError(f"--draw {text} is no NAME=N", remedy="write it as mini-train=115000")
     return name, int(number)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlimages_dataset.core.decimals import is_whole
 from mlimages_dataset.core.errors import UsageError
 
 from .options import (
@@ -163,6 +164,6 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _number(text: str) -> int:
-    if not text.isdecimal():
+    if not is_whole(text):
         raise UsageError(f"{text!r} is not a number of images", remedy="write for example open-images=650")
     return int(text)

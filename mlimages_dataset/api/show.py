@@ -16,6 +16,7 @@ from mlimages_dataset.api.shown import Shown, ShownCategory, ShownImage, ShownLa
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, SPLITS, LabelsSummary
 from mlimages_dataset.augment.reasons import RULES_COLUMN, labels_of_row, reasons, rule_in_words
 from mlimages_dataset.core.arguments import check
+from mlimages_dataset.core.decimals import is_whole
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images.registry import open_store
 from mlimages_dataset.pipeline.records import read_manifest, summary_of
@@ -79,7 +80,7 @@ def show(
 
 def _senses(vocabulary: Vocabulary, what: str | int) -> list[int]:
     text = str(what)
-    index = [int(text)] if text.isdecimal() and int(text) < len(vocabulary) else []
+    index = [int(text)] if is_whole(text) and int(text) < len(vocabulary) else []
     return list(dict.fromkeys([*index, *vocabulary.senses(text)]))
 
 

@@ -27,6 +27,7 @@ from mlimages_dataset.augment.runs import (
     with_threads,
 )
 from mlimages_dataset.core.config import check_share
+from mlimages_dataset.core.decimals import is_whole
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - the decoder reads it
 from mlimages_dataset.pipeline.records import StageResult
@@ -253,7 +254,7 @@ def hint_on(summary: AnnotationSummary, vocabulary: Vocabulary) -> str:
             return f"{label!r} is several names: say what stands between labels (--separator {sign!r})"
         if named := vocabulary.named(label):
             kind, wnid = "a name", vocabulary.categories[named[0]].wnid
-        elif label.isdecimal() and int(label) < len(vocabulary):
+        elif is_whole(label) and int(label) < len(vocabulary):
             kind, wnid = "a class index", vocabulary.categories[int(label)].wnid
         else:
             continue

@@ -70,7 +70,6 @@ def refuse_another_scale(shown: duckdb.DuckDBPyConnection, rows: pa.Table, piece
     """
     if not rows["confidence"].null_count:
         return
-    # Both columns: of the number alone, DuckDB would leave out rows in which it is a text.
     both = shown.sql("SELECT confidence, stated FROM observations").to_arrow_table().combine_chunks()
     row, numbers = beyond_one(pc.if_else(pc.is_null(both["confidence"]), both["stated"], None).combine_chunks())
     if numbers:
@@ -150,7 +149,6 @@ def _told_of(shown: duckdb.DuckDBPyConnection, rows: pa.Table, listed: list[int]
         rows.select(["image_id", "class_id", "confidence"]).take(pa.array(listed)).to_pylist()
     )
     has = shown.sql("SELECT * FROM observations LIMIT 0").columns
-    # Never the confidence as a text of delimited files: DuckDB then reads rows that were rejects as numbers.
     names = [name for name in (WRITTEN, *NUMBERS) if name in has] or ["stated AS written"]
     more = shown.sql(f"SELECT {', '.join(names)} FROM observations").to_arrow_table()
     if more.num_rows != rows.num_rows:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from mlimages_dataset.core.decimals import nearest_float, needs_digits
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -25,13 +27,14 @@ _HALF_A_SIGN = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return the value of a JSON text.
+    """Return the value of a JSON text; a number lies on its side of 0 and 1 (`decimals`), whatever its digits.
 
     Raises:
         ValueError: it is no JSON, nested too deeply, holds half of a sign, or a number of too many digits.
     """
+    content = text.encode(errors="replace") if isinstance(text, str) else text
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_float=nearest_float if needs_digits(content) else None)
     except UnicodeDecodeError as error:
         raise ValueError(f"it is no text in UTF-8, from its byte {error.start + 1:,} on") from error
     except json.JSONDecodeError:

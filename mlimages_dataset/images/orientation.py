@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from PIL import ExifTags, Image
 
+from mlimages_dataset.core.decimals import nearest_float
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -51,10 +53,7 @@ def stated_rotation(text: str) -> int | None:
     """
     if text.strip().lower() in {"", "nan"}:
         return NO_ROTATION
-    try:
-        degrees = float(text)
-    except ValueError:
-        return None
+    degrees = nearest_float(text)
     return int(degrees) if degrees in _OF_ROTATION else None
 
 

@@ -6,13 +6,13 @@ and split do. Confidences are compared as float32, as tables hold them.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import numpy as np
 
+from mlimages_dataset.core.decimals import nearest_float
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.tables.schemas import Origin
 
@@ -165,10 +165,7 @@ def first_name(vocabulary: Vocabulary, index: int) -> str:
 def _confidence(name: str, text: str | None) -> float | None:
     if text is None:
         return None
-    try:
-        value = float(text.replace(",", "."))
-    except ValueError:
-        value = math.nan
+    value = nearest_float(text.replace(",", "."))
     if not 0 <= value <= 1:
         raise UsageError(f"the confidence {name!r} is {text!r}", remedy="give a number from 0 to 1")
     return float(np.float32(value))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from mlimages_dataset.core.decimals import nearest_float
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.image_ids import image_id
 from mlimages_dataset.sources.places import opened
@@ -298,12 +299,14 @@ def is_size(value: object) -> bool:
 
 def number_of(text: object) -> float:
     """Return a number that a file writes, NaN for what is none: a side of a box of such is a reject."""
-    if isinstance(text, bool) or not isinstance(text, (int, float, str)):
-        return float("nan")
+    if isinstance(text, str):
+        return nearest_float(text)
+    if isinstance(text, bool) or not isinstance(text, (int, float)):
+        return math.nan
     try:
         return float(text)
-    except (ValueError, OverflowError):
-        return float("nan")
+    except OverflowError:
+        return math.nan
 
 
 def around(points: Sequence[tuple[float, float]]) -> Sides:

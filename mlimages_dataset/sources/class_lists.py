@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
+from mlimages_dataset.core.decimals import is_whole
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
@@ -34,6 +35,7 @@ MEANING_COLUMNS = ("wnid", "parent", "synset")
 """Columns of a class list that say what a class means; each may be missing, and cells may be empty."""
 _DELIMITERS = (",", "\t", ";", "|")
 _WNID = re.compile(r"n\d{8}")
+_TENCENT_CELLS = re.compile(r"\d+\tn\d{8}\t(-1|\d+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ def parse_release_status(text: str, where: str) -> dict[str, int]:
     """
     try:
         synsets = ET.fromstring(text).iter("synset")  # noqa: S314 - expat has bounded entity expansion since 2.4.1
-        counts = {synset.attrib["wnid"]: int(synset.attrib["numImages"]) for synset in synsets}
+        counts = {synset.attrib["wnid"]: _n_images(synset.attrib["numImages"]) for synset in synsets}
     except (ET.ParseError, KeyError, ValueError) as error:
         raise DataError(
             f"is not ImageNet's release status ({error})", where=where, remedy="obtain ReleaseStatus.xml again"
@@ -173,6 +175,12 @@ def parse_release_status(text: str, where: str) -> dict[str, int]:
     if not counts:
         raise DataError("lists no synset", where=where, remedy="obtain ReleaseStatus.xml again")
     return counts
+
+
+def _n_images(text: str) -> int:
+    if not is_whole(text.strip()):
+        raise ValueError(f"{text[:20]!r} is no number of images")
+    return int(text)
 
 
 def parse_box_hierarchy(text: str, where: str) -> dict[str, tuple[str, ...]]:
@@ -235,7 +243,7 @@ def parse_tencent_dictionary(lines: Iterable[str], where: str) -> list[TencentRo
     line_of: dict[str, int] = {}
     for number, line in numbered[1:]:
         cells = line.split("\t")
-        if len(cells) != len(TENCENT_HEADER) or not re.fullmatch(r"\d+\tn\d{8}\t(-1|\d+)", "\t".join(cells[:3])):
+        if len(cells) != len(TENCENT_HEADER) or not _TENCENT_CELLS.fullmatch("\t".join(cells[:3])):
             raise DataError(
                 f"{_shown(line)} is not an index, a wnid, a parent's index and names, separated by tabs",
                 where=where,

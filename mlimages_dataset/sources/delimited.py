@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from mlimages_dataset.core.decimals import sql_of_double
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import reason
 from mlimages_dataset.sources.blocks import Block, blocks_of
@@ -38,7 +39,6 @@ _BAD_QUOTE = "UNQUOTED VALUE"
 
 
 _REASONS = {
-    "CAST": "a text where a number should stand",
     _BAD_QUOTE: "a quote is not closed, or text follows it",
     "LINE SIZE OVER MAXIMUM": "the row is too long",
     "INVALID ENCODING": "its text is not UTF-8",
@@ -56,13 +56,8 @@ class DelimitedSource(Source):
     """A source of delimited files with a header, separated by commas or another character."""
 
     @abc.abstractmethod
-    def selection(self, piece: Piece, *, digits: bool) -> str:
-        """Return SQL that selects the statement of a row, in the columns of `STATEMENT`.
-
-        Args:
-            piece: where the rows come from.
-            digits: whether some confidence differs from 0 or 1 only in its digits, not as float64.
-        """
+    def selection(self, piece: Piece) -> str:
+        """Return SQL that selects the statement of a row of a piece, in the columns of `STATEMENT`."""
 
     @property
     @abc.abstractmethod
@@ -97,16 +92,9 @@ class DelimitedSource(Source):
         self, connection: duckdb.DuckDBPyConnection, piece: Piece, block: Block, log: RejectLog
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection in which the rows of one block are the relation `observations`."""
-        unread: list[Block] = []
-
-        def show(scan: str, content: bytes) -> Iterator[duckdb.DuckDBPyConnection]:
-            digits = bool(unread) or confidences.needs_digits(content)
-            return self.shown(connection, piece, scan, log, digits=digits)
-
-        yield from self.shown_block(connection, piece, block, log, show, unread=unread)
-        # Confidences that are no numbers make no rejects of rows: read as texts, they say of which image they are.
-        for rows in tuple(unread):
-            yield from self.shown_block(connection, piece, rows, log, show)
+        yield from self.shown_block(
+            connection, piece, block, log, lambda scan: self.shown(connection, piece, scan, log)
+        )
 
     def shown_block(
         self,
@@ -114,9 +102,7 @@ class DelimitedSource(Source):
         piece: Piece,
         block: Block,
         log: RejectLog,
-        show: Callable[[str, bytes], Iterator[duckdb.DuckDBPyConnection]],
-        *,
-        unread: list[Block] | None = None,
+        show: Callable[[str], Iterator[duckdb.DuckDBPyConnection]],
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield what `show` does for one block of a piece.
 
@@ -125,8 +111,7 @@ class DelimitedSource(Source):
             piece: the piece.
             block: of it.
             log: has the block's rejects when this was read to the end.
-            show: yields connections in which the rows of a block are a view, from SQL that scans them and their bytes.
-            unread: takes the rows whose only fault is a text in place of a number, which are rejects otherwise.
+            show: yields connections in which the rows of a block are a view, from SQL that scans them.
         """
         from fsspec.implementations.memory import MemoryFileSystem  # noqa: PLC0415 - 0.2 s, which other sources need not
 
@@ -138,9 +123,7 @@ class DelimitedSource(Source):
         memory.pipe_file(name, block.content)
         log.places = functools.partial(_places, connection, block)
         try:
-            yield from show(self._scan(f"memory:/{name}", piece, header=block.header), block.content)
-            if unread is not None:
-                unread += _without_numbers(connection, piece, block)
+            yield from show(self._scan(f"memory:/{name}", piece, header=block.header))
             log.add(*_rejects(connection, piece.path, block))
         finally:
             log.places = None
@@ -152,11 +135,9 @@ class DelimitedSource(Source):
         piece: Piece,
         scan: str,
         log: RejectLog,  # noqa: ARG002 - rows that are read in another way are logged
-        *,
-        digits: bool,
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection in which the rows that SQL scans are the relation `observations`."""
-        selection, condition = self.selection(piece, digits=digits), self.condition(piece)
+        selection, condition = self.selection(piece), self.condition(piece)
         where = f" WHERE {condition}" if condition else ""
         connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {selection} FROM {scan}{where}")
         yield connection
@@ -174,19 +155,15 @@ class DelimitedSource(Source):
         )
 
 
-def confidence_sql(column: str, *, digits: bool, of_model: str = "") -> str:
+def confidence_sql(column: str, *, of_model: str = "") -> str:
     """Return SQL for the columns `confidence` and `stated` of a column of texts.
 
     Args:
         column: its name, or SQL.
-        digits: whether the digits of some number decide, not its float64.
         of_model: SQL for whether a row is a model's; empty where no column says so.
     """
-    if of_model:
-        confidence = confidences.sql_of_model(column, of_model, digits=digits)
-    else:
-        confidence = confidences.sql_of_text(column) if digits else confidences.sql_of_number(column)
-    return f"{confidence} AS confidence, TRY_CAST({column} AS DOUBLE) AS stated"
+    confidence = confidences.sql_of_model(column, of_model) if of_model else confidences.sql_of_text(column)
+    return f"{confidence} AS confidence, {sql_of_double(column)} AS stated"
 
 
 def _rejects(connection: duckdb.DuckDBPyConnection, path: Location, block: Block) -> tuple[list[Reject], int]:
@@ -208,35 +185,6 @@ def _rejects(connection: duckdb.DuckDBPyConnection, path: Location, block: Block
         line = block.lines[content.count(b"\n", 0, start)]
         rejects.append(Reject(str(path), line, _REASONS.get(kind, kind.lower()), told.strip()[:REJECT_CHARACTERS]))
     return rejects, count
-
-
-def _without_numbers(connection: duckdb.DuckDBPyConnection, piece: Piece, block: Block) -> list[Block]:
-    """Return the rows of the block that DuckDB read last in which a text is no number, and no more is amiss.
-
-    They are no rejects any more. There is one block at most.
-    """
-    rows = "SELECT line FROM reject_errors GROUP BY line HAVING bool_and(error_type = 'CAST')"
-    found = connection.sql(
-        f"SELECT DISTINCT line_byte_position FROM reject_errors WHERE line IN ({rows}) ORDER BY 1"
-    ).fetchall()
-    if not found:
-        return []
-    connection.execute(f"DELETE FROM reject_errors WHERE line IN ({rows})")
-    content: list[bytes] = []
-    lines: list[int] = []
-    before = line = 0
-    for (position,) in found:
-        start = _row_start(position - 1, "", block.content)
-        line += block.content.count(b"\n", before, start)
-        end = block.content.find(b"\n", start) + 1 or len(block.content)
-        while block.content.count(b'"', start, end) % 2 and end < len(block.content):
-            end = block.content.find(b"\n", end) + 1 or len(block.content)
-        row = block.content[start:end]
-        content.append(row)
-        lines += block.lines[line : line + row.count(b"\n") + (not row.endswith(b"\n"))]
-        before = start
-    again = Block(b"".join(content), lines, header=False)
-    return [again.amid(piece.delimiter, len(piece.columns))]
 
 
 def row_starts(connection: duckdb.DuckDBPyConnection, block: Block, n_rows: int) -> list[int] | None:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlimages_dataset.core.decimals import sql_of_double, sql_of_nearest
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.image_ids import image_ids
 from mlimages_dataset.sources.blocks import Block, blocks_of
@@ -79,12 +80,22 @@ DETECTIONS = RowKind(
 )
 
 
-_NUMBER = "TRY_CAST({0} AS DOUBLE)"
-_SWITCH = (
-    "CASE lower(trim(coalesce({0}, ''))) WHEN 'true' THEN 1 WHEN 'false' THEN 0 WHEN '' THEN 0 "
-    "ELSE coalesce(TRY_CAST({0} AS DOUBLE), 'nan'::DOUBLE) END"
-)
-"""SQL for a column of numbers, and for one of 0 and 1, or true and false, in which anything else is NaN."""
+def _number(column: str) -> str:
+    """Return SQL for the number of a column of texts; between commas, only a number in quotes can have a decimal comma.
+
+    What nearly all texts are is asked for first: the other texts cost several times as much.
+    """
+    number = sql_of_double if column in SIDES else sql_of_nearest
+    with_point = f"replace({column}, ',', '.')"
+    return f"coalesce({number(column)}, {number(with_point)})"
+
+
+def _switch(column: str) -> str:
+    """Return SQL for a column of 0 and 1, or true and false, in which anything else is NaN."""
+    return (
+        f"CASE lower(trim(coalesce({column}, ''))) WHEN 'true' THEN 1 WHEN 'false' THEN 0 WHEN '' THEN 0 "
+        f"ELSE coalesce({_number(column)}, 'nan'::DOUBLE) END"
+    )
 
 
 class _Rows(DelimitedSource):
@@ -97,7 +108,7 @@ class _Rows(DelimitedSource):
         """See `Source.piece`; only `read_rows` is used."""
         return Piece(path)
 
-    def selection(self, piece: Piece, *, digits: bool) -> str:
+    def selection(self, piece: Piece) -> str:
         """See `DelimitedSource.selection`; only `read_rows` is used."""
         raise NotImplementedError
 
@@ -134,19 +145,16 @@ def read_rows(path: Location, kind: RowKind) -> RowTable:
     """
     piece = _piece(path, kind)
     log = RejectLog()
-    decimal = "replace({0}, ',', '.')"  # between commas, only a number in quotes can have one
     present = [name for name in kind.numbers if name in piece.columns]
     names = [f"trim({name}) AS {name}" for name in NAMES]
-    numbers = [
-        f"{(_SWITCH if name in kind.optional else _NUMBER).format(decimal.format(name))} AS {name}" for name in present
-    ]
+    numbers = [f"{(_switch if name in kind.optional else _number)(name)} AS {name}" for name in present]
     read = _Rows()
     found = []
     outside = 0
     with database(path) as connection:
         for block in blocks_of(piece, log):
 
-            def show(scan: str, _content: bytes, block: Block = block) -> Iterator[duckdb.DuckDBPyConnection]:
+            def show(scan: str, block: Block = block) -> Iterator[duckdb.DuckDBPyConnection]:
                 nonlocal outside
                 rows = connection.sql(f"SELECT {', '.join((*names, *numbers))} FROM {scan}").to_arrow_table()
                 good, fault = _usable(rows, kind)

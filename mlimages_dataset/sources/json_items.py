@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 
 from mlimages_dataset.core.compiled import compiled
+from mlimages_dataset.core.decimals import nearest_float, needs_digits
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.places import opened
 
@@ -201,13 +202,18 @@ def _texts(text: bytes, cuts: NDArray[np.int64]) -> list[Any]:
 
 
 def _decoded(text: bytes) -> Any:
-    """Return the value of a text; the json module takes NaN and halves of signs too, which are told row by row."""
+    """Return the value of a text; the json module takes NaN and halves of signs too, which are told row by row.
+
+    It also takes a reader of numbers: a score lies on its side of 0 and 1 (`decimals`), whatever its digits.
+    """
+    by_digits = (b'"score"' in text or b"\\u" in text) and needs_digits(text)
     try:
-        return orjson.loads(text)
+        if not by_digits:
+            return orjson.loads(text)
     except orjson.JSONDecodeError:
         pass
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=nearest_float if by_digits else None)
     except UnicodeDecodeError as error:
         raise _BrokenError("a text is not UTF-8") from error
     except RecursionError as error:

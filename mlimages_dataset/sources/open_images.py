@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlimages_dataset.core.decimals import sql_of_double
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.image_ids import without_id
 from mlimages_dataset.core.locations import as_text
@@ -109,7 +110,7 @@ class OpenImages(DelimitedSource):
             remedy="name Open Images' labels, boxes, segmentations, points and image tables",
         )
 
-    def selection(self, piece: Piece, *, digits: bool) -> str:
+    def selection(self, piece: Piece) -> str:
         """See `DelimitedSource.selection`."""
         columns = piece.columns
         certain = "1::FLOAT AS confidence, NULL AS stated"
@@ -122,20 +123,19 @@ class OpenImages(DelimitedSource):
         if not column:
             return f"{names}, {certain}, '' AS location"
         if _sides(columns):
-            stated = confidence_sql(_of_box(column), digits=digits)
+            stated = confidence_sql(_of_box(column))
         else:
-            stated = confidence_sql(column, digits=digits, of_model=_OF_MACHINE if _has_sources(columns) else "")
+            stated = confidence_sql(column, of_model=_OF_MACHINE if _has_sources(columns) else "")
         return f"{names}, {stated}, '' AS location"
 
     def shown(
-        self, connection: duckdb.DuckDBPyConnection, piece: Piece, scan: str, log: RejectLog, *, digits: bool
+        self, connection: duckdb.DuckDBPyConnection, piece: Piece, scan: str, log: RejectLog
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """See `DelimitedSource.shown`."""
         if not (piece.states and _has_sources(piece.columns)):
-            yield from super().shown(connection, piece, scan, log, digits=digits)
+            yield from super().shown(connection, piece, scan, log)
             return
-        # Not in SQL: what else it asks of a row decides whether DuckDB reads confidences as numbers.
-        rows = connection.sql(f"{self.selection(piece, digits=digits)}, {_SOURCE} FROM {scan}").to_arrow_table()
+        rows = connection.sql(f"{self.selection(piece)}, {_SOURCE} FROM {scan}").to_arrow_table()
         connection.register("block", _of_known_sources(rows))
         connection.execute("CREATE OR REPLACE TEMP VIEW observations AS FROM block")
         yield connection
@@ -172,7 +172,7 @@ class OpenImages(DelimitedSource):
     ) -> Iterator[pa.RecordBatch]:
         """Yield the boxes of a block whose rows may be written in any way."""
 
-        def show(scan: str, _: bytes) -> Iterator[duckdb.DuckDBPyConnection]:
+        def show(scan: str) -> Iterator[duckdb.DuckDBPyConnection]:
             boxes = f"{_box_selection(piece.columns)} FROM {scan}"
             connection.execute(f"CREATE OR REPLACE TEMP VIEW observations AS {boxes}")
             yield connection
@@ -271,7 +271,7 @@ def _box_selection(columns: tuple[str, ...]) -> str:
         (
             "SELECT ImageID AS image_id, LabelName AS class_id",
             *(
-                f"coalesce(TRY_CAST({column} AS DOUBLE), TRY_CAST({_of_box(column)} AS DOUBLE)) AS {side}"
+                f"coalesce({sql_of_double(column)}, {sql_of_double(_of_box(column))}) AS {side}"
                 for side, column in zip(BOX, _sides(columns), strict=True)
             ),
             f"{confidence} AS confidence",

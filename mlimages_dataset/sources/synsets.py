@@ -36,7 +36,7 @@ table = loadmat(io.BytesIO(sys.stdin.buffer.read()), squeeze_me=True, variable_n
 (ids,) = [table[name] for name in table.dtype.names if name.endswith("_ID")]
 print(json.dumps([[int(number), str(wnid)] for number, wnid in zip(ids, table["WNID"], strict=True)]))
 """
-_MAPPED = re.compile(r"(n\d{8})\s+(\d{1,5})(?:\s.*)?")
+_MAPPED = re.compile(r"(n[0-9]{8})\s+([0-9]{1,5})(?:\s.*)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,24 +91,24 @@ class CsvTables(DelimitedSource):
             exported=is_exported(own),
         )
 
-    def selection(self, piece: Piece, *, digits: bool) -> str:
+    def selection(self, piece: Piece) -> str:
         """See `DelimitedSource.selection`."""
         stated = "replace(confidence, ',', '.')" if piece.delimiter == ";" else "confidence"
-        return f"SELECT {columns_sql(piece.columns, confidence_sql(stated, digits=digits))}"
+        return f"SELECT {columns_sql(piece.columns, confidence_sql(stated))}"
 
     def usual_fields(self, piece: Piece) -> Mapping[str, int] | None:
         """See `DelimitedSource.usual_fields`."""
         return None if piece.padded or piece.layout.separator or piece.places else _FIELDS
 
     def shown(
-        self, connection: duckdb.DuckDBPyConnection, piece: Piece, scan: str, log: RejectLog, *, digits: bool
+        self, connection: duckdb.DuckDBPyConnection, piece: Piece, scan: str, log: RejectLog
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """See `DelimitedSource.shown`."""
         if piece.padded:
             read = ", ".join(f"trim({name}) AS {name}" for name in TABLE_COLUMNS if name in piece.columns)
             scan = f"(SELECT {read} FROM {scan})"
         if not piece.layout.separator:
-            yield from super().shown(connection, piece, scan, log, digits=digits)
+            yield from super().shown(connection, piece, scan, log)
             return
         places, log.places = log.places, None  # one row has several labels
         names = [name for name in TABLE_COLUMNS if name in piece.columns]
@@ -140,7 +140,7 @@ def selected(table: pa.Table) -> str:
     """
     names = table.column_names
     is_number = "confidence" in names and table.schema.field("confidence").type == pa.float32()
-    confidence = "confidence, NULL AS stated" if is_number else confidence_sql("confidence", digits=True)
+    confidence = "confidence, NULL AS stated" if is_number else confidence_sql("confidence")
     texts = WRITTEN if WRITTEN in names else "confidence" if "confidence" in names and not is_number else "NULL"
     more = ", ".join((f"{texts} AS {WRITTEN}", *(name for name in NUMBERS if name in names)))
     return f"{columns_sql(names, confidence)}, {more}"

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from mlimages_dataset.core.decimals import nearest_float
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject, RejectLog
 from mlimages_dataset.sources.voc import ANNOTATIONS, pixel_boxes
@@ -180,11 +181,8 @@ def read_results(name: str, path: Location, log: RejectLog) -> Iterator[VocDetec
         fields = line.split()
         if not fields:
             continue
-        try:
-            score, *sides = map(float, fields[1:])
-        except ValueError:
-            score, sides = math.nan, []
-        if len(fields) != _FIELDS or len(sides) != _FIELDS - 2:
+        score, *sides = map(nearest_float, fields[1:] or [""])
+        if len(fields) != _FIELDS:
             fault = "it is no image, score and four sides"
         else:
             fault = "its score is no finite number" if not math.isfinite(score) else _fault(tuple(sides))

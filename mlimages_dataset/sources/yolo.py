@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 
+from mlimages_dataset.core.decimals import is_whole
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, relative
 from mlimages_dataset.sources.annotation_files import FileSource, reject
@@ -204,7 +205,7 @@ def _of_yaml(path: Location) -> _Classes | None:
         names = dict(enumerate(names))
     if not isinstance(names, dict):
         return None
-    numbered = {int(at): str(name) for at, name in names.items() if str(at).isdecimal()}
+    numbered = {int(at): str(name) for at, name in names.items() if is_whole(str(at))}
     return _Classes(path, numbered, key_points="kpt_shape" in content)
 
 

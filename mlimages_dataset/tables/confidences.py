@@ -2,18 +2,19 @@
 
 The nearest float32 to 0.99999999 is 1, and to 1e-50 it is 0: with plain rounding, a machine's near certainty would
 become a person's verification. Here a number strictly between 0 and 1 becomes the nearest float32 strictly between 0
-and 1, and 0 and 1 stay 0 and 1. Texts are compared by their digits: 0.99999999999999999999 is less than 1, but equal to
-1 as float64.
+and 1, and 0 and 1 stay 0 and 1. `core.decimals` reads texts by their digits: 0.99999999999999999999 is less than 1, but
+equal to 1 as float64.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from mlimages_dataset.core.decimals import nearest_float, sql_of_double, sql_of_nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,11 +26,7 @@ MOST = np.nextafter(np.float32(1), np.float32(0))
 MOST_ROUNDED = 1.5
 """A number above 1 and up to this is malformed (badly rounded); a greater one shows that the scale is not 0 to 1."""
 _SQL_LEAST, _SQL_MOST = "1.401298464324817e-45::FLOAT", "0.99999994::FLOAT"
-_MANY_NINES = re.compile(rb"9(?:\.?9){14}")
-_MANY_ZEROS = b"0" * 300
-_SMALL_EXPONENTS = (re.compile(rb"e-\d{3}"), re.compile(rb"E-\d{3}"))
-_SMALL_NUMBER = re.compile(rb"[\d.][eE]-\d{3,5}\s*(?:[\",;|\t\r\n]|$)")
-_NUMBER = r"^(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_PLAIN = r"^(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 def rounded(values: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -78,15 +75,14 @@ def beyond_one(column: pa.Array) -> tuple[int, list[float]]:
 
 def of_texts(texts: pa.StringArray) -> pa.FloatArray:
     """Return the confidences of decimals such as `0.8` or `1e-3`, null for texts that are not a number from 0 to 1."""
-    number = pc.cast(pc.if_else(pc.match_substring_regex(texts, _NUMBER), texts, None), pa.float64())
-    values = number.fill_null(np.nan).to_numpy(zero_copy_only=False)
-    confidence = _of_numbers(values).to_numpy(zero_copy_only=False).copy()
-    ends = np.flatnonzero((values == 0) | (values == 1))
+    number = pc.cast(pc.if_else(pc.match_substring_regex(texts, _PLAIN), texts, None), pa.float64())
+    values = number.fill_null(np.nan).to_numpy(zero_copy_only=False).copy()
+    others = np.flatnonzero((values == 0) | (values == 1) | np.isnan(values))
     # Few texts are distinct, and nearly all of these are "1" or "0".
-    encoded = texts.take(pa.array(ends)).dictionary_encode()
-    of_text = np.array([_at_an_end(text) for text in encoded.dictionary.to_pylist()], np.float32)
-    confidence[ends] = of_text[encoded.indices.to_numpy()] if len(ends) else of_text
-    return pa.array(confidence, pa.float32(), from_pandas=True)
+    encoded = pc.fill_null(texts.take(pa.array(others)), "").dictionary_encode()
+    of_text = np.array([nearest_float(text) for text in encoded.dictionary.to_pylist()], np.float64)
+    values[others] = of_text[encoded.indices.to_numpy()] if len(others) else of_text
+    return _of_numbers(values)
 
 
 def _of_numbers(values: NDArray[np.float64]) -> pa.FloatArray:
@@ -95,68 +91,29 @@ def _of_numbers(values: NDArray[np.float64]) -> pa.FloatArray:
     return pa.array(confidence, pa.float32(), from_pandas=True)
 
 
-def _at_an_end(text: str) -> np.float32:
-    """Return the confidence of a decimal whose float64 is 0 or 1, NaN if the decimal is more than 1."""
-    digits = "".join(sign for sign in text.lower().partition("e")[0] if sign in "123456789")
-    if float(text) == 0:
-        return LEAST if digits else np.float32(0)
-    if digits == "1":
-        return np.float32(1)
-    return MOST if digits.startswith("9") else np.float32(np.nan)
-
-
-def needs_digits(content: bytes) -> bool:
-    """Return whether CSV may hold a decimal strictly between 0 and 1 that float64 rounds to 0 or 1.
-
-    Float64 has 15 digits, and its least number above 0 is 5e-324. The first search runs at 1 GB/s.
-    """
-    if b"99999999" in content and _MANY_NINES.search(content):
-        return True
-    has_exponent = any(small.search(content) for small in _SMALL_EXPONENTS)
-    return _MANY_ZEROS in content or (has_exponent and _SMALL_NUMBER.search(content) is not None)
-
-
-def sql_of_number(column: str) -> str:
-    """Return SQL for the FLOAT confidence of a column that DOUBLE can hold, null for values that are not from 0 to 1.
-
-    If a query casts a CSV column to the same type wherever it uses it, DuckDB reads it as that type, and lists the
-    values that do not fit.
-    """
-    number = f"TRY_CAST({column} AS DOUBLE)"
-    return (
-        f"CASE WHEN {number} > 0 AND {number} < 1 THEN {_sql_between(number)} "
-        f"WHEN {number} = 0 THEN 0::FLOAT WHEN {number} = 1 THEN 1::FLOAT END"
-    )
-
-
-def sql_of_model(column: str, says: str, *, digits: bool) -> str:
-    """Return SQL for the confidence of a column, which is a model's where `says` holds, and so verifies nothing.
-
-    Args:
-        column: its name.
-        says: SQL.
-        digits: as texts (`sql_of_text`), or as numbers (`sql_of_number`).
-    """
-    confidence = sql_of_text(column) if digits else sql_of_number(column)
-    # Not the confidence itself, or DuckDB would no longer read the column as numbers.
-    found = confidence if digits else f"TRY_CAST({column} AS DOUBLE)"
-    return (
-        f"CASE WHEN {found} = 1 AND {says} THEN {_SQL_MOST} "
-        f"WHEN {found} = 0 AND {says} THEN {_SQL_LEAST} ELSE {confidence} END"
-    )
-
-
 def sql_of_text(column: str) -> str:
     """Return SQL for the FLOAT confidence of a column of texts, null for texts that are not a number from 0 to 1."""
-    number = f"TRY_CAST({column} AS DOUBLE)"
-    digits = f"regexp_replace(split_part(lower({column}), 'e', 1), '[^1-9-]', '', 'g')"
+    # Nearly all texts are one of these, or strictly between 0 and 1 as float64, and so are the numbers they write.
+    number = sql_of_double(column)
+    least, most = "5e-324::DOUBLE", "0.9999999999999999::DOUBLE"
+    nearest = sql_of_nearest(column)
     return (
         f"CASE WHEN {column} IN ('1', '1.0') THEN 1::FLOAT WHEN {column} IN ('0', '0.0') THEN 0::FLOAT "
-        f"WHEN {number} > 0 AND {number} < 1 THEN {_sql_between(number)} "
-        f"WHEN {number} = 0 AND {digits} IN ('', '-') THEN 0::FLOAT "
-        f"WHEN {number} = 0 AND NOT starts_with({digits}, '-') THEN {_SQL_LEAST} "
-        f"WHEN {number} = 1 AND {digits} = '1' THEN 1::FLOAT "
-        f"WHEN {number} = 1 AND starts_with({digits}, '9') THEN {_SQL_MOST} END"
+        f"WHEN {number} BETWEEN {least} AND {most} THEN {_sql_between(number)} "
+        f"WHEN {nearest} BETWEEN {least} AND {most} THEN {_sql_between(nearest)} "
+        f"WHEN {nearest} IN (0, 1) THEN {nearest}::FLOAT END"
+    )
+
+
+def sql_of_model(column: str, says: str) -> str:
+    """Return SQL for the confidence of a column of texts, which is a model's where the SQL `says` holds.
+
+    A model verifies nothing.
+    """
+    found = sql_of_text(column)
+    return (
+        f"CASE WHEN {found} = 1 AND {says} THEN {_SQL_MOST} "
+        f"WHEN {found} = 0 AND {says} THEN {_SQL_LEAST} ELSE {found} END"
     )
 
 

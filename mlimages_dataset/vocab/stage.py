@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from mlimages_dataset.core.decimals import is_whole
+from mlimages_dataset.core.decoding import encode
 from mlimages_dataset.core.errors import DataError, VocabularyError
 from mlimages_dataset.core.locations import Location, reason
 from mlimages_dataset.pipeline.records import StageResult
@@ -439,7 +441,7 @@ def _parse_image_counts(lines: Sequence[str], where: str) -> list[tuple[tuple[st
     counts = []
     for row in reader:
         images = (row["images"] or "").strip()
-        if not images.isdecimal():
+        if not is_whole(images):
             raise DataError(
                 f"{images!r} is not a number of images", where=where, line=reader.line_num, remedy="correct it"
             )

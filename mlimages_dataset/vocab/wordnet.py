@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlimages_dataset.core.decimals import is_whole
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.vocab.morphology import base_forms
 
@@ -154,7 +155,7 @@ class WordNet:
         """
         word, _, number = name.rpartition(".")
         lemma = word.removesuffix(".n").replace("_", " ").lower()
-        senses = self.senses.get(lemma, ()) if word.endswith(".n") and number.isdecimal() else ()
+        senses = self.senses.get(lemma, ()) if word.endswith(".n") and is_whole(number) else ()
         return self.wnids[senses[int(number) - 1]] if senses and 0 < int(number) <= len(senses) else ""
 
     @functools.cached_property

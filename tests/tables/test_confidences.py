@@ -117,17 +117,6 @@ def test_texts_are_read_as_exact_arithmetic_reads_them(texts: list[str]) -> None
         assert [one for (one,) in rows] == wanted
 
 
-@given(decimals)
-def test_every_text_that_float64_cannot_tell_from_0_or_1_is_looked_at(text: str) -> None:
-    if float(text) in {0, 1} and truly(text) not in {0, 1, None}:
-        assert confidences.needs_digits(f"a,b,{text}\n".encode())
-
-
-def test_ids_do_not_look_like_small_numbers() -> None:
-    for line in (b"3f2504e0-4f89-11d3-9a0c-030e-123456789012,n1,0.5\n", b"a-99999999,n1,1\n", b"file-123,n1,0\n"):
-        assert not confidences.needs_digits(line)
-
-
 def read(form: str, path: Path, schema: TableSchema = ANNOTATIONS) -> tuple[dict[str, float], int, int]:
     """Return the confidence of each image's label as a table has it, and the rows malformed and rejected."""
     found: dict[str, float] = {}

@@ -163,7 +163,7 @@ def standard_input() -> Iterator[Callable[[Location], Location]]:
     """Yield a function that returns a place as it is, and for `-` a file of what standard input holds.
 
     Raises:
-        UsageError: standard input is asked for twice.
+        UsageError: standard input is asked for twice, or is closed.
     """
     from mlimages_dataset.api import folders  # noqa: PLC0415 - pyarrow would cost --help
     from mlimages_dataset.api.messages import told_as  # noqa: PLC0415 - as above
@@ -177,6 +177,8 @@ def standard_input() -> Iterator[Callable[[Location], Location]]:
             return place
         if names:
             raise UsageError("standard input is named twice", remedy="name files")
+        if sys.stdin is None:
+            raise UsageError("is closed", where="standard input", remedy="name a file, or give it one with <FILE")
         path = written_stream(sys.stdin.buffer, folder)
         names[path] = "standard input"
         return path

@@ -75,7 +75,9 @@ def test_confidences_of_another_name_are_refused_as_those_of_a_file_are(
 
 
 @pytest.mark.parametrize("confidences", [None, [[0.5, 0.25], [1.0]], [0.5, 0.25]])
-def test_lists_in_a_frame_are_those_of_a_file(known: ml.Vocabulary, tmp_path: Path, confidences: list[Any]) -> None:
+def test_lists_in_a_frame_are_those_of_a_file(
+    known: ml.Vocabulary, tmp_path: Path, confidences: list[Any] | None
+) -> None:
     frame = pd.DataFrame({"image_id": ["a", "b"], "label": [[DOG, CAT], [DOG]]})
     if confidences is not None:
         frame["confidence"] = confidences

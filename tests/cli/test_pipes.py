@@ -101,8 +101,8 @@ def test_an_input_that_is_no_file_is_told_with_standard_input_where_that_is_read
             ran = command(*call)
             assert (ran.code, ran.err.startswith("Error: " + told)) == (2, True), ran.err
             assert "pipe it into this command, and name - for it" in ran.err
-        for call in (("audit", *vocab, name), ("images", "ingest", name, "--out", "out", "--workers", "1")):
-            ran = command(*call)
+        for other_call in (("audit", *vocab, name), ("images", "ingest", name, "--out", "out", "--workers", "1")):
+            ran = command(*other_call)
             assert (ran.code, told in ran.err, "name - for it" in ran.err) == (2, True, False), ran.err
 
 

@@ -158,8 +158,11 @@ def _lines(found: AugmentationEvaluation) -> list[str]:
     ancestor, co_occurrence = JUDGED_ORIGINS
     counts = found.counts
     present, declared = counts.present.tolist()
+    learned = f"{found.learned_from:,} learned from"
+    if not found.learned_from:
+        learned = "with the rules given: if these were learned from the same images, the figures are too good"
     lines = [
-        f"{counts.images:>12,}  images evaluated, {found.learned_from:,} learned from",
+        f"{counts.images:>12,}  images evaluated, {learned}",
         f"{found.declared:>12,}  declared classes, present {declared:,} times",
         f"{present:>12,}  true labels: these and their ancestors",
         f"{counts.kept:>12,}  labels kept",

@@ -8,6 +8,7 @@ import json
 import click
 
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
+from mlimages_dataset.core.streams import Program, told_system_error
 from mlimages_dataset.version import __version__
 
 from .lazy import LazyGroup, Listed
@@ -57,7 +58,7 @@ class _WrongUse(click.ClickException):
     exit_code = 2
 
 
-class _Group(LazyGroup):
+class _Group(Program, LazyGroup):
     """The group of all commands, which turns every `MLImagesError` into a message and an exit code.
 
     With `--json`, the error is printed as JSON too: `{"error": {"what", "where", "line", "remedy"}}`.
@@ -85,11 +86,10 @@ class _Group(LazyGroup):
             remedy = "free some, or use fewer --workers where the command has them"
             lacking = DataError(f"there is not enough memory{told}", remedy=remedy)
             raise _shown(lacking, as_json=ctx.meta[_AS_JSON]) from error
-        except BrokenPipeError:  # nobody reads on: click ends quietly
+        except BrokenPipeError:  # nobody reads on: the program ends quietly
             raise
         except OSError as error:  # system errors that no stage expects: a folder without permission, a store that fails
-            failed = DataError(error.strerror or str(error), where=error.filename or "the system")
-            raise _shown(failed, as_json=ctx.meta[_AS_JSON]) from error
+            raise _shown(told_system_error(error), as_json=ctx.meta[_AS_JSON]) from error
         finally:
             gc.freeze()  # at its end, Python looks through all of them again
 
@@ -116,5 +116,10 @@ def main() -> None:
       mlimages-build vocab --imagenet synsets.txt --open-images dict.csv --out vocabulary
       mlimages-build COMMAND --help
 
-    Exit codes: 0 success, 1 the data failed a check, 2 wrong use, 130 interrupted.
+    Exit codes: 0 success, 1 the data failed a check, 2 wrong use, 130 interrupted, 141 nobody read
+    the output on.
     """  # noqa: D301 - click wants the backspace itself
+
+
+if __name__ == "__main__":
+    main(prog_name="mlimages-build")

@@ -163,10 +163,11 @@ def standard_input() -> Iterator[Callable[[Location], Location]]:
     """Yield a function that returns a place as it is, and for `-` a file of what standard input holds.
 
     Raises:
-        UsageError: standard input is asked for twice.
+        UsageError: standard input is asked for twice, or is closed; or a place is a pipe, socket or device.
     """
     from mlimages_dataset.api import folders  # noqa: PLC0415 - pyarrow would cost --help
     from mlimages_dataset.api.messages import told_as  # noqa: PLC0415 - as above
+    from mlimages_dataset.core.locations import refuse_special  # noqa: PLC0415 - as above
     from mlimages_dataset.sources.inputs import written_stream  # noqa: PLC0415 - as above
 
     folder = folders.scratch()
@@ -174,9 +175,14 @@ def standard_input() -> Iterator[Callable[[Location], Location]]:
 
     def file_of(place: Location) -> Location:
         if str(place) != "-":
+            refuse_special(
+                place, remedy="write what it gives into a file; or pipe it into this command, and name - for it"
+            )
             return place
         if names:
             raise UsageError("standard input is named twice", remedy="name files")
+        if sys.stdin is None:
+            raise UsageError("is closed", where="standard input", remedy="name a file, or give it one with <FILE")
         path = written_stream(sys.stdin.buffer, folder)
         names[path] = "standard input"
         return path

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.arguments import ARGUMENTS
-from mlimages_dataset.api.frames import columns_of, decoded, file_of, listed, place, strings, written
+from mlimages_dataset.api.frames import columns_of, decoded, file_of, listed, place, strings, text_lists, written
 from mlimages_dataset.api.messages import told_as, warn
 from mlimages_dataset.api.tables import Tables, label_frame, made_by, refuse_other_tables
 from mlimages_dataset.api.vocabularies import folder_of, refuse_other
@@ -120,8 +120,9 @@ def annotate(
 
     Args:
         data: a frame with the columns image_id and label, and optionally confidence (1, the default: a person saw the
-            class; 0: a person saw that it is absent; between: a machine's) and location; several frames of the same
-            columns; or one or several files, folders of parts, patterns such as `part-*.csv`, or open files.
+            class; 0: a person saw that it is absent; between: a machine's) and location; a label, and its confidence,
+            may be a list; several frames of the same columns; or one or several files, folders of parts, patterns such
+            as `part-*.csv`, or open files.
         vocabulary: the vocabulary, or its folder.
         format: format of the files: imagenet, open-images, tencent, csv, parquet, jsonl, coco, or one that another
             package adds; for a frame `csv`.
@@ -251,6 +252,10 @@ def _columns_of_all(
         if set(table.column_names) != shared:  # a missing confidence would mean that a person saw the class
             one = min(shared ^ set(table.column_names))
             raise DataError(f"only some of the frames have a column {one}", where=name, remedy="give it to all or none")
+        if table.select(tables[0].column_names).schema != tables[0].schema:
+            raise DataError(
+                "has lists where another frame has none", where=name, remedy="give all frames lists or none"
+            )
     joined = pa.concat_tables([table.select(tables[0].column_names) for table in tables])
     return {name: joined[name].combine_chunks() for name in joined.column_names}
 
@@ -268,7 +273,7 @@ def statements(frame: object, what: str, *, predictions: bool = False) -> dict[s
         )
     if not table.num_rows:
         raise DataError("has no row", where=what, remedy="pass at least one statement")
-    columns = {name: strings(table, name, what=what) for name in ("image_id", "label")}
+    columns = {"image_id": strings(table, "image_id", what=what), "label": text_lists(table, "label", what=what)}
     if "confidence" in table.column_names:
         columns["confidence"] = _confidences(decoded(table["confidence"]), what)
     if "location" in table.column_names:
@@ -281,6 +286,10 @@ def statements(frame: object, what: str, *, predictions: bool = False) -> dict[s
 
 
 def _confidences(column: pa.Array, what: str) -> pa.Array:
+    if (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)) and pa.types.is_floating(
+        column.type.value_type
+    ):
+        return column.cast(pa.list_(pa.float64()))  # one for each label of a list, as the reader checks
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise DataError(
             f"the column confidence has the type {column.type}, but must hold numbers", where=what, remedy="convert it"

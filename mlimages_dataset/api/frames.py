@@ -2,7 +2,7 @@
 
 A frame's index is not a column. The names of columns are read regardless of case and of blanks around them; only the
 columns that are needed are converted. A column may hold strings, whole numbers (as ids) or categoricals of them.
-Missing values and mixed types are refused with their row, counted from 0.
+Missing values and mixed types are refused with their row, counted from 0. Labels and their confidences may be lists.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import Location, location
 from mlimages_dataset.sources.inputs import is_stream, written_stream
+from mlimages_dataset.sources.rows import like_confidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -114,9 +115,12 @@ def columns_of(frame: object, needed: Sequence[str], optional: Sequence[str] = (
 
     Raises:
         UsageError: it is not a frame.
-        DataError: a column is missing or there twice, or holds values of several types.
+        DataError: a column is missing or there twice, or holds values of several types; or confidences have another
+            name.
     """
     names, column = _opened(frame, what)
+    if "confidence" in optional:
+        _refuse_other_confidence(names, what)
     found = _places(names, needed, optional, what)
     return pa.table({name: column(at) for name, at in found.items()})
 
@@ -156,6 +160,17 @@ def _places(names: Sequence[object], needed: Sequence[str], optional: Sequence[s
     return {name: own.index(name) for name in (*needed, *optional) if name in own}
 
 
+def _refuse_other_confidence(names: Sequence[object], what: str) -> None:
+    """Raise `DataError` if confidences have the name that others call them, as a file is refused."""
+    texts = [name for name in names if isinstance(name, str)]
+    if (likely := like_confidence(texts)) and "confidence" not in {text.strip().casefold() for text in texts}:
+        raise DataError(
+            f"has a column {likely} and no column confidence, so each label would be sure",
+            where=what,
+            remedy="if it holds the confidences, name it confidence, else drop it",
+        )
+
+
 def _no_column(name: str, names: Sequence[object], others: Sequence[str], what: str) -> DataError:
     told = ", ".join(map(str, names))[:80] or "none"
     remedy = "rename the column; an index becomes one with reset_index()"
@@ -184,9 +199,8 @@ def _array_of(column: Any, name: object, what: str) -> pa.Array | pa.ChunkedArra
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         kinds = sorted({type(value).__name__ for value in column.dropna()})
         told = f"several types ({', '.join(kinds[:4])})" if len(kinds) > 1 else f"the type {''.join(kinds)}"
-        raise DataError(
-            f"the column {name} holds values of {told}", where=what, remedy="convert it, for instance with astype(str)"
-        ) from error
+        remedy = "give all rows lists or none" if "list" in kinds else "convert it, for instance with astype(str)"
+        raise DataError(f"the column {name} holds values of {told}", where=what, remedy=remedy) from error
 
 
 def strings(table: pa.Table, name: str, *, what: str) -> pa.Array:
@@ -199,15 +213,38 @@ def strings(table: pa.Table, name: str, *, what: str) -> pa.Array:
     if column.null_count:
         row = pc.index(pc.is_null(column), value=True).as_py()
         raise DataError(f"row {row} has no {name}", where=what, remedy="fill it in, or leave out such rows: dropna()")
-    if not (
-        pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_integer(column.type)
-    ):
+    if not _is_text(column.type):
+        is_list = _is_list(column.type)
         raise DataError(
             f"the column {name} has the type {column.type}, but must hold strings",
             where=what,
-            remedy="convert it, for instance with astype(str)",
+            remedy=f'give each value a row: explode("{name}")'
+            if is_list
+            else "convert it, for instance with astype(str)",
         )
     return column.cast(pa.string())
+
+
+def text_lists(table: pa.Table, name: str, *, what: str) -> pa.Array:
+    """Return a column as strings, or as lists of strings where it holds lists, without nulls.
+
+    Raises:
+        DataError: it holds nulls or other values.
+    """
+    column = decoded(table[name])
+    if not _is_list(column.type) or not _is_text(column.type.value_type) or column.null_count:
+        return strings(table, name, what=what)
+    return column.cast(pa.list_(pa.string()))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    types = pa.types
+    kinds = (types.is_string, types.is_large_string, types.is_string_view, types.is_integer, types.is_null)
+    return any(is_of(kind) for is_of in kinds)
 
 
 def decoded(column: pa.ChunkedArray) -> pa.Array:

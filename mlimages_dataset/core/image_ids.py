@@ -23,7 +23,7 @@ loaders. So a picture has the same id everywhere:
   letters with accents in one of two forms.
 
 The id of an id is the id itself. Several names can have the same id (`rex.jpg` and `rex.png`); the code that reads them
-must report it.
+must report it, but for an id beside one other name (`rex` and `rex.jpg`), by which lists name the same picture.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import abc
 import contextlib
 import os
 import shutil
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -165,6 +166,27 @@ def decoded_bytes(written: bytes) -> str:
     return written.decode("latin-1")
 
 
+_SPECIAL = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def refuse_special(place: Location, remedy: str = "write what it gives into a file, or remove it") -> None:
+    """Raise a `UsageError` if a path is a pipe, socket or device: opening it may wait forever, and it is read once."""
+    if not isinstance(place, Path):
+        return
+    try:
+        mode = place.stat().st_mode
+    except (OSError, ValueError):  # whoever opens it says why
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        kind = next((kind for is_of, kind in _SPECIAL if is_of(mode)), "no file")
+        raise UsageError(f"is {kind}, and a file is wanted", where=place, remedy=remedy)
+
+
 @contextlib.contextmanager
 def system_errors(place: Location) -> Iterator[None]:
     """Turn the exceptions of a remote store's client into `OSError`, which local files raise."""
@@ -193,11 +215,12 @@ def unpacked(place: Location) -> Iterator[pa.NativeFile]:
     """Yield the bytes of a file, decompressed according to its suffix: `.gz`, `.bz2`, `.zst` and others.
 
     Raises:
-        UsageError: its name is not valid Unicode, which Arrow does not open.
+        UsageError: its name is not valid Unicode, which Arrow does not open, or it is a pipe, socket or device.
     """
     import pyarrow as pa  # noqa: PLC0415 - this module is imported before a command is known
 
     refuse_no_unicode(place)
+    refuse_special(place)
     if isinstance(place, Path):
         with pa.input_stream(str(place), compression="detect") as stream:
             yield stream

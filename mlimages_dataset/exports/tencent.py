@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.exports.counts import ExportCounts, summed
+from mlimages_dataset.exports.writing import UNSAYABLE
 from mlimages_dataset.sources.class_lists import TENCENT_HEADER
 from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.files import Receipt, whole_file, write_bytes
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 DICTIONARY_FILE = "dictionary_and_semantic_hierarchy.txt"
-# Characters that end a word, or are trimmed from a line, when the published text form is read.
-_UNSAYABLE = r"[\x00-\x20\x7f\x{85}\x{feff}\p{Z}]"
 
 
 def write(export: Export) -> Written:
@@ -66,7 +65,7 @@ def tencent_text(rows: pa.RecordBatch, columns: LabelColumns) -> tuple[pa.Buffer
     address = pc.if_else(pc.equal(location, ""), rows.column("image_id"), location)
     present = columns.confidence > 0
     n_present = np.bincount(columns.images[present], minlength=len(columns))
-    unsayable = pc.or_(pc.equal(address, ""), pc.match_substring_regex(address, _UNSAYABLE))
+    unsayable = pc.or_(pc.equal(address, ""), pc.match_substring_regex(address, UNSAYABLE))
     unsayable = unsayable.to_numpy(zero_copy_only=False)
     written = ~unsayable & (n_present > 0)
     chosen = present & written[columns.images]

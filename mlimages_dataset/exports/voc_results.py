@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.exports.counts import ExportCounts, summed
 from mlimages_dataset.exports.sizes import size_tables, sizes_of_part
-from mlimages_dataset.exports.writing import region_parts
+from mlimages_dataset.exports.writing import UNSAYABLE, region_parts
 from mlimages_dataset.sources.voc import Voc
 from mlimages_dataset.tables.batches import region_batches
 from mlimages_dataset.tables.files import Receipt, whole_file
@@ -90,12 +89,10 @@ def _write_batch(
     ids = batch.column("image_id")
     images = ids.unique()
     unsized = pc.invert(pc.is_in(images, pa.array(list(sizes), pa.string())))
-    unsayable = pc.match_substring_regex(images, r"\s")
+    unsayable = pc.match_substring_regex(images, UNSAYABLE)
     kept = batch.filter(pc.is_in(ids, images.filter(pc.invert(pc.or_(unsized, unsayable)))))
     for index, rows in _by_class(kept):
-        lines = _lines(rows, sizes)
-        options = csv.WriteOptions(include_header=False, delimiter=" ", quoting_style="none")
-        csv.write_csv(lines, pa.PythonFile(file_of(index), mode="w"), options)
+        file_of(index).write(_lines(rows, sizes))
     return ExportCounts(
         images=pc.count_distinct(kept.column("image_id")).as_py(),
         regions=kept.num_rows,
@@ -112,11 +109,13 @@ def _by_class(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
         yield index, batch.filter(pa.array(labels == index))
 
 
-def _lines(rows: pa.RecordBatch, sizes: Mapping[str, Size]) -> pa.Table:
-    """Return the columns of a file of results."""
+def _lines(rows: pa.RecordBatch, sizes: Mapping[str, Size]) -> bytes:
+    """Return the lines of a file of results: nothing is quoted, as readers divide them at blanks only."""
     size = np.array([sizes[name] for name in rows.column("image_id").to_pylist()], np.float64)
-    sides = {
-        side: np.round(rows.column(side).to_numpy().astype(np.float64) * size[:, at % 2], _DIGITS)
+    sides = [
+        pa.array(np.round(rows.column(side).to_numpy().astype(np.float64) * size[:, at % 2], _DIGITS))
         for at, side in enumerate(_SIDES)
-    }
-    return pa.table({"image_id": rows.column("image_id"), "confidence": rows.column("confidence"), **sides})
+    ]
+    numbers = [pc.cast(column, pa.string()) for column in (rows.column("confidence"), *sides)]
+    lines = pc.binary_join_element_wise(rows.column("image_id"), *numbers, " ")
+    return "".join(f"{line}\n" for line in lines.to_pylist()).encode()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 IMAGE_SET = "test"
 """What Pascal VOC's files of results call the images, unless a user says it."""
 BLOCK_BYTES = 1 << 24
+UNSAYABLE = r"[\x00-\x20\x7f\x{85}\x{feff}\p{Z}]"
+"""Characters that end a word, or are trimmed from a line, where a format that blanks divide is read."""
 Job: TypeAlias = "tuple[Location, Location]"
 """A part of a table, and the file to write."""
 PartWritten: TypeAlias = "tuple[Receipt, ExportCounts]"

@@ -14,7 +14,7 @@ import numpy as np
 
 from mlimages_dataset.core.documents import written_csv
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import as_text, reason, system_errors
+from mlimages_dataset.core.locations import as_text, reason, refuse_special, system_errors
 from mlimages_dataset.images.check import Inspection, Limits
 from mlimages_dataset.images.ingest import (
     BROKEN_MASK,
@@ -354,6 +354,7 @@ def _fingerprints(sources: Sequence[Location]) -> dict[str, str]:
 
 
 def _ends_digest(path: Location) -> str:
+    refuse_special(path)
     try:
         with system_errors(path):
             size = path.stat().st_size

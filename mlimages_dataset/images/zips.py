@@ -37,7 +37,7 @@ def zip_file_members(archive: Location, *, most_bytes: int, folder: str = "") ->
 
 def _members(archive: Location, most_bytes: int, folder: str) -> Iterator[Member]:
     with zip_errors(archive), archive.open("rb") as stream, zipfile.ZipFile(stream) as packed:
-        entries = [entry for entry in zip_entries(packed) if not is_hidden(entry.name)]
+        entries = [entry for entry in zip_entries(packed, archive) if not is_hidden(entry.name)]
         of_classes = class_folders(entry.name for entry in entries if is_picture(entry.name))
         for entry in entries:
             path = folder + entry.name

@@ -10,10 +10,11 @@ from pathlib import Path
 import click
 
 from mlimages_dataset.core.errors import MLImagesError
+from mlimages_dataset.core.streams import Program
 from mlimages_dataset.version import __version__
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="python -m mlimages_dataset.loaders")
 def main() -> None:
     """Tools for the loader."""

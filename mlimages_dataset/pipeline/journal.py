@@ -14,6 +14,7 @@ from mlimages_dataset.core.documents import parse_json, written_json
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import (
     paths_outside,
+    refuse_special,
     relative,
 )
 from mlimages_dataset.pipeline.records import FileRecord, file_record, receipt_of, stands
@@ -137,6 +138,7 @@ class Journal:
         return self.folder / f"{_ENTRY}{job}"
 
     def _read(self, entry: Location) -> Finished | None:
+        refuse_special(entry)
         try:
             content = parse_json(entry.read_bytes())
             if paths_outside(self.folder, content["files"]):
@@ -168,6 +170,7 @@ def refuse_interrupted_run(folder: Location, fingerprint: str) -> None:
 def _fingerprints(folder: Location) -> Iterator[str]:
     """Yield the fingerprint of each readable entry of a journal in a folder."""
     for entry in folder.glob(f"{_ENTRY}*"):
+        refuse_special(entry)
         try:
             yield str(parse_json(entry.read_bytes())["fingerprint"])
         except (OSError, ValueError, KeyError, TypeError):  # a file that is no entry counts as unfinished

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import reason, system_errors
+from mlimages_dataset.core.locations import reason, refuse_special, system_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,6 +140,7 @@ def sbd_reader(n_classes: int = len(VOC_CLASSES)) -> Iterator[Callable[[Location
 
 
 def _content(path: Location) -> bytes:
+    refuse_special(path)
     try:
         with system_errors(path):
             return path.read_bytes()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import ConfigError, DataError
+from mlimages_dataset.core.locations import refuse_special
 from mlimages_dataset.sources.publishers import LOCK_NAME, record_of
 from mlimages_dataset.tables.files import write_bytes
 
@@ -48,6 +49,7 @@ def read_lock(out: Path) -> Mapping[str, LockRecord]:
     remedy = "restore it, or remove it to record the files as they are now"
     if not path.exists():
         return {}
+    refuse_special(path, remedy=remedy)
     try:
         content = parse_json(path.read_bytes())
         if content["format"] != LOCK_FORMAT:

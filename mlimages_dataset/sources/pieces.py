@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import as_text, reason, system_errors
+from mlimages_dataset.core.locations import as_text, reason, refuse_special, system_errors
 from mlimages_dataset.sources.layout import Layout
 from mlimages_dataset.sources.quotes import last_row_end
 from mlimages_dataset.tables.files import numbered, refuse_no_file
@@ -199,9 +199,10 @@ def read_to_its_end(path: Location) -> Iterator[None]:
     """Turn errors on reading a file into an error of ours.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or it is a pipe, socket or device.
         DataError: it cannot be read to its end.
     """
+    refuse_special(path)
     try:
         with system_errors(path):
             yield

@@ -316,7 +316,7 @@ def _zip(place: Location) -> _Zip:
         stack.enter_context(zip_errors(place))
         stream = stack.enter_context(cast("IO[bytes]", place.open("rb")))
         packed = zipfile.ZipFile(stream)
-        for entry in zip_entries(packed):
+        for entry in zip_entries(packed, place):
             listing.add(entry.name, entry.info, entry.unsafe or ("encrypted" if entry.is_encrypted else ""))
         stack.pop_all()  # the file stays open
     return _Zip(place, listing, stream, packed)

@@ -22,7 +22,7 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, ClassVar
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import as_text, is_plain, relative
+from mlimages_dataset.core.locations import as_text, is_plain, refuse_special, relative
 from mlimages_dataset.sources.annotation_files import FileSource, reject
 from mlimages_dataset.sources.boxes import Instance, is_size, number_of, of_pixels
 from mlimages_dataset.sources.pictures_beside import size_of_picture
@@ -209,6 +209,7 @@ def pixel_boxes(path: Location) -> Iterator[tuple[str, tuple[float, ...], bool]]
     Raises:
         DataError: the file is none of VOC.
     """
+    refuse_special(path)
     for entry in _root(path, path.read_bytes()).iterfind("object"):
         sides = tuple(number_of(_text(entry, f"bndbox/{side}")) for side in _SIDES)
         yield _text(entry, "name"), sides, _text(entry, "difficult").lower() in {"1", "true"}

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import lzma
+import os
 import re
 import stat
 import struct
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, reason, system_errors
@@ -38,6 +39,13 @@ ZIP_FAULTS = (
 _UTF_8 = 1 << 11
 """The flag of a name in UTF-8 (section 4.4.4); a name without it may be UTF-8, too."""
 _ENCRYPTED = 1
+_MEMBER = re.compile(rb"PK\x03\x04[\x0a-\x3f][\x00-\x14][\x00-\xff]{2}[\x00\x08\x09\x0c\x0e\x5d]\x00", re.DOTALL)
+"""The header of a member (section 4.3.7): version needed, flags, and a known way of packing."""
+_END = b"PK\x05\x06"
+_END_BYTES = 22
+"""The end of an archive (section 4.3.16) without its comment."""
+_MOST_END_BYTES = _END_BYTES + (1 << 16)
+_BLOCK_BYTES = 1 << 20
 
 
 class ZipEntry(NamedTuple):
@@ -59,8 +67,13 @@ class ZipEntry(NamedTuple):
         return bool(self.info.flag_bits & _ENCRYPTED)
 
 
-def zip_entries(packed: zipfile.ZipFile) -> Iterator[ZipEntry]:
-    """Yield the members of an archive in the order of its list."""
+def zip_entries(packed: zipfile.ZipFile, archive: Location) -> Iterator[ZipEntry]:
+    """Yield the members of an archive in the order of its list.
+
+    Raises:
+        DataError: another archive is joined to it, whose members are not in its list.
+    """
+    _refuse_joined(packed, archive)
     for info in packed.infolist():
         name = _name(info)
         if not name.endswith("/"):
@@ -81,6 +94,38 @@ def zip_errors(archive: Location) -> Iterator[None]:
         raise DataError(
             f"is not a complete zip archive ({reason(error)})", where=archive, remedy="obtain it again"
         ) from error
+
+
+def _refuse_joined(packed: zipfile.ZipFile, archive: Location) -> None:
+    """Raise `DataError` if members lie before the first one of an archive's list, or behind its end.
+
+    Other bytes may be there, such as the program of an archive that unpacks itself.
+    """
+    stream = packed.fp
+    assert stream is not None
+    first = min((info.header_offset for info in packed.infolist()), default=packed.start_dir)
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(max(packed.start_dir, size - _MOST_END_BYTES, 0))
+    behind = stream.read()
+    end = behind.rfind(_END) + _END_BYTES + len(packed.comment)
+    if _has_member(stream, first) or _MEMBER.search(behind, end):
+        raise DataError(
+            "holds several zip archives, one behind another, of which the others would be left out",
+            where=archive,
+            remedy="obtain each as a file of its own",
+        )
+
+
+def _has_member(stream: IO[bytes], size: int) -> bool:
+    """Return whether the header of a member is in the first bytes of a stream."""
+    stream.seek(0)
+    rest = b""
+    while size > 0 and (block := stream.read(min(size, _BLOCK_BYTES))):
+        size -= len(block)
+        if _MEMBER.search(rest + block):
+            return True
+        rest = block[-_END_BYTES:]
+    return False
 
 
 def _name(info: zipfile.ZipInfo) -> str:

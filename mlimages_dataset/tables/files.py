@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, TypeAlias, cast
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.links import below
-from mlimages_dataset.core.locations import Location, reason, relative, system_errors
+from mlimages_dataset.core.locations import Location, reason, refuse_special, relative, system_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -221,6 +221,7 @@ def listing_digest(folder: Location) -> str:
 
 @contextlib.contextmanager
 def _read_errors(path: Location) -> Iterator[None]:
+    refuse_special(path)
     try:
         with system_errors(path):
             yield

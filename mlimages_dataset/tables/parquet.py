@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from mlimages_dataset.core.decoding import RECORDS
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, SchemaError, UsageError
-from mlimages_dataset.core.locations import as_text, is_local, reason, relative, system_errors
+from mlimages_dataset.core.locations import as_text, is_local, reason, refuse_special, relative, system_errors
 from mlimages_dataset.tables.arrays import filtered, scalar_of
 from mlimages_dataset.tables.files import Inputs, Receipt, file_digest, whole_file
 from mlimages_dataset.tables.label_file import LabelFile, writes
@@ -238,8 +238,10 @@ def parquet_source(path: Location) -> Iterator[str | IO[bytes]]:
     """Yield what pyarrow reads a Parquet file from: the name of a local one, which it reads best itself.
 
     Raises:
+        UsageError: it is a pipe, socket or device.
         pa.ArrowInvalid: the name of a column is no text.
     """
+    refuse_special(path)
     try:
         if is_local(path) and as_text(str(path)) == str(path):  # else pyarrow cannot open it by its name
             yield str(path)

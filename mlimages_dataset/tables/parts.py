@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlimages_dataset.core.decoding import as_written
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import is_local, reason, relative, system_errors
+from mlimages_dataset.core.locations import is_local, reason, refuse_special, relative, system_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -137,6 +137,7 @@ def _files(path: Location) -> Mapping[str, Any] | None:
     Raises:
         DataError: it is damaged, cannot be read, or is of another version.
     """
+    refuse_special(path)
     written = b""
     try:
         with system_errors(path):
@@ -190,6 +191,7 @@ def _unfinished(folder: Location) -> Iterator[str]:
 
 def begun_folders(mark: Location) -> list[str]:
     """Return the folders that a mark of a begun stage names, none if it is gone meanwhile."""
+    refuse_special(mark)
     try:
         with system_errors(mark):
             content = mark.read_bytes()

@@ -8,6 +8,7 @@ import warnings
 import click
 
 from mlimages_dataset.core.errors import MLImagesError, UsageError
+from mlimages_dataset.core.streams import Program
 from mlimages_dataset.train.apply_command import calibrate, evaluate, extract, predict
 from mlimages_dataset.train.caltech_command import caltech
 from mlimages_dataset.train.paper.command import transfer
@@ -20,7 +21,7 @@ STOPPED = 75
 _FAILED, _WRONG_USE = 1, 2
 
 
-class _Group(click.Group):
+class _Group(Program):
     """A group that turns errors into one sentence and an exit code."""
 
     def invoke(self, ctx: click.Context) -> object:

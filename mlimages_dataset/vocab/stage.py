@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mlimages_dataset.core.decimals import is_whole
-from mlimages_dataset.core.decoding import encode
 from mlimages_dataset.core.errors import DataError, VocabularyError
 from mlimages_dataset.core.locations import Location, reason
 from mlimages_dataset.pipeline.records import StageResult

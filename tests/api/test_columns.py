@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import mlimages_dataset as ml
 from mlimages_dataset.api.frames import columns_of
+from mlimages_dataset.core.errors import DataError
 from tests.api.conftest import CAT, DOG
 
 DOG_INDEX = object()
@@ -44,10 +45,7 @@ def test_case_and_blanks_of_a_name_do_not_matter(names: tuple[str, ...], order: 
 @pytest.mark.parametrize(
     ("column", "meant"),
     [
-        ("conf", "confidence"),
-        ("Score", "confidence"),
         ("confidance", "confidence"),
-        ("probability", "confidence"),
         ("loction", "location"),
         ("URL", "location"),
     ],
@@ -57,6 +55,69 @@ def test_a_column_that_may_be_meant_is_told(column: str, meant: str, known: ml.V
     with pytest.warns(UserWarning, match=f"column '{column}' is not read; if it is {meant}, rename it") as told:
         ml.annotate(frame, known)
     assert [Path(one.filename).name for one in told] == ["test_columns.py"], "the line of the caller"
+
+
+@pytest.mark.parametrize("column", ["conf", "Score", "probability", "certainty"])
+def test_confidences_of_another_name_are_refused_as_those_of_a_file_are(
+    column: str, known: ml.Vocabulary, tmp_path: Path
+) -> None:
+    frame = pd.DataFrame({"image_id": ["a"], "label": [DOG], column: [0.5]})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    told = f"has a column {column} and no column confidence, so each label would be sure"
+    for one in (frame, pl.from_pandas(frame), str(tmp_path / "a.csv")):
+        with pytest.raises(DataError, match=told):
+            ml.annotate(one, known, format="csv")
+    renamed = ml.annotate(frame.rename(columns={column: "confidence"}), known)
+    assert renamed.to_pandas()["confidence"].tolist() == [0.5]
+    boxes = frame.assign(xmin=0.0, ymin=0.0, xmax=0.5, ymax=0.5)
+    with pytest.raises(DataError, match="no column confidence"):
+        ml.regions(boxes, known)
+
+
+@pytest.mark.parametrize("confidences", [None, [[0.5, 0.25], [1.0]], [0.5, 0.25]])
+def test_lists_in_a_frame_are_those_of_a_file(
+    known: ml.Vocabulary, tmp_path: Path, confidences: list[Any] | None
+) -> None:
+    frame = pd.DataFrame({"image_id": ["a", "b"], "label": [[DOG, CAT], [DOG]]})
+    if confidences is not None:
+        frame["confidence"] = confidences
+    frame.to_parquet(tmp_path / "a.parquet")
+    wanted = ml.annotate(str(tmp_path / "a.parquet"), known, format="parquet").to_pandas().drop(columns="source")
+    assert len(wanted) == 3
+    for one in (frame, pa.Table.from_pandas(frame), pl.from_pandas(frame)):
+        found = ml.annotate(one, known).to_pandas().drop(columns="source")
+        pd.testing.assert_frame_equal(found, wanted)
+    if confidences is None:
+        pd.testing.assert_frame_equal(
+            ml.annotate(frame.explode("label"), known).to_pandas().drop(columns="source"), wanted
+        )
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"image_id": ["a", "b"], "label": [[DOG], DOG]}, "several types .*give all rows lists or none"),
+        ({"image_id": ["a", "b"], "label": [[DOG], None]}, "row 1 has no label"),
+        (
+            {"image_id": [["a"], ["b"]], "label": [DOG, DOG]},
+            'must hold strings; give each value a row: explode."image_id"',
+        ),
+        ({"image_id": ["a"], "label": [[[DOG]]]}, 'give each value a row: explode."label"'),
+        ({"image_id": ["a"], "label": [[DOG]], "confidence": [[2.0]]}, "another scale"),
+        ({"image_id": ["a"], "label": [DOG], "confidence": [[0.5]]}, "its column confidence is list"),
+    ],
+)
+def test_lists_that_cannot_be_read_are_told(known: ml.Vocabulary, columns: dict[str, Any], told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        ml.annotate(pd.DataFrame(columns), known)
+
+
+def test_frames_with_lists_and_without_are_told(known: ml.Vocabulary) -> None:
+    frames = [pd.DataFrame({"image_id": ["a"], "label": one}) for one in ([DOG], [[DOG]])]
+    with pytest.raises(
+        DataError, match=r"frame 2: has lists where another frame has none; give all frames lists or none"
+    ):
+        ml.annotate(frames, known)
 
 
 def test_other_columns_are_left_alone(known: ml.Vocabulary) -> None:

@@ -206,5 +206,10 @@ def test_a_rules_file_is_judged(truth: Path, command: Command, tmp_path: Path) -
     loose, strict = content["thresholds"]
     assert content["learned_from"] == 0
     assert loose["implications"] >= 1
+    told = command(*arguments(truth), "--implications", tmp_path / "rules" / "rules.parquet", "--thresholds", "0")
+    first = (
+        f"{content['images']:>12,}  images evaluated, with the rules given: if these were learned from the same images,"
+    )
+    assert told.out.startswith(first)
     assert loose["added"]["co_occurrence"]["declared"]["precision"] > 0.4
     assert loose["added"]["co_occurrence"]["declared"]["right"] >= strict["added"]["co_occurrence"]["declared"]["right"]

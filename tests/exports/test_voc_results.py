@@ -137,3 +137,39 @@ def test_rows_of_no_use_are_told(tmp_path: Path, vocabulary: Vocabulary) -> None
     stated, pictures = tables(tmp_path, rows, {"a": (5, 5), "two words": (5, 5)})
     counts = exported(vocabulary, stated, "voc-results", tmp_path / "out", pictures)
     assert (counts.images, counts.unsayable_images) == (1, 1)
+
+
+IDS = (
+    *('a"b', '"a"', "a'b", "a,b", "a;b", "a|b", "#a", "=1+1", "NA", "007", "1e5", "é", "a\\b", "%", "{}", "\x7f"),
+    *(
+        "a b",
+        "a\tb",
+        "a\nb",
+        "a\rb",
+        "a\x0bb",
+        "a\x1cb",
+        "a\x00b",
+        "a\x85b",
+        "a\xa0b",
+        "a\u2003b",
+        "a\u2028b",
+        "\ufeffa",
+    ),
+)
+
+
+@pytest.mark.parametrize("image", IDS)
+def test_an_id_is_written_as_it_is_or_counted(tmp_path: Path, vocabulary: Vocabulary, image: str) -> None:
+    rows: Sequence[dict[str, Any]] = [
+        {**BLANK, "image_id": one, "class_index": 1, "xmin": 0, "ymin": 0, "xmax": 1, "ymax": 1, "confidence": 0.5}
+        for one in sorted(["rex", image])
+    ]
+    stated, pictures = tables(tmp_path, rows, {"rex": (5, 5), image: (5, 5)})
+    counts = exported(vocabulary, stated, "voc-results", tmp_path / "out", pictures)
+    log = RejectLog()
+    ((name, path),) = result_files(tmp_path / "out", "test", ()).items()
+    again = {one.image for one in read_results(name, path, log)}
+    assert log.count == 0
+    assert again == ({"rex"} if counts.unsayable_images else {"rex", image})
+    is_sayable = len(image.split()) == 1 and image.isprintable()
+    assert counts.unsayable_images == (not is_sayable)

@@ -15,6 +15,7 @@ from mlimages_dataset.core.errors import DataError, MLImagesError
 from mlimages_dataset.images.check import Inspection, Limits
 from mlimages_dataset.images.ingest import Form, members_of
 from mlimages_dataset.images.zips import zip_file_members
+from mlimages_dataset.sources.places import files_below
 from tests.images.folders import picture
 
 if TYPE_CHECKING:
@@ -130,3 +131,43 @@ def test_archives_are_sources_alone_and_in_folders(tmp_path: Path) -> None:
     assert alone.path == "n02084071/1.jpg"
     (other,) = members_of(tmp_path / "in" / "train" / "cats.zip", Form.AUTO, limits)
     assert (other.path, other.all_labels()) == ("1.jpg", ())
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("many", [1, 40])
+def test_joined_archives_are_refused_and_other_bytes_around_one_are_not(
+    tmp_path: Path, packing: int, many: int
+) -> None:
+    one, other = ({f"{name}{n}.txt": b"text" for n in range(many)} for name in "ab")
+    first, second = (zip_of(members, packing=packing) for members in (one, other))
+    path = tmp_path / "c.zip"
+    empty = zip_of({})
+    for joined in (
+        first + second,
+        second + first,
+        first[: len(first) // 2] + second,
+        b"\0" * 5000 + first + second,
+        b"\0" * ((1 << 20) - 7) + first + second,
+        first + empty,
+        first + second[:40],
+    ):
+        path.write_bytes(joined)
+        for read in (lambda: list(zip_file_members(path, most_bytes=MOST)), lambda: files_below(path)):
+            with pytest.raises(
+                DataError, match=r"c\.zip: holds several zip archives.*obtain each as a file of its own"
+            ):
+                read()
+    commented = first[:-2] + b"\x09\0a comment"
+    for whole in (
+        first,
+        b"#!/bin/sh\nunzip $0\n" + first,
+        b"MZ" + bytes(range(256)) * 9 + first,
+        commented,
+        empty + first,
+    ):
+        path.write_bytes(whole)
+        assert sorted(file.name for file in files_below(path)) == sorted(one)
+        assert {member.path for member in zip_file_members(path, most_bytes=MOST)} == set(one)
+    nested = zip_of({"inner.zip": second, "a.txt": b"text"}, packing=zipfile.ZIP_STORED)
+    path.write_bytes(nested)
+    assert [file.name for file in files_below(path)] == ["a.txt", "inner.zip"]

@@ -150,7 +150,9 @@ def _how_to_decide(build: Build, out: Location, *, lists_beside: bool) -> str:
         where = f"your class list (columns id, name, wnid, parent; {stand})"
         return f"  To decide, change the lines of such classes in {where}, and run this again with --overwrite."
     if own is None:
-        where = "put lines for such classes, as those printed above, into a new CSV file below the line id,name,wnid,parent"
+        where = (
+            "put lines for such classes, as those printed above, into a new CSV file below the line id,name,wnid,parent"
+        )
         return f"  To decide, {where}, and add --classes FILE --overwrite to this command, last."
     where = f"a copy of {out / 'classes' / own.name} ({stand})"
     return (

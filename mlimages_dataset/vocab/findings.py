@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.sources.class_lists import MEANING_COLUMNS
+from mlimages_dataset.vocab.elsewhere import read_elsewhere
 from mlimages_dataset.vocab.hierarchy import ROOTS, edited_parents
-from mlimages_dataset.vocab.matching import read_elsewhere
 from mlimages_dataset.vocab.near_names import (
     denies,
     has_concrete_sense,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlimages_dataset.sources.classes import SourceClass
-    from mlimages_dataset.vocab.matching import ReadElsewhere
+    from mlimages_dataset.vocab.elsewhere import ReadElsewhere
     from mlimages_dataset.vocab.merging import ClassList
     from mlimages_dataset.vocab.normalisation import ParsedName
     from mlimages_dataset.vocab.reviewed import Reviewed

@@ -23,6 +23,7 @@ from scipy.special import softmax
 
 from mlimages_dataset.vocab.brackets import agreeing, are_below, contradict
 from mlimages_dataset.vocab.certainty import ELSEWHERE, ONLY_ABSTRACT, ONLY_SENSE, grounds_of, match_probability
+from mlimages_dataset.vocab.elsewhere import read_elsewhere, with_read
 from mlimages_dataset.vocab.morphology import base_forms
 from mlimages_dataset.vocab.near_names import head_of, says_absence
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings, squashed
@@ -42,10 +43,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlimages_dataset.sources.classes import SourceClass
+    from mlimages_dataset.vocab.elsewhere import ReadElsewhere
     from mlimages_dataset.vocab.wordnet import WordNet
 
-_READ_SCORE, _READ_AGAIN, _MOST_READ = 3.0, 1.5, 3
-"""What the sense of a name in one other collection is ahead by, and for each further one, up to three (decision 2)."""
 _READ_SHARE = 0.5
 """How much all features but those of the list count for a name that was read elsewhere (decision 2)."""
 _OF_THE_LIST = np.array(["in the source" in one or "of the source" in one for one in FEATURES])
@@ -101,31 +101,6 @@ class Match:
     probability: float = 0.0
     grounds: tuple[float, ...] = ()
     below_parent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ReadElsewhere:
-    """What a name means in other collections.
-
-    Attributes:
-        wnid: the synset.
-        broader: the name is a kind of it.
-        where: the collections.
-    """
-
-    wnid: str
-    broader: bool
-    where: tuple[str, ...]
-
-    @property
-    def evidence(self) -> str:
-        """Where it means that, in words."""
-        return f"so it was read in {', '.join(self.where)}"
-
-    @property
-    def score(self) -> float:
-        """What its sense is ahead by."""
-        return _READ_SCORE + _READ_AGAIN * (min(len(self.where), _MOST_READ) - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,14 +206,6 @@ def _parents_of(one: SourceClass, synset_of_id: Mapping[str, int], wordnet: Word
     forms = spellings(parse_name(one.parent).base)
     lemmas = next((found for form in forms if (found := wordnet.base_forms(form))), ())
     return {synset for lemma in lemmas for synset in wordnet.senses[lemma]}
-
-
-def read_elsewhere(
-    name: ParsedName, read: Mapping[ParsedName, ReadElsewhere], base_forms: Sequence[str] = ()
-) -> ReadElsewhere | None:
-    """Return what a name, however it is spelled, or else a base form of it means in other collections; None if none."""
-    forms = (replace(name, base=form) for form in (*spellings(name.base), *base_forms))
-    return next((read[form] for form in forms if form in read), None)
 
 
 def named_senses(classes: Sequence[SourceClass], wordnet: WordNet) -> list[NamedSenses]:
@@ -364,7 +331,7 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
         return Match(named.source_class, read.wnid, MatchRule.READ_ELSEWHERE, read.evidence, (), ELSEWHERE)
     if not named.allowed:
         return _unmatched(named, around.wordnet)
-    named = _as_spelled(named if read is None else _with_read(named, read, around.wordnet), around)
+    named = _as_spelled(named if read is None else with_read(named, read, around.wordnet), around)
     features = feature_matrix(named.allowed, around)
     weights = _weights()
     if read is not None:
@@ -395,22 +362,6 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
         return replace(match, probability=ONLY_SENSE if best.synset in around.concrete else ONLY_ABSTRACT)
     grounds = grounds_of(len(order), lead, features[order[0]])
     return replace(match, probability=match_probability(grounds), grounds=grounds)
-
-
-def _with_read(named: NamedSenses, read: ReadElsewhere, wordnet: WordNet) -> NamedSenses:
-    """Return the class with the sense that was read elsewhere, if WordNet has not this name for it.
-
-    A motorbike is a motorcycle and Felidae are felines. But a game is not the ball that collections of boxes mean by its
-    name, and what agrees with words in brackets or a parent in the list needs no other sense.
-    """
-    synset = wordnet.index_of_wnid[read.wnid]
-    acts = all(wordnet.lexicographer_files[one.synset] == "noun.act" for one in named.candidates)
-    there = ancestors(wordnet, synset)
-    if named.narrowed_by or acts or any(one.synset in there for one in named.candidates):
-        return named
-    more = Candidate(synset, wordnet.lemmas[synset][0].lower(), is_base_form=False)
-    candidates = (*named.candidates, more)
-    return replace(named, candidates=candidates, allowed=candidates)
 
 
 def _unmatched(named: NamedSenses, wordnet: WordNet) -> Match:

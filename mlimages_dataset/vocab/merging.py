@@ -14,6 +14,7 @@ from mlimages_dataset.core.errors import VocabularyError
 from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
 from mlimages_dataset.vocab.certainty import CONTRADICTED, ELSEWHERE, HEAD_FACTOR, LISTED, single
 from mlimages_dataset.vocab.disagreements import contradicts
+from mlimages_dataset.vocab.elsewhere import read_elsewhere
 from mlimages_dataset.vocab.hierarchy import (
     ROOTS,
     Hierarchy,
@@ -25,7 +26,7 @@ from mlimages_dataset.vocab.hierarchy import (
     tree_of,
 )
 from mlimages_dataset.vocab.list_names import matches_of_list
-from mlimages_dataset.vocab.matching import MatchContext, match_classes, read_elsewhere
+from mlimages_dataset.vocab.matching import MatchContext, match_classes
 from mlimages_dataset.vocab.narrower import narrowed, with_own_categories
 from mlimages_dataset.vocab.near_names import head_of
 from mlimages_dataset.vocab.normalisation import parse_name

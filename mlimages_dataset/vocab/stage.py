@@ -316,8 +316,8 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
         () if given.reviewed is None else tuple(unlisted(read_reviewed(replace(given, reviewed_only=True)), lists)),
         disagreements(vocabulary, [one for one in lists if one.source not in packaged], network),
         doubts(vocabulary, lists, network),
-        tuple(renamed[:_SHOWN_LOSSES]),
-        max(0, len(renamed) - _SHOWN_LOSSES),
+        tuple(renamed[:SHOWN_LOSSES]),
+        max(0, len(renamed) - SHOWN_LOSSES),
     )
     return StageResult(write_tables(vocabulary, at.out, at.inputs), summary)
 

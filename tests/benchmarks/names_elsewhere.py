@@ -27,7 +27,8 @@ from tests.vocab.read_lists import SMALL_TITLE, Listed, list_of, read_lists
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mlimages_dataset.vocab.matching import MatchContext, ReadElsewhere
+    from mlimages_dataset.vocab.elsewhere import ReadElsewhere
+    from mlimages_dataset.vocab.matching import MatchContext
     from mlimages_dataset.vocab.normalisation import ParsedName
     from mlimages_dataset.vocab.readings import Reading
 

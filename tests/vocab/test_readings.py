@@ -10,7 +10,7 @@ import pytest
 
 import mlimages_dataset as ml
 from mlimages_dataset.sources.classes import SourceClass
-from mlimages_dataset.vocab.matching import ReadElsewhere
+from mlimages_dataset.vocab.elsewhere import ReadElsewhere
 from mlimages_dataset.vocab.normalisation import parse_name
 from mlimages_dataset.vocab.readings import Agreement, Reading, Readings, packaged_readings
 from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed

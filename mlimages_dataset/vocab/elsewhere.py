@@ -1,0 +1,68 @@
+"""What a class name means in other collections that were read (`readings`), as evidence for the same name in a list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mlimages_dataset.vocab.normalisation import spellings
+from mlimages_dataset.vocab.sense_features import Candidate, ancestors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mlimages_dataset.vocab.matching import NamedSenses
+    from mlimages_dataset.vocab.normalisation import ParsedName
+    from mlimages_dataset.vocab.wordnet import WordNet
+
+_READ_SCORE, _READ_AGAIN, _MOST_READ = 3.0, 1.5, 3
+"""What the sense of a name in one other collection is ahead by, and for each further one, up to three (decision 2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadElsewhere:
+    """What a name means in other collections.
+
+    Attributes:
+        wnid: the synset.
+        broader: the name is a kind of it.
+        where: the collections.
+    """
+
+    wnid: str
+    broader: bool
+    where: tuple[str, ...]
+
+    @property
+    def evidence(self) -> str:
+        """Where it means that, in words."""
+        return f"so it was read in {', '.join(self.where)}"
+
+    @property
+    def score(self) -> float:
+        """What its sense is ahead by."""
+        return _READ_SCORE + _READ_AGAIN * (min(len(self.where), _MOST_READ) - 1)
+
+
+def read_elsewhere(
+    name: ParsedName, read: Mapping[ParsedName, ReadElsewhere], base_forms: Sequence[str] = ()
+) -> ReadElsewhere | None:
+    """Return what a name, however it is spelled, or else a base form of it means in other collections; None if none."""
+    forms = (replace(name, base=form) for form in (*spellings(name.base), *base_forms))
+    return next((read[form] for form in forms if form in read), None)
+
+
+def with_read(named: NamedSenses, read: ReadElsewhere, wordnet: WordNet) -> NamedSenses:
+    """Return the class with the sense that was read elsewhere, if WordNet has not this name for it.
+
+    A motorbike is a motorcycle and Felidae are felines. But a game is not the ball that collections of boxes mean by its
+    name, and what agrees with words in brackets or a parent in the list needs no other sense.
+    """
+    synset = wordnet.index_of_wnid[read.wnid]
+    acts = all(wordnet.lexicographer_files[one.synset] == "noun.act" for one in named.candidates)
+    there = ancestors(wordnet, synset)
+    if named.narrowed_by or acts or any(one.synset in there for one in named.candidates):
+        return named
+    more = Candidate(synset, wordnet.lemmas[synset][0].lower(), is_base_form=False)
+    candidates = (*named.candidates, more)
+    return replace(named, candidates=candidates, allowed=candidates)

@@ -33,7 +33,7 @@ class Loader(DataLoader[Any], Generic[_Batch]):
         sampler: the order of the samples.
         batch_size: samples of a batch, per rank.
         workers: worker processes; 0 to make samples in this one.
-        max_bad_share: the share of bad pictures, 0 to 1, above which an error is raised.
+        max_bad_share: the share of samples with a bad picture, 0 to 1, above which an error is raised.
         options: of `torch.utils.data.DataLoader`, such as `pin_memory`, `prefetch_factor` or `drop_last`.
 
     Raises:

@@ -22,6 +22,7 @@ from mlimages_dataset.train.checkpoint import (
 )
 from mlimages_dataset.train.computing import computing, seed_generators
 from mlimages_dataset.train.feed import images_of_pass, make_feed
+from mlimages_dataset.train.image_sizes import check_sizes
 from mlimages_dataset.train.inputs import Classes, pair_rates, unpictured
 from mlimages_dataset.train.learner import Learner, check_one_image, make_learner
 from mlimages_dataset.train.logs import RunLog
@@ -143,10 +144,13 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> nn.
         bias: bias of a head that `model.weights` do not set, shape (C,); None for zeros.
 
     Raises:
-        UsageError: there is no such network, or `model.weights` belong to another one.
+        UsageError: there is no such network, it takes no images of a phase's size, or `model.weights` belong to
+            another one.
         DataError: the file of weights is damaged.
     """
-    return task_of_run(run).model(run, len(classes), classes.digest, bias)
+    model = task_of_run(run).model(run, len(classes), classes.digest, bias)
+    check_sizes(model, [phase.image_size for phase in run.phases], run.model.name, advice="set image_size = ")
+    return model
 
 
 def first_learner(run: Run, data: CataloguedImages[Any, Any], classes: Classes, device: torch.device) -> Learner:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, SequentialSampler, Subset
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.loaders import (
@@ -24,6 +24,7 @@ from mlimages_dataset.loaders import (
     Sample,
     ShuffledSampler,
     SoftBalanceSampler,
+    StreamedImages,
     collate,
     train_transform,
 )
@@ -272,6 +273,56 @@ def test_counts_of_ranks_add_up_and_their_bad_pictures_are_listed_once() -> None
 def test_a_share_of_bad_pictures_that_is_none_is_refused(most: float) -> None:
     with pytest.raises(UsageError, match="max_bad_share is"):
         BadImages(most)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"num_workers": 1}, "Loader has no option num_workers; pass workers=$"),
+        ({"shuffle": True}, r"no option shuffle; the sampler gives the order: pass ShuffledSampler\(data\)"),
+        ({"collate_fn": None}, "no option collate_fn; leave it out"),
+        ({"batch_sampler": None}, "no option batch_sampler; pass a sampler and batch_size="),
+    ],
+)
+def test_options_of_pytorchs_loader_that_are_decided_here_are_refused(
+    tmp_path: Path, options: dict[str, Any], told: str
+) -> None:
+    data = data_set(tmp_path, 4)
+    with pytest.raises(UsageError, match=told):
+        Loader(data, ShuffledSampler(data), batch_size=2, **options)
+
+
+def test_a_subset_is_refused_and_the_advice_works(tmp_path: Path) -> None:
+    data = data_set(tmp_path, 8)
+    some: Any = Subset(data, [1, 3, 5])
+    with pytest.raises(UsageError, match=r"a Subset is no data set of .*; torch\.utils\.data\.DataLoader takes it"):
+        Loader(some, ShuffledSampler(some), batch_size=2)
+    batches = list(DataLoader(some, batch_size=2, collate_fn=data.collate))
+    assert [row for batch in batches for row in batch.rows.tolist()] == [1, 3, 5]
+
+
+@pytest.mark.parametrize("sampler", [None, SequentialSampler(range(4)), [0, 1]])
+def test_a_sampler_without_a_place_is_refused(tmp_path: Path, sampler: Any) -> None:
+    data = data_set(tmp_path, 4)
+    with pytest.raises(UsageError, match=r"the sampler is .*, and Loader needs one of mlimages_dataset\.loaders; pass"):
+        Loader(data, sampler, batch_size=2)
+
+
+@pytest.mark.parametrize(
+    "change", [{"order": None}, {"position": -1}, {"position": "1"}, {"epoch": True}, {"epoch": None}]
+)
+def test_what_is_no_place_is_refused_by_all_that_take_one(tmp_path: Path, change: dict[str, Any]) -> None:
+    data = data_set(tmp_path, 4)
+    sampler: OrderSampler = ShuffledSampler(data)
+    loader, stream = Loader(data, sampler, batch_size=2), StreamedImages(data)
+    good = loader.state_dict()
+    for bad in ({**good, **change}, {name: good[name] for name in good if name not in change}, {}, None, []):  # type: ignore[literal-required]
+        for taking in (loader, sampler, iter(sampler)):
+            with pytest.raises(UsageError, match=r"is no place in an epoch: .*; pass what state_dict\(\) returned$"):
+                taking.load_state_dict(bad)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="is no place in an epoch: given is missing"):
+        stream.load_state_dict({"epoch": 0})  # type: ignore[typeddict-item]
+    loader.load_state_dict(good)
 
 
 def test_another_size_is_another_transform_between_epochs(tmp_path: Path) -> None:

@@ -582,7 +582,9 @@ def test_labelled_images_without_a_picture_are_told_by_every_command(
     assert trained.exit_code == 0, trained.output
     told = f"labelled images in {photographs.labels} have no picture in {pictures}; "
     assert trained.stdout.count(told) == 1, "the training and the validation images are the same"
-    (line,) = [one for one in map(json.loads, (out / "log.jsonl").read_text().splitlines()) if "no picture" in one["kind"]]
+    (line,) = [
+        one for one in map(json.loads, (out / "log.jsonl").read_text().splitlines()) if "no picture" in one["kind"]
+    ]
     assert told in line["sentence"]
     assert line["without picture"] == 5
     assert line["sentence"].startswith(f"5 of {line['images'] + 5} ")

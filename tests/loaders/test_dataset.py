@@ -316,10 +316,12 @@ def test_what_is_no_place_is_refused_by_all_that_take_one(tmp_path: Path, change
     sampler: OrderSampler = ShuffledSampler(data)
     loader, stream = Loader(data, sampler, batch_size=2), StreamedImages(data)
     good = loader.state_dict()
-    for bad in ({**good, **change}, {name: good[name] for name in good if name not in change}, {}, None, []):  # type: ignore[literal-required]
+    missing = {name: value for name, value in good.items() if name not in change}
+    wrong: tuple[Any, ...] = ({**good, **change}, missing, {}, None, [])
+    for bad in wrong:
         for taking in (loader, sampler, iter(sampler)):
             with pytest.raises(UsageError, match=r"is no place in an epoch: .*; pass what state_dict\(\) returned$"):
-                taking.load_state_dict(bad)  # type: ignore[arg-type]
+                taking.load_state_dict(bad)
     with pytest.raises(UsageError, match="is no place in an epoch: given is missing"):
         stream.load_state_dict({"epoch": 0})  # type: ignore[typeddict-item]
     loader.load_state_dict(good)

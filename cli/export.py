@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     help="The format to write.",
 )
 @click.argument("labels", type=FOLDER)
-@click.option("--images", type=FOLDER, help="The pictures, whose sizes coco and voc-results need (images ingest).")
+@click.option(
+    "--images", type=FOLDER, help="The pictures, as images ingest stored them: coco and voc-results need the sizes."
+)
 @click.option("--image-set", default="test", show_default=True, help="What voc-results call the images.")
 @click.option("--name", default="multi-label images", show_default=True, help="Name of the data set, for its card.")
 @click.option("--license", "licence", default="", help="Licence of the data set, for its card: an identifier or a URL.")

@@ -35,7 +35,8 @@ def images_verify(
 ) -> None:
     """Check that each picture of FOLDER is where its table says, has the right digest, and can be decoded.
 
-    Of a folder of others' shards (WebDataset, Hugging Face Parquet), each picture is read and decoded.
+    Of a folder of others' shards (WebDataset, Hugging Face Parquet) or of image files, each picture is read and
+    decoded.
 
     With --labels also count, by category, the images of a label table without a saved picture.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
@@ -31,9 +32,17 @@ def size_tables(export: Export) -> list[Location]:
         raise UsageError(
             "boxes of this format are in pixels, and regions are shares", remedy="name the images' folder with --images"
         )
-    found = [part for part in table_parts(export.images) if schema_of(part, (REGIONS, IMAGES)) is IMAGES]
+    folder = export.images
+    has_no_table = folder.is_dir() and next(iter(folder.rglob("*.parquet")), None) is None
+    parts = [] if has_no_table else table_parts(folder)
+    found = [part for part in parts if schema_of(part, (REGIONS, IMAGES)) is IMAGES]
     if not found:
-        raise UsageError("holds no images table", where=export.images, remedy="name what images ingest wrote")
+        ingest = shlex.join(["mlimages-build", "images", "ingest", str(folder), "--out", "pictures"])
+        raise UsageError(
+            "holds no images table, which has the sizes of the pictures",
+            where=folder,
+            remedy=f"for a folder of picture files run {ingest} and name it with --images pictures",
+        )
     return found
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError, MLImagesError
 from mlimages_dataset.images.check import MAX_PIXELS, Inspection, Limits, inspect
+from mlimages_dataset.images.file_store import FileStore
 from mlimages_dataset.images.foreign import ForeignStore
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.registry import open_store
@@ -65,11 +66,11 @@ def verify_images(
     """Return the number of saved pictures of a folder, and a sentence for each problem.
 
     Each file is compared with the digest in the manifest; the bytes of each saved row are compared with its digest and
-    size, and decoded. Only the first wrong rows of a part are listed. Of shards that others wrote, each picture is read
-    and decoded.
+    size, and decoded. Only the first wrong rows of a part are listed. Of shards that others wrote, and of image files,
+    each picture is read and decoded.
 
     Args:
-        folder: a folder of images, ours or others' shards.
+        folder: a folder of images, ours, others' shards, or image files.
         decode: decode pictures.
         mapper: runs the parts.
         progress: is called with the number of pictures checked.
@@ -79,7 +80,7 @@ def verify_images(
     """
     if folder.is_dir() and not (folder / MANIFEST_NAME).is_file():
         store = open_store(folder)
-        if isinstance(store, ForeignStore):
+        if isinstance(store, ForeignStore) or (isinstance(store, FileStore) and len(store)):
             return _verify_store(store, decode=decode, mapper=mapper, progress=progress)
     problems = verify_folder(folder)
     files = read_manifest(folder).files
@@ -107,7 +108,7 @@ def verify_images(
 
 
 def _verify_store(
-    store: ForeignStore, *, decode: bool, mapper: Mapper, progress: Callable[[int], None]
+    store: ImageStore, *, decode: bool, mapper: Mapper, progress: Callable[[int], None]
 ) -> tuple[int, list[str]]:
     """Return the number of pictures of a store, and a sentence for each of the first problems."""
     starts = range(0, len(store), _PICTURES_AT_ONCE)
@@ -122,7 +123,7 @@ def _verify_store(
     return len(store), problems
 
 
-def _check_pictures(first: int, *, store: ForeignStore, decode: bool) -> PartFindings:
+def _check_pictures(first: int, *, store: ImageStore, decode: bool) -> PartFindings:
     """Return what is wrong with the pictures of a store from the first on."""
     numbers = np.arange(first, min(first + _PICTURES_AT_ONCE, len(store)))
     problems = []
@@ -135,7 +136,7 @@ def _check_pictures(first: int, *, store: ForeignStore, decode: bool) -> PartFin
     return PartFindings(len(numbers), len(problems), tuple(problems[:_LISTED_ROWS]))
 
 
-def _why_not_read(store: ForeignStore, k: int) -> str:
+def _why_not_read(store: ImageStore, k: int) -> str:
     try:
         store.read(k)
     except DataError as error:

@@ -35,7 +35,8 @@ class ImageBatch:
         epoch: the epoch of the samples.
         n_classes: C.
         image_ids: of the samples.
-        replaced: bad pictures that were replaced by others.
+        replaced: the bad pictures among those that were drawn, which others replace; so each is listed once in an epoch
+            that draws each picture once.
     """
 
     images: Tensor
@@ -128,7 +129,8 @@ def common_fields(samples: Sequence[ImageSample]) -> dict[str, Any]:
         "epoch": samples[0].epoch,
         "n_classes": samples[0].n_classes,
         "image_ids": tuple(sample.image_id for sample in samples),
-        "replaced": tuple(bad for sample in samples for bad in sample.replaced),
+        # The first of a sample is the one that was drawn. The others stood in its place, and have a draw of their own.
+        "replaced": tuple(sample.replaced[0] for sample in samples if sample.replaced),
     }
 
 

@@ -10,7 +10,7 @@ is the same whichever process makes it.
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 100
 """After so many bad pictures in a row, the cause is not the pictures."""
+VERIFY = "mlimages-build images verify"
 
 
 class Draw(int):
@@ -202,7 +203,7 @@ class CataloguedImages(Dataset[_Sample], abc.ABC, Generic[_Sample, _Batch]):
         raise DataError(
             f"{len(replaced)} pictures in a row cannot be used, the first because: {replaced[0].reason}",
             where=replaced[0].image_id,
-            remedy="check the folder of images with mlimages-build images verify",
+            remedy=f"mend or remove them ({VERIFY} FOLDER lists all bad pictures)",
         )
 
     def _made(self, row: int, draw: Draw, replaced: Sequence[BadImage], content: bytes | None) -> _Sample | BadImage:
@@ -309,44 +310,73 @@ def _all_listed(sources: Sequence[str], *, chosen: Collection[str] | bool) -> fr
 
 @dataclass(slots=True)
 class BadImages:
-    """A count of samples and of bad pictures.
+    """A count of samples and of bad pictures; the counts of several ranks are added with `+`.
 
     Attributes:
-        most: the share of bad pictures, 0 to 1, above which `add` raises.
+        most: the share of samples with a bad picture, 0 to 1, above which `add` raises.
+        least: the number of samples over which the share is counted at least.
+        option: the setting of `most`, for the message.
         samples: the number of samples so far.
-        count: the number of bad pictures so far.
-        first: the first bad pictures.
+        replaced: the number of samples so far whose picture was bad.
+        rows: the rows of the bad pictures so far.
+        first: the first bad pictures, each once.
     """
 
-    most: float = 0.05
-    samples: int = 0
-    count: int = 0
-    first: tuple[BadImage, ...] = ()
-
-    LISTED = 20
     SETTLED = 1000
+    LISTED = 20
+
+    most: float = 0.05
+    least: int = SETTLED
+    option: str = "max_bad_share"
+    samples: int = 0
+    replaced: int = 0
+    rows: set[int] = field(default_factory=set)
+    first: tuple[BadImage, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.most <= 1:
-            raise UsageError(f"max_bad_share is {self.most}", remedy="set it within 0 to 1")
+            raise UsageError(f"{self.option} is {self.most}", remedy="set it within 0 to 1")
+
+    @property
+    def count(self) -> int:
+        """The number of bad pictures so far, each counted once."""
+        return len(self.rows)
+
+    def __add__(self, other: BadImages) -> BadImages:
+        new = tuple(bad for bad in other.first if bad.row not in self.rows)
+        return replace(
+            self,
+            samples=self.samples + other.samples,
+            replaced=self.replaced + other.replaced,
+            rows=self.rows | other.rows,
+            first=(self.first + new)[: self.LISTED],
+        )
 
     def add(self, samples: int, replaced: Sequence[BadImage]) -> None:
-        """Count the samples of a batch and the pictures that were replaced in it.
+        """Count the samples of a batch, and those of them whose picture was bad, which `ImageBatch.replaced` lists.
 
         Raises:
-            DataError: the share of bad pictures is too large, counted over at least a thousand samples.
+            DataError: the share of bad pictures is too large, counted over at least `least` samples.
         """
         self.samples += samples
-        self.count += len(replaced)
-        self.first += tuple(replaced[: self.LISTED - len(self.first)])
-        if self.count > self.most * max(self.samples, self.SETTLED):
+        self.replaced += len(replaced)
+        for bad in replaced:
+            if bad.row not in self.rows and len(self.first) < self.LISTED:
+                self.first += (bad,)
+            self.rows.add(bad.row)
+        self.check(max(self.samples, self.least))
+
+    def check(self, samples: int) -> None:
+        """Raise `DataError` if the bad pictures so far are a too large share of a number of samples."""
+        if self.replaced > self.most * samples:
             raise DataError(
-                f"{self.count:,} pictures among {self.samples:,} cannot be used, more than {self.most:.1%}; the first "
+                f"{self.replaced:,} of {self.samples:,} pictures cannot be used, more than {self.most:.1%}; the first "
                 f"is {self.first[0].image_id}: {self.first[0].reason}",
-                remedy="check the folder of images with mlimages-build images verify, or raise max_bad_share",
+                remedy=f"mend or remove them ({VERIFY} FOLDER lists them), or raise {self.option}",
             )
 
     def __str__(self) -> str:
         listed = "; ".join(f"{bad.image_id} ({bad.reason})" for bad in self.first)
         more = f"; and {self.count - len(self.first):,} more" if self.count > len(self.first) else ""
-        return f"{self.count:,} bad pictures in {self.samples:,} samples" + (f": {listed}{more}" if listed else "")
+        pictures = "bad picture" if self.count == 1 else "bad pictures"
+        return f"{self.count:,} {pictures} in {self.samples:,} samples" + (f": {listed}{more}" if listed else "")

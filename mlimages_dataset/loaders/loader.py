@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader
 
-from mlimages_dataset.core.errors import MLImagesError
+from mlimages_dataset.core.errors import MLImagesError, UsageError
 from mlimages_dataset.loaders.batch import ImageBatch
 from mlimages_dataset.loaders.dataset import BadImages
+from mlimages_dataset.loaders.samplers import OrderSampler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from mlimages_dataset.loaders.dataset import CataloguedImages
-    from mlimages_dataset.loaders.samplers import OrderSampler, SamplerState
+    from mlimages_dataset.loaders.samplers import SamplerState
 
 
+_SET_HERE = {
+    "num_workers": "pass workers=",
+    "shuffle": "the sampler gives the order: pass ShuffledSampler(data) or EvaluationSampler(data)",
+    "batch_sampler": "pass a sampler and batch_size=",
+    "collate_fn": "leave it out: the data set has its own",
+}
+"""Options of PyTorch's loader that are decided here, and what to do instead."""
 _Batch = TypeVar("_Batch", bound=ImageBatch)
 
 
@@ -33,11 +41,12 @@ class Loader(DataLoader[Any], Generic[_Batch]):
         sampler: the order of the samples.
         batch_size: samples of a batch, per rank.
         workers: worker processes; 0 to make samples in this one.
-        max_bad_share: the share of bad pictures, 0 to 1, above which an error is raised.
+        max_bad_share: the share of samples with a bad picture, 0 to 1, above which an error is raised.
         options: of `torch.utils.data.DataLoader`, such as `pin_memory`, `prefetch_factor` or `drop_last`.
 
     Raises:
-        UsageError: `max_bad_share` is not within 0 to 1.
+        UsageError: the data set or the sampler is not one of this package, an option has another name here, or
+            `max_bad_share` is not within 0 to 1.
 
     Attributes:
         bad: the bad pictures so far.
@@ -54,6 +63,7 @@ class Loader(DataLoader[Any], Generic[_Batch]):
         max_bad_share: float = 0.05,
         **options: Any,
     ) -> None:
+        _check(data, sampler, options)
         super().__init__(
             data, batch_size=batch_size, sampler=sampler, num_workers=workers, collate_fn=data.collate, **options
         )
@@ -93,10 +103,26 @@ class Loader(DataLoader[Any], Generic[_Batch]):
         """Go to a saved place.
 
         Raises:
-            UsageError: it belongs to another order.
+            UsageError: it belongs to another order, or it is no place.
         """
         self.order_sampler.load_state_dict(state)
         self._place = state
+
+
+def _check(data: object, sampler: object, options: Mapping[str, object]) -> None:
+    """Raise `UsageError` if a loader's data set, sampler or options are those of PyTorch."""
+    plain = "torch.utils.data.DataLoader takes it, with collate_fn=data.collate of the whole data set"
+    if not hasattr(data, "collate"):
+        raise UsageError(f"a {type(data).__name__} is no data set of mlimages_dataset", remedy=plain)
+    if not isinstance(sampler, OrderSampler):
+        kind = "None" if sampler is None else f"a {type(sampler).__name__}"
+        raise UsageError(
+            f"the sampler is {kind}, and Loader needs one of mlimages_dataset.loaders",
+            remedy="pass ShuffledSampler(data) to train, or EvaluationSampler(data) to evaluate",
+        )
+    for name in options:
+        if name in _SET_HERE:
+            raise UsageError(f"Loader has no option {name}", remedy=_SET_HERE[name])
 
 
 @contextlib.contextmanager

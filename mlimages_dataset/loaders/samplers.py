@@ -10,6 +10,7 @@ the number of positions that all ranks together have read, so a run may continue
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from torch.utils.data import Sampler
@@ -66,6 +67,18 @@ class SamplerState(TypedDict):
     order: str
 
 
+def check_place(state: object, kinds: Mapping[str, type]) -> None:
+    """Raise `UsageError` if a place lacks a value, or one is of another kind or below 0."""
+    given = state if isinstance(state, Mapping) else {}
+    for name, kind in kinds.items():
+        value = given.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value < 0):
+            raise UsageError(
+                f"{state!r} is no place in an epoch: {name} is {'missing' if name not in given else repr(value)}",
+                remedy="pass what state_dict() returned",
+            )
+
+
 class OrderSampler(Sampler[int]):
     """One rank's share of an order, from any place on.
 
@@ -118,8 +131,9 @@ class OrderSampler(Sampler[int]):
         """Go to a saved place.
 
         Raises:
-            UsageError: it belongs to another order.
+            UsageError: it belongs to another order, or it is no place.
         """
+        check_place(state, {"epoch": int, "position": int, "order": str})
         if state["order"] != self.order.name:
             raise UsageError(
                 f"the place is in another order ({state['order']}, but this is {self.order.name})",

@@ -17,6 +17,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from mlimages_dataset.loaders.dataset import Draw, Sample
 from mlimages_dataset.loaders.orders import BlockShuffled
 from mlimages_dataset.loaders.partition import current_rank, share
+from mlimages_dataset.loaders.samplers import check_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,7 +149,12 @@ class StreamedImages(IterableDataset[Sample]):
         return StreamPlace(epoch=int(self._epoch), given=self._given)
 
     def load_state_dict(self, state: StreamPlace) -> None:
-        """Go to a saved place."""
+        """Go to a saved place.
+
+        Raises:
+            UsageError: it is no place.
+        """
+        check_place(state, {"epoch": int, "given": int})
         self.set_epoch(state["epoch"])
         self._start = self._given = state["given"]
 

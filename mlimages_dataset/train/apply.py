@@ -28,6 +28,7 @@ from mlimages_dataset.train.checkpoint import (
 from mlimages_dataset.train.computing import computing
 from mlimages_dataset.train.config import Data, Loss, Phase, Run, Unknown
 from mlimages_dataset.train.extract import feature_rows, features_schema
+from mlimages_dataset.train.image_sizes import check_sizes
 from mlimages_dataset.train.learner import autocast
 from mlimages_dataset.train.models import MultiLabelClassifier
 from mlimages_dataset.train.pictures import Part, Pictures, picture_batches
@@ -400,7 +401,8 @@ def trained(
     """Return the task of a checkpoint, and its network on a device, for evaluation.
 
     Raises:
-        UsageError: it has another vocabulary than the one that is named, or its task does not heed a setting.
+        UsageError: it has another vocabulary than the one that is named, its task does not heed a setting, or its
+            network takes no images of the size.
         DataError: it is damaged.
     """
     path = found_checkpoint(application.checkpoint)
@@ -415,7 +417,9 @@ def trained(
     if needs_classes or application.vocabulary is not None:
         classes = task.classes(as_run(application, None, checkpoint))
         check_vocabulary(checkpoint, path, classes.digest, len(classes))
-    return task, task.network(checkpoint, path).to(device).eval(), checkpoint
+    network = task.network(checkpoint, path).to(device).eval()
+    check_sizes(network, [checkpoint.image_size], checkpoint.model_name, advice="pass --image-size ")
+    return task, network, checkpoint
 
 
 def _inputs(application: Application) -> dict[str, str]:

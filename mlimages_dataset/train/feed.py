@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader
 
 from mlimages_dataset.core.errors import ConfigError
 from mlimages_dataset.loaders import (
-    BadImages,
     ClassAwareSampler,
     Loader,
     MLImages,
@@ -100,7 +99,7 @@ class ImageFeed:
                 sampler,
                 batch_size=of_pass,
                 workers=options.workers,
-                max_bad_share=options.bad_image_share,
+                max_bad_share=1.0,  # the loop counts bad pictures, see `bad_pictures`
                 pin_memory=self._pin,
                 prefetch_factor=options.prefetch if options.workers else None,
                 worker_init_fn=outlive_sigterm,
@@ -162,7 +161,6 @@ class StreamFeed:
         stream = self._stream(phase)
         stream.set_epoch(epoch)
         stream.go_on_after(first_step * passes, batch_size=of_pass, workers=options.workers)
-        bad = BadImages(options.bad_image_share)
         loader = iter(
             DataLoader(
                 stream,
@@ -177,8 +175,6 @@ class StreamFeed:
         )
         with told_once():
             while batches := list(itertools.islice(loader, passes)):
-                for batch in batches:
-                    bad.add(len(batch), batch.replaced)
                 yield batches
 
     def finish(self, images: Tensor) -> Tensor:

@@ -6,14 +6,18 @@ Legend: C classes.
 from __future__ import annotations
 
 import hashlib
+import shlex
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mlimages_dataset.core.errors import ConfigError, UsageError
+from mlimages_dataset.loaders import MLImages
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import CATEGORIES, PAIR_COUNTS
+from mlimages_dataset.train import distributed
 from mlimages_dataset.train.losses.pair_rates import rates_of_table, with_relatives
 from mlimages_dataset.train.losses.prior_bias import prior_bias
 from mlimages_dataset.vocab.folder import categories_file, read_vocabulary, refuse_other_vocabulary, vocabulary_digests
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mlimages_dataset.core.locations import Location
-    from mlimages_dataset.loaders import MLImages
+    from mlimages_dataset.loaders.dataset import CataloguedImages
     from mlimages_dataset.train.config import Run
 
 
@@ -81,6 +85,50 @@ def labelled_places(run: Run, *, training: bool) -> LabelledPlaces:
         return LabelledPlaces(named_place(data.images, "images"), named_place(data.labels, "labels"))
     images = named_place(data.validation_images or data.images, "images")
     return LabelledPlaces(images, named_place(data.validation_labels, "validation_labels"))
+
+
+@dataclass(frozen=True, slots=True)
+class Unpictured:
+    """Labelled images that have no picture, beside those that have one.
+
+    Attributes:
+        images: labelled images that have a picture.
+        without_picture: those that have none.
+        places: where both were looked for.
+        told_by_verify: whether `images verify` takes the labels.
+    """
+
+    images: int
+    without_picture: int
+    places: LabelledPlaces
+    told_by_verify: bool
+
+    def sentence(self) -> str:
+        """Return the counts in words, with the command that names the images."""
+        images, labels = self.places.images, self.places.labels
+        both = self.images + self.without_picture
+        told = f"{self.without_picture:,} of {both:,} labelled images in {labels} have no picture in {images}; "
+        which = shlex.join(["mlimages-build", "images", "verify", str(images), "--labels", str(labels)])
+        return f"{told}{self.images:,} are used" + (f" ({which} names some)" if self.told_by_verify else "")
+
+    def values(self) -> dict[str, int]:
+        """Return the counts for a log."""
+        return {"images": self.images, "without picture": self.without_picture}
+
+
+def unpictured(run: Run, data: CataloguedImages[Any, Any], *, training: bool) -> tuple[Unpictured, ...]:
+    """Return a run's labelled images without picture; nothing if there are none."""
+    n_without = data.catalogue.facts.without_picture
+    if not n_without:
+        return ()
+    places = labelled_places(run, training=training)
+    return (Unpictured(len(data), n_without, places, told_by_verify=isinstance(data, MLImages)),)
+
+
+def warn_of_unpictured(run: Run, data: CataloguedImages[Any, Any], *, training: bool) -> None:
+    """Warn, on rank 0, of labelled images without picture, for commands that write no log."""
+    for found in unpictured(run, data, training=training) if distributed.rank() == 0 else ():
+        warnings.warn(found.sentence(), stacklevel=2)
 
 
 def class_bias(data: MLImages) -> Tensor:

@@ -17,6 +17,7 @@ from mlimages_dataset.train.calibration import Calibration, reliability
 from mlimages_dataset.train.checkpoint import save_checkpoint
 from mlimages_dataset.train.computing import computing
 from mlimages_dataset.train.evaluation import Evaluation, groups_of_categories
+from mlimages_dataset.train.inputs import warn_of_unpictured
 from mlimages_dataset.train.probabilities import calibration_of
 from mlimages_dataset.train.validation import evaluate_network
 from mlimages_dataset.vocab.folder import categories_file
@@ -118,9 +119,11 @@ def _evaluated(
     """Return a checkpoint's task, its measures on the labels of a folder's pictures, and the checkpoint itself."""
     task, network, checkpoint = trained(application, device, unknown)
     run = as_run(application, labels, checkpoint)
+    data = task.data(run, task.classes(run), training=False)
+    warn_of_unpictured(run, data, training=False)
     measures = evaluate_network(
         network,
-        task.data(run, task.classes(run), training=False),
+        data,
         task,
         task.measures(checkpoint.loss, checkpoint.n_classes, device=device, where=application.checkpoint),
         precision=application.execution.precision,

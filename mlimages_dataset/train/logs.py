@@ -63,8 +63,12 @@ class RunLog:
 
     def warning(self, step: int, sentence: str, values: Values) -> None:
         """Append a warning and its figures as a JSON line and events, and print the sentence; raises as `tell`."""
-        self._tell(WARNING, step, {"sentence": sentence, **values}, sentence)
+        self.said(WARNING, step, sentence, values)
         self.has_warned = True
+
+    def said(self, kind: str, step: int, sentence: str, values: Values) -> None:
+        """Append a sentence and its figures as a JSON line and events, and print the sentence; raises as `tell`."""
+        self._tell(kind, step, {"sentence": sentence, **values}, sentence)
 
     def _tell(self, kind: str, step: int, values: Values, shown: str) -> None:
         if self._path is None:

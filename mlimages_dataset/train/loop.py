@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.train import distributed
+from mlimages_dataset.train.bad_pictures import BadPictures
 from mlimages_dataset.train.calibration import fit_in
 from mlimages_dataset.train.checkpoint import Checkpoint, RunProgress, generator_state, set_generator_state
 from mlimages_dataset.train.learner import Learner, logits_without_trace, set_training, take_step
@@ -78,11 +79,12 @@ def train(run: Run, learner: Learner, around: RunContext, progress: RunProgress)
 
     Raises:
         Stopped: the run was asked to stop; it has saved a checkpoint.
-        DataError: a loss is not finite.
+        DataError: a loss is not finite, or too many pictures cannot be decoded.
     """
     early = _early_looks(run, learner, around, progress)
+    bad = BadPictures(run.data.bad_image_share, around.log)
     while not _is_over(run, progress):
-        progress = _train_epoch(run, learner, around, progress, early)
+        progress = _train_epoch(run, learner, around, progress, early=early, bad=bad)
         judgement = _evaluate(run, learner, around, progress)
         measure = -1.0 if judgement is None else judgement.measures[run.checkpoints.best]
         best = measure > progress.best
@@ -130,16 +132,19 @@ def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, be
 
 
 def _train_epoch(
-    run: Run, learner: Learner, around: RunContext, progress: RunProgress, early: Looks[Any]
+    run: Run, learner: Learner, around: RunContext, progress: RunProgress, *, early: Looks[Any], bad: BadPictures
 ) -> RunProgress:
     """Run the remaining steps of an epoch and return the progress at the beginning of the next."""
     epoch, n_steps = progress.epoch, around.feed.n_steps(progress.epoch)
     set_training(learner.network, frozen_statistics=run.model.frozen_statistics)
     learner.loss.train()
+    of_rank = run.phase(epoch).batch_size // distributed.n_ranks()
+    bad.begin(epoch, n_images=n_steps * of_rank, skipped=progress.step * of_rank)
     watch, nothing = Watch(learner.device, progress), torch.zeros((), device=learner.device)
     pace = Pace(nothing)
     for batches, waited in _timed(around.feed.steps(epoch, progress.step)):
         rate = learning_rate(run, epoch, progress.step, n_steps)
+        bad.add(batches, progress.total_steps)
         early.before(batches)
         loss = take_step(learner, batches, rate, around.feed.finish)
         progress = dataclasses.replace(progress, step=progress.step + 1, total_steps=progress.total_steps + 1)
@@ -166,6 +171,7 @@ def _train_epoch(
             )
         if _is_over(run, progress):
             break
+    bad.end(progress.total_steps, whole=progress.step == n_steps)
     return dataclasses.replace(progress, epoch=epoch + 1, step=0)
 
 

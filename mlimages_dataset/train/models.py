@@ -59,8 +59,10 @@ class MultiLabelClassifier(nn.Module):
         head: features to logits (B, C).
         input_scaling: first layer for the images; None for a backbone that was trained on [-1, 1].
         original_head: the backbone's own name for the layer that the head replaces; empty if it never had one.
+        usual_size: side in pixels of the images that the backbone was made for; 0 if it states none.
     """
 
+    usual_size: int = 0
     input_scaling: InputScaling | None
 
     def __init__(self, backbone: nn.Module, n_features: int, n_classes: int, *, original_head: str = "") -> None:
@@ -182,7 +184,9 @@ def _torchvision_model(name: str, n_classes: int) -> MultiLabelClassifier:
         raise UsageError(f"{name} ends in a convolution", remedy="choose a network that ends in a linear layer")
     parent, _, attribute = path.rpartition(".")
     setattr(network.get_submodule(parent), attribute, nn.Identity())
-    return MultiLabelClassifier(network, layer.in_features, n_classes, original_head=path)
+    model = MultiLabelClassifier(network, layer.in_features, n_classes, original_head=path)
+    model.usual_size = int(getattr(network, "image_size", 0))
+    return model
 
 
 def _timm_model(name: str, n_classes: int) -> MultiLabelClassifier:
@@ -202,7 +206,10 @@ def _timm_model(name: str, n_classes: int) -> MultiLabelClassifier:
     # Some networks have layers between pooling and classifier: then there are more features than num_features.
     n_features: int = getattr(backbone, "head_hidden_size", None) or backbone.num_features
     heads = backbone.pretrained_cfg.get("classifier")
-    return MultiLabelClassifier(backbone, n_features, n_classes, original_head=heads if isinstance(heads, str) else "")
+    head = heads if isinstance(heads, str) else ""
+    model = MultiLabelClassifier(backbone, n_features, n_classes, original_head=head)
+    model.usual_size = int(backbone.pretrained_cfg["input_size"][-1])
+    return model
 
 
 def batch_norms(model: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:

@@ -5,6 +5,7 @@ Wu et al. 2019, section 5.1.1: in fine-tuning, layers near the output learn fast
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,12 +14,14 @@ from torch import nn
 from mlimages_dataset.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mlimages_dataset.train.config import Optimizer
 
 RATE_FACTOR = "rate_factor"
 """The key of a group's factor of the learning rate."""
+_SHOWN = 5
+"""Close names that a message gives at most."""
 
 
 def make_optimizer(model: nn.Module, options: Optimizer) -> torch.optim.SGD:
@@ -70,13 +73,31 @@ def rate_factors(model: nn.Module, options: Optimizer) -> Iterator[tuple[str, fl
     names = [name for name, _ in model.named_parameters()]
     for prefix, _ in options.layer_rates:
         if not any(_begins(name, prefix) for name in names):
-            layers = ", ".join(dict.fromkeys(name.partition(".")[0] for name in names))
             raise ConfigError(
-                f"optimizer.layer_rates names {prefix!r}, which is no part of the model", remedy=f"use {layers}"
+                f"optimizer.layer_rates names {prefix!r}, which is no part of the model",
+                remedy=f"use {', '.join(_parts_near(prefix, names))}",
             )
     for name in names:
         fitting = [(len(prefix), factor) for prefix, factor in options.layer_rates if _begins(name, prefix)]
         yield name, max(fitting)[1] if fitting else 1.0
+
+
+def _parts_near(prefix: str, names: Sequence[str]) -> list[str]:
+    """Return the parts of a model that a name may mean; the first two levels if none is like it.
+
+    The first level alone, backbone and head, would not tell what the layers are called.
+    """
+    levels = {depth: list(dict.fromkeys(".".join(name.split(".")[:depth]) for name in names)) for depth in (1, 2, 3)}
+    parts = list(dict.fromkeys(part for found in levels.values() for part in found))
+    if ends := [part for part in parts if part.endswith(f".{prefix}")]:
+        return ends[:_SHOWN]
+    last_of = {part: part.rpartition(".")[2] for part in parts}
+    like = difflib.get_close_matches(prefix.rpartition(".")[2], list(dict.fromkeys(last_of.values())), n=3, cutoff=0.7)
+    near = difflib.get_close_matches(prefix, parts, n=3, cutoff=0.8)
+    near += [part for last in like for part in parts if last_of[part] == last]
+    return list(dict.fromkeys(near))[:_SHOWN] or [
+        part for part in dict.fromkeys([*levels[1], *levels[2]]) if part not in names
+    ]
 
 
 def _begins(name: str, prefix: str) -> bool:

@@ -11,7 +11,7 @@ from mlimages_dataset.train import distributed
 from mlimages_dataset.train.computing import computing, seed_generators
 from mlimages_dataset.train.config import Precision, TaskName
 from mlimages_dataset.train.feed import images_of_pass, make_feed
-from mlimages_dataset.train.inputs import Classes, named_place, read_classes
+from mlimages_dataset.train.inputs import Classes, named_place, read_classes, warn_of_unpictured
 from mlimages_dataset.train.learner import make_learner
 from mlimages_dataset.train.learning import LEAST_JUDGED
 from mlimages_dataset.train.needed import needed_places
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from mlimages_dataset.train.config import Run
+    from mlimages_dataset.train.tasks.task import AnyTask
 
 PUBLISHED_CLASSES = 11_166
 """Classes of Tencent ML-Images, assumed for a run that names neither a vocabulary nor a number of classes."""
@@ -51,7 +52,7 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
     with computing(run.execution, run.seed) as device:
         classes, classes_from = _planned_classes(run)
         task = task_of_run(run)
-        n_images = len(task.data(run, classes, training=True)) if images is None else images
+        n_images = _n_images(run, task, classes) if images is None else images
         learner = make_learner(_for(device, run), initial_model(run, classes), task.loss(run, len(classes)), device)
         first, largest = run.phase(0), max(phase.image_size for phase in run.phases)
         n_ranks = ranks or distributed.n_ranks()
@@ -84,6 +85,13 @@ def plan(run: Run, out: Path | None, *, images: int | None, images_per_second: f
             supply=distributed.from_first(supply),
             half_on_cpu=on_cpu and run.execution.precision is not Precision.FLOAT32,
         )
+
+
+def _n_images(run: Run, task: AnyTask, classes: Classes) -> int:
+    """Return the images of an epoch; a warning tells how many labelled images have no picture."""
+    data = task.data(run, classes, training=True)
+    warn_of_unpictured(run, data, training=True)
+    return len(data)
 
 
 def _for(device: torch.device, run: Run) -> Run:

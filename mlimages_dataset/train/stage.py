@@ -22,7 +22,8 @@ from mlimages_dataset.train.checkpoint import (
 )
 from mlimages_dataset.train.computing import computing, seed_generators
 from mlimages_dataset.train.feed import images_of_pass, make_feed
-from mlimages_dataset.train.inputs import Classes, pair_rates
+from mlimages_dataset.train.image_sizes import check_sizes
+from mlimages_dataset.train.inputs import Classes, pair_rates, unpictured
 from mlimages_dataset.train.learner import Learner, check_one_image, make_learner
 from mlimages_dataset.train.logs import RunLog
 from mlimages_dataset.train.loop import Feed, RunContext, restore, train
@@ -35,7 +36,7 @@ from mlimages_dataset.train.tasks.registry import task_of_run
 from mlimages_dataset.train.validation import evaluate_network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import torch
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.loaders.dataset import CataloguedImages
     from mlimages_dataset.train.config import Phase, Run
+    from mlimages_dataset.train.inputs import Unpictured
     from mlimages_dataset.train.tasks.task import Judgement
 
 RUN_FILE = "run.json"
@@ -63,13 +65,17 @@ def pretrain(run: Run, out: Path) -> RunProgress:
     _check_folder(out)
     with computing(run.execution, run.seed) as device, StopRequest() as stop:
         data = task.data(run, classes, training=True)
+        lacking = unpictured(run, data, training=True)
         feed = make_feed(run, task, data, device)
         learner = first_learner(run, data, classes, device)
         for phase in run.phases if not run.model.frozen_statistics else ():
             if feed.smallest_pass(phase) == 1:
                 check_one_image(learner, phase.image_size)
-        evaluate = _evaluation_after_epochs(run, learner, classes)
-        return train_in(out, run, learner, feed, classes, evaluate=evaluate, stop=stop)
+        evaluate = None
+        if (measured := _validation_data(run, learner, classes)) is not None:
+            lacking += unpictured(run, measured, training=False)
+            evaluate = _evaluation_after_epochs(run, learner, classes, measured)
+        return train_in(out, run, learner, feed, classes, evaluate=evaluate, stop=stop, lacking=lacking)
 
 
 def finetune(run: Run, out: Path) -> RunProgress:
@@ -91,10 +97,11 @@ def train_in(
     *,
     evaluate: Callable[[nn.Module, int], Judgement] | None,
     stop: StopRequest,
+    lacking: Sequence[Unpictured] = (),
 ) -> RunProgress:
     """Train a learner on a feed to the run's end, with checkpoints and log in a folder; raises as `pretrain`.
 
-    Meanwhile the folder is locked, see `run_lock`.
+    Meanwhile the folder is locked, see `run_lock`. The log tells the labelled images in `lacking`.
     """
     with only_run_in(out):
         progress, set_aside = _resumed(run, learner, feed, classes, out)
@@ -108,6 +115,8 @@ def train_in(
         for said in set_aside:
             log.tell("damaged checkpoint", progress.total_steps, {"file": said})
         log.tell("run", progress.total_steps, _description(run, learner, classes))
+        for found in dict.fromkeys(lacking):
+            log.said("no picture", progress.total_steps, found.sentence(), found.values())
         if run.logs.scaling_steps and distributed.n_ranks() > 1:
             log.tell("scaling", progress.total_steps, _scaling(run, learner, run.phase(progress.epoch)))
         around = RunContext(
@@ -135,10 +144,13 @@ def initial_model(run: Run, classes: Classes, bias: Tensor | None = None) -> nn.
         bias: bias of a head that `model.weights` do not set, shape (C,); None for zeros.
 
     Raises:
-        UsageError: there is no such network, or `model.weights` belong to another one.
+        UsageError: there is no such network, it takes no images of a phase's size, or `model.weights` belong to
+            another one.
         DataError: the file of weights is damaged.
     """
-    return task_of_run(run).model(run, len(classes), classes.digest, bias)
+    model = task_of_run(run).model(run, len(classes), classes.digest, bias)
+    check_sizes(model, [phase.image_size for phase in run.phases], run.model.name, advice="set image_size = ")
+    return model
 
 
 def first_learner(run: Run, data: CataloguedImages[Any, Any], classes: Classes, device: torch.device) -> Learner:
@@ -148,17 +160,14 @@ def first_learner(run: Run, data: CataloguedImages[Any, Any], classes: Classes, 
     return make_learner(run, initial_model(run, classes, task.bias(run, data)), loss, device)
 
 
-def _evaluation_after_epochs(
-    run: Run, learner: Learner, classes: Classes
-) -> Callable[[nn.Module, int], Judgement] | None:
-    """Return the function that evaluates a network after an epoch; None if the run names no validation labels.
+def _validation_data(run: Run, learner: Learner, classes: Classes) -> CataloguedImages[Any, Any] | None:
+    """Return the images that a run is evaluated on; None if it names no validation labels.
 
     Raises:
         ConfigError: the measure that decides which checkpoint is best is not among those of the evaluation.
         UsageError, DataError: as `pretrain`.
     """
-    options = run.data
-    if options.validation_labels is None:
+    if run.data.validation_labels is None:
         return None
     task = learner.task
     names = task.measure_names(len(classes))
@@ -166,7 +175,14 @@ def _evaluation_after_epochs(
         raise ConfigError(
             f"checkpoints.best is {run.checkpoints.best!r}, which is not a measure", remedy=f"use {', '.join(names)}"
         )
-    data = task.data(run, classes, training=False)
+    return task.data(run, classes, training=False)
+
+
+def _evaluation_after_epochs(
+    run: Run, learner: Learner, classes: Classes, data: CataloguedImages[Any, Any]
+) -> Callable[[nn.Module, int], Judgement]:
+    """Return the function that evaluates a network on some images after an epoch."""
+    task = learner.task
 
     def evaluate_epoch(network: nn.Module, epoch: int) -> Judgement:
         phase = run.phase(epoch)
@@ -179,7 +195,7 @@ def _evaluation_after_epochs(
             task.measures(state, len(classes), device=learner.device),
             precision=learner.execution.precision,
             batch_size=images_of_pass(run, phase, distributed.n_ranks()),
-            workers=options.workers,
+            workers=run.data.workers,
         )
         return task.judgement(found, state, len(classes))
 

@@ -169,7 +169,7 @@ def core_rate(images: Location | None, image_size: int, *, cores: int | None = N
         raise DataError(
             f"none of {len(contents):,} pictures can be used",
             where=folder,
-            remedy="check the folder with mlimages-build images verify",
+            remedy=f"name other pictures with --images; mlimages-build images verify {folder} lists the bad ones",
         )
     return CoreRate(
         images_per_second=float(1 / np.nanmean(seconds)),

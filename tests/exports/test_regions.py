@@ -6,15 +6,19 @@ import contextlib
 import io
 import itertools
 import json
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools.coco import COCO
 
+from cli.main import main
 from mlimages_dataset.augment.annotate import AnnotatedFiles
 from mlimages_dataset.augment.regions_stage import map_regions
 from mlimages_dataset.core.errors import DataError, SchemaError, UsageError
@@ -32,7 +36,6 @@ from mlimages_dataset.vocab.reviewed import Reviewed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from mlimages_dataset.exports.counts import ExportCounts
     from mlimages_dataset.vocab.vocabulary import Vocabulary
@@ -179,6 +182,25 @@ def test_many_workers_write_the_same_bytes(tmp_path: Path, mini_vocabulary: Voca
             assert one == two
             assert sorted(path.name for path in (tmp_path / form).iterdir()) == [file]
     assert len(loaded(tmp_path / "coco" / INSTANCES_FILE).getAnnIds()) == 57  # the last image's size is not known
+
+
+@pytest.mark.parametrize("form", ["coco", "voc-results"])
+def test_a_folder_of_picture_files_is_answered_by_the_command_that_makes_their_sizes(
+    tmp_path: Path, mini_vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    files = tmp_path / "JPEG Images"
+    (files / "b").mkdir(parents=True)
+    for name in ("a", "b/c"):
+        Image.new("RGB", (40, 30)).save(files / f"{name}.jpg")
+    blank = dict.fromkeys(REGION_FLAGS, False) | {"source": "s", "confidence": 1.0, "origin": 0, "mask": ""}
+    row = {**blank, "class_index": 0, "xmin": 0.0, "ymin": 0.0, "xmax": 1.0, "ymax": 1.0}
+    stated, _ = tables(tmp_path, [{**row, "image_id": name} for name in ("a", "b/c")], {})
+    with pytest.raises(UsageError, match=r"JPEG Images: holds no images table") as refused:
+        exported(mini_vocabulary, stated, form, tmp_path / "out", files)
+    monkeypatch.chdir(tmp_path)
+    advised = shlex.split(str(refused.value).partition(" run mlimages-build ")[2].partition(" and name it")[0])
+    assert CliRunner().invoke(main, [*advised[:-1], "sized"]).exit_code == 0
+    assert exported(mini_vocabulary, stated, form, tmp_path / "out", Path("sized")).images == 2
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path: Path, mini_vocabulary: Vocabulary) -> None:

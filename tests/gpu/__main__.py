@@ -3,7 +3,8 @@
     python -m tests.gpu [--markdown gpu.md]
 
 Prints a line for each trial and one table at the end. Where there is no GPU it says so and runs the same code with
-small sizes on the CPU. Exit code: 1 where a law failed, otherwise 0; what was not tried is no failure.
+small sizes on the CPU. Exit code: 1 where a law failed, or where nothing was tried of a section that --only names;
+otherwise 0.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ import click
 import torch
 
 from mlimages_dataset.samples import photographs
-from tests.gpu.report import Row, exit_code, markdown, table, verdict
+from tests.gpu.report import Row, exit_code, markdown, table, untried, verdict
 from tests.gpu.runner import run_sections
 from tests.gpu.sections import SECTIONS
-from tests.gpu.trials import Job
+from tests.gpu.trials import Job, chosen
 
 NO_GPU = "There is no GPU here: this runs the CPU part, with small sizes; its figures say nothing of a GPU."
 _NAMES = [section.name for section in SECTIONS]
@@ -36,7 +37,7 @@ _NAMES = [section.name for section in SECTIONS]
 @click.option("--seconds", type=click.FloatRange(min=1), default=480.0, show_default=True, help="For everything.")
 @click.option("--images", type=click.Path(path_type=Path, exists=True), help="JPEGs to measure with.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Keep runs and logs in this new folder.")
-@click.option("--only", type=click.Choice(_NAMES), multiple=True, help="Run these sections only; repeatable.")
+@click.option("--only", type=click.Choice(_NAMES), multiple=True, help="Run these sections, and what they need.")
 def main(  # noqa: PLR0917 - as click calls it
     device: str, out: Path | None, seconds: float, images: Path | None, folder: Path | None, only: tuple[str, ...]
 ) -> None:
@@ -60,9 +61,7 @@ def main(  # noqa: PLR0917 - as click calls it
         chosen=bool(only),
     )
     try:
-        rows = run_sections(
-            [one for one in SECTIONS if not only or one.name in only], job, told=functools.partial(_tell, began)
-        )
+        rows = run_sections(chosen(SECTIONS, only), job, told=functools.partial(_tell, began))
     finally:
         if folder is None:
             shutil.rmtree(place, ignore_errors=True)
@@ -72,7 +71,9 @@ def main(  # noqa: PLR0917 - as click calls it
         what = f"{n_gpus} GPUs" if n_gpus else "no GPU: the CPU part, with small sizes"
         head = f"`python -m tests.gpu`, {dt.datetime.now(tz=dt.UTC).date()}, {what}: {end}."
         out.write_text(markdown(rows, head), encoding="utf-8")
-    sys.exit(exit_code(rows))
+    for name in untried(rows, only):
+        click.echo(f"nothing of the section {name} was tried; the table says why", err=True)
+    sys.exit(exit_code(rows, only))
 
 
 def _photographs() -> Path:

@@ -40,14 +40,14 @@ from mlimages_dataset.train.config import (
     Schedule,
 )
 from mlimages_dataset.train.feed import ImageFeed
-from mlimages_dataset.train.tasks.registry import task_of_run
 from tests.gpu.pictures import SHARDS, TABLE, VOCABULARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mlimages_dataset.loaders import MLImages
     from mlimages_dataset.loaders.batch import ImageBatch
+    from mlimages_dataset.loaders.dataset import CataloguedImages
+    from mlimages_dataset.train.tasks.task import AnyTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +123,15 @@ class Specification:
 class CutFeed(ImageFeed):
     """A feed of as many steps as a specification asks for, which repeats the pictures and may kill its process."""
 
-    def __init__(self, asked: Specification, run: Run, data: MLImages, device: torch.device) -> None:
-        super().__init__(run, task_of_run(run), data, device)
+    def __init__(
+        self,
+        asked: Specification,
+        run: Run,
+        task: AnyTask,
+        data: CataloguedImages[Any, Any],
+        device: torch.device,
+    ) -> None:
+        super().__init__(run, task, data, device)
         self._asked = asked
         times = -(-asked.steps * asked.batch_size // len(data))
         self._order = OrderSampler(RepeatFactor(np.full(len(data), times, np.float32), threshold=1.0, seed=run.seed))

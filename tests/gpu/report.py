@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 
 class Status(enum.StrEnum):
@@ -48,9 +48,16 @@ class Row:
         return cls(**{**values, "status": Status(values["status"])})
 
 
-def exit_code(rows: Sequence[Row]) -> int:
-    """Return 1 where a law failed, otherwise 0."""
-    return int(any(row.law and row.status is Status.FAILED for row in rows))
+def exit_code(rows: Sequence[Row], asked: Collection[str] = ()) -> int:
+    """Return 1 where a law failed or nothing was tried of a section that was asked for, otherwise 0."""
+    failed = any(row.law and row.status is Status.FAILED for row in rows)
+    return int(failed or bool(untried(rows, asked)))
+
+
+def untried(rows: Sequence[Row], asked: Collection[str]) -> list[str]:
+    """Return the sections that were asked for and of which nothing was tried."""
+    tried = {row.section for row in rows if row.status is not Status.NOT_TRIED}
+    return [name for name in asked if name not in tried]
 
 
 def verdict(rows: Sequence[Row]) -> str:

@@ -35,6 +35,7 @@ SECTIONS = (
             Trial("channels first = channels last", trainer_laws.channels_first, 15, law=True),
             Trial("killed and resumed = not killed", trainer_laws.resumed, 30, law=True),
         ),
+        needs=("data",),
     ),
     Section(
         "ranks",
@@ -42,6 +43,7 @@ SECTIONS = (
             Trial("one rank of torchrun = none", trainer_laws.one_rank, 30, law=True),
             Trial("several ranks = one", trainer_laws.several_ranks, 40, law=True),
         ),
+        needs=("data",),
     ),
     Section(
         "speed",
@@ -55,6 +57,7 @@ SECTIONS = (
             Trial("for plan", speed.for_plan, 0),
             Trial("whole loop on all GPUs", speed.loop_on_all, 60),
         ),
+        needs=("data",),
     ),
     Section(
         "loss cost",
@@ -75,5 +78,6 @@ SECTIONS = (
             Trial("compiled network = not compiled", trainer_laws.compiled, 60, law=True),
             Trial("whole loop, compiled", speed.compiled_loop, 90),
         ),
+        needs=("data",),
     ),
 )

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.gpu.fake import SECTIONS
-from tests.gpu.report import Row, Status, exit_code, markdown, table, verdict
+from tests.gpu.report import Row, Status, exit_code, markdown, table, untried, verdict
 from tests.gpu.runner import environment, run_section
-from tests.gpu.trials import Job
+from tests.gpu.sections import SECTIONS as ALL_SECTIONS
+from tests.gpu.trials import Job, chosen
 
 OK, FAILED, NOT_TRIED = Status.OK, Status.FAILED, Status.NOT_TRIED
 
@@ -89,6 +90,28 @@ def test_only_a_failed_law_is_an_error() -> None:
     assert exit_code([speed, Row("s", "x", NOT_TRIED, law=True), Row("s", "y", OK, law=True)]) == 0
     assert exit_code([speed, law]) == 1
     assert exit_code([]) == 0
+    assert exit_code([speed], ["s"]) == 0, "a measurement that failed was tried"
+
+
+def test_a_section_that_was_asked_for_brings_what_it_needs_and_is_tried_or_the_code_is_1() -> None:
+    for section in ALL_SECTIONS:
+        names = [one.name for one in chosen(ALL_SECTIONS, [section.name])]
+        assert names == [one.name for one in ALL_SECTIONS if one.name in {section.name, *section.needs}]
+        assert all(need in names for name in names for need in _needs(name)), "needs are not left to their own needs"
+    assert chosen(ALL_SECTIONS, []) == list(ALL_SECTIONS)
+    data, compiled = Row("data", "x", OK), Row("compile", "y", NOT_TRIED, law=True)
+    assert untried([data, compiled], ["compile"]) == ["compile"]
+    assert exit_code([data, compiled], ["compile"]) == 1
+    assert exit_code([data, compiled], ["data"]) == 0
+    assert exit_code([data, compiled]) == 0, "without a choice, what was not tried is no failure"
+
+
+def _needs(name: str) -> tuple[str, ...]:
+    return next(section.needs for section in ALL_SECTIONS if section.name == name)
+
+
+def test_verdict_counts_laws() -> None:
+    law, speed = Row("s", "law", FAILED, law=True), Row("s", "speed", FAILED)
     counted = [law, speed, Row("s", "x", NOT_TRIED, law=True), Row("s", "y", OK, law=True)]
     assert verdict(counted) == "1 laws hold, 1 failed, 1 were not tried"
 

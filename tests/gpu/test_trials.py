@@ -118,6 +118,15 @@ def test_without_shards_runs_are_not_tried(job: Job) -> None:
             trial(job)
 
 
+def test_a_run_of_the_trials_is_fed_as_the_trainer_feeds_its_own(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "SMALL_IMAGES", 8)
+    pictures.make_data(job)
+    short = dataclasses.replace(trainer_laws.started(job, "short"), steps=3, batch_size=4, workers=0)
+    trainer_laws.trained(job, short)
+    assert len(trainer_laws.losses(short.out)) == 3, "the pictures are repeated as often as the steps need"
+    assert all(map(math.isfinite, trainer_laws.losses(short.out)))
+
+
 @pytest.mark.slow
 def test_the_whole_trainer_on_real_shards(job: Job) -> None:
     assert "40 pictures: 34 photographs" in pictures.make_data(job)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tests.gpu.report import Row, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 
 class NotTriedError(Exception):
@@ -101,15 +101,23 @@ class Section:
     Attributes:
         name: as the table names it.
         trials: in their order.
+        needs: the sections without whose files its trials cannot be made.
     """
 
     name: str
     trials: tuple[Trial, ...]
+    needs: tuple[str, ...] = ()
 
     @property
     def most_seconds(self) -> float:
         """Return after how many seconds the section is taken to hang."""
         return 60 + 4 * sum(trial.seconds for trial in self.trials)
+
+
+def chosen(sections: Sequence[Section], names: Collection[str]) -> list[Section]:
+    """Return the sections of some names, with those that they need, in the order of all; all where none is named."""
+    needed = {need for one in sections if one.name in names for need in (one.name, *one.needs)}
+    return [one for one in sections if not names or one.name in needed]
 
 
 def rows_of(section: Section, job: Job) -> Iterator[Row]:

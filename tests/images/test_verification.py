@@ -96,6 +96,19 @@ def test_what_cannot_be_decoded_is_told(tmp_path: Path) -> None:
     assert verify_images(image_folder(tmp_path / "tiny", [{"a": picture(3, 1, 1)}]), decode=False) == (1, [])
 
 
+def test_a_folder_of_image_files_is_read_picture_by_picture(tmp_path: Path) -> None:
+    folder = tmp_path / "files" / "inner"
+    folder.mkdir(parents=True)
+    for k in range(3):
+        (folder / f"{k}.jpg").write_bytes(picture(k))
+    assert verify_images(folder.parent) == (3, [])
+    (folder / "junk.jpg").write_bytes(b"no picture")
+    (folder / "cut.jpg").write_bytes(picture(1)[:200])
+    n_images, problems = verify_images(folder.parent)
+    assert n_images == 5
+    assert [problem.split(":")[0] for problem in problems] == ["inner/cut", "inner/junk"]
+
+
 def test_many_wrong_rows_are_counted(tmp_path: Path) -> None:
     _, problems = verify_images(image_folder(tmp_path / "images", [{str(k): b"no picture" for k in range(30)}]))
     assert len(problems) == 11

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, SequentialSampler, Subset
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.loaders import (
@@ -24,6 +24,7 @@ from mlimages_dataset.loaders import (
     Sample,
     ShuffledSampler,
     SoftBalanceSampler,
+    StreamedImages,
     collate,
     train_transform,
 )
@@ -198,16 +199,11 @@ def test_one_bad_picture_in_a_hundred_does_not_stop_an_epoch(tmp_path: Path) -> 
     batches = list(loader)
     assert sum(map(len, batches)) == 200
     names = [f"picture-{k:04d}" for k in broken]
-    # 17 is replaced by 19, for 18 is bad too, so 18 is met twice.
-    assert sorted(bad.image_id for batch in batches for bad in batch.replaced) == [
-        names[0],
-        names[1],
-        names[1],
-        names[2],
-    ]
-    assert loader.bad.count == 4
-    assert {bad.image_id for bad in loader.bad.first} == set(names)
-    assert str(loader.bad).startswith("4 bad pictures in 200 samples: picture-")
+    # 17 is replaced by 19, for 18 is bad too, so 18 is met twice, but told once.
+    assert sorted(bad.image_id for batch in batches for bad in batch.replaced) == names
+    assert (loader.bad.count, loader.bad.replaced) == (3, 3)
+    assert sorted(bad.image_id for bad in loader.bad.first) == names
+    assert str(loader.bad).startswith("3 bad pictures in 200 samples: picture-")
     made = {image_id for batch in batches for image_id in batch.image_ids}
     assert made == set(pictures(200)) - set(names)
     sample = data[17]
@@ -218,9 +214,7 @@ def test_one_bad_picture_in_a_hundred_does_not_stop_an_epoch(tmp_path: Path) -> 
 def test_too_many_bad_pictures_are_an_error(tmp_path: Path) -> None:
     data = data_set(tmp_path, 30, broken=range(0, 30, 2))
     loader = Loader(data, EvaluationSampler(data), batch_size=4, max_bad_share=0.005)
-    with pytest.raises(
-        DataError, match=r"6 pictures among 12 cannot be used, more than 0\.5%; the first is picture-0000"
-    ):
+    with pytest.raises(DataError, match=r"6 of 12 pictures cannot be used, more than 0\.5%; the first is picture-0000"):
         list(loader)
 
 
@@ -250,10 +244,87 @@ def test_bad_pictures_are_counted_and_the_first_are_named() -> None:
     assert str(bad).endswith("image-19 (cut); and 10 more")
 
 
+@pytest.mark.parametrize("broken", [range(10), range(0, 30, 3), (3, 4, 5, 20, 21, 27, 28, 29, 0, 1)])
+@pytest.mark.parametrize("batch_size", [1, 8, 30])
+def test_however_bad_pictures_lie_each_is_told_once_in_an_epoch(
+    tmp_path: Path, broken: Sequence[int], batch_size: int
+) -> None:
+    data = data_set(tmp_path, 30, broken=broken)
+    loader = Loader(data, ShuffledSampler(data, seed=2), batch_size=batch_size, max_bad_share=1)
+    for epochs in (1, 2):
+        rows = [bad.row for batch in loader for bad in batch.replaced]
+        assert sorted(rows) == sorted(broken)
+        assert (loader.bad.count, len(loader.bad.first)) == (10, 10), "a picture is one in every epoch"
+        assert (loader.bad.replaced, loader.bad.samples) == (10 * epochs, 30 * epochs), "a share of samples"
+
+
+def test_counts_of_ranks_add_up_and_their_bad_pictures_are_listed_once() -> None:
+    images = [BadImage(k, f"image-{k}", "cut") for k in range(3)]
+    one, other = BadImages(most=1), BadImages(most=1)
+    one.add(8, images[:2])
+    other.add(8, images[1:])
+    assert one + BadImages(most=1) == one
+    both = one + other
+    assert (both.samples, both.replaced, both.count, both.first) == (16, 4, 3, tuple(images))
+    assert str(other + BadImages(most=1)).startswith("2 bad pictures in 8 samples: image-1 (cut); image-2 (cut)")
+
+
 @pytest.mark.parametrize("most", [-0.01, 1.01, math.nan])
 def test_a_share_of_bad_pictures_that_is_none_is_refused(most: float) -> None:
     with pytest.raises(UsageError, match="max_bad_share is"):
         BadImages(most)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"num_workers": 1}, "Loader has no option num_workers; pass workers=$"),
+        ({"shuffle": True}, r"no option shuffle; the sampler gives the order: pass ShuffledSampler\(data\)"),
+        ({"collate_fn": None}, "no option collate_fn; leave it out"),
+        ({"batch_sampler": None}, "no option batch_sampler; pass a sampler and batch_size="),
+    ],
+)
+def test_options_of_pytorchs_loader_that_are_decided_here_are_refused(
+    tmp_path: Path, options: dict[str, Any], told: str
+) -> None:
+    data = data_set(tmp_path, 4)
+    with pytest.raises(UsageError, match=told):
+        Loader(data, ShuffledSampler(data), batch_size=2, **options)
+
+
+def test_a_subset_is_refused_and_the_advice_works(tmp_path: Path) -> None:
+    data = data_set(tmp_path, 8)
+    some: Any = Subset(data, [1, 3, 5])
+    with pytest.raises(UsageError, match=r"a Subset is no data set of .*; torch\.utils\.data\.DataLoader takes it"):
+        Loader(some, ShuffledSampler(some), batch_size=2)
+    batches = list(DataLoader(some, batch_size=2, collate_fn=data.collate))
+    assert [row for batch in batches for row in batch.rows.tolist()] == [1, 3, 5]
+
+
+@pytest.mark.parametrize("sampler", [None, SequentialSampler(range(4)), [0, 1]])
+def test_a_sampler_without_a_place_is_refused(tmp_path: Path, sampler: Any) -> None:
+    data = data_set(tmp_path, 4)
+    with pytest.raises(UsageError, match=r"the sampler is .*, and Loader needs one of mlimages_dataset\.loaders; pass"):
+        Loader(data, sampler, batch_size=2)
+
+
+@pytest.mark.parametrize(
+    "change", [{"order": None}, {"position": -1}, {"position": "1"}, {"epoch": True}, {"epoch": None}]
+)
+def test_what_is_no_place_is_refused_by_all_that_take_one(tmp_path: Path, change: dict[str, Any]) -> None:
+    data = data_set(tmp_path, 4)
+    sampler: OrderSampler = ShuffledSampler(data)
+    loader, stream = Loader(data, sampler, batch_size=2), StreamedImages(data)
+    good = loader.state_dict()
+    missing = {name: value for name, value in good.items() if name not in change}
+    wrong: tuple[Any, ...] = ({**good, **change}, missing, {}, None, [])
+    for bad in wrong:
+        for taking in (loader, sampler, iter(sampler)):
+            with pytest.raises(UsageError, match=r"is no place in an epoch: .*; pass what state_dict\(\) returned$"):
+                taking.load_state_dict(bad)
+    with pytest.raises(UsageError, match="is no place in an epoch: given is missing"):
+        stream.load_state_dict({"epoch": 0})  # type: ignore[typeddict-item]
+    loader.load_state_dict(good)
 
 
 def test_another_size_is_another_transform_between_epochs(tmp_path: Path) -> None:

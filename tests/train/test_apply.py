@@ -196,5 +196,5 @@ def test_a_labelled_picture_that_cannot_be_decoded_is_told_and_not_measured(
         return int(json.loads(result.stdout)["n_images"])
 
     whole = n_images(photographs.images)
-    with pytest.warns(UserWarning, match=rf"^not measured: 1 bad pictures in {whole} samples: {labelled} \("):
+    with pytest.warns(UserWarning, match=rf"^not measured: 1 bad picture in {whole} samples: {labelled} \("):
         assert n_images(folder) == whole - 1

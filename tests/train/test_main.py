@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +20,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from cli.main import main as build
 from mlimages_dataset import __version__
 from mlimages_dataset.loaders import MLImages, train_transform
 from mlimages_dataset.tables.parquet import read_table, table_parts
@@ -562,3 +566,33 @@ def test_a_calibration_is_fitted_kept_and_left_out_on_request(
     arguments = ("predict", out, one, "--vocabulary", photographs.vocabulary, "--device", "cpu", "--json", "--top", "1")
     calibrated, raw = (json.loads(called(*arguments, *more).stdout) for more in ((), ("--raw",)))
     assert calibrated != raw
+
+
+def test_labelled_images_without_a_picture_are_told_by_every_command(
+    run_toml: Path, photographs: Photographs, tmp_path: Path
+) -> None:
+    pictures = tmp_path / "some pictures"
+    shutil.copytree(photographs.images, pictures)
+    gone = sorted(pictures.rglob("*.jpg"))[:5]
+    for path in gone:
+        path.unlink()
+    out = tmp_path / "out"
+    given = ("--images", pictures, *files(photographs)[2:])
+    trained = called("pretrain", run_toml, *given, "--validation-labels", photographs.labels, "--out", out)
+    assert trained.exit_code == 0, trained.output
+    told = f"labelled images in {photographs.labels} have no picture in {pictures}; "
+    assert trained.stdout.count(told) == 1, "the training and the validation images are the same"
+    (line,) = [
+        one for one in map(json.loads, (out / "log.jsonl").read_text().splitlines()) if "no picture" in one["kind"]
+    ]
+    assert told in line["sentence"]
+    assert line["without picture"] == 5
+    assert line["sentence"].startswith(f"5 of {line['images'] + 5} ")
+    advised = shlex.split(line["sentence"].partition("(")[2].rpartition(" names some)")[0])
+    assert advised[0] == "mlimages-build"
+    verified = CliRunner().invoke(build, advised[1:])
+    assert "5 of " in verified.output, "the advice works as it stands"
+    with pytest.warns(UserWarning, match=f"^5 of .* {re.escape(told)}"):
+        called("evaluate", out, *given, "--labels", photographs.labels, "--workers", "0")
+    with pytest.warns(UserWarning, match=f"^5 of .* {re.escape(told)}"):
+        called("plan", run_toml, *given, "--images-per-second", "10", "--dry-run-steps", "0")

@@ -46,6 +46,25 @@ def test_every_group_follows_the_rate_by_its_factor() -> None:
     assert rates == pytest.approx({0.1: 0.08, 1.0: 0.8})
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("conv1", "use backbone.conv1$"),
+        ("layer1", "use backbone.layer1$"),
+        ("layer1.0", r"use backbone.layer1\.0$"),
+        ("bakbone", "use backbone$"),
+        ("backbone.layr1", "use backbone.layer1, "),
+        ("zzz", "use backbone, head, backbone.conv1, backbone.bn1, backbone.layer1, .*, backbone.layer4$"),
+    ],
+)
+def test_an_unknown_part_is_answered_by_close_ones_or_all(given: str, told: str) -> None:
+    model = create_model("resnet18", 2)
+    with pytest.raises(ConfigError, match=told) as refused:
+        make_optimizer(model, Optimizer(layer_rates=((given, 0.5),)))
+    for part in str(refused.value).rpartition("use ")[2].split(", "):
+        assert make_optimizer(model, Optimizer(layer_rates=((part, 0.5),)))
+
+
 def test_a_rate_for_no_layer_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(ConfigError, match="layer_rates names 'layer5', which is no part of the model; use low"):
         make_optimizer(torch.nn.ModuleDict({"low": torch.nn.Linear(2, 2)}), Optimizer(layer_rates=(("layer5", 0.1),)))

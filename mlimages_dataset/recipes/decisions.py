@@ -83,15 +83,7 @@ def _of_vocabulary(summary: VocabularySummary, annotated: Collection[str]) -> It
         if source in annotated and 2 * len(joined) > len(lost):
             yield from _of_joined(source, joined)
     yield from map(_of_class, summary.losses)
-    copies = {(loss.source, loss.source_id) for loss in summary.losses if loss.copied}
-    for one in summary.doubts:
-        for doubt in one.least:
-            if (doubt.source, doubt.source_id) in copies:
-                continue  # told already, with the row that makes it the class itself
-            stated = ("", doubt.wnid) if doubt.as_parent else (doubt.wnid, "")
-            yield Decision(_UNSURE, doubt.sentence, _lines([(doubt.source_id, doubt.name, *stated)]))
-        if (more := one.doubtful - len(one.least)) > 0:
-            yield Decision(_UNSURE, f"{more:,} more unsure classes: see the column probability of mapping.parquet")
+    yield from _of_doubts(summary)
     if summary.bare:
         yield Decision("category below a root", f"{_names(summary.bare)}: {WHY_BARE}")
     for source, ids in summary.repeated_ids.items():
@@ -102,6 +94,18 @@ def _of_vocabulary(summary: VocabularySummary, annotated: Collection[str]) -> It
         yield Decision("id of two names", f"{summary.more_renamed:,} more")
     if summary.unlisted:
         yield Decision("decision on no class", f"reviewed decisions on classes of no list: {_names(summary.unlisted)}")
+
+
+def _of_doubts(summary: VocabularySummary) -> Iterator[Decision]:
+    copies = {(loss.source, loss.source_id) for loss in summary.losses if loss.copied}
+    for one in summary.doubts:
+        for doubt in one.least:
+            if (doubt.source, doubt.source_id) in copies:
+                continue  # told already, with the row that makes it the class itself
+            stated = ("", doubt.wnid) if doubt.as_parent else (doubt.wnid, "")
+            yield Decision(_UNSURE, doubt.sentence, _lines([(doubt.source_id, doubt.name, *stated)]))
+        if (more := one.doubtful - len(one.least)) > 0:
+            yield Decision(_UNSURE, f"{more:,} more unsure classes: see the column probability of mapping.parquet")
 
 
 def _of_joined(source: str, names: Sequence[str]) -> Iterator[Decision]:

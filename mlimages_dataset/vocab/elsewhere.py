@@ -55,8 +55,8 @@ def read_elsewhere(
 def with_read(named: NamedSenses, read: ReadElsewhere, wordnet: WordNet) -> NamedSenses:
     """Return the class with the sense that was read elsewhere, if WordNet has not this name for it.
 
-    A motorbike is a motorcycle and Felidae are felines. But a game is not the ball that collections of boxes mean by its
-    name, and what agrees with words in brackets or a parent in the list needs no other sense.
+    A motorbike is a motorcycle and Felidae are felines. But a game is not the ball that collections of boxes mean by
+    its name, and what agrees with words in brackets or a parent in the list needs no other sense.
     """
     synset = wordnet.index_of_wnid[read.wnid]
     acts = all(wordnet.lexicographer_files[one.synset] == "noun.act" for one in named.candidates)

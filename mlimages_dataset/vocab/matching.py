@@ -163,6 +163,7 @@ def match_classes(
     senses = named_senses(classes, context.wordnet)
     around = surroundings(senses, context, _weights(), frozenset(known.values()))
     read = [read_elsewhere(named.name, context.read, [one.lemma for one in named.candidates]) for named in senses]
+    read = [None if of_name is None or of_name.broader else of_name for of_name in read]
     matches = [_match(named, around, of_name) for named, of_name in zip(senses, read, strict=True)]
     by_name = known | {m.source_class.source_id: number[m.wnid] for m in matches if m.wnid}
     synset_of_id = dict(by_name)
@@ -325,21 +326,17 @@ def _as_spelled(named: NamedSenses, around: Surroundings) -> NamedSenses:
 
 
 def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None = None) -> Match:
-    if read is not None and read.broader:
-        read = None
     if not named.candidates and read is not None:
         return Match(named.source_class, read.wnid, MatchRule.READ_ELSEWHERE, read.evidence, (), ELSEWHERE)
     if not named.allowed:
         return _unmatched(named, around.wordnet)
     named = _as_spelled(named if read is None else with_read(named, read, around.wordnet), around)
     features = feature_matrix(named.allowed, around)
-    weights = _weights()
+    there = set() if read is None else ancestors(around.wordnet, around.wordnet.index_of_wnid[read.wnid])
+    scores = features @ _weights()
     if read is not None:
-        weights = weights * np.where(_OF_THE_LIST, 1, _READ_SHARE)
-    scores = features @ weights
-    if read is not None:
-        there = ancestors(around.wordnet, around.wordnet.index_of_wnid[read.wnid])
-        scores = scores + read.score * np.array([one.synset in there for one in named.allowed])
+        agree = np.array([one.synset in there for one in named.allowed])
+        scores = features @ (_weights() * np.where(_OF_THE_LIST, 1, _READ_SHARE)) + read.score * agree
     order = np.argsort(-scores, kind="stable")
     best = named.allowed[order[0]]
     ranked = [named.allowed[i].synset for i in order]

@@ -164,6 +164,8 @@ BOX = {"image_id": ["a"], "label": ["dog"], "xmin": [0.0], "ymin": [0.0], "xmax"
         ({"label": [1.5]}, "its column label is of the type double"),
         ({"crowd": ["yes"]}, "its column crowd is of the type string"),
         ({"mask": [1]}, "its column mask is of the type int64"),
+        ({"score": [0.5]}, "has a column score and no column confidence, so each box would be sure"),
+        ({"Prob": [0.5]}, "has a column Prob"),
     ],
 )
 def test_a_table_without_boxes_is_refused(tmp_path: Path, changed: dict[str, Any], told: str) -> None:

@@ -50,7 +50,7 @@ def test_help_lists_every_command(main_command: click.Command, run_script: Comma
     assert [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "] == names_of(
         main_command
     )
-    assert "2 wrong use, 130 interrupted." in " ".join(ran.out.split())
+    assert "2 wrong use, 130 interrupted, 141 nobody read the output on." in " ".join(ran.out.split())
 
 
 def test_each_command_shows_an_example_of_itself(main_command: click.Command, command: Command) -> None:

@@ -212,10 +212,12 @@ def test_json_says_the_line_or_the_item(mini_vocabulary: Vocabulary, tmp_path: P
     )
 
 
-def test_what_has_no_line_says_the_image_and_the_class(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
+def test_one_of_several_labels_of_a_cell_says_its_line_the_image_and_the_class(
+    mini_vocabulary: Vocabulary, tmp_path: Path
+) -> None:
     path = write(tmp_path / "a.csv", HEADER + GOOD + f"{'long' * 30},/m/0k4j|/m/0k4j,1|NaN\n")
     summary = summary_of(mini_vocabulary, path, separator="|")
-    assert summary.first_malformed == (f"a.csv: {NO_CONFIDENCE}: '{('long' * 30)[:37]}..., /m/0k4j, NaN'",)
+    assert summary.first_malformed == (f"a.csv, line 3: {NO_CONFIDENCE}: '{('long' * 30)[:37]}..., /m/0k4j, NaN'",)
 
 
 def test_the_lines_and_the_findings_show_them(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_the_command_gives_what_the_function_gives_in_any_number_of_parts(
         (["--weights", "1"], "1 weights for 2 tables; give one weight for each table"),
         (["--weights", "1,x"], "--weights 1,x is no list of numbers; write it as 1,2.5"),
         (["--weights", "1,0"], "a weight of 0.0; give weights above 0"),
-        (["--weights", "1,nan"], "a weight of nan; give weights above 0"),
+        (["--weights", "1,nan"], "--weights 1,nan is no list of numbers; write it as 1,2.5"),
         ([], "it was made with another vocabulary than"),
     ],
 )

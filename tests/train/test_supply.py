@@ -88,7 +88,7 @@ def test_shards_are_measured_as_files_are(tmp_path: Path) -> None:
 
 def test_bad_pictures_count_for_nothing_unless_all_are_bad(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
-    with pytest.raises(DataError, match="none of 1 pictures can be used; check the folder"):
+    with pytest.raises(DataError, match="none of 1 pictures can be used; name other pictures"):
         core_rate(tmp_path, 32, cores=1)
     good = next(iter(sorted(photographs().glob("*.jpg"))))
     (tmp_path / "good.jpg").write_bytes(good.read_bytes())

@@ -20,7 +20,7 @@ from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import Location, location
 from mlimages_dataset.sources.inputs import is_stream, written_stream
-from mlimages_dataset.sources.rows import like_confidence
+from mlimages_dataset.sources.rows import NAME_CONFIDENCE, refuse_other_confidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -120,7 +120,7 @@ def columns_of(frame: object, needed: Sequence[str], optional: Sequence[str] = (
     """
     names, column = _opened(frame, what)
     if "confidence" in optional:
-        _refuse_other_confidence(names, what)
+        refuse_other_confidence((name for name in names if isinstance(name, str)), what, NAME_CONFIDENCE)
     found = _places(names, needed, optional, what)
     return pa.table({name: column(at) for name, at in found.items()})
 
@@ -158,17 +158,6 @@ def _places(names: Sequence[object], needed: Sequence[str], optional: Sequence[s
         if name not in own and (near := _nearest(name, others)):
             warn(f"{what}: the column {near!r} is not read; if it is {name}, rename it")
     return {name: own.index(name) for name in (*needed, *optional) if name in own}
-
-
-def _refuse_other_confidence(names: Sequence[object], what: str) -> None:
-    """Raise `DataError` if confidences have the name that others call them, as a file is refused."""
-    texts = [name for name in names if isinstance(name, str)]
-    if (likely := like_confidence(texts)) and "confidence" not in {text.strip().casefold() for text in texts}:
-        raise DataError(
-            f"has a column {likely} and no column confidence, so each label would be sure",
-            where=what,
-            remedy="if it holds the confidences, name it confidence, else drop it",
-        )
 
 
 def _no_column(name: str, names: Sequence[object], others: Sequence[str], what: str) -> DataError:

@@ -16,7 +16,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, reason, system_errors
 from mlimages_dataset.sources.boxes import BoxSource, Instance, number_of
 from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
-from mlimages_dataset.sources.rows import like_confidence
+from mlimages_dataset.sources.rows import NAME_CONFIDENCE, refuse_other_confidence
 from mlimages_dataset.sources.source import BOX
 from mlimages_dataset.tables.parquet import open_parquet
 from mlimages_dataset.tables.schemas import REGION_FLAGS
@@ -59,12 +59,7 @@ class BoxTables(BoxSource):
                 where=path,
                 remedy="name them image_id, label, xmin, ymin, xmax and ymax, in shares of the image",
             )
-        if (likely := like_confidence(names)) and "confidence" not in names:
-            raise DataError(
-                f"has a column {likely} and no column confidence, so each box would be sure",
-                where=path,
-                remedy="if it holds the confidences, name it confidence, else give it another name",
-            )
+        refuse_other_confidence(names, path, NAME_CONFIDENCE, each="box")
         for name, field in zip(names, schema, strict=True):
             _check_type(name, field.type, path)
         return Piece(path, tuple(schema.names[names.index(name)] for name in (*WANTED, *MORE) if name in names))

@@ -36,6 +36,8 @@ _TRIMMED = " \t\r\n"
 _LABEL, _CONFIDENCE = "label", "confidence"
 _LINE, _, _ROW = NUMBERS
 _LIKE_CONFIDENCE = {"score", "scores", "conf", "prob", "probability", "probabilities", "confidences", "certainty"}
+NAME_CONFIDENCE = "if it holds the confidences, name it confidence, else give it another name"
+"""What to do about such a column where no option names it."""
 
 
 def check_columns(path: Location, columns: Sequence[str], layout: Layout, *, line: int | None) -> None:
@@ -56,13 +58,32 @@ def check_columns(path: Location, columns: Sequence[str], layout: Layout, *, lin
             remedy="give the columns image_id and label, and confidence and location where there are, or say how the "
             "file calls them (--columns image_id=path,label=class)",
         )
-    likely = like_confidence(columns)
-    if likely and _CONFIDENCE not in columns:
+    remedy = "say that it holds the confidences (--columns confidence={}), or give it another name"
+    refuse_other_confidence(columns, path, remedy, line=line)
+
+
+def refuse_other_confidence(
+    columns: Iterable[str], where: object, remedy: str, *, each: str = "label", line: int | None = None
+) -> None:
+    """Refuse a table whose confidences have the name that others call them: each label would be sure.
+
+    Args:
+        columns: its columns.
+        where: the table, for the message.
+        remedy: what to do; `{}` stands for the column.
+        each: what a row states.
+        line: of the columns.
+
+    Raises:
+        DataError: it has such a column, and none called confidence in any case.
+    """
+    names = list(columns)
+    if (likely := like_confidence(names)) and _CONFIDENCE not in {name.strip().casefold() for name in names}:
         raise DataError(
-            f"has a column {likely} and no column confidence, so each label would be sure",
-            where=path,
+            f"has a column {likely} and no column confidence, so each {each} would be sure",
+            where=where,
             line=line,
-            remedy=f"say that it holds the confidences (--columns confidence={likely}), or give it another name",
+            remedy=remedy.format(likely),
         )
 
 

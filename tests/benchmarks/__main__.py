@@ -1,9 +1,10 @@
 """Run all benchmarks of the label tables: python -m tests.benchmarks --folder DIR [--scale 1.0].
 
 Runs each at three sizes, a hundredth, a tenth and all of `--scale`. Prints one Markdown table, draws our time and the
-peers' over the sizes (`--plot`), and leaves the simulated inputs and the outcomes in the folder: what was measured
-there is not measured again unless `--again` is given, so that a run of hours can be interrupted. At full scale it needs
-20 GB of disk and hours on 2 cores; `--scale 0.1` takes about a tenth of both.
+peers' over the sizes (`--plot docs/speed-by-size.png` draws that of the documentation), and leaves the simulated
+inputs and the outcomes in the folder: what was measured there is not measured again unless `--again` is given, so that
+a run of hours can be interrupted. At full scale it needs 20 GB of disk and hours on 2 cores; `--scale 0.1` takes about
+a tenth of both.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ SHARES = (0.01, 0.1, 1.0)
 @click.option("--repeat", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--only", type=click.Choice(list(BENCHMARKS)), multiple=True, help="Run these only; repeatable.")
 @click.option("--again", is_flag=True, help="Measure also what was measured in this folder before.")
-@click.option("--plot", type=click.Path(path_type=Path), default=Path("docs/speed-by-size.png"), show_default=True)
+@click.option("--plot", type=click.Path(path_type=Path), help="Where to draw; by default a file in the folder.")
 def main(
     *,
     folder: Path,
@@ -49,7 +50,7 @@ def main(
     repeat: int,
     only: tuple[str, ...],
     again: bool,
-    plot: Path,
+    plot: Path | None,
 ) -> None:
     """Measure our commands beside their limits and peers, and print one table."""
     folder = folder.absolute()
@@ -66,6 +67,7 @@ def main(
     rows = [row for outcome in outcomes for row in outcome.rows]
     machines = list(dict.fromkeys(outcome.machine for outcome in outcomes))
     click.echo("\n".join(machines) + f"\n\n{table(rows)}")
+    plot = plot or folder / "speed-by-size.png"
     if draw(rows, " / ".join(machines), plot):
         click.echo(f"\n{plot}: time over size")
 
